@@ -1,0 +1,1 @@
+"""The admin sub-application: who may use the data API, as JSON."""

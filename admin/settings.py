@@ -1,0 +1,26 @@
+"""The admin's part of the config file."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TokenSettings(BaseModel):
+    """One `[[admin.tokens]]` table: a person who may use the admin API with the token whose SHA-256 this is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: Annotated[str, Field(min_length=1)]
+    email: Annotated[str, Field(min_length=3)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    workspaces: tuple[str, ...] | None = None
+
+
+class AdminSettings(BaseModel):
+    """`[admin]`: where the admin API is served, and to whom."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    listen: str = "127.0.0.1:9091"
+    database_url: str | None = None
+    tokens: tuple[TokenSettings, ...] = ()

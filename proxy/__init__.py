@@ -1,0 +1,1 @@
+"""Everything a request touches, in the order it is touched: see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""The command, the config file, the composition root and the demo."""
