@@ -1,0 +1,56 @@
+-- What the doors ask and write. A role that may only do this: roles.sql.
+
+-- name: find_grant
+-- What the key with this digest may do, and how far the feed had come in the same snapshot. No row: the key is
+-- unknown, or its user is disabled. An expired key still has its row.
+SELECT
+    api_users.id::text AS user_id,
+    workspaces.name AS workspace,
+    api_users.all_sites,
+    CASE WHEN api_users.all_sites THEN '{}'::text[] ELSE ARRAY(
+        SELECT api_user_sites.site_id
+        FROM sitelatch.api_user_sites
+        WHERE api_user_sites.user_id = api_users.id
+        ORDER BY api_user_sites.site_id
+    ) END AS sites,
+    extract(epoch FROM api_keys.expires_at)::float8 AS expires_at,
+    (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position
+FROM sitelatch.api_keys
+JOIN sitelatch.api_users ON api_users.id = api_keys.user_id
+JOIN sitelatch.workspaces ON workspaces.id = api_users.workspace_id
+WHERE api_keys.digest = $1 AND api_users.disabled_at IS NULL;
+
+-- name: find_sites
+-- Whose each of these sites is; sites that do not exist have no row.
+SELECT sites.id, workspaces.name AS workspace
+FROM sitelatch.sites
+JOIN sitelatch.workspaces ON workspaces.id = sites.workspace_id
+WHERE sites.id = ANY ($1::text[]);
+
+-- name: record_activity
+-- Note that these users were active so many seconds ago. Rows are locked in the order of their ids, so that two
+-- writers wait for each other but never in a circle; the greatest time wins; deleted users have no row.
+WITH used AS MATERIALIZED (
+    SELECT batch.user_id, now() - make_interval(secs => greatest(min(batch.age), 0)) AS used_at
+    FROM unnest($1::uuid[], $2::float8[]) AS batch (user_id, age)
+    GROUP BY batch.user_id
+), locked AS MATERIALIZED (
+    SELECT api_user_activity.user_id, used.used_at
+    FROM sitelatch.api_user_activity
+    JOIN used ON used.user_id = api_user_activity.user_id
+    ORDER BY api_user_activity.user_id
+    FOR NO KEY UPDATE OF api_user_activity
+)
+UPDATE sitelatch.api_user_activity
+SET last_used_at = locked.used_at
+FROM locked
+WHERE api_user_activity.user_id = locked.user_id
+    -- greatest() written as a condition: an older time then costs no row version.
+    AND (api_user_activity.last_used_at IS NULL OR api_user_activity.last_used_at < locked.used_at);
+
+-- name: read_activity
+-- When these users were last active, in seconds since the epoch; null: never.
+SELECT api_user_activity.user_id::text AS user_id,
+    extract(epoch FROM api_user_activity.last_used_at)::float8 AS last_used_at
+FROM sitelatch.api_user_activity
+WHERE api_user_activity.user_id = ANY ($1::uuid[]);

@@ -1,0 +1,44 @@
+"""Connections to PostgreSQL that a pooler may stand before, bounded in time, with passwords in no error."""
+
+import asyncpg
+
+# Long enough for a hand-over to a standby, short enough that whoever waits for an answer still gets one.
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
+
+
+class BadDatabaseUrl(ValueError):  # noqa: N818 - it says what it is
+    """The URL of a database cannot be read. The text holds nothing of it: it may hold a password."""
+
+
+async def _forget_nothing(connection: asyncpg.Connection) -> None:
+    """Stand in for asyncpg's clean-up query on release: nothing here leaves anything in a session."""
+
+
+async def open_pool(url: str, *, minimum: int = 0, maximum: int = 8, role: str) -> asyncpg.Pool:
+    """Return a pool that connects when it is first used, so that a server that is down is no error here.
+
+    `role` is what the server's statistics call this pool's connections: `sitelatch-<role>`.
+    """
+    return await asyncpg.create_pool(
+        url,
+        min_size=minimum,
+        max_size=maximum,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        # A pooler in transaction mode hands the next statement to another server connection.
+        statement_cache_size=0,
+        server_settings={"application_name": f"sitelatch-{role}"},
+        reset=_forget_nothing,
+    )
+
+
+async def open_connection(url: str, *, role: str) -> asyncpg.Connection:
+    """Return one connection, for a command that is over when it is done. Raises what asyncpg and the system raise."""
+    return await asyncpg.connect(
+        url,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        statement_cache_size=0,
+        server_settings={"application_name": f"sitelatch-{role}"},
+    )
