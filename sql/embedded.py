@@ -1,0 +1,139 @@
+"""A PostgreSQL server of our own in a folder, for trying out and for the tests: `database.url = "embedded:DIR"`.
+
+Several processes may use one folder at a time: the first starts the server, and sql/keeper.py ends it with the last.
+It listens on a unix socket in a private folder only, and lets in whoever started it (peer authentication).
+"""
+
+import asyncio
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+from urllib.parse import quote
+
+from sql import keeper
+from sql.binaries import Binaries, ServerBinariesMissing, find_binaries
+from sql.launch import PORT, SUPERUSER, EmbeddedServerFailed, Launch, ServerUser, last_lines
+
+__all__ = ["EmbeddedServer", "EmbeddedServerFailed", "ServerBinariesMissing"]
+
+_START_SECONDS = 120.0
+"""How long a start may take: another process's initdb, or recovery after a crash."""
+_STOP_SECONDS = 90.0
+_TICK_SECONDS = 0.02
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+class EmbeddedServer:
+    """One process's use of the server in a folder. The server lives at least as long as this does."""
+
+    def __init__(self, home: Path, users_lock: int, dsn: str) -> None:
+        self.dsn = dsn
+        """For asyncpg and libpq alike. It holds no secret: the server asks the kernel who is there."""
+        self._home = home
+        self._users_lock: int | None = users_lock
+
+    @classmethod
+    def open(
+        cls, directory: Path, settings: Mapping[str, str] = _NO_SETTINGS, binaries: Binaries | None = None
+    ) -> Self:
+        """Start the server in `directory`, or join those who use it; return when it takes connections.
+
+        `settings` are the server's own (`{"fsync": "off"}`); they count only where this starts it.
+        ServerBinariesMissing, or EmbeddedServerFailed with the reason.
+        """
+        binaries = find_binaries() if binaries is None else binaries
+        home = Path(os.path.abspath(directory))
+        try:
+            _prepare_home(home)
+            start_lock = _take(home, "start")
+            try:
+                users_lock = _take(home, "users", fcntl.LOCK_SH)
+                try:
+                    socket_folder = _ensure_running(home, settings, binaries)
+                except BaseException:
+                    os.close(users_lock)
+                    raise
+            finally:
+                os.close(start_lock)
+        except OSError as error:
+            raise EmbeddedServerFailed(f"the folder {home} cannot be used: {error.strerror}") from error
+        host = quote(socket_folder, safe="/")
+        return cls(home, users_lock, f"postgresql://{SUPERUSER}@/postgres?host={host}&port={PORT}")
+
+    def close(self) -> None:
+        """Stop using the server. Where this was its last user, return when it has ended."""
+        if self._users_lock is None:
+            return
+        os.close(self._users_lock)
+        self._users_lock = None
+        deadline = time.monotonic() + _STOP_SECONDS
+        # The keeper ends the server; here is only waited for it, as long as nobody else uses it.
+        while not keeper.is_free(self._home, "server") and time.monotonic() < deadline:
+            if not keeper.is_free(self._home, "users") and keeper.is_free(self._home, "users", fcntl.LOCK_SH):
+                return
+            time.sleep(_TICK_SECONDS)
+
+    @classmethod
+    async def start(cls, directory: Path, settings: Mapping[str, str] = _NO_SETTINGS) -> Self:
+        """Do what `open` does, beside the event loop."""
+        return await asyncio.to_thread(cls.open, directory, settings)
+
+    async def stop(self) -> None:
+        """Do what `close` does, beside the event loop."""
+        await asyncio.to_thread(self.close)
+
+
+def _prepare_home(home: Path) -> None:
+    """Make the folder; only as root may others enter it: the server is another user there."""
+    if not home.is_dir():
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+def _take(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int:
+    """Wait for one of the home's locks."""
+    deadline = time.monotonic() + _START_SECONDS
+    while (lock := keeper.try_lock(home, name, kind)) is None:
+        if time.monotonic() > deadline:
+            raise EmbeddedServerFailed(f"another process has been starting or ending the server in {home} for too long")
+        time.sleep(_TICK_SECONDS)
+    return lock
+
+
+def _ensure_running(home: Path, settings: Mapping[str, str], binaries: Binaries) -> str:
+    """Return the folder of the socket of a server that takes connections, and that has a keeper."""
+    _ensure_keeper(home)
+    launched = False
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        server_lock = keeper.try_lock(home, "server")
+        if server_lock is not None:
+            try:
+                if launched:
+                    raise EmbeddedServerFailed(f"the server in {home} ended at once: {last_lines(home)}")
+                Launch(home, binaries, settings).run(server_lock)
+                launched = True
+            finally:
+                os.close(server_lock)
+        postmaster = keeper.read_postmaster(home)
+        if postmaster is not None and postmaster.ready:
+            return postmaster.socket_folder
+        time.sleep(_TICK_SECONDS)
+    raise EmbeddedServerFailed(f"the server in {home} does not become ready: {last_lines(home)}")
+
+
+def _ensure_keeper(home: Path) -> None:
+    """Start a keeper unless there is one. It comes before the server, which so never is without."""
+    keeper_lock = keeper.try_lock(home, "keeper")
+    if keeper_lock is None:
+        return
+    try:
+        argv = (sys.executable, "-I", "-S", keeper.__file__, str(home), str(keeper_lock))
+        ServerUser().detach(*argv, pass_fds=(keeper_lock,))
+    finally:
+        os.close(keeper_lock)

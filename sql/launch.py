@@ -1,0 +1,245 @@
+"""Starting an embedded server's process: its user, its folders, its settings (sql/embedded.py says when).
+
+PostgreSQL refuses to run as root; there it runs as an unprivileged user who owns nothing but the data and the socket.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from sql import keeper
+from sql.binaries import Binaries
+
+SUPERUSER = "postgres"
+_LOGINS = (SUPERUSER, "sitelatch_owner", "sitelatch_admin", "sitelatch_doors")
+PORT = 5432
+# A unix socket's address holds 104 bytes on some systems, 108 on others, with a NUL at its end.
+_SOCKET_PATH_BYTES = 103
+_UNPRIVILEGED = ("nobody", "postgres", "daemon")
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "shared_buffers": "16MB",
+    "max_connections": "100",
+    "min_wal_size": "32MB",
+    "max_wal_size": "256MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # A failed statement's text may hold what must not be in a log.
+    "log_min_error_statement": "panic",
+}
+
+
+class EmbeddedServerFailed(Exception):  # noqa: N818 - it says what it is
+    """The embedded server could not be started; the text says why, with the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """Whose process the server is; None: ours."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """As root: the owner of the data where there is some, else the home's owner, else somebody unprivileged."""
+        if os.geteuid() != 0:
+            return cls()
+        for folder in (home / "data", home):
+            if folder.is_dir() and (found := folder.lstat()).st_uid != 0:
+                return cls(found.st_uid, found.st_gid)
+        for name in _UNPRIVILEGED:
+            try:
+                entry = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return cls(entry.pw_uid, entry.pw_gid)
+        raise EmbeddedServerFailed(
+            f"PostgreSQL does not run as root, and there is no user {' or '.join(_UNPRIVILEGED)}"
+        )
+
+    def run(self, *argv: str | Path, pass_fds: tuple[int, ...] = (), log: int | None = None) -> bool:
+        """Run a program as this user; whether it succeeded. What it says goes to `log`."""
+        try:
+            done = subprocess.run(  # noqa: S603 - our own words and paths, no shell
+                argv,
+                user=self.uid,
+                group=self.gid,
+                extra_groups=None if self.uid is None else [],
+                cwd="/",
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if log is None else log,
+                stderr=subprocess.DEVNULL if log is None else log,
+                pass_fds=pass_fds,
+                # Ctrl-C in a terminal goes to all of its session.
+                start_new_session=True,
+                check=False,
+            )
+        except PermissionError:
+            return False
+        return done.returncode == 0
+
+    def detach(self, *argv: str | Path, pass_fds: tuple[int, ...], log: int | None = None) -> None:
+        """Run a program as this user that outlives us, and is nobody's child to wait for."""
+        self.run("/bin/sh", "-c", 'exec "$0" "$@" &', *argv, pass_fds=pass_fds, log=log)
+
+
+@dataclass(slots=True)
+class Launch:
+    """One launch of a server, by whoever holds the home's start lock."""
+
+    home: Path
+    binaries: Binaries
+    settings: Mapping[str, str]
+    user: ServerUser = field(init=False)
+    place: Path = field(init=False)
+    """Where what the server's user must reach can be: the home, or a folder outside of it."""
+
+    def __post_init__(self) -> None:
+        self.user = ServerUser.of(self.home)
+
+    def run(self, server_lock: int) -> None:
+        """Start the server's process; it inherits the lock, and is not ready yet when this returns."""
+        self._clean_up()
+        data = self.home / "data"
+        socket_folder = self._prepare_place()
+        log = self._open_log()
+        try:
+            if not data.is_dir():
+                self._create_data(server_lock, log)
+            self._check_version(data)
+            folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                settings = _SETTINGS | {"unix_socket_directories": '"' + str(socket_folder).replace('"', '""') + '"'}
+                if self.binaries.version >= 18:
+                    settings["io_method"] = "sync"
+                options = [part for item in (settings | dict(self.settings)).items() for part in ("-c", "=".join(item))]
+                self.user.detach(
+                    self.binaries.bin / "postgres",
+                    "-D",
+                    self._name_for_server(data, folder),
+                    *options,
+                    pass_fds=(server_lock, folder),
+                    log=log,
+                )
+            finally:
+                os.close(folder)
+        finally:
+            os.close(log)
+
+    def _clean_up(self) -> None:
+        """Remove what a server that was killed left behind. Nothing of it lives: its lock is ours."""
+        (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
+        for leftover in ("data.new", "binaries", "socket"):
+            shutil.rmtree(self.home / leftover, ignore_errors=True)
+        keeper.remove_outside(self.home)
+
+    def _prepare_place(self) -> Path:
+        """Decide where the socket and, if need be, copies of the binaries are; return the socket's folder."""
+        reachable = self._reaches(self.home)
+        short = len(os.fsencode(self.home / "socket" / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES
+        in_place = self.user.run(self.binaries.bin / "postgres", "--version")
+        self.place = self.home if reachable else self._make_outside()
+        if not in_place:
+            copies = self.place / "binaries"
+            copies.mkdir()
+            copies.chmod(0o755)
+            self.binaries = self.binaries.copy_into(copies)
+            if not self.user.run(self.binaries.bin / "postgres", "--version"):
+                raise EmbeddedServerFailed(f"the PostgreSQL binaries cannot be run, neither in place nor in {copies}")
+        socket_folder = (self.place if short or not reachable else self._make_outside()) / "socket"
+        socket_folder.mkdir(mode=0o700)
+        if self.user.uid is not None and self.user.gid is not None:
+            os.chown(socket_folder, self.user.uid, self.user.gid)
+        return socket_folder
+
+    def _reaches(self, folder: Path) -> bool:
+        return self.user.run("/bin/sh", "-c", 'test -x "$0"', folder)
+
+    def _make_outside(self) -> Path:
+        """Make a private folder outside of the home, for a home whose path is too long, or shut to the server's user.
+
+        It goes with the server; the home says where it is.
+        """
+        for candidate in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp", "/run")):  # noqa: S108 - mkdtemp
+            if os.access(candidate, os.W_OK | os.X_OK) and self._reaches(Path(candidate)):
+                folder = Path(tempfile.mkdtemp(prefix=keeper.OUTSIDE_PREFIX, dir=candidate))
+                (self.home / "outside").write_text(str(folder))
+                if self.user.uid is not None:
+                    folder.chmod(0o711)
+                return folder
+        raise EmbeddedServerFailed("there is no folder for temporary files that the server's user can reach")
+
+    def _open_log(self) -> int:
+        """Open the log anew: it tells of one run."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.home / "server.log", flags, 0o600)
+
+    def _name_for_server(self, data: Path, folder: int) -> str:
+        """Return the data's path, or the name of its descriptor where the server's user cannot walk the path.
+
+        Below a private home no path leads to the data for another user, but a descriptor that is inherited does; so
+        no parent folder needs to be opened.
+        """
+        if self._reaches(self.home):
+            return str(data)
+        if not Path("/proc/self/fd").is_dir():
+            raise EmbeddedServerFailed(f"the server's user cannot reach {self.home}; choose another folder")
+        return f"/proc/self/fd/{folder}"
+
+    def _create_data(self, server_lock: int, log: int) -> None:
+        """Run initdb, aside: a folder named `data` is always whole."""
+        aside = self.home / "data.new"
+        aside.mkdir(mode=0o700)
+        folder = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if self.user.uid is not None and self.user.gid is not None:
+                os.fchown(folder, self.user.uid, self.user.gid)
+            options = ["--username", SUPERUSER, "--encoding=UTF8", "--locale=C", "--auth=peer", "--no-instructions"]
+            if self.binaries.version >= 17:
+                options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            if self.settings.get("fsync") == "off":
+                options.append("--no-sync")
+            name = self._name_for_server(aside, folder)
+            argv: list[str | Path] = [self.binaries.bin / "initdb", "-D", name, *options]
+            if not self.user.run(*argv, pass_fds=(server_lock, folder), log=log):
+                raise EmbeddedServerFailed(f"initdb failed: {last_lines(self.home)}")
+            _write_inside(folder, "pg_hba.conf", "local all all peer map=sitelatch\n")
+            # Root may do anything to the server's files anyway.
+            people = dict.fromkeys((pwd.getpwuid(os.geteuid()).pw_name, "root"))
+            logins = [f'sitelatch "{person}" {login}\n' for person in people for login in _LOGINS]
+            _write_inside(folder, "pg_ident.conf", "".join(logins))
+        finally:
+            os.close(folder)
+        aside.rename(self.home / "data")
+
+    def _check_version(self, data: Path) -> None:
+        found = (data / "PG_VERSION").read_text().strip()
+        if found != str(self.binaries.version):
+            raise EmbeddedServerFailed(
+                f"{data} is of PostgreSQL {found}, the binaries are {self.binaries.version}: "
+                "dump it with the old ones and remove it, or keep the old ones"
+            )
+
+
+def _write_inside(folder: int, name: str, text: str) -> None:
+    """Replace the text of a file in an open folder that belongs to another user."""
+    file = os.open(name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW, dir_fd=folder)
+    with open(file, "w", encoding="utf-8") as writer:
+        writer.write(text)
+
+
+def last_lines(home: Path) -> str:
+    """Return the end of the server's log."""
+    return " / ".join((home / "server.log").read_text(errors="replace").splitlines()[-5:])
