@@ -1,0 +1,168 @@
+"""What the admin API is sent: bodies and query parameters, as models that refuse what they do not know.
+
+Shape is judged here; what needs the database (and what the command shares) is judged where it is done.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from multidict import MultiMapping
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from admin.problems import Fault, Invalid, Malformed
+from admin.texts import is_text
+from admin.users import Sort
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _text(text: str) -> str:
+    if not is_text(text):
+        raise PydanticCustomError("text", "must hold no control characters.")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_text)]
+
+
+class Body(BaseModel):
+    """The base of bodies: strict, so that `"all_sites": "no"` is an error and not true."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class NewUser(Body):
+    """`POST /admin/users`: all sites of the workspace, or the named ones."""
+
+    workspace: Text
+    all_sites: bool = False
+    sites: list[Text] | None = None
+    name: Text | None = None
+
+
+class NewWorkspace(Body):
+    """`POST /admin/workspaces`."""
+
+    name: Text
+
+
+class PutSite(Body):
+    """`PUT /admin/sites/{id}`: whose it is, and what people call it (the id, if nothing else is said)."""
+
+    workspace: Text
+    display_name: Text | None = None
+
+
+class Query(BaseModel):
+    """The base of query parameters, which are text to begin with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class WorkspaceQuery(Query):
+    """Parameters of `GET /admin/workspaces`."""
+
+    after: Text | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class UserQuery(Query):
+    """Parameters of `GET /admin/users`."""
+
+    workspace: Text | None = None
+    search: Annotated[Text, Field(max_length=200)] | None = None
+    sort: Sort = "-created"
+    after: Annotated[Text, Field(max_length=500)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class SiteQuery(Query):
+    """Parameters of `GET /admin/sites`."""
+
+    workspace: Text | None = None
+    search: Annotated[Text, Field(max_length=200)] | None = None
+    after: Text | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class AuditQuery(Query):
+    """Parameters of `GET /admin/audit`: `subject` is a user's or site's id, or a workspace's name."""
+
+    workspace: Text | None = None
+    subject: Text | None = None
+    after: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class NoQuery(Query):
+    """No parameters."""
+
+
+def read_body(model: type[Model], raw: bytes) -> Model:
+    """Return the body as `model`. Raises Malformed where it is not JSON, Invalid with a fault for each broken rule."""
+    try:
+        payload = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise Malformed("The body must be one JSON object in UTF-8, with each name once.") from None
+    try:
+        return model.model_validate(payload)
+    except ValidationError as error:
+        raise _invalid(error, in_query=False) from None
+
+
+def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
+    """Return the query parameters as `model`. Raises Invalid."""
+    twice = {name for name in parameters if len(parameters.getall(name)) > 1}
+    if twice:
+        faults = tuple(Fault((name,), "must be given once.", in_query=True) for name in sorted(twice))
+        raise Invalid("A parameter is given more than once.", faults)
+    try:
+        return model.model_validate(dict(parameters))
+    except ValidationError as error:
+        raise _invalid(error, in_query=True) from None
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):  # two readers could take different ones
+        raise ValueError
+    return read
+
+
+_SENTENCES = {
+    "missing": "is missing.",
+    "extra_forbidden": "is not known here.",
+    "string_type": "must be text.",
+    "bool_type": "must be true or false.",
+    "list_type": "must be a list.",
+    "int_parsing": "must be a whole number.",
+    "model_type": "must be a JSON object.",
+}
+
+
+def _invalid(error: ValidationError, *, in_query: bool) -> Invalid:
+    faults = tuple(
+        Fault(details["loc"], _sentence(details), in_query=in_query)
+        for details in error.errors(include_url=False, include_input=False)
+    )
+    what = "A parameter is" if in_query else "The body is"
+    return Invalid(f"{what} not as it must be: see errors.", faults[:20])
+
+
+def _sentence(details: ErrorDetails) -> str:
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "greater_than_equal":
+            return f"must be {context['ge']} or more."
+        case "less_than_equal":
+            return f"must be {context['le']} or less."
+        case "less_than":
+            return f"must be less than {context['lt']}."
+        case "string_too_long":
+            return f"must have at most {context['max_length']} characters."
+        case "literal_error":
+            return f"must be one of {context['expected']}."
+        case kind:
+            return _SENTENCES.get(kind, details["msg"])

@@ -1,0 +1,63 @@
+"""Who is asking: admins, known by personal tokens. There is no anonymous admin."""
+
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from admin.settings import TokenSettings
+
+TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with a name: whom "Authorized by" and the audit log tell of."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """A person who may change API users and sites."""
+
+    person: Person
+    workspaces: frozenset[str] | None = None
+    """The only workspaces that exist for this person; None: all of them."""
+
+
+def new_token() -> str:
+    """Return a new personal admin token: 256 random bits behind a prefix that logs mask and scanners find."""
+    return "sla_" + secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def token_digest(token: str) -> str:
+    """Return what the config holds of a token: its SHA-256, as lower-case hexadecimal digits."""
+    return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class AdminTokens:
+    """The configured tokens, of which only digests are known."""
+
+    def __init__(self, tokens: Sequence[TokenSettings]) -> None:
+        self._admins = tuple(
+            (
+                token.sha256.encode("ascii"),
+                Admin(
+                    Person(token.name, token.email),
+                    None if token.workspaces is None else frozenset(token.workspaces),
+                ),
+            )
+            for token in tokens
+        )
+
+    def find(self, token: str) -> Admin | None:
+        """Return whose token this is. Takes the same time whichever it is: every digest is compared, to its end."""
+        digest = token_digest(token).encode("ascii")
+        found = None
+        for known, admin in self._admins:
+            if hmac.compare_digest(digest, known):
+                found = admin
+        return found

@@ -1,0 +1,132 @@
+"""What can be wrong with an admin's wish, as errors with a public sentence that says how to mend it.
+
+The JSON API answers them as problem details (RFC 9457), the command prints them. One place turns them into bytes.
+"""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from aiohttp import web
+
+from proxy.accesslog import mask
+
+Place = tuple[str | int, ...]
+"""Where in the payload: `("sites", 1)` is the second of the sites."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: where in the payload (or which query parameter), and what to do about it."""
+
+    place: Place
+    detail: str
+    in_query: bool = False
+
+
+class Problem(Exception):  # noqa: N818 - the kinds below are named for what they say
+    """A wish that is not granted. `code` is an interface, `str()` a public sentence."""
+
+    code = "problem"
+    status = 500
+
+    def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+
+
+class Invalid(Problem):
+    """The payload or a parameter breaks a rule."""
+
+    code = "invalid"
+    status = 422
+
+    @classmethod
+    def at(cls, *place: str | int, detail: str) -> "Invalid":
+        """Return the error for one fault in the payload."""
+        return cls(detail, (Fault(place, detail),))
+
+
+class Malformed(Problem):
+    """The body is not what its form promises."""
+
+    code = "malformed"
+    status = 400
+
+
+class NotSignedIn(Problem):
+    """No credentials, or wrong ones: which of the two is not told."""
+
+    code = "not_signed_in"
+    status = 401
+
+
+class Forbidden(Problem):
+    """Known, and not allowed to."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(Problem):
+    """There is no such thing, or not for this admin."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(Problem):
+    """What is there stands against it."""
+
+    code = "conflict"
+    status = 409
+
+
+class DatabaseDown(Problem):
+    """The database does not answer, or not as this version needs it."""
+
+    code = "database_unavailable"
+    status = 503
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """Return the answer for `problem`."""
+    headers = {"Cache-Control": "no-store"}
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="admin"'
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "2"
+    return _response(problem.status, problem.code, problem.detail, problem.faults, headers)
+
+
+def plain_problem(status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """Return the answer for a bare status, with nothing of the request in it."""
+    phrase = HTTPStatus(status).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_").replace("'", "")
+    return _response(status, code, f"{phrase}.", (), {"Cache-Control": "no-store", **(headers or {})})
+
+
+def _response(status: int, code: str, detail: str, faults: tuple[Fault, ...], headers: dict[str, str]) -> web.Response:
+    body: dict[str, object] = {
+        "type": f"urn:sitelatch:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if faults:
+        body["errors"] = [_error(fault) for fault in faults]
+    # Sentences quote what was sent, and people paste keys in wrong places.
+    text = mask(json.dumps(body, ensure_ascii=False))
+    return web.Response(
+        body=text.encode("utf-8", "replace"), status=status, content_type="application/problem+json", headers=headers
+    )
+
+
+def _error(fault: Fault) -> dict[str, str]:
+    if fault.in_query:
+        return {"parameter": str(fault.place[0]), "detail": fault.detail}
+    # A JSON pointer as a URI fragment, as in RFC 9457's own example.
+    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in fault.place)
+    return {"pointer": f"#{pointer}", "detail": fault.detail}

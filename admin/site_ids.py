@@ -1,0 +1,41 @@
+"""What may be a site's id, and when two ids are the same to some backend. No I/O."""
+
+import unicodedata
+
+from admin.problems import Invalid, Place
+
+FORBIDDEN = "/\\;,%?#"
+"""Each splits a site's id from what stands beside it, for one backend or another."""
+MAX_LENGTH = 255
+
+# Controls; invisible (zero-width, direction marks); half of a pair; line and paragraph separators.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def fold_site(site_id: str) -> str:
+    """Return the form in which ids are compared: NFKC, case folded, trimmed."""
+    # Case folding can undo the normal form, so that is made again.
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", site_id).casefold())
+    return folded.strip()
+
+
+def check_site_id(site_id: str, *place: str | int) -> str:
+    """Return the id's folded form. Raises Invalid at `place` where it cannot be an id."""
+    where: Place = place or ("id",)
+    if unseen := [letter for letter in site_id if unicodedata.category(letter) in _UNSEEN]:
+        detail = f"A site's id holds no control or invisible characters. Take out U+{ord(unseen[0]):04X}."
+        raise Invalid.at(*where, detail=detail)
+    folded = fold_site(site_id)
+    if not folded:
+        raise Invalid.at(*where, detail="A site's id cannot be empty.")
+    if site_id != site_id.strip():
+        raise Invalid.at(*where, detail=f'"{site_id}" begins or ends with a space. Take it out.')
+    if len(site_id) > MAX_LENGTH:
+        raise Invalid.at(*where, detail=f"A site's id has at most {MAX_LENGTH} characters.")
+    # Also in the folded form: a full-width slash becomes a slash wherever somebody normalises.
+    if wrong := [letter for letter in FORBIDDEN if letter in site_id or letter in folded]:
+        detail = f'"{site_id}" holds "{wrong[0]}". A site\'s id holds none of {" ".join(FORBIDDEN)}'
+        raise Invalid.at(*where, detail=detail)
+    if folded in (".", ".."):
+        raise Invalid.at(*where, detail=f'"{site_id}" cannot be an id: in a path it means a folder.')
+    return folded

@@ -1,0 +1,68 @@
+"""Sites from a CSV file."""
+
+import csv
+from typing import TextIO
+
+from admin.audit import Connection, Within
+from admin.people import Person
+from admin.problems import Fault, Invalid
+from admin.site_ids import check_site_id
+from admin.sites import MAX_FAULTS, Added, NewSite, add_sites, sentence
+from admin.texts import check_name, check_workspace
+
+
+def read_csv(file: TextIO) -> dict[str, list[NewSite]]:
+    """Return the sites of each workspace from a CSV file with the columns site, workspace and, if you like,
+    display_name. Raises Invalid, whose faults' places begin with the line's number.
+    """
+    reader = csv.DictReader(file, strict=True)
+    columns = set(reader.fieldnames or ())
+    known = {"site", "workspace", "display_name"}
+    if not {"site", "workspace"} <= columns or columns - known:
+        raise Invalid.at(1, detail='The first line must be "site,workspace" or "site,workspace,display_name".')
+    by_workspace: dict[str, list[NewSite]] = {}
+    faults: list[Fault] = []
+    try:
+        for row in reader:
+            line = reader.line_num
+            try:
+                if None in row or None in row.values():
+                    raise Invalid.at("columns", detail="This line has another number of columns than the first one.")
+                check_workspace(row["workspace"], "workspace")
+                check_site_id(row["site"], "site")
+                name = row.get("display_name") or None
+                if name is not None:
+                    name = check_name(name, "display_name")
+            except Invalid as problem:
+                faults += [Fault((line, *fault.place), f"Line {line}: {fault.detail}") for fault in problem.faults]
+            else:
+                by_workspace.setdefault(row["workspace"], []).append(NewSite(row["site"], name))
+    except csv.Error as error:
+        raise Invalid.at(reader.line_num, detail=f"Line {reader.line_num}: this is not CSV: {error}.") from None
+    if faults:
+        raise Invalid(sentence(faults), tuple(faults[:MAX_FAULTS]))
+    return by_workspace
+
+
+async def import_sites(
+    connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Person, address: str, within: Within = None
+) -> Added:
+    """Add what `read_csv` read, workspaces too where they are new: all of it, or nothing."""
+    async with connection.transaction():
+        added = [
+            await add_sites(
+                connection,
+                workspace=workspace,
+                sites=sites,
+                by=by,
+                address=address,
+                within=within,
+                create_workspace=True,
+            )
+            for workspace, sites in sorted(by_workspace.items())
+        ]
+    return Added(
+        created=tuple(site for one in added for site in one.created),
+        renamed=tuple(site for one in added for site in one.renamed),
+        unchanged=tuple(site for one in added for site in one.unchanged),
+    )

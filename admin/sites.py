@@ -1,0 +1,206 @@
+"""Sites: added, listed, renamed, removed. An id is unique in the whole installation, also after folding."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from admin.audit import Change, Connection, Within, names, write_audit
+from admin.people import Person
+from admin.problems import Conflict, Fault, Invalid, NotFound
+from admin.site_ids import check_site_id, fold_site
+from admin.texts import check_name, check_workspace, is_text, prefix_pattern
+from admin.views import Page, Site, SiteWithUsers
+from admin.workspaces import CREATE_WORKSPACE, FIND_WORKSPACE, check_within, workspace_id
+from sql.queries import query
+
+LIST_SITES = query("list_sites")
+FIND_SITE = query("find_site")
+CREATE_SITES = query("create_sites")
+SITES_BY_FOLDED = query("sites_by_folded")
+RENAME_SITES = query("rename_sites")
+COUNT_SITE_USERS = query("count_site_users")
+DELETE_SITES = query("delete_sites")
+
+MAX_FAULTS = 20
+"""How many faults of one list are told at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSite:
+    """A site to be added. `display_name` None: leave it as it is, or the id for a new one."""
+
+    id: str
+    display_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of sites that were to be added."""
+
+    created: tuple[str, ...]
+    renamed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+
+async def list_sites(
+    connection: Connection,
+    *,
+    within: Within = None,
+    search: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
+) -> Page[Site]:
+    """Return sites by id, whose id or display name begins with `search`; `after` is the page before's last id."""
+    by_id = by_name = None
+    if search:
+        by_id, by_name = prefix_pattern(fold_site(search)), prefix_pattern(search)
+    rows = await connection.fetch(LIST_SITES, names(within), by_id, by_name, after, limit + 1)
+    items = [Site.model_validate(dict(row)) for row in rows[:limit]]
+    return Page(items=items, next=items[-1].id if len(rows) > limit else None)
+
+
+async def get_site(connection: Connection, site_id: str, *, within: Within = None) -> SiteWithUsers:
+    """Return one site and the number of API users that were given it by name. Raises NotFound."""
+    row = await connection.fetchrow(FIND_SITE, site_id, names(within)) if is_text(site_id) else None
+    if row is None:
+        raise NotFound(f'There is no site "{site_id}".')
+    return SiteWithUsers.model_validate(dict(row))
+
+
+async def add_sites(
+    connection: Connection,
+    *,
+    workspace: str,
+    sites: Sequence[NewSite],
+    by: Person,
+    address: str,
+    within: Within = None,
+    create_workspace: bool = False,
+) -> Added:
+    """Add sites to a workspace; one that is there already is no error, and takes the display name if one is given.
+
+    Raises Invalid or Forbidden, and Conflict where an id belongs to another workspace or folds into another id. All
+    are added, or none. The faults' places begin with the site's place in `sites`.
+    """
+    by_folded = _by_folded(sites)
+    async with connection.transaction():
+        if create_workspace:
+            await _ensure_workspace(connection, workspace, by, address, within)
+        owner = await workspace_id(connection, workspace, within)
+        created = {
+            row["id"]
+            for row in await connection.fetch(
+                CREATE_SITES,
+                owner,
+                [site.id for _, site in by_folded.values()],
+                list(by_folded),
+                [site.display_name or site.id for _, site in by_folded.values()],
+            )
+        }
+        there = {row["folded"]: row for row in await connection.fetch(SITES_BY_FOLDED, list(by_folded))}
+        faults = []
+        renamed: dict[str, str] = {}
+        changes = []
+        for folded, (place, site) in by_folded.items():
+            row = there.get(folded)
+            if row is None:  # removed by somebody else in this moment
+                raise Conflict(f'"{site.id}" was changed at the same time. Try again.')
+            if row["workspace"] != workspace:
+                known = within is None or row["workspace"] in within
+                whose = f'the workspace "{row["workspace"]}"' if known else "another workspace"
+                faults.append(Fault((place, "id"), f'"{site.id}" belongs to {whose}. Ids are unique everywhere.'))
+            elif row["id"] != site.id:
+                faults.append(
+                    Fault((place, "id"), f'"{site.id}" and the site "{row["id"]}" are the same to some data services.')
+                )
+            elif site.id in created:
+                changes.append(Change(workspace, site.id, {"display_name": row["display_name"]}))
+            elif site.display_name is not None and site.display_name != row["display_name"]:
+                renamed[site.id] = site.display_name
+        if faults:
+            raise Conflict(sentence(faults), tuple(faults[:MAX_FAULTS]))
+        if changes:
+            await write_audit(connection, by, address, "site.created", changes)
+        if renamed:
+            await connection.execute(RENAME_SITES, list(renamed), list(renamed.values()))
+            before = {row["id"]: row["display_name"] for row in there.values()}
+            await write_audit(
+                connection,
+                by,
+                address,
+                "site.renamed",
+                [Change(workspace, site, {"from": before[site], "to": to}) for site, to in renamed.items()],
+            )
+    ids = [site.id for _, site in by_folded.values()]
+    return Added(
+        created=tuple(site for site in ids if site in created),
+        renamed=tuple(renamed),
+        unchanged=tuple(site for site in ids if site not in created and site not in renamed),
+    )
+
+
+async def remove_sites(
+    connection: Connection, sites: Sequence[str], *, by: Person, address: str, within: Within = None
+) -> None:
+    """Remove sites, for good, with every authorisation for them. Raises NotFound: all are removed, or none."""
+    wanted = set(sites)
+    async with connection.transaction():
+        users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, _texts(wanted))}
+        rows = await connection.fetch(DELETE_SITES, _texts(wanted), names(within))
+        if missing := sorted(wanted - {row["id"] for row in rows}):
+            raise NotFound("\n".join(f'There is no site "{site}".' for site in missing[:MAX_FAULTS]))
+        await write_audit(
+            connection,
+            by,
+            address,
+            "site.removed",
+            [
+                Change(
+                    row["workspace"],
+                    row["id"],
+                    {"display_name": row["display_name"], "user_count": users.get(row["id"], 0)},
+                )
+                for row in rows
+            ],
+        )
+
+
+def _by_folded(sites: Sequence[NewSite]) -> dict[str, tuple[int, NewSite]]:
+    """Return the sites by their folded ids, each with its place in the list. Raises Invalid for all that are wrong."""
+    by_folded: dict[str, tuple[int, NewSite]] = {}
+    faults: list[Fault] = []
+    for place, site in enumerate(sites):
+        try:
+            folded = check_site_id(site.id, place, "id")
+            name = site.display_name
+            if name is not None:
+                name = check_name(name, place, "display_name")
+            first = by_folded.setdefault(folded, (place, NewSite(site.id, name)))[1]
+            if first.id != site.id:
+                raise Invalid.at(
+                    place, "id", detail=f'"{first.id}" and "{site.id}" are the same to some data services.'
+                )
+        except Invalid as problem:
+            faults += problem.faults
+    if faults:
+        raise Invalid(sentence(faults), tuple(faults[:MAX_FAULTS]))
+    return by_folded
+
+
+async def _ensure_workspace(connection: Connection, name: str, by: Person, address: str, within: Within) -> None:
+    check_workspace(name, "workspace")
+    check_within(name, within)
+    if await connection.fetchval(FIND_WORKSPACE, name) is not None:
+        return
+    if await connection.fetchrow(CREATE_WORKSPACE, name) is not None:
+        await write_audit(connection, by, address, "workspace.created", [Change(name, name)])
+
+
+def sentence(faults: Sequence[Fault]) -> str:
+    """Return the sentence for several faults, the first of them told."""
+    more = len(faults) - MAX_FAULTS
+    told = "\n".join(fault.detail for fault in faults[:MAX_FAULTS])
+    return f"{told}\nAnd {more} more." if more > 0 else told
+
+
+def _texts(texts: Iterable[str]) -> list[str]:
+    return sorted(text for text in texts if is_text(text))

@@ -1,0 +1,236 @@
+"""API users: created, listed, shown, deleted. What the admin API and the command do is done here."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, get_args
+from uuid import UUID
+
+from asyncpg import Record
+
+from admin.audit import Change, Connection, Within, names, some_sites, write_audit
+from admin.people import Person
+from admin.problems import Fault, Invalid, NotFound
+from admin.site_ids import fold_site
+from admin.sites import MAX_FAULTS, sentence
+from admin.texts import check_name, is_text, prefix_pattern
+from admin.views import CreatedUser, KeyView, Page, PersonView, User
+from admin.workspaces import workspace_id
+from proxy.credentials import digest, hint, new_key
+from sql.queries import query
+
+CREATE_USER = query("create_user")
+CREATE_KEY = query("create_key")
+CREATE_USER_SITES = query("create_user_sites")
+LOCK_SITES = query("lock_sites")
+SITES_FOLDED_LIKE = query("sites_folded_like")
+DESCRIBE_USERS = query("describe_users")
+LOCK_USER = query("lock_user")
+DELETE_USER = query("delete_user")
+
+Sort = Literal["-created", "created", "-last_activity", "last_activity"]
+"""`-`: the latest first. Never active comes before every time."""
+SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
+NEWEST_FIRST = query("pick_users_newest_first")
+OLDEST_FIRST = query("pick_users_oldest_first")
+BY_ACTIVITY = query("pick_users_by_activity")
+
+SITES_LISTED: Final = 20
+"""How many sites of a user a list shows; the user alone is shown with all."""
+MAX_SITES: Final = 10_000
+
+_PREFIX: Final = "slk_"
+
+
+async def create_user(
+    connection: Connection,
+    *,
+    workspace: str,
+    all_sites: bool,
+    sites: Sequence[str] | None,
+    name: str | None,
+    by: Person,
+    address: str,
+    within: Within = None,
+) -> CreatedUser:
+    """Make an API user for all sites of the workspace or for `sites`, and its key, which is shown this once.
+
+    Raises Invalid (every unknown site is a fault) or Forbidden.
+    """
+    wanted = _wanted_sites(all_sites, sites)
+    if name is not None:
+        name = check_name(name, "name")
+    key = new_key()
+    async with connection.transaction():
+        owner = await workspace_id(connection, workspace, within)
+        await _check_sites(connection, owner, workspace, wanted)
+        user_id = await connection.fetchval(CREATE_USER, owner, name, all_sites, by.name, by.email)
+        await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), hint(key))
+        if wanted:
+            await connection.execute(CREATE_USER_SITES, user_id, owner, list(wanted))
+        [row] = await connection.fetch(DESCRIBE_USERS, [user_id], names(within), None)
+        user = _user(row)
+        await write_audit(connection, by, address, "user.created", [Change(workspace, user.id, _noted(user))])
+    return CreatedUser(**user.model_dump(), api_key=key)
+
+
+async def list_users(
+    connection: Connection,
+    *,
+    within: Within = None,
+    search: str | None = None,
+    sort: Sort = "-created",
+    after: str | None = None,
+    limit: int = 50,
+) -> Page[User]:
+    """Return a page of API users whose name, person, site or key's hint begins with `search`.
+
+    `after` is the `next` of the page before. Raises Invalid where it is not, or is of another sorting.
+    """
+    by_text = by_hint = by_site = None
+    if search:
+        by_text, by_hint, by_site = (
+            prefix_pattern(search),
+            prefix_pattern(_hinted(search)),
+            prefix_pattern(fold_site(search)),
+        )
+    last, last_id = (None, None) if after is None else _read_cursor(after, sort)
+    filters = (names(within), by_text, by_hint, by_site, limit + 1, last, last_id)
+    if sort == "-created":
+        picked = await connection.fetch(NEWEST_FIRST, *filters)
+    elif sort == "created":
+        picked = await connection.fetch(OLDEST_FIRST, *filters)
+    else:
+        picked = await connection.fetch(BY_ACTIVITY, *filters, 1.0 if sort == "last_activity" else -1.0)
+    shown = [row["id"] for row in picked[:limit]]
+    rows = await connection.fetch(DESCRIBE_USERS, shown, names(within), SITES_LISTED)
+    return Page(
+        items=[_user(row) for row in rows],
+        next=_cursor(sort, picked[limit - 1]) if len(picked) > limit else None,
+    )
+
+
+async def get_user(connection: Connection, user_id: str, *, within: Within = None) -> User:
+    """Return one API user with all its sites. Raises NotFound."""
+    rows = await connection.fetch(DESCRIBE_USERS, [_uuid(user_id)], names(within), None)
+    if not rows:
+        raise NotFound("There is no such API user.")
+    return _user(rows[0])
+
+
+async def delete_user(connection: Connection, user_id: str, *, by: Person, address: str, within: Within = None) -> None:
+    """Delete an API user and its keys, for good. Only the audit line remains. Raises NotFound."""
+    key = _uuid(user_id)
+    async with connection.transaction():
+        if await connection.fetchval(LOCK_USER, key, names(within)) is None:
+            raise NotFound("There is no such API user.")
+        [row] = await connection.fetch(DESCRIBE_USERS, [key], names(within), None)
+        user = _user(row)
+        await connection.execute(DELETE_USER, key)
+        await write_audit(connection, by, address, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
+
+
+def _wanted_sites(all_sites: bool, sites: Sequence[str] | None) -> dict[str, int]:
+    """Return the selected sites, each with its first place. Raises Invalid unless one of the two scopes is chosen."""
+    if all_sites and sites is not None:
+        raise Invalid.at("sites", detail="Give either all_sites or sites, not both.")
+    if not all_sites and not sites:
+        raise Invalid.at("sites", detail="Name at least one site, or set all_sites.")
+    if sites is not None and len(sites) > MAX_SITES:
+        raise Invalid.at("sites", detail=f"At most {MAX_SITES} sites can be selected. Consider all_sites.")
+    places: dict[str, int] = {}
+    for place, site in enumerate(sites or ()):
+        places.setdefault(site, place)
+    return places
+
+
+async def _check_sites(connection: Connection, owner: int, workspace: str, wanted: dict[str, int]) -> None:
+    """Raise Invalid unless the workspace owns every site; keep them from being removed meanwhile.
+
+    Whether another workspace has a site of that name is not told.
+    """
+    storable = [site for site in wanted if is_text(site)]
+    owned = {row["id"] for row in await connection.fetch(LOCK_SITES, owner, storable)}
+    missing = [site for site in wanted if site not in owned]
+    if not missing:
+        return
+    alike = await connection.fetch(SITES_FOLDED_LIKE, owner, [fold_site(site) for site in missing if is_text(site)])
+    spelt = {row["folded"]: row["id"] for row in alike}
+    faults = []
+    for site in missing:
+        meant = spelt.get(fold_site(site))
+        mend = f'Did you mean "{meant}"?' if meant else "Add it first, or take it out."
+        faults.append(
+            Fault(("sites", wanted[site]), f'There is no site "{site}" in the workspace "{workspace}". {mend}')
+        )
+    raise Invalid(sentence(faults), tuple(faults[:MAX_FAULTS]))
+
+
+def _user(row: Record) -> User:
+    return User(
+        id=str(row["id"]),
+        name=row["name"],
+        workspace=row["workspace"],
+        all_sites=row["all_sites"],
+        sites=row["sites"],
+        site_count=row["site_count"],
+        keys=[
+            KeyView(hint=shown, created_at=created, expires_at=expires)
+            for shown, created, expires in zip(row["hints"], row["keys_created_at"], row["keys_expire_at"], strict=True)
+        ],
+        authorized_by=PersonView(name=row["authorized_by_name"], email=row["authorized_by_email"]),
+        created_at=row["created_at"],
+        last_activity=row["last_used_at"],
+        disabled_at=row["disabled_at"],
+    )
+
+
+def _noted(user: User) -> dict[str, Any]:
+    """Return what an audit line says of a user, enough to know it again when it is gone."""
+    scope: dict[str, Any] = {"all_sites": True} if user.all_sites else {"all_sites": False, **some_sites(user.sites)}
+    return {
+        "name": user.name,
+        "keys": [key.hint for key in user.keys],
+        "authorized_by": user.authorized_by.model_dump(),
+        **scope,
+    }
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("There is no such API user.") from None
+
+
+def _hinted(search: str) -> str:
+    """Return what a search means among hints: of a key typed or pasted at length, only the start is in its hint."""
+    shown = hint(_PREFIX + "x" * 38).partition("…")[0]
+    if search.startswith(_PREFIX) and not search[len(shown) :].startswith("…"):
+        return search[: len(shown)]
+    return search
+
+
+def _cursor(sort: Sort, last: Record) -> str:
+    value = last["sorted_by"]
+    text = value.isoformat() if isinstance(value, datetime) else repr(value)
+    return base64.urlsafe_b64encode(json.dumps([sort, text, str(last["id"])]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, sort: Sort) -> tuple[datetime | float, UUID]:
+    """Return where the page before ended. A made-up cursor only moves within what its sender may see anyway."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        made_for, text, last_id = json.loads(base64.b64decode(padded, altchars="-_", validate=True))
+        if made_for == sort:
+            by_time = sort in ("created", "-created")
+            value = datetime.fromisoformat(text).astimezone(UTC) if by_time else float(text)
+            return value, UUID(last_id)
+    except (ValueError, TypeError, AttributeError, OverflowError, binascii.Error, RecursionError):
+        pass
+    fault = Fault(
+        ("after",), "This is not the `next` of a page with the same sort. Begin without `after`.", in_query=True
+    )
+    raise Invalid(fault.detail, (fault,))

@@ -1,0 +1,93 @@
+"""What the admin API answers with and the command prints: users, workspaces, sites, audit lines. No I/O."""
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+Item = TypeVar("Item")
+
+
+class View(BaseModel):
+    """The base of every answer: made by us, so nothing in it is guessed or converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Page(View, Generic[Item]):
+    """Some of a list. `next` asks for what comes after (as the parameter `after`); null: this is the end."""
+
+    items: list[Item]
+    next: str | None
+
+
+class PersonView(View):
+    """Who authorised an API user, or did what an audit line tells."""
+
+    name: str
+    email: str
+
+
+class KeyView(View):
+    """What may be shown of an API key."""
+
+    hint: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class User(View):
+    """One API user. `sites` may be cut short in lists, `site_count` never; with `all_sites` there are none."""
+
+    id: str
+    name: str | None
+    workspace: str
+    all_sites: bool
+    sites: list[str]
+    site_count: int
+    keys: list[KeyView]
+    authorized_by: PersonView
+    created_at: datetime
+    last_activity: datetime | None
+    disabled_at: datetime | None
+
+
+class CreatedUser(User):
+    """A new API user and its key: the only time that the key is shown."""
+
+    api_key: str
+
+
+class Workspace(View):
+    """One workspace."""
+
+    name: str
+    created_at: datetime
+
+
+class Site(View):
+    """One site."""
+
+    id: str
+    workspace: str
+    display_name: str
+    created_at: datetime
+
+
+class SiteWithUsers(Site):
+    """One site, and how many API users have it among their selected sites."""
+
+    user_count: int
+
+
+class AuditLine(View):
+    """What was done, by whom, when, from where. Outlives what it tells of."""
+
+    id: int
+    at: datetime
+    actor: PersonView
+    address: str
+    action: str
+    workspace: str | None
+    subject: str | None
+    detail: dict[str, Any]

@@ -1,0 +1,201 @@
+-- What the admin API and the command ask. The doors' queries are in doors.sql.
+
+-- name: list_workspaces
+-- Workspaces by name: of those in $1 (null: all), after the name $2, at most $3.
+SELECT name, created_at
+FROM sitelatch.workspaces
+WHERE ($1::text[] IS NULL OR name = ANY($1)) AND ($2::text IS NULL OR name > $2)
+ORDER BY name
+LIMIT $3
+
+-- name: find_workspace
+-- The id of a workspace by its name.
+SELECT id FROM sitelatch.workspaces WHERE name = $1
+
+-- name: create_workspace
+-- Make a workspace; no row where the name is taken.
+INSERT INTO sitelatch.workspaces (name) VALUES ($1)
+ON CONFLICT (name) DO NOTHING
+RETURNING id, created_at
+
+-- name: lock_sites
+-- Those of the sites $2 that workspace $1 owns, kept from removal until the transaction ends.
+SELECT id FROM sitelatch.sites WHERE workspace_id = $1 AND id = ANY($2) ORDER BY id FOR KEY SHARE
+
+-- name: sites_folded_like
+-- The ids in workspace $1 that are the same as one of the folded ids $2.
+SELECT id, folded FROM sitelatch.sites WHERE workspace_id = $1 AND folded = ANY($2)
+
+-- name: create_user
+-- Make an API user of workspace $1: name $2, all sites $3, authorised by the person $4, $5.
+INSERT INTO sitelatch.api_users (workspace_id, name, all_sites, authorized_by_name, authorized_by_email)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING id
+
+-- name: create_key
+-- Give the user $1 the key with digest $2, shown as $3.
+INSERT INTO sitelatch.api_keys (user_id, digest, hint) VALUES ($1, $2, $3)
+
+-- name: create_user_sites
+-- Authorise the user $1 of workspace $2 for the sites $3.
+INSERT INTO sitelatch.api_user_sites (user_id, workspace_id, site_id) SELECT $1, $2, unnest($3::text[])
+
+-- The pages of API users: of the workspaces $1 (null: all), whose name, person or site begins like $2, whose key's hint
+-- like $3, whose site's folded id like $4 (all null: no search), at most $5, after the one with sorted_by $6 and id $7.
+
+-- name: pick_users_newest_first
+-- A page of API users, the newest first.
+SELECT u.id, u.created_at AS sorted_by
+FROM sitelatch.api_users u
+JOIN sitelatch.workspaces w ON w.id = u.workspace_id
+WHERE ($1::text[] IS NULL OR w.name = ANY($1))
+  AND ($2::text IS NULL OR u.id IN (
+    SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($2)
+    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($2)
+    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($2)
+    UNION ALL SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $3
+    UNION ALL SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
+              WHERE s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
+  AND ($6::timestamptz IS NULL OR (u.created_at, u.id) < ($6, $7::uuid))
+ORDER BY u.created_at DESC, u.id DESC
+LIMIT $5
+
+-- name: pick_users_oldest_first
+-- A page of API users, the oldest first.
+SELECT u.id, u.created_at AS sorted_by
+FROM sitelatch.api_users u
+JOIN sitelatch.workspaces w ON w.id = u.workspace_id
+WHERE ($1::text[] IS NULL OR w.name = ANY($1))
+  AND ($2::text IS NULL OR u.id IN (
+    SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($2)
+    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($2)
+    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($2)
+    UNION ALL SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $3
+    UNION ALL SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
+              WHERE s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
+  AND ($6::timestamptz IS NULL OR (u.created_at, u.id) > ($6, $7::uuid))
+ORDER BY u.created_at, u.id
+LIMIT $5
+
+-- name: pick_users_by_activity
+-- A page of API users by last activity: $8 = 1 for the dead first (never used, then longest ago), -1 for the liveliest.
+SELECT u.id, v.sorted_by
+FROM sitelatch.api_users u
+JOIN sitelatch.workspaces w ON w.id = u.workspace_id
+LEFT JOIN sitelatch.api_user_activity a ON a.user_id = u.id
+CROSS JOIN LATERAL (
+  SELECT $8::float8 * coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity') AS sorted_by
+) v
+WHERE ($1::text[] IS NULL OR w.name = ANY($1))
+  AND ($2::text IS NULL OR u.id IN (
+    SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($2)
+    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($2)
+    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($2)
+    UNION ALL SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $3
+    UNION ALL SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
+              WHERE s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
+  AND ($6::float8 IS NULL OR (v.sorted_by, u.id) > ($6, $7::uuid))
+ORDER BY v.sorted_by, u.id
+LIMIT $5
+
+-- name: describe_users
+-- All about the API users $1, in their order, of the workspaces $2 (null: all); of the sites of each at most $3.
+SELECT u.id, w.name AS workspace, u.name, u.all_sites, u.authorized_by_name, u.authorized_by_email, u.created_at,
+       u.disabled_at, a.last_used_at,
+       ARRAY(SELECT k.hint FROM sitelatch.api_keys k WHERE k.user_id = u.id ORDER BY k.created_at, k.digest) AS hints,
+       ARRAY(SELECT k.created_at FROM sitelatch.api_keys k WHERE k.user_id = u.id
+             ORDER BY k.created_at, k.digest) AS keys_created_at,
+       ARRAY(SELECT k.expires_at FROM sitelatch.api_keys k WHERE k.user_id = u.id
+             ORDER BY k.created_at, k.digest) AS keys_expire_at,
+       ARRAY(SELECT m.site_id FROM sitelatch.api_user_sites m WHERE m.user_id = u.id
+             ORDER BY m.site_id LIMIT $3) AS sites,
+       (SELECT count(*) FROM sitelatch.api_user_sites m WHERE m.user_id = u.id) AS site_count
+FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, place)
+JOIN sitelatch.api_users u ON u.id = wanted.id
+JOIN sitelatch.workspaces w ON w.id = u.workspace_id
+LEFT JOIN sitelatch.api_user_activity a ON a.user_id = u.id
+WHERE $2::text[] IS NULL OR w.name = ANY($2)
+ORDER BY wanted.place
+
+-- name: lock_user
+-- The API user $1 of the workspaces $2 (null: all), kept from changes until the transaction ends.
+SELECT u.id
+FROM sitelatch.api_users u
+JOIN sitelatch.workspaces w ON w.id = u.workspace_id
+WHERE u.id = $1 AND ($2::text[] IS NULL OR w.name = ANY($2))
+FOR UPDATE OF u
+
+-- name: delete_user
+-- Delete an API user, with its keys, sites and activity.
+DELETE FROM sitelatch.api_users WHERE id = $1
+
+-- name: list_sites
+-- Sites by id: of the workspaces $1 (null: all), whose folded id begins like $2 or display name like $3 (null: no
+-- search), after the id $4, at most $5.
+SELECT s.id, w.name AS workspace, s.display_name, s.created_at
+FROM sitelatch.sites s
+JOIN sitelatch.workspaces w ON w.id = s.workspace_id
+WHERE ($1::text[] IS NULL OR w.name = ANY($1))
+  AND ($2::text IS NULL OR s.folded LIKE $2 OR lower(s.display_name) LIKE lower($3))
+  AND ($4::text IS NULL OR s.id > $4)
+ORDER BY s.id
+LIMIT $5
+
+-- name: find_site
+-- The site $1 of the workspaces $2 (null: all), and how many API users have it among their selected sites.
+SELECT s.id, w.name AS workspace, s.display_name, s.created_at,
+       (SELECT count(*) FROM sitelatch.api_user_sites m WHERE m.site_id = s.id) AS user_count
+FROM sitelatch.sites s
+JOIN sitelatch.workspaces w ON w.id = s.workspace_id
+WHERE s.id = $1 AND ($2::text[] IS NULL OR w.name = ANY($2))
+
+-- name: create_sites
+-- Add the sites $2 with folded ids $3 and display names $4 to workspace $1; a row for each that is new.
+INSERT INTO sitelatch.sites (workspace_id, id, folded, display_name)
+SELECT $1, new.id, new.folded, new.display_name
+FROM unnest($2::text[], $3::text[], $4::text[]) AS new (id, folded, display_name)
+ORDER BY new.id
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: sites_by_folded
+-- The sites with the folded ids $1, whosever they are.
+SELECT s.id, s.folded, w.name AS workspace, s.display_name
+FROM sitelatch.sites s
+JOIN sitelatch.workspaces w ON w.id = s.workspace_id
+WHERE s.folded = ANY($1)
+
+-- name: rename_sites
+-- Give the sites $1 the display names $2.
+UPDATE sitelatch.sites s
+SET display_name = new.display_name
+FROM unnest($1::text[], $2::text[]) AS new (id, display_name)
+WHERE s.id = new.id
+
+-- name: delete_sites
+-- Remove the sites $1 of the workspaces $2 (null: all), with every authorisation for them.
+DELETE FROM sitelatch.sites s
+USING sitelatch.workspaces w
+WHERE w.id = s.workspace_id AND s.id = ANY($1) AND ($2::text[] IS NULL OR w.name = ANY($2))
+RETURNING s.id, w.name AS workspace, s.display_name
+
+-- name: count_site_users
+-- How many API users have each of the sites $1 among their selected sites.
+SELECT site_id, count(*) AS user_count FROM sitelatch.api_user_sites WHERE site_id = ANY($1) GROUP BY site_id
+
+-- name: write_audit
+-- Note who ($1, $2, from address $3) did what ($4), for each of the workspaces $5, subjects $6 and details $7.
+INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject, detail)
+SELECT $1, $2, $3, $4, line.workspace, line.subject, line.detail::jsonb
+FROM unnest($5::text[], $6::text[], $7::text[]) AS line (workspace, subject, detail)
+
+-- name: list_audit
+-- Audit lines, the newest first: of the workspaces $1 (null: all), about the subject $2 (null: all), before the line
+-- $3, at most $4.
+SELECT id, at, actor_name, actor_email, actor_address, action, workspace, subject, detail::text
+FROM sitelatch.audit_log
+WHERE ($1::text[] IS NULL OR workspace = ANY($1))
+  AND ($2::text IS NULL OR subject = $2)
+  AND ($3::bigint IS NULL OR id < $3)
+ORDER BY id DESC
+LIMIT $4

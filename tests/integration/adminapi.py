@@ -1,0 +1,97 @@
+"""The admin API on a real database, served as `serve` does, and admins to call it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientResponse, ClientSession, web
+from yarl import URL
+
+from admin.app import admin_app
+from admin.people import Person, new_token, token_digest
+from admin.server import BackRunner, back_doors
+from admin.settings import AdminSettings, TokenSettings
+from proxy.metrics import Metrics
+from proxy.ops import ops_app
+
+ADA = Person("Ada Admin", "ada@example.com")
+ADA_TOKEN = new_token()
+BEN_TOKEN = new_token()
+"""Ben's is limited to the workspace acme."""
+
+SETTINGS = AdminSettings(
+    listen="shared",
+    tokens=(
+        TokenSettings(name=ADA.name, email=ADA.email, sha256=token_digest(ADA_TOKEN)),
+        TokenSettings(name="Ben", email="ben@example.com", sha256=token_digest(BEN_TOKEN), workspaces=("acme",)),
+    ),
+)
+
+
+@dataclass
+class AdminClient:
+    """Calls the admin API with a token, or without one."""
+
+    session: ClientSession
+    base: URL
+    token: str | None = ADA_TOKEN
+
+    def as_(self, token: str | None) -> "AdminClient":
+        return AdminClient(self.session, self.base, token)
+
+    async def ask(self, method: str, path: str, payload: Any = None, **other: Any) -> tuple[int, Any, ClientResponse]:
+        """Return the status, the JSON of the answer (None: no body) and the answer."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+        headers |= other.pop("headers", {})
+        if payload is not None:
+            other["json"] = payload
+        # Paths are sent as they are written here.
+        url = URL(f"{self.base}admin{path}", encoded=True)
+        async with self.session.request(method, url, headers=headers, **other) as answer:
+            text = await answer.text()
+            return answer.status, (await answer.json(content_type=None) if text else None), answer
+
+    async def get(self, path: str, **parameters: Any) -> Any:
+        """Return the JSON of an answer that must be a 200."""
+        query = str(URL.build(query={name: str(value) for name, value in parameters.items()}))
+        status, body, _ = await self.ask("GET", path + query)
+        assert status == 200, body
+        return body
+
+    async def create(self, **wish: Any) -> Any:
+        """Return the JSON of a new user."""
+        status, body, _ = await self.ask("POST", "/users", wish)
+        assert status == 201, body
+        return body
+
+
+async def serve(app: web.Application) -> tuple[BackRunner, int]:
+    """Serve an application on a free port of loopback; clean up the runner when done."""
+    runner = BackRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    return runner, runner.addresses[0][1]
+
+
+@pytest.fixture
+async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
+    """The admin API beside ops, and Ada, who may everything."""
+    doors = back_doors(ops_app(Metrics(), lambda: (True, {})), "shared", admin_app(SETTINGS, pool), "shared")
+    runner, port = await serve(doors["shared"])
+    async with ClientSession() as session:
+        yield AdminClient(session, URL(f"http://127.0.0.1:{port}/"))
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def acme(admin: AdminClient) -> AdminClient:
+    """Two workspaces: acme with shop, blog and docs, globex with wiki."""
+    for workspace, sites in (("acme", ("shop", "blog", "docs")), ("globex", ("wiki",))):
+        await admin.ask("POST", "/workspaces", {"name": workspace})
+        for site in sites:
+            status, body, _ = await admin.ask("PUT", f"/sites/{site}", {"workspace": workspace})
+            assert status == 201, body
+    return admin

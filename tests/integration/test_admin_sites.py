@@ -1,0 +1,221 @@
+"""Sites, workspaces and the audit log over the JSON API and as the command uses them."""
+
+import asyncio
+import io
+from typing import Any
+
+import asyncpg
+import pytest
+
+from admin import sites
+from admin.problems import Conflict, Invalid, NotFound
+from admin.site_import import import_sites, read_csv
+from admin.sites import NewSite
+from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, AdminClient, acme, admin
+
+__all__ = ["acme", "admin"]
+
+
+def ids(page: Any) -> list[str]:
+    return [site["id"] for site in page["items"]]
+
+
+async def test_adding_a_site_twice_is_no_error(acme: AdminClient) -> None:
+    for expected in (201, 200, 200):
+        status, site, _ = await acme.ask("PUT", "/sites/new", {"workspace": "acme"})
+        assert status == expected
+        assert (site["id"], site["workspace"], site["display_name"], site["user_count"]) == ("new", "acme", "new", 0)
+    assert [line["action"] for line in (await acme.get("/audit", subject="new"))["items"]] == ["site.created"]
+
+
+async def test_a_site_is_renamed_by_putting_it_again_and_keeps_its_name_otherwise(acme: AdminClient) -> None:
+    await acme.ask("PUT", "/sites/shop", {"workspace": "acme", "display_name": " The shop "})
+    status, site, _ = await acme.ask("PUT", "/sites/shop", {"workspace": "acme"})
+    assert (status, site["display_name"]) == (200, "The shop")
+    renamed, _ = (await acme.get("/audit", subject="shop"))["items"]
+    assert renamed["action"] == "site.renamed"
+    assert renamed["detail"] == {"from": "shop", "to": "The shop"}
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/sites/wiki", 'belongs to the workspace "globex"'),
+        ("/sites/SHOP", 'the site "shop" are the same'),
+        ("/sites/%EF%BD%93hop", 'the site "shop" are the same'),
+    ],
+)
+async def test_an_id_that_is_taken_is_a_conflict(acme: AdminClient, path: str, said: str) -> None:
+    status, problem, _ = await acme.ask("PUT", path, {"workspace": "acme"})
+    assert status == 409
+    assert said in problem["errors"][0]["detail"]
+    assert len(ids(await acme.get("/sites"))) == 4
+
+
+@pytest.mark.parametrize("spelt", ["a%5Cb", "a%3Bb", "a%2Cb", "a%25b", "a%3Fb", "a%23b", "%20a", "a%00b", "a%0Ab"])
+async def test_forbidden_ids_are_refused_with_a_sentence(acme: AdminClient, spelt: str) -> None:
+    status, problem, _ = await acme.ask("PUT", f"/sites/{spelt}", {"workspace": "acme"})
+    assert status == 422
+    assert problem["errors"][0]["detail"].endswith(".") or "holds none of" in problem["errors"][0]["detail"]
+    assert (await acme.ask("GET", f"/sites/{spelt}"))[0] == 404
+    assert (await acme.ask("DELETE", f"/sites/{spelt}"))[0] == 404
+
+
+async def test_an_encoded_slash_never_reaches_a_site(acme: AdminClient) -> None:
+    for method, payload in (("GET", None), ("PUT", {"workspace": "acme"}), ("DELETE", None)):
+        assert (await acme.ask(method, "/sites/a%2Fb", payload))[0] in (404, 422)
+
+
+async def test_ids_with_other_odd_characters_work_from_end_to_end(acme: AdminClient) -> None:
+    for spelt, site_id in (("%7Bx%7D", "{x}"), ("a+b", "a+b"), ("a%20b", "a b"), ("%E4%BE%8B", "例"), ("...", "...")):
+        assert (await acme.ask("PUT", f"/sites/{spelt}", {"workspace": "acme"}))[0] == 201
+        assert (await acme.get(f"/sites/{spelt}"))["id"] == site_id
+        assert (await acme.ask("DELETE", f"/sites/{spelt}"))[0] == 204
+
+
+async def test_removing_a_site_takes_it_from_its_users_who_then_reach_nothing(
+    acme: AdminClient, pool: asyncpg.Pool
+) -> None:
+    made = await acme.create(workspace="acme", sites=["shop"])
+    assert (await acme.get("/sites/shop"))["user_count"] == 1
+    assert (await acme.ask("DELETE", "/sites/shop"))[0] == 204
+    left = await acme.get(f"/users/{made['id']}")
+    assert (left["all_sites"], left["sites"], left["site_count"]) == (False, [], 0)
+    [line, _] = (await acme.get("/audit", subject="shop"))["items"]
+    assert line["action"] == "site.removed"
+    assert line["detail"] == {"display_name": "shop", "user_count": 1}
+    assert (await acme.ask("DELETE", "/sites/shop"))[0] == 404
+
+
+async def test_sites_are_searched_by_the_start_of_id_or_name_and_paged(acme: AdminClient) -> None:
+    await acme.ask("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
+    assert ids(await acme.get("/sites")) == ["blog", "docs", "shop", "wiki"]
+    assert ids(await acme.get("/sites", workspace="acme", search="SH")) == ["shop"]
+    assert ids(await acme.get("/sites", search="ＨＡＮＤ")) == []
+    assert ids(await acme.get("/sites", search="hand")) == ["docs"]
+    assert ids(await acme.get("/sites", search="%")) == []
+    first = await acme.get("/sites", limit=3)
+    assert (ids(first), first["next"]) == (["blog", "docs", "shop"], "shop")
+    second = await acme.get("/sites", limit=3, after=first["next"])
+    assert (ids(second), second["next"]) == (["wiki"], None)
+
+
+async def test_workspaces_are_made_once_and_listed(admin: AdminClient) -> None:
+    status, made, _ = await admin.ask("POST", "/workspaces", {"name": "Acme, Inc."})
+    assert (status, made["name"]) == (201, "Acme, Inc.")
+    status, problem, _ = await admin.ask("POST", "/workspaces", {"name": "Acme, Inc."})
+    assert (status, problem["code"]) == (409, "conflict")
+    assert [item["name"] for item in (await admin.get("/workspaces"))["items"]] == ["Acme, Inc."]
+    assert [line["action"] for line in (await admin.get("/audit"))["items"]] == ["workspace.created"]
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "é", "x" * 256])
+async def test_a_workspace_s_name_must_fit_a_header(admin: AdminClient, name: str) -> None:
+    status, problem, _ = await admin.ask("POST", "/workspaces", {"name": name})
+    assert (status, problem["errors"][0]["pointer"]) == (422, "#/name")
+
+
+async def test_a_site_needs_a_workspace_that_is_there(admin: AdminClient) -> None:
+    status, problem, _ = await admin.ask("PUT", "/sites/shop", {"workspace": "nope"})
+    assert (status, problem["errors"][0]["pointer"]) == (422, "#/workspace")
+
+
+async def test_the_audit_log_is_paged_newest_first(acme: AdminClient) -> None:
+    whole = [line["id"] for line in (await acme.get("/audit"))["items"]]
+    assert whole == sorted(whole, reverse=True)
+    found: list[int] = []
+    page = await acme.get("/audit", limit=2)
+    found += [line["id"] for line in page["items"]]
+    while page["next"]:
+        page = await acme.get("/audit", limit=2, after=page["next"])
+        found += [line["id"] for line in page["items"]]
+    assert found == whole
+
+
+async def test_sites_are_added_all_or_none_with_every_fault_told(pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection:
+        added = await sites.add_sites(
+            connection,
+            workspace="acme",
+            sites=[NewSite("shop"), NewSite("blog", "The blog"), NewSite("shop")],
+            by=ADA,
+            address="command",
+            create_workspace=True,
+        )
+        assert added.created == ("shop", "blog")
+        with pytest.raises(Invalid) as wrong:
+            await sites.add_sites(
+                connection, workspace="acme", sites=[NewSite("ok"), NewSite("a/b"), NewSite("a;b")], by=ADA, address=""
+            )
+        assert [fault.place for fault in wrong.value.faults] == [(1, "id"), (2, "id")]
+        with pytest.raises(Conflict):
+            await sites.add_sites(
+                connection, workspace="acme", sites=[NewSite("new"), NewSite("Shop")], by=ADA, address=""
+            )
+        assert [site.id for site in (await sites.list_sites(connection)).items] == ["blog", "shop"]
+        again = await sites.add_sites(
+            connection, workspace="acme", sites=[NewSite("shop"), NewSite("blog", "Blog")], by=ADA, address=""
+        )
+        assert (again.created, again.renamed, again.unchanged) == ((), ("blog",), ("shop",))
+
+
+async def test_sites_are_removed_all_or_none(pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection:
+        new = [NewSite("shop"), NewSite("blog")]
+        await sites.add_sites(connection, workspace="acme", sites=new, by=ADA, address="", create_workspace=True)
+        with pytest.raises(NotFound, match='There is no site "nope"'):
+            await sites.remove_sites(connection, ["shop", "nope", "a\x00"], by=ADA, address="")
+        assert len((await sites.list_sites(connection)).items) == 2
+        await sites.remove_sites(connection, ["shop", "blog"], by=ADA, address="")
+        assert (await sites.list_sites(connection)).items == []
+
+
+async def test_two_who_add_the_same_sites_at_once_both_succeed(pool: asyncpg.Pool) -> None:
+    async def add(order: int) -> None:
+        new = [NewSite(f"s{number}") for number in range(50)][::order]
+        async with pool.acquire() as connection:
+            await sites.add_sites(connection, workspace="acme", sites=new, by=ADA, address="", create_workspace=True)
+
+    await asyncio.gather(add(1), add(-1), add(1), add(-1))
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.sites") == 50
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.audit_log WHERE action = 'site.created'") == 50
+
+
+async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
+    file = io.StringIO('site,workspace,display_name\nshop,acme,"Shop, the"\nblog,acme,\nwiki,globex,Wiki\n')
+    async with pool.acquire() as connection:
+        added = await import_sites(connection, read_csv(file), by=ADA, address="command")
+        assert added.created == ("shop", "blog", "wiki")
+        listed = {site.id: (site.workspace, site.display_name) for site in (await sites.list_sites(connection)).items}
+        assert listed == {"shop": ("acme", "Shop, the"), "blog": ("acme", "blog"), "wiki": ("globex", "Wiki")}
+        rows = read_csv(io.StringIO("site,workspace\nnew,acme\nshop,globex\n"))
+        with pytest.raises(Conflict):
+            await import_sites(connection, rows, by=ADA, address="command")
+        assert len((await sites.list_sites(connection)).items) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "The first line must be"),
+        ("id,workspace\nshop,acme\n", "The first line must be"),
+        ("site,workspace,colour\nshop,acme,red\n", "The first line must be"),
+        ("site,workspace\nshop,acme\na/b,acme\n", 'Line 3: "a/b" holds "/"'),
+        ("site,workspace\nshop\n", "Line 2: This line has another number of columns"),
+        ("site,workspace\nshop,acme,x\n", "Line 2: This line has another number of columns"),
+        ("site,workspace\nshop, acme\n", "Line 2: A workspace's name"),
+        ('site,workspace\n"shop,acme\n', "this is not CSV"),
+    ],
+)
+def test_a_wrong_csv_names_the_line_and_the_mend(text: str, said: str) -> None:
+    with pytest.raises(Invalid, match=said.replace("(", r"\(")):
+        read_csv(io.StringIO(text))
+
+
+async def test_an_admin_of_one_workspace_is_not_told_whose_a_taken_id_is(acme: AdminClient) -> None:
+    ben = acme.as_(BEN_TOKEN)
+    status, problem, _ = await ben.ask("PUT", "/sites/wiki", {"workspace": "acme"})
+    assert status == 409
+    assert "globex" not in str(problem)
+    assert (await ben.ask("POST", "/workspaces", {"name": "other"}))[0] == 403
+    assert acme.token == ADA_TOKEN

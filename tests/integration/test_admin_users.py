@@ -1,0 +1,325 @@
+"""API users over the JSON API: created, listed, shown, deleted, as the customer's page describes."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from admin import users
+from admin.problems import Invalid
+from proxy.credentials import digest, hint, well_formed
+from tests.integration.adminapi import ADA, BEN_TOKEN, AdminClient, acme, admin
+
+__all__ = ["acme", "admin"]
+
+
+def ids(page: Any) -> list[str]:
+    return [user["id"] for user in page["items"]]
+
+
+async def test_a_user_for_selected_sites_is_made_with_a_key_that_is_shown_once(
+    acme: AdminClient, pool: asyncpg.Pool
+) -> None:
+    made = await acme.create(workspace="acme", sites=["shop", "blog", "shop"], name=" Nightly export ")
+    assert well_formed(made["api_key"].encode())
+    assert made["name"] == "Nightly export"
+    assert made["sites"] == ["blog", "shop"]
+    assert (made["all_sites"], made["site_count"], made["workspace"]) == (False, 2, "acme")
+    assert made["authorized_by"] == {"name": ADA.name, "email": ADA.email}
+    assert made["last_activity"] is None
+
+    stored = await pool.fetchrow("SELECT digest, hint FROM sitelatch.api_keys WHERE user_id = $1", made["id"])
+    assert stored is not None
+    assert stored["digest"] == digest(made["api_key"].encode())
+    assert stored["hint"] == hint(made["api_key"])
+
+    shown = await acme.get(f"/users/{made['id']}")
+    assert shown == {name: value for name, value in made.items() if name != "api_key"}
+    assert made["api_key"] not in str(await acme.get("/users"))
+
+
+async def test_a_user_for_all_sites_has_no_list_of_them(acme: AdminClient) -> None:
+    made = await acme.create(workspace="acme", all_sites=True)
+    assert (made["all_sites"], made["sites"], made["site_count"], made["name"]) == (True, [], 0, None)
+
+
+@pytest.mark.parametrize(
+    ("wish", "pointer", "said"),
+    [
+        ({"workspace": "acme", "all_sites": True, "sites": ["shop"]}, "#/sites", "either all_sites or sites"),
+        ({"workspace": "acme", "all_sites": True, "sites": []}, "#/sites", "either all_sites or sites"),
+        ({"workspace": "acme"}, "#/sites", "at least one site"),
+        ({"workspace": "acme", "sites": []}, "#/sites", "at least one site"),
+        ({"workspace": "acme", "all_sites": False}, "#/sites", "at least one site"),
+        ({"workspace": "acme", "sites": ["shop", "nope"]}, "#/sites/1", 'no site "nope" in the workspace "acme"'),
+        ({"workspace": "acme", "sites": ["wiki"]}, "#/sites/0", 'no site "wiki" in the workspace "acme"'),
+        ({"workspace": "acme", "sites": ["Shop"]}, "#/sites/0", 'Did you mean "shop"?'),
+        ({"workspace": "acme", "sites": ["a\x00b"]}, "#/sites/0", "no control characters"),
+        ({"workspace": "nope", "all_sites": True}, "#/workspace", 'no workspace "nope"'),
+        ({"all_sites": True}, "#/workspace", "is missing"),
+        ({"workspace": "acme", "all_sites": "no"}, "#/all_sites", "true or false"),
+        ({"workspace": "acme", "all_sites": 1}, "#/all_sites", "true or false"),
+        ({"workspace": "acme", "sites": "shop"}, "#/sites", "must be a list"),
+        ({"workspace": "acme", "sites": [1]}, "#/sites/0", "must be text"),
+        ({"workspace": "acme", "all_sites": True, "name": "a\nb"}, "#/name", "no control characters"),
+        ({"workspace": "acme", "all_sites": True, "name": " "}, "#/name", "1 to 200"),
+        ({"workspace": "acme", "all_sites": True, "name": "x" * 201}, "#/name", "1 to 200"),
+        ({"workspace": "acme", "all_sites": True, "email": "x"}, "#/email", "not known here"),
+        (["acme"], "#", "must be a JSON object"),
+    ],
+)
+async def test_a_wrong_wish_is_refused_with_where_and_how_to_mend_it(
+    acme: AdminClient, pool: asyncpg.Pool, wish: Any, pointer: str, said: str
+) -> None:
+    status, problem, answer = await acme.ask("POST", "/users", wish)
+    assert status == 422
+    assert answer.content_type == "application/problem+json"
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert said in problem["errors"][0]["detail"]
+    assert problem["code"] == "invalid"
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.api_users") == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b'{"workspace": "acme", "workspace": "globex"}', b"[" * 100_000, b'{"a": "\\ud800"}']
+)
+async def test_a_body_that_is_no_json_object_is_400_or_422_and_never_500(acme: AdminClient, body: bytes) -> None:
+    status, _, answer = await acme.ask("POST", "/users", data=body, headers={"Content-Type": "application/json"})
+    assert status in (400, 422)
+    assert answer.content_type == "application/problem+json"
+
+
+async def test_every_unknown_site_is_named_at_its_place_but_not_thousands(acme: AdminClient) -> None:
+    _, problem, _ = await acme.ask("POST", "/users", {"workspace": "acme", "sites": ["a", "shop", "b", "a"]})
+    assert [error["pointer"] for error in problem["errors"]] == ["#/sites/0", "#/sites/2"]
+    many = [f"no{number}" for number in range(5000)]
+    _, problem, _ = await acme.ask("POST", "/users", {"workspace": "acme", "sites": many})
+    assert len(problem["errors"]) == 20
+    assert "And 4980 more." in problem["detail"]
+
+
+async def test_names_of_people_are_text_whatever_they_hold(acme: AdminClient) -> None:
+    name = "<script>alert('\"')</script> \u202eעברית 👩‍👩‍👧 %s {0} \\"
+    made = await acme.create(workspace="acme", all_sites=True, name=name)
+    assert (await acme.get(f"/users/{made['id']}"))["name"] == name
+
+
+async def test_deleting_is_for_good_and_the_audit_line_remains(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    made = await acme.create(workspace="acme", sites=["shop"], name="Old")
+    status, body, _ = await acme.ask("DELETE", f"/users/{made['id']}")
+    assert (status, body) == (204, None)
+    for table in ("api_users", "api_keys", "api_user_sites", "api_user_activity"):
+        assert await pool.fetchval(f"SELECT count(*) FROM sitelatch.{table}") == 0  # noqa: S608 - names from here
+    assert (await acme.ask("GET", f"/users/{made['id']}"))[0] == 404
+    assert (await acme.ask("DELETE", f"/users/{made['id']}"))[0] == 404
+    deleted, created = (await acme.get("/audit", subject=made["id"]))["items"]
+    assert (deleted["action"], created["action"]) == ("user.deleted", "user.created")
+    assert deleted["actor"] == {"name": ADA.name, "email": ADA.email}
+    assert deleted["address"] == "127.0.0.1"
+    assert deleted["workspace"] == "acme"
+    assert deleted["detail"] == {
+        "name": "Old",
+        "keys": [hint(made["api_key"])],
+        "authorized_by": {"name": ADA.name, "email": ADA.email},
+        "all_sites": False,
+        "sites": ["shop"],
+        "site_count": 1,
+    }
+
+
+async def test_one_of_two_who_delete_at_once_finds_nobody(acme: AdminClient) -> None:
+    made = await acme.create(workspace="acme", all_sites=True)
+    answers = await asyncio.gather(*(acme.ask("DELETE", f"/users/{made['id']}") for _ in range(4)))
+    assert sorted(status for status, _, _ in answers) == [204, 404, 404, 404]
+    lines = (await acme.get("/audit", subject=made["id"]))["items"]
+    assert [line["action"] for line in lines] == ["user.deleted", "user.created"]
+
+
+@pytest.mark.parametrize("user_id", ["nope", "0", "%00", "%FF", "a%2Fb", "{}", "00000000-0000-0000-0000-000000000000"])
+async def test_ids_that_nobody_has_are_404(acme: AdminClient, user_id: str) -> None:
+    for method in ("GET", "DELETE"):
+        status, problem, _ = await acme.ask(method, f"/users/{user_id}")
+        assert status == 404
+        assert problem["status"] == 404
+
+
+async def pages(acme: AdminClient, **parameters: Any) -> list[str]:
+    """Every user's id, page by page."""
+    found: list[str] = []
+    page = await acme.get("/users", **parameters)
+    found += ids(page)
+    while page["next"]:
+        page = await acme.get("/users", **parameters, after=page["next"])
+        found += ids(page)
+    return found
+
+
+async def test_the_list_is_sorted_and_paged_without_gaps_or_repeats(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    made = [(await acme.create(workspace="acme", all_sites=True))["id"] for _ in range(7)]
+    # Two made in the same moment, as an import makes them.
+    await pool.execute(
+        "UPDATE sitelatch.api_users SET created_at = (SELECT created_at FROM sitelatch.api_users WHERE id = $1)"
+        " WHERE id = $2",
+        made[2],
+        made[3],
+    )
+    for place, age in ((1, 30), (4, 10), (6, 20), (5, 20)):
+        await pool.execute(
+            "UPDATE sitelatch.api_user_activity SET last_used_at = date_trunc('day', now()) - make_interval(secs => $2)"
+            " WHERE user_id = $1",
+            made[place],
+            float(age),
+        )
+
+    newest = await pages(acme, limit=2)
+    assert newest == list(reversed(await pages(acme, limit=2, sort="created")))
+    assert sorted(newest) == sorted(made)
+    assert [newest[0], newest[-1]] == [made[6], made[0]]
+
+    dead_first = await pages(acme, limit=2, sort="last_activity")
+    assert sorted(dead_first[:3]) == sorted([made[0], made[2], made[3]])
+    assert dead_first[3] == made[1]
+    assert sorted(dead_first[4:6]) == sorted([made[5], made[6]])
+    assert dead_first[6] == made[4]
+    liveliest_first = await pages(acme, limit=3, sort="-last_activity")
+    assert liveliest_first[0] == made[4]
+    assert sorted(liveliest_first) == sorted(made)
+    assert await pages(acme, limit=7) == newest
+
+
+async def test_a_page_goes_on_where_it_was_though_users_come_and_go(acme: AdminClient) -> None:
+    made = [(await acme.create(workspace="acme", all_sites=True))["id"] for _ in range(4)]
+    first = await acme.get("/users", limit=2)
+    assert ids(first) == [made[3], made[2]]
+    await acme.ask("DELETE", f"/users/{made[2]}")
+    await acme.create(workspace="acme", all_sites=True)
+    second = await acme.get("/users", limit=2, after=first["next"])
+    assert ids(second) == [made[1], made[0]]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize(
+    "after", ["x", "", "bnVsbA", "WzFd", "WyItY3JlYXRlZCIsIDEsIDJd", "!!", "%C3%A9", "WyJjcmVhdGVkIl0"]
+)
+async def test_a_made_up_cursor_is_refused(acme: AdminClient, after: str) -> None:
+    status, problem, _ = await acme.ask("GET", f"/users?after={after}")
+    assert status == 422
+    assert problem["errors"][0]["parameter"] == "after"
+
+
+async def test_a_cursor_of_another_sorting_is_refused(acme: AdminClient) -> None:
+    for _ in range(2):
+        await acme.create(workspace="acme", all_sites=True)
+    after = (await acme.get("/users", limit=1))["next"]
+    status, problem, _ = await acme.ask("GET", f"/users?sort=last_activity&after={after}")
+    assert (status, problem["errors"][0]["parameter"]) == (422, "after")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("sort=name", "sort"), ("q=x", "q"),
+     ("search=a&search=b", "search"), ("search=%00", "search"), ("workspace=%0a", "workspace")],
+)  # fmt: skip
+async def test_wrong_parameters_are_named(acme: AdminClient, parameters: str, name: str) -> None:
+    status, problem, _ = await acme.ask("GET", f"/users?{parameters}")
+    assert status == 422
+    assert [error["parameter"] for error in problem["errors"]] == [name]
+
+
+async def test_search_finds_by_the_start_of_name_site_person_or_key(acme: AdminClient) -> None:
+    export = await acme.create(workspace="acme", sites=["shop"], name="Export_50%")
+    blog = await acme.create(workspace="acme", sites=["blog"], name="Blog reader")
+    ben = await acme.as_(BEN_TOKEN).create(workspace="acme", all_sites=True, name="Ärger")
+    await acme.ask("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
+    docs = await acme.create(workspace="acme", sites=["docs"])
+
+    async def found(search: str) -> Iterable[str]:
+        return sorted(ids(await acme.get("/users", search=search)))
+
+    assert await found("export") == [export["id"]]
+    assert await found("EXPORT_50%") == [export["id"]]
+    assert await found("export%") == []  # no wildcards
+    assert await found("e_port") == []
+    assert await found("50") == []  # the start, not somewhere inside
+    assert await found("SHO") == [export["id"]]  # a site
+    assert await found("blog") == [blog["id"]]  # name and site: once
+    assert await found("hand") == [docs["id"]]  # a site's display name
+    assert await found("BEN@") == [ben["id"]]
+    assert await found("ada") == sorted([export["id"], blog["id"], docs["id"]])
+    assert await found("Är") == [ben["id"]]
+    key = export["api_key"]
+    for text in (hint(key), key, key[:8], key[:12]):
+        assert export["id"] in await found(text)
+    assert await found("slk_" + "!" * 4) == []
+    assert await found("\\") == []
+    assert len(list(await found("slk_"))) == 4
+
+
+async def test_the_list_can_be_of_one_workspace(acme: AdminClient) -> None:
+    one = await acme.create(workspace="acme", all_sites=True)
+    other = await acme.create(workspace="globex", all_sites=True)
+    assert ids(await acme.get("/users", workspace="acme")) == [one["id"]]
+    assert ids(await acme.get("/users", workspace="globex")) == [other["id"]]
+    assert ids(await acme.get("/users", workspace="nope")) == []
+
+
+async def test_a_list_shows_some_of_many_sites_and_their_number_a_user_all(acme: AdminClient) -> None:
+    many = [f"s{number:03}" for number in range(30)]
+    for site in many:
+        await acme.ask("PUT", f"/sites/{site}", {"workspace": "acme"})
+    made = await acme.create(workspace="acme", sites=many)
+    [listed] = (await acme.get("/users"))["items"]
+    assert listed["sites"] == many[:20]
+    assert listed["site_count"] == 30
+    assert (await acme.get(f"/users/{made['id']}"))["sites"] == many
+
+
+async def test_last_activity_is_what_the_doors_wrote(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    made = await acme.create(workspace="acme", all_sites=True)
+    await pool.execute("UPDATE sitelatch.api_user_activity SET last_used_at = '2026-01-02 03:04:05.678+00'")
+    [listed] = (await acme.get("/users"))["items"]
+    assert listed["id"] == made["id"]
+    assert re.fullmatch(r"2026-01-02T03:04:05\.678(000)?Z", listed["last_activity"])
+
+
+async def test_nothing_is_made_when_its_audit_line_cannot_be(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    await pool.execute("ALTER TABLE sitelatch.audit_log ADD CONSTRAINT shut CHECK (action <> 'user.created')")
+    status, _, answer = await acme.ask("POST", "/users", {"workspace": "acme", "all_sites": True})
+    assert status == 500
+    assert answer.content_type == "application/problem+json"
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.api_users") == 0
+
+
+async def test_a_site_that_is_being_removed_is_not_given_away(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as remover:
+        removal = remover.transaction()
+        await removal.start()
+        await remover.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
+        creation = asyncio.create_task(acme.ask("POST", "/users", {"workspace": "acme", "sites": ["shop"]}))
+        async with asyncio.timeout(10):
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await removal.commit()
+    status, problem, _ = await creation
+    assert (status, problem["errors"][0]["pointer"]) == (422, "#/sites/0")
+
+
+async def test_the_command_s_way_in_is_the_same(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection:
+        with pytest.raises(Invalid, match='There is no site "nope"'):
+            await users.create_user(
+                connection, workspace="acme", all_sites=False, sites=["nope"], name=None, by=ADA, address="command"
+            )
+        made = await users.create_user(
+            connection, workspace="acme", all_sites=True, sites=None, name=None, by=ADA, address="command"
+        )
+        [line] = (await acme.get("/audit", subject=made.id))["items"]
+        assert line["address"] == "command"
+        page = await users.list_users(connection)
+        assert [user.id for user in page.items] == [made.id]
+        assert "api_key" in made.model_dump(mode="json")
+        await users.delete_user(connection, made.id, by=ADA, address="command")
+    assert ids(await acme.get("/users")) == []
