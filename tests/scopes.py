@@ -1,0 +1,95 @@
+"""A scope table in memory, and a clock to turn, for tests of what is remembered of it and for how long."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sql.queries import query
+
+FIND_GRANT = query("find_grant")
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class MemoryScope:
+    """Stands where the pool does, and answers what `grants` and `sites` hold when it is asked.
+
+    With `hold()` answers wait for `let_go()`, as on a slow network: read already, not arrived yet.
+    """
+
+    def __init__(self) -> None:
+        self.grants: dict[bytes, dict[str, Any]] = {}
+        self.sites: dict[str, str] = {}
+        self.position = 0
+        self.failures: list[Exception] = []
+        """Raised one after the other, by one query each."""
+        self.down: Exception | None = None
+        """Raised by every query, while it is set."""
+        self.asked: list[object] = []
+        """The argument of each query, oldest first."""
+        self.under_way = 0
+        self.most_under_way = 0
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def add(self, digest: bytes, user_id: str = "ada", *sites: str, **rest: object) -> None:
+        self.grants[digest] = {
+            "user_id": user_id,
+            "workspace": "acme",
+            "all_sites": False,
+            "sites": list(sites),
+            "expires_at": None,
+        } | rest
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
+
+    @asynccontextmanager
+    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator["MemoryScope"]:  # noqa: ASYNC109
+        yield self
+
+    async def fetch(self, query: str, /, *args: Any) -> Sequence[dict[str, Any]]:
+        self.asked.append(args[0])
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            rows = self._rows(query, args[0])
+            await self._open.wait()
+            await asyncio.sleep(0)
+            if self.failures:
+                raise self.failures.pop(0)
+            if self.down is not None:
+                raise self.down
+        finally:
+            self.under_way -= 1
+        return rows
+
+    async def execute(self, query: str, /, *args: Any) -> str:
+        raise NotImplementedError
+
+    def _rows(self, query: str, argument: Any) -> list[dict[str, Any]]:
+        if query == FIND_GRANT:
+            row = self.grants.get(argument)
+            return [] if row is None else [row | {"feed_position": self.position}]
+        return [{"id": site, "workspace": self.sites[site]} for site in argument if site in self.sites]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for a condition; AssertionError when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        await asyncio.sleep(0.001)
