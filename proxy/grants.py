@@ -1,0 +1,290 @@
+"""What keys may do, as remembered: how long an answer is used, when the next is asked for, what makes it void.
+
+Digests are SHA-256 of API keys; a key itself never comes here.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+
+from cachetools import TTLCache
+
+from proxy.breaker import Breaker
+from proxy.budget import LookupBudget, network
+from proxy.decision import Grant
+from proxy.held import Held, HeldGrants, Lifetimes, jitter
+from proxy.lookups import Lookups, Lost
+from proxy.recalls import ANY_UNKNOWN, EVERYTHING, Recalls
+from proxy.scope import UNKNOWN, Found, Pool, ScopeTable, Unknown
+from proxy.settings import GrantSettings
+from proxy.sites import Sites
+from proxy.turns import Party, Turns
+
+__all__ = ["UNKNOWN", "Grants", "ScopeUnavailable", "TooManyUnknownKeys", "Unknown", "connections_used"]
+
+_UNKNOWN_HELD = 10_000
+"""Unknown keys remembered at once. They have a cache of their own: garbage pushes out garbage."""
+
+
+class ScopeUnavailable(Exception):  # noqa: N818 - it says what is, as Refused does
+    """The database did not say what a key may do, and nothing that may still be used is held."""
+
+
+class TooManyUnknownKeys(Exception):  # noqa: N818 - it says what is, as Refused does
+    """The client's network has tried too many unknown keys, so this one was not looked up."""
+
+
+class Grants:
+    """Grants by key digest: held for `ttl_seconds`, refreshed while used, served stale while the database is down.
+
+    `on_lookup` hears how each request's look-up went: `hit`, `stale`, `miss` (the database was asked while the
+    request waited; requests that joined it are hits), `unknown_hit`, `error`. `on_lost` hears, with the grant as it
+    was, that the database no longer has the key (`gone`) or gives it less (`narrowed`); what holds now can be peeked
+    then. It must not raise.
+    """
+
+    def __init__(
+        self,
+        settings: GrantSettings,
+        pool: Pool,
+        *,
+        on_lookup: Callable[[str], None],
+        budget: LookupBudget | None = None,
+        on_lost: Callable[[bytes, Grant, str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = jitter,
+    ) -> None:
+        self.generation = 0
+        """Grows whenever an answer given before may no longer hold: whoever remembers answers outside checks it."""
+        self.breaker = Breaker(clock)
+        self._clock = clock
+        self._on_lookup = on_lookup
+        self._on_lost = on_lost
+        self._budget = budget
+        self._retry_seconds = settings.ttl_seconds / 20
+        self._lifetimes = Lifetimes(settings, jitter)
+        self._held = HeldGrants(settings.max_keys)
+        self._unknown: TTLCache[bytes, None] = TTLCache(_UNKNOWN_HELD, settings.unknown_ttl_seconds, timer=clock)
+        scope = ScopeTable(pool, settings.lookup_seconds)
+        self._sites = Sites(settings, scope, self.breaker, self._lifetimes, self._changed, clock)
+        self._recalls = Recalls()
+        self._lookups = Lookups(
+            scope, self.breaker, self._recalls, budget, self._land, seconds=settings.lookup_seconds, clock=clock
+        )
+        self._turns = Turns(settings.lookups_at_once, per_party=max(1, settings.lookups_at_once // 2))
+        # Refreshes have a lane of their own: they never wait behind strangers, nor strangers behind them.
+        self._refreshes_at_once = _refreshes_at_once(settings)
+        self._refresh_turns = Turns(self._refreshes_at_once, per_party=self._refreshes_at_once)
+        self._to_refresh: deque[bytes] = deque()
+        self._refreshers: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Return how many grants are held."""
+        return len(self._held)
+
+    # What a request asks.
+
+    def peek(self, digest: bytes) -> Grant | Unknown | None:
+        """Return the answer that may be used at once, or None: `fetch` it. Hot."""
+        held = self._held.get(digest)
+        if held is None:
+            if digest in self._unknown:
+                self._on_lookup("unknown_hit")
+                return UNKNOWN
+            return None
+        now = self._clock()
+        if now < held.soft_until:
+            self._on_lookup("hit")
+            return held.value
+        if now < held.fresh_until:
+            self._on_lookup("hit")
+        elif self.breaker.down and now < held.stale_until:
+            self._on_lookup("stale")
+        else:
+            return None
+        self._refresh_soon(digest, held)
+        return held.value
+
+    def fresh(self, digest: bytes) -> float:
+        """Return until when (the clock's seconds) what `peek` answered may be remembered outside; past: it may not.
+
+        From then on uses must come here, to have it refreshed. `generation` must be checked besides.
+        """
+        held = self._held.get(digest)
+        return -math.inf if held is None else held.soft_until
+
+    async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
+        """Return what the database says, as one lookup for all who ask at once, or a stale grant if it says nothing.
+
+        `address` is the client's: unknown keys count against its budget (TooManyUnknownKeys), and its lookups take
+        turns with those of others. Raises ScopeUnavailable after `lookup_seconds` at the latest.
+        """
+        answer = self.peek(digest)  # it may have landed since the caller peeked
+        if answer is not None:
+            return answer
+        flight = self._lookups.under_way(digest)
+        leads = flight is None
+        if flight is None:
+            party: Party = digest
+            guesser = None
+            if digest not in self._held:
+                party = guesser = network(address)
+                if self._budget is not None and not self._budget.allow(guesser):
+                    raise TooManyUnknownKeys
+            flight = self._lookups.depart(digest, self._turns, party, guesser)
+            if flight is None:
+                return self._make_do(digest)
+        # The shield lets a caller leave without taking the lookup away from the others.
+        outcome = await asyncio.shield(flight.outcome)
+        if outcome is Lost.UNAVAILABLE:
+            return self._make_do(digest)
+        if outcome is Lost.OVER_BUDGET:
+            if flight.guesser == network(address):
+                raise TooManyUnknownKeys
+            return await self.fetch(digest, address)  # somebody else's budget is no concern of ours
+        self._on_lookup("miss" if leads else "hit")
+        return outcome
+
+    def peek_sites(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
+        """Return each site's workspace (None: no such site), or None where one of them must be fetched. Hot."""
+        return self._sites.peek(sites)
+
+    async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, str | None]:
+        """Return each site's workspace (None: no such site). Raises ScopeUnavailable."""
+        owners = await self._sites.fetch(sites)
+        if owners is None:
+            raise ScopeUnavailable
+        return owners
+
+    # What the change feed says. `position` is the feed's: an answer that was read there or later stays.
+
+    def drop(self, digest: bytes, position: int | None = None) -> Grant | None:
+        """Forget what a key may do, and what a lookup on its way will say; returns the grant that was held."""
+        self._recalls.recall(digest, position)
+        held = self._held.get(digest)
+        if held is not None and position is not None and held.position >= position:
+            return None
+        self.generation += 1  # even if nothing is held: it may be remembered outside
+        return None if held is None else self._held.pop(digest).value
+
+    def drop_user(self, user_id: str, position: int | None = None) -> dict[bytes, Grant]:
+        """Forget what all keys of an API user may do; returns the grants that were held, by digest."""
+        self._recalls.recall(user_id, position)
+        self.generation += 1
+        dropped = {}
+        for digest in self._held.digests_of(user_id):
+            if position is None or self._held[digest].position < position:
+                dropped[digest] = self._held.pop(digest).value
+        return dropped
+
+    def drop_site(self, site: str) -> None:
+        """Forget whose a site is."""
+        self._sites.drop(site)
+        self.generation += 1
+
+    def drop_all(self) -> None:
+        """Forget everything."""
+        self._recalls.recall(EVERYTHING)
+        self._held.clear()
+        self._unknown.clear()
+        self._sites.drop_all()
+        self.generation += 1
+
+    def forget_unknown(self, digest: bytes | None = None) -> None:
+        """Forget that this key is unknown (None: that any is): it was created just now."""
+        self._recalls.recall(ANY_UNKNOWN if digest is None else digest)
+        if digest is None:
+            self._unknown.clear()
+        else:
+            self._unknown.pop(digest, None)
+
+    async def close(self) -> None:
+        """Give up all lookups."""
+        self._to_refresh.clear()
+        await self._lookups.close()
+        await self._sites.close()
+        if self._refreshers:
+            await asyncio.wait(self._refreshers)
+
+    # What comes of it.
+
+    def _land(self, digest: bytes, found: Found | None, asked_at: float) -> Grant | Unknown:
+        held = self._held.get(digest)
+        before = None if held is None else held.value
+        if found is None:
+            self._unknown[digest] = None
+            if before is not None:
+                del self._held[digest]
+                self._changed()
+                self._lost(digest, before, "gone")
+            return UNKNOWN
+        self._unknown.pop(digest, None)
+        # An equal grant stays the same object, so that what was made of it outside stays good.
+        grant = before if before is not None and before == found.grant else found.grant
+        self._held[digest] = self._lifetimes.hold(grant, found.position, asked_at)
+        if before is not None and before is not grant:
+            self._changed()
+            if narrowed(before, grant):
+                self._lost(digest, before, "narrowed")
+        return grant
+
+    def _lost(self, digest: bytes, grant: Grant, cause: str) -> None:
+        if self._on_lost is not None:
+            self._on_lost(digest, grant, cause)
+
+    def _changed(self) -> None:
+        self.generation += 1
+
+    def _make_do(self, digest: bytes) -> Grant:
+        """Return the stale grant, the database having said nothing."""
+        held = self._held.get(digest)
+        if held is not None and self._clock() < held.stale_until:
+            self._on_lookup("stale")
+            return held.value
+        self._on_lookup("error")
+        raise ScopeUnavailable
+
+    def _refresh_soon(self, digest: bytes, held: Held[Grant]) -> None:
+        if held.refreshing or not self.breaker.ready:
+            return
+        held.refreshing = True
+        self._to_refresh.append(digest)
+        if len(self._refreshers) < self._refreshes_at_once:
+            task = asyncio.get_running_loop().create_task(self._refresh())
+            self._refreshers.add(task)
+            task.add_done_callback(self._refreshers.discard)
+
+    async def _refresh(self) -> None:
+        while self._to_refresh:
+            digest = self._to_refresh.popleft()
+            held = self._held.get(digest)
+            if held is None or not held.refreshing:
+                continue  # dropped, or asked for anew meanwhile
+            flight = self._lookups.under_way(digest) or self._lookups.depart(digest, self._refresh_turns, digest, None)
+            if flight is not None:
+                await asyncio.wait({flight.task})
+            # Where an answer came another entry is held now. Else this one is tried again, though not at once.
+            held.refreshing = False
+            held.soft_until = min(self._clock() + self._retry_seconds, held.fresh_until)
+
+
+def narrowed(before: Grant, after: Grant) -> bool:
+    """Return whether some request that `before` covers is not covered by `after`."""
+    if (after.user_id, after.workspace) != (before.user_id, before.workspace):
+        return True
+    if (after.expires_at or math.inf) < (before.expires_at or math.inf):
+        return True
+    if after.all_sites:
+        return False
+    return before.all_sites or not before.sites <= after.sites
+
+
+def connections_used(settings: GrantSettings) -> int:
+    """Return how many database connections all lookups can hold at once: keys, their refreshes, sites."""
+    return settings.lookups_at_once + _refreshes_at_once(settings) + 1
+
+
+def _refreshes_at_once(settings: GrantSettings) -> int:
+    return max(1, settings.lookups_at_once // 4)

@@ -1,0 +1,196 @@
+"""Whose each site is, as remembered. Asked for in batches, so many new names cost few queries."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from itertools import islice
+
+import structlog
+from cachetools import LRUCache, TTLCache
+
+from proxy.breaker import Breaker
+from proxy.held import Held, Lifetimes
+from proxy.scope import DATABASE_FAILURES, ScopeTable, reason
+from proxy.settings import GrantSettings
+
+_UNKNOWN_HELD = 10_000
+"""Names of no site remembered at once. They have a cache of their own: made-up names push out made-up names."""
+
+_ASKED_AT_ONCE = 1_000
+"""Sites in one query."""
+
+_log = structlog.get_logger()
+
+
+class _Lost(Enum):
+    """How a question ends that brings no answer."""
+
+    UNAVAILABLE = "unavailable"
+
+
+_Owner = str | None | _Lost
+
+
+class Sites:
+    """The workspace of each site, for `ttl_seconds`, refreshed while used, used stale while the database is down."""
+
+    def __init__(
+        self,
+        settings: GrantSettings,
+        scope: ScopeTable,
+        breaker: Breaker,
+        lifetimes: Lifetimes,
+        changed: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._scope = scope
+        self._breaker = breaker
+        self._lifetimes = lifetimes
+        self._changed = changed
+        self._clock = clock
+        self._seconds = settings.lookup_seconds
+        self._known: LRUCache[str, Held[str]] = LRUCache(settings.max_keys)
+        self._unknown: TTLCache[str, None] = TTLCache(_UNKNOWN_HELD, settings.unknown_ttl_seconds, timer=clock)
+        # Wanted: for the next query. Asked: in the one on its way.
+        self._wanted: dict[str, asyncio.Future[_Owner]] = {}
+        self._asked: dict[str, asyncio.Future[_Owner]] = {}
+        self._recalled: set[str] = set()
+        self._asking: asyncio.Task[None] | None = None
+
+    def peek(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
+        """Return whose these sites are (None: nobody's), or None where that is not known of each of them."""
+        now = self._clock()
+        owners: dict[str, str | None] = {}
+        for site in sites:
+            owner = self._usable(site, now, stale=self._breaker.down)
+            if owner is _Lost.UNAVAILABLE:
+                return None
+            owners[site] = owner
+        return owners
+
+    async def fetch(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
+        """Return whose these sites are, from the database where need be; None when it does not say in time."""
+        now = self._clock()
+        owners = {site: self._usable(site, now, stale=self._breaker.down) for site in sites}
+        awaited = {site: self._want(site) for site, owner in owners.items() if owner is _Lost.UNAVAILABLE}
+        if awaited:
+            # Waiting for many futures does not cancel them with the one who waits.
+            await asyncio.wait(awaited.values(), timeout=self._seconds)
+        found: dict[str, str | None] = {}
+        for site, owner in owners.items():
+            if site in awaited:
+                answer = awaited[site]
+                owner = answer.result() if answer.done() else _Lost.UNAVAILABLE
+                if owner is _Lost.UNAVAILABLE:
+                    owner = self._usable(site, self._clock(), stale=True)
+            if owner is _Lost.UNAVAILABLE:
+                return None
+            found[site] = owner
+        return found
+
+    def drop(self, site: str) -> None:
+        """Forget a site that was added or removed, also what a query on its way will say of it."""
+        self._known.pop(site, None)
+        self._unknown.pop(site, None)
+        if site in self._asked:
+            self._recalled.add(site)
+
+    def drop_all(self) -> None:
+        """Forget all sites."""
+        self._known.clear()
+        self._unknown.clear()
+        self._recalled.update(self._asked)
+
+    async def close(self) -> None:
+        """Give up what is on its way."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking}, timeout=self._seconds)
+
+    def _usable(self, site: str, now: float, *, stale: bool) -> _Owner:
+        held = self._known.get(site)
+        if held is not None and now < (held.stale_until if stale else held.fresh_until):
+            if now >= held.soft_until and self._breaker.ready:
+                self._want(site)
+            return held.value
+        if site in self._unknown or not _askable(site):
+            return None
+        return _Lost.UNAVAILABLE
+
+    def _want(self, site: str) -> asyncio.Future[_Owner]:
+        """Have this site asked for, unless it is already."""
+        future = self._asked.get(site) or self._wanted.get(site)
+        if future is None:
+            loop = asyncio.get_running_loop()
+            future = self._wanted[site] = loop.create_future()
+            if self._asking is None:
+                # It starts when the loop comes round, with everything that was wanted until then.
+                self._asking = loop.create_task(self._ask_all())
+        return future
+
+    async def _ask_all(self) -> None:
+        try:
+            while self._wanted:
+                self._asked = dict(islice(self._wanted.items(), _ASKED_AT_ONCE))
+                for site in self._asked:
+                    del self._wanted[site]
+                asked_at = self._clock()
+                self._land(await self._ask(list(self._asked)), asked_at)
+        finally:
+            self._asking = None
+            self._land(None, 0)
+            self._asked = self._wanted
+            self._wanted = {}
+            self._land(None, 0)
+
+    async def _ask(self, sites: list[str]) -> Mapping[str, str] | None:
+        if not self._breaker.admits():
+            return None
+        probe = self._breaker.down
+        try:
+            async with asyncio.timeout(self._seconds):
+                owners = await self._scope.find_sites(sites)
+        except DATABASE_FAILURES as error:
+            self._breaker.failed(reason(error))
+            return None
+        except Exception:
+            _log.exception("lookup_failed")
+            return None
+        finally:
+            if probe:
+                self._breaker.probed()
+        self._breaker.worked()
+        return owners
+
+    def _land(self, owners: Mapping[str, str] | None, asked_at: float) -> None:
+        """Take in what the database says of the asked sites; None: nothing."""
+        asked, self._asked = self._asked, {}
+        recalled, self._recalled = self._recalled, set()
+        for site, future in asked.items():
+            if owners is None:
+                future.set_result(_Lost.UNAVAILABLE)
+            elif site in recalled:
+                self._wanted[site] = future  # what was read may be older than what was said since: ask again
+            else:
+                future.set_result(self._remember(site, owners.get(site), asked_at))
+
+    def _remember(self, site: str, owner: str | None, asked_at: float) -> str | None:
+        before = self._known.get(site)
+        if owner is None:
+            self._known.pop(site, None)
+            self._unknown[site] = None
+        else:
+            self._unknown.pop(site, None)
+            self._known[site] = self._lifetimes.hold(owner, 0, asked_at)
+        if before is not None and before.value != owner:
+            self._changed()
+        return owner
+
+
+def _askable(site: str) -> bool:
+    """Return whether PostgreSQL can hold this text: no NUL, no lone surrogate. What it cannot hold is no site."""
+    try:
+        site.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in site

@@ -1,0 +1,611 @@
+"""What is remembered of the scope table: for how long, for whom, and what makes it void."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
+
+import asyncpg
+import pytest
+
+from proxy.budget import LookupBudget
+from proxy.decision import Grant
+from proxy.grants import UNKNOWN, Grants, ScopeUnavailable, TooManyUnknownKeys, connections_used, narrowed
+from proxy.settings import GrantSettings
+from tests.scopes import Clock, MemoryScope, until
+
+KEY = sha256(b"a key").digest()
+OTHER = sha256(b"another key").digest()
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+class Door:
+    """Grants over a scope table in memory, and what was heard from them."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.scope = MemoryScope()
+        self.heard: Counter[str] = Counter()
+        self.lost: list[tuple[bytes, Grant, str]] = []
+        self.opened: list[Grants] = []
+
+    def grants(
+        self, *, budget: LookupBudget | None = None, jitter: Callable[[], float] = lambda: 0.5, **settings: float
+    ) -> Grants:
+        grants = Grants(
+            GrantSettings.model_validate({"lookup_seconds": 30} | settings),
+            self.scope,
+            on_lookup=lambda result: self.heard.update([result]),
+            on_lost=lambda digest, grant, cause: self.lost.append((digest, grant, cause)),
+            budget=budget,
+            clock=self.clock,
+            jitter=jitter,
+        )
+        self.opened.append(grants)
+        return grants
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    opened = Door()
+    yield opened
+    opened.scope.let_go()
+    for grants in opened.opened:
+        await grants.close()
+
+
+def known(answer: object) -> Grant:
+    assert isinstance(answer, Grant)
+    return answer
+
+
+# One lookup for all who ask.
+
+
+async def test_a_burst_of_requests_with_one_cold_key_makes_one_query(door: Door) -> None:
+    door.scope.add(KEY, "ada", "shop")
+    grants = door.grants()
+    assert grants.peek(KEY) is None
+    answers = await asyncio.gather(*(grants.fetch(KEY) for _ in range(1000)))
+    assert {known(answer).user_id for answer in answers} == {"ada"}
+    assert door.scope.asked == [KEY]
+    assert door.heard == {"miss": 1, "hit": 999}
+
+
+async def test_a_burst_that_trickles_in_while_the_answer_lands_makes_one_query(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    waiting = []
+    for _ in range(50):
+        waiting.append(asyncio.create_task(grants.fetch(KEY)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert door.scope.asked == [KEY]
+
+
+async def test_a_caller_that_leaves_does_not_take_the_lookup_from_the_others(door: Door) -> None:
+    door.scope.add(KEY)
+    door.scope.hold()
+    grants = door.grants()
+    first, second = asyncio.create_task(grants.fetch(KEY)), asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.under_way == 1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    door.scope.let_go()
+    assert known(await second).user_id == "ada"
+    assert door.scope.asked == [KEY]
+
+
+async def test_an_answer_lands_even_if_everyone_who_asked_has_left(door: Door) -> None:
+    door.scope.add(KEY)
+    door.scope.hold()
+    grants = door.grants()
+    only = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.under_way == 1)
+    only.cancel()
+    door.scope.let_go()
+    await until(lambda: grants.peek(KEY) is not None)
+
+
+# For how long.
+
+
+async def test_a_grant_is_held_for_its_time_and_asked_for_again_after_it(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(ttl_seconds=30)
+    await grants.fetch(KEY)
+    door.clock.now += 17
+    assert known(grants.peek(KEY)).user_id == "ada"
+    door.clock.now += 13
+    assert grants.peek(KEY) is None
+    await grants.fetch(KEY)
+    assert door.scope.asked == [KEY, KEY]
+
+
+async def test_a_used_grant_is_refreshed_in_the_background_before_it_ends(door: Door) -> None:
+    door.scope.add(KEY, "ada", "shop")
+    grants = door.grants(ttl_seconds=30)
+    first = await grants.fetch(KEY)
+    generation = grants.generation
+    for _ in range(10):
+        door.clock.now += 22
+        asked = len(door.scope.asked)
+        assert grants.peek(KEY) is first
+        assert grants.peek(KEY) is first
+        await until(lambda asked=asked: grants.fresh(KEY) > door.clock.now and len(door.scope.asked) == asked + 1)  # type: ignore[misc]
+    assert door.heard == {"miss": 1, "hit": 20}
+    assert grants.generation == generation, "an equal grant is no change"
+    assert grants.peek(KEY) is first, "what was made of the grant outside stays good"
+
+
+async def test_an_unused_grant_is_not_refreshed(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(ttl_seconds=30)
+    await grants.fetch(KEY)
+    door.clock.now += 25
+    await asyncio.sleep(0)
+    assert door.scope.asked == [KEY]
+
+
+async def test_refreshes_are_spread_over_a_fifth_of_the_time(door: Door) -> None:
+    door.scope.add(KEY)
+    early, late = door.grants(jitter=lambda: 0.0), door.grants(jitter=lambda: 1.0)
+    await early.fetch(KEY)
+    await late.fetch(KEY)
+    assert (early.fresh(KEY), late.fresh(KEY)) == (1018.0, 1024.0)
+
+
+async def test_refreshes_have_a_lane_of_their_own(door: Door) -> None:
+    for number in range(20):
+        door.scope.add(key(number))
+    grants = door.grants(lookups_at_once=4)
+    await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))
+    door.scope.hold()
+    strangers = [asyncio.create_task(grants.fetch(key(number), str(number))) for number in range(100, 120)]
+    await until(lambda: door.scope.under_way == 4)
+    door.clock.now += 22
+    for number in range(20):
+        assert known(grants.peek(key(number)))
+    await until(lambda: door.scope.under_way == 5)
+    door.scope.let_go()
+    await until(lambda: all(grants.fresh(key(number)) > door.clock.now for number in range(20)))
+    await asyncio.gather(*strangers)
+    assert door.scope.most_under_way == 5 < connections_used(GrantSettings(lookups_at_once=4))
+
+
+async def test_a_refresh_that_fails_leaves_the_grant_and_is_tried_again_later(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(ttl_seconds=30)
+    await grants.fetch(KEY)
+    door.clock.now += 22
+    door.scope.down = ConnectionRefusedError()
+    assert known(grants.peek(KEY))
+    await until(lambda: grants.breaker.down)
+    door.scope.down = None
+    door.clock.now += 2
+    assert known(grants.peek(KEY))
+    await until(lambda: not grants.breaker.down)
+    assert grants.fresh(KEY) > door.clock.now
+
+
+# What a lookup finds to have changed.
+
+
+async def test_a_key_that_a_refresh_finds_gone_is_dropped_and_told(door: Door) -> None:
+    door.scope.add(KEY, "ada", "shop")
+    grants = door.grants()
+    grant = known(await grants.fetch(KEY))
+    generation = grants.generation
+    del door.scope.grants[KEY]
+    door.clock.now += 22
+    assert grants.peek(KEY) is grant
+    await until(lambda: grants.peek(KEY) is UNKNOWN)
+    assert grants.generation > generation
+    assert door.lost == [(KEY, grant, "gone")]
+    assert len(grants) == 0
+
+
+async def test_a_site_that_a_refresh_finds_taken_is_told(door: Door) -> None:
+    door.scope.add(KEY, "ada", "shop", "blog")
+    grants = door.grants()
+    grant = known(await grants.fetch(KEY))
+    door.scope.add(KEY, "ada", "shop")
+    door.clock.now += 22
+    generation = grants.generation
+    grants.peek(KEY)
+    await until(lambda: grants.generation > generation)
+    assert known(grants.peek(KEY)).sites == {"shop"}
+    assert door.lost == [(KEY, grant, "narrowed")]
+
+
+async def test_a_site_that_a_refresh_finds_added_is_a_change_and_no_loss(door: Door) -> None:
+    door.scope.add(KEY, "ada", "shop")
+    grants = door.grants()
+    await grants.fetch(KEY)
+    door.scope.add(KEY, "ada", "shop", "blog")
+    door.clock.now += 40
+    generation = grants.generation
+    assert known(await grants.fetch(KEY)).sites == {"shop", "blog"}
+    assert grants.generation > generation
+    assert not door.lost
+
+
+ALL = Grant("ada", "acme", True, frozenset())
+TWO = Grant("ada", "acme", False, frozenset({"shop", "blog"}))
+ONE = Grant("ada", "acme", False, frozenset({"shop"}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (ONE, ONE, False),
+        (ONE, TWO, False),
+        (TWO, ONE, True),
+        (ONE, ALL, False),
+        (ALL, TWO, True),
+        (ALL, Grant("ada", "globex", True, frozenset()), True),
+        (ONE, Grant("bob", "acme", False, frozenset({"shop"})), True),
+        (ONE, Grant("ada", "acme", False, frozenset({"shop"}), 5.0), True),
+        (Grant("ada", "acme", True, frozenset(), 5.0), ALL, False),
+        (Grant("ada", "acme", True, frozenset(), 5.0), Grant("ada", "acme", True, frozenset(), 4.0), True),
+    ],
+)
+def test_a_grant_is_narrowed_where_something_it_covered_is_covered_no_more(
+    before: Grant, after: Grant, expected: bool
+) -> None:
+    assert narrowed(before, after) is expected
+
+
+async def test_an_expired_key_keeps_its_grant_for_the_decision_to_refuse(door: Door) -> None:
+    door.scope.add(KEY, expires_at=5.0)
+    assert known(await door.grants().fetch(KEY)).expires_at == 5.0
+
+
+# Unknown keys.
+
+
+async def test_an_unknown_key_is_remembered_shortly_so_that_a_new_key_works_soon(door: Door) -> None:
+    grants = door.grants(unknown_ttl_seconds=5)
+    assert await grants.fetch(KEY) is UNKNOWN
+    assert grants.peek(KEY) is UNKNOWN
+    door.scope.add(KEY)
+    door.clock.now += 5
+    assert grants.peek(KEY) is None
+    assert known(await grants.fetch(KEY))
+    assert door.heard == {"miss": 2, "unknown_hit": 1}
+
+
+async def test_a_flood_of_unknown_keys_pushes_out_no_grant(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(max_keys=1)
+    await grants.fetch(KEY)
+    for number in range(300):
+        await grants.fetch(key(number))
+    assert known(grants.peek(KEY))
+    assert len(grants) == 1
+
+
+async def test_grants_are_bounded_by_weight_and_the_least_used_goes_first(door: Door) -> None:
+    sites = [f"site-{number}" for number in range(5000)]
+    grants = door.grants(max_keys=600)
+    for number in range(3):
+        door.scope.add(key(number), f"user-{number}", *sites)
+        door.scope.add(key(number + 10), f"small-{number}")
+        await grants.fetch(key(number))
+        await grants.fetch(key(number + 10))
+    assert grants.peek(key(0)) is None
+    assert all(known(grants.peek(key(number))) for number in (1, 2, 11, 12))
+
+
+async def test_a_grant_heavier_than_all_together_may_be_is_held_alone(door: Door) -> None:
+    door.scope.add(KEY, "ada", *(f"site-{number}" for number in range(500)))
+    door.scope.add(OTHER)
+    grants = door.grants(max_keys=10)
+    await grants.fetch(OTHER)
+    await grants.fetch(KEY)
+    assert known(grants.peek(KEY))
+    assert len(grants) == 1
+
+
+# Bounds, and whom they hit.
+
+
+async def test_no_more_lookups_run_at_once_than_allowed(door: Door) -> None:
+    grants = door.grants(lookups_at_once=3)
+    await asyncio.gather(*(grants.fetch(key(number), f"192.0.2.{number % 7}") for number in range(100)))
+    assert door.scope.most_under_way == 3
+
+
+async def test_one_address_never_holds_all_lookups(door: Door) -> None:
+    door.scope.hold()
+    grants = door.grants(lookups_at_once=8)
+    flood = [asyncio.create_task(grants.fetch(key(number), "192.0.2.1")) for number in range(50)]
+    await until(lambda: door.scope.under_way == 4)
+    other = asyncio.create_task(grants.fetch(KEY, "192.0.2.2"))
+    await until(lambda: door.scope.under_way == 5)
+    assert door.scope.asked[-1] == KEY
+    door.scope.let_go()
+    await asyncio.gather(other, *flood)
+
+
+async def test_a_flood_of_unknown_keys_costs_the_database_the_addresses_budget_and_others_nothing(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(budget=LookupBudget(60, clock=door.clock))
+    flood = [asyncio.create_task(grants.fetch(key(number), "192.0.2.1")) for number in range(10_000)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert known(await grants.fetch(KEY, "192.0.2.2"))
+    assert len(door.scope.asked) < 20, "the known key did not wait for the flood"
+    outcomes = Counter(
+        type(outcome) if isinstance(outcome, Exception) else outcome
+        for outcome in await asyncio.gather(*flood, return_exceptions=True)
+    )
+    assert outcomes.keys() == {UNKNOWN, TooManyUnknownKeys}
+    assert 60 <= outcomes[UNKNOWN] <= 64
+    assert len(door.scope.asked) == outcomes[UNKNOWN] + 1
+
+
+async def test_a_known_key_is_not_refused_for_the_unknown_ones_of_its_address(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(budget=LookupBudget(2, clock=door.clock), ttl_seconds=30)
+    await grants.fetch(KEY, "192.0.2.1")
+    door.clock.now += 40
+    for number in range(2):
+        await grants.fetch(key(number), "192.0.2.1")
+    with pytest.raises(TooManyUnknownKeys):
+        await grants.fetch(OTHER, "192.0.2.1")
+    assert known(await grants.fetch(KEY, "192.0.2.1")), "its time is over, but it is held: nobody guesses"
+
+
+async def test_many_requests_with_one_unknown_key_are_charged_once(door: Door) -> None:
+    budget = LookupBudget(2, clock=door.clock)
+    grants = door.grants(budget=budget)
+    await asyncio.gather(*(grants.fetch(KEY, "192.0.2.1") for _ in range(100)))
+    assert budget.allow("192.0.2.1")
+
+
+async def test_known_keys_cost_no_budget_however_many_start_cold_behind_one_address(door: Door) -> None:
+    for number in range(300):
+        door.scope.add(key(number))
+    grants = door.grants(budget=LookupBudget(2, clock=door.clock))
+    answers = await asyncio.gather(*(grants.fetch(key(number), "192.0.2.1") for number in range(300)))
+    assert all(known(answer) for answer in answers)
+
+
+async def test_a_refusal_for_one_addresss_budget_is_not_handed_to_another(door: Door) -> None:
+    door.scope.add(KEY)
+    budget = LookupBudget(1, clock=door.clock)
+    grants = door.grants(budget=budget, lookups_at_once=2)
+    door.scope.hold()
+    guess = asyncio.create_task(grants.fetch(OTHER, "192.0.2.1"))
+    await until(lambda: door.scope.under_way == 1)
+    behind = asyncio.create_task(grants.fetch(KEY, "192.0.2.1"))
+    await asyncio.sleep(0)
+    joined = asyncio.create_task(grants.fetch(KEY, "192.0.2.2"))
+    await asyncio.sleep(0)
+    door.scope.let_go()
+    assert await guess is UNKNOWN
+    with pytest.raises(TooManyUnknownKeys):
+        await behind
+    assert known(await joined)
+
+
+# The database is away.
+
+
+async def test_a_lookup_that_takes_too_long_is_given_up_and_never_called_unknown(door: Door) -> None:
+    door.scope.hold()
+    grants = door.grants(lookup_seconds=0.05)
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch(KEY)
+    assert door.heard == {"error": 1}
+    assert grants.breaker.down
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ConnectionRefusedError(),
+        TimeoutError(),
+        asyncpg.CannotConnectNowError("starting up"),
+        asyncpg.UndefinedTableError("no table"),
+    ],
+)
+async def test_while_the_database_fails_a_held_grant_is_served_until_it_is_too_stale(
+    door: Door, failure: Exception
+) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(ttl_seconds=30, stale_seconds=300)
+    await grants.fetch(KEY)
+    door.scope.down = failure
+    door.clock.now += 31
+    assert grants.peek(KEY) is None
+    assert known(await grants.fetch(KEY))
+    door.clock.now += 298
+    assert known(grants.peek(KEY))
+    door.clock.now += 1
+    assert grants.peek(KEY) is None
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch(KEY)
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch(OTHER)
+    assert door.heard["stale"] == 2
+    assert not door.lost
+
+
+async def test_once_the_database_is_known_to_be_down_nobody_waits_and_one_lookup_at_a_time_tries(door: Door) -> None:
+    for number in range(20):
+        door.scope.add(key(number))
+    grants = door.grants(ttl_seconds=30)
+    await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))
+    door.clock.now += 40
+    door.scope.down = ConnectionRefusedError()
+    assert known(await grants.fetch(key(0)))
+    door.clock.now += 1
+    door.scope.hold()
+    before = len(door.scope.asked)
+    for _ in range(3):
+        assert all(known(grants.peek(key(number))) for number in range(20))
+    await until(lambda: door.scope.under_way == 1)
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch(OTHER)
+    assert len(door.scope.asked) == before + 1
+    door.scope.down = None
+    door.scope.let_go()
+    await until(lambda: not grants.breaker.down)
+    assert await grants.fetch(OTHER) is UNKNOWN
+
+
+async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Door) -> None:
+    door.scope.add(KEY)
+    door.scope.failures = [asyncpg.ConnectionDoesNotExistError("cut")]
+    grants = door.grants()
+    assert known(await grants.fetch(KEY))
+    assert not grants.breaker.down
+
+
+async def test_a_defect_in_a_lookup_is_an_error_and_not_a_wait_without_end(door: Door) -> None:
+    door.scope.failures = [ZeroDivisionError()]
+    with pytest.raises(ScopeUnavailable):
+        await door.grants().fetch(KEY)
+
+
+async def test_closing_answers_everyone_who_waits(door: Door) -> None:
+    door.scope.hold()
+    grants = door.grants()
+    waiting = [asyncio.create_task(grants.fetch(key(number))) for number in range(20)]
+    sites = asyncio.create_task(grants.fetch_sites(("shop",)))
+    await until(lambda: door.scope.under_way > 1)
+    await grants.close()
+    outcomes = await asyncio.gather(sites, *waiting, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {ScopeUnavailable}
+    assert door.scope.under_way == 0
+
+
+# What the change feed will say.
+
+
+async def test_a_dropped_grant_is_asked_for_anew(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    grant = await grants.fetch(KEY)
+    generation = grants.generation
+    assert grants.drop(KEY) is grant
+    assert grants.generation > generation
+    assert grants.peek(KEY) is None
+
+
+async def test_dropping_what_is_not_held_still_tells_those_who_remember_it_outside(door: Door) -> None:
+    grants = door.grants()
+    generation = grants.generation
+    assert grants.drop(KEY) is None
+    assert grants.generation > generation
+
+
+async def test_a_grant_read_at_or_after_the_change_stays(door: Door) -> None:
+    door.scope.add(KEY)
+    door.scope.position = 7
+    grants = door.grants()
+    await grants.fetch(KEY)
+    generation = grants.generation
+    assert grants.drop(KEY, position=7) is None
+    assert grants.generation == generation
+    assert not grants.drop_user("ada", position=6)
+    assert known(grants.peek(KEY))
+    assert grants.drop(KEY, position=8)
+
+
+async def test_all_keys_of_a_user_are_dropped_together(door: Door) -> None:
+    door.scope.add(KEY, "ada")
+    door.scope.add(OTHER, "ada")
+    door.scope.add(key(1), "bob")
+    grants = door.grants()
+    for digest in (KEY, OTHER, key(1)):
+        await grants.fetch(digest)
+    assert grants.drop_user("ada").keys() == {KEY, OTHER}
+    assert grants.peek(KEY) is None
+    assert grants.peek(OTHER) is None
+    assert known(grants.peek(key(1)))
+    assert not grants.drop_user("ada")
+
+
+@pytest.mark.parametrize(
+    "recall",
+    [
+        lambda grants: grants.drop(KEY),
+        lambda grants: grants.drop(KEY, position=1),
+        lambda grants: grants.drop_user("ada"),
+        lambda grants: grants.drop_user("ada", position=1),
+        lambda grants: grants.drop_all(),
+    ],
+    ids=["key", "key at a position", "user", "user at a position", "all"],
+)
+async def test_an_answer_from_before_a_revoke_does_not_land_after_it(
+    door: Door, recall: Callable[[Grants], object]
+) -> None:
+    door.scope.add(KEY, "ada")
+    door.scope.hold()
+    grants = door.grants()
+    asking = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.under_way == 1)
+    del door.scope.grants[KEY]
+    recall(grants)
+    door.scope.let_go()
+    assert await asking is UNKNOWN
+    assert door.scope.asked == [KEY, KEY]
+
+
+async def test_a_refresh_from_before_a_revoke_does_not_bring_the_grant_back(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    await grants.fetch(KEY)
+    door.clock.now += 22
+    door.scope.hold()
+    grants.peek(KEY)
+    await until(lambda: door.scope.under_way == 1)
+    del door.scope.grants[KEY]
+    grants.drop(KEY)
+    door.scope.let_go()
+    assert await grants.fetch(KEY) is UNKNOWN
+
+
+@pytest.mark.parametrize("digest", [KEY, None], ids=["this key", "any"])
+async def test_an_unknown_from_before_a_create_does_not_land_after_it(door: Door, digest: bytes | None) -> None:
+    grants = door.grants()
+    door.scope.hold()
+    asking = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.under_way == 1)
+    door.scope.add(KEY)
+    grants.forget_unknown(digest)
+    door.scope.let_go()
+    assert known(await asking)
+
+
+async def test_a_new_key_is_no_longer_unknown(door: Door) -> None:
+    grants = door.grants()
+    await grants.fetch(KEY)
+    await grants.fetch(OTHER)
+    grants.forget_unknown(KEY)
+    assert (grants.peek(KEY), grants.peek(OTHER)) == (None, UNKNOWN)
+    grants.forget_unknown()
+    assert grants.peek(OTHER) is None
+
+
+async def test_changes_of_others_and_changes_already_seen_do_not_hold_a_lookup_up(door: Door) -> None:
+    door.scope.add(KEY, "ada")
+    door.scope.position = 50_000
+    door.scope.hold()
+    grants = door.grants()
+    asking = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.under_way == 1)
+    for number in range(10_000):
+        grants.drop_user(f"user-{number}", position=60_000)
+        grants.drop(key(number), position=60_000)
+    grants.drop(KEY, position=50_000)
+    door.scope.let_go()
+    assert known(await asking)
+    assert door.scope.asked == [KEY]

@@ -1,0 +1,120 @@
+"""Whose each site is, as remembered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.grants import Grants, ScopeUnavailable
+from proxy.settings import GrantSettings
+from tests.scopes import Clock, MemoryScope, until
+
+
+class Door:
+    """Grants over a scope table in memory with two workspaces."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.scope = MemoryScope()
+        self.scope.sites = {"shop": "acme", "blog": "acme", "wiki": "globex"}
+        self.grants = Grants(
+            GrantSettings(lookup_seconds=30), self.scope, on_lookup=lambda result: None, clock=self.clock
+        )
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    opened = Door()
+    yield opened
+    opened.scope.let_go()
+    await opened.grants.close()
+
+
+async def test_sites_are_asked_for_once_all_together(door: Door) -> None:
+    assert door.grants.peek_sites(("shop", "wiki")) is None
+    owners = await door.grants.fetch_sites(("shop", "wiki", "nowhere"))
+    assert owners == {"shop": "acme", "wiki": "globex", "nowhere": None}
+    assert door.grants.peek_sites(("shop", "nowhere")) == {"shop": "acme", "nowhere": None}
+    assert door.scope.asked == [["shop", "wiki", "nowhere"]]
+    assert door.grants.peek_sites(()) == {}
+
+
+async def test_what_many_requests_want_meanwhile_is_one_query(door: Door) -> None:
+    door.scope.hold()
+    first = asyncio.create_task(door.grants.fetch_sites(("shop",)))
+    await until(lambda: door.scope.under_way == 1)
+    others = [asyncio.create_task(door.grants.fetch_sites(("shop", f"made-up-{number}"))) for number in range(100)]
+    await asyncio.sleep(0)
+    others[0].cancel()
+    door.scope.let_go()
+    await asyncio.gather(first, *others[1:])
+    assert [len(asked) for asked in door.scope.asked if isinstance(asked, list)] == [1, 100]
+
+
+async def test_a_used_site_is_refreshed_in_the_background(door: Door) -> None:
+    await door.grants.fetch_sites(("shop",))
+    door.clock.now += 25
+    generation = door.grants.generation
+    door.scope.sites["shop"] = "globex"
+    assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}
+    await until(lambda: door.grants.peek_sites(("shop",)) == {"shop": "globex"})
+    assert door.grants.generation > generation
+    assert len(door.scope.asked) == 2
+
+
+async def test_made_up_sites_push_out_no_real_one_and_are_asked_for_again_soon(door: Door) -> None:
+    await door.grants.fetch_sites(("shop",))
+    await door.grants.fetch_sites(tuple(f"made-up-{number}" for number in range(12_000)))
+    assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}
+    door.clock.now += 5
+    assert door.grants.peek_sites(("made-up-11999",)) is None
+    assert max(len(asked) for asked in door.scope.asked if isinstance(asked, list)) == 1000
+
+
+async def test_a_name_that_no_database_can_hold_is_nobodys_and_not_asked_for(door: Door) -> None:
+    assert await door.grants.fetch_sites(("a\0b", "\udcff")) == {"a\0b": None, "\udcff": None}
+    assert door.scope.asked == []
+
+
+async def test_while_the_database_fails_held_sites_are_served_and_others_unavailable(door: Door) -> None:
+    await door.grants.fetch_sites(("shop",))
+    door.scope.down = ConnectionRefusedError()
+    door.clock.now += 40
+    assert door.grants.peek_sites(("shop",)) is None
+    assert await door.grants.fetch_sites(("shop",)) == {"shop": "acme"}
+    assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}, "at once, now that it is known to be down"
+    with pytest.raises(ScopeUnavailable):
+        await door.grants.fetch_sites(("shop", "blog"))
+    door.clock.now += 291
+    with pytest.raises(ScopeUnavailable):
+        await door.grants.fetch_sites(("shop",))
+    door.scope.down = None
+    door.clock.now += 1
+    assert await door.grants.fetch_sites(("blog",)) == {"blog": "acme"}
+
+
+async def test_a_slow_database_is_not_waited_for_beyond_the_deadline(door: Door) -> None:
+    grants = Grants(GrantSettings(lookup_seconds=0.05), door.scope, on_lookup=lambda result: None)
+    door.scope.hold()
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch_sites(("shop",))
+    await until(lambda: grants.breaker.down)
+    await grants.close()
+
+
+async def test_an_answer_from_before_a_site_changed_does_not_land_after_it(door: Door) -> None:
+    door.scope.hold()
+    asking = asyncio.create_task(door.grants.fetch_sites(("new", "shop")))
+    await until(lambda: door.scope.under_way == 1)
+    door.scope.sites["new"] = "acme"
+    door.grants.drop_site("new")
+    door.scope.let_go()
+    assert await asking == {"new": "acme", "shop": "acme"}
+    assert door.scope.asked == [["new", "shop"], ["new"]]
+
+
+async def test_dropping_everything_forgets_sites_too(door: Door) -> None:
+    await door.grants.fetch_sites(("shop", "nowhere"))
+    door.grants.drop_all()
+    assert door.grants.peek_sites(("shop",)) is None
+    assert door.grants.peek_sites(("nowhere",)) is None
