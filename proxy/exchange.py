@@ -1,0 +1,360 @@
+"""One request and its answer: from the verdict to the log line, with back-pressure both ways."""
+
+import asyncio
+from typing import Protocol
+
+from proxy.enforcement import Enforcement, Verdict
+from proxy.framing import Body, Pieces, chunk, last_chunk
+from proxy.heads import Fields, render
+from proxy.hops import AnswerHop, RequestHop, accepts_websocket
+from proxy.refusals import (
+    UPLOAD_TIMEOUT,
+    UPSTREAM_BROKEN,
+    UPSTREAM_TIMEOUT,
+    Refusal,
+    Refused,
+)
+from proxy.settings import LimitSettings
+from proxy.upstream import UpstreamConnection, UpstreamPool
+
+CLIENT_LEFT = 499  # the status in log and metrics of an exchange whose client left unanswered, as nginx has it
+
+# RFC 9110 §9.2.2. A request with one of these may be sent again when a pooled connection turns out dead.
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+
+
+class Client(Protocol):
+    """The client's connection, as far as its exchange knows it."""
+
+    full: bool
+    """Whether the client reads slower than the answer comes."""
+    full_since: float
+
+    def write(self, data: bytes) -> None: ...
+    def write_many(self, buffers: list[bytes]) -> None: ...
+    def hold(self, reason: int) -> None: ...
+    def release(self, reason: int) -> None: ...
+    def exchange_done(self, *, keep_alive: bool) -> None: ...
+    def exchange_cut(self, *, reset: bool) -> None: ...
+
+
+# Why a client's bytes are not read for now (bits).
+JUDGING = 1
+CONNECTING = 2
+UPSTREAM_FULL = 4
+PIPELINED = 8
+
+
+class Exchange:
+    """One request that passed, was refused, or waits for either (an `upstream.Asker`)."""
+
+    __slots__ = (
+        "_chunks_out",
+        "_client",
+        "_connection",
+        "_enforcement",
+        "_head",
+        "_limits",
+        "_out",
+        "_pool",
+        "_progress",
+        "_retried",
+        "_task",
+        "_upstream_full",
+        "answered",
+        "asked_at",
+        "bytes_in",
+        "bytes_out",
+        "done",
+        "hop",
+        "keep_alive",
+        "method",
+        "minor",
+        "outcome",
+        "request_done",
+        "request_id",
+        "started",
+        "status",
+        "target",
+        "tunnel",
+        "upstream_seconds",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        enforcement: Enforcement,
+        limits: LimitSettings,
+        *,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        hop: RequestHop,
+        request_id: bytes,
+        now: float,
+    ) -> None:
+        self._client = client
+        self._enforcement = enforcement
+        self._limits = limits
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.hop = hop
+        self.request_id = request_id
+        self.started = now
+        self.keep_alive = hop.keep_alive
+        self.request_done = hop.body.done
+        self.verdict: Verdict | None = None
+        self.outcome = "passed"
+        self.status = 0
+        self.answered = False
+        self.tunnel = False
+        self.done = False
+        self.asked_at = 0.0
+        self.upstream_seconds: float | None = None
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._head = b""
+        self._pool: UpstreamPool | None = None
+        self._connection: UpstreamConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._retried = False
+        self._upstream_full = False
+        self._chunks_out = False
+        self._out: list[bytes] = []
+        self._progress = now
+
+    # The request's way.
+
+    def wait_for(self, judging: "asyncio.Task[None]") -> None:
+        """Know the task that the verdict comes from, to end it when the client leaves."""
+        self._task = judging
+
+    def pass_on(self, pool: UpstreamPool, head: bytes) -> None:
+        """Send the request's head to the upstream: at once over an idle connection, else over a new one."""
+        self._pool = pool
+        self._head = head
+        connection = pool.take()
+        if connection is not None:
+            self._ask(connection)
+        else:
+            self._connect(pool)
+
+    def _connect(self, pool: UpstreamPool) -> None:
+        self._client.hold(CONNECTING)
+        self._task = asyncio.get_running_loop().create_task(self._ask_new(pool))
+
+    async def _ask_new(self, pool: UpstreamPool) -> None:
+        try:
+            connection = await pool.open(fresh=self._retried)
+        except Refused as refused:
+            self._task = None
+            self.refuse(refused.refusal)
+            return
+        self._task = None
+        self._ask(connection)
+        self._client.release(CONNECTING)
+
+    def _ask(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        self.asked_at = self._progress = asyncio.get_running_loop().time()
+        connection.send(self, self._head)
+
+    def request_data(self, pieces: Pieces, *, done: bool) -> None:
+        """Pass on body data of the request."""
+        self.request_done = done
+        for piece in pieces:
+            self.bytes_in += len(piece)
+        connection = self._connection
+        if connection is None or self.done:
+            return
+        self._progress = asyncio.get_running_loop().time()
+        transport = connection.transport
+        if self.hop.chunked:
+            buffers = chunk(pieces)
+            if done:
+                buffers.append(last_chunk([]))  # request trailers are dropped
+            transport.writelines(buffers)
+        elif pieces:
+            transport.write(pieces[0])
+
+    def upstream_full(self, full: bool) -> None:
+        """Stop, or go on, reading the request's body: the upstream does not take it as fast."""
+        self._upstream_full = full
+        if full:
+            self._client.hold(UPSTREAM_FULL)
+        else:
+            self._progress = asyncio.get_running_loop().time()
+            self._client.release(UPSTREAM_FULL)
+
+    # The answer's way.
+
+    def interim(self, status: int, reason: bytes, fields: Fields) -> None:
+        """Pass on a 1xx (RFC 9110 §15.2); HTTP/1.0 knows none."""
+        if self.minor == 1 and not self.done:
+            self._out.append(render(b"HTTP/1.1 %d %b" % (status, reason), fields, b""))
+
+    def switched(self, reason: bytes, raw: Fields) -> bool:
+        """Become a tunnel, where a websocket was asked for and this 101 opens it."""
+        key = self.hop.websocket_key
+        if key is None or self.done or not accepts_websocket(key, raw):
+            return False
+        fields = [field for field in raw if field[0].lower() not in (b"connection", b"upgrade")]
+        self._begin_answer(101)
+        self.tunnel = True
+        self.keep_alive = False
+        self._client.release(PIPELINED)  # what the client said ahead is the tunnel's
+        self._out.append(render(b"HTTP/1.1 101 %b" % reason, fields, b"Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+        return True
+
+    def answer(self, status: int, reason: bytes, hop: AnswerHop, body: Body) -> None:
+        """Pass on the answer's head, framed for this client."""
+        if self.done:
+            return
+        self._begin_answer(status)
+        if not self.request_done:
+            self.keep_alive = False  # the client may go on sending a body that nobody wants
+        end = b""
+        if hop.codings and self.minor == 1 and body.done:
+            end = b"Transfer-Encoding: chunked\r\n"  # an answer to HEAD, or a 304, tells how the body would come
+        elif not body.done and not hop.lengths:
+            if self.minor == 1:
+                self._chunks_out = True
+                end = b"Transfer-Encoding: chunked\r\n"
+            else:
+                self.keep_alive = False  # without chunks a body of unknown length ends with the connection
+        if not self.keep_alive:
+            end += b"Connection: close\r\n"
+        elif self.minor == 0:
+            end += b"Connection: keep-alive\r\n"
+        self._out.append(render(b"HTTP/1.1 %d %b" % (status, reason), hop.fields, end))
+
+    def _begin_answer(self, status: int) -> None:
+        self.answered = True
+        self.status = status
+        self.upstream_seconds = asyncio.get_running_loop().time() - self.asked_at
+
+    def answer_data(self, pieces: Pieces) -> None:
+        """Pass on body data of the answer, or a tunnel's bytes."""
+        for piece in pieces:
+            self.bytes_out += len(piece)
+        self._out += chunk(pieces) if self._chunks_out else pieces
+
+    def flush(self) -> None:
+        """Write what one read from the upstream brought, in one go."""
+        out = self._out
+        if not out or self.done:
+            return
+        self._out = []
+        if len(out) == 1:
+            self._client.write(out[0])
+        else:
+            self._client.write_many(out)
+
+    def answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """End the answer; the connection to the upstream is no longer ours."""
+        self._connection = None
+        if self.done:
+            return
+        if self._chunks_out:
+            self._out.append(last_chunk(trailers))
+        self.flush()
+        self.done = True
+        self._client.exchange_done(keep_alive=self.keep_alive and self.request_done)
+
+    def upstream_lost(self, *, unanswered: bool, reused: bool) -> None:
+        """Ask again where that is safe (RFC 9110 §9.2.2), else tell the client what happened."""
+        self._connection = None
+        if self.done:
+            return
+        bodiless = self.request_done and not self.bytes_in
+        if unanswered and reused and not self._retried and self.method in _IDEMPOTENT and bodiless:
+            self._retried = True
+            if self._pool is not None:
+                self._connect(self._pool)
+        elif self.tunnel:
+            self.done = True
+            self._client.exchange_done(keep_alive=False)
+        elif self.answered:
+            self._cut()
+        else:
+            self.refuse(UPSTREAM_BROKEN)
+
+    def _cut(self) -> None:
+        """Pass on that the answer was cut short: never as a clean end."""
+        self.flush()
+        self.done = True
+        self.outcome = "cut_short"
+        framed = self._chunks_out or self.minor == 1
+        self._client.exchange_cut(reset=not framed)
+
+    # Both ends.
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with a refusal, where no answer has begun."""
+        if self.done:
+            return
+        self._drop_upstream()
+        if self.answered:
+            self._cut()
+            return
+        self.outcome = refusal.code
+        self.status = refusal.status
+        keep_alive = self.keep_alive and self.request_done and not refusal.closes and self.minor == 1
+        answer = refusal.render(self.request_id, close=not keep_alive, head_only=self.method == b"HEAD")
+        self.bytes_out += len(answer)
+        self.done = True
+        self._out.clear()
+        self._client.write(answer)
+        self._client.exchange_done(keep_alive=keep_alive)
+
+    def _drop_upstream(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.drop()
+
+    def abandon(self, outcome: str) -> None:
+        """End both sides' work without a word: the client has left, or must leave."""
+        if not self.done:
+            self.done = True
+            self.outcome = outcome
+            self.status = self.status or CLIENT_LEFT
+        if self._task is not None:
+            self._task.cancel()
+        if self.tunnel and self._connection is not None:
+            self._connection.close()  # what the client said last still goes out
+            self._connection = None
+        self._drop_upstream()
+
+    def tunnel_data(self, data: bytes) -> None:
+        """Pass on a client's bytes through the tunnel."""
+        self.bytes_in += len(data)
+        if self._connection is not None:
+            self._connection.transport.write(data)
+
+    def client_full(self, full: bool) -> None:
+        """Stop, or go on, reading the answer: the client does not take it as fast."""
+        connection = self._connection
+        if connection is None or connection.transport.is_closing():
+            return
+        if full:
+            connection.transport.pause_reading()
+        else:
+            connection.transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Look at the time-outs. `now` is the loop's time in seconds."""
+        limits = self._limits
+        if self.verdict is not None and self.verdict.grant is not None:
+            self._enforcement.still_used(self.verdict.grant.user_id)
+        if self._client.full and now - self._client.full_since > limits.upload_idle_seconds:
+            self._drop_upstream()
+            self._cut()
+        elif not self.answered and self._connection is not None:
+            idle = now - self._progress
+            if not self.request_done and not self._upstream_full:
+                if idle > limits.upload_idle_seconds:
+                    self.refuse(UPLOAD_TIMEOUT)
+            elif idle > limits.answer_seconds:
+                self.refuse(UPSTREAM_TIMEOUT)

@@ -1,0 +1,235 @@
+"""What of a request's head is meant for this hop, and what goes on (RFC 9110 §7.6.1). No I/O.
+
+The decision is taken on what is left here, for that is what the upstream will see.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.framing import Body, check_host, request_body
+from proxy.heads import (
+    ANSWER_SPELLINGS,
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    FORWARDING,
+    HOST,
+    MALFORMED,
+    PLAIN,
+    REQUEST_SPELLINGS,
+    SET_BY_US,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    Fields,
+    tokens,
+    without,
+)
+from proxy.refusals import BAD_REQUEST, PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATION, Refused
+
+_FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+_CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
+
+
+@dataclass(slots=True)
+class RequestHop:
+    """A request's head, taken apart: `fields` go on, the rest was for us."""
+
+    fields: Fields
+    host: bytes
+    body: Body
+    chunked: bool
+    keep_alive: bool
+    websocket_key: bytes | None
+    """The Sec-WebSocket-Key, where the request asks for a websocket in the one valid way (RFC 6455 §4.1)."""
+
+
+def clean_request(
+    method: bytes, minor: int, fields: Fields, *, trusted: bool, judged: frozenset[bytes], trailer_bytes: int
+) -> RequestHop:
+    """Take a request's head apart. `minor` is the 0 or 1 of HTTP/1.x, `judged` the names the decision reads.
+
+    `trusted` keeps what the peer says of forwarding. Raises Refused on a head whose framing or whose hop-by-hop
+    fields could be read in two ways.
+    """
+    passing: Fields = []
+    hosts: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    connection: list[bytes] = []
+    upgrades: list[bytes] = []
+    for field in fields:
+        kind = REQUEST_SPELLINGS[field[0]]
+        if kind == PLAIN:
+            passing.append(field)
+        elif kind == HOST:
+            hosts.append(field[1])
+            passing.append(field)
+        elif kind == CONTENT_LENGTH:
+            lengths.append(field[1])
+            passing.append(field)
+        elif kind == CONNECTION:
+            connection.append(field[1])
+        elif kind == TRANSFER_ENCODING:
+            codings.append(field[1])
+        elif kind == UPGRADE:
+            upgrades.append(field[1])
+        elif kind == EXPECT:
+            if minor == 0:
+                continue  # RFC 9110 §10.1.1: an HTTP/1.0 client cannot expect 100
+            if field[1].lower() != b"100-continue":
+                raise Refused(UNKNOWN_EXPECTATION)
+            passing.append(field)
+        elif kind == FORWARDING:
+            if trusted:
+                passing.append(field)
+        elif kind == MALFORMED:
+            raise Refused(BAD_REQUEST)
+    host = check_host(hosts)
+    body = request_body(lengths, codings, minor, trailer_bytes)
+    keep_alive = minor == 1
+    websocket_key = None
+    if connection:
+        options = tokens(connection)
+        keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
+        listed = options - _CONNECTION_OPTIONS
+        if listed:
+            _refuse_protected(listed, judged)
+            passing = without(passing, listed)
+        if upgrades and b"upgrade" in options and method == b"GET" and minor == 1 and body.done and not lengths:
+            websocket_key = _websocket_key(upgrades, passing)
+    return RequestHop(passing, host, body, bool(codings), keep_alive, websocket_key)
+
+
+def _refuse_protected(listed: set[bytes], judged: frozenset[bytes]) -> None:
+    """Raise Refused where Connection lists a field that we judge or set: it would be gone behind us, or before us."""
+    for name in listed:
+        folded = name.replace(b"_", b"-")
+        if folded in _FRAMING_NAMES or folded in SET_BY_US or folded.startswith(b"x-forwarded-") or folded in judged:
+            raise Refused(PROTECTED_HOP_HEADER)
+
+
+def _websocket_key(upgrades: list[bytes], fields: Fields) -> bytes | None:
+    keys, versions = [], []
+    for name, value in fields:
+        lower = name.lower()
+        if lower == b"sec-websocket-key":
+            keys.append(value)
+        elif lower == b"sec-websocket-version":
+            versions.append(value)
+    if len(keys) != 1 or versions != [b"13"] or len(upgrades) != 1 or upgrades[0].lower() != b"websocket":
+        return None
+    try:
+        return keys[0] if len(base64.b64decode(keys[0], validate=True)) == 16 else None
+    except binascii.Error:
+        return None
+
+
+_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def accepts_websocket(key: bytes, fields: Fields) -> bool:
+    """Tell whether an answer 101 with these fields opens the websocket asked for with `key` (RFC 6455 §4.2.2)."""
+    accept = base64.b64encode(hashlib.sha1(key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
+    upgrades = [value.lower() for name, value in fields if name.lower() == b"upgrade"]
+    accepts = [value for name, value in fields if name.lower() == b"sec-websocket-accept"]
+    options = tokens(value for name, value in fields if name.lower() == b"connection")
+    return upgrades == [b"websocket"] and accepts == [accept] and b"upgrade" in options
+
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+
+
+def forwarding_lines(
+    fields: Fields, *, peer: bytes, scheme: bytes, host: bytes, request_id: bytes, trusted: bool
+) -> tuple[Fields, bytes, bytes]:
+    """Return the fields without what is set anew, the lines that tell where the request came from, and its id.
+
+    A trusted proxy's X-Forwarded-For is continued, its X-Forwarded-Proto, -Host and X-Request-Id are kept.
+    """
+    if not trusted:
+        lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (
+            request_id,
+            peer,
+            scheme,
+            host,
+        )
+        return fields, lines, request_id
+    rest: Fields = []
+    through: list[bytes] = []
+    seen: set[bytes] = set()
+    for field in fields:
+        lower = field[0].lower()
+        if lower == b"x-forwarded-for":
+            through.append(field[1])
+        elif lower == b"x-request-id":
+            if _REQUEST_ID.match(field[1]):
+                request_id = field[1]
+        else:
+            seen.add(lower)
+            rest.append(field)
+    lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\n" % (request_id, b", ".join([*through, peer]))
+    if b"x-forwarded-proto" not in seen:
+        lines += b"X-Forwarded-Proto: %b\r\n" % scheme
+    if b"x-forwarded-host" not in seen:
+        lines += b"X-Forwarded-Host: %b\r\n" % host
+    return rest, lines, request_id
+
+
+def client_address(fields: Fields, peer: str, is_trusted: Callable[[str], bool]) -> str:
+    """Return the nearest address that is not a trusted proxy's, reading X-Forwarded-For from the right."""
+    hops = [
+        hop.strip().decode("latin-1")
+        for name, value in fields
+        if name.lower() == b"x-forwarded-for"
+        for hop in value.split(b",")
+    ]
+    address = peer
+    while hops and is_trusted(address):
+        address = hops.pop()
+    return address
+
+
+@dataclass(slots=True)
+class AnswerHop:
+    """An answer's head, taken apart: `fields` go on, the rest was for us."""
+
+    fields: Fields
+    lengths: list[bytes]
+    codings: list[bytes]
+    keep_alive: bool
+    idle_seconds: float | None
+    """How long the upstream says it keeps the idle connection (`Keep-Alive: timeout=`)."""
+
+
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,\s])timeout=([0-9]{1,6})")
+
+
+def clean_answer(minor: int, fields: Fields) -> AnswerHop:
+    """Take an answer's head apart. `minor` is the 0 or 1 of HTTP/1.x."""
+    passing: Fields = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    keep_alive = minor == 1
+    idle_seconds = None
+    listed: set[bytes] = set()
+    for field in fields:
+        kind = ANSWER_SPELLINGS[field[0]]
+        if kind == PLAIN:
+            passing.append(field)
+        elif kind == CONTENT_LENGTH:
+            lengths.append(field[1])
+            passing.append(field)
+        elif kind == TRANSFER_ENCODING:
+            codings.append(field[1])
+        elif kind == CONNECTION:
+            options = tokens([field[1]])
+            keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
+            listed |= options
+        elif timeout := _KEEP_ALIVE_TIMEOUT.search(field[1].lower()):
+            idle_seconds = float(timeout[1]) if field[0].lower() == b"keep-alive" else idle_seconds
+    listed -= _CONNECTION_OPTIONS | _FRAMING_NAMES
+    return AnswerHop(without(passing, listed) if listed else passing, lengths, codings, keep_alive, idle_seconds)

@@ -1,0 +1,410 @@
+"""Connections to an upstream: a bounded pool of them, and the answers that come over them."""
+
+import asyncio
+import contextlib
+import re
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from proxy.framing import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, Pieces, answer_body
+from proxy.heads import Fields
+from proxy.hops import AnswerHop, clean_answer
+from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refused
+from proxy.settings import LimitSettings, UpstreamTlsSettings
+
+_ANSWER_HEAD_BYTES = 256 * 1024  # of one head, trailers likewise: an upstream is trusted, its bugs are not
+
+
+class Asker(Protocol):
+    """The exchange, as far as a connection knows it: whom it tells what came."""
+
+    method: bytes
+    request_done: bool
+    """Whether the whole request was sent."""
+
+    def interim(self, status: int, reason: bytes, fields: Fields) -> None:
+        """Take a 1xx answer but 101."""
+
+    def switched(self, reason: bytes, raw: Fields) -> bool:
+        """Take a 101; return whether it was asked for."""
+
+    def answer(self, status: int, reason: bytes, hop: AnswerHop, body: Body) -> None:
+        """Take the answer's head."""
+
+    def answer_data(self, pieces: Pieces) -> None:
+        """Take body data, or a tunnel's."""
+
+    def answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """Take the answer's end."""
+
+    def flush(self) -> None:
+        """All that one read brought was told."""
+
+    def upstream_lost(self, *, unanswered: bool, reused: bool) -> None:
+        """The connection is gone before the answer's end; `unanswered`: before its first byte."""
+
+    def upstream_full(self, full: bool) -> None:
+        """Stop, or go on, sending."""
+
+
+class UpstreamConnection:
+    """One connection to the upstream (an asyncio protocol). It serves one exchange at a time."""
+
+    __slots__ = (
+        "_body",
+        "_fields",
+        "_head_bytes",
+        "_hop",
+        "_parsed",
+        "_parser",
+        "_partial",
+        "_pool",
+        "_reason",
+        "_tunnel",
+        "answered",
+        "asker",
+        "connected",
+        "idle_until",
+        "reused",
+        "transport",
+    )
+
+    def __init__(self, pool: "UpstreamPool") -> None:
+        self._pool = pool
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.asker: Asker | None = None
+        self.reused = False
+        self.answered = False
+        self.idle_until = 0.0
+        self.connected = False
+        self._tunnel = False
+        self._body: Body | None = None
+        self._hop: AnswerHop | None = None
+        self._partial = b""
+        self._new_head()
+        self._parser = httptools.HttpResponseParser(self)
+
+    def _new_head(self) -> None:
+        self._parsed = False
+        self._reason = b""
+        self._fields: Fields = []
+
+    # What the exchange does with it.
+
+    def send(self, asker: Asker, data: bytes) -> None:
+        """Begin an exchange with the bytes of its head (and body, as far as it is there)."""
+        self.asker = asker
+        self.answered = False
+        self.transport.write(data)
+
+    def drop(self) -> None:
+        """End the connection in the middle of its exchange."""
+        self.asker = None
+        self.transport.abort()
+
+    def close(self) -> None:
+        """End the connection after what was written is sent."""
+        self.asker = None
+        self.transport.close()
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.connected = True
+        self._pool.opened()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pool.lost(self)
+        asker, self.asker = self.asker, None
+        if asker is None:
+            return
+        if isinstance(self._body, CloseBody) and exc is None:
+            asker.answer_end([])
+        else:
+            asker.upstream_lost(unanswered=not self.answered, reused=self.reused)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        if self.asker is not None:
+            self.asker.upstream_full(True)
+
+    def resume_writing(self) -> None:
+        if self.asker is not None:
+            self.asker.upstream_full(False)
+
+    def data_received(self, data: bytes) -> None:
+        asker = self.asker
+        if asker is None:
+            # Nothing was asked: whatever this is, it must not become somebody's answer.
+            self.transport.abort()
+            return
+        self.answered = True
+        if self._tunnel:
+            asker.answer_data([data])
+            asker.flush()
+            return
+        try:
+            self._read(asker, data)
+        except (httptools.HttpParserError, FramingError):
+            self.drop()
+            asker.upstream_lost(unanswered=False, reused=self.reused)
+
+    def _read(self, asker: Asker, data: bytes) -> None:
+        while data or (self._body is not None and self._body.done):
+            body = self._body
+            if body is None:
+                data = self._read_head(asker, data)
+                if self._tunnel:
+                    if data:
+                        asker.answer_data([data])
+                    break
+                continue
+            pieces, data = body.feed(data)
+            if pieces:
+                asker.answer_data(pieces)
+            if body.done:
+                self._end(asker, body, unsolicited=bool(data))
+                return
+        asker.flush()
+
+    def _read_head(self, asker: Asker, data: bytes) -> bytes:
+        """Read on in a head; return what comes after its end."""
+        held = self._partial
+        buffer = held + data if held else data
+        end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
+        if end < 0:
+            if len(buffer) > _ANSWER_HEAD_BYTES:
+                raise FramingError("the answer's head is too large")
+            self._partial = buffer
+            self._parser.feed_data(data)  # tells at once what can become no answer
+            return b""
+        end += 4
+        self._partial = b""
+        with contextlib.suppress(httptools.HttpParserUpgrade):
+            self._parser.feed_data(buffer[len(held) : end] if len(buffer) > end or held else data)
+        if not self._parsed:
+            raise FramingError("the answer's head is not one")
+        status, reason, fields = self._parser.get_status_code(), self._reason, self._fields
+        minor = 0 if buffer.startswith(b"HTTP/1.0 ") else 1
+        if not buffer.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+            raise FramingError("the answer is not HTTP/1.0 or HTTP/1.1")
+        self._new_head()
+        if status == 101:
+            if not asker.switched(reason, fields):
+                raise FramingError("the answer switches protocols unasked")
+            self._tunnel = True
+        else:
+            hop = clean_answer(minor, fields)
+            if status < 200:
+                asker.interim(status, reason, hop.fields)
+            else:
+                self._hop = hop
+                self._body = answer_body(
+                    asker.method, status, hop.lengths, hop.codings, minor, trailer_bytes=_ANSWER_HEAD_BYTES
+                )
+                asker.answer(status, reason, hop, self._body)
+                if self._body is not NO_BODY or hop.lengths or hop.codings or not hop.keep_alive:
+                    # llhttp may wait for a body, or for nothing any more: the next head gets a parser of its own.
+                    self._parser = httptools.HttpResponseParser(self)
+        return buffer[end:]
+
+    def _end(self, asker: Asker, body: Body, *, unsolicited: bool) -> None:
+        hop, self._hop, self._body, self.asker = self._hop, None, None, None
+        if hop is None or not hop.keep_alive or unsolicited or not asker.request_done:
+            self.transport.close()
+        else:
+            self._pool.give_back(self, hop.idle_seconds)
+        asker.answer_end(body.trailers if isinstance(body, ChunkedBody) else [])
+
+    # What llhttp tells.
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._parsed = True
+
+
+_UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
+
+
+class UpstreamPool:
+    """The connections to one upstream: at most `upstream_connections`, with a bounded wait for a place.
+
+    Names are resolved on each new connection.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        tls: UpstreamTlsSettings | None,
+        limits: LimitSettings,
+        on_open: Callable[[int], None],
+    ) -> None:
+        """`on_open` is told +1 and -1 as connections come and go. Raises ValueError on a bad URL, OSError on files."""
+        if not _UPSTREAM_URL.match(url):
+            raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
+        self._limits = limits
+        self._on_open = on_open
+        self._unix_path = url.removeprefix("unix:") if url.startswith("unix:") else None
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        if tls is not None and not secure:
+            raise ValueError("upstream_tls is for https:// upstreams only")
+        self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
+        self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
+        self._tls = _client_context(tls) if secure else None
+        self._server_name = (tls.server_name if tls else None) or self._host
+        self._idle: list[UpstreamConnection] = []
+        self._open = 0
+        self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
+        self._closing = False
+
+    def take(self) -> UpstreamConnection | None:
+        """Return an idle connection, the one used last first, or None."""
+        idle = self._idle
+        if idle:
+            now = asyncio.get_running_loop().time()
+            while idle:
+                connection = idle.pop()
+                if connection.transport.is_closing():
+                    continue
+                if connection.idle_until > now:
+                    connection.reused = True
+                    return connection
+                connection.transport.close()
+        return None
+
+    async def open(self, *, fresh: bool = False) -> UpstreamConnection:
+        """Return a connection, new unless one comes free while all are in use (never such a one if `fresh`).
+
+        Raises Refused where there is no place within the time, or no connection.
+        """
+        given = await self._place()
+        if given is not None:
+            if not fresh and not given.transport.is_closing():
+                return given
+            self._open += 1  # the place of the one to come; that of the closed one is freed when it is lost
+            given.transport.abort()
+        connection = UpstreamConnection(self)
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds):
+                await self._connect(connection)
+        except BaseException as error:
+            if connection.connected:
+                connection.transport.abort()  # given up in the moment it came: its place is freed when it is lost
+            else:
+                self._free_place()
+            if isinstance(error, (OSError, TimeoutError)):
+                raise Refused(UPSTREAM_UNREACHABLE) from error
+            raise
+        return connection
+
+    async def _connect(self, connection: UpstreamConnection) -> None:
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> Any:
+            return connection
+
+        if self._unix_path is not None:
+            await loop.create_unix_connection(protocol, self._unix_path)
+        elif self._tls is not None:
+            await loop.create_connection(
+                protocol, self._host, self._port, ssl=self._tls, server_hostname=self._server_name
+            )
+        else:
+            await loop.create_connection(protocol, self._host, self._port)
+
+    async def _place(self) -> UpstreamConnection | None:
+        """Wait for a place for a new connection (None), or for a connection that came free."""
+        if self._open < self._limits.upstream_connections and not self._waiters:
+            self._open += 1
+            return None
+        waiter: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(self._limits.upstream_wait_seconds):
+                return await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                given = waiter.result()  # it came with the end of the waiting: pass it on
+                if given is None:
+                    self._free_place()
+                else:
+                    self._hand_out(given)
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            if isinstance(error, TimeoutError):
+                raise Refused(UPSTREAM_BUSY) from error
+            raise
+
+    def give_back(self, connection: UpstreamConnection, idle_seconds: float | None) -> None:
+        """Take back a connection whose exchange has ended cleanly. `idle_seconds`: what the upstream allows."""
+        if self._closing or connection.transport.is_closing():
+            connection.transport.close()
+            return
+        seconds = self._limits.upstream_idle_seconds
+        if idle_seconds is not None:
+            seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # be the first to close
+        connection.idle_until = asyncio.get_running_loop().time() + seconds
+        self._hand_out(connection)
+
+    def _hand_out(self, connection: UpstreamConnection) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                connection.reused = True
+                waiter.set_result(connection)
+                return
+        self._idle.append(connection)
+
+    def opened(self) -> None:
+        """A connection is there."""
+        self._on_open(1)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """A connection is gone, for whatever reason: its place is free."""
+        self._on_open(-1)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._free_place()
+
+    def _free_place(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._open -= 1
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle too long. `now` is the loop's time in seconds."""
+        for connection in [idle for idle in self._idle if idle.idle_until <= now]:
+            self._idle.remove(connection)
+            connection.transport.close()
+
+    def close(self) -> None:
+        """Close the idle connections, and those in use when they come back."""
+        self._closing = True
+        for connection in self._idle:
+            connection.transport.close()
+        self._idle.clear()
+
+
+def _client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca if tls else None)
+    context.set_alpn_protocols(["http/1.1"])
+    if tls is not None and tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return context
