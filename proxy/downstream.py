@@ -260,7 +260,6 @@ class Downstream:
             return
         if not hop.body.done:
             self._parser = httptools.HttpRequestParser(self)  # llhttp waits for a body, which is ours to read
-        now = self._loop.time()
         exchange = Exchange(
             self,
             services.enforcement,
@@ -270,7 +269,6 @@ class Downstream:
             minor=minor,
             hop=hop,
             request_id=services.next_request_id(),
-            now=now,
         )
         if services.draining:
             exchange.keep_alive = False
@@ -436,7 +434,7 @@ class Downstream:
         claim = verdict.claim if verdict is not None else None
         grant = verdict.grant if verdict is not None else None
         route = claim.route.name if claim is not None else ""
-        seconds = self._loop.time() - exchange.started
+        seconds = time.perf_counter() - exchange.started
         services.metrics.exchange(route, exchange.outcome, exchange.status, seconds, exchange.upstream_seconds)
         services.access_log.write(
             request_id=exchange.request_id.decode(),

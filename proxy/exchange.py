@@ -1,6 +1,7 @@
 """One request and its answer: from the verdict to the log line, with back-pressure both ways."""
 
 import asyncio
+import time
 from typing import Protocol
 
 from proxy.enforcement import Enforcement, Verdict
@@ -92,7 +93,6 @@ class Exchange:
         minor: int,
         hop: RequestHop,
         request_id: bytes,
-        now: float,
     ) -> None:
         self._client = client
         self._enforcement = enforcement
@@ -102,7 +102,8 @@ class Exchange:
         self.minor = minor
         self.hop = hop
         self.request_id = request_id
-        self.started = now
+        # Durations by this clock: the loop's, in uvloop, goes in milliseconds.
+        self.started = time.perf_counter()
         self.keep_alive = hop.keep_alive
         self.request_done = hop.body.done
         self.verdict: Verdict | None = None
@@ -123,7 +124,7 @@ class Exchange:
         self._upstream_full = False
         self._chunks_out = False
         self._out: list[bytes] = []
-        self._progress = now
+        self._progress = 0.0
 
     # The request's way.
 
@@ -158,7 +159,8 @@ class Exchange:
 
     def _ask(self, connection: UpstreamConnection) -> None:
         self._connection = connection
-        self.asked_at = self._progress = asyncio.get_running_loop().time()
+        self.asked_at = time.perf_counter()
+        self._progress = asyncio.get_running_loop().time()
         connection.send(self, self._head)
 
     def request_data(self, pieces: Pieces, *, done: bool) -> None:
@@ -233,7 +235,7 @@ class Exchange:
     def _begin_answer(self, status: int) -> None:
         self.answered = True
         self.status = status
-        self.upstream_seconds = asyncio.get_running_loop().time() - self.asked_at
+        self.upstream_seconds = time.perf_counter() - self.asked_at
 
     def answer_data(self, pieces: Pieces) -> None:
         """Pass on body data of the answer, or a tunnel's bytes."""
