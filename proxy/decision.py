@@ -1,13 +1,16 @@
 """Who passes: the specification (docs/architecture.md). No I/O.
 
-A request's head becomes a claim (which route, which sites, which key); a claim and the key's grant become a verdict.
+A request's head becomes a claim (routes.py: which route, which key, which sites, in every reading the same); a claim
+and the key's grant become a verdict here.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.heads import Fields
-from proxy.routes import Route
+from proxy.refusals import ALL_SITES_NEEDED, EXPIRED_KEY, INVALID_KEY, SITE_NOT_ALLOWED, Refused
+from proxy.routes import Claim
+
+__all__ = ["Claim", "Grant", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +25,23 @@ class Grant:
     """When the key itself ends, in seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a request asks for, read alike in every reading, and the head that will be sent on for it."""
-
-    route: Route
-    key: bytes | None
-    sites: tuple[str, ...]
-    """The named sites, each once, in the order they are named."""
-    every_site: bool
-    """A word that means all sites was named (`idSite=all`), or none was and the route says `all-sites`."""
-    open: bool
-    """Passes without a key: a public path, or a preflight where the route passes them."""
-    target: bytes
-    fields: Fields
-
-
 def decide(claim: Claim, grant: Grant | None, workspace_of: Mapping[str, str | None], now: float) -> None:
     """Raise Refused unless `grant` (None: the key is unknown) covers all of `claim`.
 
     `workspace_of` says whose each named site is (None: no such site); it is asked for all-sites grants only.
+    `now` is in seconds since the epoch.
     """
-    raise NotImplementedError
+    if claim.open:
+        return
+    if grant is None:
+        raise Refused(INVALID_KEY)
+    if grant.expires_at is not None and grant.expires_at <= now:
+        raise Refused(EXPIRED_KEY)
+    # A backend that is asked for everything, and knows nothing of workspaces, answers for the route's whole workspace.
+    if claim.every_site and not (grant.all_sites and grant.workspace == claim.route.settings.workspace):
+        raise Refused(ALL_SITES_NEEDED)
+    for site in claim.sites:
+        # The answer is the same whether the site exists or not, so nobody can ask which sites there are.
+        allowed = workspace_of.get(site) == grant.workspace if grant.all_sites else site in grant.sites
+        if not allowed:
+            raise Refused(SITE_NOT_ALLOWED)

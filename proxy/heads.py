@@ -18,6 +18,7 @@ class Head:
     method: bytes
     target: bytes
     fields: Fields
+    has_body: bool = False
 
 
 # What a field is to us. PLAIN goes on as it came; of the others each is dealt with where it says.

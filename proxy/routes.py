@@ -1,0 +1,222 @@
+"""Routes: from a request's head to what it claims, read alike in every reading, or to a refusal. No I/O."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy.heads import Fields, Head
+from proxy.places import KeyPlaces
+from proxy.refusals import (
+    AMBIGUOUS_REQUEST,
+    ENDPOINT_REFUSED,
+    FORM_BODY_NOT_READ,
+    NO_ROUTE,
+    PREFLIGHT_REFUSED,
+    SITE_MISSING,
+    Refused,
+)
+from proxy.rules import Named, PathPattern, SiteRules
+from proxy.settings import KeySettings, RouteSettings
+from proxy.target import folded, means, pairs, path_readings, split
+
+_METHOD_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
+_ENTRY = re.compile(r"([A-Z*]+) (/.*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request asks for, read alike in every reading, and the head that will be sent on for it."""
+
+    route: "Route"
+    key: bytes | None
+    sites: tuple[str, ...]
+    """The named sites, each once, in the order they are named."""
+    every_site: bool
+    """A word that means all sites was named (`idSite=all`), or none was and the route says `all-sites`."""
+    open: bool
+    """Passes without a key: a public path, or a preflight where the route passes them."""
+    target: bytes
+    fields: Fields
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """A method and a path of `public` or `refuse`."""
+
+    method: bytes
+    path: PathPattern
+
+
+class Route:
+    """One `[[proxy.routes]]` table, compiled."""
+
+    __slots__ = ("_places", "_prefix", "_public", "_refused_paths", "_refused_queries", "_sites", "name", "settings")
+
+    def __init__(self, settings: RouteSettings, keys: KeySettings) -> None:
+        """Raises ValueError that names the route, the rule and how to mend it."""
+        self.name = settings.name
+        self.settings = settings
+        try:
+            self._prefix = PathPattern(settings.path, prefix=True)
+            self._sites = SiteRules.compile(settings.sites)
+            self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_)
+            self._public = [_endpoint(entry) for entry in settings.public]
+            self._refused_queries = [
+                folded(entry.removeprefix("query:")) for entry in settings.refuse if entry.startswith("query:")
+            ]
+            self._refused_paths = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
+            self._check(settings)
+        except ValueError as error:
+            raise ValueError(f"route {settings.name!r}: {error}") from error
+
+    def _check(self, settings: RouteSettings) -> None:
+        if self._prefix.names_site:
+            raise ValueError("path is a plain prefix: name the site in `sites`")
+        if settings.workspace is None:
+            if settings.without_site == "all-sites":
+                raise ValueError('without_site = "all-sites" needs workspace = "…": whose sites are all?')
+            for rule in settings.sites:
+                if not isinstance(rule, str) and rule.all is not None:
+                    raise ValueError(f'the word {rule.all!r} for all sites needs workspace = "…": whose sites are all?')
+
+    @property
+    def judged_names(self) -> frozenset[bytes]:
+        """The headers that the decision reads, in lower case with `-`."""
+        names = set(self._places.names) | {b"content-type"} | {rule.folded_name for rule in self._sites.headers}
+        return frozenset(names)
+
+    def holds(self, reading: str, *, any_case: bool) -> bool:
+        """Tell whether a reading of a path is below this route's."""
+        return self._prefix.match(reading, any_case=any_case) is not None
+
+    def claim(self, head: Head, readings: list[str]) -> Claim:
+        """Return the claim of a request whose path has these readings. Raises Refused."""
+        key, target, fields = self._places.cut(head)
+        if self.settings.forward_key:
+            target, fields = head.target, head.fields
+        query = target.partition(b"?")[2]
+        if self._is_public(head.method, readings):
+            return Claim(self, key, (), False, True, target, _without_overrides(fields))
+        self._refuse_endpoints(head.method, fields, readings, query)
+        if key is None and _is_preflight(head.method, fields):
+            if self.settings.preflight == "refuse":
+                raise Refused(PREFLIGHT_REFUSED)
+            return Claim(self, None, (), False, True, target, _without_overrides(fields))
+        if head.has_body and self.settings.form_body == "refuse" and (self._sites.queries or self._refused_queries):
+            _refuse_form_body(head.method, fields)
+        named = self._named(readings, query, fields)
+        every_site = named.every_site
+        if not named.sites and not every_site:
+            if self.settings.without_site == "refuse":
+                # Who carries no key is told that first: an address that needs no site does not matter to them.
+                if key is not None:
+                    raise Refused(SITE_MISSING)
+            elif self.settings.without_site == "all-sites":
+                every_site = True
+        return Claim(self, key, tuple(named.sites), every_site, False, target, fields)
+
+    def _is_public(self, method: bytes, readings: list[str]) -> bool:
+        return any(
+            endpoint.method == method and all(endpoint.path.match(reading, any_case=False) for reading in readings)
+            for endpoint in self._public
+        )
+
+    def _refuse_endpoints(self, method: bytes, fields: Fields, readings: list[str], query: bytes) -> None:
+        """Raise Refused where any reading is an endpoint that the route shuts."""
+        if self._refused_paths:
+            methods = {method, *(value.strip().upper() for name, value in fields if _overrides_method(name))}
+            for endpoint in self._refused_paths:
+                if endpoint.method in methods or endpoint.method == b"*":
+                    for reading in readings:
+                        if endpoint.path.match(reading, any_case=True):
+                            raise Refused(ENDPOINT_REFUSED)
+        if self._refused_queries and query:
+            for name, _ in pairs(query, b"&;"):
+                if any(means(name, wanted) for wanted in self._refused_queries):
+                    raise Refused(ENDPOINT_REFUSED)
+
+    def _named(self, readings: list[str], query: bytes, fields: Fields) -> Named:
+        """Return what the request names. Raises Refused where the readings differ."""
+        named = Named.none()
+        rules = self._sites
+        if rules.paths:
+            site = rules.site_in_path(readings[0], any_case=False)
+            for reading in readings:
+                if rules.site_in_path(reading, any_case=True) != site:
+                    raise Refused(AMBIGUOUS_REQUEST)
+            for reading in readings[1:]:
+                if rules.site_in_path(reading, any_case=False) != site:
+                    raise Refused(AMBIGUOUS_REQUEST)
+            if site is not None:
+                named.sites[site] = None
+        if query:
+            for query_rule in rules.queries:
+                query_rule.read(query, named)
+        for header_rule in rules.headers:
+            header_rule.read(fields, named)
+        for host_rule in rules.hosts:
+            host_rule.read(fields, named)
+        return named
+
+
+class RouteTable:
+    """The routes in their order: the first whose path holds a request's takes it."""
+
+    def __init__(self, routes: Sequence[RouteSettings], keys: KeySettings) -> None:
+        """Raises ValueError that names the route, the rule and how to mend it."""
+        self.routes = [Route(settings, keys) for settings in routes]
+        names = [route.name for route in self.routes]
+        if len(set(names)) < len(names):
+            raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
+        self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
+
+    def read(self, head: Head) -> Claim:
+        """Return what a request claims. Raises Refused where it cannot pass whoever asks."""
+        path, _ = split(head.target)
+        readings = path_readings(path)
+        route = self._route(readings[0], any_case=False)
+        for reading in readings:
+            if self._route(reading, any_case=True) is not route or self._route(reading, any_case=False) is not route:
+                raise Refused(AMBIGUOUS_REQUEST)
+        if route is None:
+            raise Refused(NO_ROUTE)
+        return route.claim(head, readings)
+
+    def _route(self, reading: str, *, any_case: bool) -> Route | None:
+        for route in self.routes:
+            if route.holds(reading, any_case=any_case):
+                return route
+        return None
+
+
+def _endpoint(entry: str) -> _Endpoint:
+    parsed = _ENTRY.match(entry)
+    if parsed is None:
+        raise ValueError(f'{entry!r} is no endpoint: write "METHOD /path", such as "GET /api/health"')
+    pattern = PathPattern(parsed[2])
+    if pattern.names_site:
+        raise ValueError(f"{entry!r}: endpoints are listed exactly, without {{site}}")
+    return _Endpoint(parsed[1].encode(), pattern)
+
+
+def _is_preflight(method: bytes, fields: Fields) -> bool:
+    """Tell whether this is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
+    names = {name.lower() for name, _ in fields}
+    return method == b"OPTIONS" and b"origin" in names and b"access-control-request-method" in names
+
+
+def _overrides_method(name: bytes) -> bool:
+    return name.lower().replace(b"_", b"-") in _METHOD_OVERRIDES
+
+
+def _without_overrides(fields: Fields) -> Fields:
+    return [field for field in fields if not _overrides_method(field[0])]
+
+
+def _refuse_form_body(method: bytes, fields: Fields) -> None:
+    """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
+    types = [value.lower() for name, value in fields if name.lower().replace(b"_", b"-") == b"content-type"]
+    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for value in types) or (
+        method == b"POST" and not any(types)
+    ):
+        raise Refused(FORM_BODY_NOT_READ)
