@@ -251,7 +251,7 @@ class Downstream:
                 minor,
                 fields,
                 trusted=self._trusted,
-                judged=services.enforcement.judged,
+                judged=services.enforcement.table.judged_names,
                 trailer_bytes=services.limits.head_bytes,
             )
         except Refused as refused:
@@ -284,7 +284,8 @@ class Downstream:
     def _judge(self, exchange: Exchange) -> None:
         began = time.perf_counter()
         try:
-            verdict = self._services.enforcement.judge(Head(exchange.method, exchange.target, exchange.hop.fields))
+            head = Head(exchange.method, exchange.target, exchange.hop.fields, has_body=not exchange.request_done)
+            verdict = self._services.enforcement.judge(head)
         except Exception:
             _log.exception("the decision failed; the request was refused")
             exchange.refuse(INTERNAL_ERROR)

@@ -65,7 +65,7 @@ MISSING_KEY = Refusal("missing_key", 401, "This request carries no API key.", ch
 INVALID_KEY = Refusal("invalid_key", 401, "This API key is not valid.", challenge=True)
 EXPIRED_KEY = Refusal("expired_key", 401, "This API key has expired.", challenge=True)
 AMBIGUOUS_KEY = Refusal("ambiguous_key", 400, "This request carries more than one API key.")
-LOOKUP_BUDGET = Refusal(
+TOO_MANY_UNKNOWN_KEYS = Refusal(
     "too_many_unknown_keys", 429, "Too many unknown API keys came from this address.", retry_after_seconds=60
 )
 
