@@ -1,6 +1,7 @@
 """The admin API: its routes, who may use them, and what an error becomes."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -205,8 +206,14 @@ class AdminApi:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        async with self._pool.acquire(timeout=CONNECTION_SECONDS) as connection:
+        try:
+            connection = await self._pool.acquire(timeout=CONNECTION_SECONDS)
+        except (asyncpg.PostgresError, *DATABASE_DOWN) as error:
+            raise _database_down(error) from None
+        try:
             yield connection
+        finally:
+            await self._pool.release(connection)
 
 
 @web.middleware
@@ -220,14 +227,24 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         allow = error.headers.get(hdrs.ALLOW)
         return plain_problem(error.status, {} if allow is None else {hdrs.ALLOW: allow})
     except DATABASE_DOWN as error:
-        log.warning("the database does not answer the admin API", error=type(error).__name__)
-        return problem_response(DatabaseDown("The database does not answer. Nothing was changed; try again soon."))
-    except WRONG_SCHEMA:
-        log.exception("the database's schema is not this version's: run `sitelatch migrate`")
-        return problem_response(DatabaseDown("The database has another version. See the log."))
-    except Exception:
-        log.exception("an admin request failed", method=request.method)
+        return problem_response(_database_down(error))
+    except WRONG_SCHEMA as error:
+        log.error("the schema is not this version's: run `sitelatch migrate`", error=type(error).__name__)
+        return problem_response(DatabaseDown("The database has another version. The log says more."))
+    except Exception as error:
+        # Where, but not the text: PostgreSQL's repeats whole rows.
+        log.error(
+            "an admin request failed",
+            method=request.method,
+            error=type(error).__name__,
+            where=[f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)],
+        )
         return plain_problem(500)
+
+
+def _database_down(error: BaseException) -> DatabaseDown:
+    log.warning("the database does not answer the admin API", error=type(error).__name__)
+    return DatabaseDown("The database does not answer. Try again soon.")
 
 
 def _sign_in(tokens: AdminTokens) -> Middleware:

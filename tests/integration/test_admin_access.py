@@ -1,0 +1,219 @@
+"""Who may use the admin API: nobody without a token, and a limited token nothing outside its workspaces.
+
+Both are asked of every route in the route table, so that a new route cannot be forgotten.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+
+from admin.app import admin_app
+from admin.people import token_digest
+from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin
+
+__all__ = ["acme", "admin"]
+
+USER = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A request that reaches for globex, and how it may be answered to somebody who may only act in acme."""
+
+    path: str
+    payload: Any = None
+    statuses: tuple[int, ...] = (403, 404)
+
+
+ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
+    ("GET", "/users"): [
+        Attempt("/users", statuses=(200,)),
+        Attempt("/users?sort=last_activity", statuses=(200,)),
+        Attempt("/users?search=wiki", statuses=(200,)),
+        Attempt("/users?search=globex", statuses=(200,)),
+        Attempt("/users?search=slk_", statuses=(200,)),
+        Attempt("/users?workspace=globex"),
+    ],
+    ("POST", "/users"): [
+        Attempt("/users", {"workspace": "globex", "all_sites": True}),
+        Attempt("/users", {"workspace": "globex", "sites": ["wiki"]}),
+        Attempt("/users", {"workspace": "acme", "sites": ["wiki"]}, (422,)),
+        Attempt("/users", {"workspace": "acme", "sites": ["shop", "wiki"]}, (422,)),
+        Attempt("/users", {"workspace": "acme", "sites": ["WIKI"]}, (422,)),
+    ],
+    ("GET", "/users/{id}"): [Attempt("/users/{user}")],
+    ("DELETE", "/users/{id}"): [Attempt("/users/{user}")],
+    ("GET", "/workspaces"): [
+        Attempt("/workspaces", statuses=(200,)),
+        Attempt("/workspaces?after=acme", statuses=(200,)),
+    ],
+    ("POST", "/workspaces"): [
+        Attempt("/workspaces", {"name": "globex"}),
+        Attempt("/workspaces", {"name": "initech"}),
+    ],
+    ("GET", "/sites"): [
+        Attempt("/sites", statuses=(200,)),
+        Attempt("/sites?search=wiki", statuses=(200,)),
+        Attempt("/sites?workspace=globex"),
+        Attempt("/sites?after=shop", statuses=(200,)),
+    ],
+    ("GET", "/sites/{id}"): [Attempt("/sites/wiki")],
+    ("PUT", "/sites/{id}"): [
+        Attempt("/sites/new", {"workspace": "globex"}),
+        Attempt("/sites/wiki", {"workspace": "globex", "display_name": "Mine"}),
+        Attempt("/sites/wiki", {"workspace": "acme"}, (409,)),
+        Attempt("/sites/shop", {"workspace": "globex"}),
+    ],
+    ("DELETE", "/sites/{id}"): [Attempt("/sites/wiki")],
+    ("GET", "/audit"): [
+        Attempt("/audit", statuses=(200,)),
+        Attempt("/audit?workspace=globex"),
+        Attempt("/audit?subject=wiki", statuses=(200,)),
+        Attempt("/audit?subject={user}", statuses=(200,)),
+    ],
+}
+"""For every route, what somebody limited to acme might try."""
+
+
+@pytest.fixture
+def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
+    """The route table itself: methods and paths."""
+    return [
+        (route.method, route.resource.canonical)
+        for route in admin_app(SETTINGS, pool).router.routes()
+        if route.resource is not None
+    ]
+
+
+async def everything(pool: asyncpg.Pool) -> str:
+    """All that the database holds, to see whether anything changed."""
+    tables = ("workspaces", "sites", "api_users", "api_keys", "api_user_sites", "api_user_activity", "audit_log")
+    return "\n".join(
+        [str(await pool.fetchval(f"SELECT json_agg(t ORDER BY t::text) FROM sitelatch.{name} t")) for name in tables]  # noqa: S608
+    )
+
+
+async def test_every_route_has_its_attempts(routes: list[tuple[str, str]]) -> None:
+    assert sorted(routes) == sorted(ATTEMPTS)
+
+
+def credentials() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Everything that is not one right token: a name, and the headers."""
+    basic = base64.b64encode(f"{ADA_TOKEN}:".encode()).decode()
+    return [
+        ("none", []),
+        ("empty", [("Authorization", "")]),
+        ("no token", [("Authorization", "Bearer")]),
+        ("empty token", [("Authorization", "Bearer ")]),
+        ("wrong token", [("Authorization", "Bearer nope")]),
+        ("cut short", [("Authorization", f"Bearer {ADA_TOKEN[:-1]}")]),
+        ("too long", [("Authorization", f"Bearer {ADA_TOKEN}x")]),
+        ("digest", [("Authorization", f"Bearer {token_digest(ADA_TOKEN)}")]),
+        ("no scheme", [("Authorization", ADA_TOKEN)]),
+        ("basic", [("Authorization", f"Basic {basic}")]),
+        ("two right ones", [("Authorization", f"Bearer {ADA_TOKEN}"), ("Authorization", f"Bearer {ADA_TOKEN}")]),
+        ("wrong and right", [("Authorization", "Bearer nope"), ("Authorization", f"Bearer {ADA_TOKEN}")]),
+        ("in another header", [("X-API-Key", ADA_TOKEN), ("Cookie", f"token={ADA_TOKEN}")]),
+        ("somebody's headers", [("X-Forwarded-Email", "ada@example.com"), ("X-Forwarded-User", "ada")]),
+        ("bytes", [("Authorization", "Bearer \xff\xfe")]),
+    ]
+
+
+async def test_every_route_is_shut_without_a_right_token(
+    acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
+) -> None:
+    before = await everything(pool)
+    nobody = acme.as_(None)
+    elsewhere = [("GET", ""), ("GET", "/"), ("GET", "/nope"), ("GET", "/openapi.json"), ("PATCH", "/users")]
+    for method, path in (*routes, *elsewhere):
+        for name, headers in credentials():
+            real = path.replace("{id}", "shop" if "sites" in path else USER)
+            status, problem, answer = await nobody.ask(
+                method, f"{real}?access_token={ADA_TOKEN}", {"workspace": "acme"}, headers=dict(headers)
+            )
+            if name in ("two right ones", "wrong and right"):  # a dict holds one of them only
+                async with nobody.session.request(method, f"{nobody.base}admin{real}", headers=headers) as answer:
+                    status, problem = answer.status, await answer.json(content_type=None)
+            assert status == 401, (method, path, name)
+            assert answer.headers["WWW-Authenticate"] == 'Bearer realm="admin"'
+            assert answer.content_type == "application/problem+json"
+            assert problem["code"] == "not_signed_in"
+            assert ADA_TOKEN not in json.dumps(problem) + str(answer.headers)
+    assert await everything(pool) == before
+
+
+async def test_the_key_of_an_api_user_opens_no_admin_route(acme: AdminClient) -> None:
+    made = await acme.create(workspace="acme", all_sites=True)
+    assert (await acme.as_(made["api_key"]).ask("GET", "/users"))[0] == 401
+
+
+async def test_a_limited_token_sees_makes_and_deletes_nothing_outside_its_workspaces(
+    acme: AdminClient, pool: asyncpg.Pool
+) -> None:
+    secret = await acme.create(workspace="globex", sites=["wiki"], name="Globex exporter")
+    await acme.create(workspace="globex", all_sites=True, name="wiki")
+    visible = await acme.create(workspace="acme", sites=["shop"], name="Acme exporter")
+    before = await everything(pool)
+    ben = acme.as_(BEN_TOKEN)
+    foreign = (secret["id"], secret["keys"][0]["hint"], "Globex exporter", '"wiki"', '"globex"')
+    for (method, _), attempts in ATTEMPTS.items():
+        for attempt in attempts:
+            path = attempt.path.replace("{user}", secret["id"])
+            status, body, _ = await ben.ask(method, path, attempt.payload)
+            assert status in attempt.statuses, (method, path, attempt.payload, body)
+            told = json.dumps(body, ensure_ascii=False)
+            # An error may repeat what Ben himself has sent; a list has no reason to.
+            if status == 200:
+                assert not [name for name in foreign if name in told], (method, path, told)
+            else:
+                assert secret["keys"][0]["hint"] not in told
+                assert "Globex exporter" not in told
+    assert await everything(pool) == before
+    assert [user["id"] for user in (await ben.get("/users"))["items"]] == [visible["id"]]
+
+
+async def test_what_is_outside_looks_like_what_is_not_there(acme: AdminClient) -> None:
+    secret = await acme.create(workspace="globex", sites=["wiki"])
+    ben = acme.as_(BEN_TOKEN)
+
+    async def answers(method: str, there: str, not_there: str, *payloads: Any) -> None:
+        first = await ben.ask(method, there, payloads[0] if payloads else None)
+        second = await ben.ask(method, not_there, payloads[-1] if payloads else None)
+        assert first[0] == second[0]
+        assert json.dumps(first[1]).replace("wiki", "nope").replace("WIKI", "NOPE").replace(
+            "globex", "nope"
+        ) == json.dumps(second[1])
+
+    for method in ("GET", "DELETE"):
+        await answers(method, f"/users/{secret['id']}", f"/users/{USER}")
+        await answers(method, "/sites/wiki", "/sites/nope")
+    await answers("GET", "/users?workspace=globex", "/users?workspace=nope")
+    await answers("POST", "/workspaces", "/workspaces", {"name": "globex"}, {"name": "nope"})
+    for there, not_there in (("wiki", "nope"), ("WIKI", "NOPE")):
+        wishes = [{"workspace": "acme", "sites": [site]} for site in (there, not_there)]
+        await answers("POST", "/users", "/users", *wishes)
+    everywhere = [{"workspace": workspace, "all_sites": True} for workspace in ("globex", "nope")]
+    await answers("POST", "/users", "/users", *everywhere)
+
+
+async def test_a_limited_token_does_its_work_in_its_own_workspace(acme: AdminClient) -> None:
+    ben = acme.as_(BEN_TOKEN)
+    made = await ben.create(workspace="acme", sites=["shop"])
+    assert made["authorized_by"] == {"name": "Ben", "email": "ben@example.com"}
+    assert (await ben.ask("PUT", "/sites/new", {"workspace": "acme"}))[0] == 201
+    assert (await ben.ask("DELETE", "/sites/new"))[0] == 204
+    assert (await ben.ask("DELETE", f"/users/{made['id']}"))[0] == 204
+    actions = [line["action"] for line in (await ben.get("/audit"))["items"]]
+    assert actions[:4] == ["user.deleted", "site.removed", "site.created", "user.created"]
+    assert [item["name"] for item in (await ben.get("/workspaces"))["items"]] == ["acme"]
+
+
+async def test_an_unknown_address_is_a_problem_too(acme: AdminClient) -> None:
+    for method, path, expected in (("GET", "/nope", 404), ("PATCH", "/users", 405), ("POST", "/users/x/y", 404)):
+        status, problem, answer = await acme.ask(method, path)
+        assert (status, problem["status"]) == (expected, expected)
+        assert answer.content_type == "application/problem+json"

@@ -1,0 +1,272 @@
+"""The listeners behind ops and admin: silent about what was in a bad request, bounded in time, honest when ill."""
+
+import asyncio
+import io
+import json
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import structlog
+from aiohttp import ClientSession, UnixConnector, web
+from yarl import URL
+
+from admin.app import admin_app
+from admin.server import BackRunner, back_doors
+from proxy.accesslog import configure_logging
+from proxy.metrics import Metrics
+from proxy.ops import ops_app
+from sql.pool import open_pool
+from tests.integration.adminapi import ADA_TOKEN, SETTINGS, AdminClient, acme, admin, serve
+
+__all__ = ["acme", "admin"]
+
+FOREIGN = "s3cret-of-no-known-format-0123456789"
+"""Whoever hashes a token of their own has one that no pattern knows."""
+PLANTED = (ADA_TOKEN, FOREIGN)
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that any logger writes, at its most talkative."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logging(stream, level=logging.DEBUG)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+async def raw(port: int, sent: bytes) -> bytes:
+    """Send bytes and return all that comes back until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        writer.write_eof()
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+MALFORMED = [
+    b"GET /admin/users HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer %b\r\n\r\n",
+    b"GET /admin/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \x00%b\r\n\r\n",
+    b"GET /admin/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\r\n %b\r\n\r\n",
+    b"GET /admin/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\rx\r\n\r\n",
+    b"GET /admin/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b" + b"x" * 9000 + b"\r\n\r\n",
+    b"GET /admin/users HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n",
+    b"GET /admin/users HTTP/1.1\r\nHost: x\r\nBearer %b: Authorization\r\n\r\n",
+    b"GET /admin/users HTTP/1.1\r\nHost: %b\r\nHost: %b\r\n\r\n",
+    b"GET /admin/%b" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /admin/%b HTTP/9.9\r\nHost: x\r\n\r\n",
+    b"GET /admin/ %b HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"%b /admin/users HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET http://[%b/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET http://%b:99999999/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /admin/%%zz%b HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /admin/users/%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    b"POST /admin/users HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\n\r\n",
+    b"POST /admin/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: %b\r\n\r\n",
+    b"POST /admin/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n\r\n",
+    b"POST /admin/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n%b",
+    b"POST /admin/users HTTP/1.1\r\nHost: x\r\nExpect: %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    b"POST /nope HTTP/1.1\r\nHost: x\r\nExpect: %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nUpgrade: %b\r\nConnection: upgrade\r\n\r\n",
+    b"CONNECT %b HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"\x16\x03\x01%b",
+    b"%b",
+]
+
+
+async def test_a_secret_in_a_malformed_request_is_in_no_answer_and_no_log(
+    acme: AdminClient, logged: io.StringIO
+) -> None:
+    port = acme.base.port
+    assert port is not None
+    for template in MALFORMED:
+        for secret in PLANTED:
+            answer = await raw(port, template.replace(b"%b", secret.encode()).replace(b"%%", b"%"))
+            assert secret.encode() not in answer, template
+            assert b"aiohttp.http_exceptions" not in answer
+            if answer:
+                head, _, body = answer.partition(b"\r\n\r\n")
+                assert int(head.split()[1]) >= 400 or template.startswith(b"GET /metrics"), template
+                if body and b"problem+json" in head:
+                    assert json.loads(body)["status"] == int(head.split()[1])
+    for secret in PLANTED:
+        assert secret not in logged.getvalue()
+    assert (await acme.ask("GET", "/users"))[0] == 200  # still there
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body"),
+    [
+        ("POST", "/users", {}, f'{{"workspace": "acme", "{ADA_TOKEN}": 1}}'),
+        ("POST", "/users", {}, f'{{"workspace": "acme", "sites": ["{ADA_TOKEN}"]}}'),
+        ("POST", "/users", {}, f'{{"workspace": "{ADA_TOKEN}", "all_sites": true}}'),
+        ("POST", "/users", {}, f'{{"workspace": "acme", "all_sites": "{ADA_TOKEN}"}}'),
+        ("POST", "/users", {}, f'{{"{FOREIGN}'),
+        ("POST", "/users", {"Content-Type": FOREIGN}, "{}"),
+        ("POST", "/users", {"Content-Encoding": FOREIGN}, FOREIGN),
+        ("POST", "/users", {"Content-Encoding": "gzip"}, FOREIGN),
+        ("PUT", f"/sites/{ADA_TOKEN}%2F", {}, '{"workspace": "acme"}'),
+        ("PUT", f"/sites/{ADA_TOKEN}%00", {}, '{"workspace": "acme"}'),
+        ("GET", f"/sites/{ADA_TOKEN}", {}, None),
+        ("GET", f"/users/{ADA_TOKEN}", {}, None),
+        ("GET", f"/users?{ADA_TOKEN}=1", {}, None),
+        ("GET", f"/users?after={FOREIGN}", {}, None),
+        ("GET", f"/users?sort={FOREIGN}&limit={FOREIGN}", {}, None),
+        ("GET", f"/users?workspace={ADA_TOKEN}&search={ADA_TOKEN}&x=1", {}, None),
+        ("GET", f"/{FOREIGN}", {}, None),
+    ],
+)
+async def test_a_secret_in_a_wrong_place_is_in_no_answer_and_no_log(
+    acme: AdminClient, logged: io.StringIO, method: str, path: str, headers: dict[str, str], body: str | None
+) -> None:
+    headers = headers if body is None else {"Content-Type": "application/json", **headers}
+    status, problem, _ = await acme.ask(method, path, headers=headers, data=body)
+    assert 400 <= status < 500, problem
+    for secret in PLANTED:
+        assert secret not in json.dumps(problem)
+        assert secret not in logged.getvalue()
+
+
+async def test_a_failure_of_ours_is_500_with_nothing_of_it_told(
+    acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
+) -> None:
+    await pool.execute("ALTER TABLE sitelatch.api_keys ADD CONSTRAINT shut CHECK (hint = 'x')")
+    status, problem, _ = await acme.ask("POST", "/users", {"workspace": "acme", "all_sites": True})
+    assert (status, problem["detail"]) == (500, "Internal Server Error.")
+    line = json.loads(logged.getvalue().splitlines()[-1])
+    assert (line["level"], line["error"]) == ("error", "CheckViolationError")
+    assert "admin/users.py:" in "".join(line["where"])
+    assert "slk_" not in logged.getvalue()
+
+
+async def test_too_large_a_body_is_413(acme: AdminClient) -> None:
+    status, problem, _ = await acme.ask(
+        "POST", "/users", data=io.BytesIO(b"[" + b" " * (5 * 1024 * 1024)), headers={"Content-Type": "application/json"}
+    )
+    assert (status, problem["status"]) == (413, 413)
+
+
+async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg.Pool) -> None:
+    runner = BackRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    for started in (b"", b"GET /livez HTTP/1.1\r\nHost: x\r\nX-"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+        writer.write(started)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+    await runner.cleanup()
+
+
+async def test_ops_and_admin_listen_apart_or_together(pool: asyncpg.Pool) -> None:
+    ops, apart = ops_app(Metrics(), lambda: (True, {})), admin_app(SETTINGS, pool)
+    doors = back_doors(ops, "a", apart, "b")
+    assert doors["a"] is ops
+    assert list(doors) == ["a", "b"]
+    runners = {listen: await serve(app) for listen, app in doors.items()}
+    headers = {"Authorization": f"Bearer {ADA_TOKEN}"}
+    async with ClientSession() as session:
+        statuses = {
+            (listen, path): (await session.get(f"http://127.0.0.1:{port}{path}", headers=headers)).status
+            for listen, (_, port) in runners.items()
+            for path in ("/livez", "/admin/users")
+        }
+    assert statuses == {
+        ("a", "/livez"): 200,
+        ("a", "/admin/users"): 404,
+        ("b", "/livez"): 404,
+        ("b", "/admin/users"): 200,
+    }
+    for runner, _ in runners.values():
+        await runner.cleanup()
+
+
+async def test_a_unix_socket_serves_as_well(pool: asyncpg.Pool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "admin.sock")
+        runner = BackRunner(
+            back_doors(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
+        )
+        await runner.setup()
+        await web.UnixSite(runner, path).start()
+        async with ClientSession(connector=UnixConnector(path)) as session:
+            client = AdminClient(session, URL("http://localhost/"))
+            status, _, _ = await client.ask("POST", "/workspaces", {"name": "acme"})
+            assert status == 201
+            [line] = (await client.get("/audit"))["items"]
+            assert line["address"] == "unix"
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def nowhere(tmp_path: Path) -> AsyncIterator[AdminClient]:
+    """The admin API on a database that is not there."""
+    pool = await open_pool(f"postgresql://nobody@/none?host={tmp_path}", role="tests")
+    runner, port = await serve(
+        back_doors(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
+    )
+    async with ClientSession() as session:
+        yield AdminClient(session, URL(f"http://127.0.0.1:{port}/"))
+    await runner.cleanup()
+    await pool.close()
+
+
+async def test_without_a_database_the_answer_is_503_and_no_stack_trace(
+    nowhere: AdminClient, logged: io.StringIO
+) -> None:
+    for method, path, payload in (
+        ("GET", "/users", None),
+        ("POST", "/users", {"workspace": "acme", "all_sites": True}),
+        ("DELETE", "/users/00000000-0000-4000-8000-000000000000", None),
+        ("PUT", "/sites/shop", {"workspace": "acme"}),
+        ("GET", "/audit", None),
+    ):
+        status, problem, answer = await nowhere.ask(method, path, payload)
+        assert (status, problem["code"]) == (503, "database_unavailable")
+        assert answer.headers["Retry-After"] == "2"
+    assert "Traceback" not in logged.getvalue()
+    assert (await nowhere.as_(None).ask("GET", "/users"))[0] == 401  # who asks is judged first
+
+
+async def test_a_database_that_goes_and_comes_back_needs_no_restart(
+    acme: AdminClient, dsn: str, database_server: str, logged: io.StringIO
+) -> None:
+    name = urlsplit(dsn).path[1:]
+    server = await asyncpg.connect(database_server)
+    try:
+        await server.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        for _ in range(3):
+            status, problem, _ = await acme.ask("GET", "/users")
+            assert (status, problem["code"]) == (503, "database_unavailable")
+        await server.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+    finally:
+        await server.close()
+    async with asyncio.timeout(10):
+        while (await acme.ask("GET", "/users"))[0] != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert "Traceback" not in logged.getvalue()
+
+
+async def test_another_schema_is_503_and_the_log_says_what_to_do(
+    acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
+) -> None:
+    await pool.execute("DROP TABLE sitelatch.audit_log")
+    status, problem, _ = await acme.ask("GET", "/audit")
+    assert (status, problem["code"]) == (503, "database_unavailable")
+    assert "sitelatch migrate" in logged.getvalue()
