@@ -18,7 +18,7 @@ from admin.sites import MAX_FAULTS, sentence
 from admin.texts import check_name, is_text, prefix_pattern
 from admin.views import CreatedUser, KeyView, Page, PersonView, User
 from admin.workspaces import workspace_id
-from proxy.credentials import digest, hint, new_key
+from proxy.credentials import PREFIX, digest, hint, new_key
 from sql.queries import query
 
 CREATE_USER = query("create_user")
@@ -40,8 +40,6 @@ BY_ACTIVITY = query("pick_users_by_activity")
 SITES_LISTED: Final = 20
 """How many sites of a user a list shows; the user alone is shown with all."""
 MAX_SITES: Final = 10_000
-
-_PREFIX: Final = "slk_"
 
 
 async def create_user(
@@ -207,8 +205,8 @@ def _uuid(text: str) -> UUID:
 
 def _hinted(search: str) -> str:
     """Return what a search means among hints: of a key typed or pasted at length, only the start is in its hint."""
-    shown = hint(_PREFIX + "x" * 38).partition("…")[0]
-    if search.startswith(_PREFIX) and not search[len(shown) :].startswith("…"):
+    shown = hint(PREFIX + "x" * 38).partition("…")[0]
+    if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
         return search[: len(shown)]
     return search
 

@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "refused_format", "error")
+FLUSH_RESULTS: Final = ("ok", "error")
 WATCHED: Final = {
     "grants_cached": "API keys whose grant is remembered.",
     "activity_pending": "API users whose last activity is not written yet.",
@@ -47,7 +48,7 @@ class Metrics:
         self._upstream_seconds: dict[str, Cells] = {}
         self._decision_seconds = _cells(DECISION_BOUNDS)
         self._lookups = dict.fromkeys(LOOKUP_RESULTS, 0)
-        self._flushes: dict[str, int] = {}
+        self._flushes = dict.fromkeys(FLUSH_RESULTS, 0)
         self._flush_seconds = _cells(FLUSH_BOUNDS)
         self._watched: dict[str, Callable[[], float]] = {}
         self._registry = CollectorRegistry()
@@ -89,8 +90,8 @@ class Metrics:
         self._lookups[result] += 1
 
     def flush(self, result: str, seconds: float) -> None:
-        """Count one write of last activity."""
-        self._flushes[result] = self._flushes.get(result, 0) + 1
+        """Count one write of last activity: one of FLUSH_RESULTS."""
+        self._flushes[result] += 1
         cells = self._flush_seconds
         cells[bisect_left(FLUSH_BOUNDS, seconds)] += 1
         cells[-1] += seconds
