@@ -115,6 +115,17 @@ class Spellings(dict[bytes, int]):
         return kind
 
 
+class FoldedNames(dict[bytes, bytes]):
+    """Field names as spelt to their names as CGI, WSGI and PHP know them: lower case, `-` for `_`. Bounded as above."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        folded = name.lower().replace(b"_", b"-")
+        if len(self) < Spellings.BOUND:
+            self[name] = folded
+        return folded
+
+
+FOLDED = FoldedNames()
 REQUEST_SPELLINGS = Spellings()
 ANSWER_SPELLINGS = Spellings(answers=True)
 

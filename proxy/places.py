@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from proxy.credentials import PREFIX
-from proxy.heads import Fields, Head
+from proxy.heads import FOLDED, Fields, Head
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, Refused
 from proxy.target import folded, means
 
@@ -58,8 +58,9 @@ class KeyPlaces:
         """
         values: set[bytes] = set()
         fields = head.fields
+        names = self.names
         for field in fields:
-            if field[0].lower().replace(b"_", b"-") in self.names:
+            if FOLDED[field[0]] in names:
                 fields = [kept for one in fields if (kept := self._cut_field(one, values)) is not None]
                 break
         target = head.target
@@ -71,7 +72,7 @@ class KeyPlaces:
         return (values.pop() if values else None), target, fields
 
     def _cut_field(self, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
-        name = field[0].lower().replace(b"_", b"-")
+        name = FOLDED[field[0]]
         if name in self._headers:
             values.add(field[1])
             return None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.heads import Fields, Head
+from proxy.heads import FOLDED, Fields, Head
 from proxy.places import KeyPlaces
 from proxy.refusals import (
     AMBIGUOUS_REQUEST,
@@ -85,6 +85,11 @@ class Route:
         names = set(self._places.names) | {b"content-type"} | {rule.folded_name for rule in self._sites.headers}
         return frozenset(names)
 
+    @property
+    def has_case(self) -> bool:
+        """Whether case makes a difference to the route's path."""
+        return self._prefix.has_case
+
     def holds(self, reading: str, *, any_case: bool) -> bool:
         """Tell whether a reading of a path is below this route's."""
         return self._prefix.match(reading, any_case=any_case) is not None
@@ -116,10 +121,10 @@ class Route:
         return Claim(self, key, tuple(named.sites), every_site, False, target, fields)
 
     def _is_public(self, method: bytes, readings: list[str]) -> bool:
-        return any(
-            endpoint.method == method and all(endpoint.path.match(reading, any_case=False) for reading in readings)
-            for endpoint in self._public
-        )
+        for endpoint in self._public:
+            if endpoint.method == method and all(endpoint.path.match(reading, any_case=False) for reading in readings):
+                return True
+        return False
 
     def _refuse_endpoints(self, method: bytes, fields: Fields, readings: list[str], query: bytes) -> None:
         """Raise Refused where any reading is an endpoint that the route shuts."""
@@ -142,10 +147,9 @@ class Route:
         if rules.paths:
             site = rules.site_in_path(readings[0], any_case=False)
             for reading in readings:
-                if rules.site_in_path(reading, any_case=True) != site:
+                if rules.paths_have_case and rules.site_in_path(reading, any_case=True) != site:
                     raise Refused(AMBIGUOUS_REQUEST)
-            for reading in readings[1:]:
-                if rules.site_in_path(reading, any_case=False) != site:
+                if reading is not readings[0] and rules.site_in_path(reading, any_case=False) != site:
                     raise Refused(AMBIGUOUS_REQUEST)
             if site is not None:
                 named.sites[site] = None
@@ -168,6 +172,7 @@ class RouteTable:
         names = [route.name for route in self.routes]
         if len(set(names)) < len(names):
             raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
+        self._have_case = any(route.has_case for route in self.routes)
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
 
     def read(self, head: Head) -> Claim:
@@ -176,7 +181,9 @@ class RouteTable:
         readings = path_readings(path)
         route = self._route(readings[0], any_case=False)
         for reading in readings:
-            if self._route(reading, any_case=True) is not route or self._route(reading, any_case=False) is not route:
+            if self._have_case and self._route(reading, any_case=True) is not route:
+                raise Refused(AMBIGUOUS_REQUEST)
+            if reading is not readings[0] and self._route(reading, any_case=False) is not route:
                 raise Refused(AMBIGUOUS_REQUEST)
         if route is None:
             raise Refused(NO_ROUTE)
@@ -201,12 +208,14 @@ def _endpoint(entry: str) -> _Endpoint:
 
 def _is_preflight(method: bytes, fields: Fields) -> bool:
     """Tell whether this is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
+    if method != b"OPTIONS":
+        return False
     names = {name.lower() for name, _ in fields}
-    return method == b"OPTIONS" and b"origin" in names and b"access-control-request-method" in names
+    return b"origin" in names and b"access-control-request-method" in names
 
 
 def _overrides_method(name: bytes) -> bool:
-    return name.lower().replace(b"_", b"-") in _METHOD_OVERRIDES
+    return FOLDED[name] in _METHOD_OVERRIDES
 
 
 def _without_overrides(fields: Fields) -> Fields:
@@ -215,7 +224,7 @@ def _without_overrides(fields: Fields) -> Fields:
 
 def _refuse_form_body(method: bytes, fields: Fields) -> None:
     """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
-    types = [value.lower() for name, value in fields if name.lower().replace(b"_", b"-") == b"content-type"]
+    types = [value.lower() for name, value in fields if FOLDED[name] == b"content-type"]
     if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for value in types) or (
         method == b"POST" and not any(types)
     ):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.heads import Fields
+from proxy.heads import FOLDED, Fields
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule, QueryRule
 from proxy.target import SEGMENT_END, folded, means, pairs, text, value_readings
@@ -32,7 +32,7 @@ class Named:
 class PathPattern:
     """A path template. It matches a reading (target.path_readings), with or without regard to case."""
 
-    __slots__ = ("_any_case", "_exact", "names_site")
+    __slots__ = ("_any_case", "_exact", "has_case", "names_site")
 
     def __init__(self, template: str, *, prefix: bool = False) -> None:
         """`prefix` matches whatever begins with the template, by whole segments. Raises ValueError on a bad one."""
@@ -58,6 +58,10 @@ class PathPattern:
         pattern += f"(?:{SEGMENT_END}.*)?\\Z" if rest or prefix else "\\Z"
         self._exact = re.compile(pattern, re.DOTALL)
         self._any_case = re.compile(pattern, re.DOTALL | re.IGNORECASE)
+        self.has_case = any(
+            segment.replace(_MARK, "").lower() != segment.replace(_MARK, "").upper() for segment in segments
+        )
+        """Whether case makes a difference to it."""
 
     def match(self, reading: str, *, any_case: bool) -> re.Match[str] | None:
         """Match a reading; the first group is the site's id where the template has one."""
@@ -116,15 +120,23 @@ class QuerySiteRule(_ValueRule):
     def read(self, query: bytes, into: Named) -> None:
         """Add what a query names. Raises Refused where a lenient reading names what the literal one does not."""
         literal = Named.none()
-        for name, value in pairs(query):
-            if means(name, self._folded) and value_readings(name)[0] == self._name:
-                _add(literal, self.named(value_readings(value)[0]))
-        for separators in (b"&", b"&;") if b";" in query else (b"&",):
-            for name, value in pairs(query, separators):
-                if means(name, self._folded):
-                    for reading in value_readings(value):
-                        _must_hold(literal, self.named(reading))
+        lenient = self._read_pairs(query, b"&", literal)
+        _must_agree(literal, lenient)
+        if b";" in query:
+            _must_agree(literal, self._read_pairs(query, b"&;", Named.none()))
         _add(into, literal)
+
+    def _read_pairs(self, query: bytes, separators: bytes, literal: Named) -> Named:
+        """Return what any reading of these pairs names, and add to `literal` what the literal one does."""
+        lenient = Named.none()
+        for raw_name, value in pairs(query, separators):
+            if means(raw_name, self._folded):
+                readings = value_readings(value)
+                for reading in readings:
+                    _add(lenient, self.named(reading))
+                if value_readings(raw_name)[0] == self._name:
+                    _add(literal, self.named(readings[0]))
+        return lenient
 
 
 class HeaderSiteRule(_ValueRule):
@@ -143,12 +155,12 @@ class HeaderSiteRule(_ValueRule):
         """Add what the header names. Raises Refused where it is also spelt as only some read it."""
         literal, lenient = Named.none(), Named.none()
         for name, value in fields:
-            lower = name.lower()
-            if lower == self._name:
-                _add(literal, self.named(text(value)))
-            elif lower.replace(b"_", b"-") == self.folded_name:
-                _add(lenient, self.named(text(value)))
-        _must_hold(literal, lenient)
+            if FOLDED[name] == self.folded_name:
+                named = self.named(text(value))
+                _add(lenient, named)
+                if name.lower() == self._name:
+                    _add(literal, named)
+        _must_agree(literal, lenient)
         _add(into, literal)
 
 
@@ -170,7 +182,7 @@ class HostSiteRule:
         """Add the site that Host names. Raises Refused where a host that a trusted proxy forwards names another."""
         found: list[str | None] = []
         for name, value in fields:
-            lower = name.lower()
+            lower = FOLDED[name]
             if lower == b"host":
                 found.insert(0, self._site(value))
                 found.append(self._site(value.partition(b":")[0].rstrip(b".")))
@@ -193,8 +205,8 @@ def _add(into: Named, more: Named) -> None:
     into.every_site |= more.every_site
 
 
-def _must_hold(literal: Named, reading: Named) -> None:
-    if not reading.sites.keys() <= literal.sites.keys() or (reading.every_site and not literal.every_site):
+def _must_agree(literal: Named, lenient: Named) -> None:
+    if lenient.sites.keys() != literal.sites.keys() or lenient.every_site != literal.every_site:
         raise Refused(AMBIGUOUS_REQUEST)
 
 
@@ -237,6 +249,11 @@ class SiteRules:
             raise ValueError(
                 f"{rule!r} is no site rule: write path:/…/{_MARK}/…, query:NAME, header:NAME or host:{_MARK}.…"
             )
+
+    @property
+    def paths_have_case(self) -> bool:
+        """Whether case makes a difference to the path rules."""
+        return any(pattern.has_case for pattern in self.paths)
 
     def site_in_path(self, reading: str, *, any_case: bool) -> str | None:
         """Return the site that a reading of the path names by the first rule that fits it, or None."""
