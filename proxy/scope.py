@@ -1,7 +1,7 @@
 """The scope table as the doors ask it: what a key may do, whose a site is."""
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
 from sys import intern
 from typing import Any, Final, NamedTuple, Protocol
@@ -14,17 +14,21 @@ from sql.queries import query
 _FIND_GRANT = query("find_grant")
 _FIND_SITES = query("find_sites")
 
-DATABASE_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a lookup or a write may fail with. TimeoutError is an OSError."""
 
 _CUT_OFF = (
     ConnectionError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
 """What a pooled connection says when it was cut while it lay idle, or is being cut now."""
+
+_TRIES = 10
+"""With so many connections, one after the other, that turn out to be cut. The deadline comes first if they are slow."""
 
 
 class Unknown(Enum):
@@ -52,12 +56,28 @@ class Connection(Protocol):
     async def execute(self, query: str, /, *args: object) -> str:
         """Return the command's tag."""
 
+    def terminate(self) -> None:
+        """Close it without a word."""
+
 
 class Pool(Protocol):
     """What the doors use of `asyncpg.Pool`."""
 
     def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection; getting it and giving it back may take `timeout` seconds each."""
+
+
+@asynccontextmanager
+async def lend(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """Lend a connection; getting it and giving it back may take `seconds` each."""
+    async with pool.acquire(timeout=seconds) as connection:
+        try:
+            yield connection
+        except asyncpg.InternalClientError:
+            # So asyncpg calls a connection that heard the server's good-bye before it saw the end of the stream. The
+            # pool would lend it once more.
+            connection.terminate()
+            raise
 
 
 class Found(NamedTuple):
@@ -96,12 +116,16 @@ class ScopeTable:
         return {row["id"]: intern(row["workspace"]) for row in await self._ask(_FIND_SITES, list(sites))}
 
     async def _ask(self, sql: str, *arguments: object) -> Sequence[Any]:
-        try:
-            return await self._ask_once(sql, *arguments)
-        except _CUT_OFF:
-            # After a restart of the server the pool may be full of dead connections; another one may do.
-            return await self._ask_once(sql, *arguments)
-
-    async def _ask_once(self, sql: str, *arguments: object) -> Sequence[Any]:
-        async with self._pool.acquire(timeout=self._seconds) as connection:
-            return await connection.fetch(sql, *arguments)
+        tries_left = _TRIES
+        while True:
+            tries_left -= 1
+            connected = False
+            try:
+                async with lend(self._pool, self._seconds) as connection:
+                    connected = True
+                    return await connection.fetch(sql, *arguments)
+            except _CUT_OFF:
+                # Where none can be made, that is the answer. One that was there is not: after a restart of the server
+                # the pool is full of dead ones.
+                if not connected or not tries_left:
+                    raise

@@ -77,6 +77,9 @@ class MemoryScope:
             self.under_way -= 1
         return rows
 
+    def terminate(self) -> None:
+        raise NotImplementedError
+
     async def execute(self, query: str, /, *args: Any) -> str:
         raise NotImplementedError
 
