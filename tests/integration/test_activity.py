@@ -1,0 +1,208 @@
+"""Last activity on a real database: what lands, and what an outage, a rival or a stop does to it."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+import structlog
+
+from proxy.activity import Activity
+from proxy.settings import ActivitySettings
+from sql.pool import open_pool
+from sql.queries import query
+from tests.database import add_user, add_workspace
+from tests.scopes import Clock, until
+from tests.wires import Wire, wire_to
+
+READ_ACTIVITY = query("read_activity")
+SETTINGS = ActivitySettings(flush_seconds=5, resolution_seconds=60)
+
+
+@pytest.fixture
+async def wire(dsn: str, tmp_path: Path) -> AsyncIterator[Wire]:
+    async with wire_to(dsn, tmp_path) as laid:
+        yield laid
+
+
+@pytest.fixture
+async def doors(wire: Wire) -> AsyncIterator[asyncpg.Pool]:
+    """The doors' pool, by a wire that can be cut."""
+    opened = await open_pool(wire.dsn, role="doors")
+    yield opened
+    opened.terminate()
+
+
+@pytest.fixture
+async def users(pool: asyncpg.Pool) -> list[str]:
+    await add_workspace(pool, "acme")
+    return [await add_user(pool, "acme") for _ in range(20)]
+
+
+async def seconds_since_use(pool: asyncpg.Pool, *users: str) -> list[float | None]:
+    """How long ago each user was last active, by the database's clock; None: never."""
+    rows = {row["user_id"]: row["last_used_at"] for row in await pool.fetch(READ_ACTIVITY, users)}
+    now = await pool.fetchval("SELECT extract(epoch FROM now())::float8")
+    return [None if rows[user] is None else now - rows[user] for user in users]
+
+
+async def until_true(pool: asyncpg.Pool, condition: str) -> None:
+    """Wait for what the database says of itself; AssertionError when it does not come true in time."""
+    deadline = time.monotonic() + 10
+    while not await pool.fetchval(condition):
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        await asyncio.sleep(0.01)
+
+
+def about(seconds: float) -> object:
+    return pytest.approx(seconds, abs=3)
+
+
+async def test_a_use_lands_with_its_age_whatever_the_clocks_say(pool: asyncpg.Pool, users: list[str]) -> None:
+    clock = Clock()
+    activity = Activity(SETTINGS, pool, clock=clock)
+    ada, bob, cy = users[:3]
+    activity.touch(ada)
+    clock.now += 100
+    activity.touch(bob)
+    assert await activity.flush()
+    assert await seconds_since_use(pool, ada, bob, cy) == [about(100), about(0), None]
+
+
+async def test_an_older_use_never_wins_over_a_later_one(pool: asyncpg.Pool, users: list[str]) -> None:
+    clock = Clock()
+    late, early = Activity(SETTINGS, pool, clock=clock), Activity(SETTINGS, pool, clock=clock)
+    early.touch(users[0])
+    clock.now += 50
+    late.touch(users[0])
+    await late.flush()
+    await early.flush()
+    assert await seconds_since_use(pool, users[0]) == [about(0)]
+
+
+async def test_deleted_users_are_skipped_and_the_others_written(pool: asyncpg.Pool, users: list[str]) -> None:
+    activity = Activity(SETTINGS, pool)
+    for user in users[:3]:
+        activity.touch(user)
+    await pool.execute("DELETE FROM sitelatch.api_users WHERE id = $1::uuid", users[1])
+    assert await activity.flush()
+    assert activity.pending == 0
+    assert await seconds_since_use(pool, users[0], users[2]) == [about(0), about(0)]
+
+
+async def test_two_replicas_that_write_the_same_users_do_not_deadlock(pool: asyncpg.Pool, users: list[str]) -> None:
+    heard: list[str] = []
+    settings = ActivitySettings(resolution_seconds=0)
+    replicas = [
+        Activity(settings, pool, on_flush=lambda result, seconds: heard.append(result), clock=clock)
+        for clock in (Clock(), Clock(), Clock())
+    ]
+    for _ in range(30):
+        for replica in replicas:
+            for user in random.sample(users, len(users)):
+                replica.touch(user)
+        await asyncio.gather(*(replica.flush() for replica in replicas))
+    assert heard == ["ok"] * 90
+
+
+async def test_an_outage_loses_nothing(pool: asyncpg.Pool, doors: asyncpg.Pool, wire: Wire, users: list[str]) -> None:
+    clock = Clock()
+    activity = Activity(SETTINGS, doors, clock=clock)
+    activity.touch(users[0])
+    assert await activity.flush()
+    await wire.cut()
+    for user in users[1:]:
+        clock.now += 5
+        activity.touch(user)
+        assert not await activity.flush()
+    assert activity.pending == len(users) - 1
+    await wire.mend()
+    assert await activity.flush()
+    ages = await seconds_since_use(pool, *users[1:])
+    assert ages == [about(5 * number) for number in reversed(range(len(users) - 1))]
+
+
+async def test_a_connection_cut_in_mid_statement_loses_nothing(
+    pool: asyncpg.Pool, doors: asyncpg.Pool, wire: Wire, users: list[str]
+) -> None:
+    activity = Activity(SETTINGS, doors)
+    activity.touch(users[0])
+    async with pool.acquire() as rival:
+        lock = rival.transaction()
+        await lock.start()
+        await rival.execute("SELECT FROM sitelatch.api_user_activity FOR UPDATE")
+        flushing = asyncio.create_task(activity.flush())
+        await until_true(
+            pool,
+            "SELECT count(*) > 0 FROM pg_stat_activity"
+            " WHERE application_name = 'sitelatch-doors' AND wait_event_type = 'Lock'",
+        )
+        wire.cut_connections()
+        assert not await flushing
+        activity.touch(users[1])
+        await lock.rollback()
+    assert await activity.flush()
+    assert await seconds_since_use(pool, users[0], users[1]) == [about(0), about(0)]
+
+
+async def test_a_graceful_stop_loses_nothing(pool: asyncpg.Pool, users: list[str]) -> None:
+    activity = Activity(SETTINGS, pool)
+    running = asyncio.create_task(activity.run())
+    for user in users[:10]:
+        activity.touch(user)
+    await activity.flush()
+    activity.write_through()
+    for user in users:
+        activity.touch(user)
+        await asyncio.sleep(0)
+    running.cancel()
+    draining = asyncio.create_task(activity.drain())
+    await asyncio.sleep(0)
+    activity.touch(users[-1])
+    assert await draining
+    await until(lambda: activity.pending == 0)
+    assert await seconds_since_use(pool, *users) == [about(0)] * len(users)
+
+
+@pytest.mark.parametrize("what", ["down", "frozen"])
+async def test_a_drain_without_a_database_ends_in_time_with_one_line_that_holds_everything(
+    doors: asyncpg.Pool, wire: Wire, users: list[str], what: str
+) -> None:
+    activity = Activity(SETTINGS, doors)
+    activity.touch(users[0])
+    await activity.flush()
+    for user in users[:3]:
+        activity.touch(user)
+    if what == "down":
+        await wire.cut()
+    else:
+        wire.freeze()
+    started = time.monotonic()
+    with structlog.testing.capture_logs() as lines:
+        assert not await activity.drain()
+    assert time.monotonic() - started < 5
+    (line,) = (line for line in lines if line["event"] == "activity_not_written")
+    assert line["pending"].keys() == set(users[:3])
+    for used_at in line["pending"].values():
+        assert datetime.fromisoformat(used_at).timestamp() == about(time.time())
+    await wire.mend()
+    assert await activity.drain()
+
+
+async def test_a_busy_user_costs_one_row_version_a_resolution(pool: asyncpg.Pool, users: list[str]) -> None:
+    clock = Clock()
+    activity = Activity(SETTINGS, pool, clock=clock)
+    versions = set()
+    for _ in range(60):
+        for _ in range(10):
+            activity.touch(users[0])
+        clock.now += 5
+        await activity.flush()
+        versions.add(
+            await pool.fetchval("SELECT xmin::text FROM sitelatch.api_user_activity WHERE user_id = $1::uuid", users[0])
+        )
+    assert len(versions) == 5
