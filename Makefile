@@ -35,7 +35,7 @@ check: $(VENV)/ready-to-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/ready-to-test
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m bench.run
 
 clean:
 	rm -rf $(VENV) var

@@ -1,0 +1,51 @@
+"""The proxy one would write with aiohttp in an hour: a handler, a ClientSession, a dictionary of keys.
+
+It checks nothing but the key, so it does less than Sitelatch. `python -m bench.naive PORT UPSTREAM KEY`.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+
+import uvloop
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
+
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "trailer", "x-api-key", "host"}
+
+
+def _app(upstream: str, key: str) -> web.Application:
+    session_key = web.AppKey("session", ClientSession)
+
+    async def relay(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("X-API-Key") != key:
+            return web.json_response({"error": "invalid key"}, status=401)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        data = request.content if request.can_read_body else None
+        async with request.app[session_key].request(
+            request.method, upstream + request.raw_path, headers=headers, data=data, allow_redirects=False
+        ) as answer:
+            kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
+            response = web.StreamResponse(status=answer.status, headers=kept)
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+
+    async def session(app: web.Application) -> AsyncIterator[None]:
+        async with ClientSession(
+            connector=TCPConnector(limit=512), auto_decompress=False, cookie_jar=DummyCookieJar()
+        ) as opened:
+            app[session_key] = opened
+            yield
+
+    app = web.Application(client_max_size=2**40)
+    app.cleanup_ctx.append(session)
+    app.router.add_route("*", "/{path:.*}", relay)
+    return app
+
+
+if __name__ == "__main__":
+    uvloop.install()
+    web.run_app(
+        _app(sys.argv[2], sys.argv[3]), host="127.0.0.1", port=int(sys.argv[1]), print=lambda *_: None, access_log=None
+    )
