@@ -1,7 +1,6 @@
 """API users: created, listed, shown, deleted. What the admin API and the command do is done here."""
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -36,6 +35,7 @@ SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 NEWEST_FIRST = query("pick_users_newest_first")
 OLDEST_FIRST = query("pick_users_oldest_first")
 BY_ACTIVITY = query("pick_users_by_activity")
+SEARCH = query("search_users")
 
 SITES_LISTED: Final = 20
 """How many sites of a user a list shows; the user alone is shown with all."""
@@ -87,26 +87,22 @@ async def list_users(
 
     `after` is the `next` of the page before. Raises Invalid where it is not, or is of another sorting.
     """
-    by_text = by_hint = by_site = None
+    last, last_id = (None, None) if after is None else _read_cursor(after, sort, searched=bool(search))
+    page = (names(within), limit + 1, last, last_id)
+    ascending = -1.0 if sort.startswith("-") else 1.0
+    by_activity = sort.endswith("last_activity")
     if search:
-        by_text, by_hint, by_site = (
-            prefix_pattern(search),
-            prefix_pattern(_hinted(search)),
-            prefix_pattern(fold_site(search)),
-        )
-    last, last_id = (None, None) if after is None else _read_cursor(after, sort)
-    filters = (names(within), by_text, by_hint, by_site, limit + 1, last, last_id)
-    if sort == "-created":
-        picked = await connection.fetch(NEWEST_FIRST, *filters)
-    elif sort == "created":
-        picked = await connection.fetch(OLDEST_FIRST, *filters)
+        patterns = prefix_pattern(search), prefix_pattern(_hinted(search)), prefix_pattern(fold_site(search))
+        picked = await connection.fetch(SEARCH, *page, ascending, *patterns, by_activity)
+    elif by_activity:
+        picked = await connection.fetch(BY_ACTIVITY, *page, ascending)
     else:
-        picked = await connection.fetch(BY_ACTIVITY, *filters, 1.0 if sort == "last_activity" else -1.0)
+        picked = await connection.fetch(OLDEST_FIRST if sort == "created" else NEWEST_FIRST, *page)
     shown = [row["id"] for row in picked[:limit]]
     rows = await connection.fetch(DESCRIBE_USERS, shown, names(within), SITES_LISTED)
     return Page(
         items=[_user(row) for row in rows],
-        next=_cursor(sort, picked[limit - 1]) if len(picked) > limit else None,
+        next=_cursor(sort, picked[limit - 1], searched=bool(search)) if len(picked) > limit else None,
     )
 
 
@@ -211,24 +207,23 @@ def _hinted(search: str) -> str:
     return search
 
 
-def _cursor(sort: Sort, last: Record) -> str:
+def _cursor(sort: Sort, last: Record, *, searched: bool) -> str:
     value = last["sorted_by"]
     text = value.isoformat() if isinstance(value, datetime) else repr(value)
-    return base64.urlsafe_b64encode(json.dumps([sort, text, str(last["id"])]).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps([sort, searched, text, str(last["id"])]).encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str, sort: Sort) -> tuple[datetime | float, UUID]:
+def _read_cursor(cursor: str, sort: Sort, *, searched: bool) -> tuple[datetime | float, UUID]:
     """Return where the page before ended. A made-up cursor only moves within what its sender may see anyway."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        made_for, text, last_id = json.loads(base64.b64decode(padded, altchars="-_", validate=True))
-        if made_for == sort:
-            by_time = sort in ("created", "-created")
-            value = datetime.fromisoformat(text).astimezone(UTC) if by_time else float(text)
-            return value, UUID(last_id)
-    except (ValueError, TypeError, AttributeError, OverflowError, binascii.Error, RecursionError):
+        *made_for, text, last_id = json.loads(base64.b64decode(padded, altchars="-_", validate=True))
+        if made_for == [sort, searched]:
+            by_time = sort in ("created", "-created") and not searched
+            return datetime.fromisoformat(text).astimezone(UTC) if by_time else float(text), UUID(last_id)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
     fault = Fault(
-        ("after",), "This is not the `next` of a page with the same sort. Begin without `after`.", in_query=True
+        ("after",), "This is not the `next` of a page of the same list. Begin without `after`.", in_query=True
     )
     raise Invalid(fault.detail, (fault,))

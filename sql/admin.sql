@@ -40,63 +40,69 @@ INSERT INTO sitelatch.api_keys (user_id, digest, hint) VALUES ($1, $2, $3)
 -- Authorise the user $1 of workspace $2 for the sites $3.
 INSERT INTO sitelatch.api_user_sites (user_id, workspace_id, site_id) SELECT $1, $2, unnest($3::text[])
 
--- The pages of API users: of the workspaces $1 (null: all), whose name, person or site begins like $2, whose key's hint
--- like $3, whose site's folded id like $4 (all null: no search), at most $5, after the one with sorted_by $6 and id $7.
-
 -- name: pick_users_newest_first
--- A page of API users, the newest first.
+-- A page of API users, the newest first: of the workspaces $1 (null: all), at most $2, after the one that was made at
+-- $3 and has the id $4.
 SELECT u.id, u.created_at AS sorted_by
 FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
 WHERE ($1::text[] IS NULL OR w.name = ANY($1))
-  AND ($2::text IS NULL OR u.id IN (
-    SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($2)
-    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($2)
-    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($2)
-    UNION ALL SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $3
-    UNION ALL SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
-              WHERE s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
-  AND ($6::timestamptz IS NULL OR (u.created_at, u.id) < ($6, $7::uuid))
+  AND ($3::timestamptz IS NULL OR (u.created_at, u.id) < ($3, $4::uuid))
 ORDER BY u.created_at DESC, u.id DESC
-LIMIT $5
+LIMIT $2
 
 -- name: pick_users_oldest_first
--- A page of API users, the oldest first.
+-- A page of API users, the oldest first, otherwise like pick_users_newest_first.
 SELECT u.id, u.created_at AS sorted_by
 FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
 WHERE ($1::text[] IS NULL OR w.name = ANY($1))
-  AND ($2::text IS NULL OR u.id IN (
-    SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($2)
-    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($2)
-    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($2)
-    UNION ALL SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $3
-    UNION ALL SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
-              WHERE s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
-  AND ($6::timestamptz IS NULL OR (u.created_at, u.id) > ($6, $7::uuid))
+  AND ($3::timestamptz IS NULL OR (u.created_at, u.id) > ($3, $4::uuid))
 ORDER BY u.created_at, u.id
-LIMIT $5
+LIMIT $2
 
 -- name: pick_users_by_activity
--- A page of API users by last activity: $8 = 1 for the dead first (never used, then longest ago), -1 for the liveliest.
+-- A page of API users by last activity, $5 = 1: the dead first (never used, then longest ago), -1: the liveliest first.
+-- There is no index to help (updates shall stay HOT), so all are sorted: 75 ms for 100,000.
 SELECT u.id, v.sorted_by
 FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
-LEFT JOIN sitelatch.api_user_activity a ON a.user_id = u.id
+JOIN sitelatch.api_user_activity a ON a.user_id = u.id
 CROSS JOIN LATERAL (
-  SELECT $8::float8 * coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity') AS sorted_by
+  SELECT $5::float8 * coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity') AS sorted_by
 ) v
 WHERE ($1::text[] IS NULL OR w.name = ANY($1))
-  AND ($2::text IS NULL OR u.id IN (
-    SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($2)
-    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($2)
-    UNION ALL SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($2)
-    UNION ALL SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $3
-    UNION ALL SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
-              WHERE s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
-  AND ($6::float8 IS NULL OR (v.sorted_by, u.id) > ($6, $7::uuid))
+  AND ($3::float8 IS NULL OR (v.sorted_by, u.id) > ($3, $4::uuid))
 ORDER BY v.sorted_by, u.id
-LIMIT $5
+LIMIT $2
+
+-- name: search_users
+-- A page of the API users whose name, person or site begins like $6, whose key's hint like $7, or whose site's folded
+-- id like $8: by last activity where $9, else by creation, otherwise like pick_users_by_activity.
+-- Who matches is found first and once, because the planner cannot guess how many those are.
+WITH matching AS MATERIALIZED (
+  SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($6)
+  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($6)
+  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($6)
+  UNION SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $7
+  UNION SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
+        WHERE s.folded LIKE $8 OR lower(s.display_name) LIKE lower($6)
+)
+SELECT u.id, v.sorted_by
+FROM matching
+JOIN sitelatch.api_users u ON u.id = matching.id
+JOIN sitelatch.workspaces w ON w.id = u.workspace_id
+JOIN sitelatch.api_user_activity a ON a.user_id = u.id
+CROSS JOIN LATERAL (
+  SELECT $5::float8 * CASE WHEN $9::boolean
+    THEN coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity')
+    ELSE extract(epoch FROM u.created_at)::float8
+  END AS sorted_by
+) v
+WHERE ($1::text[] IS NULL OR w.name = ANY($1))
+  AND ($3::float8 IS NULL OR (v.sorted_by, u.id) > ($3, $4::uuid))
+ORDER BY v.sorted_by, u.id
+LIMIT $2
 
 -- name: describe_users
 -- All about the API users $1, in their order, of the workspaces $2 (null: all); of the sites of each at most $3.

@@ -10,6 +10,7 @@ import pytest
 
 from admin import users
 from admin.problems import Invalid
+from admin.users import SORTS
 from proxy.credentials import digest, hint, well_formed
 from tests.integration.adminapi import ADA, BEN_TOKEN, AdminClient, acme, admin
 
@@ -188,6 +189,10 @@ async def test_the_list_is_sorted_and_paged_without_gaps_or_repeats(acme: AdminC
     assert liveliest_first[0] == made[4]
     assert sorted(liveliest_first) == sorted(made)
     assert await pages(acme, limit=7) == newest
+    for sort in SORTS:
+        found = await pages(acme, limit=2, sort=sort, search="ada")
+        assert sorted(found) == sorted(made)
+        assert found[-1] == (await pages(acme, sort=sort))[-1] or sort == "-last_activity"
 
 
 async def test_a_page_goes_on_where_it_was_though_users_come_and_go(acme: AdminClient) -> None:
@@ -210,12 +215,13 @@ async def test_a_made_up_cursor_is_refused(acme: AdminClient, after: str) -> Non
     assert problem["errors"][0]["parameter"] == "after"
 
 
-async def test_a_cursor_of_another_sorting_is_refused(acme: AdminClient) -> None:
+async def test_a_cursor_of_another_list_is_refused(acme: AdminClient) -> None:
     for _ in range(2):
         await acme.create(workspace="acme", all_sites=True)
     after = (await acme.get("/users", limit=1))["next"]
-    status, problem, _ = await acme.ask("GET", f"/users?sort=last_activity&after={after}")
-    assert (status, problem["errors"][0]["parameter"]) == (422, "after")
+    for other in ("sort=last_activity", "sort=created", "search=ada"):
+        status, problem, _ = await acme.ask("GET", f"/users?{other}&after={after}")
+        assert (status, problem["errors"][0]["parameter"]) == (422, "after")
 
 
 @pytest.mark.parametrize(
