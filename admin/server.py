@@ -34,9 +34,11 @@ def back_doors(
 class BackRunner(web.AppRunner):
     """Runs an ops or admin application. Give it to TCPSite or UnixSite, and `cleanup()` it."""
 
-    def __init__(self, app: web.Application, *, head_seconds: float = HEAD_SECONDS, **other: Any) -> None:
-        self._options: dict[str, Any] = {"access_log": None, "keepalive_timeout": head_seconds, **other}
-        super().__init__(app, **self._options)
+    def __init__(
+        self, app: web.Application, *, head_seconds: float = HEAD_SECONDS, shutdown_timeout: float = 5.0
+    ) -> None:
+        self._options: dict[str, Any] = {"access_log": None, "keepalive_timeout": head_seconds}
+        super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

@@ -161,11 +161,13 @@ async def test_too_large_a_body_is_413(acme: AdminClient) -> None:
 
 
 async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg.Pool) -> None:
-    runner = BackRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3)
+    runner = BackRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    [address] = runner.addresses
+    assert b"200 OK" in await raw(address[1], b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     for started in (b"", b"GET /livez HTTP/1.1\r\nHost: x\r\nX-"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+        reader, writer = await asyncio.open_connection(*address)
         writer.write(started)
         async with asyncio.timeout(10):
             assert await reader.read() == b""
