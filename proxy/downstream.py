@@ -342,10 +342,12 @@ class Downstream:
     # What the exchange tells (exchange.Client).
 
     def write(self, data: bytes) -> None:
-        self.transport.write(data)
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def write_many(self, buffers: list[bytes]) -> None:
-        self.transport.writelines(buffers)
+        if not self.transport.is_closing():
+            self.transport.writelines(buffers)
 
     def hold(self, reason: int) -> None:
         if not self._holds and not self.transport.is_closing():
@@ -407,7 +409,7 @@ class Downstream:
             bytes_in=0,
             bytes_out=len(answer),
         )
-        self.transport.write(answer)
+        self.write(answer)
         self._finish(linger=True)
         return b""
 
@@ -421,6 +423,8 @@ class Downstream:
             self.transport.close()
             return
         self._deadline = now + _LINGER_SECONDS
+        if self.transport.is_closing():
+            return
         if self._holds:
             self._holds = 0
             self.transport.resume_reading()

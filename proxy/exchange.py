@@ -172,14 +172,12 @@ class Exchange:
         if connection is None or self.done:
             return
         self._progress = asyncio.get_running_loop().time()
-        transport = connection.transport
         if self.hop.chunked:
-            buffers = chunk(pieces)
+            pieces = chunk(pieces)
             if done:
-                buffers.append(last_chunk([]))  # request trailers are dropped
-            transport.writelines(buffers)
-        elif pieces:
-            transport.write(pieces[0])
+                pieces.append(last_chunk([]))  # request trailers are dropped
+        if pieces:
+            connection.write(pieces)
 
     def upstream_full(self, full: bool) -> None:
         """Stop, or go on, reading the request's body: the upstream does not take it as fast."""
@@ -333,7 +331,7 @@ class Exchange:
         """Pass on a client's bytes through the tunnel."""
         self.bytes_in += len(data)
         if self._connection is not None:
-            self._connection.transport.write(data)
+            self._connection.write([data])
 
     def client_full(self, full: bool) -> None:
         """Stop, or go on, reading the answer: the client does not take it as fast."""

@@ -100,7 +100,12 @@ class UpstreamConnection:
         """Begin an exchange with the bytes of its head (and body, as far as it is there)."""
         self.asker = asker
         self.answered = False
-        self.transport.write(data)
+        self.write([data])
+
+    def write(self, buffers: list[bytes]) -> None:
+        """Send on, unless the connection is on its way out: that is told when it is lost."""
+        if not self.transport.is_closing():
+            self.transport.writelines(buffers)
 
     def drop(self) -> None:
         """End the connection in the middle of its exchange."""
