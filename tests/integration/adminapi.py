@@ -67,9 +67,9 @@ class AdminClient:
         return body
 
 
-async def serve(app: web.Application) -> tuple[BackRunner, int]:
+async def serve(app: web.Application, *, head_seconds: float = 15) -> tuple[BackRunner, int]:
     """Serve an application on a free port of loopback; clean up the runner when done."""
-    runner = BackRunner(app)
+    runner = BackRunner(app, head_seconds=head_seconds, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

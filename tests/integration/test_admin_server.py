@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -45,14 +46,15 @@ def logged() -> Iterator[io.StringIO]:
 
 
 async def raw(port: int, sent: bytes) -> bytes:
-    """Send bytes and return all that comes back until the server closes."""
+    """Send bytes and return the answer, or nothing where the server closes without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
-        writer.write_eof()
         async with asyncio.timeout(10):
-            return await reader.read()
-    except ConnectionResetError:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            return head + await reader.readexactly(int(length[1]) if length else 0)
+    except (asyncio.IncompleteReadError, ConnectionResetError):
         return b""
     finally:
         writer.close()
@@ -89,15 +91,17 @@ MALFORMED = [
 
 
 async def test_a_secret_in_a_malformed_request_is_in_no_answer_and_no_log(
-    acme: AdminClient, logged: io.StringIO
+    pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
-    port = acme.base.port
-    assert port is not None
+    app = back_doors(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
+    runner, port = await serve(app, head_seconds=0.5)
+    answered = 0
     for template in MALFORMED:
         for secret in PLANTED:
             answer = await raw(port, template.replace(b"%b", secret.encode()).replace(b"%%", b"%"))
             assert secret.encode() not in answer, template
             assert b"aiohttp.http_exceptions" not in answer
+            answered += bool(answer)
             if answer:
                 head, _, body = answer.partition(b"\r\n\r\n")
                 assert int(head.split()[1]) >= 400 or template.startswith(b"GET /metrics"), template
@@ -105,7 +109,9 @@ async def test_a_secret_in_a_malformed_request_is_in_no_answer_and_no_log(
                     assert json.loads(body)["status"] == int(head.split()[1])
     for secret in PLANTED:
         assert secret not in logged.getvalue()
-    assert (await acme.ask("GET", "/users"))[0] == 200  # still there
+    assert answered > 1.5 * len(MALFORMED)
+    assert b" 200 " in await raw(port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # still there
+    await runner.cleanup()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +167,7 @@ async def test_too_large_a_body_is_413(acme: AdminClient) -> None:
 
 
 async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg.Pool) -> None:
-    runner = BackRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3, shutdown_timeout=1)
+    runner = BackRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     [address] = runner.addresses
