@@ -205,6 +205,8 @@ class Grants:
         self._to_refresh.clear()
         await self._lookups.close()
         await self._sites.close()
+        for refresher in self._refreshers:
+            refresher.cancel()
         if self._refreshers:
             await asyncio.wait(self._refreshers)
 
