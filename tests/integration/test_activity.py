@@ -59,7 +59,8 @@ async def until_true(pool: asyncpg.Pool, condition: str) -> None:
 
 
 def about(seconds: float) -> object:
-    return pytest.approx(seconds, abs=3)
+    """That long ago, and the time the test itself takes."""
+    return pytest.approx(seconds, abs=30)
 
 
 async def test_a_use_lands_with_its_age_whatever_the_clocks_say(pool: asyncpg.Pool, users: list[str]) -> None:
@@ -77,7 +78,7 @@ async def test_an_older_use_never_wins_over_a_later_one(pool: asyncpg.Pool, user
     clock = Clock()
     late, early = Activity(SETTINGS, pool, clock=clock), Activity(SETTINGS, pool, clock=clock)
     early.touch(users[0])
-    clock.now += 50
+    clock.now += 100
     late.touch(users[0])
     await late.flush()
     await early.flush()
@@ -116,14 +117,14 @@ async def test_an_outage_loses_nothing(pool: asyncpg.Pool, doors: asyncpg.Pool, 
     assert await activity.flush()
     await wire.cut()
     for user in users[1:]:
-        clock.now += 5
+        clock.now += 100
         activity.touch(user)
         assert not await activity.flush()
     assert activity.pending == len(users) - 1
     await wire.mend()
     assert await activity.flush()
     ages = await seconds_since_use(pool, *users[1:])
-    assert ages == [about(5 * number) for number in reversed(range(len(users) - 1))]
+    assert ages == [about(100 * number) for number in reversed(range(len(users) - 1))]
 
 
 async def test_a_connection_cut_in_mid_statement_loses_nothing(
@@ -181,10 +182,8 @@ async def test_a_drain_without_a_database_ends_in_time_with_one_line_that_holds_
         await wire.cut()
     else:
         wire.freeze()
-    started = time.monotonic()
     with structlog.testing.capture_logs() as lines:
-        assert not await activity.drain()
-    assert time.monotonic() - started < 5
+        assert not await asyncio.wait_for(activity.drain(), 10)
     (line,) = (line for line in lines if line["event"] == "activity_not_written")
     assert line["pending"].keys() == set(users[:3])
     for used_at in line["pending"].values():
