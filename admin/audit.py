@@ -5,18 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
-
-from admin.people import Person
+from admin.connections import Connection
+from admin.people import Person, Within, names
 from admin.views import AuditLine, Page, PersonView
 from sql.queries import query
 
 WRITE_AUDIT = query("write_audit")
 LIST_AUDIT = query("list_audit")
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
-Within = frozenset[str] | None
-"""The workspaces that exist for whoever asks; None: all of them."""
 
 COMMAND = "command"
 """The address of changes that the command makes."""
@@ -71,11 +66,6 @@ async def list_audit(
         for row in rows[:limit]
     ]
     return Page(items=lines, next=str(lines[-1].id) if len(rows) > limit else None)
-
-
-def names(within: Within) -> list[str] | None:
-    """Return workspaces as the queries take them."""
-    return None if within is None else sorted(within)
 
 
 def some_sites(sites: Iterable[str]) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from admin.settings import TokenSettings
 TOKEN_BYTES = 32
 
 
+Within = frozenset[str] | None
+"""The only workspaces that exist for whoever asks; None: all of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody with a name: whom "Authorized by" and the audit log tell of."""
@@ -24,8 +28,12 @@ class Admin:
     """A person who may change API users and sites."""
 
     person: Person
-    workspaces: frozenset[str] | None = None
-    """The only workspaces that exist for this person; None: all of them."""
+    workspaces: Within = None
+
+
+def names(within: Within) -> list[str] | None:
+    """Return workspaces as the queries take them."""
+    return None if within is None else sorted(within)
 
 
 def new_token() -> str:

@@ -3,8 +3,8 @@
 import csv
 from typing import TextIO
 
-from admin.audit import Connection, Within
-from admin.people import Person
+from admin.connections import Connection
+from admin.people import Person, Within
 from admin.problems import Fault, Invalid
 from admin.site_ids import check_site_id
 from admin.sites import MAX_FAULTS, Added, NewSite, add_sites, sentence

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from admin.audit import Change, Connection, Within, names, write_audit
-from admin.people import Person
+from admin.audit import Change, write_audit
+from admin.connections import Connection
+from admin.people import Person, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.site_ids import check_site_id, fold_site
 from admin.texts import check_name, check_workspace, is_text, prefix_pattern

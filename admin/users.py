@@ -1,16 +1,15 @@
 """API users: created, listed, shown, deleted. What the admin API and the command do is done here."""
 
-import base64
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from asyncpg import Record
 
-from admin.audit import Change, Connection, Within, names, some_sites, write_audit
-from admin.people import Person
+from admin.audit import Change, some_sites, write_audit
+from admin.connections import Connection
+from admin.cursors import read_cursor, write_cursor
+from admin.people import Person, Within, names
 from admin.problems import Fault, Invalid, NotFound
 from admin.site_ids import fold_site
 from admin.sites import MAX_FAULTS, sentence
@@ -87,10 +86,14 @@ async def list_users(
 
     `after` is the `next` of the page before. Raises Invalid where it is not, or is of another sorting.
     """
-    last, last_id = (None, None) if after is None else _read_cursor(after, sort, searched=bool(search))
+    by_activity = sort.endswith("last_activity")
+    last, last_id = (
+        (None, None)
+        if after is None
+        else read_cursor(after, sort, bool(search), by_time=not search and not by_activity)
+    )
     page = (names(within), limit + 1, last, last_id)
     ascending = -1.0 if sort.startswith("-") else 1.0
-    by_activity = sort.endswith("last_activity")
     if search:
         patterns = prefix_pattern(search), prefix_pattern(_hinted(search)), prefix_pattern(fold_site(search))
         picked = await connection.fetch(SEARCH, *page, ascending, *patterns, by_activity)
@@ -102,7 +105,9 @@ async def list_users(
     rows = await connection.fetch(DESCRIBE_USERS, shown, names(within), SITES_LISTED)
     return Page(
         items=[_user(row) for row in rows],
-        next=_cursor(sort, picked[limit - 1], searched=bool(search)) if len(picked) > limit else None,
+        next=write_cursor(picked[limit - 1]["sorted_by"], picked[limit - 1]["id"], sort, bool(search))
+        if len(picked) > limit
+        else None,
     )
 
 
@@ -205,25 +210,3 @@ def _hinted(search: str) -> str:
     if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
         return search[: len(shown)]
     return search
-
-
-def _cursor(sort: Sort, last: Record, *, searched: bool) -> str:
-    value = last["sorted_by"]
-    text = value.isoformat() if isinstance(value, datetime) else repr(value)
-    return base64.urlsafe_b64encode(json.dumps([sort, searched, text, str(last["id"])]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, sort: Sort, *, searched: bool) -> tuple[datetime | float, UUID]:
-    """Return where the page before ended. A made-up cursor only moves within what its sender may see anyway."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        *made_for, text, last_id = json.loads(base64.b64decode(padded, altchars="-_", validate=True))
-        if made_for == [sort, searched]:
-            by_time = sort in ("created", "-created") and not searched
-            return datetime.fromisoformat(text).astimezone(UTC) if by_time else float(text), UUID(last_id)
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        pass
-    fault = Fault(
-        ("after",), "This is not the `next` of a page of the same list. Begin without `after`.", in_query=True
-    )
-    raise Invalid(fault.detail, (fault,))

@@ -1,7 +1,8 @@
 """Workspaces: made, listed and found."""
 
-from admin.audit import Change, Connection, Within, names, write_audit
-from admin.people import Person
+from admin.audit import Change, write_audit
+from admin.connections import Connection
+from admin.people import Person, Within, names
 from admin.problems import Conflict, Forbidden, Invalid
 from admin.texts import check_workspace
 from admin.views import Page, Workspace
