@@ -18,8 +18,9 @@ from proxy.accesslog import AccessLog
 from proxy.downstream import Downstream, Services
 from proxy.enforcement import Enforcement
 from proxy.metrics import Metrics
+from proxy.pool import UpstreamPool
+from proxy.record import Record
 from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
-from proxy.upstream import UpstreamPool
 
 _SWEEP_SECONDS = 0.5
 _BACKLOG = 1024
@@ -77,7 +78,7 @@ class FrontDoor:
             enforcement=enforcement,
             pools=pools,
             metrics=metrics,
-            access_log=access_log,
+            record=Record(metrics, access_log),
             is_trusted=_trust(settings.trusted_proxies),
             next_request_id=_request_ids(),
             connections=set(),

@@ -1,7 +1,6 @@
 """A client's connection: requests in, in order, each judged by its own key; answers out."""
 
 import asyncio
-import re
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -9,38 +8,32 @@ from dataclasses import dataclass
 from socket import SO_LINGER, SOL_SOCKET
 from typing import cast
 
-import httptools
 import structlog
 
-from proxy.accesslog import AccessLog
 from proxy.decision import Claim
 from proxy.enforcement import Enforcement, Verdict
 from proxy.exchange import CONNECTING, JUDGING, PIPELINED, UPSTREAM_FULL, Exchange
 from proxy.framing import FramingError
 from proxy.heads import Fields, Head, render
-from proxy.hops import clean_request, client_address, forwarding_lines
+from proxy.hops import RequestHop, clean_request, client_address, forwarding_lines
 from proxy.metrics import Metrics
+from proxy.pool import UpstreamPool
+from proxy.reader import RawHead, RequestReader
+from proxy.record import Record
 from proxy.refusals import (
     BAD_REQUEST,
     HEAD_TIMEOUT,
-    HEAD_TOO_LARGE,
     INTERNAL_ERROR,
-    TARGET_TOO_LONG,
     TOO_MANY_EXCHANGES,
-    UNKNOWN_METHOD,
-    UNSUPPORTED_VERSION,
     Refusal,
     Refused,
 )
 from proxy.routes import Route
 from proxy.settings import LimitSettings
-from proxy.upstream import UpstreamPool
 
 _log = structlog.get_logger(__name__)
 
 _LINGER_SECONDS = 2.0  # for how long a refused client's rest is read and thrown away, so that it sees the answer
-_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ ]+ HTTP/\d\.\d\r\n")
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64} ")
 
 
 @dataclass(slots=True)
@@ -51,7 +44,7 @@ class Services:
     enforcement: Enforcement
     pools: Mapping[Route, UpstreamPool]
     metrics: Metrics
-    access_log: AccessLog
+    record: Record
     is_trusted: Callable[[str], bool]
     next_request_id: Callable[[], bytes]
     connections: "set[Downstream]"
@@ -68,17 +61,13 @@ class Downstream:
         "_deadline",
         "_discarding",
         "_exchange",
-        "_fields",
         "_held",
         "_holds",
         "_loop",
-        "_method",
-        "_parser",
-        "_partial",
         "_peer",
+        "_reader",
         "_scheme",
         "_services",
-        "_target",
         "_trusted",
         "full",
         "full_since",
@@ -92,18 +81,11 @@ class Downstream:
         self._exchange: Exchange | None = None
         self._held = b""  # bytes that wait for their turn
         self._holds = 0  # why reading is paused: JUDGING | CONNECTING | …
-        self._partial = b""  # a head that has not come whole
+        self._reader = RequestReader(services.limits)
         self._consuming = False
         self._discarding = False
         self.full = False
         self.full_since = 0.0
-        self._new_head()
-        self._parser = httptools.HttpRequestParser(self)
-
-    def _new_head(self) -> None:
-        self._method = b""  # until the head is parsed
-        self._target = b""
-        self._fields: Fields = []
 
     # What the transport tells.
 
@@ -189,84 +171,41 @@ class Downstream:
 
     def _read_head(self, data: bytes) -> bytes:
         """Read on in a head; begin an exchange where it is whole. Return what comes after it."""
-        limits = self._services.limits
-        held = self._partial
-        if not held:
-            if data.startswith(b"\r\n"):
-                data = data[2:]  # RFC 9112 §2.2: an empty line before a request is ignored
-            if not data:
-                return b""
-            self._deadline = self._loop.time() + limits.head_seconds
-        buffer = held + data if held else data
-        end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
-        size = len(buffer) if end < 0 else end + 4
-        if size > limits.head_bytes or (size > limits.target_bytes and self._target_too_long(buffer)):
-            too_long = self._target_too_long(buffer)
-            return self._refuse_head(TARGET_TOO_LONG if too_long else HEAD_TOO_LARGE)
-        try:
-            if end < 0:
-                self._partial = buffer
-                self._parser.feed_data(data)  # tells at once what can become no request
-                return b""
-            self._partial = b""
-            self._parser.feed_data(data if not held and size == len(data) else buffer[len(held) : size])
-        except httptools.HttpParserUpgrade:
-            self._parser = httptools.HttpRequestParser(self)  # whether it is an upgrade is ours to say
-        except httptools.HttpParserInvalidMethodError:
-            return self._refuse_head(UNKNOWN_METHOD if _METHOD.match(buffer) else BAD_REQUEST)
-        except httptools.HttpParserError:
-            return self._refuse_head(_malformed(buffer))
-        self._begin(buffer, size)
-        return buffer[size:]
-
-    def _target_too_long(self, buffer: bytes) -> bool:
-        """Tell whether the request line alone is over the limit: method and version take a few bytes more."""
-        line_end = buffer.find(b"\r\n")
-        line = buffer[: line_end if line_end >= 0 else len(buffer)]
-        target = line.partition(b" ")[2].partition(b" ")[0]
-        return len(target) > self._services.limits.target_bytes
-
-    def _begin(self, buffer: bytes, size: int) -> None:
-        """Begin the exchange of the head that is `buffer[:size]`."""
         services = self._services
-        method, target, fields = self._method, self._target, self._fields
-        self._new_head()
-        # llhttp lets other versions, and more than one space, through.
-        if buffer.startswith(b"%b %b HTTP/1.1\r\n" % (method, target)):
-            minor = 1
-        elif buffer.startswith(b"%b %b HTTP/1.0\r\n" % (method, target)):
-            minor = 0
-        else:
-            self._refuse_head(_malformed(buffer))
-            return
-        if method == b"CONNECT":
-            self._refuse_head(UNKNOWN_METHOD)  # this is no forward proxy
-            return
-        if len(fields) > services.limits.head_count:
-            self._refuse_head(HEAD_TOO_LARGE)
-            return
+        begins = not self._reader.partial
+        raw: RawHead | None = None
         try:
+            raw, rest = self._reader.read(data)
+            if raw is None:
+                if begins and self._reader.partial:
+                    self._deadline = self._loop.time() + services.limits.head_seconds
+                return b""
             hop = clean_request(
-                method,
-                minor,
-                fields,
+                raw.method,
+                raw.minor,
+                raw.fields,
                 trusted=self._trusted,
                 judged=services.enforcement.table.judged_names,
                 trailer_bytes=services.limits.head_bytes,
             )
         except Refused as refused:
-            # The head is well-formed, but where its body ends was not worked out.
-            self._refuse_head(refused.refusal, method, target)
-            return
+            # Where this request ends, and another begins, was not worked out: this connection is done.
+            self._refuse_head(refused.refusal, raw)
+            return b""
         if not hop.body.done:
-            self._parser = httptools.HttpRequestParser(self)  # llhttp waits for a body, which is ours to read
+            self._reader.renew()
+        self._begin(raw, hop)
+        return rest
+
+    def _begin(self, raw: RawHead, hop: RequestHop) -> None:
+        services = self._services
         exchange = Exchange(
             self,
             services.enforcement,
             services.limits,
-            method=method,
-            target=target,
-            minor=minor,
+            method=raw.method,
+            target=raw.target,
+            minor=raw.minor,
             hop=hop,
             request_id=services.next_request_id(),
         )
@@ -299,9 +238,8 @@ class Downstream:
 
     async def _judge_slowly(self, exchange: Exchange, claim: Claim, began: float) -> None:
         services = self._services
-        address = client_address(exchange.hop.fields, self._peer, services.is_trusted) if self._trusted else self._peer
         try:
-            verdict = await services.enforcement.judge_slowly(claim, address)
+            verdict = await services.enforcement.judge_slowly(claim, self._client_address(exchange.hop.fields))
         except Exception:
             _log.exception("the decision failed; the request was refused")
             exchange.refuse(INTERNAL_ERROR)
@@ -388,34 +326,21 @@ class Downstream:
 
     # The end.
 
-    def _refuse_head(self, refusal: Refusal, method: bytes = b"-", target: bytes = b"") -> bytes:
+    def _refuse_head(self, refusal: Refusal, raw: RawHead | None = None) -> None:
         """Refuse what became no exchange, and end the connection: what follows is not known to be a request."""
-        services = self._services
-        request_id = services.next_request_id()
-        answer = refusal.render(request_id, close=True, head_only=method == b"HEAD")
-        services.metrics.exchange("", refusal.code, refusal.status, 0.0, None)
-        services.access_log.write(
-            request_id=request_id.decode(),
-            client=self._peer,
-            method=method,
-            path=target,
-            status=refusal.status,
-            outcome=refusal.code,
-            route="",
-            user_id=None,
-            sites=(),
-            seconds=0.0,
-            upstream_seconds=None,
-            bytes_in=0,
-            bytes_out=len(answer),
+        request_id = self._services.next_request_id()
+        head_only = raw is not None and raw.method == b"HEAD"
+        answer = refusal.render(request_id, close=True, head_only=head_only)
+        self._services.record.refused_head(
+            refusal, raw, request_id=request_id, client=self._peer, bytes_out=len(answer)
         )
         self.write(answer)
         self._finish(linger=True)
-        return b""
 
     def _finish(self, *, linger: bool) -> None:
         """Close once all is written. `linger`: the client may still be sending, and a reset would lose our answer."""
-        self._held = self._partial = b""
+        self._held = b""
+        self._reader.partial = b""
         self._discarding = True
         now = self._loop.time()
         if not linger:
@@ -431,33 +356,12 @@ class Downstream:
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
+    def _client_address(self, fields: Fields) -> str:
+        """Return who asks: the peer, or whom trusted proxies say they ask for."""
+        return client_address(fields, self._peer, self._services.is_trusted) if self._trusted else self._peer
+
     def _note(self, exchange: Exchange) -> None:
-        """Count and log an exchange that has ended."""
-        services = self._services
-        services.metrics.exchanges_open -= 1
-        verdict = exchange.verdict
-        claim = verdict.claim if verdict is not None else None
-        grant = verdict.grant if verdict is not None else None
-        route = claim.route.name if claim is not None else ""
-        seconds = time.perf_counter() - exchange.started
-        services.metrics.exchange(route, exchange.outcome, exchange.status, seconds, exchange.upstream_seconds)
-        services.access_log.write(
-            request_id=exchange.request_id.decode(),
-            client=client_address(exchange.hop.fields, self._peer, services.is_trusted)
-            if self._trusted
-            else self._peer,
-            method=exchange.method,
-            path=exchange.target,
-            status=exchange.status,
-            outcome=exchange.outcome,
-            route=route,
-            user_id=grant.user_id if grant is not None else None,
-            sites=claim.sites if claim is not None else (),
-            seconds=seconds,
-            upstream_seconds=exchange.upstream_seconds,
-            bytes_in=exchange.bytes_in,
-            bytes_out=exchange.bytes_out,
-        )
+        self._services.record.exchange(exchange, self._client_address(exchange.hop.fields))
 
     def sweep(self, now: float) -> None:
         """Look at the time-outs. `now` is the loop's time in seconds."""
@@ -467,7 +371,7 @@ class Downstream:
         elif now >= self._deadline:
             if self._discarding:
                 self.transport.abort()
-            elif self._partial:
+            elif self._reader.partial:
                 self._refuse_head(HEAD_TIMEOUT)
             else:
                 self._finish(linger=False)
@@ -476,30 +380,12 @@ class Downstream:
         """Close now if idle, else after the open exchange."""
         if self._exchange is not None:
             self._exchange.keep_alive = False
-        elif not self._partial and not self._discarding:
+        elif not self._reader.partial and not self._discarding:
             self._finish(linger=False)
 
     def abort(self) -> None:
         """End the connection, whatever is open on it."""
         self.transport.abort()
-
-    # What llhttp tells.
-
-    def on_url(self, part: bytes) -> None:
-        self._target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self._method = self._parser.get_method()
-
-
-def _malformed(buffer: bytes) -> Refusal:
-    line = _LINE.match(buffer)
-    if line and not line[0].endswith((b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")):
-        return UNSUPPORTED_VERSION
-    return BAD_REQUEST
 
 
 def _reset(transport: asyncio.Transport) -> None:

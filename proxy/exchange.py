@@ -8,6 +8,7 @@ from proxy.enforcement import Enforcement, Verdict
 from proxy.framing import Body, Pieces, chunk, last_chunk
 from proxy.heads import Fields, render
 from proxy.hops import AnswerHop, RequestHop, accepts_websocket
+from proxy.pool import UpstreamPool
 from proxy.refusals import (
     UPLOAD_TIMEOUT,
     UPSTREAM_BROKEN,
@@ -16,7 +17,7 @@ from proxy.refusals import (
     Refused,
 )
 from proxy.settings import LimitSettings
-from proxy.upstream import UpstreamConnection, UpstreamPool
+from proxy.upstream import UpstreamConnection
 
 CLIENT_LEFT = 499  # the status in log and metrics of an exchange whose client left unanswered, as nginx has it
 

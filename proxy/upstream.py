@@ -1,21 +1,14 @@
-"""Connections to an upstream: a bounded pool of them, and the answers that come over them."""
+"""A connection to an upstream, and the answers that come over it."""
 
 import asyncio
 import contextlib
-import re
-import ssl
-from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Protocol, cast
 
 import httptools
 
 from proxy.framing import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, Pieces, answer_body
 from proxy.heads import Fields
 from proxy.hops import AnswerHop, clean_answer
-from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refused
-from proxy.settings import LimitSettings, UpstreamTlsSettings
 
 _ANSWER_HEAD_BYTES = 256 * 1024  # of one head, trailers likewise: an upstream is trusted, its bugs are not
 
@@ -52,6 +45,19 @@ class Asker(Protocol):
         """Stop, or go on, sending."""
 
 
+class Home(Protocol):
+    """The pool, as far as its connections know it."""
+
+    def opened(self) -> None:
+        """Take note of a new connection."""
+
+    def lost(self, connection: "UpstreamConnection") -> None:
+        """Take note of one that is gone."""
+
+    def give_back(self, connection: "UpstreamConnection", idle_seconds: float | None) -> None:
+        """Take one back whose exchange has ended cleanly; the upstream keeps it for so long."""
+
+
 class UpstreamConnection:
     """One connection to the upstream (an asyncio protocol). It serves one exchange at a time."""
 
@@ -74,7 +80,7 @@ class UpstreamConnection:
         "transport",
     )
 
-    def __init__(self, pool: "UpstreamPool") -> None:
+    def __init__(self, pool: Home) -> None:
         self._pool = pool
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.asker: Asker | None = None
@@ -235,181 +241,7 @@ class UpstreamConnection:
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self._parsed = True
-
-
-_UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
-
-
-class UpstreamPool:
-    """The connections to one upstream: at most `upstream_connections`, with a bounded wait for a place.
-
-    Names are resolved on each new connection.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        tls: UpstreamTlsSettings | None,
-        limits: LimitSettings,
-        on_open: Callable[[int], None],
-    ) -> None:
-        """`on_open` is told +1 and -1 as connections come and go. Raises ValueError on a bad URL, OSError on files."""
-        if not _UPSTREAM_URL.match(url):
-            raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
-        self._limits = limits
-        self._on_open = on_open
-        self._unix_path = url.removeprefix("unix:") if url.startswith("unix:") else None
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        if tls is not None and not secure:
-            raise ValueError("upstream_tls is for https:// upstreams only")
-        self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
-        self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
-        self._tls = _client_context(tls) if secure else None
-        self._server_name = (tls.server_name if tls else None) or self._host
-        self._idle: list[UpstreamConnection] = []
-        self._open = 0
-        self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
-        self._closing = False
-
-    def take(self) -> UpstreamConnection | None:
-        """Return an idle connection, the one used last first, or None."""
-        idle = self._idle
-        if idle:
-            now = asyncio.get_running_loop().time()
-            while idle:
-                connection = idle.pop()
-                if connection.transport.is_closing():
-                    continue
-                if connection.idle_until > now:
-                    connection.reused = True
-                    return connection
-                connection.transport.close()
-        return None
-
-    async def open(self, *, fresh: bool = False) -> UpstreamConnection:
-        """Return a connection, new unless one comes free while all are in use (never such a one if `fresh`).
-
-        Raises Refused where there is no place within the time, or no connection.
-        """
-        given = await self._place()
-        if given is not None:
-            if not fresh and not given.transport.is_closing():
-                return given
-            self._open += 1  # the place of the one to come; that of the closed one is freed when it is lost
-            given.transport.abort()
-        connection = UpstreamConnection(self)
-        try:
-            async with asyncio.timeout(self._limits.connect_seconds):
-                await self._connect(connection)
-        except BaseException as error:
-            if connection.connected:
-                connection.transport.abort()  # given up in the moment it came: its place is freed when it is lost
-            else:
-                self._free_place()
-            if isinstance(error, (OSError, TimeoutError)):
-                raise Refused(UPSTREAM_UNREACHABLE) from error
-            raise
-        return connection
-
-    async def _connect(self, connection: UpstreamConnection) -> None:
-        loop = asyncio.get_running_loop()
-
-        def protocol() -> Any:
-            return connection
-
-        if self._unix_path is not None:
-            await loop.create_unix_connection(protocol, self._unix_path)
-        elif self._tls is not None:
-            await loop.create_connection(
-                protocol, self._host, self._port, ssl=self._tls, server_hostname=self._server_name
-            )
-        else:
-            await loop.create_connection(protocol, self._host, self._port)
-
-    async def _place(self) -> UpstreamConnection | None:
-        """Wait for a place for a new connection (None), or for a connection that came free."""
-        if self._open < self._limits.upstream_connections and not self._waiters:
-            self._open += 1
-            return None
-        waiter: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            async with asyncio.timeout(self._limits.upstream_wait_seconds):
-                return await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled():
-                given = waiter.result()  # it came with the end of the waiting: pass it on
-                if given is None:
-                    self._free_place()
-                else:
-                    self._hand_out(given)
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            if isinstance(error, TimeoutError):
-                raise Refused(UPSTREAM_BUSY) from error
-            raise
-
-    def give_back(self, connection: UpstreamConnection, idle_seconds: float | None) -> None:
-        """Take back a connection whose exchange has ended cleanly. `idle_seconds`: what the upstream allows."""
-        if self._closing or connection.transport.is_closing():
-            connection.transport.close()
-            return
-        seconds = self._limits.upstream_idle_seconds
-        if idle_seconds is not None:
-            seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # be the first to close
-        connection.idle_until = asyncio.get_running_loop().time() + seconds
-        self._hand_out(connection)
-
-    def _hand_out(self, connection: UpstreamConnection) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                connection.reused = True
-                waiter.set_result(connection)
-                return
-        self._idle.append(connection)
-
-    def opened(self) -> None:
-        """A connection is there."""
-        self._on_open(1)
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        """A connection is gone, for whatever reason: its place is free."""
-        self._on_open(-1)
-        if connection in self._idle:
-            self._idle.remove(connection)
-        self._free_place()
-
-    def _free_place(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._open -= 1
-
-    def sweep(self, now: float) -> None:
-        """Close what has been idle too long. `now` is the loop's time in seconds."""
-        for connection in [idle for idle in self._idle if idle.idle_until <= now]:
-            self._idle.remove(connection)
-            connection.transport.close()
-
-    def close(self) -> None:
-        """Close the idle connections, and those in use when they come back."""
-        self._closing = True
-        for connection in self._idle:
-            connection.transport.close()
-        self._idle.clear()
-
-
-def _client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca if tls else None)
-    context.set_alpn_protocols(["http/1.1"])
-    if tls is not None and tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
-    return context
