@@ -1,0 +1,42 @@
+-- What the roles of roles.sql may do. Whatever is not here they may not.
+
+-- name: grant_to_doors
+-- Read the scope, but neither who authorised whom nor the audit log; write last activity, and nothing else.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_doors') THEN
+        GRANT USAGE ON SCHEMA sitelatch TO sitelatch_doors;
+        GRANT SELECT ON
+            sitelatch.schema_migrations,
+            sitelatch.workspaces,
+            sitelatch.sites,
+            sitelatch.api_keys,
+            sitelatch.api_user_sites,
+            sitelatch.scope_changes
+        TO sitelatch_doors;
+        GRANT SELECT (id, workspace_id, all_sites, disabled_at) ON sitelatch.api_users TO sitelatch_doors;
+        GRANT SELECT, UPDATE ON sitelatch.api_user_activity TO sitelatch_doors;
+    END IF;
+END
+$$;
+
+-- name: grant_to_admin
+-- Change the scope and the sessions; of the audit log read all and append, for what happened is not changed.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_admin') THEN
+        GRANT USAGE ON SCHEMA sitelatch TO sitelatch_admin;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON
+            sitelatch.workspaces,
+            sitelatch.sites,
+            sitelatch.api_users,
+            sitelatch.api_keys,
+            sitelatch.api_user_sites,
+            sitelatch.sessions
+        TO sitelatch_admin;
+        GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.scope_changes, sitelatch.audit_log
+        TO sitelatch_admin;
+        GRANT SELECT ON sitelatch.schema_migrations TO sitelatch_admin;
+    END IF;
+END
+$$;

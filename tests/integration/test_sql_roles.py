@@ -1,0 +1,152 @@
+"""What each of the three roles may do, and what not: logged in as each, on every PostgreSQL of this machine."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import sql
+from sql.migrate import migrate, require_latest
+from sql.pool import open_connection
+from sql.queries import query
+from tests.database import add_user, add_workspace, as_role
+
+ROLES = (Path(sql.__file__).parent / "roles.sql").read_text()
+
+
+@pytest.fixture(scope="module")
+def database_server(every_database_server: str) -> str:
+    return every_database_server
+
+
+@pytest.fixture
+async def owned_dsn(database_server: str, bare_dsn: str) -> str:
+    """A database with the roles, migrated by its owner."""
+    server = await open_connection(database_server, role="tests")
+    try:
+        # Roles belong to the server, which other workers share.
+        await server.execute("SELECT pg_advisory_lock(2)")
+        superuser = await open_connection(bare_dsn, role="tests")
+        await superuser.execute(ROLES)
+        await superuser.execute(ROLES)
+        await superuser.close()
+        owner = await open_connection(as_role(bare_dsn, "sitelatch_owner"), role="tests")
+        await migrate(owner)
+        await owner.close()
+    finally:
+        await server.close()
+    return bare_dsn
+
+
+async def log_in(dsn: str, role: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await open_connection(as_role(dsn, role), role="tests")
+    assert await connection.fetchval("SELECT current_user") == role
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def owner(owned_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    async for connection in log_in(owned_dsn, "sitelatch_owner"):
+        yield connection
+
+
+@pytest.fixture
+async def doors(owned_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    async for connection in log_in(owned_dsn, "sitelatch_doors"):
+        yield connection
+
+
+@pytest.fixture
+async def admin(owned_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    async for connection in log_in(owned_dsn, "sitelatch_admin"):
+        yield connection
+
+
+async def refused(connection: asyncpg.Connection, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(statement)
+
+
+async def test_the_doors_read_the_scope_and_write_activity(
+    owner: asyncpg.Connection, doors: asyncpg.Connection
+) -> None:
+    await add_workspace(owner, "acme", "shop")
+    user_id = await add_user(owner, "acme", "shop", digest=bytes(32))
+    await require_latest(doors)
+    assert await doors.fetchrow(query("find_grant"), bytes(32))
+    assert await doors.fetch(query("find_sites"), ["shop"])
+    assert await doors.execute(query("record_activity"), [user_id], [1.0]) == "UPDATE 1"
+    assert await doors.fetch(query("read_activity"), [user_id])
+
+
+async def test_the_doors_may_do_nothing_else(doors: asyncpg.Connection) -> None:
+    for statement in (
+        "SELECT authorized_by_email FROM sitelatch.api_users",
+        "SELECT * FROM sitelatch.audit_log",
+        "SELECT * FROM sitelatch.sessions",
+        "INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ('', gen_random_uuid(), '')",
+        "UPDATE sitelatch.api_users SET all_sites = true",
+        "UPDATE sitelatch.api_keys SET expires_at = NULL",
+        "INSERT INTO sitelatch.api_user_sites (user_id, site_id) VALUES (gen_random_uuid(), 'shop')",
+        "DELETE FROM sitelatch.api_user_activity",
+        "DELETE FROM sitelatch.scope_changes",
+        "CREATE TABLE sitelatch.own ()",
+        "TRUNCATE sitelatch.api_user_activity",
+    ):
+        await refused(doors, statement)
+
+
+async def test_the_admin_changes_the_scope_and_appends_to_the_audit_log(admin: asyncpg.Connection) -> None:
+    await require_latest(admin)
+    await add_workspace(admin, "acme", "shop", "blog")
+    user_id = await add_user(admin, "acme", "shop", digest=bytes(32))
+    await admin.execute(
+        "INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action) VALUES ('', '', '', 'made')"
+    )
+    assert await admin.fetchval("SELECT count(*) FROM sitelatch.audit_log") == 1
+    assert await admin.fetch(query("read_activity"), [user_id])
+    for statement in (
+        "UPDATE sitelatch.sites SET display_name = 'Shop'",
+        "DELETE FROM sitelatch.api_users",
+        "DELETE FROM sitelatch.sites",
+        "DELETE FROM sitelatch.workspaces",
+    ):
+        await admin.execute(statement)
+
+
+async def test_the_admin_may_do_nothing_else(admin: asyncpg.Connection) -> None:
+    for statement in (
+        "UPDATE sitelatch.audit_log SET actor_name = 'somebody else'",
+        "DELETE FROM sitelatch.audit_log",
+        "TRUNCATE sitelatch.audit_log",
+        "INSERT INTO sitelatch.schema_migrations VALUES (2, 'x')",
+        "ALTER TABLE sitelatch.sites DISABLE TRIGGER ALL",
+        "DROP TABLE sitelatch.sites",
+        "CREATE TABLE sitelatch.own ()",
+    ):
+        await refused(admin, statement)
+
+
+async def test_the_owner_changes_the_tables_but_nothing_outside_of_the_schema(owner: asyncpg.Connection) -> None:
+    await owner.execute("ALTER TABLE sitelatch.sites ADD COLUMN more text")
+    for statement in ("CREATE SCHEMA other", "CREATE ROLE other", "CREATE DATABASE other"):
+        await refused(owner, statement)
+
+
+async def test_roles_made_after_the_tables_get_their_rights_with_the_next_migrate(
+    database_server: str, dsn: str
+) -> None:
+    server = await open_connection(database_server, role="tests")
+    connection = await open_connection(dsn, role="tests")
+    try:
+        await server.execute("SELECT pg_advisory_lock(2)")
+        await connection.execute(ROLES)
+        assert await migrate(connection) == []
+        assert await connection.fetchval(
+            "SELECT has_table_privilege('sitelatch_doors', 'sitelatch.api_keys', 'SELECT')"
+        )
+    finally:
+        await connection.close()
+        await server.close()
