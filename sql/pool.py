@@ -1,5 +1,7 @@
 """Connections to PostgreSQL that a pooler may stand before, bounded in time, with passwords in no error."""
 
+import re
+
 import asyncpg
 
 # Long enough for a hand-over to a standby, short enough that whoever waits for an answer still gets one.
@@ -7,12 +9,41 @@ CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 
 
+_HOST = r"(?: \[ [0-9A-Fa-f:.]+ \] | [^\[\]:/?\#@,]+ )"
+_PORT = r"(?: : [0-9]{1,5} )?"
+_URL = re.compile(
+    rf"""
+    postgres(?:ql)? ://
+    (?: [^/?\#@]* @ )?                           # user and password
+    (?: {_HOST} {_PORT} (?: , {_HOST} {_PORT} )* )?
+    (?: / [^/?\#@]* )?                           # database
+    (?: \? (?: (?: port=[0-9,]+ | (?!port=)[^=&?\#@]+ = [^&\#@]* ) (?: & (?=.) | $ ) )+ )?
+    """,
+    re.VERBOSE,
+)
+
+
 class BadDatabaseUrl(ValueError):  # noqa: N818 - it says what it is
     """The URL of a database cannot be read. The text holds nothing of it: it may hold a password."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "a database's URL cannot be read: it looks like postgresql://user:password@host:5432/database, "
+            "and what of / ? # @ % stands in a password is percent-encoded"
+        )
 
-async def _forget_nothing(connection: asyncpg.Connection) -> None:
-    """Stand in for asyncpg's clean-up query on release: nothing here leaves anything in a session."""
+
+def check_url(url: str) -> None:
+    """Raise BadDatabaseUrl where asyncpg could not read this, or would take a part of the password for another part.
+
+    asyncpg itself quotes what it cannot read, and that is often a piece of the password.
+    """
+    if not _URL.fullmatch(url):
+        raise BadDatabaseUrl
+
+
+async def _leave_session(connection: asyncpg.Connection) -> None:
+    """Stand in for asyncpg's clean-up query on each release: nothing here leaves anything in a session."""
 
 
 async def open_pool(url: str, *, minimum: int = 0, maximum: int = 8, role: str) -> asyncpg.Pool:
@@ -20,6 +51,7 @@ async def open_pool(url: str, *, minimum: int = 0, maximum: int = 8, role: str) 
 
     `role` is what the server's statistics call this pool's connections: `sitelatch-<role>`.
     """
+    check_url(url)
     return await asyncpg.create_pool(
         url,
         min_size=minimum,
@@ -29,12 +61,13 @@ async def open_pool(url: str, *, minimum: int = 0, maximum: int = 8, role: str) 
         # A pooler in transaction mode hands the next statement to another server connection.
         statement_cache_size=0,
         server_settings={"application_name": f"sitelatch-{role}"},
-        reset=_forget_nothing,
+        reset=_leave_session,
     )
 
 
 async def open_connection(url: str, *, role: str) -> asyncpg.Connection:
     """Return one connection, for a command that is over when it is done. Raises what asyncpg and the system raise."""
+    check_url(url)
     return await asyncpg.connect(
         url,
         timeout=CONNECT_SECONDS,

@@ -1,6 +1,6 @@
 """`[database]` of the config file. Kept on the lowest floor, for the floors above hand it down."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class DatabaseSettings(BaseModel):
@@ -8,5 +8,6 @@ class DatabaseSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: str = "embedded:var/postgres"
-    listen_url: str | None = None
+    # Both may hold a password, and whatever is printed ends in a log.
+    url: str = Field(default="embedded:var/postgres", repr=False)
+    listen_url: str | None = Field(default=None, repr=False)

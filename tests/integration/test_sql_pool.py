@@ -1,0 +1,107 @@
+"""Connections: bounded, named, and silent about passwords."""
+
+import asyncio
+import logging
+
+import asyncpg
+import pytest
+
+from sql.pool import BadDatabaseUrl, check_url, open_connection, open_pool
+from sql.queries import query
+from sql.settings import DatabaseSettings
+
+SECRET = "hunter2"
+
+
+async def test_a_pool_says_who_it_is_and_prepares_nothing(dsn: str) -> None:
+    async with await open_pool(dsn, role="doors") as pool, pool.acquire() as connection:
+        assert await connection.fetchval("SELECT current_setting('application_name')") == "sitelatch-doors"
+        await connection.fetchrow(query("find_grant"), bytes(32))
+        assert await connection.fetchval("SELECT count(*) FROM pg_prepared_statements") == 0
+
+
+async def test_a_pool_opens_while_the_server_is_down_and_works_once_it_is_up(dsn: str) -> None:
+    async with await open_pool("postgresql://nobody@127.0.0.1:1/none", role="doors") as pool:
+        with pytest.raises(OSError, match="Connect call failed"):
+            await pool.fetchval("SELECT 1")
+    async with await open_pool(dsn, role="doors") as pool:
+        assert pool.get_size() == 0
+        await pool.fetchval("SELECT 1")
+        # As after an outage: the pool does not trust what was there before.
+        async with pool.acquire() as connection:
+            await connection.execute("SELECT 1")
+        await pool.expire_connections()
+        assert await pool.fetchval("SELECT 2") == 2
+
+
+async def test_a_connection_that_the_server_ended_is_replaced(dsn: str, pool: asyncpg.Pool) -> None:
+    async with await open_pool(dsn, role="doors", maximum=1) as doors:
+        process = await doors.fetchval("SELECT pg_backend_pid()")
+        await pool.execute("SELECT pg_terminate_backend($1)", process)
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert await doors.fetchval("SELECT pg_backend_pid()") != process
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    continue
+                break
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres@/postgres?host=/tmp/a%20folder/socket&port=5432",
+        "postgres://host",
+        "postgresql://",
+        "postgresql:///db",
+        "postgresql://user:pass:word@h1:1,h2:2/db?target_session_attrs=any&sslmode=require",
+        "postgresql://user:p%40ss@[::1]:5432/db",
+        "postgresql://%2Frun%2Fpostgresql/db?passfile=/etc/pass",
+    ],
+)
+def test_an_ordinary_url_is_fine(url: str) -> None:
+    check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SECRET,
+        f"mysql://user:{SECRET}@host/db",
+        f"postgresql://user:{SECRET}/x@host/db",
+        f"postgresql://user:1/{SECRET}@host/db",
+        f"postgresql://user:{SECRET}#x@host/db",
+        f"postgresql://user:{SECRET}?x@host/db",
+        f"postgresql://user:1?{SECRET}=@host/db",
+        f"postgresql://user:x@{SECRET}@host/db",
+        f"postgresql://host:{SECRET}/db",
+        f"postgresql://h1:1,h2:{SECRET}/db",
+        f"postgresql://user:{SECRET}@h1:1,/db",
+        f"postgresql://user:{SECRET}@[::1/db",
+        f"postgresql://user@host/db?{SECRET}",
+        f"postgresql://user@host/db?port={SECRET}",
+    ],
+)
+async def test_a_url_that_cannot_be_read_is_refused_without_a_word_of_it(url: str) -> None:
+    for use in (open_pool, open_connection):
+        with pytest.raises(BadDatabaseUrl) as refused:
+            await use(url, role="doors")
+        assert refused.value.__context__ is None
+        assert SECRET not in str(refused.value)
+
+
+async def test_a_password_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for url in (
+        f"postgresql://user:{SECRET}@127.0.0.1:1/db",
+        f"postgresql://user:{SECRET}@127.0.0.1:99999/db",
+        f"postgresql://user:{SECRET}@name.invalid/db",
+        f"postgresql://user:{SECRET}@/db?host=/nowhere",
+        f"postgresql://user@127.0.0.1:1/db?password={SECRET}&sslmode=nonsense",
+    ):
+        async with await open_pool(url, role="doors") as pool:
+            with pytest.raises((OSError, OverflowError, asyncpg.InterfaceError)) as failed:
+                await pool.fetchval("SELECT 1")
+        assert SECRET not in str(failed.value)
+    assert SECRET not in caplog.text
+    assert SECRET not in repr(DatabaseSettings(url=f"postgresql://user:{SECRET}@host/db"))
