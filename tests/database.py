@@ -6,19 +6,33 @@ A database is a copy of a migrated template, so it costs milliseconds.
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from sql.binaries import Binaries, find_binaries
 from sql.embedded import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection, open_pool
 
 Result = TypeVar("Result")
+
+# Nothing of a test outlives it, so nothing needs to survive a power cut.
+UNSAFE: Mapping[str, str] = MappingProxyType(
+    {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+)
+# What the machine has beside the wheel, as Debian lays it out.
+SYSTEM_BINARIES = {
+    int(folder.name): Binaries(folder, Path(), int(folder.name))
+    for folder in Path("/usr/lib/postgresql").glob("1[3-9]")
+    if (folder / "bin" / "postgres").is_file()
+}
 
 _TEMPLATE = "sitelatch_template"
 _numbers = itertools.count(1)
@@ -80,20 +94,35 @@ async def drop_database(server_dsn: str, dsn: str) -> None:
         await server.close()
 
 
-@pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of the run's server: its `postgres` database, as its superuser."""
+def serve(tmp_path_factory: pytest.TempPathFactory, name: str, binaries: Binaries) -> Iterator[str]:
+    """Run a server for the whole run and all of its workers; yield its DSN."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-    # Nothing of a test outlives it, so nothing needs to survive a power cut.
-    unsafe = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
-    server = EmbeddedServer.open(folder / "postgres", unsafe)
+    server = EmbeddedServer.open(folder / name, UNSAFE, binaries)
     try:
         run_aside(make_template(server.dsn))
         yield server.dsn
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of the run's server: its `postgres` database, as its superuser."""
+    yield from serve(tmp_path_factory, "postgres", find_binaries())
+
+
+@pytest.fixture(scope="session", params=[None, *sorted(SYSTEM_BINARIES)], ids=lambda version: f"pg{version or 18}")
+def every_database_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As `database_server`, once for each PostgreSQL on this machine: the wheel's and the system's.
+
+    A module whose tests are to run on each overrides `database_server` with this.
+    """
+    if request.param is None:
+        yield from serve(tmp_path_factory, "postgres", find_binaries())
+    else:
+        yield from serve(tmp_path_factory, f"postgres-{request.param}", SYSTEM_BINARIES[request.param])
 
 
 @pytest.fixture

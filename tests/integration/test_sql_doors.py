@@ -1,9 +1,12 @@
-"""What the doors ask and write, on a real database."""
+"""What the doors ask and write, on every PostgreSQL of this machine."""
 
+import asyncio
 import hashlib
 
 import asyncpg
+import pytest
 
+from sql.pool import open_connection
 from sql.queries import query
 from tests.database import add_user, add_workspace
 
@@ -13,6 +16,18 @@ RECORD_ACTIVITY = query("record_activity")
 READ_ACTIVITY = query("read_activity")
 
 DIGEST = hashlib.sha256(b"a key").digest()
+
+
+@pytest.fixture(scope="module")
+def database_server(every_database_server: str) -> str:
+    return every_database_server
+
+
+async def wait_for_waiters(pool: asyncpg.Pool, count: int) -> None:
+    """Return when so many connections wait for a lock."""
+    async with asyncio.timeout(10):
+        while await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def find_grant(pool: asyncpg.Pool) -> asyncpg.Record:
@@ -76,3 +91,75 @@ async def test_activity_keeps_the_latest_time_and_skips_deleted_users(pool: asyn
     assert set(times) == {used, unused}
     assert times[unused] is None
     assert abs(times[used] - (now - 20)) < 10
+
+
+async def test_writers_of_activity_wait_for_each_other_but_never_in_a_circle(pool: asyncpg.Pool, dsn: str) -> None:
+    await add_workspace(pool, "acme")
+    users = sorted([await add_user(pool, "acme") for _ in range(3)])
+    holder, one, other = [await open_connection(dsn, role="tests") for _ in range(3)]
+    try:
+        async with holder.transaction():
+            await holder.execute(RECORD_ACTIVITY, users[1:2], [9.0])
+            # Whoever did not lock in order would now hold the third row and wait for the second.
+            writes = [
+                asyncio.create_task(one.execute(RECORD_ACTIVITY, users, [1.0, 2.0, 3.0])),
+                asyncio.create_task(other.execute(RECORD_ACTIVITY, users[::-1], [1.0, 2.0, 3.0])),
+            ]
+            await wait_for_waiters(pool, 2)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*writes)
+    finally:
+        for connection in (holder, one, other):
+            await connection.close()
+    ages = await pool.fetch(
+        "SELECT extract(epoch FROM now() - last_used_at)::float8 AS age"
+        " FROM sitelatch.api_user_activity ORDER BY user_id"
+    )
+    assert [row["age"] for row in ages] == pytest.approx([1, 2, 1], abs=5)
+
+
+async def test_a_user_deleted_in_the_middle_of_a_write_is_no_error(pool: asyncpg.Pool, dsn: str) -> None:
+    await add_workspace(pool, "acme")
+    users = sorted([await add_user(pool, "acme") for _ in range(2)])
+    deleter = await open_connection(dsn, role="tests")
+    try:
+        async with deleter.transaction():
+            await deleter.execute("DELETE FROM sitelatch.api_users WHERE id = $1::uuid", users[0])
+            write = asyncio.create_task(pool.execute(RECORD_ACTIVITY, users, [1.0, 1.0]))
+            await wait_for_waiters(pool, 1)
+        async with asyncio.timeout(10):
+            assert await write == "UPDATE 1"
+    finally:
+        await deleter.close()
+
+
+async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme")
+    await pool.execute(
+        "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
+        " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, 1000)"
+    )
+    users = [row["user_id"] for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
+    async with pool.acquire() as connection:
+        for age in (30.0, 20.0, 10.0):
+            async with connection.transaction():
+                await connection.execute(RECORD_ACTIVITY, users, [age] * len(users))
+                counts = await connection.fetchrow(
+                    "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'"
+                )
+                assert counts is not None
+                assert counts["n_tup_hot_upd"] == counts["n_tup_upd"] >= len(users)
+
+
+async def test_an_older_time_writes_nothing(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme")
+    user_id = await add_user(pool, "acme")
+    assert await pool.execute(RECORD_ACTIVITY, [user_id], [10.0]) == "UPDATE 1"
+    assert await pool.execute(RECORD_ACTIVITY, [user_id], [3600.0]) == "UPDATE 0"
+
+
+async def test_a_clock_that_runs_ahead_records_no_time_to_come(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme")
+    user_id = await add_user(pool, "acme")
+    await pool.execute(RECORD_ACTIVITY, [user_id], [-3600.0])
+    assert await pool.fetchval("SELECT last_used_at <= now() FROM sitelatch.api_user_activity")
