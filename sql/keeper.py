@@ -8,17 +8,15 @@ lives, and once it is free nothing of it does, whatever `postmaster.pid` says.
 Run by sql/embedded.py as `python keeper.py HOME KEEPER_LOCK_FD`.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
 import signal
-import stat
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-OUTSIDE_PREFIX = "sitelatch-"
 
 _FAST, _IMMEDIATE = 30.0, 35.0
 """Seconds a server gets for its shutdown checkpoint; and after which it is killed outright."""
@@ -73,27 +71,39 @@ def read_postmaster(home: Path) -> Postmaster | None:
         postmaster = Postmaster(int(lines[0]), lines[4], len(lines) > 7 and lines[7].strip() == "ready")
     except (OSError, ValueError, IndexError):
         return None
+    return postmaster if _is_alive(postmaster.pid, data) else None
+
+
+def _is_alive(pid: int, data: Path) -> bool:
+    """Whether a process is the one that serves this data: its id may since belong to somebody else."""
     try:
-        # A process id may since belong to somebody else; a postmaster's working folder is its data.
-        if Path("/proc/self/cwd").exists() and not os.path.samefile(f"/proc/{postmaster.pid}/cwd", data):
-            return None
-        os.kill(postmaster.pid, 0)
+        os.kill(pid, 0)
+        # A postmaster's working folder is its data. Where there is no /proc, the id has to do.
+        return not os.path.exists("/proc/self/cwd") or os.path.samefile(f"/proc/{pid}/cwd", data)
+    except PermissionError:
+        # Root in a container may not look into other users' processes, but sees whose they are.
+        return os.stat(f"/proc/{pid}").st_uid == data.stat().st_uid
+    except OSError:
+        return False
+
+
+def find_outside(home: Path) -> Path | None:
+    """Return the folder outside of the home that its server needs, or None where it needs none."""
+    try:
+        folder = Path((home / "outside").read_text())
+        # Only what says itself that it belongs here: the home may be another user's, who could have us remove anything.
+        belongs = folder.lstat().st_uid == os.geteuid() and (folder / "home").read_text() == str(home)
     except OSError:
         return None
-    return postmaster
+    return folder if belongs else None
 
 
 def remove_outside(home: Path) -> None:
-    """Remove the folder outside of the home that its last server needed, if it did."""
-    record = home / "outside"
-    try:
-        folder = Path(record.read_text())
-        found = folder.lstat()
-        if folder.name.startswith(OUTSIDE_PREFIX) and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
-            shutil.rmtree(folder, ignore_errors=True)
-        record.unlink()
-    except OSError:
-        return
+    """Remove the folder outside of the home, if there is one."""
+    folder = find_outside(home)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    (home / "outside").unlink(missing_ok=True)
 
 
 def end_server(home: Path) -> None:
@@ -105,8 +115,9 @@ def end_server(home: Path) -> None:
         kind = signal.SIGINT if waited < _FAST else signal.SIGQUIT if waited < _IMMEDIATE else signal.SIGKILL
         postmaster = read_postmaster(home)
         if postmaster is not None and kind not in sent:
-            os.kill(postmaster.pid, kind)
             sent.add(kind)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(postmaster.pid, kind)
         elif waited > 2 * _IMMEDIATE:
             return
         time.sleep(0.02)

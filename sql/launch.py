@@ -90,6 +90,10 @@ class ServerUser:
             return False
         return done.returncode == 0
 
+    def reaches(self, folder: Path) -> bool:
+        """Whether this user may enter a folder."""
+        return self.run("/bin/sh", "-c", 'test -x "$0"', folder)
+
     def detach(self, *argv: str | Path, pass_fds: tuple[int, ...], log: int | None = None) -> None:
         """Run a program as this user that outlives us, and is nobody's child to wait for."""
         self.run("/bin/sh", "-c", 'exec "$0" "$@" &', *argv, pass_fds=pass_fds, log=log)
@@ -103,18 +107,19 @@ class Launch:
     binaries: Binaries
     settings: Mapping[str, str]
     user: ServerUser = field(init=False)
-    place: Path = field(init=False)
-    """Where what the server's user must reach can be: the home, or a folder outside of it."""
+    reachable: bool = field(init=False)
+    """Whether a path leads the server's user to the home. Under a private home, as root, none does."""
 
     def __post_init__(self) -> None:
         self.user = ServerUser.of(self.home)
+        self.reachable = self.user.reaches(self.home)
 
     def run(self, server_lock: int) -> None:
         """Start the server's process; it inherits the lock, and is not ready yet when this returns."""
         self._clean_up()
         data = self.home / "data"
         socket_folder = self._prepare_place()
-        log = self._open_log()
+        log = self._open_new("server.log")
         try:
             if not data.is_dir():
                 self._create_data(server_lock, log)
@@ -141,50 +146,57 @@ class Launch:
     def _clean_up(self) -> None:
         """Remove what a server that was killed left behind. Nothing of it lives: its lock is ours."""
         (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
-        for leftover in ("data.new", "binaries", "socket"):
-            shutil.rmtree(self.home / leftover, ignore_errors=True)
-        keeper.remove_outside(self.home)
+        for place in (self.home, keeper.find_outside(self.home)):
+            for leftover in ("data.new", "binaries", "socket"):
+                if place is not None:
+                    shutil.rmtree(place / leftover, ignore_errors=True)
 
     def _prepare_place(self) -> Path:
-        """Decide where the socket and, if need be, copies of the binaries are; return the socket's folder."""
-        reachable = self._reaches(self.home)
+        """Put the socket's folder, and if need be copies of the binaries, where the server's user reaches them.
+
+        Return the socket's folder.
+        """
         short = len(os.fsencode(self.home / "socket" / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES
-        in_place = self.user.run(self.binaries.bin / "postgres", "--version")
-        self.place = self.home if reachable else self._make_outside()
-        if not in_place:
-            copies = self.place / "binaries"
+        place = self.home if self.reachable and short else self._make_outside()
+        if not self._runs():
+            copies = (self.home if self.reachable else place) / "binaries"
             copies.mkdir()
             copies.chmod(0o755)
             self.binaries = self.binaries.copy_into(copies)
-            if not self.user.run(self.binaries.bin / "postgres", "--version"):
+            if not self._runs():
                 raise EmbeddedServerFailed(f"the PostgreSQL binaries cannot be run, neither in place nor in {copies}")
-        socket_folder = (self.place if short or not reachable else self._make_outside()) / "socket"
+        socket_folder = place / "socket"
         socket_folder.mkdir(mode=0o700)
         if self.user.uid is not None and self.user.gid is not None:
             os.chown(socket_folder, self.user.uid, self.user.gid)
         return socket_folder
 
-    def _reaches(self, folder: Path) -> bool:
-        return self.user.run("/bin/sh", "-c", 'test -x "$0"', folder)
+    def _runs(self) -> bool:
+        return self.user.run(self.binaries.bin / "postgres", "--version")
 
     def _make_outside(self) -> Path:
         """Make a private folder outside of the home, for a home whose path is too long, or shut to the server's user.
 
         It goes with the server; the home says where it is.
         """
+        # Users of a server that died find the next one where it was.
+        if (left := keeper.find_outside(self.home)) is not None:
+            return left
         for candidate in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp", "/run")):  # noqa: S108 - mkdtemp
-            if os.access(candidate, os.W_OK | os.X_OK) and self._reaches(Path(candidate)):
-                folder = Path(tempfile.mkdtemp(prefix=keeper.OUTSIDE_PREFIX, dir=candidate))
-                (self.home / "outside").write_text(str(folder))
+            if os.access(candidate, os.W_OK | os.X_OK) and self.user.reaches(Path(candidate)):
+                folder = Path(tempfile.mkdtemp(prefix="sitelatch-", dir=candidate))
+                (folder / "home").write_text(str(self.home))
+                with open(self._open_new("outside"), "w") as record:
+                    record.write(str(folder))
                 if self.user.uid is not None:
                     folder.chmod(0o711)
                 return folder
         raise EmbeddedServerFailed("there is no folder for temporary files that the server's user can reach")
 
-    def _open_log(self) -> int:
-        """Open the log anew: it tells of one run."""
+    def _open_new(self, name: str) -> int:
+        """Open a file of the home, emptied; never through a link that somebody else put there."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self.home / "server.log", flags, 0o600)
+        return os.open(self.home / name, flags, 0o600)
 
     def _name_for_server(self, data: Path, folder: int) -> str:
         """Return the data's path, or the name of its descriptor where the server's user cannot walk the path.
@@ -192,7 +204,7 @@ class Launch:
         Below a private home no path leads to the data for another user, but a descriptor that is inherited does; so
         no parent folder needs to be opened.
         """
-        if self._reaches(self.home):
+        if self.reachable:
             return str(data)
         if not Path("/proc/self/fd").is_dir():
             raise EmbeddedServerFailed(f"the server's user cannot reach {self.home}; choose another folder")

@@ -1,0 +1,297 @@
+"""The embedded server: shared by processes, ended with the last of them however it goes, and shut to everybody else."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from sql import keeper
+from sql.binaries import ServerBinariesMissing, find_binaries
+from sql.database import resolve
+from sql.embedded import EmbeddedServer, EmbeddedServerFailed
+from sql.pool import open_connection
+from sql.settings import DatabaseSettings
+from tests.database import UNSAFE, run_aside
+
+AS_ROOT = os.geteuid() == 0
+USER = """
+import sys
+from pathlib import Path
+from sql.embedded import EmbeddedServer
+
+server = EmbeddedServer.open(Path(sys.argv[1]), {"fsync": "off"})
+print(server.dsn, flush=True)
+sys.stdin.read()
+server.close()
+"""
+
+
+class User:
+    """Another process that uses the server of a folder, until it is told to leave or is killed."""
+
+    def __init__(self, home: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", USER, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def dsn(self) -> str:
+        """Wait until the server runs."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def leave(self) -> None:
+        self.process.communicate(timeout=60)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a server; whatever is left of it at the end is ended."""
+    folder = tmp_path / "postgres"
+    yield folder
+    if folder.is_dir():
+        keeper.end_server(folder)
+        keeper.remove_outside(folder)
+
+
+def ask(dsn: str, statement: str) -> object:
+    """Return one value from a server."""
+
+    async def fetch() -> object:
+        connection = await open_connection(dsn, role="tests")
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    return run_aside(fetch())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def ended(home: Path) -> bool:
+    return keeper.is_free(home, "server") and keeper.is_free(home, "keeper")
+
+
+def postmaster(home: Path) -> int:
+    found = keeper.read_postmaster(home)
+    assert found is not None
+    return found.pid
+
+
+def keeper_of(home: Path) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if os.fsencode(keeper.__file__) in words and os.fsencode(home) in words:
+                return int(process.name)
+    raise AssertionError("there is no keeper")
+
+
+def test_the_last_process_that_uses_a_server_ends_it(home: Path) -> None:
+    first = User(home)
+    assert ask(first.dsn(), "SELECT 1") == 1
+    server = EmbeddedServer.open(home)
+    first.leave()
+    assert ask(server.dsn, "SELECT 1") == 1
+    server.close()
+    assert keeper.is_free(home, "server")
+    server.close()
+
+
+def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
+    users = [User(home) for _ in range(3)]
+    try:
+        started = {ask(user.dsn(), "SELECT pg_postmaster_start_time()") for user in users}
+        assert len(started) == 1
+    finally:
+        for user in users:
+            user.leave()
+    assert keeper.is_free(home, "server")
+
+
+def test_a_server_ends_when_its_last_user_is_killed(home: Path) -> None:
+    users = [User(home), User(home)]
+    dsns = [user.dsn() for user in users]
+    users[0].kill()
+    assert ask(dsns[1], "SELECT 1") == 1
+    users[1].kill()
+    wait_until(lambda: ended(home))
+
+
+def test_what_was_written_is_there_after_everything_was_killed(home: Path) -> None:
+    user = User(home)
+    dsn = user.dsn()
+    ask(dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+    os.kill(keeper_of(home), signal.SIGKILL)
+    user.kill()
+    os.kill(postmaster(home), signal.SIGKILL)
+    wait_until(lambda: ended(home))
+    # Somebody else now has the number that the dead server left behind.
+    pid_file = home / "data" / "postmaster.pid"
+    assert pid_file.is_file()
+    pid_file.write_text("\n".join([str(os.getpid()), *pid_file.read_text().splitlines()[1:]]))
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
+        assert ask(server.dsn, "SELECT answer FROM kept") == 42
+
+
+def test_a_server_whose_keeper_was_killed_is_adopted_and_still_ends(home: Path) -> None:
+    user = User(home)
+    started = ask(user.dsn(), "SELECT pg_postmaster_start_time()")
+    os.kill(keeper_of(home), signal.SIGKILL)
+    user.kill()
+    with contextlib.closing(EmbeddedServer.open(home)) as server:
+        assert ask(server.dsn, "SELECT pg_postmaster_start_time()") == started
+    assert keeper.is_free(home, "server")
+
+
+def test_a_server_that_died_is_started_again_by_the_next_user(home: Path) -> None:
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as first:
+        os.kill(postmaster(home), signal.SIGKILL)
+        wait_until(lambda: keeper.is_free(home, "server"))
+        with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as second:
+            assert ask(second.dsn, "SELECT 1") == ask(first.dsn, "SELECT 1")
+    assert keeper.is_free(home, "server")
+
+
+def test_a_server_is_out_of_reach_of_the_terminals_ctrl_c(home: Path) -> None:
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)):
+        for pid in (postmaster(home), keeper_of(home)):
+            assert os.getsid(pid) != os.getsid(0)
+            assert os.getpgid(pid) != os.getpgid(0)
+
+
+def test_a_server_listens_on_nothing_but_a_socket_in_a_private_folder(home: Path) -> None:
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
+        assert ask(server.dsn, "SHOW listen_addresses") == ""
+        found = keeper.read_postmaster(home)
+        assert found is not None
+        for folder in (Path(found.socket_folder), home / "data"):
+            assert folder.stat().st_mode & 0o777 == 0o700
+        assert ask(server.dsn, "SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules") == "peer"
+        # By default, and unlike here, what was committed is on the disk.
+        assert ask(server.dsn, "SHOW fsync") == "off"
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs another user's process")
+def test_another_user_of_the_machine_is_not_let_in(tmp_path: Path) -> None:
+    binaries = find_binaries()
+    psql = binaries.bin / "psql"
+    with contextlib.closing(EmbeddedServer.open(tmp_path / "postgres", UNSAFE)) as server:
+        found = keeper.read_postmaster(tmp_path / "postgres")
+        assert found is not None
+        # The server's own user gets to the socket, others not even there.
+        for name, error in (("nobody", "Peer authentication failed"), ("daemon", "Permission denied")):
+            done = subprocess.run(
+                [psql, "-h", found.socket_folder, "-U", "postgres", "-c", "SELECT 1"],
+                user=name,
+                group=name if name == "daemon" else "nogroup",
+                extra_groups=[],
+                cwd="/",
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (done.returncode, error in done.stderr) == (2, True)
+        assert ask(server.dsn, "SELECT 1") == 1
+
+
+def test_a_folder_with_a_long_or_strange_path_serves_too(tmp_path: Path) -> None:
+    for name in ("d" * 120, 'a folder, "it\'s" @100% #1'):
+        with contextlib.closing(EmbeddedServer.open(tmp_path / name / "postgres", UNSAFE)) as server:
+            assert ask(server.dsn, "SELECT 1") == 1
+            found = keeper.read_postmaster(tmp_path / name / "postgres")
+            assert found is not None
+        assert not Path(found.socket_folder).exists() or Path(found.socket_folder).is_relative_to(tmp_path)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root's server is another user's process")
+def test_below_a_private_folder_of_root_a_server_runs_and_no_folder_is_opened_for_it(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    before = private.stat()
+    copies = find_binaries().copy_into(private)
+    with contextlib.closing(EmbeddedServer.open(private / "postgres", UNSAFE, copies)) as server:
+        assert ask(server.dsn, "SELECT current_setting('data_directory') LIKE '/proc/self/fd/%'")
+        outside = Path((private / "postgres" / "outside").read_text())
+        assert outside.stat().st_mode & 0o777 == 0o711
+    after = private.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert not outside.exists()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root's server is another user's process")
+def test_in_an_open_folder_the_servers_user_owns_only_data_and_socket() -> None:
+    top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - the test needs a folder that others can enter
+    top.mkdir(mode=0o755)
+    private = top / "private"
+    private.mkdir(mode=0o700)
+    try:
+        copies = find_binaries().copy_into(private)
+        with contextlib.closing(EmbeddedServer.open(top / "postgres", UNSAFE, copies)) as server:
+            assert ask(server.dsn, "SHOW data_directory") == str(top / "postgres" / "data")
+            owned = {path.name for path in (top / "postgres").iterdir() if path.stat().st_uid != 0}
+            assert owned == {"data", "socket"}
+            assert not (top / "postgres" / "outside").exists()
+    finally:
+        shutil.rmtree(top)
+
+
+def test_a_server_that_cannot_start_says_why_and_nothing_stays(home: Path) -> None:
+    with pytest.raises(EmbeddedServerFailed, match="shared_buffers"):
+        EmbeddedServer.open(home, {"shared_buffers": "nonsense"})
+    wait_until(lambda: ended(home))
+
+
+def test_data_of_another_postgresql_is_left_alone(home: Path) -> None:
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "PG_VERSION").write_text("16\n")
+    with pytest.raises(EmbeddedServerFailed, match="is of PostgreSQL 16, the binaries are 18"):
+        EmbeddedServer.open(home)
+    assert [path.name for path in (home / "data").iterdir()] == ["PG_VERSION"]
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        EmbeddedServerFailed, match=f"the folder {tmp_path}/file/postgres cannot be used: Not a directory"
+    ):
+        EmbeddedServer.open(tmp_path / "file" / "postgres")
+
+
+def test_without_the_extra_the_error_says_what_to_install() -> None:
+    with pytest.raises(ServerBinariesMissing, match=r"install `sitelatch\[embedded\]`"):
+        find_binaries("no_such_wheel")
+
+
+async def test_the_settings_say_where_the_database_is(tmp_path: Path) -> None:
+    url = "postgresql://user@host/db"
+    assert await resolve(DatabaseSettings(url=url), tmp_path) == (url, None)
+    with pytest.raises(ValueError, match="needs a folder"):
+        await resolve(DatabaseSettings(url="embedded:"), tmp_path)
+    dsn, server = await resolve(DatabaseSettings(url="embedded:var/postgres"), tmp_path)
+    assert server is not None
+    try:
+        connection = await asyncpg.connect(dsn)
+        assert await connection.fetchval("SHOW fsync") == "on"
+        await connection.close()
+        assert (tmp_path / "var" / "postgres" / "data").is_dir()
+    finally:
+        await server.stop()
+    assert keeper.is_free(tmp_path / "var" / "postgres", "server")
