@@ -42,7 +42,7 @@ async def test_a_connection_that_the_server_ended_is_replaced(dsn: str, pool: as
             while True:
                 try:
                     assert await doors.fetchval("SELECT pg_backend_pid()") != process
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                     continue
                 break
 
@@ -55,7 +55,7 @@ async def test_a_connection_that_the_server_ended_is_replaced(dsn: str, pool: as
         "postgresql://",
         "postgresql:///db",
         "postgresql://user:pass:word@h1:1,h2:2/db?target_session_attrs=any&sslmode=require",
-        "postgresql://user:p%40ss@[::1]:5432/db",
+        "postgresql://user:p%40ss@[::1]:65535/db",
         "postgresql://%2Frun%2Fpostgresql/db?passfile=/etc/pass",
     ],
 )
@@ -77,6 +77,7 @@ def test_an_ordinary_url_is_fine(url: str) -> None:
         f"postgresql://host:{SECRET}/db",
         f"postgresql://h1:1,h2:{SECRET}/db",
         f"postgresql://user:{SECRET}@h1:1,/db",
+        f"postgresql://user:{SECRET}@host:65536/db",
         f"postgresql://user:{SECRET}@[::1/db",
         f"postgresql://user@host/db?{SECRET}",
         f"postgresql://user@host/db?port={SECRET}",
@@ -94,13 +95,12 @@ async def test_a_password_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.DEBUG)
     for url in (
         f"postgresql://user:{SECRET}@127.0.0.1:1/db",
-        f"postgresql://user:{SECRET}@127.0.0.1:99999/db",
         f"postgresql://user:{SECRET}@name.invalid/db",
         f"postgresql://user:{SECRET}@/db?host=/nowhere",
         f"postgresql://user@127.0.0.1:1/db?password={SECRET}&sslmode=nonsense",
     ):
         async with await open_pool(url, role="doors") as pool:
-            with pytest.raises((OSError, OverflowError, asyncpg.InterfaceError)) as failed:
+            with pytest.raises((OSError, asyncpg.InterfaceError)) as failed:
                 await pool.fetchval("SELECT 1")
         assert SECRET not in str(failed.value)
     assert SECRET not in caplog.text
