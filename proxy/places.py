@@ -57,12 +57,13 @@ class KeyPlaces:
         Raises Refused on two different values, and where a place could be read in two ways.
         """
         values: set[bytes] = set()
-        fields = head.fields
+        fields: Fields = []
         names = self.names
-        for field in fields:
-            if FOLDED[field[0]] in names:
-                fields = [kept for one in fields if (kept := self._cut_field(one, values)) is not None]
-                break
+        for field in head.fields:
+            if FOLDED[field[0]] not in names:
+                fields.append(field)
+            elif (kept := self._cut_field(field, values)) is not None:
+                fields.append(kept)
         target = head.target
         if self._queries and b"?" in target:
             target = self._cut_query(target, values)

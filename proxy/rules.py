@@ -32,7 +32,7 @@ class Named:
 class PathPattern:
     """A path template. It matches a reading (target.path_readings), with or without regard to case."""
 
-    __slots__ = ("_any_case", "_exact", "has_case", "names_site")
+    __slots__ = ("_any_case", "_exact", "names_site")
 
     def __init__(self, template: str, *, prefix: bool = False) -> None:
         """`prefix` matches whatever begins with the template, by whole segments. Raises ValueError on a bad one."""
@@ -58,10 +58,6 @@ class PathPattern:
         pattern += f"(?:{SEGMENT_END}.*)?\\Z" if rest or prefix else "\\Z"
         self._exact = re.compile(pattern, re.DOTALL)
         self._any_case = re.compile(pattern, re.DOTALL | re.IGNORECASE)
-        self.has_case = any(
-            segment.replace(_MARK, "").lower() != segment.replace(_MARK, "").upper() for segment in segments
-        )
-        """Whether case makes a difference to it."""
 
     def match(self, reading: str, *, any_case: bool) -> re.Match[str] | None:
         """Match a reading; the first group is the site's id where the template has one."""
@@ -108,14 +104,14 @@ class _ValueRule:
 class QuerySiteRule(_ValueRule):
     """A query parameter that names sites."""
 
-    __slots__ = ("_folded", "_name")
+    __slots__ = ("_name", "folded_name")
 
     def __init__(self, rule: QueryRule) -> None:
         super().__init__(rule)
         if not rule.query:
             raise ValueError("query must be a parameter's name")
         self._name = rule.query
-        self._folded = folded(rule.query)
+        self.folded_name = folded(rule.query)
 
     def read(self, query: bytes, into: Named) -> None:
         """Add what a query names. Raises Refused where a lenient reading names what the literal one does not."""
@@ -130,7 +126,7 @@ class QuerySiteRule(_ValueRule):
         """Return what any reading of these pairs names, and add to `literal` what the literal one does."""
         lenient = Named.none()
         for raw_name, value in pairs(query, separators):
-            if means(raw_name, self._folded):
+            if means(raw_name, self.folded_name):
                 readings = value_readings(value)
                 for reading in readings:
                     _add(lenient, self.named(reading))
@@ -249,11 +245,6 @@ class SiteRules:
             raise ValueError(
                 f"{rule!r} is no site rule: write path:/…/{_MARK}/…, query:NAME, header:NAME or host:{_MARK}.…"
             )
-
-    @property
-    def paths_have_case(self) -> bool:
-        """Whether case makes a difference to the path rules."""
-        return any(pattern.has_case for pattern in self.paths)
 
     def site_in_path(self, reading: str, *, any_case: bool) -> str | None:
         """Return the site that a reading of the path names by the first rule that fits it, or None."""

@@ -5,7 +5,7 @@ depth of decoding is bounded: what is encoded more often than anybody does in go
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_to_bytes
 
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
@@ -162,6 +162,17 @@ def means(raw_name: bytes, wanted: str) -> bool:
                 ):
                     return True
     return False
+
+
+def silent_query(wanted: Iterable[str]) -> re.Pattern[bytes]:
+    """Return what matches only queries that have none of the `wanted` parameters (folded names) in any reading.
+
+    Those are of plain names, without `;`. It need not match all of them: the rest takes the slow way.
+    """
+    plain = [re.escape(name.encode()) for name in wanted if _PLAIN_NAME.match(name.encode())]
+    others = b"(?!(?i:%b)(?:[=&]|\\Z))" % b"|".join(plain) if plain else b""
+    pair = others + rb"[A-Za-z0-9_-]*(?:=[^&;]*)?"
+    return re.compile(rb"%b(?:&%b)*\Z" % (pair, pair))
 
 
 def pairs(query: bytes, separators: bytes = b"&") -> list[tuple[bytes, bytes]]:
