@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -106,7 +106,7 @@ class GrantSettings(Settings):
     """`[grants]`: how long what a key may do is remembered, and how a lookup is bounded."""
 
     ttl_seconds: Seconds = 30
-    stale_seconds: Annotated[float, Field(ge=0)] = 300
+    stale_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300
     poll_seconds: Seconds = 1
     max_keys: Count = 100000
     unknown_ttl_seconds: Seconds = 5
@@ -118,14 +118,14 @@ class ActivitySettings(Settings):
     """`[activity]`: how often last activity is written."""
 
     flush_seconds: Seconds = 5
-    resolution_seconds: Annotated[float, Field(ge=0)] = 60
+    resolution_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60
 
 
 class DrainSettings(Settings):
     """`[drain]`: how a stop goes."""
 
-    delay_seconds: Annotated[float, Field(ge=0)] = 0
-    timeout_seconds: Annotated[float, Field(ge=0)] = 30
+    delay_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
 
 
 class LogSettings(Settings):

@@ -1,0 +1,153 @@
+"""What is wrong with a config, in sentences: the table, the key, the rule, and how to mend it. Never a value."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+SITE_RULE = ("str", "QueryRule", "HeaderRule")
+"""What pydantic puts into an error's place for each form that a site rule can have."""
+
+RULES = {
+    "bool_parsing": "must be true or false.",
+    "bool_type": "must be true or false.",
+    "finite_number": "must be a finite number.",
+    "float_parsing": "must be a number.",
+    "float_type": "must be a number.",
+    "int_from_float": "must be a whole number.",
+    "int_parsing": "must be a whole number.",
+    "int_type": "must be a whole number.",
+    "model_type": "must be a table.",
+    "missing": "is missing. Add it.",
+    "string_type": 'must be text in quotes: "…".',
+    "tuple_type": "must be a list: […].",
+}
+
+RULES_OF_KEYS = {
+    "proxy.routes.name": "must be 1 to 63 of a-z, 0-9, _ and -: it is a label of metrics and logs.",
+    "proxy.routes": "must hold at least one [[proxy.routes]] table, with `name` and `upstream`.",
+    "keys.from": 'must name at least one place, like ["header:X-API-Key", "bearer"].',
+    "admin.tokens.sha256": "must be 64 lower-case hexadecimal digits; `sitelatch tokens new` prints the lines.",
+}
+"""What says more than the general rule does."""
+
+
+class ConfigError(Exception):
+    """The config cannot be used. `complaints` holds one sentence or two for each thing that is wrong."""
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        super().__init__("\n".join(complaints))
+        self.complaints = tuple(complaints)
+
+
+def complaints(error: ValidationError, model: type[BaseModel], raw: dict[str, Any]) -> list[str]:
+    """Return one complaint for each error, in the order of the file's tables."""
+    found: dict[str, None] = {}
+    errors = error.errors(include_url=False, include_input=False)
+    for details in errors:
+        if details["type"] == "too_short" and any(_inside(other["loc"], details["loc"]) for other in errors):
+            continue  # pydantic counts only the entries that are well-formed
+        if (said := _complaint(details, model, raw)) is not None:
+            found[said] = None
+    return list(found)
+
+
+def _inside(place: Sequence[str | int], outer: Sequence[str | int]) -> bool:
+    return len(place) > len(outer) and tuple(place[: len(outer)]) == tuple(outer)
+
+
+def _complaint(details: ErrorDetails, model: type[BaseModel], raw: dict[str, Any]) -> str | None:
+    place, kind, form = details["loc"], details["type"], ""
+    if any(part in SITE_RULE for part in place):
+        at = next(index for index, part in enumerate(place) if part in SITE_RULE)
+        form, rule = str(place[at]), _value(raw, place[:at])
+        if isinstance(rule, dict) and ("query" in rule or "header" in rule):
+            if form != ("QueryRule" if "query" in rule else "HeaderRule"):
+                return None
+        else:
+            return f'{_where(place[:at], raw)}: must be text like "query:site", or a table with `query` or `header`.'
+        place = (*place[:at], *place[at + 1 :])
+    names = [str(part) for part in place if isinstance(part, str)]
+    if kind == "extra_forbidden":
+        what = "key" if len(names) > 1 else "table"
+        return f"{_where(place, raw)}: there is no such {what}. {_known(model, names, form)}"
+    special = RULES_OF_KEYS.get(".".join(names)) if kind != "missing" else None
+    return f"{_where(place, raw)}: {special or RULES.get(kind) or _rule_with_numbers(details)}"
+
+
+def _rule_with_numbers(details: ErrorDetails) -> str:
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "greater_than":
+            return f"must be greater than {context['gt']:g}."
+        case "greater_than_equal":
+            return f"must be {context['ge']:g} or more."
+        case "literal_error":
+            return f"must be {context['expected']}.".replace("'", '"')
+        case "string_too_short" | "too_short":
+            return "must not be empty."
+        case _:
+            return details["msg"].removeprefix("Value error, ").removesuffix(".") + "."
+
+
+def _where(place: Sequence[str | int], raw: dict[str, Any]) -> str:
+    """Return how the file's writer would call a place: `[[proxy.routes]] "data" sites, item 2`."""
+    tables: list[str] = []
+    label, key = "", ""
+    for index, part in enumerate(place):
+        if isinstance(part, int):
+            entry = _value(raw, place[: index + 1])
+            if key and isinstance(entry, dict) and key in ("routes", "tokens"):
+                tables.append(key)
+                name = entry.get("name")
+                label, key = (f' "{name}"' if isinstance(name, str) and key == "routes" else f" number {part + 1}"), ""
+            else:
+                key += f", item {part + 1}"
+        elif not key:
+            key = part
+        elif ", item" in key:
+            key += f", `{part}`"
+        else:
+            tables.append(key)
+            key = part
+    if not tables:
+        return f"[{key}]"
+    name = ".".join(tables)
+    table = f"[[{name}]]{label}" if label and tables[-1] in ("routes", "tokens") else f"[{name}]{label}"
+    return f"{table} {key}".rstrip()
+
+
+def _known(model: type[BaseModel], names: Sequence[str], form: str) -> str:
+    """Return the sentence that helps with an unknown key: the one that was meant, or all there are."""
+    table = model
+    for name in names[:-1]:
+        if (inner := _table_of(table, name, form)) is not None:
+            table = inner
+    known = [field.alias or key for key, field in table.model_fields.items()]
+    if close := difflib.get_close_matches(names[-1], known, n=1, cutoff=0.5):
+        return f"Did you mean `{close[0]}`?"
+    return f"Known here: {', '.join(known)}."
+
+
+def _table_of(model: type[BaseModel], name: str, form: str) -> type[BaseModel] | None:
+    """Return the model of the table called `name`; `form` chooses among those that a site rule can have."""
+    field = next((field for key, field in model.model_fields.items() if (field.alias or key) == name), None)
+    waiting: list[Any] = [field.annotation] if field is not None else []
+    tables = []
+    while waiting:
+        kind = waiting.pop(0)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            tables.append(kind)
+        waiting.extend(get_args(kind))
+    return next((table for table in tables if table.__name__ == form), next(iter(tables), None))
+
+
+def _value(raw: Any, place: Sequence[str | int]) -> Any:
+    for part in place:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return raw

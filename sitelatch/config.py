@@ -1,0 +1,171 @@
+"""The config file: one TOML file, overrides from the environment, one frozen object. Read once.
+
+Every complaint names the table, the key and the rule and says how to mend it; none repeats a value, for values are
+where secrets are.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import PrivateAttr, ValidationError
+
+from admin.settings import AdminSettings
+from proxy.pool import UpstreamPool
+from proxy.routes import RouteTable
+from proxy.settings import (
+    ActivitySettings,
+    DrainSettings,
+    GrantSettings,
+    KeySettings,
+    LimitSettings,
+    LogSettings,
+    OpsSettings,
+    ProxySettings,
+    Settings,
+)
+from sitelatch.complaints import ConfigError, complaints
+from sitelatch.environment import apply_environment
+from sitelatch.listen import parse_listen
+from sql.settings import DatabaseSettings
+
+EMBEDDED = "embedded:"
+
+
+class AuthorizeSettings(Settings):
+    """`[authorize]`: the side door. This version knows the name, to say that it has none yet."""
+
+    listen: str | None = None
+
+
+class Config(Settings):
+    """All that a deployer can say, checked. Paths in it are absolute."""
+
+    proxy: ProxySettings
+    authorize: AuthorizeSettings = AuthorizeSettings()
+    limits: LimitSettings = LimitSettings()
+    keys: KeySettings = KeySettings()
+    grants: GrantSettings = GrantSettings()
+    activity: ActivitySettings = ActivitySettings()
+    database: DatabaseSettings = DatabaseSettings()
+    drain: DrainSettings = DrainSettings()
+    log: LogSettings = LogSettings()
+    ops: OpsSettings = OpsSettings()
+    admin: AdminSettings = AdminSettings()
+
+    _file: Path = PrivateAttr(default=Path("sitelatch.toml"))
+
+    @property
+    def directory(self) -> Path:
+        """The config file's folder: where its relative paths begin."""
+        return self._file.parent
+
+    @property
+    def admin_database(self) -> DatabaseSettings:
+        """The database as the admin's role reaches it: the doors' one, unless `admin.database_url` says otherwise."""
+        return self.database.model_copy(update={"url": self.admin.database_url or self.database.url})
+
+    def __repr__(self) -> str:
+        return f"Config({str(self._file)!r})"
+
+    __str__ = __repr__
+
+
+def load(file: Path, environ: Mapping[str, str]) -> Config:
+    """Read and check the whole config. Raises ConfigError, which holds every complaint found."""
+    file = file.absolute()
+    try:
+        raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{file}: is not UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{file}: is not valid TOML: {error}"]) from None
+    apply_environment(raw, Config, environ)
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(complaints(error, Config, raw)) from None
+    for place, url in {
+        "[database] url": config.database.url,
+        "[admin] database_url": config.admin.database_url,
+    }.items():
+        if url == EMBEDDED:
+            raise ConfigError([f'{place}: `embedded:` needs a folder, like "embedded:var/postgres".'])
+    config = _with_absolute_paths(config, file.parent)
+    config._file = file
+    if found := _what_cannot_be_served(config):
+        raise ConfigError(found)
+    return config
+
+
+def _what_cannot_be_served(config: Config) -> list[str]:
+    """Return what the tables say well each for itself, but wrongly together, or too early for this version."""
+    found = []
+    if config.authorize.listen is not None:
+        found.append("[authorize] listen: this version has no side door yet. Remove the line.")
+    if config.proxy.workers != 1:
+        found.append("[proxy] workers: this version runs one worker only. Set workers = 1, or remove the line.")
+    listens = {"[proxy]": config.proxy.listen, "[ops]": config.ops.listen, "[admin]": config.admin.listen}
+    for place, listen in listens.items():
+        try:
+            parse_listen(listen)
+        except ValueError as error:
+            found.append(f"{place} listen: {error}")
+    if config.proxy.listen in (config.ops.listen, config.admin.listen) and not config.proxy.listen.endswith(":0"):
+        found.append(
+            "[proxy] listen: is the same address as [ops] or [admin] listen. Only those two can share one: "
+            "give the front door another port."
+        )
+    for place, url in {
+        "[database] url": config.database.url,
+        "[admin] database_url": config.admin.database_url,
+    }.items():
+        if url is not None and not url.startswith((EMBEDDED, "postgresql://", "postgres://")):
+            found.append(f'{place}: must be "embedded:DIR" or a DSN that begins with "postgresql://".')
+    if config.database.listen_url is not None and config.database.url.startswith(EMBEDDED):
+        found.append("[database] listen_url: an embedded database needs none. Remove the line.")
+    for route in config.proxy.routes:
+        table = f'[[proxy.routes]] "{route.name}"'
+        try:
+            UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
+        except ValueError as error:
+            found.append(f"{table} upstream: {error}.")
+        except OSError as error:
+            found.append(f"{table} upstream_tls: a file cannot be used: {error.strerror}.")
+    try:
+        RouteTable(config.proxy.routes, config.keys)
+    except ValueError as error:
+        found.append(f"[[proxy.routes]] {error}.")
+    return found
+
+
+def _with_absolute_paths(config: Config, directory: Path) -> Config:
+    """Return the same config with its relative paths (the database's folder, PEM files) begun at `directory`."""
+
+    def absolute(path: str) -> str:
+        return str(directory / path)
+
+    def embedded(url: str) -> str:
+        return EMBEDDED + absolute(url.removeprefix(EMBEDDED)) if url.startswith(EMBEDDED) else url
+
+    def files(table: Settings | None, *names: str) -> Settings | None:
+        if table is None:
+            return None
+        return table.model_copy(update={name: absolute(path) for name in names if (path := getattr(table, name))})
+
+    proxy = config.proxy
+    routes = tuple(
+        route.model_copy(update={"upstream_tls": files(route.upstream_tls, "ca", "certificate", "key")})
+        for route in proxy.routes
+    )
+    admin_url = config.admin.database_url
+    return config.model_copy(
+        update={
+            "proxy": proxy.model_copy(update={"routes": routes, "tls": files(proxy.tls, "certificate", "key")}),
+            "database": config.database.model_copy(update={"url": embedded(config.database.url)}),
+            "admin": config.admin.model_copy(update={"database_url": embedded(admin_url) if admin_url else None}),
+        }
+    )

@@ -1,0 +1,91 @@
+"""Overrides from the environment: SITELATCH_TABLE__KEY, lists and tables as JSON, secrets from SITELATCH_…_FILE.
+
+A single underscore is no override: Kubernetes puts SITELATCH_PORT and its like into every container beside a
+service of that name.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from sitelatch.complaints import ConfigError
+
+PREFIX = "SITELATCH_"
+FROM_FILE = "_file"
+
+
+def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapping[str, str]) -> None:
+    """Put every override into the raw tables. Raises ConfigError that names the variable, never its value."""
+    found = []
+    given: dict[str, str] = {}
+    # A table as a whole comes before the keys in it, for it is the shorter name.
+    for variable in sorted(name for name in environ if name.startswith(PREFIX) and "__" in name):
+        path = variable.removeprefix(PREFIX).lower().split("__")
+        try:
+            annotation = _annotation(model, path)
+            value = environ[variable]
+            if annotation is None and path[-1].endswith(FROM_FILE):
+                path[-1] = path[-1].removesuffix(FROM_FILE)
+                annotation = _annotation(model, path)
+                value = _file_text(value) if annotation is not None else value
+            if annotation is None:
+                raise ValueError("no such key in the config; config.example.toml lists all of them.")
+            if earlier := given.get(".".join(path)):
+                raise ValueError(f"is given by {earlier} too. Set one of them.")
+            given[".".join(path)] = variable
+            _put(raw, path, value if _is_scalar(annotation) else json.loads(value))
+        except json.JSONDecodeError:
+            found.append(f"{variable}: must be JSON, because the key holds a list or a table.")
+        except ValueError as error:
+            found.append(f"{variable}: {error}")
+    if found:
+        raise ConfigError(found)
+
+
+def _annotation(model: type[BaseModel], path: list[str]) -> Any:
+    """Return the type of the key at `path`, or None where there is no such key."""
+    table: type[BaseModel] | None = model
+    annotation: Any = None
+    for name in path:
+        if table is None:
+            return None
+        field = next((field for key, field in table.model_fields.items() if (field.alias or key) == name), None)
+        if field is None:
+            return None
+        annotation = field.annotation
+        table = next(
+            (kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None
+        )
+    return annotation
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the type itself."""
+    if get_origin(annotation) in (Literal, tuple) or not get_args(annotation):
+        return (annotation,)
+    return get_args(annotation)
+
+
+def _is_scalar(annotation: Any) -> bool:
+    """Say whether a value is written as it is; pydantic reads numbers and booleans from text."""
+    return all(kind in (str, int, float, bool, NoneType) or get_origin(kind) is Literal for kind in _kinds(annotation))
+
+
+def _file_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise ValueError("the file that it names cannot be read as text.") from None
+
+
+def _put(raw: dict[str, Any], path: list[str], value: Any) -> None:
+    table = raw
+    for name in path[:-1]:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"{name} is not a table in the config file.")
+    table[path[-1]] = value

@@ -1,0 +1,306 @@
+"""The config: what it takes, where it takes it from, and how it says what is wrong."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+import certifi
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from sitelatch.complaints import ConfigError
+from sitelatch.config import Config, load
+from sitelatch.listen import TcpListen, UnixListen, parse_listen
+
+ROUTE = """
+[[proxy.routes]]
+name = "data"
+upstream = "http://127.0.0.1:9000"
+sites = ["path:/api/sites/{site}/**"]
+"""
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+
+
+class File:
+    """A config file in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "sitelatch.toml"
+
+    def load(self, text: str, **environ: str) -> Config:
+        self.path.write_text(text)
+        return load(self.path, environ)
+
+    def complaints(self, text: str, **environ: str) -> tuple[str, ...]:
+        with pytest.raises(ConfigError) as caught:
+            self.load(text, **environ)
+        return caught.value.complaints
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    return File(tmp_path)
+
+
+def test_one_route_is_enough(file: File) -> None:
+    config = file.load(ROUTE)
+    assert config.proxy.listen == "127.0.0.1:8080"
+    assert config.limits.head_bytes == 32768
+    assert config.keys.from_ == ("header:X-API-Key", "bearer")
+
+
+def test_relative_paths_begin_at_the_config_file(file: File, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(Path(certifi.where()).read_text())
+    config = file.load(
+        '[proxy.tls]\ncertificate = "tls/cert.pem"\nkey = "/etc/key.pem"\n'
+        + ROUTE.replace("http:", "https:")
+        + '[proxy.routes.upstream_tls]\nca = "ca.pem"\n'
+    )
+    assert config.database.url == f"embedded:{tmp_path}/var/postgres"
+    assert config.directory == tmp_path
+    assert config.proxy.tls is not None
+    assert config.proxy.tls.certificate == f"{tmp_path}/tls/cert.pem"
+    assert config.proxy.tls.key == "/etc/key.pem"
+    tls = config.proxy.routes[0].upstream_tls
+    assert tls is not None
+    assert tls.ca == f"{tmp_path}/ca.pem"
+
+
+def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: File) -> None:
+    assert file.load(ROUTE).admin_database == file.load(ROUTE).database
+    config = file.load(ROUTE + '[admin]\ndatabase_url = "postgresql://admin@db/x"\n')
+    assert config.admin_database.url == "postgresql://admin@db/x"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "[proxy]: is missing. Add it."),
+        ("[proxy]\n", "[proxy] routes: is missing. Add it."),
+        ("[proxy]\nroutes = []\n", "[proxy] routes: must hold at least one [[proxy.routes]] table"),
+        ("[proxy]\nroutes = 3\n", "[proxy] routes: must hold at least one [[proxy.routes]] table"),
+        ("proxy = 3\n", "[proxy]: must be a table."),
+        (ROUTE + "nmae = 1\n", '[[proxy.routes]] "data" nmae: there is no such key. Did you mean `name`?'),
+        (ROUTE + "[limit]\n", "[limit]: there is no such table. Did you mean `limits`?"),
+        (ROUTE + "[limits]\nhead_byte = 1\n", "[limits] head_byte: there is no such key. Did you mean `head_bytes`?"),
+        (ROUTE + "[log]\nverbose = true\n", "[log] verbose: there is no such key. Known here: access."),
+        (ROUTE + "[limits]\nhead_bytes = 0\n", "[limits] head_bytes: must be greater than 0."),
+        (ROUTE + "[limits]\nhead_bytes = 1.5\n", "[limits] head_bytes: must be a whole number."),
+        (ROUTE + "[limits]\nhead_seconds = 'soon'\n", "[limits] head_seconds: must be a number."),
+        (ROUTE + "[limits]\nhead_seconds = inf\n", "[limits] head_seconds: must be a finite number."),
+        (ROUTE + "[drain]\ndelay_seconds = -1\n", "[drain] delay_seconds: must be 0 or more."),
+        (ROUTE + "[log]\naccess = 'most'\n", '[log] access: must be "all", "refused" or "off".'),
+        (ROUTE + "forward_key = 'perhaps'\n", '[[proxy.routes]] "data" forward_key: must be true or false.'),
+        (ROUTE + "host = 'mine'\n", '[[proxy.routes]] "data" host: must be "keep" or "upstream".'),
+        (ROUTE + "public = 'GET /'\n", '[[proxy.routes]] "data" public: must be a list: […].'),
+        (ROUTE + "[keys]\nfrom = []\n", "[keys] from: must name at least one place"),
+        (ROUTE + "[keys]\nfrom = ['bearer', 3]\n", "[keys] from, item 2: must "),
+        (ROUTE.replace('"data"', '"Data"'), '[[proxy.routes]] "Data" name: must be 1 to 63 of a-z'),
+        ("[[proxy.routes]]\nname = 'a'\n", '[[proxy.routes]] "a" upstream: is missing. Add it.'),
+        ("[[proxy.routes]]\nupstream = 'a'\n", "[[proxy.routes]] number 1 name: is missing. Add it."),
+        (ROUTE.replace("sites", "sitse"), '[[proxy.routes]] "data" sitse: there is no such key. Did you mean `sites`?'),
+        (
+            ROUTE.replace('"path:/api/sites/{site}/**"', '{ query = "a", sep = "," }'),
+            '[[proxy.routes]] "data" sites, item 1, `sep`: there is no such key. Did you mean `separator`?',
+        ),
+        (
+            ROUTE.replace('"path:/api/sites/{site}/**"', "'query:a', { name = 'a' }"),
+            '[[proxy.routes]] "data" sites, item 2: must be text like "query:site", or a table with',
+        ),
+        (
+            ROUTE.replace('"path:/api/sites/{site}/**"', "{ header = 3 }"),
+            '[[proxy.routes]] "data" sites, item 1, `header`: must be text in quotes',
+        ),
+        (ROUTE + "[proxy.routes.upstream_tls]\ncert = 'a'\n", '[proxy.routes.upstream_tls] "data" cert: there is no'),
+        (
+            ROUTE + "[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = 'abc'\n",
+            "[[admin.tokens]] number 1 sha256: must be 64 lower-case hexadecimal digits; `sitelatch tokens new`",
+        ),
+        (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize] listen: this version has no side door yet."),
+        ("[proxy]\nworkers = 4\n" + ROUTE, "[proxy] workers: this version runs one worker only. Set workers = 1"),
+        ("[proxy]\nlisten = '8080'\n" + ROUTE, '[proxy] listen: must be "HOST:PORT"'),
+        (ROUTE + "[ops]\nlisten = 'unix:x.sock'\n", "[ops] listen: a unix socket needs an absolute path"),
+        (ROUTE + "[ops]\nlisten = '127.0.0.1:8080'\n", "[proxy] listen: is the same address as [ops] or [admin]"),
+        (ROUTE + "[database]\nurl = 'mysql://x'\n", '[database] url: must be "embedded:DIR" or a DSN'),
+        (ROUTE + "[database]\nlisten_url = 'postgresql://x'\n", "[database] listen_url: an embedded database needs"),
+        (ROUTE + "[admin]\ndatabase_url = 'x'\n", '[admin] database_url: must be "embedded:DIR" or a DSN'),
+        (ROUTE + "[database]\nurl = 'embedded:'\n", "[database] url: `embedded:` needs a folder"),
+        (ROUTE.replace("http:", "ftp:"), '[[proxy.routes]] "data" upstream: an upstream is http://HOST[:PORT]'),
+        (ROUTE + "[proxy.routes.upstream_tls]\n", '[[proxy.routes]] "data" upstream: upstream_tls is for https://'),
+        (
+            ROUTE.replace("http:", "https:") + "[proxy.routes.upstream_tls]\nca = 'gone.pem'\n",
+            '[[proxy.routes]] "data" upstream_tls: a file cannot be used: No such file or directory.',
+        ),
+        (ROUTE + "without_site = 'all-sites'\n", "[[proxy.routes]] route 'data': without_site = \"all-sites\" needs"),
+        (ROUTE + ROUTE, "[[proxy.routes]] two routes have the same name"),
+        ("[proxy\n", "is not valid TOML"),
+    ],
+)
+def test_a_complaint_names_the_table_the_key_and_the_rule(file: File, text: str, complaint: str) -> None:
+    complaints = file.complaints(text)
+    assert any(complaint in said for said in complaints), complaints
+    assert len(complaints) == 1, complaints
+
+
+def test_all_complaints_come_at_once(file: File) -> None:
+    assert len(file.complaints(ROUTE + "[limits]\nhead_bytes = 0\nbody_bytes = 1\n[log]\naccess = 'x'\n")) == 3
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read: No such file"):
+        load(tmp_path / "gone.toml", {})
+
+
+SECRET = "hunter2hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        (f"[database]\nurl = 'mysql://u:{SECRET}@h'\n", {}),
+        (f"[database]\nurl = ['{SECRET}']\n", {}),
+        (f"[admin]\ntokens = '{SECRET}'\n", {}),
+        (f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{SECRET}'\n", {}),
+        (f"[keys]\naccept_foreign = '{SECRET}'\n", {}),
+        (f"[limits]\nhead_bytes = '{SECRET}'\n", {}),
+        ("", {"SITELATCH_DATABASE__URL": f"mysql://u:{SECRET}@h"}),
+        ("", {"SITELATCH_ADMIN__TOKENS": SECRET}),
+        ("", {"SITELATCH_ADMIN__TOKEN": SECRET}),
+        ("", {"SITELATCH_DATABASE__URL_FILE": f"/nowhere/{SECRET}"}),
+    ],
+)
+def test_no_complaint_repeats_a_value(file: File, text: str, environ: Mapping[str, str]) -> None:
+    assert SECRET not in str(file.complaints(ROUTE + text, **environ))
+
+
+def test_the_config_in_a_log_line_holds_no_password(file: File) -> None:
+    config = file.load(ROUTE + f"[database]\nurl = 'postgresql://u:{SECRET}@h/d'\n")
+    assert SECRET not in repr(config)
+    assert SECRET not in str(config)
+
+
+def test_the_environment_overrides_the_file(file: File) -> None:
+    config = file.load(
+        ROUTE + "[limits]\nhead_bytes = 1000\n",
+        SITELATCH_LIMITS__HEAD_BYTES="2000",
+        SITELATCH_DRAIN__DELAY_SECONDS="1.5",
+        SITELATCH_KEYS__ACCEPT_FOREIGN="true",
+        SITELATCH_KEYS__FROM='["bearer"]',
+        SITELATCH_LOG__ACCESS="off",
+        SITELATCH_DATABASE__URL="postgresql://u@h/d",
+        SITELATCH_PROXY__TRUSTED_PROXIES='["10.0.0.0/8"]',
+        SITELATCH_PROXY__TLS__CERTIFICATE="/c.pem",
+        SITELATCH_PROXY__TLS__KEY="/k.pem",
+        SITELATCH_ADMIN__TOKENS=json.dumps([{"name": "A", "email": "a@b.c", "sha256": "0" * 64}]),
+        SITELATCH_PORT="tcp://10.0.0.1:80",
+        OTHER__THING="x",
+    )
+    assert config.limits.head_bytes == 2000
+    assert config.drain.delay_seconds == 1.5
+    assert config.keys.accept_foreign
+    assert config.keys.from_ == ("bearer",)
+    assert config.log.access == "off"
+    assert config.database.url == "postgresql://u@h/d"
+    assert config.proxy.trusted_proxies == ("10.0.0.0/8",)
+    assert config.proxy.tls is not None
+    assert config.proxy.tls.key == "/k.pem"
+    assert config.admin.tokens[0].email == "a@b.c"
+
+
+def test_routes_can_come_from_the_environment_alone(file: File) -> None:
+    routes = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": [{"query": "id", "separator": ","}]}]
+    config = file.load("", SITELATCH_PROXY__ROUTES=json.dumps(routes))
+    assert config.proxy.routes[0].name == "data"
+
+
+def test_a_secret_can_come_from_a_file(file: File, tmp_path: Path) -> None:
+    (tmp_path / "dsn").write_text("postgresql://u:p@h/d\n")
+    config = file.load(ROUTE, SITELATCH_DATABASE__URL_FILE=str(tmp_path / "dsn"))
+    assert config.database.url == "postgresql://u:p@h/d"
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"SITELATCH_LIMITS__NO": "1"}, "SITELATCH_LIMITS__NO: no such key in the config"),
+        ({"SITELATCH_NO__NO_FILE": "1"}, "SITELATCH_NO__NO_FILE: no such key in the config"),
+        ({"SITELATCH_KEYS__FROM": "bearer"}, "SITELATCH_KEYS__FROM: must be JSON"),
+        ({"SITELATCH_LIMITS__HEAD_BYTES": "many"}, "[limits] head_bytes: must be a whole number."),
+        (
+            {"SITELATCH_DATABASE__URL": "postgresql://a", "SITELATCH_DATABASE__URL_FILE": "/dev/null"},
+            "SITELATCH_DATABASE__URL_FILE: is given by SITELATCH_DATABASE__URL too. Set one of them.",
+        ),
+    ],
+)
+def test_a_wrong_override_is_named(file: File, environ: Mapping[str, str], complaint: str) -> None:
+    complaints = file.complaints(ROUTE, **environ)
+    assert len(complaints) == 1
+    assert complaints[0].startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("127.0.0.1:8080", TcpListen("127.0.0.1", 8080)),
+        ("localhost:0", TcpListen("localhost", 0)),
+        ("[::1]:80", TcpListen("::1", 80)),
+        ("unix:/run/a b.sock", UnixListen("/run/a b.sock")),
+    ],
+)
+def test_a_listen_address_is_a_host_and_a_port_or_a_socket(text: str, listen: TcpListen | UnixListen) -> None:
+    assert parse_listen(text) == listen
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8080", ":8080", "a:", "a:x", "a:65536", "::1:80", "[::1]", "http://a:80", "a b:1", "unix:", "unix:a"]
+)
+def test_any_other_listen_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be|needs"):
+        parse_listen(text)
+
+
+def _tables(model: type[BaseModel]) -> dict[str, Any]:
+    """Return every key of a settings model with its default, inner tables as dicts, table lists as their entry's."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        inner = _inner(field.annotation)
+        found[field.alias or name] = (
+            _tables(inner) if inner is not None else field.get_default(call_default_factory=True)
+        )
+    return found
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    kinds = get_args(annotation) if get_origin(annotation) in (UnionType, tuple) else (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def test_the_example_is_a_config_and_lists_every_option_with_its_default(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    load(EXAMPLE, {})
+    # An option without a default is listed as a comment: `# key = "example"`.
+    whole = tomllib.loads(re.sub(r"^# (?=\[|[a-z0-9_]+ = )", "", text, flags=re.MULTILINE))
+    active = tomllib.loads(text)
+
+    def compare(defaults: Mapping[str, Any], whole: Any, active: Any, place: str) -> None:
+        assert set(whole) == set(defaults), place
+        for key, default in defaults.items():
+            example, value = whole[key], active.get(key) if isinstance(active, dict) else None
+            if isinstance(default, dict):
+                entry = example[0] if isinstance(example, list) else example
+                compare(default, entry, value[0] if isinstance(value, list) else value, f"{place}.{key}")
+            elif (
+                default is None
+                or default is PydanticUndefined
+                or place in ("config.proxy.routes", "config.admin.tokens")
+            ):
+                continue
+            else:
+                assert value == (list(default) if isinstance(default, tuple) else default), f"{place}.{key}"
+
+    compare(_tables(Config), whole, active, "config")
