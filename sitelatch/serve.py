@@ -1,0 +1,193 @@
+"""The composition root: from a config to open doors, and back again in reverse."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import structlog
+from aiohttp import web
+
+from admin.app import admin_app
+from admin.server import BackRunner, back_doors
+from proxy.accesslog import AccessLog
+from proxy.activity import Activity
+from proxy.budget import LookupBudget
+from proxy.doors import FrontDoor
+from proxy.enforcement import Enforcement
+from proxy.grants import Grants, connections_used
+from proxy.metrics import Metrics
+from proxy.ops import ops_app
+from proxy.routes import RouteTable
+from sitelatch.config import Config
+from sitelatch.database import database_url
+from sitelatch.database_watch import DatabaseState, DatabaseWatch, ProvenPool
+from sitelatch.listen import TcpListen, parse_listen
+from sitelatch.signals import Signals, cancel, unless
+from sql.pool import open_pool
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger("sitelatch")
+
+_ADMIN_CONNECTIONS = 4
+_OTHER_CONNECTIONS = 2
+"""For writing activity, beside the lookups."""
+_BACK_DOOR_STOP_SECONDS = 1.0
+_FIRST_LOOK_SECONDS = 1.0
+
+
+class CannotServe(Exception):  # noqa: N818 - it says what is
+    """What the config asks for cannot be had on this machine; the text says what and why."""
+
+
+class Service:
+    """Everything that one config asks for, open from `async with` to its end. `drain` comes before."""
+
+    def __init__(self, config: Config, stop: asyncio.Event) -> None:
+        self.config = config
+        self.draining = False
+        self.broken = False
+        self._stop = stop
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        config = self.config
+        url = await stack.enter_async_context(database_url(config.database, config.directory))
+        admin_url = await stack.enter_async_context(database_url(config.admin_database, config.directory))
+        size = connections_used(config.grants) + _OTHER_CONNECTIONS
+        pool = await open_pool(url, maximum=size, role="doors")
+        stack.callback(pool.terminate)
+        admin_pool = await open_pool(admin_url, maximum=_ADMIN_CONNECTIONS, role="admin")
+        stack.callback(admin_pool.terminate)
+
+        self.watch = DatabaseWatch(url)
+        stack.callback(self.watch.close)
+        proven = ProvenPool(pool, self.watch)
+        self.metrics = Metrics()
+        access_log = AccessLog(sys.stderr.buffer, config.log.access)
+        stack.callback(access_log.flush)
+        self.activity = Activity(config.activity, proven, on_flush=self.metrics.flush)
+        budget = LookupBudget(config.keys.unknown_per_minute)
+        grants = Grants(config.grants, proven, on_lookup=self.metrics.lookup, budget=budget)
+        stack.push_async_callback(grants.close)
+        self.metrics.watch("grants_cached", lambda: len(grants))
+        self.metrics.watch("activity_pending", lambda: self.activity.pending)
+        self.metrics.watch("database_up", lambda: self.watch.state is DatabaseState.UP)
+
+        enforcement = Enforcement(
+            RouteTable(config.proxy.routes, config.keys),
+            grants,
+            self.metrics,
+            on_use=self.activity.touch,
+            accept_foreign=config.keys.accept_foreign,
+        )
+        try:
+            self.front = FrontDoor(config.proxy, config.limits, enforcement, self.metrics, access_log)
+        except (ValueError, OSError) as error:
+            raise CannotServe(f"[proxy]: {_reason(error)}") from error
+
+        # So that the first requests are not refused for want of a look; a database that is silent delays no start.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await self.watch.look()
+        self._keep(stack, self.watch.run())
+        self._keep(stack, self.activity.run())
+        self.back_addresses = await self._open_back_doors(stack, admin_app(config.admin, admin_pool))
+        stack.push_async_callback(self.front.close)
+        try:
+            await self.front.start()
+        except OSError as error:
+            raise CannotServe(f"[proxy] listen {config.proxy.listen}: {_reason(error)}") from error
+
+    async def _open_back_doors(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
+        """Open ops and admin; return what each address of the config became (port 0 takes a free one)."""
+        ops_listen, admin_listen = self.config.ops.listen, self.config.admin.listen
+        addresses: dict[str, list[object]] = {}
+        for listen, app in back_doors(ops_app(self.metrics, self._readiness), ops_listen, admin, admin_listen).items():
+            runner = BackRunner(app, shutdown_timeout=_BACK_DOOR_STOP_SECONDS)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            try:
+                await back_site(runner, listen).start()
+            except OSError as error:
+                table = "[ops]" if listen == ops_listen else "[admin]"
+                raise CannotServe(f"{table} listen {listen}: {_reason(error)}") from error
+            addresses[listen] = list(runner.addresses)
+        return addresses
+
+    def _keep(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until the end. If it ends by itself, the service cannot go on."""
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._ended)
+        stack.push_async_callback(cancel, task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            _log.critical("background_work_ended", exc_info=task.exception())
+            self.broken = True
+            self._stop.set()
+
+    def _readiness(self) -> tuple[bool, dict[str, str]]:
+        """Say whether to send requests here: once the database was reached, through an outage, until the drain."""
+        details = {"database": self.watch.state.value}
+        if self.draining:
+            details["draining"] = "yes"
+        return self.watch.proven and not self.draining, details
+
+    async def drain(self, hurry: asyncio.Event) -> bool:
+        """Stop serving; return whether last activity is written. `hurry` ends all waiting for others."""
+        self.draining = True
+        self.activity.write_through()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.drain.delay_seconds):
+                await hurry.wait()
+        if not await unless(hurry, self.front.drain(self.config.drain.timeout_seconds)):
+            _log.warning("cut_open_exchanges", open=self.metrics.exchanges_open)
+        await self.front.close()
+        return await self.activity.drain()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+async def serve(config: Config, signals: Signals, *, opened: Callable[[], None] = lambda: None) -> int:
+    """Serve until a signal; return the exit code. `opened` is called when the doors are open.
+
+    Raises CannotServe, and what the start of an embedded server raises.
+    """
+    signals.listen()
+    async with AsyncExitStack() as stack:
+        service = await unless(signals.stop, stack.enter_async_context(Service(config, signals.stop)))
+        if service is None:
+            return 0
+        _log.info("listening", front=service.front.addresses, back=service.back_addresses)
+        opened()
+        await signals.stop.wait()
+        written = await service.drain(signals.hurry)
+        stopped_well = written and not service.broken
+    _log.info("stopped")
+    return 0 if stopped_well else 1
+
+
+def back_site(runner: web.BaseRunner, listen: str) -> web.BaseSite:
+    """Return what binds an ops or admin application to its address."""
+    where = parse_listen(listen)
+    if isinstance(where, TcpListen):
+        return web.TCPSite(runner, where.host, where.port)
+    return web.UnixSite(runner, where.path)
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, for whoever has to mend it: the system's own words where there are some."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
