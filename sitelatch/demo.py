@@ -1,0 +1,205 @@
+"""`sitelatch run`: everything up in one process, with sites, two keys, and lines to paste that show what they may."""
+
+import fcntl
+import json
+import shlex
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import click
+from aiohttp import web
+
+from admin.audit import COMMAND
+from admin.people import Person, new_token, token_digest
+from admin.sites import NewSite, add_sites
+from admin.users import create_user, delete_user, list_users
+from sitelatch.config import Config, load
+from sitelatch.database import connection_to, database_url
+from sitelatch.sample_api import sample_api
+from sitelatch.serve import CannotServe, serve
+from sitelatch.signals import Signals, unless
+
+_SITES = {"acme": ("shop", "blog", "docs"), "globex": ("wiki",)}
+_PERSON = Person("Demo", "demo@acme.example")
+_ALL_SITES, _SHOP = "demo: all sites", "demo: shop"
+_PORTS = {"proxy": 8080, "ops": 9090, "admin": 9091}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the demo shows once."""
+
+    all_sites: str
+    shop: str
+    admin_token: str
+
+
+async def run_demo(directory: Path, upstream: str | None) -> int:
+    """Run until Ctrl-C; return the exit code. Everything that is kept is in `directory`, which is there."""
+    signals = Signals()
+    signals.listen()
+    async with AsyncExitStack() as stack:
+        demo = await unless(signals.stop, stack.enter_async_context(_prepared(directory, upstream)))
+        if demo is None:
+            return 0
+        config, keys = demo
+        return await serve(config, signals, opened=lambda: click.echo(_what_to_try(config, keys, upstream)))
+
+
+@asynccontextmanager
+async def _prepared(directory: Path, upstream: str | None) -> AsyncIterator[tuple[Config, Keys]]:
+    """Lend a config that can be served, with a data API and a filled database behind it."""
+    with _locked(directory):
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(_sample_api()) if upstream is None else upstream
+            token = new_token()
+            config = _write_config(directory / "sitelatch.toml", url, token)
+            # Held until the end, or the embedded server would end and start again between this and serve.
+            await stack.enter_async_context(database_url(config.database, config.directory))
+            async with connection_to(config.database, config.directory) as connection:
+                keys = await _fill(connection, token)
+            yield config, keys
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotServe(f"a demo runs in {directory} already. Stop it, or choose another --directory.") from None
+        yield
+
+
+def _write_config(file: Path, upstream: str, token: str) -> Config:
+    file.touch(mode=0o600)
+    file.write_text(_config_text(upstream, token_digest(token)), encoding="utf-8")
+    return load(file, {})
+
+
+@asynccontextmanager
+async def _sample_api() -> AsyncIterator[str]:
+    """Lend the URL of the sample data API, on a free port."""
+    runner = web.AppRunner(sample_api(), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _fill(connection: asyncpg.Connection, token: str) -> Keys:
+    """Add the sites, and make the demo's keys anew: those of an earlier run cannot be shown again."""
+    for workspace, sites in _SITES.items():
+        await add_sites(
+            connection,
+            workspace=workspace,
+            sites=[NewSite(site) for site in sites],
+            by=_PERSON,
+            address=COMMAND,
+            create_workspace=True,
+        )
+    for user in (await list_users(connection, search="demo: ")).items:
+        if user.name in (_ALL_SITES, _SHOP):
+            await delete_user(connection, user.id, by=_PERSON, address=COMMAND)
+    users = [
+        await create_user(
+            connection,
+            workspace="acme",
+            all_sites=sites is None,
+            sites=sites,
+            name=name,
+            by=_PERSON,
+            address=COMMAND,
+        )
+        for name, sites in ((_ALL_SITES, None), (_SHOP, ("shop",)))
+    ]
+    return Keys(users[0].api_key, users[1].api_key, token)
+
+
+def _config_text(upstream: str, token_sha256: str) -> str:
+    proxy, ops, admin = (f"127.0.0.1:{_free_port(port)}" for port in _PORTS.values())
+    return f"""# Written by `sitelatch run`, and anew each time. Copy it to begin a config of your own.
+[proxy]
+listen = "{proxy}"
+
+[[proxy.routes]]
+name = "data"
+upstream = {json.dumps(upstream)}
+sites = ["path:/api/sites/{{site}}/**", "query:site", "header:X-Site"]
+public = ["GET /api/health"]
+
+[database]
+url = "embedded:postgres"
+
+[ops]
+listen = "{ops}"
+
+[admin]
+listen = "{admin}"
+
+[[admin.tokens]]
+name = "{_PERSON.name}"
+email = "{_PERSON.email}"
+sha256 = "{token_sha256}"
+"""
+
+
+def _free_port(wanted: int) -> int:
+    """Return the port that is wanted if nobody has it, else one that is free."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            bound: int = probe.getsockname()[1]
+            return bound
+    raise CannotServe("no port of 127.0.0.1 is free.")
+
+
+def _what_to_try(config: Config, keys: Keys, upstream: str | None) -> str:
+    front, ops, admin = (f"http://{listen}" for listen in (config.proxy.listen, config.ops.listen, config.admin.listen))
+
+    def data(site: str, key: str | None) -> str:
+        path = f"/?site={site}" if upstream else f"/api/sites/{site}/uptime"
+        return _curl(front + path, f"X-API-Key: {key}" if key else None)
+
+    behind = upstream or "a sample data API with monitoring data"
+    lines = [
+        "",
+        f"Sitelatch is at {front}, before {behind}.",
+        "The workspace acme has the sites shop, blog and docs; the workspace globex has wiki.",
+        "",
+        f"  key for all sites of acme   {keys.all_sites}",
+        f"  key for shop only           {keys.shop}",
+        "",
+        "Passes: the key is for shop.",
+        f"  {data('shop', keys.shop)}",
+        "403: the key is for shop, not for blog.",
+        f"  {data('blog', keys.shop)}",
+        "403: all sites means all of acme, and wiki is globex's.",
+        f"  {data('wiki', keys.all_sites)}",
+        "401: no key.",
+        f"  {data('shop', None)}",
+        "The API users, with their last activity, as the admin API lists them.",
+        f"  {_curl(admin + '/admin/users', f'Authorization: Bearer {keys.admin_token}')}",
+        "What was counted.",
+        f"  {_curl(ops + '/metrics')}",
+        "",
+        f"The config is {config.directory / 'sitelatch.toml'}: every other command works with it too.",
+        "Ctrl-C ends it all.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _curl(url: str, header: str | None = None) -> str:
+    return " ".join(["curl -i", *(["-H", shlex.quote(header)] if header else []), shlex.quote(url)])

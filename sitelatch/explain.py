@@ -1,0 +1,259 @@
+"""What would be decided on a request, step by step, in words. Each step is taken by the code of the doors itself."""
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from admin.users import get_user
+from proxy.credentials import new_key
+from proxy.decision import Claim, Grant, decide
+from proxy.enforcement import Enforcement, Verdict, identity_lines
+from proxy.grants import Grants
+from proxy.heads import Fields, Head
+from proxy.hops import clean_request
+from proxy.metrics import Metrics
+from proxy.refusals import Refusal, Refused
+from proxy.routes import Route, RouteTable
+from proxy.scope import ScopeTable
+from proxy.settings import HeaderRule, QueryRule
+from proxy.target import path_readings, split
+from sitelatch.config import Config
+from sitelatch.database import database_url
+from sql.pool import open_pool
+
+_WHY = {
+    "ambiguous_request": "Servers differ in how they read this: dot segments, backslashes, controls, however encoded; "
+    "encoded slashes before the site; a parameter spelt in two ways. Send the plain form.",
+    "ambiguous_key": "Two different keys are in it. (explain adds the key itself: leave it out of --header.)",
+    "bad_connection_header": "What `Connection` lists is removed on the way, and this has to arrive.",
+    "endpoint_refused": "The route's `refuse` lists it.",
+    "form_body_not_read": "Many servers merge form bodies into the query, where this route reads sites. Send JSON, "
+    'or set form_body = "pass" if yours does not.',
+    "invalid_key": "No API user has this key: it was mistyped, or its user was deleted or disabled.",
+    "missing_key": "None of the route's places holds a key.",
+    "no_route": "No [[proxy.routes]] table has a `path` that this path begins with.",
+    "preflight_refused": 'Preflights carry no key. Set preflight = "pass" on the route if browsers come here.',
+    "site_missing": 'Name one by a rule of the route, or set without_site = "any-key" if it shows no site\'s data.',
+}
+"""What helps a deployer besides the public sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request, and who makes it: an API user by id, or whoever has `key`."""
+
+    method: str
+    target: str
+    fields: Fields
+    user_id: str | None = None
+    key: bytes | None = field(default=None, repr=False)
+
+
+class _Told:
+    """The explanation as far as it is told: numbered steps, then the verdict."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._steps = 0
+
+    def step(self, title: str, *said: str) -> None:
+        self._steps += 1
+        self._lines.append(f"{self._steps}. {title}: {said[0]}")
+        self._lines.extend(f"   {line}" for line in said[1:])
+
+    def refused(self, refusal: Refusal, *because: str) -> str:
+        why = (_WHY[refusal.code],) if refusal.code in _WHY and not because else ()
+        return self._end(f"REFUSED: {refusal.status} {refusal.code}. {refusal.detail}", *because, *why)
+
+    def passes(self, because: str) -> str:
+        return self._end(f"PASSES: {because}")
+
+    def _end(self, *said: str) -> str:
+        return "\n".join([*self._lines, "", *said])
+
+
+async def explain(config: Config, question: Question) -> str:
+    """Return the explanation. Raises NotFound for an unknown user, and what the database raises."""
+    told = _Told()
+    table = RouteTable(config.proxy.routes, config.keys)
+    method = question.method.encode()
+    given = question.fields
+    if not any(name.lower() == b"host" for name, _ in given):
+        given = [(b"Host", config.proxy.listen.encode()), *given]
+    try:
+        hop = clean_request(
+            method,
+            1,
+            given,
+            trusted=False,
+            judged=table.judged_names,
+            trailer_bytes=config.limits.head_bytes,
+        )
+    except Refused as refused:
+        return told.refused(refused.refusal)
+    told.step("The head", *_tell_removed(given, hop.fields))
+    head = Head(method, question.target.encode(), hop.fields, has_body=not hop.body.done)
+
+    try:
+        readings = path_readings(split(head.target)[0])
+    except Refused as refused:
+        return told.refused(refused.refusal)
+    route = next((route for route in table.routes if route.holds(readings[0], any_case=False)), None)
+    if route is not None:
+        told.step("The route", f'"{route.name}", before {route.settings.upstream}')
+        told.step("The sites", *_tell_sites(route, config, head, readings))
+    try:
+        bare = table.read(head)
+    except Refused as refused:
+        return told.refused(refused.refusal)
+    if bare.open:
+        return told.passes("this needs no key: the route lists it as public, or it is a preflight and may pass.")
+
+    async with (
+        database_url(config.admin_database, config.directory) as url,
+        await open_pool(url, role="command") as pool,
+    ):
+        verdict = await (_of_user if question.user_id else _of_key)(config, table, head, bare.route, question, pool)
+        workspaces = await ScopeTable(pool, config.grants.lookup_seconds).find_sites(bare.sites)
+    if verdict.grant is not None:
+        told.step("The key", *_tell_grant(verdict.grant))
+    if verdict.refusal is not None:
+        return told.refused(verdict.refusal, *_tell_refusal(verdict, workspaces))
+    assert verdict.claim is not None  # noqa: S101 - what passes has one
+    told.step("What is sent on", *_tell_sent(verdict.claim, method, verdict.identity))
+    return told.passes("every named site is in the key's scope." if bare.sites else "the route asks for no site here.")
+
+
+async def _of_key(
+    config: Config, table: RouteTable, head: Head, route: Route, question: Question, pool: asyncpg.Pool
+) -> Verdict:
+    """Let the doors' own enforcement judge, on a cache that is empty. This is no use of the key."""
+    grants = Grants(config.grants, pool, on_lookup=lambda _: None)
+    enforcement = Enforcement(
+        table, grants, Metrics(), on_use=lambda _: None, accept_foreign=config.keys.accept_foreign
+    )
+    try:
+        judged = enforcement.judge(_with_key(head, route, config, question.key or b""))
+        return await enforcement.judge_slowly(judged, "explain") if isinstance(judged, Claim) else judged
+    finally:
+        await grants.close()
+
+
+async def _of_user(
+    config: Config, table: RouteTable, head: Head, route: Route, question: Question, pool: asyncpg.Pool
+) -> Verdict:
+    """Judge by the scope of a user, whose key nobody knows any more: a made-up one stands for it."""
+    async with pool.acquire() as connection:
+        user = await get_user(connection, question.user_id or "")
+    ends = [key.expires_at.timestamp() if key.expires_at else None for key in user.keys]
+    grant = None
+    if ends and user.disabled_at is None:
+        grant = Grant(
+            user_id=user.id,
+            workspace=user.workspace,
+            all_sites=user.all_sites,
+            sites=frozenset(user.sites),
+            expires_at=None if None in ends else max(end for end in ends if end is not None),
+        )
+    claim = None
+    try:
+        claim = table.read(_with_key(head, route, config, new_key().encode()))
+        workspaces = await ScopeTable(pool, config.grants.lookup_seconds).find_sites(claim.sites)
+        decide(claim, grant, workspaces, time.time())
+    except Refused as refused:
+        return Verdict(refused.refusal, claim, grant)
+    return Verdict(None, claim, grant, identity_lines(grant, claim.sites) if grant else b"")
+
+
+def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
+    """Return the head with the key in the first place where the route looks."""
+    if not key:
+        return head
+    place, _, name = (route.settings.keys_from or config.keys.from_)[0].partition(":")
+    target, fields = head.target, head.fields
+    if place == "query":
+        target += (b"&" if b"?" in target else b"?") + name.encode() + b"=" + key
+    elif place == "cookie":
+        fields = [*fields, (b"Cookie", name.encode() + b"=" + key)]
+    elif place == "header":
+        fields = [*fields, (name.encode(), key)]
+    elif place == "basic":
+        fields = [*fields, (b"Authorization", b"Basic " + base64.b64encode(key + b":"))]
+    else:
+        fields = [*fields, (b"Authorization", b"Bearer " + key)]
+    return Head(head.method, target, fields, has_body=head.has_body)
+
+
+def _tell_removed(given: Fields, kept: Fields) -> list[str]:
+    removed = [name.decode("latin-1") for name, value in given if (name, value) not in kept]
+    if not removed:
+        return ["well-formed, and all of it goes on."]
+    return [f"well-formed. Not sent on, for it is meant for this hop or set by Sitelatch: {', '.join(removed)}."]
+
+
+def _tell_sites(route: Route, config: Config, head: Head, readings: list[str]) -> list[str]:
+    """Say which rule names what: each is asked alone, as a route of its own."""
+    said = []
+    named_by_path = False
+    for rule in route.settings.sites:
+        is_path = isinstance(rule, str) and rule.startswith("path:")
+        if is_path and named_by_path:
+            continue  # the first path rule that matches is the one that counts
+        lenient = {"without_site": "any-key", "public": (), "refuse": (), "form_body": "pass", "preflight": "pass"}
+        alone = Route(route.settings.model_copy(update={**lenient, "sites": (rule,)}), config.keys)
+        try:
+            claim = alone.claim(head, readings)
+        except Refused as refused:
+            said.append(f"{_text_of(rule)} could be read in more than one way ({refused.refusal.code})")
+            continue
+        if claim.every_site:
+            said.append(f"{_text_of(rule)} names all sites")
+        elif claim.sites:
+            said.append(f"{_text_of(rule)} names {', '.join(claim.sites)}")
+        named_by_path = named_by_path or (is_path and bool(claim.sites))
+    if said:
+        return said if len(said) == 1 else ["named in more than one place", *said]
+    rules = ", ".join(map(_text_of, route.settings.sites)) or "none"
+    return [f"none is named. The route's rules: {rules}. Without a site: {route.settings.without_site}."]
+
+
+def _text_of(rule: str | QueryRule | HeaderRule) -> str:
+    if isinstance(rule, str):
+        return rule
+    return f"query:{rule.query}" if isinstance(rule, QueryRule) else f"header:{rule.header}"
+
+
+def _tell_grant(grant: Grant) -> list[str]:
+    scope = "all its sites" if grant.all_sites else ", ".join(sorted(grant.sites)) or "no site any more"
+    return [f"API user {grant.user_id} of workspace {grant.workspace}, for {scope}."]
+
+
+def _tell_refusal(verdict: Verdict, workspaces: Mapping[str, str]) -> list[str]:
+    """Say what the public sentence may not: whether a site exists, and whose it is."""
+    refusal, claim, grant = verdict.refusal, verdict.claim, verdict.grant
+    if refusal is None or claim is None or grant is None:
+        return []
+    if refusal.code == "all_sites_needed":
+        return [f"The route asks for all sites of workspace {claim.route.settings.workspace}."]
+    if refusal.code != "site_not_allowed":
+        return []
+    said = []
+    for site in claim.sites:
+        owner = workspaces.get(site)
+        if owner is None:
+            said.append(f"There is no site {site!r}.")
+        elif owner != grant.workspace:
+            said.append(f"The site {site!r} is of workspace {owner}.")
+        elif not grant.all_sites and site not in grant.sites:
+            said.append(f"The site {site!r} is not among the key's.")
+    return said
+
+
+def _tell_sent(claim: Claim, method: bytes, identity: bytes) -> list[str]:
+    line = b"%b %b to %b" % (method, claim.target, claim.route.settings.upstream.encode())
+    added = [f"with {added}" for added in identity.decode().splitlines()]
+    key = "with the key, as forward_key says" if claim.route.settings.forward_key else "without the key"
+    return [line.decode("latin-1"), *added, key]

@@ -1,0 +1,64 @@
+"""The data API of the demo: made-up monitoring data for four sites. It knows nothing of keys, as a real one may."""
+
+import hashlib
+import math
+from typing import Any
+
+from aiohttp import web
+
+SITES = {
+    "shop": "https://shop.acme.example",
+    "blog": "https://blog.acme.example",
+    "docs": "https://docs.acme.example",
+    "wiki": "https://wiki.globex.example",
+}
+HOURS = 24
+
+
+def sample_api() -> web.Application:
+    """Return the application: health, and for each site its uptime and its response times, by path or by query."""
+    app = web.Application()
+    app.router.add_get("/api/health", _health)
+    app.router.add_get("/api/sites/{site}/uptime", _uptime)
+    app.router.add_get("/api/sites/{site}/response-times", _response_times)
+    app.router.add_get("/api/uptime", _uptimes)
+    return app
+
+
+async def _health(_: web.Request) -> web.Response:
+    return web.json_response({"status": "up"})
+
+
+async def _uptime(request: web.Request) -> web.Response:
+    return web.json_response(_uptime_of(_known(request.match_info["site"])))
+
+
+async def _uptimes(request: web.Request) -> web.Response:
+    """Answer for the sites that the query names, or for all of them: what it is asked, nobody asks who asks."""
+    return web.json_response([_uptime_of(_known(site)) for site in request.query.getall("site", list(SITES))])
+
+
+async def _response_times(request: web.Request) -> web.Response:
+    site = _known(request.match_info["site"])
+    hours = [{"hour": hour, "milliseconds": _milliseconds(site, hour)} for hour in range(HOURS)]
+    return web.json_response({"site": site, "url": SITES[site], "response_times": hours})
+
+
+def _known(site: str) -> str:
+    if site not in SITES:
+        raise web.HTTPNotFound(text="No such site.\n")
+    return site
+
+
+def _uptime_of(site: str) -> dict[str, Any]:
+    return {"site": site, "url": SITES[site], "days": 30, "uptime_percent": 100 - round(_noise(site, 0) * 0.4, 3)}
+
+
+def _milliseconds(site: str, hour: int) -> int:
+    """Return a response time that follows the day, the same on every run."""
+    return round(120 + 80 * math.sin(math.pi * (hour - 6) / 12) ** 2 + 40 * _noise(site, hour))
+
+
+def _noise(site: str, number: int) -> float:
+    """Return what looks like chance, from 0 to 1, but is the same for the same site and number."""
+    return hashlib.sha256(f"{site}/{number}".encode()).digest()[0] / 255
