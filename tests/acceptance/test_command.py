@@ -1,0 +1,287 @@
+"""The command as a deployer uses it: results on stdout, JSON lines on stderr, exit codes 0, 1 and 2."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 120.0
+TITLES = ["ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED", "BY", "LAST", "ACTIVITY"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.err.splitlines()]
+
+
+Sitelatch = Callable[..., Done]
+
+
+def sitelatch(*words: str, stdin: str = "", environ: Mapping[str, str] | None = None) -> Done:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SITELATCH_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "sitelatch", *words],
+        cwd=ROOT,
+        env=clean | dict(environ or {}),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def config_text(database_url: str) -> str:
+    return f"""
+[[proxy.routes]]
+name = "data"
+upstream = "http://127.0.0.1:9000"
+sites = ["path:/api/sites/{{site}}/**", "query:site", "header:X-Site"]
+public = ["GET /api/health"]
+refuse = ["POST /api/$batch"]
+
+[database]
+url = "{database_url}"
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Path:
+    """A config on a migrated database, with the usual sites."""
+    file = tmp_path_factory.mktemp("command") / "sitelatch.toml"
+    file.write_text(config_text(database_url))
+    for workspace, sites in (("acme", ("shop", "blog", "docs")), ("globex", ("wiki",))):
+        done = sitelatch("sites", "add", "--config", str(file), "--workspace", workspace, *sites)
+        assert done == Done(0, f"Added: {', '.join(sites)}.\n", "")
+    return file
+
+
+def create(config: Path, *scope: str) -> dict[str, Any]:
+    person = ("--by-name", "Ada Admin", "--by-email", "ada@example.com")
+    done = sitelatch("users", "create", "--config", str(config), "--workspace", "acme", *scope, *person)
+    assert (done.code, done.err) == (0, "")
+    user: dict[str, Any] = json.loads(done.out)
+    return user
+
+
+def test_a_user_is_created_listed_and_deleted(config: Path) -> None:
+    user = create(config, "--site", "shop", "--site", "blog")
+    assert user["id"]
+    assert re.fullmatch(r"slk_[0-9A-Za-z]{38}", user["api_key"])
+    assert sorted(user["sites"]) == ["blog", "shop"]
+
+    listed = sitelatch("users", "list", "--config", str(config), "--json")
+    [shown] = [each for each in json.loads(listed.out) if each["id"] == user["id"]]
+    assert shown["authorized_by"] == {"name": "Ada Admin", "email": "ada@example.com"}
+    table = sitelatch("users", "list", "--config", str(config))
+    assert table.out.splitlines()[0].split() == TITLES
+    assert user["id"] in table.out
+    for done in (listed, table):
+        assert (done.code, done.err) == (0, "")
+        assert user["api_key"] not in done.out
+
+    assert sitelatch("users", "delete", "--config", str(config), user["id"]) == Done(0, f"Deleted {user['id']}.\n", "")
+    again = sitelatch("users", "delete", "--config", str(config), user["id"])
+    assert (again.code, again.out) == (1, "")
+    assert again.log[0]["reason"] == "There is no such API user."
+
+
+def test_a_list_longer_than_a_page_is_listed_whole(config: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "sites.csv"
+    sites = [f"page-{number:04}" for number in range(1100)]
+    csv.write_text("site,workspace,display_name\n" + "".join(f"{site},pages,Page\n" for site in sites))
+    assert sitelatch("sites", "import", "--config", str(config), str(csv)).code == 0
+    listed = json.loads(sitelatch("sites", "list", "--config", str(config), "--json").out)
+    assert [site["id"] for site in listed if site["workspace"] == "pages"] == sites
+    assert {site["display_name"] for site in listed if site["workspace"] == "pages"} == {"Page"}
+
+
+def test_sites_are_added_twice_without_an_error_and_removed_once(config: Path) -> None:
+    def run(verb: str, *words: str) -> Done:
+        return sitelatch("sites", verb, "--config", str(config), *words)
+
+    assert run("add", "--workspace", "new", "a1", "a2").out == "Added: a1, a2.\n"
+    assert run("add", "--workspace", "new", "a2", "a3") == Done(0, "Added: a3.\nAlready there: a2.\n", "")
+    assert run("add", "--workspace", "acme", "a1").code == 1
+    assert re.search(r"^a1 +new +a1$", run("list").out, re.MULTILINE)
+    assert run("remove", "a1", "a2", "a3") == Done(0, "Removed a1, a2, a3.\n", "")
+    assert run("remove", "a1").code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("users", "create", "--workspace", "acme", "--by-name", "A", "--by-email", "a@b.c"),
+        (
+            "users",
+            "create",
+            "--workspace",
+            "acme",
+            "--by-name",
+            "A",
+            "--by-email",
+            "a@b.c",
+            "--all-sites",
+            "--site",
+            "shop",
+        ),
+        ("users", "create", "--workspace", "acme", "--all-sites"),
+        ("sites", "add", "--workspace", "acme"),
+        ("explain", "GET", "/"),
+        ("explain", "--user", "x", "--key-stdin", "GET", "/"),
+        ("explain", "--user", "x", "GET", "/", "--header", "nothing"),
+        ("serve", "--port", "80"),
+    ],
+)
+def test_bad_usage_is_exit_code_2(config: Path, words: tuple[str, ...]) -> None:
+    done = sitelatch(*words, "--config", str(config))
+    assert (done.code, done.out) == (2, "")
+    assert done.err
+
+
+@pytest.mark.parametrize("verb", ["serve", "migrate", "check-config", "users list"])
+def test_a_bad_config_is_exit_code_2_and_one_line_for_each_complaint(tmp_path: Path, verb: str) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(config_text("postgresql://u:hunter2@h/d") + "[limits]\nhead_bytes = 0\n[log]\naccess = 3\n")
+    done = sitelatch(*verb.split(), "--config", str(file))
+    assert (done.code, done.out) == (2, "")
+    assert [line["event"] for line in done.log] == ["bad_config", "bad_config"]
+    assert done.log[0]["complaint"] == "[limits] head_bytes: must be greater than 0."
+    assert "hunter2" not in done.err
+
+
+def test_a_good_config_is_said_so(config: Path) -> None:
+    done = sitelatch("check-config", "--config", str(config), environ={"SITELATCH_LOG__ACCESS": "off"})
+    assert done == Done(0, "The config can be served. Routes: data.\n", "")
+
+
+def test_a_database_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(config_text("postgresql://u:hunter2@127.0.0.1:1/d"))
+    done = sitelatch("users", "list", "--config", str(file))
+    assert (done.code, done.out) == (1, "")
+    assert done.log[0]["event"] == "database_unreachable"
+    assert "hunter2" not in done.err
+
+
+def test_migrate_says_what_it_did_and_a_schema_that_is_missing_how_to_mend_it(tmp_path: Path, bare_dsn: str) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(config_text(bare_dsn))
+    unready = sitelatch("users", "list", "--config", str(file))
+    assert unready.code == 1
+    assert "run `sitelatch migrate`" in unready.log[0]["reason"]
+    first = sitelatch("migrate", "--config", str(file))
+    assert first.code == 0
+    assert first.out.startswith("0001_")
+    again = sitelatch("migrate", "--config", str(file))
+    assert (again.code, len(again.out.splitlines())) == (0, 1)
+    assert sitelatch("users", "list", "--config", str(file)).code == 0
+
+
+def test_an_embedded_database_is_there_and_migrated_for_every_command(tmp_path: Path) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(config_text("embedded:var/postgres"))
+    done = sitelatch("sites", "add", "--config", str(file), "--workspace", "acme", "shop")
+    assert (done.code, done.out) == (0, "Added: shop.\n")
+    assert "shop" in sitelatch("sites", "list", "--config", str(file)).out
+
+
+def test_a_new_token_is_printed_with_lines_that_the_config_takes(config: Path, tmp_path: Path) -> None:
+    done = sitelatch("tokens", "new", "--name", 'Ada "A" Admin', "--email", "ada@example.com")
+    assert (done.code, done.err) == (0, "")
+    [token] = re.findall(r"sla_[A-Za-z0-9_-]{43,}", done.out)
+    assert hashlib.sha256(token.encode()).hexdigest() in done.out
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(config.read_text() + done.out)
+    assert sitelatch("check-config", "--config", str(file)).code == 0
+
+
+def explain(config: Path, user: Mapping[str, Any], *words: str) -> str:
+    done = sitelatch("explain", "--config", str(config), "--user", user["id"], *words)
+    assert (done.code, done.err) == (0, ""), done
+    return done.out
+
+
+@pytest.fixture(scope="module")
+def shop(config: Path) -> dict[str, Any]:
+    return create(config, "--site", "shop")
+
+
+@pytest.fixture(scope="module")
+def everything(config: Path) -> dict[str, Any]:
+    return create(config, "--all-sites")
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (("GET", "/api/sites/shop/uptime"), "PASSES"),
+        (("GET", "/api/uptime?site=shop"), "PASSES"),
+        (("GET", "/api/health"), "PASSES"),
+        (("GET", "/api/uptime", "--header", "X-Site: shop"), "PASSES"),
+        (("GET", "/api/sites/blog/uptime"), "REFUSED: 403 site_not_allowed"),
+        (("GET", "/api/uptime?site=shop&site=blog"), "REFUSED: 403 site_not_allowed"),
+        (("GET", "/api/sites/nowhere/uptime"), "REFUSED: 403 site_not_allowed"),
+        (("GET", "/api/sites/shop/%2e%2e/blog/uptime"), "REFUSED: 400 ambiguous_request"),
+        (("GET", "/api/uptime"), "REFUSED: 403 site_missing"),
+        (("POST", "/api/$batch"), "REFUSED: 403 endpoint_refused"),
+        (("GET", "/api/sites/shop/x", "--header", "Connection: X-Site"), "REFUSED: 400 bad_connection_header"),
+    ],
+)
+def test_explain_says_what_is_decided_and_why(
+    config: Path, shop: dict[str, Any], words: tuple[str, ...], verdict: str
+) -> None:
+    said = explain(config, shop, *words)
+    assert said.splitlines()[-1].startswith(verdict) or verdict in said
+    assert shop["api_key"] not in said
+
+
+def test_explain_tells_a_workspace_from_another(config: Path, everything: dict[str, Any]) -> None:
+    assert "PASSES" in explain(config, everything, "GET", "/api/sites/docs/uptime")
+    said = explain(config, everything, "GET", "/api/sites/wiki/uptime")
+    assert "REFUSED: 403 site_not_allowed" in said
+    assert "globex" in said
+
+
+def test_explain_takes_the_key_from_standard_input_and_never_shows_it(config: Path, shop: dict[str, Any]) -> None:
+    def ask(key: str) -> Done:
+        words = ("--config", str(config), "--key-stdin", "GET", "/api/sites/shop/uptime")
+        return sitelatch("explain", *words, stdin=key + "\n")
+
+    known = ask(shop["api_key"])
+    assert (known.code, known.err) == (0, "")
+    assert "PASSES" in known.out
+    assert shop["api_key"] not in known.out
+    assert "REFUSED: 401 invalid_key" in ask("slk_" + "0" * 38).out
+    assert "REFUSED: 401 missing_key" in ask("").out
+
+
+def test_explain_knows_no_user_that_is_not_there(config: Path) -> None:
+    done = sitelatch("explain", "--config", str(config), "--user", "nobody", "GET", "/")
+    assert (done.code, done.out) == (1, "")
+
+
+def test_an_unknown_verb_is_bad_usage_and_help_is_not(config: Path) -> None:
+    assert sitelatch("user").code == 2
+    done = sitelatch("--help")
+    assert (done.code, done.err) == (0, "")
+    assert "check-config" in done.out
+    assert sitelatch("--version").out.startswith("sitelatch")

@@ -1,0 +1,187 @@
+"""`sitelatch run`: what it prints does what it says, and Ctrl-C ends all of it."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 90.0
+ROOT = Path(__file__).parents[2]
+
+
+class Demo:
+    """One run of the demo, in a folder."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.output = folder / "stdout"
+        self.log = folder / "stderr"
+        with self.output.open("wb") as output, self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sitelatch", "run", "--directory", str(folder / "var"), *options],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+                # Otherwise Ctrl-C in the terminal that the tests run in would end it too.
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while "Ctrl-C" not in self.text:
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def curls(self) -> list[tuple[str, list[str]]]:
+        """What it says of each curl line, and the line."""
+        return [
+            (said, shlex.split(line)) for said, line in re.findall(r"^(\S.*)\n  (curl .*)$", self.text, re.MULTILINE)
+        ]
+
+    def interrupt(self) -> int:
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(START_SECONDS)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def demo_in(folder: Path, *options: str) -> Iterator[Demo]:
+    demo = Demo(folder, *options)
+    try:
+        yield demo
+    finally:
+        demo.kill()
+
+
+def curl(words: list[str]) -> tuple[int, str]:
+    """Run a curl line as it was printed; return the status and the body."""
+    done = subprocess.run(
+        [*words, "--silent", "--show-error", "--noproxy", "*", "--max-time", "30"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
+    return int(head.split()[1]), body
+
+
+def children_of(folder: Path) -> list[str]:
+    """Return the command lines of processes that work in `folder`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+def test_every_printed_line_does_what_it_says(tmp_path: Path) -> None:
+    with demo_in(tmp_path) as demo:
+        answers = [(said, *curl(words)) for said, words in demo.curls]
+        assert len(answers) == 6
+        passes, other_site, other_workspace, no_key, users, metrics = answers
+        assert passes[0].startswith("Passes")
+        assert passes[1] == 200
+        assert json.loads(passes[2])["site"] == "shop"
+        for said, status, body in (other_site, other_workspace, no_key):
+            assert said.startswith(f"{status}:")
+            assert json.loads(body)["status"] == status
+        assert [answer[1] for answer in answers] == [200, 403, 403, 401, 200, 200]
+        listed = {user["name"]: user for user in json.loads(users[2])["items"]}
+        assert listed["demo: all sites"]["all_sites"]
+        assert listed["demo: shop"]["sites"] == ["shop"]
+        assert 'sitelatch_exchanges_total{outcome="passed",route="data",status="200"} 1' in metrics[2]
+        assert demo.interrupt() == 0
+        log = [json.loads(line) for line in demo.log.read_text().splitlines()]
+        assert any(line["event"] == "stopped" for line in log)
+        assert children_of(tmp_path) == []
+
+
+def test_it_begins_again_where_it_ended_with_new_keys_before_ones_own_api_on_free_ports(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as somebody:
+        upstream = f"http://127.0.0.1:{somebody.getsockname()[1]}"
+        with demo_in(tmp_path, "--upstream", upstream) as first:
+            assert first.interrupt() == 0
+            first_keys = set(re.findall(r"slk_\w+", first.text))
+        (tmp_path / "other").mkdir()
+        with demo_in(tmp_path / "other") as other, demo_in(tmp_path, "--upstream", upstream) as second:
+            keys = re.findall(r"slk_\w+", second.text)
+            assert keys
+            assert not set(keys) & first_keys
+            assert f"before {upstream}" in second.text
+            # Both run: the later one found other ports.
+            for demo in (other, second):
+                said, words = demo.curls[1]
+                assert said.startswith("403")
+                assert curl(words)[0] == 403
+            users = json.loads(curl(second.curls[4][1])[1])["items"]
+            assert sorted(user["name"] for user in users) == ["demo: all sites", "demo: shop"]
+            assert curl(demo.curls[4][1])[0] == 200
+
+
+def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with demo_in(tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-m", "sitelatch", "run", "--directory", str(tmp_path / "var")],
+            cwd=ROOT,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=START_SECONDS,
+        )
+        assert done.returncode == 1
+        assert "a demo runs in" in done.stderr
+
+
+def test_an_upstream_that_is_none_is_said_so(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sitelatch", "run", "--directory", str(tmp_path / "var"), "--upstream", "nonsense"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
+    assert done.returncode == 2
+    assert '[[proxy.routes]] \\"data\\"' in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sitelatch", "run", "--directory", str(tmp_path / "var")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while not (tmp_path / "var" / "postgres").is_dir():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, log = process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 0, log

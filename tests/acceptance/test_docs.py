@@ -1,0 +1,114 @@
+"""What the documents claim and a program can check."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from proxy import refusals
+from proxy.refusals import Refusal
+from sitelatch.command import cli
+from sitelatch.config import Config, load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_lists_every_refusal_with_its_status() -> None:
+    listed = [(code, int(status)) for status, code in re.findall(r"^\| (\d{3}) \| `(\w+)` \|", README, re.MULTILINE)]
+    real = {(refusal.code, refusal.status) for refusal in vars(refusals).values() if isinstance(refusal, Refusal)}
+    assert set(listed) == real
+    assert len(listed) == len(real)
+    assert listed == sorted(listed, key=lambda row: row[1])
+
+
+def test_imports_go_down_only() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c(['--no-cache'])"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_architecture_fits_a_sitting_and_names_what_is_there() -> None:
+    assert len(ARCHITECTURE.splitlines()) <= 130
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", ARCHITECTURE, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert len(named) > 10
+    missing = [name for name in named if not (ROOT / "proxy" / f"{name}.py").is_file()]
+    assert not missing
+
+
+def test_the_readmes_config_can_be_served(tmp_path: Path) -> None:
+    [text] = blocks("toml")
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(text)
+    assert load(file, {}).proxy.routes[0].name == "data"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [line.partition("#")[0] for block in blocks("sh") for line in block.splitlines() if line.startswith("sitelatch ")],
+)
+def test_a_command_in_the_readme_has_words_that_are_known(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "sitelatch.toml"
+    [text] = blocks("toml")
+    file.write_text(text)
+    words = [str(file) if word == "sitelatch.toml" else word for word in shlex.split(line)[1:]]
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group):
+        name, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
+    command.make_context(name, words)
+
+
+def test_the_verbs_that_the_readme_lists_are_all_there_are() -> None:
+    [said] = re.findall(r"\*\*Commands\*\*.*?:\s(.*?)\. Results go", README, re.DOTALL)
+    verbs = set()
+    for words in re.findall(r"`([^`]+)`", said):
+        first, _, rest = words.partition(" ")
+        verbs |= {f"{first} {verb}" for verb in rest.split("|")} if rest else {first}
+    real = set()
+    for name, command in cli.commands.items():
+        real |= {f"{name} {verb}" for verb in command.commands} if isinstance(command, click.Group) else {name}
+    assert verbs == real
+
+
+def test_make_has_the_targets_that_the_documents_name() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", " ".join(re.findall(r"`[^`]*`|^make .*", README, re.MULTILINE))))
+    assert named
+    assert named <= targets
+
+
+def test_the_seconds_that_the_readme_names_are_the_defaults() -> None:
+    fields = Config.model_fields
+    assert fields["grants"].default.ttl_seconds == 30
+    assert "remembered for 30 s" in README
+    assert "`grants.ttl_seconds` (30)" in README
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "CHANGELOG.md"])
+def test_links_lead_to_files(page: str) -> None:
+    file = ROOT / page
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text()):
+        assert (file.parent / link).exists(), link
+
+
+def test_constraints_are_plain_versions() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line), line
