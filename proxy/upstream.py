@@ -207,6 +207,8 @@ class UpstreamConnection:
         minor = 0 if buffer.startswith(b"HTTP/1.0 ") else 1
         if not buffer.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
             raise FramingError("the answer is not HTTP/1.0 or HTTP/1.1")
+        if status < 100:
+            raise FramingError("the answer's status is none")  # RFC 9112 §4: three digits; llhttp takes 099 for 99
         self._new_head()
         if status == 101:
             if not asker.switched(reason, fields):
