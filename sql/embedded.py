@@ -5,6 +5,7 @@ It listens on a unix socket in a private folder only, and lets in whoever starte
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import sys
@@ -69,13 +70,21 @@ class EmbeddedServer:
         """Stop using the server. Where this was its last user, return when it has ended and nothing of it is left."""
         if self._users_lock is None:
             return
-        # The keeper ends the server; should it have been killed, here is another.
-        _ensure_keeper(self._home)
-        os.close(self._users_lock)
-        self._users_lock = None
+        users_lock, self._users_lock = self._users_lock, None
+        # A folder that was removed under the server: PostgreSQL notices by itself, within a minute.
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                # The keeper ends the server; should it have been killed, here is another.
+                _ensure_keeper(self._home)
+            finally:
+                os.close(users_lock)
+            self._wait_for_the_end()
+
+    def _wait_for_the_end(self) -> None:
+        """Return when the keeper is done, or when it is seen that others use the server."""
         deadline = time.monotonic() + _STOP_SECONDS
         while not keeper.is_free(self._home, "keeper") and time.monotonic() < deadline:
-            # Somebody else uses it: held by users, and not by the keeper, who would be the only one.
+            # Held by users, then: the keeper would be the only one.
             if not keeper.is_free(self._home, "users") and keeper.is_free(self._home, "users", fcntl.LOCK_SH):
                 return
             time.sleep(_TICK_SECONDS)

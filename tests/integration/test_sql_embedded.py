@@ -253,6 +253,17 @@ def test_in_an_open_folder_the_servers_user_owns_only_data_and_socket() -> None:
         shutil.rmtree(top)
 
 
+def test_a_folder_that_was_removed_under_its_server_is_no_error_at_the_end(home: Path) -> None:
+    server = EmbeddedServer.open(home, UNSAFE)
+    pid = postmaster(home)
+    outside = keeper.find_outside(home)
+    shutil.rmtree(home)
+    server.close()
+    os.kill(pid, signal.SIGQUIT)
+    if outside is not None:
+        shutil.rmtree(outside)
+
+
 def test_a_server_that_cannot_start_says_why_and_nothing_stays(home: Path) -> None:
     with pytest.raises(EmbeddedServerFailed, match="shared_buffers"):
         EmbeddedServer.open(home, {"shared_buffers": "nonsense"})
