@@ -205,7 +205,7 @@ def _tell_sites(route: Route, config: Config, head: Head, readings: list[str]) -
         lenient = {"without_site": "any-key", "public": (), "refuse": (), "form_body": "pass", "preflight": "pass"}
         alone = Route(route.settings.model_copy(update={**lenient, "sites": (rule,)}), config.keys)
         try:
-            claim = alone.claim(head, readings)
+            claim = alone.claim(head, alone.locate(readings))
         except Refused as refused:
             said.append(f"{_text_of(rule)} could be read in more than one way ({refused.refusal.code})")
             continue
