@@ -13,8 +13,8 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 UPSTREAM ?=
 PYTEST ?= $(BIN)/python -m pytest
 
-# pip is asked for exactly what constraints.txt pins, and to stay quiet unless something fails.
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# pip gets exactly what constraints.txt pins, and stays quiet unless something fails.
+PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
 .PHONY: run test test-slow check bench clean

@@ -3,13 +3,10 @@
 import asyncio
 import ipaddress
 import itertools
-import os
 import secrets
-import socket
 import ssl
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -17,13 +14,13 @@ from aiohttp import web
 from proxy.accesslog import AccessLog
 from proxy.downstream import Downstream, Services
 from proxy.enforcement import Enforcement
+from proxy.listen import listening_site
 from proxy.metrics import Metrics
 from proxy.pool import UpstreamPool
 from proxy.record import Record
 from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
 
 _SWEEP_SECONDS = 0.5
-_BACKLOG = 1024
 
 
 class _Server(web.Server):
@@ -64,7 +61,7 @@ class FrontDoor:
         """Raises ValueError on a route's upstream or a trusted proxy that is none, OSError on TLS files."""
         self._settings = settings
         self._metrics = metrics
-        self._tls = _server_context(settings.tls) if settings.tls else None
+        self._tls = server_context(settings.tls) if settings.tls else None
         shared: dict[tuple[str, Any], UpstreamPool] = {}
         pools = {}
         for route in enforcement.table.routes:
@@ -79,7 +76,7 @@ class FrontDoor:
             pools=pools,
             metrics=metrics,
             record=Record(metrics, access_log),
-            is_trusted=_trust(settings.trusted_proxies),
+            is_trusted=trust(settings.trusted_proxies),
             next_request_id=_request_ids(),
             connections=set(),
             drained=asyncio.Event(),
@@ -101,7 +98,7 @@ class FrontDoor:
         loop = asyncio.get_running_loop()
         self._runner = web.ServerRunner(_Server(self._services, loop), shutdown_timeout=0)
         await self._runner.setup()
-        site = _site(self._runner, self._settings.listen, self._tls)
+        site = listening_site(self._runner, self._settings.listen, self._tls)
         await site.start()
         self._sites = [site]
         self._sweep()
@@ -143,35 +140,19 @@ class FrontDoor:
             pool.close()
 
 
-def _site(runner: web.BaseRunner, listen: str, tls: ssl.SSLContext | None) -> web.BaseSite:
-    if listen.startswith("unix:"):
-        path = listen.removeprefix("unix:")
-        _clear_stale_socket(path)
-        return web.UnixSite(runner, path, ssl_context=tls, backlog=_BACKLOG)
-    host, _, port = listen.rpartition(":")
-    return web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=tls, backlog=_BACKLOG)
-
-
-def _clear_stale_socket(path: str) -> None:
-    """Remove the socket file of a server that was killed; a living one's stays, and listening will fail."""
-    if not Path(path).is_socket():
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-
-
-def _server_context(tls: TlsListenSettings) -> ssl.SSLContext:
+def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
+    """Return what makes the front door speak https. Raises OSError on files that cannot be used."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(tls.certificate, tls.key)
     return context
 
 
-def _trust(networks: Iterable[str]) -> Callable[[str], bool]:
-    """Return whether an address is a trusted proxy's. `unix` stands for whoever comes over a unix socket."""
+def trust(networks: Iterable[str]) -> Callable[[str], bool]:
+    """Return whether an address is a trusted proxy's. `unix` stands for whoever comes over a unix socket.
+
+    Raises ValueError on what is neither an address nor a network.
+    """
     trusted = [ipaddress.ip_network(network, strict=False) for network in networks if network != "unix"]
     unix = "unix" in networks
 

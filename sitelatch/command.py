@@ -27,7 +27,7 @@ from admin.users import create_user, delete_user, list_users
 from admin.views import Page, User
 from proxy.accesslog import configure_logging
 from sitelatch.complaints import ConfigError
-from sitelatch.config import Config, load
+from sitelatch.config import Config, check_files, load
 from sitelatch.database import connection_to, database_url, migrate_at
 from sitelatch.demo import run_demo
 from sitelatch.explain import Question, explain
@@ -116,6 +116,7 @@ def cli() -> None:
 @config_option
 def serve_command(config: Config) -> int:
     """Open the doors. SIGTERM or Ctrl-C stops gracefully, a second one at once."""
+    check_files(config)
     return _run(_serve(config))
 
 
@@ -138,6 +139,7 @@ def migrate_command(config: Config) -> None:
 @config_option
 def check_config_command(config: Config) -> None:
     """Say what is wrong with a config, or that nothing is."""
+    check_files(config)
     routes = ", ".join(route.name for route in config.proxy.routes)
     click.echo(f"The config can be served. Routes: {routes}.")
 

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import PrivateAttr, ValidationError
 
 from admin.settings import AdminSettings
+from proxy.doors import server_context, trust
+from proxy.listen import parse_listen
 from proxy.pool import UpstreamPool
 from proxy.routes import RouteTable
 from proxy.settings import (
@@ -27,7 +29,6 @@ from proxy.settings import (
 )
 from sitelatch.complaints import ConfigError, complaints
 from sitelatch.environment import apply_environment
-from sitelatch.listen import parse_listen
 from sql.settings import DatabaseSettings
 
 EMBEDDED = "embedded:"
@@ -101,6 +102,23 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
     return config
 
 
+def check_files(config: Config) -> None:
+    """Raise ConfigError unless the files that `serve` reads can be used; who only lists users need not read them."""
+    found = []
+    if config.proxy.tls is not None:
+        try:
+            server_context(config.proxy.tls)
+        except OSError as error:
+            found.append(f"[proxy.tls]: a file cannot be used: {error.strerror}.")
+    for route in config.proxy.routes:
+        try:
+            UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
+        except OSError as error:
+            found.append(f'[[proxy.routes]] "{route.name}" upstream_tls: a file cannot be used: {error.strerror}.')
+    if found:
+        raise ConfigError(found)
+
+
 def _what_cannot_be_served(config: Config) -> list[str]:
     """Return what the tables say well each for itself, but wrongly together, or too early for this version."""
     found = []
@@ -127,14 +145,17 @@ def _what_cannot_be_served(config: Config) -> list[str]:
             found.append(f'{place}: must be "embedded:DIR" or a DSN that begins with "postgresql://".')
     if config.database.listen_url is not None and config.database.url.startswith(EMBEDDED):
         found.append("[database] listen_url: an embedded database needs none. Remove the line.")
+    try:
+        trust(config.proxy.trusted_proxies)
+    except ValueError:
+        found.append('[proxy] trusted_proxies: must be addresses, networks like "10.0.0.0/8", or "unix".')
     for route in config.proxy.routes:
-        table = f'[[proxy.routes]] "{route.name}"'
         try:
             UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
         except ValueError as error:
-            found.append(f"{table} upstream: {error}.")
-        except OSError as error:
-            found.append(f"{table} upstream_tls: a file cannot be used: {error.strerror}.")
+            found.append(f'[[proxy.routes]] "{route.name}" upstream: {error}.')
+        except OSError:
+            continue  # `check_files` tells
     try:
         RouteTable(config.proxy.routes, config.keys)
     except ValueError as error:

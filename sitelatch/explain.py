@@ -104,7 +104,7 @@ async def explain(config: Config, question: Question) -> str:
     route = next((route for route in table.routes if route.holds(readings[0], any_case=False)), None)
     if route is not None:
         told.step("The route", f'"{route.name}", before {route.settings.upstream}')
-        told.step("The sites", *_tell_sites(route, config, head, readings))
+        told.step("The sites", *_tell_sites(route, config, head))
     try:
         bare = table.read(head)
     except Refused as refused:
@@ -194,7 +194,7 @@ def _tell_removed(given: Fields, kept: Fields) -> list[str]:
     return [f"well-formed. Not sent on, for it is meant for this hop or set by Sitelatch: {', '.join(removed)}."]
 
 
-def _tell_sites(route: Route, config: Config, head: Head, readings: list[str]) -> list[str]:
+def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
     """Say which rule names what: each is asked alone, as a route of its own."""
     said = []
     named_by_path = False
@@ -203,9 +203,9 @@ def _tell_sites(route: Route, config: Config, head: Head, readings: list[str]) -
         if is_path and named_by_path:
             continue  # the first path rule that matches is the one that counts
         lenient = {"without_site": "any-key", "public": (), "refuse": (), "form_body": "pass", "preflight": "pass"}
-        alone = Route(route.settings.model_copy(update={**lenient, "sites": (rule,)}), config.keys)
+        alone = RouteTable([route.settings.model_copy(update={**lenient, "sites": (rule,)})], config.keys)
         try:
-            claim = alone.claim(head, alone.locate(readings))
+            claim = alone.read(head)
         except Refused as refused:
             said.append(f"{_text_of(rule)} could be read in more than one way ({refused.refusal.code})")
             continue

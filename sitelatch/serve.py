@@ -18,13 +18,13 @@ from proxy.budget import LookupBudget
 from proxy.doors import FrontDoor
 from proxy.enforcement import Enforcement
 from proxy.grants import Grants, connections_used
+from proxy.listen import listening_site
 from proxy.metrics import Metrics
 from proxy.ops import ops_app
 from proxy.routes import RouteTable
 from sitelatch.config import Config
 from sitelatch.database import database_url
 from sitelatch.database_watch import DatabaseState, DatabaseWatch, ProvenPool
-from sitelatch.listen import TcpListen, parse_listen
 from sitelatch.signals import Signals, cancel, unless
 from sql.pool import open_pool
 
@@ -117,7 +117,7 @@ class Service:
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             try:
-                await back_site(runner, listen).start()
+                await listening_site(runner, listen).start()
             except OSError as error:
                 table = "[ops]" if listen == ops_listen else "[admin]"
                 raise CannotServe(f"{table} listen {listen}: {_reason(error)}") from error
@@ -178,14 +178,6 @@ async def serve(config: Config, signals: Signals, *, opened: Callable[[], None] 
         stopped_well = written and not service.broken
     _log.info("stopped")
     return 0 if stopped_well else 1
-
-
-def back_site(runner: web.BaseRunner, listen: str) -> web.BaseSite:
-    """Return what binds an ops or admin application to its address."""
-    where = parse_listen(listen)
-    if isinstance(where, TcpListen):
-        return web.TCPSite(runner, where.host, where.port)
-    return web.UnixSite(runner, where.path)
 
 
 def _reason(error: Exception) -> str:

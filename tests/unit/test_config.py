@@ -8,14 +8,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-import certifi
 import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from proxy.listen import TcpListen, UnixListen, parse_listen
 from sitelatch.complaints import ConfigError
-from sitelatch.config import Config, load
-from sitelatch.listen import TcpListen, UnixListen, parse_listen
+from sitelatch.config import Config, check_files, load
 
 ROUTE = """
 [[proxy.routes]]
@@ -55,7 +54,6 @@ def test_one_route_is_enough(file: File) -> None:
 
 
 def test_relative_paths_begin_at_the_config_file(file: File, tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text(Path(certifi.where()).read_text())
     config = file.load(
         '[proxy.tls]\ncertificate = "tls/cert.pem"\nkey = "/etc/key.pem"\n'
         + ROUTE.replace("http:", "https:")
@@ -69,6 +67,18 @@ def test_relative_paths_begin_at_the_config_file(file: File, tmp_path: Path) -> 
     tls = config.proxy.routes[0].upstream_tls
     assert tls is not None
     assert tls.ca == f"{tmp_path}/ca.pem"
+
+
+def test_files_that_serve_needs_are_checked_apart(file: File) -> None:
+    tls = "[proxy.tls]\ncertificate = 'gone.pem'\nkey = 'gone.pem'\n"
+    upstream_tls = "[proxy.routes.upstream_tls]\nca = 'gone.pem'\n"
+    config = file.load(tls + ROUTE.replace("http:", "https:") + upstream_tls)
+    with pytest.raises(ConfigError) as caught:
+        check_files(config)
+    assert caught.value.complaints == (
+        "[proxy.tls]: a file cannot be used: No such file or directory.",
+        '[[proxy.routes]] "data" upstream_tls: a file cannot be used: No such file or directory.',
+    )
 
 
 def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: File) -> None:
@@ -132,12 +142,12 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
         (ROUTE + "[database]\nurl = 'embedded:'\n", "[database] url: `embedded:` needs a folder"),
         (ROUTE.replace("http:", "ftp:"), '[[proxy.routes]] "data" upstream: an upstream is http://HOST[:PORT]'),
         (ROUTE + "[proxy.routes.upstream_tls]\n", '[[proxy.routes]] "data" upstream: upstream_tls is for https://'),
-        (
-            ROUTE.replace("http:", "https:") + "[proxy.routes.upstream_tls]\nca = 'gone.pem'\n",
-            '[[proxy.routes]] "data" upstream_tls: a file cannot be used: No such file or directory.',
-        ),
         (ROUTE + "without_site = 'all-sites'\n", "[[proxy.routes]] route 'data': without_site = \"all-sites\" needs"),
         (ROUTE + ROUTE, "[[proxy.routes]] two routes have the same name"),
+        (
+            "[proxy]\ntrusted_proxies = ['10.0.0.0/33']\n" + ROUTE,
+            "[proxy] trusted_proxies: must be addresses, networks",
+        ),
         ("[proxy\n", "is not valid TOML"),
     ],
 )

@@ -1,7 +1,15 @@
-"""Where to listen: `HOST:PORT`, `[IPV6]:PORT` or `unix:/PATH`. No I/O."""
+"""Where to listen: `HOST:PORT`, `[IPV6]:PORT` or `unix:/PATH`."""
 
+import os
 import re
+import socket
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+_BACKLOG = 1024
 
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})")
 
@@ -32,3 +40,23 @@ def parse_listen(text: str) -> TcpListen | UnixListen:
     if match is None or int(match["port"]) > 65535:
         raise ValueError('must be "HOST:PORT", like "127.0.0.1:8080" or "[::1]:8080", or "unix:/PATH".')
     return TcpListen(match["v6"] or match["host"], int(match["port"]))
+
+
+def listening_site(runner: web.BaseRunner, listen: str, tls: ssl.SSLContext | None = None) -> web.BaseSite:
+    """Return what binds a runner to an address, when it is started. Raises ValueError as `parse_listen` does."""
+    where = parse_listen(listen)
+    if isinstance(where, TcpListen):
+        return web.TCPSite(runner, where.host, where.port, ssl_context=tls, backlog=_BACKLOG)
+    _clear_stale_socket(where.path)
+    return web.UnixSite(runner, where.path, ssl_context=tls, backlog=_BACKLOG)
+
+
+def _clear_stale_socket(path: str) -> None:
+    """Remove the socket file of a server that was killed; a living one's stays, and listening will fail."""
+    if not Path(path).is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
