@@ -96,7 +96,6 @@ UPLOAD_TIMEOUT = Refusal("upload_timeout", 408, "The request's body stopped arri
 HEAD_TOO_LARGE = Refusal("head_too_large", 431, "The request's head is too large.", closes=True)
 TARGET_TOO_LONG = Refusal("target_too_long", 414, "The request's address is too long.", closes=True)
 TOO_MANY_EXCHANGES = Refusal("too_many_exchanges", 503, "Too many requests are open.", retry_after_seconds=1)
-DRAINING = Refusal("draining", 503, "The service is being stopped.", retry_after_seconds=1, closes=True)
 
 # With what stands behind.
 SCOPE_UNAVAILABLE = Refusal(

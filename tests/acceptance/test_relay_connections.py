@@ -1,0 +1,519 @@
+"""Connections on both sides: pipelining, leaving, cutting short, pooling, being full, back-pressure."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.acceptance.harness import Bench, Lane, Lanes, serving
+from tests.acceptance.wire import Answering, CutShortError, Wire, connect, port_of, until
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+POOL = 4
+OPEN = 10
+ANSWER_SECONDS = 1.5
+STALL_SECONDS = 2.5
+
+
+@pytest.fixture(scope="module")
+def nowhere() -> Iterator[socket.socket]:
+    """A port where nobody listens, and nobody else will."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock
+
+
+@pytest.fixture(scope="module")
+def full() -> Iterator[socket.socket]:
+    """A port whose listener takes no more connections: the kernel drops who asks (a full backlog)."""
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.socket())
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(sock.getsockname())
+        yield sock
+
+
+@pytest.fixture(scope="module")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, database_url: str, nowhere: socket.socket, full: socket.socket
+) -> Iterator[Bench]:
+    limits = {
+        "answer_seconds": ANSWER_SECONDS,
+        "connect_seconds": 1,
+        "upload_idle_seconds": STALL_SECONDS,
+        "upstream_idle_seconds": 1,
+        "upstream_connections": POOL,
+        "upstream_wait_seconds": 2,
+        "open_exchanges": OPEN,
+    }
+    routes = [
+        {
+            "name": name,
+            "path": f"/{name}",
+            "upstream": f"http://127.0.0.1:{port_of(sock)}",
+            "sites": [f"path:/{name}/{{site}}/**"],
+        }
+        for name, sock in (("nowhere", nowhere), ("full", full))
+    ]
+    folder = tmp_path_factory.mktemp("connections")
+    with serving(folder, database_url, Lanes(80), routes=routes, limits=limits) as bench:
+        yield bench
+
+
+async def open_exchange(client: Wire, lane: Lane, request: bytes | None = None) -> Wire:
+    """Send a request and return the connection on which the data service got its head."""
+    await client.send(request or lane.request("GET", "/sites/shop/x"))
+    served = await lane.upstream.accept()
+    await served.head()
+    return served
+
+
+# Pipelining.
+
+
+async def test_pipelined_requests_are_judged_each_by_its_own_key_and_answered_in_order(
+    client: Wire, lane: Lane
+) -> None:
+    service = Answering()
+    lane.upstream.handler = service
+    shop, blog, wiki = lane.keys.shop, lane.keys.blog, lane.keys.wiki
+    await client.send(
+        lane.request("GET", "/sites/shop/1", user=shop)
+        + lane.request("GET", "/sites/shop/2", user=blog)
+        + lane.keyless("GET", "/sites/shop/3")
+        + lane.request("GET", "/sites/blog/4", user=blog)
+        + lane.request("GET", "/sites/shop/5", user=wiki)
+        + lane.request("GET", "/sites/shop/6", user=shop)
+    )
+    answers = [await client.answer() for _ in range(6)]
+    assert [answer.status for answer in answers] == [200, 403, 401, 200, 403, 200]
+    assert [request.target[-1:] for request in service.requests] == [b"1", b"4", b"6"]
+    assert [request.one("X-Api-User-Id") for request in service.requests] == [
+        user.id.encode() for user in (shop, blog, shop)
+    ]
+
+
+async def test_a_pipelined_request_with_a_body_keeps_the_next_one_apart(client: Wire, lane: Lane) -> None:
+    service = Answering()
+    lane.upstream.handler = service
+    hidden = lane.request("GET", "/sites/shop/hidden")
+    await client.send(
+        lane.request("POST", "/sites/shop/1", f"Content-Length: {len(hidden)}", body=hidden)
+        + lane.request("POST", "/sites/shop/2", "Transfer-Encoding: chunked")
+        + b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden)
+        + lane.request("GET", "/sites/shop/3")
+    )
+    assert [(await client.answer()).status for _ in range(3)] == [200, 200, 200]
+    assert [request.body for request in service.requests] == [hidden, hidden, b""]
+
+
+async def test_the_body_of_a_refused_request_is_no_request(client: Wire, lane: Lane) -> None:
+    service = Answering()
+    lane.upstream.handler = service
+    hidden = lane.request("GET", "/sites/shop/hidden")
+    await client.send(
+        lane.request("POST", "/sites/blog/1", f"Content-Length: {len(hidden)}", body=hidden)
+        + lane.request("GET", "/sites/shop/2")
+    )
+    assert (await client.answer()).status == 403
+    # Either the body is read away and the connection goes on, or it is closed.
+    with contextlib.suppress(CutShortError):
+        assert (await client.answer()).status == 200
+    assert not any(request.target.endswith(b"hidden") for request in service.requests)
+
+
+async def test_an_answer_never_overtakes_an_earlier_one(client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "/sites/shop/1") + lane.keyless("GET", "/sites/shop/2"))
+    served = await lane.upstream.accept()
+    await served.head()
+    assert await client.quiet()
+    await served.send(OK)
+    assert [(await client.answer()).status, (await client.answer()).status] == [200, 401]
+
+
+# Leaving.
+
+
+async def test_a_client_that_leaves_before_the_answer_cancels_the_exchange(lane: Lane) -> None:
+    async with connect(lane.latch.address) as client:
+        served = await open_exchange(client, lane)
+    assert await served.closed(ANSWER_SECONDS)
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_a_client_that_leaves_in_the_middle_cancels_the_exchange(lane: Lane, how: str) -> None:
+    async with connect(lane.latch.address) as client:
+        served = await open_exchange(client, lane)
+        await served.send(CHUNKED + b"5\r\nhello\r\n")
+        await client.read_until(b"hello")
+        if how == "reset":
+            await client.reset()
+    assert await served.closed()
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_never_makes_it_whole(lane: Lane) -> None:
+    async with connect(lane.latch.address) as client:
+        request = lane.request("POST", "/sites/shop/x", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n"
+        served = await open_exchange(client, lane, request)
+        await served.read_until(b"hello")
+    with pytest.raises(CutShortError):
+        await served.read_until(b"0\r\n\r\n")
+
+
+async def test_a_client_that_leaves_gives_its_place_back(bench: Bench, lane: Lane) -> None:
+    for _ in range(POOL + 2):
+        async with connect(bench.latch.address) as client:
+            await open_exchange(client, lane)
+    lane.upstream.handler = Answering()
+    async with connect(bench.latch.address) as client:
+        await client.send(lane.request("GET", "/sites/shop/x"))
+        assert (await client.answer()).status == 200
+    await until(lambda: bench.latch.metric("sitelatch_exchanges_open") == 0, "no exchange is open")
+
+
+# Cut short.
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_an_answer_cut_short_is_passed_on_as_cut_short(client: Wire, lane: Lane, framing: str, how: str) -> None:
+    served = await open_exchange(client, lane)
+    head = CHUNKED + b"5\r\n" if framing == "chunked" else b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+    await served.send(head + b"hello" + (b"\r\n" if framing == "chunked" else b""))
+    await client.read_until(b"hello")
+    await (served.reset() if how == "reset" else served.close())
+    rest = await client.read_to_end()
+    assert b"0\r\n\r\n" not in rest
+
+
+async def test_a_chunk_cut_short_is_passed_on_as_cut_short(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.send(CHUNKED + b"ff\r\nhello")
+    await client.read_until(b"hello")
+    await served.close()
+    assert b"0\r\n\r\n" not in await client.read_to_end()
+
+
+async def test_a_reset_of_an_answer_without_length_is_no_clean_end(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello")
+    await client.read_until(b"hello")
+    await served.reset()
+    rest = await client.read_to_end()
+    assert b"0\r\n\r\n" not in rest
+    assert client.was_reset or b"chunked" in client.received
+
+
+async def test_an_answer_that_breaks_its_framing_is_passed_on_as_cut_short(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.send(CHUNKED + b"5\r\nhello\r\n")
+    await client.read_until(b"hello")
+    await served.send(b"not a size\r\n")
+    assert b"0\r\n\r\n" not in await client.read_to_end()
+    assert await served.closed()
+
+
+# An upstream that is not there, silent or broken.
+
+
+async def test_an_upstream_that_refuses_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "").replace(lane.name.encode(), b"nowhere/shop/x"))
+    answer = await client.answer()
+    assert (answer.status, answer.code) == (502, "upstream_unreachable")
+
+
+async def test_an_upstream_that_takes_no_connection_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "").replace(lane.name.encode(), b"full/shop/x"))
+    answer = await client.answer()
+    assert (answer.status, answer.code) == (502, "upstream_unreachable")
+
+
+async def test_an_upstream_that_is_silent_is_504_and_is_let_go(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    answer = await client.answer()
+    assert (answer.status, answer.code) == (504, "upstream_timeout")
+    assert await served.closed()
+
+
+async def test_interim_answers_do_not_make_a_silent_upstream_speak_forever(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+    assert (await client.answer()).status == 102
+    assert (await client.answer()).status == 504
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: 1\rX-B: 2\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 1_000_000,
+    ],
+    ids=lambda answer: answer[:60].decode().replace("\r\n", "|"),
+)
+async def test_an_upstream_that_speaks_no_http_is_502(client: Wire, lane: Lane, answer: bytes) -> None:
+    served = await open_exchange(client, lane)
+    with contextlib.suppress(OSError):
+        await served.send(answer)
+    if len(answer) < 20 or b"\r\n\r\n" not in answer:
+        await served.close()
+    refusal = await client.answer()
+    assert (refusal.status, refusal.code) == (502, "upstream_broken")
+    await served.closed()
+
+
+# The pool.
+
+
+async def pooled(client: Wire, lane: Lane) -> Wire:
+    """Leave one idle connection in the pool, and return the data service's end of it."""
+    served = await open_exchange(client, lane)
+    await served.send(OK)
+    assert (await client.answer()).status == 200
+    return served
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+async def test_an_idempotent_request_without_a_body_is_retried_once_when_its_pooled_connection_dies(
+    client: Wire, lane: Lane, method: str
+) -> None:
+    stale = await pooled(client, lane)
+    await client.send(lane.request(method, "/sites/shop/again"))
+    await stale.head()
+    await stale.close()
+    fresh = await lane.upstream.accept()
+    assert (await fresh.head()).start.startswith(b"%b " % method.encode())
+    await fresh.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (await client.answer(method)).status == 204
+
+
+@pytest.mark.parametrize(
+    ("method", "lines"), [("POST", ("Content-Length: 0",)), ("PATCH", ()), ("PUT", ("Content-Length: 2",))]
+)
+async def test_a_request_that_may_have_been_done_is_not_retried(
+    client: Wire, lane: Lane, method: str, lines: tuple[str, ...]
+) -> None:
+    stale = await pooled(client, lane)
+    await client.send(
+        lane.request(method, "/sites/shop/x", *lines, body=b"ok" if lines[-1:] == ("Content-Length: 2",) else b"")
+    )
+    await stale.request()
+    await stale.close()
+    answer = await client.answer(method)
+    assert (answer.status, answer.code) == (502, "upstream_broken")
+    assert len(lane.upstream.connections) == 1
+
+
+async def test_a_request_is_retried_only_once(client: Wire, lane: Lane) -> None:
+    stale = await pooled(client, lane)
+    await client.send(lane.request("GET", "/sites/shop/x"))
+    await stale.head()
+    await stale.close()
+    fresh = await lane.upstream.accept()
+    await fresh.head()
+    await fresh.close()
+    assert (await client.answer()).status == 502
+    assert len(lane.upstream.connections) == 2
+
+
+async def test_a_request_is_not_retried_on_a_connection_that_was_fresh(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.close()
+    assert (await client.answer()).status == 502
+    assert len(lane.upstream.connections) == 1
+
+
+async def test_a_request_is_not_retried_after_the_first_byte_of_an_answer(client: Wire, lane: Lane) -> None:
+    stale = await pooled(client, lane)
+    await client.send(lane.request("GET", "/sites/shop/x"))
+    await stale.head()
+    await stale.send(b"HTTP/1.1 2")
+    await stale.close()
+    assert (await client.answer()).status == 502
+    assert len(lane.upstream.connections) == 1
+
+
+async def test_bytes_that_nobody_asked_for_close_a_pooled_connection(client: Wire, lane: Lane) -> None:
+    served = await pooled(client, lane)
+    await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+    assert await served.closed()
+    again = await open_exchange(client, lane)
+    await again.send(OK)
+    assert (await client.answer()).body == b"ok"
+
+
+async def test_bytes_behind_an_answer_are_never_another_answer(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.send(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+    assert (await client.answer()).body == b"ok"
+    assert await served.closed()
+    await (await open_exchange(client, lane)).send(OK)
+    assert (await client.answer()).body == b"ok"
+    assert b"poison" not in client.received
+
+
+async def test_an_idle_connection_to_the_upstream_is_closed_in_time(client: Wire, lane: Lane) -> None:
+    served = await pooled(client, lane)
+    assert await served.closed(5)
+
+
+async def test_an_upstream_that_says_close_is_not_used_again(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.send(OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
+    answer = await client.answer()
+    assert (answer.body, answer.one("Connection") or b"keep-alive") == (b"ok", b"keep-alive")
+    await (await open_exchange(client, lane)).send(OK)
+    assert (await client.answer()).body == b"ok"
+
+
+# Being full.
+
+
+@contextlib.asynccontextmanager
+async def exchanges_open(lane: Lane, count: int) -> AsyncIterator[list[tuple[Wire, Wire]]]:
+    """Hold so many exchanges open, each on connections of its own; their answers have begun."""
+    async with contextlib.AsyncExitStack() as stack:
+        pairs = []
+        for _ in range(count):
+            client = await stack.enter_async_context(connect(lane.latch.address))
+            served = await open_exchange(client, lane)
+            await served.send(CHUNKED)
+            await client.head()
+            pairs.append((client, served))
+        yield pairs
+
+
+async def test_a_full_pool_is_503(client: Wire, lane: Lane) -> None:
+    async with exchanges_open(lane, POOL):
+        await client.send(lane.request("GET", "/sites/shop/x"))
+        answer = await client.answer()
+        assert (answer.status, answer.code) == (503, "upstream_busy")
+        assert int(answer.one("Retry-After") or 0) > 0
+        assert len(lane.upstream.connections) == POOL
+
+
+async def test_who_waits_for_the_pool_is_served_when_a_place_is_free(client: Wire, lane: Lane) -> None:
+    async with exchanges_open(lane, POOL) as pairs:
+        await client.send(lane.request("GET", "/sites/shop/waiting"))
+        first_client, first_served = pairs[0]
+        await first_served.send(b"0\r\n\r\n")
+        assert await first_client.read_until(b"0\r\n\r\n")
+        assert (await first_served.head()).target.endswith(b"/waiting")
+        await first_served.send(OK)
+        assert (await client.answer()).body == b"ok"
+
+
+async def test_a_full_pool_refuses_before_it_stops_deciding(client: Wire, lane: Lane) -> None:
+    async with exchanges_open(lane, POOL):
+        await client.send(lane.request("GET", "/sites/blog/x"))
+        assert (await client.answer()).status == 403
+
+
+async def test_too_many_open_exchanges_are_503(bench: Bench, client: Wire, lane: Lane) -> None:
+    others = [bench.lanes.next(bench.latch, bench.keys) for _ in range(2)]
+    async with contextlib.AsyncExitStack() as stack:
+        for other in others:
+            await other.upstream.start()
+            stack.push_async_callback(other.upstream.stop)
+        await stack.enter_async_context(exchanges_open(lane, POOL))
+        await stack.enter_async_context(exchanges_open(others[0], POOL))
+        await stack.enter_async_context(exchanges_open(others[1], OPEN - 2 * POOL))
+        await client.send(others[1].request("GET", "/sites/shop/x"))
+        answer = await client.answer()
+        assert (answer.status, answer.code) == (503, "too_many_exchanges")
+        assert int(answer.one("Retry-After") or 0) > 0
+    others[0].upstream.handler = Answering()
+    await until(lambda: bench.latch.metric("sitelatch_exchanges_open") == 0, "all exchanges have ended")
+
+
+# Back-pressure and stalled transfers.
+
+PLENTY = 64 << 20
+"""More than any buffer between two sockets of loopback holds."""
+
+
+async def push(wire: Wire, data: bytes) -> int:
+    """Write until nothing moves for a while or `PLENTY` went; the bytes that went."""
+    sent = 0
+    while sent < PLENTY:
+        wire.writer.write(data)
+        sent += len(data)
+        try:
+            async with asyncio.timeout(0.7):
+                await wire.writer.drain()
+        except TimeoutError:
+            break
+    return sent
+
+
+async def test_a_slow_reader_slows_the_upstream(bench: Bench, lane: Lane) -> None:
+    before = bench.latch.memory_kib("VmRSS")
+    async with connect(lane.latch.address) as client:
+        served = await open_exchange(client, lane)
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * PLENTY))
+        sent = await push(served, b"x" * (1 << 18))
+        assert sent < PLENTY
+        assert bench.latch.memory_kib("VmRSS") - before < 16 * 1024
+        # Reading goes on where it stopped.
+        await client.head()
+        assert await client.discard(sent) == sent
+
+
+async def test_a_slow_upstream_slows_the_sender(bench: Bench, lane: Lane) -> None:
+    before = bench.latch.memory_kib("VmRSS")
+    async with connect(lane.latch.address) as client:
+        await client.send(lane.request("POST", "/sites/shop/x", f"Content-Length: {2 * PLENTY}"))
+        served = await lane.upstream.accept()
+        sent = await push(client, b"x" * (1 << 18))
+        assert sent < PLENTY
+        assert bench.latch.memory_kib("VmRSS") - before < 16 * 1024
+        await served.head()
+        assert await served.discard(sent) == sent
+
+
+async def test_an_upload_that_stops_arriving_is_408(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane, lane.request("POST", "/sites/shop/x", "Content-Length: 10") + b"half")
+    await served.read_until(b"half")
+    answer = await client.answer(seconds=STALL_SECONDS * 3)
+    assert (answer.status, answer.code) == (408, "upload_timeout")
+    assert await client.closed()
+    assert await served.closed()
+
+
+async def test_a_client_that_reads_nothing_is_let_go(lane: Lane) -> None:
+    async with connect(lane.latch.address) as client:
+        served = await open_exchange(client, lane)
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * PLENTY))
+        assert await push(served, b"x" * (1 << 18)) < PLENTY
+        assert await served.closed(STALL_SECONDS * 4)
+
+
+async def test_a_quiet_stream_is_not_stalled(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane)
+    await served.send(CHUNKED)
+    await client.head()
+    await asyncio.sleep(STALL_SECONDS * 1.6)
+    await served.send(b"5\r\nhello\r\n0\r\n\r\n")
+    assert await client.read_until(b"0\r\n\r\n")
+
+
+async def test_the_process_is_quiet_about_strangers_faults(bench: Bench) -> None:
+    assert "Traceback" not in bench.latch.output.read_text()
+    assert bench.latch.running
