@@ -86,6 +86,11 @@ class Sitelatch:
         return f"http://{self.address}"
 
     def start(self) -> None:
+        self.launch()
+        self.wait_for_readiness(200)
+
+    def launch(self) -> None:
+        """Start the process, and wait for nothing."""
         self.config.write_text(toml(self.tables))
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -96,10 +101,14 @@ class Sitelatch:
                 stdout=output,
                 stderr=output,
             )
+
+    def wait_for_readiness(self, status: int) -> None:
+        """Wait until the readiness probe answers with this status."""
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
-        while self.ready() != 200:
+        while self.ready() != status:
             assert self._process.poll() is None, f"serve ended at once:\n{self.output.read_text()[-4000:]}"
-            assert time.monotonic() < deadline, f"serve is not ready:\n{self.output.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"readiness is never {status}:\n{self.output.read_text()[-4000:]}"
             time.sleep(0.05)
 
     def ready(self) -> int | None:
