@@ -259,7 +259,9 @@ def _paths(mine: bytes, theirs: bytes, prefix: bytes, tails: list[bytes]) -> Ite
         shown = _show(slash)
         yield _path(f"slash as {shown} between prefix and other", b"%b%b%b/x" % (prefix, slash, theirs))
         yield _path(f"slash as {shown} after other", b"%b/%b%bx" % (prefix, theirs, slash))
-        yield _path(f"slash as {shown} between own and other", b"%b%b%b/x" % (start, slash, theirs))
+        # Merged or not, an empty segment after the site's leaves the site what it is.
+        merged = Expected.EXOTIC if slash == b"//" else Expected.REFUSED
+        yield _path(f"slash as {shown} between own and other", b"%b%b%b/x" % (start, slash, theirs), merged)
         yield _path(f"slash as {shown} between other and own", b"%b%b%b/x" % (other, slash, mine))
         yield _path(f"slash as {shown} before everything", slash + other + b"/x")
         climb = b"%b%bx%b..%b..%b%b/x" % (start, b"/", slash, slash, slash, theirs)
