@@ -104,9 +104,13 @@ class UpstreamPool:
 
     async def _place(self) -> UpstreamConnection | None:
         """Wait for a place for a new connection (None), or for a connection that came free."""
-        if self._open < self._limits.upstream_connections and not self._waiters:
-            self._open += 1
-            return None
+        if not self._waiters:
+            if self._open < self._limits.upstream_connections:
+                self._open += 1
+                return None
+            # One may have come free since the asker looked; nobody would hand it out again.
+            if (idle := self.take()) is not None:
+                return idle
         waiter: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
