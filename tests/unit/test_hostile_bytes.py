@@ -1,0 +1,56 @@
+"""The hostile spellings as bytes, the way a request's head goes: parser, hop-by-hop fields, routes, decision.
+
+All of it is pure, so no socket is needed to ask whether a key for one site gets another.
+"""
+
+from collections import Counter
+
+import pytest
+
+from proxy.decision import Claim, Grant, decide
+from proxy.heads import Fields, Head
+from proxy.hops import clean_request
+from proxy.reader import RequestReader
+from proxy.refusals import Refused
+from proxy.routes import RouteTable
+from proxy.settings import KeySettings, LimitSettings, RouteSettings
+from tests.spellings import Expected, Shape, honest, spellings
+
+OWN, OTHER = "shop", "blog"
+KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
+
+
+def sent_on(raw: bytes, table: RouteTable) -> Claim:
+    """Return the claim of the one request in `raw`, with a key for OWN only. Raises Refused."""
+    head, rest = RequestReader(LimitSettings()).read(raw)
+    assert head is not None, "the head is whole"
+    assert rest == b""
+    hop = clean_request(
+        head.method, head.minor, head.fields, trusted=False, judged=table.judged_names, trailer_bytes=1024
+    )
+    claim = table.read(Head(head.method, head.target, hop.fields))
+    decide(claim, Grant("1", "acme", all_sites=False, sites=frozenset({OWN})), {}, 0)
+    return claim
+
+
+def folded(fields: Fields) -> set[bytes]:
+    return {name.lower().replace(b"_", b"-") for name, _ in fields}
+
+
+@pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
+def test_no_hostile_bytes_reach_another_site(shape: Shape) -> None:
+    table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=shape.value)], KeySettings())
+    assert sent_on(honest(OWN, shape).raw(KEY), table).sites == (OWN,)
+    failures, passed = [], Counter[str]()
+    for spelling in spellings(OWN, OTHER, shape):
+        try:
+            claim = sent_on(spelling.raw(KEY), table)
+        except Refused:
+            continue
+        passed[spelling.expected.name] += 1
+        dropped = {name.replace(b"_", b"-") for name in spelling.drops}
+        if spelling.expected is Expected.REFUSED or claim.sites != (OWN,) or folded(claim.fields) & dropped:
+            failures.append((spelling.name, spelling.raw(), claim.sites))
+        assert claim.target == spelling.target
+    assert failures == []
+    assert passed["DROPPED"], "fields that are dropped do not shut a request out"
