@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -512,6 +513,73 @@ async def test_a_quiet_stream_is_not_stalled(client: Wire, lane: Lane) -> None:
     await asyncio.sleep(STALL_SECONDS * 1.6)
     await served.send(b"5\r\nhello\r\n0\r\n\r\n")
     assert await client.read_until(b"0\r\n\r\n")
+
+
+# All of it at once.
+
+
+async def moody_service(wire: Wire) -> None:
+    """Answer each request in another way, most of them bad."""
+    while True:
+        request = await wire.head()
+        mood = random.choice(["well", "well", "chunked", "late", "short", "reset", "nonsense", "close", "silent"])
+        await asyncio.sleep(random.random() * 0.02)
+        if mood in ("reset", "close"):
+            await (wire.reset() if mood == "reset" else wire.close())
+            return
+        if mood == "silent":
+            await wire.read_to_end()
+            return
+        if mood == "late":
+            await asyncio.sleep(0.3)
+        body = request.one("Content-Length")
+        if body is not None and random.random() < 0.7:
+            await wire.read_exactly(int(body))
+        await wire.send(
+            {
+                "chunked": CHUNKED + b"5\r\nhello\r\n0\r\n\r\n",
+                "short": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour",
+                "nonsense": b"nonsense\r\n\r\n",
+            }.get(mood, OK)
+        )
+        if mood == "short":
+            return
+
+
+async def moody_client(lane: Lane) -> None:
+    """Send a few requests, and leave early now and then."""
+    with contextlib.suppress(CutShortError, OSError, TimeoutError):
+        async with connect(lane.latch.address) as client:
+            for _ in range(random.randrange(1, 4)):
+                mood = random.choice(["get", "get", "post", "half", "two", "malformed", "leave"])
+                request = lane.request("GET", "/sites/shop/x")
+                if mood == "post":
+                    request = lane.request("POST", "/sites/shop/x", "Content-Length: 5", body=b"hello")
+                elif mood == "half":
+                    request = lane.request("POST", "/sites/shop/x", "Content-Length: 50", body=b"hello")
+                elif mood == "malformed":
+                    request = lane.request("POST", "/sites/shop/x", "Transfer-Encoding: chunked") + b"5\r\nhelloXX"
+                await client.send(request * (2 if mood == "two" else 1))
+                if mood in ("leave", "half"):
+                    await asyncio.sleep(random.random() * 0.05)
+                    await (client.reset() if random.random() < 0.5 else client.close())
+                    return
+                await client.answer(seconds=ANSWER_SECONDS * 3)
+
+
+async def test_after_a_storm_every_place_is_free_again(bench: Bench, lane: Lane) -> None:
+    random.seed(2)
+    lane.upstream.handler = moody_service
+    for _ in range(7):
+        await asyncio.gather(*(moody_client(lane) for _ in range(OPEN + 2)))
+    latch = bench.latch
+    await until(lambda: latch.metric("sitelatch_exchanges_open") == 0, "no exchange is open", 20)
+    await until(lambda: latch.metric("sitelatch_connections_open", side="downstream") == 0, "no client is there", 20)
+    await until(lambda: latch.metric("sitelatch_connections_open", side="upstream") == 0, "the pools are empty", 20)
+    lane.upstream.handler = None
+    async with exchanges_open(lane, POOL):
+        assert latch.metric("sitelatch_exchanges_open") == POOL
+        assert latch.metric("sitelatch_connections_open", side="upstream") == POOL
 
 
 async def test_the_process_is_quiet_about_strangers_faults(bench: Bench) -> None:
