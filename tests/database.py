@@ -34,7 +34,7 @@ SYSTEM_BINARIES = {
     if (folder / "bin" / "postgres").is_file()
 }
 
-_TEMPLATE = "sitelatch_template"
+TEMPLATE = "sitelatch_template"
 _numbers = itertools.count(1)
 
 
@@ -60,16 +60,16 @@ async def make_template(server_dsn: str) -> None:
     try:
         # Ends with the connection.
         await server.execute("SELECT pg_advisory_lock(1)")
-        if await server.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", _TEMPLATE):
+        if await server.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", TEMPLATE):
             return
-        unfinished = f"{_TEMPLATE}_{os.getpid()}"
+        unfinished = f"{TEMPLATE}_{os.getpid()}"
         await server.execute(f"CREATE DATABASE {unfinished}")
         connection = await open_connection(on_database(server_dsn, unfinished), role="tests")
         try:
             await migrate(connection)
         finally:
             await connection.close()
-        await server.execute(f"ALTER DATABASE {unfinished} RENAME TO {_TEMPLATE}")
+        await server.execute(f"ALTER DATABASE {unfinished} RENAME TO {TEMPLATE}")
     finally:
         await server.close()
 
@@ -128,7 +128,7 @@ def every_database_server(request: pytest.FixtureRequest, tmp_path_factory: pyte
 @pytest.fixture
 async def dsn(database_server: str) -> AsyncIterator[str]:
     """The DSN of a migrated, empty database of the test's own, as superuser."""
-    fresh = await create_database(database_server, _TEMPLATE)
+    fresh = await create_database(database_server, TEMPLATE)
     yield fresh
     await drop_database(database_server, fresh)
 
