@@ -16,7 +16,7 @@ from sql.migrate import LATEST, migrate
 from sql.pool import open_connection
 from tests.acceptance.harness import Sitelatch, Table, free_port
 from tests.acceptance.wire import until
-from tests.database import _TEMPLATE, add_user, add_workspace, create_database, drop_database
+from tests.database import TEMPLATE, add_user, add_workspace, create_database, drop_database
 
 Launch = Callable[..., Sitelatch]
 ROUTE: Table = {
@@ -44,7 +44,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 @pytest.fixture
 async def doomed_dsn(database_server: str) -> AsyncIterator[str]:
     """A migrated database that the test may drop itself."""
-    fresh = await create_database(database_server, _TEMPLATE)
+    fresh = await create_database(database_server, TEMPLATE)
     yield fresh
     await drop_database(database_server, fresh)
 
