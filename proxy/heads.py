@@ -4,6 +4,7 @@ llhttp has parsed them: names are tokens, values are without folding, bare CR, L
 anew from what was parsed, never passed on as raw bytes.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -76,6 +77,14 @@ _ANSWER_KINDS = {
 }
 
 
+_ODD = re.compile(rb"[^a-z0-9]")
+
+
+def fold_name(name: bytes) -> bytes:
+    """Return a field's name as CGI, WSGI and PHP know it: they read `_`, and some all odd characters, as `-`."""
+    return _ODD.sub(b"-", name.lower())
+
+
 def _kind_of_request_field(name: bytes) -> int:
     lower = name.lower()
     kind = _REQUEST_KINDS.get(lower)
@@ -83,9 +92,9 @@ def _kind_of_request_field(name: bytes) -> int:
         return kind
     # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484): what we set or drop must be dropped in that spelling too,
     # and framing in that spelling is framing to some.
-    folded = lower.replace(b"_", b"-")
+    folded = fold_name(name)
     if folded.startswith(b"x-forwarded-"):
-        return OURS if b"_" in lower else FORWARDING
+        return FORWARDING if lower == folded else OURS
     kind = _REQUEST_KINDS.get(folded, PLAIN)
     if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
         return MALFORMED
@@ -116,10 +125,10 @@ class Spellings(dict[bytes, int]):
 
 
 class FoldedNames(dict[bytes, bytes]):
-    """Field names as spelt to their names as CGI, WSGI and PHP know them: lower case, `-` for `_`. Bounded as above."""
+    """Field names as spelt to what `fold_name` says. Bounded as above."""
 
     def __missing__(self, name: bytes) -> bytes:
-        folded = name.lower().replace(b"_", b"-")
+        folded = fold_name(name)
         if len(self) < Spellings.BOUND:
             self[name] = folded
         return folded

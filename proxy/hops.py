@@ -25,6 +25,7 @@ from proxy.heads import (
     TRANSFER_ENCODING,
     UPGRADE,
     Fields,
+    fold_name,
     tokens,
     without,
 )
@@ -107,7 +108,7 @@ def clean_request(
 def _refuse_protected(listed: set[bytes], judged: frozenset[bytes]) -> None:
     """Raise Refused where Connection lists a field that we judge or set: it would be gone behind us, or before us."""
     for name in listed:
-        folded = name.replace(b"_", b"-")
+        folded = fold_name(name)
         if folded in _FRAMING_NAMES or folded in SET_BY_US or folded.startswith(b"x-forwarded-") or folded in judged:
             raise Refused(PROTECTED_HOP_HEADER)
 

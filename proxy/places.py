@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from proxy.credentials import PREFIX
-from proxy.heads import FOLDED, Fields, Head
+from proxy.heads import FOLDED, Fields, Head, fold_name
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, Refused
 from proxy.target import folded, means
 
@@ -37,7 +37,7 @@ class KeyPlaces:
             elif kind not in ("header", "cookie", "query") or not _TOKEN.match(name):
                 raise ValueError(f"{place!r} is no place for a key: {_HOW}")
             elif kind == "header":
-                self._headers.add(name.lower().replace("_", "-").encode())
+                self._headers.add(fold_name(name.encode()))
             else:
                 (self._cookies if kind == "cookie" else self._queries).append(folded(name))
         if self._headers & {b"host", b"connection", b"content-length", b"transfer-encoding", b"cookie"}:

@@ -17,11 +17,13 @@ from proxy.refusals import (
 )
 from proxy.rules import Named, PathPattern, SiteRules
 from proxy.settings import KeySettings, RouteSettings
-from proxy.target import folded, means, pairs, path_readings, silent_query, split
+from proxy.target import folded, hidden_queries, means, pairs, path_readings, silent_query, split
 
 _METHOD_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 _REMEMBERED = 10_000
-_REMEMBERED_LENGTH = 256  # longer paths are not remembered: they are rare, and clients choose them
+# Clients choose paths, so long ones and those with many readings are not remembered: all in all 30 MB at most.
+_REMEMBERED_LENGTH = 256
+_REMEMBERED_READINGS = 4
 
 _ENTRY = re.compile(r"([A-Z*]+) (/.*)\Z")
 
@@ -115,23 +117,24 @@ class Route:
         """The headers that the decision reads, in lower case with `-`."""
         return self._places.names | self._site_fields | {b"content-type"}
 
-    def holds(self, reading: str, *, any_case: bool) -> bool:
+    def holds(self, reading: str, *, lenient: bool) -> bool:
         """Tell whether a reading of a path is below this route's."""
-        return self._prefix.match(reading, any_case=any_case) is not None
+        return self._prefix.match(reading, lenient=lenient) is not None
 
-    def locate(self, readings: list[str]) -> _Located:
+    def locate(self, path: bytes, readings: list[str]) -> _Located:
         """Return what a path with these readings says."""
         try:
-            return _Located(self, readings, self._site_in_path(readings), ambiguous=False)
+            hidden = any(not self._silent_query.match(query) for query in hidden_queries(path))
+            return _Located(self, readings, self._site_in_path(readings), ambiguous=hidden)
         except Refused:
             return _Located(self, readings, None, ambiguous=True)
 
     def _site_in_path(self, readings: list[str]) -> str | None:
         rules = self._sites
-        site = rules.site_in_path(readings[0], any_case=False)
+        site = rules.site_in_path(readings[0], lenient=False)
         for reading in readings:
-            for any_case in (False, True):
-                if rules.site_in_path(reading, any_case=any_case) != site:
+            for lenient in (False, True):
+                if rules.site_in_path(reading, lenient=lenient) != site:
                     raise Refused(AMBIGUOUS_REQUEST)
         return site
 
@@ -148,14 +151,14 @@ class Route:
         silent = not query or self._silent_query.match(query) is not None
         if settings.refuse:
             self._refuse_endpoints(head.method, fields, located.readings, b"" if silent else query)
+        if located.ambiguous:
+            raise Refused(AMBIGUOUS_REQUEST)
         if key is None and _is_preflight(head.method, fields):
             if settings.preflight == "refuse":
                 raise Refused(PREFLIGHT_REFUSED)
             return Claim(self, None, (), False, True, target, _without_overrides(fields))
         if head.has_body and settings.form_body == "refuse" and (self._sites.queries or self._refused_queries):
             _refuse_form_body(head.method, fields)
-        if located.ambiguous:
-            raise Refused(AMBIGUOUS_REQUEST)
         named = Named({} if located.site is None else {located.site: None})
         if not silent:
             for query_rule in self._sites.queries:
@@ -176,7 +179,7 @@ class Route:
 
     def _is_public(self, method: bytes, readings: list[str]) -> bool:
         for endpoint in self._public:
-            if endpoint.method == method and all(endpoint.path.match(reading, any_case=False) for reading in readings):
+            if endpoint.method == method and all(endpoint.path.match(reading, lenient=False) for reading in readings):
                 return True
         return False
 
@@ -187,7 +190,7 @@ class Route:
             for endpoint in self._refused_paths:
                 if endpoint.method in methods or endpoint.method == b"*":
                     for reading in readings:
-                        if endpoint.path.match(reading, any_case=True):
+                        if endpoint.path.match(reading, lenient=True):
                             raise Refused(ENDPOINT_REFUSED)
         if self._refused_queries and query:
             for name, _ in pairs(query, b"&;"):
@@ -213,7 +216,7 @@ class RouteTable:
         located = self._located.get(path)
         if located is None:
             located = self._locate(path)
-            if len(path) <= _REMEMBERED_LENGTH:
+            if len(path) <= _REMEMBERED_LENGTH and len(located.readings) <= _REMEMBERED_READINGS:
                 if len(self._located) >= _REMEMBERED:
                     self._located.clear()
                 self._located[path] = located
@@ -221,18 +224,18 @@ class RouteTable:
 
     def _locate(self, path: bytes) -> _Located:
         readings = path_readings(path)
-        route = self._route(readings[0], any_case=False)
+        route = self._route(readings[0], lenient=False)
         for reading in readings:
-            for any_case in (False, True):
-                if self._route(reading, any_case=any_case) is not route:
+            for lenient in (False, True):
+                if self._route(reading, lenient=lenient) is not route:
                     raise Refused(AMBIGUOUS_REQUEST)
         if route is None:
             raise Refused(NO_ROUTE)
-        return route.locate(readings)
+        return route.locate(path, readings)
 
-    def _route(self, reading: str, *, any_case: bool) -> Route | None:
+    def _route(self, reading: str, *, lenient: bool) -> Route | None:
         for route in self.routes:
-            if route.holds(reading, any_case=any_case):
+            if route.holds(reading, lenient=lenient):
                 return route
         return None
 

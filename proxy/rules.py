@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.heads import FOLDED, Fields
+from proxy.heads import FOLDED, Fields, fold_name
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule, QueryRule
 from proxy.target import SEGMENT_END, folded, means, pairs, text, value_readings
@@ -30,9 +30,9 @@ class Named:
 
 
 class PathPattern:
-    """A path template. It matches a reading (target.path_readings), with or without regard to case."""
+    """A path template. It matches a reading (target.path_readings) exactly, or without case and trailing slash."""
 
-    __slots__ = ("_any_case", "_exact", "names_site")
+    __slots__ = ("_exact", "_lenient", "names_site")
 
     def __init__(self, template: str, *, prefix: bool = False) -> None:
         """`prefix` matches whatever begins with the template, by whole segments. Raises ValueError on a bad one."""
@@ -41,8 +41,8 @@ class PathPattern:
         if prefix:
             template = template.rstrip("/") or "/"
         segments = template.split("/")[1:]
-        rest = segments[-1] == "**"
-        if rest:
+        has_rest = segments[-1] == "**"
+        if has_rest:
             segments.pop()
         if any("**" in segment for segment in segments):
             raise ValueError(f"{template!r}: `**` stands for the rest, so it can only be the whole last segment")
@@ -51,17 +51,19 @@ class PathPattern:
         if prefix and segments == [""]:
             segments = []  # "/" is a prefix of every path
         self.names_site = _MARK in template
-        pattern = "".join(
+        named = [
             re.escape(SEGMENT_END) + re.escape(segment).replace(re.escape(_MARK), f"([^{SEGMENT_END}]+)")
             for segment in segments
-        )
-        pattern += f"(?:{SEGMENT_END}.*)?\\Z" if rest or prefix else "\\Z"
-        self._exact = re.compile(pattern, re.DOTALL)
-        self._any_case = re.compile(pattern, re.DOTALL | re.IGNORECASE)
+        ]
+        rest = f"(?:{SEGMENT_END}.*)?\\Z" if has_rest or prefix else "\\Z"
+        self._exact = re.compile("".join(named) + rest, re.DOTALL)
+        if named and not segments[-1]:
+            named.pop()
+        self._lenient = re.compile("".join(named) + f"{SEGMENT_END}?" + rest, re.DOTALL | re.IGNORECASE)
 
-    def match(self, reading: str, *, any_case: bool) -> re.Match[str] | None:
+    def match(self, reading: str, *, lenient: bool) -> re.Match[str] | None:
         """Match a reading; the first group is the site's id where the template has one."""
-        return (self._any_case if any_case else self._exact).match(reading)
+        return (self._lenient if lenient else self._exact).match(reading)
 
 
 class _ValueRule:
@@ -145,7 +147,7 @@ class HeaderSiteRule(_ValueRule):
         if not _FIELD_NAME.match(rule.header):
             raise ValueError(f"{rule.header!r} is no header's name")
         self._name = rule.header.lower().encode()
-        self.folded_name = self._name.replace(b"_", b"-")
+        self.folded_name = fold_name(self._name)
 
     def read(self, fields: Fields, into: Named) -> None:
         """Add what the header names. Raises Refused where it is also spelt as only some read it."""
@@ -246,10 +248,10 @@ class SiteRules:
                 f"{rule!r} is no site rule: write path:/…/{_MARK}/…, query:NAME, header:NAME or host:{_MARK}.…"
             )
 
-    def site_in_path(self, reading: str, *, any_case: bool) -> str | None:
+    def site_in_path(self, reading: str, *, lenient: bool) -> str | None:
         """Return the site that a reading of the path names by the first rule that fits it, or None."""
         for pattern in self.paths:
-            fits = pattern.match(reading, any_case=any_case)
+            fits = pattern.match(reading, lenient=lenient)
             if fits:
                 return fits[1]
         return None

@@ -5,18 +5,21 @@ depth of decoding is bounded: what is encoded more often than anybody does in go
 """
 
 import re
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _MAX_ROUNDS = 4
+_LONG_PATH = 1024
+"""A longer path that is encoded twice over has more readings than anybody's good faith is worth (bytes)."""
 
 _FORM = re.compile(
     rb"/[\x21\x22\x24-\x7E]*\Z"
 )  # origin form (RFC 9112 §3.2.1): no controls, no fragment, no bytes > 7F
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)+\Z")
-"""A path that every reading (but the one that ignores case) takes alike."""
+"""A path that every reading takes alike, but for case."""
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN_IN_PATH = re.compile(
@@ -24,6 +27,8 @@ _FORBIDDEN_IN_PATH = re.compile(
     rb"|(?:^|/)\.\.?(?:;[^/]*)?(?:/|\Z)"  # dot segments, those with parameters too
     # Overlong UTF-8: a decoder that takes it finds dots and slashes that nobody else saw.
     rb"|[\xC0\xC1][\x80-\xBF]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]"
+    # A slash in `;params` is gone with them to who drops them first (Tomcat), and splits the path to who decodes first.
+    rb"|;[^/]*%2[Ff]"
 )
 _UNICODE_ESCAPE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 
@@ -75,60 +80,66 @@ def path_readings(path: bytes) -> list[str]:
     """Return the readings of a path, the literal one first: its segments decoded, each after SEGMENT_END.
 
     Readings: split after any number of decoding rounds, segments decoded further any number of rounds, with and
-    without `;params`, with `//` merged or not, with a trailing slash or not.
+    without `;params`, with `//` merged or not. That case and a trailing slash may not matter is for rules to say.
     Raises Refused on what is never ordinary in a path: dot segments, backslashes and controls at any depth, invalid
     escapes, a `//` at its start (an authority to some).
     """
     if is_plain(path):
         return [text(path).replace("/", SEGMENT_END)]
-    if path.startswith(b"//") or _BAD_ESCAPE.search(path):
+    if _BAD_ESCAPE.search(path):
         raise Refused(AMBIGUOUS_REQUEST)
     texts = rounds(path)
+    if len(texts) > 2 and len(path) > _LONG_PATH:
+        raise Refused(AMBIGUOUS_REQUEST)
     for decoded in texts:
-        if _FORBIDDEN_IN_PATH.search(decoded) or decoded.startswith(b"//"):
-            raise Refused(AMBIGUOUS_REQUEST)
-    readings: dict[str, None] = {SEGMENT_END + SEGMENT_END.join(map(_literal, path.split(b"/")[1:])): None}
+        _refuse_forbidden(decoded)
+    literal = unquote_to_bytes(path.replace(b"/", _END))
+    readings: dict[bytes, None] = {literal: None}
     for split_at, split_text in enumerate(texts):
-        for segments in _splits(split_text):
-            for further in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
-                for reading in _decoded(segments, further):
-                    readings[SEGMENT_END + SEGMENT_END.join(map(text, reading))] = None
-    return list(readings)
+        # The literal reading decodes once, so none decodes less.
+        for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
+            for segments in _variants(split_text.replace(b"/", _END), times):
+                readings[segments] = None
+                readings[_MERGED.sub(_END, segments)] = None
+    return [text(reading) for reading in readings]
 
 
-def _literal(segment: bytes) -> str:
-    return text(unquote_to_bytes(segment))
+_END = SEGMENT_END.encode()
+_PARAMETERS = re.compile(rb";[^\x00]*")
+_MERGED = re.compile(rb"\x00{2,}")
 
 
-def _splits(path: bytes) -> Iterator[list[bytes]]:
-    """Yield a path's segments: as they are, with `//` merged, without a trailing slash."""
-    segments = path.split(b"/")[1:]
-    yield segments
-    merged = [segment for segment in segments[:-1] if segment] + segments[-1:]
-    if merged != segments:
-        yield merged
-    if len(merged) > 1 and not merged[-1]:
-        yield merged[:-1]
-        if merged != segments:
-            yield segments[:-1]
-
-
-def _decoded(segments: list[bytes], times: int) -> Iterator[list[bytes]]:
+def _variants(segments: bytes, times: int) -> Iterator[bytes]:
     """Yield segments decoded so many times: with parameters, without them from the start, and from the end."""
-    yield _decode_all(segments, times)
-    if any(b";" in segment for segment in segments):
-        bare = [segment.partition(b";")[0] for segment in segments]
-        yield _decode_all(bare, times)
-        yield [segment for segment in _decode_all(bare, times) if segment]
-    decoded = _decode_all(segments, times)
-    if any(b";" in segment for segment in decoded):
-        yield [segment.partition(b";")[0] for segment in decoded]
+    decoded = _decode_times(segments, times)
+    yield decoded
+    if b";" in segments:
+        yield _decode_times(_PARAMETERS.sub(b"", segments), times)
+    if b";" in decoded:
+        yield _PARAMETERS.sub(b"", decoded)
 
 
-def _decode_all(segments: list[bytes], times: int) -> list[bytes]:
+def _decode_times(raw: bytes, times: int) -> bytes:
     for _ in range(times):
-        segments = [_decode_leniently(segment) for segment in segments]
-    return segments
+        raw = _decode_leniently(raw)
+    return raw
+
+
+def _refuse_forbidden(decoded: bytes) -> None:
+    if decoded.startswith(b"//") or _FORBIDDEN_IN_PATH.search(decoded):
+        raise Refused(AMBIGUOUS_REQUEST)
+    if not decoded.isascii():
+        # Some backends fold compatibility forms: fullwidth dots and slashes become plain ones.
+        compatible = unicodedata.normalize("NFKC", text(decoded)).encode("utf-8", "surrogateescape")
+        if compatible.startswith(b"//") or _FORBIDDEN_IN_PATH.search(compatible):
+            raise Refused(AMBIGUOUS_REQUEST)
+
+
+def hidden_queries(path: bytes) -> list[bytes]:
+    """Return what a backend that decodes before it splits off the query would take for a query in this path."""
+    if b"%" not in path:
+        return []
+    return [decoded.partition(b"?")[2] for decoded in rounds(path) if b"?" in decoded]
 
 
 # Queries and other lists of names with values.
@@ -150,25 +161,29 @@ def means(raw_name: bytes, wanted: str) -> bool:
     """
     if _PLAIN_NAME.match(raw_name):
         return raw_name.decode("ascii").lower() == wanted
-    for raw in (raw_name, raw_name.replace(b"+", b" ")):
+    if len(raw_name) < len(wanted):
+        return False  # no reading is longer
+    for raw in _spaced(raw_name):
         for decoded in rounds(raw):
-            for spaced in {decoded, decoded.replace(b"+", b" ")}:
+            for spaced in _spaced(decoded):
                 name = folded(text(spaced))
-                if (
-                    name == wanted
-                    or name.startswith(wanted + "[")
-                    or name.replace("[", "_") == wanted
-                    or name.replace("[", "_", 1) == wanted
-                ):
+                if name == wanted or name.startswith(wanted + "[") or name.replace("[", "_") == wanted:
                     return True
     return False
 
 
-def silent_query(wanted: Iterable[str]) -> re.Pattern[bytes]:
+def _spaced(raw: bytes) -> tuple[bytes, ...]:
+    """Return `raw`, and it with `+` as space where that makes a difference."""
+    return (raw, raw.replace(b"+", b" ")) if b"+" in raw else (raw,)
+
+
+def silent_query(wanted: Sequence[str]) -> re.Pattern[bytes]:
     """Return what matches only queries that have none of the `wanted` parameters (folded names) in any reading.
 
     Those are of plain names, without `;`. It need not match all of them: the rest takes the slow way.
     """
+    if not wanted:
+        return re.compile(b"")
     plain = [re.escape(name.encode()) for name in wanted if _PLAIN_NAME.match(name.encode())]
     others = b"(?!(?i:%b)(?:[=&]|\\Z))" % b"|".join(plain) if plain else b""
     pair = others + rb"[A-Za-z0-9_-]*(?:=[^&;]*)?"

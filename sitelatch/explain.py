@@ -101,7 +101,7 @@ async def explain(config: Config, question: Question) -> str:
         readings = path_readings(split(head.target)[0])
     except Refused as refused:
         return told.refused(refused.refusal)
-    route = next((route for route in table.routes if route.holds(readings[0], any_case=False)), None)
+    route = next((route for route in table.routes if route.holds(readings[0], lenient=False)), None)
     if route is not None:
         told.step("The route", f'"{route.name}", before {route.settings.upstream}')
         told.step("The sites", *_tell_sites(route, config, head))

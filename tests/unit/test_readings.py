@@ -4,6 +4,7 @@ The readings are found by `tests.readings`, which tries everything and knows not
 """
 
 import itertools
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -141,7 +142,9 @@ def _beyond_the_naive(target: bytes) -> bool:
     """Tell whether the proxy is stricter than DESIGN §3.2 on purpose."""
     path = target.partition(b"?")[0]
     overlong = any(first in reading for reading in readings.paths(path) for first in (b"\xc0", b"\xc1"))
-    return any(reading.startswith(b"//") for reading in readings.paths(path)) or overlong or b"%u" in target
+    slash_in_parameters = any(re.search(rb";[^/]*%2[Ff]", reading) for reading in readings.paths(path))
+    at_the_start = any(reading.startswith(b"//") for reading in readings.paths(path))
+    return at_the_start or overlong or slash_in_parameters or b"%u" in target
 
 
 # The list of hostile spellings.
