@@ -95,7 +95,9 @@ class _ValueRule:
                 found.sites[NO_SITE + value] = None
                 return found
             value = fits[1]
-        for site in value.split(self._separator) if self._separator else (value,):
+        for part in value.split(self._separator) if self._separator else (value,):
+            # A list in a header may hold spaces (RFC 9110 §5.6.1). No site's id has outer ones, so none is mistaken.
+            site = part.strip(" \t") if self._separator else part
             if self._all is not None and site == self._all:
                 found.every_site = True
             else:

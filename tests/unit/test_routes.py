@@ -7,7 +7,7 @@ import pytest
 from proxy.heads import Fields, Head
 from proxy.refusals import Refused
 from proxy.routes import Claim, RouteTable
-from proxy.settings import KeySettings, QueryRule, RouteSettings
+from proxy.settings import HeaderRule, KeySettings, QueryRule, RouteSettings
 
 KEY = (b"X-API-Key", b"k")
 
@@ -170,6 +170,7 @@ POSTGREST = QueryRule(query="site_id", template="eq.{site}")
 
 
 def test_lists_of_sites_and_a_word_for_all() -> None:
+    assert sites([HeaderRule(header="X-Sites", separator=",")], b"/x", [(b"X-Sites", b"a, b ,c")]) == ("a", "b", "c")
     assert sites([MATOMO], b"/x?idSite=1,2%2C3", workspace="acme") == ("1", "2", "3")
     claim = read(table({"sites": [MATOMO], "workspace": "acme"}), b"/x?idSite=all")
     assert isinstance(claim, Claim)
