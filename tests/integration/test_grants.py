@@ -119,9 +119,11 @@ async def test_ten_thousand_unknown_keys_from_one_address_do_not_slow_a_cold_key
     await until(lambda: door.pool.asked > 0)
     assert isinstance(await door.grants.fetch(KEY, "192.0.2.2"), Grant)
     outcomes = Counter(type(outcome) for outcome in await asyncio.gather(*flood, return_exceptions=True))
-    # As many as the budget has tokens, and those that were under way when the last one went.
-    assert door.pool.asked <= 60 + 4 + 1
-    assert outcomes[TooManyUnknownKeys] >= 10_000 - 64
+    # As many as the budget has tokens, and those that were under way when the last one went. On a slow machine some end
+    # at their deadline, and what brought no answer costs no token.
+    unanswered = outcomes[ScopeUnavailable]
+    assert door.pool.asked <= 60 + 4 + 1 + unanswered
+    assert outcomes[TooManyUnknownKeys] >= 10_000 - 64 - unanswered
 
 
 async def test_a_cold_start_with_many_known_keys_behind_one_address_refuses_none(
