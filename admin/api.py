@@ -1,63 +1,67 @@
-"""What each route of the admin API does: read, ask, answer. What is judged or changed is so in the modules it calls."""
-
-import asyncio
+"""What each route of the admin API does: ask, and answer. What is judged or changed is so in the modules it calls."""
 
 import asyncpg
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
 from admin import audit, sites, users, workspaces
 from admin.connections import borrow
-from admin.payloads import (
-    AuditQuery,
-    Model,
-    NewUser,
-    NewWorkspace,
-    NoQuery,
-    PutSite,
-    SiteQuery,
-    UserQuery,
-    WorkspaceQuery,
-    read_body,
-    read_query,
-)
+from admin.openapi import openapi
+from admin.payloads import AuditQuery, NewUser, NewWorkspace, NoQuery, PutSite, SiteQuery, UserQuery, WorkspaceQuery
 from admin.people import Admin, Within
-from admin.problems import Malformed
-
-BODY_BYTES = 4 * 1024 * 1024
-"""Ten thousand sites with long ids fit."""
-BODY_SECONDS = 10
+from admin.problems import Conflict, DatabaseDown, Fault, Forbidden, Invalid, NotFound
+from admin.routes import Route, route
+from admin.views import AuditLine, CreatedUser, Document, Page, Site, SiteWithUsers, User, Workspace
+from proxy.metrics import installed_version
 
 ADMIN = web.RequestKey("admin", Admin)
 """Who is asking: set before any of these is called."""
 
 
 class AdminApi:
-    """The routes and their handlers."""
+    """The routes and what they do."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._document = Document(openapi(self.routes(), installed_version()))
 
-    def routes(self) -> list[tuple[str, str, Handler]]:
-        """Return the whole route table."""
+    def routes(self) -> list[Route]:
+        """Return the whole route table: what is taken, what is answered, what may be refused."""
         return [
-            ("GET", "/users", self.list_users),
-            ("POST", "/users", self.create_user),
-            ("GET", "/users/{id}", self.get_user),
-            ("DELETE", "/users/{id}", self.delete_user),
-            ("GET", "/workspaces", self.list_workspaces),
-            ("POST", "/workspaces", self.create_workspace),
-            ("GET", "/sites", self.list_sites),
-            # An id may hold braces, which aiohttp's own pattern leaves out.
-            ("GET", "/sites/{id:[^/]+}", self.get_site),
-            ("PUT", "/sites/{id:[^/]+}", self.put_site),
-            ("DELETE", "/sites/{id:[^/]+}", self.delete_site),
-            ("GET", "/audit", self.list_audit),
+            route("GET", "/users", self.list_users, UserQuery, {200: Page[User]}, Forbidden, DatabaseDown),
+            route("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Forbidden, DatabaseDown),
+            route("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound, DatabaseDown),
+            route("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound, DatabaseDown),
+            route("GET", "/workspaces", self.list_workspaces, WorkspaceQuery, {200: Page[Workspace]}, DatabaseDown),
+            route(
+                "POST",
+                "/workspaces",
+                self.create_workspace,
+                NewWorkspace,
+                {201: Workspace},
+                Forbidden,
+                Conflict,
+                DatabaseDown,
+            ),
+            route("GET", "/sites", self.list_sites, SiteQuery, {200: Page[Site]}, Forbidden, DatabaseDown),
+            route("GET", "/sites/{id}", self.get_site, NoQuery, {200: SiteWithUsers}, NotFound, DatabaseDown),
+            route(
+                "PUT",
+                "/sites/{id}",
+                self.put_site,
+                PutSite,
+                {200: SiteWithUsers, 201: SiteWithUsers},
+                Forbidden,
+                Conflict,
+                DatabaseDown,
+            ),
+            route("DELETE", "/sites/{id}", self.delete_site, NoQuery, {204: None}, NotFound, DatabaseDown),
+            route("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}, Forbidden, DatabaseDown),
+            route("GET", "/openapi.json", self.describe, NoQuery, {200: Document}),
         ]
 
-    async def list_users(self, request: web.Request) -> web.Response:
-        asked = read_query(UserQuery, request.query)
+    async def list_users(self, request: web.Request, asked: UserQuery) -> web.Response:
+        """List API users."""
         within = _narrowed(_admin(request), asked.workspace)
         async with borrow(self._pool) as connection:
             page = await users.list_users(
@@ -65,8 +69,8 @@ class AdminApi:
             )
         return _answer(page)
 
-    async def create_user(self, request: web.Request) -> web.Response:
-        wish = await _body(request, NewUser)
+    async def create_user(self, request: web.Request, wish: NewUser) -> web.Response:
+        """Create an API user, whose key is shown this once."""
         admin = _admin(request)
         async with borrow(self._pool) as connection:
             user = await users.create_user(
@@ -81,14 +85,14 @@ class AdminApi:
             )
         return _answer(user, 201)
 
-    async def get_user(self, request: web.Request) -> web.Response:
-        read_query(NoQuery, request.query)
+    async def get_user(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Show an API user with all its sites."""
         async with borrow(self._pool) as connection:
             user = await users.get_user(connection, request.match_info["id"], within=_admin(request).workspaces)
         return _answer(user)
 
-    async def delete_user(self, request: web.Request) -> web.Response:
-        read_query(NoQuery, request.query)
+    async def delete_user(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Delete an API user and its key, for good."""
         admin = _admin(request)
         async with borrow(self._pool) as connection:
             await users.delete_user(
@@ -100,16 +104,16 @@ class AdminApi:
             )
         return _nothing()
 
-    async def list_workspaces(self, request: web.Request) -> web.Response:
-        asked = read_query(WorkspaceQuery, request.query)
+    async def list_workspaces(self, request: web.Request, asked: WorkspaceQuery) -> web.Response:
+        """List workspaces."""
         async with borrow(self._pool) as connection:
             page = await workspaces.list_workspaces(
                 connection, within=_admin(request).workspaces, after=asked.after, limit=asked.limit
             )
         return _answer(page)
 
-    async def create_workspace(self, request: web.Request) -> web.Response:
-        wish = await _body(request, NewWorkspace)
+    async def create_workspace(self, request: web.Request, wish: NewWorkspace) -> web.Response:
+        """Create a workspace."""
         admin = _admin(request)
         async with borrow(self._pool) as connection:
             workspace = await workspaces.create_workspace(
@@ -117,8 +121,8 @@ class AdminApi:
             )
         return _answer(workspace, 201)
 
-    async def list_sites(self, request: web.Request) -> web.Response:
-        asked = read_query(SiteQuery, request.query)
+    async def list_sites(self, request: web.Request, asked: SiteQuery) -> web.Response:
+        """List sites."""
         within = _narrowed(_admin(request), asked.workspace)
         async with borrow(self._pool) as connection:
             page = await sites.list_sites(
@@ -126,30 +130,35 @@ class AdminApi:
             )
         return _answer(page)
 
-    async def get_site(self, request: web.Request) -> web.Response:
-        read_query(NoQuery, request.query)
+    async def get_site(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Show a site."""
         async with borrow(self._pool) as connection:
             site = await sites.get_site(connection, request.match_info["id"], within=_admin(request).workspaces)
         return _answer(site)
 
-    async def put_site(self, request: web.Request) -> web.Response:
-        wish = await _body(request, PutSite)
+    async def put_site(self, request: web.Request, wish: PutSite) -> web.Response:
+        """Add a site, or give it another display name."""
         admin = _admin(request)
         site_id = request.match_info["id"]
         async with borrow(self._pool) as connection, connection.transaction():
-            added = await sites.add_sites(
-                connection,
-                workspace=wish.workspace,
-                sites=[sites.NewSite(site_id, wish.display_name)],
-                by=admin.person,
-                address=address_of(request),
-                within=admin.workspaces,
-            )
-            site = await sites.get_site(connection, site_id, within=admin.workspaces)
+            try:
+                added = await sites.add_sites(
+                    connection,
+                    workspace=wish.workspace,
+                    sites=[sites.NewSite(site_id, wish.display_name)],
+                    by=admin.person,
+                    address=address_of(request),
+                    within=admin.workspaces,
+                )
+                site = await sites.get_site(connection, site_id, within=admin.workspaces)
+            except NotFound:  # removed by somebody else in this moment
+                raise Conflict(f'"{site_id}" was changed at the same time. Try again.') from None
+            except (Invalid, Conflict) as problem:
+                raise type(problem)(problem.detail, tuple(map(_in_put, problem.faults))) from None
         return _answer(site, 201 if added.created else 200)
 
-    async def delete_site(self, request: web.Request) -> web.Response:
-        read_query(NoQuery, request.query)
+    async def delete_site(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Remove a site and every authorisation for it, for good."""
         admin = _admin(request)
         async with borrow(self._pool) as connection:
             await sites.remove_sites(
@@ -161,14 +170,18 @@ class AdminApi:
             )
         return _nothing()
 
-    async def list_audit(self, request: web.Request) -> web.Response:
-        asked = read_query(AuditQuery, request.query)
+    async def list_audit(self, request: web.Request, asked: AuditQuery) -> web.Response:
+        """List what was done, the latest first."""
         within = _narrowed(_admin(request), asked.workspace)
         async with borrow(self._pool) as connection:
             page = await audit.list_audit(
                 connection, within=within, subject=asked.subject, before=asked.after, limit=asked.limit
             )
         return _answer(page)
+
+    async def describe(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Describe this API."""
+        return _answer(self._document)
 
 
 def _admin(request: web.Request) -> Admin:
@@ -188,18 +201,15 @@ def _narrowed(admin: Admin, workspace: str | None) -> Within:
     return frozenset({workspace})
 
 
-async def _body(request: web.Request, model: type[Model]) -> Model:
-    read_query(NoQuery, request.query)
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            raw = await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
-    except (web.RequestPayloadError, ConnectionError):
-        raise Malformed("The body did not arrive whole.") from None
-    return read_body(model, raw)
+def _in_put(fault: Fault) -> Fault:
+    """Return a fault of a list of sites as one of the only site that was put: its id stands in the path."""
+    match fault.place:
+        case (0, "id"):
+            return Fault(("id",), fault.detail, in_parameter=True)
+        case (0, *place):
+            return Fault(tuple(place), fault.detail)
+        case _:
+            return fault
 
 
 def _answer(view: BaseModel, status: int = 200) -> web.Response:

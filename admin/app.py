@@ -7,10 +7,11 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin.api import ADMIN, BODY_BYTES, AdminApi, address_of
+from admin.api import ADMIN, AdminApi, address_of
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.people import AdminTokens
 from admin.problems import DatabaseDown, NotSignedIn, Problem, plain_problem, problem_response
+from admin.routes import BODY_BYTES
 from admin.settings import AdminSettings
 
 log = structlog.get_logger("sitelatch.admin")
@@ -18,12 +19,12 @@ log = structlog.get_logger("sitelatch.admin")
 
 def admin_app(settings: AdminSettings, pool: asyncpg.Pool) -> web.Application:
     """Return the application, to be mounted at /admin. Every request in it needs a configured admin's token."""
-    api = AdminApi(pool)
     app = web.Application(
         client_max_size=BODY_BYTES, middlewares=[_answer_problems, _sign_in(AdminTokens(settings.tokens))]
     )
-    for method, path, handler in api.routes():
-        app.router.add_route(method, path, handler)
+    for route in AdminApi(pool).routes():
+        # An id may hold braces, which aiohttp's own pattern leaves out.
+        app.router.add_route(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve)
     return app
 
 

@@ -27,6 +27,6 @@ def read_cursor(cursor: str, *made_for: str | bool, by_time: bool) -> tuple[date
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
     fault = Fault(
-        ("after",), "This is not the `next` of a page of the same list. Begin without `after`.", in_query=True
+        ("after",), "This is not the `next` of a page of the same list. Begin without `after`.", in_parameter=True
     )
     raise Invalid(fault.detail, (fault,))

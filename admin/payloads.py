@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from admin.problems import Fault, Invalid, Malformed
-from admin.texts import is_text
-from admin.users import Sort
+from admin.texts import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
+from admin.users import MAX_SITES, Sort
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,7 +24,14 @@ def _text(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_text)]
+def _judged_later(**rules: Any) -> Any:
+    """Describe rules that are judged elsewhere, with sentences of their own."""
+    return Field(json_schema_extra=rules)
+
+
+Text = Annotated[str, AfterValidator(_text), _judged_later(pattern=r"^[^\u0000-\u001f\u007f-\u009f]*$")]
+Name = Annotated[Text, _judged_later(minLength=1, maxLength=NAME_LENGTH)]
+Workspace = Annotated[Text, _judged_later(pattern=f"^{WORKSPACE}$", maxLength=WORKSPACE_LENGTH)]
 
 
 class Body(BaseModel):
@@ -36,23 +43,23 @@ class Body(BaseModel):
 class NewUser(Body):
     """`POST /admin/users`: all sites of the workspace, or the named ones."""
 
-    workspace: Text
+    workspace: Workspace
     all_sites: bool = False
-    sites: list[Text] | None = None
-    name: Text | None = None
+    sites: Annotated[list[Text], _judged_later(minItems=1, maxItems=MAX_SITES)] | None = None
+    name: Name | None = None
 
 
 class NewWorkspace(Body):
     """`POST /admin/workspaces`."""
 
-    name: Text
+    name: Workspace
 
 
 class PutSite(Body):
     """`PUT /admin/sites/{id}`: whose it is, and what people call it (the id, if nothing else is said)."""
 
-    workspace: Text
-    display_name: Text | None = None
+    workspace: Workspace
+    display_name: Name | None = None
 
 
 class Query(BaseModel):
@@ -116,7 +123,7 @@ def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
     """Return the query parameters as `model`. Raises Invalid."""
     twice = {name for name in parameters if len(parameters.getall(name)) > 1}
     if twice:
-        faults = tuple(Fault((name,), "must be given once.", in_query=True) for name in sorted(twice))
+        faults = tuple(Fault((name,), "must be given once.", in_parameter=True) for name in sorted(twice))
         raise Invalid("A parameter is given more than once.", faults)
     try:
         return model.model_validate(dict(parameters))
@@ -144,7 +151,7 @@ _SENTENCES = {
 
 def _invalid(error: ValidationError, *, in_query: bool) -> Invalid:
     faults = tuple(
-        Fault(details["loc"], _sentence(details), in_query=in_query)
+        Fault(details["loc"], _sentence(details), in_parameter=in_query)
         for details in error.errors(include_url=False, include_input=False)
     )
     what = "A parameter is" if in_query else "The body is"

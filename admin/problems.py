@@ -4,11 +4,14 @@ The JSON API answers them as problem details (RFC 9457), the command prints them
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 
 from aiohttp import web
 
+from admin.views import ProblemDetails, ProblemError
 from proxy.accesslog import mask
 
 Place = tuple[str | int, ...]
@@ -17,11 +20,11 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: where in the payload (or which query parameter), and what to do about it."""
+    """One thing that is wrong: where in the payload (or which parameter), and what to do about it."""
 
     place: Place
     detail: str
-    in_query: bool = False
+    in_parameter: bool = False
 
 
 class Problem(Exception):  # noqa: N818 - the kinds below are named for what they say
@@ -90,43 +93,51 @@ class DatabaseDown(Problem):
     status = 503
 
 
+HEADERS: Mapping[int, Mapping[str, str]] = MappingProxyType(
+    {
+        HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="admin"'},
+        HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
+    }
+)
+"""What the problems of a status are sent with."""
+
+
 def problem_response(problem: Problem) -> web.Response:
     """Return the answer for `problem`."""
-    headers = {"Cache-Control": "no-store"}
-    if problem.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = 'Bearer realm="admin"'
-    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = "2"
-    return _response(problem.status, problem.code, problem.detail, problem.faults, headers)
+    return _response(problem.status, problem.code, problem.detail, problem.faults, HEADERS.get(problem.status, {}))
 
 
 def plain_problem(status: int, headers: dict[str, str] | None = None) -> web.Response:
     """Return the answer for a bare status, with nothing of the request in it."""
     phrase = HTTPStatus(status).phrase
     code = phrase.lower().replace(" ", "_").replace("-", "_").replace("'", "")
-    return _response(status, code, f"{phrase}.", (), {"Cache-Control": "no-store", **(headers or {})})
+    return _response(status, code, f"{phrase}.", (), headers or {})
 
 
-def _response(status: int, code: str, detail: str, faults: tuple[Fault, ...], headers: dict[str, str]) -> web.Response:
-    body: dict[str, object] = {
-        "type": f"urn:sitelatch:problem:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    if faults:
-        body["errors"] = [_error(fault) for fault in faults]
+def _response(
+    status: int, code: str, detail: str, faults: tuple[Fault, ...], headers: Mapping[str, str]
+) -> web.Response:
+    details = ProblemDetails(
+        type=f"urn:sitelatch:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=[_error(fault) for fault in faults] or None,
+    )
     # Sentences quote what was sent, and people paste keys in wrong places.
-    text = mask(json.dumps(body, ensure_ascii=False))
+    text = mask(json.dumps(details.model_dump(exclude_none=True), ensure_ascii=False))
     return web.Response(
-        body=text.encode("utf-8", "replace"), status=status, content_type="application/problem+json", headers=headers
+        body=text.encode("utf-8", "replace"),
+        status=status,
+        content_type="application/problem+json",
+        headers={"Cache-Control": "no-store", **headers},
     )
 
 
-def _error(fault: Fault) -> dict[str, str]:
-    if fault.in_query:
-        return {"parameter": str(fault.place[0]), "detail": fault.detail}
+def _error(fault: Fault) -> ProblemError:
+    if fault.in_parameter:
+        return ProblemError(parameter=str(fault.place[0]), detail=fault.detail)
     # A JSON pointer as a URI fragment, as in RFC 9457's own example.
     pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in fault.place)
-    return {"pointer": f"#{pointer}", "detail": fault.detail}
+    return ProblemError(pointer=f"#{pointer}", detail=fault.detail)

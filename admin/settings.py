@@ -22,5 +22,5 @@ class AdminSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     listen: str = "127.0.0.1:9091"
-    database_url: str | None = None
+    database_url: Annotated[str | None, Field(repr=False)] = None
     tokens: tuple[TokenSettings, ...] = ()

@@ -7,7 +7,7 @@ from admin.problems import Invalid
 
 NAME_LENGTH = 200
 WORKSPACE_LENGTH = 255
-_WORKSPACE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+WORKSPACE = r"[!-~](?:[ -~]*[!-~])?"
 
 
 def check_name(name: str, *place: str | int) -> str:
@@ -22,7 +22,7 @@ def check_name(name: str, *place: str | int) -> str:
 
 def check_workspace(name: str, *place: str | int) -> str:
     """Return a workspace's name. It is sent on in a header, hence the few characters. Raises Invalid at `place`."""
-    if not _WORKSPACE.fullmatch(name) or len(name) > WORKSPACE_LENGTH:
+    if not re.fullmatch(WORKSPACE, name) or len(name) > WORKSPACE_LENGTH:
         detail = (
             f"A workspace's name has 1 to {WORKSPACE_LENGTH} of the printable ASCII characters, "
             "and no space at its ends."

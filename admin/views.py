@@ -1,9 +1,9 @@
-"""What the admin API answers with and the command prints: users, workspaces, sites, audit lines. No I/O."""
+"""What the admin API answers with and the command prints: users, workspaces, sites, audit lines, problems. No I/O."""
 
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 Item = TypeVar("Item")
 
@@ -91,3 +91,26 @@ class AuditLine(View):
     workspace: str | None
     subject: str | None
     detail: dict[str, Any]
+
+
+class ProblemError(View):
+    """One thing that is wrong: at the JSON pointer `pointer` of the body, or in the parameter `parameter`."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    detail: str
+
+
+class ProblemDetails(View):
+    """Why a wish was not granted (RFC 9457): `code` is for programs, `detail` for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[ProblemError] | None = None
+
+
+class Document(RootModel[dict[str, Any]]):
+    """An OpenAPI document."""

@@ -134,7 +134,7 @@ class Metrics:
         for name, read in self._watched.items():
             yield _gauge(name, WATCHED[name], read())
         build = GaugeMetricFamily("sitelatch_build_info", "What is running.", labels=("version", "python"))
-        build.add_metric((_version(), platform.python_version()), 1)
+        build.add_metric((installed_version(), platform.python_version()), 1)
         yield build
 
 
@@ -148,7 +148,8 @@ class _Families(Collector):
         return self._metrics.families()
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of Sitelatch that runs."""
     try:
         return version("sitelatch")
     except PackageNotFoundError:  # run from a source tree that is not installed

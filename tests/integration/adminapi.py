@@ -1,7 +1,8 @@
 """The admin API on a real database, served as `serve` does, and admins to call it."""
 
+import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
@@ -38,9 +39,11 @@ class AdminClient:
     session: ClientSession
     base: URL
     token: str | None = ADA_TOKEN
+    document: Any = None
+    """What describes the API: no answer may have a status that it does not know."""
 
     def as_(self, token: str | None) -> "AdminClient":
-        return AdminClient(self.session, self.base, token)
+        return replace(self, token=token)
 
     async def ask(self, method: str, path: str, payload: Any = None, **other: Any) -> tuple[int, Any, ClientResponse]:
         """Return the status, the JSON of the answer (None: no body) and the answer."""
@@ -52,7 +55,15 @@ class AdminClient:
         url = URL(f"{self.base}admin{path}", encoded=True)
         async with self.session.request(method, url, headers=headers, **other) as answer:
             text = await answer.text()
+            self._check_described(method, url.path, answer.status)
             return answer.status, (await answer.json(content_type=None) if text else None), answer
+
+    def _check_described(self, method: str, path: str, status: int) -> None:
+        paths = self.document["paths"] if self.document else {}
+        path = path.removeprefix("/admin")
+        methods = paths.get(path) or paths.get(re.sub(r"[^/]+$", "{id}", path), {})
+        if method.lower() in methods:
+            assert str(status) in methods[method.lower()]["responses"]
 
     async def get(self, path: str, **parameters: Any) -> Any:
         """Return the JSON of an answer that must be a 200."""
@@ -83,7 +94,9 @@ async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
     doors = back_doors(ops_app(Metrics(), lambda: (True, {})), "shared", admin_app(SETTINGS, pool), "shared")
     runner, port = await serve(doors["shared"])
     async with ClientSession() as session:
-        yield AdminClient(session, URL(f"http://127.0.0.1:{port}/"))
+        client = AdminClient(session, URL(f"http://127.0.0.1:{port}/"))
+        client.document = await client.get("/openapi.json")
+        yield client
     await runner.cleanup()
 
 

@@ -120,6 +120,24 @@ async def test_a_site_needs_a_workspace_that_is_there(admin: AdminClient) -> Non
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/workspace")
 
 
+@pytest.mark.parametrize(
+    ("path", "display_name", "status", "place"),
+    [
+        ("/sites/shop", " ", 422, {"pointer": "#/display_name"}),
+        ("/sites/a%3Fb", None, 422, {"parameter": "id"}),  # not in the body, hence no pointer
+        ("/sites/SHOP", None, 409, {"parameter": "id"}),
+        ("/sites/wiki", None, 409, {"parameter": "id"}),
+    ],
+)
+async def test_a_put_that_is_refused_says_where_it_is_wrong(
+    acme: AdminClient, path: str, display_name: str | None, status: int, place: dict[str, str]
+) -> None:
+    got, problem, _ = await acme.ask("PUT", path, {"workspace": "acme", "display_name": display_name})
+    assert got == status
+    [error] = problem["errors"]
+    assert error == {**place, "detail": error["detail"]}
+
+
 async def test_the_audit_log_is_paged_newest_first(acme: AdminClient) -> None:
     whole = [line["id"] for line in (await acme.get("/audit"))["items"]]
     assert whole == sorted(whole, reverse=True)

@@ -189,7 +189,9 @@ def test_no_complaint_repeats_a_value(file: File, text: str, environ: Mapping[st
 
 
 def test_the_config_in_a_log_line_holds_no_password(file: File) -> None:
-    config = file.load(ROUTE + f"[database]\nurl = 'postgresql://u:{SECRET}@h/d'\n")
+    url = f"'postgresql://u:{SECRET}@h/d'"
+    config = file.load(ROUTE + f"[database]\nurl = {url}\n[admin]\ndatabase_url = {url}\n")
+    assert SECRET not in repr(config.admin)
     assert SECRET not in repr(config)
     assert SECRET not in str(config)
 

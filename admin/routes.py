@@ -1,0 +1,83 @@
+"""What a route of the admin API is. One table of these is served and, in `openapi`, described."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel
+
+from admin.payloads import Body, Model, NoQuery, Query, read_body, read_query
+from admin.problems import Invalid, Malformed, NotSignedIn, Problem
+
+BODY_BYTES = 4 * 1024 * 1024
+"""Ten thousand sites with long ids fit."""
+BODY_SECONDS = 10
+
+Answers = Mapping[int, type[BaseModel] | None]
+"""What a route answers when all is well: the model at each status, None where there is no body."""
+
+Refusal = type[Problem] | type[web.HTTPException]
+"""An error that a route may answer with."""
+
+ALWAYS: tuple[Refusal, ...] = (NotSignedIn, Invalid, web.HTTPInternalServerError)
+"""Of every route: credentials come first, an unknown parameter is never ignored, and we may have faults."""
+OF_BODIES: tuple[Refusal, ...] = (
+    Malformed,
+    web.HTTPRequestTimeout,
+    web.HTTPRequestEntityTooLarge,
+    web.HTTPUnsupportedMediaType,
+)
+"""Of every route that takes a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path: what it takes, may answer and may refuse with."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    takes: type[BaseModel]
+    answers: Answers
+    refuses: tuple[Refusal, ...]
+    serve: Handler
+
+    @property
+    def takes_body(self) -> bool:
+        return issubclass(self.takes, Body)
+
+
+def route(
+    method: str,
+    path: str,
+    does: Callable[[web.Request, Model], Awaitable[web.Response]],
+    takes: type[Model],
+    answers: Answers,
+    *refuses: Refusal,
+) -> Route:
+    """Return the route on which `does` is called with what `takes` makes of the query or the body."""
+
+    async def serve(request: web.Request) -> web.Response:
+        return await does(request, await _read(request, takes))
+
+    refuses = (*ALWAYS, *(OF_BODIES if issubclass(takes, Body) else ()), *refuses)
+    return Route(method, path, does.__name__, does.__doc__ or "", takes, answers, refuses, serve)
+
+
+async def _read(request: web.Request, model: type[Model]) -> Model:
+    if issubclass(model, Query):
+        return read_query(model, request.query)
+    read_query(NoQuery, request.query)
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Malformed("The body did not arrive whole.") from None
+    return read_body(model, raw)

@@ -1,0 +1,48 @@
+"""The document that describes the admin API, held against the API itself."""
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import asyncpg
+
+from admin.app import admin_app
+from tests.integration.adminapi import ADA_TOKEN, SETTINGS, AdminClient, acme, admin
+
+__all__ = ["acme", "admin"]
+
+# What may be wished for depends on what is there, so a wish in the bounds may be refused.
+UNJUDGED = "positive_data_acceptance"
+
+
+async def test_every_route_is_described_and_nothing_else_is(admin: AdminClient, pool: asyncpg.Pool) -> None:
+    document = await admin.get("/openapi.json")
+    served = [
+        (route.method.lower(), route.resource.canonical)
+        for route in admin_app(SETTINGS, pool).router.routes()
+        if route.resource is not None
+    ]
+    described = [(method, path) for path, methods in document["paths"].items() for method in methods]
+    assert sorted(described) == sorted(served)
+
+
+async def test_the_api_keeps_what_the_document_promises(acme: AdminClient, tmp_path: Path) -> None:
+    """Schemathesis sends what is in the bounds and what is not, and judges every answer by the document."""
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "run"),
+        f"{acme.base}admin/openapi.json",
+        *("--header", f"Authorization: Bearer {ADA_TOKEN}"),
+        *("--checks", "all", "--exclude-checks", UNJUDGED),
+        *("--max-examples", "5", "--seed", "1", "--generation-database", "none", "--no-color"),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(120):
+            told, _ = await program.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            program.kill()
+    assert program.returncode == 0, told.decode()
