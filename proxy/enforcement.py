@@ -15,6 +15,9 @@ from proxy.routes import RouteTable
 
 _REMEMBERED = 10_000
 
+_TRIES = 5
+"""With a key that is changed again whenever it was looked up."""
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -111,14 +114,21 @@ class Enforcement:
         try:
             if claim.key is None:
                 raise Refused(MISSING_KEY)
-            found = await self._grants.fetch(digest(claim.key), address)
-            if isinstance(found, Unknown):
-                raise Refused(INVALID_KEY)
-            grant = found
-            workspaces: Mapping[str, str | None] = {}
-            if grant.all_sites and claim.sites:
-                workspaces = await self._grants.fetch_sites(claim.sites)
-            return self._conclude(claim, grant, workspaces)
+            key_digest = digest(claim.key)
+            for _ in range(_TRIES):
+                grant = None
+                with self._grants.watched() as began:
+                    found = await self._grants.fetch(key_digest, address)
+                    if isinstance(found, Unknown):
+                        raise Refused(INVALID_KEY)
+                    grant = found
+                    workspaces: Mapping[str, str | None] = {}
+                    if grant.all_sites and claim.sites:
+                        workspaces = await self._grants.fetch_sites(claim.sites)
+                    # What was revoked while this waited must not pass: whoever ends what is open does not see it yet.
+                    if not self._grants.recalled(began, key_digest, grant, claim.sites if grant.all_sites else ()):
+                        return self._conclude(claim, grant, workspaces)
+            raise ScopeUnavailable
         except Refused as refused:
             return Verdict(refused.refusal, claim, grant)
         except TooManyUnknownKeys:

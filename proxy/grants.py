@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from cachetools import TTLCache
 
@@ -158,11 +159,30 @@ class Grants:
             raise ScopeUnavailable
         return owners
 
+    def watched(self) -> AbstractContextManager[int]:
+        """Lend what `recalled` wants to hear, to somebody who decides on answers and waits between the first and that.
+
+        Also between an answer's arrival and the moment at which who waits for it goes on, a revoke may come.
+        """
+        return self._recalls.watched()
+
+    def recalled(self, began: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
+        """Return whether a grant, or whose `sites` are, was recalled since `began`: then it must be asked for anew."""
+        held = self._held.get(digest)
+        position = held.position if held is not None and held.value is grant else None
+        return self._recalls.touches(began, (digest, grant.user_id, EVERYTHING), position) or self._recalls.touches(
+            began, map(_site_name, sites), None
+        )
+
     # What the change feed says. `position` is the feed's: an answer that was read there or later stays.
 
     def drop(self, digest: bytes, position: int | None = None) -> Grant | None:
-        """Forget what a key may do, and what a lookup on its way will say; returns the grant that was held."""
+        """Forget what a key may do, or that it is unknown, and what a lookup on its way will say of it.
+
+        Returns the grant that was held.
+        """
         self._recalls.recall(digest, position)
+        self._unknown.pop(digest, None)
         held = self._held.get(digest)
         if held is not None and position is not None and held.position >= position:
             return None
@@ -181,16 +201,19 @@ class Grants:
 
     def drop_site(self, site: str) -> None:
         """Forget whose a site is."""
+        self._recalls.recall(_site_name(site))
         self._sites.drop(site)
         self.generation += 1
 
-    def drop_all(self) -> None:
-        """Forget everything."""
+    def drop_all(self) -> int:
+        """Forget everything; returns how many grants were held."""
+        dropped = len(self._held)
         self._recalls.recall(EVERYTHING)
         self._held.clear()
         self._unknown.clear()
         self._sites.drop_all()
         self.generation += 1
+        return dropped
 
     def forget_unknown(self, digest: bytes | None = None) -> None:
         """Forget that this key is unknown (None: that any is): it was created just now."""
@@ -286,6 +309,11 @@ def narrowed(before: Grant, after: Grant) -> bool:
 def connections_used(settings: GrantSettings) -> int:
     """Return how many database connections all lookups can hold at once: keys, their refreshes, sites."""
     return settings.lookups_at_once + _refreshes_at_once(settings) + 1
+
+
+def _site_name(site: str) -> str:
+    """Return the name under which a site is recalled; no API user's id looks like it."""
+    return f"site {site}"
 
 
 def _refreshes_at_once(settings: GrantSettings) -> int:

@@ -21,8 +21,12 @@ WATCHED: Final = {
     "grants_cached": "API keys whose grant is remembered.",
     "activity_pending": "API users whose last activity is not written yet.",
     "database_up": "1 while the database answers, else 0.",
+    "feed_lag_seconds": "Since the change feed was last read to its end.",
+    "revocation_bound_seconds": "Within these a revoked key stops passing, as things are now.",
 }
 """Gauges that others own: `watch` says where to read each."""
+FEED_MODES: Final = ("woken", "polling")
+DROP_CAUSES: Final = ("key", "user", "all", "feed", "refresh")
 
 EXCHANGE_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 DECISION_BOUNDS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 1e-2, 1e-1, 1.0)
@@ -50,7 +54,9 @@ class Metrics:
         self._lookups = dict.fromkeys(LOOKUP_RESULTS, 0)
         self._flushes = dict.fromkeys(FLUSH_RESULTS, 0)
         self._flush_seconds = _cells(FLUSH_BOUNDS)
+        self._dropped = dict.fromkeys(DROP_CAUSES, 0)
         self._watched: dict[str, Callable[[], float]] = {}
+        self._feed_mode: Callable[[], str] = str
         self._registry = CollectorRegistry()
         self._registry.register(_Families(self))
         ProcessCollector(registry=self._registry)
@@ -96,6 +102,14 @@ class Metrics:
         cells[bisect_left(FLUSH_BOUNDS, seconds)] += 1
         cells[-1] += seconds
 
+    def dropped(self, cause: str, count: int = 1) -> None:
+        """Count grants that are remembered no longer: one of DROP_CAUSES."""
+        self._dropped[cause] += count
+
+    def watch_feed(self, mode: Callable[[], str]) -> None:
+        """Have the change feed's mode read by `mode`: one of FEED_MODES, anything else is a feed that is down."""
+        self._feed_mode = mode
+
     def watch(self, name: str, read: Callable[[], float]) -> None:
         """Have the gauge `name` (one of WATCHED) read by `read` at each scrape. ValueError on another name."""
         if name not in WATCHED:
@@ -128,8 +142,14 @@ class Metrics:
         connections.add_metric(("downstream",), self.downstream_open)
         connections.add_metric(("upstream",), self.upstream_open)
         yield connections
-        yield _counter_by_result("grant_lookups", "How the grants of keys were found.", self._lookups)
-        yield _counter_by_result("activity_flushes", "Writes of last activity.", self._flushes)
+        yield _counter("grant_lookups", "How the grants of keys were found.", "result", self._lookups)
+        yield _counter("grants_dropped", "Grants that are remembered no longer.", "cause", self._dropped)
+        feed = GaugeMetricFamily("sitelatch_feed_up", "1 for how changes arrive now, else 0.", labels=("mode",))
+        mode_now = self._feed_mode()
+        for mode in FEED_MODES:
+            feed.add_metric((mode,), mode == mode_now)
+        yield feed
+        yield _counter("activity_flushes", "Writes of last activity.", "result", self._flushes)
         yield _histogram("activity_flush_seconds", "To write last activity.", self._flush_seconds, FLUSH_BOUNDS)
         for name, read in self._watched.items():
             yield _gauge(name, WATCHED[name], read())
@@ -160,10 +180,10 @@ def _gauge(name: str, purpose: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"sitelatch_{name}", purpose, value=float(value))
 
 
-def _counter_by_result(name: str, purpose: str, counts: dict[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"sitelatch_{name}", purpose, labels=("result",))
-    for result, count in counts.items():
-        family.add_metric((result,), count)
+def _counter(name: str, purpose: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"sitelatch_{name}", purpose, labels=(label,))
+    for value, count in counts.items():
+        family.add_metric((value,), count)
     return family
 
 

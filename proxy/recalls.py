@@ -1,6 +1,7 @@
 """What was recalled while lookups were in the air: an answer read before a revoke must not land after it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 EVERYTHING = b""
 """The name under which every answer is recalled."""
@@ -37,6 +38,15 @@ class Recalls:
             passed.append(name)
         for name in passed:
             del self._recalled[name]
+
+    @contextmanager
+    def watched(self) -> Iterator[int]:
+        """Lend what `touches` wants to hear, to somebody who acts on an answer and has to wait in between."""
+        began = self.begin()
+        try:
+            yield began
+        finally:
+            self.end(began)
 
     def recall(self, name: bytes | str, position: int | None = None) -> None:
         """Recall answers about `name` whose snapshot is older than the feed's `position` (None: all in the air)."""

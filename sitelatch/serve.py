@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,6 +18,7 @@ from proxy.activity import Activity
 from proxy.budget import LookupBudget
 from proxy.doors import FrontDoor
 from proxy.enforcement import Enforcement
+from proxy.feed import Feed, revocation_bound
 from proxy.grants import Grants, connections_used
 from proxy.listen import listening_site
 from proxy.metrics import Metrics
@@ -26,7 +28,7 @@ from sitelatch.config import Config
 from sitelatch.database import database_url
 from sitelatch.database_watch import DatabaseState, DatabaseWatch, ProvenPool
 from sitelatch.signals import Signals, cancel, unless
-from sql.pool import open_pool
+from sql.pool import open_connection, open_pool
 
 Result = TypeVar("Result")
 
@@ -77,8 +79,27 @@ class Service:
         stack.callback(access_log.flush)
         self.activity = Activity(config.activity, proven, on_flush=self.metrics.flush)
         budget = LookupBudget(config.keys.unknown_per_minute)
-        grants = Grants(config.grants, proven, on_lookup=self.metrics.lookup, budget=budget)
+        grants = Grants(
+            config.grants,
+            proven,
+            on_lookup=self.metrics.lookup,
+            budget=budget,
+            on_lost=lambda digest, grant, cause: self.metrics.dropped("refresh"),
+        )
         stack.push_async_callback(grants.close)
+        feed = Feed(
+            partial(open_connection, config.database.listen_url or url, role="feed"),
+            grants,
+            poll_seconds=config.grants.poll_seconds,
+            on_dropped=self.metrics.dropped,
+            on_changes=lambda changes: None,
+        )
+        self.metrics.watch_feed(lambda: feed.mode.value)
+        self.metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
+        self.metrics.watch(
+            "revocation_bound_seconds",
+            lambda: revocation_bound(feed.mode, config.grants, cut_off=grants.breaker.down),
+        )
         self.metrics.watch("grants_cached", lambda: len(grants))
         self.metrics.watch("activity_pending", lambda: self.activity.pending)
         self.metrics.watch("database_up", lambda: self.watch.state is DatabaseState.UP)
@@ -100,6 +121,7 @@ class Service:
             async with asyncio.timeout(_FIRST_LOOK_SECONDS):
                 await self.watch.look()
         self._keep(stack, self.watch.run())
+        self._keep(stack, feed.run())
         self._keep(stack, self.activity.run())
         self.back_addresses = await self._open_back_doors(stack, admin_app(config.admin, admin_pool))
         stack.push_async_callback(self.front.close)

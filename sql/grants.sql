@@ -34,9 +34,9 @@ BEGIN
             sitelatch.api_user_sites,
             sitelatch.sessions
         TO sitelatch_admin;
-        GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.scope_changes, sitelatch.audit_log
-        TO sitelatch_admin;
-        GRANT SELECT ON sitelatch.schema_migrations TO sitelatch_admin;
+        GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;
+        -- The feed is written by the tables themselves.
+        GRANT SELECT ON sitelatch.schema_migrations, sitelatch.scope_changes TO sitelatch_admin;
     END IF;
 END
 $$;

@@ -81,6 +81,17 @@ async def test_the_doors_read_the_scope_and_write_activity(
     assert await doors.fetch(query("read_activity"), [user_id])
 
 
+async def test_the_doors_follow_the_feed(owner: asyncpg.Connection, doors: asyncpg.Connection) -> None:
+    await add_workspace(owner, "acme", "shop")
+    (source,) = await doors.fetch(query("feed_source"))
+    assert len(source["timeline"]) == 8
+    (backend,) = await doors.fetch(query("feed_backend"))
+    assert backend["pid"] == doors.get_server_pid()
+    (head,) = await doors.fetch(query("feed_head"))
+    assert len(await doors.fetch(query("read_feed"), head["seq"], 10)) == 1
+    await doors.add_listener("sitelatch_scope", lambda *_: None)
+
+
 async def test_the_doors_may_do_nothing_else(doors: asyncpg.Connection) -> None:
     for statement in (
         "SELECT authorized_by_email FROM sitelatch.api_users",
@@ -92,6 +103,8 @@ async def test_the_doors_may_do_nothing_else(doors: asyncpg.Connection) -> None:
         "INSERT INTO sitelatch.api_user_sites (user_id, site_id) VALUES (gen_random_uuid(), 'shop')",
         "DELETE FROM sitelatch.api_user_activity",
         "DELETE FROM sitelatch.scope_changes",
+        "INSERT INTO sitelatch.scope_pending (what, subject) VALUES ('all', '')",
+        "SELECT sitelatch.note_change('all', '')",
         "CREATE TABLE sitelatch.own ()",
         "TRUNCATE sitelatch.api_user_activity",
     ):
@@ -121,6 +134,7 @@ async def test_the_admin_may_do_nothing_else(admin: asyncpg.Connection) -> None:
         "UPDATE sitelatch.audit_log SET actor_name = 'somebody else'",
         "DELETE FROM sitelatch.audit_log",
         "TRUNCATE sitelatch.audit_log",
+        "INSERT INTO sitelatch.scope_changes (what) VALUES ('all')",
         "INSERT INTO sitelatch.schema_migrations VALUES (2, 'x')",
         "ALTER TABLE sitelatch.sites DISABLE TRIGGER ALL",
         "DROP TABLE sitelatch.sites",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.metrics import LOOKUP_RESULTS, WATCHED, Metrics
+from proxy.metrics import DROP_CAUSES, LOOKUP_RESULTS, WATCHED, Metrics
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -44,14 +44,17 @@ def test_the_document_lists_exactly_what_is_rendered() -> None:
     assert documented == found
 
 
-def test_the_document_lists_every_result_of_a_lookup_and_the_process_s_figures() -> None:
-    text = DOCUMENT.read_text("utf-8")
-    assert (
-        tuple(re.findall(r"^\| `([a-z_]+)` \| [^|]+\|$", text.partition("`result` of a lookup")[2], re.M))
-        == LOOKUP_RESULTS
-    )
+def table_after(heading: str) -> tuple[str, ...]:
+    """The first column of the table that follows some words of the document."""
+    table = DOCUMENT.read_text("utf-8").partition(heading)[2].partition("\n\n")[2].partition("\n\n")[0]
+    return tuple(re.findall(r"^\| `([a-z_]+)` \| [^|]+\|$", table, re.M))
+
+
+def test_the_document_lists_every_result_and_cause_and_the_process_s_figures() -> None:
+    assert table_after("`result` of a lookup") == LOOKUP_RESULTS
+    assert table_after("`cause` of a dropped grant") == DROP_CAUSES
     for name in {name for name, _ in rendered(Metrics()) if not name.startswith("sitelatch_")}:
-        assert f"`{name}`" in text
+        assert f"`{name}`" in DOCUMENT.read_text("utf-8")
 
 
 def test_exchanges_are_counted_by_route_outcome_and_status() -> None:
@@ -110,6 +113,16 @@ def test_results_of_lookups_are_there_from_the_start_so_that_their_rates_are_rig
     samples = rendered(metrics)
     assert samples["sitelatch_grant_lookups_total", (("result", "miss"),)] == 1
     assert samples["sitelatch_grant_lookups_total", (("result", "error"),)] == 0
+
+
+def test_the_feed_is_up_in_one_mode_or_down() -> None:
+    metrics = Metrics()
+    mode = ["woken"]
+    metrics.watch_feed(lambda: mode[0])
+    for now, up in (("woken", (1, 0)), ("polling", (0, 1)), ("down", (0, 0))):
+        mode[0] = now
+        samples = rendered(metrics)
+        assert tuple(samples["sitelatch_feed_up", (("mode", name),)] for name in ("woken", "polling")) == up
 
 
 def test_a_name_that_nobody_documented_is_refused() -> None:
