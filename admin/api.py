@@ -11,7 +11,8 @@ from admin.payloads import AuditQuery, NewUser, NewWorkspace, NoQuery, PutSite, 
 from admin.people import Admin, Within
 from admin.problems import Conflict, DatabaseDown, Fault, Forbidden, Invalid, NotFound
 from admin.routes import Route, route
-from admin.views import AuditLine, CreatedUser, Document, Page, Site, SiteWithUsers, User, Workspace
+from admin.safe import Safe
+from admin.views import AuditLine, CreatedUser, Document, Page, RevealedKeys, Site, SiteWithUsers, User, Workspace
 from proxy.metrics import installed_version
 
 ADMIN = web.RequestKey("admin", Admin)
@@ -21,8 +22,9 @@ ADMIN = web.RequestKey("admin", Admin)
 class AdminApi:
     """The routes and what they do."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, safe: Safe | None = None) -> None:
         self._pool = pool
+        self._safe = safe
         self._document = Document(openapi(self.routes(), installed_version()))
 
     def routes(self) -> list[Route]:
@@ -32,6 +34,16 @@ class AdminApi:
             route("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Forbidden, DatabaseDown),
             route("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound, DatabaseDown),
             route("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound, DatabaseDown),
+            route(
+                "POST",
+                "/users/{id}/reveal",
+                self.reveal_user,
+                NoQuery,
+                {200: RevealedKeys},
+                NotFound,
+                Conflict,
+                DatabaseDown,
+            ),
             route("GET", "/workspaces", self.list_workspaces, WorkspaceQuery, {200: Page[Workspace]}, DatabaseDown),
             route(
                 "POST",
@@ -82,6 +94,7 @@ class AdminApi:
                 by=admin.person,
                 address=address_of(request),
                 within=admin.workspaces,
+                safe=self._safe,
             )
         return _answer(user, 201)
 
@@ -103,6 +116,20 @@ class AdminApi:
                 within=admin.workspaces,
             )
         return _nothing()
+
+    async def reveal_user(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Show the key of an API user again, where it is kept. The audit log notes it."""
+        admin = _admin(request)
+        async with borrow(self._pool) as connection:
+            keys = await users.reveal_keys(
+                connection,
+                request.match_info["id"],
+                safe=self._safe,
+                by=admin.person,
+                address=address_of(request),
+                within=admin.workspaces,
+            )
+        return _answer(keys)
 
     async def list_workspaces(self, request: web.Request, asked: WorkspaceQuery) -> web.Response:
         """List workspaces."""

@@ -12,6 +12,7 @@ from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.people import AdminTokens
 from admin.problems import DatabaseDown, NotSignedIn, Problem, plain_problem, problem_response
 from admin.routes import BODY_BYTES
+from admin.safe import safe_for
 from admin.settings import AdminSettings
 
 log = structlog.get_logger("sitelatch.admin")
@@ -22,7 +23,7 @@ def admin_app(settings: AdminSettings, pool: asyncpg.Pool) -> web.Application:
     app = web.Application(
         client_max_size=BODY_BYTES, middlewares=[_answer_problems, _sign_in(AdminTokens(settings.tokens))]
     )
-    for route in AdminApi(pool).routes():
+    for route in AdminApi(pool, safe_for(settings.recoverable_keys)).routes():
         # An id may hold braces, which aiohttp's own pattern leaves out.
         app.router.add_route(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve)
     return app

@@ -2,7 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from admin.safe import read_secret
+
+
+def _secret(text: str) -> str:
+    read_secret(text)
+    return text
 
 
 class TokenSettings(BaseModel):
@@ -23,4 +30,5 @@ class AdminSettings(BaseModel):
 
     listen: str = "127.0.0.1:9091"
     database_url: Annotated[str | None, Field(repr=False)] = None
+    recoverable_keys: Annotated[Annotated[str, AfterValidator(_secret)] | None, Field(repr=False)] = None
     tokens: tuple[TokenSettings, ...] = ()

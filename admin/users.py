@@ -10,17 +10,20 @@ from admin.audit import Change, some_sites, write_audit
 from admin.connections import Connection
 from admin.cursors import read_cursor, write_cursor
 from admin.people import Person, Within, names
-from admin.problems import Fault, Invalid, NotFound
+from admin.problems import Conflict, Fault, Invalid, NotFound
+from admin.safe import Safe
 from admin.site_ids import fold_site
 from admin.sites import MAX_FAULTS, sentence
 from admin.texts import check_name, is_text, prefix_pattern
-from admin.views import CreatedUser, KeyView, Page, PersonView, User
+from admin.views import CreatedUser, KeyView, Page, PersonView, RevealedKey, RevealedKeys, User
 from admin.workspaces import workspace_id
 from proxy.credentials import PREFIX, digest, hint, new_key
 from sql.queries import query
 
 CREATE_USER = query("create_user")
 CREATE_KEY = query("create_key")
+SEAL_KEY = query("seal_key")
+SEALED_KEYS = query("sealed_keys")
 CREATE_USER_SITES = query("create_user_sites")
 LOCK_SITES = query("lock_sites")
 SITES_FOLDED_LIKE = query("sites_folded_like")
@@ -51,9 +54,11 @@ async def create_user(
     by: Person,
     address: str,
     within: Within = None,
+    safe: Safe | None = None,
 ) -> CreatedUser:
     """Make an API user for all sites of the workspace or for `sites`, and its key, which is shown this once.
 
+    With a `safe` the key is kept in it, and can be revealed.
     Raises Invalid (every unknown site is a fault) or Forbidden.
     """
     wanted = _wanted_sites(all_sites, sites)
@@ -65,6 +70,8 @@ async def create_user(
         await _check_sites(connection, owner, workspace, wanted)
         user_id = await connection.fetchval(CREATE_USER, owner, name, all_sites, by.name, by.email)
         await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), hint(key))
+        if safe is not None:
+            await connection.execute(SEAL_KEY, digest(key.encode("ascii")), safe.seal(user_id, key))
         if wanted:
             await connection.execute(CREATE_USER_SITES, user_id, owner, list(wanted))
         [row] = await connection.fetch(DESCRIBE_USERS, [user_id], names(within), None)
@@ -131,6 +138,32 @@ async def delete_user(connection: Connection, user_id: str, *, by: Person, addre
         await write_audit(connection, by, address, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
 
 
+async def reveal_keys(
+    connection: Connection, user_id: str, *, safe: Safe | None, by: Person, address: str, within: Within = None
+) -> RevealedKeys:
+    """Return the keys of an API user, and note who saw them. Raises NotFound, and Conflict where none can be shown."""
+    key = _uuid(user_id)
+    async with connection.transaction():
+        if await connection.fetchval(LOCK_USER, key, names(within)) is None:
+            raise NotFound("There is no such API user.")
+        if safe is None:
+            raise Conflict("Keys are shown once here: this installation does not keep them.")
+        rows = await connection.fetch(SEALED_KEYS, key)
+        opened = [
+            RevealedKey(hint=row["hint"], api_key=None if row["sealed"] is None else safe.open(key, row["sealed"]))
+            for row in rows
+        ]
+        shown = [one.hint for one in opened if one.api_key is not None]
+        if not shown:
+            if any(row["sealed"] is not None for row in rows):
+                raise Conflict("This key was kept under another secret than admin.recoverable_keys, and stays a hint.")
+            raise Conflict("This key was made before keys were kept here, and stays a hint.")
+        [row] = await connection.fetch(DESCRIBE_USERS, [key], names(within), 0)
+        detail = {"name": row["name"], "keys": shown}
+        await write_audit(connection, by, address, "user.revealed", [Change(row["workspace"], str(key), detail)])
+    return RevealedKeys(keys=opened)
+
+
 def _wanted_sites(all_sites: bool, sites: Sequence[str] | None) -> dict[str, int]:
     """Return the selected sites, each with its first place. Raises Invalid unless one of the two scopes is chosen."""
     if all_sites and sites is not None:
@@ -176,8 +209,10 @@ def _user(row: Record) -> User:
         sites=row["sites"],
         site_count=row["site_count"],
         keys=[
-            KeyView(hint=shown, created_at=created, expires_at=expires)
-            for shown, created, expires in zip(row["hints"], row["keys_created_at"], row["keys_expire_at"], strict=True)
+            KeyView(hint=shown, created_at=created, expires_at=expires, recoverable=recoverable)
+            for shown, created, expires, recoverable in zip(
+                row["hints"], row["keys_created_at"], row["keys_expire_at"], row["keys_recoverable"], strict=True
+            )
         ],
         authorized_by=PersonView(name=row["authorized_by_name"], email=row["authorized_by_email"]),
         created_at=row["created_at"],

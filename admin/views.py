@@ -29,11 +29,12 @@ class PersonView(View):
 
 
 class KeyView(View):
-    """What may be shown of an API key."""
+    """What may be shown of an API key. `recoverable`: it is kept encrypted, and can be revealed."""
 
     hint: str
     created_at: datetime
     expires_at: datetime | None
+    recoverable: bool
 
 
 class User(View):
@@ -56,6 +57,19 @@ class CreatedUser(User):
     """A new API user and its key: the only time that the key is shown."""
 
     api_key: str
+
+
+class RevealedKey(View):
+    """A key shown again; `api_key` is null where only its hint is kept."""
+
+    hint: str
+    api_key: str | None
+
+
+class RevealedKeys(View):
+    """The keys of an API user, the oldest first."""
+
+    keys: list[RevealedKey]
 
 
 class Workspace(View):

@@ -21,6 +21,7 @@ import uvloop
 from admin.audit import COMMAND
 from admin.people import Person, new_token, token_digest
 from admin.problems import Problem
+from admin.safe import safe_for
 from admin.site_import import import_sites, read_csv
 from admin.sites import Added, NewSite, add_sites, list_sites, remove_sites
 from admin.users import create_user, delete_user, list_users
@@ -195,6 +196,7 @@ def create_user_command(
             name=name,
             by=Person(by_name, by_email),
             address=COMMAND,
+            safe=safe_for(config.admin.recoverable_keys),
         )
         return user.model_dump_json()
 

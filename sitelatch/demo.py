@@ -15,6 +15,7 @@ from aiohttp import web
 
 from admin.audit import COMMAND
 from admin.people import Person, new_token, token_digest
+from admin.safe import new_secret, safe_for
 from admin.sites import NewSite, add_sites
 from admin.users import create_user, delete_user, list_users
 from sitelatch.config import Config, load
@@ -61,7 +62,7 @@ async def _prepared(directory: Path, upstream: str | None) -> AsyncIterator[tupl
             # Held until the end, or the embedded server would end and start again between this and serve.
             await stack.enter_async_context(database_url(config.database, config.directory))
             async with connection_to(config.database, config.directory) as connection:
-                keys = await _fill(connection, token)
+                keys = await _fill(connection, config, token)
             yield config, keys
 
 
@@ -77,8 +78,17 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def _write_config(file: Path, upstream: str, token: str) -> Config:
     file.touch(mode=0o600)
-    file.write_text(_config_text(upstream, token_digest(token)), encoding="utf-8")
+    file.write_text(_config_text(upstream, token_digest(token), _kept_secret(file.parent)), encoding="utf-8")
     return load(file, {})
+
+
+def _kept_secret(directory: Path) -> str:
+    """Return the secret of the keys that can be shown again: the same one as long as the database is."""
+    file = directory / "recoverable-keys"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(new_secret(), encoding="ascii")
+    return file.read_text(encoding="ascii")
 
 
 @asynccontextmanager
@@ -94,8 +104,8 @@ async def _sample_api() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def _fill(connection: asyncpg.Connection, token: str) -> Keys:
-    """Add the sites, and make the demo's keys anew: those of an earlier run cannot be shown again."""
+async def _fill(connection: asyncpg.Connection, config: Config, token: str) -> Keys:
+    """Add the sites, and make the demo's keys anew."""
     for workspace, sites in _SITES.items():
         await add_sites(
             connection,
@@ -117,13 +127,14 @@ async def _fill(connection: asyncpg.Connection, token: str) -> Keys:
             name=name,
             by=_PERSON,
             address=COMMAND,
+            safe=safe_for(config.admin.recoverable_keys),
         )
         for name, sites in ((_ALL_SITES, None), (_SHOP, ("shop",)))
     ]
     return Keys(users[0].api_key, users[1].api_key, token)
 
 
-def _config_text(upstream: str, token_sha256: str) -> str:
+def _config_text(upstream: str, token_sha256: str, secret: str) -> str:
     proxy, ops, admin = (f"127.0.0.1:{_free_port(port)}" for port in _PORTS.values())
     return f"""# Written by `sitelatch run`, and anew each time. Copy it to begin a config of your own.
 [proxy]
@@ -143,6 +154,7 @@ listen = "{ops}"
 
 [admin]
 listen = "{admin}"
+recoverable_keys = "{secret}"
 
 [[admin.tokens]]
 name = "{_PERSON.name}"

@@ -36,6 +36,18 @@ RETURNING id
 -- Give the user $1 the key with digest $2, shown as $3.
 INSERT INTO sitelatch.api_keys (user_id, digest, hint) VALUES ($1, $2, $3)
 
+-- name: seal_key
+-- Keep the key with digest $1, encrypted as $2.
+INSERT INTO sitelatch.sealed_keys (digest, sealed) VALUES ($1, $2)
+
+-- name: sealed_keys
+-- The keys of the user $1, each with what is kept of it, oldest first.
+SELECT k.hint, s.sealed
+FROM sitelatch.api_keys k
+LEFT JOIN sitelatch.sealed_keys s ON s.digest = k.digest
+WHERE k.user_id = $1
+ORDER BY k.created_at, k.digest
+
 -- name: create_user_sites
 -- Authorise the user $1 of workspace $2 for the sites $3.
 INSERT INTO sitelatch.api_user_sites (user_id, workspace_id, site_id) SELECT $1, $2, unnest($3::text[])
@@ -113,6 +125,9 @@ SELECT u.id, w.name AS workspace, u.name, u.all_sites, u.authorized_by_name, u.a
              ORDER BY k.created_at, k.digest) AS keys_created_at,
        ARRAY(SELECT k.expires_at FROM sitelatch.api_keys k WHERE k.user_id = u.id
              ORDER BY k.created_at, k.digest) AS keys_expire_at,
+       ARRAY(SELECT EXISTS (SELECT FROM sitelatch.sealed_keys s WHERE s.digest = k.digest)
+             FROM sitelatch.api_keys k WHERE k.user_id = u.id
+             ORDER BY k.created_at, k.digest) AS keys_recoverable,
        ARRAY(SELECT m.site_id FROM sitelatch.api_user_sites m WHERE m.user_id = u.id
              ORDER BY m.site_id LIMIT $3) AS sites,
        (SELECT count(*) FROM sitelatch.api_user_sites m WHERE m.user_id = u.id) AS site_count

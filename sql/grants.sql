@@ -32,6 +32,7 @@ BEGIN
             sitelatch.api_users,
             sitelatch.api_keys,
             sitelatch.api_user_sites,
+            sitelatch.sealed_keys,
             sitelatch.sessions
         TO sitelatch_admin;
         GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;

@@ -111,6 +111,7 @@ def test_every_printed_line_does_what_it_says(tmp_path: Path) -> None:
         listed = {user["name"]: user for user in json.loads(users[2])["items"]}
         assert listed["demo: all sites"]["all_sites"]
         assert listed["demo: shop"]["sites"] == ["shop"]
+        assert listed["demo: shop"]["keys"][0]["recoverable"]
         assert 'sitelatch_exchanges_total{outcome="passed",route="data",status="200"} 1' in metrics[2]
         assert demo.interrupt() == 0
         log = [json.loads(line) for line in demo.log.read_text().splitlines()]

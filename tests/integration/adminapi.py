@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +62,7 @@ class AdminClient:
     def _check_described(self, method: str, path: str, status: int) -> None:
         paths = self.document["paths"] if self.document else {}
         path = path.removeprefix("/admin")
-        methods = paths.get(path) or paths.get(re.sub(r"[^/]+$", "{id}", path), {})
+        methods = paths.get(path) or paths.get(re.sub(r"(?<=s/)[^/]+", "{id}", path), {})
         if method.lower() in methods:
             assert str(status) in methods[method.lower()]["responses"]
 
@@ -88,16 +89,23 @@ async def serve(app: web.Application, *, head_seconds: float = 15) -> tuple[Back
     return runner, runner.addresses[0][1]
 
 
-@pytest.fixture
-async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
-    """The admin API beside ops, and Ada, who may everything."""
-    doors = back_doors(ops_app(Metrics(), lambda: (True, {})), "shared", admin_app(SETTINGS, pool), "shared")
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[AdminClient]:
+    """Lend a client of an admin application, which is served beside ops."""
+    doors = back_doors(ops_app(Metrics(), lambda: (True, {})), "shared", app, "shared")
     runner, port = await serve(doors["shared"])
     async with ClientSession() as session:
         client = AdminClient(session, URL(f"http://127.0.0.1:{port}/"))
         client.document = await client.get("/openapi.json")
         yield client
     await runner.cleanup()
+
+
+@pytest.fixture
+async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
+    """The admin API, and Ada, who may everything."""
+    async with serving(admin_app(SETTINGS, pool)) as client:
+        yield client
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ],
     ("GET", "/users/{id}"): [Attempt("/users/{user}")],
     ("DELETE", "/users/{id}"): [Attempt("/users/{user}")],
+    ("POST", "/users/{id}/reveal"): [Attempt("/users/{user}/reveal")],
     ("GET", "/workspaces"): [
         Attempt("/workspaces", statuses=(200,)),
         Attempt("/workspaces?after=acme", statuses=(200,)),
@@ -92,7 +93,16 @@ def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
 
 async def everything(pool: asyncpg.Pool) -> str:
     """All that the database holds, to see whether anything changed."""
-    tables = ("workspaces", "sites", "api_users", "api_keys", "api_user_sites", "api_user_activity", "audit_log")
+    tables = (
+        "workspaces",
+        "sites",
+        "api_users",
+        "api_keys",
+        "api_user_sites",
+        "api_user_activity",
+        "sealed_keys",
+        "audit_log",
+    )
     return "\n".join(
         [str(await pool.fetchval(f"SELECT json_agg(t ORDER BY t::text) FROM sitelatch.{name} t")) for name in tables]  # noqa: S608
     )

@@ -219,7 +219,7 @@ async def test_a_site_that_is_added_or_removed_is_known_at_once(door: Door, pool
 @pytest.mark.parametrize(
     "change",
     [
-        "TRUNCATE sitelatch.api_keys",
+        "TRUNCATE sitelatch.api_keys CASCADE",
         "UPDATE sitelatch.workspaces SET name = 'Acme'",
         "TRUNCATE sitelatch.scope_changes",
     ],

@@ -87,7 +87,7 @@ async def test_a_new_database_has_one_row_so_that_the_feed_is_never_empty(pool: 
         ("DELETE FROM sitelatch.api_user_sites", ["user ada"]),
         ("UPDATE sitelatch.api_user_activity SET last_used_at = now()", []),
         ("TRUNCATE sitelatch.api_user_sites", ["all"]),
-        ("TRUNCATE sitelatch.api_keys", ["all"]),
+        ("TRUNCATE sitelatch.api_keys CASCADE", ["all"]),
         ("TRUNCATE sitelatch.api_users CASCADE", ["all"]),
         ("TRUNCATE sitelatch.workspaces CASCADE", ["all"]),
     ],

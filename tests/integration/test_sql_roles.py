@@ -97,6 +97,7 @@ async def test_the_doors_may_do_nothing_else(doors: asyncpg.Connection) -> None:
         "SELECT authorized_by_email FROM sitelatch.api_users",
         "SELECT * FROM sitelatch.audit_log",
         "SELECT * FROM sitelatch.sessions",
+        "SELECT * FROM sitelatch.sealed_keys",
         "INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ('', gen_random_uuid(), '')",
         "UPDATE sitelatch.api_users SET all_sites = true",
         "UPDATE sitelatch.api_keys SET expires_at = NULL",
