@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.framing import ChunkedBody, NoBody
-from proxy.heads import Fields, render
+from proxy.heads import FOLDED, OURS, PLAIN, REQUEST_SPELLINGS, Fields, render
 from proxy.hops import (
     RequestHop,
     accepts_websocket,
@@ -237,3 +237,15 @@ def test_an_answers_hop_by_hop_fields_end_here() -> None:
 def test_a_head_is_rendered_with_and_without_fields() -> None:
     assert render(b"HTTP/1.1 100 Continue", [], b"") == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert render(b"GET / HTTP/1.1", [HOST], b"X: y\r\n") == b"GET / HTTP/1.1\r\nHost: api.example.com\r\nX: y\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", [b"X.Api.User.Id", b"X-Api~Sites", b"X!Original!Url", b"X.Forwarded.For"])
+def test_what_we_set_cannot_be_set_in_a_spelling_that_php_or_lighttpd_take_for_it(name: bytes) -> None:
+    assert REQUEST_SPELLINGS[name] == OURS
+
+
+def test_long_names_are_not_remembered() -> None:
+    name = b"x" * 30_000
+    assert (REQUEST_SPELLINGS[name], FOLDED[name]) == (PLAIN, name)
+    assert name not in dict(REQUEST_SPELLINGS)
+    assert name not in dict(FOLDED)

@@ -104,3 +104,18 @@ def test_what_can_become_no_request_is_refused_before_it_ends() -> None:
     reader = RequestReader(LIMITS)
     with pytest.raises(Refused):
         reader.read(b"GET /a HTTP/1.1\nHost")
+
+
+def test_an_empty_line_before_a_request_is_ignored_however_it_is_cut() -> None:
+    reader = RequestReader(LimitSettings())
+    assert reader.read(b"\r")[0] is None
+    raw, rest = reader.read(b"\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert raw is not None
+    assert (raw.target, rest) == (b"/x", b"")
+
+
+def test_proxy_connection_says_nothing_of_this_connection() -> None:
+    reader = RequestReader(LimitSettings())
+    for _ in range(2):
+        raw, _ = reader.read(b"GET /x HTTP/1.1\r\nHost: h\r\nProxy-Connection: close\r\n\r\n")
+        assert raw is not None

@@ -398,3 +398,42 @@ def test_two_routes_of_one_name_are_a_mistake() -> None:
 def test_the_headers_that_are_judged_are_known() -> None:
     routes = table({"sites": ["header:X_Site"], "keys_from": ["bearer", "cookie:k", "header:X-API-Key"]})
     assert routes.judged_names == {b"x-site", b"authorization", b"cookie", b"x-api-key", b"content-type"}
+
+
+@pytest.mark.parametrize("name", [b"]site", b"[site]", b"site]", b"%5Bsite", b"?site"])
+def test_a_name_in_stray_brackets_is_the_name_to_rails_and_express(name: bytes) -> None:
+    assert sites(["query:site"], b"/x?site=shop&" + name + b"=blog") == "ambiguous_request"
+
+
+def test_a_site_named_past_the_parameters_that_backends_read_is_refused() -> None:
+    for pad in (b"a&" * 1000, b"&" * 1000, b"a=1&" * 300):
+        assert sites(["query:site"], b"/x?" + pad + b"site=shop") == "ambiguous_request"
+        assert sites(["query:site"], b"/x?site=shop&" + pad + b"a") == ("shop",)
+
+
+def test_a_query_behind_an_encoded_question_mark_names_no_other_site() -> None:
+    for path in (b"/x%3Fsite=blog&y=", b"/x%253Fa=1&site=blog", b"/x%3Fsit%65[]=blog"):
+        assert sites(["query:site"], path + b"?site=shop") == "ambiguous_request"
+    assert sites(["query:site"], b"/who%3Fa=b?site=shop") == ("shop",)
+
+
+@pytest.mark.parametrize("name", [b"X.Site", b"X~Site", b"X_Site", b"x!site"])
+def test_a_header_that_php_or_lighttpd_take_for_the_sites_is_refused(name: bytes) -> None:
+    assert sites(["header:X-Site"], b"/x", [(b"X-Site", b"shop"), (name, b"blog")]) == "ambiguous_request"
+
+
+def test_a_template_may_end_with_a_slash() -> None:
+    rules = ["path:/sites/{site}/", "path:/sites/{site}/uptime/"]
+    assert sites(rules, b"/sites/shop/") == ("shop",)
+    assert sites(rules, b"/sites/shop/uptime/") == ("shop",)
+    assert sites(rules, b"/sites/shop//") == "ambiguous_request"
+    routes = table({"public": ["GET /health/"], "sites": rules})
+    assert is_open(read(routes, b"/health/", []))
+    assert not is_open(read(routes, b"/health", []))
+
+
+def test_a_path_of_many_readings_is_not_remembered() -> None:
+    routes = table({"sites": ["path:/sites/{site}/**"]})
+    for number in range(20):
+        read(routes, b"/sites/shop/%d/%%2525252F;a//%%3B/" % number)
+    assert not routes._located

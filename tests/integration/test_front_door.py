@@ -1,0 +1,267 @@
+"""The front door on real sockets, in this process: what must stay bounded, come back and end."""
+
+import asyncio
+import functools
+import io
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from proxy.accesslog import AccessLog
+from proxy.credentials import digest, new_key
+from proxy.doors import FrontDoor
+from proxy.enforcement import Enforcement
+from proxy.grants import Grants
+from proxy.metrics import Metrics
+from proxy.routes import RouteTable
+from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings, RouteSettings
+from tests.acceptance.wire import Upstream, connect, listening_socket, port_of, until
+from tests.scopes import MemoryScope
+
+KEY = new_key()
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def on_uvloop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test on the loop that serves: what is buffered where, and told when, is the loop's own."""
+
+    @functools.wraps(test)
+    def run() -> None:
+        uvloop.run(test())
+
+    return run
+
+
+@dataclass
+class Front:
+    door: FrontDoor
+    metrics: Metrics
+    upstream: Upstream
+
+    @property
+    def port(self) -> int:
+        return int(self.door.addresses[0][1])
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> Any:
+        """Our side of the one client's connection."""
+        (connection,) = self.door._services.connections
+        return connection
+
+
+@asynccontextmanager
+async def front(*, upstream: str | None = None, **limits: float) -> AsyncIterator[Front]:
+    with listening_socket() as sock:
+        service = Upstream(sock)
+        await service.start()
+        scope = MemoryScope()
+        scope.add(digest(KEY.encode()), "ada", "shop")
+        route = RouteSettings(
+            name="data",
+            upstream=upstream or f"http://127.0.0.1:{port_of(sock)}",
+            sites=("path:/sites/{site}/**",),
+        )
+        metrics = Metrics()
+        grants = Grants(GrantSettings(), scope, on_lookup=metrics.lookup)
+        enforcement = Enforcement(
+            RouteTable([route], KeySettings()), grants, metrics, on_use=lambda _: None, accept_foreign=False
+        )
+        settings = ProxySettings(listen="127.0.0.1:0", routes=(route,))
+        door = FrontDoor(settings, LimitSettings(**limits), enforcement, metrics, AccessLog(io.BytesIO()))
+        await door.start()
+        try:
+            yield Front(door, metrics, service)
+        finally:
+            await door.close()
+            await grants.close()
+            await service.stop()
+
+
+def request(method: str, *lines: str, key: str = KEY) -> bytes:
+    return "\r\n".join((f"{method} /sites/shop/x HTTP/1.1", "Host: h", f"X-API-Key: {key}", *lines, "", "")).encode()
+
+
+@asynccontextmanager
+async def narrow_client(front: Front) -> AsyncIterator[socket.socket]:
+    """A client whose kernel keeps little of what it does not read."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", front.port))
+        yield sock
+
+
+async def send_until_it_sticks(sock: socket.socket, data: bytes, most: int, seconds: float = 1.0) -> None:
+    loop = asyncio.get_running_loop()
+    for _ in range(most // len(data)):
+        try:
+            async with asyncio.timeout(seconds):
+                await loop.sock_sendall(sock, data)
+        except (TimeoutError, ConnectionError):
+            return
+
+
+@on_uvloop
+async def test_refusals_that_the_client_does_not_read_are_not_piled_up() -> None:
+    async with front() as door, narrow_client(door) as client:
+        await send_until_it_sticks(client, request("GET", key="none") * 1000, 100_000_000)
+        assert door.client.transport.get_write_buffer_size() < 200_000
+
+
+@on_uvloop
+async def test_a_client_that_reads_no_refusals_is_left() -> None:
+    async with front(upload_idle_seconds=0.5) as door, narrow_client(door) as client:
+        await send_until_it_sticks(client, request("GET", key="none") * 1000, 100_000_000)
+        await until(lambda: not door.door._services.connections, "the connection's end")
+
+
+@on_uvloop
+async def test_an_answer_is_not_begun_while_the_one_before_is_unread() -> None:
+    loop = asyncio.get_running_loop()
+    async with front() as door, narrow_client(door) as client:
+        await loop.sock_sendall(client, request("GET") * 2)
+        served = await door.upstream.accept()
+        await served.head()
+        await served.send(CHUNKED)
+        while not door.client.transport.get_write_buffer_size():
+            await served.send(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
+            await asyncio.sleep(0.002)
+        await served.send(b"10800\r\n" + b"x" * 0x10800 + b"\r\n0\r\n\r\n")  # one read, and full after it
+        await until(lambda: door.client._exchange is None, "the first answer's end")
+        assert door.client.full
+        assert await served.quiet()
+        reading = asyncio.create_task(send_nothing_read_all(client))
+        await served.head()  # now it comes
+        reading.cancel()
+
+
+async def send_nothing_read_all(sock: socket.socket) -> None:
+    while await asyncio.get_running_loop().sock_recv(sock, 65536):
+        pass
+
+
+@on_uvloop
+async def test_a_client_that_leaves_behind_pipelined_requests_is_seen_to_leave() -> None:
+    async with front() as door:
+        async with connect(door.address) as client:
+            await client.send(request("GET") * 2)
+            served = await door.upstream.accept()
+            await served.head()
+            await served.send(CHUNKED)
+            await client.head()
+        await until(lambda: not door.metrics.exchanges_open, "the exchange's end")
+        assert await served.closed()
+
+
+@on_uvloop
+async def test_an_answer_to_head_without_a_length_leaves_the_connection_usable() -> None:
+    async with front() as door, connect(door.address) as client:
+        await client.send(request("HEAD"))
+        served = await door.upstream.accept()
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n")
+        await client.answer("HEAD")
+        await client.send(request("GET"))
+        await served.head()
+        await served.send(OK)
+        assert (await client.answer()).status == 200
+
+
+@on_uvloop
+async def test_a_204_never_has_a_transfer_encoding() -> None:
+    async with front() as door, connect(door.address) as client:
+        await client.send(request("GET"))
+        served = await door.upstream.accept()
+        await served.head()
+        await served.send(b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await client.answer()).all("Transfer-Encoding") == []
+
+
+@on_uvloop
+async def test_an_upload_that_stalls_after_the_answers_head_is_ended() -> None:
+    async with front(upload_idle_seconds=0.5) as door, connect(door.address) as client:
+        await client.send(request("POST", "Content-Length: 100") + b"abc")
+        served = await door.upstream.accept()
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12")
+        await client.head()
+        await until(lambda: not door.metrics.exchanges_open, "the exchange's end")
+        assert await client.closed()
+
+
+@on_uvloop
+async def test_a_host_name_that_is_none_is_an_upstream_out_of_reach() -> None:
+    async with front(upstream="http://a..b:80") as door, connect(door.address) as client:
+        await client.send(request("GET"))
+        assert (await client.answer()).code == "upstream_unreachable"
+        assert door.door._pools[0]._open == 0
+
+
+@asynccontextmanager
+async def deaf_upstream() -> AsyncIterator[socket.socket]:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        sock.setblocking(False)
+        yield sock
+
+
+@on_uvloop
+async def test_an_upstream_that_answers_early_and_reads_no_more_keeps_no_place() -> None:
+    loop = asyncio.get_running_loop()
+    async with (
+        deaf_upstream() as listening,
+        front(upstream=f"http://127.0.0.1:{port_of(listening)}") as door,
+        connect(door.address) as client,
+    ):
+        client.writer.write(request("POST", "Content-Length: 30000000") + b"a" * 20_000_000)
+        served, _ = await loop.sock_accept(listening)
+        with served:
+            await until(lambda: bool(door.client._holds), "a full upstream")
+            await asyncio.sleep(0.3)  # the kernels on the way fill up meanwhile
+            await loop.sock_sendall(served, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+            await until(lambda: door.door._pools[0]._open == 0, "the place's return", seconds=5)
+
+
+@on_uvloop
+async def test_a_connection_with_unsent_bytes_serves_nobody_else() -> None:
+    loop = asyncio.get_running_loop()
+    async with (
+        deaf_upstream() as listening,
+        front(upstream=f"http://127.0.0.1:{port_of(listening)}") as door,
+        connect(door.address) as client,
+    ):
+        await client.send(request("POST", "Transfer-Encoding: chunked"))
+        served, _ = await loop.sock_accept(listening)
+        with served:
+            await until(lambda: door.client._exchange._connection is not None, "a connection")
+            transport = door.client._exchange._connection.transport
+            while not transport.get_write_buffer_size():
+                await client.send(b"1000\r\n" + b"a" * 0x1000 + b"\r\n")
+                await asyncio.sleep(0.002)
+            await client.send(b"5\r\nhello\r\n0\r\n\r\n")
+            await until(lambda: door.client._exchange.request_done, "the whole request")
+            await loop.sock_sendall(served, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+            assert (await client.answer()).status == 413
+            assert door.door._pools[0].take() is None
+
+
+@on_uvloop
+async def test_a_connection_that_cannot_be_swept_takes_the_time_outs_from_nobody() -> None:
+    async with front(head_seconds=0.3) as door, connect(door.address):
+        await until(lambda: len(door.door._services.connections) == 1, "the first connection")
+        broken = door.client
+        broken._deadline = None  # comparing it raises
+        async with connect(door.address) as second:
+            assert await second.closed(seconds=5)
+        assert broken not in door.door._services.connections
