@@ -105,6 +105,10 @@ def _kind_of_answer_field(name: bytes) -> int:
     return _ANSWER_KINDS.get(name.lower(), PLAIN)
 
 
+_REMEMBERED_BYTES = 64
+"""Longer names are not remembered: clients choose them, and 4,096 of 32 KiB would stay for good."""
+
+
 class Spellings(dict[bytes, int]):
     """Field names as spelt to their kind: one dict look-up instead of `lower()` on the hot path.
 
@@ -119,7 +123,7 @@ class Spellings(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         kind = self._kind(name)
-        if len(self) < self.BOUND:
+        if len(self) < self.BOUND and len(name) <= _REMEMBERED_BYTES:
             self[name] = kind
         return kind
 
@@ -129,7 +133,7 @@ class FoldedNames(dict[bytes, bytes]):
 
     def __missing__(self, name: bytes) -> bytes:
         folded = fold_name(name)
-        if len(self) < Spellings.BOUND:
+        if len(self) < Spellings.BOUND and len(name) <= _REMEMBERED_BYTES:
             self[name] = folded
         return folded
 

@@ -12,6 +12,10 @@ from proxy.target import SEGMENT_END, folded, means, pairs, text, value_readings
 NO_SITE = "\0"
 """Before a value that fits no template: no site's id holds it, so no grant ever covers it."""
 
+_PARAMETERS_READ = 256
+"""A site must be named within so many parameters. PHP, Node.js, qs and Tomcat leave out those past 1,000 (empty ones
+count), in silence, and can be told to leave out more: to them such a request would name no site."""
+
 _MARK = "{site}"
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
@@ -119,6 +123,10 @@ class QuerySiteRule(_ValueRule):
 
     def read(self, query: bytes, into: Named) -> None:
         """Add what a query names. Raises Refused where a lenient reading names what the literal one does not."""
+        if query.count(b"&") >= _PARAMETERS_READ:
+            rest = b"&".join(query.split(b"&")[_PARAMETERS_READ:])
+            if any(means(name, self.folded_name) for name, _ in pairs(rest, b"&;")):
+                raise Refused(AMBIGUOUS_REQUEST)
         literal = Named.none()
         lenient = self._read_pairs(query, b"&", literal)
         _must_agree(literal, lenient)

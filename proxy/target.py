@@ -7,6 +7,7 @@ depth of decoding is bounded: what is encoded more often than anybody does in go
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
@@ -157,19 +158,42 @@ def means(raw_name: bytes, wanted: str) -> bool:
     """Tell whether some reading of a raw parameter name is `wanted`, a name that was `folded`.
 
     Readings: any number of decoding rounds, `+` as space, left-trimmed, cut at NUL and at `[`, with `.`, space and
-    `[` as `_`, without case.
+    `[` as `_`, without case, without brackets that open or close nothing, without a `?` before it.
     """
     if _PLAIN_NAME.match(raw_name):
         return raw_name.decode("ascii").lower() == wanted
-    if len(raw_name) < len(wanted):
-        return False  # no reading is longer
+    if len(raw_name) < len(wanted) and "[" not in wanted:
+        return False  # no reading is longer, but for brackets left out
+    return any(_is_called(name, wanted) for name in _name_readings(raw_name))
+
+
+@lru_cache(maxsize=512)  # a name is compared with every one that is wanted
+def _name_readings(raw_name: bytes) -> frozenset[str]:
+    names = set()
     for raw in _spaced(raw_name):
         for decoded in rounds(raw):
             for spaced in _spaced(decoded):
                 name = folded(text(spaced))
-                if name == wanted or name.startswith(wanted + "[") or name.replace("[", "_") == wanted:
-                    return True
-    return False
+                # Who cuts a target after its `?` and hands the rest to URLSearchParams loses a second one.
+                names |= {name, name.lstrip("?")}
+    return frozenset(names)
+
+
+def _is_called(name: str, wanted: str) -> bool:
+    if name == wanted:
+        return True
+    if "[" not in name and "]" not in name:
+        return False
+    return (
+        name.startswith(wanted + "[")
+        or name.replace("[", "_") == wanted
+        # Rack takes `]site`, `site]` and `[site]` for `site` (QueryParser#normalize_params), qs takes the last.
+        or _bracketed(name)[: len(_bracketed(wanted))] == _bracketed(wanted)
+    )
+
+
+def _bracketed(name: str) -> list[str]:
+    return re.findall(r"[^\[\]]+", name) or [name]
 
 
 def _spaced(raw: bytes) -> tuple[bytes, ...]:

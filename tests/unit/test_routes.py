@@ -405,6 +405,11 @@ def test_a_name_in_stray_brackets_is_the_name_to_rails_and_express(name: bytes) 
     assert sites(["query:site"], b"/x?site=shop&" + name + b"=blog") == "ambiguous_request"
 
 
+def test_a_bracketed_name_is_known_however_its_brackets_stand() -> None:
+    for name in (b"filter]site", b"[filter]site", b"filter[[site]]"):
+        assert sites(["query:filter[site]"], b"/x?filter[site]=shop&" + name + b"=blog") == "ambiguous_request"
+
+
 def test_a_site_named_past_the_parameters_that_backends_read_is_refused() -> None:
     for pad in (b"a&" * 1000, b"&" * 1000, b"a=1&" * 300):
         assert sites(["query:site"], b"/x?" + pad + b"site=shop") == "ambiguous_request"

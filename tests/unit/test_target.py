@@ -1,5 +1,6 @@
 """Readings of targets: the shortcut for plain ones agrees with the slow way."""
 
+import contextlib
 import time
 
 import pytest
@@ -110,12 +111,14 @@ def test_the_literal_reading_of_a_value_comes_first() -> None:
     [
         b"/" + b"a/" * 4000 + b"%25252541;b//c/",
         b"/%41" * 2000 + b"/%25252541;b//c/",
+        b"/%41" * 2000 + b"/;b//c/",
         b"/;" * 4000 + b"/%25252541//c/",
     ],
 )
 def test_a_long_path_is_read_in_a_time_that_nobody_else_feels(path: bytes) -> None:
     began = time.process_time()
-    path_readings(path)
+    with contextlib.suppress(Refused):
+        path_readings(path)
     assert time.process_time() - began < 0.4  # 1.5 s when each segment was an object
 
 
