@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from proxy.accesslog import AccessLog
@@ -19,6 +20,8 @@ from proxy.metrics import Metrics
 from proxy.pool import UpstreamPool
 from proxy.record import Record
 from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
+
+_log = structlog.get_logger(__name__)
 
 _SWEEP_SECONDS = 0.5
 
@@ -107,7 +110,11 @@ class FrontDoor:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in list(self._services.connections):
-            connection.sweep(now)
+            try:
+                connection.sweep(now)
+            except Exception:  # one connection must not take the time-outs from all others
+                _log.exception("a connection could not be swept; it was ended")
+                connection.abort()
         for pool in self._pools:
             pool.sweep(now)
         self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)

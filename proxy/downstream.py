@@ -12,7 +12,7 @@ import structlog
 
 from proxy.decision import Claim
 from proxy.enforcement import Enforcement, Verdict
-from proxy.exchange import CONNECTING, JUDGING, PIPELINED, UPSTREAM_FULL, Exchange
+from proxy.exchange import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, UPSTREAM_FULL, Exchange
 from proxy.framing import FramingError
 from proxy.heads import Fields, Head, render
 from proxy.hops import RequestHop, clean_request, client_address, forwarding_lines
@@ -32,6 +32,8 @@ from proxy.routes import Route
 from proxy.settings import LimitSettings
 
 _log = structlog.get_logger(__name__)
+
+_HELD_BYTES = 65536  # of pipelined requests; who sent more is not read, and so not seen to leave
 
 _LINGER_SECONDS = 2.0  # for how long a refused client's rest is read and thrown away, so that it sees the answer
 
@@ -125,12 +127,15 @@ class Downstream:
         self.full = False
         if self._exchange is not None:
             self._exchange.client_full(False)
+        self.release(CLIENT_FULL)
 
     def data_received(self, data: bytes) -> None:
         if self._discarding:
             return
         if self._held:
-            self._held += data  # reading was paused, this was under way
+            self._held += data  # it waits behind a pipelined request, or reading was paused and this was under way
+            if len(self._held) > _HELD_BYTES:
+                self.hold(PIPELINED)
             return
         self._consume(data)
 
@@ -142,12 +147,16 @@ class Downstream:
             while data and not self._discarding:
                 exchange = self._exchange
                 if exchange is None:
+                    if self.full:
+                        self.hold(CLIENT_FULL)  # who reads no answers gets no more of them
+                        break
                     data = self._read_head(data)
                 elif exchange.tunnel:
                     exchange.tunnel_data(data)
                     data = b""
                 elif exchange.request_done:
-                    self.hold(PIPELINED)
+                    if len(data) > _HELD_BYTES:
+                        self.hold(PIPELINED)
                     break
                 elif self._holds & (JUDGING | CONNECTING):
                     break
@@ -240,12 +249,12 @@ class Downstream:
         services = self._services
         try:
             verdict = await services.enforcement.judge_slowly(claim, self._client_address(exchange.hop.fields))
+            services.metrics.decision(time.perf_counter() - began)
+            self._conclude(exchange, verdict)
         except Exception:
             _log.exception("the decision failed; the request was refused")
             exchange.refuse(INTERNAL_ERROR)
             return
-        services.metrics.decision(time.perf_counter() - began)
-        self._conclude(exchange, verdict)
         if self._exchange is exchange:  # not done already: the hold may by now be the next one's
             self.release(JUDGING)
 
@@ -293,12 +302,11 @@ class Downstream:
         self._holds |= reason
 
     def release(self, reason: int) -> None:
-        if not self._holds:
-            return
+        held = self._holds
         self._holds &= ~reason
         if not self._holds & (JUDGING | CONNECTING):
             self._resume()
-        if not self._holds and not self.transport.is_closing():
+        if held and not self._holds and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def exchange_done(self, *, keep_alive: bool) -> None:
@@ -319,6 +327,7 @@ class Downstream:
         if exchange is not None:
             self._note(exchange)
         self._discarding = True
+        self._deadline = self._loop.time() + self._services.limits.upload_idle_seconds
         if reset or self.full:
             _reset(self.transport)
         else:
@@ -347,7 +356,10 @@ class Downstream:
             self._deadline = now + self._services.limits.upload_idle_seconds  # for what is still to be written
             self.transport.close()
             return
-        self._deadline = now + _LINGER_SECONDS
+        if not self.transport.get_write_buffer_size():
+            self._deadline = now + _LINGER_SECONDS
+        else:  # a long answer that came before the request was whole
+            self._deadline = now + self._services.limits.upload_idle_seconds
         if self.transport.is_closing():
             return
         if self._holds:
@@ -368,6 +380,8 @@ class Downstream:
         exchange = self._exchange
         if exchange is not None:
             exchange.sweep(now)
+        elif self.full and now - self.full_since > self._services.limits.upload_idle_seconds:
+            self.transport.abort()
         elif now >= self._deadline:
             if self._discarding:
                 self.transport.abort()

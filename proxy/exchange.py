@@ -4,12 +4,15 @@ import asyncio
 import time
 from typing import Protocol
 
+import structlog
+
 from proxy.enforcement import Enforcement, Verdict
 from proxy.framing import Body, Pieces, chunk, last_chunk
 from proxy.heads import Fields, render
 from proxy.hops import AnswerHop, RequestHop, accepts_websocket
 from proxy.pool import UpstreamPool
 from proxy.refusals import (
+    INTERNAL_ERROR,
     UPLOAD_TIMEOUT,
     UPSTREAM_BROKEN,
     UPSTREAM_TIMEOUT,
@@ -18,6 +21,8 @@ from proxy.refusals import (
 )
 from proxy.settings import LimitSettings
 from proxy.upstream import UpstreamConnection
+
+_log = structlog.get_logger(__name__)
 
 CLIENT_LEFT = 499  # the status in log and metrics of an exchange whose client left unanswered, as nginx has it
 
@@ -45,6 +50,7 @@ JUDGING = 1
 CONNECTING = 2
 UPSTREAM_FULL = 4
 PIPELINED = 8
+CLIENT_FULL = 16
 
 
 class Exchange:
@@ -154,6 +160,11 @@ class Exchange:
             self._task = None
             self.refuse(refused.refusal)
             return
+        except Exception:
+            _log.exception("no connection to the upstream; the request was refused")
+            self._task = None
+            self.refuse(INTERNAL_ERROR)
+            return
         self._task = None
         self._ask(connection)
         self._client.release(CONNECTING)
@@ -217,7 +228,7 @@ class Exchange:
         if not self.request_done:
             self.keep_alive = False  # the client may go on sending a body that nobody wants
         end = b""
-        if hop.codings and self.minor == 1 and body.done:
+        if hop.codings and self.minor == 1 and body.done and status != 204:  # RFC 9112 §6.1: never in a 204
             end = b"Transfer-Encoding: chunked\r\n"  # an answer to HEAD, or a 304, tells how the body would come
         elif not body.done and not hop.lengths:
             if self.minor == 1:
@@ -240,6 +251,8 @@ class Exchange:
         """Pass on body data of the answer, or a tunnel's bytes."""
         for piece in pieces:
             self.bytes_out += len(piece)
+        if not self.request_done:
+            self._progress = asyncio.get_running_loop().time()  # who reads the answer need not send on
         self._out += chunk(pieces) if self._chunks_out else pieces
 
     def flush(self) -> None:
@@ -352,10 +365,10 @@ class Exchange:
         if self._client.full and now - self._client.full_since > limits.upload_idle_seconds:
             self._drop_upstream()
             self._cut()
-        elif not self.answered and self._connection is not None:
+        elif self._connection is not None:
             idle = now - self._progress
             if not self.request_done and not self._upstream_full:
                 if idle > limits.upload_idle_seconds:
                     self.refuse(UPLOAD_TIMEOUT)
-            elif idle > limits.answer_seconds:
+            elif not self.answered and idle > limits.answer_seconds:
                 self.refuse(UPSTREAM_TIMEOUT)

@@ -82,7 +82,7 @@ class UpstreamPool:
                 connection.transport.abort()  # given up in the moment it came: its place is freed when it is lost
             else:
                 self._free_place()
-            if isinstance(error, (OSError, TimeoutError)):
+            if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # the last: a name that is none (IDNA)
                 raise Refused(UPSTREAM_UNREACHABLE) from error
             raise
         return connection

@@ -34,7 +34,7 @@ class RawHead:
 class RequestReader:
     """Reads one head after another. What comes between them (bodies) is not for it."""
 
-    __slots__ = ("_fields", "_limits", "_method", "_parser", "_target", "partial")
+    __slots__ = ("_fields", "_last", "_limits", "_method", "_parser", "_target", "partial")
 
     def __init__(self, limits: LimitSettings) -> None:
         self._limits = limits
@@ -51,6 +51,7 @@ class RequestReader:
         self._method = b""  # until the head is parsed
         self._target = b""
         self._fields: Fields = []
+        self._last = False  # in llhttp's eyes, which looks at Proxy-Connection too
 
     def read(self, data: bytes) -> tuple[RawHead | None, bytes]:
         """Return the head, where it is whole now, and what comes after it. Raises Refused; then nothing more is read.
@@ -58,6 +59,8 @@ class RequestReader:
         Every byte goes to llhttp once, as it comes, so that what can become no request is known at once.
         """
         held = self.partial
+        if held == b"\r" and data.startswith(b"\n"):
+            held, data = b"", held + data
         if not held and data.startswith(b"\r\n"):
             data = data[2:]  # RFC 9112 §2.2: an empty line before a request is ignored
         buffer = held + data if held else data
@@ -92,6 +95,8 @@ class RequestReader:
     def _take(self, buffer: bytes) -> RawHead:
         """Return the head that `buffer` begins with, now parsed."""
         method, target, fields = self._method, self._target, self._fields
+        if self._last:
+            self.renew()  # whether another may come is not llhttp's to say
         self._new_head()
         # llhttp lets other versions, and more than one space, through.
         if buffer.startswith(b"%b %b HTTP/1.1\r\n" % (method, target)):
@@ -119,6 +124,7 @@ class RequestReader:
     def on_headers_complete(self) -> None:
         """Take note that the head is whole."""
         self._method = self._parser.get_method()
+        self._last = not self._parser.should_keep_alive()
 
 
 def _malformed(buffer: bytes) -> Refusal:

@@ -224,14 +224,18 @@ class UpstreamConnection:
                     asker.method, status, hop.lengths, hop.codings, minor, trailer_bytes=_ANSWER_HEAD_BYTES
                 )
                 asker.answer(status, reason, hop, self._body)
-                if self._body is not NO_BODY or hop.lengths or hop.codings or not hop.keep_alive:
-                    # llhttp may wait for a body, or for nothing any more: the next head gets a parser of its own.
-                    self._parser = httptools.HttpResponseParser(self)
+            bodiless = self._body is None or (self._body is NO_BODY and asker.method != b"HEAD")
+            if not bodiless or hop.lengths or hop.codings or not hop.keep_alive:
+                # llhttp may wait for a body, or for nothing any more: the next head gets a parser of its own.
+                self._parser = httptools.HttpResponseParser(self)
         return buffer[end:]
 
     def _end(self, asker: Asker, body: Body, *, unsolicited: bool) -> None:
         hop, self._hop, self._body, self.asker = self._hop, None, None, None
-        if hop is None or not hop.keep_alive or unsolicited or not asker.request_done:
+        if not asker.request_done or self.transport.get_write_buffer_size():
+            # Nobody reads on there, so it would never close in order, nor say to its next asker when it is full.
+            self.transport.abort()
+        elif hop is None or not hop.keep_alive or unsolicited:
             self.transport.close()
         else:
             self._pool.give_back(self, hop.idle_seconds)
