@@ -78,6 +78,7 @@ class Route:
         "_silent_query",
         "_site_fields",
         "_sites",
+        "_wanted",
         "name",
         "settings",
     )
@@ -95,8 +96,8 @@ class Route:
                 folded(entry.removeprefix("query:")) for entry in settings.refuse if entry.startswith("query:")
             ]
             self._refused_paths = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
-            wanted = [*(rule.folded_name for rule in self._sites.queries), *self._refused_queries]
-            self._silent_query = silent_query(wanted)
+            self._wanted = [*(rule.folded_name for rule in self._sites.queries), *self._refused_queries]
+            self._silent_query = silent_query(self._wanted)
             self._site_fields = frozenset(rule.folded_name for rule in self._sites.headers)
             self._check(settings)
         except ValueError as error:
@@ -124,10 +125,13 @@ class Route:
     def locate(self, path: bytes, readings: list[str]) -> _Located:
         """Return what a path with these readings says."""
         try:
-            hidden = any(not self._silent_query.match(query) for query in hidden_queries(path))
+            hidden = any(self._is_wanted(name) for query in hidden_queries(path) for name, _ in pairs(query, b"&;"))
             return _Located(self, readings, self._site_in_path(readings), ambiguous=hidden)
         except Refused:
             return _Located(self, readings, None, ambiguous=True)
+
+    def _is_wanted(self, raw_name: bytes) -> bool:
+        return any(means(raw_name, wanted) for wanted in self._wanted)
 
     def _site_in_path(self, readings: list[str]) -> str | None:
         rules = self._sites
