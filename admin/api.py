@@ -1,29 +1,53 @@
 """What each route of the admin API does: ask, and answer. What is judged or changed is so in the modules it calls."""
 
 import asyncpg
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from admin import audit, sites, users, workspaces
 from admin.connections import borrow
+from admin.identity import Asker, Identity
 from admin.openapi import openapi
-from admin.payloads import AuditQuery, NewUser, NewWorkspace, NoQuery, PutSite, SiteQuery, UserQuery, WorkspaceQuery
-from admin.people import Admin, Within
-from admin.problems import Conflict, DatabaseDown, Fault, Forbidden, Invalid, NotFound
+from admin.payloads import (
+    AuditQuery,
+    NewUser,
+    NewWorkspace,
+    NoQuery,
+    PutSite,
+    SignIn,
+    SiteQuery,
+    UserQuery,
+    WorkspaceQuery,
+)
+from admin.people import Admin, Within, names
+from admin.problems import Conflict, DatabaseDown, Fault, Forbidden, Invalid, NotFound, TooManyAttempts
 from admin.routes import Route, route
 from admin.safe import Safe
-from admin.views import AuditLine, CreatedUser, Document, Page, RevealedKeys, Site, SiteWithUsers, User, Workspace
+from admin.views import (
+    AuditLine,
+    CreatedUser,
+    Document,
+    Page,
+    PersonView,
+    RevealedKeys,
+    SessionView,
+    Site,
+    SiteWithUsers,
+    User,
+    Workspace,
+)
 from proxy.metrics import installed_version
 
-ADMIN = web.RequestKey("admin", Admin)
+ASKER = web.RequestKey("asker", Asker)
 """Who is asking: set before any of these is called."""
 
 
 class AdminApi:
     """The routes and what they do."""
 
-    def __init__(self, pool: asyncpg.Pool, safe: Safe | None = None) -> None:
+    def __init__(self, pool: asyncpg.Pool, identity: Identity, safe: Safe | None = None) -> None:
         self._pool = pool
+        self._identity = identity
         self._safe = safe
         self._document = Document(openapi(self.routes(), installed_version()))
 
@@ -69,6 +93,17 @@ class AdminApi:
             ),
             route("DELETE", "/sites/{id}", self.delete_site, NoQuery, {204: None}, NotFound, DatabaseDown),
             route("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}, Forbidden, DatabaseDown),
+            route(
+                "POST",
+                "/session",
+                self.sign_in,
+                SignIn,
+                {200: SessionView},
+                TooManyAttempts,
+                open_to_all=True,
+            ),
+            route("GET", "/session", self.get_session, NoQuery, {200: SessionView}),
+            route("DELETE", "/session", self.sign_out, NoQuery, {204: None}),
             route("GET", "/openapi.json", self.describe, NoQuery, {200: Document}),
         ]
 
@@ -206,13 +241,40 @@ class AdminApi:
             )
         return _answer(page)
 
+    async def sign_in(self, request: web.Request, wish: SignIn) -> web.Response:
+        """Trade an admin's token for a session, which is a cookie. For browsers: it needs their Origin."""
+        asker, cookie = await self._identity.sign_in(request, wish.token, address_of(request))
+        answer = _answer(self._session(asker))
+        answer.headers[hdrs.SET_COOKIE] = cookie
+        return answer
+
+    async def get_session(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Show who is asking."""
+        return _answer(self._session(request[ASKER]))
+
+    async def sign_out(self, request: web.Request, _: NoQuery) -> web.Response:
+        """End the session."""
+        answer = _nothing()
+        if cookie := await self._identity.sign_out(request):
+            answer.headers[hdrs.SET_COOKIE] = cookie
+        return answer
+
+    def _session(self, asker: Asker) -> SessionView:
+        admin = asker.admin
+        return SessionView(
+            person=PersonView(name=admin.person.name, email=admin.person.email),
+            workspaces=names(admin.workspaces),
+            csrf_token=asker.csrf_token,
+            recoverable_keys=self._safe is not None,
+        )
+
     async def describe(self, request: web.Request, _: NoQuery) -> web.Response:
         """Describe this API."""
         return _answer(self._document)
 
 
 def _admin(request: web.Request) -> Admin:
-    return request[ADMIN]
+    return request[ASKER].admin
 
 
 def address_of(request: web.Request) -> str:

@@ -7,10 +7,11 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin.api import ADMIN, AdminApi, address_of
+from admin.api import ASKER, AdminApi, address_of
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
+from admin.identity import Identity
 from admin.people import AdminTokens
-from admin.problems import DatabaseDown, NotSignedIn, Problem, plain_problem, problem_response
+from admin.problems import DatabaseDown, Forbidden, NotSignedIn, Problem, plain_problem, problem_response
 from admin.routes import BODY_BYTES
 from admin.safe import safe_for
 from admin.settings import AdminSettings
@@ -19,11 +20,12 @@ log = structlog.get_logger("sitelatch.admin")
 
 
 def admin_app(settings: AdminSettings, pool: asyncpg.Pool) -> web.Application:
-    """Return the application, to be mounted at /admin. Every request in it needs a configured admin's token."""
-    app = web.Application(
-        client_max_size=BODY_BYTES, middlewares=[_answer_problems, _sign_in(AdminTokens(settings.tokens))]
-    )
-    for route in AdminApi(pool, safe_for(settings.recoverable_keys)).routes():
+    """Return the application, to be mounted at /admin. Nobody gets in without credentials."""
+    identity = Identity(AdminTokens(settings.tokens), pool)
+    routes = AdminApi(pool, identity, safe_for(settings.recoverable_keys)).routes()
+    open_to_all = frozenset(route.serve for route in routes if route.open)
+    app = web.Application(client_max_size=BODY_BYTES, middlewares=[_answer_problems, _let_in(identity, open_to_all)])
+    for route in routes:
         # An id may hold braces, which aiohttp's own pattern leaves out.
         app.router.add_route(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve)
     return app
@@ -55,16 +57,16 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         return plain_problem(500)
 
 
-def _sign_in(tokens: AdminTokens) -> Middleware:
+def _let_in(identity: Identity, open_to_all: frozenset[Handler]) -> Middleware:
     @web.middleware
-    async def sign_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-        fields = request.headers.getall(hdrs.AUTHORIZATION, [])
-        scheme, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
-        admin = tokens.find(token.strip(" ")) if scheme.lower() == "bearer" else None
-        if admin is None:
-            log.info("an admin request was refused", client=address_of(request), credentials=bool(fields))
-            raise NotSignedIn("Send the token of an admin: `Authorization: Bearer …`.")
-        request[ADMIN] = admin
+    async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # Only what the table opens is open: what is not in it is shut like the rest.
+        if request.match_info.handler not in open_to_all:
+            try:
+                request[ASKER] = await identity.asker(request)
+            except (NotSignedIn, Forbidden) as refused:
+                log.info("an admin request was refused", client=address_of(request), code=refused.code)
+                raise
         return await handler(request)
 
-    return sign_in
+    return let_in

@@ -68,6 +68,8 @@ class _Schemas(GenerateJsonSchema):
 
 def _operation(route: Route, schemas: Schemas) -> Json:
     operation: Json = {"operationId": route.name, "summary": route.summary}
+    if route.open:
+        operation["security"] = []
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in re.findall(r"{(\w+)}", route.path)

@@ -49,6 +49,12 @@ class NewUser(Body):
     name: Name | None = None
 
 
+class SignIn(Body):
+    """`POST /admin/session`: the token of an admin."""
+
+    token: Annotated[Text, Field(max_length=500)]
+
+
 class NewWorkspace(Body):
     """`POST /admin/workspaces`."""
 

@@ -72,6 +72,19 @@ class Forbidden(Problem):
     status = 403
 
 
+class CrossSite(Forbidden):
+    """A browser's request, but not from our own page, or not over a way that keeps a session safe."""
+
+    code = "cross_site"
+
+
+class TooManyAttempts(Problem):
+    """Too many wrong credentials came from one address."""
+
+    code = "too_many_attempts"
+    status = 429
+
+
 class NotFound(Problem):
     """There is no such thing, or not for this admin."""
 
@@ -96,6 +109,7 @@ class DatabaseDown(Problem):
 HEADERS: Mapping[int, Mapping[str, str]] = MappingProxyType(
     {
         HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="admin"'},
+        HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "60"},
         HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
     }
 )

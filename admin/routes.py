@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
 from admin.payloads import Body, Model, NoQuery, Query, read_body, read_query
-from admin.problems import Invalid, Malformed, NotSignedIn, Problem
+from admin.problems import DatabaseDown, Forbidden, Invalid, Malformed, NotSignedIn, Problem
 
 BODY_BYTES = 4 * 1024 * 1024
 """Ten thousand sites with long ids fit."""
@@ -44,6 +44,8 @@ class Route:
     answers: Answers
     refuses: tuple[Refusal, ...]
     serve: Handler
+    open: bool
+    """Nobody need be signed in."""
 
     @property
     def takes_body(self) -> bool:
@@ -57,14 +59,27 @@ def route(
     takes: type[Model],
     answers: Answers,
     *refuses: Refusal,
+    open_to_all: bool = False,
 ) -> Route:
     """Return the route on which `does` is called with what `takes` makes of the query or the body."""
 
     async def serve(request: web.Request) -> web.Response:
         return await does(request, await _read(request, takes))
 
-    refuses = (*ALWAYS, *(OF_BODIES if issubclass(takes, Body) else ()), *refuses)
-    return Route(method, path, does.__name__, does.__doc__ or "", takes, answers, refuses, serve)
+    # With a session every route asks the database, and every change may come from a foreign page.
+    with_session = (DatabaseDown,) if method == "GET" else (DatabaseDown, Forbidden)
+    refuses = (*ALWAYS, *with_session, *(OF_BODIES if issubclass(takes, Body) else ()), *refuses)
+    return Route(
+        method,
+        path,
+        does.__name__,
+        does.__doc__ or "",
+        takes,
+        answers,
+        tuple(dict.fromkeys(refuses)),
+        serve,
+        open_to_all,
+    )
 
 
 async def _read(request: web.Request, model: type[Model]) -> Model:

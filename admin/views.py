@@ -79,6 +79,18 @@ class Workspace(View):
     created_at: datetime
 
 
+class SessionView(View):
+    """Who is asking, and what there is to know about this installation.
+
+    `csrf_token` goes into the header `X-CSRF-Token` of whatever changes something; it is null without a session.
+    """
+
+    person: PersonView
+    workspaces: list[str] | None
+    csrf_token: str | None
+    recoverable_keys: bool
+
+
 class Site(View):
     """One site."""
 

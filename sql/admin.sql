@@ -150,6 +150,30 @@ FOR UPDATE OF u
 -- Delete an API user, with its keys, sites and activity.
 DELETE FROM sitelatch.api_users WHERE id = $1
 
+-- name: start_session
+-- Begin a session with digest $1 of the person $2, $3 for the workspaces $4 (null: all), signed in with the credential
+-- $5, that ends after $6 seconds.
+INSERT INTO sitelatch.sessions (digest, name, email, workspaces, signed_in_with, expires_at)
+VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
+
+-- name: find_session
+-- The session with digest $1, unless it ended or was not used for $2 seconds; whether to note that it is used.
+SELECT name, email, workspaces, signed_in_with, used_at < now() - interval '1 minute' AS touch
+FROM sitelatch.sessions
+WHERE digest = $1 AND expires_at > now() AND used_at > now() - make_interval(secs => $2)
+
+-- name: touch_session
+-- Note that the session with digest $1 is used.
+UPDATE sitelatch.sessions SET used_at = now() WHERE digest = $1
+
+-- name: end_session
+-- End the session with digest $1.
+DELETE FROM sitelatch.sessions WHERE digest = $1
+
+-- name: prune_sessions
+-- Forget the sessions that ended, or were not used for $1 seconds.
+DELETE FROM sitelatch.sessions WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
+
 -- name: list_sites
 -- Sites by id: of the workspaces $1 (null: all), whose folded id begins like $2 or display name like $3 (null: no
 -- search), after the id $4, at most $5.

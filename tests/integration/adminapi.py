@@ -1,9 +1,9 @@
 """The admin API on a real database, served as `serve` does, and admins to call it."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
@@ -40,15 +40,39 @@ class AdminClient:
     session: ClientSession
     base: URL
     token: str | None = ADA_TOKEN
+    browser: Mapping[str, str] = field(default_factory=dict)
+    """What a browser with a session sends instead of a token."""
     document: Any = None
     """What describes the API: no answer may have a status that it does not know."""
 
     def as_(self, token: str | None) -> "AdminClient":
-        return replace(self, token=token)
+        return replace(self, token=token, browser={})
+
+    @property
+    def origin(self) -> str:
+        return str(self.base).rstrip("/")
+
+    async def signed_in(self, token: str | None = None) -> "AdminClient":
+        """Trade a token for a session, and return whoever asks with that."""
+        wish = {"token": token or self.token}
+        nobody = self.as_(None)
+        status, session, answer = await nobody.ask("POST", "/session", wish, headers={"Origin": self.origin})
+        assert status == 200, session
+        browser = {
+            "Cookie": answer.headers["Set-Cookie"].partition(";")[0],
+            "Origin": self.origin,
+            "X-CSRF-Token": session["csrf_token"],
+        }
+        return replace(nobody, browser=browser)
+
+    def sending(self, **changed: str | None) -> "AdminClient":
+        """Return one that sends other headers with its session; None leaves one out."""
+        headers = {**self.browser, **{name.replace("_", "-"): value for name, value in changed.items()}}
+        return replace(self, browser={name: value for name, value in headers.items() if value is not None})
 
     async def ask(self, method: str, path: str, payload: Any = None, **other: Any) -> tuple[int, Any, ClientResponse]:
         """Return the status, the JSON of the answer (None: no body) and the answer."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else dict(self.browser)
         headers |= other.pop("headers", {})
         if payload is not None:
             other["json"] = payload
@@ -90,12 +114,12 @@ async def serve(app: web.Application, *, head_seconds: float = 15) -> tuple[Back
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[AdminClient]:
+async def serving(app: web.Application, token: str = ADA_TOKEN) -> AsyncIterator[AdminClient]:
     """Lend a client of an admin application, which is served beside ops."""
     doors = back_doors(ops_app(Metrics(), lambda: (True, {})), "shared", app, "shared")
     runner, port = await serve(doors["shared"])
     async with ClientSession() as session:
-        client = AdminClient(session, URL(f"http://127.0.0.1:{port}/"))
+        client = AdminClient(session, URL(f"http://127.0.0.1:{port}/"), token)
         client.document = await client.get("/openapi.json")
         yield client
     await runner.cleanup()

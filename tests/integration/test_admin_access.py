@@ -6,6 +6,7 @@ Both are asked of every route in the route table, so that a new route cannot be 
 import base64
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import asyncpg
@@ -76,9 +77,14 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/audit?subject=wiki", statuses=(200,)),
         Attempt("/audit?subject={user}", statuses=(200,)),
     ],
+    ("POST", "/session"): [Attempt("/session", {"token": "wrong"}, (401, 403))],
+    ("GET", "/session"): [Attempt("/session", statuses=(200,))],
+    ("DELETE", "/session"): [],
     ("GET", "/openapi.json"): [Attempt("/openapi.json", statuses=(200,))],
 }
 """For every route, what somebody limited to acme might try."""
+OPEN = {("POST", "/session")}
+"""What nobody needs to be signed in for."""
 
 
 @pytest.fixture
@@ -140,7 +146,8 @@ async def test_every_route_is_shut_without_a_right_token(
     before = await everything(pool)
     nobody = acme.as_(None)
     elsewhere = [("GET", ""), ("GET", "/"), ("GET", "/nope"), ("PATCH", "/users")]
-    for method, path in (*routes, *elsewhere):
+    shut = [route for route in routes if route not in OPEN]
+    for method, path in (*shut, *elsewhere):
         for name, headers in credentials():
             real = path.replace("{id}", "shop" if "sites" in path else USER)
             status, problem, answer = await nobody.ask(
@@ -157,19 +164,92 @@ async def test_every_route_is_shut_without_a_right_token(
     assert await everything(pool) == before
 
 
+def cookies(sent: str) -> list[tuple[str, str | None]]:
+    """Every cookie that is not that of one session: a name, and the header."""
+    name, _, value = sent.partition("=")
+    return [
+        ("none", None),
+        ("empty", ""),
+        ("no value", f"{name}="),
+        ("made up", f"{name}={'A' * 43}"),
+        ("cut short", sent[:-1]),
+        ("too long", f"{sent}A"),
+        ("other case", f"{name}={value.swapcase()}"),
+        ("the digest", f"{name}={sha256(value.encode()).hexdigest()}"),
+        ("an admin's token", f"{name}={ADA_TOKEN}"),
+        ("an admin's digest", f"{name}=token:{token_digest(ADA_TOKEN)}"),
+        ("another name", f"session={value}"),
+        ("another port's", f"sitelatch-1={value}"),
+        ("twice", f"{sent}; {sent}"),
+        ("right and wrong", f"{sent}; {name}={'A' * 43}"),
+        ("wrong and right", f"{name}=; {sent}"),
+        ("bytes", f"{name}=\xff\xfe"),
+    ]
+
+
+async def test_every_route_is_shut_to_cookies_that_are_no_session(
+    acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
+) -> None:
+    ada = await acme.signed_in()
+    before = await everything(pool)
+    for method, path in routes:
+        if (method, path) in OPEN:
+            continue
+        real = path.replace("{id}", "shop" if "sites" in path else USER)
+        for name, cookie in cookies(ada.browser["Cookie"]):
+            status, problem, _ = await ada.sending(Cookie=cookie).ask(method, real, {"workspace": "acme"})
+            assert (status, problem["code"]) == (401, "not_signed_in"), (method, path, name)
+    assert await everything(pool) == before
+
+
+async def test_every_change_with_a_session_needs_our_page(
+    acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
+) -> None:
+    ada, other = await acme.signed_in(), await acme.signed_in()
+    assert ada.browser["X-CSRF-Token"] != other.browser["X-CSRF-Token"]
+    before = await everything(pool)
+    foreign = [{"X_CSRF_Token": token} for token in (None, "", "x", other.browser["X-CSRF-Token"], "\xff")]
+    foreign += [
+        {"Origin": origin}
+        for origin in (
+            None,
+            "",
+            "null",
+            "https://evil.example",
+            "http://127.0.0.1",
+            "http://127.0.0.1:1",
+            f"{ada.origin}.evil.example",
+            f"{ada.origin}/",
+            f"http://evil@{ada.base.authority}",
+            ada.origin.replace("http:", "https:"),
+            ada.origin.replace("127.0.0.1", "localhost"),
+        )
+    ]
+    changes = [(method, path) for method, path in routes if method != "GET" and (method, path) not in OPEN]
+    assert len(changes) > 5
+    for method, path in changes:
+        real = path.replace("{id}", "shop" if "sites" in path else USER)
+        for headers in foreign:
+            status, problem, _ = await ada.sending(**headers).ask(method, real, {"workspace": "acme"})
+            assert (status, problem["code"]) == (403, "cross_site"), (method, path, headers)
+    assert await everything(pool) == before
+    assert (await ada.ask("GET", "/session"))[0] == 200
+
+
 async def test_the_key_of_an_api_user_opens_no_admin_route(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert (await acme.as_(made["api_key"]).ask("GET", "/users"))[0] == 401
 
 
-async def test_a_limited_token_sees_makes_and_deletes_nothing_outside_its_workspaces(
-    acme: AdminClient, pool: asyncpg.Pool
+@pytest.mark.parametrize("way_in", ["token", "session"])
+async def test_a_limited_admin_sees_makes_and_deletes_nothing_outside_its_workspaces(
+    acme: AdminClient, pool: asyncpg.Pool, way_in: str
 ) -> None:
     secret = await acme.create(workspace="globex", sites=["wiki"], name="Globex exporter")
     await acme.create(workspace="globex", all_sites=True, name="wiki")
     visible = await acme.create(workspace="acme", sites=["shop"], name="Acme exporter")
     before = await everything(pool)
-    ben = acme.as_(BEN_TOKEN)
+    ben = acme.as_(BEN_TOKEN) if way_in == "token" else await acme.signed_in(BEN_TOKEN)
     foreign = (secret["id"], secret["keys"][0]["hint"], "Globex exporter", '"wiki"', '"globex"')
     for (method, _), attempts in ATTEMPTS.items():
         for attempt in attempts:

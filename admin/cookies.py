@@ -1,0 +1,81 @@
+"""The session's cookie, and whether a request comes from our own page: what browsers say of themselves. No I/O.
+
+The listener speaks plain http and TLS ends before it, so which of the two the browser sees is known from the `Origin`
+that it sends. A foreign page cannot forge that, and other clients could only deceive themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from admin.problems import CrossSite
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """How the session's cookie is called and kept at one address of ours."""
+
+    name: str
+    secure: bool
+
+    def kept(self, value: str, seconds: int) -> str:
+        """Return the Set-Cookie line that keeps `value`; no seconds: the one that takes it back."""
+        secure = "; Secure" if self.secure else ""
+        return f"{self.name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+
+
+HTTPS = Cookie("__Host-sitelatch", secure=True)
+"""The prefix keeps other hosts of the domain from setting it (RFC 6265bis §4.1.3.2)."""
+
+
+def cookie_for(origin: str | None, host: str) -> Cookie:
+    """Return the cookie for a page of ours. Raises CrossSite where `origin` is not a page of `host`, or not safe."""
+    if origin is None:
+        raise CrossSite("A browser's request that changes something must say its Origin.")
+    page = _origin(origin)
+    if page is None or page.netloc.lower() != host.lower():
+        raise CrossSite(
+            "The Origin is not this host. If that is a proxy's doing, have it send the Host header on as it came."
+        )
+    if page.scheme == "https":
+        return HTTPS
+    if page.scheme == "http" and is_loopback(host):
+        return _on_loopback(host)
+    raise CrossSite(
+        "Signing in over plain http is for loopback only: anybody on the way could read the token. Use https."
+    )
+
+
+def session_token(lines: Sequence[str], host: str) -> tuple[str, Cookie] | None:
+    """Return the session's token among `Cookie` header lines; None where there is none, or more than one."""
+    pairs = [pair.strip().partition("=") for line in lines for pair in line.split(";")]
+    for cookie in (HTTPS, *([_on_loopback(host)] if is_loopback(host) else [])):
+        found = [value for name, _, value in pairs if name == cookie.name]
+        if found:
+            return (found[0], cookie) if len(found) == 1 else None
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a Host header is this machine itself, as browsers judge it, which trust plain http to it."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _on_loopback(host: str) -> Cookie:
+    """Return the cookie without TLS. Not every browser keeps a Secure one here; ports share cookies, hence the name."""
+    return Cookie(f"sitelatch-{host.rpartition(':')[2] if ':' in host.rpartition(']')[2] else 80}", secure=False)
+
+
+def _origin(text: str) -> SplitResult | None:
+    try:
+        page = urlsplit(text)
+    except ValueError:
+        return None
+    return page if text == f"{page.scheme}://{page.netloc}" and "@" not in page.netloc else None
