@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from admin.safe import read_secret
+from admin.texts import is_text
 
 
 def _secret(text: str) -> str:
@@ -12,13 +13,22 @@ def _secret(text: str) -> str:
     return text
 
 
+def _text(text: str) -> str:
+    if not is_text(text):
+        raise ValueError("must hold no control characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_text)]
+
+
 class TokenSettings(BaseModel):
     """One `[[admin.tokens]]` table: a person who may use the admin API with the token whose SHA-256 this is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: Annotated[str, Field(min_length=1)]
-    email: Annotated[str, Field(min_length=3)]
+    name: Annotated[Text, Field(min_length=1)]
+    email: Annotated[Text, Field(min_length=3)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     workspaces: tuple[str, ...] | None = None
 

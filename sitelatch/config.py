@@ -14,6 +14,7 @@ from pydantic import PrivateAttr, ValidationError
 from admin.settings import AdminSettings
 from proxy.doors import server_context, trust
 from proxy.listen import parse_listen
+from proxy.places import KeyPlaces
 from proxy.pool import UpstreamPool
 from proxy.routes import RouteTable
 from proxy.settings import (
@@ -29,6 +30,7 @@ from proxy.settings import (
 )
 from sitelatch.complaints import ConfigError, complaints
 from sitelatch.environment import apply_environment
+from sql.pool import BadDatabaseUrl, is_readable
 from sql.settings import DatabaseSettings
 
 EMBEDDED = "embedded:"
@@ -137,14 +139,7 @@ def _what_cannot_be_served(config: Config) -> list[str]:
             "[proxy] listen: is the same address as [ops] or [admin] listen. Only those two can share one: "
             "give the front door another port."
         )
-    for place, url in {
-        "[database] url": config.database.url,
-        "[admin] database_url": config.admin.database_url,
-    }.items():
-        if url is not None and not url.startswith((EMBEDDED, "postgresql://", "postgres://")):
-            found.append(f'{place}: must be "embedded:DIR" or a DSN that begins with "postgresql://".')
-    if config.database.listen_url is not None and config.database.url.startswith(EMBEDDED):
-        found.append("[database] listen_url: an embedded database needs none. Remove the line.")
+    found += _databases_that_are_none(config)
     try:
         trust(config.proxy.trusted_proxies)
     except ValueError:
@@ -156,10 +151,36 @@ def _what_cannot_be_served(config: Config) -> list[str]:
             found.append(f'[[proxy.routes]] "{route.name}" upstream: {error}.')
         except OSError:
             continue  # `check_files` tells
+    keys = config.keys
     try:
-        RouteTable(config.proxy.routes, config.keys)
+        KeyPlaces(keys.from_)
+    except ValueError as error:
+        found.append(f"[keys] from: {error}.")
+        keys = KeySettings()
+    try:
+        RouteTable(config.proxy.routes, keys)
     except ValueError as error:
         found.append(f"[[proxy.routes]] {error}.")
+    return found
+
+
+def _databases_that_are_none(config: Config) -> list[str]:
+    found = []
+    listen_url = config.database.listen_url
+    for place, url in {
+        "[database] url": config.database.url,
+        "[admin] database_url": config.admin.database_url,
+    }.items():
+        if url is None or url.startswith(EMBEDDED):
+            continue
+        if not url.startswith(("postgresql://", "postgres://")):
+            found.append(f'{place}: must be "embedded:DIR" or a DSN that begins with "postgresql://".')
+        elif not is_readable(url):
+            found.append(f"{place}: {BadDatabaseUrl()}.")
+    if listen_url is not None and config.database.url.startswith(EMBEDDED):
+        found.append("[database] listen_url: an embedded database needs none. Remove the line.")
+    elif listen_url is not None and not is_readable(listen_url):
+        found.append(f"[database] listen_url: {BadDatabaseUrl()}.")
     return found
 
 

@@ -33,12 +33,14 @@ class BadDatabaseUrl(ValueError):  # noqa: N818 - it says what it is
         )
 
 
-def check_url(url: str) -> None:
-    """Raise BadDatabaseUrl where asyncpg could not read this, or would take a part of the password for another part.
+def is_readable(url: str) -> bool:
+    """Say whether asyncpg can read this, and takes no part of the password for another part."""
+    return _URL.fullmatch(url) is not None
 
-    asyncpg itself quotes what it cannot read, and that is often a piece of the password.
-    """
-    if not _URL.fullmatch(url):
+
+def check_url(url: str) -> None:
+    """Raise BadDatabaseUrl unless `is_readable`: asyncpg itself quotes what it cannot read, often of the password."""
+    if not is_readable(url):
         raise BadDatabaseUrl
 
 

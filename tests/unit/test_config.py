@@ -138,6 +138,23 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
         (ROUTE + "[ops]\nlisten = '127.0.0.1:8080'\n", "[proxy] listen: is the same address as [ops] or [admin]"),
         (ROUTE + "[database]\nurl = 'mysql://x'\n", '[database] url: must be "embedded:DIR" or a DSN'),
         (ROUTE + "[database]\nlisten_url = 'postgresql://x'\n", "[database] listen_url: an embedded database needs"),
+        (ROUTE + "[database]\nurl = 'postgresql://u:p#w@h/d'\n", "[database] url: a database's URL cannot be read"),
+        (ROUTE + "[admin]\ndatabase_url = 'postgresql://h:99999/d'\n", "[admin] database_url: a database's URL cannot"),
+        (
+            ROUTE + "[database]\nurl = 'postgresql://h/d'\nlisten_url = 'embedded:var'\n",
+            "[database] listen_url: a database's URL cannot be read",
+        ),
+        (ROUTE + "[keys]\nfrom = ['bearer', 'badge:x']\n", "[keys] from: 'badge:x' is no place for a key"),
+        (
+            "[keys]\nfrom = ['bearer']\n" + ROUTE + "keys_from = ['badge:x']\n",
+            "[[proxy.routes]] route 'data': 'badge:x' is no place for a key",
+        ),
+        (
+            ROUTE
+            + "[[admin.tokens]]\nname = 'A\\u0000'\n".replace("'", '"')
+            + f"email = 'a@b'\nsha256 = '{'0' * 64}'\n",
+            "[[admin.tokens]] number 1 name: must hold no control characters.",
+        ),
         (ROUTE + "[admin]\ndatabase_url = 'x'\n", '[admin] database_url: must be "embedded:DIR" or a DSN'),
         (ROUTE + "[database]\nurl = 'embedded:'\n", "[database] url: `embedded:` needs a folder"),
         (ROUTE.replace("http:", "ftp:"), '[[proxy.routes]] "data" upstream: an upstream is http://HOST[:PORT]'),
