@@ -15,6 +15,14 @@ def read_csv(file: TextIO) -> dict[str, list[NewSite]]:
     """Return the sites of each workspace from a CSV file with the columns site, workspace and, if you like,
     display_name. Raises Invalid, whose faults' places begin with the line's number.
     """
+    try:
+        return _read(file)
+    except UnicodeDecodeError:
+        # Which line it is nobody knows: the text is decoded in blocks.
+        raise Invalid.at(1, detail="The file is not UTF-8 text. Save it as UTF-8.") from None
+
+
+def _read(file: TextIO) -> dict[str, list[NewSite]]:
     reader = csv.DictReader(file, strict=True)
     columns = set(reader.fieldnames or ())
     known = {"site", "workspace", "display_name"}

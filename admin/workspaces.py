@@ -4,7 +4,7 @@ from admin.audit import Change, write_audit
 from admin.connections import Connection
 from admin.people import Person, Within, names
 from admin.problems import Conflict, Forbidden, Invalid
-from admin.texts import check_workspace
+from admin.texts import check_workspace, is_text
 from admin.views import Page, Workspace
 from sql.queries import query
 
@@ -39,7 +39,7 @@ async def create_workspace(
 async def workspace_id(connection: Connection, name: str, within: Within) -> int:
     """Return the id of a workspace that a payload names. Raises Forbidden, or Invalid where there is none."""
     check_within(name, within)
-    found: int | None = await connection.fetchval(FIND_WORKSPACE, name)
+    found: int | None = await connection.fetchval(FIND_WORKSPACE, name) if is_text(name) else None
     if found is None:
         raise Invalid.at("workspace", detail=f'There is no workspace "{name}". Create it first.')
     return found

@@ -24,9 +24,10 @@ from admin.problems import Problem
 from admin.safe import safe_for
 from admin.site_import import import_sites, read_csv
 from admin.sites import Added, NewSite, add_sites, list_sites, remove_sites
+from admin.texts import check_name
 from admin.users import create_user, delete_user, list_users
 from admin.views import Page, User
-from proxy.accesslog import configure_logging
+from proxy.accesslog import configure_logging, mask
 from sitelatch.complaints import ConfigError
 from sitelatch.config import Config, check_files, load
 from sitelatch.database import connection_to, database_url, migrate_at
@@ -101,6 +102,20 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
+def _person(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Return what is said of a person, unless the config would refuse it. Shells hand over bytes that are no text."""
+    try:
+        return check_name(text)
+    except Problem as problem:
+        raise click.BadParameter(str(problem)) from None
+
+
+def _email(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    if len(text) < 3:
+        raise click.BadParameter('must be an e-mail address, like "ada@example.com".')
+    return _person(context, parameter, text)
+
+
 config_option = click.option(
     "--config", required=True, type=click.Path(path_type=Path), callback=_config, help="The config file (TOML)."
 )
@@ -172,8 +187,8 @@ def users_group() -> None:
 @click.option("--all-sites", is_flag=True, help="Authorise for all sites of the workspace, later ones too.")
 @click.option("--site", "sites", multiple=True, help="Authorise for this site. Can be given many times.")
 @click.option("--name", help="What to call the API user.")
-@click.option("--by-name", required=True, help="Who authorises it.")
-@click.option("--by-email", required=True, help="Their e-mail address.")
+@click.option("--by-name", required=True, callback=_person, help="Who authorises it.")
+@click.option("--by-email", required=True, callback=_email, help="Their e-mail address.")
 def create_user_command(
     config: Config,
     workspace: str,
@@ -316,20 +331,22 @@ def explain_command(
     if (user_id is not None) == key_stdin:
         raise click.UsageError("Give either --user ID or --key-stdin.")
     question = Question(
-        method=method,
-        target=target,
+        method=os.fsencode(method),
+        target=os.fsencode(target),
         fields=[_field(header) for header in headers],
         user_id=user_id,
         key=sys.stdin.buffer.readline().strip() if key_stdin else None,
     )
-    click.echo(_run(explain(config, question)))
+    said = _run(explain(config, question))
+    # A key in a wrong place (a path, say) is a secret too, and bytes that are no text cannot be printed.
+    click.echo(mask(said).encode("utf-8", "backslashreplace"))
 
 
 def _field(header: str) -> tuple[bytes, bytes]:
     name, colon, value = header.partition(":")
     if not colon or not name.strip() or any(ord(character) < 0x20 for character in header):
         raise click.BadParameter("must be 'NAME: VALUE'.", param_hint="--header")
-    return name.strip().encode(), value.strip().encode()
+    return os.fsencode(name.strip()), os.fsencode(value.strip())
 
 
 @cli.group("tokens")
@@ -338,16 +355,17 @@ def tokens_group() -> None:
 
 
 @tokens_group.command("new")
-@click.option("--name", required=True, help="Whose token it is.")
-@click.option("--email", required=True, help="Their e-mail address.")
+@click.option("--name", required=True, callback=_person, help="Whose token it is.")
+@click.option("--email", required=True, callback=_email, help="Their e-mail address.")
 def new_token_command(name: str, email: str) -> None:
     """Make an admin token and print it with the lines for the config, which holds only its SHA-256."""
     token = new_token()
     click.echo(f"# The token, which is shown this once: {token}")
     click.echo("# The lines for the config file; serve reads it when it starts:")
     click.echo("[[admin.tokens]]")
-    click.echo(f"name = {json.dumps(name)}")
-    click.echo(f"email = {json.dumps(email)}")
+    # Other escapes than those for quotes and backslashes mean something else in TOML.
+    click.echo(f"name = {json.dumps(name, ensure_ascii=False)}")
+    click.echo(f"email = {json.dumps(email, ensure_ascii=False)}")
     click.echo(f'sha256 = "{token_digest(token)}"')
 
 

@@ -2,11 +2,12 @@
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import asyncpg
 
+from admin.texts import is_text
 from admin.users import get_user
 from proxy.credentials import new_key
 from proxy.decision import Claim, Grant, decide
@@ -15,10 +16,11 @@ from proxy.grants import Grants
 from proxy.heads import Fields, Head
 from proxy.hops import clean_request
 from proxy.metrics import Metrics
-from proxy.refusals import Refusal, Refused
+from proxy.reader import RequestReader
+from proxy.refusals import BAD_REQUEST, Refusal, Refused
 from proxy.routes import Route, RouteTable
 from proxy.scope import ScopeTable
-from proxy.settings import HeaderRule, QueryRule
+from proxy.settings import HeaderRule, LimitSettings, QueryRule
 from proxy.target import path_readings, split
 from sitelatch.config import Config
 from sitelatch.database import database_url
@@ -45,8 +47,8 @@ _WHY = {
 class Question:
     """A request, and who makes it: an API user by id, or whoever has `key`."""
 
-    method: str
-    target: str
+    method: bytes
+    target: bytes
     fields: Fields
     user_id: str | None = None
     key: bytes | None = field(default=None, repr=False)
@@ -79,7 +81,7 @@ async def explain(config: Config, question: Question) -> str:
     """Return the explanation. Raises NotFound for an unknown user, and what the database raises."""
     told = _Told()
     table = RouteTable(config.proxy.routes, config.keys)
-    method = question.method.encode()
+    method = question.method
     given = question.fields
     if not any(name.lower() == b"host" for name, _ in given):
         given = [(b"Host", config.proxy.listen.encode()), *given]
@@ -87,7 +89,7 @@ async def explain(config: Config, question: Question) -> str:
         hop = clean_request(
             method,
             1,
-            given,
+            _read(question, given, config.limits),
             trusted=False,
             judged=table.judged_names,
             trailer_bytes=config.limits.head_bytes,
@@ -95,7 +97,7 @@ async def explain(config: Config, question: Question) -> str:
     except Refused as refused:
         return told.refused(refused.refusal)
     told.step("The head", *_tell_removed(given, hop.fields))
-    head = Head(method, question.target.encode(), hop.fields, has_body=not hop.body.done)
+    head = Head(method, question.target, hop.fields, has_body=not hop.body.done)
 
     try:
         readings = path_readings(split(head.target)[0])
@@ -117,7 +119,7 @@ async def explain(config: Config, question: Question) -> str:
         await open_pool(url, role="command") as pool,
     ):
         verdict = await (_of_user if question.user_id else _of_key)(config, table, head, bare.route, question, pool)
-        workspaces = await ScopeTable(pool, config.grants.lookup_seconds).find_sites(bare.sites)
+        workspaces = await _owners(config, pool, bare.sites)
     if verdict.grant is not None:
         told.step("The key", *_tell_grant(verdict.grant))
     if verdict.refusal is not None:
@@ -125,6 +127,20 @@ async def explain(config: Config, question: Question) -> str:
     assert verdict.claim is not None  # noqa: S101 - what passes has one
     told.step("What is sent on", *_tell_sent(verdict.claim, method, verdict.identity))
     return told.passes("every named site is in the key's scope." if bare.sites else "the route asks for no site here.")
+
+
+def _read(question: Question, fields: Fields, limits: LimitSettings) -> Fields:
+    """Return the fields as the front door reads them from a client's bytes. Raises Refused."""
+    lines = [b"%b %b HTTP/1.1" % (question.method, question.target), *(b"%b: %b" % field for field in fields)]
+    raw, rest = RequestReader(limits).read(b"\r\n".join(lines) + b"\r\n\r\n")
+    if raw is None or rest or (raw.method, raw.target) != (question.method, question.target):
+        raise Refused(BAD_REQUEST)
+    return raw.fields
+
+
+async def _owners(config: Config, pool: asyncpg.Pool, sites: Iterable[str]) -> dict[str, str]:
+    # What is no text to the database is nobody's.
+    return await ScopeTable(pool, config.grants.lookup_seconds).find_sites([site for site in sites if is_text(site)])
 
 
 async def _of_key(
@@ -161,7 +177,7 @@ async def _of_user(
     claim = None
     try:
         claim = table.read(_with_key(head, route, config, new_key().encode()))
-        workspaces = await ScopeTable(pool, config.grants.lookup_seconds).find_sites(claim.sites)
+        workspaces = await _owners(config, pool, claim.sites)
         decide(claim, grant, workspaces, time.time())
     except Refused as refused:
         return Verdict(refused.refusal, claim, grant)

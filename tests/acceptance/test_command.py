@@ -148,7 +148,12 @@ def test_sites_are_added_twice_without_an_error_and_removed_once(config: Path) -
         ("explain", "GET", "/"),
         ("explain", "--user", "x", "--key-stdin", "GET", "/"),
         ("explain", "--user", "x", "GET", "/", "--header", "nothing"),
+        ("explain", "--user", "x", "GET", "/", "--header", "X: a\nb"),
         ("serve", "--port", "80"),
+        *(
+            ("users", "create", "--workspace", "acme", "--all-sites", "--by-name", name, "--by-email", email)
+            for name, email in (("", "a@b.c"), ("A\nB", "a@b.c"), ("\udcff", "a@b.c"), ("A", ""), ("A", "a@b.c\x1b[2J"))
+        ),
     ],
 )
 def test_bad_usage_is_exit_code_2(config: Path, words: tuple[str, ...]) -> None:
@@ -205,13 +210,34 @@ def test_an_embedded_database_is_there_and_migrated_for_every_command(tmp_path: 
 
 
 def test_a_new_token_is_printed_with_lines_that_the_config_takes(config: Path, tmp_path: Path) -> None:
-    done = sitelatch("tokens", "new", "--name", 'Ada "A" Admin', "--email", "ada@example.com")
+    done = sitelatch("tokens", "new", "--name", 'Ada "Ä" \\ \N{GRINNING FACE}', "--email", "ada@example.com")
     assert (done.code, done.err) == (0, "")
     [token] = re.findall(r"sla_[A-Za-z0-9_-]{43,}", done.out)
     assert hashlib.sha256(token.encode()).hexdigest() in done.out
     file = tmp_path / "sitelatch.toml"
     file.write_text(config.read_text() + done.out)
     assert sitelatch("check-config", "--config", str(file)).code == 0
+
+
+@pytest.mark.parametrize(("name", "email"), [("", "ada@example.com"), ("Ada", "a"), ("Ada\x7f", "ada@example.com")])
+def test_no_token_is_made_for_a_person_that_the_config_would_refuse(name: str, email: str) -> None:
+    done = sitelatch("tokens", "new", "--name", name, "--email", email)
+    assert (done.code, done.out) == (2, "")
+
+
+def test_a_workspace_that_is_no_text_is_one_that_is_not_there(config: Path) -> None:
+    person = ("--by-name", "Ada Admin", "--by-email", "ada@example.com")
+    done = sitelatch("users", "create", "--config", str(config), "--workspace", "\udcff", "--all-sites", *person)
+    assert (done.code, done.out) == (1, "")
+    assert "There is no workspace" in done.log[0]["reason"]
+
+
+def test_a_file_of_sites_in_another_encoding_is_said_so(config: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "sites.csv"
+    csv.write_bytes("site,workspace,display_name\nkiosk,acme,Büdchen\n".encode("latin-1"))
+    done = sitelatch("sites", "import", "--config", str(config), str(csv))
+    assert (done.code, done.out) == (1, "")
+    assert done.log[0]["reason"] == "The file is not UTF-8 text. Save it as UTF-8."
 
 
 def explain(config: Path, user: Mapping[str, Any], *words: str) -> str:
@@ -244,6 +270,18 @@ def everything(config: Path) -> dict[str, Any]:
         (("GET", "/api/uptime"), "REFUSED: 403 site_missing"),
         (("POST", "/api/$batch"), "REFUSED: 403 endpoint_refused"),
         (("GET", "/api/sites/shop/x", "--header", "Connection: X-Site"), "REFUSED: 400 bad_connection_header"),
+        # What the doors refuse before any route is looked for.
+        (("BREW", "/api/sites/shop/x"), "REFUSED: 501 unknown_method"),
+        (("GET X", "/api/sites/shop/x"), "REFUSED: 400 bad_request"),
+        (("GET", "/api/sites/shop/a b"), "REFUSED: 400 bad_request"),
+        (("GET", "/api/sites/shop/x HTTP/1.1\r\nX: y\r\n\r\n"), "REFUSED: 400 bad_request"),
+        (("GET", "/api/sites/shop/x", "--header", "X Y: z"), "REFUSED: 400 bad_request"),
+        (("GET", "/api/sites/shop/" + "x" * 9000), "REFUSED: 414 target_too_long"),
+        (("GET", "/api/sites/shop/x", *("--header", "X: y") * 101), "REFUSED: 431 head_too_large"),
+        # What a shell may hold, but no text.
+        (("GET", "/api/sites/shop/\udcff"), "REFUSED: 400 bad_request"),
+        (("GET", "/api/sites/shop/x", "--header", "X: \udcff"), "PASSES"),
+        (("GET", "/api/uptime?site=%FF"), "REFUSED: 403 site_not_allowed"),
     ],
 )
 def test_explain_says_what_is_decided_and_why(
@@ -272,6 +310,10 @@ def test_explain_takes_the_key_from_standard_input_and_never_shows_it(config: Pa
     assert shop["api_key"] not in known.out
     assert "REFUSED: 401 invalid_key" in ask("slk_" + "0" * 38).out
     assert "REFUSED: 401 missing_key" in ask("").out
+
+
+def test_explain_shows_no_key_that_lies_in_a_wrong_place(config: Path, shop: dict[str, Any]) -> None:
+    assert shop["api_key"] not in explain(config, shop, "GET", f"/api/sites/{shop['api_key']}/uptime")
 
 
 def test_explain_knows_no_user_that_is_not_there(config: Path) -> None:
