@@ -1,11 +1,9 @@
 """A client's connection: requests in, in order, each judged by its own key; answers out."""
 
 import asyncio
-import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from socket import SO_LINGER, SOL_SOCKET
 from typing import cast
 
 import structlog
@@ -30,6 +28,7 @@ from proxy.refusals import (
 )
 from proxy.routes import Route
 from proxy.settings import LimitSettings
+from proxy.sockets import peer_name, probe_peer, reset_connection
 
 _log = structlog.get_logger(__name__)
 
@@ -93,11 +92,11 @@ class Downstream:
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if isinstance(peer, tuple) else "unix"
+        self._peer = peer_name(transport)
         self._trusted = self._services.is_trusted(self._peer)
         self._scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
         self._deadline = self._loop.time() + self._services.limits.head_seconds
+        probe_peer(transport)
         self._services.connections.add(self)
         self._services.metrics.downstream_open += 1
 
@@ -329,7 +328,7 @@ class Downstream:
         self._discarding = True
         self._deadline = self._loop.time() + self._services.limits.upload_idle_seconds
         if reset or self.full:
-            _reset(self.transport)
+            reset_connection(self.transport)
         else:
             self.transport.close()
 
@@ -400,11 +399,3 @@ class Downstream:
     def abort(self) -> None:
         """End the connection, whatever is open on it."""
         self.transport.abort()
-
-
-def _reset(transport: asyncio.Transport) -> None:
-    """End with RST where a FIN would look like the answer's end."""
-    raw = transport.get_extra_info("socket")
-    if raw is not None:
-        raw.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

@@ -11,9 +11,10 @@ from proxy.grants import Grants, ScopeUnavailable, TooManyUnknownKeys, Unknown
 from proxy.heads import Head
 from proxy.metrics import Metrics
 from proxy.refusals import INVALID_KEY, MISSING_KEY, SCOPE_UNAVAILABLE, TOO_MANY_UNKNOWN_KEYS, Refusal, Refused
-from proxy.routes import RouteTable
+from proxy.routes import ClaimRefused, RouteTable
 
 _REMEMBERED = 10_000
+_REMEMBERED_SITES = 4  # clients choose how many they name
 
 _TRIES = 5
 """With a key that is changed again whenever it was looked up."""
@@ -62,6 +63,8 @@ class Enforcement:
         try:
             claim = self.table.read(head)
             return self._judge_cached(claim)
+        except ClaimRefused as refused:
+            return Verdict(refused.refusal, refused.claim, self._user_of(refused.claim.key))
         except Refused as refused:
             return Verdict(refused.refusal, claim)
 
@@ -108,6 +111,18 @@ class Enforcement:
         self._known_keys[key] = (found, self._grants.fresh(key_digest))
         return found
 
+    def _user_of(self, key: bytes | None) -> Grant | None:
+        """Return the grant of the key in a request that nobody may make, and count its use; not looked up for that."""
+        if key is None:
+            return None
+        try:
+            grant = self._known(key) or self._peek(key)
+        except Refused:
+            return None
+        if grant is not None:
+            self._on_use(grant.user_id)
+        return grant
+
     async def judge_slowly(self, claim: Claim, address: str) -> Verdict:
         """Return the verdict after looking up what the cache does not hold. `address` is the client's, for budgets."""
         grant: Grant | None = None
@@ -150,7 +165,9 @@ class Enforcement:
         if lines is None:
             if len(self._identities) >= _REMEMBERED:
                 self._identities.clear()
-            lines = self._identities[who] = identity_lines(grant, sites)
+            lines = identity_lines(grant, sites)
+            if len(sites) <= _REMEMBERED_SITES:
+                self._identities[who] = lines
         return lines
 
     def still_used(self, user_id: str) -> None:

@@ -8,7 +8,7 @@ import structlog
 
 from proxy.enforcement import Enforcement, Verdict
 from proxy.framing import Body, Pieces, chunk, last_chunk
-from proxy.heads import Fields, render
+from proxy.heads import Fields, render, without
 from proxy.hops import AnswerHop, RequestHop, accepts_websocket
 from proxy.pool import UpstreamPool
 from proxy.refusals import (
@@ -28,6 +28,8 @@ CLIENT_LEFT = 499  # the status in log and metrics of an exchange whose client l
 
 # RFC 9110 §9.2.2. A request with one of these may be sent again when a pooled connection turns out dead.
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_BODILESS = _IDEMPOTENT - {b"PUT"}
+"""Methods whose requests usually have no body."""
 
 
 class Client(Protocol):
@@ -76,6 +78,7 @@ class Exchange:
         "done",
         "hop",
         "keep_alive",
+        "may_reuse",
         "method",
         "minor",
         "outcome",
@@ -113,6 +116,8 @@ class Exchange:
         self.started = time.perf_counter()
         self.keep_alive = hop.keep_alive
         self.request_done = hop.body.done
+        # Some servers ignore the body of a GET, and would take it for the next request on the connection (CL.0).
+        self.may_reuse = hop.body.done or method not in _BODILESS
         self.verdict: Verdict | None = None
         self.outcome = "passed"
         self.status = 0
@@ -205,6 +210,7 @@ class Exchange:
     def interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """Pass on a 1xx (RFC 9110 §15.2); HTTP/1.0 knows none."""
         if self.minor == 1 and not self.done:
+            fields = without(fields, {b"content-length"})  # RFC 9110 §8.6: there can be none in a 1xx
             self._out.append(render(b"HTTP/1.1 %d %b" % (status, reason), fields, b""))
 
     def switched(self, reason: bytes, raw: Fields) -> bool:

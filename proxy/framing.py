@@ -11,6 +11,7 @@ from proxy.refusals import BAD_REQUEST, Refused
 Pieces = list[bytes]
 """Body data in order, without its framing."""
 
+_MAX_LENGTH_DIGITS = 18  # of a Content-Length: 19 may overflow somebody's 64 bits
 _MAX_SIZE_DIGITS = 15  # of a chunk's size, in hex: an exabyte less one; more is an attack on somebody's integers
 _MAX_EXTENSION_BYTES = 4096
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,%d}\Z" % _MAX_SIZE_DIGITS)
@@ -182,7 +183,7 @@ def request_body(lengths: list[bytes], codings: list[bytes], minor: int, trailer
             raise Refused(BAD_REQUEST)
         return ChunkedBody(extensions=False, trailer_bytes=trailer_bytes)
     if lengths:
-        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 19:
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
             raise Refused(BAD_REQUEST)
         length = int(lengths[0])
         return LengthBody(length) if length else NO_BODY
@@ -200,7 +201,7 @@ def answer_body(
             raise FramingError("the answer's Transfer-Encoding is not a lone chunked")
         return ChunkedBody(extensions=True, trailer_bytes=trailer_bytes)
     if lengths:
-        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 19:
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
             raise FramingError("the answer's Content-Length is not one number")
         length = int(lengths[0])
         return LengthBody(length) if length else NO_BODY

@@ -44,6 +44,7 @@ _REQUEST_KINDS = {
     b"trailer": HOP,  # request trailers are dropped, so none may be announced
     b"proxy-authorization": HOP,
     b"proxy-authenticate": HOP,
+    b"proxy": HOP,  # to CGI it is the HTTP_PROXY of the environment (httpoxy, CVE-2016-5385)
     b"http2-settings": HOP,  # goes with `Upgrade: h2c`, which would carry requests past the decision
     b"upgrade": UPGRADE,
     b"host": HOST,

@@ -6,6 +6,7 @@ The decision is taken on what is left here, for that is what the upstream will s
 import base64
 import binascii
 import hashlib
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,7 +182,10 @@ def forwarding_lines(
 
 
 def client_address(fields: Fields, peer: str, is_trusted: Callable[[str], bool]) -> str:
-    """Return the nearest address that is not a trusted proxy's, reading X-Forwarded-For from the right."""
+    """Return the nearest address that is not a trusted proxy's, reading X-Forwarded-For from the right.
+
+    What is no address there ends the reading: whoever wrote it is not to be believed on what is left of it.
+    """
     hops = [
         hop.strip().decode("latin-1")
         for name, value in fields
@@ -190,8 +194,16 @@ def client_address(fields: Fields, peer: str, is_trusted: Callable[[str], bool])
     ]
     address = peer
     while hops and is_trusted(address):
-        address = hops.pop()
+        hop = _HOP_ADDRESS.match(hops.pop())
+        try:
+            address = str(ipaddress.ip_address((hop[1] or hop[2]) if hop else ""))
+        except ValueError:
+            break
     return address
+
+
+_HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f:.]+)(?::\d+)?)\Z")
+"""An address as proxies write it, some with a port."""
 
 
 @dataclass(slots=True)

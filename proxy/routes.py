@@ -13,11 +13,12 @@ from proxy.refusals import (
     NO_ROUTE,
     PREFLIGHT_REFUSED,
     SITE_MISSING,
+    Refusal,
     Refused,
 )
 from proxy.rules import Named, PathPattern, SiteRules
 from proxy.settings import KeySettings, RouteSettings
-from proxy.target import folded, hidden_queries, means, pairs, path_readings, silent_query, split
+from proxy.target import folded, hidden_queries, means, pairs, path_readings, silent_query, split, value_readings
 
 _METHOD_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 _REMEMBERED = 10_000
@@ -25,6 +26,7 @@ _REMEMBERED = 10_000
 _REMEMBERED_LENGTH = 256
 _REMEMBERED_READINGS = 4
 
+_METHOD_PARAMETER = "_method"
 _ENTRY = re.compile(r"([A-Z*]+) (/.*)\Z")
 
 
@@ -45,6 +47,14 @@ class Claim:
     """Passes without a key: a public path, or a preflight where the route passes them."""
     target: bytes
     fields: Fields
+
+
+class ClaimRefused(Refused):
+    """A refusal of a request whose route and key were made out all the same: `claim` names no sites."""
+
+    def __init__(self, refusal: Refusal, claim: Claim) -> None:
+        super().__init__(refusal)
+        self.claim = claim
 
 
 @dataclass(slots=True)
@@ -97,6 +107,8 @@ class Route:
             ]
             self._refused_paths = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
             self._wanted = [*(rule.folded_name for rule in self._sites.queries), *self._refused_queries]
+            if self._public or self._refused_paths:
+                self._wanted.append(_METHOD_PARAMETER)
             self._silent_query = silent_query(self._wanted)
             self._site_fields = frozenset(rule.folded_name for rule in self._sites.headers)
             self._check(settings)
@@ -145,52 +157,62 @@ class Route:
     def claim(self, head: Head, located: _Located) -> Claim:
         """Return the claim of a request whose path is `located` here. Raises Refused. Hot."""
         key, target, fields = self._places.cut(head)
-        settings = self.settings
-        if settings.forward_key:
+        if self.settings.forward_key:
             target, fields = head.target, head.fields
-        query = target.partition(b"?")[2]
-        if self._public and self._is_public(head.method, located.readings):
-            return Claim(self, key, (), False, True, target, _without_overrides(fields))
+        claim = Claim(self, key, (), False, False, target, fields)
+        try:
+            self._read(claim, head, located)
+        except Refused as refused:
+            raise ClaimRefused(refused.refusal, claim) from None
+        return claim
+
+    def _read(self, claim: Claim, head: Head, located: _Located) -> None:
+        """Read the request into its claim. Raises Refused."""
+        settings, fields = self.settings, claim.fields
+        query = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
-        silent = not query or self._silent_query.match(query) is not None
+        if not query or self._silent_query.match(query) is not None:
+            query = b""
+        if self._public and self._is_public(head.method, located.readings, query):
+            return _open(claim)
         if settings.refuse:
-            self._refuse_endpoints(head.method, fields, located.readings, b"" if silent else query)
+            self._refuse_endpoints(head.method, fields, located.readings, query)
         if located.ambiguous:
             raise Refused(AMBIGUOUS_REQUEST)
-        if key is None and _is_preflight(head.method, fields):
+        if claim.key is None and _is_preflight(head.method, fields):
             if settings.preflight == "refuse":
                 raise Refused(PREFLIGHT_REFUSED)
-            return Claim(self, None, (), False, True, target, _without_overrides(fields))
+            return _open(claim)
         if head.has_body and settings.form_body == "refuse" and (self._sites.queries or self._refused_queries):
             _refuse_form_body(head.method, fields)
         named = Named({} if located.site is None else {located.site: None})
-        if not silent:
+        if query:
             for query_rule in self._sites.queries:
                 query_rule.read(query, named)
         for header_rule in self._sites.headers:
             header_rule.read(fields, named)
         for host_rule in self._sites.hosts:
             host_rule.read(fields, named)
-        every_site = named.every_site
-        if not named.sites and not every_site:
-            if settings.without_site == "refuse":
-                # Who carries no key is told that first: an address that needs no site does not matter to them.
-                if key is not None:
-                    raise Refused(SITE_MISSING)
-            elif settings.without_site == "all-sites":
-                every_site = True
-        return Claim(self, key, tuple(named.sites), every_site, False, target, fields)
+        if named.sites or named.every_site:
+            claim.sites, claim.every_site = tuple(named.sites), named.every_site
+        elif settings.without_site == "all-sites":
+            claim.every_site = True
+        # Who carries no key is told that first: an address that needs no site does not matter to them.
+        elif settings.without_site == "refuse" and claim.key is not None:
+            raise Refused(SITE_MISSING)
+        return None
 
-    def _is_public(self, method: bytes, readings: list[str]) -> bool:
+    def _is_public(self, method: bytes, readings: list[str], query: bytes) -> bool:
         for endpoint in self._public:
             if endpoint.method == method and all(endpoint.path.match(reading, lenient=False) for reading in readings):
-                return True
+                return not _methods_in(query)
         return False
 
     def _refuse_endpoints(self, method: bytes, fields: Fields, readings: list[str], query: bytes) -> None:
         """Raise Refused where any reading is an endpoint that the route shuts."""
         if self._refused_paths:
             methods = {method, *(value.strip().upper() for name, value in fields if _overrides_method(name))}
+            methods |= _methods_in(query)
             for endpoint in self._refused_paths:
                 if endpoint.method in methods or endpoint.method == b"*":
                     for reading in readings:
@@ -266,8 +288,18 @@ def _overrides_method(name: bytes) -> bool:
     return FOLDED[name] in _METHOD_OVERRIDES
 
 
-def _without_overrides(fields: Fields) -> Fields:
-    return [field for field in fields if not _overrides_method(field[0])]
+def _methods_in(query: bytes) -> set[bytes]:
+    """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
+    if not query:
+        return set()
+    values = [value for name, value in pairs(query, b"&;") if means(name, _METHOD_PARAMETER)]
+    return {reading.strip().upper().encode("utf-8", "replace") for value in values for reading in value_readings(value)}
+
+
+def _open(claim: Claim) -> None:
+    """Let a request pass without a key, as the method that it shows."""
+    claim.open = True
+    claim.fields = [field for field in claim.fields if not _overrides_method(field[0])]
 
 
 def _refuse_form_body(method: bytes, fields: Fields) -> None:

@@ -27,7 +27,7 @@ _FORBIDDEN_IN_PATH = re.compile(
     rb"[\x00-\x1F\x7F\\]"  # controls and backslash
     rb"|(?:^|/)\.\.?(?:;[^/]*)?(?:/|\Z)"  # dot segments, those with parameters too
     # Overlong UTF-8: a decoder that takes it finds dots and slashes that nobody else saw.
-    rb"|[\xC0\xC1][\x80-\xBF]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]"
+    rb"|[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]"
     # A slash in `;params` is gone with them to who drops them first (Tomcat), and splits the path to who decodes first.
     rb"|;[^/]*%2[Ff]"
 )

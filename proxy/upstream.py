@@ -9,8 +9,11 @@ import httptools
 from proxy.framing import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, Pieces, answer_body
 from proxy.heads import Fields
 from proxy.hops import AnswerHop, clean_answer
+from proxy.sockets import probe_peer
 
 _ANSWER_HEAD_BYTES = 256 * 1024  # of one head, trailers likewise: an upstream is trusted, its bugs are not
+
+_CLOSE_SECONDS = 10
 
 
 class Asker(Protocol):
@@ -19,6 +22,8 @@ class Asker(Protocol):
     method: bytes
     request_done: bool
     """Whether the whole request was sent."""
+    may_reuse: bool
+    """Whether the connection may serve another request after this one."""
 
     def interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """Take a 1xx answer but 101."""
@@ -119,15 +124,17 @@ class UpstreamConnection:
         self.transport.abort()
 
     def close(self) -> None:
-        """End the connection after what was written is sent."""
+        """End the connection after what was written is sent, which has its time."""
         self.asker = None
         self.transport.close()
+        asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
 
     # What the transport tells.
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.connected = True
+        probe_peer(transport)
         self._pool.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -35,7 +35,16 @@ def test_fields_go_on_in_order_case_and_number() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [b"Keep-Alive", b"Proxy-Connection", b"TE", b"Trailer", b"Upgrade", b"HTTP2-Settings", b"Proxy-Authorization"],
+    [
+        b"Proxy",
+        b"Keep-Alive",
+        b"Proxy-Connection",
+        b"TE",
+        b"Trailer",
+        b"Upgrade",
+        b"HTTP2-Settings",
+        b"Proxy-Authorization",
+    ],
 )
 def test_hop_by_hop_fields_end_here(name: bytes) -> None:
     assert clean([(name, b"x"), (name.upper(), b"x")]).fields == [HOST]
@@ -210,7 +219,15 @@ def test_a_request_id_that_is_no_token_is_not_taken() -> None:
 
 @pytest.mark.parametrize(
     ("chain", "expected"),
-    [(b"", "10.0.0.9"), (b"6.6.6.6, 1.1.1.1, 10.0.0.1", "1.1.1.1"), (b"10.0.0.1", "10.0.0.1")],
+    [
+        (b"", "10.0.0.9"),
+        (b"6.6.6.6, 1.1.1.1, 10.0.0.1", "1.1.1.1"),
+        (b"10.0.0.1", "10.0.0.1"),
+        (b"1.1.1.1:5000, 10.0.0.1:80", "1.1.1.1"),
+        (b"[::1]:80", "::1"),
+        (b"1.1.1.1, unix, 10.0.0.1", "10.0.0.1"),  # no address: nothing left of it is believed
+        (b'1.1.1.1, "<script>', "10.0.0.9"),
+    ],
 )
 def test_the_client_is_the_nearest_that_is_no_trusted_proxy(chain: bytes, expected: str) -> None:
     fields = [(b"X-Forwarded-For", chain)] if chain else []

@@ -85,6 +85,8 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"/api/sites/shop/%7f", "ambiguous_request"),
         (b"/api/sites/shop/%2500", "ambiguous_request"),
         (b"/api/sites/shop/%c0%ae%c0%ae/blog", "ambiguous_request"),
+        (b"/api/sites/shop/%c0%2e%c0%2e/blog", "ambiguous_request"),
+        (b"/api/sites/shop/%ef%bc%8e%ef%bc%8e/blog", "ambiguous_request"),
         (b"/api/sites/shop/%", "ambiguous_request"),
         (b"/api/sites/shop/%zz", "ambiguous_request"),
         (b"/api/sites/shop/%u002e", "ambiguous_request"),
@@ -292,6 +294,7 @@ def test_public_paths_pass_without_a_key_exactly() -> None:
         assert not is_open(read(routes, target, []))
     assert not is_open(read(routes, b"/api/health", [], method=b"POST"))
     assert not is_open(read(routes, b"/api/health", [], method=b"HEAD"))
+    assert not is_open(read(routes, b"/api/health?_method=DELETE", []))
 
 
 def test_a_public_request_loses_its_key_and_its_method_overrides() -> None:
@@ -357,6 +360,7 @@ def test_shut_endpoints_are_shut_in_every_reading() -> None:
     override = [KEY, (b"X-HTTP-Method-Override", b"post")]
     assert read(routes, b"/api/$batch", override) == "endpoint_refused"
     assert read(routes, b"/internal/x", method=b"DELETE") == "endpoint_refused"
+    assert read(routes, b"/api/$batch?_method=post") == "endpoint_refused"
     for query in (b"urls=a", b"URLS[]=a", b"x=1;urls=a", b"%75rls", b"+urls=a"):
         assert read(routes, b"/x?" + query) == "endpoint_refused"
     assert isinstance(read(routes, b"/x?url=a&urlset=b"), Claim)

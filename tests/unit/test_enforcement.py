@@ -1,0 +1,95 @@
+"""The decision joined with grants and activity."""
+
+import pytest
+
+from proxy.credentials import digest, new_key
+from proxy.decision import Claim
+from proxy.enforcement import Enforcement, Verdict
+from proxy.grants import Grants
+from proxy.heads import Fields, Head
+from proxy.metrics import Metrics
+from proxy.routes import RouteTable
+from proxy.settings import GrantSettings, KeySettings, RouteSettings
+from tests.scopes import MemoryScope
+
+KEY = new_key()
+ROUTE = RouteSettings(
+    name="data", upstream="http://x", sites=("path:/{site}/**", "query:site"), refuse=("GET /shop/dump",)
+)
+
+
+class Front:
+    """An enforcement over a scope table in memory, and the users it saw."""
+
+    def __init__(self) -> None:
+        self.scope = MemoryScope()
+        self.scope.add(digest(KEY.encode()), "ada", "shop")
+        self.used: list[str] = []
+        self.grants = Grants(GrantSettings(), self.scope, on_lookup=lambda _: None)
+        self.enforcement = Enforcement(
+            RouteTable([ROUTE], KeySettings()),
+            self.grants,
+            Metrics(),
+            on_use=self.used.append,
+            accept_foreign=False,
+        )
+
+    async def judge(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict:
+        head = Head(b"GET", target, [(b"Host", b"h"), (b"X-API-Key", key.encode()), *(fields or [])])
+        verdict = self.enforcement.judge(head)
+        return await self.enforcement.judge_slowly(verdict, "1.2.3.4") if isinstance(verdict, Claim) else verdict
+
+
+def code(verdict: Verdict) -> str | None:
+    return verdict.refusal.code if verdict.refusal else None
+
+
+async def test_a_known_key_counts_passed_or_refused() -> None:
+    front = Front()
+    assert code(await front.judge(b"/shop/x")) is None
+    assert code(await front.judge(b"/blog/x")) == "site_not_allowed"
+    assert front.used == ["ada", "ada"]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [(b"/", "site_missing"), (b"/shop/dump", "endpoint_refused"), (b"/shop/x?Site=a", "ambiguous_request")],
+)
+async def test_a_known_key_counts_in_a_request_that_nobody_may_make(target: bytes, expected: str) -> None:
+    front = Front()
+    await front.judge(b"/shop/x")
+    verdict = await front.judge(target)
+    assert code(verdict) == expected
+    assert verdict.claim is not None
+    assert verdict.claim.route.name == "data"  # for the log and the metrics
+    assert verdict.grant is not None
+    assert front.used == ["ada", "ada"]
+
+
+async def test_a_request_that_nobody_may_make_costs_no_query() -> None:
+    front = Front()
+    assert code(await front.judge(b"/")) == "site_missing"
+    assert front.scope.asked == []
+
+
+async def test_garbage_costs_no_query() -> None:
+    front = Front()
+    assert code(await front.judge(b"/shop/x", key=KEY[:-1] + ("A" if KEY[-1] != "A" else "B"))) == "invalid_key"
+    assert front.scope.asked == []
+    assert front.used == []
+
+
+async def test_a_remembered_grant_is_not_used_past_a_change() -> None:
+    front = Front()
+    assert code(await front.judge(b"/shop/x")) is None
+    assert code(await front.judge(b"/shop/x")) is None  # by what is remembered in front of the cache
+    front.scope.grants.clear()
+    front.grants.drop(digest(KEY.encode()))
+    assert code(await front.judge(b"/shop/x")) == "invalid_key"
+
+
+async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:
+    front = Front()
+    front.scope.add(digest(KEY.encode()), "ada", "büro")
+    verdict = await front.judge(b"/b%C3%BCro/x")
+    assert verdict.identity == b"X-Api-User-Id: ada\r\nX-Api-Workspace: acme\r\nX-Api-Sites: b%C3%BCro\r\n"
