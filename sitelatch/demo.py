@@ -27,6 +27,8 @@ from sitelatch.signals import Signals, unless
 _SITES = {"acme": ("shop", "blog", "docs"), "globex": ("wiki",)}
 _PERSON = Person("Demo", "demo@acme.example")
 _ALL_SITES, _SHOP = "demo: all sites", "demo: shop"
+_CONFIG = "sitelatch.toml"
+_MORE_TRIES = 3
 _PORTS = {"proxy": 8080, "ops": 9090, "admin": 9091}
 
 
@@ -48,7 +50,18 @@ async def run_demo(directory: Path, upstream: str | None) -> int:
         if demo is None:
             return 0
         config, keys = demo
-        return await serve(config, signals, opened=lambda: click.echo(_what_to_try(config, keys, upstream)))
+        for _ in range(_MORE_TRIES):
+            try:
+                return await _serve(config, keys, upstream, signals)
+            except CannotServe:
+                # Ports that were free when they were chosen may not be any more: another demo begins too.
+                file, url = config.directory / _CONFIG, config.proxy.routes[0].upstream
+                config = _write_config(file, url, keys.admin_token)
+        return await _serve(config, keys, upstream, signals)
+
+
+async def _serve(config: Config, keys: Keys, upstream: str | None, signals: Signals) -> int:
+    return await serve(config, signals, opened=lambda: click.echo(_what_to_try(config, keys, upstream)))
 
 
 @asynccontextmanager
@@ -58,7 +71,7 @@ async def _prepared(directory: Path, upstream: str | None) -> AsyncIterator[tupl
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(_sample_api()) if upstream is None else upstream
             token = new_token()
-            config = _write_config(directory / "sitelatch.toml", url, token)
+            config = _write_config(directory / _CONFIG, url, token)
             # Held until the end, or the embedded server would end and start again between this and serve.
             await stack.enter_async_context(database_url(config.database, config.directory))
             async with connection_to(config.database, config.directory) as connection:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -139,6 +140,22 @@ def test_it_begins_again_where_it_ended_with_new_keys_before_ones_own_api_on_fre
             users = json.loads(curl(second.curls[4][1])[1])["items"]
             assert sorted(user["name"] for user in users) == ["demo: all sites", "demo: shop"]
             assert curl(demo.curls[4][1])[0] == 200
+
+
+def test_two_demos_that_begin_at_once_find_ports_of_their_own(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor() as threads:
+        begun = [threads.submit(Demo, folder) for folder in folders]
+    demos = [each.result() for each in begun if each.exception() is None]
+    try:
+        assert [each.exception() for each in begun] == [None, None]
+        assert [curl(demo.curls[0][1])[0] for demo in demos] == [200, 200]
+        assert [demo.interrupt() for demo in demos] == [0, 0]
+    finally:
+        for demo in demos:
+            demo.kill()
 
 
 def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
