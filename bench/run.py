@@ -1,10 +1,13 @@
-"""Throughput of the relay against a naive aiohttp proxy, side by side: `python -m bench.run [ROUNDS [SECONDS]]`.
+"""The relay against a naive aiohttp proxy, side by side: `python -m bench.run [ROUNDS [SECONDS]]`.
 
-Rounds alternate, so that a machine whose speed drifts treats both alike; what counts is the median of the ratios.
+Printed are requests a second, and what the proxy's process spent of the processor for each (which is steadier where
+load, proxy and upstream share few cores). Rounds alternate, so that a machine whose speed drifts treats both alike;
+what counts is the median of the ratios. Linux only.
 Everything runs on loopback, is bounded, and ends by itself. Needs wrk (Debian's package of that name).
 """
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -39,10 +42,10 @@ def _wait_for(port: int, seconds: float = 30) -> None:
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[None]:
+def _process(*arguments: str) -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-m", *arguments], stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -54,8 +57,15 @@ def _sitelatch(*arguments: str) -> str:
     ).stdout
 
 
-def _requests_a_second(port: int, key: str, seconds: int) -> float:
-    """Return what wrk reports; an answer that is not 2xx makes the figure worthless."""
+def _processor_seconds(pid: int) -> float:
+    """Return what a process has used so far (proc(5): fields 14 and 15, in clock ticks)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _load(port: int, pid: int, key: str, seconds: int) -> tuple[float, float]:
+    """Return requests a second, and µs of the processor for each. An answer that is not 2xx makes them worthless."""
+    before = _processor_seconds(pid)
     url = f"http://127.0.0.1:{port}/api/sites/shop/uptime?from=2026-01-01"
     out = subprocess.run(
         ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}", "-H", f"X-API-Key: {key}", url],
@@ -63,10 +73,11 @@ def _requests_a_second(port: int, key: str, seconds: int) -> float:
         capture_output=True,
         text=True,
     ).stdout
-    figure = re.search(r"Requests/sec:\s+([0-9.]+)", out)
-    if "Non-2xx" in out or "Socket errors" in out or figure is None:
+    rate = re.search(r"Requests/sec:\s+([0-9.]+)", out)
+    count = re.search(r"(\d+) requests in", out)
+    if "Non-2xx" in out or "Socket errors" in out or rate is None or count is None:
         raise SystemExit(f"the load did not pass:\n{out}")
-    return float(figure[1])
+    return float(rate[1]), (_processor_seconds(pid) - before) / int(count[1]) * 1e6
 
 
 def main() -> None:
@@ -86,26 +97,34 @@ def main() -> None:
             f'[ops]\nlisten = "127.0.0.1:{ops}"\n[admin]\nlisten = "127.0.0.1:{admin}"\n[log]\naccess = "off"\n'
         )
         stack.enter_context(_process("bench.upstream", str(upstream)))
-        stack.enter_context(_process("sitelatch", "serve", "--config", str(config)))
+        door_pid = stack.enter_context(_process("sitelatch", "serve", "--config", str(config)))
         _wait_for(door)
         _sitelatch("sites", "add", "--config", str(config), "--workspace", "acme", *_SITES)
         person = ["--by-name", "Bench", "--by-email", "bench@example.com"]
         made = _sitelatch("users", "create", "--config", str(config), "--workspace", "acme", "--site", "shop", *person)
         key = json.loads(made)["api_key"]
-        stack.enter_context(_process("bench.naive", str(naive), f"http://127.0.0.1:{upstream}", key))
+        naive_pid = stack.enter_context(_process("bench.naive", str(naive), f"http://127.0.0.1:{upstream}", key))
         _wait_for(naive)
-        _requests_a_second(naive, key, 1)
-        _requests_a_second(door, key, 1)
-        ours, theirs, ratios = [], [], []
+        _load(naive, naive_pid, key, 1)
+        _load(door, door_pid, key, 1)
+        ours, theirs = [], []
         for number in range(1, rounds + 1):
-            theirs.append(_requests_a_second(naive, key, seconds))
-            ours.append(_requests_a_second(door, key, seconds))
-            ratios.append(ours[-1] / theirs[-1])
-            print(f"round {number}: naive {theirs[-1]:8.0f}/s   sitelatch {ours[-1]:8.0f}/s   ratio {ratios[-1]:.2f}")
-        print(
-            f"median:  naive {statistics.median(theirs):8.0f}/s   sitelatch {statistics.median(ours):8.0f}/s   "
-            f"ratio {statistics.median(ratios):.2f}"
-        )
+            theirs.append(_load(naive, naive_pid, key, seconds))
+            ours.append(_load(door, door_pid, key, seconds))
+            _print(f"round {number}", theirs[-1:], ours[-1:])
+        _print("median", theirs, ours)
+
+
+def _print(title: str, theirs: list[tuple[float, float]], ours: list[tuple[float, float]]) -> None:
+    """Print the medians of rounds, and of their ratios."""
+    pairs = list(zip(theirs, ours, strict=True))
+    faster = statistics.median(we[0] / they[0] for they, we in pairs)
+    cheaper = statistics.median(they[1] / we[1] for they, we in pairs)
+    shown = [[statistics.median(round_[at] for round_ in rounds) for at in (0, 1)] for rounds in (theirs, ours)]
+    print(
+        f"{title:8}  naive {shown[0][0]:6.0f}/s {shown[0][1]:4.0f} µs   "
+        f"sitelatch {shown[1][0]:6.0f}/s {shown[1][1]:4.0f} µs   ratio {faster:.2f}, by processor time {cheaper:.2f}"
+    )
 
 
 if __name__ == "__main__":
