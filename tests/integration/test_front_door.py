@@ -265,3 +265,18 @@ async def test_a_connection_that_cannot_be_swept_takes_the_time_outs_from_nobody
         async with connect(door.address) as second:
             assert await second.closed(seconds=5)
         assert broken not in door.door._services.connections
+
+
+@on_uvloop
+async def test_the_body_of_a_get_never_becomes_the_next_request_of_somebody_else() -> None:
+    """Some servers ignore the body of a GET, and read a request out of it (CL.0)."""
+    smuggled = b"GET /sites/blog/x HTTP/1.1\r\nHost: h\r\n\r\n"
+    for method, reused in (("GET", False), ("DELETE", False), ("PUT", True), ("POST", True)):
+        async with front() as door, connect(door.address) as client:
+            await client.send(request(method, f"Content-Length: {len(smuggled)}") + smuggled)
+            served = await door.upstream.accept()
+            await served.head()
+            await served.read_exactly(len(smuggled))
+            await served.send(OK)
+            assert (await client.answer()).status == 200
+            assert (door.door._pools[0].take() is not None) is reused, method
