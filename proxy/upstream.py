@@ -242,7 +242,7 @@ class UpstreamConnection:
         if not asker.request_done or self.transport.get_write_buffer_size():
             # Nobody reads on there, so it would never close in order, nor say to its next asker when it is full.
             self.transport.abort()
-        elif hop is None or not hop.keep_alive or unsolicited:
+        elif hop is None or not hop.keep_alive or unsolicited or not asker.may_reuse:
             self.transport.close()
         else:
             self._pool.give_back(self, hop.idle_seconds)
