@@ -5,7 +5,7 @@ import ipaddress
 import itertools
 import secrets
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from proxy.accesslog import AccessLog
 from proxy.downstream import Downstream, Services
 from proxy.enforcement import Enforcement
+from proxy.exchange import Exchange
 from proxy.listen import listening_site
 from proxy.metrics import Metrics
 from proxy.pool import UpstreamPool
@@ -95,6 +96,12 @@ class FrontDoor:
     def addresses(self) -> list[Any]:
         """What the sockets are bound to: (host, port, …) or a path."""
         return list(self._runner.addresses) if self._runner is not None else []
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Yield the exchanges that are open now."""
+        for connection in list(self._services.connections):
+            if connection.exchange is not None:
+                yield connection.exchange
 
     async def start(self) -> None:
         """Listen. Raises OSError where the address cannot be had."""

@@ -285,6 +285,11 @@ class Downstream:
             lines += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         return render(b"%b %b HTTP/1.1" % (exchange.method, claim.target), fields, verdict.identity + lines)
 
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange that is open on it."""
+        return self._exchange
+
     # What the exchange tells (exchange.Client).
 
     def write(self, data: bytes) -> None:
@@ -308,13 +313,13 @@ class Downstream:
         if held and not self._holds and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def exchange_done(self, *, keep_alive: bool) -> None:
+    def exchange_done(self, *, keep_alive: bool, linger: bool = False) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
         self._note(exchange)
         if not keep_alive:
-            self._finish(linger=not exchange.request_done)
+            self._finish(linger=linger or not exchange.request_done)
             return
         self._deadline = self._loop.time() + self._services.limits.keepalive_seconds
         self.release(JUDGING | CONNECTING | UPSTREAM_FULL | PIPELINED)

@@ -6,7 +6,9 @@ from typing import Protocol
 
 import structlog
 
+from proxy.credentials import digest
 from proxy.enforcement import Enforcement, Verdict
+from proxy.frames import Frames, close_frame
 from proxy.framing import Body, Pieces, chunk, last_chunk
 from proxy.heads import Fields, render, without
 from proxy.hops import AnswerHop, RequestHop, accepts_websocket
@@ -26,6 +28,10 @@ _log = structlog.get_logger(__name__)
 
 CLIENT_LEFT = 499  # the status in log and metrics of an exchange whose client left unanswered, as nginx has it
 
+_REVOKED = "revoked"  # the outcome in log and metrics of an exchange whose answer had begun
+
+_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
+
 # RFC 9110 §9.2.2. A request with one of these may be sent again when a pooled connection turns out dead.
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _BODILESS = _IDEMPOTENT - {b"PUT"}
@@ -43,7 +49,7 @@ class Client(Protocol):
     def write_many(self, buffers: list[bytes]) -> None: ...
     def hold(self, reason: int) -> None: ...
     def release(self, reason: int) -> None: ...
-    def exchange_done(self, *, keep_alive: bool) -> None: ...
+    def exchange_done(self, *, keep_alive: bool, linger: bool = False) -> None: ...
     def exchange_cut(self, *, reset: bool) -> None: ...
 
 
@@ -62,7 +68,9 @@ class Exchange:
         "_chunks_out",
         "_client",
         "_connection",
+        "_digest",
         "_enforcement",
+        "_frames",
         "_head",
         "_limits",
         "_out",
@@ -128,6 +136,8 @@ class Exchange:
         self.upstream_seconds: float | None = None
         self.bytes_in = 0
         self.bytes_out = 0
+        self._digest: bytes | None = None
+        self._frames: Frames | None = None
         self._head = b""
         self._pool: UpstreamPool | None = None
         self._connection: UpstreamConnection | None = None
@@ -221,6 +231,7 @@ class Exchange:
         fields = [field for field in raw if field[0].lower() not in (b"connection", b"upgrade")]
         self._begin_answer(101)
         self.tunnel = True
+        self._frames = Frames()
         self.keep_alive = False
         self._client.release(PIPELINED)  # what the client said ahead is the tunnel's
         self._out.append(render(b"HTTP/1.1 101 %b" % reason, fields, b"Connection: Upgrade\r\nUpgrade: websocket\r\n"))
@@ -259,6 +270,9 @@ class Exchange:
             self.bytes_out += len(piece)
         if not self.request_done:
             self._progress = asyncio.get_running_loop().time()  # who reads the answer need not send on
+        if self._frames is not None:
+            for piece in pieces:
+                self._frames.feed(piece)
         self._out += chunk(pieces) if self._chunks_out else pieces
 
     def flush(self) -> None:
@@ -301,11 +315,11 @@ class Exchange:
         else:
             self.refuse(UPSTREAM_BROKEN)
 
-    def _cut(self) -> None:
+    def _cut(self, outcome: str = "cut_short") -> None:
         """Pass on that the answer was cut short: never as a clean end."""
         self.flush()
         self.done = True
-        self.outcome = "cut_short"
+        self.outcome = outcome
         framed = self._chunks_out or self.minor == 1
         self._client.exchange_cut(reset=not framed)
 
@@ -328,6 +342,35 @@ class Exchange:
         self._out.clear()
         self._client.write(answer)
         self._client.exchange_done(keep_alive=keep_alive)
+
+    @property
+    def key_digest(self) -> bytes:
+        """The digest of the key that it passed by."""
+        if self._digest is None:
+            claim = self.verdict.claim if self.verdict is not None else None
+            self._digest = digest(claim.key) if claim is not None and claim.key is not None else b""
+        return self._digest
+
+    def revoke(self, refusal: Refusal) -> None:
+        """End, whatever is under way: the right to it is lost. `refusal` is what a request would get now."""
+        if self.done:
+            return
+        if self._task is not None:
+            self._task.cancel()  # it may be about to ask the upstream
+        if not self.answered:
+            self.refuse(refusal)
+            return
+        self._drop_upstream()
+        frames = self._frames
+        if frames is None:
+            self._cut(_REVOKED)
+            return
+        self.flush()
+        self.done = True
+        self.outcome = _REVOKED
+        if frames.between:
+            self._client.write(close_frame(_POLICY_VIOLATION, refusal.detail))
+        self._client.exchange_done(keep_alive=False, linger=True)
 
     def _drop_upstream(self) -> None:
         connection, self._connection = self._connection, None

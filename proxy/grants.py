@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from itertools import islice
 
 from cachetools import TTLCache
 
@@ -67,6 +68,9 @@ class Grants:
         self._retry_seconds = settings.ttl_seconds / 20
         self._lifetimes = Lifetimes(settings, jitter)
         self._held = HeldGrants(settings.max_keys)
+        self._max_keys = settings.max_keys
+        # Keys that were dropped and not looked up since: whoever comes with one guesses nothing.
+        self._once_known: dict[bytes, None] = {}
         self._unknown: TTLCache[bytes, None] = TTLCache(_UNKNOWN_HELD, settings.unknown_ttl_seconds, timer=clock)
         scope = ScopeTable(pool, settings.lookup_seconds)
         self._sites = Sites(settings, scope, self.breaker, self._lifetimes, self._changed, clock)
@@ -130,7 +134,7 @@ class Grants:
         if flight is None:
             party: Party = digest
             guesser = None
-            if digest not in self._held:
+            if digest not in self._held and digest not in self._once_known:
                 party = guesser = network(address)
                 if self._budget is not None and not self._budget.allow(guesser):
                     raise TooManyUnknownKeys
@@ -147,6 +151,28 @@ class Grants:
             return await self.fetch(digest, address)  # somebody else's budget is no concern of ours
         self._on_lookup("miss" if leads else "hit")
         return outcome
+
+    async def confirm(self, digest: bytes) -> Grant | Unknown:
+        """Return what holds now, for somebody who has something open by it: asked for anew unless it is fresh.
+
+        That takes no stranger's turn, and nobody is charged. Raises ScopeUnavailable: a stale grant confirms nothing.
+        """
+        while True:
+            if self._clock() < self.fresh_until(digest):
+                return self._held[digest].value
+            if digest in self._unknown:
+                return UNKNOWN
+            flight = self._lookups.under_way(digest) or self._lookups.depart(digest, self._refresh_turns, digest, None)
+            outcome = Lost.UNAVAILABLE if flight is None else await asyncio.shield(flight.outcome)
+            if outcome is Lost.UNAVAILABLE:
+                raise ScopeUnavailable
+            if outcome is not Lost.OVER_BUDGET:  # that is the stranger's who asked first
+                return outcome
+
+    def fresh_until(self, digest: bytes) -> float:
+        """Return until when (the clock's seconds) what is held of this key holds without being asked for anew."""
+        held = self._held.get(digest)
+        return -math.inf if held is None else held.fresh_until
 
     def peek_sites(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
         """Return each site's workspace (None: no such site), or None where one of them must be fetched. Hot."""
@@ -187,7 +213,10 @@ class Grants:
         if held is not None and position is not None and held.position >= position:
             return None
         self.generation += 1  # even if nothing is held: it may be remembered outside
-        return None if held is None else self._held.pop(digest).value
+        if held is None:
+            return None
+        self._once_knew((digest,))
+        return self._held.pop(digest).value
 
     def drop_user(self, user_id: str, position: int | None = None) -> dict[bytes, Grant]:
         """Forget what all keys of an API user may do; returns the grants that were held, by digest."""
@@ -197,6 +226,7 @@ class Grants:
         for digest in self._held.digests_of(user_id):
             if position is None or self._held[digest].position < position:
                 dropped[digest] = self._held.pop(digest).value
+        self._once_knew(dropped)
         return dropped
 
     def drop_site(self, site: str) -> None:
@@ -208,6 +238,7 @@ class Grants:
     def drop_all(self) -> int:
         """Forget everything; returns how many grants were held."""
         dropped = len(self._held)
+        self._once_knew(self._held)
         self._recalls.recall(EVERYTHING)
         self._held.clear()
         self._unknown.clear()
@@ -238,6 +269,7 @@ class Grants:
     def _land(self, digest: bytes, found: Found | None, asked_at: float) -> Grant | Unknown:
         held = self._held.get(digest)
         before = None if held is None else held.value
+        self._once_known.pop(digest, None)
         if found is None:
             self._unknown[digest] = None
             if before is not None:
@@ -258,6 +290,12 @@ class Grants:
     def _lost(self, digest: bytes, grant: Grant, cause: str) -> None:
         if self._on_lost is not None:
             self._on_lost(digest, grant, cause)
+
+    def _once_knew(self, digests: Iterable[bytes]) -> None:
+        """Note that these were known, as many as there can be grants."""
+        self._once_known.update(dict.fromkeys(digests))
+        for digest in list(islice(self._once_known, max(0, len(self._once_known) - self._max_keys))):
+            del self._once_known[digest]
 
     def _changed(self) -> None:
         self.generation += 1

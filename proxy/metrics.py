@@ -26,6 +26,7 @@ WATCHED: Final = {
 }
 """Gauges that others own: `watch` says where to read each."""
 FEED_MODES: Final = ("woken", "polling")
+REVOKE_CAUSES: Final = ("key_gone", "key_expired", "site_lost", "unconfirmed")
 DROP_CAUSES: Final = ("key", "user", "all", "feed", "refresh")
 
 EXCHANGE_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -54,6 +55,7 @@ class Metrics:
         self._lookups = dict.fromkeys(LOOKUP_RESULTS, 0)
         self._flushes = dict.fromkeys(FLUSH_RESULTS, 0)
         self._flush_seconds = _cells(FLUSH_BOUNDS)
+        self._revoked = dict.fromkeys(REVOKE_CAUSES, 0)
         self._dropped = dict.fromkeys(DROP_CAUSES, 0)
         self._watched: dict[str, Callable[[], float]] = {}
         self._feed_mode: Callable[[], str] = str
@@ -102,6 +104,10 @@ class Metrics:
         cells[bisect_left(FLUSH_BOUNDS, seconds)] += 1
         cells[-1] += seconds
 
+    def revoked(self, cause: str) -> None:
+        """Count an exchange that was ended for want of its right: one of REVOKE_CAUSES."""
+        self._revoked[cause] += 1
+
     def dropped(self, cause: str, count: int = 1) -> None:
         """Count grants that are remembered no longer: one of DROP_CAUSES."""
         self._dropped[cause] += count
@@ -144,6 +150,9 @@ class Metrics:
         yield connections
         yield _counter("grant_lookups", "How the grants of keys were found.", "result", self._lookups)
         yield _counter("grants_dropped", "Grants that are remembered no longer.", "cause", self._dropped)
+        yield _counter(
+            "exchanges_ended_by_revoke", "Exchanges that were ended for want of their right.", "cause", self._revoked
+        )
         feed = GaugeMetricFamily("sitelatch_feed_up", "1 for how changes arrive now, else 0.", labels=("mode",))
         mode_now = self._feed_mode()
         for mode in FEED_MODES:

@@ -16,6 +16,7 @@ from admin.server import BackRunner, back_doors
 from proxy.accesslog import AccessLog
 from proxy.activity import Activity
 from proxy.budget import LookupBudget
+from proxy.decision import Grant
 from proxy.doors import FrontDoor
 from proxy.enforcement import Enforcement
 from proxy.feed import Feed, revocation_bound
@@ -23,6 +24,7 @@ from proxy.grants import Grants, connections_used
 from proxy.listen import listening_site
 from proxy.metrics import Metrics
 from proxy.ops import ops_app
+from proxy.revokes import Revokes
 from proxy.routes import RouteTable
 from sitelatch.config import Config
 from sitelatch.database import database_url
@@ -84,7 +86,7 @@ class Service:
             proven,
             on_lookup=self.metrics.lookup,
             budget=budget,
-            on_lost=lambda digest, grant, cause: self.metrics.dropped("refresh"),
+            on_lost=self._lost,
         )
         stack.push_async_callback(grants.close)
         feed = Feed(
@@ -92,7 +94,7 @@ class Service:
             grants,
             poll_seconds=config.grants.poll_seconds,
             on_dropped=self.metrics.dropped,
-            on_changes=lambda changes: None,
+            on_changes=lambda changes: self.revokes.changed(changes),
         )
         self.metrics.watch_feed(lambda: feed.mode.value)
         self.metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
@@ -116,12 +118,21 @@ class Service:
         except (ValueError, OSError) as error:
             raise CannotServe(f"[proxy]: {_reason(error)}") from error
 
+        self.revokes = Revokes(
+            self.front.exchanges,
+            grants,
+            config.grants,
+            read_at=lambda: feed.read_at,
+            on_ended=self.metrics.revoked,
+        )
+        stack.push_async_callback(self.revokes.close)
         # So that the first requests are not refused for want of a look; a database that is silent delays no start.
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_SECONDS):
                 await self.watch.look()
         self._keep(stack, self.watch.run())
         self._keep(stack, feed.run())
+        self._keep(stack, self.revokes.run())
         self._keep(stack, self.activity.run())
         self.back_addresses = await self._open_back_doors(stack, admin_app(config.admin, admin_pool))
         stack.push_async_callback(self.front.close)
@@ -129,6 +140,10 @@ class Service:
             await self.front.start()
         except OSError as error:
             raise CannotServe(f"[proxy] listen {config.proxy.listen}: {_reason(error)}") from error
+
+    def _lost(self, digest: bytes, grant: Grant, cause: str) -> None:
+        self.metrics.dropped("refresh")
+        self.revokes.lost(digest)
 
     async def _open_back_doors(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
         """Open ops and admin; return what each address of the config became (port 0 takes a free one)."""

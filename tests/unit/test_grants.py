@@ -361,6 +361,38 @@ async def test_a_known_key_is_not_refused_for_the_unknown_ones_of_its_address(do
     assert known(await grants.fetch(KEY, "192.0.2.1")), "its time is over, but it is held: nobody guesses"
 
 
+@pytest.mark.parametrize(
+    "drop",
+    [lambda grants: grants.drop(KEY), lambda grants: grants.drop_user("ada"), lambda grants: grants.drop_all()],
+    ids=["key", "user", "all"],
+)
+async def test_a_key_that_was_changed_is_not_refused_for_the_unknown_ones_of_its_address(
+    door: Door, drop: Callable[[Grants], object]
+) -> None:
+    door.scope.add(KEY, "ada")
+    grants = door.grants(budget=LookupBudget(2, clock=door.clock))
+    await grants.fetch(KEY, "192.0.2.1")
+    for number in range(2):
+        await grants.fetch(key(number), "192.0.2.1")
+    drop(grants)
+    assert known(await grants.fetch(KEY, "192.0.2.1"))
+    drop(grants)
+    del door.scope.grants[KEY]
+    assert await grants.fetch(KEY, "192.0.2.1") is UNKNOWN
+    door.clock.now += 10
+    with pytest.raises(TooManyUnknownKeys):
+        await grants.fetch(KEY, "192.0.2.1")
+
+
+async def test_no_more_keys_are_remembered_to_have_been_known_than_there_can_be_grants(door: Door) -> None:
+    grants = door.grants(max_keys=10)
+    for number in range(100):
+        door.scope.add(key(number))
+        await grants.fetch(key(number))
+        grants.drop(key(number))
+    assert len(grants._once_known) == 10
+
+
 async def test_many_requests_with_one_unknown_key_are_charged_once(door: Door) -> None:
     budget = LookupBudget(2, clock=door.clock)
     grants = door.grants(budget=budget)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.metrics import DROP_CAUSES, LOOKUP_RESULTS, WATCHED, Metrics
+from proxy.metrics import DROP_CAUSES, LOOKUP_RESULTS, REVOKE_CAUSES, WATCHED, Metrics
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -53,6 +53,7 @@ def table_after(heading: str) -> tuple[str, ...]:
 def test_the_document_lists_every_result_and_cause_and_the_process_s_figures() -> None:
     assert table_after("`result` of a lookup") == LOOKUP_RESULTS
     assert table_after("`cause` of a dropped grant") == DROP_CAUSES
+    assert table_after("`cause` of an exchange that was ended") == REVOKE_CAUSES
     for name in {name for name, _ in rendered(Metrics()) if not name.startswith("sitelatch_")}:
         assert f"`{name}`" in DOCUMENT.read_text("utf-8")
 

@@ -1,0 +1,196 @@
+"""Ends what is open when the right to it is lost: a stream outlives the request that was judged, a revoke cannot wait.
+
+Exchanges are judged again when the feed, a look-up or the clock says that something about their key may have changed;
+those that still have the right never notice.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import structlog
+
+from proxy.changes import Changes
+from proxy.decision import Claim, Grant, decide
+from proxy.exchange import Exchange
+from proxy.grants import Grants, ScopeUnavailable, Unknown
+from proxy.refusals import EXPIRED_KEY, INVALID_KEY, SCOPE_UNAVAILABLE, Refusal, Refused
+from proxy.settings import GrantSettings
+
+_SWEEP_SECONDS = 0.5
+
+_AT_ONCE = 8
+"""Keys that are looked into at one time. How many of them ask the database, `Grants.confirm` says."""
+
+_CAUSES: Mapping[Refusal, str] = {
+    INVALID_KEY: "key_gone",
+    EXPIRED_KEY: "key_expired",
+    SCOPE_UNAVAILABLE: "unconfirmed",
+}
+_OTHER_CAUSE = "site_lost"
+
+_log = structlog.get_logger(__name__)
+
+
+class _Right(NamedTuple):
+    """By what an open exchange passed."""
+
+    claim: Claim
+    grant: Grant
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Exchanges of one key that are to be judged again, and since when (the clock's seconds)."""
+
+    since: float
+    exchanges: set[Exchange] = field(default_factory=set)
+
+
+class Revokes:
+    """Judges open exchanges again, and ends those that have lost their right.
+
+    `read_at` says up to when (the clock's seconds) the feed is known. `on_ended` hears each end's cause: `key_gone`
+    (deleted, disabled, rotated away), `key_expired`, `site_lost` (taken from the scope, or removed), `unconfirmed` (the
+    database was out for so long that nobody knows).
+    """
+
+    def __init__(
+        self,
+        exchanges: Callable[[], Iterable[Exchange]],
+        grants: Grants,
+        settings: GrantSettings,
+        *,
+        read_at: Callable[[], float],
+        on_ended: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._exchanges = exchanges
+        self._grants = grants
+        self._settings = settings
+        self._read_at = read_at
+        self._on_ended = on_ended
+        self._clock = clock
+        # Each by its key's digest: those that wait to be looked into, those that are, and those that the database did
+        # not settle, so that the next sweep tries again.
+        self._doubts: dict[bytes, _Doubt] = {}
+        self._asking: set[bytes] = set()
+        self._unsettled: dict[bytes, _Doubt] = {}
+        self._settlers: set[asyncio.Task[None]] = set()
+
+    def changed(self, changes: Changes) -> None:
+        """Judge again what these changes touch."""
+        now = self._clock()
+        for exchange, right in self._open():
+            if (
+                changes.everything
+                or right.grant.user_id in changes.users
+                or (changes.keys and exchange.key_digest in changes.keys)
+                or (changes.sites and not changes.sites.isdisjoint(right.claim.sites))
+            ):
+                self._doubt(exchange.key_digest, now, exchange)
+
+    def lost(self, key_digest: bytes) -> None:
+        """Judge again what this key opened: a look-up found less than was remembered."""
+        self.changed(Changes(keys={key_digest: 0}))
+
+    async def run(self) -> None:
+        """Sweep for ever: expired keys, what could not be settled, and all that no feed vouches for."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Do once what `run` does again and again."""
+        now, ttl = self._clock(), self._settings.ttl_seconds
+        unsettled, self._unsettled = self._unsettled, {}
+        for key_digest, doubt in unsettled.items():
+            self._doubt(key_digest, doubt.since, *doubt.exchanges)
+        # While the feed is read, what it did not mention still holds, for however long it has been open.
+        vouched_until = self._read_at() + ttl
+        wall = time.time()
+        for exchange, right in self._open():
+            if right.grant.expires_at is not None and right.grant.expires_at <= wall:
+                self._doubt(exchange.key_digest, now, exchange)
+            elif vouched_until < now:
+                key_digest = exchange.key_digest
+                confirmed_until = max(vouched_until, self._grants.fresh_until(key_digest))
+                if confirmed_until <= now and key_digest not in self._asking:
+                    self._doubt(key_digest, confirmed_until, exchange)
+
+    async def close(self) -> None:
+        """Judge nothing any more."""
+        for settler in self._settlers:
+            settler.cancel()
+        if self._settlers:
+            await asyncio.wait(self._settlers)
+
+    def _open(self) -> Iterator[tuple[Exchange, _Right]]:
+        for exchange in self._exchanges():
+            verdict = exchange.verdict
+            if verdict is not None and verdict.refusal is None and verdict.grant is not None and not exchange.done:
+                assert verdict.claim is not None  # noqa: S101 - what has a grant was read
+                yield exchange, _Right(verdict.claim, verdict.grant)
+
+    def _doubt(self, key_digest: bytes, since: float, *exchanges: Exchange) -> None:
+        doubt = self._doubts.setdefault(key_digest, _Doubt(since))
+        doubt.since = min(doubt.since, since)
+        doubt.exchanges.update(exchanges)
+        if len(self._settlers) < min(_AT_ONCE, len(self._doubts)):
+            settler = asyncio.get_running_loop().create_task(self._settle())
+            self._settlers.add(settler)
+            settler.add_done_callback(self._settlers.discard)
+
+    async def _settle(self) -> None:
+        while self._doubts:
+            key_digest = next(iter(self._doubts))
+            # What changes from here on is a doubt of its own.
+            doubt = self._doubts.pop(key_digest)
+            self._asking.add(key_digest)
+            try:
+                grant = await self._grants.confirm(key_digest)
+                for exchange in doubt.exchanges:
+                    await self._judge(exchange, grant)
+            except ScopeUnavailable:
+                self._leave(key_digest, doubt)
+            except Exception:
+                _log.exception("open exchanges could not be judged again; they are ended")
+                for exchange in doubt.exchanges:
+                    self._end(exchange, SCOPE_UNAVAILABLE)
+            finally:
+                self._asking.discard(key_digest)
+
+    async def _judge(self, exchange: Exchange, grant: Grant | Unknown) -> None:
+        verdict = exchange.verdict
+        if exchange.done or verdict is None or verdict.claim is None:
+            return
+        if isinstance(grant, Unknown):
+            self._end(exchange, INVALID_KEY)
+            return
+        claim = verdict.claim
+        workspaces: Mapping[str, str | None] = {}
+        if grant.all_sites and claim.sites:
+            workspaces = await self._grants.fetch_sites(claim.sites)
+        try:
+            decide(claim, grant, workspaces, time.time())
+        except Refused as refused:
+            self._end(exchange, refused.refusal)
+        else:
+            verdict.grant = grant
+
+    def _leave(self, key_digest: bytes, doubt: _Doubt) -> None:
+        """Try again later, for as long as stale grants are served too."""
+        if self._clock() >= doubt.since + self._settings.stale_seconds:
+            for exchange in doubt.exchanges:
+                self._end(exchange, SCOPE_UNAVAILABLE)
+            return
+        left = self._unsettled.setdefault(key_digest, _Doubt(doubt.since))
+        left.since = min(left.since, doubt.since)
+        left.exchanges.update(exchange for exchange in doubt.exchanges if not exchange.done)
+
+    def _end(self, exchange: Exchange, refusal: Refusal) -> None:
+        if not exchange.done:
+            exchange.revoke(refusal)
+            self._on_ended(_CAUSES.get(refusal, _OTHER_CAUSE))

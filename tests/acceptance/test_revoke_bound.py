@@ -1,0 +1,156 @@
+"""How long a deleted key lives, in four processes on one database: with notifications, and where there can be none."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+
+from sql.pool import open_connection
+from tests.acceptance.harness import Keys, Lanes, Sitelatch, User
+from tests.acceptance.wire import Answering, Upstream, Wire, connect
+from tests.database import run_aside
+
+PROCESSES = 4
+
+
+class Fleet:
+    """Several processes on one database, with one data service behind them."""
+
+    def __init__(self, latches: list[Sitelatch], lanes: Lanes, keys: Keys) -> None:
+        self.latches = latches
+        self.lanes = lanes
+        self.keys = keys
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Fleet]:
+    lanes = Lanes(4)
+    with ExitStack() as stack:
+        latches = []
+        for number in range(PROCESSES):
+            latch = Sitelatch(
+                tmp_path_factory.mktemp(f"fleet{number}"),
+                database_url,
+                lanes.routes(),
+                log={"access": "off"},
+                # Each key is unknown at last, and all come from one address.
+                keys={"unknown_per_minute": 10_000},
+            )
+            stack.callback(latch.stop)
+            latch.start()
+            latches.append(latch)
+        yield Fleet(latches, lanes, latches[0].enrol())
+        lanes.close()
+
+
+@pytest.fixture
+def mute(database_url: str) -> Iterator[None]:
+    """A database whose changes are written, and notified to nobody."""
+
+    async def redefine(before: str, after: str) -> None:
+        connection: asyncpg.Connection = await open_connection(database_url, role="tests")
+        definition = await connection.fetchval("SELECT pg_get_functiondef('sitelatch.publish_changes'::regproc)")
+        assert before in definition
+        await connection.execute(definition.replace(before, after))
+        await connection.close()
+
+    notify, nothing = "PERFORM pg_notify('sitelatch_scope', '')", "PERFORM 'nobody hears this'"
+    run_aside(redefine(notify, nothing))
+    yield
+    run_aside(redefine(nothing, notify))
+
+
+async def first_refusal(wire: Wire, request: bytes) -> float:
+    """Ask again and again; when (perf_counter) the request began that was refused."""
+    while True:
+        began = time.perf_counter()
+        await wire.send(request)
+        if (await wire.answer()).status == 401:
+            return began
+
+
+async def ask(wire: Wire, request: bytes) -> int:
+    await wire.send(request)
+    return (await wire.answer()).status
+
+
+@dataclass
+class Figures:
+    """Seconds, in ascending order: how long deleted keys lived, and what one request to each process takes anyway."""
+
+    lifetimes: list[float]
+    requests: list[float]
+
+    @property
+    def bound(self) -> float:
+        """What 99 of 100 keep, on a machine that has other things to do too."""
+        return 0.05 + at_99(self.requests)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.lifetimes)} deletes, {PROCESSES} processes:"
+            f" p50 {1000 * statistics.median(self.lifetimes):.1f} ms, p99 {1000 * at_99(self.lifetimes):.1f} ms,"
+            f" longest {1000 * self.lifetimes[-1]:.1f} ms (a request alone: p99 {1000 * at_99(self.requests):.1f} ms)"
+        )
+
+
+def at_99(ascending: list[float]) -> float:
+    return ascending[min(len(ascending) - 1, len(ascending) * 99 // 100)]
+
+
+async def measure(fleet: Fleet, deletes: int) -> Figures:
+    """From the admin's 204 to the first refusal everywhere, for each of so many deleted keys."""
+    taken, anyway = [], []
+    async with AsyncExitStack() as stack:
+        lane = fleet.lanes.next(fleet.latches[0], fleet.keys)
+        upstream = Upstream(lane.socket, Answering())
+        await upstream.start()
+        stack.push_async_callback(upstream.stop)
+        wires = [await stack.enter_async_context(connect(latch.address)) for latch in fleet.latches]
+        with fleet.latches[0].admin_client() as admin:
+            for _ in range(deletes):
+                made = admin.post("/users", json={"workspace": "acme", "sites": ["shop"]}).json()
+                request = lane.request("GET", "/sites/shop/x", user=User(made["id"], made["api_key"]))
+                for wire in wires:
+                    assert await ask(wire, request) == 200
+                began = time.perf_counter()
+                await asyncio.gather(*(ask(wire, request) for wire in wires))
+                anyway.append(time.perf_counter() - began)
+                answer = await asyncio.to_thread(admin.delete, f"/users/{made['id']}")
+                gone = time.perf_counter()
+                assert answer.status_code == 204
+                refused = await asyncio.gather(*(first_refusal(wire, request) for wire in wires))
+                taken.append(max(0.0, max(refused) - gone))
+    return Figures(sorted(taken), sorted(anyway))
+
+
+async def test_a_deleted_key_is_refused_everywhere_within_milliseconds(fleet: Fleet) -> None:
+    figures = await measure(fleet, 40)
+    print(figures)  # noqa: T201 - for the record
+    assert statistics.median(figures.lifetimes) < figures.bound
+    for latch in fleet.latches:
+        assert latch.metric("sitelatch_feed_up", mode="woken") == 1
+        assert latch.metric("sitelatch_revocation_bound_seconds") == 0.05
+
+
+@pytest.mark.slow
+async def test_of_two_hundred_deleted_keys_99_in_100_are_refused_everywhere_within_the_bound(fleet: Fleet) -> None:
+    figures = await measure(fleet, 200)
+    print(figures)  # noqa: T201 - for the record
+    assert at_99(figures.lifetimes) < figures.bound
+
+
+async def test_where_nobody_is_notified_a_deleted_key_is_refused_everywhere_within_a_poll(
+    fleet: Fleet, mute: None
+) -> None:
+    figures = await measure(fleet, 10)
+    print(figures)  # noqa: T201 - for the record
+    assert figures.lifetimes[-1] < 1 + figures.bound + 0.45
+    for latch in fleet.latches:
+        assert latch.metric("sitelatch_feed_up", mode="polling") == 1
+        assert latch.metric("sitelatch_revocation_bound_seconds") == 1.5

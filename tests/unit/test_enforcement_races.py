@@ -1,0 +1,103 @@
+"""Judging what has to be looked up first: what was revoked in the meantime does not pass."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from proxy.credentials import digest, new_key
+from proxy.decision import Claim
+from proxy.enforcement import Enforcement, Verdict
+from proxy.grants import Grants
+from proxy.heads import Head
+from proxy.metrics import Metrics
+from proxy.refusals import INVALID_KEY, SITE_NOT_ALLOWED
+from proxy.routes import RouteTable
+from proxy.settings import GrantSettings, KeySettings, RouteSettings
+from tests.scopes import MemoryScope, until
+
+KEY = new_key()
+DIGEST = digest(KEY.encode())
+
+
+class Door:
+    def __init__(self) -> None:
+        self.scope = MemoryScope()
+        self.grants = Grants(GrantSettings(lookup_seconds=30), self.scope, on_lookup=lambda result: None)
+        table = RouteTable(
+            [RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/sites/{site}",))], KeySettings()
+        )
+        self.enforcement = Enforcement(table, self.grants, Metrics(), on_use=lambda user_id: None, accept_foreign=False)
+
+    def judge(self) -> Verdict | Claim:
+        fields = [(b"Host", b"data.example"), (b"X-API-Key", KEY.encode())]
+        return self.enforcement.judge(Head(b"GET", b"/sites/shop", fields, has_body=False))
+
+    def judge_slowly(self) -> "asyncio.Task[Verdict]":
+        claim = self.judge()
+        assert isinstance(claim, Claim), "it has to be looked up"
+        return asyncio.create_task(self.enforcement.judge_slowly(claim, "192.0.2.1"))
+
+
+async def at_once_when(condition: Callable[[], bool]) -> None:
+    """Go on in the first turn of the event loop in which this is so: before those who were told of it."""
+    while not condition():  # noqa: ASYNC110 - each turn matters
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    opened = Door()
+    yield opened
+    opened.scope.let_go()
+    await opened.grants.close()
+
+
+async def test_a_key_that_is_revoked_while_its_site_is_looked_up_does_not_pass(door: Door) -> None:
+    door.scope.add(DIGEST, all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    await door.grants.fetch(DIGEST)
+    door.scope.hold()
+    verdict = door.judge_slowly()
+    await until(lambda: door.scope.under_way == 1)
+    del door.scope.grants[DIGEST]
+    door.grants.drop(DIGEST, position=door.scope.position + 1)
+    door.scope.let_go()
+    assert (await verdict).refusal is INVALID_KEY
+
+
+async def test_a_key_that_is_revoked_between_the_answer_and_who_waits_for_it_does_not_pass(door: Door) -> None:
+    door.scope.add(DIGEST, "ada", "shop")
+    verdict = door.judge_slowly()
+    await at_once_when(lambda: len(door.grants) == 1)
+    assert not verdict.done()
+    del door.scope.grants[DIGEST]
+    door.grants.drop(DIGEST)
+    assert (await verdict).refusal is INVALID_KEY
+
+
+async def test_a_site_that_is_removed_between_the_answer_and_who_waits_for_it_does_not_pass(door: Door) -> None:
+    door.scope.add(DIGEST, all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    await door.grants.fetch(DIGEST)
+    verdict = door.judge_slowly()
+    await at_once_when(lambda: door.grants.peek_sites(("shop",)) is not None)
+    assert not verdict.done()
+    del door.scope.sites["shop"]
+    door.grants.drop_site("shop")
+    assert (await verdict).refusal is SITE_NOT_ALLOWED
+
+
+async def test_a_change_that_the_answer_knows_of_already_costs_no_second_lookup(door: Door) -> None:
+    door.scope.add(DIGEST, all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    door.scope.position = 7
+    await door.grants.fetch(DIGEST)
+    door.scope.hold()
+    verdict = door.judge_slowly()
+    await until(lambda: door.scope.under_way == 1)
+    door.grants.drop(DIGEST, position=7)
+    door.grants.drop_user("somebody else")
+    door.scope.let_go()
+    assert (await verdict).refusal is None
+    assert door.scope.asked.count(DIGEST) == 1

@@ -1,0 +1,259 @@
+"""When open exchanges are judged again, and which of them are ended: by the feed, by the clock, and without either."""
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import cast
+
+import pytest
+
+from proxy.changes import Changes
+from proxy.decision import Claim, Grant
+from proxy.enforcement import Verdict
+from proxy.exchange import Exchange
+from proxy.grants import Grants
+from proxy.refusals import INVALID_KEY, Refusal
+from proxy.revokes import Revokes
+from proxy.routes import RouteTable
+from proxy.settings import GrantSettings, KeySettings, RouteSettings
+from tests.scopes import Clock, MemoryScope, until
+
+ROUTE = RouteTable((RouteSettings(name="data", upstream="http://127.0.0.1:1"),), KeySettings()).routes[0]
+TTL, STALE = 30, 300
+
+
+def key_of(name: str) -> bytes:
+    return sha256(name.encode()).digest()
+
+
+class OpenExchange:
+    """What is asked of an exchange that is open."""
+
+    def __init__(self, key: str, grant: Grant | None, *sites: str) -> None:
+        claim = Claim(ROUTE, key.encode(), sites, False, False, b"/", [])
+        self.verdict: Verdict | None = Verdict(None, claim, grant)
+        self.key_digest = key_of(key)
+        self.done = False
+        self.revoked: Refusal | None = None
+
+    def revoke(self, refusal: Refusal) -> None:
+        assert not self.done
+        self.done, self.revoked = True, refusal
+
+
+class Door:
+    """Open exchanges over a scope table in memory; the feed has just been read, unless the test says otherwise."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.scope = MemoryScope()
+        self.read_at = self.clock.now
+        self.ended: Counter[str] = Counter()
+        self.open: list[OpenExchange] = []
+        settings = GrantSettings(ttl_seconds=TTL, stale_seconds=STALE, lookup_seconds=30)
+        self.grants = Grants(
+            settings,
+            self.scope,
+            on_lookup=lambda result: None,
+            on_lost=lambda digest, grant, cause: self.revokes.lost(digest),
+            clock=self.clock,
+        )
+        self.revokes = Revokes(
+            lambda: [cast(Exchange, exchange) for exchange in self.open],
+            self.grants,
+            settings,
+            read_at=lambda: self.read_at,
+            on_ended=lambda cause: self.ended.update([cause]),
+            clock=self.clock,
+        )
+
+    async def opened(self, key: str, *sites: str) -> OpenExchange:
+        """An exchange that passed by what the scope table says."""
+        grant = await self.grants.fetch(key_of(key))
+        assert isinstance(grant, Grant)
+        exchange = OpenExchange(key, grant, *sites)
+        self.open.append(exchange)
+        return exchange
+
+    async def settled(self) -> None:
+        """Wait until nothing is being looked into."""
+        await until(lambda: not self.revokes._doubts and not self.revokes._settlers)
+
+    async def swept(self) -> None:
+        self.revokes.sweep()
+        await self.settled()
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    opened = Door()
+    yield opened
+    opened.scope.let_go()
+    await opened.revokes.close()
+    await opened.grants.close()
+
+
+async def test_only_what_a_change_touches_is_looked_up(door: Door) -> None:
+    for name in ("ada", "bob", "eve"):
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    asked = len(door.scope.asked)
+    door.grants.drop(key_of("ada"))
+    door.grants.drop_user("bob")
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}, users={"bob": 6}, sites={"docs"}))
+    await door.settled()
+    assert set(door.scope.asked[asked:]) == {key_of("ada"), key_of("bob")}
+    assert not door.ended
+
+
+async def test_many_streams_of_one_key_cost_one_lookup(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop")
+    streams = [await door.opened("ada", "shop") for _ in range(100)]
+    asked = len(door.scope.asked)
+    del door.scope.grants[key_of("ada")]
+    door.grants.drop(key_of("ada"))
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}))
+    await door.settled()
+    assert len(door.scope.asked) == asked + 1
+    assert {stream.revoked for stream in streams} == {INVALID_KEY}
+    assert door.ended == {"key_gone": 100}
+
+
+async def test_a_change_that_comes_while_the_last_one_is_looked_into_is_looked_into_too(door: Door) -> None:
+    """The site is asked for with the second question; between the two the key goes."""
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    stream = await door.opened("ada", "shop")
+    door.scope.hold()
+    door.revokes.changed(Changes(sites={"shop"}))
+    await until(lambda: door.scope.under_way == 1)
+    del door.scope.grants[key_of("ada")]
+    door.grants.drop(key_of("ada"))
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}))
+    door.scope.let_go()
+    await door.settled()
+    assert stream.revoked is INVALID_KEY
+
+
+async def test_a_refresh_that_finds_less_ends_what_needs_more(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop", "blog")
+    shop, blog = await door.opened("ada", "shop"), await door.opened("ada", "blog")
+    door.scope.add(key_of("ada"), "ada", "blog")
+    door.clock.now += 0.9 * TTL
+    door.grants.peek(key_of("ada"))
+    await until(lambda: shop.done)
+    await door.settled()
+    assert not blog.done
+    assert door.ended == {"site_lost": 1}
+    assert blog.verdict is not None
+    assert blog.verdict.grant == door.grants.peek(key_of("ada")), "by what holds now it is judged from here on"
+
+
+async def test_an_expired_key_ends_what_it_opened_at_the_next_sweep(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop", expires_at=time.time() + 0.05)
+    stream = await door.opened("ada", "shop")
+    await door.swept()
+    assert not stream.done
+    await until(lambda: time.time() > door.scope.grants[key_of("ada")]["expires_at"])
+    await door.swept()
+    assert door.ended == {"key_expired": 1}
+
+
+async def test_what_passed_without_a_key_is_never_judged_again(door: Door) -> None:
+    public = OpenExchange("", None)
+    judging = OpenExchange("ada", None, "shop")
+    judging.verdict = None
+    door.open += [public, judging]
+    door.revokes.changed(Changes(everything=True))
+    door.clock.now += 2 * TTL
+    await door.swept()
+    assert not public.done
+    assert not judging.done
+    assert not door.scope.asked
+
+
+# Who vouches for what nobody asks for any more.
+
+
+async def test_while_the_feed_is_read_a_long_stream_costs_no_lookup(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop")
+    await door.opened("ada", "shop")
+    asked = len(door.scope.asked)
+    for _ in range(100):
+        door.clock.now += TTL
+        door.read_at = door.clock.now
+        await door.swept()
+    assert len(door.scope.asked) == asked
+
+
+async def test_without_the_feed_a_stream_is_confirmed_once_in_a_ttl_and_ended_when_its_key_is_gone(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop")
+    stream = await door.opened("ada", "shop")
+    asked = len(door.scope.asked)
+    for _ in range(10 * TTL + 1):
+        door.clock.now += 1
+        await door.swept()
+    assert 8 <= len(door.scope.asked) - asked <= 10
+    del door.scope.grants[key_of("ada")]
+    for _ in range(TTL + 1):
+        door.clock.now += 1
+        await door.swept()
+    assert stream.revoked is INVALID_KEY
+
+
+async def test_a_feed_that_is_away_for_less_than_a_ttl_costs_no_lookup(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop")
+    await door.opened("ada", "shop")
+    asked = len(door.scope.asked)
+    door.clock.now += 100 * TTL
+    door.read_at = door.clock.now - 0.9 * TTL
+    await door.swept()
+    assert len(door.scope.asked) == asked
+
+
+async def test_cut_off_from_the_database_a_stream_lives_as_long_as_stale_grants_are_served(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop")
+    stream = await door.opened("ada", "shop")
+    door.scope.down = ConnectionRefusedError()
+    outage = door.clock.now
+    while not stream.done:
+        assert door.clock.now < outage + TTL + STALE + 3
+        door.clock.now += 1
+        await door.swept()
+    assert door.clock.now >= outage + TTL + STALE
+    assert door.ended == {"unconfirmed": 1}
+
+
+async def test_when_the_database_is_back_in_time_nothing_is_ended_that_has_its_right(door: Door) -> None:
+    for name in ("ada", "bob"):
+        door.scope.add(key_of(name), name, "shop")
+    ada, bob = await door.opened("ada", "shop"), await door.opened("bob", "shop")
+    door.scope.down = ConnectionRefusedError()
+    for _ in range(TTL + STALE - 10):
+        door.clock.now += 1
+        await door.swept()
+    assert not ada.done
+    del door.scope.grants[key_of("bob")]
+    door.scope.down = None
+    for _ in range(5):
+        door.clock.now += 1
+        await door.swept()
+    assert not ada.done
+    assert bob.revoked is INVALID_KEY
+
+
+async def test_a_change_that_cannot_be_looked_into_at_once_is_when_the_database_is_back(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop")
+    stream = await door.opened("ada", "shop")
+    door.scope.down = ConnectionRefusedError()
+    door.grants.drop(key_of("ada"))
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}))
+    await door.swept()
+    assert not stream.done
+    door.scope.down = None
+    del door.scope.grants[key_of("ada")]
+    door.clock.now += 1
+    door.read_at = door.clock.now
+    await door.swept()
+    assert stream.revoked is INVALID_KEY
