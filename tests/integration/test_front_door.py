@@ -4,11 +4,14 @@ import asyncio
 import functools
 import io
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ParamSpec
 
+import pytest
 import uvloop
 
 from proxy.accesslog import AccessLog
@@ -19,20 +22,23 @@ from proxy.grants import Grants
 from proxy.metrics import Metrics
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings, RouteSettings
+from tests.acceptance.certificates import Authority
 from tests.acceptance.wire import Upstream, connect, listening_socket, port_of, until
 from tests.scopes import MemoryScope
+
+Arguments = ParamSpec("Arguments")
 
 KEY = new_key()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def on_uvloop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+def on_uvloop(test: Callable[Arguments, Coroutine[Any, Any, None]]) -> Callable[Arguments, None]:
     """Run a test on the loop that serves: what is buffered where, and told when, is the loop's own."""
 
     @functools.wraps(test)
-    def run() -> None:
-        uvloop.run(test())
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        uvloop.run(test(*args, **kwargs))
 
     return run
 
@@ -59,23 +65,32 @@ class Front:
 
 
 @asynccontextmanager
-async def front(*, upstream: str | None = None, **limits: float) -> AsyncIterator[Front]:
-    with listening_socket() as sock:
-        service = Upstream(sock)
+async def front(
+    *,
+    upstream: str | None = None,
+    route_settings: Mapping[str, Any] | None = None,
+    service_tls: ssl.SSLContext | None = None,
+    service_path: str | None = None,
+    trusted: tuple[str, ...] = (),
+    **limits: float,
+) -> AsyncIterator[Front]:
+    with listening_socket(service_path) as sock:
+        service = Upstream(sock, tls=service_tls)
         await service.start()
         scope = MemoryScope()
         scope.add(digest(KEY.encode()), "ada", "shop")
+        where = f"unix:{service_path}" if service_path else f"127.0.0.1:{port_of(sock)}"
+        if service_path is None:
+            where = f"{'https' if service_tls else 'http'}://{where}"
         route = RouteSettings(
-            name="data",
-            upstream=upstream or f"http://127.0.0.1:{port_of(sock)}",
-            sites=("path:/sites/{site}/**",),
+            name="data", upstream=upstream or where, sites=("path:/sites/{site}/**",), **(route_settings or {})
         )
         metrics = Metrics()
         grants = Grants(GrantSettings(), scope, on_lookup=metrics.lookup)
         enforcement = Enforcement(
             RouteTable([route], KeySettings()), grants, metrics, on_use=lambda _: None, accept_foreign=False
         )
-        settings = ProxySettings(listen="127.0.0.1:0", routes=(route,))
+        settings = ProxySettings(listen="127.0.0.1:0", routes=(route,), trusted_proxies=trusted)
         door = FrontDoor(settings, LimitSettings(**limits), enforcement, metrics, AccessLog(io.BytesIO()))
         await door.start()
         try:
@@ -280,3 +295,26 @@ async def test_the_body_of_a_get_never_becomes_the_next_request_of_somebody_else
             await served.send(OK)
             assert (await client.answer()).status == 200
             assert (door.door._pools[0].take() is not None) is reused, method
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["close-notify", "torn-off"])
+@on_uvloop
+async def test_an_answer_over_tls_ends_with_its_connection_only_if_the_service_says_so(
+    tmp_path: Path, said: bool
+) -> None:
+    """Whoever sits on the line can end a connection, but cannot say so in TLS (RFC 9112 §9.8)."""
+    authority = Authority(tmp_path, "authority")
+    settings = {"upstream_tls": {"ca": authority.file}}
+    tls = authority.pair("127.0.0.1").server_context()
+    async with front(route_settings=settings, service_tls=tls) as door, connect(door.address) as client:
+        await client.send(request("GET", "Connection: close"))
+        served = await door.upstream.accept()
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\n\r\n1000 rows")
+        await client.read_until(b"1000 rows\r\n")
+        if said:
+            served.writer.close()
+        else:
+            served.writer.transport.abort()  # nothing is unread there, so this is no RST
+        assert await client.read_to_end() == (b"0\r\n\r\n" if said else b"")
+        await until(lambda: not door.metrics.exchanges_open, "the exchange's end")
