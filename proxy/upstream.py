@@ -76,6 +76,7 @@ class UpstreamConnection:
         "_partial",
         "_pool",
         "_reason",
+        "_said_end",
         "_tunnel",
         "answered",
         "asker",
@@ -93,6 +94,7 @@ class UpstreamConnection:
         self.answered = False
         self.idle_until = 0.0
         self.connected = False
+        self._said_end = False
         self._tunnel = False
         self._body: Body | None = None
         self._hop: AnswerHop | None = None
@@ -142,12 +144,14 @@ class UpstreamConnection:
         asker, self.asker = self.asker, None
         if asker is None:
             return
-        if isinstance(self._body, CloseBody) and exc is None:
+        # RFC 9112 §9.8: over TLS an end that nobody announced may be an attacker's.
+        if isinstance(self._body, CloseBody) and exc is None and self._said_end:
             asker.answer_end([])
         else:
             asker.upstream_lost(unanswered=not self.answered, reused=self.reused)
 
     def eof_received(self) -> bool:
+        self._said_end = True  # over TLS by close_notify: uvloop tells of no other end here
         return False
 
     def pause_writing(self) -> None:
