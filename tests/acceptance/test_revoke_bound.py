@@ -66,12 +66,16 @@ def mute(database_url: str) -> Iterator[None]:
 
 
 async def first_refusal(wire: Wire, request: bytes) -> float:
-    """Ask again and again; when (perf_counter) the request began that was refused."""
+    """Ask again and again; when (perf_counter) the request began that was refused.
+
+    Every 2 ms and no more often: four processes that are kept busy would be what is measured.
+    """
     while True:
         began = time.perf_counter()
         await wire.send(request)
         if (await wire.answer()).status == 401:
             return began
+        await asyncio.sleep(0.002)
 
 
 async def ask(wire: Wire, request: bytes) -> int:
