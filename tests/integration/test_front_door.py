@@ -1,10 +1,12 @@
 """The front door on real sockets, in this process: what must stay bounded, come back and end."""
 
 import asyncio
+import contextlib
 import functools
 import io
 import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -318,3 +320,120 @@ async def test_an_answer_over_tls_ends_with_its_connection_only_if_the_service_s
             served.writer.transport.abort()  # nothing is unread there, so this is no RST
         assert await client.read_to_end() == (b"0\r\n\r\n" if said else b"")
         await until(lambda: not door.metrics.exchanges_open, "the exchange's end")
+
+
+@on_uvloop
+async def test_the_services_own_keep_alive_decides_for_how_long_a_connection_is_kept() -> None:
+    async with front(upstream_idle_seconds=60) as door, connect(door.address) as client:
+        for said, kept in ((b"timeout=60, max=9", True), (b"max=9, timeout=1", False), (b"timeout=0", False)):
+            await client.send(request("GET"))
+            served = await door.upstream.accept()
+            await served.head()
+            await served.send(b"HTTP/1.1 200 OK\r\nKeep-Alive: %b\r\nContent-Length: 2\r\n\r\nok" % said)
+            assert (await client.answer()).all("Keep-Alive") == []
+            if kept:
+                assert await served.quiet(1.2)
+                served.writer.close()  # the next request gets another
+                await until(lambda: door.door._pools[0]._open == 0, "its end")
+            else:
+                assert await served.closed(seconds=3)
+
+
+@on_uvloop
+async def test_a_service_behind_a_unix_socket_is_asked_as_localhost_where_the_route_says_upstream() -> None:
+    for host, expected in (("upstream", b"localhost"), ("keep", b"h")):
+        with tempfile.TemporaryDirectory(prefix="sl-") as folder:
+            path = f"{folder}/s"
+            async with front(service_path=path, route_settings={"host": host}) as door, connect(door.address) as client:
+                await client.send(request("GET"))
+                head = await (await door.upstream.accept()).head()
+                assert (head.all("Host"), head.all("X-Forwarded-Host")) == ([expected], [b"h"])
+
+
+@pytest.mark.parametrize("start", ["GET /health", "OPTIONS /sites/shop/x", "GET /sites/shop/x"])
+@pytest.mark.parametrize("host", ["keep", "upstream"])
+@on_uvloop
+async def test_what_is_sent_on_is_the_same_on_every_path(start: str, host: str) -> None:
+    """Without the key and any other upgrade, with who asks only where somebody was asked for a key: DESIGN §3.9."""
+    settings = {"public": ("GET /health",), "preflight": "pass", "host": host}
+    lines = [f"{start} HTTP/1.1", "Host: h", "Connection: Upgrade, HTTP2-Settings, keep-alive", "Upgrade: h2c"]
+    lines += ["HTTP2-Settings: AAMAAABkAAQAAP__", "http2_settings: AAMAAABkAAQAAP__", "X-Original-URL: /sites/blog/x"]
+    lines += ["X-Forwarded-For: 9.9.9.9", "X_Forwarded_For: 9.9.9.9", "X-Api-User-Id: root", "X-Real-IP: 9.9.9.9"]
+    lines += ["Forwarded: for=9.9.9.9", "X-Request-Id: mine", "TE: trailers", "Trailer: x", "Proxy: x", "Keep-Alive: 5"]
+    if start.startswith("OPTIONS"):
+        lines += ["Origin: https://a.example", "Access-Control-Request-Method: GET"]
+    else:
+        lines += [f"X-API-Key: {KEY}", f"Authorization: Bearer {KEY}"]
+    async with front(route_settings=settings) as door, connect(door.address) as client:
+        await client.send("\r\n".join([*lines, "", ""]).encode())
+        head = await (await door.upstream.accept()).head()
+    names = [name.lower() for name, _ in head.fields]
+    expected = [b"host", b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"]
+    if start.startswith("OPTIONS"):
+        expected[1:1] = [b"origin", b"access-control-request-method"]
+    elif "shop" in start:
+        expected[1:1] = [b"x-api-user-id", b"x-api-workspace", b"x-api-sites"]
+    assert names == expected
+    assert head.start == f"{start} HTTP/1.1".encode()
+    assert head.one("X-Forwarded-For") == b"127.0.0.1"
+    assert head.one("X-Request-Id") != b"mine"
+    assert head.one("X-Forwarded-Host") == b"h"
+    assert (head.one("Host") == b"h") is (host == "keep")
+
+
+@on_uvloop
+async def test_a_peer_can_be_gone_when_it_is_written_to() -> None:
+    """A transport can be closed, or on its way out, before anybody is told."""
+    unhandled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    async with front() as door:
+        async with connect(door.address) as client:
+            await client.send(request("POST", "Transfer-Encoding: chunked") + b"1\r\na\r\n")
+            served = await door.upstream.accept()
+            await served.read_until(b"1\r\na\r\n")
+            ours = door.client
+            upstream = ours._exchange._connection
+            upstream.transport.abort()
+            ours.data_received(b"1\r\nb\r\n0\r\n\r\n")  # comes before the loop says that the service is gone
+            upstream.resume_writing()
+            assert (await client.answer()).code == "upstream_broken"
+            await client.send(request("GET"))
+            served = await door.upstream.accept()
+            await served.head()
+            ours.transport.abort()
+            ours._exchange._connection.data_received(OK)
+            ours.pause_writing()
+            ours.resume_writing()
+        await until(lambda: not door.metrics.downstream_open, "the connection's end")
+        assert door.metrics.exchanges_open == 0
+    assert unhandled == []
+
+
+class Resolving(asyncio.SelectorEventLoop):
+    """A loop with one name of its own, which may move."""
+
+    address = "127.0.0.1"
+
+    async def getaddrinfo(self, host: Any, port: Any, **rest: Any) -> Any:
+        return await super().getaddrinfo(self.address if host == "service.test" else host, port, **rest)
+
+
+def test_names_are_resolved_again_for_each_new_connection() -> None:
+    async def move(loop: Resolving) -> None:
+        with listening_socket() as first, socket.socket() as second:
+            second.bind(("127.0.0.2", port_of(first)))
+            second.listen()
+            second.setblocking(False)
+            async with (
+                front(upstream=f"http://service.test:{port_of(first)}") as door,
+                connect(door.address) as client,
+            ):
+                for listening, loop.address in ((first, "127.0.0.1"), (second, "127.0.0.2")):
+                    await client.send(request("GET"))
+                    served, _ = await asyncio.wait_for(loop.sock_accept(listening), 10)
+                    with served:
+                        await loop.sock_sendall(served, OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                        assert (await client.answer()).status == 200
+
+    with contextlib.closing(Resolving()) as loop:
+        loop.run_until_complete(move(loop))
