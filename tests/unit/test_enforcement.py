@@ -66,6 +66,16 @@ async def test_a_known_key_counts_in_a_request_that_nobody_may_make(target: byte
     assert front.used == ["ada", "ada"]
 
 
+async def test_a_known_key_counts_where_its_sites_cannot_be_looked_up() -> None:
+    front = Front()
+    front.scope.sites = {"shop": "acme"}
+    front.scope.add(digest(KEY.encode()), "ada", all_sites=True)
+    assert code(await front.judge(b"/shop/x")) is None
+    front.scope.down = OSError("gone")
+    assert code(await front.judge(b"/blog/x")) == "scope_unavailable"
+    assert front.used == ["ada", "ada"]
+
+
 async def test_a_request_that_nobody_may_make_costs_no_query() -> None:
     front = Front()
     assert code(await front.judge(b"/")) == "site_missing"
