@@ -149,6 +149,8 @@ class Enforcement:
         except TooManyUnknownKeys:
             return Verdict(TOO_MANY_UNKNOWN_KEYS, claim)
         except ScopeUnavailable:
+            if grant is not None:  # it is the sites that nobody could tell
+                self._on_use(grant.user_id)
             return Verdict(SCOPE_UNAVAILABLE, claim, grant)
 
     def _conclude(self, claim: Claim, grant: Grant, workspaces: Mapping[str, str | None]) -> Verdict:
