@@ -226,9 +226,8 @@ def clean_answer(minor: int, fields: Fields) -> AnswerHop:
     passing: Fields = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
-    keep_alive = minor == 1
     idle_seconds = None
-    listed: set[bytes] = set()
+    options: set[bytes] = set()
     for field in fields:
         kind = ANSWER_SPELLINGS[field[0]]
         if kind == PLAIN:
@@ -239,10 +238,9 @@ def clean_answer(minor: int, fields: Fields) -> AnswerHop:
         elif kind == TRANSFER_ENCODING:
             codings.append(field[1])
         elif kind == CONNECTION:
-            options = tokens([field[1]])
-            keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
-            listed |= options
+            options |= tokens([field[1]])
         elif timeout := _KEEP_ALIVE_TIMEOUT.search(field[1].lower()):
             idle_seconds = float(timeout[1]) if field[0].lower() == b"keep-alive" else idle_seconds
-    listed -= _CONNECTION_OPTIONS | _FRAMING_NAMES
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    listed = options - _CONNECTION_OPTIONS - _FRAMING_NAMES
     return AnswerHop(without(passing, listed) if listed else passing, lengths, codings, keep_alive, idle_seconds)

@@ -266,3 +266,9 @@ def test_long_names_are_not_remembered() -> None:
     assert (REQUEST_SPELLINGS[name], FOLDED[name]) == (PLAIN, name)
     assert name not in dict(REQUEST_SPELLINGS)
     assert name not in dict(FOLDED)
+
+
+def test_an_answer_that_says_close_in_one_of_two_fields_closes() -> None:
+    for order in ((b"close", b"keep-alive"), (b"keep-alive", b"close")):
+        assert not clean_answer(1, [(b"Connection", option) for option in order]).keep_alive
+    assert clean_answer(0, [(b"Connection", b"x"), (b"Connection", b"keep-alive")]).keep_alive
