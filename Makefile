@@ -17,15 +17,15 @@ PYTEST ?= $(BIN)/python -m pytest
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow check bench clean
+.PHONY: run test test-slow check bench clean chromium
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
-test: $(VENV)/ready-to-test
+test: $(VENV)/ready-to-test chromium
 	$(PYTEST) -m 'not slow'
 
-test-slow: $(VENV)/ready-to-test
+test-slow: $(VENV)/ready-to-test chromium
 	$(PYTEST) -m slow
 
 check: $(VENV)/ready-to-test
@@ -39,6 +39,15 @@ bench: $(VENV)/ready-to-test
 
 clean:
 	rm -rf $(VENV) var
+
+# The browser behind the tests of the page: what is there, else Debian's, which takes root.
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo 'Installing Chromium …' && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null && exit; \
+	fi; \
+	echo 'The tests of the page need Chromium on PATH: as root, apt-get install chromium' >&2; exit 1
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }

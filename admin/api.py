@@ -1,5 +1,7 @@
 """What each route of the admin API does: ask, and answer. What is judged or changed is so in the modules it calls."""
 
+from io import StringIO
+
 import asyncpg
 from aiohttp import hdrs, web
 from pydantic import BaseModel
@@ -10,6 +12,7 @@ from admin.identity import Asker, Identity
 from admin.openapi import openapi
 from admin.payloads import (
     AuditQuery,
+    ImportSites,
     NewUser,
     NewWorkspace,
     NoQuery,
@@ -23,16 +26,19 @@ from admin.people import Admin, Within, names
 from admin.problems import Conflict, DatabaseDown, Fault, Forbidden, Invalid, NotFound, TooManyAttempts
 from admin.routes import Route, route
 from admin.safe import Safe
+from admin.site_import import import_sites, read_csv
 from admin.views import (
     AuditLine,
     CreatedUser,
     Document,
+    Imported,
     Page,
     PersonView,
     RevealedKeys,
     SessionView,
     Site,
     SiteWithUsers,
+    TryIt,
     User,
     Workspace,
 )
@@ -45,8 +51,11 @@ ASKER = web.RequestKey("asker", Asker)
 class AdminApi:
     """The routes and what they do."""
 
-    def __init__(self, pool: asyncpg.Pool, identity: Identity, safe: Safe | None = None) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, identity: Identity, safe: Safe | None = None, try_it: TryIt | None = None
+    ) -> None:
         self._pool = pool
+        self._try_it = try_it
         self._identity = identity
         self._safe = safe
         self._document = Document(openapi(self.routes(), installed_version()))
@@ -80,6 +89,14 @@ class AdminApi:
                 DatabaseDown,
             ),
             route("GET", "/sites", self.list_sites, SiteQuery, {200: Page[Site]}, Forbidden, DatabaseDown),
+            route(
+                "POST",
+                "/sites",
+                self.import_sites,
+                ImportSites,
+                {200: Imported},
+                Conflict,
+            ),
             route("GET", "/sites/{id}", self.get_site, NoQuery, {200: SiteWithUsers}, NotFound, DatabaseDown),
             route(
                 "PUT",
@@ -192,6 +209,24 @@ class AdminApi:
             )
         return _answer(page)
 
+    async def import_sites(self, request: web.Request, wish: ImportSites) -> web.Response:
+        """Add the sites of a CSV file, all or none, and workspaces where they are new."""
+        admin = _admin(request)
+        async with borrow(self._pool) as connection:
+            try:
+                added = await import_sites(
+                    connection,
+                    read_csv(StringIO(wish.csv.removeprefix("\ufeff"), newline="")),
+                    by=admin.person,
+                    address=address_of(request),
+                    within=admin.workspaces,
+                )
+            except (Invalid, Conflict) as problem:
+                # The sentences name the lines; in the body there is one field.
+                faults = tuple(Fault(("csv",), fault.detail) for fault in problem.faults)
+                raise type(problem)(problem.detail, faults) from None
+        return _answer(Imported(created=len(added.created), renamed=len(added.renamed), unchanged=len(added.unchanged)))
+
     async def get_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show a site."""
         async with borrow(self._pool) as connection:
@@ -266,6 +301,7 @@ class AdminApi:
             workspaces=names(admin.workspaces),
             csrf_token=asker.csrf_token,
             recoverable_keys=self._safe is not None,
+            try_it=self._try_it,
         )
 
     async def describe(self, request: web.Request, _: NoQuery) -> web.Response:

@@ -10,21 +10,29 @@ from aiohttp.typedefs import Handler, Middleware
 from admin.api import ASKER, AdminApi, address_of
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.identity import Identity
+from admin.page import page_routes
 from admin.people import AdminTokens
 from admin.problems import DatabaseDown, Forbidden, NotSignedIn, Problem, plain_problem, problem_response
 from admin.routes import BODY_BYTES
 from admin.safe import safe_for
 from admin.settings import AdminSettings
+from admin.views import TryIt
 
 log = structlog.get_logger("sitelatch.admin")
 
 
-def admin_app(settings: AdminSettings, pool: asyncpg.Pool) -> web.Application:
-    """Return the application, to be mounted at /admin. Nobody gets in without credentials."""
+def admin_app(settings: AdminSettings, pool: asyncpg.Pool, try_it: TryIt | None = None) -> web.Application:
+    """Return the application, to be mounted at /admin. Nobody gets in without credentials.
+
+    `try_it` is what the page shows of a request to this installation's data.
+    """
     identity = Identity(AdminTokens(settings.tokens), pool)
-    routes = AdminApi(pool, identity, safe_for(settings.recoverable_keys)).routes()
-    open_to_all = frozenset(route.serve for route in routes if route.open)
+    routes = AdminApi(pool, identity, safe_for(settings.recoverable_keys), try_it).routes()
+    page = page_routes()
+    open_to_all = frozenset((*(route.serve for route in routes if route.open), *(serve for _, _, serve in page)))
     app = web.Application(client_max_size=BODY_BYTES, middlewares=[_answer_problems, _let_in(identity, open_to_all)])
+    for method, path, serve in page:
+        app.router.add_route(method, path, serve)
     for route in routes:
         # An id may hold braces, which aiohttp's own pattern leaves out.
         app.router.add_route(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve)

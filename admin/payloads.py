@@ -61,6 +61,12 @@ class NewWorkspace(Body):
     name: Workspace
 
 
+class ImportSites(Body):
+    """`POST /admin/sites`: a CSV file with the columns site, workspace and, if you like, display_name."""
+
+    csv: str
+
+
 class PutSite(Body):
     """`PUT /admin/sites/{id}`: whose it is, and what people call it (the id, if nothing else is said)."""
 

@@ -79,6 +79,21 @@ class Workspace(View):
     created_at: datetime
 
 
+class TryIt(View):
+    """A request to this installation's data: `{site}`, `{key}` and `{basic}` (RFC 7617) are to be filled in."""
+
+    url: str
+    headers: list[str]
+
+
+class Imported(View):
+    """How many sites an import added, renamed, and found as they were."""
+
+    created: int
+    renamed: int
+    unchanged: int
+
+
 class SessionView(View):
     """Who is asking, and what there is to know about this installation.
 
@@ -89,6 +104,7 @@ class SessionView(View):
     workspaces: list[str] | None
     csrf_token: str | None
     recoverable_keys: bool
+    try_it: TryIt | None
 
 
 class Site(View):

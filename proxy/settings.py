@@ -71,6 +71,7 @@ class ProxySettings(Settings):
     """`[proxy]`: the front door."""
 
     listen: str = "127.0.0.1:8080"
+    public_url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")] | None = None
     tls: TlsListenSettings | None = None
     workers: Count = 1
     trusted_proxies: tuple[str, ...] = ()

@@ -201,10 +201,12 @@ def _what_to_try(config: Config, keys: Keys, upstream: str | None) -> str:
     lines = [
         "",
         f"Sitelatch is at {front}, before {behind}.",
+        f"Its page for admins is {admin}/admin/: sign in with the admin token.",
         "The workspace acme has the sites shop, blog and docs; the workspace globex has wiki.",
         "",
         f"  key for all sites of acme   {keys.all_sites}",
         f"  key for shop only           {keys.shop}",
+        f"  admin token                 {keys.admin_token}",
         "",
         "Passes: the key is for shop.",
         f"  {data('shop', keys.shop)}",

@@ -19,6 +19,7 @@ def sample_api() -> web.Application:
     """Return the application: health, and for each site its uptime and its response times, by path or by query."""
     app = web.Application()
     app.router.add_get("/api/health", _health)
+    app.router.add_get("/api/sites/{site}/", _site)
     app.router.add_get("/api/sites/{site}/uptime", _uptime)
     app.router.add_get("/api/sites/{site}/response-times", _response_times)
     app.router.add_get("/api/uptime", _uptimes)
@@ -27,6 +28,11 @@ def sample_api() -> web.Application:
 
 async def _health(_: web.Request) -> web.Response:
     return web.json_response({"status": "up"})
+
+
+async def _site(request: web.Request) -> web.Response:
+    site = _known(request.match_info["site"])
+    return web.json_response({"site": site, "url": SITES[site], "see": ["uptime", "response-times"]})
 
 
 async def _uptime(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from admin.app import admin_app
 from admin.server import BackRunner, back_doors
+from admin.tryout import try_it
 from proxy.accesslog import AccessLog
 from proxy.activity import Activity
 from proxy.budget import LookupBudget
@@ -134,7 +135,9 @@ class Service:
         self._keep(stack, feed.run())
         self._keep(stack, self.revokes.run())
         self._keep(stack, self.activity.run())
-        self.back_addresses = await self._open_back_doors(stack, admin_app(config.admin, admin_pool))
+        self.back_addresses = await self._open_back_doors(
+            stack, admin_app(config.admin, admin_pool, try_it(config.proxy, config.keys.from_))
+        )
         stack.push_async_callback(self.front.close)
         try:
             await self.front.start()

@@ -63,6 +63,12 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/sites?workspace=globex"),
         Attempt("/sites?after=shop", statuses=(200,)),
     ],
+    ("POST", "/sites"): [
+        Attempt("/sites", {"csv": "site,workspace\nx,globex\n"}),
+        Attempt("/sites", {"csv": "site,workspace\nx,initech\n"}),
+        Attempt("/sites", {"csv": "site,workspace\nnew,acme\nx,globex\n"}),
+        Attempt("/sites", {"csv": "site,workspace\nnew,acme\nwiki,acme\n"}, (409,)),
+    ],
     ("GET", "/sites/{id}"): [Attempt("/sites/wiki")],
     ("PUT", "/sites/{id}"): [
         Attempt("/sites/new", {"workspace": "globex"}),
@@ -83,7 +89,9 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ("GET", "/openapi.json"): [Attempt("/openapi.json", statuses=(200,))],
 }
 """For every route, what somebody limited to acme might try."""
-OPEN = {("POST", "/session")}
+PAGE = {("GET", ""), ("GET", "/"), ("GET", "/static/{name}")}
+"""The page itself, which holds nothing."""
+OPEN = {("POST", "/session"), *PAGE}
 """What nobody needs to be signed in for."""
 
 
@@ -115,7 +123,7 @@ async def everything(pool: asyncpg.Pool) -> str:
 
 
 async def test_every_route_has_its_attempts(routes: list[tuple[str, str]]) -> None:
-    assert sorted(routes) == sorted(ATTEMPTS)
+    assert sorted(routes) == sorted([*ATTEMPTS, *PAGE])
 
 
 def credentials() -> list[tuple[str, list[tuple[str, str]]]]:
@@ -145,7 +153,7 @@ async def test_every_route_is_shut_without_a_right_token(
 ) -> None:
     before = await everything(pool)
     nobody = acme.as_(None)
-    elsewhere = [("GET", ""), ("GET", "/"), ("GET", "/nope"), ("PATCH", "/users")]
+    elsewhere = [("GET", "/nope"), ("GET", "/static"), ("POST", "/"), ("POST", ""), ("PATCH", "/users")]
     shut = [route for route in routes if route not in OPEN]
     for method, path in (*shut, *elsewhere):
         for name, headers in credentials():

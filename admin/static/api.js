@@ -1,0 +1,65 @@
+// The admin API: one function that asks, and says what went wrong in words.
+
+let csrfToken = null;
+let open = 0;
+let slow = null;
+let onSignedOut = () => {};
+
+export function useSession(session) {
+  csrfToken = session?.csrf_token ?? null;
+}
+
+export function whenSignedOut(then) {
+  onSignedOut = then;
+}
+
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.detail);
+    this.status = status;
+    this.faults = problem.errors ?? [];
+  }
+
+  // What is wrong with one field of the body, or null.
+  at(field) {
+    const found = this.faults.filter((fault) => fault.pointer === `#/${field}` || fault.pointer?.startsWith(`#/${field}/`));
+    return found.length ? found.map((fault) => fault.detail).join("\n") : null;
+  }
+}
+
+export async function ask(method, path, body, { quiet = false, signal } = {}) {
+  const headers = { Accept: "application/json" };
+  if (csrfToken && method !== "GET") headers["X-CSRF-Token"] = csrfToken;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (!quiet) begin();
+  try {
+    const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    if (answer.ok) return answer.status === 204 ? null : await answer.json();
+    const problem = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
+    if (answer.status === 401 && path !== "session") onSignedOut();
+    throw new Refused(answer.status, problem);
+  } catch (error) {
+    if (error instanceof TypeError) throw new Refused(0, { detail: "The server cannot be reached. Try again." });
+    throw error;
+  } finally {
+    if (!quiet) end();
+  }
+}
+
+export function query(path, parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== "" && value !== undefined);
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
+
+function begin() {
+  open += 1;
+  slow ??= setTimeout(() => { document.getElementById("progress").hidden = false; }, 300);
+}
+
+function end() {
+  open -= 1;
+  if (open) return;
+  clearTimeout(slow);
+  slow = null;
+  document.getElementById("progress").hidden = true;
+}

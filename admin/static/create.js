@@ -1,0 +1,106 @@
+// The window Create API User: its form, and then the key.
+
+import { ask } from "./api.js";
+import { show } from "./dialogs.js";
+import { busy, byId, copy, el, named } from "./dom.js";
+import { Picker } from "./picker.js";
+import { state } from "./state.js";
+
+const ERRORS = ["create-error", "create-workspace-error", "create-name-error", "create-sites-error"];
+let picker = null;
+let done = () => {};
+
+export function setUpCreate(whenDone) {
+  done = whenDone;
+  picker = new Picker();
+  byId("create-all").addEventListener("change", showScope);
+  byId("create-workspace").addEventListener("change", () => picker.reset(byId("create-workspace").value));
+  byId("create-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(event.submitter ?? byId("create-form").querySelector(".primary"), create);
+  });
+  // A key that is shown once must not vanish with a stray Escape.
+  byId("create-dialog").addEventListener("cancel", (event) => {
+    if (!byId("created").hidden && !state.session.recoverable_keys) event.preventDefault();
+  });
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copy(byId(button.dataset.copy).value, button));
+  }
+}
+
+export function openCreate() {
+  const select = byId("create-workspace");
+  select.replaceChildren(...state.workspaces.map((name) => el("option", { value: name }, name)));
+  select.value = state.workspace || state.workspaces[0];
+  byId("create-where").hidden = state.workspaces.length < 2;
+  for (const id of ERRORS) byId(id).textContent = "";
+  byId("create-name").value = "";
+  byId("create-all").checked = false;
+  byId("create-form").hidden = false;
+  byId("created").hidden = true;
+  byId("create-dialog").setAttribute("aria-labelledby", "create-title");
+  showScope();
+  picker.reset(select.value);
+  show(byId("create-dialog"), () => {
+    byId("created-key").value = byId("created-curl").value = "";
+    done();
+  });
+}
+
+function showScope() {
+  const all = byId("create-all").checked;
+  byId("create-sites").hidden = all;
+  byId("create-all-help").textContent = all
+    ? "The API user can access all sites of the workspace, those added later too."
+    : "The API user can only access the sites selected below.";
+}
+
+async function create() {
+  for (const id of ERRORS) byId(id).textContent = "";
+  const all = byId("create-all").checked;
+  const name = byId("create-name").value.trim();
+  if (!all && !picker.sites.length) {
+    byId("create-sites-error").textContent = "Select at least one site, or authorize for all sites.";
+    byId("pick-search").focus();
+    return;
+  }
+  const wish = { workspace: byId("create-workspace").value, ...(all ? { all_sites: true } : { sites: picker.sites }), ...(name ? { name } : {}) };
+  try {
+    showCreated(await ask("POST", "users", wish));
+  } catch (error) {
+    const places = { workspace: "create-workspace-error", name: "create-name-error", sites: "create-sites-error" };
+    const shown = Object.entries(places).filter(([field, id]) => {
+      const said = error.at?.(field);
+      if (said) byId(id).textContent = said;
+      return said && !byId(id).closest("[hidden]");
+    });
+    if (!shown.length) byId("create-error").textContent = error.message;
+  }
+}
+
+function showCreated(user) {
+  byId("create-form").hidden = true;
+  byId("created").hidden = false;
+  byId("create-dialog").setAttribute("aria-labelledby", "created-title");
+  byId("created-key").value = user.api_key;
+  const scope = user.all_sites ? ["It can access ", el("b", {}, "all sites"), " of ", named(user.workspace), ", those added later too."]
+    : user.site_count === 1 ? ["It can access the site ", el("b", {}, named(user.sites[0])), "."]
+    : [`It can access ${user.site_count} selected sites.`];
+  byId("created-scope").replaceChildren(...scope);
+  byId("created-once").textContent = state.session.recoverable_keys
+    ? "Keep it like a password. It can be shown again from the list; each time is noted in the audit log."
+    : "Copy it now and keep it like a password: it is not shown again.";
+  byId("created-curl").value = curl(user);
+  byId("created-title").focus();
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+// The command that reads the first site with this key, at this installation.
+function curl(user) {
+  const { url, headers } = state.session.try_it;
+  const site = user.sites[0] ?? state.aSite ?? "SITE";
+  const fill = (text, encode) => text.replaceAll("{key}", encode(user.api_key)).replaceAll("{site}", encode(site)).replaceAll("{basic}", btoa(`${user.api_key}:`));
+  const lines = headers.map((header) => ` -H ${quoted(fill(header, (value) => value))}`);
+  return `curl${lines.join("")} ${quoted(fill(url, encodeURIComponent))}`;
+}

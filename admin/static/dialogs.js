@@ -1,0 +1,73 @@
+// The windows: a confirmation, a small form. Focus goes back to where it was when they close.
+
+import { busy, byId, el } from "./dom.js";
+
+for (const dialog of document.querySelectorAll("dialog")) {
+  for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+}
+
+// Open a dialog; `closed` is called when it closes. The browser returns the focus if its place is still there.
+export function show(dialog, closed = () => {}) {
+  const before = document.activeElement;
+  dialog.addEventListener("close", () => {
+    closed();
+    if (!before?.isConnected) document.querySelector("main > section:not([hidden]) h1")?.focus();
+  }, { once: true });
+  dialog.showModal();
+}
+
+// Ask before something that cannot be undone. `text` are the elements that say what will happen.
+export function confirm(title, text, yes, work) {
+  const dialog = byId("confirm");
+  byId("confirm-title").replaceChildren(...title);
+  byId("confirm-text").replaceChildren(...text);
+  byId("confirm-error").textContent = "";
+  const button = byId("confirm-yes");
+  button.textContent = yes;
+  button.onclick = () => busy(button, async () => {
+    byId("confirm-error").textContent = "";
+    try {
+      await work();
+      dialog.close();
+    } catch (error) {
+      byId("confirm-error").textContent = error.message;
+    }
+  });
+  show(dialog);
+  dialog.querySelector("[data-close]").focus();
+}
+
+// Ask for a few texts: `fields` are {name, label, value, help, element}.
+export function prompt(title, fields, yes, work) {
+  const dialog = byId("ask");
+  byId("ask-title").textContent = title;
+  byId("ask-error").textContent = "";
+  byId("ask-yes").textContent = yes;
+  const inputs = {};
+  const shown = fields.flatMap(({ name, label, value = "", help, element }) => {
+    const input = element ?? el("input", { autocomplete: "off" });
+    input.id = `ask-${name}`;
+    if (!element) input.value = value;
+    if (help) input.setAttribute("aria-describedby", `ask-${name}-help`);
+    inputs[name] = input;
+    return [
+      el("label", { for: input.id }, label), input,
+      help ? el("p", { class: "quiet", id: `ask-${name}-help` }, help) : null,
+    ].filter(Boolean);
+  });
+  byId("ask-fields").replaceChildren(...shown);
+  byId("ask-form").onsubmit = (event) => {
+    event.preventDefault();
+    busy(byId("ask-yes"), async () => {
+      byId("ask-error").textContent = "";
+      try {
+        await work(inputs);
+        dialog.close();
+      } catch (error) {
+        byId("ask-error").textContent = error.message;
+      }
+    });
+  };
+  show(dialog);
+  Object.values(inputs)[0].focus();
+}

@@ -1,0 +1,59 @@
+// Elements, and small things that every view does with them. Text is only ever set as text.
+
+export const byId = (id) => document.getElementById(id);
+
+export function el(tag, given = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+// What people named: its direction is its own, so that it cannot turn the text around it.
+export const named = (text, given = {}) => el("bdi", given, text);
+
+export const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
+
+export const row = (...cells) => el("tr", { role: "row" }, ...cells);
+
+export function say(text) {
+  byId("said").textContent = "";
+  requestAnimationFrame(() => { byId("said").textContent = text; });
+}
+
+export async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    say("Copying is not allowed here. Select the text and copy it.");
+    return;
+  }
+  const before = button.textContent;
+  button.textContent = "Copied";
+  say("Copied.");
+  setTimeout(() => { button.textContent = before; }, 1500);
+}
+
+// Run one thing at a time for a button, which says so meanwhile.
+export async function busy(button, work) {
+  // Not disabled: that would take the focus away.
+  if (button.getAttribute("aria-busy")) return;
+  button.setAttribute("aria-busy", "true");
+  try {
+    await work();
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
+export function later(milliseconds, work) {
+  let timer = null;
+  return (...given) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(...given), milliseconds);
+  };
+}

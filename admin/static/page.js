@@ -1,0 +1,111 @@
+// The page: who is signed in, which view is shown, and what keeps it fresh.
+
+import { ask, useSession, whenSignedOut } from "./api.js";
+import * as audit from "./audit.js";
+import { setUpCreate } from "./create.js";
+import { busy, byId, say } from "./dom.js";
+import * as sites from "./sites.js";
+import { state } from "./state.js";
+import { refreshTimes } from "./times.js";
+import * as users from "./users.js";
+import { loadWorkspaces, setUpWorkspaces } from "./workspaces.js";
+
+const FRESH_MS = 5000;
+// A page that nobody looks at must not keep its session from ending.
+const ATTENTION_MS = 10 * 60 * 1000;
+
+const VIEWS = { users: users.startOver, sites: sites.startOver, audit: audit.startOver };
+const TITLES = { users: "API Users", sites: "Sites", audit: "Audit" };
+let attention = Date.now();
+
+function view() {
+  const name = location.hash.slice(1);
+  return name in VIEWS ? name : "users";
+}
+
+async function showView({ focus = false } = {}) {
+  const name = view();
+  document.title = `${TITLES[name]} · Sitelatch`;
+  for (const section of Object.keys(VIEWS)) byId(section).hidden = section !== name;
+  for (const link of document.querySelectorAll(".bar nav a")) {
+    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  await VIEWS[name]();
+  if (focus) byId(`${name}-title`).focus();
+}
+
+async function enter(session) {
+  state.session = session;
+  useSession(session);
+  byId("person").textContent = session.person.name;
+  byId("person").title = session.person.email;
+  await loadWorkspaces();
+  byId("door").hidden = true;
+  byId("inside").hidden = false;
+  await showView({ focus: true });
+}
+
+function leave(reason = "") {
+  state.session = null;
+  useSession(null);
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  for (const rows of ["users-rows", "sites-rows", "audit-rows"]) byId(rows).replaceChildren();
+  byId("inside").hidden = true;
+  byId("door").hidden = false;
+  byId("sign-in-error").textContent = reason;
+  byId("insecure").hidden = isSecureContext;
+  byId("with-token").hidden = !isSecureContext;
+  byId("token").value = "";
+  byId("token").focus();
+}
+
+byId("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  busy(byId("sign-in").querySelector("button"), async () => {
+    byId("sign-in-error").textContent = "";
+    try {
+      const session = await ask("POST", "session", { token: byId("token").value.trim() });
+      byId("token").value = "";
+      await enter(session);
+    } catch (error) {
+      byId("sign-in-error").textContent = error.message;
+      byId("token").select();
+    }
+  });
+});
+
+byId("sign-out").addEventListener("click", () => busy(byId("sign-out"), async () => {
+  try {
+    await ask("DELETE", "session");
+  } catch (error) {
+    say(error.message);
+    return;
+  }
+  leave();
+}));
+
+whenSignedOut(() => { if (state.session) leave("Your session has ended. Sign in again."); });
+setUpWorkspaces(showView);
+setUpUsers();
+sites.setUpSites();
+audit.setUpAudit();
+setUpCreate(() => { if (state.session && view() === "users") users.loadUsers(); });
+
+function setUpUsers() {
+  users.setUpUsers();
+  for (const kind of ["pointerdown", "keydown", "focus"]) addEventListener(kind, () => { attention = Date.now(); });
+  setInterval(() => {
+    refreshTimes();
+    const looking = state.session && !document.hidden && Date.now() - attention < ATTENTION_MS;
+    if (looking && view() === "users" && !document.querySelector("dialog[open]")) users.loadUsers({ quiet: true });
+  }, FRESH_MS);
+}
+
+addEventListener("hashchange", () => { if (state.session) showView({ focus: true }); });
+
+try {
+  await enter(await ask("GET", "session"));
+} catch (error) {
+  leave(error.status === 401 ? "" : error.message);
+}

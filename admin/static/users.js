@@ -1,0 +1,155 @@
+// The list of API users.
+
+import { ask, query } from "./api.js";
+import { openCreate } from "./create.js";
+import { confirm } from "./dialogs.js";
+import { busy, byId, cell, copy, el, later, named, row, say } from "./dom.js";
+import { Pages } from "./pages.js";
+import { newWorkspace } from "./workspaces.js";
+import { state } from "./state.js";
+import { time } from "./times.js";
+
+const FOLDED = 3;
+let pages = null;
+let latest = 0;
+let shownIds = "";
+
+export function setUpUsers() {
+  pages = new Pages(byId("users-pages"), loadUsers);
+  byId("create").addEventListener("click", () => (state.workspaces.length ? openCreate() : newWorkspace()));
+  byId("search").addEventListener("input", later(200, startOver));
+  byId("sort").addEventListener("change", startOver);
+}
+
+export function startOver() {
+  pages.reset();
+  return loadUsers();
+}
+
+export async function loadUsers({ quiet = false } = {}) {
+  const number = ++latest;
+  const search = byId("search").value.trim();
+  try {
+    const path = query("users", { workspace: state.workspace, search, sort: byId("sort").value, after: pages.after, limit: 50 });
+    const page = await ask("GET", path, undefined, { quiet });
+    if (number !== latest) return;
+    byId("users-error").textContent = "";
+    const ids = page.items.map((user) => user.id).join();
+    if (quiet && ids === shownIds) refresh(page.items);
+    else if (!quiet || !byId("users-rows").contains(document.activeElement)) showUsers(page, search, ids);
+  } catch (error) {
+    if (number === latest && !quiet) byId("users-error").textContent = error.message;
+  }
+}
+
+function showUsers(page, search, ids) {
+  shownIds = ids;
+  byId("users-rows").replaceChildren(...page.items.map(userRow));
+  pages.show(page.next);
+  const empty = !page.items.length;
+  byId("users-empty").hidden = !empty;
+  byId("users-empty").previousElementSibling.hidden = empty;
+  if (empty) byId("users-empty").replaceChildren(...emptiness(search));
+}
+
+function emptiness(search) {
+  if (search) {
+    return [
+      el("p", {}, "Nothing begins with “", named(search), "”."),
+      el("button", { type: "button", onclick: () => { byId("search").value = ""; byId("search").focus(); startOver(); } }, "Show all API users"),
+    ];
+  }
+  if (!state.workspaces.length) {
+    return [
+      el("h2", {}, "Begin with a workspace"),
+      el("p", { class: "quiet" }, "A workspace owns sites and API users. Make one, add its sites, then create API users for them."),
+      el("button", { type: "button", onclick: newWorkspace }, "New workspace"),
+    ];
+  }
+  return [
+    el("h2", {}, "No API users yet"),
+    el("p", { class: "quiet" }, "An API user lets an external system or integration read the data of all sites, or of the sites you select. ",
+      "Click Create API User to make the first one and get its key."),
+    state.aSite ? null : el("p", { class: "quiet" }, "There are no sites yet either: ", el("a", { href: "#sites" }, "add sites"), " to select from."),
+  ].filter(Boolean);
+}
+
+function userRow(user) {
+  const made = row(
+    cell("API Key", el("div", {}, user.name ? named(user.name, { class: "name" }) : null, ...user.keys.map((key, index) => keyLine(user, key, index)))),
+    cell("Authorized By", el("div", {}, named(user.authorized_by.name), named(user.authorized_by.email, { class: "quiet" }))),
+    cell("Authorized Sites", el("div", {}, sitesOf(user), state.workspaces.length > 1 ? el("div", { class: "quiet" }, "in ", named(user.workspace)) : null)),
+    cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity))),
+    cell("Created", el("div", {}, time(user.created_at))),
+    el("td", { role: "cell", class: "act" }, el("button", { type: "button", class: "remove small", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(user) }, "Delete User")),
+  );
+  made.dataset.id = user.id;
+  return made;
+}
+
+function keyLine(user, key, index) {
+  const shown = el("code", {}, key.hint);
+  if (!key.recoverable || !state.session.recoverable_keys) return el("div", { class: "keyline" }, shown);
+  const error = el("span", { class: "error", role: "alert" });
+  const reveal = async () => (await ask("POST", `users/${user.id}/reveal`)).keys[index].api_key;
+  const safely = (button, work) => busy(button, async () => {
+    error.textContent = "";
+    try { await work(); } catch (problem) { error.textContent = problem.message; }
+  });
+  const look = el("button", { type: "button", class: "small", "aria-label": `Show key ${key.hint}` }, "Show");
+  look.addEventListener("click", () => safely(look, async () => {
+    const hidden = shown.textContent === key.hint;
+    shown.textContent = hidden ? await reveal() : key.hint;
+    look.textContent = hidden ? "Hide" : "Show";
+    look.setAttribute("aria-label", `${look.textContent} key ${key.hint}`);
+  }));
+  const take = el("button", { type: "button", class: "small", "aria-label": `Copy key ${key.hint}` }, "Copy");
+  take.addEventListener("click", () => safely(take, async () => copy(shown.textContent === key.hint ? await reveal() : shown.textContent, take)));
+  return el("div", { class: "keyline" }, shown, look, take, error);
+}
+
+function sitesOf(user) {
+  if (user.all_sites) return el("span", { class: "badge" }, "All sites");
+  if (!user.site_count) return el("span", { class: "quiet" }, "None: its sites were removed");
+  if (user.site_count <= FOLDED) return el("span", {}, ...listed(user.sites));
+  const list = el("ul", {}, ...user.sites.map((site) => el("li", {}, named(site))));
+  const all = el("details", {}, el("summary", {}, ...listed(user.sites.slice(0, 2)), ` and ${user.site_count - 2} more`), list);
+  all.addEventListener("toggle", async () => {
+    if (list.childElementCount === user.site_count) return;
+    const whole = await ask("GET", `users/${user.id}`).catch(() => null);
+    if (whole) list.replaceChildren(...whole.sites.map((site) => el("li", {}, named(site))));
+  });
+  return all;
+}
+
+const listed = (sites) => sites.flatMap((site, index) => (index ? [", ", named(site)] : [named(site)]));
+
+const titleOf = (user) => user.name ?? user.keys[0]?.hint ?? user.id;
+
+function refresh(users) {
+  const rows = new Map([...byId("users-rows").children].map((shown) => [shown.dataset.id, shown]));
+  for (const user of users) {
+    const place = rows.get(user.id).querySelector(".activity");
+    if (place.firstChild.dateTime !== (user.last_activity ?? undefined)) place.replaceChildren(time(user.last_activity));
+  }
+}
+
+function remove(user) {
+  const scope = user.all_sites ? ["all sites of ", named(user.workspace)]
+    : user.site_count ? [...listed(user.sites.slice(0, 5)), user.site_count > 5 ? ` and ${user.site_count - 5} more sites` : ""]
+    : ["no site"];
+  confirm(
+    ["Delete the API user ", named(titleOf(user)), "?"],
+    [
+      el("p", {}, "Whatever uses the key ", el("code", {}, user.keys.map((key) => key.hint).join(", ")), " stops working at once: it loses access to ", ...scope, "."),
+      el("p", {}, user.last_activity ? "It was last used " : "It was never used.", user.last_activity ? time(user.last_activity) : null, user.last_activity ? "." : null),
+      el("p", {}, el("b", {}, "The user is permanently deleted. This action cannot be undone.")),
+    ],
+    "Delete",
+    async () => {
+      await ask("DELETE", `users/${user.id}`);
+      say(`${titleOf(user)} is deleted.`);
+      await loadUsers();
+    },
+  );
+}

@@ -1,0 +1,51 @@
+// Workspaces: which one is looked at, and how to make one.
+
+import { ask, query } from "./api.js";
+import { prompt } from "./dialogs.js";
+import { byId, el, say } from "./dom.js";
+import { state } from "./state.js";
+
+let changed = () => {};
+
+export function setUpWorkspaces(whenChanged) {
+  changed = whenChanged;
+  byId("workspace").addEventListener("change", () => {
+    state.workspace = byId("workspace").value || null;
+    changed();
+  });
+  byId("new-workspace").addEventListener("click", newWorkspace);
+}
+
+export async function loadWorkspaces() {
+  const names = [];
+  let after = null;
+  do {
+    const page = await ask("GET", query("workspaces", { after, limit: 1000 }));
+    names.push(...page.items.map((workspace) => workspace.name));
+    after = page.next;
+  } while (after);
+  state.workspaces = names;
+  if (!names.includes(state.workspace)) state.workspace = null;
+  const select = byId("workspace");
+  select.replaceChildren(el("option", { value: "" }, "All workspaces"), ...names.map((name) => el("option", { value: name }, name)));
+  select.value = state.workspace ?? "";
+  select.hidden = names.length < 2;
+  // An admin of some workspaces cannot make another.
+  byId("new-workspace").hidden = state.session.workspaces !== null;
+  await lookForASite();
+}
+
+export async function lookForASite() {
+  const page = await ask("GET", query("sites", { workspace: state.workspace, limit: 1 }));
+  state.aSite = page.items[0]?.id ?? null;
+}
+
+export function newWorkspace() {
+  prompt("New workspace", [{ name: "name", label: "Name", help: "A workspace owns sites and API users." }], "Create workspace", async ({ name }) => {
+    const made = await ask("POST", "workspaces", { name: name.value.trim() });
+    state.workspace = made.name;
+    await loadWorkspaces();
+    say(`The workspace ${made.name} is there.`);
+    await changed();
+  });
+}

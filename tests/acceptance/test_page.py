@@ -1,0 +1,315 @@
+"""The page for admins, as the customer's own page describes it: a real browser, a real database, the real proxy."""
+
+import http.server
+import re
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.acceptance.browser import SEEN_MS, chromium, visit
+from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
+from tests.database import TEMPLATE, create_database, drop_database, run_aside
+
+expect.set_options(timeout=SEEN_MS)
+
+
+class DataApi(http.server.BaseHTTPRequestHandler):
+    """Answers everything."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def empty_database(database_server: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    dsn = run_aside(create_database(database_server, TEMPLATE))
+    yield dsn
+    run_aside(drop_database(database_server, dsn))
+
+
+@pytest.fixture
+def latch(tmp_path: Path, empty_database: str) -> Iterator[Sitelatch]:
+    """Sitelatch before a data API, with an empty database."""
+    data = http.server.ThreadingHTTPServer(("127.0.0.1", 0), DataApi)
+    threading.Thread(target=data.serve_forever, daemon=True).start()
+    route = {
+        "name": "data",
+        "upstream": f"http://127.0.0.1:{data.server_port}",
+        "sites": ["path:/api/sites/{site}/**", "query:site"],
+    }
+    latch = Sitelatch(tmp_path, empty_database, [route], activity={"flush_seconds": 0.2, "resolution_seconds": 1})
+    try:
+        latch.start()
+        yield latch
+    finally:
+        latch.stop()
+        data.shutdown()
+        data.server_close()
+
+
+def url(latch: Sitelatch) -> str:
+    return f"http://{latch.admin}/admin"
+
+
+def sign_in(page: Page) -> None:
+    page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="API Users", level=1)).to_be_visible()
+
+
+def status(latch: Sitelatch, site: str, key: str) -> int:
+    with httpx.Client(trust_env=False) as client:
+        return client.get(f"{latch.url}/api/sites/{site}/uptime", headers={"X-API-Key": key}).status_code
+
+
+def test_the_customers_page_from_start_to_end(browser: Browser, latch: Sitelatch) -> None:
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert").filter(has_text="not the token of an admin")).to_be_visible()
+        seen.shot("01-sign-in")
+        sign_in(page)
+        expect(page).to_have_title("API Users · Sitelatch")
+
+        # Nothing is there yet, and the page says how to begin.
+        expect(page.get_by_text("Begin with a workspace")).to_be_visible()
+        seen.shot("02-empty")
+        page.locator("#users").get_by_role("button", name="New workspace").click()
+        page.get_by_role("dialog").get_by_label("Name").fill("acme")
+        page.get_by_role("button", name="Create workspace").click()
+        expect(page.get_by_text("No API users yet")).to_be_visible()
+        page.get_by_role("link", name="Sites", exact=True).click()
+        for site, name in (("shop", "The shop"), ("blog", ""), ("docs", "")):
+            page.get_by_role("button", name="Add site").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_label("Site", exact=True).fill(site)
+            dialog.get_by_label("Name (optional)").fill(name)
+            dialog.get_by_role("button", name="Add site").click()
+            expect(dialog).to_be_hidden()
+            expect(page.locator("#sites-rows").get_by_text(site, exact=True).first).to_be_visible()
+        seen.shot("03-sites")
+        page.get_by_role("link", name="API Users").click()
+        seen.shot("04-no-users")
+
+        # Create API User, for selected sites.
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("switch", name="Authorize for all sites")).not_to_be_checked()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_text("Select at least one site")).to_be_visible()
+        dialog.get_by_label("Name").fill("Nightly export")
+        dialog.get_by_label("Search sites").fill("sh")
+        dialog.get_by_role("checkbox", name="shop").check()
+        dialog.get_by_label("Search sites").fill("")
+        dialog.get_by_role("checkbox", name="docs").check()
+        dialog.get_by_role("button", name="Remove docs").click()
+        expect(dialog.get_by_role("checkbox", name="docs")).not_to_be_checked()
+        seen.shot("05-create")
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_text("it is not shown again")).to_be_visible()
+        seen.shot("06-key")
+        dialog.get_by_role("button", name="Copy key").click()
+        key = page.evaluate("navigator.clipboard.readText()")
+        assert re.fullmatch(r"slk_\w{38}", key)
+        curl = dialog.get_by_label("Try it").input_value()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_visible()  # a key that is shown once does not vanish by mistake
+        dialog.get_by_role("button", name="Done").click()
+        expect(dialog).to_be_hidden()
+
+        row = page.get_by_role("row").filter(has_text="Nightly export")
+        expect(row).to_contain_text("Ada Admin")
+        expect(row).to_contain_text("ada@example.com")
+        expect(row).to_contain_text("shop")
+        expect(row).to_contain_text("never")
+        assert key not in page.content()
+
+        # The key works on its site and nowhere else, and the page sees that it was used.
+        done = subprocess.run(
+            [*shlex.split(curl), "-s", "-o", "/dev/null", "-w", "%{http_code}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "200"
+        assert status(latch, "shop", key) == 200
+        assert status(latch, "blog", key) == 403
+        expect(row).to_contain_text("just now")
+        expect(row.locator(".activity time")).to_have_attribute("title", re.compile(r"\d{4}"))
+
+        # For all sites: those added later too.
+        page.get_by_role("button", name="Create API User").click()
+        dialog.get_by_role("switch", name="Authorize for all sites").check()
+        expect(dialog.get_by_label("Search sites")).to_be_hidden()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_text("all sites of acme")).to_be_visible()
+        everything = dialog.get_by_label("API key", exact=True).input_value()
+        dialog.get_by_role("button", name="Done").click()
+        expect(page.get_by_text("All sites", exact=True)).to_be_visible()
+        assert status(latch, "later", everything) == 403
+        page.get_by_role("link", name="Sites", exact=True).click()
+        page.get_by_role("button", name="Add site").click()
+        dialog.get_by_label("Site", exact=True).fill("later")
+        dialog.get_by_role("button", name="Add site").click()
+        expect(dialog).to_be_hidden()
+        expect(page.locator("#sites-rows").get_by_text("later", exact=True).first).to_be_visible()
+        reached_by(latch, "later", everything, 200)
+        page.get_by_role("link", name="API Users").click()
+        seen.shot("07-users")
+
+        # Delete: not by mistake, and then for good.
+        delete = row.get_by_role("button", name="Delete User")
+        delete.click()
+        expect(dialog).to_contain_text("This action cannot be undone.")
+        expect(dialog).to_contain_text("shop")
+        seen.shot("08-delete")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(delete).to_be_focused()
+        assert status(latch, "shop", key) == 200
+        delete.click()
+        dialog.get_by_role("button", name="Delete", exact=True).click()
+        expect(row).to_have_count(0)
+        expect(page.get_by_role("heading", name="API Users")).to_be_focused()
+        reached_by(latch, "shop", key, 401)
+
+        page.get_by_role("link", name="Audit").click()
+        audit = page.locator("#audit-rows")
+        for line in (
+            "Deleted the API user Nightly export",
+            "Added the site later",
+            "Created the API user Nightly export",
+            "Created the workspace acme",
+        ):
+            expect(audit).to_contain_text(line)
+        expect(audit).to_contain_text("127.0.0.1")
+        seen.shot("09-audit")
+
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Admin token")).to_be_visible()
+        page.reload()
+        expect(page.get_by_label("Admin token")).to_be_visible()
+
+
+HOSTILE = (
+    "<script>document.title='taken'</script>",
+    "<img src=x onerror=\"document.title='taken'\">",
+    "\"quotes\" 'and' `ticks` &amp; ${x}",
+    "\u202etfel ot thgir\u202c",
+    "\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
+    "\U0001f980 \U0001f468\u200d\U0001f469\u200d\U0001f467",
+)
+
+
+def test_whatever_people_are_called_is_shown_as_text(browser: Browser, latch: Sitelatch) -> None:
+    with latch.admin_client() as client:
+        for workspace in ("<b>bold</b>", "acme"):
+            client.post("/workspaces", json={"name": workspace}).raise_for_status()
+        client.put(
+            "/sites/%3Ci%3Esite", json={"workspace": "<b>bold</b>", "display_name": HOSTILE[0]}
+        ).raise_for_status()
+        for name in HOSTILE:
+            wish = {"workspace": "<b>bold</b>", "sites": ["<i>site"], "name": name}
+            client.post("/users", json=wish).raise_for_status()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        expect(page.locator("#users-rows tr")).to_have_count(len(HOSTILE))
+        page.locator("#workspace").select_option("<b>bold</b>")
+        for name in HOSTILE:
+            row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+            row.get_by_role("button", name="Delete User").click()
+            expect(page.get_by_role("dialog").get_by_role("heading")).to_contain_text(name)
+            page.get_by_role("button", name="Cancel").click()
+        seen.shot("10-hostile")
+        for link in ("Sites", "Audit"):
+            page.get_by_role("link", name=link, exact=True).click()
+            expect(page.locator("tbody:visible").get_by_text(HOSTILE[0]).first).to_be_visible()
+        page.get_by_role("link", name="API Users").click()
+        page.get_by_role("button", name="Create API User").click()
+        expect(page.get_by_role("checkbox", name="<i>site")).to_be_visible()
+        assert page.locator("main script, main img[src=x], dialog script, main i").count() == 0
+        assert page.title() == "API Users · Sitelatch"
+
+
+def test_choosing_among_5000_sites_stays_quick(browser: Browser, latch: Sitelatch) -> None:
+    lines = "".join(f"many-{number:04},large,\n" for number in range(5000))
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": f"site,workspace,display_name\n{lines}"}).raise_for_status()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_text("The first 50 are shown")).to_be_visible()
+        for number in (4999, 17, 2500):
+            dialog.get_by_label("Search sites").fill(f"many-{number:04}")
+            dialog.get_by_label("Search sites").press("Enter")
+            expect(dialog.get_by_role("button", name=f"Remove many-{number:04}")).to_be_visible()
+        dialog.get_by_label("Search sites").fill("many-1")
+        expect(dialog.get_by_role("checkbox").first).to_have_value("many-1000")
+        seen.shot("11-many")
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_text("It can access 3 selected sites.")).to_be_visible()
+
+
+def test_the_page_asks_for_nothing_from_outside_and_runs_nothing_inline(latch: Sitelatch) -> None:
+    with httpx.Client(base_url=url(latch), trust_env=False, follow_redirects=True) as client:
+        answer = client.get("")
+        assert str(answer.url) == f"{url(latch)}/"
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert not re.search(r"<style|\bstyle=|\bon\w+=|<script(?![^>]*src=)|https?://(?!localhost)", answer.text)
+        for name in re.findall(r'(?:src|href)="(static/[^"]+)"', answer.text):
+            file = client.get(f"/{name}")
+            assert file.status_code == 200
+            assert client.get(f"/{name}", headers={"If-None-Match": file.headers["ETag"]}).status_code == 304
+        for name in ("nope.js", "..%2Fapp.py", "%2e%2e/app.py", "index.html"):
+            assert client.get(f"/static/{name}").status_code in (401, 404)
+
+
+def test_plain_http_beyond_loopback_is_said_so(browser: Browser, latch: Sitelatch) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    port = latch.admin.rpartition(":")[2]
+
+    def served_elsewhere(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace("admin.test", f"127.0.0.1:{port}")))
+
+    page.route("http://admin.test/**", served_elsewhere)
+    page.goto("http://admin.test/admin/")
+    expect(page.get_by_text("This page came over plain http")).to_be_visible()
+    expect(page.get_by_label("Admin token")).to_be_hidden()
+    context.close()
+
+
+def reached_by(latch: Sitelatch, site: str, key: str, expected: int) -> None:
+    """Wait until the key is answered so: what changed reaches the doors through the feed."""
+    deadline = time.monotonic() + 5
+    while (found := status(latch, site, key)) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
