@@ -437,3 +437,19 @@ def test_names_are_resolved_again_for_each_new_connection() -> None:
 
     with contextlib.closing(Resolving()) as loop:
         loop.run_until_complete(move(loop))
+
+
+@on_uvloop
+async def test_a_connection_given_up_in_any_moment_keeps_no_place() -> None:
+    async with front() as door:
+        pool = door.door._pools[0]
+        for steps in range(10):
+            for _ in range(5):
+                opening = asyncio.get_running_loop().create_task(pool.open())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                opening.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    (await opening).drop()
+        await until(lambda: not pool._open, "the return of all places", seconds=3)
+        await until(lambda: not door.metrics.upstream_open, "the end of all connections", seconds=3)
