@@ -79,7 +79,7 @@ class UpstreamPool:
                 await self._connect(connection)
         except BaseException as error:
             if connection.connected:
-                connection.transport.abort()  # given up in the moment it came: its place is freed when it is lost
+                connection.give_up()  # which frees its place
             else:
                 self._free_place()
             if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # the last: a name that is none (IDNA)

@@ -131,6 +131,11 @@ class UpstreamConnection:
         self.transport.close()
         asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
 
+    def give_up(self) -> None:
+        """End it in the moment it came: uvloop has closed it by then, and tells nobody that it is lost."""
+        self.transport.abort()
+        self.connection_lost(None)
+
     # What the transport tells.
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -140,6 +145,9 @@ class UpstreamConnection:
         self._pool.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self.connected:
+            return  # it was given up, and that was told
+        self.connected = False
         self._pool.lost(self)
         asker, self.asker = self.asker, None
         if asker is None:
