@@ -17,6 +17,7 @@ import uvloop
 from structlog.testing import capture_logs
 
 from proxy.credentials import new_key
+from proxy.refusals import INVALID_KEY
 from tests.acceptance.wire import CutShortError, Message, Wire, connect, until
 from tests.integration.test_front_door import KEY, Front, front
 
@@ -96,6 +97,8 @@ class Play:
         self.asks: dict[str, Ask] = {}
         self.faults: list[str] = []
         self.draining = False
+        self.revoked: set[str] = set()
+        self.revoked_unasked: set[str] = set()
 
     # The data service.
 
@@ -104,7 +107,7 @@ class Play:
         while True:
             head = await wire.head()
             ask = self.asks[(head.one("X-Tag") or b"").decode()]
-            if not ask.passes or head.one("X-API-Key") is not None:
+            if not ask.passes or head.one("X-API-Key") is not None or ask.tag in self.revoked_unasked:
                 self.faults.append(f"{ask} reached the service: {head.raw_head!r}")
             if ask.does == "early" and ask.body:
                 await self.say(wire, ask, head, "length", ask.tag.encode(), rng)
@@ -208,7 +211,8 @@ class Play:
                 if wire.was_reset and answer.one("Content-Length") is None and not answer.chunked:
                     raise CutShortError(answer.body)
             except CutShortError as error:
-                if not (self.draining or ask.does in BROKEN or ask.bad_chunk or ask.does == "early"):
+                cut_by_us = self.draining or ask.tag in self.revoked
+                if not (cut_by_us or ask.does in BROKEN or ask.bad_chunk or ask.does == "early"):
                     self.faults.append(f"{ask} was cut short after {error.so_far[-300:]!r}")
                 return
             except (TimeoutError, ValueError) as error:
@@ -237,6 +241,7 @@ class Play:
             right |= answer.status == 400 and ask.bad_chunk
             # What was sent over a connection that the service was about to close cannot always be sent again.
             right |= answer.status == 502
+            right |= answer.status == 401 and ask.tag in self.revoked
         if not right:
             self.faults.append(f"{ask} was answered with {answer.raw_head!r} {answer.body!r}")
 
@@ -246,17 +251,26 @@ class Play:
             await dribble(wire, said, random.Random(ask.tag))
             heard = await wire.read_exactly(len(ask.tag) + len(said))
         except (CutShortError, OSError):
-            if not self.draining:
+            if not (self.draining or ask.tag in self.revoked):
                 self.faults.append(f"{ask}: the tunnel was cut")
             return
-        if heard != ask.tag.encode() + said:
+        if heard != ask.tag.encode() + said and ask.tag not in self.revoked:  # a close frame may come between
             self.faults.append(f"{ask}: the tunnel said {heard!r}")
 
     async def disturb(self) -> None:
-        """Have grants forgotten now and then, so that some are decided at once and others after a lookup."""
+        """Have grants forgotten now and then, so that some are decided after a lookup, and take rights away."""
+        rng = random.Random(self.rng.random())
         while True:
-            await asyncio.sleep(self.rng.choice((0.001, 0.003, 0.01)))
+            await asyncio.sleep(rng.choice((0.001, 0.003, 0.01)))
             self.door.door._services.enforcement._grants.drop_all()
+            passed = [exchange for exchange in self.door.door.exchanges() if exchange.verdict is not None]
+            if passed and rng.random() < 0.3:
+                exchange = rng.choice(passed)
+                tag = next(value.decode() for name, value in exchange.hop.fields if name == b"X-Tag")
+                self.revoked.add(tag)
+                if not exchange.asked_at:
+                    self.revoked_unasked.add(tag)
+                exchange.revoke(INVALID_KEY)
 
     async def drain(self) -> None:
         if self.rng.random() < 0.25:
