@@ -102,6 +102,7 @@ async def explain(config: Config, question: Question) -> str:
     try:
         readings = path_readings(split(head.target)[0])
     except Refused as refused:
+        told.step("The path", "it is the path that is refused, before any route is looked for")
         return told.refused(refused.refusal)
     route = next((route for route in table.routes if route.holds(readings[0], lenient=False)), None)
     if route is not None:
