@@ -11,7 +11,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 	$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null | grep True),$(name))))
 UPSTREAM ?=
-PYTEST ?= $(BIN)/python -m pytest
+# Half of the tests' time is waiting, so two processes take half of it; one: make test WORKERS=0.
+WORKERS ?= 2
+PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # pip gets exactly what constraints.txt pins, and stays quiet unless something fails.
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
@@ -26,7 +28,7 @@ test: $(VENV)/ready-to-test chromium
 	$(PYTEST) -m 'not slow'
 
 test-slow: $(VENV)/ready-to-test chromium
-	$(PYTEST) -m slow
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff format --check .
