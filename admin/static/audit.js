@@ -47,7 +47,7 @@ function lineRow(line) {
 function sentence({ action, subject, detail }) {
   const site = [el("b", {}, named(subject ?? "")), detail.display_name && detail.display_name !== subject ? el("span", {}, " (", named(detail.display_name), ")") : null].filter(Boolean);
   switch (action) {
-    case "user.created": return ["Created the API user ", ...user(detail), " for ", ...scope(detail)];
+    case "user.created": return ["Created the API user ", ...user(detail), ", with access to ", ...scope(detail)];
     case "user.deleted": return ["Deleted the API user ", ...user(detail), ", who had access to ", ...scope(detail)];
     case "user.revealed": return ["Showed the key of the API user ", ...user(detail)];
     case "site.created": return ["Added the site ", ...site];

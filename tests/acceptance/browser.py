@@ -65,8 +65,8 @@ class Visit:
         self.page.emulate_media(color_scheme="light")
 
     def _note(self, message: ConsoleMessage) -> None:
-        # Nobody is signed in at first, which the browser notes as an error.
-        if message.type == "error" and "401" not in message.text:
+        # A refusal that the page shows in words is an error to the browser's console too.
+        if message.type == "error" and "responded with a status of 4" not in message.text:
             self.complaints.append(message.text)
 
 

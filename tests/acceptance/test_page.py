@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from admin.safe import new_secret
 from tests.acceptance.browser import SEEN_MS, chromium, visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
 from tests.database import TEMPLATE, create_database, drop_database, run_aside
@@ -273,6 +274,68 @@ def test_choosing_among_5000_sites_stays_quick(browser: Browser, latch: Sitelatc
         seen.shot("11-many")
         dialog.get_by_role("button", name="Create", exact=True).click()
         expect(dialog.get_by_text("It can access 3 selected sites.")).to_be_visible()
+
+
+def test_a_kept_key_is_shown_and_copied_on_demand_and_noted(browser: Browser, latch: Sitelatch) -> None:
+    with latch.admin_client() as client:
+        client.post("/workspaces", json={"name": "acme"}).raise_for_status()
+        before = client.post("/users", json={"workspace": "acme", "all_sites": True, "name": "Before"}).json()
+    latch.stop()
+    latch.tables["admin"] = {**latch.tables["admin"], "recoverable_keys": new_secret()}
+    latch.start()
+    kept = latch.create_user("acme", all_sites=True)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        hint = page.locator("#users-rows tr").first.locator("code")
+        expect(hint).to_have_text(re.compile("slk_.{4}….{4}"))
+        page.get_by_role("button", name="Show key").click()
+        expect(hint).to_have_text(kept.key)
+        seen.shot("12-shown")
+        page.get_by_role("button", name="Hide key").click()
+        expect(hint).not_to_have_text(kept.key)
+        page.get_by_role("button", name="Copy key slk").click()
+        expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == kept.key
+        # Keys made before that was switched on stay hints.
+        expect(page.get_by_text(before["keys"][0]["hint"])).to_be_visible()
+        expect(page.get_by_role("button", name="Show key")).to_have_count(1)
+        page.get_by_role("link", name="Audit").click()
+        expect(page.get_by_text("Showed the key of the API user")).to_have_count(2)
+
+
+def test_removing_a_site_says_first_who_loses_it(browser: Browser, latch: Sitelatch) -> None:
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": "site,workspace,display_name\nshop,acme,The shop\n"}).raise_for_status()
+    user = latch.create_user("acme", "shop")
+    with visit(browser, f"{url(latch)}/#sites") as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        dialog = page.get_by_role("dialog")
+        page.get_by_role("button", name="Rename shop").click()
+        dialog.get_by_label("Name").fill("Our shop")
+        dialog.get_by_role("button", name="Rename").click()
+        expect(page.get_by_text("Our shop")).to_be_visible()
+        page.get_by_role("button", name="Remove shop").click()
+        expect(dialog).to_contain_text("1 API user loses access to it.")
+        dialog.get_by_role("button", name="Remove").click()
+        expect(page.get_by_text("No sites yet.")).to_be_visible()
+        reached_by(latch, "shop", user.key, 403)
+        page.get_by_role("link", name="API Users").click()
+        expect(page.get_by_text("None: its sites were removed")).to_be_visible()
+        page.get_by_role("link", name="Sites", exact=True).click()
+        page.get_by_role("button", name="Import CSV").click()
+        dialog.get_by_role("button", name="Import").click()
+        expect(dialog.get_by_role("alert").filter(has_text="Choose a file.")).to_be_visible()
+        for csv, said in (("site,workspace\na/b,acme\n", "Line 2:"), ("site,workspace\nshop,acme\ndocs,acme\n", None)):
+            dialog.get_by_label("CSV file").set_input_files(
+                {"name": "s.csv", "mimeType": "text/csv", "buffer": csv.encode()}
+            )
+            dialog.get_by_role("button", name="Import").click()
+            if said:
+                expect(dialog).to_contain_text(said)
+        expect(page.locator("#sites-rows tr")).to_have_count(2)
 
 
 def test_the_page_asks_for_nothing_from_outside_and_runs_nothing_inline(latch: Sitelatch) -> None:
