@@ -79,8 +79,11 @@ byId("sign-out").addEventListener("click", () => busy(byId("sign-out"), async ()
   try {
     await ask("DELETE", "session");
   } catch (error) {
-    say(error.message);
-    return;
+    // One that ended by itself needs no end.
+    if (error.status !== 401) {
+      say(error.message);
+      return;
+    }
   }
   leave();
 }));

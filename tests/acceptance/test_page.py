@@ -338,6 +338,23 @@ def test_removing_a_site_says_first_who_loses_it(browser: Browser, latch: Sitela
         expect(page.locator("#sites-rows tr")).to_have_count(2)
 
 
+def test_a_session_that_ended_leads_back_to_the_door(browser: Browser, latch: Sitelatch) -> None:
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Admin token")).to_be_focused()
+        sign_in(page)
+        page.context.clear_cookies()
+        page.get_by_role("link", name="Audit").click()
+        expect(page.get_by_text("Your session has ended. Sign in again.")).to_be_visible()
+        sign_in_again = page.get_by_label("Admin token")
+        sign_in_again.fill(ADMIN_TOKEN)
+        sign_in_again.press("Enter")
+        expect(page.get_by_role("heading", name="Audit")).to_be_focused()
+
+
 def test_the_page_asks_for_nothing_from_outside_and_runs_nothing_inline(latch: Sitelatch) -> None:
     with httpx.Client(base_url=url(latch), trust_env=False, follow_redirects=True) as client:
         answer = client.get("")
