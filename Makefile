@@ -19,15 +19,15 @@ PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow check bench clean chromium
+.PHONY: run test test-slow check bench clean programs
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
-test: $(VENV)/ready-to-test chromium
+test: $(VENV)/ready-to-test programs
 	$(PYTEST) -m 'not slow'
 
-test-slow: $(VENV)/ready-to-test chromium
+test-slow: $(VENV)/ready-to-test programs
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/ready-to-test
@@ -42,14 +42,19 @@ bench: $(VENV)/ready-to-test
 clean:
 	rm -rf $(VENV) var
 
-# The browser behind the tests of the page: what is there, else Debian's, which takes root.
-chromium:
-	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
+# What the tests of the page need beside Python: a browser, and npm for axe-core. Taken as they are there, else from
+# Debian, which takes root.
+programs:
+	@missing=; \
+	command -v npm >/dev/null || missing=npm; \
+	for name in chromium chromium-browser google-chrome none; do command -v $$name >/dev/null && break; done; \
+	test $$name != none || missing="$$missing chromium"; \
+	test -z "$$missing" && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo 'Installing Chromium …' && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null && exit; \
+		echo "Installing $$missing …" && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && exit; \
 	fi; \
-	echo 'The tests of the page need Chromium on PATH: as root, apt-get install chromium' >&2; exit 1
+	echo "The tests of the page need on PATH: $$missing. As root: apt-get install $$missing" >&2; exit 1
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }

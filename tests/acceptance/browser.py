@@ -2,20 +2,24 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 
 SHOTS = os.environ.get("SITELATCH_TEST_SHOTS")
 """A folder for screenshots, for people to look at."""
 SEEN_MS = 15_000
 """How long the slowest machine may take to show something."""
 
-DESKTOP = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
+DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+LIGHT: Final = "light"
+DARK: Final = "dark"
 
 
 @contextmanager
@@ -45,6 +49,16 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def axe_core() -> str:
+    """Return axe-core's script, which npm brings the first time."""
+    tests = Path(__file__).parents[1]
+    script = tests / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        assert shutil.which("npm"), "The accessibility tests need npm: apt-get install npm, or have it on PATH."
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=tests, check=True, timeout=300)
+    return script.read_text()
+
+
 @dataclass
 class Visit:
     """One page in a browser of its own, and what it complained of."""
@@ -57,11 +71,11 @@ class Visit:
         if not SHOTS:
             return
         for size, viewport in (("desktop", DESKTOP), ("phone", PHONE)):
-            for scheme in ("light", "dark"):
-                self.page.set_viewport_size({"width": viewport["width"], "height": viewport["height"]})
-                self.page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
+            for scheme in (LIGHT, DARK):
+                self.page.set_viewport_size(viewport)
+                self.page.emulate_media(color_scheme=scheme)
                 self.page.screenshot(path=Path(SHOTS) / f"{name}-{size}-{scheme}.png")
-        self.page.set_viewport_size({"width": DESKTOP["width"], "height": DESKTOP["height"]})
+        self.page.set_viewport_size(DESKTOP)
         self.page.emulate_media(color_scheme="light")
 
     def _note(self, message: ConsoleMessage) -> None:

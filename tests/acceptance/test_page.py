@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from admin.safe import new_secret
-from tests.acceptance.browser import SEEN_MS, chromium, visit
+from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core, chromium, visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
 from tests.database import TEMPLATE, create_database, drop_database, run_aside
 
@@ -353,6 +353,58 @@ def test_a_session_that_ended_leads_back_to_the_door(browser: Browser, latch: Si
         sign_in_again.fill(ADMIN_TOKEN)
         sign_in_again.press("Enter")
         expect(page.get_by_role("heading", name="Audit")).to_be_focused()
+
+
+def test_axe_finds_nothing_on_any_view(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    context = browser.new_context(bypass_csp=True)  # axe is the one script from elsewhere
+    context.set_default_timeout(SEEN_MS)
+    page = context.new_page()
+    page.add_init_script(axe_core())
+
+    def check(view: str) -> None:
+        for scheme in (DARK, LIGHT):
+            page.emulate_media(color_scheme=scheme)
+            for size in (PHONE, DESKTOP):
+                page.set_viewport_size(size)
+                # Colours are judged when they have stopped changing.
+                page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+                found = page.evaluate("axe.run().then((told) => told.violations.map((v) => [v.id, v.nodes[0].html]))")
+                assert found == [], (view, scheme, size)
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (view, size)
+
+    page.goto(url(latch))
+    expect(page.get_by_label("Admin token")).to_be_visible()
+    check("sign in")
+    sign_in(page)
+    expect(page.locator("#users-rows tr")).to_have_count(5)
+    check("users")
+    dialog = page.get_by_role("dialog")
+    page.get_by_role("button", name="Create API User").click()
+    dialog.get_by_role("checkbox").first.check()
+    check("create")
+    dialog.get_by_role("button", name="Create", exact=True).click()
+    expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+    check("created")
+    dialog.get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Delete User").first.click()
+    check("delete")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_label("Search by name").fill("nothing like it")
+    expect(page.get_by_text("Nothing begins with")).to_be_visible()
+    check("nothing found")
+    page.get_by_role("link", name="Sites", exact=True).click()
+    expect(page.locator("#sites-rows tr")).to_have_count(4)
+    check("sites")
+    for name in ("Add site", "Import CSV", "New workspace", "Rename shop", "Remove shop"):
+        page.get_by_role("button", name=name).click()
+        expect(dialog).to_be_visible()
+        check(name)
+        dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("link", name="Audit").click()
+    expect(page.get_by_text("Created the workspace").first).to_be_visible()
+    check("audit")
+    context.close()
 
 
 def test_the_page_asks_for_nothing_from_outside_and_runs_nothing_inline(latch: Sitelatch) -> None:
