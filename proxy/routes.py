@@ -213,6 +213,8 @@ class Route:
         if self._refused_paths:
             methods = {method, *(value.strip().upper() for name, value in fields if _overrides_method(name))}
             methods |= _methods_in(query)
+            if b"HEAD" in methods:
+                methods.add(b"GET")  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
             for endpoint in self._refused_paths:
                 if endpoint.method in methods or endpoint.method == b"*":
                     for reading in readings:

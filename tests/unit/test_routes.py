@@ -345,6 +345,12 @@ def test_other_bodies_pass() -> None:
     assert isinstance(read(table({"sites": ["query:site"]}), b"/x?site=a", fields, method=b"POST", body=True), Claim)
 
 
+def test_an_endpoint_that_is_shut_for_get_is_shut_for_head_too() -> None:
+    routes = table({"refuse": ["GET /dump"], "without_site": "any-key"})
+    assert read(routes, b"/dump", method=b"HEAD") == "endpoint_refused"
+    assert isinstance(read(routes, b"/dump", method=b"PUT"), Claim)
+
+
 def test_shut_endpoints_are_shut_in_every_reading() -> None:
     routes = table({"refuse": ["POST /api/$batch", "* /internal/**", "query:urls"], "without_site": "any-key"})
     for target in (
