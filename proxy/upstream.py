@@ -69,7 +69,6 @@ class UpstreamConnection:
     __slots__ = (
         "_body",
         "_fields",
-        "_head_bytes",
         "_hop",
         "_parsed",
         "_parser",
