@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from admin import audit, sites, users, workspaces
 from admin.connections import borrow
+from admin.idempotency import HEADER, read_idempotency_key
 from admin.identity import Asker, Identity
 from admin.openapi import openapi
 from admin.payloads import (
@@ -64,7 +65,17 @@ class AdminApi:
         """Return the whole route table: what is taken, what is answered, what may be refused."""
         return [
             route("GET", "/users", self.list_users, UserQuery, {200: Page[User]}, Forbidden, DatabaseDown),
-            route("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Forbidden, DatabaseDown),
+            route(
+                "POST",
+                "/users",
+                self.create_user,
+                NewUser,
+                {201: CreatedUser},
+                Forbidden,
+                Conflict,
+                DatabaseDown,
+                idempotent=True,
+            ),
             route("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound, DatabaseDown),
             route("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound, DatabaseDown),
             route(
@@ -136,6 +147,7 @@ class AdminApi:
     async def create_user(self, request: web.Request, wish: NewUser) -> web.Response:
         """Create an API user, whose key is shown this once."""
         admin = _admin(request)
+        key = read_idempotency_key(request.headers.getall(HEADER, []))
         async with borrow(self._pool) as connection:
             user = await users.create_user(
                 connection,
@@ -147,6 +159,7 @@ class AdminApi:
                 address=address_of(request),
                 within=admin.workspaces,
                 safe=self._safe,
+                idempotency_key=key,
             )
         return _answer(user, 201)
 

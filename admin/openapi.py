@@ -9,11 +9,21 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from admin.idempotency import HEADER, KEPT_SECONDS, PATTERN
 from admin.problems import HEADERS, Problem
 from admin.routes import Refusal, Route
 from admin.views import ProblemDetails
 
 Json = dict[str, Any]
+_IDEMPOTENCY_KEY: Json = {
+    "name": HEADER,
+    "in": "header",
+    "description": (
+        "A key of your own for this wish, like a UUID. The same body with the same key is granted once: sent again "
+        f"within {KEPT_SECONDS // 3600} hours it is answered with what was made, as it is now, but without the API key."
+    ),
+    "schema": {"type": "string", "pattern": PATTERN},
+}
 Schemas = dict[object, JsonSchemaValue]
 """For each model where its schema is."""
 
@@ -80,6 +90,8 @@ def _operation(route: Route, schemas: Schemas) -> Json:
         # A query has no null, only what is left out: hence the mode in which that is so.
         query = route.takes.model_json_schema(mode="serialization", schema_generator=_Schemas)["properties"]
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
+    if route.idempotent:
+        parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
     responses: Json = {}

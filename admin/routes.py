@@ -46,6 +46,8 @@ class Route:
     serve: Handler
     open: bool
     """Nobody need be signed in."""
+    idempotent: bool
+    """What is made twice with one Idempotency-Key is made once."""
 
     @property
     def takes_body(self) -> bool:
@@ -60,6 +62,7 @@ def route(
     answers: Answers,
     *refuses: Refusal,
     open_to_all: bool = False,
+    idempotent: bool = False,
 ) -> Route:
     """Return the route on which `does` is called with what `takes` makes of the query or the body."""
 
@@ -79,6 +82,7 @@ def route(
         tuple(dict.fromkeys(refuses)),
         serve,
         open_to_all,
+        idempotent,
     )
 
 

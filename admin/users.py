@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from asyncpg import Record
 
 from admin.audit import Change, some_sites, write_audit
 from admin.connections import Connection
 from admin.cursors import read_cursor, write_cursor
+from admin.idempotency import made_before
 from admin.people import Person, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.safe import Safe
@@ -55,11 +56,13 @@ async def create_user(
     address: str,
     within: Within = None,
     safe: Safe | None = None,
+    idempotency_key: str | None = None,
 ) -> CreatedUser:
     """Make an API user for all sites of the workspace or for `sites`, and its key, which is shown this once.
 
-    With a `safe` the key is kept in it, and can be revealed.
-    Raises Invalid (every unknown site is a fault) or Forbidden.
+    With a `safe` the key is kept in it, and can be revealed. The same wish with the same `idempotency_key` makes one
+    user, which is then returned without its key.
+    Raises Invalid (every unknown site is a fault), Forbidden, KeyReused, and Conflict where that user was deleted.
     """
     wanted = _wanted_sites(all_sites, sites)
     if name is not None:
@@ -67,8 +70,13 @@ async def create_user(
     key = new_key()
     async with connection.transaction():
         owner = await workspace_id(connection, workspace, within)
+        user_id = uuid4()
+        if idempotency_key is not None:
+            wish = [workspace, all_sites, sorted(wanted), name]
+            if before := await made_before(connection, by, idempotency_key, wish, user_id):
+                return await _made_before(connection, before, within)
         await _check_sites(connection, owner, workspace, wanted)
-        user_id = await connection.fetchval(CREATE_USER, owner, name, all_sites, by.name, by.email)
+        await connection.execute(CREATE_USER, user_id, owner, name, all_sites, by.name, by.email)
         await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), hint(key))
         if safe is not None:
             await connection.execute(SEAL_KEY, digest(key.encode("ascii")), safe.seal(user_id, key))
@@ -162,6 +170,17 @@ async def reveal_keys(
         detail = {"name": row["name"], "keys": shown}
         await write_audit(connection, by, address, "user.revealed", [Change(row["workspace"], str(key), detail)])
     return RevealedKeys(keys=opened)
+
+
+async def _made_before(connection: Connection, user_id: UUID, within: Within) -> CreatedUser:
+    """Return a user as the answer to the wish that made it, sent again: its key was shown to the first."""
+    try:
+        user = await get_user(connection, str(user_id), within=within)
+    except NotFound:
+        raise Conflict(
+            "The API user that this request made was deleted since. To make another, take a new Idempotency-Key."
+        ) from None
+    return CreatedUser(**user.model_dump(), api_key=None)
 
 
 def _wanted_sites(all_sites: bool, sites: Sequence[str] | None) -> dict[str, int]:

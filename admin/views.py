@@ -54,9 +54,9 @@ class User(View):
 
 
 class CreatedUser(User):
-    """A new API user and its key: the only time that the key is shown."""
+    """A new API user and its key: the only time that the key is shown. Null where the same wish was granted before."""
 
-    api_key: str
+    api_key: str | None
 
 
 class RevealedKey(View):

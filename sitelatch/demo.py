@@ -36,8 +36,8 @@ _PORTS = {"proxy": 8080, "ops": 9090, "admin": 9091}
 class Keys:
     """What the demo shows once."""
 
-    all_sites: str
-    shop: str
+    all_sites: str | None
+    shop: str | None
     admin_token: str
 
 

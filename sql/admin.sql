@@ -27,10 +27,9 @@ SELECT id FROM sitelatch.sites WHERE workspace_id = $1 AND id = ANY($2) ORDER BY
 SELECT id, folded FROM sitelatch.sites WHERE workspace_id = $1 AND folded = ANY($2)
 
 -- name: create_user
--- Make an API user of workspace $1: name $2, all sites $3, authorised by the person $4, $5.
-INSERT INTO sitelatch.api_users (workspace_id, name, all_sites, authorized_by_name, authorized_by_email)
-VALUES ($1, $2, $3, $4, $5)
-RETURNING id
+-- Make the API user $1 of workspace $2: name $3, all sites $4, authorised by the person $5, $6.
+INSERT INTO sitelatch.api_users (id, workspace_id, name, all_sites, authorized_by_name, authorized_by_email)
+VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: create_key
 -- Give the user $1 the key with digest $2, shown as $3.
@@ -149,6 +148,24 @@ FOR UPDATE OF u
 -- name: delete_user
 -- Delete an API user, with its keys, sites and activity.
 DELETE FROM sitelatch.api_users WHERE id = $1
+
+-- name: prune_idempotency_keys
+-- Forget keys that were kept for $1 seconds: the oldest $2, but for those that somebody else is at, and the key $4 of
+-- the asker $3.
+DELETE FROM sitelatch.idempotency_keys
+WHERE created_at <= now() - make_interval(secs => $1) AND ((asker, key) = ($3, $4) OR (asker, key) IN (
+  SELECT asker, key FROM sitelatch.idempotency_keys
+  WHERE created_at <= now() - make_interval(secs => $1)
+  ORDER BY created_at LIMIT $2
+  FOR UPDATE SKIP LOCKED
+))
+
+-- name: claim_idempotency_key
+-- Keep for the asker $1 that the key $2 with the wish $3 makes the user $4, unless the key is kept already; return what
+-- is kept. Waits for whoever is about to keep the same key.
+INSERT INTO sitelatch.idempotency_keys AS kept (asker, key, wish, user_id) VALUES ($1, $2, $3, $4)
+ON CONFLICT (asker, key) DO UPDATE SET wish = kept.wish
+RETURNING wish, user_id
 
 -- name: start_session
 -- Begin a session with digest $1 of the person $2, $3 for the workspaces $4 (null: all), signed in with the credential

@@ -21,7 +21,7 @@ END
 $$;
 
 -- name: grant_to_admin
--- Change the scope and the sessions; of the audit log read all and append, for what happened is not changed.
+-- Change the scope, the sessions and what is known of wishes; of the audit log read all and append, for what happened is not changed.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_admin') THEN
@@ -33,6 +33,7 @@ BEGIN
             sitelatch.api_keys,
             sitelatch.api_user_sites,
             sitelatch.sealed_keys,
+            sitelatch.idempotency_keys,
             sitelatch.sessions
         TO sitelatch_admin;
         GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;

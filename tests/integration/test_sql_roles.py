@@ -98,6 +98,7 @@ async def test_the_doors_may_do_nothing_else(doors: asyncpg.Connection) -> None:
         "SELECT * FROM sitelatch.audit_log",
         "SELECT * FROM sitelatch.sessions",
         "SELECT * FROM sitelatch.sealed_keys",
+        "SELECT * FROM sitelatch.idempotency_keys",
         "INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ('', gen_random_uuid(), '')",
         "UPDATE sitelatch.api_users SET all_sites = true",
         "UPDATE sitelatch.api_keys SET expires_at = NULL",
@@ -126,6 +127,7 @@ async def test_the_admin_changes_the_scope_and_appends_to_the_audit_log(admin: a
         "DELETE FROM sitelatch.api_users",
         "DELETE FROM sitelatch.sites",
         "DELETE FROM sitelatch.workspaces",
+        "DELETE FROM sitelatch.idempotency_keys",
     ):
         await admin.execute(statement)
 
