@@ -1,5 +1,6 @@
 """Whether the database answers: while it does not, one lookup at a time finds out when it does again."""
 
+import math
 from collections.abc import Callable
 
 import structlog
@@ -18,8 +19,8 @@ class Breaker:
         self._probing = False
         self._next_probe_at = 0.0
         self.down = False
-        self.reached = False
-        """Whether the database ever answered."""
+        self.up_since = -math.inf
+        """When (the clock's seconds) it answered again after an outage."""
 
     @property
     def ready(self) -> bool:
@@ -40,8 +41,8 @@ class Breaker:
         """Note that the database answered."""
         if self.down:
             _log.info("database_answers_again")
+            self.up_since = self._clock()
         self.down = False
-        self.reached = True
 
     def failed(self, reason: str) -> None:
         """Note that the database did not answer. `reason` goes to the log, once an outage."""

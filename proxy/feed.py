@@ -135,6 +135,7 @@ class Feed:
                 woken = await self._wait()
         finally:
             self._up = self._heard = False
+            self._grants.feed_left()
             connection.terminate()
 
     async def _attach(self, connection: asyncpg.Connection) -> None:
@@ -192,7 +193,9 @@ class Feed:
                     self._heard = False
             if len(rows) < _PAGE:
                 self.read_at = asked_at
-                self._up = True
+                if not self._up:
+                    self._up = True
+                    self._grants.feed_back(self._clock() - asked_at)
                 return
 
     def _lose(self, why: str) -> None:

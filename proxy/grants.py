@@ -29,6 +29,9 @@ __all__ = ["UNKNOWN", "Grants", "ScopeUnavailable", "TooManyUnknownKeys", "Unkno
 _UNKNOWN_HELD = 10_000
 """Unknown keys remembered at once. They have a cache of their own: garbage pushes out garbage."""
 
+_FEED_RETURNS_SECONDS = 1.0
+"""After an outage stale grants are used for so much longer at most, for the feed to say which of them still hold."""
+
 
 class ScopeUnavailable(Exception):  # noqa: N818 - it says what is, as Refused does
     """The database did not say what a key may do, and nothing that may still be used is held."""
@@ -75,6 +78,7 @@ class Grants:
         scope = ScopeTable(pool, settings.lookup_seconds)
         self._sites = Sites(settings, scope, self.breaker, self._lifetimes, self._changed, clock)
         self._recalls = Recalls()
+        self._feed_away = False
         self._lookups = Lookups(
             scope, self.breaker, self._recalls, budget, self._land, seconds=settings.lookup_seconds, clock=clock
         )
@@ -88,6 +92,13 @@ class Grants:
     def __len__(self) -> int:
         """Return how many grants are held."""
         return len(self._held)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether stale grants are served: the database is down, or was just now and what changed is not known yet."""
+        if self.breaker.down:
+            return True
+        return self._feed_away and self._clock() < self.breaker.up_since + _FEED_RETURNS_SECONDS
 
     # What a request asks.
 
@@ -103,13 +114,15 @@ class Grants:
         if now < held.soft_until:
             self._on_lookup("hit")
             return held.value
+        self._lifetimes.renew(held)
         if now < held.fresh_until:
             self._on_lookup("hit")
-        elif self.breaker.down and now < held.stale_until:
+        elif self.cut_off and now < held.stale_until:
             self._on_lookup("stale")
         else:
             return None
-        self._refresh_soon(digest, held)
+        if now >= held.soft_until:
+            self._refresh_soon(digest, held)
         return held.value
 
     def fresh(self, digest: bytes) -> float:
@@ -172,7 +185,10 @@ class Grants:
     def fresh_until(self, digest: bytes) -> float:
         """Return until when (the clock's seconds) what is held of this key holds without being asked for anew."""
         held = self._held.get(digest)
-        return -math.inf if held is None else held.fresh_until
+        if held is None:
+            return -math.inf
+        self._lifetimes.renew(held)
+        return held.fresh_until
 
     def peek_sites(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
         """Return each site's workspace (None: no such site), or None where one of them must be fetched. Hot."""
@@ -246,6 +262,20 @@ class Grants:
         self.generation += 1
         return dropped
 
+    def feed_left(self) -> None:
+        """Note that the feed cannot be read for now."""
+        self._feed_away = True
+
+    def feed_back(self, age_seconds: float) -> None:
+        """Note that the feed goes on where it was left, and that all it had to say was said so long ago.
+
+        So whatever is still held held then: it is as good as asked for, and need not be. What is not held need not
+        wait for a probe: the database answers.
+        """
+        self.breaker.worked()
+        self._feed_away = False
+        self._lifetimes.vouch(self._clock() - age_seconds)
+
     def forget_unknown(self, digest: bytes | None = None) -> None:
         """Forget that this key is unknown (None: that any is): it was created just now."""
         self._recalls.recall(ANY_UNKNOWN if digest is None else digest)
@@ -310,7 +340,7 @@ class Grants:
         raise ScopeUnavailable
 
     def _refresh_soon(self, digest: bytes, held: Held[Grant]) -> None:
-        if held.refreshing or not self.breaker.ready:
+        if held.refreshing or not self._may_refresh():
             return
         held.refreshing = True
         self._to_refresh.append(digest)
@@ -325,12 +355,22 @@ class Grants:
             held = self._held.get(digest)
             if held is None or not held.refreshing:
                 continue  # dropped, or asked for anew meanwhile
-            flight = self._lookups.under_way(digest) or self._lookups.depart(digest, self._refresh_turns, digest, None)
+            self._lifetimes.renew(held)
+            if self._clock() < held.soft_until:
+                held.refreshing = False
+                continue
+            flight = self._lookups.under_way(digest)
+            if flight is None and self._may_refresh():
+                flight = self._lookups.depart(digest, self._refresh_turns, digest, None)
             if flight is not None:
                 await asyncio.wait({flight.task})
             # Where an answer came another entry is held now. Else this one is tried again, though not at once.
             held.refreshing = False
             held.soft_until = min(self._clock() + self._retry_seconds, held.fresh_until)
+
+    def _may_refresh(self) -> bool:
+        """Return whether the database can be asked, and the feed is not about to make that needless."""
+        return self.breaker.ready and (self.breaker.down or not self.cut_off)
 
 
 def narrowed(before: Grant, after: Grant) -> bool:

@@ -1,9 +1,10 @@
 """What is held of the scope table's answers, and for how long it may be used."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
@@ -39,6 +40,7 @@ class Lifetimes:
         self._ttl = settings.ttl_seconds
         self._stale = settings.stale_seconds
         self._jitter = jitter
+        self._vouched_at = -math.inf
 
     def hold(self, value: Value, position: int, asked_at: float) -> Held[Value]:
         """Return the answer with its times. The soft one is spread: what was asked together is refreshed apart."""
@@ -46,6 +48,21 @@ class Lifetimes:
         return Held(
             value, position, asked_at + self._ttl * (0.6 + 0.2 * self._jitter()), fresh_until, fresh_until + self._stale
         )
+
+    def vouch(self, at: float) -> None:
+        """Note that whatever was held at that moment, and is still, was true then: `renew` makes use of it."""
+        self._vouched_at = at
+
+    def renew(self, held: Held[Any]) -> None:
+        """Let an answer that was vouched for since it was read be used as if it had been read then.
+
+        Refreshes are spread more widely than after reading: here everything is renewed at one moment.
+        """
+        fresh_until = self._vouched_at + self._ttl
+        if held.fresh_until < fresh_until:
+            held.soft_until = self._vouched_at + self._ttl * (0.4 + 0.4 * self._jitter())
+            held.fresh_until = fresh_until
+            held.stale_until = fresh_until + self._stale
 
 
 def jitter() -> float:

@@ -109,6 +109,8 @@ class Sites:
 
     def _usable(self, site: str, now: float, *, stale: bool) -> _Owner:
         held = self._known.get(site)
+        if held is not None:
+            self._lifetimes.renew(held)
         if held is not None and now < (held.stale_until if stale else held.fresh_until):
             if now >= held.soft_until and self._breaker.ready:
                 self._want(site)

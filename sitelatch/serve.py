@@ -101,7 +101,7 @@ class Service:
         self.metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
         self.metrics.watch(
             "revocation_bound_seconds",
-            lambda: revocation_bound(feed.mode, config.grants, cut_off=grants.breaker.down),
+            lambda: revocation_bound(feed.mode, config.grants, cut_off=grants.cut_off),
         )
         self.metrics.watch("grants_cached", lambda: len(grants))
         self.metrics.watch("activity_pending", lambda: self.activity.pending)

@@ -38,7 +38,12 @@ class DatabaseTap:
             while True:
                 front, _ = self._front.accept()
                 behind = socket.socket(socket.AF_UNIX)
-                behind.connect(self._behind)
+                try:
+                    behind.connect(self._behind)
+                except OSError:  # the database is down, and whoever asks shall see it so
+                    front.close()
+                    behind.close()
+                    continue
                 threading.Thread(target=self._relay, args=(front, behind), daemon=True).start()
 
     def _relay(self, front: socket.socket, behind: socket.socket) -> None:

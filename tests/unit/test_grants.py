@@ -518,6 +518,123 @@ async def test_closing_answers_everyone_who_waits(door: Door) -> None:
     assert door.scope.under_way == 0
 
 
+# The database is back, and the feed says what changed meanwhile.
+
+
+async def outage(door: Door, grants: Grants, seconds: float) -> None:
+    """Let the database be away for so long, and answer again before the feed is read again."""
+    grants.feed_left()
+    door.scope.down = ConnectionRefusedError()
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch(key(999))
+    door.clock.now += seconds
+    door.scope.down = None
+    assert await grants.fetch(key(998)) is UNKNOWN
+    door.scope.asked.clear()
+
+
+@pytest.mark.parametrize("seconds", [5, 50, 5000])
+async def test_after_an_outage_what_the_feed_did_not_mention_is_as_good_as_asked_for(
+    door: Door, seconds: float
+) -> None:
+    grants = door.grants(ttl_seconds=30, stale_seconds=300)
+    for digest in (KEY, OTHER):
+        door.scope.add(digest, digest.hex())
+        await grants.fetch(digest)
+    await outage(door, grants, seconds)
+    grants.drop(OTHER)
+    grants.feed_back(2)
+    door.clock.now += 9.9  # 30 × 0.4 = 12 s after the reading, which was 2 s ago
+    assert known(grants.peek(KEY))
+    assert grants.peek(OTHER) is None
+    await asyncio.sleep(0)
+    assert door.scope.asked == []
+
+
+async def test_when_the_feed_is_back_nobody_is_refused_for_want_of_a_probe(door: Door) -> None:
+    grants = door.grants()
+    grants.feed_left()
+    door.scope.down = ConnectionRefusedError()
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch(key(999))
+    door.scope.down = None
+    grants.feed_back(0)
+    answers = await asyncio.gather(*(grants.fetch(key(number)) for number in range(5)))
+    assert answers == [UNKNOWN] * 5
+
+
+async def test_what_the_feed_vouched_for_is_refreshed_and_ends_as_if_it_had_been_read_then(door: Door) -> None:
+    grants = door.grants(ttl_seconds=30, stale_seconds=0)
+    door.scope.add(KEY)
+    await grants.fetch(KEY)
+    await outage(door, grants, 50)
+    grants.feed_back(2)
+    door.clock.now += 16  # 30 × 0.6 = 18 s
+    assert known(grants.peek(KEY))
+    await until(lambda: door.scope.asked == [KEY])
+    door.clock.now += 30
+    assert grants.peek(KEY) is None
+
+
+async def test_refreshes_of_what_the_feed_vouched_for_are_spread(door: Door) -> None:
+    spread = iter([0.0, 0.0, 0.0, 1.0])
+    grants = door.grants(ttl_seconds=30, jitter=lambda: next(spread))
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    await outage(door, grants, 50)
+    grants.feed_back(0)
+    for digest in (KEY, OTHER):
+        assert known(grants.peek(digest))
+    now = door.clock.now
+    assert [grants.fresh(digest) - now for digest in (KEY, OTHER)] == pytest.approx([12, 24])
+
+
+async def test_until_the_feed_is_back_stale_grants_are_served_for_a_second_at_most(door: Door) -> None:
+    grants = door.grants(ttl_seconds=30, stale_seconds=300)
+    door.scope.add(KEY)
+    await grants.fetch(KEY)
+    await outage(door, grants, 50)
+    assert grants.cut_off
+    assert known(grants.peek(KEY))
+    await asyncio.sleep(0)
+    assert door.scope.asked == []
+    door.clock.now += 1
+    assert not grants.cut_off
+    assert grants.peek(KEY) is None
+    assert known(await grants.fetch(KEY))
+    assert door.scope.asked == [KEY]
+
+
+async def test_where_only_the_feed_is_away_grants_end_in_their_time(door: Door) -> None:
+    grants = door.grants(ttl_seconds=30, stale_seconds=300)
+    door.scope.add(KEY)
+    await grants.fetch(KEY)
+    grants.feed_left()
+    door.clock.now += 30
+    assert not grants.cut_off
+    assert grants.peek(KEY) is None
+
+
+async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_makes_it_needless(door: Door) -> None:
+    grants = door.grants(ttl_seconds=30, lookups_at_once=4)
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 25
+    door.scope.hold()
+    for digest in (KEY, OTHER):
+        assert known(grants.peek(digest))
+    await until(lambda: door.scope.asked == [KEY])
+    grants.feed_back(0)
+    door.scope.let_go()
+    await until(lambda: grants.fresh(KEY) > door.clock.now)
+    assert known(grants.peek(OTHER))
+    await until(lambda: not door.scope.under_way)
+    assert door.scope.asked == [KEY]
+
+
 # What the change feed will say.
 
 

@@ -1,0 +1,149 @@
+"""How often the database is asked after it was restarted: for the keys that changed, not for all that are in use."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from proxy.credentials import new_key
+from sql import keeper
+from sql.embedded import EmbeddedServer
+from sql.migrate import migrate
+from sql.pool import open_connection
+from tests.acceptance.database_tap import DatabaseTap, tapped
+from tests.acceptance.harness import Lane, Lanes, Sitelatch, User
+from tests.acceptance.wire import Answering, connect
+from tests.database import UNSAFE, add_user, add_workspace, run_aside
+
+KEYS = "sitelatch.api_keys"
+CONNECTIONS = 20
+DELETED = 5
+
+
+class Server:
+    """A PostgreSQL that can be stopped and started, with a tap before it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._uses = [EmbeddedServer.open(home, UNSAFE)]
+        self.dsn = self._uses[0].dsn
+
+    def stop(self) -> None:
+        postmaster = keeper.read_postmaster(self._home)
+        assert postmaster is not None
+        os.kill(postmaster.pid, signal.SIGINT)  # "fast": it takes leave of everybody
+        deadline = time.monotonic() + 30
+        while keeper.read_postmaster(self._home) is not None:
+            assert time.monotonic() < deadline, "the server does not end"
+            time.sleep(0.05)
+
+    def start(self) -> None:
+        self._uses.append(EmbeddedServer.open(self._home, UNSAFE))
+
+    def close(self) -> None:
+        for use in self._uses:
+            use.close()
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("restarted"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def tap(server: Server) -> Iterator[DatabaseTap]:
+    with tapped(server.dsn) as tap:
+        yield tap
+
+
+async def fill(dsn: str, count: int) -> list[User]:
+    """Migrate, and add so many keys for the site shop."""
+    connection = await open_connection(dsn, role="tests")
+    await migrate(connection)
+    await add_workspace(connection, "acme", "shop", "blog")
+    users = []
+    async with connection.transaction():
+        for _ in range(count):
+            key = new_key()
+            digest = sha256(key.encode()).digest()
+            users.append(User(await add_user(connection, "acme", "shop", digest=digest), key))
+    await connection.close()
+    return users
+
+
+async def change(dsn: str, users: list[User]) -> None:
+    """Delete some API users, behind the back of a door that is cut off."""
+    connection = await open_connection(dsn, role="tests")
+    await connection.execute("DELETE FROM sitelatch.api_users WHERE id = ANY ($1::uuid[])", [user.id for user in users])
+    await connection.close()
+
+
+async def use(lane: Lane, users: list[User]) -> list[int]:
+    """Send one request with each key; the status of each answer."""
+
+    async def some(share: list[User]) -> list[int]:
+        async with connect(lane.latch.address) as wire:
+            statuses = []
+            for user in share:
+                await wire.send(lane.request("GET", "/sites/shop/x", user=user))
+                statuses.append((await wire.answer()).status)
+            return statuses
+
+    shares = await asyncio.gather(*(some(users[at::CONNECTIONS]) for at in range(CONNECTIONS)))
+    return [shares[at % CONNECTIONS][at // CONNECTIONS] for at in range(len(users))]
+
+
+@pytest.mark.parametrize(
+    ("count", "ttl_seconds", "seconds"),
+    [
+        pytest.param(200, 5, 0.0, id="few"),
+        pytest.param(10_000, 30, 10.0, id="ten thousand", marks=pytest.mark.slow),
+    ],
+)
+async def test_after_a_restart_the_database_is_asked_for_the_keys_that_changed_and_no_others(
+    tmp_path: Path, server: Server, tap: DatabaseTap, count: int, ttl_seconds: int, seconds: float
+) -> None:
+    users = await asyncio.to_thread(run_aside, fill(server.dsn, count))
+    lanes = Lanes(1)
+    grants = {"ttl_seconds": ttl_seconds, "unknown_ttl_seconds": 60}  # each deleted key shall be looked up once
+    latch = Sitelatch(tmp_path, tap.url, lanes.routes(), grants=grants, log={"access": "off"})
+    with ExitStack() as stack:
+        stack.callback(lanes.close)
+        stack.callback(latch.stop)
+        await asyncio.to_thread(latch.start)
+        lane = lanes.next(latch, latch.enrol())
+        lane.upstream.handler = Answering()
+        await lane.upstream.start()
+        assert set(await use(lane, users)) == {200}
+        assert latch.metric("sitelatch_grants_cached") >= count
+
+        await asyncio.to_thread(server.stop)
+        stopped = time.monotonic()
+        while time.monotonic() < stopped + ttl_seconds:
+            assert set(await use(lane, users)) == {200}  # past their time: nothing that is held is fresh any more
+        await asyncio.to_thread(server.start)
+        deleted, living = users[:DELETED], users[DELETED:]
+        asked = tap.asked(KEYS)
+        began = time.monotonic()
+        await change(server.dsn, deleted)
+        while latch.metric("sitelatch_feed_up", mode="woken") != 1:
+            assert time.monotonic() < began + 30, "the feed does not come back"
+            assert set(await use(lane, living[:100])) == {200}
+        used = 0
+        while time.monotonic() < began + seconds or not used:
+            assert set(await use(lane, living)) == {200}
+            assert set(await use(lane, deleted)) == {401}
+            used += count
+        asked = tap.asked(KEYS) - asked
+        print(f"{asked} lookups in {time.monotonic() - began:.1f} s, {count} keys in use, {used} requests")  # noqa: T201
+        # One more finds out that the database is back.
+        assert DELETED <= asked <= DELETED + 2
+        await lane.upstream.stop()
