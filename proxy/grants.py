@@ -6,7 +6,6 @@ Digests are SHA-256 of API keys; a key itself never comes here.
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -16,9 +15,10 @@ from cachetools import TTLCache
 from proxy.breaker import Breaker
 from proxy.budget import LookupBudget, network
 from proxy.decision import Grant
-from proxy.held import Held, HeldGrants, Lifetimes, jitter
+from proxy.held import HeldGrants, Lifetimes, jitter
 from proxy.lookups import Lookups, Lost
 from proxy.recalls import ANY_UNKNOWN, EVERYTHING, Recalls
+from proxy.refreshes import Refreshes, refreshes_at_once
 from proxy.scope import UNKNOWN, Found, Pool, ScopeTable, Unknown
 from proxy.settings import GrantSettings
 from proxy.sites import Sites
@@ -68,7 +68,6 @@ class Grants:
         self._on_lookup = on_lookup
         self._on_lost = on_lost
         self._budget = budget
-        self._retry_seconds = settings.ttl_seconds / 20
         self._lifetimes = Lifetimes(settings, jitter)
         self._held = HeldGrants(settings.max_keys)
         self._max_keys = settings.max_keys
@@ -83,11 +82,9 @@ class Grants:
             scope, self.breaker, self._recalls, budget, self._land, seconds=settings.lookup_seconds, clock=clock
         )
         self._turns = Turns(settings.lookups_at_once, per_party=max(1, settings.lookups_at_once // 2))
-        # Refreshes have a lane of their own: they never wait behind strangers, nor strangers behind them.
-        self._refreshes_at_once = _refreshes_at_once(settings)
-        self._refresh_turns = Turns(self._refreshes_at_once, per_party=self._refreshes_at_once)
-        self._to_refresh: deque[bytes] = deque()
-        self._refreshers: set[asyncio.Task[None]] = set()
+        self._refreshes = Refreshes(
+            self._held, self._lifetimes, self._lookups, settings, may=self._may_refresh, clock=clock
+        )
 
     def __len__(self) -> int:
         """Return how many grants are held."""
@@ -122,7 +119,7 @@ class Grants:
         else:
             return None
         if now >= held.soft_until:
-            self._refresh_soon(digest, held)
+            self._refreshes.soon(digest, held)
         return held.value
 
     def fresh(self, digest: bytes) -> float:
@@ -175,7 +172,9 @@ class Grants:
                 return self._held[digest].value
             if digest in self._unknown:
                 return UNKNOWN
-            flight = self._lookups.under_way(digest) or self._lookups.depart(digest, self._refresh_turns, digest, None)
+            flight = self._lookups.under_way(digest) or self._lookups.depart(
+                digest, self._refreshes.turns, digest, None
+            )
             outcome = Lost.UNAVAILABLE if flight is None else await asyncio.shield(flight.outcome)
             if outcome is Lost.UNAVAILABLE:
                 raise ScopeUnavailable
@@ -286,13 +285,9 @@ class Grants:
 
     async def close(self) -> None:
         """Give up all lookups."""
-        self._to_refresh.clear()
+        await self._refreshes.close()
         await self._lookups.close()
         await self._sites.close()
-        for refresher in self._refreshers:
-            refresher.cancel()
-        if self._refreshers:
-            await asyncio.wait(self._refreshers)
 
     # What comes of it.
 
@@ -339,35 +334,6 @@ class Grants:
         self._on_lookup("error")
         raise ScopeUnavailable
 
-    def _refresh_soon(self, digest: bytes, held: Held[Grant]) -> None:
-        if held.refreshing or not self._may_refresh():
-            return
-        held.refreshing = True
-        self._to_refresh.append(digest)
-        if len(self._refreshers) < self._refreshes_at_once:
-            task = asyncio.get_running_loop().create_task(self._refresh())
-            self._refreshers.add(task)
-            task.add_done_callback(self._refreshers.discard)
-
-    async def _refresh(self) -> None:
-        while self._to_refresh:
-            digest = self._to_refresh.popleft()
-            held = self._held.get(digest)
-            if held is None or not held.refreshing:
-                continue  # dropped, or asked for anew meanwhile
-            self._lifetimes.renew(held)
-            if self._clock() < held.soft_until:
-                held.refreshing = False
-                continue
-            flight = self._lookups.under_way(digest)
-            if flight is None and self._may_refresh():
-                flight = self._lookups.depart(digest, self._refresh_turns, digest, None)
-            if flight is not None:
-                await asyncio.wait({flight.task})
-            # Where an answer came another entry is held now. Else this one is tried again, though not at once.
-            held.refreshing = False
-            held.soft_until = min(self._clock() + self._retry_seconds, held.fresh_until)
-
     def _may_refresh(self) -> bool:
         """Return whether the database can be asked, and the feed is not about to make that needless."""
         return self.breaker.ready and (self.breaker.down or not self.cut_off)
@@ -386,13 +352,9 @@ def narrowed(before: Grant, after: Grant) -> bool:
 
 def connections_used(settings: GrantSettings) -> int:
     """Return how many database connections all lookups can hold at once: keys, their refreshes, sites."""
-    return settings.lookups_at_once + _refreshes_at_once(settings) + 1
+    return settings.lookups_at_once + refreshes_at_once(settings) + 1
 
 
 def _site_name(site: str) -> str:
     """Return the name under which a site is recalled; no API user's id looks like it."""
     return f"site {site}"
-
-
-def _refreshes_at_once(settings: GrantSettings) -> int:
-    return max(1, settings.lookups_at_once // 4)
