@@ -42,19 +42,22 @@ bench: $(VENV)/ready-to-test
 clean:
 	rm -rf $(VENV) var
 
-# What the tests of the page need beside Python: a browser, and npm for axe-core. Taken as they are there, else from
-# Debian, which takes root.
+# What the tests need beside Python: for those of the page a browser, and npm for axe-core; for those of poolers PgBouncer,
+# which Debian puts into /usr/sbin. Taken as they are there, else from Debian, which takes root. There it also starts
+# PgBouncer as a service, which nobody asked for.
 programs:
 	@missing=; \
 	command -v npm >/dev/null || missing=npm; \
 	for name in chromium chromium-browser google-chrome none; do command -v $$name >/dev/null && break; done; \
 	test $$name != none || missing="$$missing chromium"; \
+	PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
 	test -z "$$missing" && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing $$missing …" && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && exit; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && \
+		case $$missing in *pgbouncer*) systemctl disable --quiet --now pgbouncer 2>/dev/null || true;; esac && exit; \
 	fi; \
-	echo "The tests of the page need on PATH: $$missing. As root: apt-get install $$missing" >&2; exit 1
+	echo "The tests need on PATH: $$missing. As root: apt-get install $$missing" >&2; exit 1
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }

@@ -1,6 +1,8 @@
 """API users: created, listed, shown, deleted. What the admin API and the command do is done here."""
 
+import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 from uuid import UUID, uuid4
 
@@ -82,7 +84,7 @@ async def create_user(
             await connection.execute(SEAL_KEY, digest(key.encode("ascii")), safe.seal(user_id, key))
         if wanted:
             await connection.execute(CREATE_USER_SITES, user_id, owner, list(wanted))
-        [row] = await connection.fetch(DESCRIBE_USERS, [user_id], names(within), None)
+        [row] = await connection.fetch(DESCRIBE_USERS, [str(user_id)], names(within), None)
         user = _user(row)
         await write_audit(connection, by, address, "user.created", [Change(workspace, user.id, _noted(user))])
     return CreatedUser(**user.model_dump(), api_key=key)
@@ -116,7 +118,7 @@ async def list_users(
         picked = await connection.fetch(BY_ACTIVITY, *page, ascending)
     else:
         picked = await connection.fetch(OLDEST_FIRST if sort == "created" else NEWEST_FIRST, *page)
-    shown = [row["id"] for row in picked[:limit]]
+    shown = [str(row["id"]) for row in picked[:limit]]
     rows = await connection.fetch(DESCRIBE_USERS, shown, names(within), SITES_LISTED)
     return Page(
         items=[_user(row) for row in rows],
@@ -128,7 +130,7 @@ async def list_users(
 
 async def get_user(connection: Connection, user_id: str, *, within: Within = None) -> User:
     """Return one API user with all its sites. Raises NotFound."""
-    rows = await connection.fetch(DESCRIBE_USERS, [_uuid(user_id)], names(within), None)
+    rows = await connection.fetch(DESCRIBE_USERS, [str(_uuid(user_id))], names(within), None)
     if not rows:
         raise NotFound("There is no such API user.")
     return _user(rows[0])
@@ -140,7 +142,7 @@ async def delete_user(connection: Connection, user_id: str, *, by: Person, addre
     async with connection.transaction():
         if await connection.fetchval(LOCK_USER, key, names(within)) is None:
             raise NotFound("There is no such API user.")
-        [row] = await connection.fetch(DESCRIBE_USERS, [key], names(within), None)
+        [row] = await connection.fetch(DESCRIBE_USERS, [str(key)], names(within), None)
         user = _user(row)
         await connection.execute(DELETE_USER, key)
         await write_audit(connection, by, address, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
@@ -166,7 +168,7 @@ async def reveal_keys(
             if any(row["sealed"] is not None for row in rows):
                 raise Conflict("This key was kept under another secret than admin.recoverable_keys, and stays a hint.")
             raise Conflict("This key was made before keys were kept here, and stays a hint.")
-        [row] = await connection.fetch(DESCRIBE_USERS, [key], names(within), 0)
+        [row] = await connection.fetch(DESCRIBE_USERS, [str(key)], names(within), 0)
         detail = {"name": row["name"], "keys": shown}
         await write_audit(connection, by, address, "user.revealed", [Change(row["workspace"], str(key), detail)])
     return RevealedKeys(keys=opened)
@@ -228,16 +230,24 @@ def _user(row: Record) -> User:
         sites=row["sites"],
         site_count=row["site_count"],
         keys=[
-            KeyView(hint=shown, created_at=created, expires_at=expires, recoverable=recoverable)
-            for shown, created, expires, recoverable in zip(
-                row["hints"], row["keys_created_at"], row["keys_expire_at"], row["keys_recoverable"], strict=True
+            KeyView(
+                hint=key["hint"],
+                created_at=_utc(key["created_at"]),
+                expires_at=_utc(key["expires_at"]) if key["expires_at"] else None,
+                recoverable=key["recoverable"],
             )
+            for key in json.loads(row["keys"])
         ],
         authorized_by=PersonView(name=row["authorized_by_name"], email=row["authorized_by_email"]),
         created_at=row["created_at"],
         last_activity=row["last_used_at"],
         disabled_at=row["disabled_at"],
     )
+
+
+def _utc(text: str) -> datetime:
+    """Return the time that JSON of the database's making holds: it is in the session's time zone."""
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _noted(user: User) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class Activity:
     async def _write(self, uses: Mapping[str, float]) -> None:
         async with asyncio.timeout(_WRITE_SECONDS), lend(self._pool, _WRITE_SECONDS) as connection:
             now = self._clock()  # only now: while we waited for a connection the uses got older
-            ages = [now - used_at for used_at in uses.values()]
+            ages = [str(now - used_at) for used_at in uses.values()]
             await connection.execute(_RECORD_ACTIVITY, list(uses), ages)
 
 

@@ -119,18 +119,15 @@ LIMIT $2
 -- All about the API users $1, in their order, of the workspaces $2 (null: all); of the sites of each at most $3.
 SELECT u.id, w.name AS workspace, u.name, u.all_sites, u.authorized_by_name, u.authorized_by_email, u.created_at,
        u.disabled_at, a.last_used_at,
-       ARRAY(SELECT k.hint FROM sitelatch.api_keys k WHERE k.user_id = u.id ORDER BY k.created_at, k.digest) AS hints,
-       ARRAY(SELECT k.created_at FROM sitelatch.api_keys k WHERE k.user_id = u.id
-             ORDER BY k.created_at, k.digest) AS keys_created_at,
-       ARRAY(SELECT k.expires_at FROM sitelatch.api_keys k WHERE k.user_id = u.id
-             ORDER BY k.created_at, k.digest) AS keys_expire_at,
-       ARRAY(SELECT EXISTS (SELECT FROM sitelatch.sealed_keys s WHERE s.digest = k.digest)
-             FROM sitelatch.api_keys k WHERE k.user_id = u.id
-             ORDER BY k.created_at, k.digest) AS keys_recoverable,
+       (SELECT coalesce(json_agg(json_build_object(
+                  'hint', k.hint, 'created_at', k.created_at, 'expires_at', nullif(k.expires_at, 'infinity'),
+                  'recoverable', EXISTS (SELECT FROM sitelatch.sealed_keys s WHERE s.digest = k.digest)
+                ) ORDER BY k.created_at, k.digest), '[]')::text
+        FROM sitelatch.api_keys k WHERE k.user_id = u.id) AS keys,
        ARRAY(SELECT m.site_id FROM sitelatch.api_user_sites m WHERE m.user_id = u.id
              ORDER BY m.site_id LIMIT $3) AS sites,
        (SELECT count(*) FROM sitelatch.api_user_sites m WHERE m.user_id = u.id) AS site_count
-FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, place)
+FROM unnest($1::text[]::uuid[]) WITH ORDINALITY AS wanted (id, place)
 JOIN sitelatch.api_users u ON u.id = wanted.id
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
 LEFT JOIN sitelatch.api_user_activity a ON a.user_id = u.id

@@ -30,9 +30,10 @@ WHERE sites.id = ANY ($1::text[]);
 -- name: record_activity
 -- Note that these users were active so many seconds ago. Rows are locked in the order of their ids, so that two
 -- writers wait for each other but never in a circle; the greatest time wins; deleted users have no row.
+-- Arrays are handed over as text[], see pool.py.
 WITH used AS MATERIALIZED (
     SELECT batch.user_id, now() - make_interval(secs => greatest(min(batch.age), 0)) AS used_at
-    FROM unnest($1::uuid[], $2::float8[]) AS batch (user_id, age)
+    FROM unnest($1::text[]::uuid[], $2::text[]::float8[]) AS batch (user_id, age)
     GROUP BY batch.user_id
 ), locked AS MATERIALIZED (
     SELECT api_user_activity.user_id, used.used_at
@@ -53,4 +54,4 @@ WHERE api_user_activity.user_id = locked.user_id
 SELECT api_user_activity.user_id::text AS user_id,
     extract(epoch FROM api_user_activity.last_used_at)::float8 AS last_used_at
 FROM sitelatch.api_user_activity
-WHERE api_user_activity.user_id = ANY ($1::uuid[]);
+WHERE api_user_activity.user_id = ANY ($1::text[]::uuid[]);

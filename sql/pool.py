@@ -45,7 +45,11 @@ def check_url(url: str) -> None:
 
 
 async def _leave_session(connection: asyncpg.Connection) -> None:
-    """Stand in for asyncpg's clean-up query on each release: nothing here leaves anything in a session."""
+    """Stand in for asyncpg's clean-up query on each release: nothing here leaves anything in a session.
+
+    To keep it so, statements take and return no arrays but text[]: what others are asyncpg looks up on each new
+    connection, and for that it sets `jit` in the session, which behind a pooler is the next one's too.
+    """
 
 
 async def open_pool(url: str, *, minimum: int = 0, maximum: int = 8, role: str) -> asyncpg.Pool:

@@ -86,8 +86,8 @@ async def test_activity_keeps_the_latest_time_and_skips_deleted_users(pool: asyn
     used, unused, deleted = [await add_user(pool, "acme") for _ in range(3)]
     await pool.execute("DELETE FROM sitelatch.api_users WHERE id = $1::uuid", deleted)
     now = await pool.fetchval("SELECT extract(epoch FROM now())::float8")
-    await pool.execute(RECORD_ACTIVITY, [used, deleted, used], [50.0, 1.0, 20.0])
-    await pool.execute(RECORD_ACTIVITY, [used], [3600.0])
+    await pool.execute(RECORD_ACTIVITY, [used, deleted, used], ["50.0", "1.0", "20.0"])
+    await pool.execute(RECORD_ACTIVITY, [used], ["3600.0"])
     times = {row["user_id"]: row["last_used_at"] for row in await pool.fetch(READ_ACTIVITY, [used, unused, deleted])}
     assert set(times) == {used, unused}
     assert times[unused] is None
@@ -100,11 +100,11 @@ async def test_writers_of_activity_wait_for_each_other_but_never_in_a_circle(poo
     holder, one, other = [await open_connection(dsn, role="tests") for _ in range(3)]
     try:
         async with holder.transaction():
-            await holder.execute(RECORD_ACTIVITY, users[1:2], [9.0])
+            await holder.execute(RECORD_ACTIVITY, users[1:2], ["9.0"])
             # Whoever did not lock in order would now hold the third row and wait for the second.
             writes = [
-                asyncio.create_task(one.execute(RECORD_ACTIVITY, users, [1.0, 2.0, 3.0])),
-                asyncio.create_task(other.execute(RECORD_ACTIVITY, users[::-1], [1.0, 2.0, 3.0])),
+                asyncio.create_task(one.execute(RECORD_ACTIVITY, users, ["1.0", "2.0", "3.0"])),
+                asyncio.create_task(other.execute(RECORD_ACTIVITY, users[::-1], ["1.0", "2.0", "3.0"])),
             ]
             await wait_for_waiters(pool, 2)
         async with asyncio.timeout(10):
@@ -126,7 +126,7 @@ async def test_a_user_deleted_in_the_middle_of_a_write_is_no_error(pool: asyncpg
     try:
         async with deleter.transaction():
             await deleter.execute("DELETE FROM sitelatch.api_users WHERE id = $1::uuid", users[0])
-            write = asyncio.create_task(pool.execute(RECORD_ACTIVITY, users, [1.0, 1.0]))
+            write = asyncio.create_task(pool.execute(RECORD_ACTIVITY, users, ["1.0", "1.0"]))
             await wait_for_waiters(pool, 1)
         async with asyncio.timeout(10):
             assert await write == "UPDATE 1"
@@ -140,11 +140,11 @@ async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Poo
         "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
         " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, 1000)"
     )
-    users = [row["user_id"] for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
+    users = [str(row["user_id"]) for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
     async with pool.acquire() as connection:
         for age in (30.0, 20.0, 10.0):
             async with connection.transaction():
-                await connection.execute(RECORD_ACTIVITY, users, [age] * len(users))
+                await connection.execute(RECORD_ACTIVITY, users, [str(age)] * len(users))
                 counts = await connection.fetchrow(
                     "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'"
                 )
@@ -155,12 +155,12 @@ async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Poo
 async def test_an_older_time_writes_nothing(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     user_id = await add_user(pool, "acme")
-    assert await pool.execute(RECORD_ACTIVITY, [user_id], [10.0]) == "UPDATE 1"
-    assert await pool.execute(RECORD_ACTIVITY, [user_id], [3600.0]) == "UPDATE 0"
+    assert await pool.execute(RECORD_ACTIVITY, [user_id], ["10.0"]) == "UPDATE 1"
+    assert await pool.execute(RECORD_ACTIVITY, [user_id], ["3600.0"]) == "UPDATE 0"
 
 
 async def test_a_clock_that_runs_ahead_records_no_time_to_come(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     user_id = await add_user(pool, "acme")
-    await pool.execute(RECORD_ACTIVITY, [user_id], [-3600.0])
+    await pool.execute(RECORD_ACTIVITY, [user_id], ["-3600.0"])
     assert await pool.fetchval("SELECT last_used_at <= now() FROM sitelatch.api_user_activity")

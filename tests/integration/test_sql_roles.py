@@ -77,7 +77,7 @@ async def test_the_doors_read_the_scope_and_write_activity(
     await require_latest(doors)
     assert await doors.fetchrow(query("find_grant"), bytes(32))
     assert await doors.fetch(query("find_sites"), ["shop"])
-    assert await doors.execute(query("record_activity"), [user_id], [1.0]) == "UPDATE 1"
+    assert await doors.execute(query("record_activity"), [user_id], ["1.0"]) == "UPDATE 1"
     assert await doors.fetch(query("read_activity"), [user_id])
 
 

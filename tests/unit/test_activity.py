@@ -58,7 +58,7 @@ class Written:
             self.on_its_way -= 1
         if self.down is not None:
             raise self.down
-        self.statements.append((sent_at, {user: sent_at - age for user, age in zip(users, ages, strict=True)}))
+        self.statements.append((sent_at, {user: sent_at - float(age) for user, age in zip(users, ages, strict=True)}))
         return f"UPDATE {len(users)}"
 
 

@@ -1,0 +1,80 @@
+"""Sitelatch with both of its roles behind a PgBouncer, for the tests of poolers."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.harness import Keys, Lane, Lanes, Sitelatch
+from tests.acceptance.wire import Answering, Wire
+from tests.database import as_role
+from tests.pooler import PgBouncer, PooledServer, database_name
+
+RECOVERABLE = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+
+@dataclass
+class Pooled:
+    """One process behind one pooler. `dsn` leads past it, as superuser."""
+
+    server: PooledServer
+    dsn: str
+    pooler: PgBouncer
+    latch: Sitelatch
+    keys: Keys
+    lanes: Lanes
+
+    def environ(self, login: str) -> Mapping[str, str]:
+        """Return what makes a command ask as this role."""
+        return {"SITELATCH_ADMIN__DATABASE_URL": self.pooler.dsn(login, database_name(self.dsn))}
+
+
+@contextmanager
+def pooled(
+    server: PooledServer, folder: Path, pooler_settings: Mapping[str, object], *, listen: bool = False, **tables: Any
+) -> Iterator[Pooled]:
+    """Serve on a database of its own behind a pooler of its own. `listen`: with `listen_url` past it."""
+    dsn = server.create_migrated()
+    lanes = Lanes(12)
+    with server.pooler(**pooler_settings) as pooler:
+        database = {"url": pooler.dsn("sitelatch_doors", database_name(dsn))}
+        if listen:
+            database["listen_url"] = as_role(dsn, "sitelatch_doors")
+        latch = Sitelatch(folder, "", lanes.routes(), database=database, **tables)
+        admin_url = pooler.dsn("sitelatch_admin", database_name(dsn))
+        latch.tables["admin"] = {**latch.tables["admin"], "database_url": admin_url, "recoverable_keys": RECOVERABLE}
+        try:
+            latch.start()
+            yield Pooled(server, dsn, pooler, latch, latch.enrol(), lanes)
+        finally:
+            latch.stop()
+            lanes.close()
+
+
+@asynccontextmanager
+async def lane(served: Pooled) -> AsyncIterator[Lane]:
+    """Lend a route with a data service that says yes."""
+    lane = served.lanes.next(served.latch, served.keys)
+    lane.upstream.handler = Answering()
+    await lane.upstream.start()
+    yield lane
+    await lane.upstream.stop()
+
+
+async def ask(wire: Wire, request: bytes) -> tuple[int, str]:
+    """Return the status of an answer, and of a refusal its code."""
+    await wire.send(request)
+    answer = await wire.answer()
+    return answer.status, "" if answer.status == 200 else answer.code
+
+
+def leftovers() -> str:
+    """Return the query for what a server connection still holds of those who had it before."""
+    return """
+        SELECT current_setting('application_name') AS application,
+               ARRAY(SELECT name FROM pg_settings WHERE source = 'session') AS settings,
+               ARRAY(SELECT * FROM pg_listening_channels()) AS channels,
+               ARRAY(SELECT name FROM pg_prepared_statements) AS statements,
+               (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory') AS locks
+    """

@@ -1,0 +1,252 @@
+"""Behind a real PgBouncer in transaction mode everything works, and a revoke takes `poll_seconds`, or `listen_url`."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect as websocket
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+from sql.migrate import MIGRATIONS
+from sql.pool import open_connection
+from tests.acceptance.harness import ADMIN_TOKEN, Lane, User
+from tests.acceptance.pooled import Pooled, ask, lane, leftovers, pooled
+from tests.acceptance.shell import Done, sitelatch
+from tests.acceptance.wire import Wire, connect, until
+from tests.database import run_aside
+from tests.pooler import PASSWORD, PooledServer, database_name, version
+
+POLL_SECONDS = 1.0
+ANSWER_SECONDS = 0.5
+SLACK_SECONDS = 0.5
+"""For a machine that has other things to do too."""
+
+POOLERS: dict[str, dict[str, object]] = {
+    # What is held while something else is asked for would wait for ever.
+    "one server connection": {"default_pool_size": 1},
+    # Whatever two statements in a row share would be missed.
+    "many in turn": {"default_pool_size": 5, "server_round_robin": 1},
+    "reset each time": {
+        "default_pool_size": 2,
+        "server_reset_query": "DISCARD ALL",
+        "server_reset_query_always": 1,
+        "server_round_robin": 1,
+    },
+}
+if version() >= (1, 21):
+    for count in (0, 100):
+        POOLERS[f"{count} prepared statements"] = {"default_pool_size": 2, "max_prepared_statements": count}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PooledServer]:
+    server = PooledServer(tmp_path_factory.mktemp("pooled") / "postgres")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module", params=POOLERS)
+def each(request: pytest.FixtureRequest, server: PooledServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pooled]:
+    """Sitelatch behind a pooler that is set up in each of these ways."""
+    with pooled(
+        server, tmp_path_factory.mktemp("each"), POOLERS[request.param], activity={"flush_seconds": 0.2}
+    ) as served:
+        yield served
+
+
+async def lifetime(served: Pooled, lane: Lane, wire: Wire) -> float:
+    """Delete a key; return for how many seconds it still passed."""
+    user = served.latch.create_user("acme", "shop")
+    request = lane.request("GET", "/sites/shop/x", user=user)
+    assert await ask(wire, request) == (200, "")
+    with served.latch.admin_client() as admin:
+        assert (await asyncio.to_thread(admin.delete, f"/users/{user.id}")).status_code == 204
+    gone = began = time.perf_counter()
+    while (answer := await ask(wire, request))[0] == 200:
+        await asyncio.sleep(0.01)
+        began = time.perf_counter()
+    assert answer == (401, "invalid_key")
+    return began - gone
+
+
+async def test_the_doors_decide_and_note_activity(each: Pooled) -> None:
+    keys, latch = each.keys, each.latch
+    async with lane(each) as data, connect(latch.address) as wire:
+        for user, rest, expected in (
+            (keys.shop, "/sites/shop/x", (200, "")),
+            (keys.shop, "/sites/blog/x", (403, "site_not_allowed")),
+            (keys.shop_and_blog, "/sites/shop/x?site=blog", (200, "")),
+            (keys.acme, "/sites/docs/x", (200, "")),
+            (keys.acme, "/sites/wiki/x", (403, "site_not_allowed")),
+            (User("", "slk_" + "0" * 38), "/sites/shop/x", (401, "invalid_key")),
+        ):
+            assert await ask(wire, data.request("GET", rest, user=user)) == expected
+        # Many at once, more than there are server connections, none known yet.
+        users = [latch.create_user("acme", "shop") for _ in range(12)]
+
+        async def first(user: User) -> tuple[int, str]:
+            async with connect(latch.address) as own:
+                return await ask(own, data.request("GET", "/sites/shop/x", user=user))
+
+        assert await asyncio.gather(*map(first, users)) == [(200, "")] * len(users)
+
+        def noted() -> bool:
+            with latch.admin_client() as admin:
+                return all(admin.get(f"/users/{user.id}").json()["last_activity"] for user in [*users, keys.acme])
+
+        await until(noted, "last activity was written")
+    assert latch.metric("sitelatch_database_up") == 1
+    assert latch.metric("sitelatch_activity_flushes_total", result="error") == 0
+
+
+async def test_a_revoke_takes_a_poll(each: Pooled) -> None:
+    latch = each.latch
+    assert latch.metric("sitelatch_feed_up", mode="polling") == 1
+    assert latch.metric("sitelatch_feed_up", mode="woken") == 0
+    assert latch.metric("sitelatch_revocation_bound_seconds") == POLL_SECONDS + ANSWER_SECONDS
+    async with lane(each) as data, connect(latch.address) as wire:
+        taken = [await lifetime(each, data, wire) for _ in range(5)]
+    print(f"behind a pooler a deleted key lived {max(taken):.2f} s at most")  # noqa: T201 - for the record
+    assert max(taken) < POLL_SECONDS + ANSWER_SECONDS + SLACK_SECONDS
+
+
+async def test_what_is_open_ends_with_its_key(each: Pooled) -> None:
+    user = each.latch.create_user("acme", "shop")
+    data = each.lanes.next(each.latch, each.keys)
+
+    async def tick(connection: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await connection.send("tick")
+                await asyncio.sleep(0.01)
+
+    async with await serve(tick, sock=data.socket.dup()):
+        url = f"ws://{each.latch.address}{data.target('/sites/shop/ws')}"
+        async with websocket(url, additional_headers={"X-API-Key": user.key}, proxy=None) as client:
+            assert await client.recv() == "tick"
+            with each.latch.admin_client() as admin:
+                assert admin.delete(f"/users/{user.id}").status_code == 204
+            async with asyncio.timeout(10):
+                with pytest.raises(ConnectionClosedError) as closed:
+                    while await client.recv():
+                        pass
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+async def test_a_listen_url_past_the_pooler_wakes_the_feed(server: PooledServer, tmp_path: Path) -> None:
+    # The poll cannot be what finds the change.
+    with pooled(server, tmp_path, {"default_pool_size": 1}, listen=True, grants={"poll_seconds": 60}) as served:
+        latch = served.latch
+        await until(lambda: latch.metric("sitelatch_feed_up", mode="woken") == 1, "the feed is woken")
+        assert latch.metric("sitelatch_revocation_bound_seconds") == 0.05
+        async with lane(served) as data, connect(latch.address) as wire:
+            taken = [await lifetime(served, data, wire) for _ in range(10)]
+        print(f"with a listen_url past the pooler a deleted key lived {max(taken):.3f} s at most")  # noqa: T201
+        assert max(taken) < 2
+        assert latch.metric("sitelatch_feed_up", mode="woken") == 1
+
+
+def test_the_admin_api_and_the_pages_session_work(each: Pooled) -> None:
+    with each.latch.admin_client() as api:
+        for _ in range(3):
+            made = api.post("/users", json={"workspace": "acme", "sites": ["shop", "blog"], "name": "Zoe"}).json()
+            assert api.get("/users", params={"search": "Zoe"}).json()["items"][0]["id"] == made["id"]
+            for sort in ("created", "-created", "last_activity", "-last_activity"):
+                assert api.get("/users", params={"sort": sort, "limit": 2}).json()["next"]
+            assert api.post(f"/users/{made['id']}/reveal").json()["keys"][0]["api_key"] == made["api_key"]
+            assert api.delete(f"/users/{made['id']}").status_code == 204
+            assert api.get(f"/users/{made['id']}").status_code == 404
+        csv = "site,workspace,display_name\n" + "".join(f"csv-{number},acme,Site {number}\n" for number in range(500))
+        assert api.post("/sites", json={"csv": csv}).status_code in (200, 201)
+        assert len(api.get("/sites", params={"search": "csv-", "limit": 200}).json()["items"]) == 200
+        assert api.get("/audit").json()["items"]
+    origin = f"http://{each.latch.admin}"
+    with httpx.Client(base_url=f"{origin}/admin", headers={"Origin": origin}, trust_env=False) as page:
+        session = page.post("/session", json={"token": ADMIN_TOKEN})
+        assert session.status_code == 200
+        csrf = {"X-CSRF-Token": session.json()["csrf_token"]}
+        wish = {"workspace": "acme", "all_sites": True}
+        assert page.post("/users", json=wish, headers=csrf).status_code == 201
+        assert page.delete("/session", headers=csrf).status_code == 204
+        assert page.get("/users").status_code == 401
+
+
+async def test_a_server_connection_is_handed_on_clean(each: Pooled) -> None:
+    """Nothing of us stays in a session that others get next: no LISTEN, no setting, no statement, no lock."""
+    name = database_name(each.dsn)
+    for login in ("sitelatch_doors", "sitelatch_admin"):
+        connections = [await open_connection(each.pooler.dsn(login, name), role="tests") for _ in range(5)]
+        # In transactions at once they are on as many server connections as there are.
+        size = min(int(str(each.pooler.settings["default_pool_size"])), 2)
+        for connection in connections[:size]:
+            await connection.execute("BEGIN")
+            row = await connection.fetchrow(leftovers())
+            assert row is not None
+            # What PgBouncer itself sets for each client.
+            assert set(row["settings"]) <= {"application_name", "client_encoding"}, login
+            assert (row["channels"], row["statements"], row["locks"]) == ([], [], 0)
+        for connection in connections:
+            connection.terminate()
+
+
+@pytest.mark.parametrize("each", ["one server connection"], indirect=True)
+def test_the_commands_work(each: Pooled, tmp_path: Path) -> None:
+    config = str(each.latch.config)
+
+    def run(*words: str, code: int = 0) -> Done:
+        done = sitelatch(*words, "--config", config)
+        assert done.code == code, done
+        return done
+
+    csv = tmp_path / "sites.csv"
+    csv.write_text("site,workspace,display_name\nkiosk,globex,Kiosk\n")
+    assert run("sites", "add", "--workspace", "new", "a1", "a2").out == "Added: a1, a2.\n"
+    assert run("sites", "import", str(csv)).out == "Added: kiosk.\n"
+    assert "kiosk" in run("sites", "list").out
+    person = ("--by-name", "Ada Admin", "--by-email", "ada@example.com")
+    user = json.loads(run("users", "create", "--workspace", "new", "--site", "a1", *person).out)
+    assert user["id"] in run("users", "list").out
+    target = "/lane0/sites/a1/x"
+    assert "PASSES" in run("explain", "--user", user["id"], "GET", target).out
+    done = sitelatch("explain", "--key-stdin", "GET", target, "--config", config, stdin=user["api_key"])
+    assert "PASSES" in done.out
+    assert run("users", "delete", user["id"]).out == f"Deleted {user['id']}.\n"
+    assert run("sites", "remove", "a1", "a2", "kiosk").code == 0
+
+
+@pytest.mark.parametrize("each", ["many in turn"], indirect=True)
+def test_migrations_take_turns(each: Pooled) -> None:
+    """Their lock ends with each transaction: another session's would stay with whoever gets the connection next."""
+    empty = each.server.create_database()
+    owner = {"SITELATCH_ADMIN__DATABASE_URL": each.pooler.dsn("sitelatch_owner", database_name(empty))}
+
+    def migrate(_: int) -> Done:
+        return sitelatch("migrate", "--config", str(each.latch.config), environ=owner)
+
+    with ThreadPoolExecutor(3) as threads:
+        done = list(threads.map(migrate, range(3)))
+    assert [one.code for one in done] == [0, 0, 0], done
+    said = "".join(one.out for one in done).splitlines()
+    assert [line for line in sorted(said) if not line.startswith("The schema")] == [step.name for step in MIGRATIONS]
+
+    async def locks() -> object:
+        connection = await open_connection(each.dsn, role="tests")
+        try:
+            return await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        finally:
+            await connection.close()
+
+    assert run_aside(locks()) == 0
+
+
+def test_no_password_is_logged(each: Pooled) -> None:
+    assert PASSWORD not in each.latch.output.read_text()
+    assert "hunter2" not in each.latch.output.read_text()

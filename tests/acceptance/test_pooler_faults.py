@@ -1,0 +1,211 @@
+"""What happens to a PgBouncer, or behind it, is an outage at worst: known keys pass, and all comes back by itself."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import asyncpg
+import pytest
+
+from sql.pool import open_connection
+from tests.acceptance.harness import Lane, User
+from tests.acceptance.pooled import Pooled, ask, lane, pooled
+from tests.acceptance.wire import connect, until
+from tests.pooler import PooledServer, database_name
+
+RECOVERY_SECONDS = 10.0
+POOLER = {
+    "default_pool_size": 2,
+    # PgBouncer's own are 15 and 120: for so long it would not try again, or keep who waits.
+    "server_login_retry": 1,
+    "query_wait_timeout": 5,
+}
+TABLES = {
+    "activity": {"flush_seconds": 0.2, "resolution_seconds": 1},
+    # Every key is looked up again and again.
+    "grants": {"ttl_seconds": 2, "stale_seconds": 600, "lookup_seconds": 1},
+    "log": {"access": "refused"},
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PooledServer]:
+    server = PooledServer(tmp_path_factory.mktemp("pooled") / "postgres")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def served(server: PooledServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pooled]:
+    with pooled(server, tmp_path_factory.mktemp("faults"), POOLER, **TABLES) as served:
+        yield served
+
+
+class Load:
+    """Clients that ask all the time, each with a key of its own that is known, and what they were answered."""
+
+    def __init__(self, served: Pooled, data: Lane) -> None:
+        self.users = [served.latch.create_user("acme", "shop") for _ in range(6)]
+        self.answers: Counter[tuple[int, str]] = Counter()
+        self._served = served
+        self._data = data
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def begin(self) -> None:
+        self._clients = {asyncio.create_task(self._ask_on(user)) for user in self.users}
+        await self.more()
+
+    async def more(self, count: int = 100) -> None:
+        """Wait until so many more are answered."""
+        wanted = self.answers.total() + count
+        await until(lambda: self.answers.total() >= wanted or any(task.done() for task in self._clients), "answers")
+
+    async def end(self) -> None:
+        for client in self._clients:
+            client.cancel()
+        await asyncio.wait(self._clients)
+        assert all(client.cancelled() for client in self._clients)
+
+    async def _ask_on(self, user: User) -> None:
+        request = self._data.request("GET", "/sites/shop/x", user=user)
+        async with connect(self._served.latch.address) as wire:
+            while True:
+                self.answers[await ask(wire, request)] += 1
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def loaded(served: Pooled) -> AsyncIterator[tuple[Load, Lane]]:
+    """Lend a load that must see nothing, and whose activity must all be written in the end."""
+    async with lane(served) as data:
+        load = Load(served, data)
+        await load.begin()
+        yield load, data
+        await load.more()
+        await load.end()
+        assert set(load.answers) == {(200, "")}, load.answers
+        used = time.time()
+        latch = served.latch
+        await until(lambda: latch.metric("sitelatch_activity_pending") == 0, "all activity is written", 20)
+        past = await open_connection(served.dsn, role="tests")
+        ages = await past.fetch(
+            "SELECT extract(epoch FROM last_used_at)::float8 AS at FROM sitelatch.api_user_activity"
+            " WHERE user_id::text = ANY($1)",
+            [user.id for user in load.users],
+        )
+        await past.close()
+        assert [abs(row["at"] - used) < 5 for row in ages] == [True] * len(load.users)
+
+
+async def asked(served: Pooled, data: Lane, user: User) -> tuple[int, str]:
+    async with connect(served.latch.address) as wire:
+        return await ask(wire, data.request("GET", "/sites/shop/x", user=user))
+
+
+async def recovered(served: Pooled, data: Lane, cold: User) -> float:
+    """Wait until keys that nobody knows are looked up and revokes arrive again; return after how many seconds."""
+    began = time.perf_counter()
+    while (answer := await asked(served, data, cold)) != (200, ""):
+        assert answer == (503, "scope_unavailable")
+        assert time.perf_counter() - began < RECOVERY_SECONDS
+        await asyncio.sleep(0.05)
+    latch = served.latch
+    await until(lambda: latch.metric("sitelatch_feed_up", mode="polling") == 1, "the feed is read")
+    await until(lambda: latch.metric("sitelatch_database_up") == 1, "the database is seen")
+    took = time.perf_counter() - began
+    with latch.admin_client() as admin:
+        assert admin.delete(f"/users/{cold.id}").status_code == 204
+    await asyncio.sleep(latch.metric("sitelatch_revocation_bound_seconds") + 0.5)
+    assert await asked(served, data, cold) == (401, "invalid_key")
+    return took
+
+
+async def test_a_pooler_that_is_killed_and_comes_back_is_an_outage(served: Pooled) -> None:
+    cold = served.latch.create_user("acme", "shop")
+    async with loaded(served) as (load, data):
+        served.pooler.stop(signal.SIGKILL)
+        await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the outage is seen")
+        assert await asked(served, data, cold) == (503, "scope_unavailable")
+        with served.latch.admin_client() as admin:
+            assert admin.get("/users").status_code == 503
+        await asyncio.sleep(3)
+        await load.more()
+        served.pooler.start()
+        took = await recovered(served, data, cold)
+    print(f"after a pooler's restart: {took:.2f} s")  # noqa: T201 - for the record
+
+
+async def test_a_pooler_that_freezes_is_an_outage(served: Pooled) -> None:
+    cold = served.latch.create_user("acme", "shop")
+    async with loaded(served) as (load, data):
+        served.pooler.signal(signal.SIGSTOP)
+        try:
+            assert await asked(served, data, cold) == (503, "scope_unavailable")
+            await asyncio.sleep(3)
+            await load.more()
+        finally:
+            served.pooler.signal(signal.SIGCONT)
+        await recovered(served, data, cold)
+
+
+async def test_a_server_that_restarts_behind_the_pooler_is_an_outage(served: Pooled, server: PooledServer) -> None:
+    cold = served.latch.create_user("acme", "shop")
+    async with loaded(served) as (load, data):
+        await asyncio.to_thread(server.stop)
+        await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the outage is seen", 20)
+        assert await asked(served, data, cold) == (503, "scope_unavailable")
+        await asyncio.sleep(3)
+        await load.more()
+        await asyncio.to_thread(server.start)
+        took = await recovered(served, data, cold)
+    print(f"after a restart behind the pooler: {took:.2f} s")  # noqa: T201 - for the record
+
+
+async def test_connections_that_are_cut_behind_the_pooler_are_not_noticed(served: Pooled) -> None:
+    cold = [served.latch.create_user("acme", "shop") for _ in range(10)]
+    past = await open_connection(served.dsn, role="tests")
+    async with loaded(served) as (_, data):
+        for user in cold:
+            await past.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'sitelatch_doors' AND datname = current_database()"
+            )
+            # What was cut in mid-query is asked again; where it was cut once more, that is an outage of a moment.
+            assert await asked(served, data, user) in ((200, ""), (503, "scope_unavailable"))
+        await recovered(served, data, cold[0])
+    await past.close()
+
+
+async def test_while_others_hold_all_of_the_pool_known_keys_pass(served: Pooled) -> None:
+    cold = served.latch.create_user("acme", "shop")
+    url = served.pooler.dsn("sitelatch_doors", database_name(served.dsn))
+    async with loaded(served) as (load, data):
+        others: list[asyncpg.Connection] = []
+        for _ in range(2):
+            others.append(await open_connection(url, role="tests"))
+            await others[-1].execute("BEGIN")
+        latch = served.latch
+        # No read of the feed is answered in time: the bound is another, and the metric says so.
+        await until(lambda: latch.metric("sitelatch_revocation_bound_seconds") > 1.5, "the bound is said to be worse")
+        assert await asked(served, data, cold) == (503, "scope_unavailable")
+        await asyncio.sleep(3)
+        await load.more()
+        for other in others:
+            await other.execute("ROLLBACK")
+            await other.close()
+        await recovered(served, data, cold)
+    # Whoever gave up waiting has left no place taken.
+    await until(lambda: all(int(row["cl_waiting"]) == 0 for row in served.pooler.ask("SHOW POOLS")), "nobody waits")
+
+
+async def test_a_startup_parameter_that_the_pooler_refuses_is_named(served: Pooled, tmp_path: Path) -> None:
+    database = served.latch.tables["database"]
+    latch = served.latch
+    served_url = str(database["url"])
+    refused = {**latch.tables, "database": {"url": f"{served_url}?{urlencode({'statement_timeout': '5000'})}"}}
+    assert refused

@@ -1,0 +1,205 @@
+"""Debian's PgBouncer in transaction mode, before a PostgreSQL of its own with the three roles and their passwords."""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import sql
+from sql import keeper
+from sql.binaries import find_binaries
+from sql.embedded import EmbeddedServer
+from sql.launch import ServerUser
+from sql.migrate import migrate
+from sql.pool import open_connection
+from tests.database import UNSAFE, as_role, create_database, run_aside
+
+# Debian installs daemons where only root's PATH leads.
+PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
+PASSWORD = "hunter2-%/@:?#"
+LOGINS = ("postgres", "sitelatch_owner", "sitelatch_admin", "sitelatch_doors")
+ROLES = (Path(sql.__file__).parent / "roles.sql").read_text()
+START_SECONDS = 30.0
+
+
+def version() -> tuple[int, ...]:
+    """Return the version of the PgBouncer that is here."""
+    assert PROGRAM is not None, "The tests of poolers need PgBouncer: apt-get install pgbouncer, or have it on PATH."
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"PgBouncer (\d+)\.(\d+)", said)
+    assert found is not None, said
+    return tuple(map(int, found.groups()))
+
+
+class PgBouncer:
+    """One `pgbouncer` process, run by whoever may reach the server's socket. Clients log in with PASSWORD over TCP."""
+
+    def __init__(self, folder: Path, server_dsn: str, user: ServerUser, **settings: object) -> None:
+        self.port = _free_port()
+        self._folder = folder
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+        self._server = parse_qs(urlsplit(server_dsn).query)
+        self.settings: dict[str, object] = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "scram-sha-256",
+            "auth_file": folder / "users.txt",
+            "admin_users": "postgres",
+            "pool_mode": "transaction",
+            "logfile": folder / "pgbouncer.log",
+            **settings,
+        }
+        (folder / "users.txt").write_text("".join(f'"{login}" "{PASSWORD}"\n' for login in LOGINS))
+        if user.uid is not None:
+            os.chown(folder, user.uid, user.gid or -1)
+
+    def dsn(self, login: str, database: str) -> str:
+        """Return the URL by which a role reaches a database through it."""
+        return f"postgresql://{login}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        assert PROGRAM is not None, "The tests of poolers need PgBouncer: apt-get install pgbouncer."
+        host, port = self._server["host"][0], self._server["port"][0]
+        lines = ["[databases]", f"* = host={host} port={port}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in self.settings.items()]
+        config = self._folder / "pgbouncer.ini"
+        config.write_text("\n".join(lines) + "\n")
+        # As root it refuses to run; -q: what it says is in its log.
+        self._process = subprocess.Popen(
+            [PROGRAM, "-q", config], user=self._user.uid, group=self._user.gid, extra_groups=[] if self._user.uid else None
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._listens():
+            assert self._process.poll() is None, f"pgbouncer ended at once:\n{self.log()}"
+            assert time.monotonic() < deadline, f"pgbouncer does not listen:\n{self.log()}"
+            time.sleep(0.02)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def stop(self, kind: signal.Signals = signal.SIGKILL) -> None:
+        """End it. SIGKILL and SIGTERM cut the clients."""
+        if self._process is not None:
+            self._process.send_signal(kind)
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def signal(self, kind: signal.Signals) -> None:
+        """Send it a signal, and wait for nothing."""
+        assert self._process is not None
+        self._process.send_signal(kind)
+
+    def log(self) -> str:
+        """Return what it logged."""
+        file = self._folder / "pgbouncer.log"
+        return file.read_text()[-4000:] if file.is_file() else ""
+
+    def ask(self, command: str) -> list[dict[str, str]]:
+        """Return the rows that its console answers a command with (`SHOW POOLS`)."""
+        psql = find_binaries().bin / "psql"
+        done = subprocess.run(
+            [psql, "--csv", "-d", self.dsn("postgres", "pgbouncer"), "-c", command],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        header, *rows = [line.split(",") for line in done.stdout.splitlines()] or [[]]
+        return [dict(zip(header, row, strict=False)) for row in rows]
+
+
+class PooledServer:
+    """A PostgreSQL whose socket only PgBouncer's user reaches, besides us."""
+
+    def __init__(self, home: Path) -> None:
+        self._server = EmbeddedServer.open(home, UNSAFE)
+        self.dsn = self._server.dsn
+        self.home = home
+        self.user = ServerUser.of(home)
+        # The server asks the kernel who is there: PgBouncer may be any of the roles.
+        name = pwd.getpwuid(os.geteuid() if self.user.uid is None else self.user.uid).pw_name
+        with (home / "data" / "pg_ident.conf").open("a") as idents:
+            idents.write("".join(f'sitelatch "{name}" {login}\n' for login in LOGINS))
+        run_aside(self._prepare())
+
+    async def _prepare(self) -> None:
+        server = await open_connection(self.dsn, role="tests")
+        await server.execute("SELECT pg_reload_conf()")
+        await server.execute(ROLES)
+        await server.close()
+
+    def create_database(self) -> str:
+        """Return the DSN of an empty database with the roles' schema, as superuser and past the pooler."""
+
+        async def create() -> str:
+            dsn = await create_database(self.dsn, "template0")
+            superuser = await open_connection(dsn, role="tests")
+            await superuser.execute(ROLES)
+            await superuser.close()
+            return dsn
+
+        return run_aside(create())
+
+    def create_migrated(self) -> str:
+        """Return the DSN of a database as its owner migrated it."""
+
+        async def bring_up(dsn: str) -> str:
+            owner = await open_connection(as_role(dsn, "sitelatch_owner"), role="tests")
+            await migrate(owner)
+            await owner.close()
+            return dsn
+
+        return run_aside(bring_up(self.create_database()))
+
+    @contextmanager
+    def pooler(self, **settings: object) -> Iterator[PgBouncer]:
+        """Lend a PgBouncer before it."""
+        # Below pytest's folders no path leads to this one for another user.
+        with tempfile.TemporaryDirectory(prefix="sitelatch-pgbouncer-", ignore_cleanup_errors=True) as folder:
+            pooler = PgBouncer(Path(folder), self.dsn, self.user, **settings)
+            pooler.start()
+            try:
+                yield pooler
+            finally:
+                pooler.stop()
+
+    def stop(self) -> None:
+        """End the server for a while: who uses it sees it go."""
+        keeper.end_server(self.home)
+
+    def start(self) -> None:
+        """Start it again where it was."""
+        again = EmbeddedServer.open(self.home, UNSAFE)
+        self._server.close()
+        self._server = again
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.close()
+
+
+def database_name(dsn: str) -> str:
+    """Return the name of a DSN's database."""
+    return urlsplit(dsn).path[1:]
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
