@@ -15,7 +15,7 @@ import structlog
 
 from proxy.changes import Changes
 from proxy.grants import Grants
-from proxy.scope import DATABASE_FAILURES, reason
+from proxy.scope import DATABASE_FAILURES, reason, reason_not_connected
 from proxy.settings import GrantSettings
 from sql.queries import query
 
@@ -119,7 +119,7 @@ class Feed:
             except NoFeed as error:
                 self._say("feed_down", str(error))
             except DATABASE_FAILURES as error:
-                self._say("feed_down", type(error).__name__)  # its text may quote the URL
+                self._say("feed_down", reason_not_connected(error))
             except Exception:
                 _log.exception("feed_failed")
             await asyncio.sleep(_PAUSE_SECONDS)

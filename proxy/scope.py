@@ -47,6 +47,14 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line}"
 
 
+def reason_not_connected(error: BaseException) -> str:
+    """Return what a log line says of a failure to connect: what the server said, else the kind alone.
+
+    Texts that are made on this side may quote the URL, and with it the password.
+    """
+    return reason(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
+
+
 class Connection(Protocol):
     """What the doors use of a database connection."""
 

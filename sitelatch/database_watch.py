@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import asyncpg
 import structlog
 
-from proxy.scope import DATABASE_FAILURES, Connection, Pool
+from proxy.scope import DATABASE_FAILURES, Connection, Pool, reason_not_connected
 from sql.migrate import WrongSchemaVersion, require_latest
 from sql.pool import open_connection
 
@@ -61,8 +61,7 @@ class DatabaseWatch:
             self._found(DatabaseState.UP if self.proven else DatabaseState.WRONG_SCHEMA, str(error))
         except DATABASE_FAILURES as error:
             self.close()
-            # The kind only: an error's text may quote the URL.
-            self._found(DatabaseState.DOWN if self.proven else DatabaseState.UNREACHED, type(error).__name__)
+            self._found(DatabaseState.DOWN if self.proven else DatabaseState.UNREACHED, reason_not_connected(error))
         else:
             self.proven = True
             self._found(DatabaseState.UP, "")

@@ -78,7 +78,10 @@ class PgBouncer:
         config.write_text("\n".join(lines) + "\n")
         # As root it refuses to run; -q: what it says is in its log.
         self._process = subprocess.Popen(
-            [PROGRAM, "-q", config], user=self._user.uid, group=self._user.gid, extra_groups=[] if self._user.uid else None
+            [PROGRAM, "-q", config],
+            user=self._user.uid,
+            group=self._user.gid,
+            extra_groups=[] if self._user.uid else None,
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._listens():

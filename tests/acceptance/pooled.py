@@ -25,10 +25,6 @@ class Pooled:
     keys: Keys
     lanes: Lanes
 
-    def environ(self, login: str) -> Mapping[str, str]:
-        """Return what makes a command ask as this role."""
-        return {"SITELATCH_ADMIN__DATABASE_URL": self.pooler.dsn(login, database_name(self.dsn))}
-
 
 @contextmanager
 def pooled(

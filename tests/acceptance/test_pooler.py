@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
@@ -53,7 +54,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PooledServer]:
 
 
 @pytest.fixture(scope="module", params=POOLERS)
-def each(request: pytest.FixtureRequest, server: PooledServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pooled]:
+def each(
+    request: pytest.FixtureRequest, server: PooledServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pooled]:
     """Sitelatch behind a pooler that is set up in each of these ways."""
     with pooled(
         server, tmp_path_factory.mktemp("each"), POOLERS[request.param], activity={"flush_seconds": 0.2}
@@ -117,6 +120,11 @@ async def test_a_revoke_takes_a_poll(each: Pooled) -> None:
     assert max(taken) < POLL_SECONDS + ANSWER_SECONDS + SLACK_SECONDS
 
 
+async def listen(client: ClientConnection) -> None:
+    while True:
+        assert await client.recv() == "tick"
+
+
 async def test_what_is_open_ends_with_its_key(each: Pooled) -> None:
     user = each.latch.create_user("acme", "shop")
     data = each.lanes.next(each.latch, each.keys)
@@ -135,8 +143,7 @@ async def test_what_is_open_ends_with_its_key(each: Pooled) -> None:
                 assert admin.delete(f"/users/{user.id}").status_code == 204
             async with asyncio.timeout(10):
                 with pytest.raises(ConnectionClosedError) as closed:
-                    while await client.recv():
-                        pass
+                    await listen(client)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1008
 

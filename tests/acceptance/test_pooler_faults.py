@@ -4,17 +4,18 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlencode
+from typing import Any
 
 import asyncpg
 import pytest
 
 from sql.pool import open_connection
-from tests.acceptance.harness import Lane, User
+from tests.acceptance.harness import Lane, Sitelatch, User
 from tests.acceptance.pooled import Pooled, ask, lane, pooled
+from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import connect, until
 from tests.pooler import PooledServer, database_name
 
@@ -25,7 +26,7 @@ POOLER = {
     "server_login_retry": 1,
     "query_wait_timeout": 5,
 }
-TABLES = {
+TABLES: Mapping[str, Any] = {
     "activity": {"flush_seconds": 0.2, "resolution_seconds": 1},
     # Every key is looked up again and again.
     "grants": {"ttl_seconds": 2, "stale_seconds": 600, "lookup_seconds": 1},
@@ -100,6 +101,13 @@ async def loaded(served: Pooled) -> AsyncIterator[tuple[Load, Lane]]:
         )
         await past.close()
         assert [abs(row["at"] - used) < 5 for row in ages] == [True] * len(load.users)
+        # Whoever gave up has left no server connection taken.
+        await until(lambda: idle(served), "all server connections are given back")
+
+
+def idle(served: Pooled) -> bool:
+    rows = [row for row in served.pooler.ask("SHOW POOLS") if row["user"] != "pgbouncer"]
+    return all(int(row[what]) == 0 for row in rows for what in ("cl_waiting", "sv_active"))
 
 
 async def asked(served: Pooled, data: Lane, user: User) -> tuple[int, str]:
@@ -199,13 +207,23 @@ async def test_while_others_hold_all_of_the_pool_known_keys_pass(served: Pooled)
             await other.execute("ROLLBACK")
             await other.close()
         await recovered(served, data, cold)
-    # Whoever gave up waiting has left no place taken.
-    await until(lambda: all(int(row["cl_waiting"]) == 0 for row in served.pooler.ask("SHOW POOLS")), "nobody waits")
 
 
-async def test_a_startup_parameter_that_the_pooler_refuses_is_named(served: Pooled, tmp_path: Path) -> None:
-    database = served.latch.tables["database"]
-    latch = served.latch
-    served_url = str(database["url"])
-    refused = {**latch.tables, "database": {"url": f"{served_url}?{urlencode({'statement_timeout': '5000'})}"}}
-    assert refused
+def test_a_startup_parameter_that_the_pooler_refuses_is_named(served: Pooled, tmp_path: Path) -> None:
+    name = database_name(served.dsn)
+    url = served.pooler.dsn("sitelatch_doors", name) + "?statement_timeout=5000"
+    latch = Sitelatch(tmp_path, url, served.lanes.routes())
+    latch.launch()
+    try:
+        latch.wait_for_readiness(503)
+        said = {line["event"]: line["reason"] for line in latch.log_lines() if "reason" in line}
+    finally:
+        latch.stop()
+    for event in ("database_down", "feed_down"):
+        assert "unsupported startup parameter: statement_timeout" in said[event]
+    done = sitelatch("users", "list", "--config", str(latch.config))
+    assert done.code == 1
+    assert "unsupported startup parameter: statement_timeout" in done.log[0]["reason"]
+    with served.server.pooler(ignore_startup_parameters="statement_timeout") as lenient:
+        environ = {"SITELATCH_DATABASE__URL": lenient.dsn("sitelatch_admin", name) + "?statement_timeout=5000"}
+        assert sitelatch("users", "list", "--config", str(latch.config), environ=environ).code == 0
