@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 class NoFeed(Exception):  # noqa: N818 - it says what is
-    """The table of changes is empty, which it never is by itself: nobody would tell what changes."""
+    """The table of changes is empty, or nothing writes it, as in a restore: nobody would tell what changes."""
 
 
 class Feed:
@@ -208,7 +208,7 @@ class Feed:
         async with asyncio.timeout(ANSWER_SECONDS):
             rows = await connection.fetch(_FEED_HEAD)
         if not rows:
-            raise NoFeed("the table of changes is empty")
+            raise NoFeed("the table of changes is empty, or has no triggers")
         self._last = Row(rows[0]["seq"], rows[0]["at"])
         self._on_dropped("feed", self._grants.drop_all())
         self._on_changes(Changes(everything=True))

@@ -14,9 +14,6 @@ from sql.queries import query
 _FIND_GRANT = query("find_grant")
 _FIND_SITES = query("find_sites")
 
-DATABASE_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a lookup or a write may fail with. TimeoutError is an OSError."""
-
 _CUT_OFF = (
     ConnectionError,
     asyncpg.PostgresConnectionError,
@@ -88,11 +85,25 @@ async def lend(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
             raise
 
 
+class ScopeNotWhole(Exception):  # noqa: N818 - it says what is
+    """The scope table is being restored from a dump: what it does not have may still come."""
+
+
 class Found(NamedTuple):
     """A grant as the scope table had it when the feed was at `position`."""
 
     grant: Grant
     position: int
+
+
+DATABASE_FAILURES = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ScopeNotWhole,
+)
+"""What a lookup or a write may fail with. TimeoutError is an OSError."""
 
 
 class ScopeTable:
@@ -105,10 +116,11 @@ class ScopeTable:
 
     async def find_grant(self, digest: bytes) -> Found | None:
         """Return what the key with this digest may do, or None for an unknown key or a disabled user."""
-        rows = await self._ask(_FIND_GRANT, digest)
-        if not rows:
+        (row,) = await self._ask(_FIND_GRANT, digest)
+        if not row["whole"]:
+            raise ScopeNotWhole("its triggers are missing")
+        if row["user_id"] is None:
             return None
-        row = rows[0]
         grant = Grant(
             user_id=row["user_id"],
             workspace=intern(row["workspace"]),
@@ -121,7 +133,10 @@ class ScopeTable:
 
     async def find_sites(self, sites: Sequence[str]) -> dict[str, str]:
         """Return the workspace of each of these sites that exists."""
-        return {row["id"]: intern(row["workspace"]) for row in await self._ask(_FIND_SITES, list(sites))}
+        rows = await self._ask(_FIND_SITES, list(sites))
+        if not all(row["whole"] for row in rows):
+            raise ScopeNotWhole("its triggers are missing")
+        return {row["id"]: intern(row["workspace"]) for row in rows if row["workspace"] is not None}
 
     async def _ask(self, sql: str, *arguments: object) -> Sequence[Any]:
         tries_left = _TRIES

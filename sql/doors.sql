@@ -1,31 +1,42 @@
 -- What the doors ask and write. A role that may only do this: roles.sql.
 
 -- name: find_grant
--- What the key with this digest may do, and how far the feed had come in the same snapshot. No row: the key is
--- unknown, or its user is disabled. An expired key still has its row.
+-- What the key with this digest may do, and how far the feed had come in the same snapshot. No user: the key is
+-- unknown, or its user is disabled. An expired key still has one. Not whole: while a dump is restored its rows come
+-- first and its triggers last, so without those nothing that is missing is known to be missing.
 SELECT
-    api_users.id::text AS user_id,
-    workspaces.name AS workspace,
-    api_users.all_sites,
-    CASE WHEN api_users.all_sites THEN '{}'::text[] ELSE ARRAY(
-        SELECT api_user_sites.site_id
-        FROM sitelatch.api_user_sites
-        WHERE api_user_sites.user_id = api_users.id
-        ORDER BY api_user_sites.site_id
-    ) END AS sites,
-    extract(epoch FROM api_keys.expires_at)::float8 AS expires_at,
-    (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position
-FROM sitelatch.api_keys
-JOIN sitelatch.api_users ON api_users.id = api_keys.user_id
-JOIN sitelatch.workspaces ON workspaces.id = api_users.workspace_id
-WHERE api_keys.digest = $1 AND api_users.disabled_at IS NULL;
+    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
+    found.*
+FROM (VALUES (1)) AS always (row)
+LEFT JOIN (
+    SELECT
+        api_users.id::text AS user_id,
+        workspaces.name AS workspace,
+        api_users.all_sites,
+        CASE WHEN api_users.all_sites THEN '{}'::text[] ELSE ARRAY(
+            SELECT api_user_sites.site_id
+            FROM sitelatch.api_user_sites
+            WHERE api_user_sites.user_id = api_users.id
+            ORDER BY api_user_sites.site_id
+        ) END AS sites,
+        extract(epoch FROM api_keys.expires_at)::float8 AS expires_at
+    FROM sitelatch.api_keys
+    JOIN sitelatch.api_users ON api_users.id = api_keys.user_id
+    JOIN sitelatch.workspaces ON workspaces.id = api_users.workspace_id
+    WHERE api_keys.digest = $1 AND api_users.disabled_at IS NULL
+) AS found ON true;
 
 -- name: find_sites
--- Whose each of these sites is; sites that do not exist have no row.
-SELECT sites.id, workspaces.name AS workspace
-FROM sitelatch.sites
-JOIN sitelatch.workspaces ON workspaces.id = sites.workspace_id
-WHERE sites.id = ANY ($1::text[]);
+-- Whose each of these sites is; those that do not exist are nobody's. Whole: see find_grant.
+SELECT
+    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    asked.id,
+    workspaces.name AS workspace
+FROM unnest($1::text[]) AS asked (id)
+LEFT JOIN (
+    sitelatch.sites JOIN sitelatch.workspaces ON workspaces.id = sites.workspace_id
+) ON sites.id = asked.id;
 
 -- name: record_activity
 -- Note that these users were active so many seconds ago. Rows are locked in the order of their ids, so that two

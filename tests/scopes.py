@@ -86,8 +86,8 @@ class MemoryScope:
     def _rows(self, query: str, argument: Any) -> list[dict[str, Any]]:
         if query == FIND_GRANT:
             row = self.grants.get(argument)
-            return [] if row is None else [row | {"feed_position": self.position}]
-        return [{"id": site, "workspace": self.sites[site]} for site in argument if site in self.sites]
+            return [{"whole": True, "feed_position": self.position, "user_id": None} | (row or {})]
+        return [{"whole": True, "id": site, "workspace": self.sites.get(site)} for site in argument]
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:

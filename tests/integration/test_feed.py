@@ -15,7 +15,7 @@ import pytest
 from proxy.changes import Changes
 from proxy.decision import Grant
 from proxy.feed import Feed, FeedMode
-from proxy.grants import UNKNOWN, Grants, connections_used
+from proxy.grants import UNKNOWN, Grants, ScopeUnavailable, connections_used
 from proxy.settings import GrantSettings
 from sql.pool import open_pool
 from tests.database import add_user, add_workspace
@@ -461,6 +461,28 @@ async def test_an_empty_feed_tells_nothing_so_it_counts_as_down_and_keeps_what_i
     assert door.grants.peek(KEY) is not None
     await pool.execute("INSERT INTO sitelatch.sites SELECT 'x', 'x', id, '' FROM sitelatch.workspaces")
     await until(lambda: door.grants.peek(KEY) is None)
+
+
+async def test_in_the_middle_of_a_restore_nothing_is_called_unknown_and_nothing_is_dropped(
+    door: Door, pool: asyncpg.Pool
+) -> None:
+    await add_user(pool, "acme", "shop", digest=KEY)
+    await door.caught_up()
+    await door.grant(KEY)
+    # A restore writes the rows of one table after the other, and the triggers when all are there.
+    trigger = await pool.fetchval("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'publish_changes'")
+    await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
+    await pool.execute("UPDATE sitelatch.scope_changes SET at = at - interval '1 hour'")
+    await until(lambda: door.feed.mode is FeedMode.DOWN)
+    with pytest.raises(ScopeUnavailable):
+        await door.grants.fetch(OTHER)
+    with pytest.raises(ScopeUnavailable):
+        await door.grants.fetch_sites(("docs",))
+    assert door.grants.peek(KEY) is not None
+    await pool.execute(trigger)
+    await until(lambda: door.feed.mode is not FeedMode.DOWN)
+    assert door.dropped["feed"] == 1
+    assert await door.grants.fetch(OTHER) is UNKNOWN
 
 
 @pytest.mark.parametrize("fault", ["cut", "frozen", "refused"])

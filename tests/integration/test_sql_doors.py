@@ -30,9 +30,8 @@ async def wait_for_waiters(pool: asyncpg.Pool, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def find_grant(pool: asyncpg.Pool) -> asyncpg.Record:
-    row = await pool.fetchrow(FIND_GRANT, DIGEST)
-    assert row is not None
+async def find_grant(pool: asyncpg.Pool, digest: bytes = DIGEST) -> asyncpg.Record:
+    (row,) = await pool.fetch(FIND_GRANT, digest)
     return row
 
 
@@ -40,6 +39,7 @@ async def test_a_grant_names_the_user_the_workspace_and_the_sites(pool: asyncpg.
     await add_workspace(pool, "acme", "shop", "blog", "docs")
     user_id = await add_user(pool, "acme", "shop", "blog", digest=DIGEST)
     assert dict(await find_grant(pool)) == {
+        "whole": True,
         "user_id": user_id,
         "workspace": "acme",
         "all_sites": False,
@@ -56,14 +56,14 @@ async def test_a_grant_for_all_sites_lists_none(pool: asyncpg.Pool) -> None:
     assert (row["all_sites"], row["sites"]) == (True, [])
 
 
-async def test_an_unknown_key_and_a_disabled_users_key_have_no_row_but_an_expired_one_has(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_key_and_a_disabled_users_key_have_no_user_but_an_expired_one_has(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=DIGEST)
-    assert await pool.fetchrow(FIND_GRANT, bytes(32)) is None
+    assert (await find_grant(pool, bytes(32)))["user_id"] is None
     await pool.execute("UPDATE sitelatch.api_keys SET expires_at = to_timestamp(1700000000.5)")
     assert (await find_grant(pool))["expires_at"] == 1700000000.5
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = now()")
-    assert await pool.fetchrow(FIND_GRANT, DIGEST) is None
+    assert (await find_grant(pool))["user_id"] is None
 
 
 async def test_a_grant_says_how_far_the_feed_had_come(pool: asyncpg.Pool) -> None:
@@ -78,7 +78,7 @@ async def test_sites_are_found_with_their_workspace_and_unknown_ones_are_not(poo
     await add_workspace(pool, "acme", "shop", "blog")
     await add_workspace(pool, "globex", "wiki")
     rows = await pool.fetch(FIND_SITES, ["shop", "wiki", "nothing"])
-    assert {row["id"]: row["workspace"] for row in rows} == {"shop": "acme", "wiki": "globex"}
+    assert {row["id"]: row["workspace"] for row in rows} == {"shop": "acme", "wiki": "globex", "nothing": None}
 
 
 async def test_activity_keeps_the_latest_time_and_skips_deleted_users(pool: asyncpg.Pool) -> None:

@@ -75,8 +75,10 @@ async def test_the_doors_read_the_scope_and_write_activity(
     await add_workspace(owner, "acme", "shop")
     user_id = await add_user(owner, "acme", "shop", digest=bytes(32))
     await require_latest(doors)
-    assert await doors.fetchrow(query("find_grant"), bytes(32))
-    assert await doors.fetch(query("find_sites"), ["shop"])
+    (grant,) = await doors.fetch(query("find_grant"), bytes(32))
+    assert (grant["whole"], grant["user_id"]) == (True, user_id)
+    (site,) = await doors.fetch(query("find_sites"), ["shop"])
+    assert (site["whole"], site["workspace"]) == (True, "acme")
     assert await doors.execute(query("record_activity"), [user_id], ["1.0"]) == "UPDATE 1"
     assert await doors.fetch(query("read_activity"), [user_id])
 
