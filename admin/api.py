@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from admin import audit, sites, users, workspaces
 from admin.connections import borrow
 from admin.idempotency import HEADER, read_idempotency_key
-from admin.identity import Asker, Identity
+from admin.identity import Asker
 from admin.openapi import openapi
 from admin.payloads import (
     AuditQuery,
@@ -25,8 +25,10 @@ from admin.payloads import (
 )
 from admin.people import Admin, Within, names
 from admin.problems import Conflict, DatabaseDown, Fault, Forbidden, Invalid, NotFound, TooManyAttempts
+from admin.requests import address_of
 from admin.routes import Route, route
 from admin.safe import Safe
+from admin.sign_in import Door
 from admin.site_import import import_sites, read_csv
 from admin.views import (
     AuditLine,
@@ -36,11 +38,13 @@ from admin.views import (
     Page,
     PersonView,
     RevealedKeys,
+    RoundTripView,
     SessionView,
     Site,
     SiteWithUsers,
     TryIt,
     User,
+    WaysIn,
     Workspace,
 )
 from proxy.metrics import installed_version
@@ -52,12 +56,10 @@ ASKER = web.RequestKey("asker", Asker)
 class AdminApi:
     """The routes and what they do."""
 
-    def __init__(
-        self, pool: asyncpg.Pool, identity: Identity, safe: Safe | None = None, try_it: TryIt | None = None
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, door: Door, safe: Safe | None = None, try_it: TryIt | None = None) -> None:
         self._pool = pool
         self._try_it = try_it
-        self._identity = identity
+        self._door = door
         self._safe = safe
         self._document = Document(openapi(self.routes(), installed_version()))
 
@@ -127,6 +129,17 @@ class AdminApi:
                 self.sign_in,
                 SignIn,
                 {200: SessionView},
+                TooManyAttempts,
+                open_to_all=True,
+            ),
+            route("GET", "/sign-in", self.list_ways_in, NoQuery, {200: WaysIn}, open_to_all=True),
+            route(
+                "POST",
+                "/sign-in/oidc",
+                self.begin_round_trip,
+                NoQuery,
+                {200: RoundTripView},
+                NotFound,
                 TooManyAttempts,
                 open_to_all=True,
             ),
@@ -291,8 +304,19 @@ class AdminApi:
 
     async def sign_in(self, request: web.Request, wish: SignIn) -> web.Response:
         """Trade an admin's token for a session, which is a cookie. For browsers: it needs their Origin."""
-        asker, cookie = await self._identity.sign_in(request, wish.token, address_of(request))
+        asker, cookie = await self._door.with_token(request, wish.token)
         answer = _answer(self._session(asker))
+        answer.headers[hdrs.SET_COOKIE] = cookie
+        return answer
+
+    async def list_ways_in(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Say how admins sign in on the page."""
+        return _answer(WaysIn(token=self._door.tokens_exist, oidc=self._door.issuer_name))
+
+    async def begin_round_trip(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Begin to sign in at the OpenID Connect issuer. For browsers: it needs their Origin, and keeps a cookie."""
+        location, cookie = await self._door.begin_round_trip(request)
+        answer = _answer(RoundTripView(location=location))
         answer.headers[hdrs.SET_COOKIE] = cookie
         return answer
 
@@ -303,7 +327,7 @@ class AdminApi:
     async def sign_out(self, request: web.Request, _: NoQuery) -> web.Response:
         """End the session."""
         answer = _nothing()
-        if cookie := await self._identity.sign_out(request):
+        if cookie := await self._door.sign_out(request):
             answer.headers[hdrs.SET_COOKIE] = cookie
         return answer
 
@@ -324,11 +348,6 @@ class AdminApi:
 
 def _admin(request: web.Request) -> Admin:
     return request[ASKER].admin
-
-
-def address_of(request: web.Request) -> str:
-    """Return where a request came from."""
-    return request.remote or "unix"
 
 
 def _narrowed(admin: Admin, workspace: str | None) -> Within:

@@ -7,15 +7,19 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin.api import ASKER, AdminApi, address_of
+from admin.api import ASKER, AdminApi
+from admin.callback import callback_routes
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.identity import Identity
+from admin.oidc import Oidc
 from admin.page import page_routes
 from admin.people import AdminTokens
 from admin.problems import DatabaseDown, Forbidden, NotSignedIn, Problem, plain_problem, problem_response
+from admin.requests import address_of
 from admin.routes import BODY_BYTES
 from admin.safe import safe_for
 from admin.settings import AdminSettings
+from admin.sign_in import Door
 from admin.views import TryIt
 
 log = structlog.get_logger("sitelatch.admin")
@@ -26,11 +30,16 @@ def admin_app(settings: AdminSettings, pool: asyncpg.Pool, try_it: TryIt | None 
 
     `try_it` is what the page shows of a request to this installation's data.
     """
-    identity = Identity(AdminTokens(settings.tokens), pool)
-    routes = AdminApi(pool, identity, safe_for(settings.recoverable_keys), try_it).routes()
-    page = page_routes()
+    tokens = AdminTokens(settings.tokens)
+    oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
+    identity = Identity(tokens, oidc, pool)
+    door = Door(tokens, oidc, pool)
+    routes = AdminApi(pool, door, safe_for(settings.recoverable_keys), try_it).routes()
+    page = [*page_routes(), *callback_routes(door)]
     open_to_all = frozenset((*(route.serve for route in routes if route.open), *(serve for _, _, serve in page)))
     app = web.Application(client_max_size=BODY_BYTES, middlewares=[_answer_problems, _let_in(identity, open_to_all)])
+    if oidc is not None:
+        app.on_cleanup.append(lambda _: oidc.close())
     for method, path, serve in page:
         app.router.add_route(method, path, serve)
     for route in routes:

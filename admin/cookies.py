@@ -1,4 +1,4 @@
-"""The session's cookie, and whether a request comes from our own page: what browsers say of themselves. No I/O.
+"""Our cookies, and whether a request comes from our own page: what browsers say of themselves. No I/O.
 
 The listener speaks plain http and TLS ends before it, so which of the two the browser sees is known from the `Origin`
 that it sends. A foreign page cannot forge that, and other clients could only deceive themselves.
@@ -6,9 +6,10 @@ that it sends. A foreign page cannot forge that, and other clients could only de
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from admin.addresses import is_loopback
 from admin.problems import CrossSite
 
 
@@ -19,10 +20,14 @@ class Cookie:
     name: str
     secure: bool
 
-    def kept(self, value: str, seconds: int) -> str:
+    def kept(self, value: str, seconds: int, same_site: Literal["Strict", "Lax"] = "Strict") -> str:
         """Return the Set-Cookie line that keeps `value`; no seconds: the one that takes it back."""
         secure = "; Secure" if self.secure else ""
-        return f"{self.name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        return f"{self.name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}"
+
+    def beside(self, purpose: str) -> "Cookie":
+        """Return a cookie of the same address for something else."""
+        return Cookie(f"{self.name}-{purpose}", self.secure)
 
 
 HTTPS = Cookie("__Host-sitelatch", secure=True)
@@ -47,25 +52,24 @@ def cookie_for(origin: str | None, host: str) -> Cookie:
     )
 
 
-def session_token(lines: Sequence[str], host: str) -> tuple[str, Cookie] | None:
-    """Return the session's token among `Cookie` header lines; None where there is none, or more than one."""
+def check_host(origin: str | None, host: str) -> None:
+    """Raise CrossSite where a browser says that the request is of a page of another host than `host`."""
+    if origin is not None and ((page := _origin(origin)) is None or page.netloc.lower() != host.lower()):
+        raise CrossSite("The Origin is not this host.")
+
+
+def cookie_value(lines: Sequence[str], host: str, purpose: str | None = None) -> tuple[str, Cookie] | None:
+    """Return the session's token among `Cookie` header lines, or what is kept beside it for `purpose`.
+
+    With it comes the session's cookie. None where there is no such line, or more than one.
+    """
     pairs = [pair.strip().partition("=") for line in lines for pair in line.split(";")]
-    for cookie in (HTTPS, *([_on_loopback(host)] if is_loopback(host) else [])):
-        found = [value for name, _, value in pairs if name == cookie.name]
+    for session in (HTTPS, *([_on_loopback(host)] if is_loopback(host) else [])):
+        wanted = session.name if purpose is None else session.beside(purpose).name
+        found = [value for name, _, value in pairs if name == wanted]
         if found:
-            return (found[0], cookie) if len(found) == 1 else None
+            return (found[0], session) if len(found) == 1 else None
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a Host header is this machine itself, as browsers judge it, which trust plain http to it."""
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _on_loopback(host: str) -> Cookie:

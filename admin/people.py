@@ -61,6 +61,9 @@ class AdminTokens:
             for token in tokens
         )
 
+    def __bool__(self) -> bool:
+        return bool(self._admins)
+
     def find(self, token: str) -> Admin | None:
         """Return whose token this is."""
         return self.known(self.name_of(token))

@@ -72,6 +72,12 @@ class Forbidden(Problem):
     status = 403
 
 
+class NotAnAdmin(Forbidden):
+    """Signed in elsewhere, which the allow list does not take for enough."""
+
+    code = "not_an_admin"
+
+
 class CrossSite(Forbidden):
     """A browser's request, but not from our own page, or not over a way that keeps a session safe."""
 
@@ -103,6 +109,13 @@ class DatabaseDown(Problem):
     """The database does not answer, or not as this version needs it."""
 
     code = "database_unavailable"
+    status = 503
+
+
+class IssuerDown(Problem):
+    """The OpenID Connect issuer cannot be reached, or answers what cannot be used."""
+
+    code = "issuer_unavailable"
     status = 503
 
 

@@ -21,8 +21,9 @@ Answers = Mapping[int, type[BaseModel] | None]
 Refusal = type[Problem] | type[web.HTTPException]
 """An error that a route may answer with."""
 
-ALWAYS: tuple[Refusal, ...] = (NotSignedIn, Invalid, web.HTTPInternalServerError)
-"""Of every route: credentials come first, an unknown parameter is never ignored, and we may have faults."""
+ALWAYS: tuple[Refusal, ...] = (NotSignedIn, Forbidden, Invalid, web.HTTPInternalServerError, DatabaseDown)
+"""Of every route: credentials come first, being known elsewhere does not make an admin, a change may come from a
+foreign page, an unknown parameter is never ignored, we may have faults, and sessions are in the database."""
 OF_BODIES: tuple[Refusal, ...] = (
     Malformed,
     web.HTTPRequestTimeout,
@@ -69,9 +70,7 @@ def route(
     async def serve(request: web.Request) -> web.Response:
         return await does(request, await _read(request, takes))
 
-    # With a session every route asks the database, and every change may come from a foreign page.
-    with_session = (DatabaseDown,) if method == "GET" else (DatabaseDown, Forbidden)
-    refuses = (*ALWAYS, *with_session, *(OF_BODIES if issubclass(takes, Body) else ()), *refuses)
+    refuses = (*ALWAYS, *(OF_BODIES if issubclass(takes, Body) else ()), *refuses)
     return Route(
         method,
         path,

@@ -1,13 +1,15 @@
 """Sessions: what the page has instead of a token. Random, kept as a digest, known to every replica, ended in time."""
 
 import hmac
+import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from admin.connections import Connection
-from admin.people import Admin, Person
+from admin.people import Admin, names
 from sql.queries import query
 
 START_SESSION = query("start_session")
@@ -23,24 +25,26 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that goes on: who began it, and with which credential."""
+    """A session that goes on: with which credential it was begun, and what was said then of whoever did."""
 
-    admin: Admin
     signed_in_with: str
+    claims: Mapping[str, Any] | None
 
 
-async def start_session(connection: Connection, admin: Admin, signed_in_with: str) -> str:
+async def start_session(
+    connection: Connection, admin: Admin, signed_in_with: str, claims: Mapping[str, Any] | None = None
+) -> str:
     """Begin a session and return its token, which nobody had before."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    workspaces = None if admin.workspaces is None else sorted(admin.workspaces)
     await connection.execute(PRUNE_SESSIONS, IDLE_SECONDS)
     await connection.execute(
         START_SESSION,
         _digest(token),
         admin.person.name,
         admin.person.email,
-        workspaces,
+        names(admin.workspaces),
         signed_in_with,
+        None if claims is None else json.dumps(claims),
         ABSOLUTE_SECONDS,
     )
     return token
@@ -53,8 +57,7 @@ async def find_session(connection: Connection, token: str) -> Session | None:
         return None
     if row["touch"]:
         await connection.execute(TOUCH_SESSION, _digest(token))
-    workspaces = None if row["workspaces"] is None else frozenset(row["workspaces"])
-    return Session(Admin(Person(row["name"], row["email"]), workspaces), row["signed_in_with"])
+    return Session(row["signed_in_with"], None if row["claims"] is None else json.loads(row["claims"]))
 
 
 async def end_session(connection: Connection, token: str) -> None:

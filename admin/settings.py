@@ -1,9 +1,10 @@
 """The admin's part of the config file."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from admin.addresses import is_safe
 from admin.safe import read_secret
 from admin.texts import is_text
 
@@ -19,13 +20,41 @@ def _text(text: str) -> str:
     return text
 
 
+def _safe_url(url: str) -> str:
+    if not is_safe(url):
+        raise ValueError(
+            'must begin with "https://" (http is for loopback only), without a user, a query or a fragment'
+        )
+    return url
+
+
+def _email(text: str) -> str:
+    if text.count("@") != 1 or not all(text.partition("@")):
+        raise ValueError('must be an email address, like "ada@example.com"')
+    return text
+
+
+def _domain(text: str) -> str:
+    if not text or "@" in text or text.startswith((".", "*")):
+        raise ValueError('must be what stands behind the @, like "example.com"; subdomains are listed one by one')
+    return text
+
+
 Text = Annotated[str, AfterValidator(_text)]
+Filled = Annotated[Text, Field(min_length=1)]
+Email = Annotated[Filled, AfterValidator(_email)]
+Domain = Annotated[Filled, AfterValidator(_domain)]
+SafeUrl = Annotated[str, AfterValidator(_safe_url)]
 
 
-class TokenSettings(BaseModel):
-    """One `[[admin.tokens]]` table: a person who may use the admin API with the token whose SHA-256 this is."""
+class Settings(BaseModel):
+    """The base of the admin's tables: frozen, strict about unknown keys, and no complaint repeats a value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class TokenSettings(Settings):
+    """One `[[admin.tokens]]` table: a person who may use the admin API with the token whose SHA-256 this is."""
 
     name: Annotated[Text, Field(min_length=1)]
     email: Annotated[Text, Field(min_length=3)]
@@ -33,12 +62,54 @@ class TokenSettings(BaseModel):
     workspaces: tuple[str, ...] | None = None
 
 
-class AdminSettings(BaseModel):
+class AllowSettings(Settings):
+    """One `[[admin.oidc.allow]]` table: who of those that the issuer knows is an admin, and where."""
+
+    emails: tuple[Email, ...] = ()
+    domains: tuple[Domain, ...] = ()
+    claim: Filled | None = None
+    values: tuple[Filled, ...] = ()
+    workspaces: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.claim is None) != (not self.values):
+            raise ValueError("`claim` and `values` go together: the claim's name, and which values of it let in.")
+        if sum(map(bool, (self.emails, self.domains, self.claim))) != 1:
+            raise ValueError("must say whom it lets in by one of `emails`, `domains`, or `claim` with `values`.")
+        return self
+
+
+class OidcSettings(Settings):
+    """`[admin.oidc]`: the OpenID Connect issuer that admins sign in with."""
+
+    issuer: SafeUrl
+    client_id: Filled
+    client_secret: Annotated[Filled | None, Field(repr=False)] = None
+    name: Filled | None = None
+    scopes: tuple[Filled, ...] = ("openid", "email", "profile")
+    audience: Filled | None = None
+    allow: Annotated[tuple[AllowSettings, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _openid(self) -> Self:
+        if "openid" not in self.scopes:
+            raise ValueError('`scopes` must hold "openid".')
+        return self
+
+
+class AdminSettings(Settings):
     """`[admin]`: where the admin API is served, and to whom."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     listen: str = "127.0.0.1:9091"
+    public_url: SafeUrl | None = None
     database_url: Annotated[str | None, Field(repr=False)] = None
     recoverable_keys: Annotated[Annotated[str, AfterValidator(_secret)] | None, Field(repr=False)] = None
     tokens: tuple[TokenSettings, ...] = ()
+    oidc: OidcSettings | None = None
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        if self.oidc is not None and self.public_url is None:
+            raise ValueError("`public_url` is missing: the issuer sends admins back there.")
+        return self

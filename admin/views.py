@@ -94,6 +94,19 @@ class Imported(View):
     unchanged: int
 
 
+class WaysIn(View):
+    """How admins sign in on the page: with a token or not, and at which OpenID Connect issuer (its name), if any."""
+
+    token: bool
+    oidc: str | None
+
+
+class RoundTripView(View):
+    """Where the browser goes to sign in. It comes back by itself."""
+
+    location: str
+
+
 class SessionView(View):
     """Who is asking, and what there is to know about this installation.
 

@@ -25,10 +25,14 @@ RULES = {
     "tuple_type": "must be a list: […].",
 }
 
+LISTED = ("routes", "tokens", "allow")
+"""The keys that hold several tables: `[[…]]`."""
+
 RULES_OF_KEYS = {
     "proxy.routes.name": "must be 1 to 63 of a-z, 0-9, _ and -: it is a label of metrics and logs.",
     "proxy.routes": "must hold at least one [[proxy.routes]] table, with `name` and `upstream`.",
     "keys.from": 'must name at least one place, like ["header:X-API-Key", "bearer"].',
+    "admin.oidc.allow": "must hold at least one [[admin.oidc.allow]] table: being signed in does not make an admin.",
     "admin.tokens.sha256": "must be 64 lower-case hexadecimal digits; `sitelatch tokens new` prints the lines.",
 }
 """What says more than the general rule does."""
@@ -99,7 +103,7 @@ def _where(place: Sequence[str | int], raw: dict[str, Any]) -> str:
     for index, part in enumerate(place):
         if isinstance(part, int):
             entry = _value(raw, place[: index + 1])
-            if key and isinstance(entry, dict) and key in ("routes", "tokens"):
+            if key and isinstance(entry, dict) and key in LISTED:
                 tables.append(key)
                 name = entry.get("name")
                 label, key = (f' "{name}"' if isinstance(name, str) and key == "routes" else f" number {part + 1}"), ""
@@ -115,7 +119,7 @@ def _where(place: Sequence[str | int], raw: dict[str, Any]) -> str:
     if not tables:
         return f"[{key}]"
     name = ".".join(tables)
-    table = f"[[{name}]]{label}" if label and tables[-1] in ("routes", "tokens") else f"[{name}]{label}"
+    table = f"[[{name}]]{label}" if label and tables[-1] in LISTED else f"[{name}]{label}"
     return f"{table} {key}".rstrip()
 
 

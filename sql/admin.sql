@@ -166,13 +166,13 @@ RETURNING wish, user_id
 
 -- name: start_session
 -- Begin a session with digest $1 of the person $2, $3 for the workspaces $4 (null: all), signed in with the credential
--- $5, that ends after $6 seconds.
-INSERT INTO sitelatch.sessions (digest, name, email, workspaces, signed_in_with, expires_at)
-VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
+-- $5 and its claims $6, that ends after $7 seconds.
+INSERT INTO sitelatch.sessions (digest, name, email, workspaces, signed_in_with, claims, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, now() + make_interval(secs => $7))
 
 -- name: find_session
 -- The session with digest $1, unless it ended or was not used for $2 seconds; whether to note that it is used.
-SELECT name, email, workspaces, signed_in_with, used_at < now() - interval '1 minute' AS touch
+SELECT signed_in_with, claims::text, used_at < now() - interval '1 minute' AS touch
 FROM sitelatch.sessions
 WHERE digest = $1 AND expires_at > now() AND used_at > now() - make_interval(secs => $2)
 
@@ -187,6 +187,18 @@ DELETE FROM sitelatch.sessions WHERE digest = $1
 -- name: prune_sessions
 -- Forget the sessions that ended, or were not used for $1 seconds.
 DELETE FROM sitelatch.sessions WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
+
+-- name: start_round_trip
+-- Note that the round trip with digest $1 has begun, which is over after $2 seconds.
+INSERT INTO sitelatch.round_trips (digest, expires_at) VALUES ($1, now() + make_interval(secs => $2))
+
+-- name: end_round_trip
+-- End the round trip with digest $1; no row where there is none, it has ended before, or took too long.
+DELETE FROM sitelatch.round_trips WHERE digest = $1 AND expires_at > now() RETURNING true
+
+-- name: prune_round_trips
+-- Forget the round trips that took too long.
+DELETE FROM sitelatch.round_trips WHERE expires_at <= now()
 
 -- name: list_sites
 -- Sites by id: of the workspaces $1 (null: all), whose folded id begins like $2 or display name like $3 (null: no

@@ -34,7 +34,8 @@ BEGIN
             sitelatch.api_user_sites,
             sitelatch.sealed_keys,
             sitelatch.idempotency_keys,
-            sitelatch.sessions
+            sitelatch.sessions,
+            sitelatch.round_trips
         TO sitelatch_admin;
         GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;
         -- The feed is written by the tables themselves.

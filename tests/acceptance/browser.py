@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
+
+from tests.npm import package
 
 SHOTS = os.environ.get("SITELATCH_TEST_SHOTS")
 """A folder for screenshots, for people to look at."""
@@ -50,13 +51,8 @@ def chromium() -> Iterator[Browser]:
 
 
 def axe_core() -> str:
-    """Return axe-core's script, which npm brings the first time."""
-    tests = Path(__file__).parents[1]
-    script = tests / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.is_file():
-        assert shutil.which("npm"), "The accessibility tests need npm: apt-get install npm, or have it on PATH."
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=tests, check=True, timeout=300)
-    return script.read_text()
+    """Return axe-core's script."""
+    return (package("axe-core") / "axe.min.js").read_text()
 
 
 @dataclass

@@ -104,20 +104,20 @@ class AdminClient:
         return body
 
 
-async def serve(app: web.Application, *, head_seconds: float = 15) -> tuple[BackRunner, int]:
-    """Serve an application on a free port of loopback; clean up the runner when done."""
+async def serve(app: web.Application, *, head_seconds: float = 15, port: int = 0) -> tuple[BackRunner, int]:
+    """Serve an application on a port of loopback, a free one unless given; clean up the runner when done."""
     runner = BackRunner(app, head_seconds=head_seconds, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     return runner, runner.addresses[0][1]
 
 
 @asynccontextmanager
-async def serving(app: web.Application, token: str = ADA_TOKEN) -> AsyncIterator[AdminClient]:
+async def serving(app: web.Application, token: str = ADA_TOKEN, *, port: int = 0) -> AsyncIterator[AdminClient]:
     """Lend a client of an admin application, which is served beside ops."""
     doors = back_doors(ops_app(Metrics(), lambda: (True, {})), "shared", app, "shared")
-    runner, port = await serve(doors["shared"])
+    runner, port = await serve(doors["shared"], port=port)
     async with ClientSession() as session:
         client = AdminClient(session, URL(f"http://127.0.0.1:{port}/"), token)
         client.document = await client.get("/openapi.json")

@@ -84,14 +84,16 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/audit?subject={user}", statuses=(200,)),
     ],
     ("POST", "/session"): [Attempt("/session", {"token": "wrong"}, (401, 403))],
+    ("GET", "/sign-in"): [Attempt("/sign-in", statuses=(200,))],
+    ("POST", "/sign-in/oidc"): [Attempt("/sign-in/oidc", statuses=(403, 404))],
     ("GET", "/session"): [Attempt("/session", statuses=(200,))],
     ("DELETE", "/session"): [],
     ("GET", "/openapi.json"): [Attempt("/openapi.json", statuses=(200,))],
 }
 """For every route, what somebody limited to acme might try."""
-PAGE = {("GET", ""), ("GET", "/"), ("GET", "/static/{name}")}
-"""The page itself, which holds nothing."""
-OPEN = {("POST", "/session"), *PAGE}
+PAGE = {("GET", ""), ("GET", "/"), ("GET", "/static/{name}"), ("GET", "/sign-in/oidc/callback")}
+"""The page itself, which holds nothing, and where the issuer sends browsers back to, which leads there."""
+OPEN = {("POST", "/session"), ("GET", "/sign-in"), ("POST", "/sign-in/oidc"), *PAGE}
 """What nobody needs to be signed in for."""
 
 

@@ -1,0 +1,482 @@
+"""Signing in at the issuer, by the bytes that a browser and the issuer exchange: what is refused, and why."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import asyncpg
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from admin.app import admin_app
+from admin.round_trips import RoundTrip
+from admin.settings import AdminSettings, AllowSettings, OidcSettings
+from admin.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
+from tests.acceptance.harness import free_port
+from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
+from tests.provider import CLIENT, SECRET, Provider, foreign_key, running, signed, state_of
+
+ADA = "ada@example.com"
+PORT = free_port()
+PUBLIC_URL = f"http://127.0.0.1:{PORT}/admin"
+CALLBACK = "/sign-in/oidc/callback"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    """One provider for all tests of this module."""
+    with running(free_port(), PUBLIC_URL) as provider:
+        yield provider
+
+
+def settings(issuer: str, **oidc: Any) -> AdminSettings:
+    allow = (
+        AllowSettings(emails=(ADA, "unverified@example.com")),
+        AllowSettings(domains=("acme.example",), workspaces=("acme",)),
+    )
+    table = OidcSettings(**{"issuer": issuer, "client_id": CLIENT, "client_secret": SECRET, "allow": allow, **oidc})
+    return SETTINGS.model_copy(update={"public_url": PUBLIC_URL, "oidc": table})
+
+
+@pytest.fixture
+async def admin(pool: asyncpg.Pool, provider: Provider) -> AsyncIterator[AdminClient]:
+    """The admin API at its public address, which knows the provider."""
+    async with serving(admin_app(settings(provider.issuer), pool), port=PORT) as client:
+        yield client
+
+
+@dataclass
+class Jar:
+    """A browser, as far as signing in is concerned: it keeps cookies and goes where it is sent."""
+
+    admin: AdminClient
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    async def begin(self) -> str:
+        """Press the button; return where the browser is sent."""
+        status, body, _ = await self.ask("POST", "/sign-in/oidc", {"Origin": self.admin.origin})
+        assert status == 200, body
+        return str(body["location"])
+
+    async def come_back(self, url: str) -> str:
+        """Follow the issuer's redirect; return what the page is told: nothing, or the code of a refusal."""
+        assert url.startswith(PUBLIC_URL + CALLBACK), url
+        status, _, answer = await self.ask("GET", url.removeprefix(PUBLIC_URL), {})
+        assert status == 303
+        assert answer.headers["Cache-Control"] == "no-store"
+        page, _, refused = answer.headers["Location"].partition("#refused=")
+        assert page == "../../"
+        return str(refused)
+
+    async def ask(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any, Any]:
+        sent = {**headers, "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        client = replace(self.admin.as_(None), browser={name: value for name, value in sent.items() if value})
+        status, body, answer = await client.ask(method, path, allow_redirects=False)
+        for line in answer.headers.getall("Set-Cookie", []):
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+            if "Max-Age=0" in line:
+                del self.cookies[name]
+        return status, body, answer
+
+    @property
+    def session(self) -> str | None:
+        return self.cookies.get(f"sitelatch-{PORT}")
+
+    async def whoami(self) -> tuple[int, Any]:
+        status, body, _ = await self.ask("GET", "/session", {})
+        return status, body
+
+
+def changed(url: str, **parameters: str | None) -> str:
+    """Return an address with other parameters; None leaves one out."""
+    parts = urlsplit(url)
+    query = {**dict(parse_qsl(parts.query)), **parameters}
+    return parts._replace(query=urlencode({name: value for name, value in query.items() if value is not None})).geturl()
+
+
+async def sign_in(provider: Provider, location: str, email: str | None = ADA) -> str:
+    return await asyncio.to_thread(provider.sign_in, location, email)
+
+
+async def test_a_person_signs_in_at_the_issuer_and_out_here(
+    admin: AdminClient, provider: Provider, pool: asyncpg.Pool
+) -> None:
+    status, ways, _ = await admin.as_(None).ask("GET", "/sign-in")
+    assert (status, ways) == (200, {"token": True, "oidc": "127.0.0.1"})
+    jar = Jar(admin)
+    location = await jar.begin()
+    asked = URL(location).query
+    assert asked["response_type"] == "code"
+    assert asked["redirect_uri"] == PUBLIC_URL + CALLBACK
+    assert asked["code_challenge_method"] == "S256"
+    assert (
+        len({asked["state"], asked["nonce"], asked["code_challenge"], jar.cookies[f"sitelatch-{PORT}-round-trip"]}) == 4
+    )
+    assert await jar.come_back(await sign_in(provider, location)) == ""
+    assert list(jar.cookies) == [f"sitelatch-{PORT}"]  # that of the round trip is gone
+    status, session = await jar.whoami()
+    assert status == 200
+    assert session["person"] == {"name": "ada", "email": ADA}
+    assert session["workspaces"] is None
+    changes = {"Origin": admin.origin, "X-CSRF-Token": session["csrf_token"]}
+    for headers in ({}, {**changes, "Origin": "http://evil.example"}, {**changes, "X-CSRF-Token": "x"}):
+        assert (await jar.ask("DELETE", "/session", headers))[0] == 403
+    kept = str(await pool.fetch("SELECT * FROM sitelatch.sessions")) + str(
+        await pool.fetch("SELECT * FROM sitelatch.round_trips")
+    )
+    assert str(jar.session) not in kept
+    assert (await jar.ask("DELETE", "/session", changes))[0] == 204
+    assert (await jar.whoami())[0] == 401
+
+
+async def test_the_cookie_of_the_round_trip_is_short_lived_and_for_this_browser_alone(admin: AdminClient) -> None:
+    _, _, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+    assert re.fullmatch(
+        rf"sitelatch-{PORT}-round-trip=[\w-]{{43}}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax",
+        answer.headers["Set-Cookie"],
+    )
+
+
+async def test_at_an_https_address_cookies_are_secure(pool: asyncpg.Pool, provider: Provider) -> None:
+    at = settings(provider.issuer).model_copy(update={"public_url": "https://keys.example/admin/"})
+    async with serving(admin_app(at, pool)) as admin:
+        host = {"Host": "keys.example"}
+        _, _, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": "https://keys.example", **host})
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith("__Host-sitelatch-round-trip=")
+        assert cookie.endswith("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure")
+        assert URL((await answer.json())["location"]).query["redirect_uri"] == f"https://keys.example/admin{CALLBACK}"
+        for origin in ("http://keys.example", "https://keys.example:8443", "https://evil.example", "null", ""):
+            status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": origin, **host})
+            assert (status, problem["code"]) == (403, "cross_site"), origin
+        # Another address of ours: the issuer would send the browser to where its cookie is not.
+        for other in ("localhost:9091", "other.example"):
+            headers = {"Host": other, "Origin": f"https://{other}"}
+            status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", headers)
+            assert (status, problem["code"]) == (403, "cross_site")
+            assert "https://keys.example/admin/" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("email", "code"),
+    [(None, "denied"), ("eve@evil.example", "not_an_admin"), ("unverified@example.com", "not_an_admin")],
+)
+async def test_whoever_goes_away_or_is_no_admin_gets_no_session(
+    admin: AdminClient, provider: Provider, email: str | None, code: str
+) -> None:
+    jar = Jar(admin)
+    assert await jar.come_back(await sign_in(provider, await jar.begin(), email)) == code
+    assert jar.session is None
+
+
+async def test_a_state_is_good_once_and_in_its_own_browser(
+    admin: AdminClient, provider: Provider, pool: asyncpg.Pool
+) -> None:
+    jar, other, nobody = Jar(admin), Jar(admin), Jar(admin)
+    location = await jar.begin()
+    await other.begin()
+    back = await sign_in(provider, location)
+    kept = dict(jar.cookies)
+    assert await nobody.come_back(back) == "expired"  # without a cookie
+    assert await other.come_back(back) == "expired"  # with another one's
+    for wrong in (None, "", "x", state_of(location)[:-1], f"{state_of(location)}x"):
+        assert await jar.come_back(changed(back, state=wrong)) == "expired"
+    assert await jar.come_back(f"{back}&state={state_of(location)}") == "expired"  # twice
+    assert nobody.session is other.session is jar.session is None
+    assert await jar.come_back(back) == ""  # none of it has ended the right one
+    again = Jar(admin, kept)
+    async with serving(admin_app(settings(provider.issuer), pool)) as replica:
+        # Neither here nor at another replica is it of any use again.
+        assert await again.come_back(back) == "expired"
+        elsewhere = Jar(
+            replica, {name.replace(str(PORT), str(replica.base.port)): value for name, value in kept.items()}
+        )
+        assert await elsewhere.come_back(back) == "expired"
+    assert again.session is None
+    assert elsewhere.session is None
+
+
+async def test_a_round_trip_that_takes_too_long_is_over(
+    admin: AdminClient, provider: Provider, pool: asyncpg.Pool
+) -> None:
+    jar = Jar(admin)
+    back = await sign_in(provider, await jar.begin())
+    await pool.execute("UPDATE sitelatch.round_trips SET expires_at = now()")
+    assert await jar.come_back(back) == "expired"
+    await jar.begin()
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == 1  # forgotten
+
+
+async def test_a_code_of_another_sign_in_is_refused(admin: AdminClient, provider: Provider) -> None:
+    """A stolen code, slipped into the attacker's own round trip, or the attacker's into the victim's."""
+    victim, attacker = Jar(admin), Jar(admin)
+    theirs = await sign_in(provider, await victim.begin())
+    own = await sign_in(provider, await attacker.begin(), "eve@evil.example")
+    code = dict(parse_qsl(urlsplit(theirs).query))["code"]
+    assert await attacker.come_back(changed(own, code=code)) == "sign_in_refused"
+    assert attacker.session is None
+
+
+@pytest.mark.parametrize("parameters", [{"iss": "https://evil.example"}, {"iss": None}, {"code": None}, {"code": "x"}])
+async def test_an_answer_that_is_not_the_issuers_own_is_refused(
+    admin: AdminClient, provider: Provider, parameters: dict[str, str | None]
+) -> None:
+    jar = Jar(admin)
+    back = await sign_in(provider, await jar.begin())
+    assert await jar.come_back(changed(back, **parameters)) == "sign_in_refused"
+    assert jar.session is None
+    # The round trip is over by that.
+    assert await jar.come_back(back) == "expired"
+
+
+async def test_a_session_that_somebody_planted_never_becomes_the_admins(admin: AdminClient, provider: Provider) -> None:
+    planted = (await admin.signed_in(BEN_TOKEN)).browser["Cookie"].partition("=")[2]
+    for before in (planted, "A" * 43):
+        jar = Jar(admin, {f"sitelatch-{PORT}": before})
+        assert await jar.come_back(await sign_in(provider, await jar.begin())) == ""
+        assert jar.session not in (None, before)
+        assert (await Jar(admin, {f"sitelatch-{PORT}": before}).whoami())[0] == 401
+
+
+async def test_attempts_from_one_address_are_slowed(admin: AdminClient, provider: Provider) -> None:
+    jar = Jar(admin)
+    back = await sign_in(provider, await jar.begin())
+    for _ in range(FAILURES_PER_MINUTE):
+        assert await Jar(admin).come_back(back) == "expired"
+    assert await jar.come_back(back) == "too_many_attempts"
+    status, problem, _ = await jar.ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+    assert (status, problem["code"]) == (429, "too_many_attempts")
+
+
+async def test_round_trips_from_one_address_are_slowed(admin: AdminClient, pool: asyncpg.Pool) -> None:
+    for _ in range(ROUND_TRIPS_PER_MINUTE):
+        await Jar(admin).begin()
+    status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+    assert (status, problem["code"]) == (429, "too_many_attempts")
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == ROUND_TRIPS_PER_MINUTE
+
+
+async def test_the_config_has_the_last_word_on_sessions_too(
+    admin: AdminClient, provider: Provider, pool: asyncpg.Pool
+) -> None:
+    jar = Jar(admin)
+    assert await jar.come_back(await sign_in(provider, await jar.begin())) == ""
+
+    async def at(settings: AdminSettings) -> tuple[int, Any]:
+        async with serving(admin_app(settings, pool)) as replica:
+            cookie = {f"sitelatch-{replica.base.port}": str(jar.session)}
+            return await Jar(replica, cookie).whoami()
+
+    issuer = provider.issuer
+    assert (await at(settings(issuer)))[0] == 200
+    limited = (AllowSettings(domains=("example.com",), workspaces=("acme",)),)
+    assert (await at(settings(issuer, allow=limited)))[1]["workspaces"] == ["acme"]
+    for gone in (
+        settings(issuer, allow=(AllowSettings(emails=("ben@example.com",)),)),
+        settings(issuer, allow=(AllowSettings(claim="roles", values=("admin",)),)),
+        settings("https://other.example"),
+        SETTINGS,
+    ):
+        assert (await at(gone))[0] == 401
+
+
+async def test_without_an_issuer_there_is_no_round_trip(pool: asyncpg.Pool) -> None:
+    async with serving(admin_app(SETTINGS, pool), port=PORT) as admin:
+        assert (await admin.as_(None).get("/sign-in"))["oidc"] is None
+        jar = Jar(admin)
+        assert (await jar.ask("POST", "/sign-in/oidc", {"Origin": admin.origin}))[0] == 404
+        assert await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?code=a&state=b") == "expired"
+
+
+# What a certified provider never does needs one that does.
+
+
+class Hostile:
+    """An issuer whose answers the test chooses."""
+
+    def __init__(self) -> None:
+        self.key = foreign_key("one")
+        self.claims: dict[str, Any] = {}
+        self.token: Any = None
+        self.userinfo: Any = None
+        self.forms: list[dict[str, str]] = []
+        self.trip: RoundTrip | None = None
+        self.ways: list[str] | None = None
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        issuer = f"http://{request.host}"
+        match request.path:
+            case "/jwks":
+                return web.json_response({"keys": [self.key.as_dict(private=False)]})
+            case "/token":
+                self.forms.append({**dict((await request.post()).items()), **request.headers})  # type: ignore[arg-type]
+                if callable(self.token):
+                    return self.token()  # type: ignore[no-any-return]
+                assert self.trip is not None
+                claims = {
+                    "iss": issuer,
+                    "aud": CLIENT,
+                    "sub": "1",
+                    "exp": 2_000_000_000,
+                    "nonce": self.trip.nonce,
+                    "name": "Ada",
+                    "email": ADA,
+                    "email_verified": True,
+                    **self.claims,
+                }
+                claims = {name: value for name, value in claims.items() if value is not None}
+                token = signed({"alg": "RS256", "kid": "one"}, claims, self.key)
+                return web.json_response({"id_token": token, "access_token": "opaque", "token_type": "Bearer"})
+            case "/me":
+                return web.json_response(self.userinfo)
+        said = {
+            "issuer": issuer,
+            "authorization_endpoint": f"{issuer}/auth?tenant=x",
+            "token_endpoint": f"{issuer}/token",
+            "userinfo_endpoint": f"{issuer}/me",
+            "jwks_uri": f"{issuer}/jwks",
+        }
+        return web.json_response(
+            {**said, **({"token_endpoint_auth_methods_supported": self.ways} if self.ways else {})}
+        )
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[tuple[Hostile, str]]:
+    issuer = Hostile()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", issuer.serve)
+    runner, port = await serve(app)
+    yield issuer, f"http://127.0.0.1:{port}"
+    await runner.cleanup()
+
+
+async def round_trip(admin: AdminClient, issuer: Hostile, **parameters: str) -> str:
+    jar = Jar(admin)
+    location = await jar.begin()
+    assert "/auth?tenant=x&response_type=code" in location
+    issuer.trip = RoundTrip(jar.cookies[f"sitelatch-{PORT}-round-trip"])
+    query = {"code": "c", "state": issuer.trip.state, **parameters}
+    refused = await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?{urlencode(query)}")
+    assert (jar.session is None) == bool(refused)
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [
+        ({}, ""),
+        ({"nonce": None}, "sign_in_refused"),
+        ({"nonce": "another"}, "sign_in_refused"),
+        ({"aud": "another"}, "sign_in_refused"),
+        ({"iss": "https://evil.example"}, "sign_in_refused"),
+        ({"exp": 1_000_000_000}, "sign_in_refused"),
+        ({"sub": None}, "sign_in_refused"),
+        ({"email": "eve@evil.example"}, "not_an_admin"),
+        ({"email_verified": False}, "not_an_admin"),
+    ],
+)
+async def test_only_the_id_token_of_this_round_trip_counts(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], claims: dict[str, Any], code: str
+) -> None:
+    issuer, url = hostile
+    issuer.claims = claims
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        assert await round_trip(admin, issuer) == code
+
+
+async def test_what_the_id_token_leaves_out_the_userinfo_says_of_the_same_person_only(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str]
+) -> None:
+    issuer, url = hostile
+    issuer.claims = {"email": None, "email_verified": None, "name": None}
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        said = {"sub": "1", "email": ADA, "email_verified": True}
+        for userinfo, code in (
+            (said, ""),
+            ({**said, "sub": "2"}, "sign_in_refused"),
+            ({"email": ADA, "email_verified": True}, "sign_in_refused"),
+            ({**said, "email_verified": False}, "not_an_admin"),
+            ({"sub": "1"}, "not_an_admin"),
+            ([], "sign_in_refused"),
+        ):
+            issuer.userinfo = userinfo
+            assert await round_trip(admin, issuer) == code, userinfo
+        # The flag of one email says nothing of another.
+        issuer.claims = {"email_verified": True, "email": None, "name": None}
+        issuer.userinfo = {**said, "email_verified": False}
+        assert await round_trip(admin, issuer) == "not_an_admin"
+        issuer.claims = {"email": ADA, "email_verified": False, "name": None}
+        issuer.userinfo = said
+        assert await round_trip(admin, issuer) == "not_an_admin"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (lambda: web.json_response({"error": "invalid_client"}, status=401), "client_refused"),
+        (lambda: web.json_response({"error": "invalid_grant"}, status=400), "sign_in_refused"),
+        (lambda: web.json_response({"error": ["x"]}, status=400), "sign_in_refused"),
+        (lambda: web.json_response({"access_token": "x"}), "sign_in_refused"),
+        (lambda: web.json_response({"id_token": ["x"]}), "sign_in_refused"),
+        (lambda: web.json_response({"id_token": "a.b.c"}), "sign_in_refused"),
+        (lambda: web.Response(text="<html>", status=502), "sign_in_refused"),
+        (lambda: web.Response(status=302, headers={"Location": "/elsewhere"}), "sign_in_refused"),
+    ],
+)
+async def test_what_goes_wrong_at_the_issuer_is_told(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], answer: Any, code: str
+) -> None:
+    issuer, url = hostile
+    issuer.token = answer
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        assert await round_trip(admin, issuer) == code
+
+
+async def test_errors_that_the_issuer_sends_the_browser_back_with_are_told(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str]
+) -> None:
+    issuer, url = hostile
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        for error, code in (
+            ("access_denied", "denied"),
+            ("server_error", "sign_in_refused"),
+            ("unauthorized_client", "client_refused"),
+            ("<script>", "sign_in_refused"),
+        ):
+            assert await round_trip(admin, issuer, error=error, error_description="<b>") == code
+        assert issuer.forms == []
+
+
+@pytest.mark.parametrize(
+    ("ways", "secret"),
+    [(["client_secret_post"], "s%"), (["client_secret_post", "client_secret_basic"], "s%"), (None, "s%"), (None, None)],
+)
+async def test_the_client_shows_its_secret_as_the_issuer_takes_it(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], ways: list[str] | None, secret: str | None
+) -> None:
+    issuer, url = hostile
+    issuer.ways = ways
+    async with serving(admin_app(settings(url, client_secret=secret), pool), port=PORT) as admin:
+        assert await round_trip(admin, issuer) == ""
+    form = issuer.forms[0]
+    assert form["code"] == "c"
+    assert form["redirect_uri"] == PUBLIC_URL + CALLBACK
+    assert issuer.trip is not None
+    assert form["code_verifier"] == issuer.trip.verifier
+    in_body = ways == ["client_secret_post"]
+    assert form.get("client_secret") == ("s%" if in_body else None)
+    assert form.get("client_id") == (CLIENT if in_body or secret is None else None)
+    assert form.get("Authorization") == ("Basic c2l0ZWxhdGNoOnMlMjU=" if secret and not in_body else None)
+
+
+async def test_an_issuer_that_is_down_is_told_before_the_browser_leaves(pool: asyncpg.Pool) -> None:
+    async with serving(admin_app(settings(f"http://127.0.0.1:{free_port()}"), pool), port=PORT) as admin:
+        status, problem, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+        assert (status, problem["code"]) == (503, "issuer_unavailable")
+        assert "Set-Cookie" not in answer.headers

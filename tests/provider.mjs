@@ -1,0 +1,91 @@
+// A certified OpenID Connect provider on loopback, for the tests of signing in. Anybody signs in, as whatever email they
+// type. It reads commands from stdin, one JSON object a line: {"rotate": true} signs with a new key from then on.
+
+import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { createServer } from "node:http";
+import { createInterface } from "node:readline";
+
+import Provider from "oidc-provider";
+
+const { port, clients } = JSON.parse(process.argv[2]);
+const issuer = `http://127.0.0.1:${port}`;
+
+function newKey() {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  return { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), alg: "RS256", use: "sig" };
+}
+
+// What this provider says of an account. The account's id is what was typed.
+function claimsOf(id) {
+  return {
+    sub: `subject-of-${id}`,
+    name: id.split("@")[0],
+    email: id,
+    email_verified: !id.startsWith("unverified"),
+    groups: id.startsWith("grouped") ? ["staff", "sitelatch-admins"] : ["staff"],
+  };
+}
+
+function newProvider(key) {
+  const provider = new Provider(issuer, {
+    clients,
+    jwks: { keys: [key] },
+    claims: { email: ["email", "email_verified"], profile: ["name", "groups"] },
+    findAccount: (_, id) => ({ accountId: id, claims: () => claimsOf(id) }),
+    cookies: { keys: ["only for tests"] },
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => undefined,
+        getResourceServerInfo: (_, resource, client) => ({
+          scope: "", audience: resource, accessTokenFormat: "jwt", jwt: { sign: { alg: "RS256" } },
+          accessTokenTTL: client.clientId.startsWith("late") ? -60 : 300,
+        }),
+      },
+    },
+    // A token for a program says whose it is by the client's id.
+    extraTokenClaims: (_, token) => token.clientId?.includes("@") ? claimsOf(token.clientId) : undefined,
+    interactions: { url: (_, interaction) => `/sign-in/${interaction.uid}` },
+    // Nobody is asked whether they agree.
+    loadExistingGrant: async (ctx) => {
+      const grant = new ctx.oidc.provider.Grant({
+        clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId,
+      });
+      grant.addOIDCScope("openid email profile");
+      await grant.save();
+      return grant;
+    },
+    renderError: (ctx, out) => { ctx.type = "text"; ctx.body = JSON.stringify(out); },
+  });
+  return provider;
+}
+
+const FORM = `<!doctype html><html lang="en"><title>Provider</title><form method="post">
+<label>Email <input name="login" autofocus></label> <button>Continue</button><button name="cancel" value="1">Cancel</button></form>`;
+
+async function signIn(provider, request, response) {
+  if (request.method === "GET") {
+    response.setHeader("Content-Type", "text/html");
+    response.end(FORM);
+    return;
+  }
+  let body = "";
+  for await (const chunk of request) body += chunk;
+  const typed = new URLSearchParams(body);
+  await provider.interactionFinished(request, response, typed.has("cancel")
+    ? { error: "access_denied", error_description: "the user went away" }
+    : { login: { accountId: typed.get("login"), remember: false } });
+}
+
+let provider = newProvider(newKey());
+createServer((request, response) => {
+  if (request.url.startsWith("/sign-in/")) signIn(provider, request, response);
+  else provider.callback()(request, response);
+}).listen(port, "127.0.0.1", () => console.log("ready"));
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  if (JSON.parse(line).rotate) provider = newProvider(newKey());
+  console.log("done");
+}).on("close", () => process.exit());
