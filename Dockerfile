@@ -7,6 +7,7 @@ COPY sql sql
 COPY proxy proxy
 COPY admin admin
 COPY sitelatch sitelatch
+COPY docs docs
 RUN python -m venv /opt/sitelatch \
  && /opt/sitelatch/bin/pip install --no-cache-dir --constraint constraints.txt .
 

@@ -11,6 +11,7 @@ from admin.api import ASKER, AdminApi
 from admin.callback import callback_routes
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.identity import Identity
+from admin.integrators import guide_routes
 from admin.oidc import Oidc
 from admin.page import page_routes
 from admin.people import AdminTokens
@@ -25,10 +26,12 @@ from admin.views import TryIt
 log = structlog.get_logger("sitelatch.admin")
 
 
-def admin_app(settings: AdminSettings, pool: asyncpg.Pool, try_it: TryIt | None = None) -> web.Application:
+def admin_app(
+    settings: AdminSettings, pool: asyncpg.Pool, try_it: TryIt | None = None, guide: str = ""
+) -> web.Application:
     """Return the application, to be mounted at /admin. Nobody gets in without credentials.
 
-    `try_it` is what the page shows of a request to this installation's data.
+    `try_it` is what the page shows of a request to this installation's data, `guide` what is handed to those who call.
     """
     tokens = AdminTokens(settings.tokens)
     oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
@@ -40,7 +43,7 @@ def admin_app(settings: AdminSettings, pool: asyncpg.Pool, try_it: TryIt | None 
     app = web.Application(client_max_size=BODY_BYTES, middlewares=[_answer_problems, _let_in(identity, open_to_all)])
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
-    for method, path, serve in page:
+    for method, path, serve in (*page, *guide_routes(guide)):
         app.router.add_route(method, path, serve)
     for route in routes:
         # An id may hold braces, which aiohttp's own pattern leaves out.

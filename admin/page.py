@@ -33,6 +33,11 @@ def page_routes() -> list[tuple[str, str, Handler]]:
     return [("GET", "", _to_the_page), ("GET", "/", _index), ("GET", "/static/{name}", _static)]
 
 
+def static_text(name: str) -> str:
+    """Return a file of the page, as text."""
+    return _FILES[name].decode()
+
+
 async def _to_the_page(request: web.Request) -> web.StreamResponse:
     # Relative, for a proxy in front may have mounted this elsewhere.
     return web.Response(status=308, headers={hdrs.LOCATION: f"{request.path.rpartition('/')[2]}/"})
@@ -44,7 +49,7 @@ async def _index(request: web.Request) -> web.StreamResponse:
 
 async def _static(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
-    if name not in _FILES or name == "index.html":
+    if name not in _FILES or name.endswith(".html"):
         raise web.HTTPNotFound
     return _file(request, name)
 

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from admin.app import admin_app
+from admin.integrators import guide
 from admin.server import BackRunner, back_doors
 from admin.tryout import try_it
 from proxy.accesslog import AccessLog
@@ -136,7 +137,13 @@ class Service:
         self._keep(stack, self.revokes.run())
         self._keep(stack, self.activity.run())
         self.back_addresses = await self._open_back_doors(
-            stack, admin_app(config.admin, admin_pool, try_it(config.proxy, config.keys.from_))
+            stack,
+            admin_app(
+                config.admin,
+                admin_pool,
+                try_it(config.proxy, config.keys.from_),
+                guide(config.proxy, config.keys.from_),
+            ),
         )
         stack.push_async_callback(self.front.close)
         try:

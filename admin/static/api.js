@@ -1,5 +1,8 @@
 // The admin API: one function that asks, and says what went wrong in words.
 
+// Whoever asks again after that asks for the same: what must not be done twice has an Idempotency-Key.
+const PATIENCE_MS = 60_000;
+
 let csrfToken = null;
 let open = 0;
 let slow = null;
@@ -27,19 +30,23 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(method, path, body, { quiet = false, signal } = {}) {
-  const headers = { Accept: "application/json" };
+export async function ask(method, path, body, { quiet = false, signal, headers: more = {} } = {}) {
+  const headers = { Accept: "application/json", ...more };
   if (csrfToken && method !== "GET") headers["X-CSRF-Token"] = csrfToken;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (!quiet) begin();
   try {
-    const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    const patience = AbortSignal.timeout(PATIENCE_MS);
+    const answer = await fetch(path, {
+      method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: signal ? AbortSignal.any([signal, patience]) : patience,
+    });
     if (answer.ok) return answer.status === 204 ? null : await answer.json();
     const problem = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
     if (answer.status === 401 && path !== "session") onSignedOut();
     throw new Refused(answer.status, problem);
   } catch (error) {
     if (error instanceof TypeError) throw new Refused(0, { detail: "The server cannot be reached. Try again." });
+    if (error.name === "TimeoutError") throw new Refused(0, { detail: "No answer came. Try again." });
     throw error;
   } finally {
     if (!quiet) end();
@@ -53,7 +60,8 @@ export function query(path, parameters) {
 
 function begin() {
   open += 1;
-  slow ??= setTimeout(() => { document.getElementById("progress").hidden = false; }, 300);
+  // As a popover it is above the windows, too.
+  slow ??= setTimeout(() => document.getElementById("progress").showPopover(), 300);
 }
 
 function end() {
@@ -61,5 +69,5 @@ function end() {
   if (open) return;
   clearTimeout(slow);
   slow = null;
-  document.getElementById("progress").hidden = true;
+  document.getElementById("progress").hidePopover();
 }

@@ -1,4 +1,5 @@
-// The window Create API User: its form, and then the key.
+// The window Create API User: its form, and then the key. A wish whose answer was lost is sent again with the same
+// Idempotency-Key, so that it makes no second user.
 
 import { ask } from "./api.js";
 import { show } from "./dialogs.js";
@@ -9,6 +10,8 @@ import { state } from "./state.js";
 const ERRORS = ["create-error", "create-workspace-error", "create-name-error", "create-sites-error"];
 let picker = null;
 let done = () => {};
+// The wish that may have been granted, and its key.
+let sent = { wish: "", key: "" };
 
 export function setUpCreate(whenDone) {
   done = whenDone;
@@ -19,10 +22,7 @@ export function setUpCreate(whenDone) {
     event.preventDefault();
     busy(event.submitter ?? byId("create-form").querySelector(".primary"), create);
   });
-  // A key that is shown once must not vanish with a stray Escape.
-  byId("create-dialog").addEventListener("cancel", (event) => {
-    if (!byId("created").hidden && !state.session.recoverable_keys) event.preventDefault();
-  });
+  byId("created-again").addEventListener("click", (event) => busy(event.target, createAgain));
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", () => copy(byId(button.dataset.copy).value, button));
   }
@@ -34,17 +34,23 @@ export function openCreate() {
   select.value = state.workspace || state.workspaces[0];
   byId("create-where").hidden = state.workspaces.length < 2;
   for (const id of ERRORS) byId(id).textContent = "";
+  sent = { wish: "", key: "" };
   byId("create-name").value = "";
   byId("create-all").checked = false;
-  byId("create-form").hidden = false;
-  byId("created").hidden = true;
-  byId("create-dialog").setAttribute("aria-labelledby", "create-title");
+  showForm();
   showScope();
   picker.reset(select.value);
   show(byId("create-dialog"), () => {
     byId("created-key").value = byId("created-curl").value = "";
     done();
   });
+}
+
+function showForm() {
+  byId("create-form").hidden = false;
+  byId("created").hidden = true;
+  byId("create-dialog").setAttribute("aria-labelledby", "create-title");
+  delete byId("create-dialog").dataset.stays;
 }
 
 function showScope() {
@@ -65,9 +71,15 @@ async function create() {
     return;
   }
   const wish = { workspace: byId("create-workspace").value, ...(all ? { all_sites: true } : { sites: picker.sites }), ...(name ? { name } : {}) };
+  if (sent.wish !== JSON.stringify(wish)) sent = { wish: JSON.stringify(wish), key: crypto.randomUUID() };
   try {
-    showCreated(await ask("POST", "users", wish));
+    const user = await ask("POST", "users", wish, { headers: { "Idempotency-Key": `"${sent.key}"` } });
+    // It was made before, and the answer with its key was lost.
+    if (!user.api_key && state.session.recoverable_keys) user.api_key = (await ask("POST", `users/${user.id}/reveal`)).keys[0].api_key;
+    showCreated(user);
   } catch (error) {
+    // What was refused was not granted.
+    if (error.status >= 400 && error.status < 500) sent = { wish: "", key: "" };
     const places = { workspace: "create-workspace-error", name: "create-name-error", sites: "create-sites-error" };
     const shown = Object.entries(places).filter(([field, id]) => {
       const said = error.at?.(field);
@@ -78,11 +90,34 @@ async function create() {
   }
 }
 
+// Take back the user whose key nobody saw, and make another like it.
+async function createAgain() {
+  byId("created-error").textContent = "";
+  try {
+    await ask("DELETE", `users/${byId("created-again").dataset.user}`);
+  } catch (error) {
+    if (error.status !== 404) {
+      byId("created-error").textContent = error.message;
+      return;
+    }
+  }
+  sent = { wish: "", key: "" };
+  showForm();
+  byId("create-form").querySelector(".primary").focus();
+  await create();
+}
+
 function showCreated(user) {
   byId("create-form").hidden = true;
   byId("created").hidden = false;
   byId("create-dialog").setAttribute("aria-labelledby", "created-title");
-  byId("created-key").value = user.api_key;
+  // A key that is shown once must not vanish with a stray Escape.
+  if (user.api_key && !state.session.recoverable_keys) byId("create-dialog").dataset.stays = "yes";
+  byId("created-lost").hidden = Boolean(user.api_key);
+  byId("created-whole").hidden = !user.api_key;
+  byId("created-error").textContent = "";
+  byId("created-again").dataset.user = user.id;
+  byId("created-key").value = user.api_key ?? "";
   const scope = user.all_sites ? ["It can access ", el("b", {}, "all sites"), " of ", named(user.workspace), ", those added later too."]
     : user.site_count === 1 ? ["It can access the site ", el("b", {}, named(user.sites[0])), "."]
     : [`It can access ${user.site_count} selected sites.`];
@@ -90,7 +125,7 @@ function showCreated(user) {
   byId("created-once").textContent = state.session.recoverable_keys
     ? "Keep it like a password. It can be shown again from the list; each time is noted in the audit log."
     : "Copy it now and keep it like a password: it is not shown again.";
-  byId("created-curl").value = curl(user);
+  byId("created-curl").value = user.api_key ? curl(user) : "";
   byId("created-title").focus();
 }
 

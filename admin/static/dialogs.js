@@ -3,7 +3,15 @@
 import { busy, byId, el } from "./dom.js";
 
 for (const dialog of document.querySelectorAll("dialog")) {
-  for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+  // What is under way is waited for; what is marked so goes only by its own button.
+  const underWay = () => dialog.querySelector("[aria-busy]") !== null;
+  const stay = (event) => { if (underWay() || dialog.dataset.stays) event.preventDefault(); };
+  dialog.addEventListener("cancel", stay);
+  // Browsers ask by a cancel event only once: the second Escape would close.
+  dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") stay(event); });
+  for (const button of dialog.querySelectorAll("[data-close]")) {
+    button.addEventListener("click", () => { if (!underWay()) dialog.close(); });
+  }
 }
 
 // Open a dialog; `closed` is called when it closes. The browser returns the focus if its place is still there.

@@ -22,6 +22,8 @@ export const row = (...cells) => el("tr", { role: "row" }, ...cells);
 
 export function say(text) {
   byId("said").textContent = "";
+  // What is outside of an open window is said by no screen reader.
+  (document.querySelector("dialog[open]") ?? document.body).append(byId("said"));
   requestAnimationFrame(() => { byId("said").textContent = text; });
 }
 

@@ -26,6 +26,7 @@ function view() {
 async function showView({ focus = false } = {}) {
   const name = view();
   document.title = `${TITLES[name]} · Sitelatch`;
+  if (name !== "users") users.forget();
   for (const section of Object.keys(VIEWS)) byId(section).hidden = section !== name;
   for (const link of document.querySelectorAll(".bar nav a")) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
@@ -41,6 +42,7 @@ async function enter(session) {
   byId("person").textContent = session.person.name;
   byId("person").title = session.person.email;
   await loadWorkspaces();
+  byId("loading").hidden = true;
   byId("door").hidden = true;
   byId("inside").hidden = false;
   await showView({ focus: true });
@@ -50,7 +52,9 @@ function leave(reason = "") {
   state.session = null;
   useSession(null);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-  for (const rows of ["users-rows", "sites-rows", "audit-rows"]) byId(rows).replaceChildren();
+  users.forget();
+  for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
+  byId("loading").hidden = true;
   byId("inside").hidden = true;
   byId("door").hidden = false;
   byId("sign-in-error").textContent = reason;

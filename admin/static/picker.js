@@ -77,7 +77,7 @@ export class Picker {
     this.chosen.set(id, item);
     byId("chips").append(item);
     byId("create-sites-error").textContent = "";
-    item.scrollIntoView({ block: "nearest" });
+    byId("chips").scrollTop = byId("chips").scrollHeight;
     say(`${id} selected. ${this.chosen.size} in all.`);
   }
 

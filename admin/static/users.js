@@ -13,6 +13,10 @@ const FOLDED = 3;
 let pages = null;
 let latest = 0;
 let shownIds = "";
+// Rows that need not be made anew: what is open, shown or focused in them stays so.
+let made = new Map();
+// What was last heard of each user that is shown.
+let known = new Map();
 
 export function setUpUsers() {
   pages = new Pages(byId("users-pages"), loadUsers);
@@ -26,6 +30,13 @@ export function startOver() {
   return loadUsers();
 }
 
+// Nothing that was shown to one admin, or before another view, is shown again by itself.
+export function forget() {
+  made.clear();
+  byId("users-rows").replaceChildren();
+  shownIds = "";
+}
+
 export async function loadUsers({ quiet = false } = {}) {
   const number = ++latest;
   const search = byId("search").value.trim();
@@ -34,9 +45,10 @@ export async function loadUsers({ quiet = false } = {}) {
     const page = await ask("GET", path, undefined, { quiet });
     if (number !== latest) return;
     byId("users-error").textContent = "";
+    known = new Map(page.items.map((user) => [user.id, user]));
     const ids = page.items.map((user) => user.id).join();
     if (quiet && ids === shownIds) refresh(page.items);
-    else if (!quiet || !byId("users-rows").contains(document.activeElement)) showUsers(page, search, ids);
+    else showUsers(page, search, ids);
   } catch (error) {
     if (number === latest && !quiet) byId("users-error").textContent = error.message;
   }
@@ -44,7 +56,14 @@ export async function loadUsers({ quiet = false } = {}) {
 
 function showUsers(page, search, ids) {
   shownIds = ids;
-  byId("users-rows").replaceChildren(...page.items.map(userRow));
+  const focused = document.activeElement;
+  made = new Map(page.items.map((user) => {
+    const looks = JSON.stringify([{ ...user, last_activity: null }, state.workspaces.length > 1]);
+    return [looks, made.get(looks) ?? userRow(user)];
+  }));
+  byId("users-rows").replaceChildren(...made.values());
+  refresh(page.items);
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus();
   pages.show(page.next);
   const empty = !page.items.length;
   byId("users-empty").hidden = !empty;
@@ -75,16 +94,16 @@ function emptiness(search) {
 }
 
 function userRow(user) {
-  const made = row(
+  const shown = row(
     cell("API Key", el("div", {}, user.name ? named(user.name, { class: "name" }) : null, ...user.keys.map((key, index) => keyLine(user, key, index)))),
     cell("Authorized By", el("div", {}, named(user.authorized_by.name), named(user.authorized_by.email, { class: "quiet" }))),
     cell("Authorized Sites", el("div", {}, sitesOf(user), state.workspaces.length > 1 ? el("div", { class: "quiet" }, "in ", named(user.workspace)) : null)),
     cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity))),
     cell("Created", el("div", {}, time(user.created_at))),
-    el("td", { role: "cell", class: "act" }, el("button", { type: "button", class: "remove small", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(user) }, "Delete User")),
+    el("td", { role: "cell", class: "act" }, el("button", { type: "button", class: "remove small", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(known.get(user.id)) }, "Delete User")),
   );
-  made.dataset.id = user.id;
-  return made;
+  shown.dataset.id = user.id;
+  return shown;
 }
 
 function keyLine(user, key, index) {

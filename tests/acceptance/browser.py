@@ -62,19 +62,21 @@ class Visit:
     page: Page
     complaints: list[str] = field(default_factory=list)
 
-    def shot(self, name: str) -> None:
+    def shot(self, name: str, page: Page | None = None) -> None:
         """Take a picture at desktop and phone width, light and dark, where somebody asked for them."""
         if not SHOTS:
             return
+        page = page or self.page
         for size, viewport in (("desktop", DESKTOP), ("phone", PHONE)):
             for scheme in (LIGHT, DARK):
-                self.page.set_viewport_size(viewport)
-                self.page.emulate_media(color_scheme=scheme)
-                self.page.screenshot(path=Path(SHOTS) / f"{name}-{size}-{scheme}.png")
-        self.page.set_viewport_size(DESKTOP)
-        self.page.emulate_media(color_scheme="light")
+                page.set_viewport_size(viewport)
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=Path(SHOTS) / f"{name}-{size}-{scheme}.png")
+        page.set_viewport_size(DESKTOP)
+        page.emulate_media(color_scheme="light")
 
-    def _note(self, message: ConsoleMessage) -> None:
+    def note(self, message: ConsoleMessage) -> None:
+        """Keep what the browser complains of."""
         # A refusal that the page shows in words is an error to the browser's console too.
         if message.type == "error" and "responded with a status of 4" not in message.text:
             self.complaints.append(message.text)
@@ -89,7 +91,7 @@ def visit(browser: Browser, url: str) -> Iterator[Visit]:
     context.set_default_timeout(SEEN_MS)
     page = context.new_page()
     visit = Visit(page)
-    page.on("console", visit._note)
+    page.on("console", visit.note)
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     page.goto(url)
     try:

@@ -102,7 +102,7 @@ def test_the_seconds_that_the_readme_names_are_the_defaults() -> None:
     assert "`grants.ttl_seconds` (30)" in README
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/integrators.md", "CHANGELOG.md"])
 def test_links_lead_to_files(page: str) -> None:
     file = ROOT / page
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text()):

@@ -1,88 +1,18 @@
 """The page for admins, as the customer's own page describes it: a real browser, a real database, the real proxy."""
 
-import http.server
 import re
 import shlex
 import subprocess
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
-import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
 from admin.safe import new_secret
-from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core, chromium, visit
+from tests.acceptance.adminpage import browser, empty_database, latch, reached_by, sign_in, status, url
+from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core, visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
-from tests.database import TEMPLATE, create_database, drop_database, run_aside
 
-expect.set_options(timeout=SEEN_MS)
-
-
-class DataApi(http.server.BaseHTTPRequestHandler):
-    """Answers everything."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def empty_database(database_server: str) -> Iterator[str]:
-    """A migrated database of the test's own."""
-    dsn = run_aside(create_database(database_server, TEMPLATE))
-    yield dsn
-    run_aside(drop_database(database_server, dsn))
-
-
-@pytest.fixture
-def latch(tmp_path: Path, empty_database: str) -> Iterator[Sitelatch]:
-    """Sitelatch before a data API, with an empty database."""
-    data = http.server.ThreadingHTTPServer(("127.0.0.1", 0), DataApi)
-    threading.Thread(target=data.serve_forever, daemon=True).start()
-    route = {
-        "name": "data",
-        "upstream": f"http://127.0.0.1:{data.server_port}",
-        "sites": ["path:/api/sites/{site}/**", "query:site"],
-    }
-    latch = Sitelatch(tmp_path, empty_database, [route], activity={"flush_seconds": 0.2, "resolution_seconds": 1})
-    try:
-        latch.start()
-        yield latch
-    finally:
-        latch.stop()
-        data.shutdown()
-        data.server_close()
-
-
-def url(latch: Sitelatch) -> str:
-    return f"http://{latch.admin}/admin"
-
-
-def sign_in(page: Page) -> None:
-    page.get_by_label("Admin token").fill(ADMIN_TOKEN)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="API Users", level=1)).to_be_visible()
-
-
-def status(latch: Sitelatch, site: str, key: str) -> int:
-    with httpx.Client(trust_env=False) as client:
-        return client.get(f"{latch.url}/api/sites/{site}/uptime", headers={"X-API-Key": key}).status_code
+__all__ = ["browser", "empty_database", "latch"]
 
 
 def test_the_customers_page_from_start_to_end(browser: Browser, latch: Sitelatch) -> None:
@@ -136,8 +66,9 @@ def test_the_customers_page_from_start_to_end(browser: Browser, latch: Sitelatch
         key = page.evaluate("navigator.clipboard.readText()")
         assert re.fullmatch(r"slk_\w{38}", key)
         curl = dialog.get_by_label("Try it").input_value()
-        page.keyboard.press("Escape")
-        expect(dialog).to_be_visible()  # a key that is shown once does not vanish by mistake
+        for _ in range(3):
+            page.keyboard.press("Escape")
+            expect(dialog).to_be_visible()  # a key that is shown once does not vanish by mistake
         dialog.get_by_role("button", name="Done").click()
         expect(dialog).to_be_hidden()
 
@@ -160,6 +91,9 @@ def test_the_customers_page_from_start_to_end(browser: Browser, latch: Sitelatch
         assert status(latch, "blog", key) == 403
         expect(row).to_contain_text("just now")
         expect(row.locator(".activity time")).to_have_attribute("title", re.compile(r"\d{4}"))
+        row.get_by_role("button", name="Delete User").click()
+        expect(dialog).to_contain_text("It was last used just now.")
+        dialog.get_by_role("button", name="Cancel").click()
 
         # For all sites: those added later too.
         page.get_by_role("button", name="Create API User").click()
@@ -193,8 +127,8 @@ def test_the_customers_page_from_start_to_end(browser: Browser, latch: Sitelatch
         delete.click()
         dialog.get_by_role("button", name="Delete", exact=True).click()
         expect(row).to_have_count(0)
+        reached_by(latch, "shop", key, 401, seconds=1)
         expect(page.get_by_role("heading", name="API Users")).to_be_focused()
-        reached_by(latch, "shop", key, 401)
 
         page.get_by_role("link", name="Audit").click()
         audit = page.locator("#audit-rows")
@@ -338,6 +272,30 @@ def test_removing_a_site_says_first_who_loses_it(browser: Browser, latch: Sitela
         expect(page.locator("#sites-rows tr")).to_have_count(2)
 
 
+def test_the_new_key_comes_with_a_guide_to_hand_out(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        page.get_by_role("checkbox", name="shop").check()
+        page.get_by_role("button", name="Create", exact=True).click()
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="where the key goes").click()
+        guide = opened.value
+        expect(guide.get_by_role("heading", name="Calling the data API with an API key")).to_be_visible()
+        expect(guide.get_by_text(f"The address is {latch.url}.")).to_be_visible()
+        guide.on("console", seen.note)
+        guide.get_by_role("button", name="Copy as text").click()
+        expect(guide.get_by_role("button", name="Copied")).to_be_visible()
+        copied = guide.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith("# Calling the data API with an API key")
+        with guide.expect_download() as download:
+            guide.get_by_role("link", name="Download").click()
+        assert download.value.path().read_text() == copied
+        seen.shot("13-guide", guide)
+
+
 def test_a_session_that_ended_leads_back_to_the_door(browser: Browser, latch: Sitelatch) -> None:
     with visit(browser, url(latch)) as seen:
         page = seen.page
@@ -386,6 +344,13 @@ def test_axe_finds_nothing_on_any_view(browser: Browser, latch: Sitelatch) -> No
     dialog.get_by_role("button", name="Create", exact=True).click()
     expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
     check("created")
+    page.goto(f"{url(latch)}/integrators")
+    expect(page.get_by_role("heading", name="The key", exact=True)).to_be_visible()
+    check("guide")
+    page.goto(url(latch))
+    page.get_by_role("button", name="Create API User").click()
+    dialog.get_by_role("checkbox").first.check()
+    dialog.get_by_role("button", name="Create", exact=True).click()
     dialog.get_by_role("button", name="Done").click()
     page.get_by_role("button", name="Delete User").first.click()
     check("delete")
@@ -437,11 +402,3 @@ def test_plain_http_beyond_loopback_is_said_so(browser: Browser, latch: Sitelatc
     expect(page.get_by_text("This page came over plain http")).to_be_visible()
     expect(page.get_by_label("Admin token")).to_be_hidden()
     context.close()
-
-
-def reached_by(latch: Sitelatch, site: str, key: str, expected: int) -> None:
-    """Wait until the key is answered so: what changed reaches the doors through the feed."""
-    deadline = time.monotonic() + 5
-    while (found := status(latch, site, key)) != expected:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)

@@ -71,7 +71,7 @@ class AdminClient:
         return replace(self, browser={name: value for name, value in headers.items() if value is not None})
 
     async def ask(self, method: str, path: str, payload: Any = None, **other: Any) -> tuple[int, Any, ClientResponse]:
-        """Return the status, the JSON of the answer (None: no body) and the answer."""
+        """Return the status, the JSON of the answer (None: there is none) and the answer."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else dict(self.browser)
         headers |= other.pop("headers", {})
         if payload is not None:
@@ -81,7 +81,8 @@ class AdminClient:
         async with self.session.request(method, url, headers=headers, **other) as answer:
             text = await answer.text()
             self._check_described(method, url.path, answer.status)
-            return answer.status, (await answer.json(content_type=None) if text else None), answer
+            is_json = text and answer.content_type.endswith("json")
+            return answer.status, (await answer.json(content_type=None) if is_json else None), answer
 
     def _check_described(self, method: str, path: str, status: int) -> None:
         paths = self.document["paths"] if self.document else {}

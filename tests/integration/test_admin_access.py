@@ -89,6 +89,8 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ("GET", "/session"): [Attempt("/session", statuses=(200,))],
     ("DELETE", "/session"): [],
     ("GET", "/openapi.json"): [Attempt("/openapi.json", statuses=(200,))],
+    ("GET", "/integrators"): [],
+    ("GET", "/integrators.md"): [],
 }
 """For every route, what somebody limited to acme might try."""
 PAGE = {("GET", ""), ("GET", "/"), ("GET", "/static/{name}"), ("GET", "/sign-in/oidc/callback")}

@@ -1,0 +1,196 @@
+"""The guide's examples, run as they stand there: against the front door, wherever the key and the site are."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from admin.integrators import guide
+from proxy.settings import ProxySettings, RouteSettings
+from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, Table, free_port
+
+SECONDS = 60.0
+WAYS: list[dict[str, Any]] = [
+    {"path": "/in-basic", "keys_from": ["basic"], "sites": ["query:site"]},
+    {"path": "/in-query", "keys_from": ["query:api_key"], "sites": [{"query": "id", "template": "eq.{site}"}]},
+    {"path": "/in-cookie", "keys_from": ["cookie:key"], "sites": ["header:X-Site"]},
+    {"path": "/bearer", "keys_from": ["bearer"], "sites": ["path:/bearer/{site}.json"]},
+    {"path": "/", "sites": ["path:/api/sites/{site}/**", "query:site", "header:X-Site"]},
+]
+
+
+@dataclass
+class DataApi:
+    """Answers each request, and says 503 before it as often as it is told to."""
+
+    busy: int = 0
+    asked: int = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        if self.busy:
+            self.busy -= 1
+            return web.Response(status=503, headers={"Retry-After": "0"})
+        if request.headers.get("Upgrade") == "websocket":
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            await socket.send_str("hello")
+            async for _ in socket:
+                pass
+            return socket
+        return web.json_response({"site": "shop"})
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def latch(tmp_path_factory: pytest.TempPathFactory, database_url: str, port: int) -> Iterator[Sitelatch]:
+    upstream = f"http://127.0.0.1:{port}"
+    routes: list[Table] = [{"name": f"way{number}", "upstream": upstream, **way} for number, way in enumerate(WAYS)]
+    latch = Sitelatch(tmp_path_factory.mktemp("guide"), database_url, routes, limits={"upstream_idle_seconds": 0.1})
+    try:
+        latch.start()
+        with latch.admin_client() as client:
+            client.post("/sites", json={"csv": "site,workspace\nshop,acme\n"}).raise_for_status()
+        yield latch
+    finally:
+        latch.stop()
+
+
+@pytest.fixture
+async def data(port: int) -> AsyncIterator[DataApi]:
+    api = DataApi()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", api.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield api
+    await runner.cleanup()
+
+
+def examples(latch: Sitelatch, way: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """The code of the guide to an installation with this route, by language."""
+    route = RouteSettings.model_validate({"name": "way", "upstream": "http://x", **(way or WAYS[-1])})
+    text = guide(ProxySettings(listen=latch.address, routes=(route,)), ("header:X-API-Key", "bearer"))
+    code: dict[str, list[str]] = {}
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        code.setdefault(language, []).append(block)
+    return code
+
+
+PROGRAMS = {
+    "sh": ("sh", "-euc"),
+    "python": (sys.executable, "-c"),
+    "js": ("node", "--input-type=module", "--eval"),
+}
+
+
+async def start(language: str, code: str, key: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *PROGRAMS[language],
+        code,
+        env={"PATH": os.environ["PATH"], "API_KEY": key, "NO_PROXY": "*"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def run(language: str, code: str, key: str) -> tuple[int | None, str, str]:
+    """Run an example; the exit code, and what it printed."""
+    process = await start(language, code, key)
+    try:
+        async with asyncio.timeout(SECONDS):
+            out, err = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way["path"])
+async def test_an_example_reads_the_data_wherever_the_key_and_the_site_are(
+    latch: Sitelatch, data: DataApi, way: dict[str, Any], language: str
+) -> None:
+    user = latch.create_user("acme", "shop")
+    code, out, err = await run(language, examples(latch, way)[language][0], user.key)
+    assert code == 0, err
+    assert data.asked == 1
+    assert '"site": "shop"' in out.replace("'", '"').replace("site:", '"site":')
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+async def test_an_example_tries_again_and_not_for_ever(latch: Sitelatch, data: DataApi, language: str) -> None:
+    user = latch.create_user("acme", "shop")
+    program = examples(latch)[language][0]
+    data.busy = 2
+    code, _, err = await run(language, program, user.key)
+    assert (code, data.asked) == (0, 3), err
+    data.busy = 100
+    code, _, err = await run(language, program, user.key)
+    assert code != 0
+    assert "503" in err
+    assert data.asked == 3 + 5
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+async def test_an_example_does_not_try_again_what_is_refused(latch: Sitelatch, data: DataApi, language: str) -> None:
+    code, _, err = await run(language, examples(latch)[language][0], "slk_nope")
+    assert code != 0
+    assert "invalid_key" in err
+    assert data.asked == 0
+
+
+async def test_the_curl_lines_with_retries(latch: Sitelatch, data: DataApi) -> None:
+    user = latch.create_user("acme", "shop")
+    data.busy = 1
+    code, out, err = await run("sh", examples(latch)["sh"][1], user.key)
+    assert code == 0, err
+    assert out.count('{"site": "shop"}') == 2
+
+
+async def test_the_websocket_connects_again_until_it_is_refused(latch: Sitelatch, data: DataApi) -> None:
+    user = latch.create_user("acme", "shop")
+    process = await start("python", examples(latch)["python"][1], user.key)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(SECONDS):
+            assert await process.stdout.readline() == b"hello\n"
+            with latch.admin_client() as client:
+                client.delete(f"/users/{user.id}").raise_for_status()
+            told = (await process.stderr.read()).decode()
+            assert await process.wait() != 0
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    assert "invalid_key" in told
+    assert data.asked == 1
+
+
+def test_the_guide_is_served_to_who_is_signed_in_with_this_installation_s_address(latch: Sitelatch) -> None:
+    with latch.admin_client() as client:
+        page, text = client.get("/integrators"), client.get("/integrators.md")
+    assert page.status_code == text.status_code == 200
+    assert text.headers["Content-Type"] == "text/markdown; charset=utf-8"
+    assert "attachment" in text.headers["Content-Disposition"]
+    assert f"The address is `{latch.url}`" in text.text
+    assert f"<code>{latch.url}</code>" in page.text
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert ADMIN_TOKEN not in page.text
+    with httpx.Client(trust_env=False) as client:
+        for path in ("integrators", "integrators.md"):
+            assert client.get(f"http://{latch.admin}/admin/{path}").status_code == 401
