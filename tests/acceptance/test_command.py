@@ -69,6 +69,28 @@ def test_a_user_is_created_listed_and_deleted(config: Path) -> None:
     assert again.log[0]["reason"] == "There is no such API user."
 
 
+def test_the_audit_log_tells_who_did_what_the_latest_first(config: Path) -> None:
+    def audit(*words: str) -> Done:
+        done = sitelatch("audit", "--config", str(config), *words)
+        assert (done.code, done.err) == (0, "")
+        return done
+
+    user = create(config, "--site", "shop", "--name", "Export")
+    assert sitelatch("users", "delete", "--config", str(config), user["id"]).code == 0
+    deleted, created = json.loads(audit("--json", "--subject", user["id"]).out)
+    assert (deleted["action"], created["action"]) == ("user.deleted", "user.created")
+    assert created["actor"] == {"name": "Ada Admin", "email": "ada@example.com"}
+    assert created["address"] == deleted["address"] == "command"
+    assert created["detail"]["sites"] == ["shop"]
+    table = audit("--workspace", "acme").out
+    assert table.splitlines()[0].split() == ["AT", "WHO", "FROM", "ACTION", "WORKSPACE", "SUBJECT", "NAME"]
+    assert re.search(rf"^\S+ \S+ .*  command  user\.deleted  +acme  +{user['id']}  Export$", table, re.MULTILINE)
+    assert user["api_key"] not in table
+    assert len(json.loads(audit("--json", "--limit", "1").out)) == 1
+    assert json.loads(audit("--json", "--workspace", "nowhere").out) == []
+    assert audit("--workspace", "nowhere").out.split()[0] == "AT"
+
+
 def test_a_list_longer_than_a_page_is_listed_whole(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
     sites = [f"page-{number:04}" for number in range(1100)]
@@ -77,6 +99,8 @@ def test_a_list_longer_than_a_page_is_listed_whole(config: Path, tmp_path: Path)
     listed = json.loads(sitelatch("sites", "list", "--config", str(config), "--json").out)
     assert [site["id"] for site in listed if site["workspace"] == "pages"] == sites
     assert {site["display_name"] for site in listed if site["workspace"] == "pages"} == {"Page"}
+    noted = json.loads(sitelatch("audit", "--config", str(config), "--json", "--limit", "1050").out)
+    assert len({line["id"] for line in noted}) == 1050
 
 
 def test_sites_are_added_twice_without_an_error_and_removed_once(config: Path) -> None:
@@ -115,6 +139,7 @@ def test_sites_are_added_twice_without_an_error_and_removed_once(config: Path) -
         ("explain", "--user", "x", "GET", "/", "--header", "nothing"),
         ("explain", "--user", "x", "GET", "/", "--header", "X: a\nb"),
         ("serve", "--port", "80"),
+        ("audit", "--limit", "0"),
         *(
             ("users", "create", "--workspace", "acme", "--all-sites", "--by-name", name, "--by-email", email)
             for name, email in (("", "a@b.c"), ("A\nB", "a@b.c"), ("\udcff", "a@b.c"), ("A", ""), ("A", "a@b.c\x1b[2J"))

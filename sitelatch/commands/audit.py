@@ -1,0 +1,53 @@
+"""`sitelatch audit`: who did what."""
+
+import asyncpg
+import click
+
+from admin.audit import list_audit
+from admin.views import AuditLine
+from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table
+from sitelatch.commands.options import config_option, json_option
+from sitelatch.config import Config
+
+
+@click.command("audit")
+@config_option
+@json_option
+@click.option("--workspace", help="Only what was done in this workspace.")
+@click.option("--subject", help="Only what was done to this: an API user's or a site's id, or a workspace's name.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Only so many, the latest.")
+def audit_command(config: Config, as_json: bool, workspace: str | None, subject: str | None, limit: int) -> None:
+    """List what was done, by whom, when and from where, the latest first."""
+    within = None if workspace is None else frozenset({workspace})
+
+    async def work(connection: asyncpg.Connection) -> list[AuditLine]:
+        lines: list[AuditLine] = []
+        before: int | None = None
+        while len(lines) < limit:
+            size = min(PAGE, limit - len(lines))
+            page = await list_audit(connection, within=within, subject=subject, before=before, limit=size)
+            lines += page.items
+            if page.next is None:
+                break
+            before = int(page.next)
+        return lines
+
+    lines = ask(config, work)
+    if as_json:
+        echo_json(lines)
+        return
+    echo_table(
+        ("AT", "WHO", "FROM", "ACTION", "WORKSPACE", "SUBJECT", "NAME"),
+        [
+            (
+                line.at.isoformat(" ", "seconds"),
+                f"{line.actor.name} <{line.actor.email}>",
+                line.address,
+                line.action,
+                line.workspace or "",
+                line.subject or "",
+                str(line.detail.get("name") or line.detail.get("display_name") or ""),
+            )
+            for line in lines
+        ],
+    )

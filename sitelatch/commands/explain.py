@@ -1,0 +1,44 @@
+"""`sitelatch explain`: what would be decided on a request, and why."""
+
+import os
+import sys
+
+import click
+
+from proxy.accesslog import mask
+from sitelatch.commands.asking import run
+from sitelatch.commands.options import config_option
+from sitelatch.config import Config
+from sitelatch.explain import Question, explain
+
+
+@click.command("explain")
+@config_option
+@click.option("--user", "user_id", help="Ask as the API user with this id.")
+@click.option("--key-stdin", is_flag=True, help="Ask with the API key on standard input.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header. Can be given many times.")
+@click.argument("method")
+@click.argument("target")
+def explain_command(
+    config: Config, user_id: str | None, key_stdin: bool, headers: tuple[str, ...], method: str, target: str
+) -> None:
+    """Say what would be decided on a request, step by step, and why. TARGET is a path with its query."""
+    if (user_id is not None) == key_stdin:
+        raise click.UsageError("Give either --user ID or --key-stdin.")
+    question = Question(
+        method=os.fsencode(method),
+        target=os.fsencode(target),
+        fields=[_field(header) for header in headers],
+        user_id=user_id,
+        key=sys.stdin.buffer.readline().strip() if key_stdin else None,
+    )
+    said = run(explain(config, question))
+    # A key in a wrong place (a path, say) is a secret too, and bytes that are no text cannot be printed.
+    click.echo(mask(said).encode("utf-8", "backslashreplace"))
+
+
+def _field(header: str) -> tuple[bytes, bytes]:
+    name, colon, value = header.partition(":")
+    if not colon or not name.strip() or any(ord(character) < 0x20 for character in header):
+        raise click.BadParameter("must be 'NAME: VALUE'.", param_hint="--header")
+    return os.fsencode(name.strip()), os.fsencode(value.strip())
