@@ -3,7 +3,8 @@
 import { ask, useSession, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
 import { setUpCreate } from "./create.js";
-import { busy, byId, say } from "./dom.js";
+import { setUpDoor, showDoor } from "./door.js";
+import { busy, byId, named, say } from "./dom.js";
 import * as sites from "./sites.js";
 import { state } from "./state.js";
 import { refreshTimes } from "./times.js";
@@ -39,8 +40,9 @@ async function showView({ focus = false } = {}) {
 async function enter(session) {
   state.session = session;
   useSession(session);
-  byId("person").textContent = session.person.name;
-  byId("person").title = session.person.email;
+  const { name, email } = session.person;
+  byId("person").replaceChildren(...(name === email ? [named(name)] : [named(name), " ", named(email, { class: "quiet" })]));
+  byId("person").title = email;
   await loadWorkspaces();
   byId("loading").hidden = true;
   byId("door").hidden = true;
@@ -56,28 +58,8 @@ function leave(reason = "") {
   for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
   byId("loading").hidden = true;
   byId("inside").hidden = true;
-  byId("door").hidden = false;
-  byId("sign-in-error").textContent = reason;
-  byId("insecure").hidden = isSecureContext;
-  byId("with-token").hidden = !isSecureContext;
-  byId("token").value = "";
-  byId("token").focus();
+  return showDoor(reason);
 }
-
-byId("sign-in").addEventListener("submit", (event) => {
-  event.preventDefault();
-  busy(byId("sign-in").querySelector("button"), async () => {
-    byId("sign-in-error").textContent = "";
-    try {
-      const session = await ask("POST", "session", { token: byId("token").value.trim() });
-      byId("token").value = "";
-      await enter(session);
-    } catch (error) {
-      byId("sign-in-error").textContent = error.message;
-      byId("token").select();
-    }
-  });
-});
 
 byId("sign-out").addEventListener("click", () => busy(byId("sign-out"), async () => {
   try {
@@ -89,9 +71,10 @@ byId("sign-out").addEventListener("click", () => busy(byId("sign-out"), async ()
       return;
     }
   }
-  leave();
+  await leave();
 }));
 
+setUpDoor(enter);
 whenSignedOut(() => { if (state.session) leave("Your session has ended. Sign in again."); });
 setUpWorkspaces(showView);
 setUpUsers();
@@ -114,5 +97,5 @@ addEventListener("hashchange", () => { if (state.session) showView({ focus: true
 try {
   await enter(await ask("GET", "session"));
 } catch (error) {
-  leave(error.status === 401 ? "" : error.message);
+  await leave(error.status === 401 ? "" : error.message);
 }
