@@ -100,10 +100,10 @@ def keeper_of(home: Path) -> int:
 @contextlib.contextmanager
 def disk(folder: Path, size: str) -> Iterator["Disk"]:
     """Lend a disk of its own at a folder, of a size like `32m`: a real file system that a real ENOSPC comes from."""
-    if not AS_ROOT:
-        pytest.skip("only root can mount a disk that gets full")
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("a disk that gets full has to be mounted, which is root's, and not in every container")
     try:
         yield Disk(folder)
     finally:
