@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from proxy.scope import DATABASE_FAILURES, Pool, lend, reason
+from proxy.scope import DATABASE_FAILURES, Pool, ScopeNotWhole, lend, reason
 from proxy.settings import ActivitySettings
 from sql.queries import query
 
@@ -63,6 +63,8 @@ class Activity:
         self._rests: deque[tuple[float, list[str]]] = deque()
         """When the next rests end, and whose."""
         self._one_flush = asyncio.Lock()
+        self._failing = False
+        """Whether the last write failed: an outage is two log lines, however long it is."""
         self._write_through = False
         self._writer: asyncio.Task[None] | None = None
 
@@ -164,9 +166,11 @@ class Activity:
             await self._write(self._writing)
             written = True
         except DATABASE_FAILURES as error:
-            _log.warning("activity_kept", users=len(users), reason=reason(error))
+            if not self._failing:
+                _log.warning("activity_kept", users=len(users), reason=reason(error))
         except Exception:
-            _log.exception("activity_kept", users=len(users))
+            if not self._failing:
+                _log.exception("activity_kept", users=len(users))
         finally:
             # Also when cancelled. Whether it was written is not known then, but to write it again changes nothing.
             if not written:
@@ -176,6 +180,9 @@ class Activity:
             elif self._rest_seconds:
                 self._rests.append((started + self._rest_seconds, users))
             self._writing = {}
+        if written and self._failing:
+            _log.info("activity_written_again", users=len(users))
+        self._failing = not written
         self._on_flush("ok" if written else "error", self._clock() - started)
         return written
 
@@ -183,7 +190,9 @@ class Activity:
         async with asyncio.timeout(_WRITE_SECONDS), lend(self._pool, _WRITE_SECONDS) as connection:
             now = self._clock()  # only now: while we waited for a connection the uses got older
             ages = [str(now - used_at) for used_at in uses.values()]
-            await connection.execute(_RECORD_ACTIVITY, list(uses), ages)
+            (row,) = await connection.fetch(_RECORD_ACTIVITY, list(uses), ages)
+            if not row["whole"]:
+                raise ScopeNotWhole("its triggers are missing")
 
 
 def _keep_latest(uses: dict[str, float], others: Mapping[str, float]) -> None:

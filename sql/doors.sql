@@ -40,7 +40,8 @@ LEFT JOIN (
 
 -- name: record_activity
 -- Note that these users were active so many seconds ago. Rows are locked in the order of their ids, so that two
--- writers wait for each other but never in a circle; the greatest time wins; deleted users have no row.
+-- writers wait for each other but never in a circle; the greatest time wins; deleted users have no row. Where the tables
+-- are not whole (see find_grant), others have none yet either: then it has to be done again.
 -- Arrays are handed over as text[], see pool.py.
 WITH used AS MATERIALIZED (
     SELECT batch.user_id, now() - make_interval(secs => greatest(min(batch.age), 0)) AS used_at
@@ -52,13 +53,18 @@ WITH used AS MATERIALIZED (
     JOIN used ON used.user_id = api_user_activity.user_id
     ORDER BY api_user_activity.user_id
     FOR NO KEY UPDATE OF api_user_activity
+), written AS (
+    UPDATE sitelatch.api_user_activity
+    SET last_used_at = locked.used_at
+    FROM locked
+    WHERE api_user_activity.user_id = locked.user_id
+        -- greatest() written as a condition: an older time then costs no row version.
+        AND (api_user_activity.last_used_at IS NULL OR api_user_activity.last_used_at < locked.used_at)
+    RETURNING api_user_activity.user_id
 )
-UPDATE sitelatch.api_user_activity
-SET last_used_at = locked.used_at
-FROM locked
-WHERE api_user_activity.user_id = locked.user_id
-    -- greatest() written as a condition: an older time then costs no row version.
-    AND (api_user_activity.last_used_at IS NULL OR api_user_activity.last_used_at < locked.used_at);
+SELECT
+    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    (SELECT count(*) FROM written) AS written;
 
 -- name: read_activity
 -- When these users were last active, in seconds since the epoch; null: never.

@@ -150,6 +150,22 @@ async def test_a_connection_cut_in_mid_statement_loses_nothing(
     assert await seconds_since_use(pool, users[0], users[1]) == [about(0), about(0)]
 
 
+async def test_a_use_while_a_dump_is_restored_is_kept_until_its_row_is_there(
+    pool: asyncpg.Pool, doors: asyncpg.Pool, users: list[str]
+) -> None:
+    activity = Activity(SETTINGS, doors)
+    activity.touch(users[0])
+    # As a restore goes: the rows come after the tables, the triggers after the rows.
+    definition = await pool.fetchval("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'publish_changes'")
+    await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
+    await pool.execute("DELETE FROM sitelatch.api_user_activity")
+    assert not await activity.flush()
+    await pool.execute("INSERT INTO sitelatch.api_user_activity SELECT id FROM sitelatch.api_users")
+    await pool.execute(definition)
+    assert await activity.flush()
+    assert await seconds_since_use(pool, users[0]) == [about(0)]
+
+
 async def test_a_graceful_stop_loses_nothing(pool: asyncpg.Pool, users: list[str]) -> None:
     activity = Activity(SETTINGS, pool)
     running = asyncio.create_task(activity.run())

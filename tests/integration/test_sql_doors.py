@@ -126,10 +126,10 @@ async def test_a_user_deleted_in_the_middle_of_a_write_is_no_error(pool: asyncpg
     try:
         async with deleter.transaction():
             await deleter.execute("DELETE FROM sitelatch.api_users WHERE id = $1::uuid", users[0])
-            write = asyncio.create_task(pool.execute(RECORD_ACTIVITY, users, ["1.0", "1.0"]))
+            write = asyncio.create_task(pool.fetchval(RECORD_ACTIVITY, users, ["1.0", "1.0"], column=1))
             await wait_for_waiters(pool, 1)
         async with asyncio.timeout(10):
-            assert await write == "UPDATE 1"
+            assert await write == 1
     finally:
         await deleter.close()
 
@@ -155,8 +155,8 @@ async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Poo
 async def test_an_older_time_writes_nothing(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     user_id = await add_user(pool, "acme")
-    assert await pool.execute(RECORD_ACTIVITY, [user_id], ["10.0"]) == "UPDATE 1"
-    assert await pool.execute(RECORD_ACTIVITY, [user_id], ["3600.0"]) == "UPDATE 0"
+    assert await pool.fetchval(RECORD_ACTIVITY, [user_id], ["10.0"], column=1) == 1
+    assert await pool.fetchval(RECORD_ACTIVITY, [user_id], ["3600.0"], column=1) == 0
 
 
 async def test_a_clock_that_runs_ahead_records_no_time_to_come(pool: asyncpg.Pool) -> None:

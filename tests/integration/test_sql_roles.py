@@ -79,7 +79,7 @@ async def test_the_doors_read_the_scope_and_write_activity(
     assert (grant["whole"], grant["user_id"]) == (True, user_id)
     (site,) = await doors.fetch(query("find_sites"), ["shop"])
     assert (site["whole"], site["workspace"]) == (True, "acme")
-    assert await doors.execute(query("record_activity"), [user_id], ["1.0"]) == "UPDATE 1"
+    assert await doors.fetchval(query("record_activity"), [user_id], ["1.0"], column=1) == 1
     assert await doors.fetch(query("read_activity"), [user_id])
 
 

@@ -42,13 +42,13 @@ class Written:
     async def acquire(self, *, timeout: float | None = None) -> AsyncIterator["Written"]:  # noqa: ASYNC109
         yield self
 
-    async def fetch(self, query: str, /, *args: Any) -> Sequence[Any]:
-        raise NotImplementedError
-
     def terminate(self) -> None:
         raise NotImplementedError
 
     async def execute(self, query: str, /, *args: Any) -> str:
+        raise NotImplementedError
+
+    async def fetch(self, query: str, /, *args: Any) -> Sequence[Any]:
         users, ages = args
         sent_at = self.clock.now
         self.on_its_way += 1
@@ -59,7 +59,7 @@ class Written:
         if self.down is not None:
             raise self.down
         self.statements.append((sent_at, {user: sent_at - float(age) for user, age in zip(users, ages, strict=True)}))
-        return f"UPDATE {len(users)}"
+        return [{"whole": True}]
 
 
 class Desk:
@@ -197,6 +197,20 @@ async def test_what_could_not_be_written_is_kept_and_the_later_use_wins(desk: De
     assert await desk.activity.flush()
     assert desk.written.last_uses() == {"ada": 1005.0, "bob": 1000.0}
     assert desk.heard == ["error", "error", "ok"]
+
+
+async def test_an_outage_is_two_log_lines_however_long_it_is(desk: Desk) -> None:
+    desk.activity.touch("ada")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            for failure in (ConnectionRefusedError("refused"), TimeoutError(), ZeroDivisionError()):
+                desk.written.down = failure
+                assert not await desk.activity.flush()
+            desk.written.down = None
+            assert await desk.activity.flush()
+            desk.clock.now += 60
+            desk.activity.touch("ada")
+    assert [line["event"] for line in lines] == ["activity_kept", "activity_written_again"] * 2
 
 
 async def test_a_use_during_a_write_that_fails_is_kept_as_the_later_one(desk: Desk) -> None:
