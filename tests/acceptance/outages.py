@@ -1,0 +1,383 @@
+"""A fault campaign: clients ask, admins create and delete keys, the database fails and comes back, and all is counted.
+
+What must be zero, whatever happens to the database: passes of keys that may not, 401 for keys that live, known keys
+that fail, last activity that is lost.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+
+from proxy.credentials import digest, new_key
+from tests.acceptance.faults import Fault
+from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, Table
+from tests.acceptance.load import Book, Client, Key, Load, ask, client_of
+from tests.acceptance.own_database import OwnDatabase
+from tests.acceptance.wire import DEADLINE_SECONDS, until
+from tests.database import add_user, add_workspace
+
+SETTINGS: dict[str, Table] = {
+    "log": {"access": "off"},
+    # Grants end while the fault lasts: what is served then is stale.
+    "grants": {"ttl_seconds": 1, "stale_seconds": 120, "lookup_seconds": 1},
+    "activity": {"flush_seconds": 0.25, "resolution_seconds": 0.5},
+    # All come from one address.
+    "keys": {"unknown_per_minute": 1_000_000},
+}
+CLOCK_SECONDS = 0.05
+"""A use is noted when its request is judged, and what the database says of it is computed from its age."""
+
+_QUIET_SECONDS = 0.5
+_METRIC = re.compile(rb"^sitelatch_(revocation_bound_seconds|feed_up\S*|activity_pending) (\S+)$", re.MULTILINE)
+
+
+@dataclass
+class Figures:
+    """What a campaign counted."""
+
+    fault: str
+    counts: Counter[str]
+    lasted: float
+    """How long the fault did, in seconds."""
+    lookups: float
+    """From the server's return to the first stranger that passed, in seconds."""
+    feed: float
+    """From the server's return until the feed was read again, in seconds."""
+    second: float
+    """From the server's return until a process that was started during the fault served, in seconds; 0: there was none.
+    """
+    longest_pass: float
+    """For how long a deleted key passed, at most, in seconds."""
+    waits: tuple[float, float]
+    """How long known keys waited: 99 in 100, and the longest, in seconds."""
+    lost: list[str]
+    """Users whose last activity is older than their last use."""
+    busy: float
+    """The part of a processor that the process took while nobody asked, the fault still lasting."""
+    grown_kib: int
+    events: Counter[str]
+    """What the process logged."""
+
+    def __str__(self) -> str:
+        counted = ("created", "deleted", "come again", "wrong passes", "wrong 401", "failed known keys", "odd answers")
+        parts = [
+            f"{self.counts['requests']} requests",
+            *(f"{name} {self.counts[name]}" for name in counted),
+            f"activity lost {len(self.lost)}",
+            f"out {self.lasted:.1f} s",
+            f"recovered: lookups {1000 * self.lookups:.0f} ms, feed {1000 * self.feed:.0f} ms",
+            f"second process {1000 * self.second:.0f} ms",
+            f"a deleted key passed {1000 * self.longest_pass:.0f} ms",
+            f"known keys waited p99 {1000 * self.waits[0]:.0f} ms, longest {1000 * self.waits[1]:.0f} ms",
+            f"idle CPU {100 * self.busy:.0f} %",
+            f"memory {self.grown_kib:+} KiB",
+            f"log {dict(self.events)}",
+        ]
+        return f"{self.fault}: " + "; ".join(parts)
+
+
+@dataclass
+class Campaign:
+    """One fault on the fleet's database, with one process under load and a second that starts in the middle of it."""
+
+    database: OwnDatabase
+    latch: Sitelatch
+    second: Sitelatch | None
+    """None: there is none, which is quicker."""
+    known: list[Key]
+    rate: float = 1000
+    """Requests a second."""
+    requests: int = 0
+    """At least so many in all."""
+    fault_seconds: float = 1.4
+    odd: list[str] = field(default_factory=list)
+
+    async def run(self, name: str, fault: Fault) -> Figures:
+        book = self.book = Book(self.known)
+        await self._make_strangers(500 + int(0.06 * self.requests))
+        await fault.prepare()
+        log_before, memory_before = len(self.latch.log_lines()), self.latch.memory_kib("VmRSS")
+        load = Load(self.latch.address, book, rate=self.rate)
+        async with contextlib.AsyncExitStack() as stack:
+            self._prober = await client_of(self.latch.address)
+            stack.callback(self._prober.close)
+            if self.second is not None:
+                stack.callback(self.second.stop)
+            await stack.enter_async_context(_kept(self._watch_bound()))
+            async with contextlib.AsyncExitStack() as lasting:
+                async with load, self._admins():
+                    await asyncio.sleep(max(0.5, 0.2 * self.requests / self.rate))
+                    book.healthy = False
+                    began = time.monotonic()
+                    await fault.begin()
+                    lasting.push_async_callback(fault.end, book)
+                    if self.second is not None:
+                        self.second.launch()
+                    await asyncio.sleep(self.fault_seconds)
+                    if self.second is not None:
+                        await self._check_second(self.second)
+                    assert await asyncio.to_thread(self.latch.ready) == 200
+                await asyncio.sleep(0.1)
+                busy = await self._idle()
+                await stack.enter_async_context(load)
+                await asyncio.sleep(0.2)
+            back = time.monotonic()
+            lasted = back - began
+            feed, lookups, second = await asyncio.gather(
+                self._feed_up(back), self._first_stranger(back), self._second_serves(back, self.second)
+            )
+            await self._resolve_doubts()
+            book.healthy = True
+            async with self._admins():
+                await asyncio.sleep(max(0.3, 0.2 * self.requests / self.rate))
+            await until(lambda: book.counts["requests"] >= self.requests, "so many requests", 120)
+            await load.__aexit__()
+            await self._ask_everyone()
+            await self._activity_written()
+            lost = await self._lost_activity()
+        longest = book.settle_late()
+        waits = sorted(book.waits)
+        self.odd = book.odd
+        return Figures(
+            name,
+            book.counts,
+            lasted,
+            lookups,
+            feed,
+            second,
+            longest,
+            (waits[len(waits) * 99 // 100], waits[-1]),
+            lost,
+            busy,
+            self.latch.memory_kib("VmRSS") - memory_before,
+            Counter(str(line["event"]) for line in self.latch.log_lines()[log_before:]),
+        )
+
+    async def _make_strangers(self, count: int) -> None:
+        made = [Key(str(uuid4()), new_key()) for _ in range(count)]
+        async with self.database.superuser() as connection, connection.transaction():
+            users = [key.user_id for key in made]
+            await connection.execute(
+                "INSERT INTO sitelatch.api_users"
+                " (id, workspace_id, all_sites, authorized_by_name, authorized_by_email)"
+                " SELECT unnest($1::uuid[]), id, false, 'Ada Admin', 'ada@example.com'"
+                " FROM sitelatch.workspaces WHERE name = 'acme'",
+                users,
+            )
+            await connection.execute(
+                "INSERT INTO sitelatch.api_user_sites (user_id, site_id) SELECT unnest($1::uuid[]), 'shop'", users
+            )
+            await connection.execute(
+                "INSERT INTO sitelatch.api_keys (user_id, digest, hint)"
+                " SELECT *, 'slk_ab12…wxyz' FROM unnest($1::uuid[], $2::bytea[])",
+                users,
+                [digest(key.key.encode()) for key in made],
+            )
+        self.book.strangers = made
+
+    @contextlib.asynccontextmanager
+    async def _admins(self) -> AsyncIterator[None]:
+        """Have keys created and deleted, all the time."""
+        async with _admin(self.latch) as admin, _kept(self._create_and_delete(admin), self._create_and_delete(admin)):
+            yield
+
+    async def _create_and_delete(self, admin: httpx.AsyncClient) -> None:
+        book = self.book
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                made = await admin.post("/users", json={"workspace": "acme", "sites": ["shop"]})
+                if made.status_code == 201:
+                    book.counts["created"] += 1
+                    book.living.append(Key(made.json()["id"], made.json()["api_key"], born=time.time()))
+            await asyncio.sleep(0.04)
+            if len(book.living) > 4:
+                key = book.living.pop(random.randrange(len(book.living)))
+                key.doomed, key.in_doubt = time.time(), True
+                book.dead.append(key)
+                with contextlib.suppress(httpx.TransportError):
+                    answer = await admin.delete(f"/users/{key.user_id}")
+                    if answer.status_code in (204, 404):
+                        book.counts["deleted"] += 1
+                        key.gone, key.in_doubt = time.time(), False
+            await asyncio.sleep(0.04)
+
+    async def _metrics(self) -> dict[str, float]:
+        ops = await client_of(self.latch.ops)
+        try:
+            answer = await ops.ask(b"GET /metrics HTTP/1.1\r\nHost: ops\r\n\r\n")
+        finally:
+            ops.close()
+        return {name.decode(): float(value) for name, value in _METRIC.findall(answer.body)}
+
+    async def _watch_bound(self) -> None:
+        while True:
+            at = time.time()
+            self.book.bounds.append((at, (await self._metrics())["revocation_bound_seconds"]))
+            await asyncio.sleep(0.1)
+
+    async def _idle(self) -> float:
+        """The part of a processor that the process takes while nobody asks."""
+        before = _processor_seconds(self.latch.pid)
+        await asyncio.sleep(_QUIET_SECONDS)
+        return (_processor_seconds(self.latch.pid) - before) / _QUIET_SECONDS
+
+    async def _feed_up(self, since: float) -> float:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                if any(name.startswith("feed_up") and value for name, value in (await self._metrics()).items()):
+                    return time.monotonic() - since
+                await asyncio.sleep(0.02)
+
+    async def _first_stranger(self, since: float) -> float:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                key = self.book.strangers.pop()
+                answer = await ask(self._prober, self.book, key, "shop")
+                if answer is not None and answer.status == 200:
+                    return time.monotonic() - since
+                await asyncio.sleep(0.01)
+
+    async def _check_second(self, second: Sitelatch) -> None:
+        """A process that was started during the fault says honestly what it cannot say."""
+        await until(lambda: listens(second.address), "the second process listens")
+        async with _client(second) as client:
+            answer = await client.ask(self.known[0].request("shop"))
+            if answer.status != 200 and not (answer.status == 503 and answer.retry_after):
+                self.book.odd.append(f"the second process answered {answer.status}")
+
+    async def _second_serves(self, since: float, second: Sitelatch | None) -> float:
+        if second is None:
+            return 0.0
+        async with _client(second) as client:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while (answer := await client.ask(self.known[0].request("shop"))).status != 200:
+                    if answer.status != 503:
+                        self.book.odd.append(f"the second process answered {answer.status}")
+                    await asyncio.sleep(0.02)
+        served = time.monotonic() - since
+        await asyncio.to_thread(second.wait_for_readiness, 200)
+        return served
+
+    async def _resolve_doubts(self) -> None:
+        """Find out what became of what was asked of the admin and not answered."""
+        book = self.book
+        async with self.database.superuser() as connection:
+            there = {str(row["id"]) for row in await connection.fetch("SELECT id FROM sitelatch.api_users")}
+        for key in [*book.living, *book.dead]:
+            if key.in_doubt and key.user_id in there:
+                key.doomed, key.gone, key.in_doubt = None, None, False
+            elif key.in_doubt:
+                key.gone, key.in_doubt = key.gone or time.time(), False
+        everyone = [*book.living, *book.dead]
+        book.living = [key for key in everyone if not key.doomed]
+        book.dead = [key for key in everyone if key.doomed]
+
+    async def _ask_everyone(self) -> None:
+        """Ask with every key once more: now nothing excuses anything."""
+        async with _client(self.latch) as client:
+            for key in [*self.book.all(), *self.book.turned_away[-50:]]:
+                answer = await ask(client, self.book, key, "shop")
+                assert answer is not None
+                if answer.status != (401 if key.doomed else 200):
+                    self.book.odd.append(
+                        f"at last {answer.status} for a key that is {'gone' if key.doomed else 'there'}"
+                    )
+
+    async def _activity_written(self) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (await self._metrics())["activity_pending"]:
+            assert time.monotonic() < deadline, "activity is never written"
+            await asyncio.sleep(0.05)
+
+    async def _lost_activity(self) -> list[str]:
+        async with self.database.superuser() as connection:
+            rows = await connection.fetch(
+                "SELECT user_id::text, extract(epoch FROM last_used_at)::float8 AS used"
+                " FROM sitelatch.api_user_activity"
+            )
+        written = {row["user_id"]: row["used"] or 0.0 for row in rows}
+        return [
+            f"{key.user_id}: used {key.uses[-1]:.3f}, written {written[key.user_id]:.3f}"
+            for key in [*self.book.all(), *self.book.turned_away]
+            if key.uses and key.user_id in written and written[key.user_id] < key.uses[-1] - CLOCK_SECONDS
+        ]
+
+
+@contextlib.asynccontextmanager
+async def _kept(*work: object) -> AsyncIterator[None]:
+    """Keep work going until the end of the block."""
+    tasks = [asyncio.ensure_future(one) for one in work]  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@contextlib.asynccontextmanager
+async def _client(latch: Sitelatch) -> AsyncIterator[Client]:
+    client = await client_of(latch.address)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextlib.asynccontextmanager
+async def _admin(latch: Sitelatch) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        base_url=f"http://{latch.admin}/admin",
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+        trust_env=False,
+        timeout=2,
+    ) as client:
+        yield client
+
+
+def listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as sock:
+        return sock.connect_ex((host, int(port))) == 0
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def enrol(database: OwnDatabase, others: int = 5_000) -> list[Key]:
+    """Make the sites, and the keys that live all the time: for one site, for two, for all of the workspace."""
+    scopes = [("shop",), ("shop", "blog"), ()]
+    known = []
+    async with database.superuser() as connection:
+        await add_workspace(connection, "acme", "shop", "blog")
+        await add_workspace(connection, "globex", "wiki")
+        for number in range(60):
+            key, sites = new_key(), scopes[number % 3]
+            user_id = await add_user(connection, "acme", *sites, digest=digest(key.encode()), all_sites=not sites)
+            known.append(Key(user_id, key, frozenset(sites or ("shop", "blog")), born=time.time()))
+        # So many others that a restore takes its time.
+        await connection.execute(
+            "WITH made AS ("
+            "  INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
+            "  SELECT id, true, 'Ada Admin', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, $1::int)"
+            "  WHERE name = 'globex' RETURNING id)"
+            " INSERT INTO sitelatch.api_keys (digest, user_id, hint)"
+            " SELECT sha256(id::text::bytea), id, 'slk_ab12…wxyz' FROM made",
+            others,
+        )
+    return known

@@ -1,0 +1,181 @@
+"""A PostgreSQL of a test's own, to be ill-treated: stopped, killed, frozen, cut, crowded, restored.
+
+It listens on loopback and asks for passwords, and Sitelatch logs in by the roles of sql/roles.sql, as in production.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+
+from sql import keeper
+from sql.binaries import find_binaries
+from sql.embedded import EmbeddedServer
+from sql.migrate import migrate
+from sql.pool import open_connection
+from tests.acceptance.harness import REPOSITORY, free_port
+from tests.acceptance.wire import DEADLINE_SECONDS
+from tests.database import run_aside
+
+NAME = "fleet"
+"""The database's."""
+
+MAX_CONNECTIONS = 40
+
+_HBA = "local all all peer map=sitelatch\nhost all,replication all 127.0.0.1/32 scram-sha-256\n"
+
+
+class OwnDatabase:
+    """One server, its data in a folder, and one database in it with the tables and the roles."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._port = free_port()
+        self._password = secrets.token_hex(16)
+        self._uses: list[EmbeddedServer] = []
+
+    def url(self, role: str = "postgres", database: str = NAME) -> str:
+        """The DSN of a role: `postgres` (the superuser), or `sitelatch_doors`, `_admin`, `_owner`."""
+        return f"postgresql://{role}:{self._password}@127.0.0.1:{self._port}/{database}"
+
+    def create(self) -> None:
+        self.start()
+        # As the system's own user, whom the server knows without a password: that is set by this.
+        (self._data / "pg_hba.conf").write_text(_HBA)
+        run_aside(self._set_up(self._uses[0].dsn.replace("port=5432", f"port={self._port}")))
+
+    async def _set_up(self, dsn: str) -> None:
+        server = await open_connection(dsn, role="tests")
+        await server.execute(f"ALTER ROLE postgres PASSWORD '{self._password}'")
+        await server.execute("SELECT pg_reload_conf()")
+        await server.execute(f"CREATE DATABASE {NAME}")
+        await server.close()
+        async with self.superuser() as connection:
+            await connection.execute((REPOSITORY / "sql" / "roles.sql").read_text())
+            for role in ("owner", "admin", "doors"):
+                await connection.execute(f"ALTER ROLE sitelatch_{role} PASSWORD '{self._password}'")
+        owner = await open_connection(self.url("sitelatch_owner"), role="tests")
+        await migrate(owner)
+        await owner.close()
+
+    @contextlib.asynccontextmanager
+    async def superuser(self, database: str = NAME) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the superuser, for whom some are kept free."""
+        connection = await open_connection(self.url(database=database), role="tests")
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    # What befalls it. All of these wait until it is done.
+
+    def start(self) -> None:
+        settings = {
+            # Of the machine nothing fails here, so nothing needs to reach the disk; what a server that is killed had
+            # confirmed must be there all the same.
+            "fsync": "off",
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._port),
+            "max_connections": str(MAX_CONNECTIONS),
+        }
+        self._uses.append(EmbeddedServer.open(self._home, settings))
+
+    def stop(self) -> None:
+        self._end(signal.SIGINT, self._postmaster)
+
+    def kill(self) -> None:
+        """End it as a crash does: nothing is said to anybody, the kernel closes the connections."""
+        self._end(signal.SIGKILL, *self._processes())
+
+    def _end(self, kind: signal.Signals, *pids: int) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, kind)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not keeper.is_free(self._home, "server"):
+            assert time.monotonic() < deadline, "the server does not end"
+            time.sleep(0.01)
+
+    def freeze(self) -> None:
+        # The postmaster first: then there are no new ones.
+        os.kill(self._postmaster, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, kind: signal.Signals) -> None:
+        for pid in self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, kind)
+
+    def dump(self, file: Path) -> None:
+        self._run("pg_dump", "--format=custom", f"--file={file}", self.url())
+
+    def restore(self, file: Path, *options: str) -> None:
+        self._run("pg_restore", *options, f"--dbname={self.url()}", str(file))
+
+    def copy_data(self, folder: Path) -> None:
+        """Copy the whole server's data, as it is now."""
+        source = self.url(database="postgres")
+        self._run("pg_basebackup", "--checkpoint=fast", "--no-sync", f"--pgdata={folder}", f"--dbname={source}")
+
+    def replace_data(self, folder: Path) -> None:
+        """Put a copy in the place of the data. The server must be stopped."""
+        found = self._data.stat()
+        shutil.rmtree(self._data)
+        shutil.copytree(folder, self._data)
+        for path in (self._data, *self._data.rglob("*")):
+            os.chown(path, found.st_uid, found.st_gid)
+        self._data.chmod(0o700)
+
+    def close(self) -> None:
+        with contextlib.suppress(AssertionError):
+            self.thaw()
+        for use in self._uses:
+            use.close()
+
+    @property
+    def _data(self) -> Path:
+        return self._home / "data"
+
+    @property
+    def _postmaster(self) -> int:
+        found = keeper.read_postmaster(self._home)
+        assert found is not None, "the server does not run"
+        return found.pid
+
+    def _processes(self) -> list[int]:
+        postmaster = self._postmaster
+        return [postmaster, *(pid for pid, parent in _parents() if parent == postmaster)]
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [find_binaries().bin / program, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Every process of the machine with its parent."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+@contextlib.contextmanager
+def own_database(folder: Path) -> Iterator[OwnDatabase]:
+    """Run a server of one's own, with the tables and the roles, and end it."""
+    database = OwnDatabase(folder)
+    try:
+        database.create()
+        yield database
+    finally:
+        database.close()

@@ -1,0 +1,133 @@
+"""What an end costs last activity: a kill no more than is stated, a stop without a database not a line of it."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import REPOSITORY, Sitelatch, Table, free_port
+from tests.acceptance.load import Book, Key, Load, ask, client_of
+from tests.acceptance.outages import CLOCK_SECONDS, enrol
+from tests.acceptance.own_database import OwnDatabase, own_database
+from tests.database import run_aside
+
+FLUSH_SECONDS, RESOLUTION_SECONDS = 0.5, 1.0
+SLACK_SECONDS = 0.3
+"""For the write itself, and a loaded machine."""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnDatabase]:
+    with own_database(tmp_path_factory.mktemp("database")) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def known(database: OwnDatabase) -> list[Key]:
+    return run_aside(enrol(database, 0))
+
+
+@pytest.fixture
+def latch(tmp_path: Path, database: OwnDatabase) -> Iterator[Sitelatch]:
+    with contextlib.ExitStack() as stack:
+        upstream = free_port()
+        serving = subprocess.Popen([sys.executable, "-m", "bench.upstream", str(upstream)], cwd=REPOSITORY)
+        stack.callback(serving.wait)
+        stack.callback(serving.terminate)
+        route: Table = {"name": "data", "upstream": f"http://127.0.0.1:{upstream}", "sites": ["path:/sites/{site}/**"]}
+        latch = Sitelatch(
+            tmp_path,
+            database.url("sitelatch_doors"),
+            [route],
+            log={"access": "off"},
+            activity={"flush_seconds": FLUSH_SECONDS, "resolution_seconds": RESOLUTION_SECONDS},
+        )
+        stack.callback(latch.stop)
+        latch.start()
+        yield latch
+
+
+async def last_uses(database: OwnDatabase) -> dict[str, float]:
+    async with database.superuser() as connection:
+        rows = await connection.fetch(
+            "SELECT user_id::text, extract(epoch FROM last_used_at)::float8 AS used FROM sitelatch.api_user_activity"
+        )
+    return {row["user_id"]: row["used"] or 0.0 for row in rows}
+
+
+async def kill_under_load(latch: Sitelatch, database: OwnDatabase, known: list[Key], seconds: float) -> float:
+    """Kill the process in the middle of requests; return how old the oldest use was that is lost, in seconds."""
+    for key in known:
+        key.uses.clear()
+    async with Load(latch.address, Book(known), rate=1500):
+        await asyncio.sleep(seconds)
+        latch.signal(signal.SIGKILL)
+        killed = time.time()
+        await asyncio.to_thread(latch.wait)
+    written = await last_uses(database)
+    lost = [
+        killed - use for key in known for use in key.uses if use < killed and use > written[key.user_id] + CLOCK_SECONDS
+    ]
+    return max(lost, default=0.0)
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+async def test_a_kill_costs_no_activity_older_than_stated(
+    latch: Sitelatch, database: OwnDatabase, known: list[Key], times: int
+) -> None:
+    oldest = []
+    for _ in range(times):
+        oldest.append(await kill_under_load(latch, database, known, random.uniform(1.2, 2.5)))
+        latch.start()
+    print(f"lost by kill -9: {[round(age, 2) for age in sorted(oldest)]} s old at most")  # noqa: T201 - for the record
+    assert max(oldest) <= max(FLUSH_SECONDS, RESOLUTION_SECONDS) + SLACK_SECONDS
+
+
+@contextlib.asynccontextmanager
+async def ill(database: OwnDatabase, how: str) -> AsyncIterator[None]:
+    if how == "stopped":
+        await asyncio.to_thread(database.stop)
+    else:
+        database.freeze()
+    try:
+        yield
+    finally:
+        if how == "stopped":
+            await asyncio.to_thread(database.start)
+        else:
+            database.thaw()
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+async def test_a_stop_while_the_database_is_out_logs_what_it_cannot_write_and_exits_with_1(
+    latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
+) -> None:
+    book = Book(known)
+    client = await client_of(latch.address)
+    for key in known:
+        key.uses.clear()
+        await ask(client, book, key, "shop")
+    async with ill(database, how):
+        for key in known[:20]:
+            await ask(client, book, key, "shop")
+        latch.signal()
+        began = time.monotonic()
+        assert await asyncio.to_thread(latch.wait, 20) == 1
+        took = time.monotonic() - began
+    client.close()
+    assert took < 2 + 2, "2 s for the last write, and the rest of the stop"
+    (line,) = [line for line in latch.log_lines() if line["event"] == "activity_not_written"]
+    logged = {user: datetime.fromisoformat(at).timestamp() for user, at in line["pending"].items()}
+    written = await last_uses(database)
+    for key in known:
+        assert max(logged.get(key.user_id, 0.0), written[key.user_id]) >= key.uses[-1] - CLOCK_SECONDS
+    assert logged.keys() >= {key.user_id for key in known[:20]}
+    assert not book.odd

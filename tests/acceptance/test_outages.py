@@ -1,0 +1,97 @@
+"""What a database outage costs: nobody who may not passes, nobody known is refused, no activity is lost."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.faults import FAULTS, Fault
+from tests.acceptance.harness import REPOSITORY, Sitelatch, Table, free_port
+from tests.acceptance.load import Key
+from tests.acceptance.outages import SETTINGS, Campaign, Figures, enrol
+from tests.acceptance.own_database import OwnDatabase, own_database
+from tests.database import run_aside
+
+ADMIN_EVENTS = (
+    "the database does not answer the admin API",
+    "the schema is not this version's: run `sitelatch migrate`",
+)
+
+
+@dataclass
+class Fleet:
+    database: OwnDatabase
+    first: Sitelatch
+    second: Sitelatch
+    known: list[Key]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        database = stack.enter_context(own_database(tmp_path_factory.mktemp("database")))
+        upstream = free_port()
+        serving = subprocess.Popen([sys.executable, "-m", "bench.upstream", str(upstream)], cwd=REPOSITORY)
+        stack.callback(serving.wait)
+        stack.callback(serving.terminate)
+        route: Table = {"name": "data", "upstream": f"http://127.0.0.1:{upstream}", "sites": ["path:/sites/{site}/**"]}
+        first, second = (
+            Sitelatch(tmp_path_factory.mktemp(name), database.url("sitelatch_doors"), [route], **SETTINGS)
+            for name in ("first", "second")
+        )
+        for latch in (first, second):
+            latch.tables["admin"] = {**latch.tables["admin"], "database_url": database.url("sitelatch_admin")}
+            stack.callback(latch.stop)
+        known = run_aside(enrol(database))
+        first.start()
+        yield Fleet(database, first, second, known)
+
+
+QUICK = (
+    "stopped",
+    "frozen",
+    "cut in mid-query",
+    "read-only",
+    "keys locked",
+    "connections taken",
+    "restored bit by bit",
+    "data replaced",
+)
+WITH_A_SECOND_PROCESS = ("stopped", "frozen")
+"""In the quick campaigns; in the others always."""
+
+
+def check(campaign: Campaign, figures: Figures, fault: Fault) -> None:
+    print(figures)  # noqa: T201 - for the record
+    assert not campaign.odd
+    assert not figures.lost
+    assert bool(figures.counts["come again"]) or not fault.turns_strangers_away, "the fault was none"
+    assert figures.busy < 0.3
+    assert figures.grown_kib < 30 * 1024
+    # However many requests there were. What the admin API is asked and cannot do is a line each.
+    said = sum(count for event, count in figures.events.items() if event not in ADMIN_EVENTS)
+    assert said < 20 + 10 * figures.lasted
+
+
+@pytest.mark.parametrize("name", QUICK)
+async def test_an_outage_lets_nobody_pass_refuses_nobody_and_loses_nothing(
+    fleet: Fleet, tmp_path: Path, name: str
+) -> None:
+    second = fleet.second if name in WITH_A_SECOND_PROCESS else None
+    campaign = Campaign(fleet.database, fleet.first, second, fleet.known)
+    fault = FAULTS[name](fleet.database, tmp_path)
+    check(campaign, await campaign.run(name, fault), fault)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+async def test_twenty_thousand_requests_over_an_outage(fleet: Fleet, tmp_path: Path, name: str) -> None:
+    campaign = Campaign(
+        fleet.database, fleet.first, fleet.second, fleet.known, rate=2500, requests=20_000, fault_seconds=6
+    )
+    fault = FAULTS[name](fleet.database, tmp_path)
+    check(campaign, await campaign.run(name, fault), fault)
