@@ -47,4 +47,8 @@ async def borrow(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
 def database_down(error: BaseException) -> DatabaseDown:
     """Return the problem for what asyncpg raised; the log gets its kind."""
     log.warning("the database does not answer the admin API", error=type(error).__name__)
+    if isinstance(error, asyncpg.DiskFullError):
+        return DatabaseDown("The database's disk is full, so it takes no changes: nothing was changed.")
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return DatabaseDown("The database is read-only for now: nothing was changed. Try again soon.")
     return DatabaseDown("The database does not answer. Try again soon.")

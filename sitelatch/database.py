@@ -1,5 +1,6 @@
 """The database of a config, ready to be asked. An embedded one is started or joined, and migrated."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,9 +9,14 @@ import asyncpg
 import structlog
 
 from sql.database import resolve
+from sql.embedded import EmbeddedServer, EmbeddedServerFailed
 from sql.migrate import migrate, require_latest
 from sql.pool import open_connection
 from sql.settings import DatabaseSettings
+
+_LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 4.0
+"""After a server that could not be started, beside the look's: a try costs a process."""
 
 _log = structlog.get_logger(__name__)
 
@@ -18,14 +24,34 @@ _log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def database_url(settings: DatabaseSettings, directory: Path) -> AsyncIterator[str]:
     """Lend the URL of the database. An embedded server runs at least until this ends, and is migrated."""
-    database = await resolve(settings, directory)
+    dsn, server = await resolve(settings, directory)
+    if server is None:
+        yield dsn
+        return
+    reviving = asyncio.create_task(_revive(server))
     try:
-        if database.server is not None:
-            await migrate_at(database.dsn)
-        yield database.dsn
+        await migrate_at(dsn)
+        yield dsn
     finally:
-        if database.server is not None:
-            await database.server.stop()
+        reviving.cancel()
+        await server.stop()
+
+
+async def _revive(server: EmbeddedServer) -> None:
+    """Start the server again whenever it has died, for as long as we use it: an outage, as another database has it."""
+    failing = False
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            if await asyncio.to_thread(server.revive):
+                _log.warning("embedded_server_revived")
+            failing = False
+        except EmbeddedServerFailed as error:
+            # On a full disk, say, it fails for a while: once is enough.
+            if not failing:
+                _log.error("embedded_server_down", reason=str(error))
+            failing = True
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """A PostgreSQL server of our own in a folder, for trying out and for the tests: `database.url = "embedded:DIR"`.
 
 Several processes may use one folder at a time: the first starts the server, and sql/keeper.py ends it with the last.
+Where it dies under them, whoever notices first starts it again.
 It listens on a unix socket in a private folder only, and lets in whoever started it (peer authentication).
 """
 
@@ -9,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,17 +28,25 @@ _START_SECONDS = 120.0
 """How long a start may take: another process's initdb, or recovery after a crash."""
 _STOP_SECONDS = 90.0
 _TICK_SECONDS = 0.02
+_OURS = {"data", "start.lock"}
+"""One of these is in every folder that a server was started in."""
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 class EmbeddedServer:
     """One process's use of the server in a folder. The server lives at least as long as this does."""
 
-    def __init__(self, home: Path, users_lock: int, dsn: str) -> None:
-        self.dsn = dsn
+    def __init__(
+        self, home: Path, users_lock: int, socket_folder: str, settings: Mapping[str, str], binaries: Binaries
+    ) -> None:
+        host = quote(socket_folder, safe="/")
+        self.dsn = f"postgresql://{SUPERUSER}@/postgres?host={host}&port={PORT}"
         """For asyncpg and libpq alike. It holds no secret: the server asks the kernel who is there."""
         self._home = home
         self._users_lock: int | None = users_lock
+        self._settings = settings
+        self._binaries = binaries
+        self._one_at_a_time = threading.Lock()
 
     @classmethod
     def open(
@@ -62,15 +72,36 @@ class EmbeddedServer:
             finally:
                 os.close(start_lock)
         except OSError as error:
-            raise EmbeddedServerFailed(f"the folder {home} cannot be used: {error.strerror}") from error
-        host = quote(socket_folder, safe="/")
-        return cls(home, users_lock, f"postgresql://{SUPERUSER}@/postgres?host={host}&port={PORT}")
+            raise _unusable(home, error) from error
+        return cls(home, users_lock, socket_folder, settings, binaries)
+
+    def revive(self) -> bool:
+        """Start the server again if it has ended under its users; return whether it had. Raises EmbeddedServerFailed.
+
+        It is found where it was: the DSN stays. Where the keeper was killed there is another afterwards.
+        """
+        with self._one_at_a_time:
+            try:
+                if self._users_lock is None:
+                    return False
+                _ensure_keeper(self._home)
+                if not keeper.is_free(self._home, "server"):
+                    return False
+                start_lock = _take(self._home, "start")
+                try:
+                    _ensure_running(self._home, self._settings, self._binaries)
+                finally:
+                    os.close(start_lock)
+            except OSError as error:
+                raise _unusable(self._home, error) from error
+            return True
 
     def close(self) -> None:
         """Stop using the server. Where this was its last user, return when it has ended and nothing of it is left."""
-        if self._users_lock is None:
-            return
-        users_lock, self._users_lock = self._users_lock, None
+        with self._one_at_a_time:
+            if self._users_lock is None:
+                return
+            users_lock, self._users_lock = self._users_lock, None
         # A folder that was removed under the server: PostgreSQL notices by itself, within a minute.
         with contextlib.suppress(FileNotFoundError):
             try:
@@ -99,11 +130,18 @@ class EmbeddedServer:
         await asyncio.to_thread(self.close)
 
 
+def _unusable(home: Path, error: OSError) -> EmbeddedServerFailed:
+    return EmbeddedServerFailed(f"the folder {home} cannot be used: {error.strerror}")
+
+
 def _prepare_home(home: Path) -> None:
     """Make the folder; only as root may others enter it: the server is another user there."""
     if not home.is_dir():
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    elif (there := set(os.listdir(home))) and there.isdisjoint(_OURS):
+        # What is removed and written below is ours by its name alone.
+        raise EmbeddedServerFailed(f"the folder {home} holds something else: choose a new one for the database")
 
 
 def _take(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int:

@@ -87,6 +87,15 @@ def _is_alive(pid: int, data: Path) -> bool:
         return False
 
 
+def is_server(pid: int) -> bool:
+    """Whether a process is a PostgreSQL server. Where there is no /proc, whoever asks has to take it for one."""
+    try:
+        program, _, _ = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")
+    except OSError:
+        return True
+    return b"postgres" in os.path.basename(program) or b"postmaster" in os.path.basename(program)
+
+
 def find_outside(home: Path) -> Path | None:
     """Return the folder outside of the home that its server needs, or None where it needs none."""
     try:

@@ -21,6 +21,8 @@ _LOGINS = (SUPERUSER, "sitelatch_owner", "sitelatch_admin", "sitelatch_doors")
 PORT = 5432
 # A unix socket's address holds 104 bytes on some systems, 108 on others, with a NUL at its end.
 _SOCKET_PATH_BYTES = 103
+_ROOM_BYTES = 64 << 20
+"""What a new database takes, and a little more."""
 _UNPRIVILEGED = ("nobody", "postgres", "daemon")
 
 _SETTINGS = {
@@ -116,14 +118,15 @@ class Launch:
 
     def run(self, server_lock: int) -> None:
         """Start the server's process; it inherits the lock, and is not ready yet when this returns."""
-        self._clean_up()
         data = self.home / "data"
+        if os.path.lexists(data):
+            self._check_data(data)
+        self._clean_up()
         socket_folder = self._prepare_place()
         log = self._open_new("server.log")
         try:
             if not data.is_dir():
                 self._create_data(server_lock, log)
-            self._check_version(data)
             folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 settings = _SETTINGS | {"unix_socket_directories": '"' + str(socket_folder).replace('"', '""') + '"'}
@@ -236,12 +239,27 @@ class Launch:
             os.close(folder)
         aside.rename(self.home / "data")
 
-    def _check_version(self, data: Path) -> None:
-        found = (data / "PG_VERSION").read_text().strip()
-        if found != str(self.binaries.version):
+    def _check_data(self, data: Path) -> None:
+        """Raise EmbeddedServerFailed unless this is a server's data that these binaries may serve now."""
+        try:
+            found = (data / "PG_VERSION").read_text().strip()
+        except OSError:
             raise EmbeddedServerFailed(
-                f"{data} is of PostgreSQL {found}, the binaries are {self.binaries.version}: "
-                "dump it with the old ones and remove it, or keep the old ones"
+                f"{data} is there and is not PostgreSQL's: nothing was changed. Choose another folder"
+            ) from None
+        own = self.binaries.version
+        if found != str(own):
+            raise EmbeddedServerFailed(
+                f"{data} is of PostgreSQL {found}, the binaries are {own} and cannot read it: nothing was changed. "
+                f"To keep what it holds, run PostgreSQL {found} on it, dump it with pg_dump, and restore that into a "
+                "new folder. To begin anew, choose another folder, or move this one away"
+            )
+        # Nobody holds our lock, so whatever runs there was not started by us.
+        running = keeper.read_postmaster(self.home)
+        if running is not None and keeper.is_server(running.pid):
+            raise EmbeddedServerFailed(
+                f"a PostgreSQL server that is not ours, process {running.pid}, runs on {data}: end it first. "
+                f"If there is none, remove {data}/postmaster.pid"
             )
 
 
@@ -253,5 +271,7 @@ def _write_inside(folder: int, name: str, text: str) -> None:
 
 
 def last_lines(home: Path) -> str:
-    """Return the end of the server's log."""
-    return " / ".join((home / "server.log").read_text(errors="replace").splitlines()[-5:])
+    """Return the end of the server's log, and that there is no room, where that is so: then the log is not whole."""
+    said = " / ".join((home / "server.log").read_text(errors="replace").splitlines()[-5:])
+    free = shutil.disk_usage(home).free
+    return said if free > _ROOM_BYTES else f"there is no room on the disk of {home}, {free >> 20} MB are free ({said})"

@@ -5,9 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -17,91 +14,11 @@ from sql import keeper
 from sql.binaries import ServerBinariesMissing, find_binaries
 from sql.database import resolve
 from sql.embedded import EmbeddedServer, EmbeddedServerFailed
-from sql.pool import open_connection
 from sql.settings import DatabaseSettings
-from tests.database import UNSAFE, run_aside
+from tests.database import UNSAFE
+from tests.integration.servers import AS_ROOT, User, ask, ended, home, keeper_of, postmaster, wait_until
 
-AS_ROOT = os.geteuid() == 0
-USER = """
-import sys
-from pathlib import Path
-from sql.embedded import EmbeddedServer
-
-server = EmbeddedServer.open(Path(sys.argv[1]), {"fsync": "off"})
-print(server.dsn, flush=True)
-sys.stdin.read()
-server.close()
-"""
-
-
-class User:
-    """Another process that uses the server of a folder, until it is told to leave or is killed."""
-
-    def __init__(self, home: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", USER, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def dsn(self) -> str:
-        """Wait until the server runs."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def leave(self) -> None:
-        self.process.communicate(timeout=60)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=60)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder for a server; whatever is left of it at the end is ended."""
-    folder = tmp_path / "postgres"
-    yield folder
-    if folder.is_dir():
-        keeper.end_server(folder)
-        keeper.remove_outside(folder)
-
-
-def ask(dsn: str, statement: str) -> object:
-    """Return one value from a server."""
-
-    async def fetch() -> object:
-        connection = await open_connection(dsn, role="tests")
-        try:
-            return await connection.fetchval(statement)
-        finally:
-            await connection.close()
-
-    return run_aside(fetch())
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def ended(home: Path) -> bool:
-    return keeper.is_free(home, "server") and keeper.is_free(home, "keeper")
-
-
-def postmaster(home: Path) -> int:
-    found = keeper.read_postmaster(home)
-    assert found is not None
-    return found.pid
-
-
-def keeper_of(home: Path) -> int:
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if os.fsencode(keeper.__file__) in words and os.fsencode(home) in words:
-                return int(process.name)
-    raise AssertionError("there is no keeper")
+__all__ = ["home"]
 
 
 def test_the_last_process_that_uses_a_server_ends_it(home: Path) -> None:
@@ -268,14 +185,6 @@ def test_a_server_that_cannot_start_says_why_and_nothing_stays(home: Path) -> No
     with pytest.raises(EmbeddedServerFailed, match="shared_buffers"):
         EmbeddedServer.open(home, {"shared_buffers": "nonsense"})
     wait_until(lambda: ended(home))
-
-
-def test_data_of_another_postgresql_is_left_alone(home: Path) -> None:
-    (home / "data").mkdir(parents=True)
-    (home / "data" / "PG_VERSION").write_text("16\n")
-    with pytest.raises(EmbeddedServerFailed, match="is of PostgreSQL 16, the binaries are 18"):
-        EmbeddedServer.open(home)
-    assert [path.name for path in (home / "data").iterdir()] == ["PG_VERSION"]
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

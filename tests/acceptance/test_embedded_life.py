@@ -1,0 +1,183 @@
+"""`serve` on an embedded database whose server is killed, or whose disk is full: an outage at worst, nothing lost."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from sql import keeper
+from sql.embedded import EmbeddedServer
+from sql.pool import open_connection
+from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
+from tests.acceptance.pooled import ask
+from tests.acceptance.shell import sitelatch
+from tests.acceptance.wire import Answering, connect, until
+from tests.database import SYSTEM_BINARIES, UNSAFE
+from tests.integration.servers import Disk, disk, ended, keeper_of, postmaster
+
+RECOVERY_SECONDS = 30.0
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Bench, Disk]]:
+    """A `serve` with its database on a disk of its own."""
+    with ExitStack() as stack:
+        full = stack.enter_context(disk(tmp_path / "disk", "250m"))
+        bench = stack.enter_context(
+            serving(
+                tmp_path,
+                "embedded:disk/postgres",
+                Lanes(1),
+                activity={"flush_seconds": 0.2, "resolution_seconds": 0.5},
+                grants={"ttl_seconds": 1, "stale_seconds": 600},
+            )
+        )
+        yield bench, full
+        bench.latch.stop()
+
+
+@asynccontextmanager
+async def asking(bench: Bench) -> AsyncIterator[tuple[Lane, Counter[tuple[int, str]]]]:
+    """Have a known key ask all the time, which always passes."""
+    lane = bench.lanes.next(bench.latch, bench.keys)
+    lane.upstream.handler = Answering()
+    await lane.upstream.start()
+    answers: Counter[tuple[int, str]] = Counter()
+
+    async def ask_on() -> None:
+        async with connect(bench.latch.address) as wire:
+            while True:
+                answers[await ask(wire, lane.request("GET", "/sites/shop/x"))] += 1
+                await asyncio.sleep(0.01)
+
+    client = asyncio.create_task(ask_on())
+    await until(lambda: answers.total() > 10 or client.done(), "it is asked")
+    yield lane, answers
+    assert not client.done()
+    client.cancel()
+    await asyncio.wait({client})
+    assert set(answers) == {(200, "")}, answers
+    await lane.upstream.stop()
+
+
+async def once(bench: Bench, lane: Lane, user: User) -> tuple[int, str]:
+    async with connect(bench.latch.address) as wire:
+        return await ask(wire, lane.request("GET", "/sites/shop/x", user=user))
+
+
+def names(api: httpx.Client) -> set[str]:
+    """Return the ids of all API users."""
+    found, after = set(), None
+    while True:
+        page = api.get("/users", params={"limit": 200, **({"after": after} if after else {})}).json()
+        found |= {user["id"] for user in page["items"]}
+        if (after := page["next"]) is None:
+            return found
+
+
+def logged(bench: Bench, event: str) -> list[str]:
+    return [line.get("reason", "") for line in bench.latch.log_lines() if line["event"] == event]
+
+
+async def test_a_killed_server_is_there_again_within_seconds(served: tuple[Bench, Disk]) -> None:
+    bench, full = served
+    place = full.folder / "postgres"
+    async with asking(bench) as (lane, _):
+        for _ in range(2):
+            cold = bench.latch.create_user("acme", "shop")
+            os.kill(keeper_of(place), signal.SIGKILL)
+            os.kill(postmaster(place), signal.SIGKILL)
+            wanted = len(logged(bench, "embedded_server_revived")) + 1
+            await until(lambda: len(logged(bench, "embedded_server_revived")) == wanted, "it is revived", 30)  # noqa: B023
+            await until(lambda: bench.latch.metric("sitelatch_database_up") == 1, "it is seen", 30)
+            assert await once(bench, lane, cold) == (200, "")
+        await until(lambda: bench.latch.metric("sitelatch_activity_pending") == 0, "activity is written")
+    bench.latch.signal(signal.SIGKILL)
+    bench.latch.wait()
+    await until(lambda: ended(place), "the server ends with its last process", 30)
+
+
+async def test_while_the_disk_is_full_changes_fail_clearly_and_nothing_else_does(served: tuple[Bench, Disk]) -> None:
+    bench, full = served
+    latch = bench.latch
+    made = {user.id for user in vars(bench.keys).values()}
+    doomed = latch.create_user("acme", "shop")
+    async with asking(bench) as (lane, answers):
+        assert await once(bench, lane, doomed) == (200, "")
+        full.fill()
+        with latch.admin_client() as api:
+            made.add(doomed.id)
+            # There is room left within the tables' files, until there is none.
+            for _ in range(2000):
+                answer = await asyncio.to_thread(api.post, "/users", json={"workspace": "acme", "sites": ["shop"]})
+                if answer.status_code != 201:
+                    break
+                made.add(answer.json()["id"])
+            assert answer.status_code == 503
+            assert (
+                answer.json()["detail"] == "The database's disk is full, so it takes no changes: nothing was changed."
+            )
+            # Reading goes on, and a revoke either holds or says that it does not.
+            assert names(api) == made
+            assert await once(bench, lane, User("", "slk_" + "0" * 38)) == (401, "invalid_key")
+            revoked = (await asyncio.to_thread(api.delete, f"/users/{doomed.id}")).status_code == 204
+            await asyncio.sleep(1.5)
+            assert await once(bench, lane, doomed) == ((401, "invalid_key") if revoked else (200, ""))
+            if revoked:
+                made.discard(doomed.id)
+        # At last the server itself cannot go on: what it has to write down first has no room either.
+        await write_until_it_fails(full)
+        seen = answers.total()
+        await until(lambda: answers.total() > seen + 100, "known keys pass")
+        full.free()
+        await until(lambda: latch.metric("sitelatch_database_up") == 1, "the database is back", RECOVERY_SECONDS)
+        with latch.admin_client() as api:
+            assert names(api) == made
+        cold = latch.create_user("acme", "shop")
+        assert await once(bench, lane, cold) == (200, "")
+    await until(lambda: latch.metric("sitelatch_activity_pending") == 0, "activity is written", RECOVERY_SECONDS)
+    with latch.admin_client() as api:
+        assert api.get(f"/users/{bench.keys.shop.id}").json()["last_activity"] is not None
+
+
+async def write_until_it_fails(full: Disk) -> None:
+    """Write to the log of the server until there is no room for that, which ends it."""
+    place = full.folder / "postgres"
+    found = keeper.read_postmaster(place)
+    assert found is not None
+    dsn = f"postgresql://postgres@/postgres?host={found.socket_folder}&port=5432"
+    connection = await open_connection(dsn, role="tests")
+    try:
+        for _ in range(1000):
+            await connection.execute("SELECT pg_logical_emit_message(false, 'tests', repeat('x', 1000000))")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return
+    finally:
+        connection.terminate()
+    raise AssertionError("the disk was not full")
+
+
+@pytest.mark.parametrize("version", sorted(SYSTEM_BINARIES) or [16])
+def test_an_old_folder_is_said_so_by_every_command(tmp_path: Path, version: int) -> None:
+    home = tmp_path / "postgres"
+    if version in SYSTEM_BINARIES:
+        EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version]).close()
+    else:
+        (home / "data").mkdir(parents=True)
+        (home / "data" / "PG_VERSION").write_text(f"{version}\n")
+    config = tmp_path / "sitelatch.toml"
+    config.write_text(
+        '[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:1"\nsites = ["query:site"]\n'
+        '[database]\nurl = "embedded:postgres"\n'
+    )
+    for words in (("serve",), ("migrate",), ("users", "list")):
+        done = sitelatch(*words, "--config", str(config))
+        assert (done.code, done.out) == (1, "")
+        assert f"is of PostgreSQL {version}" in done.log[-1]["reason"]

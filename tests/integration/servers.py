@@ -1,0 +1,131 @@
+"""An embedded server as other processes use it, what is seen of it from outside, and disks for it that get full."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sql import keeper
+from sql.pool import open_connection
+from tests.database import run_aside
+
+AS_ROOT = os.geteuid() == 0
+USER = """
+import sys
+from pathlib import Path
+from sql.embedded import EmbeddedServer
+
+server = EmbeddedServer.open(Path(sys.argv[1]), {"fsync": "off"})
+print(server.dsn, flush=True)
+sys.stdin.read()
+server.close()
+"""
+
+
+class User:
+    """Another process that uses the server of a folder, until it is told to leave or is killed."""
+
+    def __init__(self, home: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", USER, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def dsn(self) -> str:
+        """Wait until the server runs."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def leave(self) -> None:
+        self.process.communicate(timeout=60)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a server; whatever is left of it at the end is ended."""
+    folder = tmp_path / "postgres"
+    yield folder
+    if folder.is_dir():
+        keeper.end_server(folder)
+        keeper.remove_outside(folder)
+
+
+def ask(dsn: str, statement: str) -> object:
+    """Return one value from a server."""
+
+    async def fetch() -> object:
+        connection = await open_connection(dsn, role="tests")
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    return run_aside(fetch())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def ended(home: Path) -> bool:
+    return keeper.is_free(home, "server") and keeper.is_free(home, "keeper")
+
+
+def postmaster(home: Path) -> int:
+    found = keeper.read_postmaster(home)
+    assert found is not None
+    return found.pid
+
+
+def keeper_of(home: Path) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if os.fsencode(keeper.__file__) in words and os.fsencode(home) in words:
+                return int(process.name)
+    raise AssertionError("there is no keeper")
+
+
+@contextlib.contextmanager
+def disk(folder: Path, size: str) -> Iterator["Disk"]:
+    """Lend a disk of its own at a folder, of a size like `32m`: a real file system that a real ENOSPC comes from."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("a disk that gets full has to be mounted, which is root's, and not in every container")
+    try:
+        yield Disk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+class Disk:
+    """A mounted file system."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fill(self) -> None:
+        """Take what is left, to the last page."""
+        with contextlib.suppress(OSError), (self.folder / "filler").open("ab", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+
+    def free(self) -> None:
+        """Give it back."""
+        (self.folder / "filler").unlink(missing_ok=True)
+
+    def resize(self, size: str) -> None:
+        """Make it larger or smaller."""
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True)

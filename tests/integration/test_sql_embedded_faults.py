@@ -1,0 +1,251 @@
+"""What may befall an embedded server: kills, crashes, full disks, folders of others. Nothing is lost, nothing stays."""
+
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sql import keeper
+from sql.binaries import find_binaries
+from sql.embedded import EmbeddedServer, EmbeddedServerFailed
+from tests.database import SYSTEM_BINARIES, UNSAFE
+from tests.integration.servers import AS_ROOT, User, ask, disk, ended, home, keeper_of, postmaster, wait_until
+
+__all__ = ["home"]
+
+STRANGER = 1
+"""Debian's `daemon`: a user who has nothing to do with it."""
+
+
+def fingerprint(folder: Path) -> dict[str, tuple[int, float, str]]:
+    """Return what would differ if anything in a folder had been touched."""
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mode,
+            path.stat().st_mtime,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in folder.rglob("*")
+    }
+
+
+@contextlib.contextmanager
+def as_stranger() -> Iterator[None]:
+    """Be another user as far as files are concerned."""
+    os.setegid(STRANGER)
+    os.seteuid(STRANGER)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+# Kills.
+
+
+def test_a_server_that_was_killed_is_revived_where_it_was_with_all_that_was_committed(home: Path) -> None:
+    with contextlib.closing(EmbeddedServer.open(home)) as server:
+        assert not server.revive()
+        ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+        os.kill(postmaster(home), signal.SIGKILL)
+        wait_until(lambda: keeper.is_free(home, "server"))
+        assert server.revive()
+        assert ask(server.dsn, "SELECT answer FROM kept") == 42
+        assert not server.revive()
+    assert ended(home)
+    assert not server.revive(), "nobody uses it any more"
+
+
+def test_a_keeper_that_was_killed_has_a_successor_who_ends_the_server_after_its_last_user_was_killed(
+    home: Path,
+) -> None:
+    user = User(home)
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
+        assert user.dsn() == server.dsn
+        os.kill(keeper_of(home), signal.SIGKILL)
+        wait_until(lambda: keeper.is_free(home, "keeper"))
+        assert not server.revive()
+        assert keeper_of(home)
+        server.close()
+    user.kill()
+    wait_until(lambda: ended(home))
+
+
+@pytest.mark.parametrize("moment", [0.05, 0.2, 0.5, 1.0])
+def test_a_first_start_that_is_killed_in_the_middle_is_made_anew(home: Path, moment: float) -> None:
+    user = User(home)
+    wait_until(lambda: (home / "start.lock").exists())
+    time.sleep(moment)
+    user.kill()
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
+        assert ask(server.dsn, "SELECT 1") == 1
+        assert not (home / "data.new").exists()
+    assert ended(home)
+
+
+def test_whatever_is_killed_when_the_next_user_finds_a_server_and_the_last_leaves_none(home: Path) -> None:
+    """Users come and go, and one of them, the keeper or the server is killed, in any order."""
+    chance = random.Random(7)
+    kept = EmbeddedServer.open(home)
+    ask(kept.dsn, "CREATE TABLE counted (n int)")
+    kept.close()
+    users: list[User] = []
+    committed = 0
+    for _ in range(12):
+        users.append(User(home))
+        dsn = users[-1].dsn()
+        assert ask(dsn, "INSERT INTO counted VALUES (1) RETURNING n") == 1
+        committed += 1
+        for deed in chance.sample(["user", "keeper", "server", "leave", "nothing"], 2):
+            if deed == "user" and users:
+                users.pop(chance.randrange(len(users))).kill()
+            elif deed == "leave" and users:
+                users.pop(chance.randrange(len(users))).leave()
+            elif deed in ("keeper", "server"):
+                with contextlib.suppress(AssertionError, ProcessLookupError):
+                    os.kill({"keeper": keeper_of, "server": postmaster}[deed](home), signal.SIGKILL)
+    for user in users:
+        user.kill()
+    # The last keeper may have been among the killed; whoever comes next cleans up.
+    with contextlib.closing(EmbeddedServer.open(home)) as server:
+        assert ask(server.dsn, "SELECT count(*) FROM counted") == committed
+    assert ended(home)
+
+
+# Other people.
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs another user")
+def test_another_user_of_the_machine_can_neither_read_nor_use_nor_disturb_it(tmp_path: Path) -> None:
+    top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - the test needs a folder that others can enter
+    top.mkdir(mode=0o755)
+    place = top / "postgres"
+    try:
+        with contextlib.closing(EmbeddedServer.open(place, UNSAFE)) as server:
+            readable, writable = (
+                subprocess.run(
+                    ["find", place, "-not", "-path", f"{place}/binaries*", test],
+                    user=STRANGER,
+                    group=STRANGER,
+                    extra_groups=[],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                ).stdout
+                for test in ("-readable", "-writable")
+            )
+            assert (readable, writable) == ("", "")
+            with as_stranger():
+                for name in ("start.lock", "users.lock", "keeper.lock", "server.lock", "server.log", "data", "socket"):
+                    with pytest.raises(PermissionError):
+                        os.open(place / name, os.O_RDONLY)
+                with pytest.raises(EmbeddedServerFailed, match="cannot be used: Permission denied"):
+                    EmbeddedServer.open(place)
+            assert ask(server.dsn, "SELECT 1") == 1
+    finally:
+        shutil.rmtree(top)
+
+
+# Folders that hold something else.
+
+
+@pytest.mark.parametrize("version", [*sorted(SYSTEM_BINARIES), 16])
+def test_data_of_another_postgresql_is_left_alone_and_the_message_says_what_to_do(home: Path, version: int) -> None:
+    if version in SYSTEM_BINARIES:
+        EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version]).close()
+    else:
+        (home / "data").mkdir(parents=True)
+        (home / "data" / "PG_VERSION").write_text(f"{version}\n")
+        (home / "data" / "postmaster.pid").write_text("1\n")
+    before = fingerprint(home / "data")
+    with pytest.raises(EmbeddedServerFailed, match=f"is of PostgreSQL {version}, the binaries are 18 .* pg_dump"):
+        EmbeddedServer.open(home)
+    assert fingerprint(home / "data") == before
+    wait_until(lambda: ended(home))
+    if version in SYSTEM_BINARIES:
+        with contextlib.closing(EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version])) as server:
+            assert ask(server.dsn, "SELECT 1") == 1
+
+
+def test_a_server_that_somebody_started_by_hand_on_the_data_is_left_alone(home: Path) -> None:
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
+        ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+    data = home / "data"
+    owner = data.stat().st_uid
+    binaries = find_binaries()
+    # By a descriptor: no path leads another user to pytest's folders.
+    folder = os.open(data, os.O_RDONLY)
+    inside = ("-c", "listen_addresses=", "-c", "unix_socket_directories=.")
+    by_hand = subprocess.Popen(
+        [binaries.bin / "postgres", "-D", f"/proc/self/fd/{folder}", *inside],
+        user=owner if AS_ROOT else None,
+        pass_fds=(folder,),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(folder)
+    try:
+        wait_until(lambda: (data / "postmaster.pid").is_file() and "ready" in (data / "postmaster.pid").read_text())
+        with pytest.raises(EmbeddedServerFailed, match=f"not ours, process {by_hand.pid}, runs on"):
+            EmbeddedServer.open(home)
+        assert (data / "postmaster.pid").is_file()
+        wait_until(lambda: keeper.is_free(home, "keeper"))
+        assert by_hand.poll() is None
+    finally:
+        by_hand.send_signal(signal.SIGINT)
+        by_hand.wait(60)
+    with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
+        assert ask(server.dsn, "SELECT answer FROM kept") == 42
+
+
+def test_a_folder_of_something_else_is_refused_untouched(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "binaries").mkdir(parents=True)
+    (project / "binaries" / "precious").write_text("kept")
+    before = fingerprint(project)
+    with pytest.raises(EmbeddedServerFailed, match="holds something else: choose a new one"):
+        EmbeddedServer.open(project)
+    assert fingerprint(project) == before
+    (project / "data").mkdir()
+    before = fingerprint(project / "binaries")
+    with pytest.raises(EmbeddedServerFailed, match=r"data is there and is not PostgreSQL's: .*Choose another"):
+        EmbeddedServer.open(project)
+    wait_until(lambda: keeper.is_free(project, "keeper"))
+    assert fingerprint(project / "binaries") == before
+
+
+# A full disk.
+
+
+def test_a_disk_that_is_too_small_for_a_new_database_is_said_so_and_a_larger_one_will_do(tmp_path: Path) -> None:
+    for size in ("4m", "20m", "30m"):
+        with disk(tmp_path / size, size) as small:
+            place = small.folder / "postgres"
+            with pytest.raises(EmbeddedServerFailed, match="there is no room on the disk"):
+                EmbeddedServer.open(place)
+            assert not (place / "data").exists()
+            small.resize("200m")
+            with contextlib.closing(EmbeddedServer.open(place, UNSAFE)) as server:
+                assert ask(server.dsn, "SELECT 1") == 1
+
+
+def test_on_a_full_disk_a_server_does_not_start_says_why_and_has_everything_once_there_is_room(tmp_path: Path) -> None:
+    with disk(tmp_path / "disk", "120m") as full:
+        place = full.folder / "postgres"
+        with contextlib.closing(EmbeddedServer.open(place)) as server:
+            ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+        full.fill()
+        with pytest.raises(EmbeddedServerFailed, match=r"no room on the disk|No space left on device"):
+            EmbeddedServer.open(place)
+        wait_until(lambda: ended(place))
+        full.free()
+        with contextlib.closing(EmbeddedServer.open(place)) as server:
+            assert ask(server.dsn, "SELECT answer FROM kept") == 42
