@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from admin.people import Admin, Person, Within
-from admin.settings import AllowSettings
+from admin.settings import AllowSettings, ProxyAllowSettings
 from admin.texts import NAME_LENGTH, is_text
 
 Claims = Mapping[str, Any]
@@ -56,17 +56,16 @@ class AllowList:
         return not (self._judged - {"preferred_username", "email_verified"}) <= set(claims)
 
 
-def rules(table: AllowSettings) -> list[Rule]:
-    """Return the rules of one `[[admin.oidc.allow]]` table."""
+def rule(table: AllowSettings | ProxyAllowSettings) -> Rule:
+    """Return the rule of one `allow` table."""
     within = None if table.workspaces is None else frozenset(table.workspaces)
-    found = []
     if table.emails:
-        found.append(Rule("email", frozenset(map(_folded, table.emails)), within))
+        return Rule("email", frozenset(map(_folded, table.emails)), within)
     if table.domains:
-        found.append(Rule("email", frozenset(map(_folded, table.domains)), within, domain=True))
-    if table.claim is not None:
-        found.append(Rule(table.claim, frozenset(table.values), within))
-    return found
+        return Rule("email", frozenset(map(_folded, table.domains)), within, domain=True)
+    if isinstance(table, ProxyAllowSettings):
+        return Rule("sub", frozenset(table.users), within)
+    return Rule(table.claim or "", frozenset(table.values), within)
 
 
 def verified_email(claims: Claims) -> str | None:

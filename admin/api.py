@@ -322,7 +322,11 @@ class AdminApi:
 
     async def get_session(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show who is asking."""
-        return _answer(self._session(request[ASKER]))
+        asker = request[ASKER]
+        answer = _answer(self._session(asker))
+        if asker.set_cookie is not None:
+            answer.headers[hdrs.SET_COOKIE] = asker.set_cookie
+        return answer
 
     async def sign_out(self, request: web.Request, _: NoQuery) -> web.Response:
         """End the session."""
@@ -337,6 +341,7 @@ class AdminApi:
             person=PersonView(name=admin.person.name, email=admin.person.email),
             workspaces=names(admin.workspaces),
             csrf_token=asker.csrf_token,
+            can_sign_out=asker.has_session,
             recoverable_keys=self._safe is not None,
             try_it=self._try_it,
         )

@@ -1,6 +1,7 @@
 """The admin application: nobody gets in without a token, and no error tells more than it should."""
 
 import traceback
+from collections.abc import Sequence
 
 import asyncpg
 import structlog
@@ -11,17 +12,20 @@ from admin.api import ASKER, AdminApi
 from admin.callback import callback_routes
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.identity import Identity
+from admin.identity_proxy import IdentityProxy
 from admin.integrators import guide_routes
 from admin.oidc import Oidc
 from admin.page import page_routes
 from admin.people import AdminTokens
 from admin.problems import DatabaseDown, Forbidden, NotSignedIn, Problem, plain_problem, problem_response
-from admin.requests import address_of
+from admin.requests import ADDRESS, address_of, peer_of
 from admin.routes import BODY_BYTES
 from admin.safe import safe_for
 from admin.settings import AdminSettings
 from admin.sign_in import Door
 from admin.views import TryIt
+from proxy.doors import trust
+from proxy.hops import client_address
 
 log = structlog.get_logger("sitelatch.admin")
 
@@ -35,12 +39,14 @@ def admin_app(
     """
     tokens = AdminTokens(settings.tokens)
     oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
-    identity = Identity(tokens, oidc, pool)
+    proxy = None if settings.identity_proxy is None else IdentityProxy(settings.identity_proxy)
+    identity = Identity(tokens, oidc, proxy, pool)
     door = Door(tokens, oidc, pool)
     routes = AdminApi(pool, door, safe_for(settings.recoverable_keys), try_it).routes()
     page = [*page_routes(), *callback_routes(door)]
     open_to_all = frozenset((*(route.serve for route in routes if route.open), *(serve for _, _, serve in page)))
-    app = web.Application(client_max_size=BODY_BYTES, middlewares=[_answer_problems, _let_in(identity, open_to_all)])
+    middlewares = [_locate(settings.trusted_proxies), _answer_problems, _let_in(identity, open_to_all)]
+    app = web.Application(client_max_size=BODY_BYTES, middlewares=middlewares)
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
     for method, path, serve in (*page, *guide_routes(guide)):
@@ -49,6 +55,18 @@ def admin_app(
         # An id may hold braces, which aiohttp's own pattern leaves out.
         app.router.add_route(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve)
     return app
+
+
+def _locate(trusted_proxies: Sequence[str]) -> Middleware:
+    is_trusted = trust(trusted_proxies)
+
+    @web.middleware
+    async def locate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        peer = peer_of(request)
+        request[ADDRESS] = client_address(request.raw_headers, peer, is_trusted) if is_trusted(peer) else peer
+        return await handler(request)
+
+    return locate
 
 
 @web.middleware

@@ -52,6 +52,11 @@ def cookie_for(origin: str | None, host: str) -> Cookie:
     )
 
 
+def cookie_at(host: str, scheme: str | None) -> Cookie:
+    """Return the cookie for a request without an Origin, by what the proxy says; plain http is for loopback alone."""
+    return _on_loopback(host) if is_loopback(host) and scheme != "https" else HTTPS
+
+
 def check_host(origin: str | None, host: str) -> None:
     """Raise CrossSite where a browser says that the request is of a page of another host than `host`."""
     if origin is not None and ((page := _origin(origin)) is None or page.netloc.lower() != host.lower()):

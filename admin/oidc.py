@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 import aiohttp
 import structlog
 
-from admin.allow import AllowList, Claims, rules
+from admin.allow import AllowList, Claims, rule
 from admin.issuer import BadAnswer, Issuer, Known
 from admin.jwts import BadToken, UnknownKey, check_bearer, check_id_token
 from admin.people import Admin
@@ -37,7 +37,7 @@ class Oidc:
     def __init__(self, settings: OidcSettings, public_url: str, issuer: Issuer | None = None) -> None:
         self._settings = settings
         self._issuer = issuer or Issuer(settings.issuer)
-        self._allowed = AllowList(rule for table in settings.allow for rule in rules(table))
+        self._allowed = AllowList(map(rule, settings.allow))
         self._audience = settings.audience or settings.client_id
         self.public_url = public_url
         self.redirect_uri = public_url.rstrip("/") + CALLBACK

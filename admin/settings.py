@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from admin.addresses import is_safe
 from admin.safe import read_secret
 from admin.texts import is_text
+from proxy.doors import trust
 
 
 def _secret(text: str) -> str:
@@ -28,6 +29,14 @@ def _safe_url(url: str) -> str:
     return url
 
 
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        trust(networks)
+    except ValueError:
+        raise ValueError('must be addresses, networks like "10.0.0.0/8", or "unix"') from None
+    return networks
+
+
 def _email(text: str) -> str:
     if text.count("@") != 1 or not all(text.partition("@")):
         raise ValueError('must be an email address, like "ada@example.com"')
@@ -44,6 +53,8 @@ Text = Annotated[str, AfterValidator(_text)]
 Filled = Annotated[Text, Field(min_length=1)]
 Email = Annotated[Filled, AfterValidator(_email)]
 Domain = Annotated[Filled, AfterValidator(_domain)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
+Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
 SafeUrl = Annotated[str, AfterValidator(_safe_url)]
 
 
@@ -98,15 +109,41 @@ class OidcSettings(Settings):
         return self
 
 
+class ProxyAllowSettings(Settings):
+    """One `[[admin.identity_proxy.allow]]` table: who of those that the proxy has signed in is an admin, and where."""
+
+    emails: tuple[Email, ...] = ()
+    domains: tuple[Domain, ...] = ()
+    users: tuple[Filled, ...] = ()
+    workspaces: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(map(bool, (self.emails, self.domains, self.users))) != 1:
+            raise ValueError("must say whom it lets in by one of `emails`, `domains` or `users`.")
+        return self
+
+
+class IdentityProxySettings(Settings):
+    """`[admin.identity_proxy]`: a proxy in front that signs people in and says in headers who they are."""
+
+    addresses: Annotated[Networks, Field(min_length=1)]
+    email_header: HeaderName = "X-Forwarded-Email"
+    user_header: HeaderName = "X-Forwarded-User"
+    allow: Annotated[tuple[ProxyAllowSettings, ...], Field(min_length=1)]
+
+
 class AdminSettings(Settings):
     """`[admin]`: where the admin API is served, and to whom."""
 
     listen: str = "127.0.0.1:9091"
     public_url: SafeUrl | None = None
+    trusted_proxies: Networks = ()
     database_url: Annotated[str | None, Field(repr=False)] = None
     recoverable_keys: Annotated[Annotated[str, AfterValidator(_secret)] | None, Field(repr=False)] = None
     tokens: tuple[TokenSettings, ...] = ()
     oidc: OidcSettings | None = None
+    identity_proxy: IdentityProxySettings | None = None
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:

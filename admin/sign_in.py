@@ -63,7 +63,7 @@ class Door:
             log.info("a sign-in was refused", client=address)
             raise NotSignedIn("This is not the token of an admin.")
         session = await self._begin(request, admin, self._tokens.name_of(token))
-        return Asker(admin, csrf_token(session)), cookie.kept(session, ABSOLUTE_SECONDS)
+        return Asker(admin, csrf_token(session), has_session=True), cookie.kept(session, ABSOLUTE_SECONDS)
 
     async def begin_round_trip(self, request: web.BaseRequest) -> tuple[str, str]:
         """Return where to send the browser, and the Set-Cookie line that binds the round trip to it.

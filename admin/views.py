@@ -110,12 +110,14 @@ class RoundTripView(View):
 class SessionView(View):
     """Who is asking, and what there is to know about this installation.
 
-    `csrf_token` goes into the header `X-CSRF-Token` of whatever changes something; it is null without a session.
+    `csrf_token` goes into the header `X-CSRF-Token` of whatever changes something; it is null with an Authorization
+    header, which needs none. `can_sign_out` says that there is a session to end.
     """
 
     person: PersonView
     workspaces: list[str] | None
     csrf_token: str | None
+    can_sign_out: bool
     recoverable_keys: bool
     try_it: TryIt | None
 

@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from proxy.framing import Body, check_host, request_body
@@ -181,7 +181,7 @@ def forwarding_lines(
     return rest, lines, request_id
 
 
-def client_address(fields: Fields, peer: str, is_trusted: Callable[[str], bool]) -> str:
+def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted: Callable[[str], bool]) -> str:
     """Return the nearest address that is not a trusted proxy's, reading X-Forwarded-For from the right.
 
     What is no address there ends the reading: whoever wrote it is not to be believed on what is left of it.

@@ -32,7 +32,9 @@ RULES_OF_KEYS = {
     "proxy.routes.name": "must be 1 to 63 of a-z, 0-9, _ and -: it is a label of metrics and logs.",
     "proxy.routes": "must hold at least one [[proxy.routes]] table, with `name` and `upstream`.",
     "keys.from": 'must name at least one place, like ["header:X-API-Key", "bearer"].',
-    "admin.oidc.allow": "must hold at least one [[admin.oidc.allow]] table: being signed in does not make an admin.",
+    "admin.oidc.allow": "must hold at least one table: being signed in does not make an admin.",
+    "admin.identity_proxy.allow": "must hold at least one table: being signed in does not make an admin.",
+    "admin.identity_proxy.addresses": 'must hold at least one address, network like "10.0.0.0/8", or "unix".',
     "admin.tokens.sha256": "must be 64 lower-case hexadecimal digits; `sitelatch tokens new` prints the lines.",
 }
 """What says more than the general rule does."""

@@ -34,7 +34,8 @@ export async function showDoor(reason = "") {
   if (refused) reason ||= (Object.hasOwn(REFUSALS, refused) ? REFUSALS[refused] : REFUSALS.sign_in_refused)(oidc ?? "The issuer");
   refused = null;
   byId("insecure").hidden = isSecureContext;
-  byId("ways-in").hidden = !isSecureContext;
+  byId("ways-in").hidden = !isSecureContext || !(token || oidc);
+  byId("no-way-in").hidden = token || Boolean(oidc);
   byId("with-issuer").hidden = !oidc || !isSecureContext;
   byId("with-token").hidden = !token || !isSecureContext;
   byId("or").hidden = byId("with-issuer").hidden || byId("with-token").hidden;
@@ -43,9 +44,10 @@ export async function showDoor(reason = "") {
   byId("token-sign-in").classList.toggle("primary", !oidc);
   byId("token").value = "";
   byId("sign-in-error").textContent = "";
+  byId("loading").hidden = true;
   byId("door").hidden = false;
   byId("door-error").textContent = reason;
-  byId(oidc ? "issuer" : "token").focus();
+  if (token || oidc) byId(oidc ? "issuer" : "token").focus();
 }
 
 export function setUpDoor(enter) {

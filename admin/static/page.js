@@ -43,6 +43,7 @@ async function enter(session) {
   const { name, email } = session.person;
   byId("person").replaceChildren(...(name === email ? [named(name)] : [named(name), " ", named(email, { class: "quiet" })]));
   byId("person").title = email;
+  byId("sign-out").hidden = !session.can_sign_out;
   await loadWorkspaces();
   byId("loading").hidden = true;
   byId("door").hidden = true;
@@ -56,7 +57,6 @@ function leave(reason = "") {
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   users.forget();
   for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
-  byId("loading").hidden = true;
   byId("inside").hidden = true;
   return showDoor(reason);
 }

@@ -1,10 +1,12 @@
-"""Who may use the admin API: nobody without a token, and a limited token nothing outside its workspaces.
+"""Who may use the admin API: nobody without credentials, and who is limited nothing outside their workspaces.
 
 Both are asked of every route in the route table, so that a new route cannot be forgotten.
 """
 
+import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -14,7 +16,11 @@ import pytest
 
 from admin.app import admin_app
 from admin.people import token_digest
-from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin
+from admin.settings import AdminSettings
+from tests.acceptance.harness import free_port
+from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
+from tests.integration.jar import Jar
+from tests.provider import API, CLIENT, SECRET, Provider, running
 
 __all__ = ["acme", "admin"]
 
@@ -85,7 +91,7 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ],
     ("POST", "/session"): [Attempt("/session", {"token": "wrong"}, (401, 403))],
     ("GET", "/sign-in"): [Attempt("/sign-in", statuses=(200,))],
-    ("POST", "/sign-in/oidc"): [Attempt("/sign-in/oidc", statuses=(403, 404))],
+    ("POST", "/sign-in/oidc"): [Attempt("/sign-in/oidc", statuses=(200, 403))],
     ("GET", "/session"): [Attempt("/session", statuses=(200,))],
     ("DELETE", "/session"): [],
     ("GET", "/openapi.json"): [Attempt("/openapi.json", statuses=(200,))],
@@ -214,10 +220,14 @@ async def test_every_route_is_shut_to_cookies_that_are_no_session(
     assert await everything(pool) == before
 
 
-async def test_every_change_with_a_session_needs_our_page(
-    acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
+@pytest.mark.parametrize("way_in", ["session", "identity proxy"])
+async def test_every_change_that_a_browser_asks_for_by_itself_needs_our_page(
+    acme: AdminClient, every_way: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], way_in: str
 ) -> None:
-    ada, other = await acme.signed_in(), await acme.signed_in()
+    if way_in == "session":
+        ada, other = await acme.signed_in(), await acme.signed_in()
+    else:
+        ada, other = [await Jar(every_way).client(**{"X-Forwarded-Email": "ada@example.com"}) for _ in range(2)]
     assert ada.browser["X-CSRF-Token"] != other.browser["X-CSRF-Token"]
     before = await everything(pool)
     foreign = [{"X_CSRF_Token": token} for token in (None, "", "x", other.browser["X-CSRF-Token"], "\xff")]
@@ -253,15 +263,66 @@ async def test_the_key_of_an_api_user_opens_no_admin_route(acme: AdminClient) ->
     assert (await acme.as_(made["api_key"]).ask("GET", "/users"))[0] == 401
 
 
-@pytest.mark.parametrize("way_in", ["token", "session"])
+PORT = free_port()
+PUBLIC_URL = f"http://127.0.0.1:{PORT}/admin"
+BEN = "ben@acme.example"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    """One provider for all tests of this module."""
+    with running(free_port(), PUBLIC_URL, BEN) as provider:
+        yield provider
+
+
+@pytest.fixture
+async def every_way(pool: asyncpg.Pool, acme: AdminClient, provider: Provider) -> AsyncIterator[AdminClient]:
+    """The admin API on acme's database, with every way in open to Ben, who is limited to acme."""
+    within = {"emails": (BEN,), "workspaces": ("acme",)}
+    everywhere = {"emails": ("ada@example.com",)}
+    settings = {
+        "public_url": PUBLIC_URL,
+        "oidc": {
+            "issuer": provider.issuer,
+            "client_id": CLIENT,
+            "client_secret": SECRET,
+            "audience": API,
+            "allow": (within, everywhere),
+        },
+        "identity_proxy": {"addresses": ("127.0.0.1",), "allow": (within, everywhere)},
+    }
+    checked = AdminSettings.model_validate({**SETTINGS.model_dump(), **settings})
+    async with serving(admin_app(checked, pool), port=PORT) as client:
+        yield client
+
+
+async def as_ben(admin: AdminClient, provider: Provider, way_in: str) -> AdminClient:
+    """Return Ben, who has come in by one of the ways."""
+    match way_in:
+        case "token":
+            return admin.as_(BEN_TOKEN)
+        case "session":
+            return await admin.signed_in(BEN_TOKEN)
+        case "JWT":
+            return admin.as_(provider.token(BEN))
+        case "OIDC session":
+            jar = Jar(admin)
+            location = await jar.begin()
+            assert await jar.come_back(await asyncio.to_thread(provider.sign_in, location, BEN)) == ""
+            return await jar.client()
+        case _:
+            return await Jar(admin).client(**{"X-Forwarded-Email": BEN})
+
+
+@pytest.mark.parametrize("way_in", ["token", "session", "JWT", "OIDC session", "identity proxy"])
 async def test_a_limited_admin_sees_makes_and_deletes_nothing_outside_its_workspaces(
-    acme: AdminClient, pool: asyncpg.Pool, way_in: str
+    acme: AdminClient, every_way: AdminClient, provider: Provider, pool: asyncpg.Pool, way_in: str
 ) -> None:
     secret = await acme.create(workspace="globex", sites=["wiki"], name="Globex exporter")
     await acme.create(workspace="globex", all_sites=True, name="wiki")
     visible = await acme.create(workspace="acme", sites=["shop"], name="Acme exporter")
     before = await everything(pool)
-    ben = acme.as_(BEN_TOKEN) if way_in == "token" else await acme.signed_in(BEN_TOKEN)
+    ben = await as_ben(every_way, provider, way_in)
     foreign = (secret["id"], secret["keys"][0]["hint"], "Globex exporter", '"wiki"', '"globex"')
     for (method, _), attempts in ATTEMPTS.items():
         for attempt in attempts:
@@ -277,6 +338,9 @@ async def test_a_limited_admin_sees_makes_and_deletes_nothing_outside_its_worksp
                 assert "Globex exporter" not in told
     assert await everything(pool) == before
     assert [user["id"] for user in (await ben.get("/users"))["items"]] == [visible["id"]]
+    assert (await ben.get("/session"))["workspaces"] == ["acme"]
+    made = await ben.create(workspace="acme", sites=["shop"])
+    assert (await ben.ask("DELETE", f"/users/{made['id']}"))[0] == 204
 
 
 async def test_what_is_outside_looks_like_what_is_not_there(acme: AdminClient) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -13,17 +12,18 @@ from aiohttp import web
 from yarl import URL
 
 from admin.app import admin_app
+from admin.oidc import CALLBACK
 from admin.round_trips import RoundTrip
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from admin.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
 from tests.acceptance.harness import free_port
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
+from tests.integration.jar import Jar
 from tests.provider import CLIENT, SECRET, Provider, foreign_key, running, signed, state_of
 
 ADA = "ada@example.com"
 PORT = free_port()
 PUBLIC_URL = f"http://127.0.0.1:{PORT}/admin"
-CALLBACK = "/sign-in/oidc/callback"
 
 
 @pytest.fixture(scope="module")
@@ -47,49 +47,6 @@ async def admin(pool: asyncpg.Pool, provider: Provider) -> AsyncIterator[AdminCl
     """The admin API at its public address, which knows the provider."""
     async with serving(admin_app(settings(provider.issuer), pool), port=PORT) as client:
         yield client
-
-
-@dataclass
-class Jar:
-    """A browser, as far as signing in is concerned: it keeps cookies and goes where it is sent."""
-
-    admin: AdminClient
-    cookies: dict[str, str] = field(default_factory=dict)
-
-    async def begin(self) -> str:
-        """Press the button; return where the browser is sent."""
-        status, body, _ = await self.ask("POST", "/sign-in/oidc", {"Origin": self.admin.origin})
-        assert status == 200, body
-        return str(body["location"])
-
-    async def come_back(self, url: str) -> str:
-        """Follow the issuer's redirect; return what the page is told: nothing, or the code of a refusal."""
-        assert url.startswith(PUBLIC_URL + CALLBACK), url
-        status, _, answer = await self.ask("GET", url.removeprefix(PUBLIC_URL), {})
-        assert status == 303
-        assert answer.headers["Cache-Control"] == "no-store"
-        page, _, refused = answer.headers["Location"].partition("#refused=")
-        assert page == "../../"
-        return str(refused)
-
-    async def ask(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any, Any]:
-        sent = {**headers, "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
-        client = replace(self.admin.as_(None), browser={name: value for name, value in sent.items() if value})
-        status, body, answer = await client.ask(method, path, allow_redirects=False)
-        for line in answer.headers.getall("Set-Cookie", []):
-            name, _, value = line.partition(";")[0].partition("=")
-            self.cookies[name] = value
-            if "Max-Age=0" in line:
-                del self.cookies[name]
-        return status, body, answer
-
-    @property
-    def session(self) -> str | None:
-        return self.cookies.get(f"sitelatch-{PORT}")
-
-    async def whoami(self) -> tuple[int, Any]:
-        status, body, _ = await self.ask("GET", "/session", {})
-        return status, body
 
 
 def changed(url: str, **parameters: str | None) -> str:

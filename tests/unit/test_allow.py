@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from admin.allow import AllowList, rules
+from admin.allow import AllowList, rule
 from admin.people import Person
 from admin.settings import AllowSettings
 
@@ -13,7 +13,7 @@ ADA = {"sub": "1", "name": "Ada", "email": "Ada@Example.com", "email_verified": 
 
 
 def allowing(*tables: dict[str, Any]) -> AllowList:
-    return AllowList(rule for table in tables for rule in rules(AllowSettings(**table)))
+    return AllowList(rule(AllowSettings(**table)) for table in tables)
 
 
 BY_EMAIL = allowing({"emails": ["ada@example.COM"]})

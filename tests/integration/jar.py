@@ -1,0 +1,60 @@
+"""A browser for the tests of signing in, as far as cookies and redirects are concerned."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from admin.oidc import CALLBACK
+from tests.integration.adminapi import AdminClient
+
+
+@dataclass
+class Jar:
+    """It keeps cookies and goes where it is sent."""
+
+    admin: AdminClient
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    async def begin(self) -> str:
+        """Press the button; return where the browser is sent."""
+        status, body, _ = await self.ask("POST", "/sign-in/oidc", {"Origin": self.admin.origin})
+        assert status == 200, body
+        return str(body["location"])
+
+    async def come_back(self, url: str) -> str:
+        """Follow the issuer's redirect; return what the page is told: nothing, or the code of a refusal."""
+        parts = urlsplit(url)
+        assert parts.path == f"/admin{CALLBACK}", url
+        status, _, answer = await self.ask("GET", f"{CALLBACK}?{parts.query}", {})
+        assert status == 303
+        assert answer.headers["Cache-Control"] == "no-store"
+        page, _, refused = answer.headers["Location"].partition("#refused=")
+        assert page == "../../"
+        return str(refused)
+
+    async def ask(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any, Any]:
+        sent = {**headers, "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        client = replace(self.admin.as_(None), browser={name: value for name, value in sent.items() if value})
+        status, body, answer = await client.ask(method, path, allow_redirects=False)
+        for line in answer.headers.getall("Set-Cookie", []):
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+            if "Max-Age=0" in line:
+                del self.cookies[name]
+        return status, body, answer
+
+    @property
+    def session(self) -> str | None:
+        return self.cookies.get(f"sitelatch-{self.admin.base.port}")
+
+    async def whoami(self) -> tuple[int, Any]:
+        status, body, _ = await self.ask("GET", "/session", {})
+        return status, body
+
+    async def client(self, **headers: str) -> AdminClient:
+        """Return one that asks as the page would: with the cookies, and the session's CSRF token."""
+        status, session, _ = await self.ask("GET", "/session", headers)
+        assert status == 200, session
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        browser = {"Cookie": cookie, "Origin": self.admin.origin, "X-CSRF-Token": session["csrf_token"], **headers}
+        return replace(self.admin.as_(None), browser=browser)
