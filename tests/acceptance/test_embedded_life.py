@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -94,9 +95,11 @@ async def test_a_killed_server_is_there_again_within_seconds(served: tuple[Bench
             cold = bench.latch.create_user("acme", "shop")
             os.kill(keeper_of(place), signal.SIGKILL)
             os.kill(postmaster(place), signal.SIGKILL)
+            began = time.perf_counter()
             wanted = len(logged(bench, "embedded_server_revived")) + 1
             await until(lambda: len(logged(bench, "embedded_server_revived")) == wanted, "it is revived", 30)  # noqa: B023
             await until(lambda: bench.latch.metric("sitelatch_database_up") == 1, "it is seen", 30)
+            print(f"after a kill of server and keeper: {time.perf_counter() - began:.2f} s")  # noqa: T201
             assert await once(bench, lane, cold) == (200, "")
         await until(lambda: bench.latch.metric("sitelatch_activity_pending") == 0, "activity is written")
     bench.latch.signal(signal.SIGKILL)
@@ -137,7 +140,9 @@ async def test_while_the_disk_is_full_changes_fail_clearly_and_nothing_else_does
         seen = answers.total()
         await until(lambda: answers.total() > seen + 100, "known keys pass")
         full.free()
+        began = time.perf_counter()
         await until(lambda: latch.metric("sitelatch_database_up") == 1, "the database is back", RECOVERY_SECONDS)
+        print(f"with room on the disk again: {time.perf_counter() - began:.2f} s")  # noqa: T201 - for the record
         with latch.admin_client() as api:
             assert names(api) == made
         cold = latch.create_user("acme", "shop")
