@@ -47,7 +47,8 @@ def openapi(routes: Iterable[Route], version: str) -> Json:
         "info": {
             "title": "Sitelatch admin",
             "version": version,
-            "description": "Who may read which sites. Every request needs the token of an admin.",
+            "description": "Who may read which sites. Every request needs an admin: a personal token, or a JWT of "
+            "the OpenID Connect issuer, as bearer.",
         },
         "servers": [{"url": "/admin"}],
         "security": [{"admin_token": []}],

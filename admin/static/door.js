@@ -12,7 +12,7 @@ const REFUSALS = {
   denied: (name) => `${name} was left without signing in. Try again.`,
   expired: () => "That sign-in took too long, was begun in another browser, or has been used before. Try again.",
   issuer_unavailable: (name) => `${name} cannot be reached right now. Try again soon.`,
-  not_an_admin: (name) => `${name} knows you, but you are not among the admins here. Ask whoever runs Sitelatch, or sign in with another account.`,
+  not_an_admin: (name) => `${name} knows you, but you are not among the admins here. Ask whoever runs Sitelatch, or sign out there and come as somebody else.`,
   sign_in_refused: (name) => `What ${name} answered cannot be trusted or used. Try again. If it stays so, Sitelatch’s log says why.`,
   too_many_attempts: () => "Too many sign-ins from this address failed. Wait a minute.",
 };

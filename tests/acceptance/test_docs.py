@@ -17,6 +17,7 @@ from sitelatch.config import Config, load
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
+SIGNING_IN = (ROOT / "docs" / "signing-in.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
@@ -57,6 +58,13 @@ def test_the_readmes_config_can_be_served(tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(text)
     assert load(file, {}).proxy.routes[0].name == "data"
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```", SIGNING_IN, re.MULTILINE | re.DOTALL))
+def test_the_configs_of_signing_in_can_be_served(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(blocks("toml")[0] + text)
+    load(file, {})
 
 
 @pytest.mark.parametrize(
