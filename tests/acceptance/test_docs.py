@@ -13,12 +13,14 @@ from proxy import refusals
 from proxy.refusals import Refusal
 from sitelatch.command import cli
 from sitelatch.config import Config, load
+from tests.acceptance.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
 SIGNING_IN = (ROOT / "docs" / "signing-in.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+TEST = r"(?:unit|integration|acceptance)/test_\w+\.py::test_\w+"
 
 
 def blocks(language: str) -> list[str]:
@@ -111,7 +113,42 @@ def test_the_seconds_that_the_readme_names_are_the_defaults() -> None:
     assert "`grants.ttl_seconds` (30)" in README
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/integrators.md", "CHANGELOG.md"])
+def table(title: str) -> list[list[str]]:
+    """Return the rows of all tables of the guarantees whose first column is called so."""
+    rows, wanted = [], False
+    for line in GUARANTEES.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if wanted and cells and set(cells) != {"---"}:
+            rows.append(cells)
+        wanted = bool(cells) and (wanted or cells[0] == title)
+    return rows
+
+
+def test_every_guarantee_names_tests_that_are_run() -> None:
+    promises = table("promise")
+    assert len(promises) > 60
+    for promise in promises:
+        assert len(promise) == 5, promise
+        assert re.fullmatch(rf"`{TEST}`(, `{TEST}`)*", promise[3]), promise[0]
+    # pytest itself says whether it would run each.
+    named = [f"tests/{name}" for name in re.findall(f"`({TEST})`", GUARANTEES)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *named],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_fault_of_the_campaign_has_its_line() -> None:
+    assert [row[0] for row in table("fault")] == list(FAULTS)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/architecture.md", "docs/guarantees.md", "docs/integrators.md", "CHANGELOG.md"]
+)
 def test_links_lead_to_files(page: str) -> None:
     file = ROOT / page
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text()):
