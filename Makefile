@@ -3,7 +3,7 @@
 #   make run                                the demo; make run UPSTREAM=http://127.0.0.1:9000 puts it before your API
 #   make test, make test-slow               the tests; those that take long
 #   make check                              format, lint, types, layers
-#   make bench                              throughput beside a naive proxy
+#   make bench                              the admin API with 100,000 users; throughput beside a naive proxy
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,6 +37,7 @@ check: $(VENV)/ready-to-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/ready-to-test
+	$(BIN)/python -m bench.admin
 	$(BIN)/python -m bench.run
 
 clean:

@@ -30,6 +30,7 @@ from admin.routes import Route, route
 from admin.safe import Safe
 from admin.sign_in import Door
 from admin.site_import import import_sites, read_csv
+from admin.user_list import list_users
 from admin.views import (
     AuditLine,
     CreatedUser,
@@ -152,7 +153,7 @@ class AdminApi:
         """List API users."""
         within = _narrowed(_admin(request), asked.workspace)
         async with borrow(self._pool) as connection:
-            page = await users.list_users(
+            page = await list_users(
                 connection, within=within, search=asked.search, sort=asked.sort, after=asked.after, limit=asked.limit
             )
         return _answer(page)

@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from admin.problems import Fault, Invalid, Malformed
 from admin.texts import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
-from admin.users import MAX_SITES, Sort
+from admin.user_list import Sort
+from admin.users import MAX_SITES
 
 Model = TypeVar("Model", bound=BaseModel)
 

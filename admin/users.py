@@ -1,26 +1,25 @@
-"""API users: created, listed, shown, deleted. What the admin API and the command do is done here."""
+"""API users: created, shown, deleted. What the admin API and the command do is done here; user_list.py lists."""
 
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from asyncpg import Record
 
 from admin.audit import Change, some_sites, write_audit
 from admin.connections import Connection
-from admin.cursors import read_cursor, write_cursor
 from admin.idempotency import made_before
 from admin.people import Person, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.safe import Safe
 from admin.site_ids import fold_site
 from admin.sites import MAX_FAULTS, sentence
-from admin.texts import check_name, is_text, prefix_pattern
-from admin.views import CreatedUser, KeyView, Page, PersonView, RevealedKey, RevealedKeys, User
+from admin.texts import check_name, is_text
+from admin.views import CreatedUser, KeyView, PersonView, RevealedKey, RevealedKeys, User
 from admin.workspaces import workspace_id
-from proxy.credentials import PREFIX, digest, hint, new_key
+from proxy.credentials import digest, hint, new_key
 from sql.queries import query
 
 CREATE_USER = query("create_user")
@@ -34,16 +33,6 @@ DESCRIBE_USERS = query("describe_users")
 LOCK_USER = query("lock_user")
 DELETE_USER = query("delete_user")
 
-Sort = Literal["-created", "created", "-last_activity", "last_activity"]
-"""`-`: the latest first. Never active comes before every time."""
-SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
-NEWEST_FIRST = query("pick_users_newest_first")
-OLDEST_FIRST = query("pick_users_oldest_first")
-BY_ACTIVITY = query("pick_users_by_activity")
-SEARCH = query("search_users")
-
-SITES_LISTED: Final = 20
-"""How many sites of a user a list shows; the user alone is shown with all."""
 MAX_SITES: Final = 10_000
 
 
@@ -84,56 +73,25 @@ async def create_user(
             await connection.execute(SEAL_KEY, digest(key.encode("ascii")), safe.seal(user_id, key))
         if wanted:
             await connection.execute(CREATE_USER_SITES, user_id, owner, list(wanted))
-        [row] = await connection.fetch(DESCRIBE_USERS, [str(user_id)], names(within), None)
-        user = _user(row)
+        [user] = await describe_users(connection, [user_id], within)
         await write_audit(connection, by, address, "user.created", [Change(workspace, user.id, _noted(user))])
     return CreatedUser(**user.model_dump(), api_key=key)
 
 
-async def list_users(
-    connection: Connection,
-    *,
-    within: Within = None,
-    search: str | None = None,
-    sort: Sort = "-created",
-    after: str | None = None,
-    limit: int = 50,
-) -> Page[User]:
-    """Return a page of API users whose name, person, site or key's hint begins with `search`.
-
-    `after` is the `next` of the page before. Raises Invalid where it is not, or is of another sorting.
-    """
-    by_activity = sort.endswith("last_activity")
-    last, last_id = (
-        (None, None)
-        if after is None
-        else read_cursor(after, sort, bool(search), by_time=not search and not by_activity)
-    )
-    page = (names(within), limit + 1, last, last_id)
-    ascending = -1.0 if sort.startswith("-") else 1.0
-    if search:
-        patterns = prefix_pattern(search), prefix_pattern(_hinted(search)), prefix_pattern(fold_site(search))
-        picked = await connection.fetch(SEARCH, *page, ascending, *patterns, by_activity)
-    elif by_activity:
-        picked = await connection.fetch(BY_ACTIVITY, *page, ascending)
-    else:
-        picked = await connection.fetch(OLDEST_FIRST if sort == "created" else NEWEST_FIRST, *page)
-    shown = [str(row["id"]) for row in picked[:limit]]
-    rows = await connection.fetch(DESCRIBE_USERS, shown, names(within), SITES_LISTED)
-    return Page(
-        items=[_user(row) for row in rows],
-        next=write_cursor(picked[limit - 1]["sorted_by"], picked[limit - 1]["id"], sort, bool(search))
-        if len(picked) > limit
-        else None,
-    )
+async def describe_users(
+    connection: Connection, user_ids: Sequence[UUID], within: Within, sites: int | None = None
+) -> list[User]:
+    """Return those of the users that are there, in their order, each with at most so many `sites` (None: all)."""
+    rows = await connection.fetch(DESCRIBE_USERS, [str(user_id) for user_id in user_ids], names(within), sites)
+    return [_user(row) for row in rows]
 
 
 async def get_user(connection: Connection, user_id: str, *, within: Within = None) -> User:
     """Return one API user with all its sites. Raises NotFound."""
-    rows = await connection.fetch(DESCRIBE_USERS, [str(_uuid(user_id))], names(within), None)
-    if not rows:
+    users = await describe_users(connection, [_uuid(user_id)], within)
+    if not users:
         raise NotFound("There is no such API user.")
-    return _user(rows[0])
+    return users[0]
 
 
 async def delete_user(connection: Connection, user_id: str, *, by: Person, address: str, within: Within = None) -> None:
@@ -142,8 +100,7 @@ async def delete_user(connection: Connection, user_id: str, *, by: Person, addre
     async with connection.transaction():
         if await connection.fetchval(LOCK_USER, key, names(within)) is None:
             raise NotFound("There is no such API user.")
-        [row] = await connection.fetch(DESCRIBE_USERS, [str(key)], names(within), None)
-        user = _user(row)
+        [user] = await describe_users(connection, [key], within)
         await connection.execute(DELETE_USER, key)
         await write_audit(connection, by, address, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
 
@@ -168,9 +125,9 @@ async def reveal_keys(
             if any(row["sealed"] is not None for row in rows):
                 raise Conflict("This key was kept under another secret than admin.recoverable_keys, and stays a hint.")
             raise Conflict("This key was made before keys were kept here, and stays a hint.")
-        [row] = await connection.fetch(DESCRIBE_USERS, [str(key)], names(within), 0)
-        detail = {"name": row["name"], "keys": shown}
-        await write_audit(connection, by, address, "user.revealed", [Change(row["workspace"], str(key), detail)])
+        [user] = await describe_users(connection, [key], within, 0)
+        detail = {"name": user.name, "keys": shown}
+        await write_audit(connection, by, address, "user.revealed", [Change(user.workspace, user.id, detail)])
     return RevealedKeys(keys=opened)
 
 
@@ -266,11 +223,3 @@ def _uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise NotFound("There is no such API user.") from None
-
-
-def _hinted(search: str) -> str:
-    """Return what a search means among hints: of a key typed or pasted at length, only the start is in its hint."""
-    shown = hint(PREFIX + "x" * 38).partition("…")[0]
-    if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
-        return search[: len(shown)]
-    return search

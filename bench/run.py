@@ -24,14 +24,16 @@ _CONNECTIONS = 32
 _SITES = ["shop", "blog", "docs"]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _wait_for(port: int, seconds: float = 30) -> None:
+def wait_for(port: int, seconds: float = 30) -> None:
+    """Wait until somebody listens on a port."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with socket.socket() as probe:
@@ -42,7 +44,8 @@ def _wait_for(port: int, seconds: float = 30) -> None:
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[int]:
+def process(*arguments: str) -> Iterator[int]:
+    """Run a module of ours aside; lend its process id."""
     process = subprocess.Popen([sys.executable, "-m", *arguments], stderr=subprocess.DEVNULL)
     try:
         yield process.pid
@@ -86,7 +89,7 @@ def main() -> None:
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not on this machine: install it first (apt-get install wrk)")
-    upstream, door, ops, admin, naive = (_free_port() for _ in range(5))
+    upstream, door, ops, admin, naive = (free_port() for _ in range(5))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sitelatch-bench-")))
         config = folder / "config.toml"
@@ -96,15 +99,15 @@ def main() -> None:
             'sites = ["path:/api/sites/{site}/**", "query:site", "header:X-Site"]\n'
             f'[ops]\nlisten = "127.0.0.1:{ops}"\n[admin]\nlisten = "127.0.0.1:{admin}"\n[log]\naccess = "off"\n'
         )
-        stack.enter_context(_process("bench.upstream", str(upstream)))
-        door_pid = stack.enter_context(_process("sitelatch", "serve", "--config", str(config)))
-        _wait_for(door)
+        stack.enter_context(process("bench.upstream", str(upstream)))
+        door_pid = stack.enter_context(process("sitelatch", "serve", "--config", str(config)))
+        wait_for(door)
         _sitelatch("sites", "add", "--config", str(config), "--workspace", "acme", *_SITES)
         person = ["--by-name", "Bench", "--by-email", "bench@example.com"]
         made = _sitelatch("users", "create", "--config", str(config), "--workspace", "acme", "--site", "shop", *person)
         key = json.loads(made)["api_key"]
-        naive_pid = stack.enter_context(_process("bench.naive", str(naive), f"http://127.0.0.1:{upstream}", key))
-        _wait_for(naive)
+        naive_pid = stack.enter_context(process("bench.naive", str(naive), f"http://127.0.0.1:{upstream}", key))
+        wait_for(naive)
         _load(naive, naive_pid, key, 1)
         _load(door, door_pid, key, 1)
         ours, theirs = [], []

@@ -17,7 +17,8 @@ from admin.audit import COMMAND
 from admin.people import Person, new_token, token_digest
 from admin.safe import new_secret, safe_for
 from admin.sites import NewSite, add_sites
-from admin.users import create_user, delete_user, list_users
+from admin.user_list import list_users
+from admin.users import create_user, delete_user
 from sitelatch.config import Config, load
 from sitelatch.database import connection_to, database_url
 from sitelatch.sample_api import sample_api

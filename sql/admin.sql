@@ -87,30 +87,60 @@ WHERE ($1::text[] IS NULL OR w.name = ANY($1))
 ORDER BY v.sorted_by, u.id
 LIMIT $2
 
+-- name: match_users
+-- Those of the API users $1 whose name, person or site begins like $2, whose key's hint like $3, or whose site's folded
+-- id like $4.
+SELECT u.id
+FROM sitelatch.api_users u
+WHERE u.id = ANY($1::text[]::uuid[]) AND (
+  lower(u.name) LIKE lower($2) OR lower(u.authorized_by_name) LIKE lower($2) OR lower(u.authorized_by_email) LIKE lower($2)
+  OR EXISTS (SELECT FROM sitelatch.api_keys k WHERE k.user_id = u.id AND k.hint LIKE $3)
+  OR EXISTS (SELECT FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
+             WHERE m.user_id = u.id AND (s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
+)
+
 -- name: search_users
--- A page of the API users whose name, person or site begins like $6, whose key's hint like $7, or whose site's folded
--- id like $8: by last activity where $9, else by creation, otherwise like pick_users_by_activity.
--- Who matches is found first and once, because the planner cannot guess how many those are.
+-- A page of the API users that match $5, $6 and $7 as match_users has it, otherwise like pick_users_newest_first, or,
+-- unless $8, like pick_users_oldest_first.
+-- Who matches is found first and once, because the planner cannot guess how many those are. They are looked up one by
+-- one (hence the OFFSET): where they are most users, a page of them was found by match_users.
 WITH matching AS MATERIALIZED (
-  SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($6)
-  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($6)
-  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($6)
-  UNION SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $7
-  UNION SELECT m.user_id FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
-        WHERE s.folded LIKE $8 OR lower(s.display_name) LIKE lower($6)
+  SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($5)
+  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($5)
+  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($5)
+  UNION SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $6
+  UNION SELECT user_id FROM sitelatch.api_user_sites WHERE site_id = ANY(ARRAY(
+          SELECT id FROM sitelatch.sites WHERE folded LIKE $7 OR lower(display_name) LIKE lower($5)))
+)
+SELECT u.id, u.created_at AS sorted_by
+FROM matching
+CROSS JOIN LATERAL (
+  SELECT id, workspace_id, created_at FROM sitelatch.api_users WHERE id = matching.id OFFSET 0
+) u
+WHERE ($1::text[] IS NULL OR u.workspace_id IN (SELECT id FROM sitelatch.workspaces WHERE name = ANY($1)))
+  AND ($3::timestamptz IS NULL
+    OR CASE WHEN $8 THEN (u.created_at, u.id) < ($3, $4::uuid) ELSE (u.created_at, u.id) > ($3, $4) END)
+ORDER BY CASE WHEN $8 THEN u.created_at END DESC, CASE WHEN $8 THEN u.id END DESC, u.created_at, u.id
+LIMIT $2
+
+-- name: search_users_by_activity
+-- The same by last activity, like pick_users_by_activity with $8.
+WITH matching AS MATERIALIZED (
+  SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($5)
+  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($5)
+  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($5)
+  UNION SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $6
+  UNION SELECT user_id FROM sitelatch.api_user_sites WHERE site_id = ANY(ARRAY(
+          SELECT id FROM sitelatch.sites WHERE folded LIKE $7 OR lower(display_name) LIKE lower($5)))
 )
 SELECT u.id, v.sorted_by
 FROM matching
 JOIN sitelatch.api_users u ON u.id = matching.id
-JOIN sitelatch.workspaces w ON w.id = u.workspace_id
-JOIN sitelatch.api_user_activity a ON a.user_id = u.id
+JOIN sitelatch.api_user_activity a ON a.user_id = matching.id
 CROSS JOIN LATERAL (
-  SELECT $5::float8 * CASE WHEN $9::boolean
-    THEN coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity')
-    ELSE extract(epoch FROM u.created_at)::float8
-  END AS sorted_by
+  SELECT $8::float8 * coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity') AS sorted_by
 ) v
-WHERE ($1::text[] IS NULL OR w.name = ANY($1))
+WHERE ($1::text[] IS NULL OR u.workspace_id IN (SELECT id FROM sitelatch.workspaces WHERE name = ANY($1)))
   AND ($3::float8 IS NULL OR (v.sorted_by, u.id) > ($3, $4::uuid))
 ORDER BY v.sorted_by, u.id
 LIMIT $2

@@ -6,7 +6,8 @@ import click
 from admin.audit import COMMAND
 from admin.people import Person
 from admin.safe import safe_for
-from admin.users import create_user, delete_user, list_users
+from admin.user_list import list_users
+from admin.users import create_user, delete_user
 from admin.views import User
 from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, email, json_option, operator, person, workspace_option

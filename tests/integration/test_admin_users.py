@@ -10,7 +10,8 @@ import pytest
 
 from admin import users
 from admin.problems import Invalid
-from admin.users import SORTS
+from admin.user_list import SORTS, Sort, list_users
+from admin.views import User
 from proxy.credentials import digest, hint, well_formed
 from tests.integration.adminapi import ADA, BEN_TOKEN, AdminClient, acme, admin
 
@@ -264,6 +265,36 @@ async def test_search_finds_by_the_start_of_name_site_person_or_key(acme: AdminC
     assert len(list(await found("slk_"))) == 4
 
 
+async def test_search_finds_the_same_near_and_far(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    """Among so many that a page of it may be found among the next users, or not."""
+    await pool.execute(
+        """
+        INSERT INTO sitelatch.api_users
+          (workspace_id, name, all_sites, authorized_by_name, authorized_by_email, created_at)
+        SELECT id, CASE WHEN n % 100 = 7 THEN 'rare ' ELSE 'usual ' END || n, false, 'Ada', 'ada@example.com',
+               now() - n / 3 * interval '1.000001 s'
+        FROM sitelatch.workspaces, generate_series(1, 1000) n WHERE workspaces.name = 'acme';
+        INSERT INTO sitelatch.api_user_sites (user_id, site_id)
+        SELECT id, CASE WHEN name LIKE '% 99_' THEN 'docs' ELSE 'shop' END FROM sitelatch.api_users
+        """
+    )
+    whole = {sort: [(user.id, user.name, user.sites) for user in await everybody(pool, sort)] for sort in SORTS}
+    for sort in SORTS:
+        for search, matches in (
+            ("usual", lambda name, _: name.startswith("usual")),
+            ("rare", lambda name, _: name.startswith("rare")),
+            ("docs", lambda _, sites: "docs" in sites),
+            ("nothing", lambda *_: False),
+        ):
+            expected = [user_id for user_id, name, sites in whole[sort] if matches(name, sites)]
+            assert await pages(acme, limit=60, sort=sort, search=search) == expected, (sort, search)
+
+
+async def everybody(pool: asyncpg.Pool, sort: Sort) -> list[User]:
+    async with pool.acquire() as connection:
+        return (await list_users(connection, sort=sort, limit=2000)).items
+
+
 async def test_the_list_can_be_of_one_workspace(acme: AdminClient) -> None:
     one = await acme.create(workspace="acme", all_sites=True)
     other = await acme.create(workspace="globex", all_sites=True)
@@ -324,7 +355,7 @@ async def test_the_command_s_way_in_is_the_same(acme: AdminClient, pool: asyncpg
         )
         [line] = (await acme.get("/audit", subject=made.id))["items"]
         assert line["address"] == "command"
-        page = await users.list_users(connection)
+        page = await list_users(connection)
         assert [user.id for user in page.items] == [made.id]
         assert "api_key" in made.model_dump(mode="json")
         await users.delete_user(connection, made.id, by=ADA, address="command")
