@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -64,10 +64,12 @@ def _annotation(model: type[BaseModel], path: list[str]) -> Any:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself."""
+    """Return the members of a union, or the type itself, without what pydantic is told of them."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Literal, tuple) or not get_args(annotation):
         return (annotation,)
-    return get_args(annotation)
+    return tuple(kind for member in get_args(annotation) for kind in _kinds(member))
 
 
 def _is_scalar(annotation: Any) -> bool:
