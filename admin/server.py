@@ -14,6 +14,9 @@ from admin.problems import plain_problem
 HEAD_SECONDS = 15.0
 """How long a connection may wait for a whole request head, the first or the next one."""
 
+FIELD_BYTES = 20_000
+"""The longest header field: JWTs that list many groups are longer than aiohttp's own bound of 8 KiB."""
+
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("sitelatch.backdoor")
@@ -37,7 +40,11 @@ class BackRunner(web.AppRunner):
     def __init__(
         self, app: web.Application, *, head_seconds: float = HEAD_SECONDS, shutdown_timeout: float = 5.0
     ) -> None:
-        self._options: dict[str, Any] = {"access_log": None, "keepalive_timeout": head_seconds}
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": head_seconds,
+            "max_field_size": FIELD_BYTES,
+        }
         super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
 
     async def _make_server(self) -> web.Server:

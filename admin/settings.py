@@ -49,6 +49,12 @@ def _domain(text: str) -> str:
     return text
 
 
+def _scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    if "openid" not in scopes:
+        raise ValueError('must hold "openid"')
+    return scopes
+
+
 Text = Annotated[str, AfterValidator(_text)]
 Filled = Annotated[Text, Field(min_length=1)]
 Email = Annotated[Filled, AfterValidator(_email)]
@@ -98,15 +104,9 @@ class OidcSettings(Settings):
     client_id: Filled
     client_secret: Annotated[Filled | None, Field(repr=False)] = None
     name: Filled | None = None
-    scopes: tuple[Filled, ...] = ("openid", "email", "profile")
+    scopes: Annotated[tuple[Filled, ...], AfterValidator(_scopes)] = ("openid", "email", "profile")
     audience: Filled | None = None
     allow: Annotated[tuple[AllowSettings, ...], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _openid(self) -> Self:
-        if "openid" not in self.scopes:
-            raise ValueError('`scopes` must hold "openid".')
-        return self
 
 
 class ProxyAllowSettings(Settings):

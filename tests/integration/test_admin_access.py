@@ -7,12 +7,13 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 import asyncpg
 import pytest
+from aiohttp import ClientSession, TCPConnector
 
 from admin.app import admin_app
 from admin.people import token_digest
@@ -20,7 +21,7 @@ from admin.settings import AdminSettings
 from tests.acceptance.harness import free_port
 from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 from tests.integration.jar import Jar
-from tests.provider import API, CLIENT, SECRET, Provider, running
+from tests.provider import API, CLIENT, SECRET, Provider, foreign_key, opened, running, signed, unsigned
 
 __all__ = ["acme", "admin"]
 
@@ -105,6 +106,66 @@ OPEN = {("POST", "/session"), ("GET", "/sign-in"), ("POST", "/sign-in/oidc"), *P
 """What nobody needs to be signed in for."""
 
 
+PROXY = "127.0.0.2"
+PORT = free_port()
+PUBLIC_URL = f"http://127.0.0.1:{PORT}/admin"
+BEN = "ben@acme.example"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    """One provider for all tests of this module."""
+    with running(free_port(), PUBLIC_URL, BEN) as provider:
+        yield provider
+
+
+@pytest.fixture
+async def every_way(pool: asyncpg.Pool, acme: AdminClient, provider: Provider) -> AsyncIterator[AdminClient]:
+    """The admin API on acme's database, with every way in open to Ben, who is limited to acme."""
+    within = {"emails": (BEN,), "workspaces": ("acme",)}
+    everywhere = {"emails": ("ada@example.com",)}
+    settings = {
+        "public_url": PUBLIC_URL,
+        "oidc": {
+            "issuer": provider.issuer,
+            "client_id": CLIENT,
+            "client_secret": SECRET,
+            "audience": API,
+            "allow": (within, everywhere),
+        },
+        "identity_proxy": {"addresses": (PROXY,), "allow": (within, everywhere)},
+    }
+    checked = AdminSettings.model_validate({**SETTINGS.model_dump(), **settings})
+    async with serving(admin_app(checked, pool), port=PORT) as client:
+        yield client
+
+
+@pytest.fixture
+async def through_the_proxy(every_way: AdminClient) -> AsyncIterator[AdminClient]:
+    """Whoever's connection comes from the identity proxy."""
+    async with ClientSession(connector=TCPConnector(local_addr=(PROXY, 0))) as session:
+        yield replace(every_way, session=session)
+
+
+async def as_ben(admin: AdminClient, provider: Provider, way_in: str) -> AdminClient:
+    """Return Ben, who has come in by one of the ways."""
+    match way_in:
+        case "token":
+            return admin.as_(BEN_TOKEN)
+        case "session":
+            return await admin.signed_in(BEN_TOKEN)
+        case "JWT":
+            return admin.as_(provider.token(BEN))
+        case "OIDC session":
+            jar = Jar(admin)
+            location = await jar.begin()
+            assert await jar.come_back(await asyncio.to_thread(provider.sign_in, location, BEN)) == ""
+            return await jar.client()
+        case _:
+            # `admin` is reached through the proxy.
+            return await Jar(admin).client(**{"X-Forwarded-Email": BEN})
+
+
 @pytest.fixture
 def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
     """The route table itself: methods and paths."""
@@ -158,15 +219,23 @@ def credentials() -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-async def test_every_route_is_shut_without_a_right_token(
-    acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
+async def test_every_route_is_shut_without_right_credentials(
+    every_way: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], provider: Provider
 ) -> None:
     before = await everything(pool)
-    nobody = acme.as_(None)
+    nobody = every_way.as_(None)
+    good = provider.token(BEN)
+    head, claims = opened(good)
+    forged = [
+        ("an unsigned JWT", f"{unsigned({**head, 'alg': 'none'})}.{unsigned(claims)}."),
+        ("a JWT by a foreign key", signed(head, claims, foreign_key(head["kid"]))),
+        ("a JWT for somebody else", provider.token(BEN, "https://other.example")),
+    ]
+    wrong = [*credentials(), *((name, [("Authorization", f"Bearer {token}")]) for name, token in forged)]
     elsewhere = [("GET", "/nope"), ("GET", "/static"), ("POST", "/"), ("POST", ""), ("PATCH", "/users")]
     shut = [route for route in routes if route not in OPEN]
     for method, path in (*shut, *elsewhere):
-        for name, headers in credentials():
+        for name, headers in wrong:
             real = path.replace("{id}", "shop" if "sites" in path else USER)
             status, problem, answer = await nobody.ask(
                 method, f"{real}?access_token={ADA_TOKEN}", {"workspace": "acme"}, headers=dict(headers)
@@ -222,12 +291,12 @@ async def test_every_route_is_shut_to_cookies_that_are_no_session(
 
 @pytest.mark.parametrize("way_in", ["session", "identity proxy"])
 async def test_every_change_that_a_browser_asks_for_by_itself_needs_our_page(
-    acme: AdminClient, every_way: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], way_in: str
+    acme: AdminClient, through_the_proxy: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], way_in: str
 ) -> None:
     if way_in == "session":
         ada, other = await acme.signed_in(), await acme.signed_in()
     else:
-        ada, other = [await Jar(every_way).client(**{"X-Forwarded-Email": "ada@example.com"}) for _ in range(2)]
+        ada, other = [await Jar(through_the_proxy).client(**{"X-Forwarded-Email": "ada@example.com"}) for _ in range(2)]
     assert ada.browser["X-CSRF-Token"] != other.browser["X-CSRF-Token"]
     before = await everything(pool)
     foreign = [{"X_CSRF_Token": token} for token in (None, "", "x", other.browser["X-CSRF-Token"], "\xff")]
@@ -263,66 +332,20 @@ async def test_the_key_of_an_api_user_opens_no_admin_route(acme: AdminClient) ->
     assert (await acme.as_(made["api_key"]).ask("GET", "/users"))[0] == 401
 
 
-PORT = free_port()
-PUBLIC_URL = f"http://127.0.0.1:{PORT}/admin"
-BEN = "ben@acme.example"
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    """One provider for all tests of this module."""
-    with running(free_port(), PUBLIC_URL, BEN) as provider:
-        yield provider
-
-
-@pytest.fixture
-async def every_way(pool: asyncpg.Pool, acme: AdminClient, provider: Provider) -> AsyncIterator[AdminClient]:
-    """The admin API on acme's database, with every way in open to Ben, who is limited to acme."""
-    within = {"emails": (BEN,), "workspaces": ("acme",)}
-    everywhere = {"emails": ("ada@example.com",)}
-    settings = {
-        "public_url": PUBLIC_URL,
-        "oidc": {
-            "issuer": provider.issuer,
-            "client_id": CLIENT,
-            "client_secret": SECRET,
-            "audience": API,
-            "allow": (within, everywhere),
-        },
-        "identity_proxy": {"addresses": ("127.0.0.1",), "allow": (within, everywhere)},
-    }
-    checked = AdminSettings.model_validate({**SETTINGS.model_dump(), **settings})
-    async with serving(admin_app(checked, pool), port=PORT) as client:
-        yield client
-
-
-async def as_ben(admin: AdminClient, provider: Provider, way_in: str) -> AdminClient:
-    """Return Ben, who has come in by one of the ways."""
-    match way_in:
-        case "token":
-            return admin.as_(BEN_TOKEN)
-        case "session":
-            return await admin.signed_in(BEN_TOKEN)
-        case "JWT":
-            return admin.as_(provider.token(BEN))
-        case "OIDC session":
-            jar = Jar(admin)
-            location = await jar.begin()
-            assert await jar.come_back(await asyncio.to_thread(provider.sign_in, location, BEN)) == ""
-            return await jar.client()
-        case _:
-            return await Jar(admin).client(**{"X-Forwarded-Email": BEN})
-
-
 @pytest.mark.parametrize("way_in", ["token", "session", "JWT", "OIDC session", "identity proxy"])
 async def test_a_limited_admin_sees_makes_and_deletes_nothing_outside_its_workspaces(
-    acme: AdminClient, every_way: AdminClient, provider: Provider, pool: asyncpg.Pool, way_in: str
+    acme: AdminClient,
+    every_way: AdminClient,
+    through_the_proxy: AdminClient,
+    provider: Provider,
+    pool: asyncpg.Pool,
+    way_in: str,
 ) -> None:
     secret = await acme.create(workspace="globex", sites=["wiki"], name="Globex exporter")
     await acme.create(workspace="globex", all_sites=True, name="wiki")
     visible = await acme.create(workspace="acme", sites=["shop"], name="Acme exporter")
     before = await everything(pool)
-    ben = await as_ben(every_way, provider, way_in)
+    ben = await as_ben(through_the_proxy if way_in == "identity proxy" else every_way, provider, way_in)
     foreign = (secret["id"], secret["keys"][0]["hint"], "Globex exporter", '"wiki"', '"globex"')
     for (method, _), attempts in ATTEMPTS.items():
         for attempt in attempts:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -125,6 +125,9 @@ async def test_a_new_key_of_the_issuer_is_found_and_the_old_one_counts_no_more(
     assert (await whoami(admin, before))[0] == 401
 
 
+KEY = foreign_key("one")
+
+
 class Counted:
     """An issuer that only counts: made-up tokens must not become a flood of requests to it."""
 
@@ -153,7 +156,7 @@ async def counted() -> AsyncIterator[tuple[Counted, str]]:
 def discovery(request: web.Request, **changed: Any) -> web.Response:
     issuer = f"http://{request.host}"
     if request.path == "/jwks":
-        return web.json_response({"keys": [foreign_key("one").as_dict(private=False)]})
+        return web.json_response({"keys": [KEY.as_dict(private=False)]})
     said = {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/auth",
@@ -178,36 +181,34 @@ async def test_garbage_does_not_flood_the_issuer(pool: asyncpg.Pool, counted: tu
         assert issuer.asked == before
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        lambda _: web.Response(status=500),
-        lambda _: web.Response(text="<html>"),
-        lambda _: web.Response(text="[]"),
-        lambda _: web.Response(body=b'{"a":"' + b"x" * 300_000 + b'"}'),
-        lambda request: web.Response(status=302, headers={"Location": str(request.url)}),
-        lambda request: discovery(request, issuer="https://evil.example"),
-        lambda request: discovery(request, issuer=f"http://{request.host}/"),
-        lambda request: discovery(request, jwks_uri="http://evil.example/jwks"),
-        lambda request: discovery(request, jwks_uri="file:///etc/passwd"),
-        lambda request: discovery(request, token_endpoint=None),
-        lambda request: web.json_response({"keys": []}) if request.path == "/jwks" else discovery(request),
-    ],
-)
-async def test_an_issuer_that_cannot_be_used_is_said_so(
-    pool: asyncpg.Pool, counted: tuple[Counted, str], answer: Any
-) -> None:
+USELESS: list[Callable[[web.Request], web.Response]] = [
+    lambda _: web.Response(status=500),
+    lambda _: web.Response(text="<html>"),
+    lambda _: web.Response(text="[]"),
+    lambda _: web.Response(body=b'{"a":"' + b"x" * 300_000 + b'"}'),
+    lambda request: web.Response(status=302, headers={"Location": str(request.url)}),
+    lambda request: discovery(request, issuer="https://evil.example"),
+    lambda request: discovery(request, issuer=f"http://{request.host}/"),
+    lambda request: discovery(request, jwks_uri="http://evil.example/jwks"),
+    lambda request: discovery(request, jwks_uri="file:///etc/passwd"),
+    lambda request: discovery(request, token_endpoint=None),
+    lambda request: web.json_response({"keys": []}) if request.path == "/jwks" else discovery(request),
+]
+
+
+async def test_an_issuer_that_cannot_be_used_is_said_so(pool: asyncpg.Pool, counted: tuple[Counted, str]) -> None:
     issuer, url = counted
-    issuer.answer = answer
-    async with serving(admin_app(settings(url), pool)) as admin:
-        token = signed({"alg": "RS256", "kid": "one"}, {"iss": url}, foreign_key("one"))
-        status, problem, headers = await admin.as_(token).ask("GET", "/session")
-        assert (status, problem["code"]) == (503, "issuer_unavailable")
-        assert headers.headers["Retry-After"]
-        assert (await admin.ask("GET", "/session"))[0] == 200  # a personal token needs no issuer
-        for _ in range(LOOKS_PER_MINUTE * 2):
-            assert (await whoami(admin, token))[0] == 503
-        assert issuer.asked <= LOOKS_PER_MINUTE * 2
+    token = signed({"alg": "RS256", "kid": "one"}, {"iss": url}, KEY)
+    for answer in USELESS:
+        issuer.answer, issuer.asked = answer, 0
+        async with serving(admin_app(settings(url), pool)) as admin:
+            status, problem, headers = await admin.as_(token).ask("GET", "/session")
+            assert (status, problem["code"]) == (503, "issuer_unavailable")
+            assert headers.headers["Retry-After"]
+            assert (await admin.ask("GET", "/session"))[0] == 200  # a personal token needs no issuer
+            for _ in range(LOOKS_PER_MINUTE * 2):
+                assert (await whoami(admin, token))[0] == 503
+            assert issuer.asked <= LOOKS_PER_MINUTE * 2
 
 
 async def test_an_issuer_that_is_silent_holds_nobody_up_for_long(
@@ -217,7 +218,7 @@ async def test_an_issuer_that_is_silent_holds_nobody_up_for_long(
     issuer.silent = True
     monkeypatch.setattr("admin.issuer.FETCH_SECONDS", 0.2)
     async with serving(admin_app(settings(url), pool)) as admin:
-        token = signed({"alg": "RS256", "kid": "one"}, {"iss": url}, foreign_key("one"))
+        token = signed({"alg": "RS256", "kid": "one"}, {"iss": url}, KEY)
         answers = await asyncio.gather(*(whoami(admin, token) for _ in range(20)))
         assert {status for status, _ in answers} == {503}
         assert issuer.asked <= 2  # whoever waited for a look has had theirs
@@ -227,17 +228,17 @@ async def test_an_outage_of_the_issuer_costs_nothing_while_its_keys_are_known(
     pool: asyncpg.Pool, counted: tuple[Counted, str]
 ) -> None:
     issuer, url = counted
-    key = foreign_key("one")
-    issuer.answer = lambda request: (
-        web.json_response({"keys": [key.as_dict(private=False)]}) if request.path == "/jwks" else discovery(request)
-    )
+    issuer.answer = discovery
     now = int(time.time())
     claims = {"iss": url, "aud": API, "exp": now + 300, "email": ADA, "email_verified": True, "sub": "1"}
     async with serving(admin_app(settings(url), pool)) as admin:
-        token = signed({"alg": "RS256", "kid": "one"}, claims, key)
+        token = signed({"alg": "RS256", "kid": "one"}, claims, KEY)
         assert (await whoami(admin, token))[0] == 200
+        many = signed({"alg": "RS256", "kid": "one"}, {**claims, "groups": [f"group-{n:020}" for n in range(400)]}, KEY)
+        assert len(many) > 14_000
+        assert (await whoami(admin, many))[0] == 200
         issuer.answer = None
         assert (await whoami(admin, token))[0] == 200
         # Whether this key is new or made up only the issuer could tell.
-        status, problem = await whoami(admin, signed({"alg": "RS256", "kid": "two"}, claims, key))
+        status, problem = await whoami(admin, signed({"alg": "RS256", "kid": "two"}, claims, KEY))
         assert (status, problem["code"]) == (503, "issuer_unavailable")

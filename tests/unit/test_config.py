@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from admin.safe import new_secret
 from proxy.listen import TcpListen, UnixListen, parse_listen
 from sitelatch.complaints import ConfigError
 from sitelatch.config import Config, check_files, load
@@ -194,6 +195,9 @@ SECRET = "hunter2hunter2"
         (f"[admin]\ntokens = '{SECRET}'\n", {}),
         (f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{SECRET}'\n", {}),
         (f"[keys]\naccept_foreign = '{SECRET}'\n", {}),
+        (f"[admin.oidc]\nclient_secret = ['{SECRET}']\n", {}),
+        (f"[admin.oidc]\nclient_secret = '{SECRET}'\nissuer = 'http://{SECRET}.example'\n", {}),
+        ("", {"SITELATCH_ADMIN__OIDC__CLIENT_SECRET": SECRET}),
         (f"[limits]\nhead_bytes = '{SECRET}'\n", {}),
         ("", {"SITELATCH_DATABASE__URL": f"mysql://u:{SECRET}@h"}),
         ("", {"SITELATCH_ADMIN__TOKENS": SECRET}),
@@ -245,6 +249,57 @@ def test_routes_can_come_from_the_environment_alone(file: File) -> None:
     routes = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": [{"query": "id", "separator": ","}]}]
     config = file.load("", SITELATCH_PROXY__ROUTES=json.dumps(routes))
     assert config.proxy.routes[0].name == "data"
+
+
+def test_the_secret_of_recoverable_keys_comes_as_the_readme_says(file: File, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{new_secret()}\n")
+    config = file.load(ROUTE, SITELATCH_ADMIN__RECOVERABLE_KEYS_FILE=str(tmp_path / "secret"))
+    assert config.admin.recoverable_keys is not None
+
+
+ISSUER = """
+[admin]
+public_url = "https://keys.example/admin"
+[admin.oidc]
+issuer = "https://id.example/"
+client_id = "x"
+"""
+ALLOW = '[[admin.oidc.allow]]\nemails = ["ada@example.com"]\n'
+
+
+def test_the_issuers_secret_comes_from_a_file_and_is_in_no_log_line(file: File, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    config = file.load(ROUTE + ISSUER + ALLOW, SITELATCH_ADMIN__OIDC__CLIENT_SECRET_FILE=str(tmp_path / "secret"))
+    assert config.admin.oidc is not None
+    assert config.admin.oidc.client_secret == SECRET
+    assert config.admin.oidc.issuer == "https://id.example/"
+    assert SECRET not in repr(config.admin)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (ISSUER, "[admin.oidc] allow: is missing. Add it."),
+        (ISSUER + "allow = []\n", "[admin.oidc] allow: must hold at least one table: being signed in"),
+        (ISSUER + "[[admin.oidc.allow]]\n", "[[admin.oidc.allow]] number 1: must say whom it lets in by one of"),
+        (
+            ISSUER + ALLOW + 'domains = ["x.example"]\n',
+            "[[admin.oidc.allow]] number 1: must say whom it lets in by one",
+        ),
+        (ISSUER + ALLOW + 'claim = "x"\n', "[[admin.oidc.allow]] number 1: `claim` and `values` go together"),
+        (ISSUER + ALLOW + 'email = "x"\n', "[[admin.oidc.allow]] number 1 email: there is no such key. Did you mean"),
+        (ISSUER.replace("public_url", "# ") + ALLOW, "[admin]: `public_url` is missing: the issuer sends admins back"),
+        (ISSUER.replace("https://id", "http://id") + ALLOW, '[admin.oidc] issuer: must begin with "https://"'),
+        (ISSUER.replace("https://keys", "http://keys") + ALLOW, '[admin] public_url: must begin with "https://"'),
+        (ISSUER.replace("/admin", "/admin?x") + ALLOW, '[admin] public_url: must begin with "https://"'),
+        (ISSUER + 'scopes = ["email"]\n' + ALLOW, '[admin.oidc] scopes: must hold "openid".'),
+        ("[admin]\ntrusted_proxies = ['x']\n", "[admin] trusted_proxies: must be addresses, networks like"),
+        ("[admin.identity_proxy]\naddresses = []\n", "[admin.identity_proxy] addresses: must hold at least one"),
+        ("[admin.identity_proxy]\naddresses = ['x']\n", "[admin.identity_proxy] addresses: must "),
+    ],
+)
+def test_what_is_wrong_with_ways_to_sign_in_is_said(file: File, text: str, complaint: str) -> None:
+    assert any(found.startswith(complaint) for found in file.complaints(ROUTE + text)), file.complaints(ROUTE + text)
 
 
 def test_a_secret_can_come_from_a_file(file: File, tmp_path: Path) -> None:
