@@ -7,8 +7,7 @@ import { createInterface } from "node:readline";
 
 import Provider from "oidc-provider";
 
-const { port, clients } = JSON.parse(process.argv[2]);
-const issuer = `http://127.0.0.1:${port}`;
+const { issuer, port, clients } = JSON.parse(process.argv[2]);
 
 function newKey() {
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });

@@ -80,8 +80,11 @@ class Provider:
 
 
 @contextmanager
-def running(port: int, public_url: str, *emails: str) -> Iterator[Provider]:
-    """Lend a provider that knows Sitelatch at `public_url`, and programs that get tokens as `emails`."""
+def running(port: int, public_url: str, *emails: str, host: str = "127.0.0.1") -> Iterator[Provider]:
+    """Lend a provider that knows Sitelatch at `public_url`, and programs that get tokens as `emails`.
+
+    To browsers another host is another site, another port is not.
+    """
     package("oidc-provider")
     page = {
         "client_id": CLIENT,
@@ -100,7 +103,8 @@ def running(port: int, public_url: str, *emails: str) -> Iterator[Provider]:
         }
         for email in emails
     ]
-    said = json.dumps({"port": port, "clients": [page, *programs]})
+    issuer = f"http://{host}:{port}"
+    said = json.dumps({"issuer": issuer, "port": port, "clients": [page, *programs]})
     process = subprocess.Popen(
         ["node", str(FOLDER / "provider.mjs"), said],
         stdin=subprocess.PIPE,
@@ -108,7 +112,7 @@ def running(port: int, public_url: str, *emails: str) -> Iterator[Provider]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    provider = Provider(f"http://127.0.0.1:{port}", process)
+    provider = Provider(issuer, process)
     try:
         provider._wait_for("ready")
         yield provider

@@ -38,7 +38,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, database_server: str) -> Iter
     dsn = run_aside(create_database(database_server, TEMPLATE))
     latch = Sitelatch(folder, dsn, [ROUTE])
     url = f"http://{latch.admin}/admin"
-    with running(free_port(), url) as provider:
+    with running(free_port(), url, host="localhost") as provider:
         oidc = {
             "issuer": provider.issuer,
             "client_id": CLIENT,

@@ -158,6 +158,14 @@ async def test_a_state_is_good_once_and_in_its_own_browser(
     assert elsewhere.session is None
 
 
+async def test_of_two_answers_at_once_one_counts(admin: AdminClient, provider: Provider) -> None:
+    jar = Jar(admin)
+    back = await sign_in(provider, await jar.begin())
+    twins = [Jar(admin, dict(jar.cookies)) for _ in range(4)]
+    told = await asyncio.gather(*(twin.come_back(back) for twin in twins))
+    assert sorted(told) == ["", "expired", "expired", "expired"]
+
+
 async def test_a_round_trip_that_takes_too_long_is_over(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
