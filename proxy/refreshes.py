@@ -44,7 +44,8 @@ class Refreshes:
             return
         held.refreshing = True
         self._waiting.append(digest)
-        if len(self._tasks) < self._at_once:
+        # One that has just ended takes nothing on any more, and is still listed.
+        if sum(not task.done() for task in self._tasks) < self._at_once:
             task = asyncio.get_running_loop().create_task(self._refresh())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -138,7 +138,9 @@ class Revokes:
         doubt = self._doubts.setdefault(key_digest, _Doubt(since))
         doubt.since = min(doubt.since, since)
         doubt.exchanges.update(exchanges)
-        if len(self._settlers) < min(_AT_ONCE, len(self._doubts)):
+        # One that has just ended takes nothing on any more, and is still listed.
+        settling = sum(not settler.done() for settler in self._settlers)
+        if settling < min(_AT_ONCE, len(self._doubts)):
             settler = asyncio.get_running_loop().create_task(self._settle())
             self._settlers.add(settler)
             settler.add_done_callback(self._settlers.discard)

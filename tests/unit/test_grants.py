@@ -635,6 +635,25 @@ async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_makes_it_n
     assert door.scope.asked == [KEY]
 
 
+async def test_a_refresh_that_is_wanted_in_the_moment_the_last_one_ends_is_made_too(door: Door) -> None:
+    """A task that has just ended takes nothing on any more."""
+    grants = door.grants(ttl_seconds=30, lookups_at_once=4)
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+
+    def want_the_other() -> None:
+        door.clock.now += 25
+        grants.peek(OTHER)
+
+    door.clock.now += 25
+    grants.peek(KEY)
+    grants.feed_back(0)  # nothing to ask: the refresh is over as soon as its task runs
+    asyncio.get_running_loop().call_soon(want_the_other)
+    await until(lambda: door.scope.asked == [OTHER])
+
+
 # What the change feed will say.
 
 

@@ -1,5 +1,6 @@
 """When open exchanges are judged again, and which of them are ended: by the feed, by the clock, and without either."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -257,3 +258,20 @@ async def test_a_change_that_cannot_be_looked_into_at_once_is_when_the_database_
     door.read_at = door.clock.now
     await door.swept()
     assert stream.revoked is INVALID_KEY
+
+
+async def test_a_revoke_that_comes_in_the_moment_the_last_one_is_settled_is_settled_too(door: Door) -> None:
+    """A task that has just ended takes nothing on any more."""
+    for name in ("ada", "bob"):
+        door.scope.add(key_of(name), name, "shop")
+    await door.opened("ada", "shop")
+    stream = await door.opened("bob", "shop")
+
+    def revoke() -> None:
+        del door.scope.grants[key_of("bob")]
+        door.grants.drop(key_of("bob"))
+        door.revokes.changed(Changes(keys={key_of("bob"): 6}))
+
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}))  # nothing to ask: it is settled as soon as its task runs
+    asyncio.get_running_loop().call_soon(revoke)
+    await until(lambda: stream.revoked is INVALID_KEY)
