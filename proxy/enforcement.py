@@ -52,10 +52,10 @@ class Enforcement:
         self._on_use = on_use
         self._metrics = metrics
         self._accept_foreign = accept_foreign
-        # What was worked out before, for as long as nothing is known to have changed: 5 µs a request less.
+        # What was worked out before: 5 µs a request less. Keys for as long as nothing is known to have changed.
         self._generation = grants.generation
         self._known_keys: dict[bytes, tuple[Grant, float]] = {}
-        self._identities: dict[tuple[str, tuple[str, ...]], bytes] = {}
+        self._identities: dict[tuple[str, str, tuple[str, ...]], bytes] = {}
 
     def judge(self, head: Head) -> Verdict | Claim:
         """Return the verdict, or the claim where `judge_slowly` has to look something up. Hot."""
@@ -87,7 +87,6 @@ class Enforcement:
         if self._generation != self._grants.generation:
             self._generation = self._grants.generation
             self._known_keys.clear()
-            self._identities.clear()
             return None
         known = self._known_keys.get(key)
         if known is None or known[1] <= time.monotonic():
@@ -162,7 +161,7 @@ class Enforcement:
         return Verdict(None, claim, grant, self._identity(grant, claim.sites))
 
     def _identity(self, grant: Grant, sites: tuple[str, ...]) -> bytes:
-        who = (grant.user_id, sites)
+        who = (grant.user_id, grant.workspace, sites)
         lines = self._identities.get(who)
         if lines is None:
             if len(self._identities) >= _REMEMBERED:

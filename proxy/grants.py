@@ -17,7 +17,7 @@ from proxy.budget import LookupBudget, network
 from proxy.decision import Grant
 from proxy.held import HeldGrants, Lifetimes, jitter
 from proxy.lookups import Lookups, Lost
-from proxy.recalls import ANY_UNKNOWN, EVERYTHING, Recalls
+from proxy.recalls import EVERYTHING, Recalls
 from proxy.refreshes import Refreshes, refreshes_at_once
 from proxy.scope import UNKNOWN, Found, Pool, ScopeTable, Unknown
 from proxy.settings import GrantSettings
@@ -224,11 +224,9 @@ class Grants:
         """
         self._recalls.recall(digest, position)
         self._unknown.pop(digest, None)
+        self.generation += 1  # whatever is held: what is remembered outside may be older
         held = self._held.get(digest)
-        if held is not None and position is not None and held.position >= position:
-            return None
-        self.generation += 1  # even if nothing is held: it may be remembered outside
-        if held is None:
+        if held is None or (position is not None and held.position >= position):
             return None
         self._once_knew((digest,))
         return self._held.pop(digest).value
@@ -274,14 +272,6 @@ class Grants:
         self.breaker.worked()
         self._feed_away = False
         self._lifetimes.vouch(self._clock() - age_seconds)
-
-    def forget_unknown(self, digest: bytes | None = None) -> None:
-        """Forget that this key is unknown (None: that any is): it was created just now."""
-        self._recalls.recall(ANY_UNKNOWN if digest is None else digest)
-        if digest is None:
-            self._unknown.clear()
-        else:
-            self._unknown.pop(digest, None)
 
     async def close(self) -> None:
         """Give up all lookups."""

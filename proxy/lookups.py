@@ -10,7 +10,7 @@ import structlog
 from proxy.breaker import Breaker
 from proxy.budget import LookupBudget
 from proxy.decision import Grant
-from proxy.recalls import ANY_UNKNOWN, EVERYTHING, Recalls
+from proxy.recalls import EVERYTHING, Recalls
 from proxy.scope import DATABASE_FAILURES, Found, ScopeTable, Unknown, reason
 from proxy.turns import Party, Turns
 
@@ -138,7 +138,7 @@ class Lookups:
 
     def _recalled(self, digest: bytes, found: Found | None, began: int) -> bool:
         if found is None:
-            return self._recalls.touches(began, (digest, ANY_UNKNOWN, EVERYTHING), None)
+            return self._recalls.touches(began, (digest, EVERYTHING), None)
         return self._recalls.touches(began, (digest, found.grant.user_id, EVERYTHING), found.position)
 
     def _expire(self, flight: Flight) -> None:

@@ -6,9 +6,6 @@ from contextlib import contextmanager
 EVERYTHING = b""
 """The name under which every answer is recalled."""
 
-ANY_UNKNOWN = ""
-"""The name under which every answer "unknown" is recalled."""
-
 
 class Recalls:
     """Remembers recalled names (key digests, API-user ids) for as long as a lookup from before them is in the air."""

@@ -1,5 +1,7 @@
 """The decision joined with grants and activity."""
 
+import asyncio
+
 import pytest
 
 from proxy.credentials import digest, new_key
@@ -10,7 +12,7 @@ from proxy.heads import Fields, Head
 from proxy.metrics import Metrics
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
-from tests.scopes import MemoryScope
+from tests.scopes import MemoryScope, until
 
 KEY = new_key()
 ROUTE = RouteSettings(
@@ -21,11 +23,11 @@ ROUTE = RouteSettings(
 class Front:
     """An enforcement over a scope table in memory, and the users it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: float) -> None:
         self.scope = MemoryScope()
         self.scope.add(digest(KEY.encode()), "ada", "shop")
         self.used: list[str] = []
-        self.grants = Grants(GrantSettings(), self.scope, on_lookup=lambda _: None)
+        self.grants = Grants(GrantSettings.model_validate(settings), self.scope, on_lookup=lambda _: None)
         self.enforcement = Enforcement(
             RouteTable([ROUTE], KeySettings()),
             self.grants,
@@ -96,6 +98,42 @@ async def test_a_remembered_grant_is_not_used_past_a_change() -> None:
     front.scope.grants.clear()
     front.grants.drop(digest(KEY.encode()))
     assert code(await front.judge(b"/shop/x")) == "invalid_key"
+
+
+async def test_a_remembered_grant_is_not_used_past_a_change_that_only_the_grants_knew_of_before() -> None:
+    """It was pushed out of the cache and looked up again since, so to the cache the change is no news."""
+    front = Front(max_keys=2)
+    key = digest(KEY.encode())
+    front.scope.add(key, "ada", all_sites=True)
+    front.scope.sites = {"shop": "acme", "blog": "acme"}
+    assert code(await front.judge(b"/shop/x")) is None
+    assert code(await front.judge(b"/shop/x")) is None
+    for other in (b"another", b"one more"):
+        front.scope.add(digest(other), "bob")
+        await front.grants.fetch(digest(other))
+    front.scope.add(key, "ada", all_sites=True, expires_at=1.0)
+    front.scope.position = 8
+    assert code(await front.judge(b"/blog/x")) == "expired_key"
+    front.grants.drop(key, 8)
+    assert code(await front.judge(b"/shop/x")) == "expired_key"
+
+
+async def test_the_upstream_is_told_the_workspace_that_was_judged() -> None:
+    """It is renamed while a site is looked up, for a key whose identity lines were made before."""
+    front = Front(ttl_seconds=0.01)
+    key = digest(KEY.encode())
+    front.scope.add(key, "ada", all_sites=True)
+    front.scope.sites = {"shop": "acme"}
+    assert b"X-Api-Workspace: acme\r\n" in (await front.judge(b"/shop/x")).identity
+    await asyncio.sleep(0.02)
+    front.scope.hold()
+    verdict = asyncio.create_task(front.judge(b"/shop/x"))
+    await until(lambda: front.scope.under_way == 1)
+    front.scope.add(key, "ada", all_sites=True, workspace="umbrella")
+    front.scope.sites = {"shop": "umbrella"}
+    front.grants.drop_all()
+    front.scope.let_go()
+    assert b"X-Api-Workspace: umbrella\r\n" in (await verdict).identity
 
 
 async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:
