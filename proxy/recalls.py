@@ -1,5 +1,6 @@
 """What was recalled while lookups were in the air: an answer read before a revoke must not land after it."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ class Recalls:
 
     def __init__(self) -> None:
         self._order = 0
+        # Ascending, for it is in the order of their begins. Thousands wait when the database goes away.
         self._in_the_air: list[int] = []
         # name → (order, feed position or None), oldest recall first.
         self._recalled: dict[bytes | str, tuple[int, int | None]] = {}
@@ -23,11 +25,11 @@ class Recalls:
 
     def end(self, began: int) -> None:
         """Note that this lookup has landed or is lost; forget what no other lookup needs to know."""
-        self._in_the_air.remove(began)
+        del self._in_the_air[bisect_left(self._in_the_air, began)]
         if not self._in_the_air:
             self._recalled.clear()
             return
-        oldest = min(self._in_the_air)
+        oldest = self._in_the_air[0]
         passed = []
         for name, (order, _) in self._recalled.items():
             if order > oldest:
