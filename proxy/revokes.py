@@ -43,9 +43,11 @@ class _Right(NamedTuple):
 
 @dataclass(slots=True)
 class _Doubt:
-    """Exchanges of one key that are to be judged again, and since when (the clock's seconds)."""
+    """Exchanges of one key that are to be judged again, and until when (the clock's seconds) they may wait for it."""
 
-    since: float
+    until: float
+    heard: bool
+    """Whether something is known to have changed. Else each sweep finds out anew that nobody vouches for it."""
     exchanges: set[Exchange] = field(default_factory=set)
 
 
@@ -53,8 +55,8 @@ class Revokes:
     """Judges open exchanges again, and ends those that have lost their right.
 
     `read_at` says up to when (the clock's seconds) the feed is known. `on_ended` hears each end's cause: `key_gone`
-    (deleted, disabled, rotated away), `key_expired`, `site_lost` (taken from the scope, or removed), `unconfirmed` (the
-    database was out for so long that nobody knows).
+    (deleted, disabled, rotated away), `key_expired`, `site_lost` (taken from the scope, or removed), `unconfirmed`
+    (nobody knows: the database does not say what became of a change that was heard of, or was out for too long).
     """
 
     def __init__(
@@ -73,16 +75,16 @@ class Revokes:
         self._read_at = read_at
         self._on_ended = on_ended
         self._clock = clock
-        # Each by its key's digest: those that wait to be looked into, those that are, and those that the database did
-        # not settle, so that the next sweep tries again.
+        # By the key's digest: what waits to be looked into, and what is. And what the database did not settle, so that
+        # the next sweep tries again.
         self._doubts: dict[bytes, _Doubt] = {}
         self._asking: set[bytes] = set()
-        self._unsettled: dict[bytes, _Doubt] = {}
+        self._unsettled: list[_Doubt] = []
         self._settlers: set[asyncio.Task[None]] = set()
 
     def changed(self, changes: Changes) -> None:
         """Judge again what these changes touch."""
-        now = self._clock()
+        until = self._clock() + self._settings.lookup_seconds
         for exchange, right in self._open():
             if (
                 changes.everything
@@ -90,7 +92,8 @@ class Revokes:
                 or (changes.keys and exchange.key_digest in changes.keys)
                 or (changes.sites and not changes.sites.isdisjoint(right.claim.sites))
             ):
-                self._doubt(exchange.key_digest, now, exchange)
+                self._doubt(exchange, until)
+        self._start()
 
     def lost(self, key_digest: bytes) -> None:
         """Judge again what this key opened: a look-up found less than was remembered."""
@@ -104,21 +107,25 @@ class Revokes:
 
     def sweep(self) -> None:
         """Do once what `run` does again and again."""
-        now, ttl = self._clock(), self._settings.ttl_seconds
-        unsettled, self._unsettled = self._unsettled, {}
-        for key_digest, doubt in unsettled.items():
-            self._doubt(key_digest, doubt.since, *doubt.exchanges)
+        now, settings, breaker = self._clock(), self._settings, self._grants.breaker
+        unsettled, self._unsettled = self._unsettled, []
+        for doubt in unsettled:
+            for exchange in doubt.exchanges:
+                self._doubt(exchange, doubt.until)
         # While the feed is read, what it did not mention still holds, for however long it has been open.
-        vouched_until = self._read_at() + ttl
+        vouched_until = self._read_at() + settings.ttl_seconds
         wall = time.time()
+        ask = breaker.ready
         for exchange, right in self._open():
             if right.grant.expires_at is not None and right.grant.expires_at <= wall:
-                self._doubt(exchange.key_digest, now, exchange)
-            elif vouched_until < now:
-                key_digest = exchange.key_digest
-                confirmed_until = max(vouched_until, self._grants.fresh_until(key_digest))
-                if confirmed_until <= now and key_digest not in self._asking:
-                    self._doubt(key_digest, confirmed_until, exchange)
+                self._doubt(exchange, now + settings.lookup_seconds)
+            elif vouched_until < now and exchange.key_digest not in self._asking:
+                confirmed_until = max(vouched_until, self._grants.fresh_until(exchange.key_digest))
+                until = confirmed_until + settings.stale_seconds  # as stale grants are served
+                if until <= now or (confirmed_until <= now and ask):
+                    self._doubt(exchange, until, heard=False)
+                    ask = not breaker.down  # one of them finds out whether it still is
+        self._start()
 
     async def close(self) -> None:
         """Judge nothing any more."""
@@ -134,35 +141,42 @@ class Revokes:
                 assert verdict.claim is not None  # noqa: S101 - what has a grant was read
                 yield exchange, _Right(verdict.claim, verdict.grant)
 
-    def _doubt(self, key_digest: bytes, since: float, *exchanges: Exchange) -> None:
-        doubt = self._doubts.setdefault(key_digest, _Doubt(since))
-        doubt.since = min(doubt.since, since)
-        doubt.exchanges.update(exchanges)
+    def _doubt(self, exchange: Exchange, until: float, *, heard: bool = True) -> None:
+        doubt = self._doubts.get(exchange.key_digest)
+        if doubt is None:
+            doubt = self._doubts[exchange.key_digest] = _Doubt(until, heard)
+        doubt.until = min(doubt.until, until)
+        doubt.heard |= heard
+        doubt.exchanges.add(exchange)
+
+    def _start(self) -> None:
+        """Have what is in doubt looked into."""
         # One that has just ended takes nothing on any more, and is still listed.
         settling = sum(not settler.done() for settler in self._settlers)
-        if settling < min(_AT_ONCE, len(self._doubts)):
+        for _ in range(settling, min(_AT_ONCE, len(self._doubts))):
             settler = asyncio.get_running_loop().create_task(self._settle())
             self._settlers.add(settler)
             settler.add_done_callback(self._settlers.discard)
 
     async def _settle(self) -> None:
         while self._doubts:
-            key_digest = next(iter(self._doubts))
-            # What changes from here on is a doubt of its own.
-            doubt = self._doubts.pop(key_digest)
+            # The newest first: a revoke does not wait for thousands of others. What changes from here on is a doubt of
+            # its own.
+            key_digest, doubt = self._doubts.popitem()
             self._asking.add(key_digest)
             try:
                 grant = await self._grants.confirm(key_digest)
                 for exchange in doubt.exchanges:
                     await self._judge(exchange, grant)
             except ScopeUnavailable:
-                self._leave(key_digest, doubt)
+                self._leave(doubt)
             except Exception:
                 _log.exception("open exchanges could not be judged again; they are ended")
                 for exchange in doubt.exchanges:
                     self._end(exchange, SCOPE_UNAVAILABLE)
             finally:
                 self._asking.discard(key_digest)
+            await asyncio.sleep(0)  # where nothing has to be asked, thousands are not settled in one go
 
     async def _judge(self, exchange: Exchange, grant: Grant | Unknown) -> None:
         verdict = exchange.verdict
@@ -182,15 +196,14 @@ class Revokes:
         else:
             verdict.grant = grant
 
-    def _leave(self, key_digest: bytes, doubt: _Doubt) -> None:
-        """Try again later, for as long as stale grants are served too."""
-        if self._clock() >= doubt.since + self._settings.stale_seconds:
+    def _leave(self, doubt: _Doubt) -> None:
+        """Try again at the next sweep, while there is time."""
+        if self._clock() >= doubt.until:
             for exchange in doubt.exchanges:
                 self._end(exchange, SCOPE_UNAVAILABLE)
-            return
-        left = self._unsettled.setdefault(key_digest, _Doubt(doubt.since))
-        left.since = min(left.since, doubt.since)
-        left.exchanges.update(exchange for exchange in doubt.exchanges if not exchange.done)
+        elif doubt.heard:
+            doubt.exchanges = {exchange for exchange in doubt.exchanges if not exchange.done}
+            self._unsettled.append(doubt)
 
     def _end(self, exchange: Exchange, refusal: Refusal) -> None:
         if not exchange.done:

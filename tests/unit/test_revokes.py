@@ -21,7 +21,7 @@ from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import Clock, MemoryScope, until
 
 ROUTE = RouteTable((RouteSettings(name="data", upstream="http://127.0.0.1:1"),), KeySettings()).routes[0]
-TTL, STALE = 30, 300
+TTL, STALE, LOOKUP = 30, 300, 30
 
 
 def key_of(name: str) -> bytes:
@@ -52,7 +52,7 @@ class Door:
         self.read_at = self.clock.now
         self.ended: Counter[str] = Counter()
         self.open: list[OpenExchange] = []
-        settings = GrantSettings(ttl_seconds=TTL, stale_seconds=STALE, lookup_seconds=30)
+        settings = GrantSettings(ttl_seconds=TTL, stale_seconds=STALE, lookup_seconds=LOOKUP)
         self.grants = Grants(
             settings,
             self.scope,
@@ -275,3 +275,72 @@ async def test_a_revoke_that_comes_in_the_moment_the_last_one_is_settled_is_sett
     door.revokes.changed(Changes(keys={key_of("ada"): 5}))  # nothing to ask: it is settled as soon as its task runs
     asyncio.get_running_loop().call_soon(revoke)
     await until(lambda: stream.revoked is INVALID_KEY)
+
+
+async def test_a_revoke_does_not_wait_for_all_that_was_in_doubt_before(door: Door) -> None:
+    names = [f"user-{number}" for number in range(50)]
+    for name in names:
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    door.scope.add(key_of("ada"), "ada", "shop")
+    stream = await door.opened("ada", "shop")
+    for name in names:
+        door.grants.drop(key_of(name))
+    asked = len(door.scope.asked)
+    door.scope.hold()
+    door.revokes.changed(Changes(keys={key_of(name): 5 for name in names}))
+    await until(lambda: door.scope.under_way > 0)
+    del door.scope.grants[key_of("ada")]
+    door.grants.drop(key_of("ada"))
+    door.revokes.changed(Changes(keys={key_of("ada"): 6}))
+    door.scope.let_go()
+    await until(lambda: stream.done)
+    assert len(door.scope.asked) - asked < 20
+    await door.settled()
+    assert door.ended == {"key_gone": 1}
+
+
+# What the feed told of and nobody can look into.
+
+
+async def test_a_change_that_nobody_can_look_into_ends_what_is_open_when_a_request_would_be_refused(door: Door) -> None:
+    """The feed is read, by a connection of its own; look-ups fail. Of this key nothing is known any more."""
+    door.scope.add(key_of("ada"), "ada", "shop")
+    stream = await door.opened("ada", "shop")
+    door.scope.down = ConnectionRefusedError()
+    door.grants.drop(key_of("ada"))
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}))
+    heard = door.clock.now
+    while not stream.done:
+        assert door.clock.now < heard + LOOKUP + 2
+        door.clock.now += 1
+        door.read_at = door.clock.now
+        await door.swept()
+    assert door.clock.now >= heard + LOOKUP
+    assert door.ended == {"unconfirmed": 1}
+
+
+async def test_an_expired_key_keeps_nothing_open_through_an_outage(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop", expires_at=time.time() - 1)
+    stream = await door.opened("ada", "shop")
+    door.scope.down = ConnectionRefusedError()
+    door.clock.now += TTL + 1
+    for _ in range(LOOKUP + 2):
+        door.clock.now += 1
+        await door.swept()
+    assert stream.done
+
+
+async def test_thousands_of_streams_cost_one_question_a_sweep_in_an_outage(door: Door) -> None:
+    for number in range(1000):
+        door.scope.add(key_of(f"user-{number}"), f"user-{number}", "shop")
+        await door.opened(f"user-{number}", "shop")
+    door.scope.down = ConnectionRefusedError()
+    door.clock.now += TTL + 1
+    await door.swept()  # here it is found out
+    for _ in range(10):
+        door.clock.now += 1
+        door.revokes.sweep()
+        assert len(door.revokes._doubts) == 1
+        await door.settled()
+    assert not door.ended
