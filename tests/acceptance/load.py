@@ -5,6 +5,7 @@ Times are `time.time()`: those in the database are of the same machine's clock.
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections import Counter
@@ -13,6 +14,9 @@ from dataclasses import dataclass, field
 
 from proxy.credentials import new_key
 from tests.acceptance.wire import DEADLINE_SECONDS
+
+_LOOK_SECONDS = 0.3
+"""Within these the bound is looked at again, and a feed that is cut off says so."""
 
 GONE_SLACK_SECONDS = 0.5
 """What a loaded machine may add to the bound on a revocation."""
@@ -196,16 +200,22 @@ class Book:
     def settle_late(self) -> float:
         """Count the passes that came later than stated; return the longest that a deleted key passed, in seconds.
 
-        At each moment the product says within how long what is revoked by then stops.
+        At each moment the product says within how long what is revoked by then stops, as things are. So what it says
+        counts where things stay so for that long: a server that ends a moment after a delete takes the news with it.
         """
+        stated = [
+            (at, bound)
+            for at, bound in self.bounds
+            if all(later <= bound for then, later in self.bounds if at < then < at + bound + _LOOK_SECONDS)
+        ]
         longest = 0.0
         for _, gone, began in self.late:
             longest = max(longest, began - gone)
-            before = [stated for stated in self.bounds if stated[0] <= gone][-1:]
-            after = [stated for stated in self.bounds if stated[0] > gone]
-            until = min((max(at, gone) + bound for at, bound in before + after), default=gone)
+            since = max((at for at, _ in self.bounds if at <= gone), default=gone)
+            until = min((max(at, gone) + bound for at, bound in stated if at >= since), default=math.inf)
             if began > until + GONE_SLACK_SECONDS:
-                self._note("wrong passes", f"a deleted key, {began - gone:.2f} s after its end")
+                near = [(round(at - gone, 3), bound) for at, bound in self.bounds if abs(at - gone) < 1]
+                self._note("wrong passes", f"a deleted key, {began - gone:.2f} s after its end; stated then: {near}")
         self.late.clear()
         return longest
 

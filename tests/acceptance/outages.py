@@ -110,8 +110,6 @@ class Campaign:
         log_before, memory_before = len(self.latch.log_lines()), self.latch.memory_kib("VmRSS")
         load = Load(self.latch.address, book, rate=self.rate)
         async with contextlib.AsyncExitStack() as stack:
-            self._prober = await client_of(self.latch.address)
-            stack.callback(self._prober.close)
             if self.second is not None:
                 stack.callback(self.second.stop)
             await stack.enter_async_context(_kept(self._watch_bound()))
@@ -240,10 +238,9 @@ class Campaign:
                 await asyncio.sleep(0.02)
 
     async def _first_stranger(self, since: float) -> float:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(DEADLINE_SECONDS), _client(self.latch) as client:
             while True:
-                key = self.book.strangers.pop()
-                answer = await ask(self._prober, self.book, key, "shop")
+                answer = await ask(client, self.book, self.book.strangers.pop(), "shop")
                 if answer is not None and answer.status == 200:
                     return time.monotonic() - since
                 await asyncio.sleep(0.01)
