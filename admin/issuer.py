@@ -23,6 +23,8 @@ FRESH_SECONDS: Final = 600
 """After this long the keys are fetched again, so that one that the issuer withdrew counts no more."""
 STALE_SECONDS: Final = 3600
 """For this long they count while the issuer cannot be reached."""
+FAILED_SECONDS: Final = 10
+"""After a look that failed nobody waits for another one for this long."""
 LOOKS_PER_MINUTE: Final = 6
 """Looks for new keys: tokens that name made-up ones must not become a flood of requests to the issuer."""
 
@@ -74,13 +76,17 @@ class Issuer:
             return self._usable(newer_than)
         async with self._lock:
             # Whoever waited for somebody else's look has had theirs.
-            if self._is_old(newer_than) and self._looked_at <= asked_at and self._looks.allow("issuer"):
+            if self._is_old(newer_than) and self._looked_at <= asked_at and self._may_look():
                 self._looks.charge("issuer")
                 await self._look()
             return self._usable(newer_than)
 
     def _is_old(self, newer_than: Known | None) -> bool:
         return self._known is None or self._known is newer_than or self._clock() - self._known_at >= FRESH_SECONDS
+
+    def _may_look(self) -> bool:
+        just_failed = self._failed and self._clock() - self._looked_at < FAILED_SECONDS
+        return not just_failed and self._looks.allow("issuer")
 
     def _usable(self, newer_than: Known | None) -> Known:
         too_old = self._clock() - self._known_at >= STALE_SECONDS

@@ -12,7 +12,8 @@ from aiohttp import web
 from joserfc.jwk import RSAKey
 
 from admin.app import admin_app
-from admin.issuer import LOOKS_PER_MINUTE
+from admin.issuer import FAILED_SECONDS, FRESH_SECONDS, LOOKS_PER_MINUTE, STALE_SECONDS, Issuer
+from admin.problems import IssuerDown
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.acceptance.harness import free_port
 from tests.integration.adminapi import SETTINGS, AdminClient, serve, serving
@@ -242,3 +243,35 @@ async def test_an_outage_of_the_issuer_costs_nothing_while_its_keys_are_known(
         # Whether this key is new or made up only the issuer could tell.
         status, problem = await whoami(admin, signed({"alg": "RS256", "kid": "two"}, claims, KEY))
         assert (status, problem["code"]) == (503, "issuer_unavailable")
+
+
+async def test_keys_are_fetched_anew_in_time_and_count_for_an_hour_without_the_issuer(
+    counted: tuple[Counted, str],
+) -> None:
+    server, url = counted
+    now = 1000.0
+    issuer = Issuer(url, clock=lambda: now)
+    server.answer = discovery
+    first = await issuer.known()
+    now += FRESH_SECONDS - 1
+    assert await issuer.known() is first
+    now += 1
+    second = await issuer.known()
+    assert second is not first
+    server.answer, server.asked = None, 0
+    now += FRESH_SECONDS
+    assert await issuer.known() is second
+    assert server.asked == 1
+    now += FAILED_SECONDS - 1
+    assert await issuer.known() is second
+    assert server.asked == 1  # nobody waits for an issuer that has just failed
+    now += 1
+    assert await issuer.known() is second
+    assert server.asked == 2
+    now += STALE_SECONDS - FRESH_SECONDS - FAILED_SECONDS
+    with pytest.raises(IssuerDown):
+        await issuer.known()
+    server.answer = discovery
+    now += FAILED_SECONDS
+    assert (await issuer.known()).keys
+    await issuer.close()
