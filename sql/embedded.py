@@ -112,9 +112,14 @@ class EmbeddedServer:
             self._wait_for_the_end()
 
     def _wait_for_the_end(self) -> None:
-        """Return when the keeper is done, or when it is seen that others use the server."""
+        """Return when the server has ended, or when it is seen that others use it."""
         deadline = time.monotonic() + _STOP_SECONDS
-        while not keeper.is_free(self._home, "keeper") and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if keeper.is_free(self._home, "keeper"):
+                if keeper.is_free(self._home, "server"):
+                    return
+                # The one that was relied on was being killed.
+                _ensure_keeper(self._home)
             # Held by users, then: the keeper would be the only one.
             if not keeper.is_free(self._home, "users") and keeper.is_free(self._home, "users", fcntl.LOCK_SH):
                 return

@@ -77,12 +77,13 @@ def read_postmaster(home: Path) -> Postmaster | None:
 def _is_alive(pid: int, data: Path) -> bool:
     """Whether a process is the one that serves this data: its id may since belong to somebody else."""
     try:
-        os.kill(pid, 0)
-        # A postmaster's working folder is its data. Where there is no /proc, the id has to do.
-        return not os.path.exists("/proc/self/cwd") or os.path.samefile(f"/proc/{pid}/cwd", data)
-    except PermissionError:
-        # Root in a container may not look into other users' processes, but sees whose they are.
-        return os.stat(f"/proc/{pid}").st_uid == data.stat().st_uid
+        try:
+            os.kill(pid, 0)
+            # A postmaster's working folder is its data. Where there is no /proc, the id has to do.
+            return not os.path.exists("/proc/self/cwd") or os.path.samefile(f"/proc/{pid}/cwd", data)
+        except PermissionError:
+            # Root in a container may not look into other users' processes, but sees whose they are.
+            return os.stat(f"/proc/{pid}").st_uid == data.stat().st_uid
     except OSError:
         return False
 

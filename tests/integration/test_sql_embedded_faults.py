@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,22 @@ def test_a_keeper_that_was_killed_has_a_successor_who_ends_the_server_after_its_
         server.close()
     user.kill()
     wait_until(lambda: ended(home))
+
+
+def test_a_keeper_that_is_killed_while_it_is_relied_on_has_a_successor_too(home: Path) -> None:
+    server = EmbeddedServer.open(home, UNSAFE)
+    keeper_pid = keeper_of(home)
+    os.kill(keeper_pid, signal.SIGSTOP)
+    wait_until(lambda: ") T " in Path(f"/proc/{keeper_pid}/stat").read_text())
+    closing = threading.Thread(target=server.close)
+    closing.start()
+    # Whoever uses the server no more waits for this keeper now.
+    wait_until(lambda: keeper.is_free(home, "users"))
+    time.sleep(0.2)
+    os.kill(keeper_pid, signal.SIGKILL)
+    closing.join(60)
+    assert not closing.is_alive()
+    assert keeper.is_free(home, "server")
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.2, 0.5, 1.0])
