@@ -179,13 +179,15 @@ DELETE FROM sitelatch.api_users WHERE id = $1
 -- name: prune_idempotency_keys
 -- Forget keys that were kept for $1 seconds: the oldest $2, but for those that somebody else is at, and the key $4 of
 -- the asker $3.
-DELETE FROM sitelatch.idempotency_keys
-WHERE created_at <= now() - make_interval(secs => $1) AND ((asker, key) = ($3, $4) OR (asker, key) IN (
+WITH oldest AS (
   SELECT asker, key FROM sitelatch.idempotency_keys
   WHERE created_at <= now() - make_interval(secs => $1)
   ORDER BY created_at LIMIT $2
   FOR UPDATE SKIP LOCKED
-))
+)
+DELETE FROM sitelatch.idempotency_keys
+WHERE created_at <= now() - make_interval(secs => $1)
+  AND (asker, key) IN (SELECT asker, key FROM oldest UNION ALL SELECT $3::text, $4::text)
 
 -- name: claim_idempotency_key
 -- Keep for the asker $1 that the key $2 with the wish $3 makes the user $4, unless the key is kept already; return what

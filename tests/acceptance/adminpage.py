@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.acceptance.browser import SEEN_MS, chromium
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
@@ -87,3 +87,13 @@ def reached_by(latch: Sitelatch, site: str, key: str, expected: int, *, seconds:
     while (found := status(latch, site, key)) != expected:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
+
+
+def lose_the_next_answer(page: Page) -> None:
+    """The request arrives, its answer does not."""
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort("connectionreset")
+
+    page.route("**/admin/users", lose, times=1)

@@ -3,10 +3,19 @@
 import re
 from typing import Final
 
-from playwright.sync_api import Browser, CDPSession, Locator, Page, Route, expect
+from playwright.sync_api import Browser, CDPSession, Locator, Page, expect
 
 from admin.safe import new_secret
-from tests.acceptance.adminpage import browser, empty_database, latch, reached_by, sign_in, status, url
+from tests.acceptance.adminpage import (
+    browser,
+    empty_database,
+    latch,
+    lose_the_next_answer,
+    reached_by,
+    sign_in,
+    status,
+    url,
+)
 from tests.acceptance.browser import SEEN_MS, visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
 
@@ -189,16 +198,6 @@ def test_a_slow_line_shows_that_it_works_does_all_once_and_moves_nothing(browser
             expect(progress).to_be_hidden()
         shifted = page.evaluate("window.shifted")
         assert sum(shift[0] for shift in shifted) < 0.02, shifted
-
-
-def lose_the_next_answer(page: Page) -> None:
-    """The request arrives, its answer does not."""
-
-    def lose(route: Route) -> None:
-        route.fetch()
-        route.abort("connectionreset")
-
-    page.route("**/admin/users", lose, times=1)
 
 
 def test_a_lost_answer_makes_no_second_user_and_no_dead_end(browser: Browser, latch: Sitelatch) -> None:
