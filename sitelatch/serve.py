@@ -54,6 +54,7 @@ class Service:
 
     def __init__(self, config: Config, stop: asyncio.Event) -> None:
         self.config = config
+        self._opened = False
         self.draining = False
         self.broken = False
         self._stop = stop
@@ -150,6 +151,7 @@ class Service:
             await self.front.start()
         except OSError as error:
             raise CannotServe(f"[proxy] listen {config.proxy.listen}: {_reason(error)}") from error
+        self._opened = True
 
     def _lost(self, digest: bytes, grant: Grant, cause: str) -> None:
         self.metrics.dropped("refresh")
@@ -184,11 +186,14 @@ class Service:
             self._stop.set()
 
     def _readiness(self) -> tuple[bool, dict[str, str]]:
-        """Say whether to send requests here: once the database was reached, through an outage, until the drain."""
+        """Say whether to send requests here: when all is open and the database was reached, until the drain.
+
+        An outage changes nothing. The probe itself is answered a moment before the front door opens.
+        """
         details = {"database": self.watch.state.value}
         if self.draining:
             details["draining"] = "yes"
-        return self.watch.proven and not self.draining, details
+        return self._opened and self.watch.proven and not self.draining, details
 
     async def drain(self, hurry: asyncio.Event) -> bool:
         """Stop serving; return whether last activity is written. `hurry` ends all waiting for others."""

@@ -124,6 +124,19 @@ async def test_a_wrong_schema_is_said_and_nobody_passes_until_it_is_right(launch
     await until(lambda: ask(latch, new_key()) == (401, "invalid_key"), "unknown keys are told so")
 
 
+def test_whoever_is_told_that_it_is_ready_finds_the_front_door_open(launch: Launch, database_url: str) -> None:
+    latch = launch(database_url)
+    host, _, port = latch.ops.rpartition(":")
+    answer = b""
+    while not answer.startswith(b"HTTP/1.1 200"):
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, int(port))) as probe:
+            probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: ops\r\n\r\n")
+            answer = probe.recv(4096)
+        assert latch.running
+    host, _, port = latch.address.rpartition(":")
+    socket.create_connection((host, int(port))).close()
+
+
 async def test_it_stays_ready_through_an_outage_and_says_so(
     launch: Launch, doomed_dsn: str, database_server: str
 ) -> None:
