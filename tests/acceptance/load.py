@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from proxy.credentials import new_key
 from tests.acceptance.wire import DEADLINE_SECONDS
 
-_LOOK_SECONDS = 0.3
-"""Within these the bound is looked at again, and a feed that is cut off says so."""
+_NOTICED_SECONDS = 2.0
+"""Within these a feed that is cut off is noticed (`poll_seconds` + 0.5 s), and the bound looked at again."""
 
 GONE_SLACK_SECONDS = 0.5
 """What a loaded machine may add to the bound on a revocation."""
@@ -206,7 +206,7 @@ class Book:
         stated = [
             (at, bound)
             for at, bound in self.bounds
-            if all(later <= bound for then, later in self.bounds if at < then < at + bound + _LOOK_SECONDS)
+            if all(later <= bound for then, later in self.bounds if at < then < at + bound + _NOTICED_SECONDS)
         ]
         longest = 0.0
         for _, gone, began in self.late:

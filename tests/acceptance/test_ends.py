@@ -20,7 +20,7 @@ from tests.acceptance.own_database import OwnDatabase, own_database
 from tests.database import run_aside
 
 FLUSH_SECONDS, RESOLUTION_SECONDS = 0.5, 1.0
-SLACK_SECONDS = 0.3
+SLACK_SECONDS = 0.5
 """For the write itself, and a loaded machine."""
 
 
