@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -27,21 +27,23 @@ RECOVERY_SECONDS = 30.0
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Bench, Disk]]:
-    """A `serve` with its database on a disk of its own."""
-    with ExitStack() as stack:
-        full = stack.enter_context(disk(tmp_path / "disk", "250m"))
-        bench = stack.enter_context(
-            serving(
-                tmp_path,
-                "embedded:disk/postgres",
-                Lanes(1),
-                activity={"flush_seconds": 0.2, "resolution_seconds": 0.5},
-                grants={"ttl_seconds": 1, "stale_seconds": 600},
-            )
-        )
-        yield bench, full
-        bench.latch.stop()
+def full(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of its own below the database; to be asked for before `bench`."""
+    with disk(tmp_path / "disk", "250m") as full:
+        yield full
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A `serve` with its database in the folder `disk`."""
+    with serving(
+        tmp_path,
+        "embedded:disk/postgres",
+        Lanes(1),
+        activity={"flush_seconds": 0.2, "resolution_seconds": 0.5},
+        grants={"ttl_seconds": 1, "stale_seconds": 600},
+    ) as bench:
+        yield bench
 
 
 @asynccontextmanager
@@ -87,9 +89,8 @@ def logged(bench: Bench, event: str) -> list[str]:
     return [line.get("reason", "") for line in bench.latch.log_lines() if line["event"] == event]
 
 
-async def test_a_killed_server_is_there_again_within_seconds(served: tuple[Bench, Disk]) -> None:
-    bench, full = served
-    place = full.folder / "postgres"
+async def test_a_killed_server_is_there_again_within_seconds(bench: Bench) -> None:
+    place = bench.latch.folder / "disk" / "postgres"
     async with asking(bench) as (lane, _):
         for _ in range(2):
             cold = bench.latch.create_user("acme", "shop")
@@ -107,8 +108,7 @@ async def test_a_killed_server_is_there_again_within_seconds(served: tuple[Bench
     await until(lambda: ended(place), "the server ends with its last process", 30)
 
 
-async def test_while_the_disk_is_full_changes_fail_clearly_and_nothing_else_does(served: tuple[Bench, Disk]) -> None:
-    bench, full = served
+async def test_while_the_disk_is_full_changes_fail_clearly_and_nothing_else_does(full: Disk, bench: Bench) -> None:
     latch = bench.latch
     made = {user.id for user in vars(bench.keys).values()}
     doomed = latch.create_user("acme", "shop")
