@@ -189,8 +189,13 @@ class Launch:
             if os.access(candidate, os.W_OK | os.X_OK) and self.user.reaches(Path(candidate)):
                 folder = Path(tempfile.mkdtemp(prefix="sitelatch-", dir=candidate))
                 (folder / "home").write_text(str(self.home))
-                with open(self._open_new("outside"), "w") as record:
-                    record.write(str(folder))
+                try:
+                    with open(self._open_new("outside"), "w") as record:
+                        record.write(str(folder))
+                except OSError:
+                    # On a full disk, say: nobody would find it any more.
+                    shutil.rmtree(folder)
+                    raise
                 if self.user.uid is not None:
                     folder.chmod(0o711)
                 return folder

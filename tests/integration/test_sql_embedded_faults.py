@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +37,16 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, float, str]]:
         )
         for path in folder.rglob("*")
     }
+
+
+def outside_of(home: Path) -> list[Path]:
+    """Return the folders for temporary files that belong to a home."""
+    found = []
+    for record in Path(tempfile.gettempdir()).glob("sitelatch-*/home"):
+        with contextlib.suppress(OSError):  # others' come and go
+            if record.read_text() == str(home):
+                found.append(record.parent)
+    return found
 
 
 @contextlib.contextmanager
@@ -263,6 +274,7 @@ def test_on_a_full_disk_a_server_does_not_start_says_why_and_has_everything_once
         with pytest.raises(EmbeddedServerFailed, match=r"no room on the disk|No space left on device"):
             EmbeddedServer.open(place)
         wait_until(lambda: ended(place))
+        assert not outside_of(place), "nothing is left where nobody would find it"
         full.free()
         with contextlib.closing(EmbeddedServer.open(place)) as server:
             assert ask(server.dsn, "SELECT answer FROM kept") == 42
