@@ -2,13 +2,15 @@
 
 from aiohttp import web
 
+from proxy.sockets import peer_name
+
 ADDRESS = web.RequestKey("address", str)
 """Where a request came from: set before anything else is done with it."""
 
 
 def peer_of(request: web.BaseRequest) -> str:
-    """Return who is at the other end of the connection: an address, or `unix`. Nobody can forge it."""
-    return request.remote or "unix"
+    """Return who is at the other end: an address, `unix`, or `gone`, which nobody trusts. Nobody can forge it."""
+    return "gone" if request.transport is None else peer_name(request.transport)
 
 
 def address_of(request: web.BaseRequest) -> str:
