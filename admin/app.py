@@ -19,7 +19,6 @@ from admin.page import page_routes
 from admin.people import AdminTokens
 from admin.problems import DatabaseDown, Forbidden, NotSignedIn, Problem, plain_problem, problem_response
 from admin.requests import ADDRESS, address_of, peer_of
-from admin.routes import BODY_BYTES
 from admin.safe import safe_for
 from admin.settings import AdminSettings
 from admin.sign_in import Door
@@ -46,7 +45,7 @@ def admin_app(
     page = [*page_routes(), *callback_routes(door)]
     open_to_all = frozenset((*(route.serve for route in routes if route.open), *(serve for _, _, serve in page)))
     middlewares = [_locate(settings.trusted_proxies), _answer_problems, _let_in(identity, open_to_all)]
-    app = web.Application(client_max_size=BODY_BYTES, middlewares=middlewares)
+    app = web.Application(middlewares=middlewares)
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
     for method, path, serve in (*page, *guide_routes(guide)):

@@ -5,7 +5,7 @@ Shape is judged here; what needs the database (and what the command shares) is j
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from multidict import MultiMapping
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -40,6 +40,9 @@ class Body(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
+    most_bytes: ClassVar[int] = 4 * 1024 * 1024
+    """Ten thousand sites with long ids fit."""
+
 
 class NewUser(Body):
     """`POST /admin/users`: all sites of the workspace, or the named ones."""
@@ -52,6 +55,9 @@ class NewUser(Body):
 
 class SignIn(Body):
     """`POST /admin/session`: the token of an admin."""
+
+    most_bytes: ClassVar[int] = 4 * 1024
+    """Anybody may send one, and and reading megabytes of names that are none holds everything else up for seconds."""
 
     token: Annotated[Text, Field(max_length=500)]
 

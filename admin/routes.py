@@ -8,11 +8,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
-from admin.payloads import Body, Model, NoQuery, Query, read_body, read_query
+from admin.payloads import Body, Model, NoQuery, read_body, read_query
 from admin.problems import DatabaseDown, Forbidden, Invalid, Malformed, NotSignedIn, Problem
 
-BODY_BYTES = 4 * 1024 * 1024
-"""Ten thousand sites with long ids fit."""
 BODY_SECONDS = 10
 
 Answers = Mapping[int, type[BaseModel] | None]
@@ -86,16 +84,25 @@ def route(
 
 
 async def _read(request: web.Request, model: type[Model]) -> Model:
-    if issubclass(model, Query):
+    if not issubclass(model, Body):
         return read_query(model, request.query)
     read_query(NoQuery, request.query)
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            raw = await request.read()
+            raw = await _body(request, model.most_bytes)
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     except (web.RequestPayloadError, ConnectionError):
         raise Malformed("The body did not arrive whole.") from None
     return read_body(model, raw)
+
+
+async def _body(request: web.Request, most_bytes: int) -> bytes:
+    raw = bytearray()
+    async for chunk in request.content.iter_any():
+        raw += chunk
+        if len(raw) > most_bytes:
+            raise web.HTTPRequestEntityTooLarge(most_bytes, len(raw))
+    return bytes(raw)

@@ -166,6 +166,25 @@ async def test_too_large_a_body_is_413(acme: AdminClient) -> None:
     assert (status, problem["status"]) == (413, 413)
 
 
+async def test_ten_thousand_sites_with_long_ids_are_not_too_large(acme: AdminClient) -> None:
+    lines = "".join(f"{number:05}{'x' * 195},acme\n" for number in range(10_000))
+    body = io.BytesIO(json.dumps({"csv": f"site,workspace\n{lines}"}).encode())
+    status, imported, _ = await acme.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
+    assert (status, imported["created"]) == (200, 10_000)
+
+
+async def test_nobody_unknown_has_megabytes_read(admin: AdminClient) -> None:
+    """One of names that are none took more than a second, in which the front door stood still, too."""
+    names = io.BytesIO(json.dumps({f"{number:x}": 0 for number in range(80_000)}).encode())
+    headers = {"Origin": admin.origin, "Content-Type": "application/json"}
+    status, problem, answer = await admin.as_(None).ask("POST", "/session", data=names, headers=headers)
+    assert (status, problem["status"]) == (413, 413)
+    assert "Set-Cookie" not in answer.headers
+    longest = {"token": "\U0001f511" * 250}
+    status, _, _ = await admin.as_(None).ask("POST", "/session", longest, headers=headers)
+    assert status == 401
+
+
 async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg.Pool) -> None:
     runner = BackRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3)
     await runner.setup()
