@@ -26,10 +26,8 @@ def origin_of(url: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Say whether a Host header is this machine itself, as browsers judge it, which trust plain http to it."""
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
     try:
-        return ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
     except ValueError:
         return False

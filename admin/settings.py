@@ -1,5 +1,7 @@
 """The admin's part of the config file."""
 
+from hashlib import sha256
+from ipaddress import ip_network
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +37,18 @@ def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     except ValueError:
         raise ValueError('must be addresses, networks like "10.0.0.0/8", or "unix"') from None
     return networks
+
+
+def _not_everybodys(networks: tuple[str, ...]) -> tuple[str, ...]:
+    if any(network != "unix" and ip_network(network, strict=False).prefixlen == 0 for network in networks):
+        raise ValueError("must not be everybody's: whoever connects from there can be any admin. Name the proxy's own")
+    return networks
+
+
+def _digest(text: str) -> str:
+    if text == sha256(b"").hexdigest():
+        raise ValueError("is the SHA-256 of an empty token; `sitelatch tokens new` prints the lines")
+    return text
 
 
 def _email(text: str) -> str:
@@ -75,7 +89,7 @@ class TokenSettings(Settings):
 
     name: Annotated[Text, Field(min_length=1)]
     email: Annotated[Text, Field(min_length=3)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), AfterValidator(_digest)]
     workspaces: tuple[str, ...] | None = None
 
 
@@ -127,7 +141,7 @@ class ProxyAllowSettings(Settings):
 class IdentityProxySettings(Settings):
     """`[admin.identity_proxy]`: a proxy in front that signs people in and says in headers who they are."""
 
-    addresses: Annotated[Networks, Field(min_length=1)]
+    addresses: Annotated[Networks, Field(min_length=1), AfterValidator(_not_everybodys)]
     email_header: HeaderName = "X-Forwarded-Email"
     user_header: HeaderName = "X-Forwarded-User"
     allow: Annotated[tuple[ProxyAllowSettings, ...], Field(min_length=1)]

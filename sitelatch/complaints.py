@@ -79,9 +79,8 @@ def _complaint(details: ErrorDetails, model: type[BaseModel], raw: dict[str, Any
     if kind == "extra_forbidden":
         what = "key" if len(names) > 1 else "table"
         return f"{_where(place, raw)}: there is no such {what}. {_known(model, names, form)}"
-    # What a table as a whole breaks says its rule itself.
-    whole = kind == "missing" or (kind == "value_error" and isinstance(_value(raw, place), dict))
-    special = None if whole else RULES_OF_KEYS.get(".".join(names))
+    # A validator of ours says its rule itself.
+    special = None if kind in ("missing", "value_error") else RULES_OF_KEYS.get(".".join(names))
     return f"{_where(place, raw)}: {special or RULES.get(kind) or _rule_with_numbers(details)}"
 
 

@@ -87,6 +87,13 @@ async def test_nobody_signs_in_from_a_foreign_page_or_over_plain_http(
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 0
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "a]b", "", "x:y:z"])
+async def test_a_host_that_is_none_is_nobodys(acme: AdminClient, host: str) -> None:
+    for browser in ({"Host": host}, {"Host": host, "Cookie": "sitelatch-80=x"}):
+        assert (await replace(acme.as_(None), browser=browser).ask("GET", "/users"))[0] == 401
+    assert (await sign_in(acme, Host=host, Origin=f"http://{host}"))[0] == 403
+
+
 @pytest.mark.parametrize("host", ["localhost:9091", "127.0.0.1:9091", "[::1]:9091", "LOCALHOST:9091"])
 async def test_loopback_needs_no_https(acme: AdminClient, host: str) -> None:
     status, _, cookie = await sign_in(acme, Host=host, Origin=f"http://{host}")

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -131,6 +132,10 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
         (
             ROUTE + "[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = 'abc'\n",
             "[[admin.tokens]] number 1 sha256: must be 64 lower-case hexadecimal digits; `sitelatch tokens new`",
+        ),
+        (
+            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{sha256(b'').hexdigest()}'\n",
+            "[[admin.tokens]] number 1 sha256: is the SHA-256 of an empty token; `sitelatch tokens new` prints",
         ),
         (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize] listen: this version has no side door yet."),
         ("[proxy]\nworkers = 4\n" + ROUTE, "[proxy] workers: this version runs one worker only. Set workers = 1"),
@@ -295,7 +300,17 @@ def test_the_issuers_secret_comes_from_a_file_and_is_in_no_log_line(file: File, 
         (ISSUER + 'scopes = ["email"]\n' + ALLOW, '[admin.oidc] scopes: must hold "openid".'),
         ("[admin]\ntrusted_proxies = ['x']\n", "[admin] trusted_proxies: must be addresses, networks like"),
         ("[admin.identity_proxy]\naddresses = []\n", "[admin.identity_proxy] addresses: must hold at least one"),
-        ("[admin.identity_proxy]\naddresses = ['x']\n", "[admin.identity_proxy] addresses: must "),
+        (
+            "[admin.identity_proxy]\naddresses = ['x']\n",
+            "[admin.identity_proxy] addresses: must be addresses, networks",
+        ),
+        *(
+            (
+                f"[admin.identity_proxy]\naddresses = ['10.0.0.7', '{everybody}']\n",
+                "[admin.identity_proxy] addresses: must not be everybody's: whoever connects from there can be any",
+            )
+            for everybody in ("0.0.0.0/0", "::/0", "0.0.0.0/0.0.0.0", "10.0.0.0/0")
+        ),
     ],
 )
 def test_what_is_wrong_with_ways_to_sign_in_is_said(file: File, text: str, complaint: str) -> None:
