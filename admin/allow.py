@@ -48,8 +48,8 @@ class AllowList:
         return Admin(person, frozenset().union(*limits) if len(limits) == len(fitting) else None)
 
     def judged(self, claims: Claims) -> dict[str, Any]:
-        """Return those claims that `admit` looks at."""
-        return {name: value for name, value in claims.items() if name in self._judged}
+        """Return those claims that `admit` looks at, and of those no more than it can make use of."""
+        return {name: _kept(value) for name, value in claims.items() if name in self._judged}
 
     def needs(self, claims: Claims) -> bool:
         """Say whether these claims leave something open that a rule looks at, or people call each other by."""
@@ -97,3 +97,11 @@ def _folded(email: str) -> str:
 
 def _texts(value: object) -> list[str]:
     return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+
+
+def _kept(value: object) -> bool | str | list[str] | None:
+    """Return what a rule may compare of a claim's value, and a database can hold: not every text is for it."""
+    if isinstance(value, bool):
+        return value
+    texts = [text for text in _texts(value) if is_text(text)]
+    return texts if isinstance(value, list) else next(iter(texts), None)

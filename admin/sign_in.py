@@ -97,11 +97,14 @@ class Door:
         address = address_of(request)
         if not self._failures.allow(address):
             raise SignInFailed("too_many_attempts")
+        asked = False
         try:
             trip, cookie = await self._come_back(request, answer)
+            asked = True
             admin, claims = await self._oidc.finish(trip, answer)
         except SignInFailed as failed:
-            if failed.code != "issuer_unavailable":
+            # Any page can send a browser here: that alone must not keep people from signing in.
+            if asked and failed.code != "issuer_unavailable":
                 self._failures.charge(address)
             log.info("a sign-in was refused", client=address, code=failed.code)
             raise

@@ -212,10 +212,23 @@ async def test_attempts_from_one_address_are_slowed(admin: AdminClient, provider
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     for _ in range(FAILURES_PER_MINUTE):
-        assert await Jar(admin).come_back(back) == "expired"
+        guess = Jar(admin)
+        state = state_of(await guess.begin())
+        assert await guess.come_back(changed(back, state=state, code="x")) == "sign_in_refused"
     assert await jar.come_back(back) == "too_many_attempts"
     status, problem, _ = await jar.ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert (status, problem["code"]) == (429, "too_many_attempts")
+
+
+async def test_a_foreign_page_that_sends_browsers_here_keeps_nobody_from_signing_in(
+    admin: AdminClient, provider: Provider
+) -> None:
+    jar = Jar(admin)
+    back = await sign_in(provider, await jar.begin())
+    for _ in range(FAILURES_PER_MINUTE):
+        assert await Jar(admin).come_back(f"{PUBLIC_URL}{CALLBACK}") == "expired"  # as an image: without cookies
+        assert await jar.come_back(changed(back, state="x")) == "expired"  # as a window: with the Lax one
+    assert await jar.come_back(back) == ""
 
 
 async def test_round_trips_from_one_address_are_slowed(admin: AdminClient, pool: asyncpg.Pool) -> None:
@@ -346,6 +359,7 @@ async def test_only_the_id_token_of_this_round_trip_counts(pool: asyncpg.Pool, h
         ({"sub": None}, "sign_in_refused"),
         ({"email": "eve@evil.example"}, "not_an_admin"),
         ({"email_verified": False}, "not_an_admin"),
+        ({"name": "Ada \x00"}, ""),  # what no database can hold
     ]
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
         for claims, code in cases:

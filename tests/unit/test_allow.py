@@ -114,6 +114,14 @@ def test_only_what_is_judged_is_remembered() -> None:
     assert not BY_GROUP.needs(claims)
 
 
+def test_of_what_is_judged_only_that_is_remembered_which_a_database_can_hold() -> None:
+    claims = {**ADA, "name": "Ada \x00", "groups": ["admins", "\ud800", 1, ["x"], "\x00"], "email_verified": "true"}
+    kept = BY_GROUP.judged(claims)
+    assert kept == {**ADA, "name": None, "groups": ["admins"], "email_verified": "true"}
+    assert BY_GROUP.admit(kept) == BY_GROUP.admit(claims)
+    assert BY_GROUP.judged({**ADA, "groups": {"admins": float("nan")}})["groups"] is None
+
+
 @pytest.mark.parametrize(
     "table",
     [
