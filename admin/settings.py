@@ -160,6 +160,12 @@ class AdminSettings(Settings):
     identity_proxy: IdentityProxySettings | None = None
 
     @model_validator(mode="after")
+    def _tokens_differ(self) -> Self:
+        if len({token.sha256 for token in self.tokens}) < len(self.tokens):
+            raise ValueError("two [[admin.tokens]] have the same `sha256`: whose limits hold? Keep one of them.")
+        return self
+
+    @model_validator(mode="after")
     def _has_an_address(self) -> Self:
         if self.oidc is not None and self.public_url is None:
             raise ValueError("`public_url` is missing: the issuer sends admins back there.")

@@ -1,6 +1,7 @@
 """Signing in at the issuer, by the bytes that a browser and the issuer exchange: what is refused, and why."""
 
 import asyncio
+import io
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -19,7 +20,10 @@ from admin.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
 from tests.acceptance.harness import free_port
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
 from tests.integration.jar import Jar
+from tests.integration.test_admin_server import logged
 from tests.provider import CLIENT, SECRET, Provider, foreign_key, running, signed, state_of
+
+__all__ = ["logged"]
 
 ADA = "ada@example.com"
 PORT = free_port()
@@ -336,11 +340,15 @@ async def hostile() -> AsyncIterator[tuple[Hostile, str]]:
     await runner.cleanup()
 
 
-async def round_trip(admin: AdminClient, issuer: Hostile, **parameters: str) -> str:
-    jar = Jar(admin)
+async def begun(jar: Jar) -> RoundTrip:
     location = await jar.begin()
     assert "/auth?tenant=x&response_type=code" in location
-    issuer.trip = RoundTrip(jar.cookies[f"sitelatch-{PORT}-round-trip"])
+    return RoundTrip(jar.cookies[f"sitelatch-{PORT}-round-trip"])
+
+
+async def round_trip(admin: AdminClient, issuer: Hostile, **parameters: str) -> str:
+    jar = Jar(admin)
+    issuer.trip = await begun(jar)
     query = {"code": "c", "state": issuer.trip.state, **parameters}
     refused = await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?{urlencode(query)}")
     assert (jar.session is None) == bool(refused)
@@ -423,6 +431,39 @@ async def test_errors_that_the_issuer_sends_the_browser_back_with_are_told(
         ):
             assert await round_trip(admin, issuer, error=error, error_description="<b>") == code
         assert issuer.forms == []
+
+
+async def test_nothing_that_a_sign_in_is_made_of_is_in_the_log(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], logged: io.StringIO
+) -> None:
+    issuer, url = hostile
+    secret, code = "s3cret-of-the-client", "c0de-of-this-sign-in"
+    made_of = {secret, code}
+
+    def lost() -> web.Response:
+        raise web.HTTPBadGateway(text=f"{secret} {code}")
+
+    async with serving(admin_app(settings(url, client_secret=secret), pool), port=PORT) as admin:
+        for answer, refused in (
+            (None, ""),
+            (lost, "sign_in_refused"),
+            (lambda: web.json_response({"id_token": f"a.{code}.c"}), "sign_in_refused"),
+            (
+                lambda: web.json_response({"error": f"{code}!", "error_description": secret}, status=400),
+                "sign_in_refused",
+            ),
+        ):
+            issuer.token = answer
+            jar = Jar(admin)
+            issuer.trip = trip = await begun(jar)
+            made_of |= {trip.secret, trip.state, trip.nonce, trip.verifier}
+            query = urlencode({"code": code, "state": trip.state, "error_description": secret})
+            assert await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?{query}") == refused
+            made_of |= {jar.session} if jar.session else set()
+        assert await Jar(admin).come_back(f"{PUBLIC_URL}{CALLBACK}?code={code}&state=x&error={secret}") == "expired"
+    told = logged.getvalue()
+    assert "a sign-in was refused" in told
+    assert not [text for text in made_of if text in told]
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,10 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
             ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{sha256(b'').hexdigest()}'\n",
             "[[admin.tokens]] number 1 sha256: is the SHA-256 of an empty token; `sitelatch tokens new` prints",
         ),
+        (
+            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{'0' * 64}'\n" * 2,
+            "[admin]: two [[admin.tokens]] have the same `sha256`",
+        ),
         (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize] listen: this version has no side door yet."),
         ("[proxy]\nworkers = 4\n" + ROUTE, "[proxy] workers: this version runs one worker only. Set workers = 1"),
         ("[proxy]\nlisten = '8080'\n" + ROUTE, '[proxy] listen: must be "HOST:PORT"'),
