@@ -103,7 +103,12 @@ class Service:
         self.metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
         self.metrics.watch(
             "revocation_bound_seconds",
-            lambda: revocation_bound(feed.mode, config.grants, cut_off=grants.cut_off),
+            lambda: revocation_bound(
+                feed.mode,
+                config.grants,
+                # While nothing has to be looked up only the watch knows.
+                cut_off=grants.cut_off or self.watch.state is not DatabaseState.UP,
+            ),
         )
         self.metrics.watch("grants_cached", lambda: len(grants))
         self.metrics.watch("activity_pending", lambda: self.activity.pending)

@@ -149,6 +149,8 @@ async def test_it_stays_ready_through_an_outage_and_says_so(
     await drop_database(database_server, doomed_dsn)
     await until(lambda: readiness(latch) == (200, {"status": "ready", "database": "down"}), "the outage is noticed")
     assert latch.metric("sitelatch_database_up") == 0
+    # Also while nothing has to be looked up: the key that is held would be served stale.
+    assert latch.metric("sitelatch_revocation_bound_seconds") == 601
     assert ask(latch, key) == (502, "upstream_unreachable")
     assert ask(latch, new_key()) == (503, "scope_unavailable")
 
