@@ -141,15 +141,13 @@ async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Poo
         " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, 1000)"
     )
     users = [str(row["user_id"]) for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
-    async with pool.acquire() as connection:
-        for age in (30.0, 20.0, 10.0):
-            async with connection.transaction():
-                await connection.execute(RECORD_ACTIVITY, users, [str(age)] * len(users))
-                counts = await connection.fetchrow(
-                    "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'"
-                )
-                assert counts is not None
-                assert counts["n_tup_hot_upd"] == counts["n_tup_upd"] >= len(users)
+    # Once, into the room that each page has: when that is free again depends on who else uses the server.
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(RECORD_ACTIVITY, users, ["30.0"] * len(users))
+        (counts,) = await connection.fetch(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'"
+        )
+        assert counts["n_tup_hot_upd"] == counts["n_tup_upd"] == len(users)
 
 
 async def test_an_older_time_writes_nothing(pool: asyncpg.Pool) -> None:
