@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 class NoFeed(Exception):  # noqa: N818 - it says what is
-    """The table of changes is empty, or nothing writes it, as in a restore: nobody would tell what changes."""
+    """Nobody would tell what changes: the table is empty, nothing writes it, as in a restore, or it is a standby's."""
 
 
 class Feed:
@@ -150,6 +150,8 @@ class Feed:
     async def _listen(self, connection: asyncpg.Connection) -> bool:
         """Ask to be woken; return whether it can be relied on."""
         (backend,) = await connection.fetch(_FEED_BACKEND)
+        if backend["standby"]:
+            raise NoFeed("this is a standby, which may lag behind for long")
         if backend["pid"] != connection.get_server_pid():
             return False  # behind a pooler this would listen on a connection that others get next
         try:

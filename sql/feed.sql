@@ -11,8 +11,8 @@ SELECT
 FROM pg_control_system();
 
 -- name: feed_backend
--- Who answers on this connection. A pooler names another than the server does.
-SELECT pg_backend_pid() AS pid;
+-- Who answers on this connection: a pooler names another than the server does, and a standby knows late what changed.
+SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby;
 
 -- name: feed_head
 -- The newest change. There always is one, but while a dump is restored (find_grant says how that is seen).

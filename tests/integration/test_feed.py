@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.changes import Changes
 from proxy.decision import Grant
@@ -448,6 +449,23 @@ async def test_another_timeline_of_the_server_drops_everything(
         assert door.grants.peek(KEY) is None
     finally:
         await door.close()
+
+
+class Standby(asyncpg.Connection):
+    """As to a replica, which has the feed of its primary as it was a while ago."""
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        return list(await super().fetch(query.replace("pg_is_in_recovery()", "true"), *args, **rest))
+
+
+async def test_the_feed_of_a_standby_is_late_so_it_counts_as_down(dsn: str, doors_pool: asyncpg.Pool) -> None:
+    with capture_logs() as logs:
+        door = Door(dsn, doors_pool, connections=Standby)
+        try:
+            await until(lambda: any("standby" in line.get("reason", "") for line in logs))
+            assert door.feed.mode is FeedMode.DOWN
+        finally:
+            await door.close()
 
 
 async def test_an_empty_feed_tells_nothing_so_it_counts_as_down_and_keeps_what_is_known(
