@@ -168,8 +168,9 @@ class Grants:
         That takes no stranger's turn, and nobody is charged. Raises ScopeUnavailable: a stale grant confirms nothing.
         """
         while True:
-            if self._clock() < self.fresh_until(digest):
-                return self._held[digest].value
+            held = self._held.get(digest)
+            if held is not None and self._clock() < self.confirmed_until(digest, held.value):
+                return held.value
             if digest in self._unknown:
                 return UNKNOWN
             flight = self._lookups.under_way(digest) or self._lookups.depart(
@@ -181,13 +182,18 @@ class Grants:
             if outcome is not Lost.OVER_BUDGET:  # that is the stranger's who asked first
                 return outcome
 
-    def fresh_until(self, digest: bytes) -> float:
-        """Return until when (the clock's seconds) what is held of this key holds without being asked for anew."""
+    def confirmed_until(self, digest: bytes, grant: Grant, sites: Iterable[str] = ()) -> float:
+        """Return until when (the clock's seconds) this grant, and that it covers these sites, needs not be asked for.
+
+        Past: it has to be, or something else is known by now.
+        """
         held = self._held.get(digest)
-        if held is None:
+        if held is None or held.value != grant:
             return -math.inf
         self._lifetimes.renew(held)
-        return held.fresh_until
+        if not grant.all_sites:
+            return held.fresh_until
+        return min([held.fresh_until, *(self._sites.confirmed_until(site, grant.workspace) for site in sites)])
 
     def peek_sites(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
         """Return each site's workspace (None: no such site), or None where one of them must be fetched. Hot."""

@@ -120,7 +120,8 @@ class Revokes:
             if right.grant.expires_at is not None and right.grant.expires_at <= wall:
                 self._doubt(exchange, now + settings.lookup_seconds)
             elif vouched_until < now and exchange.key_digest not in self._asking:
-                confirmed_until = max(vouched_until, self._grants.fresh_until(exchange.key_digest))
+                asked_until = self._grants.confirmed_until(exchange.key_digest, right.grant, right.claim.sites)
+                confirmed_until = max(vouched_until, asked_until)
                 until = confirmed_until + settings.stale_seconds  # as stale grants are served
                 if until <= now or (confirmed_until <= now and ask):
                     self._doubt(exchange, until, heard=False)

@@ -1,6 +1,7 @@
 """Whose each site is, as remembered. Asked for in batches, so many new names cost few queries."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from itertools import islice
@@ -87,6 +88,14 @@ class Sites:
                 return None
             found[site] = owner
         return found
+
+    def confirmed_until(self, site: str, workspace: str) -> float:
+        """Return until when (the clock's seconds) the site is this workspace's without being asked for; past: ask."""
+        held = self._known.get(site)
+        if held is None or held.value != workspace:
+            return -math.inf
+        self._lifetimes.renew(held)
+        return held.fresh_until
 
     def drop(self, site: str) -> None:
         """Forget a site that was added or removed, also what a query on its way will say of it."""

@@ -203,6 +203,37 @@ async def test_without_the_feed_a_stream_is_confirmed_once_in_a_ttl_and_ended_wh
     assert stream.revoked is INVALID_KEY
 
 
+async def test_without_the_feed_a_stream_is_not_confirmed_by_less_than_it_passed_by(door: Door) -> None:
+    """Its grant was pushed out of the cache, and the next request's look-up, which found less, is no news there."""
+    door.scope.add(key_of("ada"), "ada", "shop", "blog")
+    stream = await door.opened("ada", "shop")
+    door.grants.drop(key_of("ada"), 1)
+    door.scope.add(key_of("ada"), "ada", "blog")
+    door.scope.position = 1
+    door.clock.now += TTL + 1
+    await door.grants.fetch(key_of("ada"))
+    await door.swept()
+    assert stream.done
+    assert door.ended == {"site_lost": 1}
+
+
+async def test_without_the_feed_a_removed_site_ends_what_an_all_sites_key_has_open_there(door: Door) -> None:
+    """The key itself is in use, and asked for again and again."""
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    stream = await door.opened("ada", "shop")
+    await door.grants.fetch_sites(("shop",))
+    del door.scope.sites["shop"]
+    removed = door.clock.now
+    while not stream.done:
+        assert door.clock.now < removed + TTL + 2
+        door.clock.now += 1
+        if door.grants.peek(key_of("ada")) is None:
+            await door.grants.fetch(key_of("ada"))
+        await door.swept()
+    assert door.ended == {"site_lost": 1}
+
+
 async def test_a_feed_that_is_away_for_less_than_a_ttl_costs_no_lookup(door: Door) -> None:
     door.scope.add(key_of("ada"), "ada", "shop")
     await door.opened("ada", "shop")
