@@ -182,7 +182,7 @@ class Feed:
         self._wake.clear()
         while True:
             last = self._last or await self._begin(connection)
-            asked_at = self._clock()
+            asked_at, known_position = self._clock(), self._grants.newest_position
             async with asyncio.timeout(ANSWER_SECONDS):
                 rows = await connection.fetch(_READ_FEED, last.seq, _PAGE)
             if not rows or Row(rows[0]["seq"], rows[0]["at"]) != last:
@@ -194,6 +194,9 @@ class Feed:
                 if not woken and rows[1]["age"] > _UNHEARD_SECONDS:
                     self._heard = False
             if len(rows) < _PAGE:
+                if self._last.seq < known_position:
+                    self._lose("it went back to where it was left, behind what look-ups have seen since")
+                    continue
                 self.read_at = asked_at
                 if not self._up:
                     self._up = True

@@ -63,6 +63,8 @@ class Grants:
     ) -> None:
         self.generation = 0
         """Grows whenever an answer given before may no longer hold: whoever remembers answers outside checks it."""
+        self.newest_position = 0
+        """The feed's, in the newest answer: a feed that ends before it is not the one that the answer was read with."""
         self.breaker = Breaker(clock)
         self._clock = clock
         self._on_lookup = on_lookup
@@ -262,6 +264,7 @@ class Grants:
         self._held.clear()
         self._unknown.clear()
         self._sites.drop_all()
+        self.newest_position = 0
         self.generation += 1
         return dropped
 
@@ -299,6 +302,7 @@ class Grants:
                 self._lost(digest, before, "gone")
             return UNKNOWN
         self._unknown.pop(digest, None)
+        self.newest_position = max(self.newest_position, found.position)
         # An equal grant stays the same object, so that what was made of it outside stays good.
         grant = before if before is not None and before == found.grant else found.grant
         self._held[digest] = self._lifetimes.hold(grant, found.position, asked_at)

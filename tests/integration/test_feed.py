@@ -423,6 +423,27 @@ async def test_a_feed_that_is_another_or_does_not_reach_back_drops_everything(
     await until(lambda: door.grants.peek(KEY) is None)
 
 
+async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_up_since(
+    tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    """A dump is restored that is from when the door read the feed last; look-ups went on meanwhile."""
+    await add_workspace(pool, "acme", "shop")
+    async with following(tmp_path, dsn, doors_pool) as (door, wire):
+        head = await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
+        door.dropped.clear()
+        await wire.cut()
+        await until(lambda: door.feed.mode is FeedMode.DOWN)
+        await add_user(pool, "acme", "shop", digest=KEY)
+        await door.grant(KEY)
+        await pool.execute("DELETE FROM sitelatch.api_users")
+        await pool.execute("DELETE FROM sitelatch.scope_changes WHERE seq > $1", head)
+        await wire.mend()
+        await until(lambda: door.dropped["feed"] == 1)
+        assert await door.grants.fetch(KEY) is UNKNOWN
+        await door.caught_up()
+        assert door.dropped["feed"] == 1
+
+
 class Elsewhere(asyncpg.Connection):
     """As after a failover: each connection is to another timeline of the server."""
 
