@@ -203,13 +203,13 @@ class Database:
         await self.lookups.go(epoch)
         state = self.now
         if sql == FIND_GRANT:
-            row = {"whole": True, "feed_position": state.rows[-1][0], "user_id": None}
+            row: dict[str, Any] = {"whole": True, "feed_position": state.rows[-1][0], "user_id": None}
             user = state.keys.get(args[0])
             if user is not None:
                 sites = state.users[user]
                 row |= {"user_id": user, "workspace": "acme", "all_sites": sites is None, "sites": sites or ()}
                 row["expires_at"] = None
-            rows = [row]
+            rows: list[dict[str, Any]] = [row]
         else:
             rows = [{"whole": True, "id": s, "workspace": "acme" if s in state.sites else None} for s in args[0]]
         await self.lookups.go(epoch)
