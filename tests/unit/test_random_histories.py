@@ -113,7 +113,7 @@ class Database:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.lookups, self.feed = Way(chance, 0, 0.001, 0.2, 0.3), Way(chance, 0, 0.001, 0.05)
+        self.lookups, self.feed = Way(chance, 0, 0.001, 0.1, 0.15), Way(chance, 0, 0.001, 0.05)
         self.notifies = True
         self.told: list[tuple[str | None, float]] = []
         """What was ever told of, and when."""
