@@ -68,10 +68,14 @@ def cookie_value(lines: Sequence[str], host: str, purpose: str | None = None) ->
 
     With it comes the session's cookie. None where there is no such line, or more than one.
     """
-    pairs = [pair.strip().partition("=") for line in lines for pair in line.split(";")]
     for session in (HTTPS, *([_on_loopback(host)] if is_loopback(host) else [])):
-        wanted = session.name if purpose is None else session.beside(purpose).name
-        found = [value for name, _, value in pairs if name == wanted]
+        name = session.name if purpose is None else session.beside(purpose).name
+        # Anybody may send megabytes of cookies. Taking them all apart took seconds; looking for one of them does not.
+        found = [
+            rest.partition(";")[0].strip()
+            for line in lines
+            for rest in f";{line}".replace("; ", ";").split(f";{name}=")[1:]
+        ]
         if found:
             return (found[0], session) if len(found) == 1 else None
     return None
