@@ -1,9 +1,11 @@
 """Where the issuer sends the browser back to. Whatever comes of it is shown by the page."""
 
+from collections import Counter
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from multidict import MultiMapping
 
 from admin.oidc import CALLBACK, SignInFailed
 from admin.problems import DatabaseDown
@@ -17,10 +19,8 @@ def callback_routes(door: Door) -> list[tuple[str, str, Handler]]:
     """Return the callback's route. It is open to all: what it takes is judged by the round trip's own cookie."""
 
     async def come_back(request: web.Request) -> web.StreamResponse:
-        # What is there twice could be read differently: it counts as if it were not there.
-        answer = {name: value for name, value in request.query.items() if len(request.query.getall(name)) == 1}
         try:
-            cookies = await door.finish_round_trip(request, answer)
+            cookies = await door.finish_round_trip(request, said_once(request.query))
         except SignInFailed as failed:
             return _to_the_page(f"#refused={failed.code}")
         except DatabaseDown as down:
@@ -31,6 +31,12 @@ def callback_routes(door: Door) -> list[tuple[str, str, Handler]]:
         return to_the_page
 
     return [("GET", CALLBACK, come_back)]
+
+
+def said_once(parameters: MultiMapping[str]) -> dict[str, str]:
+    """Return what is there once. What is there twice could be read differently: it is as if it were not there."""
+    times = Counter(name for name, _ in parameters.items())
+    return {name: value for name, value in parameters.items() if times[name] == 1}
 
 
 def _to_the_page(fragment: str = "") -> web.Response:

@@ -62,6 +62,19 @@ async def test_over_https_the_cookie_is_secure_and_of_this_host_alone(acme: Admi
         assert (await browser.sending(Cookie=f"{name}={value}").ask("GET", "/users"))[0] == 401
 
 
+async def test_a_session_of_one_scheme_is_of_no_use_to_pages_of_another(acme: AdminClient) -> None:
+    """On loopback both are safe, but what stands behind another port's TLS need not be ours."""
+    for begun, other in (("https", "http"), ("http", "https")):
+        status, session, cookie = await sign_in(acme, Host="localhost", Origin=f"{begun}://localhost")
+        assert status == 200
+        assert cookie is not None
+        sent = {"Cookie": cookie.partition(";")[0], "X-CSRF-Token": session["csrf_token"], "Host": "localhost"}
+        page = replace(acme.as_(None), browser={**sent, "Origin": f"{other}://localhost"})
+        status, problem, _ = await page.ask("POST", "/workspaces", {"name": "new"})
+        assert (status, problem["code"]) == (403, "cross_site")
+        assert (await page.sending(Origin=f"{begun}://localhost").ask("DELETE", "/session"))[0] == 204
+
+
 @pytest.mark.parametrize(
     ("host", "origin"),
     [
