@@ -2,10 +2,10 @@
 
 -- name: find_grant
 -- What the key with this digest may do, and how far the feed had come in the same snapshot. No user: the key is
--- unknown, or its user is disabled. An expired key still has one. Not whole: while a dump is restored its rows come
--- first and its triggers last, so without those nothing that is missing is known to be missing.
+-- unknown, or its user is disabled. An expired key still has one. Not whole: a dump is being restored, and nothing that
+-- is missing is known to be missing.
 SELECT
-    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
     found.*
 FROM (VALUES (1)) AS always (row)
@@ -30,7 +30,7 @@ LEFT JOIN (
 -- name: find_sites
 -- Whose each of these sites is; those that do not exist are nobody's. Whole: see find_grant.
 SELECT
-    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    (SELECT sitelatch.is_whole()) AS whole,
     asked.id,
     workspaces.name AS workspace
 FROM unnest($1::text[]) AS asked (id)
@@ -62,7 +62,7 @@ WITH used AS MATERIALIZED (
     RETURNING api_user_activity.user_id
 )
 SELECT
-    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    (SELECT sitelatch.is_whole()) AS whole,
     (SELECT count(*) FROM written) AS written,
     ARRAY(
         SELECT api_user_activity.user_id::text
