@@ -1,6 +1,7 @@
 """How an integration asks at this installation: the example that the page shows beside a new key. No I/O."""
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from admin.views import TryIt
 from proxy.settings import ProxySettings, RouteSettings
@@ -18,7 +19,7 @@ def try_it(proxy: ProxySettings, keys_from: Sequence[str]) -> TryIt:
         case "header":
             headers = (f"{name}: {{key}}", *headers)
         case "query":
-            url += f"{'&' if '?' in url else '?'}{name}={{key}}"
+            url += f"{'&' if '?' in url else '?'}{_encoded(name)}={{key}}"
         case "cookie":
             headers = (f"Cookie: {name}={{key}}", *headers)
         case "basic":
@@ -52,9 +53,14 @@ def _named_site(route: RouteSettings) -> tuple[str, tuple[str, ...]]:
             case "path":
                 return rest.replace("**", "").replace("*", "x"), ()
             case "query":
-                return f"{root}?{rest}={template}", ()
+                return f"{root}?{_encoded(rest)}={_encoded(template)}", ()
             case "header":
                 return root, (f"{rest}: {template}",)
             case "host":
                 return root, (f"Host: {rest}",)
     return root, ()
+
+
+def _encoded(text: str) -> str:
+    """Return what may stand in a URL for `text`, the marks in it as they are. curl takes brackets for ranges."""
+    return quote(text, safe="{}")

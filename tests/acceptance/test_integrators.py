@@ -23,6 +23,7 @@ WAYS: list[dict[str, Any]] = [
     {"path": "/in-query", "keys_from": ["query:api_key"], "sites": [{"query": "id", "template": "eq.{site}"}]},
     {"path": "/in-cookie", "keys_from": ["cookie:key"], "sites": ["header:X-Site"]},
     {"path": "/bearer", "keys_from": ["bearer"], "sites": ["path:/bearer/{site}.json"]},
+    {"path": "/brackets", "sites": ["query:filter[site]"]},
     {"path": "/", "sites": ["path:/api/sites/{site}/**", "query:site", "header:X-Site"]},
 ]
 
