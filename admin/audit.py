@@ -7,6 +7,7 @@ from typing import Any
 
 from admin.connections import Connection
 from admin.people import Person, Within, names
+from admin.texts import is_text
 from admin.views import AuditLine, Page, PersonView
 from sql.queries import query
 
@@ -51,6 +52,8 @@ async def list_audit(
     limit: int = 50,
 ) -> Page[AuditLine]:
     """Return audit lines, the newest first; `before` is the id of the last line of the page before."""
+    if not all(map(is_text, (*(within or ()), subject or ""))):  # nothing is called so; shells hand over such
+        return Page(items=[], next=None)
     rows = await connection.fetch(LIST_AUDIT, names(within), subject, before, limit + 1)
     lines = [
         AuditLine(

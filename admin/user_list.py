@@ -45,8 +45,10 @@ async def list_users(
     sort: Sort = "-created",
     after: str | None = None,
     limit: int = 50,
+    sites_listed: int | None = SITES_LISTED,
 ) -> Page[User]:
-    """Return a page of API users whose name, person, site or key's hint begins with `search`.
+    """Return a page of API users whose name, person, site or key's hint begins with `search`,
+    each with at most `sites_listed` of its sites (None: all).
 
     `after` is the `next` of the page before. Raises Invalid where it is not, or is of another sorting.
     """
@@ -59,7 +61,7 @@ async def list_users(
         picked = await _pick(connection, within, sort, last, limit + 1)
     shown = picked[:limit]
     return Page(
-        items=await describe_users(connection, [user.id for user in shown], within, SITES_LISTED),
+        items=await describe_users(connection, [user.id for user in shown], within, sites_listed),
         next=write_cursor(shown[-1].sorted_by, shown[-1].id, *made_for) if len(picked) > limit else None,
     )
 

@@ -1,14 +1,16 @@
 """`sitelatch users`: API users, who may ask for what."""
 
+from collections.abc import Awaitable
+
 import asyncpg
 import click
 
 from admin.audit import COMMAND
 from admin.people import Person
 from admin.safe import safe_for
-from admin.user_list import list_users
+from admin.user_list import SITES_LISTED, list_users
 from admin.users import create_user, delete_user
-from admin.views import User
+from admin.views import Page, User
 from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, email, json_option, operator, person, workspace_option
 from sitelatch.config import Config
@@ -61,9 +63,14 @@ def create_user_command(
 @json_option
 def list_users_command(config: Config, as_json: bool) -> None:
     """List the API users, the newest first."""
+    # Programs cannot ask for more of one, as people can on the page.
+    most = None if as_json else SITES_LISTED
 
     async def work(connection: asyncpg.Connection) -> list[User]:
-        return [user async for user in every(lambda after: list_users(connection, after=after, limit=PAGE))]
+        def read(after: str | None) -> Awaitable[Page[User]]:
+            return list_users(connection, after=after, limit=PAGE, sites_listed=most)
+
+        return [user async for user in every(read)]
 
     users = ask(config, work)
     if as_json:

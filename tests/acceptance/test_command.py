@@ -103,6 +103,23 @@ def test_a_list_longer_than_a_page_is_listed_whole(config: Path, tmp_path: Path)
     assert len({line["id"] for line in noted}) == 1050
 
 
+def test_a_program_is_given_all_sites_of_each_user(config: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "sites.csv"
+    sites = [f"all-{number:02}" for number in range(25)]
+    csv.write_text("site,workspace\n" + "".join(f"{site},acme\n" for site in sites))
+    assert sitelatch("sites", "import", "--config", str(config), str(csv)).code == 0
+    user = create(config, *(word for site in sites for word in ("--site", site)))
+    listed = json.loads(sitelatch("users", "list", "--config", str(config), "--json").out)
+    assert [each["sites"] for each in listed if each["id"] == user["id"]] == [sites]
+    assert "all-19 and 5 more" in sitelatch("users", "list", "--config", str(config)).out
+
+
+@pytest.mark.parametrize("option", ["--subject", "--workspace"])
+def test_nothing_was_done_to_what_is_no_text(config: Path, option: str) -> None:
+    done = sitelatch("audit", "--config", str(config), "--json", option, "\udcff")
+    assert (done.code, done.out, done.err) == (0, "[]\n", "")
+
+
 def test_sites_are_added_twice_without_an_error_and_removed_once(config: Path) -> None:
     def run(verb: str, *words: str) -> Done:
         return sitelatch("sites", verb, "--config", str(config), *words)
