@@ -18,6 +18,7 @@ from admin.payloads import (
     NewWorkspace,
     NoQuery,
     PutSite,
+    RenameSite,
     SignIn,
     SiteQuery,
     UserQuery,
@@ -122,6 +123,7 @@ class AdminApi:
                 Conflict,
                 DatabaseDown,
             ),
+            route("PATCH", "/sites/{id}", self.rename_site, RenameSite, {200: SiteWithUsers}, NotFound),
             route("DELETE", "/sites/{id}", self.delete_site, NoQuery, {204: None}, NotFound, DatabaseDown),
             route("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}, Forbidden, DatabaseDown),
             route(
@@ -280,6 +282,20 @@ class AdminApi:
             except (Invalid, Conflict) as problem:
                 raise type(problem)(problem.detail, tuple(map(_in_put, problem.faults))) from None
         return _answer(site, 201 if added.created else 200)
+
+    async def rename_site(self, request: web.Request, wish: RenameSite) -> web.Response:
+        """Give a site that is there another display name."""
+        admin = _admin(request)
+        async with borrow(self._pool) as connection:
+            site = await sites.rename_site(
+                connection,
+                request.match_info["id"],
+                wish.display_name,
+                by=admin.person,
+                address=address_of(request),
+                within=admin.workspaces,
+            )
+        return _answer(site)
 
     async def delete_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Remove a site and every authorisation for it, for good."""

@@ -81,6 +81,12 @@ class PutSite(Body):
     display_name: Name | None = None
 
 
+class RenameSite(Body):
+    """`PATCH /admin/sites/{id}`: what people call it from now on."""
+
+    display_name: Name
+
+
 class Query(BaseModel):
     """The base of query parameters, which are text to begin with."""
 
@@ -173,8 +179,12 @@ def _invalid(error: ValidationError, *, in_query: bool) -> Invalid:
         Fault(details["loc"], _sentence(details), in_parameter=in_query)
         for details in error.errors(include_url=False, include_input=False)
     )
-    what = "A parameter is" if in_query else "The body is"
-    return Invalid(f"{what} not as it must be: see errors.", faults[:20])
+    return Invalid("\n".join(map(_told, faults[:20])), faults[:20])
+
+
+def _told(fault: Fault) -> str:
+    what = f'"{"/".join(map(str, fault.place))}"' if fault.place else "The body"
+    return f"{what} {fault.detail}"
 
 
 def _sentence(details: ErrorDetails) -> str:
@@ -186,7 +196,7 @@ def _sentence(details: ErrorDetails) -> str:
             return f"must be {context['le']} or less."
         case "less_than":
             return f"must be less than {context['lt']}."
-        case "string_too_long":
+        case "string_too_long" | "too_long":
             return f"must have at most {context['max_length']} characters."
         case "literal_error":
             return f"must be one of {context['expected']}."

@@ -24,10 +24,10 @@ def read_csv(file: TextIO) -> dict[str, list[NewSite]]:
 
 def _read(file: TextIO) -> dict[str, list[NewSite]]:
     reader = csv.DictReader(file, strict=True)
-    columns = set(reader.fieldnames or ())
-    known = {"site", "workspace", "display_name"}
-    if not {"site", "workspace"} <= columns or columns - known:
-        raise Invalid.at(1, detail='The first line must be "site,workspace" or "site,workspace,display_name".')
+    columns = sorted(reader.fieldnames or ())
+    if columns not in (["site", "workspace"], ["display_name", "site", "workspace"]):
+        detail = 'The first line must be "site,workspace" or "site,workspace,display_name", with commas between.'
+        raise Invalid.at(1, detail=detail)
     by_workspace: dict[str, list[NewSite]] = {}
     faults: list[Fault] = []
     try:

@@ -18,6 +18,7 @@ FIND_SITE = query("find_site")
 CREATE_SITES = query("create_sites")
 SITES_BY_FOLDED = query("sites_by_folded")
 RENAME_SITES = query("rename_sites")
+LOCK_FOR_CHANGE = query("lock_sites_for_change")
 COUNT_SITE_USERS = query("count_site_users")
 DELETE_SITES = query("delete_sites")
 
@@ -139,12 +140,29 @@ async def add_sites(
     )
 
 
+async def rename_site(
+    connection: Connection, site_id: str, display_name: str, *, by: Person, address: str, within: Within = None
+) -> SiteWithUsers:
+    """Give a site another display name. Raises Invalid, and NotFound: it makes no site, as adding one would."""
+    display_name = check_name(display_name, "display_name")
+    async with connection.transaction():
+        await connection.fetch(LOCK_FOR_CHANGE, _texts([site_id]))
+        before = await get_site(connection, site_id, within=within)
+        if display_name != before.display_name:
+            await connection.execute(RENAME_SITES, [site_id], [display_name])
+            change = Change(before.workspace, site_id, {"from": before.display_name, "to": display_name})
+            await write_audit(connection, by, address, "site.renamed", [change])
+        return await get_site(connection, site_id, within=within)
+
+
 async def remove_sites(
     connection: Connection, sites: Sequence[str], *, by: Person, address: str, within: Within = None
 ) -> None:
     """Remove sites, for good, with every authorisation for them. Raises NotFound: all are removed, or none."""
     wanted = set(sites)
     async with connection.transaction():
+        # Who gives one of them to a user meanwhile waits, or is counted.
+        await connection.fetch(LOCK_FOR_CHANGE, _texts(wanted))
         users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, _texts(wanted))}
         rows = await connection.fetch(DELETE_SITES, _texts(wanted), names(within))
         if missing := sorted(wanted - {row["id"] for row in rows}):

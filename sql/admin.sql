@@ -268,6 +268,10 @@ FROM sitelatch.sites s
 JOIN sitelatch.workspaces w ON w.id = s.workspace_id
 WHERE s.folded = ANY($1)
 
+-- name: lock_sites_for_change
+-- The sites $1, kept from changes and from being given to users until the transaction ends.
+SELECT id FROM sitelatch.sites WHERE id = ANY($1) ORDER BY id FOR UPDATE
+
 -- name: rename_sites
 -- Give the sites $1 the display names $2.
 UPDATE sitelatch.sites s

@@ -83,6 +83,7 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/sites/wiki", {"workspace": "acme"}, (409,)),
         Attempt("/sites/shop", {"workspace": "globex"}),
     ],
+    ("PATCH", "/sites/{id}"): [Attempt("/sites/wiki", {"display_name": "Mine"})],
     ("DELETE", "/sites/{id}"): [Attempt("/sites/wiki")],
     ("GET", "/audit"): [
         Attempt("/audit", statuses=(200,)),

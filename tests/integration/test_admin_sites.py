@@ -138,6 +138,36 @@ async def test_a_put_that_is_refused_says_where_it_is_wrong(
     assert error == {**place, "detail": error["detail"]}
 
 
+async def test_a_site_is_renamed_only_where_it_is_there(acme: AdminClient) -> None:
+    status, site, _ = await acme.ask("PATCH", "/sites/shop", {"display_name": " Our shop "})
+    assert (status, site["display_name"], site["user_count"]) == (200, "Our shop", 0)
+    [line] = (await acme.get("/audit?limit=1"))["items"]
+    assert (line["action"], line["detail"]) == ("site.renamed", {"from": "shop", "to": "Our shop"})
+    assert (await acme.ask("PATCH", "/sites/shop", {"display_name": "Our shop"}))[0] == 200
+    assert (await acme.get("/audit?limit=1"))["items"] == [line]
+    assert (await acme.ask("PATCH", "/sites/nowhere", {"display_name": "x"}))[0] == 404
+    assert (await acme.ask("GET", "/sites/nowhere"))[0] == 404
+    status, problem, _ = await acme.ask("PATCH", "/sites/shop", {"display_name": " "})
+    assert (status, problem["errors"][0]["pointer"]) == (422, "#/display_name")
+
+
+async def test_a_user_that_gets_a_site_while_it_is_removed_is_counted(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    user = await acme.create(workspace="acme", sites=["blog"])
+    async with pool.acquire() as other:
+        giving = other.transaction()
+        await giving.start()
+        await other.execute("INSERT INTO sitelatch.api_user_sites (user_id, site_id) VALUES ($1, 'shop')", user["id"])
+        removing = asyncio.create_task(acme.ask("DELETE", "/sites/shop"))
+        blocked = "EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        await other.execute(
+            f"DO $$ BEGIN WHILE NOT {blocked} LOOP PERFORM pg_sleep(0.02); END LOOP; END $$", timeout=30
+        )
+        await giving.commit()
+        assert (await removing)[0] == 204
+    [line] = (await acme.get("/audit?subject=shop&limit=1"))["items"]
+    assert line["detail"]["user_count"] == 1
+
+
 async def test_the_audit_log_is_paged_newest_first(acme: AdminClient) -> None:
     whole = [line["id"] for line in (await acme.get("/audit"))["items"]]
     assert whole == sorted(whole, reverse=True)
@@ -219,6 +249,8 @@ async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
         ("id,workspace\nshop,acme\n", "The first line must be"),
         ("site,workspace,colour\nshop,acme,red\n", "The first line must be"),
         ("site,workspace\nshop,acme\na/b,acme\n", 'Line 3: "a/b" holds "/"'),
+        ("site;workspace\nshop;acme\n", "with commas between"),
+        ("site,workspace,site\nshop,acme,blog\n", "The first line must be"),
         ("site,workspace\nshop\n", "Line 2: This line has another number of columns"),
         ("site,workspace\nshop,acme,x\n", "Line 2: This line has another number of columns"),
         ("site,workspace\nshop, acme\n", "Line 2: A workspace's name"),
