@@ -15,10 +15,10 @@ FROM pg_control_system();
 SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby;
 
 -- name: feed_head
--- The newest change. There always is one, but while a dump is restored.
+-- The newest change. There always is one, but while a dump is restored (find_grant says how that is seen).
 SELECT seq, extract(epoch FROM at)::float8 AS at
 FROM sitelatch.scope_changes
-WHERE sitelatch.is_whole()
+WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass)
 ORDER BY seq DESC
 LIMIT 1;
 

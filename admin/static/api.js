@@ -53,6 +53,15 @@ export async function ask(method, path, body, { quiet = false, signal, headers: 
   }
 }
 
+// Delete what may be gone already: by somebody else, or by a request whose answer was lost.
+export async function gone(path) {
+  try {
+    await ask("DELETE", path);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+}
+
 export function query(path, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== "" && value !== undefined);
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;

@@ -22,15 +22,17 @@ async function loadAudit() {
   const number = ++latest;
   try {
     const page = await ask("GET", query("audit", { workspace: state.workspace, after: pages.after, limit: 50 }));
-    if (number !== latest) return;
+    if (number !== latest) return false;
     byId("audit-error").textContent = "";
     byId("audit-rows").replaceChildren(...page.items.map(lineRow));
     pages.show(page.next);
     byId("audit-empty").hidden = page.items.length > 0;
     byId("audit-empty").previousElementSibling.hidden = !page.items.length;
     byId("audit-empty").replaceChildren(el("p", { class: "quiet" }, "Nothing has happened yet."));
+    return true;
   } catch (error) {
     if (number === latest) byId("audit-error").textContent = error.message;
+    return false;
   }
 }
 

@@ -6,6 +6,7 @@ import { show } from "./dialogs.js";
 import { busy, byId, copy, el, named } from "./dom.js";
 import { Picker } from "./picker.js";
 import { state } from "./state.js";
+import { aSiteOf } from "./workspaces.js";
 
 const ERRORS = ["create-error", "create-workspace-error", "create-name-error", "create-sites-error"];
 let picker = null;
@@ -76,7 +77,8 @@ async function create() {
     const user = await ask("POST", "users", wish, { headers: { "Idempotency-Key": `"${sent.key}"` } });
     // It was made before, and the answer with its key was lost.
     if (!user.api_key && state.session.recoverable_keys) user.api_key = (await ask("POST", `users/${user.id}/reveal`)).keys[0].api_key;
-    showCreated(user);
+    // A line to try, even where the line to the server is bad: then it has a gap to fill in.
+    showCreated(user, user.sites[0] ?? (await aSiteOf(user.workspace).catch(() => null)) ?? "SITE");
   } catch (error) {
     // What was refused was not granted.
     if (error.status >= 400 && error.status < 500) sent = { wish: "", key: "" };
@@ -107,7 +109,7 @@ async function createAgain() {
   await create();
 }
 
-function showCreated(user) {
+function showCreated(user, site) {
   byId("create-form").hidden = true;
   byId("created").hidden = false;
   byId("create-dialog").setAttribute("aria-labelledby", "created-title");
@@ -125,16 +127,15 @@ function showCreated(user) {
   byId("created-once").textContent = state.session.recoverable_keys
     ? "Keep it like a password. It can be shown again from the list; each time is noted in the audit log."
     : "Copy it now and keep it like a password: it is not shown again.";
-  byId("created-curl").value = user.api_key ? curl(user) : "";
+  byId("created-curl").value = user.api_key ? curl(user, site) : "";
   byId("created-title").focus();
 }
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-// The command that reads the first site with this key, at this installation.
-function curl(user) {
+// The command that reads a site with this key, at this installation.
+function curl(user, site) {
   const { url, headers } = state.session.try_it;
-  const site = user.sites[0] ?? state.aSite ?? "SITE";
   const fill = (text, encode) => text.replaceAll("{key}", encode(user.api_key)).replaceAll("{site}", encode(site)).replaceAll("{basic}", btoa(`${user.api_key}:`));
   const lines = headers.map((header) => ` -H ${quoted(fill(header, (value) => value))}`);
   return `curl${lines.join("")} ${quoted(fill(url, encodeURIComponent))}`;

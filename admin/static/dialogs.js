@@ -1,6 +1,6 @@
 // The windows: a confirmation, a small form. Focus goes back to where it was when they close.
 
-import { busy, byId, el } from "./dom.js";
+import { busy, byId, el, tell } from "./dom.js";
 
 for (const dialog of document.querySelectorAll("dialog")) {
   // What is under way is waited for; what is marked so goes only by its own button.
@@ -14,9 +14,32 @@ for (const dialog of document.querySelectorAll("dialog")) {
   }
 }
 
+// A form that was open when its person's session ended.
+let aside = null;
+const whenClosed = new WeakMap();
+
+// Close all windows, as a session ends: by itself that of `whose`, or (null) as its person wants it.
+export function closeAll(whose) {
+  aside = null;
+  for (const dialog of document.querySelectorAll("dialog[open]")) {
+    if (whose && dialog.querySelector("form:not([hidden])")) aside = { dialog, whose };
+    dialog.close();
+  }
+}
+
+// Open the form again, with what was typed, for the person who typed it.
+export function reopen(who) {
+  if (aside?.whose === who) {
+    for (const error of aside.dialog.querySelectorAll(".error")) error.textContent = "";
+    show(aside.dialog, whenClosed.get(aside.dialog));
+  }
+  aside = null;
+}
+
 // Open a dialog; `closed` is called when it closes. The browser returns the focus if its place is still there.
 export function show(dialog, closed = () => {}) {
   const before = document.activeElement;
+  whenClosed.set(dialog, closed);
   dialog.addEventListener("close", () => {
     closed();
     if (!before?.isConnected) document.querySelector("main > section:not([hidden]) h1")?.focus();
@@ -24,7 +47,7 @@ export function show(dialog, closed = () => {}) {
   dialog.showModal();
 }
 
-// Ask before something that cannot be undone. `text` are the elements that say what will happen.
+// Ask before something that cannot be undone. `text` are the elements that say what will happen, `work` returns what was done.
 export function confirm(title, text, yes, work) {
   const dialog = byId("confirm");
   byId("confirm-title").replaceChildren(...title);
@@ -35,8 +58,9 @@ export function confirm(title, text, yes, work) {
   button.onclick = () => busy(button, async () => {
     byId("confirm-error").textContent = "";
     try {
-      await work();
+      const done = await work();
       dialog.close();
+      tell(done);
     } catch (error) {
       byId("confirm-error").textContent = error.message;
     }
@@ -45,7 +69,7 @@ export function confirm(title, text, yes, work) {
   dialog.querySelector("[data-close]").focus();
 }
 
-// Ask for a few texts: `fields` are {name, label, value, help, element}.
+// Ask for a few texts: `fields` are {name, label, value, help, element}, `work` returns what was done.
 export function prompt(title, fields, yes, work) {
   const dialog = byId("ask");
   byId("ask-title").textContent = title;
@@ -69,8 +93,9 @@ export function prompt(title, fields, yes, work) {
     busy(byId("ask-yes"), async () => {
       byId("ask-error").textContent = "";
       try {
-        await work(inputs);
+        const done = await work(inputs);
         dialog.close();
+        tell(done);
       } catch (error) {
         byId("ask-error").textContent = error.message;
       }

@@ -27,17 +27,29 @@ export function say(text) {
   requestAnimationFrame(() => { byId("said").textContent = text; });
 }
 
+// Say it to who looks, too: what was done, or failed, where it has no place of its own.
+let told = null;
+export function tell(text) {
+  say(text);
+  const shown = byId("told");
+  clearTimeout(told);
+  shown.textContent = text;
+  shown.showPopover();
+  told = setTimeout(() => shown.hidePopover(), Math.max(4000, text.length * 80));
+}
+
 export async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    say("Copying is not allowed here. Select the text and copy it.");
+    tell("Copying is not allowed here. Select the text and copy it.");
     return;
   }
-  const before = button.textContent;
+  button.dataset.says ??= button.textContent;
   button.textContent = "Copied";
   say("Copied.");
-  setTimeout(() => { button.textContent = before; }, 1500);
+  clearTimeout(button.dataset.timer);
+  button.dataset.timer = setTimeout(() => { button.textContent = button.dataset.says; }, 1500);
 }
 
 // Run one thing at a time for a button, which says so meanwhile.

@@ -3,8 +3,9 @@
 import { ask, useSession, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
 import { setUpCreate } from "./create.js";
+import { closeAll, reopen } from "./dialogs.js";
 import { setUpDoor, showDoor } from "./door.js";
-import { busy, byId, named, say } from "./dom.js";
+import { busy, byId, named, tell } from "./dom.js";
 import * as sites from "./sites.js";
 import { state } from "./state.js";
 import { refreshTimes } from "./times.js";
@@ -21,7 +22,7 @@ let attention = Date.now();
 
 function view() {
   const name = location.hash.slice(1);
-  return name in VIEWS ? name : "users";
+  return Object.hasOwn(VIEWS, name) ? name : "users";
 }
 
 async function showView({ focus = false } = {}) {
@@ -49,12 +50,13 @@ async function enter(session) {
   byId("door").hidden = true;
   byId("inside").hidden = false;
   await showView({ focus: true });
+  reopen(email);
 }
 
 function leave(reason = "") {
+  closeAll(reason && state.session?.person.email);
   state.session = null;
   useSession(null);
-  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   users.forget();
   for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
   byId("inside").hidden = true;
@@ -67,7 +69,7 @@ byId("sign-out").addEventListener("click", () => busy(byId("sign-out"), async ()
   } catch (error) {
     // One that ended by itself needs no end.
     if (error.status !== 401) {
-      say(error.message);
+      tell(error.message);
       return;
     }
   }

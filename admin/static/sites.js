@@ -1,13 +1,15 @@
 // The list of sites: added, imported, renamed, removed.
 
-import { ask, query } from "./api.js";
+import { ask, gone, query } from "./api.js";
 import { confirm, prompt } from "./dialogs.js";
-import { busy, byId, cell, el, later, named, row, say } from "./dom.js";
+import { busy, byId, cell, el, later, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { state } from "./state.js";
 import { time } from "./times.js";
 import { loadWorkspaces, lookForASite, newWorkspace } from "./workspaces.js";
 
+// The server takes 4 MiB, in which line ends and quotes are escaped.
+const MOST_BYTES = 3_000_000;
 let pages = null;
 let latest = 0;
 
@@ -28,8 +30,9 @@ export async function loadSites() {
   const search = byId("site-search").value.trim();
   try {
     const page = await ask("GET", query("sites", { workspace: state.workspace, search, after: pages.after, limit: 100 }));
-    if (number !== latest) return;
+    if (number !== latest) return false;
     byId("sites-error").textContent = "";
+    if (!page.items.length && (await pages.leaveEmpty())) return true;
     byId("sites-rows").replaceChildren(...page.items.map(siteRow));
     pages.show(page.next);
     const empty = !page.items.length;
@@ -37,8 +40,10 @@ export async function loadSites() {
     byId("sites-empty").previousElementSibling.hidden = empty;
     byId("sites-empty").replaceChildren(search ? el("p", {}, "No site begins with “", named(search), "”.")
       : el("p", { class: "quiet" }, "No sites yet. Add one, or import a CSV file with the columns site, workspace and display_name."));
+    return true;
   } catch (error) {
     if (number === latest) byId("sites-error").textContent = error.message;
+    return false;
   }
 }
 
@@ -55,8 +60,6 @@ function siteRow(site) {
   );
 }
 
-const put = (id, body) => ask("PUT", `sites/${encodeURIComponent(id)}`, body);
-
 function workspaceField() {
   const select = el("select", {}, ...state.workspaces.map((name) => el("option", { value: name }, name)));
   select.value = state.workspace ?? state.workspaces[0];
@@ -72,16 +75,17 @@ function addSite() {
   prompt("Add site", fields, "Add site", async ({ id, display, workspace }) => {
     if (!id.value.trim()) throw new Error("A site needs an id.");
     const name = display.value.trim();
-    await put(id.value.trim(), { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
-    say(`The site ${id.value.trim()} is there.`);
+    await ask("PUT", `sites/${encodeURIComponent(id.value.trim())}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
     await Promise.all([loadSites(), lookForASite()]);
+    return `The site ${id.value.trim()} is there.`;
   });
 }
 
 function rename(site) {
   prompt(`Rename ${site.id}`, [{ name: "name", label: "Name", value: site.display_name, help: "What people call it. The id stays." }], "Rename", async ({ name }) => {
-    await put(site.id, { workspace: site.workspace, display_name: name.value.trim() });
+    await ask("PATCH", `sites/${encodeURIComponent(site.id)}`, { display_name: name.value.trim() });
     await loadSites();
+    return `${site.id} is called ${name.value.trim()}.`;
   });
 }
 
@@ -103,11 +107,21 @@ async function remove(site) {
     ],
     "Remove",
     async () => {
-      await ask("DELETE", `sites/${encodeURIComponent(site.id)}`);
-      say(`The site ${site.id} is removed.`);
+      await gone(`sites/${encodeURIComponent(site.id)}`);
       await Promise.all([loadSites(), lookForASite()]);
+      return `The site ${site.id} is removed.`;
     },
   );
+}
+
+// The file's text, or an error that says why there is none: a browser would put question marks for what it cannot read.
+async function textOf(file) {
+  if (file.size > MOST_BYTES) throw new Error("The file must have at most 3 MB. Import it in parts, or with the command sitelatch sites import.");
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+  } catch (error) {
+    throw new Error(error instanceof TypeError ? "The file is not UTF-8 text. Save it as UTF-8." : "The file cannot be read. Choose it again.");
+  }
 }
 
 function importSites() {
@@ -115,9 +129,9 @@ function importSites() {
   const help = "The first line is site,workspace or site,workspace,display_name. All lines are added, or none.";
   prompt("Import sites", [{ name: "file", label: "CSV file", element: file, help }], "Import", async () => {
     if (!file.files.length) throw new Error("Choose a file.");
-    const done = await ask("POST", "sites", { csv: await file.files[0].text() });
-    say(`${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`);
+    const done = await ask("POST", "sites", { csv: await textOf(file.files[0]) });
     await loadWorkspaces();
     await loadSites();
+    return `${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`;
   });
 }

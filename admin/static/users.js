@@ -1,18 +1,20 @@
 // The list of API users.
 
-import { ask, query } from "./api.js";
+import { ask, gone, query } from "./api.js";
 import { openCreate } from "./create.js";
 import { confirm } from "./dialogs.js";
-import { busy, byId, cell, copy, el, later, named, row, say } from "./dom.js";
+import { busy, byId, cell, copy, el, later, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { newWorkspace } from "./workspaces.js";
 import { state } from "./state.js";
 import { time } from "./times.js";
 
 const FOLDED = 3;
+// Of a key that is pasted, only the start is in its hint; the rest must be in no URL, which proxies log.
+const KEY = /^slk_\w{4}(?=\w)/;
 let pages = null;
 let latest = 0;
-let shownIds = "";
+let shownLooks = "";
 // Rows that need not be made anew: what is open, shown or focused in them stays so.
 let made = new Map();
 // What was last heard of each user that is shown.
@@ -34,33 +36,36 @@ export function startOver() {
 export function forget() {
   made.clear();
   byId("users-rows").replaceChildren();
-  shownIds = "";
+  shownLooks = "";
 }
 
 export async function loadUsers({ quiet = false } = {}) {
   const number = ++latest;
-  const search = byId("search").value.trim();
+  const typed = byId("search").value.trim();
+  const search = KEY.exec(typed)?.[0] ?? typed;
   try {
     const path = query("users", { workspace: state.workspace, search, sort: byId("sort").value, after: pages.after, limit: 50 });
     const page = await ask("GET", path, undefined, { quiet });
-    if (number !== latest) return;
+    if (number !== latest) return false;
     byId("users-error").textContent = "";
+    if (!page.items.length && (await pages.leaveEmpty())) return true;
     known = new Map(page.items.map((user) => [user.id, user]));
-    const ids = page.items.map((user) => user.id).join();
-    if (quiet && ids === shownIds) refresh(page.items);
-    else showUsers(page, search, ids);
+    const looks = page.items.map(looksOf);
+    if (quiet && looks.join() === shownLooks) refresh(page.items);
+    else showUsers(page, search, looks);
+    return true;
   } catch (error) {
     if (number === latest && !quiet) byId("users-error").textContent = error.message;
+    return false;
   }
 }
 
-function showUsers(page, search, ids) {
-  shownIds = ids;
+const looksOf = (user) => JSON.stringify([{ ...user, last_activity: null }, state.workspaces.length > 1]);
+
+function showUsers(page, search, looks) {
+  shownLooks = looks.join();
   const focused = document.activeElement;
-  made = new Map(page.items.map((user) => {
-    const looks = JSON.stringify([{ ...user, last_activity: null }, state.workspaces.length > 1]);
-    return [looks, made.get(looks) ?? userRow(user)];
-  }));
+  made = new Map(page.items.map((user, index) => [looks[index], made.get(looks[index]) ?? userRow(user)]));
   byId("users-rows").replaceChildren(...made.values());
   refresh(page.items);
   if (focused?.isConnected && focused !== document.activeElement) focused.focus();
@@ -133,10 +138,17 @@ function sitesOf(user) {
   if (user.site_count <= FOLDED) return el("span", {}, ...listed(user.sites));
   const list = el("ul", {}, ...user.sites.map((site) => el("li", {}, named(site))));
   const all = el("details", {}, el("summary", {}, ...listed(user.sites.slice(0, 2)), ` and ${user.site_count - 2} more`), list);
+  const error = el("p", { class: "error", role: "alert" });
+  all.append(error);
   all.addEventListener("toggle", async () => {
-    if (list.childElementCount === user.site_count) return;
-    const whole = await ask("GET", `users/${user.id}`).catch(() => null);
-    if (whole) list.replaceChildren(...whole.sites.map((site) => el("li", {}, named(site))));
+    if (!all.open || list.childElementCount === user.site_count) return;
+    try {
+      const whole = await ask("GET", `users/${user.id}`);
+      list.replaceChildren(...whole.sites.map((site) => el("li", {}, named(site))));
+      error.textContent = "";
+    } catch (problem) {
+      error.textContent = problem.message;
+    }
   });
   return all;
 }
@@ -166,9 +178,9 @@ function remove(user) {
     ],
     "Delete",
     async () => {
-      await ask("DELETE", `users/${user.id}`);
-      say(`${titleOf(user)} is deleted.`);
+      await gone(`users/${user.id}`);
       await loadUsers();
+      return `${titleOf(user)} is deleted.`;
     },
   );
 }

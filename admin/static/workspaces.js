@@ -2,7 +2,7 @@
 
 import { ask, query } from "./api.js";
 import { prompt } from "./dialogs.js";
-import { byId, el, say } from "./dom.js";
+import { byId, el } from "./dom.js";
 import { state } from "./state.js";
 
 let changed = () => {};
@@ -36,8 +36,12 @@ export async function loadWorkspaces() {
 }
 
 export async function lookForASite() {
-  const page = await ask("GET", query("sites", { workspace: state.workspace, limit: 1 }));
-  state.aSite = page.items[0]?.id ?? null;
+  state.aSite = await aSiteOf(state.workspace).catch(() => state.aSite);
+}
+
+export async function aSiteOf(workspace) {
+  const page = await ask("GET", query("sites", { workspace, limit: 1 }));
+  return page.items[0]?.id ?? null;
 }
 
 export function newWorkspace() {
@@ -45,7 +49,7 @@ export function newWorkspace() {
     const made = await ask("POST", "workspaces", { name: name.value.trim() });
     state.workspace = made.name;
     await loadWorkspaces();
-    say(`The workspace ${made.name} is there.`);
     await changed();
+    return `The workspace ${made.name} is there.`;
   });
 }

@@ -296,7 +296,7 @@ def test_removing_a_site_says_first_who_loses_it(browser: Browser, latch: Sitela
         page.get_by_role("button", name="Rename shop").click()
         dialog.get_by_label("Name").fill("Our shop")
         dialog.get_by_role("button", name="Rename").click()
-        expect(page.get_by_text("Our shop")).to_be_visible()
+        expect(page.get_by_text("Our shop", exact=True)).to_be_visible()
         page.get_by_role("button", name="Remove shop").click()
         expect(dialog).to_contain_text("1 API user loses access to it.")
         dialog.get_by_role("button", name="Remove").click()

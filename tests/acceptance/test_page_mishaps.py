@@ -1,0 +1,271 @@
+"""The page where something goes wrong, or somebody is quicker than it: nothing is lost, hidden or shown wrongly."""
+
+import re
+import shlex
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, Route, expect
+
+from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, status, url
+from tests.acceptance.browser import visit
+from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
+from tests.acceptance.test_page_hands_and_lines import slow_down
+
+__all__ = ["browser", "empty_database", "latch"]
+
+
+def lose_once(page: Page, path: str, method: str) -> None:
+    """The request arrives, its answer does not."""
+
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if lost or route.request.method != method:
+            route.fallback()
+            return
+        lost.append(route.request.url)
+        route.fetch()
+        route.abort("connectionreset")
+
+    page.route(path, lose)
+
+
+def make_users(latch: Sitelatch, count: int) -> None:
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": "site,workspace\nshop,acme\n"}).raise_for_status()
+        for number in range(count):
+            wish = {"workspace": "acme", "sites": ["shop"], "name": f"User {number:03}"}
+            client.post("/users", json=wish).raise_for_status()
+
+
+def test_the_ready_line_for_all_sites_names_a_site_of_that_workspace(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Workspace").select_option("globex")
+        dialog.get_by_role("switch").check()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+        asked = shlex.split(dialog.get_by_label("Try it").input_value())[-1]
+        assert urlsplit(asked).path == "/api/sites/wiki/"
+        assert status(latch, "wiki", dialog.get_by_label("API key", exact=True).input_value()) == 200
+
+
+def test_the_last_user_of_a_page_leaves_no_empty_page(browser: Browser, latch: Sitelatch) -> None:
+    make_users(latch, 51)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        expect(page.locator("#users-rows tr")).to_have_count(50)
+        page.get_by_role("button", name="Next").click()
+        expect(page.locator("#users-rows tr")).to_have_count(1)
+        page.get_by_role("button", name="Delete User").click()
+        page.get_by_role("button", name="Delete", exact=True).click()
+        expect(page.locator("#users-rows tr")).to_have_count(50)
+        expect(page.get_by_text("No API users yet")).to_be_hidden()
+
+
+def test_a_double_click_turns_one_page(browser: Browser, latch: Sitelatch) -> None:
+    make_users(latch, 120)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        expect(page.locator("#users-rows tr").first).to_contain_text("User 119")
+        slow_down(page)
+        page.get_by_role("button", name="Next").dblclick()
+        expect(page.locator("#users-rows tr").first).to_contain_text("User 069")
+        expect(page.get_by_text("Page 2", exact=True)).to_be_visible()
+        page.get_by_role("button", name="Previous").click()
+        expect(page.locator("#users-rows tr").first).to_contain_text("User 119")
+
+
+def test_a_page_that_cannot_be_had_leaves_the_one_that_is_shown(browser: Browser, latch: Sitelatch) -> None:
+    make_users(latch, 60)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        expect(page.locator("#users-rows tr")).to_have_count(50)
+        lose_once(page, "**/admin/users?*", "GET")
+        page.get_by_role("button", name="Next").click()
+        expect(page.get_by_text("The server cannot be reached. Try again.")).to_be_visible()
+        page.get_by_role("button", name="Next").click()
+        expect(page.get_by_text("Page 2", exact=True)).to_be_visible()
+        expect(page.locator("#users-rows tr")).to_have_count(10)
+        seen.complaints.clear()
+
+
+def test_a_key_that_is_searched_for_is_in_no_url(browser: Browser, latch: Sitelatch) -> None:
+    key = latch.enrol().shop.key
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        expect(page.locator("#users-rows tr")).to_have_count(5)
+        page.on("request", note)
+        page.get_by_label("Search by name").fill(f" {key} ")
+        expect(page.locator("#users-rows tr")).to_have_count(1)
+        assert parse_qs(urlsplit(asked[-1]).query)["search"] == [key[:8]]
+        assert not [where for where in asked if key in where]
+
+
+def test_copying_says_what_became_of_it_where_one_looks(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("switch").check()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        button = dialog.locator("button[data-copy=created-key]")
+        button.dblclick()
+        expect(button).to_have_text("Copied")
+        page.wait_for_timeout(1600)
+        expect(button).to_have_text("Copy key")
+        page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
+        button.click()
+        expect(page.locator("#told")).to_have_text("Copying is not allowed here. Select the text and copy it.")
+        expect(page.locator("#told")).to_be_in_viewport(ratio=1)
+
+
+def test_what_was_done_is_said_to_who_looks_too(browser: Browser, latch: Sitelatch) -> None:
+    with visit(browser, f"{url(latch)}/#sites") as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Import CSV").click()
+        csv = b"site,workspace\nshop,acme\ndocs,acme\n"
+        page.get_by_label("CSV file").set_input_files({"name": "s.csv", "mimeType": "text/csv", "buffer": csv})
+        page.get_by_role("button", name="Import", exact=True).click()
+        expect(page.locator("#told")).to_have_text("2 added, 0 renamed, 0 were there already.")
+        expect(page.locator("#told")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("status").filter(has_text="2 added")).to_be_attached()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("site,workspace\ncaf\u00e9,acme\n".encode("latin-1"), "The file is not UTF-8 text. Save it as UTF-8."),
+        ("site,workspace\nshop,acme\n".encode("utf-16"), "The file is not UTF-8 text. Save it as UTF-8."),
+        (b"site;workspace\nshop;acme\n", "with commas between"),
+        (b"site,workspace\n" + b"shop,acme\n" * 500_000, "at most 3 MB"),
+    ],
+    ids=["latin-1", "utf-16", "semicolons", "huge"],
+)
+def test_a_file_that_cannot_be_imported_is_said_so_and_adds_nothing(
+    browser: Browser, latch: Sitelatch, file: bytes, said: str
+) -> None:
+    with visit(browser, f"{url(latch)}/#sites") as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Import CSV").click()
+        page.get_by_label("CSV file").set_input_files({"name": "s.csv", "mimeType": "text/csv", "buffer": file})
+        page.get_by_role("button", name="Import", exact=True).click()
+        expect(page.get_by_role("dialog").get_by_role("alert").filter(has_text=said)).to_be_visible()
+        with latch.admin_client() as client:
+            assert client.get("/sites").json()["items"] == []
+
+
+def test_folded_sites_that_cannot_be_had_are_said_so(browser: Browser, latch: Sitelatch) -> None:
+    lines = "".join(f"many-{number:02},large\n" for number in range(30))
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": f"site,workspace\n{lines}"}).raise_for_status()
+    latch.create_user("large", *(f"many-{number:02}" for number in range(30)))
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        lose_once(page, "**/admin/users/*", "GET")
+        page.get_by_text("and 28 more").click()
+        expect(page.locator("details").get_by_role("alert")).to_have_text("The server cannot be reached. Try again.")
+        page.get_by_text("and 28 more").click()
+        page.get_by_text("and 28 more").click()
+        expect(page.locator("details li")).to_have_count(30)
+        expect(page.locator("details").get_by_role("alert")).to_have_count(0)
+        seen.complaints.clear()
+
+
+def test_nothing_typed_is_lost_with_the_session(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        dialog = page.get_by_role("dialog")
+        page.get_by_role("button", name="Create API User").click()
+        dialog.get_by_label("Workspace").select_option("acme")
+        dialog.get_by_label("Name").fill("Nightly export")
+        dialog.get_by_role("checkbox", name="shop").check()
+        page.context.clear_cookies()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(page.get_by_text("Your session has ended. Sign in again.")).to_be_visible()
+        expect(dialog).to_be_hidden()
+        page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        expect(dialog.get_by_label("Name")).to_have_value("Nightly export")
+        expect(dialog.get_by_role("button", name="Remove shop")).to_be_visible()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_label("API key", exact=True)).to_have_value(re.compile("slk_"))
+        dialog.get_by_role("button", name="Done").click()
+        expect(page.get_by_role("row").filter(has_text="Nightly export")).to_have_count(1)
+
+
+@pytest.mark.parametrize("what", ["API user", "site"])
+def test_a_deletion_whose_answer_was_lost_is_no_dead_end(browser: Browser, latch: Sitelatch, what: str) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        dialog = page.get_by_role("dialog")
+        if what == "site":
+            page.get_by_role("link", name="Sites", exact=True).click()
+            rows, before, button, yes = page.locator("#sites-rows tr"), 4, "Remove docs", "Remove"
+        else:
+            rows, before, button, yes = page.locator("#users-rows tr"), 5, "Delete User", "Delete"
+        expect(rows).to_have_count(before)
+        page.get_by_role("button", name=button).first.click()
+        lose_once(page, "**/admin/*/*", "DELETE")
+        dialog.get_by_role("button", name=yes, exact=True).click()
+        expect(dialog.get_by_text("The server cannot be reached. Try again.")).to_be_visible()
+        dialog.get_by_role("button", name=yes, exact=True).click()
+        expect(dialog).to_be_hidden()
+        expect(rows).to_have_count(before - 1)
+        seen.complaints.clear()
+
+
+@pytest.mark.parametrize("view", ["constructor", "__proto__", "toString", "nothing"])
+def test_an_address_of_no_view_shows_the_list(browser: Browser, latch: Sitelatch, view: str) -> None:
+    with visit(browser, f"{url(latch)}/#{view}") as seen:
+        sign_in(seen.page)
+        expect(seen.page).to_have_title("API Users · Sitelatch")
+
+
+def test_what_is_wrong_with_a_search_is_said(browser: Browser, latch: Sitelatch) -> None:
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_label("Search by name").fill("x" * 201)
+        expect(page.get_by_text("must have at most 200 characters")).to_be_visible()
+
+
+def test_renaming_a_site_that_somebody_removed_does_not_bring_it_back(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, f"{url(latch)}/#sites") as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Rename shop").click()
+        with latch.admin_client() as client:
+            client.delete("/sites/shop").raise_for_status()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_label("Name").fill("Our shop")
+            dialog.get_by_role("button", name="Rename").click()
+            expect(dialog.get_by_role("alert").filter(has_text='There is no site "shop"')).to_be_visible()
+            assert client.get("/sites/shop").status_code == 404
