@@ -55,9 +55,11 @@ class Activity:
         self._on_flush = on_flush
         self._clock = clock
         self._wall = wall
-        # A use is in one of these: due at the next tick, on its way to the database, or late (due after the rest).
+        # A use is in one of these: due at the next tick, on its way to the database, held up (another transaction holds
+        # the row: due at the next flush), or late (due after the rest).
         self._due: dict[str, float] = {}
         self._writing: dict[str, float] = {}
+        self._held_up: dict[str, float] = {}
         self._late: dict[str, float] = {}
         self._resting: set[str] = set()
         self._rests: deque[tuple[float, list[str]]] = deque()
@@ -71,7 +73,7 @@ class Activity:
     @property
     def pending(self) -> int:
         """How many API users have a use that is not known to be written."""
-        return len(self._due.keys() | self._writing.keys() | self._late.keys())
+        return len(self._due.keys() | self._writing.keys() | self._held_up.keys() | self._late.keys())
 
     def touch(self, user_id: str) -> None:
         """Note a use of this moment. Hot."""
@@ -86,10 +88,11 @@ class Activity:
         """Write what is due, or everything. False: not all could be written; it is kept for the next flush."""
         async with self._one_flush:
             self._end_rests(everything=everything)
+            self._try_held_up_again()
             while self._due:
                 if not await self._flush_batch():
                     return False
-        return True
+            return not self._held_up
 
     async def run(self) -> None:
         """Flush at each tick, and where rests end, until cancelled."""
@@ -131,6 +134,7 @@ class Activity:
 
     def _log_pending(self) -> None:
         uses = dict(self._writing)
+        _keep_latest(uses, self._held_up)
         _keep_latest(uses, self._late)
         _keep_latest(uses, self._due)
         epoch = self._wall() - self._clock()
@@ -146,6 +150,13 @@ class Activity:
             _, users = self._rests.popleft()
             self._resting.difference_update(users)
             self._make_due(users)
+
+    def _try_held_up_again(self) -> None:
+        """Move what was held up, and what the same users did since, to what is due."""
+        held_up, self._held_up = self._held_up, {}
+        _keep_latest(self._due, held_up)
+        self._resting.difference_update(held_up)
+        self._make_due(list(held_up))
 
     def _make_due(self, users: list[str]) -> None:
         """Move what these users did late to what is due."""
@@ -163,7 +174,8 @@ class Activity:
             self._resting.update(users)
         written = False
         try:
-            await self._write(self._writing)
+            held = await self._write(self._writing)
+            self._held_up |= {user: self._writing[user] for user in held}
             written = True
         except DATABASE_FAILURES as error:
             if not self._failing:
@@ -178,7 +190,9 @@ class Activity:
                 self._resting.difference_update(users)
                 self._make_due(users)
             elif self._rest_seconds:
-                self._rests.append((started + self._rest_seconds, users))
+                self._rests.append(
+                    (started + self._rest_seconds, [user for user in users if user not in self._held_up])
+                )
             self._writing = {}
         if written and self._failing:
             _log.info("activity_written_again", users=len(users))
@@ -186,13 +200,15 @@ class Activity:
         self._on_flush("ok" if written else "error", self._clock() - started)
         return written
 
-    async def _write(self, uses: Mapping[str, float]) -> None:
+    async def _write(self, uses: Mapping[str, float]) -> list[str]:
+        """Write, and return whose rows somebody holds, so that they were not written."""
         async with asyncio.timeout(_WRITE_SECONDS), lend(self._pool, _WRITE_SECONDS) as connection:
             now = self._clock()  # only now: while we waited for a connection the uses got older
             ages = [str(now - used_at) for used_at in uses.values()]
             (row,) = await connection.fetch(_RECORD_ACTIVITY, list(uses), ages)
             if not row["whole"]:
                 raise ScopeNotWhole("its triggers are missing")
+            return list(row["held"])
 
 
 def _keep_latest(uses: dict[str, float], others: Mapping[str, float]) -> None:

@@ -117,7 +117,7 @@ class Revokes:
         wall = time.time()
         ask = breaker.ready
         for exchange, right in self._open():
-            if right.grant.expires_at is not None and right.grant.expires_at <= wall:
+            if _expired(right.grant, wall):
                 self._doubt(exchange, now + settings.lookup_seconds)
             elif vouched_until < now and exchange.key_digest not in self._asking:
                 asked_until = self._grants.confirmed_until(exchange.key_digest, right.grant, right.claim.sites)
@@ -170,6 +170,7 @@ class Revokes:
                 for exchange in doubt.exchanges:
                     await self._judge(exchange, grant)
             except ScopeUnavailable:
+                self._end_expired(doubt)
                 self._leave(doubt)
             except Exception:
                 _log.exception("open exchanges could not be judged again; they are ended")
@@ -197,6 +198,14 @@ class Revokes:
         else:
             verdict.grant = grant
 
+    def _end_expired(self, doubt: _Doubt) -> None:
+        """End what is over by what was last known of it, as a request is refused then: nobody says it was prolonged."""
+        wall = time.time()
+        for exchange in doubt.exchanges:
+            verdict = exchange.verdict
+            if verdict is not None and verdict.grant is not None and _expired(verdict.grant, wall):
+                self._end(exchange, EXPIRED_KEY)
+
     def _leave(self, doubt: _Doubt) -> None:
         """Try again at the next sweep, while there is time."""
         if self._clock() >= doubt.until:
@@ -210,3 +219,7 @@ class Revokes:
         if not exchange.done:
             exchange.revoke(refusal)
             self._on_ended(_CAUSES.get(refusal, _OTHER_CAUSE))
+
+
+def _expired(grant: Grant, wall: float) -> bool:
+    return grant.expires_at is not None and grant.expires_at <= wall

@@ -2,10 +2,10 @@
 
 -- name: find_grant
 -- What the key with this digest may do, and how far the feed had come in the same snapshot. No user: the key is
--- unknown, or its user is disabled. An expired key still has one. Not whole: while a dump is restored its rows come
--- first and its triggers last, so without those nothing that is missing is known to be missing.
+-- unknown, or its user is disabled. An expired key still has one. Not whole: a dump is being restored, and nothing that
+-- is missing is known to be missing.
 SELECT
-    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
     found.*
 FROM (VALUES (1)) AS always (row)
@@ -30,7 +30,7 @@ LEFT JOIN (
 -- name: find_sites
 -- Whose each of these sites is; those that do not exist are nobody's. Whole: see find_grant.
 SELECT
-    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
+    (SELECT sitelatch.is_whole()) AS whole,
     asked.id,
     workspaces.name AS workspace
 FROM unnest($1::text[]) AS asked (id)
@@ -39,9 +39,9 @@ LEFT JOIN (
 ) ON sites.id = asked.id;
 
 -- name: record_activity
--- Note that these users were active so many seconds ago. Rows are locked in the order of their ids, so that two
--- writers wait for each other but never in a circle; the greatest time wins; deleted users have no row. Where the tables
--- are not whole (see find_grant), others have none yet either: then it has to be done again.
+-- Note that these users were active so many seconds ago. Nobody is waited for: whose row another holds (a delete that
+-- was not committed yet) is told as held, to be noted again later. The greatest time wins; deleted users have no row.
+-- Where the tables are not whole (see find_grant), others have none yet either: then it has to be done again.
 -- Arrays are handed over as text[], see pool.py.
 WITH used AS MATERIALIZED (
     SELECT batch.user_id, now() - make_interval(secs => greatest(min(batch.age), 0)) AS used_at
@@ -51,8 +51,7 @@ WITH used AS MATERIALIZED (
     SELECT api_user_activity.user_id, used.used_at
     FROM sitelatch.api_user_activity
     JOIN used ON used.user_id = api_user_activity.user_id
-    ORDER BY api_user_activity.user_id
-    FOR NO KEY UPDATE OF api_user_activity
+    FOR NO KEY UPDATE OF api_user_activity SKIP LOCKED
 ), written AS (
     UPDATE sitelatch.api_user_activity
     SET last_used_at = locked.used_at
@@ -63,8 +62,14 @@ WITH used AS MATERIALIZED (
     RETURNING api_user_activity.user_id
 )
 SELECT
-    EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass) AS whole,
-    (SELECT count(*) FROM written) AS written;
+    (SELECT sitelatch.is_whole()) AS whole,
+    (SELECT count(*) FROM written) AS written,
+    ARRAY(
+        SELECT api_user_activity.user_id::text
+        FROM sitelatch.api_user_activity
+        JOIN used ON used.user_id = api_user_activity.user_id
+        WHERE api_user_activity.user_id NOT IN (SELECT locked.user_id FROM locked)
+    ) AS held;
 
 -- name: read_activity
 -- When these users were last active, in seconds since the epoch; null: never.

@@ -15,10 +15,10 @@ FROM pg_control_system();
 SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby;
 
 -- name: feed_head
--- The newest change. There always is one, but while a dump is restored (find_grant says how that is seen).
+-- The newest change. There always is one, but while a dump is restored.
 SELECT seq, extract(epoch FROM at)::float8 AS at
 FROM sitelatch.scope_changes
-WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'sitelatch.scope_pending'::regclass)
+WHERE sitelatch.is_whole()
 ORDER BY seq DESC
 LIMIT 1;
 

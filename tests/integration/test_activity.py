@@ -110,6 +110,32 @@ async def test_two_replicas_that_write_the_same_users_do_not_deadlock(pool: asyn
     assert heard == ["ok"] * 90
 
 
+async def test_a_row_that_somebody_holds_keeps_nobody_elses_from_being_written(
+    pool: asyncpg.Pool, users: list[str]
+) -> None:
+    """As an admin's delete does that is idle in its transaction. What waits is written when the row is free."""
+    activity = Activity(SETTINGS, pool)
+    for user in users:
+        activity.touch(user)
+    async with pool.acquire() as admin:
+        deleting = admin.transaction()
+        await deleting.start()
+        await admin.execute("DELETE FROM sitelatch.api_users WHERE id = $1", users[0])
+        assert not await activity.flush()
+        assert activity.pending == 1
+        assert await seconds_since_use(pool, *users) == [None] + [about(0)] * (len(users) - 1)
+        activity.touch(users[0])
+        activity.touch(users[1])
+        assert not await activity.flush()
+        assert activity.pending == 2, "one whose row is held, one who rests"
+        await deleting.rollback()
+    assert await activity.flush()
+    assert activity.pending == 1
+    assert await seconds_since_use(pool, users[0]) == [about(0)]
+    assert await activity.drain()
+    assert activity.pending == 0
+
+
 async def test_an_outage_loses_nothing(pool: asyncpg.Pool, doors: asyncpg.Pool, wire: Wire, users: list[str]) -> None:
     clock = Clock()
     activity = Activity(SETTINGS, doors, clock=clock)
@@ -135,7 +161,7 @@ async def test_a_connection_cut_in_mid_statement_loses_nothing(
     async with pool.acquire() as rival:
         lock = rival.transaction()
         await lock.start()
-        await rival.execute("SELECT FROM sitelatch.api_user_activity FOR UPDATE")
+        await rival.execute("LOCK TABLE sitelatch.api_user_activity")
         flushing = asyncio.create_task(activity.flush())
         await until_true(
             pool,

@@ -23,13 +23,6 @@ def database_server(every_database_server: str) -> str:
     return every_database_server
 
 
-async def wait_for_waiters(pool: asyncpg.Pool, count: int) -> None:
-    """Return when so many connections wait for a lock."""
-    async with asyncio.timeout(10):
-        while await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 async def find_grant(pool: asyncpg.Pool, digest: bytes = DIGEST) -> asyncpg.Record:
     (row,) = await pool.fetch(FIND_GRANT, digest)
     return row
@@ -94,29 +87,24 @@ async def test_activity_keeps_the_latest_time_and_skips_deleted_users(pool: asyn
     assert abs(times[used] - (now - 20)) < 10
 
 
-async def test_writers_of_activity_wait_for_each_other_but_never_in_a_circle(pool: asyncpg.Pool, dsn: str) -> None:
+async def test_writers_of_activity_wait_for_nobody_and_are_told_whose_row_is_held(pool: asyncpg.Pool, dsn: str) -> None:
     await add_workspace(pool, "acme")
     users = sorted([await add_user(pool, "acme") for _ in range(3)])
-    holder, one, other = [await open_connection(dsn, role="tests") for _ in range(3)]
+    holder = await open_connection(dsn, role="tests")
     try:
-        async with holder.transaction():
+        async with holder.transaction(), asyncio.timeout(10):
             await holder.execute(RECORD_ACTIVITY, users[1:2], ["9.0"])
-            # Whoever did not lock in order would now hold the third row and wait for the second.
-            writes = [
-                asyncio.create_task(one.execute(RECORD_ACTIVITY, users, ["1.0", "2.0", "3.0"])),
-                asyncio.create_task(other.execute(RECORD_ACTIVITY, users[::-1], ["1.0", "2.0", "3.0"])),
-            ]
-            await wait_for_waiters(pool, 2)
-        async with asyncio.timeout(10):
-            await asyncio.gather(*writes)
+            (row,) = await pool.fetch(RECORD_ACTIVITY, users, ["1.0", "2.0", "3.0"])
+            assert (row["written"], row["held"]) == (2, users[1:2])
+        (row,) = await pool.fetch(RECORD_ACTIVITY, users, ["1.0", "2.0", "3.0"])
+        assert (row["written"], row["held"]) == (3, [])
     finally:
-        for connection in (holder, one, other):
-            await connection.close()
+        await holder.close()
     ages = await pool.fetch(
         "SELECT extract(epoch FROM now() - last_used_at)::float8 AS age"
         " FROM sitelatch.api_user_activity ORDER BY user_id"
     )
-    assert [row["age"] for row in ages] == pytest.approx([1, 2, 1], abs=5)
+    assert [row["age"] for row in ages] == pytest.approx([1, 2, 3], abs=5)
 
 
 async def test_a_user_deleted_in_the_middle_of_a_write_is_no_error(pool: asyncpg.Pool, dsn: str) -> None:
@@ -124,12 +112,12 @@ async def test_a_user_deleted_in_the_middle_of_a_write_is_no_error(pool: asyncpg
     users = sorted([await add_user(pool, "acme") for _ in range(2)])
     deleter = await open_connection(dsn, role="tests")
     try:
-        async with deleter.transaction():
+        async with deleter.transaction(), asyncio.timeout(10):
             await deleter.execute("DELETE FROM sitelatch.api_users WHERE id = $1::uuid", users[0])
-            write = asyncio.create_task(pool.fetchval(RECORD_ACTIVITY, users, ["1.0", "1.0"], column=1))
-            await wait_for_waiters(pool, 1)
-        async with asyncio.timeout(10):
-            assert await write == 1
+            (row,) = await pool.fetch(RECORD_ACTIVITY, users, ["1.0", "1.0"])
+            assert (row["written"], row["held"]) == (1, users[:1])
+        (row,) = await pool.fetch(RECORD_ACTIVITY, users[:1], ["1.0"])
+        assert (row["written"], row["held"]) == (0, [])
     finally:
         await deleter.close()
 

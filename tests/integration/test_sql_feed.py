@@ -319,3 +319,26 @@ async def test_what_is_older_than_a_day_is_pruned_and_the_newest_row_stays(pool:
         old = max(0, old - 102)
         assert await pool.fetchval("SELECT count(*) FROM sitelatch.scope_changes") == old + new
     assert await told(pool, newest) == [("key", KEY.hex())] * 4
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["workspaces", "sites", "api_users", "api_keys", "api_user_sites", "api_user_activity", "scope_pending"],
+)
+async def test_the_scope_is_not_whole_while_a_table_of_it_has_no_triggers(pool: asyncpg.Pool, table: str) -> None:
+    assert await pool.fetchval("SELECT sitelatch.is_whole()")
+    await pool.execute(
+        f"""
+        DO $$
+        DECLARE made record;
+        BEGIN
+            FOR made IN SELECT conrelid::regclass AS at, conname FROM pg_constraint
+                WHERE contype = 'f' AND 'sitelatch.{table}'::regclass IN (conrelid, confrelid)
+            LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', made.at, made.conname); END LOOP;
+            FOR made IN SELECT tgname FROM pg_trigger
+                WHERE NOT tgisinternal AND tgrelid = 'sitelatch.{table}'::regclass
+            LOOP EXECUTE format('DROP TRIGGER %I ON sitelatch.{table}', made.tgname); END LOOP;
+        END $$
+        """  # noqa: S608 - the table is one of ours
+    )
+    assert not await pool.fetchval("SELECT sitelatch.is_whole()")

@@ -59,7 +59,7 @@ class Written:
         if self.down is not None:
             raise self.down
         self.statements.append((sent_at, {user: sent_at - float(age) for user, age in zip(users, ages, strict=True)}))
-        return [{"whole": True}]
+        return [{"whole": True, "held": []}]
 
 
 class Desk:
