@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from admin.payloads import Body, Model, NoQuery, read_body, read_query
 from admin.problems import DatabaseDown, Forbidden, Invalid, Malformed, NotSignedIn, Problem
 
-BODY_SECONDS = 10
+BODY_SECONDS = 60
+"""A CSV of a megabyte on a slow line takes as long."""
 
 Answers = Mapping[int, type[BaseModel] | None]
 """What a route answers when all is well: the model at each status, None where there is no body."""

@@ -21,7 +21,7 @@ import httpx
 
 from proxy.credentials import digest, new_key
 from tests.acceptance.faults import Fault
-from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, Table
+from tests.acceptance.harness import ADMIN_TOKEN, START_SECONDS, Sitelatch, Table
 from tests.acceptance.load import Book, Client, Key, Load, ask, client_of
 from tests.acceptance.own_database import OwnDatabase
 from tests.acceptance.wire import DEADLINE_SECONDS, until
@@ -247,7 +247,7 @@ class Campaign:
 
     async def _check_second(self, second: Sitelatch) -> None:
         """A process that was started during the fault says honestly what it cannot say."""
-        await until(lambda: listens(second.address), "the second process listens")
+        await until(lambda: listens(second.address), "the second process listens", seconds=START_SECONDS)
         async with _client(second) as client:
             answer = await client.ask(self.known[0].request("shop"))
             if answer.status != 200 and not (answer.status == 503 and answer.retry_after):
