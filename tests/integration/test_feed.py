@@ -515,6 +515,7 @@ async def test_in_the_middle_of_a_restore_nothing_is_called_unknown_and_nothing_
     await until(lambda: door.feed.mode is FeedMode.DOWN)
     with pytest.raises(ScopeUnavailable):
         await door.grants.fetch(OTHER)
+    door.grants.breaker.worked()  # so that it is asked for the site, too
     with pytest.raises(ScopeUnavailable):
         await door.grants.fetch_sites(("docs",))
     assert door.grants.peek(KEY) is not None
@@ -522,6 +523,20 @@ async def test_in_the_middle_of_a_restore_nothing_is_called_unknown_and_nothing_
     await until(lambda: door.feed.mode is not FeedMode.DOWN)
     assert door.dropped["feed"] == 1
     assert await door.grants.fetch(OTHER) is UNKNOWN
+
+
+async def test_a_feed_that_is_reached_and_cannot_be_read_vouches_for_nothing(door: Door, pool: asyncpg.Pool) -> None:
+    await add_user(pool, "acme", "shop", digest=KEY)
+    await door.caught_up()
+    await door.grant(KEY)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE sitelatch.scope_changes")
+        await until(lambda: door.feed.mode is FeedMode.DOWN)
+        door.clock.now += SETTINGS.ttl_seconds + 1
+        await asyncio.sleep(1)  # it has begun a connection anew meanwhile
+        assert door.grants.peek(KEY) is None
+    await until(lambda: door.feed.mode is not FeedMode.DOWN)
+    assert door.grants.peek(KEY) is not None
 
 
 @pytest.mark.parametrize("fault", ["cut", "frozen", "refused"])
