@@ -21,6 +21,7 @@ DATABASE_DOWN = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -51,4 +52,6 @@ def database_down(error: BaseException) -> DatabaseDown:
         return DatabaseDown("The database's disk is full, so it takes no changes: nothing was changed.")
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
         return DatabaseDown("The database is read-only for now: nothing was changed. Try again soon.")
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return DatabaseDown("The role of the database URL may not do this: set admin.database_url to the admin's role.")
     return DatabaseDown("The database does not answer. Try again soon.")

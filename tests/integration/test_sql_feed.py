@@ -1,6 +1,7 @@
 """What the tables tell the feed of changes, whoever writes to them, on every PostgreSQL of this machine."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,9 +9,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
+from sql.embedded import EmbeddedServer
+from sql.migrate import migrate
 from sql.pool import open_connection
 from sql.queries import query
-from tests.database import add_user, add_workspace
+from tests.database import UNSAFE, add_user, add_workspace
 
 KEY = bytes(32)
 OTHER = bytes(31) + b"\x01"
@@ -342,3 +345,21 @@ async def test_the_scope_is_not_whole_while_a_table_of_it_has_no_triggers(pool: 
         """  # noqa: S608 - the table is one of ours
     )
     assert not await pool.fetchval("SELECT sitelatch.is_whole()")
+
+
+async def test_a_full_queue_of_notifications_holds_up_no_change(tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.mktemp("queue")
+    with contextlib.closing(EmbeddedServer.open(home, {**UNSAFE, "max_notify_queue_pages": "64"})) as server:
+        async with another(server.dsn) as listener, another(server.dsn) as writer:
+            await migrate(writer)
+            await add_workspace(writer, "acme", "shop")
+            await listener.execute("LISTEN elsewhere")
+            # Whoever listens and is idle in a transaction keeps the queue from emptying.
+            await listener.execute("BEGIN")
+            fill = "SELECT pg_notify('elsewhere', repeat(i::text, 3000)) FROM generate_series(1, 9) AS i"
+            with contextlib.suppress(asyncpg.ProgramLimitExceededError):
+                while True:
+                    await writer.execute(fill)
+            before = await head(writer)
+            await writer.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
+            assert await told(writer, before) == [("site", "shop")]

@@ -7,10 +7,12 @@ import asyncpg
 import pytest
 
 import sql
+from admin.app import admin_app
 from sql.migrate import migrate, require_latest
-from sql.pool import open_connection
+from sql.pool import open_connection, open_pool
 from sql.queries import query
 from tests.database import add_user, add_workspace, as_role
+from tests.integration.adminapi import SETTINGS, serving
 
 ROLES = (Path(sql.__file__).parent / "roles.sql").read_text()
 
@@ -169,3 +171,16 @@ async def test_roles_made_after_the_tables_get_their_rights_with_the_next_migrat
     finally:
         await connection.close()
         await server.close()
+
+
+async def test_the_admin_api_says_that_it_needs_another_role(owned_dsn: str, owner: asyncpg.Connection) -> None:
+    await add_workspace(owner, "acme", "shop")
+    wishes = (("GET", "/users", None), ("POST", "/users", {"workspace": "acme", "all_sites": True}))
+    async with (
+        await open_pool(as_role(owned_dsn, "sitelatch_doors"), role="admin") as pool,
+        serving(admin_app(SETTINGS, pool)) as admin,
+    ):
+        for method, path, wish in wishes:
+            status, problem, _ = await admin.ask(method, path, wish)
+            assert (status, problem["code"]) == (503, "database_unavailable")
+            assert "admin.database_url" in problem["detail"]
