@@ -40,10 +40,13 @@ export function reopen(who) {
 export function show(dialog, closed = () => {}) {
   const before = document.activeElement;
   whenClosed.set(dialog, closed);
-  dialog.addEventListener("close", () => {
+  const whenItCloses = () => {
+    if (dialog.open) return; // opened again before this was heard of its last closing
+    dialog.removeEventListener("close", whenItCloses);
     closed();
     if (!before?.isConnected) document.querySelector("main > section:not([hidden]) h1")?.focus();
-  }, { once: true });
+  };
+  dialog.addEventListener("close", whenItCloses);
   dialog.showModal();
 }
 

@@ -269,3 +269,20 @@ def test_renaming_a_site_that_somebody_removed_does_not_bring_it_back(browser: B
             dialog.get_by_role("button", name="Rename").click()
             expect(dialog.get_by_role("alert").filter(has_text='There is no site "shop"')).to_be_visible()
             assert client.get("/sites/shop").status_code == 404
+
+
+def test_a_window_that_is_opened_again_at_once_still_hands_the_focus_on(browser: Browser, latch: Sitelatch) -> None:
+    make_users(latch, 1)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Delete User").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+        # The window hears of its closing only after this.
+        page.evaluate(
+            "document.querySelector('#confirm').close(); document.querySelector('#users-rows .remove').click()"
+        )
+        page.get_by_role("button", name="Delete", exact=True).click()
+        expect(page.locator("#users-rows tr")).to_have_count(0)
+        expect(page.get_by_role("heading", name="API Users", level=1)).to_be_focused()
