@@ -123,7 +123,7 @@ async def test_a_stop_while_the_database_is_out_logs_what_it_cannot_write_and_ex
         assert await asyncio.to_thread(latch.wait, 20) == 1
         took = time.monotonic() - began
     client.close()
-    assert took < 2 + 8, "2 s for the last write, and the rest of the stop, on a busy machine"
+    assert took < 2 + 2, "2 s for the last write, and the rest of the stop"
     (line,) = [line for line in latch.log_lines() if line["event"] == "activity_not_written"]
     logged = {user: datetime.fromisoformat(at).timestamp() for user, at in line["pending"].items()}
     written = await last_uses(database)

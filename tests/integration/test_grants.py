@@ -59,7 +59,7 @@ class Door:
 
 @pytest.fixture
 async def door(dsn: str, tmp_path: Path) -> AsyncIterator[Door]:
-    settings = GrantSettings(lookup_seconds=10)  # a busy machine is no outage
+    settings = GrantSettings(lookup_seconds=2)
     async with wire_to(dsn, tmp_path) as wire:
         pool = await open_pool(wire.dsn, maximum=connections_used(settings), role="doors")
         opened = Door(wire, pool, settings, address_budget=60)

@@ -136,6 +136,12 @@ async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Poo
             "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'"
         )
         assert counts["n_tup_hot_upd"] == counts["n_tup_upd"] == len(users)
+        # Nor can any later one: what is written is in no index.
+        indexed = await connection.fetch(
+            "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)"
+            " WHERE indrelid = 'sitelatch.api_user_activity'::regclass"
+        )
+        assert {row["attname"] for row in indexed} == {"user_id"}
 
 
 async def test_an_older_time_writes_nothing(pool: asyncpg.Pool) -> None:
