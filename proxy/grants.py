@@ -85,7 +85,7 @@ class Grants:
         )
         self._turns = Turns(settings.lookups_at_once, per_party=max(1, settings.lookups_at_once // 2))
         self._refreshes = Refreshes(
-            self._held, self._lifetimes, self._lookups, settings, may=self._may_refresh, clock=clock
+            self._held, self._lifetimes, self._lookups, settings, may=lambda: self.worth_asking, clock=clock
         )
 
     def __len__(self) -> int:
@@ -98,6 +98,11 @@ class Grants:
         if self.breaker.down:
             return True
         return self._feed_away and self._clock() < self.breaker.up_since + _FEED_RETURNS_SECONDS
+
+    @property
+    def worth_asking(self) -> bool:
+        """Whether the database can be asked what still holds, and the feed is not about to make that needless."""
+        return self.breaker.ready and (self.breaker.down or not self.cut_off)
 
     # What a request asks.
 
@@ -333,10 +338,6 @@ class Grants:
             return held.value
         self._on_lookup("error")
         raise ScopeUnavailable
-
-    def _may_refresh(self) -> bool:
-        """Return whether the database can be asked, and the feed is not about to make that needless."""
-        return self.breaker.ready and (self.breaker.down or not self.cut_off)
 
 
 def narrowed(before: Grant, after: Grant) -> bool:

@@ -107,7 +107,7 @@ class Revokes:
 
     def sweep(self) -> None:
         """Do once what `run` does again and again."""
-        now, settings, breaker = self._clock(), self._settings, self._grants.breaker
+        now, settings = self._clock(), self._settings
         unsettled, self._unsettled = self._unsettled, []
         for doubt in unsettled:
             for exchange in doubt.exchanges:
@@ -115,7 +115,7 @@ class Revokes:
         # While the feed is read, what it did not mention still holds, for however long it has been open.
         vouched_until = self._read_at() + settings.ttl_seconds
         wall = time.time()
-        ask = breaker.ready
+        ask = self._grants.worth_asking
         for exchange, right in self._open():
             if _expired(right.grant, wall):
                 self._doubt(exchange, now + settings.lookup_seconds)
@@ -125,7 +125,7 @@ class Revokes:
                 until = confirmed_until + settings.stale_seconds  # as stale grants are served
                 if until <= now or (confirmed_until <= now and ask):
                     self._doubt(exchange, until, heard=False)
-                    ask = not breaker.down  # one of them finds out whether it still is
+                    ask = not self._grants.breaker.down  # one of them finds out whether it still is
         self._start()
 
     async def close(self) -> None:

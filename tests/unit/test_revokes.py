@@ -374,3 +374,23 @@ async def test_thousands_of_streams_cost_one_question_a_sweep_in_an_outage(door:
         assert len(door.revokes._doubts) == 1
         await door.settled()
     assert not door.ended
+
+
+async def test_when_the_database_is_back_no_stream_is_asked_for_that_the_feed_is_about_to_vouch_for(door: Door) -> None:
+    names = [f"user-{number}" for number in range(20)]
+    for name in names:
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    door.grants.feed_left()
+    door.scope.down = ConnectionRefusedError()
+    door.clock.now += TTL + 1
+    await door.swept()
+    door.scope.down = None
+    door.clock.now += 1
+    asked = len(door.scope.asked)
+    await door.swept()  # the probe, which the database answers
+    await door.swept()
+    assert len(door.scope.asked) == asked + 1
+    door.clock.now += 1.1  # the feed stays away: nobody vouches for them
+    await door.swept()
+    assert len(door.scope.asked) == asked + len(names)
