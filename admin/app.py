@@ -8,9 +8,10 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin.api import ASKER, AdminApi
+from admin.api import api_routes
 from admin.callback import callback_routes
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
+from admin.handlers import ASKER
 from admin.identity import Identity
 from admin.identity_proxy import IdentityProxy
 from admin.integrators import guide_routes
@@ -41,7 +42,7 @@ def admin_app(
     proxy = None if settings.identity_proxy is None else IdentityProxy(settings.identity_proxy)
     identity = Identity(tokens, oidc, proxy, pool)
     door = Door(tokens, oidc, pool)
-    routes = AdminApi(pool, door, safe_for(settings.recoverable_keys), try_it).routes()
+    routes = api_routes(pool, door, safe_for(settings.recoverable_keys), try_it)
     page = [*page_routes(), *callback_routes(door)]
     open_to_all = frozenset((*(route.serve for route in routes if route.open), *(serve for _, _, serve in page)))
     middlewares = [_locate(settings.trusted_proxies), _answer_problems, _let_in(identity, open_to_all)]

@@ -6,16 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin.connections import Connection
-from admin.people import Person, Within, names
+from admin.people import Actor, Within, names
 from admin.texts import is_text
 from admin.views import AuditLine, Page, PersonView
 from sql.queries import query
 
 WRITE_AUDIT = query("write_audit")
 LIST_AUDIT = query("list_audit")
-
-COMMAND = "command"
-"""The address of changes that the command makes."""
 
 SITES_NOTED = 100
 
@@ -29,13 +26,13 @@ class Change:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-async def write_audit(connection: Connection, by: Person, address: str, action: str, changes: Sequence[Change]) -> None:
+async def write_audit(connection: Connection, by: Actor, action: str, changes: Sequence[Change]) -> None:
     """Note `changes`. Call it inside the transaction that makes them."""
     await connection.execute(
         WRITE_AUDIT,
-        by.name,
-        by.email,
-        address,
+        by.person.name,
+        by.person.email,
+        by.address,
         action,
         [change.workspace for change in changes],
         [change.subject for change in changes],

@@ -31,6 +31,20 @@ class Admin:
     workspaces: Within = None
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a change: what it may touch, and what its audit line says."""
+
+    person: Person
+    address: str
+    """Where from: an address, or COMMAND."""
+    within: Within = None
+
+
+COMMAND = "command"
+"""The address of changes that the command makes."""
+
+
 def names(within: Within) -> list[str] | None:
     """Return workspaces as the queries take them."""
     return None if within is None else sorted(within)

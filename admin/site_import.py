@@ -4,7 +4,7 @@ import csv
 from typing import TextIO
 
 from admin.connections import Connection
-from admin.people import Person, Within
+from admin.people import Actor
 from admin.problems import Fault, Invalid
 from admin.site_ids import check_site_id
 from admin.sites import MAX_FAULTS, Added, NewSite, add_sites, sentence
@@ -52,9 +52,7 @@ def _read(file: TextIO) -> dict[str, list[NewSite]]:
     return by_workspace
 
 
-async def import_sites(
-    connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Person, address: str, within: Within = None
-) -> Added:
+async def import_sites(connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Actor) -> Added:
     """Add what `read_csv` read, workspaces too where they are new: all of it, or nothing."""
     async with connection.transaction():
         added = [
@@ -63,8 +61,6 @@ async def import_sites(
                 workspace=workspace,
                 sites=sites,
                 by=by,
-                address=address,
-                within=within,
                 create_workspace=True,
             )
             for workspace, sites in sorted(by_workspace.items())

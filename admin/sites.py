@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from admin.audit import Change, write_audit
 from admin.connections import Connection
-from admin.people import Person, Within, names
+from admin.people import Actor, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.site_ids import check_site_id, fold_site
 from admin.texts import check_name, check_workspace, is_text, prefix_pattern
@@ -73,9 +73,7 @@ async def add_sites(
     *,
     workspace: str,
     sites: Sequence[NewSite],
-    by: Person,
-    address: str,
-    within: Within = None,
+    by: Actor,
     create_workspace: bool = False,
 ) -> Added:
     """Add sites to a workspace; one that is there already is no error, and takes the display name if one is given.
@@ -86,8 +84,8 @@ async def add_sites(
     by_folded = _by_folded(sites)
     async with connection.transaction():
         if create_workspace:
-            await _ensure_workspace(connection, workspace, by, address, within)
-        owner = await workspace_id(connection, workspace, within)
+            await _ensure_workspace(connection, workspace, by)
+        owner = await workspace_id(connection, workspace, by.within)
         created = {
             row["id"]
             for row in await connection.fetch(
@@ -107,7 +105,7 @@ async def add_sites(
             if row is None:  # removed by somebody else in this moment
                 raise Conflict(f'"{site.id}" was changed at the same time. Try again.')
             if row["workspace"] != workspace:
-                known = within is None or row["workspace"] in within
+                known = by.within is None or row["workspace"] in by.within
                 whose = f'the workspace "{row["workspace"]}"' if known else "another workspace"
                 faults.append(Fault((place, "id"), f'"{site.id}" belongs to {whose}. Ids are unique everywhere.'))
             elif row["id"] != site.id:
@@ -121,14 +119,13 @@ async def add_sites(
         if faults:
             raise Conflict(sentence(faults), tuple(faults[:MAX_FAULTS]))
         if changes:
-            await write_audit(connection, by, address, "site.created", changes)
+            await write_audit(connection, by, "site.created", changes)
         if renamed:
             await connection.execute(RENAME_SITES, list(renamed), list(renamed.values()))
             before = {row["id"]: row["display_name"] for row in there.values()}
             await write_audit(
                 connection,
                 by,
-                address,
                 "site.renamed",
                 [Change(workspace, site, {"from": before[site], "to": to}) for site, to in renamed.items()],
             )
@@ -140,37 +137,32 @@ async def add_sites(
     )
 
 
-async def rename_site(
-    connection: Connection, site_id: str, display_name: str, *, by: Person, address: str, within: Within = None
-) -> SiteWithUsers:
+async def rename_site(connection: Connection, site_id: str, display_name: str, *, by: Actor) -> SiteWithUsers:
     """Give a site another display name. Raises Invalid, and NotFound: it makes no site, as adding one would."""
     display_name = check_name(display_name, "display_name")
     async with connection.transaction():
         await connection.fetch(LOCK_FOR_CHANGE, _texts([site_id]))
-        before = await get_site(connection, site_id, within=within)
+        before = await get_site(connection, site_id, within=by.within)
         if display_name != before.display_name:
             await connection.execute(RENAME_SITES, [site_id], [display_name])
             change = Change(before.workspace, site_id, {"from": before.display_name, "to": display_name})
-            await write_audit(connection, by, address, "site.renamed", [change])
-        return await get_site(connection, site_id, within=within)
+            await write_audit(connection, by, "site.renamed", [change])
+        return await get_site(connection, site_id, within=by.within)
 
 
-async def remove_sites(
-    connection: Connection, sites: Sequence[str], *, by: Person, address: str, within: Within = None
-) -> None:
+async def remove_sites(connection: Connection, sites: Sequence[str], *, by: Actor) -> None:
     """Remove sites, for good, with every authorisation for them. Raises NotFound: all are removed, or none."""
     wanted = set(sites)
     async with connection.transaction():
         # Who gives one of them to a user meanwhile waits, or is counted.
         await connection.fetch(LOCK_FOR_CHANGE, _texts(wanted))
         users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, _texts(wanted))}
-        rows = await connection.fetch(DELETE_SITES, _texts(wanted), names(within))
+        rows = await connection.fetch(DELETE_SITES, _texts(wanted), names(by.within))
         if missing := sorted(wanted - {row["id"] for row in rows}):
             raise NotFound("\n".join(f'There is no site "{site}".' for site in missing[:MAX_FAULTS]))
         await write_audit(
             connection,
             by,
-            address,
             "site.removed",
             [
                 Change(
@@ -205,13 +197,13 @@ def _by_folded(sites: Sequence[NewSite]) -> dict[str, tuple[int, NewSite]]:
     return by_folded
 
 
-async def _ensure_workspace(connection: Connection, name: str, by: Person, address: str, within: Within) -> None:
+async def _ensure_workspace(connection: Connection, name: str, by: Actor) -> None:
     check_workspace(name, "workspace")
-    check_within(name, within)
+    check_within(name, by.within)
     if await connection.fetchval(FIND_WORKSPACE, name) is not None:
         return
     if await connection.fetchrow(CREATE_WORKSPACE, name) is not None:
-        await write_audit(connection, by, address, "workspace.created", [Change(name, name)])
+        await write_audit(connection, by, "workspace.created", [Change(name, name)])
 
 
 def sentence(faults: Sequence[Fault]) -> str:

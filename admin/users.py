@@ -11,7 +11,7 @@ from asyncpg import Record
 from admin.audit import Change, some_sites, write_audit
 from admin.connections import Connection
 from admin.idempotency import made_before
-from admin.people import Person, Within, names
+from admin.people import Actor, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.safe import Safe
 from admin.site_ids import fold_site
@@ -43,9 +43,7 @@ async def create_user(
     all_sites: bool,
     sites: Sequence[str] | None,
     name: str | None,
-    by: Person,
-    address: str,
-    within: Within = None,
+    by: Actor,
     safe: Safe | None = None,
     idempotency_key: str | None = None,
 ) -> CreatedUser:
@@ -60,21 +58,21 @@ async def create_user(
         name = check_name(name, "name")
     key = new_key()
     async with connection.transaction():
-        owner = await workspace_id(connection, workspace, within)
+        owner = await workspace_id(connection, workspace, by.within)
         user_id = uuid4()
         if idempotency_key is not None:
             wish = [workspace, all_sites, sorted(wanted), name]
-            if before := await made_before(connection, by, idempotency_key, wish, user_id):
-                return await _made_before(connection, before, within)
+            if before := await made_before(connection, by.person, idempotency_key, wish, user_id):
+                return await _made_before(connection, before, by.within)
         await _check_sites(connection, owner, workspace, wanted)
-        await connection.execute(CREATE_USER, user_id, owner, name, all_sites, by.name, by.email)
+        await connection.execute(CREATE_USER, user_id, owner, name, all_sites, by.person.name, by.person.email)
         await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), hint(key))
         if safe is not None:
             await connection.execute(SEAL_KEY, digest(key.encode("ascii")), safe.seal(user_id, key))
         if wanted:
             await connection.execute(CREATE_USER_SITES, user_id, owner, list(wanted))
-        [user] = await describe_users(connection, [user_id], within)
-        await write_audit(connection, by, address, "user.created", [Change(workspace, user.id, _noted(user))])
+        [user] = await describe_users(connection, [user_id], by.within)
+        await write_audit(connection, by, "user.created", [Change(workspace, user.id, _noted(user))])
     return CreatedUser(**user.model_dump(), api_key=key)
 
 
@@ -94,24 +92,22 @@ async def get_user(connection: Connection, user_id: str, *, within: Within = Non
     return users[0]
 
 
-async def delete_user(connection: Connection, user_id: str, *, by: Person, address: str, within: Within = None) -> None:
+async def delete_user(connection: Connection, user_id: str, *, by: Actor) -> None:
     """Delete an API user and its keys, for good. Only the audit line remains. Raises NotFound."""
     key = _uuid(user_id)
     async with connection.transaction():
-        if await connection.fetchval(LOCK_USER, key, names(within)) is None:
+        if await connection.fetchval(LOCK_USER, key, names(by.within)) is None:
             raise NotFound("There is no such API user.")
-        [user] = await describe_users(connection, [key], within)
+        [user] = await describe_users(connection, [key], by.within)
         await connection.execute(DELETE_USER, key)
-        await write_audit(connection, by, address, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
+        await write_audit(connection, by, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
 
 
-async def reveal_keys(
-    connection: Connection, user_id: str, *, safe: Safe | None, by: Person, address: str, within: Within = None
-) -> RevealedKeys:
+async def reveal_keys(connection: Connection, user_id: str, *, safe: Safe | None, by: Actor) -> RevealedKeys:
     """Return the keys of an API user, and note who saw them. Raises NotFound, and Conflict where none can be shown."""
     key = _uuid(user_id)
     async with connection.transaction():
-        if await connection.fetchval(LOCK_USER, key, names(within)) is None:
+        if await connection.fetchval(LOCK_USER, key, names(by.within)) is None:
             raise NotFound("There is no such API user.")
         if safe is None:
             raise Conflict("Keys are shown once here: this installation does not keep them.")
@@ -125,9 +121,9 @@ async def reveal_keys(
             if any(row["sealed"] is not None for row in rows):
                 raise Conflict("This key was kept under another secret than admin.recoverable_keys, and stays a hint.")
             raise Conflict("This key was made before keys were kept here, and stays a hint.")
-        [user] = await describe_users(connection, [key], within, 0)
+        [user] = await describe_users(connection, [key], by.within, 0)
         detail = {"name": user.name, "keys": shown}
-        await write_audit(connection, by, address, "user.revealed", [Change(user.workspace, user.id, detail)])
+        await write_audit(connection, by, "user.revealed", [Change(user.workspace, user.id, detail)])
     return RevealedKeys(keys=opened)
 
 

@@ -2,7 +2,7 @@
 
 from admin.audit import Change, write_audit
 from admin.connections import Connection
-from admin.people import Person, Within, names
+from admin.people import Actor, Within, names
 from admin.problems import Conflict, Forbidden, Invalid
 from admin.texts import check_workspace, is_text
 from admin.views import Page, Workspace
@@ -22,17 +22,15 @@ async def list_workspaces(
     return Page(items=items, next=items[-1].name if len(rows) > limit else None)
 
 
-async def create_workspace(
-    connection: Connection, *, name: str, by: Person, address: str, within: Within = None
-) -> Workspace:
+async def create_workspace(connection: Connection, *, name: str, by: Actor) -> Workspace:
     """Make a workspace. Raises Invalid, Forbidden, or Conflict where the name is taken."""
     check_workspace(name, "name")
-    check_within(name, within)
+    check_within(name, by.within)
     async with connection.transaction():
         row = await connection.fetchrow(CREATE_WORKSPACE, name)
         if row is None:
             raise Conflict(f'There is a workspace "{name}" already.')
-        await write_audit(connection, by, address, "workspace.created", [Change(name, name)])
+        await write_audit(connection, by, "workspace.created", [Change(name, name)])
     return Workspace(name=name, created_at=row["created_at"])
 
 

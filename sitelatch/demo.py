@@ -13,8 +13,7 @@ import asyncpg
 import click
 from aiohttp import web
 
-from admin.audit import COMMAND
-from admin.people import Person, new_token, token_digest
+from admin.people import COMMAND, Actor, Person, new_token, token_digest
 from admin.safe import new_secret, safe_for
 from admin.sites import NewSite, add_sites
 from admin.user_list import list_users
@@ -27,6 +26,7 @@ from sitelatch.signals import Signals, unless
 
 _SITES = {"acme": ("shop", "blog", "docs"), "globex": ("wiki",)}
 _PERSON = Person("Demo", "demo@acme.example")
+_ACTOR = Actor(_PERSON, COMMAND)
 _ALL_SITES, _SHOP = "demo: all sites", "demo: shop"
 _CONFIG = "sitelatch.toml"
 _MORE_TRIES = 3
@@ -125,13 +125,12 @@ async def _fill(connection: asyncpg.Connection, config: Config, token: str) -> K
             connection,
             workspace=workspace,
             sites=[NewSite(site) for site in sites],
-            by=_PERSON,
-            address=COMMAND,
+            by=_ACTOR,
             create_workspace=True,
         )
     for user in (await list_users(connection, search="demo: ")).items:
         if user.name in (_ALL_SITES, _SHOP):
-            await delete_user(connection, user.id, by=_PERSON, address=COMMAND)
+            await delete_user(connection, user.id, by=_ACTOR)
     users = [
         await create_user(
             connection,
@@ -139,8 +138,7 @@ async def _fill(connection: asyncpg.Connection, config: Config, token: str) -> K
             all_sites=sites is None,
             sites=sites,
             name=name,
-            by=_PERSON,
-            address=COMMAND,
+            by=_ACTOR,
             safe=safe_for(config.admin.recoverable_keys),
         )
         for name, sites in ((_ALL_SITES, None), (_SHOP, ("shop",)))

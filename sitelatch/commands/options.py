@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from admin.people import Person
+from admin.people import COMMAND, Actor, Person
 from admin.problems import Problem
 from admin.texts import check_name
 from sitelatch.config import Config, load
@@ -39,10 +39,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON arr
 workspace_option = click.option("--workspace", required=True, help="The workspace that owns them.")
 
 
-def operator() -> Person:
+def operator() -> Actor:
     """Return who is at this shell, for the audit log: the database's password lets them in, not their name."""
     try:
         login = getpass.getuser()
     except (KeyError, OSError):  # a container's user often has no name
         login = f"uid {os.getuid()}"
-    return Person(login, f"{login}@{socket.gethostname()}")
+    return Actor(Person(login, f"{login}@{socket.gethostname()}"), COMMAND)

@@ -5,7 +5,6 @@ from typing import TextIO
 import asyncpg
 import click
 
-from admin.audit import COMMAND
 from admin.site_import import import_sites, read_csv
 from admin.sites import Added, NewSite, add_sites, list_sites, remove_sites
 from admin.views import Site
@@ -32,7 +31,6 @@ def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) ->
             workspace=workspace,
             sites=[NewSite(site) for site in sites],
             by=operator(),
-            address=COMMAND,
             create_workspace=True,
         )
 
@@ -60,7 +58,7 @@ def list_sites_command(config: Config, as_json: bool) -> None:
 @click.argument("sites", metavar="SITE…", nargs=-1, required=True)
 def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
     """Remove sites, and every authorisation for them, for good."""
-    ask(config, lambda connection: remove_sites(connection, sites, by=operator(), address=COMMAND))
+    ask(config, lambda connection: remove_sites(connection, sites, by=operator()))
     click.echo(f"Removed {', '.join(sites)}.")
 
 
@@ -70,7 +68,7 @@ def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
 def import_sites_command(config: Config, file: TextIO) -> None:
     """Add the sites of a CSV file with the columns site, workspace and, if you like, display_name."""
     by_workspace = read_csv(file)
-    _echo_added(ask(config, lambda connection: import_sites(connection, by_workspace, by=operator(), address=COMMAND)))
+    _echo_added(ask(config, lambda connection: import_sites(connection, by_workspace, by=operator())))
 
 
 def _echo_added(added: Added) -> None:

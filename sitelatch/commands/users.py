@@ -5,8 +5,7 @@ from collections.abc import Awaitable
 import asyncpg
 import click
 
-from admin.audit import COMMAND
-from admin.people import Person
+from admin.people import COMMAND, Actor, Person
 from admin.safe import safe_for
 from admin.user_list import SITES_LISTED, list_users
 from admin.users import create_user, delete_user
@@ -49,8 +48,7 @@ def create_user_command(
             all_sites=all_sites,
             sites=sites or None,
             name=name,
-            by=Person(by_name, by_email),
-            address=COMMAND,
+            by=Actor(Person(by_name, by_email), COMMAND),
             safe=safe_for(config.admin.recoverable_keys),
         )
         return user.model_dump_json()
@@ -97,7 +95,7 @@ def list_users_command(config: Config, as_json: bool) -> None:
 @click.argument("user_id", metavar="ID")
 def delete_user_command(config: Config, user_id: str) -> None:
     """Delete an API user and its key, for good."""
-    ask(config, lambda connection: delete_user(connection, user_id, by=operator(), address=COMMAND))
+    ask(config, lambda connection: delete_user(connection, user_id, by=operator()))
     click.echo(f"Deleted {user_id}.")
 
 

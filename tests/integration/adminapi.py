@@ -12,13 +12,14 @@ from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
 from admin.app import admin_app
-from admin.people import Person, token_digest
+from admin.people import COMMAND, Actor, Person, token_digest
 from admin.server import BackRunner, back_doors
 from admin.settings import AdminSettings, TokenSettings
 from proxy.metrics import Metrics
 from proxy.ops import ops_app
 
 ADA = Person("Ada Admin", "ada@example.com")
+BY_ADA = Actor(ADA, COMMAND)
 # The same on every run: tests are named after them, and xdist's workers must agree on the names.
 ADA_TOKEN = "sla_" + "Ada-4_" * 7 + "A"
 BEN_TOKEN = "sla_" + "Ben-5_" * 7 + "B"

@@ -11,7 +11,7 @@ from admin import sites
 from admin.problems import Conflict, Invalid, NotFound
 from admin.site_import import import_sites, read_csv
 from admin.sites import NewSite
-from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, AdminClient, acme, admin
+from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
 
 __all__ = ["acme", "admin"]
 
@@ -186,23 +186,20 @@ async def test_sites_are_added_all_or_none_with_every_fault_told(pool: asyncpg.P
             connection,
             workspace="acme",
             sites=[NewSite("shop"), NewSite("blog", "The blog"), NewSite("shop")],
-            by=ADA,
-            address="command",
+            by=BY_ADA,
             create_workspace=True,
         )
         assert added.created == ("shop", "blog")
         with pytest.raises(Invalid) as wrong:
             await sites.add_sites(
-                connection, workspace="acme", sites=[NewSite("ok"), NewSite("a/b"), NewSite("a;b")], by=ADA, address=""
+                connection, workspace="acme", sites=[NewSite("ok"), NewSite("a/b"), NewSite("a;b")], by=BY_ADA
             )
         assert [fault.place for fault in wrong.value.faults] == [(1, "id"), (2, "id")]
         with pytest.raises(Conflict):
-            await sites.add_sites(
-                connection, workspace="acme", sites=[NewSite("new"), NewSite("Shop")], by=ADA, address=""
-            )
+            await sites.add_sites(connection, workspace="acme", sites=[NewSite("new"), NewSite("Shop")], by=BY_ADA)
         assert [site.id for site in (await sites.list_sites(connection)).items] == ["blog", "shop"]
         again = await sites.add_sites(
-            connection, workspace="acme", sites=[NewSite("shop"), NewSite("blog", "Blog")], by=ADA, address=""
+            connection, workspace="acme", sites=[NewSite("shop"), NewSite("blog", "Blog")], by=BY_ADA
         )
         assert (again.created, again.renamed, again.unchanged) == ((), ("blog",), ("shop",))
 
@@ -210,11 +207,11 @@ async def test_sites_are_added_all_or_none_with_every_fault_told(pool: asyncpg.P
 async def test_sites_are_removed_all_or_none(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         new = [NewSite("shop"), NewSite("blog")]
-        await sites.add_sites(connection, workspace="acme", sites=new, by=ADA, address="", create_workspace=True)
+        await sites.add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
         with pytest.raises(NotFound, match='There is no site "nope"'):
-            await sites.remove_sites(connection, ["shop", "nope", "a\x00"], by=ADA, address="")
+            await sites.remove_sites(connection, ["shop", "nope", "a\x00"], by=BY_ADA)
         assert len((await sites.list_sites(connection)).items) == 2
-        await sites.remove_sites(connection, ["shop", "blog"], by=ADA, address="")
+        await sites.remove_sites(connection, ["shop", "blog"], by=BY_ADA)
         assert (await sites.list_sites(connection)).items == []
 
 
@@ -222,7 +219,7 @@ async def test_two_who_add_the_same_sites_at_once_both_succeed(pool: asyncpg.Poo
     async def add(order: int) -> None:
         new = [NewSite(f"s{number}") for number in range(50)][::order]
         async with pool.acquire() as connection:
-            await sites.add_sites(connection, workspace="acme", sites=new, by=ADA, address="", create_workspace=True)
+            await sites.add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
 
     await asyncio.gather(add(1), add(-1), add(1), add(-1))
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sites") == 50
@@ -232,13 +229,13 @@ async def test_two_who_add_the_same_sites_at_once_both_succeed(pool: asyncpg.Poo
 async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
     file = io.StringIO('site,workspace,display_name\nshop,acme,"Shop, the"\nblog,acme,\nwiki,globex,Wiki\n')
     async with pool.acquire() as connection:
-        added = await import_sites(connection, read_csv(file), by=ADA, address="command")
+        added = await import_sites(connection, read_csv(file), by=BY_ADA)
         assert added.created == ("shop", "blog", "wiki")
         listed = {site.id: (site.workspace, site.display_name) for site in (await sites.list_sites(connection)).items}
         assert listed == {"shop": ("acme", "Shop, the"), "blog": ("acme", "blog"), "wiki": ("globex", "Wiki")}
         rows = read_csv(io.StringIO("site,workspace\nnew,acme\nshop,globex\n"))
         with pytest.raises(Conflict):
-            await import_sites(connection, rows, by=ADA, address="command")
+            await import_sites(connection, rows, by=BY_ADA)
         assert len((await sites.list_sites(connection)).items) == 3
 
 

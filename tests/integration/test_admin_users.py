@@ -13,7 +13,7 @@ from admin.problems import Invalid
 from admin.user_list import SORTS, Sort, list_users
 from admin.views import User
 from proxy.credentials import digest, hint, well_formed
-from tests.integration.adminapi import ADA, BEN_TOKEN, AdminClient, acme, admin
+from tests.integration.adminapi import ADA, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
 
 __all__ = ["acme", "admin"]
 
@@ -347,16 +347,12 @@ async def test_a_site_that_is_being_removed_is_not_given_away(acme: AdminClient,
 async def test_the_command_s_way_in_is_the_same(acme: AdminClient, pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         with pytest.raises(Invalid, match='There is no site "nope"'):
-            await users.create_user(
-                connection, workspace="acme", all_sites=False, sites=["nope"], name=None, by=ADA, address="command"
-            )
-        made = await users.create_user(
-            connection, workspace="acme", all_sites=True, sites=None, name=None, by=ADA, address="command"
-        )
+            await users.create_user(connection, workspace="acme", all_sites=False, sites=["nope"], name=None, by=BY_ADA)
+        made = await users.create_user(connection, workspace="acme", all_sites=True, sites=None, name=None, by=BY_ADA)
         [line] = (await acme.get("/audit", subject=made.id))["items"]
         assert line["address"] == "command"
         page = await list_users(connection)
         assert [user.id for user in page.items] == [made.id]
         assert "api_key" in made.model_dump(mode="json")
-        await users.delete_user(connection, made.id, by=ADA, address="command")
+        await users.delete_user(connection, made.id, by=BY_ADA)
     assert ids(await acme.get("/users")) == []
