@@ -29,9 +29,6 @@ __all__ = ["UNKNOWN", "Grants", "ScopeUnavailable", "TooManyUnknownKeys", "Unkno
 _UNKNOWN_HELD = 10_000
 """Unknown keys remembered at once. They have a cache of their own: garbage pushes out garbage."""
 
-_FEED_RETURNS_SECONDS = 1.0
-"""After an outage stale grants are used for so much longer at most, for the feed to say which of them still hold."""
-
 
 class ScopeUnavailable(Exception):  # noqa: N818 - it says what is, as Refused does
     """The database did not say what a key may do, and nothing that may still be used is held."""
@@ -79,30 +76,15 @@ class Grants:
         scope = ScopeTable(pool, settings.lookup_seconds)
         self._sites = Sites(settings, scope, self.breaker, self._lifetimes, self._changed, clock)
         self._recalls = Recalls()
-        self._feed_away = False
         self._lookups = Lookups(
             scope, self.breaker, self._recalls, budget, self._land, seconds=settings.lookup_seconds, clock=clock
         )
         self._turns = Turns(settings.lookups_at_once, per_party=max(1, settings.lookups_at_once // 2))
-        self._refreshes = Refreshes(
-            self._held, self._lifetimes, self._lookups, settings, may=lambda: self.worth_asking, clock=clock
-        )
+        self._refreshes = Refreshes(self._held, self._lifetimes, self._lookups, self.breaker, settings, clock=clock)
 
     def __len__(self) -> int:
         """Return how many grants are held."""
         return len(self._held)
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether stale grants are served: the database is down, or was just now and what changed is not known yet."""
-        if self.breaker.down:
-            return True
-        return self._feed_away and self._clock() < self.breaker.up_since + _FEED_RETURNS_SECONDS
-
-    @property
-    def worth_asking(self) -> bool:
-        """Whether the database can be asked what still holds, and the feed is not about to make that needless."""
-        return self.breaker.ready and (self.breaker.down or not self.cut_off)
 
     # What a request asks.
 
@@ -121,7 +103,7 @@ class Grants:
         self._lifetimes.renew(held)
         if now < held.fresh_until:
             self._on_lookup("hit")
-        elif self.cut_off and now < held.stale_until:
+        elif self.breaker.cut_off and now < held.stale_until:
             self._on_lookup("stale")
         else:
             return None
@@ -275,7 +257,7 @@ class Grants:
 
     def feed_left(self) -> None:
         """Note that the feed cannot be read for now."""
-        self._feed_away = True
+        self.breaker.feed_away = True
 
     def feed_back(self, age_seconds: float) -> None:
         """Note that the feed goes on where it was left, and that all it had to say was said so long ago.
@@ -284,7 +266,7 @@ class Grants:
         wait for a probe: the database answers.
         """
         self.breaker.worked()
-        self._feed_away = False
+        self.breaker.feed_away = False
         self._lifetimes.vouch(self._clock() - age_seconds)
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from proxy.breaker import Breaker
 from proxy.decision import Grant
 from proxy.held import Held, HeldGrants, Lifetimes
 from proxy.lookups import Lookups
@@ -12,25 +13,22 @@ from proxy.turns import Turns
 
 
 class Refreshes:
-    """Refreshes what is held, so many at once. Their `turns` are their own: strangers never wait behind them.
-
-    `may` says whether the database is to be asked now. It is asked for each, since that changes while they wait.
-    """
+    """Refreshes what is held, so many at once. Their `turns` are their own: strangers never wait behind them."""
 
     def __init__(
         self,
         held: HeldGrants,
         lifetimes: Lifetimes,
         lookups: Lookups,
+        breaker: Breaker,
         settings: GrantSettings,
         *,
-        may: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self._held = held
         self._lifetimes = lifetimes
         self._lookups = lookups
-        self._may = may
+        self._breaker = breaker
         self._clock = clock
         self._retry_seconds = settings.ttl_seconds / 20
         self._at_once = refreshes_at_once(settings)
@@ -40,7 +38,7 @@ class Refreshes:
 
     def soon(self, digest: bytes, held: Held[Grant]) -> None:
         """Have this grant, which is held, asked for in the background."""
-        if held.refreshing or not self._may():
+        if held.refreshing or not self._breaker.worth_asking:
             return
         held.refreshing = True
         self._waiting.append(digest)
@@ -69,7 +67,7 @@ class Refreshes:
                 held.refreshing = False
                 continue
             flight = self._lookups.under_way(digest)
-            if flight is None and self._may():
+            if flight is None and self._breaker.worth_asking:
                 flight = self._lookups.depart(digest, self.turns, digest, None)
             if flight is not None:
                 await asyncio.wait({flight.task})

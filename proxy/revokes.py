@@ -115,7 +115,7 @@ class Revokes:
         # While the feed is read, what it did not mention still holds, for however long it has been open.
         vouched_until = self._read_at() + settings.ttl_seconds
         wall = time.time()
-        ask = self._grants.worth_asking
+        ask = self._grants.breaker.worth_asking
         for exchange, right in self._open():
             if _expired(right.grant, wall):
                 self._doubt(exchange, now + settings.lookup_seconds)

@@ -63,7 +63,7 @@ class Sites:
         now = self._clock()
         owners: dict[str, str | None] = {}
         for site in sites:
-            owner = self._usable(site, now, stale=self._breaker.down)
+            owner = self._usable(site, now, stale=self._breaker.cut_off)
             if owner is _Lost.UNAVAILABLE:
                 return None
             owners[site] = owner
@@ -72,7 +72,7 @@ class Sites:
     async def fetch(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
         """Return whose these sites are, from the database where need be; None when it does not say in time."""
         now = self._clock()
-        owners = {site: self._usable(site, now, stale=self._breaker.down) for site in sites}
+        owners = {site: self._usable(site, now, stale=self._breaker.cut_off) for site in sites}
         awaited = {site: self._want(site) for site, owner in owners.items() if owner is _Lost.UNAVAILABLE}
         if awaited:
             # Waiting for many futures does not cancel them with the one who waits.
@@ -121,7 +121,7 @@ class Sites:
         if held is not None:
             self._lifetimes.renew(held)
         if held is not None and now < (held.stale_until if stale else held.fresh_until):
-            if now >= held.soft_until and self._breaker.ready:
+            if now >= held.soft_until and self._breaker.worth_asking:
                 self._want(site)
             return held.value
         if site in self._unknown or not _askable(site):

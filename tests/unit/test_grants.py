@@ -595,12 +595,12 @@ async def test_until_the_feed_is_back_stale_grants_are_served_for_a_second_at_mo
     door.scope.add(KEY)
     await grants.fetch(KEY)
     await outage(door, grants, 50)
-    assert grants.cut_off
+    assert grants.breaker.cut_off
     assert known(grants.peek(KEY))
     await asyncio.sleep(0)
     assert door.scope.asked == []
     door.clock.now += 1
-    assert not grants.cut_off
+    assert not grants.breaker.cut_off
     assert grants.peek(KEY) is None
     assert known(await grants.fetch(KEY))
     assert door.scope.asked == [KEY]
@@ -612,7 +612,7 @@ async def test_where_only_the_feed_is_away_grants_end_in_their_time(door: Door) 
     await grants.fetch(KEY)
     grants.feed_left()
     door.clock.now += 30
-    assert not grants.cut_off
+    assert not grants.breaker.cut_off
     assert grants.peek(KEY) is None
 
 

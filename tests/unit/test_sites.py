@@ -93,6 +93,27 @@ async def test_while_the_database_fails_held_sites_are_served_and_others_unavail
     assert await door.grants.fetch_sites(("blog",)) == {"blog": "acme"}
 
 
+async def test_after_an_outage_no_site_is_asked_for_that_the_feed_is_about_to_vouch_for(door: Door) -> None:
+    await door.grants.fetch_sites(("shop", "blog"))
+    door.grants.feed_left()
+    door.scope.down = ConnectionRefusedError()
+    door.clock.now += 40
+    assert await door.grants.fetch_sites(("shop",)) == {"shop": "acme"}
+    door.scope.down = None
+    door.clock.now += 1
+    assert await door.grants.fetch_sites(("wiki",)) == {"wiki": "globex"}
+    door.scope.asked.clear()
+    assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}
+    assert await door.grants.fetch_sites(("blog",)) == {"blog": "acme"}
+    await asyncio.sleep(0)
+    assert door.scope.asked == []
+    door.clock.now += 1
+    assert door.grants.peek_sites(("shop",)) is None, "the feed stays away: nobody vouches for it"
+    door.grants.feed_back(0)
+    assert door.grants.peek_sites(("shop", "blog")) == {"shop": "acme", "blog": "acme"}
+    assert door.scope.asked == []
+
+
 async def test_a_slow_database_is_not_waited_for_beyond_the_deadline(door: Door) -> None:
     grants = Grants(GrantSettings(lookup_seconds=0.05), door.scope, on_lookup=lambda result: None)
     door.scope.hold()
