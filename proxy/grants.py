@@ -60,8 +60,6 @@ class Grants:
     ) -> None:
         self.generation = 0
         """Grows whenever an answer given before may no longer hold: whoever remembers answers outside checks it."""
-        self.newest_position = 0
-        """The feed's, in the newest answer: a feed that ends before it is not the one that the answer was read with."""
         self.breaker = Breaker(clock)
         self._clock = clock
         self._on_lookup = on_lookup
@@ -73,11 +71,11 @@ class Grants:
         # Keys that were dropped and not looked up since: whoever comes with one guesses nothing.
         self._once_known: dict[bytes, None] = {}
         self._unknown: TTLCache[bytes, None] = TTLCache(_UNKNOWN_HELD, settings.unknown_ttl_seconds, timer=clock)
-        scope = ScopeTable(pool, settings.lookup_seconds)
-        self._sites = Sites(settings, scope, self.breaker, self._lifetimes, self._changed, clock)
+        self._scope = ScopeTable(pool, settings.lookup_seconds)
+        self._sites = Sites(settings, self._scope, self.breaker, self._lifetimes, self._changed, clock)
         self._recalls = Recalls()
         self._lookups = Lookups(
-            scope, self.breaker, self._recalls, budget, self._land, seconds=settings.lookup_seconds, clock=clock
+            self._scope, self.breaker, self._recalls, budget, self._land, seconds=settings.lookup_seconds, clock=clock
         )
         self._turns = Turns(settings.lookups_at_once, per_party=max(1, settings.lookups_at_once // 2))
         self._refreshes = Refreshes(self._held, self._lifetimes, self._lookups, self.breaker, settings, clock=clock)
@@ -85,6 +83,11 @@ class Grants:
     def __len__(self) -> int:
         """Return how many grants are held."""
         return len(self._held)
+
+    @property
+    def newest_position(self) -> int:
+        """How far the feed had come in the newest answer since everything was dropped."""
+        return self._scope.newest_position
 
     # What a request asks.
 
@@ -251,7 +254,7 @@ class Grants:
         self._held.clear()
         self._unknown.clear()
         self._sites.drop_all()
-        self.newest_position = 0
+        self._scope.newest_position = 0
         self.generation += 1
         return dropped
 
@@ -289,7 +292,6 @@ class Grants:
                 self._lost(digest, before, "gone")
             return UNKNOWN
         self._unknown.pop(digest, None)
-        self.newest_position = max(self.newest_position, found.position)
         # An equal grant stays the same object, so that what was made of it outside stays good.
         grant = before if before is not None and before == found.grant else found.grant
         self._held[digest] = self._lifetimes.hold(grant, found.position, asked_at)

@@ -113,12 +113,12 @@ class ScopeTable:
         self._pool = pool
         self._seconds = seconds
         """How long getting a connection, or giving back one whose query was cancelled, may take."""
+        self.newest_position = 0
+        """The feed's, in the newest answer: a feed that ends before it is not the one that the answer was read with."""
 
     async def find_grant(self, digest: bytes) -> Found | None:
         """Return what the key with this digest may do, or None for an unknown key or a disabled user."""
         (row,) = await self._ask(_FIND_GRANT, digest)
-        if not row["whole"]:
-            raise ScopeNotWhole("its triggers are missing")
         if row["user_id"] is None:
             return None
         grant = Grant(
@@ -134,11 +134,16 @@ class ScopeTable:
     async def find_sites(self, sites: Sequence[str]) -> dict[str, str]:
         """Return the workspace of each of these sites that exists."""
         rows = await self._ask(_FIND_SITES, list(sites))
-        if not all(row["whole"] for row in rows):
-            raise ScopeNotWhole("its triggers are missing")
         return {row["id"]: intern(row["workspace"]) for row in rows if row["workspace"] is not None}
 
     async def _ask(self, sql: str, *arguments: object) -> Sequence[Any]:
+        rows = await self._fetch(sql, *arguments)
+        if not all(row["whole"] for row in rows):
+            raise ScopeNotWhole("its triggers are missing")
+        self.newest_position = max([self.newest_position, *(row["feed_position"] for row in rows)])
+        return rows
+
+    async def _fetch(self, sql: str, *arguments: object) -> Sequence[Any]:
         tries_left = _TRIES
         while True:
             tries_left -= 1

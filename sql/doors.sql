@@ -28,9 +28,10 @@ LEFT JOIN (
 ) AS found ON true;
 
 -- name: find_sites
--- Whose each of these sites is; those that do not exist are nobody's. Whole: see find_grant.
+-- Whose each of these sites is; those that do not exist are nobody's. Whole, and the feed's position: see find_grant.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
+    (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
     asked.id,
     workspaces.name AS workspace
 FROM unnest($1::text[]) AS asked (id)

@@ -84,10 +84,11 @@ class MemoryScope:
         raise NotImplementedError
 
     def _rows(self, query: str, argument: Any) -> list[dict[str, Any]]:
+        always = {"whole": True, "feed_position": self.position}
         if query == FIND_GRANT:
             row = self.grants.get(argument)
-            return [{"whole": True, "feed_position": self.position, "user_id": None} | (row or {})]
-        return [{"whole": True, "id": site, "workspace": self.sites.get(site)} for site in argument]
+            return [always | {"user_id": None} | (row or {})]
+        return [always | {"id": site, "workspace": self.sites.get(site)} for site in argument]
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -423,25 +423,38 @@ async def test_a_feed_that_is_another_or_does_not_reach_back_drops_everything(
     await until(lambda: door.grants.peek(KEY) is None)
 
 
+@pytest.mark.parametrize("looked_up", ["a grant", "an unknown key", "a site"])
 async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_up_since(
-    tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+    tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool, looked_up: str
 ) -> None:
     """A dump is restored that is from when the door read the feed last; look-ups went on meanwhile."""
     await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=OTHER)
     async with following(tmp_path, dsn, doors_pool) as (door, wire):
         head = await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
-        door.dropped.clear()
+        door.changes.clear()
         await wire.cut()
         await until(lambda: door.feed.mode is FeedMode.DOWN)
         await add_user(pool, "acme", "shop", digest=KEY)
-        await door.grant(KEY)
-        await pool.execute("DELETE FROM sitelatch.api_users")
+        await pool.execute("INSERT INTO sitelatch.sites SELECT 'docs', 'docs', id, '' FROM sitelatch.workspaces")
+        await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", OTHER)
+        if looked_up == "a grant":
+            await door.grant(KEY)
+        elif looked_up == "a site":
+            assert await door.grants.fetch_sites(("docs",)) == {"docs": "acme"}
+        else:
+            assert await door.grants.fetch(OTHER) is UNKNOWN
+        await pool.execute("DELETE FROM sitelatch.api_keys")
+        await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'docs'")
+        await add_user(pool, "acme", "shop", digest=OTHER)
         await pool.execute("DELETE FROM sitelatch.scope_changes WHERE seq > $1", head)
         await wire.mend()
-        await until(lambda: door.dropped["feed"] == 1)
+        await until(lambda: door.changes == [Changes(everything=True)])
         assert await door.grants.fetch(KEY) is UNKNOWN
+        assert await door.grants.fetch_sites(("docs",)) == {"docs": None}
+        await door.grant(OTHER)
         await door.caught_up()
-        assert door.dropped["feed"] == 1
+        assert door.changes == [Changes(everything=True)]
 
 
 class Elsewhere(asyncpg.Connection):

@@ -202,8 +202,9 @@ class Database:
         epoch = self.lookups.epoch
         await self.lookups.go(epoch)
         state = self.now
+        always = {"whole": True, "feed_position": state.rows[-1][0]}
         if sql == FIND_GRANT:
-            row: dict[str, Any] = {"whole": True, "feed_position": state.rows[-1][0], "user_id": None}
+            row: dict[str, Any] = always | {"user_id": None}
             user = state.keys.get(args[0])
             if user is not None:
                 sites = state.users[user]
@@ -211,7 +212,7 @@ class Database:
                 row["expires_at"] = None
             rows: list[dict[str, Any]] = [row]
         else:
-            rows = [{"whole": True, "id": s, "workspace": "acme" if s in state.sites else None} for s in args[0]]
+            rows = [always | {"id": s, "workspace": "acme" if s in state.sites else None} for s in args[0]]
         await self.lookups.go(epoch)
         return rows
 
