@@ -35,11 +35,3 @@ class Changes:
             else:
                 changes.everything = True
         return changes
-
-    def touch_user(self, user_id: str) -> bool:
-        """Return whether what this user may do can have changed, his keys aside."""
-        return self.everything or user_id in self.users
-
-    def touch_sites(self, sites: Iterable[str]) -> bool:
-        """Return whether one of these sites was added or removed."""
-        return self.everything or not self.sites.isdisjoint(sites)

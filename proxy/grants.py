@@ -14,6 +14,7 @@ from cachetools import TTLCache
 
 from proxy.breaker import Breaker
 from proxy.budget import LookupBudget, network
+from proxy.changes import Changes
 from proxy.decision import Grant
 from proxy.held import HeldGrants, Lifetimes, jitter
 from proxy.lookups import Lookups, Lost
@@ -38,13 +39,17 @@ class TooManyUnknownKeys(Exception):  # noqa: N818 - it says what is, as Refused
     """The client's network has tried too many unknown keys, so this one was not looked up."""
 
 
+def _no_one(lost: Changes) -> None:
+    """Hear of a loss, and do nothing."""
+
+
 class Grants:
     """Grants by key digest: held for `ttl_seconds`, refreshed while used, served stale while the database is down.
 
     `on_lookup` hears how each request's look-up went: `hit`, `stale`, `miss` (the database was asked while the
-    request waited; requests that joined it are hits), `unknown_hit`, `error`. `on_lost` hears, with the grant as it
-    was, that the database no longer has the key (`gone`) or gives it less (`narrowed`); what holds now can be peeked
-    then. It must not raise.
+    request waited; requests that joined it are hits), `unknown_hit`, `error`. `on_lost` hears, as
+    of a change, that the database no longer has a key or gives it less, or that a site is nobody's or another's; what
+    holds now can be peeked then. It must not raise.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class Grants:
         *,
         on_lookup: Callable[[str], None],
         budget: LookupBudget | None = None,
-        on_lost: Callable[[bytes, Grant, str], None] | None = None,
+        on_lost: Callable[[Changes], None] = _no_one,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = jitter,
     ) -> None:
@@ -72,7 +77,7 @@ class Grants:
         self._once_known: dict[bytes, None] = {}
         self._unknown: TTLCache[bytes, None] = TTLCache(_UNKNOWN_HELD, settings.unknown_ttl_seconds, timer=clock)
         self._scope = ScopeTable(pool, settings.lookup_seconds)
-        self._sites = Sites(settings, self._scope, self.breaker, self._lifetimes, self._changed, clock)
+        self._sites = Sites(settings, self._scope, self.breaker, self._lifetimes, self._lost_site, clock)
         self._recalls = Recalls()
         self._lookups = Lookups(
             self._scope, self.breaker, self._recalls, budget, self._land, seconds=settings.lookup_seconds, clock=clock
@@ -289,7 +294,7 @@ class Grants:
             if before is not None:
                 del self._held[digest]
                 self._changed()
-                self._lost(digest, before, "gone")
+                self._on_lost(Changes(keys={digest: 0}))
             return UNKNOWN
         self._unknown.pop(digest, None)
         # An equal grant stays the same object, so that what was made of it outside stays good.
@@ -298,12 +303,12 @@ class Grants:
         if before is not None and before is not grant:
             self._changed()
             if narrowed(before, grant):
-                self._lost(digest, before, "narrowed")
+                self._on_lost(Changes(keys={digest: found.position}))
         return grant
 
-    def _lost(self, digest: bytes, grant: Grant, cause: str) -> None:
-        if self._on_lost is not None:
-            self._on_lost(digest, grant, cause)
+    def _lost_site(self, site: str) -> None:
+        self._changed()
+        self._on_lost(Changes(sites={site}))
 
     def _once_knew(self, digests: Iterable[bytes]) -> None:
         """Note that these were known, as many as there can be grants."""

@@ -95,10 +95,6 @@ class Revokes:
                 self._doubt(exchange, until)
         self._start()
 
-    def lost(self, key_digest: bytes) -> None:
-        """Judge again what this key opened: a look-up found less than was remembered."""
-        self.changed(Changes(keys={key_digest: 0}))
-
     async def run(self) -> None:
         """Sweep for ever: expired keys, what could not be settled, and all that no feed vouches for."""
         while True:

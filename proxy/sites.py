@@ -33,7 +33,10 @@ _Owner = str | None | _Lost
 
 
 class Sites:
-    """The workspace of each site, for `ttl_seconds`, refreshed while used, used stale while the database is down."""
+    """The workspace of each site, for `ttl_seconds`, refreshed while used, used stale while the database is down.
+
+    `on_lost` hears which site the database has no longer, or in another workspace. It must not raise.
+    """
 
     def __init__(
         self,
@@ -41,13 +44,13 @@ class Sites:
         scope: ScopeTable,
         breaker: Breaker,
         lifetimes: Lifetimes,
-        changed: Callable[[], None],
+        on_lost: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
         self._scope = scope
         self._breaker = breaker
         self._lifetimes = lifetimes
-        self._changed = changed
+        self._on_lost = on_lost
         self._clock = clock
         self._seconds = settings.lookup_seconds
         self._known: LRUCache[str, Held[str]] = LRUCache(settings.max_keys)
@@ -194,7 +197,7 @@ class Sites:
             self._unknown.pop(site, None)
             self._known[site] = self._lifetimes.hold(owner, 0, asked_at)
         if before is not None and before.value != owner:
-            self._changed()
+            self._on_lost(site)
         return owner
 
 

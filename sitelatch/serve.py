@@ -18,7 +18,7 @@ from admin.tryout import try_it
 from proxy.accesslog import AccessLog
 from proxy.activity import Activity
 from proxy.budget import LookupBudget
-from proxy.decision import Grant
+from proxy.changes import Changes
 from proxy.doors import FrontDoor
 from proxy.enforcement import Enforcement
 from proxy.feed import Feed, revocation_bound
@@ -158,9 +158,9 @@ class Service:
             raise CannotServe(f"[proxy] listen {config.proxy.listen}: {_reason(error)}") from error
         self._opened = True
 
-    def _lost(self, digest: bytes, grant: Grant, cause: str) -> None:
-        self.metrics.dropped("refresh")
-        self.revokes.lost(digest)
+    def _lost(self, lost: Changes) -> None:
+        self.metrics.dropped("refresh", len(lost.keys))
+        self.revokes.changed(lost)
 
     async def _open_back_doors(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
         """Open ops and admin; return what each address of the config became (port 0 takes a free one)."""

@@ -304,7 +304,7 @@ class Play:
             settings,
             self.database,
             on_lookup=lambda result: None,
-            on_lost=lambda key_digest, grant, cause: self.revokes.lost(key_digest),
+            on_lost=lambda lost: self.revokes.changed(lost),
             clock=clock,
             jitter=self.chance.random,
         )

@@ -57,7 +57,7 @@ class Door:
             settings,
             self.scope,
             on_lookup=lambda result: None,
-            on_lost=lambda digest, grant, cause: self.revokes.lost(digest),
+            on_lost=lambda lost: self.revokes.changed(lost),
             clock=self.clock,
         )
         self.revokes = Revokes(
@@ -149,6 +149,20 @@ async def test_a_refresh_that_finds_less_ends_what_needs_more(door: Door) -> Non
     assert door.ended == {"site_lost": 1}
     assert blog.verdict is not None
     assert blog.verdict.grant == door.grants.peek(key_of("ada")), "by what holds now it is judged from here on"
+
+
+async def test_a_refresh_that_finds_a_site_gone_ends_what_an_all_sites_key_has_open_there(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites = {"shop": "acme", "blog": "acme"}
+    shop, blog = await door.opened("ada", "shop"), await door.opened("ada", "blog")
+    await door.grants.fetch_sites(("shop", "blog"))
+    del door.scope.sites["shop"]
+    door.clock.now += 0.9 * TTL
+    door.grants.peek_sites(("shop", "blog"))
+    await until(lambda: shop.done)
+    await door.settled()
+    assert not blog.done
+    assert door.ended == {"site_lost": 1}
 
 
 async def test_an_expired_key_ends_what_it_opened_at_the_next_sweep(door: Door) -> None:
