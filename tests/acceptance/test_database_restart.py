@@ -105,7 +105,8 @@ async def use(lane: Lane, users: list[User]) -> list[int]:
     ("count", "ttl_seconds", "seconds"),
     [
         pytest.param(200, 5, 0.0, id="few"),
-        pytest.param(10_000, 30, 10.0, id="ten thousand", marks=pytest.mark.slow),
+        # On a slow machine the last requests come late; at 0.4 of their time the first grants are refreshed.
+        pytest.param(10_000, 60, 10.0, id="ten thousand", marks=pytest.mark.slow),
     ],
 )
 async def test_after_a_restart_the_database_is_asked_for_the_keys_that_changed_and_no_others(
