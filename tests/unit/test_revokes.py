@@ -248,6 +248,38 @@ async def test_without_the_feed_a_removed_site_ends_what_an_all_sites_key_has_op
     assert door.ended == {"site_lost": 1}
 
 
+async def test_without_the_feed_a_site_is_confirmed_once_in_a_ttl_too(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    stream = await door.opened("ada", "shop")
+    asked = len(door.scope.asked)
+    for _ in range(10 * TTL + 1):
+        door.clock.now += 1
+        await door.swept()
+    assert 16 <= len(door.scope.asked) - asked <= 20, "the key, and the site"
+    door.grants.feed_left()
+    door.clock.now += TTL + 1
+    asked = len(door.scope.asked)
+    door.grants.feed_back(0)
+    await door.swept()
+    assert len(door.scope.asked) == asked, "the feed vouches for both"
+    assert not stream.done
+
+
+async def test_without_the_feed_a_site_that_is_anothers_now_ends_what_was_open_there(door: Door) -> None:
+    """Another database took the place of this one; the site was pushed out of what is held, and asked for since."""
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    stream = await door.opened("ada", "shop")
+    door.scope.sites["shop"] = "globex"
+    door.clock.now += TTL + 1
+    await door.grants.fetch(key_of("ada"))
+    await door.grants.fetch_sites(("shop",))
+    await door.swept()
+    assert stream.done
+    assert door.ended == {"site_lost": 1}
+
+
 async def test_a_feed_that_is_away_for_less_than_a_ttl_costs_no_lookup(door: Door) -> None:
     door.scope.add(key_of("ada"), "ada", "shop")
     await door.opened("ada", "shop")
