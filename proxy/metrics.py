@@ -20,7 +20,7 @@ FLUSH_RESULTS: Final = ("ok", "error")
 WATCHED: Final = {
     "grants_cached": "API keys whose grant is remembered.",
     "activity_pending": "API users whose last activity is not written yet.",
-    "database_up": "1 while the database answers, else 0.",
+    "database_up": "1 while the database answers what doors ask, else 0.",
     "feed_lag_seconds": "Since the change feed was last read to its end.",
     "revocation_bound_seconds": "Within these a revoked key stops passing, as things are now.",
 }

@@ -1,4 +1,4 @@
-"""Whether the database is there and has the right schema: what readiness and the doors go by."""
+"""Whether the database is there, has the right schema and answers: what readiness and the doors go by."""
 
 import asyncio
 import enum
@@ -7,9 +7,13 @@ from contextlib import AbstractAsyncContextManager
 import asyncpg
 import structlog
 
-from proxy.scope import DATABASE_FAILURES, Connection, Pool, reason_not_connected
+from proxy.scope import DATABASE_FAILURES, Connection, Pool, ScopeNotWhole, reason_not_connected
 from sql.migrate import WrongSchemaVersion, require_latest
 from sql.pool import open_connection
+from sql.queries import query
+
+_FIND_GRANT = query("find_grant")
+_FIND_SITES = query("find_sites")
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +61,7 @@ class DatabaseWatch:
                 if self._connection is None:
                     self._connection = await open_connection(self._url, role="watch")
                 await require_latest(self._connection)
+                await _ask_as_doors(self._connection)
         except WrongSchemaVersion as error:
             self._found(DatabaseState.UP if self.proven else DatabaseState.WRONG_SCHEMA, str(error))
         except DATABASE_FAILURES as error:
@@ -83,6 +88,13 @@ class DatabaseWatch:
             _log.error("wrong_schema_version", reason=reason)
         else:
             _log.warning("database_down", reason=reason)
+
+
+async def _ask_as_doors(connection: asyncpg.Connection) -> None:
+    """Ask what the doors ask: tables that are there, and may not be read or are locked, are of no use to them."""
+    rows = [*await connection.fetch(_FIND_GRANT, b""), *await connection.fetch(_FIND_SITES, [""])]
+    if not all(row["whole"] for row in rows):
+        raise ScopeNotWhole
 
 
 class ProvenPool:

@@ -62,6 +62,15 @@ async def test_a_used_site_is_refreshed_in_the_background(door: Door) -> None:
     assert len(door.scope.asked) == 2
 
 
+async def test_a_used_site_is_not_asked_for_again_before_its_time(door: Door) -> None:
+    await door.grants.fetch_sites(("shop",))
+    for _ in range(17):
+        door.clock.now += 1
+        assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}
+        await asyncio.sleep(0)
+    assert len(door.scope.asked) == 1
+
+
 async def test_made_up_sites_push_out_no_real_one_and_are_asked_for_again_soon(door: Door) -> None:
     await door.grants.fetch_sites(("shop",))
     await door.grants.fetch_sites(tuple(f"made-up-{number}" for number in range(12_000)))
