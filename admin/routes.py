@@ -97,7 +97,8 @@ async def _read(request: web.Request, model: type[Model]) -> Model:
         raise web.HTTPRequestTimeout from None
     except (web.RequestPayloadError, ConnectionError):
         raise Malformed("The body did not arrive whole.") from None
-    return read_body(model, raw)
+    # Megabytes take a second, in which the front door would stand still, too.
+    return await asyncio.to_thread(read_body, model, raw)
 
 
 async def _body(request: web.Request, most_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -171,6 +172,36 @@ async def test_ten_thousand_sites_with_long_ids_are_not_too_large(acme: AdminCli
     body = io.BytesIO(json.dumps({"csv": f"site,workspace\n{lines}"}).encode())
     status, imported, _ = await acme.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
     assert (status, imported["created"]) == (200, 10_000)
+
+
+@pytest.mark.parametrize("line", ["site-{},acme,Site {}\n", ",,{}\n"])
+async def test_a_large_import_leaves_the_loop_to_others(admin: AdminClient, line: str) -> None:
+    """The front door of the same process stood still for a second and more."""
+    csv = "site,workspace,display_name\n" + "".join(line.format(number, number) for number in range(40_000))
+    body = io.BytesIO(json.dumps({"csv": csv}).encode())
+    asked = asyncio.ensure_future(admin.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"}))
+    longest, before = 0.0, time.thread_time()
+    while not asked.done():
+        await asyncio.sleep(0)
+        longest, before = max(longest, time.thread_time() - before), time.thread_time()
+    assert (await asked)[0] == (422 if line.startswith(",") else 200)
+    assert longest < 0.25
+
+
+async def test_more_lines_than_one_request_may_hold_are_refused_with_the_way_out(admin: AdminClient) -> None:
+    csv = "site,workspace\n" + "a,acme\n" * 100_000
+    body = io.BytesIO(json.dumps({"csv": csv}).encode())
+    status, problem, _ = await admin.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
+    assert (status, problem["detail"]) == (
+        422,
+        "The file has more than 100,000 lines. Import it in parts, or with the command.",
+    )
+    assert problem["errors"][0]["pointer"] == "#/csv"
+
+
+async def test_where_a_name_is_sent_no_megabytes_are_read(acme: AdminClient) -> None:
+    body = io.BytesIO(json.dumps({"display_name": "x" * 10_000}).encode())
+    assert (await acme.ask("PATCH", "/sites/shop", data=body, headers={"Content-Type": "application/json"}))[0] == 413
 
 
 async def test_nobody_unknown_has_megabytes_read(admin: AdminClient) -> None:
