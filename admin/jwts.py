@@ -10,20 +10,36 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, JWKRegistry, RSAKey
+from joserfc.errors import JoseError, SecurityWarning, UnsupportedAlgorithmError
+from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+ALGORITHMS: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
+    *("EdDSA", "Ed25519"),  # two names of one (RFC 9864 §2.2)
+)
 LEEWAY_SECONDS: Final = 30
 TOKEN_LENGTH: Final = 16_384
 _MAX_KEYS = 64
 
-PublicKey = RSAKey | ECKey
+PublicKey = RSAKey | ECKey | OKPKey
+
+
+class _Registry(JWSRegistry):
+    max_header_length = TOKEN_LENGTH  # some issuers send their certificates along
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        """Return one of our algorithms, without the warning that EdDSA has a newer name: issuers use the older one."""
+        if name not in ALGORITHMS:
+            raise UnsupportedAlgorithmError
+        return self.algorithms[name]
+
+
 # Whoever signs may add parameters that we need not know; those that we must know are refused in `_head`.
-_REGISTRY = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+_REGISTRY = _Registry(strict_check_header=False)
 
 
 class BadToken(Exception):  # noqa: N818 - it says what it is
@@ -40,7 +56,7 @@ def public_keys(document: object) -> tuple[PublicKey, ...]:
     found: list[PublicKey] = []
     for data in listed[:_MAX_KEYS] if isinstance(listed, list) else ():
         # Symmetric ones must not be there, and would let anybody sign who can read the set.
-        if not isinstance(data, dict) or data.get("kty") not in ("RSA", "EC"):
+        if not isinstance(data, dict) or data.get("kty") not in ("RSA", "EC", "OKP"):
             continue
         try:
             with warnings.catch_warnings():
@@ -50,7 +66,8 @@ def public_keys(document: object) -> tuple[PublicKey, ...]:
                 key.check_key_op("verify")
         except (JoseError, SecurityWarning, ValueError, TypeError, KeyError):
             continue
-        if isinstance(key, RSAKey | ECKey):
+        # Of the octet key pairs some are not for signatures (X25519), some nobody signs with (Ed448).
+        if isinstance(key, RSAKey | ECKey) or (isinstance(key, OKPKey) and key.curve_name == "Ed25519"):
             found.append(key)
     return tuple(found)
 

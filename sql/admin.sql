@@ -253,8 +253,8 @@ JOIN sitelatch.workspaces w ON w.id = s.workspace_id
 WHERE s.id = $1 AND ($2::text[] IS NULL OR w.name = ANY($2))
 
 -- name: create_sites
--- Add the sites $2 with folded ids $3 and display names $4 to workspace $1; a row for each that is new. Who adds more than
--- these adds them in this order, too, so that no two who add the same wait for each other.
+-- Add the sites $2 with folded ids $3 and display names $4 to workspace $1; a row for each that is new. Whoever adds many
+-- keeps to one order, so that no two who add the same wait for each other.
 INSERT INTO sitelatch.sites (workspace_id, id, folded, display_name)
 SELECT $1, new.id, new.folded, new.display_name
 FROM unnest($2::text[], $3::text[], $4::text[]) AS new (id, folded, display_name)

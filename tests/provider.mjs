@@ -1,5 +1,5 @@
 // A certified OpenID Connect provider on loopback, for the tests of signing in. Anybody signs in, as whatever email they
-// type. It reads commands from stdin, one JSON object a line: {"rotate": true} signs with a new key from then on.
+// type. It reads commands from stdin, one JSON object a line: {"rotate": "ES256"} signs with a new key from then on.
 
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -9,9 +9,13 @@ import Provider from "oidc-provider";
 
 const { issuer, port, clients } = JSON.parse(process.argv[2]);
 
-function newKey() {
-  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-  return { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), alg: "RS256", use: "sig" };
+const KINDS = {
+  RS256: ["rsa", { modulusLength: 2048 }], ES256: ["ec", { namedCurve: "P-256" }], EdDSA: ["ed25519"],
+};
+
+function newKey(alg) {
+  const { privateKey } = generateKeyPairSync(...KINDS[alg]);
+  return { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), alg, use: "sig" };
 }
 
 // What this provider says of an account. The account's id is what was typed.
@@ -28,6 +32,7 @@ function claimsOf(id) {
 function newProvider(key) {
   const provider = new Provider(issuer, {
     clients,
+    clientDefaults: { id_token_signed_response_alg: key.alg },
     jwks: { keys: [key] },
     claims: { email: ["email", "email_verified"], profile: ["name", "groups"] },
     findAccount: (_, id) => ({ accountId: id, claims: () => claimsOf(id) }),
@@ -39,7 +44,7 @@ function newProvider(key) {
         enabled: true,
         defaultResource: () => undefined,
         getResourceServerInfo: (_, resource, client) => ({
-          scope: "", audience: resource, accessTokenFormat: "jwt", jwt: { sign: { alg: "RS256" } },
+          scope: "", audience: resource, accessTokenFormat: "jwt", jwt: { sign: { alg: key.alg } },
           accessTokenTTL: client.clientId.startsWith("late") ? -60 : 300,
         }),
       },
@@ -78,13 +83,13 @@ async function signIn(provider, request, response) {
     : { login: { accountId: typed.get("login"), remember: false } });
 }
 
-let provider = newProvider(newKey());
+let provider = newProvider(newKey("RS256"));
 createServer((request, response) => {
   if (request.url.startsWith("/sign-in/")) signIn(provider, request, response);
   else provider.callback()(request, response);
 }).listen(port, "127.0.0.1", () => console.log("ready"));
 
 createInterface({ input: process.stdin }).on("line", (line) => {
-  if (JSON.parse(line).rotate) provider = newProvider(newKey());
+  provider = newProvider(newKey(JSON.parse(line).rotate));
   console.log("done");
 }).on("close", () => process.exit());

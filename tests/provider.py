@@ -15,7 +15,7 @@ from urllib.parse import quote_plus, urljoin
 
 import httpx
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from admin.oidc import CALLBACK
@@ -35,9 +35,9 @@ class Provider:
     issuer: str
     process: "subprocess.Popen[str]"
 
-    def rotate(self) -> None:
+    def rotate(self, algorithm: str = "RS256") -> None:
         """Have it sign with a new key, and forget the old one."""
-        self._tell({"rotate": True})
+        self._tell({"rotate": algorithm})
 
     def token(self, email: str, audience: str = API) -> str:
         """Return an access token for the API, in the form of RFC 9068."""
@@ -136,7 +136,7 @@ def opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return head, claims
 
 
-def signed(head: dict[str, Any], claims: dict[str, Any], key: RSAKey | ECKey | bytes) -> str:
+def signed(head: dict[str, Any], claims: dict[str, Any], key: RSAKey | ECKey | OKPKey | bytes) -> str:
     """Return a JWT as an attacker would make it; with bytes, an HMAC by them."""
     if not isinstance(key, bytes):
         registry = JWSRegistry(algorithms=[head["alg"]], strict_check_header=False)

@@ -116,12 +116,14 @@ async def test_tokens_that_are_not_the_issuers_for_this_api_are_refused(admin: A
         assert not token or token not in json.dumps(problem)
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 async def test_a_new_key_of_the_issuer_is_found_and_the_old_one_counts_no_more(
-    admin: AdminClient, provider: Provider
+    admin: AdminClient, provider: Provider, algorithm: str
 ) -> None:
     before = provider.token(ADA)
     assert (await whoami(admin, before))[0] == 200
-    provider.rotate()
+    provider.rotate(algorithm)
+    assert opened(provider.token(ADA))[0]["alg"] == algorithm
     assert (await whoami(admin, provider.token(ADA)))[0] == 200
     assert (await whoami(admin, before))[0] == 401
 

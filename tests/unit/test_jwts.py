@@ -1,10 +1,11 @@
 """JSON Web Tokens: which are genuine, in time and for us. Keys and tokens are made here, by the issuer's own means."""
 
 import json
+import warnings
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from admin.jwts import (
     LEEWAY_SECONDS,
@@ -44,6 +45,7 @@ def bearer(head: dict[str, Any], claims: dict[str, Any], key: RSAKey = KEY) -> d
         ({"typ": "application/AT+JWT"}, {}),
         ({"alg": "PS512"}, {}),
         ({"x5t": "a", "unheard-of": "b"}, {}),  # RFC 7515 §4: ignored
+        ({"x5c": ["MII" + "A" * 1500]}, {}),
         ({}, {"aud": [API]}),
         ({}, {"aud": ["https://other.example", API]}),
         ({}, {"exp": NOW - LEEWAY_SECONDS + 1}),  # clocks differ
@@ -142,6 +144,29 @@ def test_a_key_of_another_name_is_told_apart_from_a_wrong_signature() -> None:
     assert not isinstance(caught.value, UnknownKey)
 
 
+@pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
+def test_edwards_curve_signatures_count_under_both_names(algorithm: str, recwarn: pytest.WarningsRecorder) -> None:
+    key = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+    keys = public_keys({"keys": [*(each.as_dict(private=False) for each in KEYS), key.as_dict(private=False)]})
+    head = {"alg": algorithm, "kid": "ed"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        good, evil = signed(head, CLAIMS, key), signed(head, CLAIMS, OKPKey.generate_key("Ed25519"))
+    assert check_bearer(good, keys, issuer=ISSUER, audience=API, now=NOW)["sub"] == "1"
+    body, signature = good.split(".")[1:]
+    for token in (
+        evil,
+        f"{unsigned({**head, 'kid': 'one'})}.{body}.{signature}",
+        f"{unsigned({**head, 'alg': 'Ed448'})}.{body}.{signature}",
+        f"{unsigned({**head, 'alg': 'RS256'})}.{body}.{signature}",
+        signed({**head, "alg": "HS256"}, CLAIMS, key.as_pem(private=False)),
+        f"{good[:-2]}AA",
+    ):
+        with pytest.raises(BadToken):
+            check_bearer(token, keys, issuer=ISSUER, audience=API, now=NOW)
+    assert not recwarn.list
+
+
 def test_without_a_name_every_key_that_fits_is_tried() -> None:
     keys = public_keys({"keys": [foreign_key("a").as_dict(private=False), KEY.as_dict(private=False)]})
     token = signed({"alg": "RS256"}, CLAIMS, KEY)
@@ -164,7 +189,15 @@ def test_of_a_key_set_only_what_checks_signatures_is_taken() -> None:
         "key",
         None,
     ]
-    assert [key.kid for key in public_keys({"keys": [*useless, public, elliptic]})] == ["one", "e"]
+    edwards = OKPKey.generate_key("Ed25519", {"kid": "ed"}).as_dict(private=False)
+    useless += [
+        OKPKey.generate_key("X25519").as_dict(private=False),
+        OKPKey.generate_key("Ed448").as_dict(private=False),
+        {**edwards, "x": edwards["x"][:-2]},
+        {**edwards, "crv": "P-256"},
+        {**edwards, "kty": "EC"},
+    ]
+    assert [key.kid for key in public_keys({"keys": [*useless, public, elliptic, edwards]})] == ["one", "e", "ed"]
     nothings: tuple[Any, ...] = (None, [], {}, {"keys": None}, {"keys": {}}, "keys")
     assert [public_keys(nothing) for nothing in nothings] == [()] * len(nothings)
     only_rs512 = public_keys({"keys": [{**public, "alg": "RS512"}]})
