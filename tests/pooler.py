@@ -22,6 +22,7 @@ from sql.launch import ServerUser
 from sql.migrate import migrate
 from sql.pool import open_connection
 from tests.database import UNSAFE, as_role, create_database, run_aside
+from tests.ports import free_port
 
 # Debian installs daemons where only root's PATH leads.
 PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
@@ -44,7 +45,7 @@ class PgBouncer:
     """One `pgbouncer` process, run by whoever may reach the server's socket. Clients log in with PASSWORD over TCP."""
 
     def __init__(self, folder: Path, server_dsn: str, user: ServerUser, **settings: object) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
@@ -199,10 +200,3 @@ class PooledServer:
 def database_name(dsn: str) -> str:
     """Return the name of a DSN's database."""
     return urlsplit(dsn).path[1:]
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

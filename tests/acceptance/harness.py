@@ -18,6 +18,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.wire import DEADLINE_SECONDS, Upstream, listening_socket, port_of
+from tests.ports import free_port
 
 START_SECONDS = 60.0
 """How long the slowest machine may take to start a process."""
@@ -42,12 +43,6 @@ def toml(tables: Mapping[str, Table]) -> str:
         f"[{name}]\n" + "".join(f"{json.dumps(key)} = {toml_value(value)}\n" for key, value in table.items())
         for name, table in tables.items()
     )
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return port_of(sock)
 
 
 class Sitelatch:

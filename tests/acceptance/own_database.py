@@ -20,9 +20,10 @@ from sql.binaries import find_binaries
 from sql.embedded import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection
-from tests.acceptance.harness import REPOSITORY, free_port
+from tests.acceptance.harness import REPOSITORY
 from tests.acceptance.wire import DEADLINE_SECONDS
 from tests.database import run_aside
+from tests.ports import free_port
 
 NAME = "fleet"
 """The database's."""

@@ -16,8 +16,9 @@ import httpx
 import pytest
 import requests
 
-from tests.acceptance.harness import START_SECONDS, Sitelatch, User, free_port
+from tests.acceptance.harness import START_SECONDS, Sitelatch, User
 from tests.acceptance.wire import Message, connect
+from tests.ports import free_port
 from tests.spellings import Expected, Shape, spellings
 
 SITES = {

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import REPOSITORY, Sitelatch, Table, free_port
+from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
 from tests.acceptance.load import Book, Key, Load, ask, client_of
 from tests.acceptance.outages import CLOCK_SECONDS, enrol
 from tests.acceptance.own_database import OwnDatabase, own_database
 from tests.database import run_aside
+from tests.ports import free_port
 
 FLUSH_SECONDS, RESOLUTION_SECONDS = 0.5, 1.0
 SLACK_SECONDS = 0.5

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from admin.integrators import guide
 from proxy.settings import ProxySettings, RouteSettings
-from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, Table, free_port
+from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, Table
+from tests.ports import free_port
 
 SECONDS = 60.0
 WAYS: list[dict[str, Any]] = [

@@ -12,8 +12,9 @@ import asyncpg
 import pytest
 
 from proxy.credentials import new_key
-from tests.acceptance.harness import ADMIN_TOKEN, Bench, Lane, Lanes, free_port, serving
+from tests.acceptance.harness import ADMIN_TOKEN, Bench, Lane, Lanes, serving
 from tests.acceptance.wire import Answering, CutShortError, Wire, connect
+from tests.ports import free_port
 
 EVERYWHERE = ["header:X-API-Key", "bearer", "basic", "cookie:api_session", "query:api_key"]
 MADE_UP_TOKEN = "sla_" + "madeUpTokenOfNobody" * 3

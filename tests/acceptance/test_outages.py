@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.faults import FAULTS, Fault
-from tests.acceptance.harness import REPOSITORY, Sitelatch, Table, free_port
+from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
 from tests.acceptance.load import Key
 from tests.acceptance.outages import SETTINGS, Campaign, Figures, enrol
 from tests.acceptance.own_database import OwnDatabase, own_database
 from tests.database import run_aside
+from tests.ports import free_port
 
 ADMIN_EVENTS = (
     "the database does not answer the admin API",

@@ -8,8 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core, chromium, visit
-from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, free_port
+from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
 from tests.database import TEMPLATE, create_database, drop_database, run_aside
+from tests.ports import free_port
 from tests.provider import CLIENT, SECRET, running
 
 expect.set_options(timeout=SEEN_MS)

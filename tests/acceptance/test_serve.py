@@ -14,9 +14,10 @@ import pytest
 from proxy.credentials import digest, new_key
 from sql.migrate import LATEST, migrate
 from sql.pool import open_connection
-from tests.acceptance.harness import Sitelatch, Table, free_port
+from tests.acceptance.harness import Sitelatch, Table
 from tests.acceptance.wire import until
 from tests.database import TEMPLATE, add_user, add_workspace, create_database, drop_database
+from tests.ports import free_port
 
 Launch = Callable[..., Sitelatch]
 ROUTE: Table = {

@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from tests.acceptance.certificates import Authority, Pair
-from tests.acceptance.harness import Bench, Lanes, Sitelatch, Table, free_port, serving
+from tests.acceptance.harness import Bench, Lanes, Sitelatch, Table, serving
 from tests.acceptance.wire import Answering, Message, Upstream, connect, listening_socket, port_of
+from tests.ports import free_port
 
 
 @dataclass

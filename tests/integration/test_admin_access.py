@@ -18,9 +18,9 @@ from aiohttp import ClientSession, TCPConnector
 from admin.app import admin_app
 from admin.people import token_digest
 from admin.settings import AdminSettings
-from tests.acceptance.harness import free_port
 from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 from tests.integration.jar import Jar
+from tests.ports import free_port
 from tests.provider import API, CLIENT, SECRET, Provider, foreign_key, opened, running, signed, unsigned
 
 __all__ = ["acme", "admin"]

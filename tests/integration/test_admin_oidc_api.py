@@ -15,8 +15,8 @@ from admin.app import admin_app
 from admin.issuer import FAILED_SECONDS, FRESH_SECONDS, LOOKS_PER_MINUTE, STALE_SECONDS, Issuer
 from admin.problems import IssuerDown
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
-from tests.acceptance.harness import free_port
 from tests.integration.adminapi import SETTINGS, AdminClient, serve, serving
+from tests.ports import free_port
 from tests.provider import API, CLIENT, SECRET, Provider, foreign_key, opened, running, signed, unsigned
 
 ADA, BEN, CYD, DAN = "ada@example.com", "ben@Acme.example", "unverified@example.com", "grouped@elsewhere.example"

@@ -17,10 +17,10 @@ from admin.oidc import CALLBACK
 from admin.round_trips import RoundTrip
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from admin.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
-from tests.acceptance.harness import free_port
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
 from tests.integration.jar import Jar
 from tests.integration.test_admin_server import logged
+from tests.ports import free_port
 from tests.provider import CLIENT, SECRET, Provider, foreign_key, running, signed, state_of
 
 __all__ = ["logged"]
