@@ -56,15 +56,22 @@ class Load:
         self._served = served
         self._data = data
         self._clients: set[asyncio.Task[None]] = set()
+        self._known = 0
 
     async def begin(self) -> None:
+        """Return when each key is known: on a slow machine the first look-up of one may outlast all of the others."""
         self._clients = {asyncio.create_task(self._ask_on(user)) for user in self.users}
+        await until(lambda: self._known == len(self.users) or self._gone, "all keys are known", 30)
         await self.more()
 
     async def more(self, count: int = 100) -> None:
         """Wait until so many more are answered."""
         wanted = self.answers.total() + count
-        await until(lambda: self.answers.total() >= wanted or any(task.done() for task in self._clients), "answers")
+        await until(lambda: self.answers.total() >= wanted or self._gone, "answers")
+
+    @property
+    def _gone(self) -> bool:
+        return any(task.done() for task in self._clients)
 
     async def end(self) -> None:
         for client in self._clients:
@@ -75,6 +82,9 @@ class Load:
     async def _ask_on(self, user: User) -> None:
         request = self._data.request("GET", "/sites/shop/x", user=user)
         async with connect(self._served.latch.address) as wire:
+            while (answer := await ask(wire, request)) != (200, ""):
+                assert answer == (503, "scope_unavailable")
+            self._known += 1
             while True:
                 self.answers[await ask(wire, request)] += 1
                 await asyncio.sleep(0.005)
