@@ -305,7 +305,7 @@ def run(
 
     for target in examples:
         property_of = example(target, [])(property_of)
-    settings(max_examples=250, deadline=None)(given(targets, fields)(property_of))()
+    settings(max_examples=250)(given(targets, fields)(property_of))()
     return outcomes
 
 
@@ -328,6 +328,8 @@ def test_no_reading_of_a_query_that_passes_names_another_site(name: str) -> None
 
 def test_no_reading_of_a_query_that_passes_names_another_site_by_a_name_with_an_underscore() -> None:
     targets = QUERY_TARGETS.map(lambda target: target.replace(b"site=", b"site_id=").replace(b"site.x", b"Site%2eid"))
+    # Of such names there are so few that every other target gets one more: both outcomes must be seen often enough.
+    targets |= targets.map(lambda target: target.replace(b"q=", b"site.id="))
     assert_fair(run(FRONTS["query with underscore, any key"], targets, NO_FIELDS))
 
 
