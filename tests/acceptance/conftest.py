@@ -21,9 +21,8 @@ def database_url(database_server: str) -> Iterator[str]:
 async def lane(bench: Bench) -> AsyncIterator[Lane]:
     """A route nobody used before, its data service waiting for connections."""
     lane = bench.lanes.next(bench.latch, bench.keys)
-    await lane.upstream.start()
-    yield lane
-    await lane.upstream.stop()
+    async with lane.upstream:
+        yield lane
 
 
 @pytest.fixture

@@ -53,9 +53,8 @@ async def lane(served: Pooled) -> AsyncIterator[Lane]:
     """Lend a route with a data service that says yes."""
     lane = served.lanes.next(served.latch, served.keys)
     lane.upstream.handler = Answering()
-    await lane.upstream.start()
-    yield lane
-    await lane.upstream.stop()
+    async with lane.upstream:
+        yield lane
 
 
 async def ask(wire: Wire, request: bytes) -> tuple[int, str]:

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
 
@@ -116,13 +116,13 @@ async def test_after_a_restart_the_database_is_asked_for_the_keys_that_changed_a
     lanes = Lanes(1)
     grants = {"ttl_seconds": ttl_seconds, "unknown_ttl_seconds": 60}  # each deleted key shall be looked up once
     latch = Sitelatch(tmp_path, tap.url, lanes.routes(), grants=grants, log={"access": "off"})
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         stack.callback(lanes.close)
         stack.callback(latch.stop)
         await asyncio.to_thread(latch.start)
         lane = lanes.next(latch, latch.enrol())
         lane.upstream.handler = Answering()
-        await lane.upstream.start()
+        await stack.enter_async_context(lane.upstream)
         assert set(await use(lane, users)) == {200}
         assert latch.metric("sitelatch_grants_cached") >= count
 
@@ -147,4 +147,3 @@ async def test_after_a_restart_the_database_is_asked_for_the_keys_that_changed_a
         print(f"{asked} lookups in {time.monotonic() - began:.1f} s, {count} keys in use, {used} requests")  # noqa: T201
         # One more finds out that the database is back.
         assert DELETED <= asked <= DELETED + 2
-        await lane.upstream.stop()

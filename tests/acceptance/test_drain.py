@@ -34,11 +34,8 @@ def start(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 @contextlib.asynccontextmanager
 async def one_lane(bench: Bench) -> AsyncIterator[Lane]:
     lane = bench.lanes.next(bench.latch, bench.keys)
-    await lane.upstream.start()
-    try:
+    async with lane.upstream:
         yield lane
-    finally:
-        await lane.upstream.stop()
 
 
 def accepts(address: str) -> bool:

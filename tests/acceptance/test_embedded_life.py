@@ -51,23 +51,22 @@ async def asking(bench: Bench) -> AsyncIterator[tuple[Lane, Counter[tuple[int, s
     """Have a known key ask all the time, which always passes."""
     lane = bench.lanes.next(bench.latch, bench.keys)
     lane.upstream.handler = Answering()
-    await lane.upstream.start()
-    answers: Counter[tuple[int, str]] = Counter()
+    async with lane.upstream:
+        answers: Counter[tuple[int, str]] = Counter()
 
-    async def ask_on() -> None:
-        async with connect(bench.latch.address) as wire:
-            while True:
-                answers[await ask(wire, lane.request("GET", "/sites/shop/x"))] += 1
-                await asyncio.sleep(0.01)
+        async def ask_on() -> None:
+            async with connect(bench.latch.address) as wire:
+                while True:
+                    answers[await ask(wire, lane.request("GET", "/sites/shop/x"))] += 1
+                    await asyncio.sleep(0.01)
 
-    client = asyncio.create_task(ask_on())
-    await until(lambda: answers.total() > 10 or client.done(), "it is asked")
-    yield lane, answers
-    assert not client.done()
-    client.cancel()
-    await asyncio.wait({client})
-    assert set(answers) == {(200, "")}, answers
-    await lane.upstream.stop()
+        client = asyncio.create_task(ask_on())
+        await until(lambda: answers.total() > 10 or client.done(), "it is asked")
+        yield lane, answers
+        assert not client.done()
+        client.cancel()
+        await asyncio.wait({client})
+        assert set(answers) == {(200, "")}, answers
 
 
 async def once(bench: Bench, lane: Lane, user: User) -> tuple[int, str]:

@@ -89,10 +89,8 @@ class Door:
 async def door(bench: Bench, service: socket.socket) -> AsyncIterator[Door]:
     # Closing each time keeps tests from meeting each other's connections.
     answering = Answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nyes")
-    upstream = Upstream(service, answering)
-    await upstream.start()
-    yield Door(bench, answering.requests)
-    await upstream.stop()
+    async with Upstream(service, answering):
+        yield Door(bench, answering.requests)
 
 
 WHO = ("shop", "shop_and_blog", "acme", "wiki")

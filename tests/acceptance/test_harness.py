@@ -13,10 +13,8 @@ from tests.acceptance.wire import Answering, CutShortError, Upstream, connect, l
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     with listening_socket() as sock:
-        upstream = Upstream(sock)
-        await upstream.start()
-        yield upstream
-        await upstream.stop()
+        async with Upstream(sock) as upstream:
+            yield upstream
 
 
 @pytest.fixture

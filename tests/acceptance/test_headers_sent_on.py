@@ -55,9 +55,8 @@ async def other_lane(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Lane
     lane = bench.lanes.next(bench.latch, bench.keys)
     service = Answering()
     lane.upstream.handler = service
-    await lane.upstream.start()
-    yield lane, service
-    await lane.upstream.stop()
+    async with lane.upstream:
+        yield lane, service
 
 
 async def sent_on(client: Wire, service: Answering, request: bytes, method: str = "GET") -> Message:

@@ -39,10 +39,8 @@ def bench(
 async def seen(service: socket.socket) -> AsyncIterator[list[Message]]:
     """What the data service got."""
     answering = Answering()
-    upstream = Upstream(service, answering)
-    await upstream.start()
-    yield answering.requests
-    await upstream.stop()
+    async with Upstream(service, answering):
+        yield answering.requests
 
 
 async def ask(bench: Bench, spelling: Spelling) -> Message:

@@ -431,8 +431,7 @@ async def test_too_many_open_exchanges_are_503(bench: Bench, client: Wire, lane:
     others = [bench.lanes.next(bench.latch, bench.keys) for _ in range(2)]
     async with contextlib.AsyncExitStack() as stack:
         for other in others:
-            await other.upstream.start()
-            stack.push_async_callback(other.upstream.stop)
+            await stack.enter_async_context(other.upstream)
         await stack.enter_async_context(exchanges_open(lane, POOL))
         await stack.enter_async_context(exchanges_open(others[0], POOL))
         await stack.enter_async_context(exchanges_open(others[1], OPEN - 2 * POOL))

@@ -160,8 +160,7 @@ async def test_a_deleted_key_never_reaches_a_service_that_was_still_being_connec
     one_place = {"upstream_connections": 1, "upstream_wait_seconds": 30}
     with serving(tmp_path_factory.mktemp("full"), database_url, lanes, limits=one_place) as full:
         lane = lanes.next(full.latch, bench.keys)
-        await lane.upstream.start()
-        async with connect(full.latch.address) as first, connect(full.latch.address) as second:
+        async with lane.upstream, connect(full.latch.address) as first, connect(full.latch.address) as second:
             await first.send(lane.request("GET", "/sites/shop/slow", user=bench.keys.shop))
             service = await lane.upstream.accept()
             await service.request()
@@ -173,7 +172,6 @@ async def test_a_deleted_key_never_reaches_a_service_that_was_still_being_connec
             await service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             assert (await first.answer()).status == 200
             assert b"late" not in service.received
-        await lane.upstream.stop()
 
 
 # Websockets.

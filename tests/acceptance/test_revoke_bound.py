@@ -112,9 +112,7 @@ async def measure(fleet: Fleet, deletes: int) -> Figures:
     taken, anyway = [], []
     async with AsyncExitStack() as stack:
         lane = fleet.lanes.next(fleet.latches[0], fleet.keys)
-        upstream = Upstream(lane.socket, Answering())
-        await upstream.start()
-        stack.push_async_callback(upstream.stop)
+        await stack.enter_async_context(Upstream(lane.socket, Answering()))
         wires = [await stack.enter_async_context(connect(latch.address)) for latch in fleet.latches]
         with fleet.latches[0].admin_client() as admin:
             for _ in range(deletes):

@@ -119,15 +119,11 @@ def trust(authority: Authority) -> ssl.SSLContext:
 @pytest.fixture
 async def answering(services: dict[str, Service]) -> AsyncIterator[dict[str, Answering]]:
     """Every data service answers; returned by route name."""
-    running, answering = [], {}
-    for name, service in services.items():
-        answering[name] = Answering()
-        upstream = Upstream(service.socket, answering[name], service.tls)
-        await upstream.start()
-        running.append(upstream)
-    yield answering
-    for upstream in running:
-        await upstream.stop()
+    answering = {name: Answering() for name in services}
+    async with contextlib.AsyncExitStack() as stack:
+        for name, service in services.items():
+            await stack.enter_async_context(Upstream(service.socket, answering[name], service.tls))
+        yield answering
 
 
 async def ask(bench: Bench, trust: ssl.SSLContext, route: str) -> Message:
@@ -216,13 +212,10 @@ def unix_door(
 async def test_unix_sockets_on_both_sides(unix_door: tuple[Bench, Service]) -> None:
     bench, service = unix_door
     answering = Answering()
-    upstream = Upstream(service.socket, answering)
-    await upstream.start()
-    async with connect(bench.latch.address) as client:
+    async with Upstream(service.socket, answering), connect(bench.latch.address) as client:
         for key, status in ((bench.keys.shop.key, 200), (bench.keys.blog.key, 403)):
             await client.send(f"GET /data/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n\r\n".encode())
             assert (await client.answer()).status == status
-    await upstream.stop()
     assert [request.one("Host") for request in answering.requests] == [b"a"]
 
 

@@ -250,6 +250,13 @@ class Upstream:
         # The server closes the socket it was given; the listening one outlives it, and so its port stays ours.
         self._server = await start(self._connected, sock=self._socket.dup(), ssl=self._tls)
 
+    async def __aenter__(self) -> "Upstream":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = Wire(reader, writer)
         self.connections.append(wire)

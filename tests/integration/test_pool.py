@@ -14,10 +14,8 @@ from tests.acceptance.wire import Upstream, listening_socket, port_of
 @pytest.fixture
 async def upstream() -> AsyncIterator[tuple[str, Upstream]]:
     with listening_socket() as sock:
-        upstream = Upstream(sock)
-        await upstream.start()
-        yield f"http://127.0.0.1:{port_of(sock)}", upstream
-        await upstream.stop()
+        async with Upstream(sock) as upstream:
+            yield f"http://127.0.0.1:{port_of(sock)}", upstream
 
 
 @pytest.fixture
