@@ -18,7 +18,15 @@ from admin.integrators import guide_routes
 from admin.oidc import Oidc
 from admin.page import page_routes
 from admin.people import AdminTokens
-from admin.problems import DatabaseDown, Forbidden, NotSignedIn, Problem, plain_problem, problem_response
+from admin.problems import (
+    DatabaseDown,
+    Forbidden,
+    InternalError,
+    NotSignedIn,
+    Problem,
+    plain_problem,
+    problem_response,
+)
 from admin.requests import ADDRESS, address_of, peer_of
 from admin.safe import safe_for
 from admin.settings import AdminSettings
@@ -92,7 +100,7 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
             error=type(error).__name__,
             where=[f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)],
         )
-        return plain_problem(500)
+        return problem_response(InternalError("Internal Server Error."))
 
 
 def _let_in(identity: Identity, open_to_all: frozenset[Handler]) -> Middleware:

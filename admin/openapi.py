@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from admin.idempotency import HEADER, KEPT_SECONDS, PATTERN
-from admin.problems import HEADERS, Problem
+from admin.problems import HEADERS
 from admin.routes import Refusal, Route
 from admin.views import ProblemDetails
 
@@ -100,8 +100,8 @@ def _operation(route: Route, schemas: Schemas) -> Json:
         responses[str(status)] = {"description": HTTPStatus(status).phrase}
         if model is not None:
             responses[str(status)]["content"] = _content(schemas[model])
-    for refusal in sorted(route.refuses, key=_status):
-        responses[str(_status(refusal))] = {"$ref": f"#/components/responses/{refusal.__name__}"}
+    for refusal in sorted(route.refuses, key=lambda refusal: refusal.status):
+        responses[str(refusal.status)] = {"$ref": f"#/components/responses/{refusal.__name__}"}
     operation["responses"] = responses
     return operation
 
@@ -110,17 +110,11 @@ def _content(schema: JsonSchemaValue, media_type: str = "application/json") -> J
     return {media_type: {"schema": schema}}
 
 
-def _status(refusal: Refusal) -> int:
-    return refusal.status if issubclass(refusal, Problem) else refusal.status_code
-
-
 def _refused(refusal: Refusal, schemas: Schemas) -> Json:
-    status = _status(refusal)
-    told = refusal.__doc__ if issubclass(refusal, Problem) else None
     response: Json = {
-        "description": told or HTTPStatus(status).phrase,
+        "description": refusal.__doc__ or "",
         "content": _content(schemas[ProblemDetails], "application/problem+json"),
     }
-    if status in HEADERS:
-        response["headers"] = {name: {"required": True, "schema": {"type": "string"}} for name in HEADERS[status]}
+    if sent := HEADERS.get(refusal.status):
+        response["headers"] = {name: {"required": True, "schema": {"type": "string"}} for name in sent}
     return response

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -56,6 +57,27 @@ class Malformed(Problem):
 
     code = "malformed"
     status = 400
+
+
+class BodyTooSlow(Problem):
+    """The body takes too long to arrive."""
+
+    code = "body_timeout"
+    status = 408
+
+
+class BodyTooLarge(Problem):
+    """The body is larger than anything that this route takes."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class NotJson(Problem):
+    """The body is not said to be JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 class NotSignedIn(Problem):
@@ -119,6 +141,12 @@ class IssuerDown(Problem):
     status = 503
 
 
+class InternalError(Problem):
+    """A fault of ours; the log says more."""
+
+    code = "internal_server_error"
+
+
 HEADERS: Mapping[int, Mapping[str, str]] = MappingProxyType(
     {
         HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="admin"'},
@@ -165,6 +193,8 @@ def _response(
 def _error(fault: Fault) -> ProblemError:
     if fault.in_parameter:
         return ProblemError(parameter=str(fault.place[0]), detail=fault.detail)
-    # A JSON pointer as a URI fragment, as in RFC 9457's own example.
-    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in fault.place)
+    # A JSON pointer as a URI fragment (RFC 6901 §6), as in RFC 9457's own example.
+    pointer = "".join(
+        "/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in fault.place
+    )
     return ProblemError(pointer=f"#{pointer}", detail=fault.detail)

@@ -9,7 +9,18 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
 from admin.payloads import Body, Model, NoQuery, read_body, read_query
-from admin.problems import DatabaseDown, Forbidden, Invalid, Malformed, NotSignedIn, Problem
+from admin.problems import (
+    BodyTooLarge,
+    BodyTooSlow,
+    DatabaseDown,
+    Forbidden,
+    InternalError,
+    Invalid,
+    Malformed,
+    NotJson,
+    NotSignedIn,
+    Problem,
+)
 
 BODY_SECONDS = 60
 """A CSV of a megabyte on a slow line takes as long."""
@@ -17,18 +28,13 @@ BODY_SECONDS = 60
 Answers = Mapping[int, type[BaseModel] | None]
 """What a route answers when all is well: the model at each status, None where there is no body."""
 
-Refusal = type[Problem] | type[web.HTTPException]
+Refusal = type[Problem]
 """An error that a route may answer with."""
 
-ALWAYS: tuple[Refusal, ...] = (NotSignedIn, Forbidden, Invalid, web.HTTPInternalServerError, DatabaseDown)
+ALWAYS: tuple[Refusal, ...] = (NotSignedIn, Forbidden, Invalid, InternalError, DatabaseDown)
 """Of every route: credentials come first, being known elsewhere does not make an admin, a change may come from a
 foreign page, an unknown parameter is never ignored, we may have faults, and sessions are in the database."""
-OF_BODIES: tuple[Refusal, ...] = (
-    Malformed,
-    web.HTTPRequestTimeout,
-    web.HTTPRequestEntityTooLarge,
-    web.HTTPUnsupportedMediaType,
-)
+OF_BODIES: tuple[Refusal, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
 """Of every route that takes a body."""
 
 
@@ -89,12 +95,12 @@ async def _read(request: web.Request, model: type[Model]) -> Model:
         return read_query(model, request.query)
     read_query(NoQuery, request.query)
     if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType
+        raise NotJson("The body must be JSON, with the header `Content-Type: application/json`.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             raw = await _body(request, model.most_bytes)
     except TimeoutError:
-        raise web.HTTPRequestTimeout from None
+        raise BodyTooSlow(f"The body took more than {BODY_SECONDS} seconds to arrive.") from None
     except (web.RequestPayloadError, ConnectionError):
         raise Malformed("The body did not arrive whole.") from None
     # Megabytes take a second, in which the front door would stand still, too.
@@ -106,5 +112,5 @@ async def _body(request: web.Request, most_bytes: int) -> bytes:
     async for chunk in request.content.iter_any():
         raw += chunk
         if len(raw) > most_bytes:
-            raise web.HTTPRequestEntityTooLarge(most_bytes, len(raw))
+            raise BodyTooLarge(f"The body has more than {most_bytes:,} bytes.")
     return bytes(raw)

@@ -70,6 +70,8 @@ async def test_a_user_for_all_sites_has_no_list_of_them(acme: AdminClient) -> No
         ({"workspace": "acme", "all_sites": True, "name": " "}, "#/name", "1 to 200"),
         ({"workspace": "acme", "all_sites": True, "name": "x" * 201}, "#/name", "1 to 200"),
         ({"workspace": "acme", "all_sites": True, "email": "x"}, "#/email", "not known here"),
+        # RFC 6901 §6: what may not stand in a fragment is percent-encoded.
+        ({"workspace": "acme", "all_sites": True, "é /~%#": "x"}, "#/%C3%A9%20~1~0%25%23", "not known here"),
         (["acme"], "#", "must be a JSON object"),
     ],
 )
