@@ -141,7 +141,7 @@ async def rename_site(connection: Connection, site_id: str, display_name: str, *
     """Give a site another display name. Raises Invalid, and NotFound: it makes no site, as adding one would."""
     display_name = check_name(display_name, "display_name")
     async with connection.transaction():
-        await connection.fetch(LOCK_FOR_CHANGE, _texts([site_id]))
+        await _lock(connection, [site_id], by.within)
         before = await get_site(connection, site_id, within=by.within)
         if display_name != before.display_name:
             await connection.execute(RENAME_SITES, [site_id], [display_name])
@@ -155,11 +155,11 @@ async def remove_sites(connection: Connection, sites: Sequence[str], *, by: Acto
     wanted = set(sites)
     async with connection.transaction():
         # Who gives one of them to a user meanwhile waits, or is counted.
-        await connection.fetch(LOCK_FOR_CHANGE, _texts(wanted))
-        users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, _texts(wanted))}
-        rows = await connection.fetch(DELETE_SITES, _texts(wanted), names(by.within))
-        if missing := sorted(wanted - {row["id"] for row in rows}):
+        there = await _lock(connection, wanted, by.within)
+        if missing := sorted(wanted.difference(there)):
             raise NotFound("\n".join(f'There is no site "{site}".' for site in missing[:MAX_FAULTS]))
+        users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, there)}
+        rows = await connection.fetch(DELETE_SITES, there)
         await write_audit(
             connection,
             by,
@@ -213,5 +213,7 @@ def sentence(faults: Sequence[Fault]) -> str:
     return f"{told}\nAnd {more} more." if more > 0 else told
 
 
-def _texts(texts: Iterable[str]) -> list[str]:
-    return sorted(text for text in texts if is_text(text))
+async def _lock(connection: Connection, sites: Iterable[str], within: Within) -> list[str]:
+    """Keep sites from changes until the transaction ends; return those that are there."""
+    texts = [site for site in sites if is_text(site)]
+    return [row["id"] for row in await connection.fetch(LOCK_FOR_CHANGE, texts, names(within))]

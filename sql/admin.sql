@@ -270,8 +270,14 @@ JOIN sitelatch.workspaces w ON w.id = s.workspace_id
 WHERE s.folded = ANY($1)
 
 -- name: lock_sites_for_change
--- The sites $1, kept from changes and from being given to users until the transaction ends.
-SELECT id FROM sitelatch.sites WHERE id = ANY($1) ORDER BY id FOR UPDATE
+-- Those of the sites $1 that are of the workspaces $2 (null: all), kept from changes and from being given to users until
+-- the transaction ends. Others are not touched: how long that takes would tell of them.
+SELECT s.id
+FROM sitelatch.sites s
+JOIN sitelatch.workspaces w ON w.id = s.workspace_id
+WHERE s.id = ANY($1) AND ($2::text[] IS NULL OR w.name = ANY($2))
+ORDER BY s.id
+FOR UPDATE OF s
 
 -- name: rename_sites
 -- Give the sites $1 the display names $2.
@@ -281,10 +287,10 @@ FROM unnest($1::text[], $2::text[]) AS new (id, display_name)
 WHERE s.id = new.id
 
 -- name: delete_sites
--- Remove the sites $1 of the workspaces $2 (null: all), with every authorisation for them.
+-- Remove the sites $1, with every authorisation for them.
 DELETE FROM sitelatch.sites s
 USING sitelatch.workspaces w
-WHERE w.id = s.workspace_id AND s.id = ANY($1) AND ($2::text[] IS NULL OR w.name = ANY($2))
+WHERE w.id = s.workspace_id AND s.id = ANY($1)
 RETURNING s.id, w.name AS workspace, s.display_name
 
 -- name: count_site_users

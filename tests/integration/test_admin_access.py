@@ -328,6 +328,17 @@ async def test_every_change_that_a_browser_asks_for_by_itself_needs_our_page(
     assert (await ada.ask("GET", "/session"))[0] == 200
 
 
+@pytest.mark.parametrize(("method", "payload"), [("DELETE", None), ("PATCH", {"display_name": "x"})])
+async def test_a_site_of_another_workspace_is_not_touched_and_so_takes_no_time(
+    acme: AdminClient, pool: asyncpg.Pool, method: str, payload: Any
+) -> None:
+    """Whoever had to wait for somebody at it would know that it is there."""
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM sitelatch.sites WHERE id = 'wiki' FOR UPDATE")
+        async with asyncio.timeout(10):
+            assert (await acme.as_(BEN_TOKEN).ask(method, "/sites/wiki", payload))[0] == 404
+
+
 async def test_the_key_of_an_api_user_opens_no_admin_route(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert (await acme.as_(made["api_key"]).ask("GET", "/users"))[0] == 401
