@@ -103,11 +103,15 @@ class WorkspaceQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+# No name and no id begins with a space, and what is nothing else is no search.
+Search = Annotated[Text, Field(max_length=200), AfterValidator(str.lstrip)]
+
+
 class UserQuery(Query):
     """Parameters of `GET /admin/users`."""
 
     workspace: Text | None = None
-    search: Annotated[Text, Field(max_length=200)] | None = None
+    search: Search | None = None
     sort: Sort = "-created"
     after: Annotated[Text, Field(max_length=500)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
@@ -117,7 +121,7 @@ class SiteQuery(Query):
     """Parameters of `GET /admin/sites`."""
 
     workspace: Text | None = None
-    search: Annotated[Text, Field(max_length=200)] | None = None
+    search: Search | None = None
     after: Text | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 

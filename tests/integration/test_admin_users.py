@@ -267,6 +267,15 @@ async def test_search_finds_by_the_start_of_name_site_person_or_key(acme: AdminC
     assert len(list(await found("slk_"))) == 4
 
 
+async def test_a_search_for_nothing_but_space_is_none(acme: AdminClient) -> None:
+    for wish in ({"all_sites": True}, {"sites": ["shop"], "name": "Shop exporter"}):
+        await acme.create(workspace="acme", **wish)
+    for search in ("", " ", "\u3000 "):
+        assert len((await acme.get("/users", search=search))["items"]) == 2
+        assert len((await acme.get("/sites", search=search))["items"]) == 4
+    assert [user["name"] for user in (await acme.get("/users", search="  shop e"))["items"]] == ["Shop exporter"]
+
+
 async def test_search_finds_the_same_near_and_far(acme: AdminClient, pool: asyncpg.Pool) -> None:
     """Among so many that a page of it may be found among the next users, or not."""
     await pool.execute(
