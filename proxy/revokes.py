@@ -5,6 +5,7 @@ those that still have the right never notice.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,7 +48,10 @@ class _Doubt:
 
     until: float
     heard: bool
-    """Whether something is known to have changed. Else each sweep finds out anew that nobody vouches for it."""
+    """Whether something is known to have changed. Else each sweep finds out anew that nobody vouches for it.
+
+    What was heard of may wait for as long as a request would, from when it is first looked into: there may be a line.
+    """
     exchanges: set[Exchange] = field(default_factory=set)
 
 
@@ -84,7 +88,6 @@ class Revokes:
 
     def changed(self, changes: Changes) -> None:
         """Judge again what these changes touch."""
-        until = self._clock() + self._settings.lookup_seconds
         for exchange, right in self._open():
             if (
                 changes.everything
@@ -92,7 +95,7 @@ class Revokes:
                 or (changes.keys and exchange.key_digest in changes.keys)
                 or (changes.sites and not changes.sites.isdisjoint(right.claim.sites))
             ):
-                self._doubt(exchange, until)
+                self._doubt(exchange)
         self._start()
 
     async def run(self) -> None:
@@ -114,7 +117,7 @@ class Revokes:
         ask = self._grants.breaker.worth_asking
         for exchange, right in self._open():
             if _expired(right.grant, wall):
-                self._doubt(exchange, now + settings.lookup_seconds)
+                self._doubt(exchange)
             elif vouched_until < now and exchange.key_digest not in self._asking:
                 asked_until = self._grants.confirmed_until(exchange.key_digest, right.grant, right.claim.sites)
                 confirmed_until = max(vouched_until, asked_until)
@@ -138,7 +141,7 @@ class Revokes:
                 assert verdict.claim is not None  # noqa: S101 - what has a grant was read
                 yield exchange, _Right(verdict.claim, verdict.grant)
 
-    def _doubt(self, exchange: Exchange, until: float, *, heard: bool = True) -> None:
+    def _doubt(self, exchange: Exchange, until: float = math.inf, *, heard: bool = True) -> None:
         doubt = self._doubts.get(exchange.key_digest)
         if doubt is None:
             doubt = self._doubts[exchange.key_digest] = _Doubt(until, heard)
@@ -160,6 +163,8 @@ class Revokes:
             # The newest first: a revoke does not wait for thousands of others. What changes from here on is a doubt of
             # its own.
             key_digest, doubt = self._doubts.popitem()
+            if doubt.heard:
+                doubt.until = min(doubt.until, self._clock() + self._settings.lookup_seconds)
             self._asking.add(key_digest)
             try:
                 grant = await self._grants.confirm(key_digest)

@@ -34,6 +34,7 @@ class OpenExchange:
     def __init__(self, key: str, grant: Grant | None, *sites: str) -> None:
         claim = Claim(ROUTE, key.encode(), sites, False, False, b"/", [])
         self.verdict: Verdict | None = Verdict(None, claim, grant)
+        self.name = key
         self.key_digest = key_of(key)
         self.done = False
         self.revoked: Refusal | None = None
@@ -395,6 +396,30 @@ async def test_a_change_that_nobody_can_look_into_ends_what_is_open_when_a_reque
         await door.swept()
     assert door.clock.now >= heard + LOOKUP
     assert door.ended == {"unconfirmed": 1}
+
+
+async def test_what_waits_in_line_to_be_looked_into_is_not_ended_by_a_moment_without_a_database(door: Door) -> None:
+    """A restore puts all in doubt. The line is longer than a request waits, and then the database stumbles."""
+    names = [f"user-{number}" for number in range(30)]
+    for name in names:
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    door.grants.drop_all()
+    door.scope.hold()
+    door.revokes.changed(Changes(everything=True))
+    await until(lambda: door.scope.under_way > 0)
+    asked = len(door.revokes._asking)
+    door.clock.now += LOOKUP + 1
+    door.read_at = door.clock.now
+    door.scope.down = ConnectionResetError()
+    door.scope.let_go()
+    await door.settled()
+    door.scope.down = None
+    door.clock.now += 1
+    await door.swept()
+    await door.swept()
+    assert door.ended == {"unconfirmed": asked}, "these had been asked for in vain for so long"
+    assert asked < len(names)
 
 
 async def test_an_expired_key_keeps_nothing_open_through_an_outage(door: Door) -> None:
