@@ -18,9 +18,13 @@ _log = structlog.get_logger()
 
 
 class Breaker:
-    """Open (`down`) from the first lookup that the database failed until the first that it answered."""
+    """Open (`down`) from the first lookup that the database failed until the first that it answered.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `of` is what it is asked for: keys may be answered while the table of sites is locked, and the other way round.
+    """
+
+    def __init__(self, of: str, clock: Callable[[], float]) -> None:
+        self._of = of
         self._clock = clock
         self._probing = False
         self._next_probe_at = 0.0
@@ -58,14 +62,14 @@ class Breaker:
     def worked(self) -> None:
         """Note that the database answered."""
         if self.down:
-            _log.info("database_answers_again")
+            _log.info("database_answers_again", asked_for=self._of)
             self._up_since = self._clock()
         self.down = False
 
     def failed(self, reason: str) -> None:
         """Note that the database did not answer. `reason` goes to the log, once an outage."""
         if not self.down:
-            _log.warning("database_does_not_answer", reason=reason)
+            _log.warning("database_does_not_answer", asked_for=self._of, reason=reason)
         self.down = True
         self._next_probe_at = self._clock() + _PAUSE_SECONDS
 

@@ -215,8 +215,7 @@ class Feed:
         if not rows:
             raise NoFeed("the table of changes is empty, or has no triggers")
         self._last = Row(rows[0]["seq"], rows[0]["at"])
-        # What is dropped is asked for at once, and none of it waits for a probe: the database has just answered.
-        self._grants.breaker.worked()
+        self._grants.answered()
         self._on_dropped("feed", self._grants.drop_all())
         self._on_changes(Changes(everything=True))
         return self._last

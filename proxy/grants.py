@@ -65,7 +65,7 @@ class Grants:
     ) -> None:
         self.generation = 0
         """Grows whenever an answer given before may no longer hold: whoever remembers answers outside checks it."""
-        self.breaker = Breaker(clock)
+        self.breaker = Breaker("keys", clock)
         self._clock = clock
         self._on_lookup = on_lookup
         self._on_lost = on_lost
@@ -88,6 +88,11 @@ class Grants:
     def __len__(self) -> int:
         """Return how many grants are held."""
         return len(self._held)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether stale grants or sites are used."""
+        return self._sites.cut_off
 
     @property
     def newest_position(self) -> int:
@@ -265,17 +270,21 @@ class Grants:
 
     def feed_left(self) -> None:
         """Note that the feed cannot be read for now."""
-        self.breaker.feed_away = True
+        self.breaker.feed_away = self._sites.breaker.feed_away = True
 
     def feed_back(self, age_seconds: float) -> None:
         """Note that the feed goes on where it was left, and that all it had to say was said so long ago.
 
-        So whatever is still held held then: it is as good as asked for, and need not be. What is not held need not
-        wait for a probe: the database answers.
+        So whatever is still held held then: it is as good as asked for, and need not be.
         """
-        self.breaker.worked()
-        self.breaker.feed_away = False
+        self.answered()
+        self.breaker.feed_away = self._sites.breaker.feed_away = False
         self._lifetimes.vouch(self._clock() - age_seconds)
+
+    def answered(self) -> None:
+        """Note that the database answers: what is not held need not wait for a probe."""
+        self.breaker.worked()
+        self._sites.breaker.worked()
 
     async def close(self) -> None:
         """Give up all lookups."""

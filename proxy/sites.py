@@ -42,13 +42,14 @@ class Sites:
         self,
         settings: GrantSettings,
         scope: ScopeTable,
-        breaker: Breaker,
+        keys: Breaker,
         lifetimes: Lifetimes,
         on_lost: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
         self._scope = scope
-        self._breaker = breaker
+        self._keys = keys
+        self.breaker = Breaker("sites", clock)
         self._lifetimes = lifetimes
         self._on_lost = on_lost
         self._clock = clock
@@ -61,12 +62,17 @@ class Sites:
         self._recalled: set[str] = set()
         self._asking: asyncio.Task[None] | None = None
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether sites are used stale: also where it is known of keys alone that the database does not answer."""
+        return self.breaker.cut_off or self._keys.cut_off
+
     def peek(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
         """Return whose these sites are (None: nobody's), or None where that is not known of each of them."""
         now = self._clock()
         owners: dict[str, str | None] = {}
         for site in sites:
-            owner = self._usable(site, now, stale=self._breaker.cut_off)
+            owner = self._usable(site, now, stale=self.cut_off)
             if owner is _Lost.UNAVAILABLE:
                 return None
             owners[site] = owner
@@ -75,7 +81,7 @@ class Sites:
     async def fetch(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
         """Return whose these sites are, from the database where need be; None when it does not say in time."""
         now = self._clock()
-        owners = {site: self._usable(site, now, stale=self._breaker.cut_off) for site in sites}
+        owners = {site: self._usable(site, now, stale=self.cut_off) for site in sites}
         awaited = {site: self._want(site) for site, owner in owners.items() if owner is _Lost.UNAVAILABLE}
         if awaited:
             # Waiting for many futures does not cancel them with the one who waits.
@@ -124,7 +130,7 @@ class Sites:
         if held is not None:
             self._lifetimes.renew(held)
         if held is not None and now < (held.stale_until if stale else held.fresh_until):
-            if now >= held.soft_until and self._breaker.worth_asking:
+            if now >= held.soft_until and self.breaker.worth_asking:
                 self._want(site)
             return held.value
         if site in self._unknown or not _askable(site):
@@ -158,22 +164,22 @@ class Sites:
             self._land(None, 0)
 
     async def _ask(self, sites: list[str]) -> Mapping[str, str] | None:
-        if not self._breaker.admits():
+        if not self.breaker.admits():
             return None
-        probe = self._breaker.down
+        probe = self.breaker.down
         try:
             async with asyncio.timeout(self._seconds):
                 owners = await self._scope.find_sites(sites)
         except DATABASE_FAILURES as error:
-            self._breaker.failed(reason(error))
+            self.breaker.failed(reason(error))
             return None
         except Exception:
             _log.exception("lookup_failed")
             return None
         finally:
             if probe:
-                self._breaker.probed()
-        self._breaker.worked()
+                self.breaker.probed()
+        self.breaker.worked()
         return owners
 
     def _land(self, owners: Mapping[str, str] | None, asked_at: float) -> None:

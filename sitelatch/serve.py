@@ -107,7 +107,7 @@ class Service:
                 feed.mode,
                 config.grants,
                 # While nothing has to be looked up only the watch knows.
-                cut_off=grants.breaker.cut_off or self.watch.state is not DatabaseState.UP,
+                cut_off=grants.cut_off or self.watch.state is not DatabaseState.UP,
             ),
         )
         self.metrics.watch("grants_cached", lambda: len(grants))

@@ -9,6 +9,7 @@ from typing import Any
 from sql.queries import query
 
 FIND_GRANT = query("find_grant")
+FIND_SITES = query("find_sites")
 
 
 class Clock:
@@ -35,6 +36,8 @@ class MemoryScope:
         """Raised one after the other, by one query each."""
         self.down: Exception | None = None
         """Raised by every query, while it is set."""
+        self.ill: dict[str, Exception] = {}
+        """Raised by each of these queries, as where one table is locked."""
         self.asked: list[object] = []
         """The argument of each query, oldest first."""
         self.under_way = 0
@@ -73,6 +76,8 @@ class MemoryScope:
                 raise self.failures.pop(0)
             if self.down is not None:
                 raise self.down
+            if query in self.ill:
+                raise self.ill[query]
         finally:
             self.under_way -= 1
         return rows

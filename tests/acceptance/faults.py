@@ -125,6 +125,11 @@ class FeedLocked(Locked):
     table = "scope_changes"
 
 
+class SitesLocked(Locked):
+    table = "sites"
+    turns_strangers_away = False
+
+
 class ActivityLocked(Locked):
     table = "api_user_activity"
     turns_strangers_away = False
@@ -236,6 +241,7 @@ FAULTS: dict[str, type[Fault]] = {
     "cut in mid-query": Cut,
     "read-only": ReadOnly,
     "keys locked": Locked,
+    "sites locked": SitesLocked,
     "feed locked": FeedLocked,
     "activity locked": ActivityLocked,
     "connections taken": Crowded,

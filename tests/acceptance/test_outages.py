@@ -58,6 +58,7 @@ QUICK = (
     "cut in mid-query",
     "read-only",
     "keys locked",
+    "sites locked",
     "connections taken",
     "restored bit by bit",
     "data replaced",

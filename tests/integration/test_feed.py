@@ -528,7 +528,6 @@ async def test_in_the_middle_of_a_restore_nothing_is_called_unknown_and_nothing_
     await until(lambda: door.feed.mode is FeedMode.DOWN)
     with pytest.raises(ScopeUnavailable):
         await door.grants.fetch(OTHER)
-    door.grants.breaker.worked()  # so that it is asked for the site, too
     with pytest.raises(ScopeUnavailable):
         await door.grants.fetch_sites(("docs",))
     assert door.grants.peek(KEY) is not None

@@ -8,7 +8,7 @@ from tests.scopes import Clock
 
 def test_one_lookup_at_a_time_tries_a_database_that_is_down() -> None:
     clock = Clock()
-    breaker = Breaker(clock)
+    breaker = Breaker("keys", clock)
     assert all(breaker.admits() for _ in range(3))
     breaker.failed("refused")
     assert breaker.down
@@ -29,7 +29,7 @@ def test_one_lookup_at_a_time_tries_a_database_that_is_down() -> None:
 
 def test_a_lookup_from_before_the_outage_that_fails_late_lets_no_second_probe_out() -> None:
     clock = Clock()
-    breaker = Breaker(clock)
+    breaker = Breaker("keys", clock)
     breaker.failed("refused")
     clock.now += 1
     assert breaker.admits()
@@ -40,7 +40,7 @@ def test_a_lookup_from_before_the_outage_that_fails_late_lets_no_second_probe_ou
 
 def test_an_outage_is_told_once_and_its_end_too() -> None:
     with structlog.testing.capture_logs() as lines:
-        breaker = Breaker(Clock())
+        breaker = Breaker("keys", Clock())
         breaker.worked()
         breaker.failed("refused")
         breaker.failed("refused")

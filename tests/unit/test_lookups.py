@@ -15,7 +15,7 @@ KEY = bytes(32)
 
 async def test_the_wait_for_a_turn_counts_and_says_nothing_about_the_database() -> None:
     clock, scope, turns = Clock(), MemoryScope(), Turns(1, 1)
-    breaker = Breaker(clock)
+    breaker = Breaker("keys", clock)
 
     def land(digest: bytes, found: Found | None, asked_at: float) -> Unknown:
         return UNKNOWN

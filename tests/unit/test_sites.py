@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy.decision import Grant
 from proxy.grants import Grants, ScopeUnavailable
 from proxy.settings import GrantSettings
-from tests.scopes import Clock, MemoryScope, until
+from tests.scopes import FIND_GRANT, FIND_SITES, Clock, MemoryScope, until
+
+KEY = bytes(32)
 
 
 class Door:
@@ -102,6 +105,40 @@ async def test_while_the_database_fails_held_sites_are_served_and_others_unavail
     assert await door.grants.fetch_sites(("blog",)) == {"blog": "acme"}
 
 
+async def test_where_only_sites_cannot_be_read_keys_can_and_known_sites_are_used_at_once(door: Door) -> None:
+    """As while their table is locked."""
+    door.scope.add(KEY)
+    await door.grants.fetch_sites(("shop",))
+    door.scope.ill[FIND_SITES] = TimeoutError()
+    door.clock.now += 40
+    with pytest.raises(ScopeUnavailable):
+        await door.grants.fetch_sites(("blog",))
+    for _ in range(5):
+        door.grants.drop(KEY)
+        assert isinstance(await door.grants.fetch(KEY), Grant)
+        assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}
+    assert door.grants.cut_off, "this far: a site that is removed is not known to be"
+    del door.scope.ill[FIND_SITES]
+    door.clock.now += 1
+    assert await door.grants.fetch_sites(("blog",)) == {"blog": "acme"}
+    assert not door.grants.cut_off
+
+
+async def test_where_only_keys_cannot_be_read_sites_do_not_say_that_they_can(door: Door) -> None:
+    door.scope.add(KEY)
+    await door.grants.fetch(KEY)
+    await door.grants.fetch_sites(("shop",))
+    door.scope.ill[FIND_GRANT] = TimeoutError()
+    door.clock.now += 40
+    assert isinstance(await door.grants.fetch(KEY), Grant)
+    assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}, (
+        "nobody waits to hear that these cannot be read either"
+    )
+    for number in range(5):
+        assert await door.grants.fetch_sites((f"made-up-{number}",)) == {f"made-up-{number}": None}
+        assert isinstance(door.grants.peek(KEY), Grant), "at once: it is known to be down"
+
+
 async def test_after_an_outage_no_site_is_asked_for_that_the_feed_is_about_to_vouch_for(door: Door) -> None:
     await door.grants.fetch_sites(("shop", "blog"))
     door.grants.feed_left()
@@ -128,7 +165,7 @@ async def test_a_slow_database_is_not_waited_for_beyond_the_deadline(door: Door)
     door.scope.hold()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch_sites(("shop",))
-    await until(lambda: grants.breaker.down)
+    await until(lambda: grants.cut_off)
     await grants.close()
 
 
