@@ -180,6 +180,27 @@ async def test_an_answer_from_before_a_site_changed_does_not_land_after_it(door:
     assert door.scope.asked == [["new", "shop"], ["new"]]
 
 
+async def test_an_answer_from_before_everything_was_dropped_does_not_land_after_it(door: Door) -> None:
+    door.scope.hold()
+    asking = asyncio.create_task(door.grants.fetch_sites(("shop",)))
+    await until(lambda: door.scope.under_way == 1)
+    door.scope.sites["shop"] = "globex"
+    door.grants.drop_all()
+    door.scope.let_go()
+    assert await asking == {"shop": "globex"}
+
+
+async def test_a_refresh_that_finds_nothing_new_changes_nothing(door: Door) -> None:
+    await door.grants.fetch_sites(("shop",))
+    generation = door.grants.generation
+    door.clock.now += 25
+    door.grants.peek_sites(("shop",))
+    await until(lambda: len(door.scope.asked) == 2 and not door.scope.under_way)
+    door.clock.now += 6  # more than its first time
+    assert door.grants.peek_sites(("shop",)) == {"shop": "acme"}
+    assert door.grants.generation == generation
+
+
 async def test_dropping_everything_forgets_sites_too(door: Door) -> None:
     await door.grants.fetch_sites(("shop", "nowhere"))
     door.grants.drop_all()
