@@ -16,19 +16,8 @@ from websockets.frames import Frame, Opcode
 from proxy.credentials import digest
 from sql.pool import open_connection
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
+from tests.acceptance.streams import EVENT, SSE, download, events, tunnel
 from tests.acceptance.wire import CutShortError, Wire, connect, until
-
-SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-EVENT = b"b\r\ndata: one\n\n\r\n"
-DOWNLOAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000)
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "
-HANDSHAKE = (
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)
-ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"  # the answer to that key (RFC 6455 §1.3)
 
 
 @pytest.fixture(scope="module")
@@ -63,34 +52,6 @@ def delete(bench: Bench, user: User) -> None:
 
 def ended(bench: Bench, cause: str) -> float:
     return bench.latch.metric("sitelatch_exchanges_ended_by_revoke_total", cause=cause)
-
-
-async def events(client: Wire, lane: Lane, user: User) -> Wire:
-    """Open an SSE stream; the first event has come. Returns the data service's side."""
-    await client.send(lane.request("GET", "/sites/shop/events", user=user))
-    service = await lane.upstream.accept()
-    await service.request()
-    await service.send(SSE + EVENT)
-    await client.read_until(EVENT)
-    return service
-
-
-async def download(client: Wire, lane: Lane, user: User) -> Wire:
-    await client.send(lane.request("GET", "/sites/shop/file", user=user))
-    service = await lane.upstream.accept()
-    await service.request()
-    await service.send(DOWNLOAD)
-    await client.read_until(b"\r\n\r\n" + bytes(1000))
-    return service
-
-
-async def tunnel(client: Wire, lane: Lane, user: User) -> Wire:
-    await client.send(lane.request("GET", "/sites/shop/ws", *HANDSHAKE, user=user))
-    service = await lane.upstream.accept()
-    await service.request()
-    await service.send(SWITCH + ACCEPT)
-    await client.head()
-    return service
 
 
 async def test_a_deleted_key_ends_an_event_stream_as_cut_short(

@@ -12,6 +12,7 @@ import pytest
 
 from sql.pool import open_connection
 from tests.acceptance.harness import Keys, Lanes, Sitelatch, User
+from tests.acceptance.streams import download, events, tunnel
 from tests.acceptance.wire import Answering, Upstream, Wire, connect
 from tests.database import run_aside
 
@@ -29,7 +30,7 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Fleet]:
-    lanes = Lanes(4)
+    lanes = Lanes(5)
     with ExitStack() as stack:
         latches = []
         for number in range(PROCESSES):
@@ -129,6 +130,53 @@ async def measure(fleet: Fleet, deletes: int) -> Figures:
                 refused = await asyncio.gather(*(first_refusal(wire, request) for wire in wires))
                 taken.append(max(0.0, max(refused) - gone))
     return Figures(sorted(taken), sorted(anyway))
+
+
+async def measure_streams(fleet: Fleet, deletes: int) -> list[float]:
+    """From the admin's 204 until all that the key has open in every process has ended, for each of so many keys."""
+    taken = []
+    lane = fleet.lanes.next(fleet.latches[0], fleet.keys)
+    async with lane.upstream:
+        for _ in range(deletes):
+            user = fleet.latches[0].create_user("acme", "shop")
+            async with AsyncExitStack() as stack:
+                clients = []
+                for latch in fleet.latches:
+                    for begin in (events, download, tunnel):
+                        client = await stack.enter_async_context(connect(latch.address))
+                        await begin(client, lane, user)
+                        clients.append(client)
+                await asyncio.to_thread(delete, fleet.latches[0], user)
+                gone = time.perf_counter()
+                await asyncio.gather(*(client.closed() for client in clients))
+                taken.append(time.perf_counter() - gone)
+    return sorted(taken)
+
+
+def delete(latch: Sitelatch, user: User) -> None:
+    with latch.admin_client() as admin:
+        assert admin.delete(f"/users/{user.id}").status_code == 204
+
+
+def told(taken: list[float]) -> str:
+    return (
+        f"3 streams in each of {PROCESSES} processes, {len(taken)} deletes: all ended after"
+        f" p50 {1000 * statistics.median(taken):.1f} ms, longest {1000 * taken[-1]:.1f} ms"
+    )
+
+
+async def test_what_a_deleted_key_has_open_ends_everywhere_within_milliseconds(fleet: Fleet) -> None:
+    taken = await measure_streams(fleet, 20)
+    print(told(taken))  # noqa: T201 - for the record
+    assert statistics.median(taken) < 0.25, "twelve ends and three look-ups, on a machine that has other things to do"
+
+
+async def test_where_nobody_is_notified_what_a_deleted_key_has_open_ends_within_a_poll(
+    fleet: Fleet, mute: None
+) -> None:
+    taken = await measure_streams(fleet, 5)
+    print(told(taken))  # noqa: T201 - for the record
+    assert taken[-1] < 1 + 0.5 + 0.5
 
 
 async def test_a_deleted_key_is_refused_everywhere_within_milliseconds(fleet: Fleet) -> None:
