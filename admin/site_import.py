@@ -1,6 +1,7 @@
 """Sites from a CSV file."""
 
 import csv
+from collections.abc import Iterator
 from typing import Final, TextIO
 
 from admin.connections import Connection
@@ -26,36 +27,47 @@ def read_csv(file: TextIO, most_lines: int | None = None) -> dict[str, list[NewS
 
 
 def _read(file: TextIO, most_lines: int | None) -> dict[str, list[NewSite]]:
-    reader = csv.DictReader(file, strict=True)
-    columns = sorted(reader.fieldnames or ())
-    if columns not in (["site", "workspace"], ["display_name", "site", "workspace"]):
+    rows = _rows(file)
+    _, columns = next(rows, (1, []))
+    if sorted(columns) not in (["site", "workspace"], ["display_name", "site", "workspace"]):
         detail = 'The first line must be "site,workspace" or "site,workspace,display_name", with commas between.'
         raise Invalid.at(1, detail=detail)
     by_workspace: dict[str, dict[str, NewSite]] = {}
     faults: list[Fault] = []
-    try:
-        for row in reader:
-            line = reader.line_num
-            if most_lines is not None and line > most_lines:
-                detail = f"The file has more than {most_lines:,} lines. Import it in parts, or with the command."
-                raise Invalid.at(line, detail=detail)
-            try:
-                if None in row or None in row.values():
-                    raise Invalid.at("columns", detail="This line has another number of columns than the first one.")
-                check_workspace(row["workspace"], "workspace")
-                check_site_id(row["site"], "site")
-                name = row.get("display_name") or None
-                if name is not None:
-                    name = check_name(name, "display_name")
-            except Invalid as problem:
-                faults += [Fault((line, *fault.place), f"Line {line}: {fault.detail}") for fault in problem.faults]
-            else:
-                by_workspace.setdefault(row["workspace"], {}).setdefault(row["site"], NewSite(row["site"], name))
-    except csv.Error as error:
-        raise Invalid.at(reader.line_num, detail=f"Line {reader.line_num}: this is not CSV: {error}.") from None
+    for line, values in rows:
+        if most_lines is not None and line > most_lines:
+            detail = f"The file has more than {most_lines:,} lines. Import it in parts, or with the command."
+            raise Invalid.at(line, detail=detail)
+        if not values:
+            continue
+        try:
+            if len(values) != len(columns):
+                raise Invalid.at("columns", detail="This line has another number of columns than the first one.")
+            row = dict(zip(columns, values, strict=True))
+            check_workspace(row["workspace"], "workspace")
+            check_site_id(row["site"], "site")
+            name = row.get("display_name") or None
+            if name is not None:
+                name = check_name(name, "display_name")
+        except Invalid as problem:
+            faults += [Fault((line, *fault.place), f"Line {line}: {fault.detail}") for fault in problem.faults]
+        else:
+            by_workspace.setdefault(row["workspace"], {}).setdefault(row["site"], NewSite(row["site"], name))
     if faults:
         raise Invalid(sentence(faults), tuple(faults[:MAX_FAULTS]))
     return {workspace: list(sites.values()) for workspace, sites in by_workspace.items()}
+
+
+def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the number of the line on which it begins. Raises Invalid where a row is none."""
+    reader = csv.reader(file, strict=True)
+    line = 1
+    try:
+        for row in reader:
+            yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise Invalid.at(line, detail=f"Line {line}: this is not CSV: {error}.") from None
 
 
 async def import_sites(connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Actor) -> Added:

@@ -270,7 +270,12 @@ async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
         ("site,workspace\nshop\n", "Line 2: This line has another number of columns"),
         ("site,workspace\nshop,acme,x\n", "Line 2: This line has another number of columns"),
         ("site,workspace\nshop, acme\n", "Line 2: A workspace's name"),
-        ('site,workspace\n"shop,acme\n', "this is not CSV"),
+        ('site,workspace\n"shop,acme\n', "Line 2: this is not CSV"),
+        ('site,workspace\nshop,acme\nblog,"acme"x\nwiki,acme\n', "Line 3: this is not CSV"),
+        ('"site,workspace\nshop,acme\n', "Line 1: this is not CSV"),
+        ("site,workspace\n\n\nshop,acme\n\na/b,acme\n", "Line 6: "),
+        ('site,workspace,display_name\nshop,acme,"On\ntwo lines"\na/b,acme,\n', "Line 2: A name holds no control"),
+        ("site,workspace" + "x" * 200_000, "Line 1: this is not CSV"),
     ],
 )
 def test_a_wrong_csv_names_the_line_and_the_mend(text: str, said: str) -> None:
