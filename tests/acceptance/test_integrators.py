@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 
 from admin.integrators import guide
 from proxy.settings import ProxySettings, RouteSettings
@@ -35,9 +36,12 @@ class DataApi:
 
     busy: int = 0
     asked: int = 0
+    moved_to: str | None = None
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked += 1
+        if self.moved_to:
+            return web.Response(status=302, headers={"Location": self.moved_to})
         if self.busy:
             self.busy -= 1
             return web.Response(status=503, headers={"Retry-After": "0"})
@@ -132,6 +136,19 @@ async def test_an_example_reads_the_data_wherever_the_key_and_the_site_are(
     assert code == 0, err
     assert data.asked == 1
     assert '"site": "shop"' in out.replace("'", '"').replace("site:", '"site":')
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+async def test_an_example_takes_the_key_along_to_no_other_host(latch: Sitelatch, data: DataApi, language: str) -> None:
+    elsewhere = DataApi()
+    async with RawTestServer(elsewhere.answer) as server:
+        data.moved_to = str(server.make_url("/"))
+        user = latch.create_user("acme", "shop")
+        code, out, err = await run(language, examples(latch)[language][0], user.key)
+    assert elsewhere.asked == 0
+    assert data.asked == 1
+    assert "302" in out + err
+    assert code == (0 if language == "sh" else 1)  # curl shows what came
 
 
 @pytest.mark.parametrize("language", ["python", "js"])
