@@ -71,10 +71,3 @@ SELECT
         JOIN used ON used.user_id = api_user_activity.user_id
         WHERE api_user_activity.user_id NOT IN (SELECT locked.user_id FROM locked)
     ) AS held;
-
--- name: read_activity
--- When these users were last active, in seconds since the epoch; null: never.
-SELECT api_user_activity.user_id::text AS user_id,
-    extract(epoch FROM api_user_activity.last_used_at)::float8 AS last_used_at
-FROM sitelatch.api_user_activity
-WHERE api_user_activity.user_id = ANY ($1::text[]::uuid[]);

@@ -35,6 +35,13 @@ SYSTEM_BINARIES = {
 }
 
 TEMPLATE = "sitelatch_template"
+
+READ_ACTIVITY = """
+    SELECT user_id::text, extract(epoch FROM last_used_at)::float8 AS last_used_at
+    FROM sitelatch.api_user_activity
+    WHERE user_id = ANY ($1::text[]::uuid[])
+"""
+"""When these users were last active, in seconds since the epoch; null: never."""
 _numbers = itertools.count(1)
 
 

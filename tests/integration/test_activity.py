@@ -14,12 +14,10 @@ import structlog
 from proxy.activity import Activity
 from proxy.settings import ActivitySettings
 from sql.pool import open_pool
-from sql.queries import query
-from tests.database import add_user, add_workspace
+from tests.database import READ_ACTIVITY, add_user, add_workspace
 from tests.scopes import Clock, until
 from tests.wires import Wire, wire_to
 
-READ_ACTIVITY = query("read_activity")
 SETTINGS = ActivitySettings(flush_seconds=5, resolution_seconds=60)
 
 

@@ -8,12 +8,11 @@ import pytest
 
 from sql.pool import open_connection
 from sql.queries import query
-from tests.database import add_user, add_workspace
+from tests.database import READ_ACTIVITY, add_user, add_workspace
 
 FIND_GRANT = query("find_grant")
 FIND_SITES = query("find_sites")
 RECORD_ACTIVITY = query("record_activity")
-READ_ACTIVITY = query("read_activity")
 
 DIGEST = hashlib.sha256(b"a key").digest()
 

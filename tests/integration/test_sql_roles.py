@@ -11,7 +11,7 @@ from admin.app import admin_app
 from sql.migrate import migrate, require_latest
 from sql.pool import open_connection, open_pool
 from sql.queries import query
-from tests.database import add_user, add_workspace, as_role
+from tests.database import READ_ACTIVITY, add_user, add_workspace, as_role
 from tests.integration.adminapi import SETTINGS, serving
 
 ROLES = (Path(sql.__file__).parent / "roles.sql").read_text()
@@ -82,7 +82,7 @@ async def test_the_doors_read_the_scope_and_write_activity(
     (site,) = await doors.fetch(query("find_sites"), ["shop"])
     assert (site["whole"], site["workspace"]) == (True, "acme")
     assert await doors.fetchval(query("record_activity"), [user_id], ["1.0"], column=1) == 1
-    assert await doors.fetch(query("read_activity"), [user_id])
+    assert await doors.fetch(READ_ACTIVITY, [user_id])
 
 
 async def test_the_doors_follow_the_feed(owner: asyncpg.Connection, doors: asyncpg.Connection) -> None:
@@ -125,7 +125,7 @@ async def test_the_admin_changes_the_scope_and_appends_to_the_audit_log(admin: a
         "INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action) VALUES ('', '', '', 'made')"
     )
     assert await admin.fetchval("SELECT count(*) FROM sitelatch.audit_log") == 1
-    assert await admin.fetch(query("read_activity"), [user_id])
+    assert await admin.fetch(READ_ACTIVITY, [user_id])
     for statement in (
         "UPDATE sitelatch.sites SET display_name = 'Shop'",
         "DELETE FROM sitelatch.api_users",

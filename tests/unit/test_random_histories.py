@@ -109,11 +109,12 @@ class Way:
 
 
 class Database:
-    """The scope tables and all their past, and two ways to them: that of look-ups and that of the feed."""
+    """The scope tables and all their past, and the ways to them: of look-ups, from there to sites, and of the feed."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.lookups, self.feed = Way(chance, 0, 0.001, 0.1, 0.15), Way(chance, 0, 0.001, 0.05)
+        self.sites = Way(chance, 0)
         self.notifies = True
         self.told: list[tuple[str | None, float]] = []
         """What was ever told of, and when."""
@@ -122,6 +123,11 @@ class Database:
         now = asyncio.get_running_loop().time()
         keys = {DIGESTS[key]: user for key, user in zip(KEYS, ("ada", "ada", "bob", "eve", "eve"), strict=False)}
         self.past = [State(now - 100, ((1, "all", None, now - 100),), keys, users, frozenset(SITES))]
+
+    @property
+    def answering(self) -> float:
+        """For how long look-ups of all kinds have been answered."""
+        return min(self.lookups.calm, self.sites.calm)
 
     @property
     def now(self) -> State:
@@ -167,7 +173,10 @@ class Database:
 
     async def trouble(self) -> None:
         """Have something go wrong, for a while."""
-        ways = self.chance.choice(([self.lookups], [self.feed], [self.lookups, self.feed], [self.lookups, self.feed]))
+        everything = [self.lookups, self.feed]
+        ways = self.chance.choice(
+            ([self.lookups], [self.sites], [self.feed], [self.sites, self.feed], everything, everything)
+        )
         seconds = self.chance.choice((0, 0.1, 1, 3, 3, 8, 8, 30))
         what = self.chance.randrange(6)
         for way in ways:
@@ -201,6 +210,8 @@ class Database:
     async def fetch(self, sql: str, /, *args: Any) -> list[dict[str, Any]]:
         epoch = self.lookups.epoch
         await self.lookups.go(epoch)
+        if sql != FIND_GRANT:
+            await self.sites.go(self.sites.epoch)
         state = self.now
         always = {"whole": True, "feed_position": state.rows[-1][0]}
         if sql == FIND_GRANT:
@@ -372,13 +383,13 @@ class Play:
         """How old what is known may be."""
         if self.database.feed.calm > SETTLED:
             return POLL + ANSWER_SECONDS + SLACK
-        return TTL + SLACK + (0 if self.database.lookups.calm > SETTLED else STALE)
+        return TTL + SLACK + (0 if self.database.answering > SETTLED else STALE)
 
     def judge(self, refusal: Refusal | None, key_digest: bytes, site: str, bound: float) -> None:
         """Assert that the database said this within the bound."""
         now = self.loop.time()
         if refusal is SCOPE_UNAVAILABLE:
-            assert self.database.lookups.calm < SETTLED, f"seed {self.seed}, {now}: refused for want of a database"
+            assert self.database.answering < SETTLED, f"seed {self.seed}, {now}: refused for want of a database"
             return
         if refusal is INVALID_KEY and self.database.feed.calm <= SETTLED:
             bound = max(bound, UNKNOWN_TTL + LOOKUP)
@@ -395,7 +406,7 @@ class Play:
     def look_at_streams(self) -> None:
         """Assert that none is open without a right to it."""
         bound = self.bound + 1  # for the sweep, and a look-up
-        if self.database.lookups.calm <= SETTLED:
+        if self.database.answering <= SETTLED:
             bound += 2 * LOOKUP
         self.streams = [stream for stream in self.streams if not stream.done and self.chance.random() > 0.002]
         for stream in self.streams:

@@ -304,6 +304,18 @@ async def test_cut_off_from_the_database_a_stream_lives_as_long_as_stale_grants_
     assert door.ended == {"unconfirmed": 1}
 
 
+async def test_cut_off_for_too_long_all_streams_end_however_many_they_are(door: Door) -> None:
+    names = [f"user-{number}" for number in range(50)]
+    for name in names:
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    door.scope.down = ConnectionRefusedError()
+    door.clock.now += TTL + STALE + 1
+    await door.swept()
+    await door.swept()
+    assert door.ended == {"unconfirmed": len(names)}
+
+
 async def test_when_the_database_is_back_in_time_nothing_is_ended_that_has_its_right(door: Door) -> None:
     for name in ("ada", "bob"):
         door.scope.add(key_of(name), name, "shop")
@@ -420,6 +432,27 @@ async def test_what_waits_in_line_to_be_looked_into_is_not_ended_by_a_moment_wit
     await door.swept()
     assert door.ended == {"unconfirmed": asked}, "these had been asked for in vain for so long"
     assert asked < len(names)
+
+
+async def test_a_change_to_what_a_sweep_has_in_line_already_counts_as_heard_of(door: Door) -> None:
+    """What nobody vouches for lives on through an outage; what is known to have changed does not."""
+    names = [f"user-{number}" for number in range(30)]
+    for name in names:
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    door.clock.now += TTL + 1
+    door.scope.hold()
+    door.revokes.sweep()
+    await until(lambda: door.scope.under_way > 0)
+    waiting = [name for name in names if key_of(name) in door.revokes._doubts]
+    door.grants.drop(key_of(waiting[0]))
+    door.revokes.changed(Changes(keys={key_of(waiting[0]): 5}))
+    door.scope.down = ConnectionRefusedError()
+    door.scope.let_go()
+    await door.settled()
+    door.clock.now += LOOKUP + 1
+    await door.swept()
+    assert [stream.done for stream in door.open] == [name == waiting[0] for name in names]
 
 
 async def test_an_expired_key_keeps_nothing_open_through_an_outage(door: Door) -> None:
