@@ -74,7 +74,7 @@ class BodyTooLarge(Problem):
 
 
 class NotJson(Problem):
-    """The body is not said to be JSON."""
+    """The body is not said to be JSON, as it is."""
 
     code = "unsupported_media_type"
     status = 415

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
@@ -96,6 +96,8 @@ async def _read(request: web.Request, model: type[Model]) -> Model:
     read_query(NoQuery, request.query)
     if request.content_type != "application/json":
         raise NotJson("The body must be JSON, with the header `Content-Type: application/json`.")
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise NotJson("The body must be JSON as it is: leave out `Content-Encoding`.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             raw = await _body(request, model.most_bytes)

@@ -44,6 +44,8 @@ class BackRunner(web.AppRunner):
             "access_log": None,
             "keepalive_timeout": head_seconds,
             "max_field_size": FIELD_BYTES,
+            # Before anybody is known, a body is a thousand times as large as what was sent.
+            "auto_decompress": False,
         }
         super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
 

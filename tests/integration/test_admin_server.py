@@ -1,12 +1,14 @@
 """The listeners behind ops and admin: silent about what was in a bad request, bounded in time, honest when ill."""
 
 import asyncio
+import gzip
 import io
 import json
 import logging
 import re
 import tempfile
 import time
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -206,6 +208,31 @@ async def test_more_lines_than_one_request_may_hold_are_refused_with_the_way_out
         "The file has more than 100,000 lines. Import it in parts, or with the command.",
     )
     assert problem["errors"][0]["pointer"] == "#/csv"
+
+
+@pytest.mark.parametrize("path", ["/admin/session", "/admin/nope", "/livez"])
+async def test_nobody_has_a_small_body_unpacked_to_a_large_one(admin: AdminClient, path: str) -> None:
+    """Half a second it took for each 200 KB that anybody sent, and the front door stood still."""
+    packing = zlib.compressobj(9, wbits=31)
+    packed = b"".join(packing.compress(bytes(1 << 20)) for _ in range(200)) + packing.flush()
+    url = f"{admin.base}{path.removeprefix('/')}"
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    asked = asyncio.ensure_future(admin.session.post(url, data=io.BytesIO(packed), headers=headers))
+    spent = time.thread_time()
+    async with await asked as answer:
+        assert answer.status in (401, 405, 413, 415)
+    assert time.thread_time() - spent < 0.05
+
+
+async def test_a_packed_body_is_refused_with_what_to_send(acme: AdminClient) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    body = gzip.compress(b'{"workspace": "acme", "all_sites": true}')
+    status, problem, _ = await acme.ask("POST", "/users", data=body, headers=headers)
+    assert (status, problem["code"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in problem["detail"]
+    headers["Content-Encoding"] = "Identity"
+    plain = gzip.decompress(body)
+    assert (await acme.ask("POST", "/users", data=plain, headers=headers))[0] == 201
 
 
 async def test_where_a_name_is_sent_no_megabytes_are_read(acme: AdminClient) -> None:
