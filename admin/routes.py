@@ -31,9 +31,11 @@ Answers = Mapping[int, type[BaseModel] | None]
 Refusal = type[Problem]
 """An error that a route may answer with."""
 
-ALWAYS: tuple[Refusal, ...] = (NotSignedIn, Forbidden, Invalid, InternalError, DatabaseDown)
-"""Of every route: credentials come first, being known elsewhere does not make an admin, a change may come from a
-foreign page, an unknown parameter is never ignored, we may have faults, and sessions are in the database."""
+ALWAYS: tuple[Refusal, ...] = (Invalid, InternalError)
+"""Of every route: an unknown parameter is never ignored, and we may have faults."""
+OF_ADMINS: tuple[Refusal, ...] = (NotSignedIn, Forbidden, DatabaseDown)
+"""Of every route that is not open to all: credentials come first, being known elsewhere does not make an admin, a
+change may come from a foreign page, and sessions are in the database."""
 OF_BODIES: tuple[Refusal, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
 """Of every route that takes a body."""
 
@@ -75,7 +77,9 @@ def route(
     async def serve(request: web.Request) -> web.Response:
         return await does(request, await _read(request, takes))
 
-    refuses = (*ALWAYS, *(OF_BODIES if issubclass(takes, Body) else ()), *refuses)
+    of_admins = () if open_to_all else OF_ADMINS
+    of_bodies = OF_BODIES if issubclass(takes, Body) else ()
+    refuses = (*ALWAYS, *of_admins, *of_bodies, *refuses)
     return Route(
         method,
         path,

@@ -6,7 +6,7 @@ from admin.handlers import ASKER, answer, nothing
 from admin.identity import Asker
 from admin.payloads import NoQuery, SignIn
 from admin.people import names
-from admin.problems import NotFound, TooManyAttempts
+from admin.problems import CrossSite, DatabaseDown, IssuerDown, NotFound, NotSignedIn, TooManyAttempts
 from admin.routes import Route, route
 from admin.sign_in import Door
 from admin.views import PersonView, RoundTripView, SessionView, TryIt, WaysIn
@@ -23,7 +23,18 @@ class SessionRoutes:
     def routes(self) -> list[Route]:
         """Return this part of the route table."""
         return [
-            route("POST", "/session", self.sign_in, SignIn, {200: SessionView}, TooManyAttempts, open_to_all=True),
+            route(
+                "POST",
+                "/session",
+                self.sign_in,
+                SignIn,
+                {200: SessionView},
+                NotSignedIn,
+                CrossSite,
+                TooManyAttempts,
+                DatabaseDown,
+                open_to_all=True,
+            ),
             route("GET", "/sign-in", self.list_ways_in, NoQuery, {200: WaysIn}, open_to_all=True),
             route(
                 "POST",
@@ -31,8 +42,10 @@ class SessionRoutes:
                 self.begin_round_trip,
                 NoQuery,
                 {200: RoundTripView},
+                CrossSite,
                 NotFound,
                 TooManyAttempts,
+                IssuerDown,
                 open_to_all=True,
             ),
             route("GET", "/session", self.get_session, NoQuery, {200: SessionView}),

@@ -88,21 +88,14 @@ class SiteRoutes:
         """Give a site that is there another display name."""
         async with borrow(self._pool) as connection:
             site = await sites.rename_site(
-                connection,
-                request.match_info["id"],
-                wish.display_name,
-                by=actor_of(request),
+                connection, request.match_info["id"], wish.display_name, by=actor_of(request)
             )
         return answer(site)
 
     async def delete_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Remove a site and every authorisation for it, for good."""
         async with borrow(self._pool) as connection:
-            await sites.remove_sites(
-                connection,
-                [request.match_info["id"]],
-                by=actor_of(request),
-            )
+            await sites.remove_sites(connection, [request.match_info["id"]], by=actor_of(request))
         return nothing()
 
 

@@ -66,20 +66,11 @@ class UserRoutes:
     async def delete_user(self, request: web.Request, _: NoQuery) -> web.Response:
         """Delete an API user and its key, for good."""
         async with borrow(self._pool) as connection:
-            await users.delete_user(
-                connection,
-                request.match_info["id"],
-                by=actor_of(request),
-            )
+            await users.delete_user(connection, request.match_info["id"], by=actor_of(request))
         return nothing()
 
     async def reveal_user(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show the key of an API user again, where it is kept. The audit log notes it."""
         async with borrow(self._pool) as connection:
-            keys = await users.reveal_keys(
-                connection,
-                request.match_info["id"],
-                safe=self._safe,
-                by=actor_of(request),
-            )
+            keys = await users.reveal_keys(connection, request.match_info["id"], safe=self._safe, by=actor_of(request))
         return answer(keys)

@@ -37,11 +37,7 @@ class WorkspaceRoutes:
     async def create_workspace(self, request: web.Request, wish: NewWorkspace) -> web.Response:
         """Create a workspace."""
         async with borrow(self._pool) as connection:
-            workspace = await workspaces.create_workspace(
-                connection,
-                name=wish.name,
-                by=actor_of(request),
-            )
+            workspace = await workspaces.create_workspace(connection, name=wish.name, by=actor_of(request))
         return answer(workspace, 201)
 
     async def list_audit(self, request: web.Request, asked: AuditQuery) -> web.Response:

@@ -29,6 +29,21 @@ async def test_every_route_is_described_and_nothing_else_is(admin: AdminClient, 
     assert sorted(described) == sorted(set(served) - page)
 
 
+async def test_what_is_open_to_all_is_not_said_to_ask_for_credentials(admin: AdminClient) -> None:
+    paths = (await admin.get("/openapi.json"))["paths"]
+    refusals = {
+        (method, path): sorted(set(operation["responses"]) - {"200"})
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if operation.get("security") == []
+    }
+    assert refusals == {
+        ("post", "/session"): ["400", "401", "403", "408", "413", "415", "422", "429", "500", "503"],
+        ("get", "/sign-in"): ["422", "500"],
+        ("post", "/sign-in/oidc"): ["403", "404", "422", "429", "500", "503"],
+    }
+
+
 async def test_the_api_keeps_what_the_document_promises(acme: AdminClient, tmp_path: Path) -> None:
     """Schemathesis sends what is in the bounds and what is not, and judges every answer by the document."""
     program = await asyncio.create_subprocess_exec(

@@ -171,6 +171,29 @@ async def test_too_large_a_body_is_413(acme: AdminClient) -> None:
     assert problem["detail"] == "The body has more than 4,194,304 bytes."
 
 
+async def test_every_route_that_takes_a_body_refuses_what_is_none(acme: AdminClient) -> None:
+    """Of every route in the document, and so of new ones, too."""
+    taking = [
+        (method.upper(), path.replace("{id}", "shop"))
+        for path, methods in acme.document["paths"].items()
+        for method, operation in methods.items()
+        if "requestBody" in operation
+    ]
+    assert len(taking) >= 6
+    json_type = {"Content-Type": "application/json", "Origin": acme.origin}
+    for method, path in taking:
+        for body, headers, expected in (
+            (b"{", json_type, (400, "malformed")),
+            (b'{"name": 1, "name": 2}', json_type, (400, "malformed")),
+            (b"[]", json_type, (422, "invalid")),
+            (b"{}", {"Content-Type": "text/plain"}, (415, "unsupported_media_type")),
+            (b" " * (4 * 1024 * 1024 + 1), json_type, (413, "body_too_large")),
+        ):
+            status, problem, answer = await acme.ask(method, path, data=io.BytesIO(body), headers=headers)
+            assert (status, problem["code"]) == expected, (method, path)
+            assert answer.content_type == "application/problem+json"
+
+
 async def test_a_body_of_another_kind_is_refused_with_what_to_send(acme: AdminClient) -> None:
     for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/jsonp"}):
         status, problem, _ = await acme.ask("POST", "/users", data=b"{}", headers=headers)
