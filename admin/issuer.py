@@ -72,7 +72,8 @@ class Issuer:
         It is what was known before while too many looks were taken. Raises IssuerDown.
         """
         asked_at = self._clock()
-        if not self._is_old(newer_than):
+        # While somebody looks, the others go on with what is known.
+        if not self._is_old(newer_than) or (self._lock.locked() and newer_than is None and not self._is_stale()):
             return self._usable(newer_than)
         async with self._lock:
             # Whoever waited for somebody else's look has had theirs.
@@ -84,13 +85,15 @@ class Issuer:
     def _is_old(self, newer_than: Known | None) -> bool:
         return self._known is None or self._known is newer_than or self._clock() - self._known_at >= FRESH_SECONDS
 
+    def _is_stale(self) -> bool:
+        return self._clock() - self._known_at >= STALE_SECONDS
+
     def _may_look(self) -> bool:
         just_failed = self._failed and self._clock() - self._looked_at < FAILED_SECONDS
         return not just_failed and self._looks.allow("issuer")
 
     def _usable(self, newer_than: Known | None) -> Known:
-        too_old = self._clock() - self._known_at >= STALE_SECONDS
-        if self._known is None or too_old or (self._failed and self._known is newer_than):
+        if self._known is None or self._is_stale() or (self._failed and self._known is newer_than):
             raise IssuerDown("The issuer that admins sign in with cannot be used right now. Try again soon.")
         return self._known
 

@@ -227,6 +227,30 @@ async def test_an_issuer_that_is_silent_holds_nobody_up_for_long(
         assert issuer.asked <= 2  # whoever waited for a look has had theirs
 
 
+async def test_while_somebody_asks_a_silent_issuer_the_others_go_on_with_what_is_known(
+    counted: tuple[Counted, str],
+) -> None:
+    server, url = counted
+    server.answer = discovery
+    now = 1000.0
+    issuer = Issuer(url, clock=lambda: now)
+    known = await issuer.known()
+    server.silent, server.asked = True, 0
+    now += FRESH_SECONDS
+    asking = asyncio.create_task(issuer.known())
+    await asyncio.sleep(0)  # it is under way
+    assert await issuer.known() is known
+    assert not asking.done()
+    now += STALE_SECONDS - FRESH_SECONDS
+    waiting = asyncio.create_task(issuer.known())
+    await asyncio.sleep(0.1)
+    assert not waiting.done()  # what is known is too old by now
+    for task in (asking, waiting):
+        task.cancel()
+    await asyncio.gather(asking, waiting, return_exceptions=True)
+    await issuer.close()
+
+
 async def test_an_outage_of_the_issuer_costs_nothing_while_its_keys_are_known(
     pool: asyncpg.Pool, counted: tuple[Counted, str]
 ) -> None:
