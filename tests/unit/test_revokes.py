@@ -434,6 +434,20 @@ async def test_what_waits_in_line_to_be_looked_into_is_not_ended_by_a_moment_wit
     assert asked < len(names)
 
 
+async def test_further_changes_give_no_further_time(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop")
+    stream = await door.opened("ada", "shop")
+    door.scope.down = ConnectionRefusedError()
+    heard = door.clock.now
+    while not stream.done:
+        assert door.clock.now < heard + LOOKUP + 2
+        door.clock.now += 1
+        door.read_at = door.clock.now
+        door.grants.drop(key_of("ada"))
+        door.revokes.changed(Changes(keys={key_of("ada"): 5}))
+        await door.swept()
+
+
 async def test_a_change_to_what_a_sweep_has_in_line_already_counts_as_heard_of(door: Door) -> None:
     """What nobody vouches for lives on through an outage; what is known to have changed does not."""
     names = [f"user-{number}" for number in range(30)]
