@@ -544,10 +544,12 @@ async def test_a_feed_that_is_reached_and_cannot_be_read_vouches_for_nothing(doo
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE sitelatch.scope_changes")
         await until(lambda: door.feed.mode is FeedMode.DOWN)
+        assert door.grants.breaker.feed_away, "so nobody is about to tell what still holds"
         door.clock.now += SETTINGS.ttl_seconds + 1
         await asyncio.sleep(1)  # it has begun a connection anew meanwhile
         assert door.grants.peek(KEY) is None
     await until(lambda: door.feed.mode is not FeedMode.DOWN)
+    assert not door.grants.breaker.feed_away
     assert door.grants.peek(KEY) is not None
 
 
