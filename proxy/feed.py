@@ -193,6 +193,7 @@ class Feed:
                 self._apply(Changes.read(rows[1:]))
                 if not woken and rows[1]["age"] > _UNHEARD_SECONDS:
                     self._heard = False
+            self._grants.feed_at(self._last.seq)
             if len(rows) < _PAGE:
                 if self._last.seq < known_position:
                     self._lose("it went back to where it was left, behind what look-ups have seen since")
@@ -207,6 +208,7 @@ class Feed:
         """Follow no further from the last row. What is held is dropped when there is a head to begin at."""
         _log.warning("feed_lost", reason=why)
         self._last = None
+        self._grants.feed_at(0)
 
     async def _begin(self, connection: asyncpg.Connection) -> Row:
         """Begin at the head. What is held may be from before it, so it is dropped."""

@@ -268,8 +268,13 @@ class Grants:
         self.generation += 1
         return dropped
 
+    def feed_at(self, position: int) -> None:
+        """Note how far the feed is followed: an answer from before that does not land; 0: nobody can tell."""
+        self._scope.feed_position = position
+
     def feed_left(self) -> None:
         """Note that the feed cannot be read for now."""
+        self.feed_at(0)
         self.breaker.feed_away = self._sites.breaker.feed_away = True
 
     def feed_back(self, age_seconds: float) -> None:

@@ -89,6 +89,10 @@ class ScopeNotWhole(Exception):  # noqa: N818 - it says what is
     """The scope table is being restored from a dump: what it does not have may still come."""
 
 
+class ScopeBehind(Exception):  # noqa: N818 - it says what is
+    """Whoever answered knows less than the feed has said: a standby, an old primary, or a database that went back."""
+
+
 class Found(NamedTuple):
     """A grant as the scope table had it when the feed was at `position`."""
 
@@ -102,6 +106,7 @@ DATABASE_FAILURES = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     ScopeNotWhole,
+    ScopeBehind,
 )
 """What a lookup or a write may fail with. TimeoutError is an OSError."""
 
@@ -115,6 +120,8 @@ class ScopeTable:
         """How long getting a connection, or giving back one whose query was cancelled, may take."""
         self.newest_position = 0
         """The feed's, in the newest answer: a feed that ends before it is not the one that the answer was read with."""
+        self.feed_position = 0
+        """How far the feed was followed: an answer from before that is not of the database that the feed is of."""
 
     async def find_grant(self, digest: bytes) -> Found | None:
         """Return what the key with this digest may do, or None for an unknown key or a disabled user."""
@@ -137,9 +144,12 @@ class ScopeTable:
         return {row["id"]: intern(row["workspace"]) for row in rows if row["workspace"] is not None}
 
     async def _ask(self, sql: str, *arguments: object) -> Sequence[Any]:
+        followed = self.feed_position
         rows = await self._fetch(sql, *arguments)
         if not all(row["whole"] for row in rows):
             raise ScopeNotWhole("its triggers are missing")
+        if any(row["feed_position"] < followed for row in rows):
+            raise ScopeBehind("the feed of changes is further")
         self.newest_position = max([self.newest_position, *(row["feed_position"] for row in rows)])
         return rows
 

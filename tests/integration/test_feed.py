@@ -457,6 +457,27 @@ async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_
         assert door.changes == [Changes(everything=True)]
 
 
+async def test_an_answer_that_is_older_than_what_the_feed_has_said_does_not_land(
+    dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    """As from an old primary, to which some connections still lead."""
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=KEY)
+    door = Door(dsn, doors_pool, poll_seconds=60)
+    try:
+        await door.caught_up()
+        await pool.execute(
+            "DELETE FROM sitelatch.scope_changes WHERE seq = (SELECT max(seq) FROM sitelatch.scope_changes)"
+        )
+        with pytest.raises(ScopeUnavailable):
+            await door.grants.fetch(KEY)
+        await cut_feeds(pool)  # it finds out that the feed went back, and begins anew
+        await until(lambda: door.dropped.keys() >= {"feed"} and len(door.changes) == 2)
+        await door.grant(KEY)
+    finally:
+        await door.close()
+
+
 class Elsewhere(asyncpg.Connection):
     """As after a failover: each connection is to another timeline of the server."""
 

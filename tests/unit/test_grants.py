@@ -519,6 +519,27 @@ async def test_closing_answers_everyone_who_waits(door: Door) -> None:
     assert door.scope.under_way == 0
 
 
+@pytest.mark.parametrize("asked", ["a key", "an unknown key", "a site"])
+async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(door: Door, asked: str) -> None:
+    """It is a standby's, or an old primary's that nobody has told: what it allows may have been revoked long ago."""
+    grants = door.grants()
+    door.scope.add(KEY)
+    door.scope.sites["shop"] = "acme"
+
+    async def ask() -> object:
+        return await (
+            grants.fetch_sites(("shop",)) if asked == "a site" else grants.fetch(KEY if asked == "a key" else OTHER)
+        )
+
+    grants.feed_at(7)
+    door.scope.position = 6
+    with pytest.raises(ScopeUnavailable):
+        await ask()
+    door.scope.position = 7
+    door.clock.now += 1
+    assert await ask()
+
+
 # The database is back, and the feed says what changed meanwhile.
 
 
