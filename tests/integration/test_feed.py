@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import pytest
@@ -502,6 +502,30 @@ async def test_another_timeline_of_the_server_drops_everything(
         await cut_feeds(pool)
         await until(lambda: door.dropped["feed"] == 1)
         assert door.grants.peek(KEY) is None
+    finally:
+        await door.close()
+
+
+class Slow(asyncpg.Connection):
+    """Its answers take a while, read already."""
+
+    asked_at: ClassVar[list[float]] = []
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        if "seq >= $1" in query:
+            Slow.asked_at.append(time.monotonic())
+        rows = list(await super().fetch(query, *args, **rest))
+        await asyncio.sleep(0.05)
+        return rows
+
+
+async def test_the_feed_is_known_up_to_when_it_was_asked_and_not_to_when_it_answered(
+    dsn: str, doors_pool: asyncpg.Pool
+) -> None:
+    door = Door(dsn, doors_pool, poll_seconds=60, connections=Slow)
+    try:
+        await until(lambda: door.feed.mode is not FeedMode.DOWN)
+        assert door.feed.read_at <= Slow.asked_at[0]
     finally:
         await door.close()
 
