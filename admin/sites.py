@@ -1,6 +1,6 @@
 """Sites: added, listed, renamed, removed. An id is unique in the whole installation, also after folding."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from admin.audit import Change, write_audit
@@ -121,14 +121,7 @@ async def add_sites(
         if changes:
             await write_audit(connection, by, "site.created", changes)
         if renamed:
-            await connection.execute(RENAME_SITES, list(renamed), list(renamed.values()))
-            before = {row["id"]: row["display_name"] for row in there.values()}
-            await write_audit(
-                connection,
-                by,
-                "site.renamed",
-                [Change(workspace, site, {"from": before[site], "to": to}) for site, to in renamed.items()],
-            )
+            await _rename(connection, workspace, renamed, by)
     ids = [site.id for _, site in by_folded.values()]
     return Added(
         created=tuple(site for site in ids if site in created),
@@ -141,12 +134,9 @@ async def rename_site(connection: Connection, site_id: str, display_name: str, *
     """Give a site another display name. Raises Invalid, and NotFound: it makes no site, as adding one would."""
     display_name = check_name(display_name, "display_name")
     async with connection.transaction():
-        await _lock(connection, [site_id], by.within)
-        before = await get_site(connection, site_id, within=by.within)
-        if display_name != before.display_name:
-            await connection.execute(RENAME_SITES, [site_id], [display_name])
-            change = Change(before.workspace, site_id, {"from": before.display_name, "to": display_name})
-            await write_audit(connection, by, "site.renamed", [change])
+        site = await get_site(connection, site_id, within=by.within)
+        if display_name != site.display_name:
+            await _rename(connection, site.workspace, {site_id: display_name}, by)
         return await get_site(connection, site_id, within=by.within)
 
 
@@ -155,7 +145,8 @@ async def remove_sites(connection: Connection, sites: Sequence[str], *, by: Acto
     wanted = set(sites)
     async with connection.transaction():
         # Who gives one of them to a user meanwhile waits, or is counted.
-        there = await _lock(connection, wanted, by.within)
+        texts = [site for site in wanted if is_text(site)]
+        there = [row["id"] for row in await connection.fetch(LOCK_FOR_CHANGE, texts, names(by.within))]
         if missing := sorted(wanted.difference(there)):
             raise NotFound("\n".join(f'There is no site "{site}".' for site in missing[:MAX_FAULTS]))
         users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, there)}
@@ -213,7 +204,8 @@ def sentence(faults: Sequence[Fault]) -> str:
     return f"{told}\nAnd {more} more." if more > 0 else told
 
 
-async def _lock(connection: Connection, sites: Iterable[str], within: Within) -> list[str]:
-    """Keep sites from changes until the transaction ends; return those that are there."""
-    texts = [site for site in sites if is_text(site)]
-    return [row["id"] for row in await connection.fetch(LOCK_FOR_CHANGE, texts, names(within))]
+async def _rename(connection: Connection, workspace: str, renamed: Mapping[str, str], by: Actor) -> None:
+    """Give sites of a workspace these names, and note what they were called before."""
+    rows = await connection.fetch(RENAME_SITES, list(renamed), list(renamed.values()))
+    changes = [Change(workspace, row["id"], {"from": row["before"], "to": renamed[row["id"]]}) for row in rows]
+    await write_audit(connection, by, "site.renamed", changes)

@@ -280,11 +280,16 @@ ORDER BY s.id
 FOR UPDATE OF s
 
 -- name: rename_sites
--- Give the sites $1 the display names $2.
+-- Give the sites $1 the display names $2; return what each was called until then, whoever else is renaming it.
+WITH before AS MATERIALIZED (
+  SELECT id, display_name FROM sitelatch.sites WHERE id = ANY($1) ORDER BY id FOR UPDATE
+)
 UPDATE sitelatch.sites s
 SET display_name = new.display_name
 FROM unnest($1::text[], $2::text[]) AS new (id, display_name)
+JOIN before ON before.id = new.id
 WHERE s.id = new.id
+RETURNING s.id, before.display_name AS before
 
 -- name: delete_sites
 -- Remove the sites $1, with every authorisation for them.

@@ -151,6 +151,26 @@ async def test_a_site_is_renamed_only_where_it_is_there(acme: AdminClient) -> No
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/display_name")
 
 
+async def test_of_many_who_rename_a_site_at_once_each_is_told_what_it_was_called_before(acme: AdminClient) -> None:
+    async def rename(number: int) -> None:
+        method, wish = ("PUT", {"workspace": "acme"}) if number % 2 else ("PATCH", {})
+        assert (await acme.ask(method, "/sites/shop", {**wish, "display_name": f"Shop {number}"}))[0] == 200
+
+    await asyncio.gather(*(rename(number) for number in range(40)))
+    lines = (await acme.get("/audit?subject=shop&limit=100"))["items"][-2::-1]
+    names = ["shop", *(line["detail"]["to"] for line in lines)]
+    assert [line["detail"]["from"] for line in lines] == names[:-1]
+    assert len(lines) == 40
+
+
+async def until_blocked(connection: Any) -> None:
+    """Wait until somebody waits for a lock."""
+    blocked = "EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+    await connection.execute(
+        f"DO $$ BEGIN WHILE NOT {blocked} LOOP PERFORM pg_sleep(0.02); END LOOP; END $$", timeout=30
+    )
+
+
 async def test_a_user_that_gets_a_site_while_it_is_removed_is_counted(acme: AdminClient, pool: asyncpg.Pool) -> None:
     user = await acme.create(workspace="acme", sites=["blog"])
     async with pool.acquire() as other:
@@ -158,10 +178,7 @@ async def test_a_user_that_gets_a_site_while_it_is_removed_is_counted(acme: Admi
         await giving.start()
         await other.execute("INSERT INTO sitelatch.api_user_sites (user_id, site_id) VALUES ($1, 'shop')", user["id"])
         removing = asyncio.create_task(acme.ask("DELETE", "/sites/shop"))
-        blocked = "EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
-        await other.execute(
-            f"DO $$ BEGIN WHILE NOT {blocked} LOOP PERFORM pg_sleep(0.02); END LOOP; END $$", timeout=30
-        )
+        await until_blocked(other)
         await giving.commit()
         assert (await removing)[0] == 204
     [line] = (await acme.get("/audit?subject=shop&limit=1"))["items"]
