@@ -4,6 +4,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -87,6 +88,35 @@ def reached_by(latch: Sitelatch, site: str, key: str, expected: int, *, seconds:
     while (found := status(latch, site, key)) != expected:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
+
+
+@contextmanager
+def stopped_clock(page: Page) -> Iterator[None]:
+    """Nothing that the page shows for a moment vanishes before it was looked at, however slow the machine is."""
+    page.clock.install()
+    page.clock.pause_at(time.time() + 1)
+    yield
+    page.clock.resume()
+
+
+@contextmanager
+def held_requests(page: Page) -> Iterator[None]:
+    """What the page asks for does not go out before it was looked at what shows meanwhile."""
+    held: list[Route] = []
+    holding = True
+
+    def hold(route: Route) -> None:
+        if holding:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/admin/**", hold)
+    yield
+    holding = False
+    for route in held:
+        route.continue_()
+    page.unroute("**/admin/**", hold)
 
 
 def lose_the_next_answer(page: Page) -> None:

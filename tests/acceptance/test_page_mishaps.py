@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, status, url
+from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, status, stopped_clock, url
 from tests.acceptance.browser import visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
 from tests.acceptance.test_page_hands_and_lines import slow_down
@@ -126,10 +126,12 @@ def test_copying_says_what_became_of_it_where_one_looks(browser: Browser, latch:
         dialog.get_by_role("switch").check()
         dialog.get_by_role("button", name="Create", exact=True).click()
         button = dialog.locator("button[data-copy=created-key]")
-        button.dblclick()
-        expect(button).to_have_text("Copied")
-        page.wait_for_timeout(1600)
-        expect(button).to_have_text("Copy key")
+        expect(button).to_be_visible()
+        with stopped_clock(page):
+            button.dblclick()
+            expect(button).to_have_text("Copied")
+            page.clock.run_for(1600)
+            expect(button).to_have_text("Copy key")
         page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
         button.click()
         expect(page.locator("#told")).to_have_text("Copying is not allowed here. Select the text and copy it.")
