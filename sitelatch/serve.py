@@ -73,6 +73,7 @@ class Service:
         size = connections_used(config.grants) + _OTHER_CONNECTIONS
         pool = await open_pool(url, maximum=size, role="doors")
         stack.callback(pool.terminate)
+        self._pool = pool
         admin_pool = await open_pool(admin_url, maximum=_ADMIN_CONNECTIONS, role="admin")
         stack.callback(admin_pool.terminate)
 
@@ -210,7 +211,11 @@ class Service:
         if not await unless(hurry, self.front.drain(self.config.drain.timeout_seconds)):
             _log.warning("cut_open_exchanges", open=self.metrics.exchanges_open)
         await self.front.close()
-        return await self.activity.drain()
+        written = await self.activity.drain()
+        if not written:
+            # The database is silent. Who is still asking it would wait for its connection to be clean again: 5 s more.
+            self._pool.terminate()
+        return written
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -74,6 +74,14 @@ async def once(bench: Bench, lane: Lane, user: User) -> tuple[int, str]:
         return await ask(wire, lane.request("GET", "/sites/shop/x", user=user))
 
 
+async def served_again(bench: Bench, lane: Lane, cold: User) -> None:
+    """Wait until a key that nobody knows is looked up: for that the doors try the database themselves, now and then."""
+    async with asyncio.timeout(RECOVERY_SECONDS):
+        while (answer := await once(bench, lane, cold)) != (200, ""):
+            assert answer == (503, "scope_unavailable")
+            await asyncio.sleep(0.02)
+
+
 def names(api: httpx.Client) -> set[str]:
     """Return the ids of all API users."""
     found, after = set(), None
@@ -100,7 +108,7 @@ async def test_a_killed_server_is_there_again_within_seconds(bench: Bench) -> No
             await until(lambda: len(logged(bench, "embedded_server_revived")) == wanted, "it is revived", 30)  # noqa: B023
             await until(lambda: bench.latch.metric("sitelatch_database_up") == 1, "it is seen", 30)
             print(f"after a kill of server and keeper: {time.perf_counter() - began:.2f} s")  # noqa: T201
-            assert await once(bench, lane, cold) == (200, "")
+            await served_again(bench, lane, cold)
         await until(lambda: bench.latch.metric("sitelatch_activity_pending") == 0, "activity is written")
     bench.latch.signal(signal.SIGKILL)
     bench.latch.wait()
@@ -145,7 +153,7 @@ async def test_while_the_disk_is_full_changes_fail_clearly_and_nothing_else_does
         with latch.admin_client() as api:
             assert names(api) == made
         cold = latch.create_user("acme", "shop")
-        assert await once(bench, lane, cold) == (200, "")
+        await served_again(bench, lane, cold)
     await until(lambda: latch.metric("sitelatch_activity_pending") == 0, "activity is written", RECOVERY_SECONDS)
     with latch.admin_client() as api:
         assert api.get(f"/users/{bench.keys.shop.id}").json()["last_activity"] is not None

@@ -107,7 +107,7 @@ async def ill(database: OwnDatabase, how: str) -> AsyncIterator[None]:
             database.thaw()
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
+@pytest.mark.parametrize("how", ["stopped", "frozen", "frozen, and a write under way"])
 async def test_a_stop_while_the_database_is_out_logs_what_it_cannot_write_and_exits_with_1(
     latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
 ) -> None:
@@ -119,6 +119,8 @@ async def test_a_stop_while_the_database_is_out_logs_what_it_cannot_write_and_ex
     async with ill(database, how):
         for key in known[:20]:
             await ask(client, book, key, "shop")
+        if how.endswith("under way"):
+            await asyncio.sleep(FLUSH_SECONDS + 0.1)
         latch.signal()
         began = time.monotonic()
         assert await asyncio.to_thread(latch.wait, 20) == 1
