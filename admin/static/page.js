@@ -34,8 +34,9 @@ async function showView({ focus = false } = {}) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  await VIEWS[name]();
+  // At once: what comes late must not take the focus from where it went meanwhile.
   if (focus) byId(`${name}-title`).focus();
+  await VIEWS[name]();
 }
 
 async function enter(session) {
@@ -79,20 +80,17 @@ byId("sign-out").addEventListener("click", () => busy(byId("sign-out"), async ()
 setUpDoor(enter);
 whenSignedOut(() => { if (state.session) leave("Your session has ended. Sign in again."); });
 setUpWorkspaces(showView);
-setUpUsers();
+users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
 setUpCreate(() => { if (state.session && view() === "users") users.loadUsers(); });
 
-function setUpUsers() {
-  users.setUpUsers();
-  for (const kind of ["pointerdown", "keydown", "focus"]) addEventListener(kind, () => { attention = Date.now(); });
-  setInterval(() => {
-    refreshTimes();
-    const looking = state.session && !document.hidden && Date.now() - attention < ATTENTION_MS;
-    if (looking && view() === "users" && !document.querySelector("dialog[open]")) users.loadUsers({ quiet: true });
-  }, FRESH_MS);
-}
+for (const kind of ["pointerdown", "keydown", "focus"]) addEventListener(kind, () => { attention = Date.now(); });
+setInterval(() => {
+  refreshTimes();
+  const looking = state.session && !document.hidden && Date.now() - attention < ATTENTION_MS;
+  if (looking && view() === "users" && !document.querySelector("dialog[open]")) users.refreshUsers();
+}, FRESH_MS);
 
 addEventListener("hashchange", () => { if (state.session) showView({ focus: true }); });
 

@@ -40,7 +40,8 @@ export class Pages {
     const was = [this.before, this.after];
     [this.before, this.after] = [before, after];
     if (!(await this.load())) {
-      [this.before, this.after] = was;
+      // Unless the list was begun anew meanwhile, the page that is shown is still the one before.
+      if (this.before === before) [this.before, this.after] = was;
       return;
     }
     this.place.closest("section").querySelector("h1").focus();

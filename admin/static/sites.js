@@ -130,7 +130,8 @@ function importSites() {
   prompt("Import sites", [{ name: "file", label: "CSV file", element: file, help }], "Import", async () => {
     if (!file.files.length) throw new Error("Choose a file.");
     const done = await ask("POST", "sites", { csv: await textOf(file.files[0]) });
-    await loadWorkspaces();
+    // What cannot be read now is no fault of the import, which is done.
+    await loadWorkspaces().catch(() => {});
     await loadSites();
     return `${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`;
   });

@@ -18,6 +18,8 @@ const short = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "m
 
 export const exactly = (text) => short.format(new Date(text));
 
+export const isPast = (text) => new Date(text) <= new Date();
+
 export function time(text) {
   if (!text) return el("span", { class: "quiet" }, "never");
   return el("time", { datetime: text, title: exact.format(new Date(text)) }, ago(text));

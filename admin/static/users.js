@@ -7,13 +7,15 @@ import { busy, byId, cell, copy, el, later, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { newWorkspace } from "./workspaces.js";
 import { state } from "./state.js";
-import { time } from "./times.js";
+import { exactly, isPast, time } from "./times.js";
 
 const FOLDED = 3;
 // Of a key that is pasted, only the start is in its hint; the rest must be in no URL, which proxies log.
 const KEY = /^slk_\w{4}(?=\w)/;
 let pages = null;
 let latest = 0;
+// The list is being loaded because somebody asked for it.
+let wanted = 0;
 let shownLooks = "";
 // Rows that need not be made anew: what is open, shown or focused in them stays so.
 let made = new Map();
@@ -39,7 +41,21 @@ export function forget() {
   shownLooks = "";
 }
 
-export async function loadUsers({ quiet = false } = {}) {
+export async function loadUsers() {
+  wanted += 1;
+  try {
+    return await load();
+  } finally {
+    wanted -= 1;
+  }
+}
+
+// Show what changed meanwhile, without a word if it cannot be had: never instead of what somebody waits for.
+export function refreshUsers() {
+  return wanted ? null : load({ quiet: true });
+}
+
+async function load({ quiet = false } = {}) {
   const number = ++latest;
   const typed = byId("search").value.trim();
   const search = KEY.exec(typed)?.[0] ?? typed;
@@ -60,7 +76,9 @@ export async function loadUsers({ quiet = false } = {}) {
   }
 }
 
-const looksOf = (user) => JSON.stringify([{ ...user, last_activity: null }, state.workspaces.length > 1]);
+const looksOf = (user) => JSON.stringify([{ ...user, last_activity: null }, user.keys.map(isExpired), state.workspaces.length > 1]);
+
+const isExpired = (key) => key.expires_at !== null && isPast(key.expires_at);
 
 function showUsers(page, search, looks) {
   shownLooks = looks.join();
@@ -100,7 +118,7 @@ function emptiness(search) {
 
 function userRow(user) {
   const shown = row(
-    cell("API Key", el("div", {}, user.name ? named(user.name, { class: "name" }) : null, ...user.keys.map((key, index) => keyLine(user, key, index)))),
+    cell("API Key", el("div", {}, user.name ? named(user.name, { class: "name" }) : null, disabledSince(user), ...user.keys.map((key, index) => keyLine(user, key, index)))),
     cell("Authorized By", el("div", {}, named(user.authorized_by.name), named(user.authorized_by.email, { class: "quiet" }))),
     cell("Authorized Sites", el("div", {}, sitesOf(user), state.workspaces.length > 1 ? el("div", { class: "quiet" }, "in ", named(user.workspace)) : null)),
     cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity))),
@@ -111,9 +129,22 @@ function userRow(user) {
   return shown;
 }
 
+// What only SQL or an import makes, and refuses every request all the same.
+function disabledSince(user) {
+  if (!user.disabled_at) return null;
+  return el("div", {}, el("span", { class: "badge off" }, "Disabled"), " ", el("span", { class: "quiet" }, time(user.disabled_at)));
+}
+
+function expiryOf(key) {
+  if (key.expires_at === null) return null;
+  if (isExpired(key)) return el("span", {}, el("span", { class: "badge off" }, "Expired"), " ", el("span", { class: "quiet" }, time(key.expires_at)));
+  return el("span", { class: "quiet" }, `expires ${exactly(key.expires_at)}`);
+}
+
 function keyLine(user, key, index) {
   const shown = el("code", {}, key.hint);
-  if (!key.recoverable || !state.session.recoverable_keys) return el("div", { class: "keyline" }, shown);
+  const line = el("div", { class: "keyline" }, shown, expiryOf(key));
+  if (!key.recoverable || !state.session.recoverable_keys) return line;
   const error = el("span", { class: "error", role: "alert" });
   const reveal = async () => (await ask("POST", `users/${user.id}/reveal`)).keys[index].api_key;
   const safely = (button, work) => busy(button, async () => {
@@ -129,7 +160,9 @@ function keyLine(user, key, index) {
   }));
   const take = el("button", { type: "button", class: "small", "aria-label": `Copy key ${key.hint}` }, "Copy");
   take.addEventListener("click", () => safely(take, async () => copy(shown.textContent === key.hint ? await reveal() : shown.textContent, take)));
-  return el("div", { class: "keyline" }, shown, look, take, error);
+  shown.after(look, take);
+  line.append(error);
+  return line;
 }
 
 function sitesOf(user) {

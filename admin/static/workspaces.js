@@ -24,6 +24,11 @@ export async function loadWorkspaces() {
     names.push(...page.items.map((workspace) => workspace.name));
     after = page.next;
   } while (after);
+  showWorkspaces(names);
+  await lookForASite();
+}
+
+function showWorkspaces(names) {
   state.workspaces = names;
   if (!names.includes(state.workspace)) state.workspace = null;
   const select = byId("workspace");
@@ -32,7 +37,6 @@ export async function loadWorkspaces() {
   select.hidden = names.length < 2;
   // An admin of some workspaces cannot make another.
   byId("new-workspace").hidden = state.session.workspaces !== null;
-  await lookForASite();
 }
 
 export async function lookForASite() {
@@ -46,9 +50,14 @@ export async function aSiteOf(workspace) {
 
 export function newWorkspace() {
   prompt("New workspace", [{ name: "name", label: "Name", help: "A workspace owns sites and API users." }], "Create workspace", async ({ name }) => {
-    const made = await ask("POST", "workspaces", { name: name.value.trim() });
+    const made = await ask("POST", "workspaces", { name: name.value.trim() }).catch(async (error) => {
+      // It may be there because the answer of a try before was lost: then it can be chosen.
+      if (error.status === 409) await loadWorkspaces();
+      throw error;
+    });
     state.workspace = made.name;
-    await loadWorkspaces();
+    state.aSite = null;
+    showWorkspaces([...state.workspaces, made.name].sort());
     await changed();
     return `The workspace ${made.name} is there.`;
   });

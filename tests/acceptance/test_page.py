@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from urllib.parse import quote, unquote
 
+import asyncpg
 import httpx
 from playwright.sync_api import Browser, Route, expect
 
@@ -21,9 +22,21 @@ from tests.acceptance.adminpage import (
     url,
 )
 from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core, visit
-from tests.acceptance.harness import ADMIN_TOKEN, REPOSITORY, Sitelatch
+from tests.acceptance.harness import ADMIN_TOKEN, REPOSITORY, Keys, Sitelatch
+from tests.database import run_aside
 
 __all__ = ["browser", "empty_database", "latch"]
+
+
+async def let_lapse(dsn: str, keys: Keys) -> None:
+    """What only SQL does: disable one API user, and let a key expire, and another in an hour."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("UPDATE sitelatch.api_users SET disabled_at = now() WHERE id = $1", keys.shop.id)
+    for user, expiry in ((keys.blog, "-2 days -1 hour"), (keys.acme, "1 hour")):
+        await connection.execute(
+            "UPDATE sitelatch.api_keys SET expires_at = now() + $2::text::interval WHERE user_id = $1", user.id, expiry
+        )
+    await connection.close()
 
 
 def test_the_customers_page_from_start_to_end(browser: Browser, latch: Sitelatch) -> None:
@@ -343,6 +356,31 @@ def test_the_new_key_comes_with_a_guide_to_hand_out(browser: Browser, latch: Sit
             guide.get_by_role("link", name="Download").click()
         assert download.value.path().read_text() == copied
         seen.shot("13-guide", guide)
+        with page.expect_download() as handed_over:
+            page.get_by_role("link", name="as a file").click()
+        assert handed_over.value.path().read_text() == copied
+
+
+def test_a_key_that_refuses_every_request_says_so(browser: Browser, latch: Sitelatch, empty_database: str) -> None:
+    run_aside(let_lapse(empty_database, latch.enrol()))
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        page.clock.install()
+        page.reload()
+        sign_in(page)
+        wiki, acme, blog, shop_and_blog, shop = (page.locator("#users-rows tr").nth(number) for number in range(5))
+        expect(shop.get_by_text("Disabled", exact=True)).to_be_visible()
+        expect(blog.get_by_text("Expired", exact=True)).to_be_visible()
+        expect(blog.locator("time").first).to_have_text("2 days ago")
+        expect(acme.get_by_text("expires ")).to_be_visible()
+        for living in (wiki, acme, shop_and_blog):
+            expect(living.locator(".badge.off")).to_have_count(0)
+        seen.shot("14-lapsed")
+        # It ends while it is looked at, by somebody who is back.
+        page.clock.fast_forward("03:00:00")
+        page.keyboard.press("Shift")
+        page.clock.fast_forward("00:05")
+        expect(acme.get_by_text("Expired", exact=True)).to_be_visible()
 
 
 def test_a_session_that_ended_leads_back_to_the_door(browser: Browser, latch: Sitelatch) -> None:
@@ -362,8 +400,8 @@ def test_a_session_that_ended_leads_back_to_the_door(browser: Browser, latch: Si
         expect(page.get_by_role("heading", name="Audit")).to_be_focused()
 
 
-def test_axe_finds_nothing_on_any_view(browser: Browser, latch: Sitelatch) -> None:
-    latch.enrol()
+def test_axe_finds_nothing_on_any_view(browser: Browser, latch: Sitelatch, empty_database: str) -> None:
+    run_aside(let_lapse(empty_database, latch.enrol()))
     context = browser.new_context(bypass_csp=True)  # axe is the one script from elsewhere
     context.set_default_timeout(SEEN_MS)
     page = context.new_page()
