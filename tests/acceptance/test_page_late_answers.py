@@ -2,7 +2,7 @@
 
 import time
 
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, url
 from tests.acceptance.browser import SEEN_MS, visit
@@ -136,7 +136,7 @@ def test_an_import_that_was_done_is_no_error_whatever_is_read_after_it(browser: 
         sign_in(page)
         page.get_by_role("link", name="Sites", exact=True).click()
         page.get_by_role("button", name="Import CSV").click()
-        file = {"name": "s.csv", "mimeType": "text/csv", "buffer": b"site,workspace\nnew,acme\n"}
+        file: FilePayload = {"name": "s.csv", "mimeType": "text/csv", "buffer": b"site,workspace\nnew,acme\n"}
         dialog.get_by_label("CSV file").set_input_files(file)
         lose_once(page, "**/admin/workspaces?*", "GET")
         dialog.get_by_role("button", name="Import", exact=True).click()
