@@ -1,7 +1,7 @@
 // The audit log, in sentences.
 
 import { ask, query } from "./api.js";
-import { byId, cell, el, named, row } from "./dom.js";
+import { byId, cell, el, mail, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { state } from "./state.js";
 import { exactly, time } from "./times.js";
@@ -39,7 +39,7 @@ async function loadAudit() {
 function lineRow(line) {
   return row(
     cell("When", el("div", {}, time(line.at), el("span", { class: "quiet" }, exactly(line.at)))),
-    cell("Who", el("div", {}, named(line.actor.name), named(line.actor.email, { class: "quiet" }))),
+    cell("Who", el("div", {}, named(line.actor.name), mail(line.actor.email, { class: "quiet" }))),
     cell("What", el("div", {}, ...sentence(line))),
     cell("Workspace", el("div", {}, line.workspace ? named(line.workspace) : "")),
     cell("From", el("div", {}, line.address)),

@@ -16,6 +16,9 @@ export function el(tag, given = {}, ...children) {
 // What people named: its direction is its own, so that it cannot turn the text around it.
 export const named = (text, given = {}) => el("bdi", given, text);
 
+// An address, which breaks where people would break it.
+export const mail = (text, given = {}) => el("bdi", given, ...text.split(/(?<=@)|(?=\.)/).flatMap((part, index) => (index ? [el("wbr"), part] : [part])));
+
 export const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
 
 export const row = (...cells) => el("tr", { role: "row" }, ...cells);

@@ -72,7 +72,7 @@ export class Picker {
       const next = chip.parentElement.nextElementSibling ?? chip.parentElement.previousElementSibling;
       this.remove(id);
       (next?.firstElementChild ?? byId("pick-search")).focus();
-    } }, named(id), el("span", { "aria-hidden": "true" }, " ×"));
+    } }, named(id), el("span", { "aria-hidden": "true" }, "×"));
     const item = el("li", {}, chip);
     this.chosen.set(id, item);
     byId("chips").append(item);

@@ -3,7 +3,7 @@
 import { ask, gone, query } from "./api.js";
 import { openCreate } from "./create.js";
 import { confirm } from "./dialogs.js";
-import { busy, byId, cell, copy, el, later, named, row } from "./dom.js";
+import { busy, byId, cell, copy, el, later, mail, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { newWorkspace } from "./workspaces.js";
 import { state } from "./state.js";
@@ -118,8 +118,8 @@ function emptiness(search) {
 
 function userRow(user) {
   const shown = row(
-    cell("API Key", el("div", {}, user.name ? named(user.name, { class: "name" }) : null, disabledSince(user), ...user.keys.map((key, index) => keyLine(user, key, index)))),
-    cell("Authorized By", el("div", {}, named(user.authorized_by.name), named(user.authorized_by.email, { class: "quiet" }))),
+    cell("API Key", el("div", {}, user.name ? named(user.name, { class: "name" }) : null, disabledSince(user), ...user.keys.map((key) => keyLine(user, key)))),
+    cell("Authorized By", el("div", {}, named(user.authorized_by.name), mail(user.authorized_by.email, { class: "quiet" }))),
     cell("Authorized Sites", el("div", {}, sitesOf(user), state.workspaces.length > 1 ? el("div", { class: "quiet" }, "in ", named(user.workspace)) : null)),
     cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity))),
     cell("Created", el("div", {}, time(user.created_at))),
@@ -141,12 +141,17 @@ function expiryOf(key) {
   return el("span", { class: "quiet" }, `expires ${exactly(key.expires_at)}`);
 }
 
-function keyLine(user, key, index) {
+function keyLine(user, key) {
   const shown = el("code", {}, key.hint);
   const line = el("div", { class: "keyline" }, shown, expiryOf(key));
   if (!key.recoverable || !state.session.recoverable_keys) return line;
   const error = el("span", { class: "error", role: "alert" });
-  const reveal = async () => (await ask("POST", `users/${user.id}/reveal`)).keys[index].api_key;
+  const reveal = async () => {
+    const { keys } = await ask("POST", `users/${user.id}/reveal`);
+    const found = keys.find((one) => one.hint === key.hint)?.api_key;
+    if (!found) throw new Error("This key cannot be shown: it is kept no longer, or under another secret.");
+    return found;
+  };
   const safely = (button, work) => busy(button, async () => {
     error.textContent = "";
     try { await work(); } catch (problem) { error.textContent = problem.message; }
@@ -205,7 +210,8 @@ function remove(user) {
   confirm(
     ["Delete the API user ", named(titleOf(user)), "?"],
     [
-      el("p", {}, "Whatever uses the key ", el("code", {}, user.keys.map((key) => key.hint).join(", ")), " stops working at once: it loses access to ", ...scope, "."),
+      el("p", {}, "Whatever uses the key ", el("code", {}, user.keys.map((key) => key.hint).join(", ")),
+        user.disabled_at || user.keys.every(isExpired) ? " is refused already; it had access to " : " stops working at once: it loses access to ", ...scope, "."),
       el("p", {}, user.last_activity ? "It was last used " : "It was never used.", user.last_activity ? time(user.last_activity) : null, user.last_activity ? "." : null),
       el("p", {}, el("b", {}, "The user is permanently deleted. This action cannot be undone.")),
     ],
