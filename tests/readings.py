@@ -59,7 +59,10 @@ def paths(path: bytes) -> frozenset[bytes]:
 
 
 def splits(path: bytes) -> frozenset[tuple[bytes, ...]]:
-    """Return every list of segments that some reading gives. Each reader decodes once or more, before or after."""
+    """Return every list of segments that some reading gives. Each reader decodes once or more, before or after.
+
+    Whoever drops parameters, or merges slashes, may do so after splitting, too.
+    """
     raw = closure(path, (without_params, merged))
     wholes = frozenset[bytes]().union(*(paths(decoded(whole)) for whole in raw))
     new = [tuple(map(decoded, whole.split(b"/")[1:])) for whole in raw]
@@ -71,6 +74,7 @@ def splits(path: bytes) -> frozenset[tuple[bytes, ...]]:
             found.add(segments)
             new.append(tuple(segment.split(b";")[0] for segment in segments))
             new.append(tuple(map(decoded, segments)))
+            new.append((*filter(None, segments[:-1]), *segments[-1:]))
     return frozenset(found)
 
 

@@ -310,11 +310,15 @@ def run(
     return outcomes
 
 
+MERGED_AFTER_SPLITTING = b"/api/sites%3b/%3b//%2f"
+"""Who splits, decodes, drops parameters and then ignores empty segments finds the site `/`."""
+
+
 @pytest.mark.parametrize(
     "name", ["path", "path, any key", "everywhere", "two routes", "a route in a route", "slash at the end"]
 )
 def test_no_reading_of_a_path_that_passes_names_another_site(name: str) -> None:
-    assert_fair(run(FRONTS[name], PATH_TARGETS, NO_FIELDS))
+    assert_fair(run(FRONTS[name], PATH_TARGETS, NO_FIELDS, MERGED_AFTER_SPLITTING))
 
 
 @pytest.mark.parametrize("name", ["datasette", "datasette, any key"])
