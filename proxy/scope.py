@@ -146,6 +146,8 @@ class ScopeTable:
     async def _ask(self, sql: str, *arguments: object) -> Sequence[Any]:
         followed = self.feed_position
         rows = await self._fetch(sql, *arguments)
+        # Where the feed was given up meanwhile, as after a restore, the answer may well be of what is followed now.
+        followed = min(followed, self.feed_position)
         if not all(row["whole"] for row in rows):
             raise ScopeNotWhole("its triggers are missing")
         if any(row["feed_position"] < followed for row in rows):

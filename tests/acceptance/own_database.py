@@ -121,7 +121,17 @@ class OwnDatabase:
         self._run("pg_dump", "--format=custom", f"--file={file}", self.url())
 
     def restore(self, file: Path, *options: str) -> None:
-        self._run("pg_restore", *options, f"--dbname={self.url()}", str(file))
+        """Run pg_restore. In one transaction it is run again where it was chosen to end a deadlock, which undid it all.
+
+        Who reads meanwhile and a restore in place lock the same tables in other orders, and PostgreSQL ends either.
+        """
+        arguments = (*options, f"--dbname={self.url()}", str(file))
+        while True:
+            try:
+                return self._run("pg_restore", *arguments)
+            except AssertionError as failed:
+                if "deadlock detected" not in str(failed) or "--single-transaction" not in options:
+                    raise
 
     def copy_data(self, folder: Path) -> None:
         """Copy the whole server's data, as it is now."""

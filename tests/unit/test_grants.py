@@ -540,6 +540,24 @@ async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(door: 
     assert await ask()
 
 
+async def test_an_answer_from_after_a_restore_is_no_outage_where_the_feed_is_given_up_meanwhile(door: Door) -> None:
+    scope, grants = door.scope, door.grants()
+    scope.add(KEY, "ada", "shop")
+    grants.feed_at(7)
+    scope.position = 3  # restored from an older dump
+    scope.hold()
+    asked = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: scope.under_way == 1)
+    grants.feed_at(0)
+    grants.answered()
+    grants.drop_all()
+    grants.feed_at(3)
+    scope.let_go()
+    assert await asked != UNKNOWN
+    assert not grants.breaker.down
+
+
+
 # The database is back, and the feed says what changed meanwhile.
 
 
