@@ -557,7 +557,6 @@ async def test_an_answer_from_after_a_restore_is_no_outage_where_the_feed_is_giv
     assert not grants.breaker.down
 
 
-
 # The database is back, and the feed says what changed meanwhile.
 
 
