@@ -3,9 +3,10 @@
 Exit codes: 0 done, 1 failed, 2 bad usage or config.
 """
 
+import io
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import asyncpg
 import click
@@ -33,8 +34,20 @@ _log = structlog.get_logger("sitelatch")
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit."""
+    sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
     configure_logging(sys.stderr)
     sys.exit(_exit_code(arguments))
+
+
+def _whole(stream: TextIO) -> TextIO:
+    """Return a stream that writes all that it is given.
+
+    Unbuffered, as PYTHONUNBUFFERED in many containers has it, Python drops what a signal in mid-write leaves over.
+    """
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
 def _exit_code(arguments: list[str] | None) -> int:

@@ -1,15 +1,23 @@
 """The command as a deployer uses it: results on stdout, JSON lines on stderr, exit codes 0, 1 and 2."""
 
+import fcntl
 import hashlib
 import json
+import os
 import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.shell import Done, sitelatch
+from tests.acceptance.shell import SECONDS, Done, sitelatch
 
 TITLES = ["ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED", "BY", "LAST", "ACTIVITY"]
 
@@ -101,6 +109,31 @@ def test_a_list_longer_than_a_page_is_listed_whole(config: Path, tmp_path: Path)
     assert {site["display_name"] for site in listed if site["workspace"] == "pages"} == {"Page"}
     noted = json.loads(sitelatch("audit", "--config", str(config), "--json", "--limit", "1050").out)
     assert len({line["id"] for line in noted}) == 1050
+
+
+def test_a_signal_in_mid_write_costs_no_output_where_python_is_unbuffered(config: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "sites.csv"
+    csv.write_text("site,workspace\n" + "".join(f"signal-{number:04},signals\n" for number in range(2500)))
+    assert sitelatch("sites", "import", "--config", str(config), str(csv)).code == 0
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "sitelatch", "sites", "list", "--config", str(config), "--json"],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    with listing:
+        assert listing.stdout is not None
+        filled = struct.pack("i", 0)
+        deadline = time.monotonic() + SECONDS
+        while struct.unpack("i", filled)[0] < 1 << 12:  # the pipe is full, or being filled
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            filled = fcntl.ioctl(listing.stdout, termios.FIONREAD, filled)
+        time.sleep(0.2)
+        for sent in (signal.SIGSTOP, signal.SIGCONT):
+            listing.send_signal(sent)
+            time.sleep(0.1)
+        assert len([each for each in json.load(listing.stdout) if each["workspace"] == "signals"]) == 2500
+    assert listing.returncode == 0
 
 
 def test_a_program_is_given_all_sites_of_each_user(config: Path, tmp_path: Path) -> None:
