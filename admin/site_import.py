@@ -1,7 +1,9 @@
 """Sites from a CSV file."""
 
+import asyncio
 import csv
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final, TextIO
 
 from admin.connections import Connection
@@ -72,8 +74,7 @@ def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
 
 async def import_sites(connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Actor) -> Added:
     """Add what `read_csv` read, workspaces too where they are new: all of it, or nothing."""
-    # One order for all who add sites, so that no two wait for each other.
-    ordered = {name: sorted(sites, key=_folded) for name, sites in sorted(by_workspace.items())}
+    ordered = await asyncio.to_thread(_in_order, by_workspace)
     async with connection.transaction():
         added = [
             await add_sites(
@@ -83,10 +84,15 @@ async def import_sites(connection: Connection, by_workspace: dict[str, list[NewS
             for start in range(0, len(sites), _AT_ONCE)
         ]
     return Added(
-        created=tuple(site for one in added for site in one.created),
-        renamed=tuple(site for one in added for site in one.renamed),
-        unchanged=tuple(site for one in added for site in one.unchanged),
+        created=tuple(chain.from_iterable(one.created for one in added)),
+        renamed=tuple(chain.from_iterable(one.renamed for one in added)),
+        unchanged=tuple(chain.from_iterable(one.unchanged for one in added)),
     )
+
+
+def _in_order(by_workspace: dict[str, list[NewSite]]) -> dict[str, list[NewSite]]:
+    """Return the sites in one order for all who add some, so that no two wait for each other."""
+    return {name: sorted(sites, key=_folded) for name, sites in sorted(by_workspace.items())}
 
 
 def _folded(site: NewSite) -> str:
