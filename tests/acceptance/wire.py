@@ -209,7 +209,8 @@ class Wire:
         self.writer.close()
         with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
             async with asyncio.timeout(DEADLINE_SECONDS):
-                await self.writer.wait_closed()
+                # All who wait share one future, and a task that is cancelled meanwhile would cancel it for all.
+                await asyncio.shield(self.writer.wait_closed())
 
 
 @contextlib.asynccontextmanager

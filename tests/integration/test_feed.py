@@ -354,7 +354,7 @@ async def test_a_hundred_thousand_changes_starve_no_cold_key_and_drop_no_other(
     done.set()
     await watcher
     print(f"{reading=:.3f} {slowest=:.3f} {longest_turn=:.3f}, cold keys left {len(cold)}")  # noqa: T201 - for the record
-    assert slowest < 1
+    assert len(cold) < 400 - 10, "one after the other was answered while the feed was read"
     assert not +door.dropped
     assert all(door.grants.peek(digest) for digest in held)
 
@@ -365,8 +365,15 @@ async def test_a_hundred_thousand_changes_starve_no_cold_key_and_drop_no_other(
 class Pooled(asyncpg.Connection):
     """As behind a pooler: the process that answers is not the one that the connection began with."""
 
+    reads = 0
+    """How often the feed was read over any of these."""
+
     def get_server_pid(self) -> int:
         return 4711
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        Pooled.reads += "seq >= $1" in query
+        return list(await super().fetch(query, *args, **rest))
 
 
 async def test_without_notifications_the_poll_finds_what_changed(
@@ -379,9 +386,9 @@ async def test_without_notifications_the_poll_finds_what_changed(
         await until(lambda: door.feed.mode is FeedMode.POLLING)
         await door.grant(KEY)
         await pool.execute("DELETE FROM sitelatch.api_users")
-        began = time.perf_counter()
+        before = Pooled.reads
         await until(lambda: door.grants.peek(KEY) is None)
-        assert time.perf_counter() - began < 0.3 + 0.5
+        assert Pooled.reads - before <= 2, "one may have begun before"
     finally:
         await door.close()
 
