@@ -30,6 +30,7 @@ export class Picker {
     this.chosen.clear();
     byId("pick-search").value = "";
     byId("chips").replaceChildren();
+    this.count();
     byId("pick").replaceChildren();
     byId("pick-said").textContent = "";
     return this.search();
@@ -77,6 +78,7 @@ export class Picker {
     this.chosen.set(id, item);
     byId("chips").append(item);
     byId("create-sites-error").textContent = "";
+    this.count();
     byId("chips").scrollTop = byId("chips").scrollHeight;
     say(`${id} selected. ${this.chosen.size} in all.`);
   }
@@ -84,8 +86,13 @@ export class Picker {
   remove(id) {
     this.chosen.get(id)?.remove();
     this.chosen.delete(id);
+    this.count();
     for (const box of byId("pick").querySelectorAll("input")) if (box.value === id) box.checked = false;
     say(`${id} removed. ${this.chosen.size} in all.`);
+  }
+
+  count() {
+    byId("chosen-count").textContent = this.chosen.size ? `${this.chosen.size} selected` : "";
   }
 
   get sites() {
