@@ -61,8 +61,8 @@ function sentence({ action, subject, detail }) {
 }
 
 function user({ name, keys }) {
-  const key = el("code", {}, (keys ?? []).join(", "));
-  return name ? [el("b", {}, named(name)), " ", key] : [key];
+  const hints = (keys ?? []).flatMap((key, index) => (index ? [", ", el("code", {}, key)] : [el("code", {}, key)]));
+  return name ? [el("b", {}, named(name)), " ", ...hints] : hints;
 }
 
 function scope({ all_sites: all, sites = [], site_count: count = 0 }) {

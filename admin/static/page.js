@@ -93,6 +93,10 @@ setInterval(() => {
 }, FRESH_MS);
 
 addEventListener("hashchange", () => { if (state.session) showView({ focus: true }); });
+// A link to the view that is shown shows it anew, which is all one can do where it could not be loaded.
+for (const link of document.querySelectorAll(".bar a[href^='#']")) {
+  link.addEventListener("click", () => { if (link.hash === location.hash && state.session) showView({ focus: true }); });
+}
 
 try {
   await enter(await ask("GET", "session"));

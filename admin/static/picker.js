@@ -1,7 +1,7 @@
 // Choosing sites: a search, its first matches as checkboxes, chips for what is chosen. Only what is shown is loaded.
 
 import { ask, query } from "./api.js";
-import { byId, el, named, say } from "./dom.js";
+import { busy, byId, el, named, say } from "./dom.js";
 
 const SHOWN = 50;
 
@@ -30,8 +30,9 @@ export class Picker {
     this.chosen.clear();
     byId("pick-search").value = "";
     byId("chips").replaceChildren();
+    this.count();
     byId("pick").replaceChildren();
-    byId("pick-said").textContent = "";
+    this.note("");
     return this.search();
   }
 
@@ -45,7 +46,7 @@ export class Picker {
       this.show(page, wanted);
       return true;
     } catch (error) {
-      if (error.name !== "AbortError") byId("pick-said").textContent = error.message;
+      if (error.name !== "AbortError") this.fail(error);
       return false;
     }
   }
@@ -56,7 +57,22 @@ export class Picker {
     let said = "";
     if (!page.items.length) said = wanted ? `No site begins with “${wanted}”.` : "This workspace has no sites yet. Add them on the page Sites.";
     else if (page.next) said = `The first ${SHOWN} are shown: type to find others.`;
-    byId("pick-said").textContent = said;
+    this.note(said);
+  }
+
+  // Nothing is left to choose from that was not searched for.
+  fail(error) {
+    const again = el("button", { type: "button", class: "small", onclick: () => busy(again, async () => {
+      await this.search();
+      (byId("pick").querySelector(".again button") ?? byId("pick-search")).focus();
+    }) }, "Try again");
+    byId("pick").replaceChildren(el("li", { class: "again" }, again));
+    this.note(error.message, "error");
+  }
+
+  note(text, looks = "quiet") {
+    byId("pick-said").className = looks;
+    byId("pick-said").textContent = text;
   }
 
   choice(site) {
@@ -77,6 +93,7 @@ export class Picker {
     this.chosen.set(id, item);
     byId("chips").append(item);
     byId("create-sites-error").textContent = "";
+    this.count();
     byId("chips").scrollTop = byId("chips").scrollHeight;
     say(`${id} selected. ${this.chosen.size} in all.`);
   }
@@ -84,8 +101,13 @@ export class Picker {
   remove(id) {
     this.chosen.get(id)?.remove();
     this.chosen.delete(id);
+    this.count();
     for (const box of byId("pick").querySelectorAll("input")) if (box.value === id) box.checked = false;
     say(`${id} removed. ${this.chosen.size} in all.`);
+  }
+
+  count() {
+    byId("chosen-count").textContent = this.chosen.size ? `${this.chosen.size} selected` : "";
   }
 
   get sites() {

@@ -39,7 +39,8 @@ export async function loadSites() {
     byId("sites-empty").hidden = !empty;
     byId("sites-empty").previousElementSibling.hidden = empty;
     byId("sites-empty").replaceChildren(search ? el("p", {}, "No site begins with “", named(search), "”.")
-      : el("p", { class: "quiet" }, "No sites yet. Add one, or import a CSV file with the columns site, workspace and display_name."));
+      : el("p", { class: "quiet" }, "No sites yet. Add one, or import a CSV file with the columns ", el("code", {}, "site"), ", ", el("code", {}, "workspace"), " and ",
+        el("code", {}, "display_name"), "."));
     return true;
   } catch (error) {
     if (number === latest) byId("sites-error").textContent = error.message;

@@ -165,7 +165,7 @@ function keyLine(user, key) {
   }));
   const take = el("button", { type: "button", class: "small", "aria-label": `Copy key ${key.hint}` }, "Copy");
   take.addEventListener("click", () => safely(take, async () => copy(shown.textContent === key.hint ? await reveal() : shown.textContent, take)));
-  shown.after(look, take);
+  shown.after(el("div", { class: "buttons" }, look, take));
   line.append(error);
   return line;
 }
@@ -208,7 +208,7 @@ function remove(user) {
     : user.site_count ? [...listed(user.sites.slice(0, 5)), user.site_count > 5 ? ` and ${user.site_count - 5} more sites` : ""]
     : ["no site"];
   confirm(
-    ["Delete the API user ", named(titleOf(user)), "?"],
+    user.name ? ["Delete the API user “", named(user.name), "”?"] : ["Delete the API user ", titleOf(user), "?"],
     [
       el("p", {}, "Whatever uses the key ", el("code", {}, user.keys.map((key) => key.hint).join(", ")),
         user.disabled_at || user.keys.every(isExpired) ? " is refused already; it had access to " : " stops working at once: it loses access to ", ...scope, "."),

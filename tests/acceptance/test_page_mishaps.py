@@ -288,3 +288,29 @@ def test_a_window_that_is_opened_again_at_once_still_hands_the_focus_on(browser:
         page.get_by_role("button", name="Delete", exact=True).click()
         expect(page.locator("#users-rows tr")).to_have_count(0)
         expect(page.get_by_role("heading", name="API Users", level=1)).to_be_focused()
+
+
+def test_what_could_not_be_loaded_is_loaded_by_trying_again(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        dialog = page.get_by_role("dialog")
+        lose_once(page, "**/admin/sites?*", "GET")
+        page.get_by_role("button", name="Create API User").click()
+        expect(dialog.get_by_text("The server cannot be reached. Try again.")).to_be_visible()
+        dialog.get_by_role("button", name="Try again").click()
+        expect(dialog.get_by_role("checkbox")).to_have_count(3)
+        expect(dialog.get_by_label("Search sites")).to_be_focused()
+        expect(dialog.get_by_text("cannot be reached")).to_be_hidden()
+        dialog.get_by_role("button", name="Cancel").click()
+        for view, path in (("Sites", "**/admin/sites?*"), ("Audit", "**/admin/audit?*")):
+            lose_once(page, path, "GET")
+            link = page.get_by_role("link", name=view, exact=True)
+            section = page.locator(f"#{view.lower()}")
+            link.click()
+            expect(section.get_by_text("The server cannot be reached. Try again.")).to_be_visible()
+            link.click()
+            expect(section.locator("tbody tr").first).to_be_visible()
+            expect(section.get_by_text("cannot be reached")).to_be_hidden()
+        seen.complaints.clear()
