@@ -56,20 +56,28 @@ class DatabaseWatch:
 
     async def look(self) -> None:
         """Look once; a change of what is found is one log line."""
+        schema = ""
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
                 if self._connection is None:
                     self._connection = await open_connection(self._url, role="watch")
-                await require_latest(self._connection)
+                try:
+                    await require_latest(self._connection)
+                except WrongSchemaVersion as error:
+                    if not self.proven:
+                        raise
+                    schema = str(error)
                 await _ask_as_doors(self._connection)
         except WrongSchemaVersion as error:
-            self._found(DatabaseState.UP if self.proven else DatabaseState.WRONG_SCHEMA, str(error))
+            self._found(DatabaseState.WRONG_SCHEMA, str(error))
         except DATABASE_FAILURES as error:
             self.close()
-            self._found(DatabaseState.DOWN if self.proven else DatabaseState.UNREACHED, reason_not_connected(error))
+            self._found(
+                DatabaseState.DOWN if self.proven else DatabaseState.UNREACHED, schema or reason_not_connected(error)
+            )
         else:
             self.proven = True
-            self._found(DatabaseState.UP, "")
+            self._found(DatabaseState.UP, schema)
 
     def close(self) -> None:
         """Let go of the connection."""
