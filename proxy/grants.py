@@ -276,8 +276,7 @@ class Grants:
         self._scope.feed_position = position
 
     def feed_left(self) -> None:
-        """Note that the feed cannot be read for now."""
-        self.feed_at(0)
+        """Note that the feed cannot be read for now. What it has said, it has."""
         self.breaker.feed_away = self._sites.breaker.feed_away = True
 
     def feed_back(self, age_seconds: float) -> None:

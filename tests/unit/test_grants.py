@@ -540,9 +540,15 @@ async def test_closing_answers_everyone_who_waits(door: Door) -> None:
     assert door.scope.under_way == 0
 
 
+@pytest.mark.parametrize("followed", [True, False])
 @pytest.mark.parametrize("asked", ["a key", "an unknown key", "a site"])
-async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(door: Door, asked: str) -> None:
-    """It is a standby's, or an old primary's that nobody has told: what it allows may have been revoked long ago."""
+async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(
+    door: Door, asked: str, followed: bool
+) -> None:
+    """It is a standby's, or an old primary's that nobody has told: what it allows may have been revoked long ago.
+
+    Nor while the feed is away: it will not say again what it has said, and vouch for what landed meanwhile.
+    """
     grants = door.grants()
     door.scope.add(KEY)
     door.scope.sites["shop"] = "acme"
@@ -553,6 +559,8 @@ async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(door: 
         )
 
     grants.feed_at(7)
+    if not followed:
+        grants.feed_left()
     door.scope.position = 6
     with pytest.raises(ScopeUnavailable):
         await ask()
