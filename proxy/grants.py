@@ -30,6 +30,9 @@ __all__ = ["UNKNOWN", "Grants", "ScopeUnavailable", "TooManyUnknownKeys", "Unkno
 _UNKNOWN_HELD = 10_000
 """Unknown keys remembered at once. They have a cache of their own: garbage pushes out garbage."""
 
+_NOBODYS = b""
+"""The digest of no key, to ask for where only the answering matters."""
+
 
 class ScopeUnavailable(Exception):  # noqa: N818 - it says what is, as Refused does
     """The database did not say what a key may do, and nothing that may still be used is held."""
@@ -273,8 +276,7 @@ class Grants:
         self._scope.feed_position = position
 
     def feed_left(self) -> None:
-        """Note that the feed cannot be read for now."""
-        self.feed_at(0)
+        """Note that the feed cannot be read for now. What it has said, it has."""
         self.breaker.feed_away = self._sites.breaker.feed_away = True
 
     def feed_back(self, age_seconds: float) -> None:
@@ -290,6 +292,15 @@ class Grants:
         """Note that the database answers: what is not held need not wait for a probe."""
         self.breaker.worked()
         self._sites.breaker.worked()
+
+    def try_again(self) -> None:
+        """Find out whether lookups are answered again, where nobody has come since who would have found out.
+
+        Else the first to come would, and whoever comes beside him would be refused.
+        """
+        if self.breaker.down and self._lookups.under_way(_NOBODYS) is None:
+            self._lookups.depart(_NOBODYS, self._refreshes.turns, _NOBODYS, None)
+        self._sites.try_again()
 
     async def close(self) -> None:
         """Give up all lookups."""

@@ -20,6 +20,9 @@ _UNKNOWN_HELD = 10_000
 _ASKED_AT_ONCE = 1_000
 """Sites in one query."""
 
+_NO_SITE = ""
+"""No site's id, to ask for where only the answering matters."""
+
 _log = structlog.get_logger()
 
 
@@ -118,6 +121,11 @@ class Sites:
         self._known.clear()
         self._unknown.clear()
         self._recalled.update(self._asked)
+
+    def try_again(self) -> None:
+        """Find out whether the table is answered for again, where it was not."""
+        if self.breaker.down:
+            self._want(_NO_SITE)
 
     async def close(self) -> None:
         """Give up what is on its way."""

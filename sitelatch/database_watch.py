@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import asyncpg
@@ -21,6 +22,10 @@ LOOK_SECONDS = 1.0
 LOOK_TIMEOUT_SECONDS = 5.0
 
 
+def _no_one() -> None:
+    """Hear of a look, and do nothing."""
+
+
 class DatabaseState(enum.Enum):
     """What the last look at the database found."""
 
@@ -38,12 +43,14 @@ class DatabaseWatch:
     """Looks at the database again and again. Once it was seen with the right schema it stays `proven`.
 
     So an instance that runs keeps serving while the schema is migrated for its successor, and through an outage.
+    `on_up` is told at each look that found it up.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, on_up: Callable[[], None] = _no_one) -> None:
         self.state = DatabaseState.UNREACHED
         self.proven = False
         self._url = url
+        self._on_up = on_up
         self._connection: asyncpg.Connection | None = None
         """A connection of its own, for those of the pool may all be at work."""
         self._said: tuple[DatabaseState, str] | None = None
@@ -56,20 +63,29 @@ class DatabaseWatch:
 
     async def look(self) -> None:
         """Look once; a change of what is found is one log line."""
+        schema = ""
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
                 if self._connection is None:
                     self._connection = await open_connection(self._url, role="watch")
-                await require_latest(self._connection)
+                try:
+                    await require_latest(self._connection)
+                except WrongSchemaVersion as error:
+                    if not self.proven:
+                        raise
+                    schema = str(error)
                 await _ask_as_doors(self._connection)
         except WrongSchemaVersion as error:
-            self._found(DatabaseState.UP if self.proven else DatabaseState.WRONG_SCHEMA, str(error))
+            self._found(DatabaseState.WRONG_SCHEMA, str(error))
         except DATABASE_FAILURES as error:
             self.close()
-            self._found(DatabaseState.DOWN if self.proven else DatabaseState.UNREACHED, reason_not_connected(error))
+            self._found(
+                DatabaseState.DOWN if self.proven else DatabaseState.UNREACHED, schema or reason_not_connected(error)
+            )
         else:
             self.proven = True
-            self._found(DatabaseState.UP, "")
+            self._found(DatabaseState.UP, schema)
+            self._on_up()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -77,7 +77,8 @@ class Service:
         admin_pool = await open_pool(admin_url, maximum=_ADMIN_CONNECTIONS, role="admin")
         stack.callback(admin_pool.terminate)
 
-        self.watch = DatabaseWatch(url)
+        # That it answers the watch does not mean that it answers the doors, who have other connections.
+        self.watch = DatabaseWatch(url, on_up=lambda: grants.try_again())
         stack.callback(self.watch.close)
         proven = ProvenPool(pool, self.watch)
         self.metrics = Metrics()

@@ -159,8 +159,10 @@ class Launch:
 
         Return the socket's folder.
         """
-        short = len(os.fsencode(self.home / "socket" / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES
-        place = self.home if self.reachable and short else self._make_outside()
+        socket = os.fsencode(self.home / "socket" / f".s.PGSQL.{PORT}")
+        # Clients take a comma for the end of one host's name, and have no way to escape it.
+        usable = len(socket) <= _SOCKET_PATH_BYTES and b"," not in socket
+        place = self.home if self.reachable and usable else self._make_outside()
         if not self._runs():
             copies = (self.home if self.reachable else place) / "binaries"
             copies.mkdir()
@@ -178,7 +180,7 @@ class Launch:
         return self.user.run(self.binaries.bin / "postgres", "--version")
 
     def _make_outside(self) -> Path:
-        """Make a private folder outside of the home, for a home whose path is too long, or shut to the server's user.
+        """Make a private folder outside of the home, for a home whose path no client can use, or the server's user.
 
         It goes with the server; the home says where it is.
         """

@@ -125,6 +125,21 @@ async def test_a_wrong_schema_is_said_and_nobody_passes_until_it_is_right(launch
     await until(lambda: ask(latch, new_key()) == (401, "invalid_key"), "unknown keys are told so")
 
 
+async def test_after_an_outage_it_finds_out_by_itself_that_lookups_are_answered_again(launch: Launch, dsn: str) -> None:
+    """So that of those who come first, all at once, nobody is refused."""
+    latch = launch(dsn)
+    latch.wait_for_readiness(200)
+    connection = await open_connection(dsn, role="tests")
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE sitelatch.api_keys")
+            assert ask(latch, new_key()) == (503, "scope_unavailable")
+            assert not logged(latch, "database_answers_again")
+    finally:
+        await connection.close()
+    await until(lambda: bool(logged(latch, "database_answers_again")), "it is found out, and nobody asks")
+
+
 def test_whoever_is_told_that_it_is_ready_finds_the_front_door_open(launch: Launch, database_url: str) -> None:
     latch = launch(database_url)
     host, _, port = latch.ops.rpartition(":")

@@ -2,6 +2,7 @@
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from sitelatch.database_watch import DatabaseState, DatabaseWatch
 
@@ -33,3 +34,28 @@ async def test_a_database_in_the_middle_of_a_restore_is_not_there_yet(dsn: str, 
         assert (watch.state, watch.proven) == (DatabaseState.UNREACHED, False)
     finally:
         watch.close()
+
+
+async def test_a_database_whose_tables_are_gone_or_of_another_version_is_down_unless_it_answers_all_the_same(
+    dsn: str, pool: asyncpg.Pool
+) -> None:
+    """It is dropped to be restored, or an older dump is. While it is migrated for a successor it goes on answering."""
+    watch = DatabaseWatch(dsn)
+    found = []
+    try:
+        with capture_logs() as logs:
+            for change in (
+                "SELECT",
+                "INSERT INTO sitelatch.schema_migrations VALUES (9999, '9999_from_the_future')",
+                "ALTER FUNCTION sitelatch.is_whole RENAME TO not_made_yet",
+                "DROP SCHEMA sitelatch CASCADE",
+            ):
+                await pool.execute(change)
+                await watch.look()
+                found.append(watch.state)
+    finally:
+        watch.close()
+    assert found == [DatabaseState.UP, DatabaseState.UP, DatabaseState.DOWN, DatabaseState.DOWN]
+    said = [str(log.get("reason") or log.get("note")).partition(",")[0] for log in logs]
+    version = "the database has schema version"
+    assert said == ["None", f"{version} 9999", f"{version} 9999", f"{version} 0"]

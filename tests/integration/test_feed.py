@@ -430,6 +430,29 @@ async def test_a_feed_that_is_another_or_does_not_reach_back_drops_everything(
     await until(lambda: door.grants.peek(KEY) is None)
 
 
+async def test_a_feed_that_had_nothing_to_say_for_days_goes_on_where_it_was_left(
+    tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    """The first changes after a quiet weekend: the row that the doors know is old, and they have not read on yet."""
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=KEY)
+    await add_user(pool, "acme", "shop", digest=OTHER)
+    await pool.execute("UPDATE sitelatch.scope_changes SET at = at - interval '2 days'")
+    async with following(tmp_path, dsn, doors_pool) as (door, wire):
+        grant = await door.grant(KEY)
+        await door.grant(OTHER)
+        door.dropped.clear()
+        await wire.cut()
+        await until(lambda: door.feed.mode is FeedMode.DOWN)
+        await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", OTHER)
+        await pool.execute("INSERT INTO sitelatch.sites SELECT 'docs', 'docs', id, '' FROM sitelatch.workspaces")
+        await wire.mend()
+        await door.caught_up()
+        assert +door.dropped == {"key": 1}
+        assert door.grants.peek(KEY) is grant
+        assert door.grants.peek(OTHER) is None
+
+
 @pytest.mark.parametrize("looked_up", ["a grant", "an unknown key", "a site"])
 async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_up_since(
     tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool, looked_up: str

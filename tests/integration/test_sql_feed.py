@@ -306,7 +306,7 @@ async def test_a_hundred_thousand_changes_hold_up_no_other_revoke_and_no_lookup(
 # Its length.
 
 
-async def test_what_is_older_than_a_day_is_pruned_and_the_newest_row_stays(pool: asyncpg.Pool, acme: str) -> None:
+async def test_a_row_is_pruned_a_day_after_the_next_one_came(pool: asyncpg.Pool, acme: str) -> None:
     await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
     await pool.execute(
         "INSERT INTO sitelatch.scope_changes (what, at)"
@@ -316,9 +316,14 @@ async def test_what_is_older_than_a_day_is_pruned_and_the_newest_row_stays(pool:
     old = await pool.fetchval("SELECT count(*) FROM sitelatch.scope_changes")
     for new in range(1, 5):
         await pool.execute("UPDATE sitelatch.api_keys SET expires_at = clock_timestamp()")
-        old = max(0, old - 102)
+        old = max(1, old - 102)
         assert await pool.fetchval("SELECT count(*) FROM sitelatch.scope_changes") == old + new
     assert await told(pool, newest) == [("key", KEY.hex())] * 4
+    assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == newest
+    last = await head(pool)
+    await pool.execute("UPDATE sitelatch.scope_changes SET at = at - interval '25 hours'")
+    await pool.execute("UPDATE sitelatch.api_keys SET expires_at = clock_timestamp()")
+    assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == last
 
 
 @pytest.mark.parametrize(

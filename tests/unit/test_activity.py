@@ -213,7 +213,9 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(desk: Desk) -> None
     assert [line["event"] for line in lines] == ["activity_kept", "activity_written_again"] * 2
 
 
-async def test_a_use_during_a_write_that_fails_is_kept_as_the_later_one(desk: Desk) -> None:
+@pytest.mark.parametrize("resolution_seconds", [60, 0])
+async def test_a_use_during_a_write_that_fails_is_kept_as_the_later_one(resolution_seconds: float) -> None:
+    desk = Desk(resolution_seconds=resolution_seconds)
     desk.written.hold()
     desk.activity.touch("ada")
     flushing = asyncio.create_task(desk.activity.flush())

@@ -493,6 +493,27 @@ async def test_once_the_database_is_known_to_be_down_nobody_waits_and_one_lookup
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
+async def test_nobody_is_refused_for_want_of_a_probe_where_it_was_tried_again_meanwhile(door: Door) -> None:
+    """The last requests before a pause met an outage, and the first ones after it come all at once."""
+    grants = door.grants()
+    door.scope.down = ConnectionRefusedError()
+    for asking in (grants.fetch(KEY), grants.fetch_sites(["shop"])):
+        with pytest.raises(ScopeUnavailable):
+            await asking
+    door.scope.down = None
+    door.scope.asked.clear()
+    door.clock.now += 1
+    door.scope.hold()
+    for _ in range(3):
+        grants.try_again()
+        await until(lambda: door.scope.under_way == 2)
+    door.scope.let_go()
+    await until(lambda: not grants.cut_off)
+    grants.try_again()
+    assert set(await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))) == {UNKNOWN}
+    assert len(door.scope.asked) == 2 + 20
+
+
 async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Door) -> None:
     door.scope.add(KEY)
     door.scope.failures = [asyncpg.ConnectionDoesNotExistError("cut")]
@@ -519,9 +540,15 @@ async def test_closing_answers_everyone_who_waits(door: Door) -> None:
     assert door.scope.under_way == 0
 
 
+@pytest.mark.parametrize("followed", [True, False])
 @pytest.mark.parametrize("asked", ["a key", "an unknown key", "a site"])
-async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(door: Door, asked: str) -> None:
-    """It is a standby's, or an old primary's that nobody has told: what it allows may have been revoked long ago."""
+async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(
+    door: Door, asked: str, followed: bool
+) -> None:
+    """It is a standby's, or an old primary's that nobody has told: what it allows may have been revoked long ago.
+
+    Nor while the feed is away: it will not say again what it has said, and vouch for what landed meanwhile.
+    """
     grants = door.grants()
     door.scope.add(KEY)
     door.scope.sites["shop"] = "acme"
@@ -532,6 +559,8 @@ async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(door: 
         )
 
     grants.feed_at(7)
+    if not followed:
+        grants.feed_left()
     door.scope.position = 6
     with pytest.raises(ScopeUnavailable):
         await ask()

@@ -16,6 +16,16 @@ def test_an_answer_is_as_old_as_its_question() -> None:
     assert (held.soft_until, held.fresh_until, held.stale_until) == (1021.0, 1030.0, 1330.0)
 
 
+def test_an_answer_that_was_vouched_for_is_as_old_as_that_and_never_older_than_it_is() -> None:
+    lifetimes = Lifetimes(GrantSettings(ttl_seconds=30, stale_seconds=300), jitter=lambda: 0.5)
+    held, later = lifetimes.hold("answer", 7, asked_at=1000.0), lifetimes.hold("answer", 7, asked_at=2001.0)
+    lifetimes.vouch(2000.0)
+    for answer in (held, later):
+        lifetimes.renew(answer)
+    assert (held.soft_until, held.fresh_until, held.stale_until) == (2018.0, 2030.0, 2330.0)
+    assert (later.soft_until, later.fresh_until, later.stale_until) == (2022.0, 2031.0, 2331.0)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_what_is_held_is_found_by_its_user_and_nothing_else_is(seed: int) -> None:
     chance = random.Random(seed)

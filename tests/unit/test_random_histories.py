@@ -413,7 +413,9 @@ class Play:
             self.judge(None, stream.key_digest, stream.site, bound)
 
     async def run(self, seconds: float) -> None:
-        works = [self.loop.create_task(work) for work in (self.feed.run(), self.revokes.run(), self.faults())]
+        works = [
+            self.loop.create_task(work) for work in (self.feed.run(), self.revokes.run(), self.faults(), self.watch())
+        ]
         end = self.loop.time() + seconds
         asking: set[asyncio.Task[None]] = set()
         while self.loop.time() < end:
@@ -434,6 +436,13 @@ class Play:
         await self.grants.close()
         assert not self.grants._recalls._in_the_air
         assert not self.grants._recalls._recalled
+
+    async def watch(self) -> None:
+        """Look as `DatabaseWatch` does, who reaches the database now and then when the doors do not."""
+        while True:
+            await asyncio.sleep(1)
+            if self.database.lookups.up or self.chance.random() < 0.1:
+                self.grants.try_again()
 
     async def faults(self) -> None:
         while True:
