@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
+from admin.people import token_digest
 from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, status, stopped_clock, url
 from tests.acceptance.browser import visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
@@ -217,6 +218,30 @@ def test_nothing_typed_is_lost_with_the_session(browser: Browser, latch: Sitelat
         expect(dialog.get_by_label("API key", exact=True)).to_have_value(re.compile("slk_"))
         dialog.get_by_role("button", name="Done").click()
         expect(page.get_by_role("row").filter(has_text="Nightly export")).to_have_count(1)
+
+
+def test_a_limited_admin_is_offered_the_workspaces_that_are_still_to_be_made(
+    browser: Browser, latch: Sitelatch
+) -> None:
+    latch.stop()
+    token = "sla_limited"
+    limited = {"name": "Ben", "email": "ben@example.com", "sha256": token_digest(token), "workspaces": ["one", "two"]}
+    latch.tables["admin"]["tokens"].append(limited)
+    latch.start()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        page.locator("#users-empty").get_by_role("button", name="New workspace").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_label("Name")).to_have_value("one")
+        dialog.get_by_role("button", name="Create workspace").click()
+        expect(page.locator("#told")).to_have_text("The workspace one is there.")
+        page.get_by_role("button", name="New workspace").click()
+        expect(dialog.get_by_label("Name")).to_have_value("two")
+        dialog.get_by_role("button", name="Create workspace").click()
+        expect(page.get_by_role("button", name="New workspace")).to_be_hidden()
+        expect(page.locator("#workspace")).to_have_value("two")
 
 
 @pytest.mark.parametrize("what", ["API user", "site"])
