@@ -262,6 +262,12 @@ async def test_a_site_that_a_file_lists_many_times_counts_once(pool: asyncpg.Poo
     assert (len(added.created), added.renamed, added.unchanged) == (1_500, (), ())
 
 
+@pytest.mark.parametrize("names", [("Shop", ""), ("", "Shop"), ("Shop", "Shop")])
+def test_a_site_that_a_file_lists_twice_has_the_name_that_one_of_the_lines_gives(names: tuple[str, str]) -> None:
+    lines = "".join(f"shop,acme,{name}\n" for name in names)
+    assert read_csv(io.StringIO(f"site,workspace,display_name\n{lines}")) == {"acme": [NewSite("shop", "Shop")]}
+
+
 async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
     file = io.StringIO('site,workspace,display_name\nshop,acme,"Shop, the"\nblog,acme,\nwiki,globex,Wiki\n')
     async with pool.acquire() as connection:
@@ -293,6 +299,10 @@ async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
         ("site,workspace\n\n\nshop,acme\n\na/b,acme\n", "Line 6: "),
         ('site,workspace,display_name\nshop,acme,"On\ntwo lines"\na/b,acme,\n', "Line 2: A name holds no control"),
         ("site,workspace" + "x" * 200_000, "Line 1: this is not CSV"),
+        (
+            "site,workspace,display_name\nshop,acme,Shop\nshop,acme,\nshop,acme,Store\n",
+            'Line 4: On a line before, "shop" is called "Shop".',
+        ),
     ],
 )
 def test_a_wrong_csv_names_the_line_and_the_mend(text: str, said: str) -> None:
