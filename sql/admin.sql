@@ -280,9 +280,15 @@ ORDER BY s.id
 FOR UPDATE OF s
 
 -- name: rename_sites
--- Give the sites $1 the display names $2; return what each was called until then, whoever else is renaming it.
+-- Give those of the sites $1 that are of the workspace $3 the display names $2; return what each was called until then,
+-- whoever else is renaming it.
 WITH before AS MATERIALIZED (
-  SELECT id, display_name FROM sitelatch.sites WHERE id = ANY($1) ORDER BY id FOR UPDATE
+  SELECT s.id, s.display_name
+  FROM sitelatch.sites s
+  JOIN sitelatch.workspaces w ON w.id = s.workspace_id
+  WHERE s.id = ANY($1) AND w.name = $3
+  ORDER BY s.id
+  FOR UPDATE OF s
 )
 UPDATE sitelatch.sites s
 SET display_name = new.display_name
