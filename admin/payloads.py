@@ -139,6 +139,10 @@ class NoQuery(Query):
     """No parameters."""
 
 
+_MOST_NAMES = 100
+"""Far more than any object or query of ours has. Naming each of thousands takes long, and anybody may send them."""
+
+
 def read_body(model: type[Model], raw: bytes) -> Model:
     """Return the body as `model`. Raises Malformed where it is not JSON, Invalid with a fault for each broken rule."""
     try:
@@ -153,6 +157,8 @@ def read_body(model: type[Model], raw: bytes) -> Model:
 
 def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
     """Return the query parameters as `model`. Raises Invalid."""
+    if len(parameters) > _MOST_NAMES:
+        raise Invalid(f"There are more than {_MOST_NAMES} parameters.")
     twice = {name for name in parameters if len(parameters.getall(name)) > 1}
     if twice:
         faults = tuple(Fault((name,), "must be given once.", in_parameter=True) for name in sorted(twice))
@@ -163,13 +169,9 @@ def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
         raise _invalid(error, in_query=True) from None
 
 
-_MOST_NAMES = 100
-"""Far more than any object of ours has."""
-
-
 def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     read = dict(pairs)
-    # Two readers could take different ones, and a fault for each of many that are not known takes seconds.
+    # Two readers could take different ones.
     if len(read) != len(pairs) or len(read) > _MOST_NAMES:
         raise ValueError
     return read
