@@ -1,5 +1,6 @@
 """Bodies as large as they may be, with nothing right in them."""
 
+import json
 import time
 
 import pytest
@@ -30,3 +31,18 @@ def test_a_query_full_of_faults_is_refused_without_a_look_at_each() -> None:
     with pytest.raises(Invalid, match="more than 100 parameters") as refused:
         read_query(NoQuery, many)
     assert refused.value.faults == ()
+
+
+@pytest.mark.parametrize("inside", ["[]", "{}", '[["[{"]]', '{"a":{"b":[]}}', '"x",[ ]'])
+def test_a_body_that_holds_thousands_of_lists_is_refused_before_they_are_made(inside: str) -> None:
+    with pytest.raises(Invalid, match="must be text"):
+        read_body(NewUser, f'{{"workspace":"a","sites":[{inside}]}}'.encode())
+    with pytest.raises(Malformed, match="more than 100 lists and objects"):
+        read_body(NewUser, f'{{"workspace":"a","sites":[{",".join([inside] * 100)}]}}'.encode())
+
+
+@pytest.mark.parametrize("site", ["[]", "{{", '"[', '\\"[{', "\\", "[\\", '"', "é[", "\u2028{"])
+@pytest.mark.parametrize("as_ascii", [True, False])
+def test_brackets_in_texts_are_no_lists(site: str, as_ascii: bool) -> None:
+    body = json.dumps({"workspace": "a", "sites": [site] * 500}, ensure_ascii=as_ascii)
+    assert read_body(NewUser, body.encode()).sites == [site] * 500
