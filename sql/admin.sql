@@ -217,8 +217,13 @@ UPDATE sitelatch.sessions SET used_at = now() WHERE digest = $1
 DELETE FROM sitelatch.sessions WHERE digest = $1
 
 -- name: prune_sessions
--- Forget the sessions that ended, or were not used for $1 seconds.
-DELETE FROM sitelatch.sessions WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
+-- Forget the sessions that ended, or were not used for $1 seconds, but for those that somebody else is at: each of two
+-- who sign in at once ends one of their own first.
+DELETE FROM sitelatch.sessions WHERE digest IN (
+  SELECT digest FROM sitelatch.sessions
+  WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
+  FOR UPDATE SKIP LOCKED
+)
 
 -- name: start_round_trip
 -- Note that the round trip with digest $1 has begun, which is over after $2 seconds.
