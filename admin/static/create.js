@@ -138,7 +138,10 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 // The command that reads a site with this key, at this installation.
 function curl(user, site) {
   const { url, headers } = state.session.try_it;
-  const fill = (text, encode) => text.replaceAll("{key}", encode(user.api_key)).replaceAll("{site}", encode(site)).replaceAll("{basic}", btoa(`${user.api_key}:`));
+  const fill = (text, encode) => {
+    const values = { key: encode(user.api_key), site: encode(site), basic: btoa(`${user.api_key}:`) };
+    return text.replace(/\{(key|site|basic)\}/g, (_, mark) => values[mark]);
+  };
   const lines = headers.map((header) => ` -H ${quoted(fill(header, (value) => value))}`);
   return `curl${lines.join("")} ${quoted(fill(url, encodeURIComponent))}`;
 }

@@ -56,6 +56,24 @@ def test_the_ready_line_for_all_sites_names_a_site_of_that_workspace(browser: Br
         assert status(latch, "wiki", dialog.get_by_label("API key", exact=True).input_value()) == 200
 
 
+def test_the_ready_line_takes_a_site_for_what_it_is(browser: Browser, latch: Sitelatch) -> None:
+    site = "{basic}$$'$&"
+    latch.stop()
+    latch.tables["proxy"]["routes"][0]["sites"] = ["header:X-Site"]
+    latch.start()
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": f"site,workspace\n{site},acme\n"}).raise_for_status()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("checkbox").check()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+        assert f"X-Site: {site}" in shlex.split(dialog.get_by_label("Try it").input_value())
+
+
 def test_the_last_user_of_a_page_leaves_no_empty_page(browser: Browser, latch: Sitelatch) -> None:
     make_users(latch, 51)
     with visit(browser, url(latch)) as seen:
