@@ -57,11 +57,12 @@ def admin_app(
     app = web.Application(middlewares=middlewares)
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
-    for method, path, serve in (*page, *guide_routes(guide)):
-        app.router.add_route(method, path, serve)
-    for route in routes:
-        # An id may hold braces, which aiohttp's own pattern leaves out.
-        app.router.add_route(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve)
+    # An id may hold braces, which aiohttp's own pattern leaves out.
+    api = [(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve) for route in routes]
+    for method, path, serve in (*page, *guide_routes(guide), *api):
+        resource = app.router.add_resource(path)
+        for served in ("GET", "HEAD") if method == "GET" else (method,):  # RFC 9110 §9.1
+            resource.add_route(served, serve)
     return app
 
 

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
+from admin.connections import DATABASE_DOWN, database_down
 from admin.oidc import CALLBACK, SignInFailed
 from admin.problems import DatabaseDown
 from admin.sign_in import Door
@@ -25,6 +26,8 @@ def callback_routes(door: Door) -> list[tuple[str, str, Handler]]:
             return _to_the_page(f"#refused={failed.code}")
         except DatabaseDown as down:
             return _to_the_page(f"#refused={down.code}")
+        except DATABASE_DOWN as error:
+            return _to_the_page(f"#refused={database_down(error).code}")
         to_the_page = _to_the_page()
         for cookie in cookies:
             to_the_page.headers.add(hdrs.SET_COOKIE, cookie)

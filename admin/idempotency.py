@@ -33,6 +33,12 @@ class KeyReused(Invalid):
     code = "idempotency_key_reused"
 
 
+class KeyInUse(Conflict):
+    """The first request with the key is not done: whether it will be granted nobody knows yet."""
+
+    code = "idempotency_key_in_use"
+
+
 def read_idempotency_key(lines: Sequence[str]) -> str | None:
     """Return the key of a request's header lines, None without one. Raises Invalid."""
     if not lines:
@@ -48,7 +54,7 @@ async def made_before(
 ) -> UUID | None:
     """Return the user that this wish made before; None: it is a new one, and `user_id` is to be made for it.
 
-    Call it inside the transaction that makes the user. Raises KeyReused, and Conflict where a request with this key is
+    Call it inside the transaction that makes the user. Raises KeyReused, and KeyInUse where a request with this key is
     under way and does not end for `wait_seconds`.
     """
     digest = sha256(json.dumps(wish).encode()).digest()
@@ -56,7 +62,7 @@ async def made_before(
         await connection.execute(PRUNE_KEYS, KEPT_SECONDS, _PRUNED_AT_ONCE, by.email, key, timeout=wait_seconds)
         [kept] = await connection.fetch(CLAIM_KEY, by.email, key, digest, user_id, timeout=wait_seconds)
     except TimeoutError:
-        raise Conflict(f"The request with this {HEADER} is still under way. Try again soon.") from None
+        raise KeyInUse(f"The request with this {HEADER} is still under way. Try again soon.") from None
     if kept["wish"] != digest:
         raise KeyReused(f"This {HEADER} was sent with another body before. Take a new one for each new wish.")
     return None if kept["user_id"] == user_id else kept["user_id"]

@@ -38,10 +38,9 @@ DEFAULT_KEYS: Final = ("header:X-API-Key", "bearer")
 
 def guide(proxy: ProxySettings, keys_from: Sequence[str]) -> str:
     """Return the guide as Markdown, for this installation."""
-    text = _FILE.read_text(encoding="utf-8")
-    for default, ours in zip(passages(DEFAULT, DEFAULT_KEYS), passages(proxy, keys_from), strict=True):
-        text = text.replace(default, ours)
-    return text
+    ours = dict(zip(passages(DEFAULT, DEFAULT_KEYS), passages(proxy, keys_from), strict=True))
+    # All at once: what is put in may look like a default itself.
+    return re.sub("|".join(map(re.escape, ours)), lambda found: ours[found[0]], _FILE.read_text(encoding="utf-8"))
 
 
 def passages(proxy: ProxySettings, keys_from: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ Shape is judged here; what needs the database (and what the command shares) is j
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -139,8 +140,18 @@ class NoQuery(Query):
     """No parameters."""
 
 
+_MOST_NAMES = 100
+"""Far more than any object or query of ours has. Naming each of thousands takes long, and anybody may send them."""
+
+_TOO_MANY_INSIDE = re.compile(rb'(?:(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+")*+[\[{]){%d}' % (_MOST_NAMES + 1))
+"""The start of a JSON text with more lists and objects than that. Strings may hold brackets, and are stepped over."""
+
+
 def read_body(model: type[Model], raw: bytes) -> Model:
     """Return the body as `model`. Raises Malformed where it is not JSON, Invalid with a fault for each broken rule."""
+    # To make a million of them takes half a second, in which nothing else of the process goes on.
+    if _TOO_MANY_INSIDE.match(raw):
+        raise Malformed(f"The body holds more than {_MOST_NAMES} lists and objects.")
     try:
         payload = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError):
@@ -153,6 +164,8 @@ def read_body(model: type[Model], raw: bytes) -> Model:
 
 def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
     """Return the query parameters as `model`. Raises Invalid."""
+    if len(parameters) > _MOST_NAMES:
+        raise Invalid(f"There are more than {_MOST_NAMES} parameters.")
     twice = {name for name in parameters if len(parameters.getall(name)) > 1}
     if twice:
         faults = tuple(Fault((name,), "must be given once.", in_parameter=True) for name in sorted(twice))
@@ -163,13 +176,9 @@ def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
         raise _invalid(error, in_query=True) from None
 
 
-_MOST_NAMES = 100
-"""Far more than any object of ours has."""
-
-
 def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     read = dict(pairs)
-    # Two readers could take different ones, and a fault for each of many that are not known takes seconds.
+    # Two readers could take different ones.
     if len(read) != len(pairs) or len(read) > _MOST_NAMES:
         raise ValueError
     return read

@@ -176,7 +176,7 @@ def _response(
         type=f"urn:sitelatch:problem:{code}",
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
+        detail=_cut(detail, 20 * _MOST_TOLD),
         code=code,
         errors=[_error(fault) for fault in faults] or None,
     )
@@ -190,11 +190,20 @@ def _response(
     )
 
 
+_MOST_TOLD = 1000
+"""Characters of a sentence, which quotes what was sent. Escaping and masking megabytes of that holds everybody up."""
+
+
+def _cut(text: str, most: int = _MOST_TOLD) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def _error(fault: Fault) -> ProblemError:
+    detail = _cut(fault.detail)
     if fault.in_parameter:
-        return ProblemError(parameter=str(fault.place[0]), detail=fault.detail)
+        return ProblemError(parameter=_cut(str(fault.place[0])), detail=detail)
     # A JSON pointer as a URI fragment (RFC 6901 §6), as in RFC 9457's own example.
     pointer = "".join(
-        "/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in fault.place
+        "/" + quote(_cut(str(part)).replace("~", "~0").replace("/", "~1"), errors="replace") for part in fault.place
     )
-    return ProblemError(pointer=f"#{pointer}", detail=fault.detail)
+    return ProblemError(pointer=f"#{pointer}", detail=detail)

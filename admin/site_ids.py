@@ -13,7 +13,10 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def fold_site(site_id: str) -> str:
-    """Return the form in which ids are compared: NFKC, case folded, trimmed."""
+    """Return the form in which ids are compared: NFKC, case folded, trimmed; of what is too long for one, itself."""
+    # The time that NFKC takes grows with the square of the length: accents by the megabyte would take hours.
+    if len(site_id) > MAX_LENGTH:
+        return site_id
     # Case folding can undo the normal form, so that is made again.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", site_id).casefold())
     return folded.strip()

@@ -51,10 +51,13 @@ def _read(file: TextIO, most_lines: int | None) -> dict[str, list[NewSite]]:
             name = row.get("display_name") or None
             if name is not None:
                 name = check_name(name, "display_name")
+            sites = by_workspace.setdefault(row["workspace"], {})
+            before = sites[row["site"]].display_name if row["site"] in sites else None
+            if name is not None and before not in (None, name):
+                raise Invalid.at("display_name", detail=f'On a line before, "{row["site"]}" is called "{before}".')
+            sites[row["site"]] = NewSite(row["site"], name or before)
         except Invalid as problem:
             faults += [Fault((line, *fault.place), f"Line {line}: {fault.detail}") for fault in problem.faults]
-        else:
-            by_workspace.setdefault(row["workspace"], {}).setdefault(row["site"], NewSite(row["site"], name))
     if faults:
         raise Invalid(sentence(faults), tuple(faults[:MAX_FAULTS]))
     return {workspace: list(sites.values()) for workspace, sites in by_workspace.items()}

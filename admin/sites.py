@@ -120,8 +120,8 @@ async def add_sites(
             raise Conflict(sentence(faults), tuple(faults[:MAX_FAULTS]))
         if changes:
             await write_audit(connection, by, "site.created", changes)
-        if renamed:
-            await _rename(connection, workspace, renamed, by)
+        if renamed and await _rename(connection, workspace, renamed, by) < len(renamed):
+            raise Conflict("Some of the sites were changed at the same time. Try again.")
     ids = [site.id for _, site in by_folded.values()]
     return Added(
         created=tuple(site for site in ids if site in created),
@@ -204,8 +204,9 @@ def sentence(faults: Sequence[Fault]) -> str:
     return f"{told}\nAnd {more} more." if more > 0 else told
 
 
-async def _rename(connection: Connection, workspace: str, renamed: Mapping[str, str], by: Actor) -> None:
-    """Give sites of a workspace these names, and note what they were called before."""
-    rows = await connection.fetch(RENAME_SITES, list(renamed), list(renamed.values()))
+async def _rename(connection: Connection, workspace: str, renamed: Mapping[str, str], by: Actor) -> int:
+    """Give sites of a workspace these names, and note what they were called before. Return how many are still there."""
+    rows = await connection.fetch(RENAME_SITES, list(renamed), list(renamed.values()), workspace)
     changes = [Change(workspace, row["id"], {"from": row["before"], "to": renamed[row["id"]]}) for row in rows]
     await write_audit(connection, by, "site.renamed", changes)
+    return len(rows)

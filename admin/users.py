@@ -51,7 +51,8 @@ async def create_user(
 
     With a `safe` the key is kept in it, and can be revealed. The same wish with the same `idempotency_key` makes one
     user, which is then returned without its key.
-    Raises Invalid (every unknown site is a fault), Forbidden, KeyReused, and Conflict where that user was deleted.
+    Raises Invalid (every unknown site is a fault), Forbidden, KeyReused, KeyInUse, and Conflict where that user was
+    deleted.
     """
     wanted = _wanted_sites(all_sites, sites)
     if name is not None:

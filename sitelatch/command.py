@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or config.
 """
 
 import io
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn, TextIO
@@ -73,7 +74,9 @@ def _exit_code(arguments: list[str] | None) -> int:
         _log.error("database_failed", reason=error.args[0] if error.args else type(error).__name__)
         return FAILED
     except (OSError, asyncpg.InterfaceError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
+        if (unwritten := _unwritten()) is not None:
+            _log.error("failed", reason=f"standard output: {unwritten.strerror}")
+        elif isinstance(error, OSError) and error.filename is not None:
             _log.error("failed", reason=f"{error.filename}: {error.strerror}")
         else:
             # The kind only: what a connection's error says may quote its URL.
@@ -83,6 +86,19 @@ def _exit_code(arguments: list[str] | None) -> int:
         _log.critical("fault", exc_info=True)
         return FAILED
     return code if isinstance(code, int) else 0
+
+
+def _unwritten() -> OSError | None:
+    """Return why results could not be written, if any are left, and let go of those."""
+    if sys.stdout is None:  # it was closed from the start
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python itself would try again at its end, and make that exit code 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

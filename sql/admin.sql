@@ -217,8 +217,13 @@ UPDATE sitelatch.sessions SET used_at = now() WHERE digest = $1
 DELETE FROM sitelatch.sessions WHERE digest = $1
 
 -- name: prune_sessions
--- Forget the sessions that ended, or were not used for $1 seconds.
-DELETE FROM sitelatch.sessions WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
+-- Forget the sessions that ended, or were not used for $1 seconds, but for those that somebody else is at: each of two
+-- who sign in at once ends one of their own first.
+DELETE FROM sitelatch.sessions WHERE digest IN (
+  SELECT digest FROM sitelatch.sessions
+  WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
+  FOR UPDATE SKIP LOCKED
+)
 
 -- name: start_round_trip
 -- Note that the round trip with digest $1 has begun, which is over after $2 seconds.
@@ -280,9 +285,15 @@ ORDER BY s.id
 FOR UPDATE OF s
 
 -- name: rename_sites
--- Give the sites $1 the display names $2; return what each was called until then, whoever else is renaming it.
+-- Give those of the sites $1 that are of the workspace $3 the display names $2; return what each was called until then,
+-- whoever else is renaming it.
 WITH before AS MATERIALIZED (
-  SELECT id, display_name FROM sitelatch.sites WHERE id = ANY($1) ORDER BY id FOR UPDATE
+  SELECT s.id, s.display_name
+  FROM sitelatch.sites s
+  JOIN sitelatch.workspaces w ON w.id = s.workspace_id
+  WHERE s.id = ANY($1) AND w.name = $3
+  ORDER BY s.id
+  FOR UPDATE OF s
 )
 UPDATE sitelatch.sites s
 SET display_name = new.display_name

@@ -20,6 +20,7 @@ export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail);
     this.status = status;
+    this.code = problem.code;
     this.faults = problem.errors ?? [];
   }
 

@@ -74,14 +74,16 @@ async function create() {
   const wish = { workspace: byId("create-workspace").value, ...(all ? { all_sites: true } : { sites: picker.sites }), ...(name ? { name } : {}) };
   if (sent.wish !== JSON.stringify(wish)) sent = { wish: JSON.stringify(wish), key: crypto.randomUUID() };
   try {
-    const user = await ask("POST", "users", wish, { headers: { "Idempotency-Key": `"${sent.key}"` } });
+    const user = await ask("POST", "users", wish, { headers: { "Idempotency-Key": `"${sent.key}"` } }).catch((error) => {
+      // Whom this key made is gone: the next one is another. Any other refusal leaves open what became of a try before.
+      if (error.code === "conflict") sent = { wish: "", key: "" };
+      throw error;
+    });
     // It was made before, and the answer with its key was lost.
     if (!user.api_key && state.session.recoverable_keys) user.api_key = (await ask("POST", `users/${user.id}/reveal`)).keys[0].api_key;
     // A line to try, even where the line to the server is bad: then it has a gap to fill in.
     showCreated(user, user.sites[0] ?? (await aSiteOf(user.workspace).catch(() => null)) ?? "SITE");
   } catch (error) {
-    // What was refused was not granted.
-    if (error.status >= 400 && error.status < 500) sent = { wish: "", key: "" };
     const places = { workspace: "create-workspace-error", name: "create-name-error", sites: "create-sites-error" };
     const shown = Object.entries(places).filter(([field, id]) => {
       const said = error.at?.(field);
@@ -136,7 +138,10 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 // The command that reads a site with this key, at this installation.
 function curl(user, site) {
   const { url, headers } = state.session.try_it;
-  const fill = (text, encode) => text.replaceAll("{key}", encode(user.api_key)).replaceAll("{site}", encode(site)).replaceAll("{basic}", btoa(`${user.api_key}:`));
+  const fill = (text, encode) => {
+    const values = { key: encode(user.api_key), site: encode(site), basic: btoa(`${user.api_key}:`) };
+    return text.replace(/\{(key|site|basic)\}/g, (_, mark) => values[mark]);
+  };
   const lines = headers.map((header) => ` -H ${quoted(fill(header, (value) => value))}`);
   return `curl${lines.join("")} ${quoted(fill(url, encodeURIComponent))}`;
 }

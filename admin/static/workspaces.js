@@ -35,9 +35,11 @@ function showWorkspaces(names) {
   select.replaceChildren(el("option", { value: "" }, "All workspaces"), ...names.map((name) => el("option", { value: name }, name)));
   select.value = state.workspace ?? "";
   select.hidden = names.length < 2;
-  // An admin of some workspaces cannot make another.
-  byId("new-workspace").hidden = state.session.workspaces !== null;
+  byId("new-workspace").hidden = state.session.workspaces !== null && !unmade();
 }
+
+// An admin of some workspaces can make those, and no other. Returns one that is not there yet.
+const unmade = () => state.session.workspaces?.find((name) => !state.workspaces.includes(name));
 
 export async function lookForASite() {
   state.aSite = await aSiteOf(state.workspace).catch(() => state.aSite);
@@ -49,7 +51,7 @@ export async function aSiteOf(workspace) {
 }
 
 export function newWorkspace() {
-  prompt("New workspace", [{ name: "name", label: "Name", help: "A workspace owns sites and API users." }], "Create workspace", async ({ name }) => {
+  prompt("New workspace", [{ name: "name", label: "Name", value: unmade(), help: "A workspace owns sites and API users." }], "Create workspace", async ({ name }) => {
     const made = await ask("POST", "workspaces", { name: name.value.trim() }).catch(async (error) => {
       // It may be there because the answer of a try before was lost: then it can be chosen.
       if (error.status === 409) await loadWorkspaces();

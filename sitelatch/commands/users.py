@@ -41,19 +41,21 @@ def create_user_command(
     if all_sites == bool(sites):
         raise click.UsageError("Give either --all-sites, or --site for each site.")
 
-    async def work(connection: asyncpg.Connection) -> str:
-        user = await create_user(
-            connection,
-            workspace=workspace,
-            all_sites=all_sites,
-            sites=sites or None,
-            name=name,
-            by=Actor(Person(by_name, by_email), COMMAND),
-            safe=safe_for(config.admin.recoverable_keys),
-        )
-        return user.model_dump_json()
+    async def work(connection: asyncpg.Connection) -> None:
+        # A key that cannot be printed, on a full disk say, is of a user that is not made.
+        async with connection.transaction():
+            user = await create_user(
+                connection,
+                workspace=workspace,
+                all_sites=all_sites,
+                sites=sites or None,
+                name=name,
+                by=Actor(Person(by_name, by_email), COMMAND),
+                safe=safe_for(config.admin.recoverable_keys),
+            )
+            click.echo(user.model_dump_json())
 
-    click.echo(ask(config, work))
+    ask(config, work)
 
 
 @users_group.command("list")

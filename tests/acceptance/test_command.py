@@ -77,6 +77,25 @@ def test_a_user_is_created_listed_and_deleted(config: Path) -> None:
     assert again.log[0]["reason"] == "There is no such API user."
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_no_user_is_made_whose_key_cannot_be_printed(config: Path, unbuffered: str) -> None:
+    before = sitelatch("users", "list", "--config", str(config)).out
+    words = ("--config", str(config), "--workspace", "acme", "--all-sites", "--by-name", "A", "--by-email", "a@b.c")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sitelatch", "users", "create", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
+            timeout=SECONDS,
+        )
+    assert done.returncode == 1
+    [line] = map(json.loads, done.stderr.splitlines())
+    assert (line["event"], line["reason"]) == ("failed", "standard output: No space left on device")
+    assert sitelatch("users", "list", "--config", str(config)).out == before
+
+
 def test_the_audit_log_tells_who_did_what_the_latest_first(config: Path) -> None:
     def audit(*words: str) -> Done:
         done = sitelatch("audit", "--config", str(config), *words)

@@ -138,13 +138,17 @@ async def test_an_example_reads_the_data_wherever_the_key_and_the_site_are(
     assert '"site": "shop"' in out.replace("'", '"').replace("site:", '"site":')
 
 
-@pytest.mark.parametrize("language", PROGRAMS)
-async def test_an_example_takes_the_key_along_to_no_other_host(latch: Sitelatch, data: DataApi, language: str) -> None:
+@pytest.mark.parametrize(
+    ("language", "number", "scheme"), [*((language, 0, "http") for language in PROGRAMS), ("python", 1, "ws")]
+)
+async def test_an_example_takes_the_key_along_to_no_other_host(
+    latch: Sitelatch, data: DataApi, language: str, number: int, scheme: str
+) -> None:
     elsewhere = DataApi()
     async with RawTestServer(elsewhere.answer) as server:
-        data.moved_to = str(server.make_url("/"))
+        data.moved_to = str(server.make_url("/").with_scheme(scheme))
         user = latch.create_user("acme", "shop")
-        code, out, err = await run(language, examples(latch)[language][0], user.key)
+        code, out, err = await run(language, examples(latch)[language][number], user.key)
     assert elsewhere.asked == 0
     assert data.asked == 1
     assert "302" in out + err

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+import pytest
 from playwright.sync_api import Browser, CDPSession, Locator, Page, expect
 
 from admin.safe import new_secret
@@ -235,6 +236,38 @@ def test_a_lost_answer_makes_no_second_user_and_no_dead_end(browser: Browser, la
         expect(page.get_by_role("row").filter(has_text="Once")).to_have_count(1)
         expect(page.locator("#users-rows tr")).to_have_count(6)
         seen.complaints[:] = [said for said in seen.complaints if "ERR_CONNECTION_RESET" not in said]
+
+
+@pytest.mark.parametrize("refusal", ["the session ends", "the first is under way"])
+def test_a_refusal_after_a_lost_answer_makes_no_second_user(browser: Browser, latch: Sitelatch, refusal: str) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        dialog = page.get_by_role("dialog")
+        page.get_by_role("button", name="Create API User").click()
+        dialog.get_by_label("Name").fill("Once")
+        dialog.get_by_role("switch").check()
+        create = dialog.get_by_role("button", name="Create", exact=True)
+        lose_the_next_answer(page)
+        create.click()
+        expect(dialog.get_by_text("The server cannot be reached. Try again.")).to_be_visible()
+        if refusal == "the session ends":
+            page.context.clear_cookies()
+            create.click()
+            expect(page.get_by_text("Your session has ended. Sign in again.")).to_be_visible()
+            page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+            page.get_by_role("button", name="Sign in").click()
+        else:
+            problem = {"detail": "Under way.", "code": "idempotency_key_in_use"}
+            page.route("**/admin/users", lambda route: route.fulfill(status=409, json=problem), times=1)
+            create.click()
+            expect(dialog.get_by_text("Under way.")).to_be_visible()
+        create.click()
+        expect(dialog.get_by_text("cannot be shown again")).to_be_visible()
+        dialog.get_by_role("button", name="Done").click()
+        expect(page.get_by_role("row").filter(has_text="Once")).to_have_count(1)
+        seen.complaints.clear()
 
 
 def test_a_lost_answer_is_made_up_for_where_keys_are_kept(browser: Browser, latch: Sitelatch) -> None:

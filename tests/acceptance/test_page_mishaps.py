@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
+from admin.people import token_digest
 from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, status, stopped_clock, url
 from tests.acceptance.browser import visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
@@ -53,6 +54,24 @@ def test_the_ready_line_for_all_sites_names_a_site_of_that_workspace(browser: Br
         asked = shlex.split(dialog.get_by_label("Try it").input_value())[-1]
         assert urlsplit(asked).path == "/api/sites/wiki/"
         assert status(latch, "wiki", dialog.get_by_label("API key", exact=True).input_value()) == 200
+
+
+def test_the_ready_line_takes_a_site_for_what_it_is(browser: Browser, latch: Sitelatch) -> None:
+    site = "{basic}$$'$&"
+    latch.stop()
+    latch.tables["proxy"]["routes"][0]["sites"] = ["header:X-Site"]
+    latch.start()
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": f"site,workspace\n{site},acme\n"}).raise_for_status()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("checkbox").check()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+        assert f"X-Site: {site}" in shlex.split(dialog.get_by_label("Try it").input_value())
 
 
 def test_the_last_user_of_a_page_leaves_no_empty_page(browser: Browser, latch: Sitelatch) -> None:
@@ -217,6 +236,30 @@ def test_nothing_typed_is_lost_with_the_session(browser: Browser, latch: Sitelat
         expect(dialog.get_by_label("API key", exact=True)).to_have_value(re.compile("slk_"))
         dialog.get_by_role("button", name="Done").click()
         expect(page.get_by_role("row").filter(has_text="Nightly export")).to_have_count(1)
+
+
+def test_a_limited_admin_is_offered_the_workspaces_that_are_still_to_be_made(
+    browser: Browser, latch: Sitelatch
+) -> None:
+    latch.stop()
+    token = "sla_limited"
+    limited = {"name": "Ben", "email": "ben@example.com", "sha256": token_digest(token), "workspaces": ["one", "two"]}
+    latch.tables["admin"]["tokens"].append(limited)
+    latch.start()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        page.locator("#users-empty").get_by_role("button", name="New workspace").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_label("Name")).to_have_value("one")
+        dialog.get_by_role("button", name="Create workspace").click()
+        expect(page.locator("#told")).to_have_text("The workspace one is there.")
+        page.get_by_role("button", name="New workspace").click()
+        expect(dialog.get_by_label("Name")).to_have_value("two")
+        dialog.get_by_role("button", name="Create workspace").click()
+        expect(page.get_by_role("button", name="New workspace")).to_be_hidden()
+        expect(page.locator("#workspace")).to_have_value("two")
 
 
 @pytest.mark.parametrize("what", ["API user", "site"])

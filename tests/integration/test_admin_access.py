@@ -169,11 +169,11 @@ async def as_ben(admin: AdminClient, provider: Provider, way_in: str) -> AdminCl
 
 @pytest.fixture
 def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
-    """The route table itself: methods and paths."""
+    """The route table itself: methods and paths. HEAD is GET without what it answers."""
     return [
         (route.method, route.resource.canonical)
         for route in admin_app(SETTINGS, pool).router.routes()
-        if route.resource is not None
+        if route.resource is not None and route.method != "HEAD"
     ]
 
 
@@ -250,6 +250,22 @@ async def test_every_route_is_shut_without_right_credentials(
             assert problem["code"] == "not_signed_in"
             assert ADA_TOKEN not in json.dumps(problem) + str(answer.headers)
     assert await everything(pool) == before
+
+
+async def test_head_is_answered_like_get_but_without_the_body(acme: AdminClient, routes: list[tuple[str, str]]) -> None:
+    fields = ("Content-Type", "Content-Length", "ETag", "Location", "Cache-Control", "WWW-Authenticate")
+    gets = [path for method, path in routes if method == "GET"]
+    assert len(gets) > 10
+    for path in gets:
+        real = path.replace("{id}", "shop" if "sites" in path else USER).replace("{name}", "page.js")
+        for asker in (acme, acme.as_(None)):
+            expected, _, answer = await asker.ask("GET", real, allow_redirects=False)
+            status, body, head = await asker.ask("HEAD", real, allow_redirects=False)
+            assert (status, body) == (expected, None), real
+            # An empty body's length may be left out.
+            assert [head.headers.get(name, "0") for name in fields] == [
+                answer.headers.get(name, "0") for name in fields
+            ]
 
 
 def cookies(sent: str) -> list[tuple[str, str | None]]:

@@ -8,8 +8,7 @@ import asyncpg
 import pytest
 
 from admin.app import admin_app
-from admin.idempotency import made_before
-from admin.problems import Conflict
+from admin.idempotency import KeyInUse, made_before
 from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 
 __all__ = ["acme", "admin"]
@@ -145,7 +144,7 @@ async def test_a_replay_waits_for_the_first_and_makes_the_user_if_that_fails(
 async def test_a_first_that_does_not_end_is_said_so(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as first, first.transaction(), pool.acquire() as second:
         assert await made_before(first, ADA, "k", WISH, uuid4()) is None
-        with pytest.raises(Conflict, match="still under way"):
+        with pytest.raises(KeyInUse, match="still under way"):
             async with second.transaction():
                 await made_before(second, ADA, "k", WISH, uuid4(), wait_seconds=0.2)
 

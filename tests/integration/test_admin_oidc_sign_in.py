@@ -162,6 +162,20 @@ async def test_a_state_is_good_once_and_in_its_own_browser(
     assert elsewhere.session is None
 
 
+async def test_a_database_that_goes_away_in_mid_sign_in_is_told_by_the_page(
+    admin: AdminClient, provider: Provider, pool: asyncpg.Pool
+) -> None:
+    jar = Jar(admin)
+    location = await sign_in(provider, await jar.begin())
+    await pool.execute(
+        "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE 'terminating' USING ERRCODE = 'admin_shutdown'; END $$"
+    )
+    await pool.execute("CREATE TRIGGER stop BEFORE DELETE ON sitelatch.round_trips EXECUTE FUNCTION stop()")
+    assert await jar.come_back(location) == "database_unavailable"
+    assert jar.session is None
+
+
 async def test_of_two_answers_at_once_one_counts(admin: AdminClient, provider: Provider) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())

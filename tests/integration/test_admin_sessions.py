@@ -1,5 +1,6 @@
 """Sessions: traded for a token, kept as a digest, ended by signing out and by time, of no use to other sites."""
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,8 @@ import asyncpg
 import pytest
 
 from admin.app import admin_app
-from admin.people import new_token
+from admin.people import Admin, new_token
+from admin.sessions import end_session, start_session
 from admin.sign_in import FAILURES_PER_MINUTE
 from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 
@@ -181,6 +183,18 @@ async def test_every_replica_knows_a_session_and_what_the_config_now_says(
     ) as replica:
         there = replace(ada, base=replica.base, browser={**ada.browser, **host})
         assert (await there.ask("GET", "/users"))[0] == 401
+
+
+async def test_two_whose_sessions_had_ended_sign_in_at_once(pool: asyncpg.Pool) -> None:
+    """Each ends their own and forgets the other's; if they waited for each other, PostgreSQL would turn one away."""
+    async with pool.acquire() as one, pool.acquire() as other:
+        old = {connection: await start_session(connection, Admin(ADA), "token:x") for connection in (one, other)}
+        await pool.execute("UPDATE sitelatch.sessions SET expires_at = now()")
+        async with one.transaction(), other.transaction():
+            for connection, token in old.items():
+                await end_session(connection, token)
+            await asyncio.gather(*(start_session(connection, Admin(ADA), "token:x") for connection in old))
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 2
 
 
 async def test_attempts_from_one_address_are_slowed(acme: AdminClient) -> None:

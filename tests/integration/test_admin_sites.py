@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 import pytest
 
 from admin import sites
+from admin.people import Actor
 from admin.problems import Conflict, Invalid, NotFound
 from admin.site_import import import_sites, read_csv
 from admin.sites import NewSite
@@ -255,11 +257,51 @@ async def test_two_who_import_the_same_sites_at_once_both_succeed(pool: asyncpg.
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.audit_log WHERE action = 'site.created'") == 2_500
 
 
+class Meanwhile:
+    """A connection on which somebody else does something after one of its queries."""
+
+    def __init__(self, connection: Any, after: str, what: Callable[[], Awaitable[None]]) -> None:
+        self._connection = connection
+        self._after = after
+        self._what = what
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def fetch(self, query: str, *values: Any) -> Any:
+        rows = await self._connection.fetch(query, *values)
+        if query == self._after:
+            await self._what()
+        return rows
+
+
+async def test_a_site_that_went_to_another_workspace_meanwhile_is_not_renamed_there(
+    acme: AdminClient, pool: asyncpg.Pool
+) -> None:
+    async def move() -> None:
+        await acme.ask("DELETE", "/sites/shop")
+        assert (await acme.ask("PUT", "/sites/shop", {"workspace": "globex"}))[0] == 201
+
+    ben = Actor(BY_ADA.person, "command", frozenset({"acme"}))
+    async with pool.acquire() as connection:
+        watched: Any = Meanwhile(connection, sites.SITES_BY_FOLDED, move)
+        with pytest.raises(Conflict, match="changed at the same time"):
+            await import_sites(watched, {"acme": [NewSite("shop", "Ours")]}, by=ben)
+    assert (await acme.get("/sites/shop"))["display_name"] == "shop"
+    assert "site.renamed" not in {line["action"] for line in (await acme.get("/audit"))["items"]}
+
+
 async def test_a_site_that_a_file_lists_many_times_counts_once(pool: asyncpg.Pool) -> None:
     file = io.StringIO("site,workspace\n" + "".join(f"s{number % 1500},acme\n" for number in range(4_000)))
     async with pool.acquire() as connection:
         added = await import_sites(connection, read_csv(file), by=BY_ADA)
     assert (len(added.created), added.renamed, added.unchanged) == (1_500, (), ())
+
+
+@pytest.mark.parametrize("names", [("Shop", ""), ("", "Shop"), ("Shop", "Shop")])
+def test_a_site_that_a_file_lists_twice_has_the_name_that_one_of_the_lines_gives(names: tuple[str, str]) -> None:
+    lines = "".join(f"shop,acme,{name}\n" for name in names)
+    assert read_csv(io.StringIO(f"site,workspace,display_name\n{lines}")) == {"acme": [NewSite("shop", "Shop")]}
 
 
 async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
@@ -293,6 +335,10 @@ async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
         ("site,workspace\n\n\nshop,acme\n\na/b,acme\n", "Line 6: "),
         ('site,workspace,display_name\nshop,acme,"On\ntwo lines"\na/b,acme,\n', "Line 2: A name holds no control"),
         ("site,workspace" + "x" * 200_000, "Line 1: this is not CSV"),
+        (
+            "site,workspace,display_name\nshop,acme,Shop\nshop,acme,\nshop,acme,Store\n",
+            'Line 4: On a line before, "shop" is called "Shop".',
+        ),
     ],
 )
 def test_a_wrong_csv_names_the_line_and_the_mend(text: str, said: str) -> None:

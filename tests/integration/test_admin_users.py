@@ -1,6 +1,8 @@
 """API users over the JSON API: created, listed, shown, deleted, as the customer's page describes."""
 
 import asyncio
+import io
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +18,8 @@ from proxy.credentials import digest, hint, well_formed
 from tests.integration.adminapi import ADA, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
 
 __all__ = ["acme", "admin"]
+
+JSON = {"Content-Type": "application/json"}
 
 
 def ids(page: Any) -> list[str]:
@@ -91,9 +95,29 @@ async def test_a_wrong_wish_is_refused_with_where_and_how_to_mend_it(
     "body", [b"", b"{", b"\xff", b'{"workspace": "acme", "workspace": "globex"}', b"[" * 100_000, b'{"a": "\\ud800"}']
 )
 async def test_a_body_that_is_no_json_object_is_400_or_422_and_never_500(acme: AdminClient, body: bytes) -> None:
-    status, _, answer = await acme.ask("POST", "/users", data=body, headers={"Content-Type": "application/json"})
+    status, _, answer = await acme.ask("POST", "/users", data=body, headers=JSON)
     assert status in (400, 422)
     assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wish"),
+    [
+        ("POST", "/users", {"workspace": "acme", "sites": [f"{number}{'é' * 90_000}" for number in range(20)]}),
+        ("POST", "/users", {"workspace": "é" * 1_900_000, "all_sites": True}),
+        ("POST", "/users", {"workspace": "acme", "all_sites": True, "é" * 1_900_000: 1}),
+        ("POST", "/sites", {"csv": "site,workspace\n" + f" {'é' * 90_000},acme\n" * 20}),
+    ],
+)
+async def test_what_is_wrong_is_not_quoted_by_the_megabyte(
+    acme: AdminClient, method: str, path: str, wish: Any
+) -> None:
+    """Escaping and masking it takes everybody's time."""
+    body = io.BytesIO(json.dumps(wish, ensure_ascii=False).encode())
+    status, problem, answer = await acme.ask(method, path, data=body, headers=JSON)
+    assert status == 422
+    assert problem["errors"]
+    assert int(answer.headers["Content-Length"]) < 200_000
 
 
 async def test_every_unknown_site_is_named_at_its_place_but_not_thousands(acme: AdminClient) -> None:

@@ -72,6 +72,11 @@ def test_nothing_of_the_defaults_is_left_where_all_is_otherwise() -> None:
         assert said in text
 
 
+def test_an_address_that_begins_like_the_default_one_is_left_whole() -> None:
+    text = guide(DEFAULT.model_copy(update={"public_url": "https://data.example.com"}), DEFAULT_KEYS)
+    assert text == TEXT.replace("https://data.example", "https://data.example.com")
+
+
 def test_what_means_something_in_a_string_is_escaped() -> None:
     proxy = DEFAULT.model_copy(update={"public_url": 'https://a$b`"\\.test'})
     shell, python, script, *_ = passages(proxy, ("header:X",))

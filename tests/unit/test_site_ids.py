@@ -69,6 +69,14 @@ def test_ids_that_differ_only_in_case_or_width_fold_alike(one: str, other: str) 
     assert fold_site(one) == fold_site(other)
 
 
+def test_what_is_too_long_for_an_id_is_not_folded() -> None:
+    """Putting a megabyte of accents in order takes hours, in which nothing else of the process goes on."""
+    assert fold_site("\u0315\u0300") == "\u0300\u0315"
+    long = "\u0315\u0300" * 500_000
+    assert fold_site(long[:256]) == long[:256]
+    assert fold_site(long) == long
+
+
 @given(st.text())
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert fold_site(fold_site(text)) == fold_site(text)
