@@ -11,6 +11,7 @@ import { aSiteOf } from "./workspaces.js";
 const ERRORS = ["create-error", "create-workspace-error", "create-name-error", "create-sites-error"];
 let picker = null;
 let done = () => {};
+let made = false;
 // The wish that may have been granted, and its key.
 let sent = { wish: "", key: "" };
 
@@ -36,6 +37,7 @@ export function openCreate() {
   byId("create-where").hidden = state.workspaces.length < 2;
   for (const id of ERRORS) byId(id).textContent = "";
   sent = { wish: "", key: "" };
+  made = false;
   byId("create-name").value = "";
   byId("create-all").checked = false;
   showForm();
@@ -43,7 +45,7 @@ export function openCreate() {
   picker.reset(select.value);
   show(byId("create-dialog"), () => {
     byId("created-key").value = byId("created-curl").value = "";
-    done();
+    done(made);
   });
 }
 
@@ -112,6 +114,7 @@ async function createAgain() {
 }
 
 function showCreated(user, site) {
+  made = true;
   byId("create-form").hidden = true;
   byId("created").hidden = false;
   byId("create-dialog").setAttribute("aria-labelledby", "created-title");

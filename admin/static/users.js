@@ -34,6 +34,12 @@ export function startOver() {
   return loadUsers();
 }
 
+// Whoever has made one looks for it in the list, whatever was searched for before.
+export function showMade() {
+  byId("search").value = "";
+  return startOver();
+}
+
 // Nothing that was shown to one admin, or before another view, is shown again by itself.
 export function forget() {
   made.clear();

@@ -357,3 +357,24 @@ def test_what_could_not_be_loaded_is_loaded_by_trying_again(browser: Browser, la
             expect(section.locator("tbody tr").first).to_be_visible()
             expect(section.get_by_text("cannot be reached")).to_be_hidden()
         seen.complaints.clear()
+
+
+def test_who_was_just_made_is_listed_whatever_was_searched_for_before(browser: Browser, latch: Sitelatch) -> None:
+    make_users(latch, 2)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        rows = page.locator("#users-rows tr")
+        page.get_by_role("searchbox", name="Search by name").fill("User 001")
+        expect(rows).to_have_count(1)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(rows).to_have_count(1)
+        page.get_by_role("button", name="Create API User").click()
+        dialog.get_by_label("Name").fill("Another")
+        dialog.get_by_role("switch").check()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        dialog.get_by_role("button", name="Done").click()
+        expect(rows.first).to_contain_text("Another")
+        expect(rows).to_have_count(3)
