@@ -1,6 +1,8 @@
 """Lookups in line, and what their time-out says."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from proxy.breaker import Breaker
 from proxy.budget import LookupBudget
@@ -8,19 +10,25 @@ from proxy.lookups import Lookups, Lost
 from proxy.recalls import EVERYTHING, Recalls
 from proxy.scope import UNKNOWN, Found, ScopeTable, Unknown
 from proxy.turns import Turns
-from tests.scopes import Clock, MemoryScope
+from tests.scopes import Clock, MemoryScope, until
 
 KEY = bytes(32)
 
 
-async def test_the_wait_for_a_turn_counts_and_says_nothing_about_the_database() -> None:
-    clock, scope, turns = Clock(), MemoryScope(), Turns(1, 1)
-    breaker = Breaker("keys", clock)
+def lookups_over(scope: MemoryScope, *, seconds: float, breaker: Breaker | None = None) -> Lookups:
+    """Lookups that find nobody known."""
 
     def land(digest: bytes, found: Found | None, asked_at: float) -> Unknown:
         return UNKNOWN
 
-    lookups = Lookups(ScopeTable(scope, 1), breaker, Recalls(), LookupBudget(1), land, seconds=0.05, clock=clock)
+    clock = Clock()
+    table, breaker = ScopeTable(scope, 1), breaker or Breaker("keys", clock)
+    return Lookups(table, breaker, Recalls(), LookupBudget(1), land, seconds=seconds, clock=clock)
+
+
+async def test_the_wait_for_a_turn_counts_and_says_nothing_about_the_database() -> None:
+    scope, turns, breaker = MemoryScope(), Turns(1, 1), Breaker("keys", Clock())
+    lookups = lookups_over(scope, seconds=0.05, breaker=breaker)
     await turns.take("another")
     flight = lookups.depart(KEY, turns, "party", None)
     assert flight is not None
@@ -30,6 +38,43 @@ async def test_the_wait_for_a_turn_counts_and_says_nothing_about_the_database() 
     await lookups.close()
     turns.give_back("another")
     await turns.take("yet another")
+
+
+async def test_nothing_is_kept_of_a_lookup_that_has_ended() -> None:
+    lookups = lookups_over(MemoryScope(), seconds=30)
+    flight = lookups.depart(KEY, Turns(1, 1), "party", None)
+    assert flight is not None
+    assert await asyncio.shield(flight.outcome) is UNKNOWN
+    assert lookups.under_way(KEY) is None
+    await until(lambda: not lookups._tasks)
+
+
+async def test_closing_answers_also_who_asked_in_the_same_moment() -> None:
+    """A task that is cancelled before it has begun says nothing."""
+    lookups = lookups_over(MemoryScope(), seconds=30)
+    flight = lookups.depart(KEY, Turns(1, 1), "party", None)
+    assert flight is not None
+    await lookups.close()
+    assert flight.outcome.done()
+    assert flight.outcome.result() is Lost.UNAVAILABLE
+
+
+async def test_closing_does_not_wait_for_ever_for_a_connection_that_does_not_come_clean() -> None:
+    class Unclean(MemoryScope):
+        @asynccontextmanager
+        async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[MemoryScope]:  # noqa: ASYNC109
+            try:
+                yield self
+            finally:
+                await asyncio.Event().wait()
+
+    scope = Unclean()
+    scope.hold()
+    lookups = lookups_over(scope, seconds=0.05)
+    assert lookups.depart(KEY, Turns(1, 1), "party", None) is not None
+    await until(lambda: scope.under_way == 1)
+    async with asyncio.timeout(10):
+        await lookups.close()
 
 
 def test_a_recall_is_forgotten_when_no_lookup_from_before_it_is_in_the_air() -> None:
