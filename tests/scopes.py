@@ -22,6 +22,20 @@ class Clock:
         return self.now
 
 
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock goes on when nothing is left to do."""
+
+    _now = 1000.0
+
+    def time(self) -> float:
+        return self._now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self._now = max(self._now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
 class MemoryScope:
     """Stands where the pool does, and answers what `grants` and `sites` hold when it is asked.
 

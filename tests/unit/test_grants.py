@@ -178,6 +178,81 @@ async def test_refreshes_have_a_lane_of_their_own(door: Door) -> None:
     assert door.scope.most_under_way == 5 < connections_used(GrantSettings(lookups_at_once=4))
 
 
+async def test_a_grant_that_is_being_refreshed_takes_no_second_place_in_line(door: Door) -> None:
+    grants = door.grants(lookups_at_once=8)  # two refreshes
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    door.scope.hold()
+    for _ in range(100):
+        assert known(grants.peek(KEY))
+    assert known(grants.peek(OTHER))
+    await until(lambda: door.scope.asked == [KEY, OTHER])
+    assert not grants._refreshes._waiting
+
+
+async def test_what_is_dropped_in_line_to_be_refreshed_is_not_asked_for_and_holds_up_nothing_behind_it(
+    door: Door,
+) -> None:
+    grants = door.grants(lookups_at_once=4)  # one refresh
+    digests = [KEY, OTHER, key(1)]
+    for digest in digests:
+        door.scope.add(digest, digest.hex())
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    door.scope.hold()
+    assert all(known(grants.peek(digest)) for digest in digests)
+    await until(lambda: door.scope.under_way == 1)
+    grants.drop(OTHER)
+    door.scope.let_go()
+    await until(lambda: grants.fresh(key(1)) > door.clock.now)
+    assert door.scope.asked == [KEY, key(1)]
+
+
+async def test_a_refresh_joins_the_lookup_of_a_request_that_could_not_wait_for_it(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(ttl_seconds=30)
+    await grants.fetch(KEY)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    asking = asyncio.create_task(grants.fetch(KEY))
+    assert known(grants.peek(KEY))
+    door.clock.now += 10  # before either of them has begun
+    assert known(await asking)
+    await until(lambda: not grants._refreshes._tasks)
+    assert door.scope.asked == [KEY]
+
+
+async def test_closing_gives_up_refreshes_at_once(door: Door) -> None:
+    grants = door.grants(lookups_at_once=4)
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    door.scope.hold()
+    for digest in (KEY, OTHER):
+        assert known(grants.peek(digest))
+    await until(lambda: door.scope.under_way == 1)
+    async with asyncio.timeout(10):
+        await grants.close()
+    assert door.scope.asked == [KEY]
+    assert door.scope.under_way == 0
+
+
+async def test_nothing_is_kept_of_a_refresh_that_has_ended(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    await grants.fetch(KEY)
+    door.clock.now += 22
+    assert known(grants.peek(KEY))
+    assert grants._refreshes._tasks
+    await until(lambda: not grants._refreshes._tasks)
+
+
 async def test_a_refresh_that_fails_leaves_the_grant_and_is_tried_again_later(door: Door) -> None:
     door.scope.add(KEY)
     grants = door.grants(ttl_seconds=30)
@@ -636,6 +711,7 @@ async def test_until_the_feed_is_back_stale_grants_are_served_for_a_second_at_mo
     await outage(door, grants, 50)
     assert grants.cut_off
     assert known(grants.peek(KEY))
+    assert not grants._refreshes._tasks, "nothing that is not worth asking takes a place in line"
     await asyncio.sleep(0)
     assert door.scope.asked == []
     door.clock.now += 1
@@ -671,6 +747,28 @@ async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_makes_it_n
     await until(lambda: grants.fresh(KEY) > door.clock.now)
     assert known(grants.peek(OTHER))
     await until(lambda: not door.scope.under_way)
+    assert door.scope.asked == [KEY]
+    door.clock.now += 25
+    assert known(grants.peek(OTHER))
+    await until(lambda: door.scope.asked == [KEY, OTHER])
+
+
+async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_is_about_to_make_it_needless(door: Door) -> None:
+    grants = door.grants(ttl_seconds=30, lookups_at_once=4)
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 25
+    door.scope.hold()
+    for digest in (KEY, OTHER):
+        assert known(grants.peek(digest))
+    await until(lambda: door.scope.asked == [KEY])
+    grants.feed_left()
+    grants.breaker.failed("no answer")
+    grants.answered()
+    door.scope.let_go()
+    await until(lambda: not grants._refreshes._tasks)
     assert door.scope.asked == [KEY]
 
 
