@@ -125,6 +125,7 @@ async def test_a_grant_is_held_for_its_time_and_asked_for_again_after_it(door: D
     assert grants.peek(KEY) is None
     await grants.fetch(KEY)
     assert door.scope.asked == [KEY, KEY]
+    assert door.heard == {"miss": 2, "hit": 1}
 
 
 async def test_a_used_grant_is_refreshed_in_the_background_before_it_ends(door: Door) -> None:
@@ -484,6 +485,50 @@ async def test_known_keys_cost_no_budget_however_many_start_cold_behind_one_addr
     assert all(known(answer) for answer in answers)
 
 
+async def test_who_has_something_open_joins_a_lookup_under_way_and_pays_for_no_stranger(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(budget=LookupBudget(1, clock=door.clock), lookups_at_once=1)
+    door.scope.hold()
+    guesses = [asyncio.create_task(grants.fetch(digest, "192.0.2.1")) for digest in (OTHER, KEY)]
+    await until(lambda: door.scope.asked == [OTHER])
+    confirming = asyncio.create_task(grants.confirm(KEY))
+    await asyncio.sleep(0)
+    assert door.scope.asked == [OTHER], "the other is in line, which will be over its budget then"
+    door.scope.let_go()
+    assert known(await confirming)
+    assert [type(outcome) for outcome in await asyncio.gather(*guesses, return_exceptions=True)] == [
+        type(UNKNOWN),
+        TooManyUnknownKeys,
+    ]
+    assert door.scope.asked == [OTHER, KEY]
+
+
+async def test_who_has_something_open_and_a_request_share_one_lookup(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    door.scope.hold()
+    asking = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.under_way == 1)
+    confirming = asyncio.create_task(grants.confirm(KEY))
+    await asyncio.sleep(0)
+    door.scope.let_go()
+    assert known(await confirming) is known(await asking)
+    assert door.scope.asked == [KEY]
+
+
+async def test_who_has_used_up_the_budget_is_refused_at_once_and_waits_in_no_line(door: Door) -> None:
+    grants = door.grants(budget=LookupBudget(1, clock=door.clock), lookups_at_once=1)
+    assert await grants.fetch(OTHER, "192.0.2.1") is UNKNOWN
+    door.scope.hold()
+    another = asyncio.create_task(grants.fetch(key(1), "192.0.2.2"))
+    await until(lambda: door.scope.under_way == 1)
+    async with asyncio.timeout(10):
+        with pytest.raises(TooManyUnknownKeys):
+            await grants.fetch(KEY, "192.0.2.1")
+    door.scope.let_go()
+    await another
+
+
 async def test_a_refusal_for_one_addresss_budget_is_not_handed_to_another(door: Door) -> None:
     door.scope.add(KEY)
     budget = LookupBudget(1, clock=door.clock)
@@ -802,6 +847,7 @@ async def test_a_dropped_grant_is_asked_for_anew(door: Door) -> None:
     assert grants.drop(KEY) is grant
     assert grants.generation > generation
     assert grants.peek(KEY) is None
+    assert grants.fresh(KEY) < door.clock.now, "nor is it remembered outside"
 
 
 async def test_dropping_what_is_not_held_still_tells_those_who_remember_it_outside(door: Door) -> None:
