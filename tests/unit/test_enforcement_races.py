@@ -88,6 +88,26 @@ async def test_a_site_that_is_removed_between_the_answer_and_who_waits_for_it_do
     assert (await verdict).refusal is SITE_NOT_ALLOWED
 
 
+async def test_a_grant_that_was_revoked_does_not_pass_because_a_newer_one_of_the_key_is_known_by_now(door: Door) -> None:
+    """What another request has looked up meanwhile was read after the change; what is judged by here was not."""
+    door.scope.add(DIGEST, all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    await door.grants.fetch(DIGEST)
+    door.scope.hold()
+    verdict = door.judge_slowly()
+    await until(lambda: door.scope.under_way == 1)
+    door.scope.position = 1
+    door.scope.add(DIGEST, "ada", "blog")
+    door.grants.drop(DIGEST, position=1)
+    another = asyncio.create_task(door.grants.fetch(DIGEST))
+    await until(lambda: door.scope.under_way == 2)
+    door.scope.let_go()
+    await at_once_when(lambda: len(door.grants) == 1)
+    assert not verdict.done()
+    assert (await verdict).refusal is SITE_NOT_ALLOWED
+    await another
+
+
 async def test_a_change_that_the_answer_knows_of_already_costs_no_second_lookup(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
