@@ -88,7 +88,9 @@ async def test_a_site_that_is_removed_between_the_answer_and_who_waits_for_it_do
     assert (await verdict).refusal is SITE_NOT_ALLOWED
 
 
-async def test_a_grant_that_was_revoked_does_not_pass_because_a_newer_one_of_the_key_is_known_by_now(door: Door) -> None:
+async def test_a_grant_that_was_revoked_does_not_pass_because_a_newer_one_of_the_key_is_known_by_now(
+    door: Door,
+) -> None:
     """What another request has looked up meanwhile was read after the change; what is judged by here was not."""
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"

@@ -240,6 +240,7 @@ async def test_closing_gives_up_refreshes_at_once(door: Door) -> None:
     await until(lambda: door.scope.under_way == 1)
     async with asyncio.timeout(10):
         await grants.close()
+    assert not grants._refreshes._tasks
     assert door.scope.asked == [KEY]
     assert door.scope.under_way == 0
 
@@ -660,6 +661,15 @@ async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(door: 
     assert await ask()
 
 
+async def test_while_the_feed_is_away_nobody_can_tell_that_an_answer_is_too_old(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    grants.feed_at(7)
+    grants.feed_left()
+    door.scope.position = 6
+    assert known(await grants.fetch(KEY))
+
+
 async def test_an_answer_from_after_a_restore_is_no_outage_where_the_feed_is_given_up_meanwhile(door: Door) -> None:
     scope, grants = door.scope, door.grants()
     scope.add(KEY, "ada", "shop")
@@ -702,7 +712,9 @@ async def test_after_an_outage_what_the_feed_did_not_mention_is_as_good_as_asked
         await grants.fetch(digest)
     await outage(door, grants, seconds)
     grants.drop(OTHER)
+    assert grants.cut_off
     grants.feed_back(2)
+    assert not grants.cut_off
     door.clock.now += 9.9  # 30 × 0.4 = 12 s after the reading, which was 2 s ago
     assert known(grants.peek(KEY))
     assert grants.peek(OTHER) is None
@@ -716,10 +728,13 @@ async def test_when_the_feed_is_back_nobody_is_refused_for_want_of_a_probe(door:
     door.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch_sites(("shop",))
     door.scope.down = None
     grants.feed_back(0)
     answers = await asyncio.gather(*(grants.fetch(key(number)) for number in range(5)))
     assert answers == [UNKNOWN] * 5
+    assert await grants.fetch_sites(("shop",)) == {"shop": None}
 
 
 async def test_what_the_feed_vouched_for_is_refreshed_and_ends_as_if_it_had_been_read_then(door: Door) -> None:
@@ -850,10 +865,27 @@ async def test_a_dropped_grant_is_asked_for_anew(door: Door) -> None:
     assert grants.fresh(KEY) < door.clock.now, "nor is it remembered outside"
 
 
-async def test_dropping_what_is_not_held_still_tells_those_who_remember_it_outside(door: Door) -> None:
+@pytest.mark.parametrize(
+    "drop",
+    [
+        lambda grants: grants.drop(KEY),
+        lambda grants: grants.drop_user("ada"),
+        lambda grants: grants.drop_site("shop"),
+        lambda grants: grants.drop_all(),
+    ],
+    ids=["key", "user", "site", "all"],
+)
+async def test_dropping_tells_those_who_remember_it_outside_also_where_it_is_not_held(
+    door: Door, drop: Callable[[Grants], object]
+) -> None:
+    door.scope.add(KEY, "ada", "shop")
     grants = door.grants()
     generation = grants.generation
-    assert grants.drop(KEY) is None
+    assert not drop(grants)
+    assert grants.generation > generation
+    await grants.fetch(KEY)
+    generation = grants.generation
+    drop(grants)
     assert grants.generation > generation
 
 
@@ -863,7 +895,7 @@ async def test_a_grant_read_at_or_after_the_change_stays(door: Door) -> None:
     grants = door.grants()
     await grants.fetch(KEY)
     assert grants.drop(KEY, position=7) is None
-    assert not grants.drop_user("ada", position=6)
+    assert not grants.drop_user("ada", position=7)
     assert known(grants.peek(KEY))
     assert grants.drop(KEY, position=8)
 
@@ -939,6 +971,17 @@ async def test_a_new_key_is_no_longer_unknown(door: Door) -> None:
     await grants.fetch(OTHER)
     grants.drop(KEY, position=1)
     assert (grants.peek(KEY), grants.peek(OTHER)) == (None, UNKNOWN)
+
+
+async def test_after_everything_was_dropped_no_key_is_unknown_and_no_position_of_the_feed_was_seen(door: Door) -> None:
+    """A restore may bring keys, and takes the feed back."""
+    grants = door.grants()
+    door.scope.position = 7
+    await grants.fetch(KEY)
+    assert grants.newest_position == 7
+    grants.drop_all()
+    assert grants.newest_position == 0
+    assert grants.peek(KEY) is None
 
 
 async def test_changes_of_others_and_changes_already_seen_do_not_hold_a_lookup_up(door: Door) -> None:
