@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy.credentials import digest, new_key
-from proxy.decision import Claim
+from proxy.decision import Claim, Grant
 from proxy.enforcement import Enforcement, Verdict
 from proxy.grants import Grants
 from proxy.heads import Fields, Head
@@ -134,6 +134,19 @@ async def test_the_upstream_is_told_the_workspace_that_was_judged() -> None:
     front.grants.drop_all()
     front.scope.let_go()
     assert b"X-Api-Workspace: umbrella\r\n" in (await verdict).identity
+
+
+async def test_what_was_made_for_sites_that_clients_name_is_remembered_within_bounds() -> None:
+    front = Front()
+    enforcement, grant = front.enforcement, Grant("ada", "acme", True, frozenset())
+    assert enforcement._identity(grant, tuple("abcde")).endswith(b"X-Api-Sites: a,b,c,d,e\r\n")
+    assert not enforcement._identities, "of so many sites at once there is no end of combinations"
+    for number in range(10_001):
+        enforcement._identity(grant, (f"site-{number}",))
+    assert 0 < len(enforcement._identities) <= 10_000
+    lines = enforcement._identity(grant, ("site-10000",))
+    assert lines.endswith(b"X-Api-Sites: site-10000\r\n")
+    assert enforcement._identity(grant, ("site-10000",)) is lines
 
 
 async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:

@@ -11,7 +11,7 @@ from proxy.enforcement import Enforcement, Verdict
 from proxy.grants import Grants
 from proxy.heads import Head
 from proxy.metrics import Metrics
-from proxy.refusals import INVALID_KEY, SITE_NOT_ALLOWED
+from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import MemoryScope, until
@@ -108,6 +108,21 @@ async def test_a_grant_that_was_revoked_does_not_pass_because_a_newer_one_of_the
     assert not verdict.done()
     assert (await verdict).refusal is SITE_NOT_ALLOWED
     await another
+
+
+async def test_a_key_that_is_changed_whenever_it_was_looked_up_is_refused_in_the_end_as_unavailable(
+    door: Door,
+) -> None:
+    door.scope.add(DIGEST, "ada", "shop")
+    verdict = door.judge_slowly()
+    changes = 0
+    while not verdict.done():
+        await asyncio.sleep(0)
+        if len(door.grants):
+            door.grants.drop(DIGEST)
+            changes += 1
+    assert (await verdict).refusal is SCOPE_UNAVAILABLE
+    assert len(door.scope.asked) == changes == 5
 
 
 async def test_a_change_that_the_answer_knows_of_already_costs_no_second_lookup(door: Door) -> None:

@@ -14,7 +14,7 @@ from proxy.decision import Claim, Grant
 from proxy.enforcement import Verdict
 from proxy.exchange import Exchange
 from proxy.grants import Grants
-from proxy.refusals import INVALID_KEY, Refusal
+from proxy.refusals import INVALID_KEY, SITE_NOT_ALLOWED, Refusal
 from proxy.revokes import Revokes
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
@@ -176,17 +176,53 @@ async def test_an_expired_key_ends_what_it_opened_at_the_next_sweep(door: Door) 
     assert door.ended == {"key_expired": 1}
 
 
-async def test_what_passed_without_a_key_is_never_judged_again(door: Door) -> None:
+async def test_what_passed_without_a_key_or_not_at_all_is_never_judged_again(door: Door) -> None:
     public = OpenExchange("", None)
     judging = OpenExchange("ada", None, "shop")
     judging.verdict = None
-    door.open += [public, judging]
+    refused = OpenExchange("bob", Grant("bob", "acme", False, frozenset()), "shop")
+    assert refused.verdict is not None
+    refused.verdict.refusal = SITE_NOT_ALLOWED
+    door.open += [public, judging, refused]
     door.revokes.changed(Changes(everything=True))
     door.clock.now += 2 * TTL
     await door.swept()
     assert not public.done
     assert not judging.done
+    assert not refused.done, "it is being told so"
     assert not door.scope.asked
+
+
+async def test_where_nothing_has_to_be_asked_others_have_their_turn_between_one_key_and_the_next(door: Door) -> None:
+    names = [f"user-{number}" for number in range(100)]
+    for name in names:
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    asked = len(door.scope.asked)
+    door.revokes.changed(Changes(everything=True))
+    turns = 0
+    while door.revokes._doubts:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 10, "several keys in each"
+    assert len(door.scope.asked) == asked
+
+
+async def test_closing_waits_for_no_answer_and_judges_nothing_any_more(door: Door) -> None:
+    for name in ("ada", "bob"):
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+        door.grants.drop(key_of(name))
+    del door.scope.grants[key_of("ada")]
+    door.scope.hold()
+    door.revokes.changed(Changes(everything=True))
+    await until(lambda: door.scope.under_way > 0)
+    async with asyncio.timeout(10):
+        await door.revokes.close()
+    assert not door.revokes._settlers
+    door.scope.let_go()
+    await until(lambda: not door.scope.under_way)
+    assert not door.ended
 
 
 # Who vouches for what nobody asks for any more.
@@ -432,6 +468,16 @@ async def test_what_waits_in_line_to_be_looked_into_is_not_ended_by_a_moment_wit
     await door.swept()
     assert door.ended == {"unconfirmed": asked}, "these had been asked for in vain for so long"
     assert asked < len(names)
+
+
+async def test_what_cannot_be_judged_again_for_a_defect_is_ended(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop", expires_at="no time at all")
+    stream = await door.opened("ada", "shop")
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}))
+    await door.settled()
+    assert stream.done
+    assert door.ended == {"unconfirmed": 1}
+    assert not door.revokes._asking
 
 
 async def test_further_changes_give_no_further_time(door: Door) -> None:
