@@ -84,6 +84,14 @@ async def test_a_request_that_nobody_may_make_costs_no_query() -> None:
     assert front.scope.asked == []
 
 
+async def test_whose_a_site_is_is_not_asked_for_a_key_of_named_sites() -> None:
+    front = Front()
+    for _ in range(2):
+        assert code(await front.judge(b"/shop/x")) is None
+        assert code(await front.judge(b"/blog/x")) == "site_not_allowed"
+    assert front.scope.asked == [digest(KEY.encode())]
+
+
 async def test_garbage_costs_no_query() -> None:
     front = Front()
     assert code(await front.judge(b"/shop/x", key=KEY[:-1] + ("A" if KEY[-1] != "A" else "B"))) == "invalid_key"

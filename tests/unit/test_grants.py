@@ -329,6 +329,7 @@ ONE = Grant("ada", "acme", False, frozenset({"shop"}))
         (ONE, Grant("bob", "acme", False, frozenset({"shop"})), True),
         (ONE, Grant("ada", "acme", False, frozenset({"shop"}), 5.0), True),
         (Grant("ada", "acme", True, frozenset(), 5.0), ALL, False),
+        (Grant("ada", "acme", True, frozenset(), 5.0), Grant("ada", "acme", True, frozenset(), 6.0), False),
         (Grant("ada", "acme", True, frozenset(), 5.0), Grant("ada", "acme", True, frozenset(), 4.0), True),
     ],
 )
