@@ -125,6 +125,17 @@ async def test_a_key_that_is_changed_whenever_it_was_looked_up_is_refused_in_the
     assert len(door.scope.asked) == changes == 5
 
 
+async def test_of_a_key_that_was_revoked_and_cannot_be_asked_for_again_nobody_is_said_to_have_come(door: Door) -> None:
+    door.scope.add(DIGEST, "ada", "shop")
+    verdict = door.judge_slowly()
+    await at_once_when(lambda: len(door.grants) == 1)
+    door.grants.drop(DIGEST)
+    door.scope.down = ConnectionRefusedError()
+    judged = await verdict
+    assert judged.refusal is SCOPE_UNAVAILABLE
+    assert judged.grant is None
+
+
 async def test_a_change_that_the_answer_knows_of_already_costs_no_second_lookup(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
