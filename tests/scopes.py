@@ -31,8 +31,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self._now = max(self._now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        if not self._ready:  # type: ignore[attr-defined]
+            # What was cancelled is passed over; else the loop would really wait for what comes after it.
+            awaited = (handle.when() for handle in self._scheduled if not handle.cancelled())  # type: ignore[attr-defined]
+            self._now = max(self._now, min(awaited, default=self._now))
         super()._run_once()  # type: ignore[misc]
 
 

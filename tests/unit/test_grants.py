@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from hashlib import sha256
 
 import asyncpg
@@ -621,6 +622,38 @@ async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Do
     grants = door.grants()
     assert known(await grants.fetch(KEY))
     assert not grants.breaker.down
+
+
+async def test_a_connection_that_heard_a_good_bye_is_ended_so_that_nobody_is_lent_it_again(door: Door) -> None:
+    class Farewell(MemoryScope):
+        terminated = 0
+
+        def terminate(self) -> None:
+            self.terminated += 1
+
+    scope = Farewell()
+    scope.add(KEY)
+    scope.failures = [asyncpg.InternalClientError("good-bye")]
+    door.scope = scope
+    assert known(await door.grants().fetch(KEY))
+    assert scope.terminated == 1
+
+
+async def test_where_no_connection_can_be_made_a_lookup_tries_once(door: Door) -> None:
+    class Away(MemoryScope):
+        tries = 0
+
+        @asynccontextmanager
+        async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[MemoryScope]:  # noqa: ASYNC109
+            self.tries += 1
+            raise ConnectionRefusedError
+            yield self
+
+    scope = Away()
+    door.scope = scope
+    with pytest.raises(ScopeUnavailable):
+        await door.grants().fetch(KEY)
+    assert scope.tries == 1
 
 
 async def test_a_defect_in_a_lookup_is_an_error_and_not_a_wait_without_end(door: Door) -> None:
