@@ -140,6 +140,9 @@ def test_a_recall_is_forgotten_when_no_lookup_from_before_it_is_in_the_air() -> 
     assert recalls.touches(second, ("ada",), 4)
     assert not recalls.touches(second, ("ada",), 5)
     recalls.end(second)
+    assert not recalls._recalled, "nobody is left who needs to know"
+    recalls.recall("eve")
+    assert not recalls._recalled
     third = recalls.begin()
     assert not recalls.touches(third, (KEY, "ada"), None)
 
