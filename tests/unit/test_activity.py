@@ -10,7 +10,7 @@ import structlog
 
 from proxy.activity import Activity
 from proxy.settings import ActivitySettings
-from tests.scopes import Clock, until
+from tests.scopes import Clock, VirtualLoop, until
 
 
 class Written:
@@ -20,6 +20,9 @@ class Written:
         self.clock = clock
         self.statements: list[tuple[float, dict[str, float]]] = []
         self.down: Exception | None = None
+        self.held: set[str] = set()
+        """Users whose rows another transaction holds, so that they are not written."""
+        self.whole = True
         self.on_its_way = 0
         self._open = asyncio.Event()
         self._open.set()
@@ -58,8 +61,11 @@ class Written:
             self.on_its_way -= 1
         if self.down is not None:
             raise self.down
-        self.statements.append((sent_at, {user: sent_at - float(age) for user, age in zip(users, ages, strict=True)}))
-        return [{"whole": True, "held": []}]
+        if not self.whole:
+            return [{"whole": False, "held": []}]
+        uses = {user: sent_at - float(age) for user, age in zip(users, ages, strict=True)}
+        self.statements.append((sent_at, {user: at for user, at in uses.items() if user not in self.held}))
+        return [{"whole": True, "held": [user for user in users if user in self.held]}]
 
 
 class Desk:
@@ -181,6 +187,57 @@ async def test_ages_are_counted_when_the_statement_leaves_not_when_a_connection_
     assert slow.statements == [(1004.0, {"ada": 1000.0})]
 
 
+# Another transaction holds somebody's row.
+
+
+async def test_what_is_held_up_is_written_with_the_next_flush_and_what_came_since_with_it(desk: Desk) -> None:
+    desk.written.held = {"ada"}
+    for user in ("ada", "bob"):
+        desk.activity.touch(user)
+    assert not await desk.activity.flush()
+    desk.clock.now += 1
+    desk.activity.touch("ada")
+    assert desk.written.last_uses() == {"bob": 1000.0}
+    assert desk.activity.pending == 1
+    desk.clock.now += 4
+    assert not await desk.activity.flush()
+    desk.written.held = set()
+    desk.clock.now += 5
+    assert await desk.activity.flush()
+    assert desk.written.last_uses() == {"ada": 1001.0, "bob": 1000.0}
+    assert desk.activity.pending == 0
+
+
+async def test_what_was_held_up_rests_from_when_it_was_written_and_others_from_when_they_were(desk: Desk) -> None:
+    desk.written.held = {"ada"}
+    for user in ("ada", "bob"):
+        desk.activity.touch(user)
+    await desk.activity.flush()
+    desk.written.held = set()
+    await desk.pass_time(10)
+    for user in ("ada", "bob"):
+        desk.activity.touch(user)
+    await desk.pass_time(600)
+    assert [statement for statement in desk.written.statements if statement[1]] == [
+        (1000.0, {"bob": 1000.0}),
+        (1005.0, {"ada": 1000.0}),
+        (1060.0, {"bob": 1010.0}),
+        (1065.0, {"ada": 1010.0}),
+    ]
+
+
+async def test_what_is_held_up_to_the_end_goes_to_the_log_with_what_came_since(desk: Desk) -> None:
+    desk.written.held = {"ada", "bob"}
+    for user in ("ada", "bob"):
+        desk.activity.touch(user)
+    assert not await desk.activity.flush()
+    desk.clock.now += 1
+    desk.activity.touch("ada")
+    with structlog.testing.capture_logs() as lines:
+        desk.activity._log_pending()
+    assert lines[0]["pending"] == {"ada": "2023-11-14T22:30:01.000+00:00", "bob": "2023-11-14T22:30:00.000+00:00"}
+
+
 # The database is away.
 
 
@@ -199,9 +256,34 @@ async def test_what_could_not_be_written_is_kept_and_the_later_use_wins(desk: De
     assert desk.heard == ["error", "error", "ok"]
 
 
+async def test_a_use_after_a_write_that_failed_is_written_with_what_was_kept(desk: Desk) -> None:
+    desk.written.down = ConnectionRefusedError("refused")
+    desk.activity.touch("ada")
+    assert not await desk.activity.flush()
+    desk.clock.now += 5
+    desk.activity.touch("ada")
+    desk.written.down = None
+    assert await desk.activity.flush()
+    assert desk.written.last_uses() == {"ada": 1005.0}
+    assert desk.activity.pending == 0
+
+
+async def test_what_is_written_in_mid_restore_is_kept_for_after_it(desk: Desk) -> None:
+    desk.written.whole = False
+    desk.activity.touch("ada")
+    assert not await desk.activity.flush()
+    assert desk.activity.pending == 1
+    desk.written.whole = True
+    assert await desk.activity.flush()
+    assert desk.written.last_uses() == {"ada": 1000.0}
+
+
 async def test_an_outage_is_two_log_lines_however_long_it_is(desk: Desk) -> None:
     desk.activity.touch("ada")
     with structlog.testing.capture_logs() as lines:
+        assert await desk.activity.flush()
+        desk.clock.now += 60
+        desk.activity.touch("ada")
         for _ in range(2):
             for failure in (ConnectionRefusedError("refused"), TimeoutError(), ZeroDivisionError()):
                 desk.written.down = failure
@@ -277,6 +359,38 @@ async def test_the_loop_writes_first_uses_at_a_tick_and_late_ones_when_their_res
     await asyncio.wait({running})
 
 
+def test_the_loop_writes_at_each_tick_also_while_others_rest_and_between_ticks_only_where_a_rest_ends() -> None:
+    class LoopClock(Clock):
+        @property
+        def now(self) -> float:
+            return asyncio.get_running_loop().time()
+
+        @now.setter
+        def now(self, seconds: float) -> None:
+            pass
+
+    async def play() -> None:
+        clock = LoopClock()
+        written = Written(clock)
+        activity = Activity(ActivitySettings(flush_seconds=5, resolution_seconds=61), written, clock=clock)
+        running = asyncio.create_task(activity.run())
+        activity.touch("ada")
+        await asyncio.sleep(12)
+        activity.touch("ada")
+        activity.touch("bob")
+        await asyncio.sleep(200)
+        running.cancel()
+        await asyncio.wait({running})
+        assert written.statements == [
+            (1005.0, {"ada": 1000.0}),
+            (1015.0, {"bob": 1012.0}),
+            (1066.0, {"ada": 1012.0}),
+        ]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())
+
+
 async def test_the_loop_outlives_an_outage() -> None:
     written = Written(Clock())
     written.down = ConnectionRefusedError("refused")
@@ -329,11 +443,25 @@ async def test_while_stopping_each_use_is_written_at_once(desk: Desk) -> None:
     desk.written.hold()
     desk.activity.touch("bob")
     await until(lambda: desk.written.on_its_way == 1)
+    writer = desk.activity._writer
     desk.activity.touch("bob")
     desk.activity.touch("cy")
+    assert desk.activity._writer is writer, "one writes for all"
     desk.written.let_go()
     await until(lambda: desk.activity.pending == 0)
     assert desk.written.last_uses().keys() == {"ada", "bob", "cy"}
+
+
+async def test_while_stopping_without_a_database_each_use_tries_once(desk: Desk) -> None:
+    desk.written.down = ConnectionRefusedError("refused")
+    desk.activity.write_through()
+    for tries in (1, 2):
+        desk.activity.touch("ada")
+        await until(lambda tries=tries: len(desk.heard) == tries)  # type: ignore[misc]
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert desk.heard == ["error", "error"]
+    assert desk.activity.pending == 1
 
 
 async def test_a_drain_tries_again_within_its_time(desk: Desk) -> None:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from proxy.credentials import digest, new_key
-from proxy.decision import Claim
-from proxy.enforcement import Enforcement, Verdict
+from proxy.decision import Claim, Grant
+from proxy.enforcement import Enforcement, Verdict, identity_lines
 from proxy.grants import Grants
 from proxy.heads import Fields, Head
 from proxy.metrics import Metrics
@@ -27,18 +27,22 @@ class Front:
         self.scope = MemoryScope()
         self.scope.add(digest(KEY.encode()), "ada", "shop")
         self.used: list[str] = []
-        self.grants = Grants(GrantSettings.model_validate(settings), self.scope, on_lookup=lambda _: None)
+        self.metrics = Metrics()
+        self.grants = Grants(GrantSettings.model_validate(settings), self.scope, on_lookup=self.metrics.lookup)
         self.enforcement = Enforcement(
             RouteTable([ROUTE], KeySettings()),
             self.grants,
-            Metrics(),
+            self.metrics,
             on_use=self.used.append,
             accept_foreign=False,
         )
 
-    async def judge(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict:
+    def judge_at_once(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict | Claim:
         head = Head(b"GET", target, [(b"Host", b"h"), (b"X-API-Key", key.encode()), *(fields or [])])
-        verdict = self.enforcement.judge(head)
+        return self.enforcement.judge(head)
+
+    async def judge(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict:
+        verdict = self.judge_at_once(target, fields, key=key)
         return await self.enforcement.judge_slowly(verdict, "1.2.3.4") if isinstance(verdict, Claim) else verdict
 
 
@@ -84,11 +88,49 @@ async def test_a_request_that_nobody_may_make_costs_no_query() -> None:
     assert front.scope.asked == []
 
 
+async def test_whose_a_site_is_is_not_asked_for_a_key_of_named_sites() -> None:
+    front = Front()
+    for _ in range(2):
+        assert code(await front.judge(b"/shop/x")) is None
+        assert code(await front.judge(b"/blog/x")) == "site_not_allowed"
+    assert front.scope.asked == [digest(KEY.encode())]
+    assert isinstance(front.judge_at_once(b"/shop/x"), Verdict), "without a task"
+
+
+async def test_the_keys_that_are_remembered_in_front_of_the_cache_are_bounded() -> None:
+    front = Front()
+    await front.judge(b"/shop/x")
+    assert isinstance(front.judge_at_once(b"/shop/x"), Verdict)
+    remembered = front.enforcement._known_keys
+    entry = remembered.pop(KEY.encode())
+    remembered.update({b"%d" % number: entry for number in range(10_000)})
+    assert isinstance(front.judge_at_once(b"/shop/x"), Verdict)
+    assert remembered.keys() == {KEY.encode()}
+
+
 async def test_garbage_costs_no_query() -> None:
     front = Front()
     assert code(await front.judge(b"/shop/x", key=KEY[:-1] + ("A" if KEY[-1] != "A" else "B"))) == "invalid_key"
     assert front.scope.asked == []
     assert front.used == []
+
+
+async def test_a_request_that_nobody_may_make_is_refused_as_that_also_without_a_key_or_with_garbage() -> None:
+    front = Front()
+    verdict = front.enforcement.judge(Head(b"GET", b"/shop/dump", [(b"Host", b"h")], has_body=False))
+    assert isinstance(verdict, Verdict)
+    assert code(verdict) == "endpoint_refused"
+    assert code(await front.judge(b"/shop/dump", key="slk_garbage")) == "endpoint_refused"
+    assert front.used == []
+
+
+async def test_how_grants_were_found_is_counted_whoever_remembers_them() -> None:
+    front = Front()
+    for _ in range(3):  # by a look-up, in the cache, and in front of it
+        await front.judge(b"/shop/x")
+    await front.judge(b"/shop/x", key="slk_garbage")
+    counted = {result: count for result, count in front.metrics._lookups.items() if count}
+    assert counted == {"miss": 1, "hit": 2, "refused_format": 1}
 
 
 async def test_a_remembered_grant_is_not_used_past_a_change() -> None:
@@ -136,8 +178,30 @@ async def test_the_upstream_is_told_the_workspace_that_was_judged() -> None:
     assert b"X-Api-Workspace: umbrella\r\n" in (await verdict).identity
 
 
+async def test_what_was_made_for_sites_that_clients_name_is_remembered_within_bounds() -> None:
+    front = Front()
+    enforcement, grant = front.enforcement, Grant("ada", "acme", True, frozenset())
+    assert enforcement._identity(grant, tuple("abcde")).endswith(b"X-Api-Sites: a,b,c,d,e\r\n")
+    assert not enforcement._identities, "of so many sites at once there is no end of combinations"
+    for number in range(10_001):
+        enforcement._identity(grant, (f"site-{number}",))
+    assert 0 < len(enforcement._identities) <= 10_000
+    lines = enforcement._identity(grant, ("site-10000",))
+    assert lines.endswith(b"X-Api-Sites: site-10000\r\n")
+    assert enforcement._identity(grant, ("site-10000",)) is lines
+
+
 async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:
     front = Front()
     front.scope.add(digest(KEY.encode()), "ada", "büro")
     verdict = await front.judge(b"/b%C3%BCro/x")
     assert verdict.identity == b"X-Api-User-Id: ada\r\nX-Api-Workspace: acme\r\nX-Api-Sites: b%C3%BCro\r\n"
+    assert identity_lines(Grant("ada", "Acme & Co: 100%", False, frozenset()), ("a b",)) == (
+        b"X-Api-User-Id: ada\r\nX-Api-Workspace: Acme & Co: 100%25\r\nX-Api-Sites: a b\r\n"
+    )
+
+
+def test_an_exchange_that_lasts_counts() -> None:
+    front = Front()
+    front.enforcement.still_used("ada")
+    assert front.used == ["ada"]

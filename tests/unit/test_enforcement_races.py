@@ -11,7 +11,7 @@ from proxy.enforcement import Enforcement, Verdict
 from proxy.grants import Grants
 from proxy.heads import Head
 from proxy.metrics import Metrics
-from proxy.refusals import INVALID_KEY, SITE_NOT_ALLOWED
+from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import MemoryScope, until
@@ -86,6 +86,54 @@ async def test_a_site_that_is_removed_between_the_answer_and_who_waits_for_it_do
     del door.scope.sites["shop"]
     door.grants.drop_site("shop")
     assert (await verdict).refusal is SITE_NOT_ALLOWED
+
+
+async def test_a_grant_that_was_revoked_does_not_pass_because_a_newer_one_of_the_key_is_known_by_now(
+    door: Door,
+) -> None:
+    """What another request has looked up meanwhile was read after the change; what is judged by here was not."""
+    door.scope.add(DIGEST, all_sites=True)
+    door.scope.sites["shop"] = "acme"
+    await door.grants.fetch(DIGEST)
+    door.scope.hold()
+    verdict = door.judge_slowly()
+    await until(lambda: door.scope.under_way == 1)
+    door.scope.position = 1
+    door.scope.add(DIGEST, "ada", "blog")
+    door.grants.drop(DIGEST, position=1)
+    another = asyncio.create_task(door.grants.fetch(DIGEST))
+    await until(lambda: door.scope.under_way == 2)
+    door.scope.let_go()
+    await at_once_when(lambda: len(door.grants) == 1)
+    assert not verdict.done()
+    assert (await verdict).refusal is SITE_NOT_ALLOWED
+    await another
+
+
+async def test_a_key_that_is_changed_whenever_it_was_looked_up_is_refused_in_the_end_as_unavailable(
+    door: Door,
+) -> None:
+    door.scope.add(DIGEST, "ada", "shop")
+    verdict = door.judge_slowly()
+    changes = 0
+    while not verdict.done():
+        await asyncio.sleep(0)
+        if len(door.grants):
+            door.grants.drop(DIGEST)
+            changes += 1
+    assert (await verdict).refusal is SCOPE_UNAVAILABLE
+    assert len(door.scope.asked) == changes == 5
+
+
+async def test_of_a_key_that_was_revoked_and_cannot_be_asked_for_again_nobody_is_said_to_have_come(door: Door) -> None:
+    door.scope.add(DIGEST, "ada", "shop")
+    verdict = door.judge_slowly()
+    await at_once_when(lambda: len(door.grants) == 1)
+    door.grants.drop(DIGEST)
+    door.scope.down = ConnectionRefusedError()
+    judged = await verdict
+    assert judged.refusal is SCOPE_UNAVAILABLE
+    assert judged.grant is None
 
 
 async def test_a_change_that_the_answer_knows_of_already_costs_no_second_lookup(door: Door) -> None:

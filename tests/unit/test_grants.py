@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from hashlib import sha256
 
 import asyncpg
@@ -125,6 +126,7 @@ async def test_a_grant_is_held_for_its_time_and_asked_for_again_after_it(door: D
     assert grants.peek(KEY) is None
     await grants.fetch(KEY)
     assert door.scope.asked == [KEY, KEY]
+    assert door.heard == {"miss": 2, "hit": 1}
 
 
 async def test_a_used_grant_is_refreshed_in_the_background_before_it_ends(door: Door) -> None:
@@ -176,6 +178,82 @@ async def test_refreshes_have_a_lane_of_their_own(door: Door) -> None:
     await until(lambda: all(grants.fresh(key(number)) > door.clock.now for number in range(20)))
     await asyncio.gather(*strangers)
     assert door.scope.most_under_way == 5 < connections_used(GrantSettings(lookups_at_once=4))
+
+
+async def test_a_grant_that_is_being_refreshed_takes_no_second_place_in_line(door: Door) -> None:
+    grants = door.grants(lookups_at_once=8)  # two refreshes
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    door.scope.hold()
+    for _ in range(100):
+        assert known(grants.peek(KEY))
+    assert known(grants.peek(OTHER))
+    await until(lambda: door.scope.asked == [KEY, OTHER])
+    assert not grants._refreshes._waiting
+
+
+async def test_what_is_dropped_in_line_to_be_refreshed_is_not_asked_for_and_holds_up_nothing_behind_it(
+    door: Door,
+) -> None:
+    grants = door.grants(lookups_at_once=4)  # one refresh
+    digests = [KEY, OTHER, key(1)]
+    for digest in digests:
+        door.scope.add(digest, digest.hex())
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    door.scope.hold()
+    assert all(known(grants.peek(digest)) for digest in digests)
+    await until(lambda: door.scope.under_way == 1)
+    grants.drop(OTHER)
+    door.scope.let_go()
+    await until(lambda: grants.fresh(key(1)) > door.clock.now)
+    assert door.scope.asked == [KEY, key(1)]
+
+
+async def test_a_refresh_joins_the_lookup_of_a_request_that_could_not_wait_for_it(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(ttl_seconds=30)
+    await grants.fetch(KEY)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    asking = asyncio.create_task(grants.fetch(KEY))
+    assert known(grants.peek(KEY))
+    door.clock.now += 10  # before either of them has begun
+    assert known(await asking)
+    await until(lambda: not grants._refreshes._tasks)
+    assert door.scope.asked == [KEY]
+
+
+async def test_closing_gives_up_refreshes_at_once(door: Door) -> None:
+    grants = door.grants(lookups_at_once=4)
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 22
+    door.scope.hold()
+    for digest in (KEY, OTHER):
+        assert known(grants.peek(digest))
+    await until(lambda: door.scope.under_way == 1)
+    async with asyncio.timeout(10):
+        await grants.close()
+    assert not grants._refreshes._tasks
+    assert door.scope.asked == [KEY]
+    assert door.scope.under_way == 0
+
+
+async def test_nothing_is_kept_of_a_refresh_that_has_ended(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    await grants.fetch(KEY)
+    door.clock.now += 22
+    assert known(grants.peek(KEY))
+    assert grants._refreshes._tasks
+    await until(lambda: not grants._refreshes._tasks)
 
 
 async def test_a_refresh_that_fails_leaves_the_grant_and_is_tried_again_later(door: Door) -> None:
@@ -252,6 +330,7 @@ ONE = Grant("ada", "acme", False, frozenset({"shop"}))
         (ONE, Grant("bob", "acme", False, frozenset({"shop"})), True),
         (ONE, Grant("ada", "acme", False, frozenset({"shop"}), 5.0), True),
         (Grant("ada", "acme", True, frozenset(), 5.0), ALL, False),
+        (Grant("ada", "acme", True, frozenset(), 5.0), Grant("ada", "acme", True, frozenset(), 6.0), False),
         (Grant("ada", "acme", True, frozenset(), 5.0), Grant("ada", "acme", True, frozenset(), 4.0), True),
     ],
 )
@@ -409,6 +488,50 @@ async def test_known_keys_cost_no_budget_however_many_start_cold_behind_one_addr
     assert all(known(answer) for answer in answers)
 
 
+async def test_who_has_something_open_joins_a_lookup_under_way_and_pays_for_no_stranger(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants(budget=LookupBudget(1, clock=door.clock), lookups_at_once=1)
+    door.scope.hold()
+    guesses = [asyncio.create_task(grants.fetch(digest, "192.0.2.1")) for digest in (OTHER, KEY)]
+    await until(lambda: door.scope.asked == [OTHER])
+    confirming = asyncio.create_task(grants.confirm(KEY))
+    await asyncio.sleep(0)
+    assert door.scope.asked == [OTHER], "the other is in line, which will be over its budget then"
+    door.scope.let_go()
+    assert known(await confirming)
+    assert [type(outcome) for outcome in await asyncio.gather(*guesses, return_exceptions=True)] == [
+        type(UNKNOWN),
+        TooManyUnknownKeys,
+    ]
+    assert door.scope.asked == [OTHER, KEY]
+
+
+async def test_who_has_something_open_and_a_request_share_one_lookup(door: Door) -> None:
+    door.scope.add(KEY)
+    grants = door.grants()
+    door.scope.hold()
+    asking = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.under_way == 1)
+    confirming = asyncio.create_task(grants.confirm(KEY))
+    await asyncio.sleep(0)
+    door.scope.let_go()
+    assert known(await confirming) is known(await asking)
+    assert door.scope.asked == [KEY]
+
+
+async def test_who_has_used_up_the_budget_is_refused_at_once_and_waits_in_no_line(door: Door) -> None:
+    grants = door.grants(budget=LookupBudget(1, clock=door.clock), lookups_at_once=1)
+    assert await grants.fetch(OTHER, "192.0.2.1") is UNKNOWN
+    door.scope.hold()
+    another = asyncio.create_task(grants.fetch(key(1), "192.0.2.2"))
+    await until(lambda: door.scope.under_way == 1)
+    async with asyncio.timeout(10):
+        with pytest.raises(TooManyUnknownKeys):
+            await grants.fetch(KEY, "192.0.2.1")
+    door.scope.let_go()
+    await another
+
+
 async def test_a_refusal_for_one_addresss_budget_is_not_handed_to_another(door: Door) -> None:
     door.scope.add(KEY)
     budget = LookupBudget(1, clock=door.clock)
@@ -522,6 +645,38 @@ async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Do
     assert not grants.breaker.down
 
 
+async def test_a_connection_that_heard_a_good_bye_is_ended_so_that_nobody_is_lent_it_again(door: Door) -> None:
+    class Farewell(MemoryScope):
+        terminated = 0
+
+        def terminate(self) -> None:
+            self.terminated += 1
+
+    scope = Farewell()
+    scope.add(KEY)
+    scope.failures = [asyncpg.InternalClientError("good-bye")]
+    door.scope = scope
+    assert known(await door.grants().fetch(KEY))
+    assert scope.terminated == 1
+
+
+async def test_where_no_connection_can_be_made_a_lookup_tries_once(door: Door) -> None:
+    class Away(MemoryScope):
+        tries = 0
+
+        @asynccontextmanager
+        async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[MemoryScope]:  # noqa: ASYNC109
+            self.tries += 1
+            raise ConnectionRefusedError
+            yield self
+
+    scope = Away()
+    door.scope = scope
+    with pytest.raises(ScopeUnavailable):
+        await door.grants().fetch(KEY)
+    assert scope.tries == 1
+
+
 async def test_a_defect_in_a_lookup_is_an_error_and_not_a_wait_without_end(door: Door) -> None:
     door.scope.failures = [ZeroDivisionError()]
     with pytest.raises(ScopeUnavailable):
@@ -611,7 +766,9 @@ async def test_after_an_outage_what_the_feed_did_not_mention_is_as_good_as_asked
         await grants.fetch(digest)
     await outage(door, grants, seconds)
     grants.drop(OTHER)
+    assert grants.cut_off
     grants.feed_back(2)
+    assert not grants.cut_off
     door.clock.now += 9.9  # 30 × 0.4 = 12 s after the reading, which was 2 s ago
     assert known(grants.peek(KEY))
     assert grants.peek(OTHER) is None
@@ -625,10 +782,13 @@ async def test_when_the_feed_is_back_nobody_is_refused_for_want_of_a_probe(door:
     door.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
+    with pytest.raises(ScopeUnavailable):
+        await grants.fetch_sites(("shop",))
     door.scope.down = None
     grants.feed_back(0)
     answers = await asyncio.gather(*(grants.fetch(key(number)) for number in range(5)))
     assert answers == [UNKNOWN] * 5
+    assert await grants.fetch_sites(("shop",)) == {"shop": None}
 
 
 async def test_what_the_feed_vouched_for_is_refreshed_and_ends_as_if_it_had_been_read_then(door: Door) -> None:
@@ -665,6 +825,7 @@ async def test_until_the_feed_is_back_stale_grants_are_served_for_a_second_at_mo
     await outage(door, grants, 50)
     assert grants.cut_off
     assert known(grants.peek(KEY))
+    assert not grants._refreshes._tasks, "nothing that is not worth asking takes a place in line"
     await asyncio.sleep(0)
     assert door.scope.asked == []
     door.clock.now += 1
@@ -701,6 +862,28 @@ async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_makes_it_n
     assert known(grants.peek(OTHER))
     await until(lambda: not door.scope.under_way)
     assert door.scope.asked == [KEY]
+    door.clock.now += 25
+    assert known(grants.peek(OTHER))
+    await until(lambda: door.scope.asked == [KEY, OTHER])
+
+
+async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_is_about_to_make_it_needless(door: Door) -> None:
+    grants = door.grants(ttl_seconds=30, lookups_at_once=4)
+    for digest in (KEY, OTHER):
+        door.scope.add(digest)
+        await grants.fetch(digest)
+    door.scope.asked.clear()
+    door.clock.now += 25
+    door.scope.hold()
+    for digest in (KEY, OTHER):
+        assert known(grants.peek(digest))
+    await until(lambda: door.scope.asked == [KEY])
+    grants.feed_left()
+    grants.breaker.failed("no answer")
+    grants.answered()
+    door.scope.let_go()
+    await until(lambda: not grants._refreshes._tasks)
+    assert door.scope.asked == [KEY]
 
 
 async def test_a_refresh_that_is_wanted_in_the_moment_the_last_one_ends_is_made_too(door: Door) -> None:
@@ -733,12 +916,30 @@ async def test_a_dropped_grant_is_asked_for_anew(door: Door) -> None:
     assert grants.drop(KEY) is grant
     assert grants.generation > generation
     assert grants.peek(KEY) is None
+    assert grants.fresh(KEY) < door.clock.now, "nor is it remembered outside"
 
 
-async def test_dropping_what_is_not_held_still_tells_those_who_remember_it_outside(door: Door) -> None:
+@pytest.mark.parametrize(
+    "drop",
+    [
+        lambda grants: grants.drop(KEY),
+        lambda grants: grants.drop_user("ada"),
+        lambda grants: grants.drop_site("shop"),
+        lambda grants: grants.drop_all(),
+    ],
+    ids=["key", "user", "site", "all"],
+)
+async def test_dropping_tells_those_who_remember_it_outside_also_where_it_is_not_held(
+    door: Door, drop: Callable[[Grants], object]
+) -> None:
+    door.scope.add(KEY, "ada", "shop")
     grants = door.grants()
     generation = grants.generation
-    assert grants.drop(KEY) is None
+    assert not drop(grants)
+    assert grants.generation > generation
+    await grants.fetch(KEY)
+    generation = grants.generation
+    drop(grants)
     assert grants.generation > generation
 
 
@@ -748,7 +949,7 @@ async def test_a_grant_read_at_or_after_the_change_stays(door: Door) -> None:
     grants = door.grants()
     await grants.fetch(KEY)
     assert grants.drop(KEY, position=7) is None
-    assert not grants.drop_user("ada", position=6)
+    assert not grants.drop_user("ada", position=7)
     assert known(grants.peek(KEY))
     assert grants.drop(KEY, position=8)
 
@@ -824,6 +1025,17 @@ async def test_a_new_key_is_no_longer_unknown(door: Door) -> None:
     await grants.fetch(OTHER)
     grants.drop(KEY, position=1)
     assert (grants.peek(KEY), grants.peek(OTHER)) == (None, UNKNOWN)
+
+
+async def test_after_everything_was_dropped_no_key_is_unknown_and_no_position_of_the_feed_was_seen(door: Door) -> None:
+    """A restore may bring keys, and takes the feed back."""
+    grants = door.grants()
+    door.scope.position = 7
+    await grants.fetch(KEY)
+    assert grants.newest_position == 7
+    grants.drop_all()
+    assert grants.newest_position == 0
+    assert grants.peek(KEY) is None
 
 
 async def test_changes_of_others_and_changes_already_seen_do_not_hold_a_lookup_up(door: Door) -> None:

@@ -26,7 +26,7 @@ from proxy.revokes import Revokes
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from sql.queries import query
-from tests.scopes import FIND_GRANT
+from tests.scopes import FIND_GRANT, VirtualLoop
 
 POLL, TTL, STALE, LOOKUP, UNKNOWN_TTL = 1.0, 5.0, 20.0, 2.0, 3.0
 SETTLED = 4.0
@@ -36,20 +36,6 @@ SLACK = 0.3
 SITES = ("shop", "blog", "docs")
 KEYS = [f"key-{number}" for number in range(6)]
 DIGESTS = {key: digest(key.encode()) for key in KEYS}
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock goes on when nothing is left to do."""
-
-    _now = 1000.0
-
-    def time(self) -> float:
-        return self._now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self._now = max(self._now, self._scheduled[0]._when)  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

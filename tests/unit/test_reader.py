@@ -40,6 +40,39 @@ def test_heads_come_one_after_another() -> None:
         assert data == GET * left
 
 
+@pytest.mark.parametrize("came_first", [1, 5, 20, len(GET) - 1])
+def test_a_head_that_came_in_pieces_leaves_nothing_to_the_next_and_takes_nothing_of_what_follows(
+    came_first: int,
+) -> None:
+    """Also where as much follows it as had come of it before."""
+    reader = RequestReader(LIMITS)
+    assert reader.read(GET[:came_first]) == (None, b"")
+    follows = GET[:came_first]
+    assert reader.read(GET[came_first:] + follows) == (HEAD, follows)
+    assert reader.partial == b""
+    assert reader.read(GET) == (HEAD, b"")
+
+
+def test_what_is_just_within_the_limits_passes() -> None:
+    line = b"GET /" + b"a" * (LIMITS.target_bytes - 1) + b" HTTP/1.1\r\n"
+    fields = b"A: b\r\n" * (LIMITS.head_count - 1)
+    rest = b"A: " + b"b" * (LIMITS.head_bytes - len(line) - len(fields) - 7) + b"\r\n\r\n"
+    head = line + fields + rest
+    assert len(head) == LIMITS.head_bytes
+    for step in (1, 10_000):
+        read_head = read(head, step)
+        assert isinstance(read_head, tuple)
+        assert read_head[0] is not None
+        assert (len(read_head[0].target), len(read_head[0].fields)) == (LIMITS.target_bytes, LIMITS.head_count)
+
+
+def test_a_head_is_bounded_also_where_a_target_might_be_longer() -> None:
+    reader = RequestReader(LimitSettings(head_bytes=100, target_bytes=1000))
+    with pytest.raises(Refused) as refused:
+        reader.read(b"GET /a HTTP/1.1\r\nA: " + b"b" * 100)
+    assert refused.value.refusal.code == "head_too_large"
+
+
 def test_a_head_after_a_body_needs_a_renewed_parser() -> None:
     reader = RequestReader(LIMITS)
     raw, rest = reader.read(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc" + GET)

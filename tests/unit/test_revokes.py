@@ -14,7 +14,7 @@ from proxy.decision import Claim, Grant
 from proxy.enforcement import Verdict
 from proxy.exchange import Exchange
 from proxy.grants import Grants
-from proxy.refusals import INVALID_KEY, Refusal
+from proxy.refusals import INVALID_KEY, SITE_NOT_ALLOWED, Refusal
 from proxy.revokes import Revokes
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
@@ -104,6 +104,7 @@ async def test_only_what_a_change_touches_is_looked_up(door: Door) -> None:
     door.grants.drop(key_of("ada"))
     door.grants.drop_user("bob")
     door.revokes.changed(Changes(keys={key_of("ada"): 5}, users={"bob": 6}, sites={"docs"}))
+    assert set(door.revokes._doubts) == {key_of("ada"), key_of("bob")}
     await door.settled()
     assert set(door.scope.asked[asked:]) == {key_of("ada"), key_of("bob")}
     assert not door.ended
@@ -176,17 +177,55 @@ async def test_an_expired_key_ends_what_it_opened_at_the_next_sweep(door: Door) 
     assert door.ended == {"key_expired": 1}
 
 
-async def test_what_passed_without_a_key_is_never_judged_again(door: Door) -> None:
+async def test_what_passed_without_a_key_or_not_at_all_or_is_over_is_never_judged_again(door: Door) -> None:
     public = OpenExchange("", None)
     judging = OpenExchange("ada", None, "shop")
     judging.verdict = None
-    door.open += [public, judging]
+    refused = OpenExchange("bob", Grant("bob", "acme", False, frozenset()), "shop")
+    assert refused.verdict is not None
+    refused.verdict.refusal = SITE_NOT_ALLOWED
+    over = OpenExchange("eve", Grant("eve", "acme", False, frozenset()), "shop")
+    over.done = True
+    door.open += [public, judging, refused, over]
     door.revokes.changed(Changes(everything=True))
     door.clock.now += 2 * TTL
     await door.swept()
     assert not public.done
     assert not judging.done
+    assert not refused.done, "it is being told so"
     assert not door.scope.asked
+
+
+async def test_where_nothing_has_to_be_asked_others_have_their_turn_between_one_key_and_the_next(door: Door) -> None:
+    names = [f"user-{number}" for number in range(100)]
+    for name in names:
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+    asked = len(door.scope.asked)
+    door.revokes.changed(Changes(everything=True))
+    turns = 0
+    while door.revokes._doubts:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 10, "several keys in each"
+    assert len(door.scope.asked) == asked
+
+
+async def test_closing_waits_for_no_answer_and_judges_nothing_any_more(door: Door) -> None:
+    for name in ("ada", "bob"):
+        door.scope.add(key_of(name), name, "shop")
+        await door.opened(name, "shop")
+        door.grants.drop(key_of(name))
+    del door.scope.grants[key_of("ada")]
+    door.scope.hold()
+    door.revokes.changed(Changes(everything=True))
+    await until(lambda: door.scope.under_way > 0)
+    async with asyncio.timeout(10):
+        await door.revokes.close()
+    assert not door.revokes._settlers
+    door.scope.let_go()
+    await until(lambda: not door.scope.under_way)
+    assert not door.ended
 
 
 # Who vouches for what nobody asks for any more.
@@ -216,6 +255,18 @@ async def test_without_the_feed_a_stream_is_confirmed_once_in_a_ttl_and_ended_wh
         door.clock.now += 1
         await door.swept()
     assert stream.revoked is INVALID_KEY
+
+
+async def test_without_the_feed_a_key_that_is_being_asked_for_is_put_in_line_by_no_further_sweep(door: Door) -> None:
+    """Each time it would take one of the few places of those that are looked into."""
+    door.scope.add(key_of("ada"), "ada", "shop")
+    await door.opened("ada", "shop")
+    door.clock.now += TTL + 1
+    door.scope.hold()
+    door.revokes.sweep()
+    await until(lambda: door.scope.under_way == 1)
+    door.revokes.sweep()
+    assert not door.revokes._doubts
 
 
 async def test_without_the_feed_a_stream_is_not_confirmed_by_less_than_it_passed_by(door: Door) -> None:
@@ -304,16 +355,20 @@ async def test_cut_off_from_the_database_a_stream_lives_as_long_as_stale_grants_
     assert door.ended == {"unconfirmed": 1}
 
 
-async def test_cut_off_for_too_long_all_streams_end_however_many_they_are(door: Door) -> None:
+@pytest.mark.parametrize("known_to_be_down", [False, True])
+async def test_cut_off_for_too_long_all_streams_end_however_many_they_are(door: Door, known_to_be_down: bool) -> None:
     names = [f"user-{number}" for number in range(50)]
     for name in names:
         door.scope.add(key_of(name), name, "shop")
         await door.opened(name, "shop")
     door.scope.down = ConnectionRefusedError()
-    door.clock.now += TTL + STALE + 1
+    door.clock.now += TTL + 1
+    if known_to_be_down:
+        await door.swept()
+    assert not door.ended
+    door.clock.now += STALE
     await door.swept()
-    await door.swept()
-    assert door.ended == {"unconfirmed": len(names)}
+    assert door.ended == {"unconfirmed": len(names)}, "though one question at a time is asked"
 
 
 async def test_when_the_database_is_back_in_time_nothing_is_ended_that_has_its_right(door: Door) -> None:
@@ -383,6 +438,7 @@ async def test_a_revoke_does_not_wait_for_all_that_was_in_doubt_before(door: Doo
     del door.scope.grants[key_of("ada")]
     door.grants.drop(key_of("ada"))
     door.revokes.changed(Changes(keys={key_of("ada"): 6}))
+    assert len(door.revokes._settlers) == 8, "so many are looked into at once, whatever comes"
     door.scope.let_go()
     await until(lambda: stream.done)
     assert door.scope.asked[asked:].index(key_of("ada")) < 20
@@ -432,6 +488,16 @@ async def test_what_waits_in_line_to_be_looked_into_is_not_ended_by_a_moment_wit
     await door.swept()
     assert door.ended == {"unconfirmed": asked}, "these had been asked for in vain for so long"
     assert asked < len(names)
+
+
+async def test_what_cannot_be_judged_again_for_a_defect_is_ended(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", "shop", expires_at="no time at all")
+    stream = await door.opened("ada", "shop")
+    door.revokes.changed(Changes(keys={key_of("ada"): 5}))
+    await door.settled()
+    assert stream.done
+    assert door.ended == {"unconfirmed": 1}
+    assert not door.revokes._asking
 
 
 async def test_further_changes_give_no_further_time(door: Door) -> None:
