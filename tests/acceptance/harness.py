@@ -137,6 +137,11 @@ class Sitelatch:
             self.signal(signal.SIGKILL)
             self.wait()
 
+    @property
+    def feed_losses(self) -> int:
+        """How often the feed could not be read until now. A bound that holds while it can says nothing of then."""
+        return sum(line["event"] == "feed_down" for line in self.log_lines())
+
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.output.read_text().splitlines()]
 
