@@ -219,6 +219,7 @@ class Feed:
         self._last = Row(rows[0]["seq"], rows[0]["at"])
         self._grants.answered()
         self._on_dropped("feed", self._grants.drop_all())
+        self._grants.feed_at(self._last.seq)  # at once: what is asked from here on is not recalled any more
         self._on_changes(Changes(everything=True))
         return self._last
 

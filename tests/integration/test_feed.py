@@ -508,6 +508,32 @@ async def test_an_answer_that_is_older_than_what_the_feed_has_said_does_not_land
         await door.close()
 
 
+class Taciturn(asyncpg.Connection):
+    """It says where the feed begins, and nothing more."""
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        if "seq >= $1" in query:
+            raise TimeoutError
+        return list(await super().fetch(query, *args, **rest))
+
+
+async def test_an_answer_that_is_older_than_where_the_feed_begins_does_not_land(
+    dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=KEY)
+    door = Door(dsn, doors_pool, connections=Taciturn)
+    try:
+        await until(lambda: bool(door.changes))
+        await pool.execute(
+            "DELETE FROM sitelatch.scope_changes WHERE seq = (SELECT max(seq) FROM sitelatch.scope_changes)"
+        )
+        with pytest.raises(ScopeUnavailable):
+            await door.grants.fetch(KEY)
+    finally:
+        await door.close()
+
+
 class Elsewhere(asyncpg.Connection):
     """As after a failover: each connection is to another timeline of the server."""
 
