@@ -140,19 +140,19 @@ class Feed:
 
     async def _attach(self, connection: asyncpg.Connection) -> None:
         async with asyncio.timeout(_ATTACH_SECONDS):
+            (backend,) = await connection.fetch(_FEED_BACKEND)
+            if backend["standby"]:  # it has no other feed, but less of this one: what was followed still counts
+                raise NoFeed("this is a standby, which may lag behind for long")
             source = await _source(connection)
             if self._source is not None and source is not None and source != self._source:
                 self._lose("another server, or another timeline of it")
             self._source = source or self._source
             connection.add_termination_listener(self._ended)
-            self._heard = await self._listen(connection)
+            self._heard = await self._listen(connection, backend["pid"])
 
-    async def _listen(self, connection: asyncpg.Connection) -> bool:
-        """Ask to be woken; return whether it can be relied on."""
-        (backend,) = await connection.fetch(_FEED_BACKEND)
-        if backend["standby"]:
-            raise NoFeed("this is a standby, which may lag behind for long")
-        if backend["pid"] != connection.get_server_pid():
+    async def _listen(self, connection: asyncpg.Connection, backend: int) -> bool:
+        """Ask to be woken; return whether it can be relied on. `backend` is the process that answers."""
+        if backend != connection.get_server_pid():
             return False  # behind a pooler this would listen on a connection that others get next
         try:
             await connection.add_listener(_CHANNEL, self._notified)

@@ -603,6 +603,49 @@ async def test_the_feed_of_a_standby_is_late_so_it_counts_as_down(dsn: str, door
             await door.close()
 
 
+class Demoted(asyncpg.Connection):
+    """A standby's from when one says so."""
+
+    standby = False
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        if Demoted.standby:
+            query = query.replace("pg_is_in_recovery()", "true")
+        return list(await super().fetch(query, *args, **rest))
+
+
+async def test_while_the_feed_is_a_standbys_what_it_said_before_counts(
+    dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    """A standby is no other feed, but an older state of the same one: what it does not know was said nevertheless."""
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=KEY)
+    door = Door(dsn, doors_pool, connections=Demoted)
+    try:
+        await door.caught_up()
+        await door.grant(KEY)
+        with capture_logs() as logs:
+            Demoted.standby = True
+            await cut_feeds(pool)
+            await until(lambda: any("standby" in line.get("reason", "") for line in logs))
+        newest = await pool.fetchrow(
+            "DELETE FROM sitelatch.scope_changes WHERE seq = (SELECT max(seq) FROM sitelatch.scope_changes) RETURNING *"
+        )
+        assert newest is not None
+        with pytest.raises(ScopeUnavailable):
+            await door.grants.fetch(OTHER)
+        await pool.execute(
+            "INSERT INTO sitelatch.scope_changes OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4)", *newest
+        )
+        Demoted.standby = False
+        await door.caught_up()
+        assert door.grants.peek(KEY) is not None
+        assert door.dropped["feed"] == 0
+    finally:
+        Demoted.standby = False
+        await door.close()
+
+
 async def test_an_empty_feed_tells_nothing_so_it_counts_as_down_and_keeps_what_is_known(
     door: Door, pool: asyncpg.Pool
 ) -> None:
