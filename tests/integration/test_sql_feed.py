@@ -326,6 +326,20 @@ async def test_a_row_is_pruned_a_day_after_the_next_one_came(pool: asyncpg.Pool,
     assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == last
 
 
+async def test_who_would_prune_what_another_has_pruned_meanwhile_changes_what_he_wants_all_the_same(
+    dsn: str, pool: asyncpg.Pool, acme: str
+) -> None:
+    """The database, not we, may have it that all transactions are REPEATABLE READ."""
+    await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
+    await pool.execute("INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - interval '25 hours')")
+    before = await head(pool)
+    async with another(dsn) as connection, connection.transaction(isolation="repeatable_read"):
+        await connection.execute("DELETE FROM sitelatch.api_user_sites WHERE site_id = 'blog'")
+        await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'docs'")
+    assert await told(pool, before) == [("site", "docs"), ("user", acme)]
+    assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == before
+
+
 @pytest.mark.parametrize(
     "table",
     ["workspaces", "sites", "api_users", "api_keys", "api_user_sites", "api_user_activity", "scope_pending"],
