@@ -152,6 +152,27 @@ async def test_what_replication_and_restores_write_is_told(dsn: str, pool: async
     assert not await pool.fetch("SELECT 1 FROM pg_trigger WHERE tgname LIKE 'note%' AND tgenabled <> 'A'")
 
 
+async def test_who_migrates_has_the_triggers_tell_again_where_somebody_disabled_them(
+    dsn: str, pool: asyncpg.Pool, acme: str
+) -> None:
+    """As `pg_restore --data-only --disable-triggers` does, and enables them as ordinary ones."""
+    before = await head(pool)
+    await pool.execute("ALTER TABLE sitelatch.api_keys DISABLE TRIGGER ALL")
+    await pool.execute("ALTER TABLE sitelatch.scope_pending DISABLE TRIGGER ALL")
+    await pool.execute("DELETE FROM sitelatch.api_keys")
+    await pool.execute("ALTER TABLE sitelatch.api_keys ENABLE TRIGGER ALL")
+    async with another(dsn) as connection:
+        await migrate(connection)
+        assert await told(pool, before) == [("all", None)], "of what nobody told"
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute(
+            "INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ($1, $2, '')", KEY, acme
+        )
+        assert await told(pool, before) == [("all", None), ("key", KEY.hex())]
+        await migrate(connection)
+        assert await told(pool, before) == [("all", None), ("key", KEY.hex())]
+
+
 async def test_constraints_made_immediate_are_told_all_the_same(pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with pool.acquire() as connection, connection.transaction():
