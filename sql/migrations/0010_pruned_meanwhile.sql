@@ -1,4 +1,4 @@
--- Two who change something at once do not fail for what both would prune: see where it is pruned.
+-- Two who change something at once do not fail for what both would prune, and what is pruned leaves no gap.
 CREATE OR REPLACE FUNCTION sitelatch.publish_changes() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -12,16 +12,17 @@ BEGIN
     -- "sitefeed" as big-endian bytes. It ends with the transaction, when the rows can be seen.
     PERFORM pg_advisory_xact_lock(8316306165774771556);
     -- The past that a door may have been away for is a day, so a row goes a day after the next one came: until then it
-    -- was the newest, however old it was, and the doors stand at it. Of a long past as much goes as comes, and a little
-    -- more, so that no single writer pays for all.
+    -- was the newest, however old it was, and the doors stand at it. With it goes all before it, whatever the clock said
+    -- then: a door that stands before a gap would not see it. Of a long past as much goes as comes, and a little more, so
+    -- that no single writer pays for all.
     BEGIN
         DELETE FROM sitelatch.scope_changes WHERE seq IN (
             SELECT oldest.seq
             FROM (
-                SELECT seq, lead(at) OVER (ORDER BY seq) AS next_at
+                SELECT seq, min(at) OVER (ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later_at
                 FROM (SELECT seq, at FROM sitelatch.scope_changes ORDER BY seq LIMIT 101 + 2 * cardinality(whats)) AS first
             ) AS oldest
-            WHERE oldest.next_at < now() - interval '1 day'
+            WHERE oldest.later_at < now() - interval '1 day'
         );
     EXCEPTION WHEN serialization_failure THEN
         NULL; -- by default REPEATABLE READ, and another has pruned since this transaction began: the next one will do

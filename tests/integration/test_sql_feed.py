@@ -347,6 +347,20 @@ async def test_a_row_is_pruned_a_day_after_the_next_one_came(pool: asyncpg.Pool,
     assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == last
 
 
+async def test_what_is_pruned_leaves_no_gap_whatever_the_clock_said_meanwhile(pool: asyncpg.Pool, acme: str) -> None:
+    """A door that had stood before the gap would go on behind it, and never hear what was in it."""
+    await pool.execute("DELETE FROM sitelatch.scope_changes")
+    hours = [25, 23, 25, 25]  # the clock went ahead for a while
+    for ago in hours:
+        await pool.execute(
+            "INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - make_interval(hours => $1))", ago
+        )
+    newest = await head(pool)
+    await pool.execute("UPDATE sitelatch.api_keys SET expires_at = clock_timestamp()")
+    left = [row["seq"] for row in await pool.fetch("SELECT seq FROM sitelatch.scope_changes ORDER BY seq")]
+    assert left == [newest, newest + 1]
+
+
 async def test_who_would_prune_what_another_has_pruned_meanwhile_changes_what_he_wants_all_the_same(
     dsn: str, pool: asyncpg.Pool, acme: str
 ) -> None:
