@@ -197,7 +197,8 @@ class Feed:
             if len(rows) < _PAGE:
                 if self._last.seq < known_position:
                     self._lose("it went back to where it was left, behind what look-ups have seen since")
-                    continue
+                    await self._begin(connection)
+                    raise NoFeed("it is looked for anew, for this may be an old primary's")
                 self.read_at = asked_at
                 if not self._up:
                     self._up = True

@@ -453,6 +453,43 @@ async def test_a_feed_that_had_nothing_to_say_for_days_goes_on_where_it_was_left
         assert door.grants.peek(OTHER) is None
 
 
+class Left(asyncpg.Connection):
+    """The first one leads to an old primary from when one says what its newest change is."""
+
+    made = 0
+    newest: int | None = None
+
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        Left.made += 1
+        self._first = Left.made == 1
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        if self._first and Left.newest is not None:
+            query = query.replace(
+                "sitelatch.scope_changes\nWHERE", f"sitelatch.scope_changes WHERE seq <= {Left.newest} AND"
+            )
+        return list(await super().fetch(query, *args, **rest))
+
+
+async def test_a_feed_that_look_ups_are_ahead_of_is_looked_for_anew(
+    dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    """After a failover, where an old primary that lives on is what its connection leads to."""
+    await add_workspace(pool, "acme", "shop")
+    door = Door(dsn, doors_pool, connections=Left)
+    try:
+        await door.caught_up()
+        Left.newest = await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
+        await add_user(pool, "acme", "shop", digest=KEY)
+        await door.grant(KEY)
+        await until(lambda: Changes(everything=True) in door.changes[1:])
+        await pool.execute("DELETE FROM sitelatch.api_keys")
+        await until(lambda: any(KEY in changes.keys for changes in door.changes))
+    finally:
+        await door.close()
+
+
 @pytest.mark.parametrize("looked_up", ["a grant", "an unknown key", "a site"])
 async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_up_since(
     tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool, looked_up: str
