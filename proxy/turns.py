@@ -21,6 +21,11 @@ class Turns:
         # Parties that wait and hold fewer slots than they may, next one first.
         self._next: OrderedDict[Party, None] = OrderedDict()
 
+    @property
+    def free(self) -> bool:
+        """Whether a party that holds no slot would get one at once."""
+        return self._free > 0
+
     async def take(self, party: Party) -> None:
         """Wait for a slot. Whoever took one calls `give_back`."""
         # A free slot means that nobody waits who could have it.
