@@ -296,12 +296,10 @@ class Grants:
     def try_again(self) -> None:
         """Find out whether lookups are answered again, where nobody has come since who would have found out.
 
-        Else the first to come would, and whoever comes beside him would be refused. So is he while somebody else finds
-        out: nobody does here who would have to wait for his turn.
+        Else the first to come would, and whoever comes beside him would be refused.
         """
-        turns = self._refreshes.turns
-        if self.breaker.down and turns.free and self._lookups.under_way(_NOBODYS) is None:
-            self._lookups.depart(_NOBODYS, turns, _NOBODYS, None)
+        if self.breaker.down and self._lookups.under_way(_NOBODYS) is None:
+            self._lookups.depart(_NOBODYS, self._refreshes.turns, _NOBODYS, None)
         self._sites.try_again()
 
     async def close(self) -> None:

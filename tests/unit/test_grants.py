@@ -539,6 +539,23 @@ async def test_to_try_again_waits_in_no_line_and_so_keeps_nobody_from_passing(do
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
+async def test_who_would_wait_in_line_keeps_nobody_from_finding_out_whether_the_database_is_back(door: Door) -> None:
+    door.scope = Stuck()
+    door.scope.add(KEY)
+    grants = door.grants(lookups_at_once=1)
+    await grants.fetch(KEY)
+    door.clock.now += 400
+    stuck = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.asked.count(KEY) == 2)
+    grants.breaker.failed("no answer")
+    door.clock.now += 1
+    with pytest.raises(ScopeUnavailable):
+        await asyncio.wait_for(grants.fetch(key(1)), 10)
+    assert await grants.confirm(OTHER) is UNKNOWN, "which is in another line"
+    assert not grants.breaker.down
+    stuck.cancel()
+
+
 async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Door) -> None:
     door.scope.add(KEY)
     door.scope.failures = [asyncpg.ConnectionDoesNotExistError("cut")]
