@@ -85,11 +85,12 @@ class Activity:
             self._writer = asyncio.get_running_loop().create_task(self._write_on())
 
     async def flush(self, *, everything: bool = False) -> bool:
-        """Write what is due, or everything. False: not all could be written; it is kept for the next flush."""
+        """Write what is due by now, or everything. False: not all could be written; it is kept for the next flush."""
         async with self._one_flush:
             self._end_rests(everything=everything)
             self._try_held_up_again()
-            while self._due:
+            # Not until none are due: where nobody rests, a busy user is due again at once, and would be for ever.
+            for _ in range(0, len(self._due), _BATCH):
                 if not await self._flush_batch():
                     return False
             return not self._held_up

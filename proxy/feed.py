@@ -140,19 +140,19 @@ class Feed:
 
     async def _attach(self, connection: asyncpg.Connection) -> None:
         async with asyncio.timeout(_ATTACH_SECONDS):
+            (backend,) = await connection.fetch(_FEED_BACKEND)
+            if backend["standby"]:  # it has no other feed, but less of this one: what was followed still counts
+                raise NoFeed("this is a standby, which may lag behind for long")
             source = await _source(connection)
             if self._source is not None and source is not None and source != self._source:
                 self._lose("another server, or another timeline of it")
             self._source = source or self._source
             connection.add_termination_listener(self._ended)
-            self._heard = await self._listen(connection)
+            self._heard = await self._listen(connection, backend["pid"])
 
-    async def _listen(self, connection: asyncpg.Connection) -> bool:
-        """Ask to be woken; return whether it can be relied on."""
-        (backend,) = await connection.fetch(_FEED_BACKEND)
-        if backend["standby"]:
-            raise NoFeed("this is a standby, which may lag behind for long")
-        if backend["pid"] != connection.get_server_pid():
+    async def _listen(self, connection: asyncpg.Connection, backend: int) -> bool:
+        """Ask to be woken; return whether it can be relied on. `backend` is the process that answers."""
+        if backend != connection.get_server_pid():
             return False  # behind a pooler this would listen on a connection that others get next
         try:
             await connection.add_listener(_CHANNEL, self._notified)
@@ -197,7 +197,8 @@ class Feed:
             if len(rows) < _PAGE:
                 if self._last.seq < known_position:
                     self._lose("it went back to where it was left, behind what look-ups have seen since")
-                    continue
+                    await self._begin(connection)
+                    raise NoFeed("it is looked for anew, for this may be an old primary's")
                 self.read_at = asked_at
                 if not self._up:
                     self._up = True
@@ -219,6 +220,7 @@ class Feed:
         self._last = Row(rows[0]["seq"], rows[0]["at"])
         self._grants.answered()
         self._on_dropped("feed", self._grants.drop_all())
+        self._grants.feed_at(self._last.seq)  # at once: what is asked from here on is not recalled any more
         self._on_changes(Changes(everything=True))
         return self._last
 

@@ -79,9 +79,10 @@ class Lookups:
     def depart(self, digest: bytes, turns: Turns, party: Party, guesser: str | None) -> Flight | None:
         """Send a lookup on its way, as `party` in line for `turns`; None while the database is known to be down.
 
-        There must be none under way for this key.
+        There must be none under way for this key. The one that is admitted then must not wait in line: meanwhile nobody
+        else could find out whether it is back.
         """
-        if not self._breaker.admits():
+        if (self._breaker.down and not turns.free_for(party)) or not self._breaker.admits():
             return None
         loop = asyncio.get_running_loop()
         flight = Flight(digest, guesser, loop.create_future(), probe=self._breaker.down)

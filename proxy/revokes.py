@@ -168,8 +168,10 @@ class Revokes:
             self._asking.add(key_digest)
             try:
                 grant = await self._grants.confirm(key_digest)
-                for exchange in doubt.exchanges:
+                # First what nothing more has to be asked for, so that it does not share the fate of the rest.
+                for exchange in sorted(doubt.exchanges, key=lambda open_: self._owners(open_, grant) is None):
                     await self._judge(exchange, grant)
+                    doubt.exchanges.discard(exchange)
             except ScopeUnavailable:
                 self._end_expired(doubt)
                 self._leave(doubt)
@@ -189,8 +191,8 @@ class Revokes:
             self._end(exchange, INVALID_KEY)
             return
         claim = verdict.claim
-        workspaces: Mapping[str, str | None] = {}
-        if grant.all_sites and claim.sites:
+        workspaces = self._owners(exchange, grant)
+        if workspaces is None:
             workspaces = await self._grants.fetch_sites(claim.sites)
         try:
             decide(claim, grant, workspaces, time.time())
@@ -198,6 +200,13 @@ class Revokes:
             self._end(exchange, refused.refusal)
         else:
             verdict.grant = grant
+
+    def _owners(self, exchange: Exchange, grant: Grant | Unknown) -> Mapping[str, str | None] | None:
+        """Return whose the sites are as far as it matters, or None where that has to be asked."""
+        claim = exchange.verdict.claim if exchange.verdict is not None else None
+        if isinstance(grant, Unknown) or not grant.all_sites or claim is None or not claim.sites:
+            return {}
+        return self._grants.peek_sites(claim.sites)
 
     def _end_expired(self, doubt: _Doubt) -> None:
         """End what is over by what was last known of it, as a request is refused then: nobody says it was prolonged."""

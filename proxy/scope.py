@@ -72,25 +72,25 @@ class Pool(Protocol):
         """Lend a connection; getting it and giving it back may take `timeout` seconds each."""
 
 
-@asynccontextmanager
-async def lend(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
-    """Lend a connection; getting it and giving it back may take `seconds` each."""
-    async with pool.acquire(timeout=seconds) as connection:
-        try:
-            yield connection
-        except asyncpg.InternalClientError:
-            # So asyncpg calls a connection that heard the server's good-bye before it saw the end of the stream. The
-            # pool would lend it once more.
-            connection.terminate()
-            raise
-
-
 class ScopeNotWhole(Exception):  # noqa: N818 - it says what is
     """The scope table is being restored from a dump: what it does not have may still come."""
 
 
 class ScopeBehind(Exception):  # noqa: N818 - it says what is
     """Whoever answered knows less than the feed has said: a standby, an old primary, or a database that went back."""
+
+
+@asynccontextmanager
+async def lend(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """Lend a connection; getting it and giving it back may take `seconds` each."""
+    async with pool.acquire(timeout=seconds) as connection:
+        try:
+            yield connection
+        except (asyncpg.InternalClientError, ScopeBehind):
+            # The first is what asyncpg calls a connection that heard the server's good-bye before it saw the end of the
+            # stream; the second leads elsewhere. The pool would lend it once more, and before all others.
+            connection.terminate()
+            raise
 
 
 class Found(NamedTuple):
@@ -144,8 +144,23 @@ class ScopeTable:
         return {row["id"]: intern(row["workspace"]) for row in rows if row["workspace"] is not None}
 
     async def _ask(self, sql: str, *arguments: object) -> Sequence[Any]:
+        tries_left = _TRIES
+        while True:
+            tries_left -= 1
+            connected = False
+            try:
+                async with lend(self._pool, self._seconds) as connection:
+                    connected = True
+                    return await self._ask_over(connection, sql, *arguments)
+            except _CUT_OFF:
+                # Where none can be made, that is the answer. One that was there is not: after a restart of the server
+                # the pool is full of dead ones.
+                if not connected or not tries_left:
+                    raise
+
+    async def _ask_over(self, connection: Connection, sql: str, *arguments: object) -> Sequence[Any]:
         followed = self.feed_position
-        rows = await self._fetch(sql, *arguments)
+        rows = await connection.fetch(sql, *arguments)
         # Where the feed was given up meanwhile, as after a restore, the answer may well be of what is followed now.
         followed = min(followed, self.feed_position)
         if not all(row["whole"] for row in rows):
@@ -154,18 +169,3 @@ class ScopeTable:
             raise ScopeBehind("the feed of changes is further")
         self.newest_position = max([self.newest_position, *(row["feed_position"] for row in rows)])
         return rows
-
-    async def _fetch(self, sql: str, *arguments: object) -> Sequence[Any]:
-        tries_left = _TRIES
-        while True:
-            tries_left -= 1
-            connected = False
-            try:
-                async with lend(self._pool, self._seconds) as connection:
-                    connected = True
-                    return await connection.fetch(sql, *arguments)
-            except _CUT_OFF:
-                # Where none can be made, that is the answer. One that was there is not: after a restart of the server
-                # the pool is full of dead ones.
-                if not connected or not tries_left:
-                    raise

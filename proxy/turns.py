@@ -21,10 +21,14 @@ class Turns:
         # Parties that wait and hold fewer slots than they may, next one first.
         self._next: OrderedDict[Party, None] = OrderedDict()
 
+    def free_for(self, party: Party) -> bool:
+        """Return whether this party would get a slot at once."""
+        return self._free > 0 and self._running.get(party, 0) < self._per_party
+
     async def take(self, party: Party) -> None:
         """Wait for a slot. Whoever took one calls `give_back`."""
         # A free slot means that nobody waits who could have it.
-        if self._free and self._running.get(party, 0) < self._per_party:
+        if self.free_for(party):
             self._start(party)
             return
         turn = asyncio.get_running_loop().create_future()

@@ -13,7 +13,7 @@ _SCHEMA_IS_THERE = query("schema_is_there")
 _SCHEMA_VERSION = query("schema_version")
 _WAIT_FOR_MIGRATORS = query("wait_for_migrators")
 _RECORD_MIGRATION = query("record_migration")
-_GRANTS = (query("grant_to_doors"), query("grant_to_admin"))
+_EACH_TIME = (query("grant_to_doors"), query("grant_to_admin"), query("enable_triggers"))
 
 # A migration may rewrite a table, and wait for another migrator who does: longer than a pool lets a command take.
 _MIGRATION_SECONDS = 3600.0
@@ -91,9 +91,9 @@ async def migrate(connection: asyncpg.Connection, migrations: tuple[Migration, .
             await connection.execute(migration.script, timeout=_MIGRATION_SECONDS)
             await connection.execute(_RECORD_MIGRATION, migration.version, migration.name)
             applied.append(migration.name)
-    # Each time, for the roles may be younger than the tables.
+    # Each time, for the roles may be younger than the tables, and whoever restored data may have disabled triggers.
     async with connection.transaction():
         await connection.execute(_WAIT_FOR_MIGRATORS, timeout=_MIGRATION_SECONDS)
-        for grant in _GRANTS:
-            await connection.execute(grant)
+        for statement in _EACH_TIME:
+            await connection.execute(statement)
     return applied

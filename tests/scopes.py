@@ -99,7 +99,7 @@ class MemoryScope:
         return rows
 
     def terminate(self) -> None:
-        raise NotImplementedError
+        """Let the next to ask have another connection, which is the same here."""
 
     async def execute(self, query: str, /, *args: Any) -> str:
         raise NotImplementedError

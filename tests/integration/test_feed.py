@@ -60,7 +60,7 @@ class HeldUpPool:
         raise NotImplementedError
 
     def terminate(self) -> None:
-        raise NotImplementedError
+        """Let the next to ask have another connection, which is the same here."""
 
 
 class Door:
@@ -453,6 +453,43 @@ async def test_a_feed_that_had_nothing_to_say_for_days_goes_on_where_it_was_left
         assert door.grants.peek(OTHER) is None
 
 
+class Left(asyncpg.Connection):
+    """The first one leads to an old primary from when one says what its newest change is."""
+
+    made = 0
+    newest: int | None = None
+
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        Left.made += 1
+        self._first = Left.made == 1
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        if self._first and Left.newest is not None:
+            query = query.replace(
+                "sitelatch.scope_changes\nWHERE", f"sitelatch.scope_changes WHERE seq <= {Left.newest} AND"
+            )
+        return list(await super().fetch(query, *args, **rest))
+
+
+async def test_a_feed_that_look_ups_are_ahead_of_is_looked_for_anew(
+    dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    """After a failover, where an old primary that lives on is what its connection leads to."""
+    await add_workspace(pool, "acme", "shop")
+    door = Door(dsn, doors_pool, connections=Left)
+    try:
+        await door.caught_up()
+        Left.newest = await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
+        await add_user(pool, "acme", "shop", digest=KEY)
+        await door.grant(KEY)
+        await until(lambda: Changes(everything=True) in door.changes[1:])
+        await pool.execute("DELETE FROM sitelatch.api_keys")
+        await until(lambda: any(KEY in changes.keys for changes in door.changes))
+    finally:
+        await door.close()
+
+
 @pytest.mark.parametrize("looked_up", ["a grant", "an unknown key", "a site"])
 async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_up_since(
     tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool, looked_up: str
@@ -504,6 +541,32 @@ async def test_an_answer_that_is_older_than_what_the_feed_has_said_does_not_land
         await cut_feeds(pool)  # it finds out that the feed went back, and begins anew
         await until(lambda: door.dropped.keys() >= {"feed"} and len(door.changes) == 2)
         await door.grant(KEY)
+    finally:
+        await door.close()
+
+
+class Taciturn(asyncpg.Connection):
+    """It says where the feed begins, and nothing more."""
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        if "seq >= $1" in query:
+            raise TimeoutError
+        return list(await super().fetch(query, *args, **rest))
+
+
+async def test_an_answer_that_is_older_than_where_the_feed_begins_does_not_land(
+    dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=KEY)
+    door = Door(dsn, doors_pool, connections=Taciturn)
+    try:
+        await until(lambda: bool(door.changes))
+        await pool.execute(
+            "DELETE FROM sitelatch.scope_changes WHERE seq = (SELECT max(seq) FROM sitelatch.scope_changes)"
+        )
+        with pytest.raises(ScopeUnavailable):
+            await door.grants.fetch(KEY)
     finally:
         await door.close()
 
@@ -575,6 +638,49 @@ async def test_the_feed_of_a_standby_is_late_so_it_counts_as_down(dsn: str, door
             assert door.feed.mode is FeedMode.DOWN
         finally:
             await door.close()
+
+
+class Demoted(asyncpg.Connection):
+    """A standby's from when one says so."""
+
+    standby = False
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        if Demoted.standby:
+            query = query.replace("pg_is_in_recovery()", "true")
+        return list(await super().fetch(query, *args, **rest))
+
+
+async def test_while_the_feed_is_a_standbys_what_it_said_before_counts(
+    dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool
+) -> None:
+    """A standby is no other feed, but an older state of the same one: what it does not know was said nevertheless."""
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=KEY)
+    door = Door(dsn, doors_pool, connections=Demoted)
+    try:
+        await door.caught_up()
+        await door.grant(KEY)
+        with capture_logs() as logs:
+            Demoted.standby = True
+            await cut_feeds(pool)
+            await until(lambda: any("standby" in line.get("reason", "") for line in logs))
+        newest = await pool.fetchrow(
+            "DELETE FROM sitelatch.scope_changes WHERE seq = (SELECT max(seq) FROM sitelatch.scope_changes) RETURNING *"
+        )
+        assert newest is not None
+        with pytest.raises(ScopeUnavailable):
+            await door.grants.fetch(OTHER)
+        await pool.execute(
+            "INSERT INTO sitelatch.scope_changes OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4)", *newest
+        )
+        Demoted.standby = False
+        await door.caught_up()
+        assert door.grants.peek(KEY) is not None
+        assert door.dropped["feed"] == 0
+    finally:
+        Demoted.standby = False
+        await door.close()
 
 
 async def test_an_empty_feed_tells_nothing_so_it_counts_as_down_and_keeps_what_is_known(

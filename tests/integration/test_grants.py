@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -183,6 +184,36 @@ async def test_connections_that_were_cut_in_the_pool_are_no_outage(door: Door, p
     answers = await asyncio.gather(*(door.grants.fetch(key(number), str(number)) for number in range(50, 100)))
     assert set(answers) == {UNKNOWN}
     assert not door.grants.breaker.down
+
+
+class Elsewhere(asyncpg.Connection):
+    """The first one leads to an old primary, which answers as well as ever."""
+
+    made = 0
+
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        Elsewhere.made += 1
+        self._old = Elsewhere.made == 1
+
+    async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
+        rows = [dict(row) for row in await super().fetch(query, *args, **rest)]
+        return [row | {"feed_position": 0} for row in rows] if self._old else rows
+
+
+async def test_a_connection_that_leads_to_an_old_primary_is_not_asked_again(dsn: str, pool: asyncpg.Pool) -> None:
+    """The pool lends first what it got back last, so it would be for ever, and nobody new would pass."""
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=KEY)
+    clock = Clock()
+    async with asyncpg.create_pool(dsn, min_size=0, statement_cache_size=0, connection_class=Elsewhere) as lent:
+        grants = Grants(GrantSettings(), lent, on_lookup=lambda result: None, clock=clock)
+        grants.feed_at(await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes"))
+        with pytest.raises(ScopeUnavailable):
+            await grants.fetch(KEY)
+        clock.now += 1
+        assert isinstance(await grants.fetch(KEY), Grant)
+        await grants.close()
 
 
 @pytest.mark.parametrize("what", ["frozen", "locked"])

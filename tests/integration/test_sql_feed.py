@@ -152,6 +152,27 @@ async def test_what_replication_and_restores_write_is_told(dsn: str, pool: async
     assert not await pool.fetch("SELECT 1 FROM pg_trigger WHERE tgname LIKE 'note%' AND tgenabled <> 'A'")
 
 
+async def test_who_migrates_has_the_triggers_tell_again_where_somebody_disabled_them(
+    dsn: str, pool: asyncpg.Pool, acme: str
+) -> None:
+    """As `pg_restore --data-only --disable-triggers` does, and enables them as ordinary ones."""
+    before = await head(pool)
+    await pool.execute("ALTER TABLE sitelatch.api_keys DISABLE TRIGGER ALL")
+    await pool.execute("ALTER TABLE sitelatch.scope_pending DISABLE TRIGGER ALL")
+    await pool.execute("DELETE FROM sitelatch.api_keys")
+    await pool.execute("ALTER TABLE sitelatch.api_keys ENABLE TRIGGER ALL")
+    async with another(dsn) as connection:
+        await migrate(connection)
+        assert await told(pool, before) == [("all", None)], "of what nobody told"
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute(
+            "INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ($1, $2, '')", KEY, acme
+        )
+        assert await told(pool, before) == [("all", None), ("key", KEY.hex())]
+        await migrate(connection)
+        assert await told(pool, before) == [("all", None), ("key", KEY.hex())]
+
+
 async def test_constraints_made_immediate_are_told_all_the_same(pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with pool.acquire() as connection, connection.transaction():
@@ -324,6 +345,34 @@ async def test_a_row_is_pruned_a_day_after_the_next_one_came(pool: asyncpg.Pool,
     await pool.execute("UPDATE sitelatch.scope_changes SET at = at - interval '25 hours'")
     await pool.execute("UPDATE sitelatch.api_keys SET expires_at = clock_timestamp()")
     assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == last
+
+
+async def test_what_is_pruned_leaves_no_gap_whatever_the_clock_said_meanwhile(pool: asyncpg.Pool, acme: str) -> None:
+    """A door that had stood before the gap would go on behind it, and never hear what was in it."""
+    await pool.execute("DELETE FROM sitelatch.scope_changes")
+    hours = [25, 23, 25, 25]  # the clock went ahead for a while
+    for ago in hours:
+        await pool.execute(
+            "INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - make_interval(hours => $1))", ago
+        )
+    newest = await head(pool)
+    await pool.execute("UPDATE sitelatch.api_keys SET expires_at = clock_timestamp()")
+    left = [row["seq"] for row in await pool.fetch("SELECT seq FROM sitelatch.scope_changes ORDER BY seq")]
+    assert left == [newest, newest + 1]
+
+
+async def test_who_would_prune_what_another_has_pruned_meanwhile_changes_what_he_wants_all_the_same(
+    dsn: str, pool: asyncpg.Pool, acme: str
+) -> None:
+    """The database, not we, may have it that all transactions are REPEATABLE READ."""
+    await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
+    await pool.execute("INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - interval '25 hours')")
+    before = await head(pool)
+    async with another(dsn) as connection, connection.transaction(isolation="repeatable_read"):
+        await connection.execute("DELETE FROM sitelatch.api_user_sites WHERE site_id = 'blog'")
+        await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'docs'")
+    assert await told(pool, before) == [("site", "docs"), ("user", acme)]
+    assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == before
 
 
 @pytest.mark.parametrize(

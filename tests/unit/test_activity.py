@@ -173,6 +173,24 @@ async def test_without_a_resolution_every_tick_writes(desk: Desk) -> None:
     assert len(desk.written.statements) == 10
 
 
+async def test_without_a_resolution_a_flush_ends_though_uses_go_on(desk: Desk) -> None:
+    class Busy(Written):
+        async def fetch(self, query: str, /, *args: Any) -> Sequence[Any]:
+            rows = await super().fetch(query, *args)
+            if len(self.statements) < 10:
+                activity.touch("ada")
+            return rows
+
+    busy = Busy(desk.clock)
+    activity = Activity(ActivitySettings(resolution_seconds=0), busy, clock=desk.clock)
+    activity.touch("ada")
+    assert await activity.flush()
+    assert len(busy.statements) == 1
+    assert activity.pending == 1
+    assert await activity.drain()
+    assert activity.pending == 0
+
+
 async def test_ages_are_counted_when_the_statement_leaves_not_when_a_connection_was_asked_for(desk: Desk) -> None:
     class Slow(Written):
         @asynccontextmanager

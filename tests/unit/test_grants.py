@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from typing import Any
 
 import asyncpg
 import pytest
@@ -635,6 +636,47 @@ async def test_nobody_is_refused_for_want_of_a_probe_where_it_was_tried_again_me
     grants.try_again()
     assert set(await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))) == {UNKNOWN}
     assert len(door.scope.asked) == 2 + 20
+
+
+class Stuck(MemoryScope):
+    """A refresh of KEY is not answered; others are."""
+
+    async def fetch(self, query: str, /, *args: Any) -> Sequence[dict[str, Any]]:
+        rows = await super().fetch(query, *args)
+        if self.asked.count(KEY) == 2 and args[0] == KEY:
+            await asyncio.Event().wait()
+        return rows
+
+
+async def test_to_try_again_waits_in_no_line_and_so_keeps_nobody_from_passing(door: Door) -> None:
+    door.scope = Stuck()
+    door.scope.add(KEY)
+    grants = door.grants(lookups_at_once=4)  # one refresh at once
+    await grants.fetch(KEY)
+    door.clock.now += 25
+    assert grants.peek(KEY) is not None, "and in the background it is refreshed"
+    await until(lambda: door.scope.asked.count(KEY) == 2)
+    grants.breaker.failed("no answer")
+    door.clock.now += 1
+    grants.try_again()
+    assert await grants.fetch(OTHER) is UNKNOWN
+
+
+async def test_who_would_wait_in_line_keeps_nobody_from_finding_out_whether_the_database_is_back(door: Door) -> None:
+    door.scope = Stuck()
+    door.scope.add(KEY)
+    grants = door.grants(lookups_at_once=1)
+    await grants.fetch(KEY)
+    door.clock.now += 400
+    stuck = asyncio.create_task(grants.fetch(KEY))
+    await until(lambda: door.scope.asked.count(KEY) == 2)
+    grants.breaker.failed("no answer")
+    door.clock.now += 1
+    with pytest.raises(ScopeUnavailable):
+        await asyncio.wait_for(grants.fetch(key(1)), 10)
+    assert await grants.confirm(OTHER) is UNKNOWN, "which is in another line"
+    assert not grants.breaker.down
+    stuck.cancel()
 
 
 async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Door) -> None:

@@ -217,7 +217,7 @@ class Database:
         raise NotImplementedError
 
     def terminate(self) -> None:
-        raise NotImplementedError
+        """Let the next to ask have another connection, which is the same here."""
 
     async def connect(self) -> asyncpg.Connection:
         epoch = self.feed.epoch

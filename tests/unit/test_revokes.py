@@ -14,11 +14,11 @@ from proxy.decision import Claim, Grant
 from proxy.enforcement import Verdict
 from proxy.exchange import Exchange
 from proxy.grants import Grants
-from proxy.refusals import INVALID_KEY, SITE_NOT_ALLOWED, Refusal
+from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED, Refusal
 from proxy.revokes import Revokes
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
-from tests.scopes import Clock, MemoryScope, until
+from tests.scopes import FIND_SITES, Clock, MemoryScope, until
 
 ROUTE = RouteTable((RouteSettings(name="data", upstream="http://127.0.0.1:1"),), KeySettings()).routes[0]
 TTL, STALE, LOOKUP = 30, 300, 30
@@ -464,6 +464,23 @@ async def test_a_change_that_nobody_can_look_into_ends_what_is_open_when_a_reque
         await door.swept()
     assert door.clock.now >= heard + LOOKUP
     assert door.ended == {"unconfirmed": 1}
+
+
+async def test_what_is_known_to_have_its_right_goes_on_whatever_else_of_its_key_cannot_be_looked_into(
+    door: Door,
+) -> None:
+    """The table of sites is locked, say, and one of the streams is of no site."""
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites |= {"shop": "acme", "docs": "acme"}
+    bound, free, other = await door.opened("ada", "shop"), await door.opened("ada"), await door.opened("ada", "docs")
+    door.scope.ill[FIND_SITES] = ConnectionResetError()
+    door.grants.drop_all()
+    door.revokes.changed(Changes(everything=True))
+    await door.settled()
+    door.clock.now += LOOKUP
+    await door.swept()
+    assert [stream.revoked for stream in (bound, free, other)] == [SCOPE_UNAVAILABLE, None, SCOPE_UNAVAILABLE]
+    assert door.ended == {"unconfirmed": 2}
 
 
 async def test_what_waits_in_line_to_be_looked_into_is_not_ended_by_a_moment_without_a_database(door: Door) -> None:
