@@ -50,7 +50,7 @@ export function show(dialog, closed = () => {}) {
   dialog.showModal();
 }
 
-// Ask before something that cannot be undone. `text` are the elements that say what will happen, `work` returns what was done.
+// Ask before something that cannot be undone. `text` are the elements that say what will happen, `work` returns what was done, in parts.
 export function confirm(title, text, yes, work) {
   const dialog = byId("confirm");
   byId("confirm-title").replaceChildren(...title);
@@ -63,7 +63,7 @@ export function confirm(title, text, yes, work) {
     try {
       const done = await work();
       dialog.close();
-      tell(done);
+      tell(...done);
     } catch (error) {
       byId("confirm-error").textContent = error.message;
     }
@@ -72,7 +72,7 @@ export function confirm(title, text, yes, work) {
   dialog.querySelector("[data-close]").focus();
 }
 
-// Ask for a few texts: `fields` are {name, label, value, help, element}, `work` returns what was done.
+// Ask for a few texts: `fields` are {name, label, value, help, element}, `work` returns what was done, in parts.
 export function prompt(title, fields, yes, work) {
   const dialog = byId("ask");
   byId("ask-title").textContent = title;
@@ -98,7 +98,7 @@ export function prompt(title, fields, yes, work) {
       try {
         const done = await work(inputs);
         dialog.close();
-        tell(done);
+        tell(...done);
       } catch (error) {
         byId("ask-error").textContent = error.message;
       }

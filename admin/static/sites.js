@@ -74,11 +74,14 @@ function addSite() {
     ...(state.workspaces.length > 1 ? [workspaceField()] : []),
   ];
   prompt("Add site", fields, "Add site", async ({ id, display, workspace }) => {
-    if (!id.value.trim()) throw new Error("A site needs an id.");
+    const site = id.value.trim();
+    if (!site) throw new Error("A site needs an id.");
+    // A browser takes these out of an address, however they are encoded.
+    if ([".", ".."].includes(site)) throw new Error(`"${site}" cannot be an id: in a path it means a folder.`);
     const name = display.value.trim();
-    await ask("PUT", `sites/${encodeURIComponent(id.value.trim())}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
+    await ask("PUT", `sites/${encodeURIComponent(site)}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
     await Promise.all([loadSites(), lookForASite()]);
-    return `The site ${id.value.trim()} is there.`;
+    return ["The site ", named(site), " is there."];
   });
 }
 
@@ -86,7 +89,7 @@ function rename(site) {
   prompt(`Rename ${site.id}`, [{ name: "name", label: "Name", value: site.display_name, help: "What people call it. The id stays." }], "Rename", async ({ name }) => {
     await ask("PATCH", `sites/${encodeURIComponent(site.id)}`, { display_name: name.value.trim() });
     await loadSites();
-    return `${site.id} is called ${name.value.trim()}.`;
+    return [named(site.id), " is called ", named(name.value.trim()), "."];
   });
 }
 
@@ -110,7 +113,7 @@ async function remove(site) {
     async () => {
       await gone(`sites/${encodeURIComponent(site.id)}`);
       await Promise.all([loadSites(), lookForASite()]);
-      return `The site ${site.id} is removed.`;
+      return ["The site ", named(site.id), " is removed."];
     },
   );
 }
@@ -134,6 +137,6 @@ function importSites() {
     // What cannot be read now is no fault of the import, which is done.
     await loadWorkspaces().catch(() => {});
     await loadSites();
-    return `${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`;
+    return [`${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`];
   });
 }

@@ -225,7 +225,7 @@ function remove(user) {
     async () => {
       await gone(`users/${user.id}`);
       await loadUsers();
-      return `${titleOf(user)} is deleted.`;
+      return [named(titleOf(user)), " is deleted."];
     },
   );
 }

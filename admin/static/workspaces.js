@@ -2,7 +2,7 @@
 
 import { ask, query } from "./api.js";
 import { prompt } from "./dialogs.js";
-import { byId, el } from "./dom.js";
+import { byId, el, named } from "./dom.js";
 import { state } from "./state.js";
 
 let changed = () => {};
@@ -61,6 +61,6 @@ export function newWorkspace() {
     state.aSite = null;
     showWorkspaces([...state.workspaces, made.name].sort());
     await changed();
-    return `The workspace ${made.name} is there.`;
+    return ["The workspace ", named(made.name), " is there."];
   });
 }

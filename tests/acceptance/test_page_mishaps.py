@@ -378,3 +378,21 @@ def test_who_was_just_made_is_listed_whatever_was_searched_for_before(browser: B
         dialog.get_by_role("button", name="Done").click()
         expect(rows.first).to_contain_text("Another")
         expect(rows).to_have_count(3)
+
+
+@pytest.mark.parametrize("site", [".", ".."])
+def test_an_id_that_no_address_can_hold_is_refused_with_the_rule(browser: Browser, latch: Sitelatch, site: str) -> None:
+    with latch.admin_client() as client:
+        client.post("/workspaces", json={"name": "acme"}).raise_for_status()
+        refused = client.post("/sites", json={"csv": f"site,workspace\n{site},acme\n"}).json()["errors"][0]["detail"]
+    with visit(browser, f"{url(latch)}/#sites") as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Add site").click()
+        window = page.get_by_role("dialog")
+        window.get_by_label("Site", exact=True).fill(site)
+        window.get_by_role("button", name="Add site").click()
+        said = window.get_by_role("alert")
+        expect(said).not_to_be_empty()
+        assert refused == f"Line 2: {said.text_content()}"
