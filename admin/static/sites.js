@@ -6,7 +6,7 @@ import { busy, byId, cell, el, later, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { state } from "./state.js";
 import { time } from "./times.js";
-import { loadWorkspaces, lookForASite, newWorkspace } from "./workspaces.js";
+import { loadWorkspaces, newWorkspace } from "./workspaces.js";
 
 // The server takes 4 MiB, in which line ends and quotes are escaped.
 const MOST_BYTES = 3_000_000;
@@ -80,7 +80,7 @@ function addSite() {
     if ([".", ".."].includes(site)) throw new Error(`"${site}" cannot be an id: in a path it means a folder.`);
     const name = display.value.trim();
     await ask("PUT", `sites/${encodeURIComponent(site)}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
-    await Promise.all([loadSites(), lookForASite()]);
+    await loadSites();
     return ["The site ", named(site), " is there."];
   });
 }
@@ -112,7 +112,7 @@ async function remove(site) {
     "Remove",
     async () => {
       await gone(`sites/${encodeURIComponent(site.id)}`);
-      await Promise.all([loadSites(), lookForASite()]);
+      await loadSites();
       return ["The site ", named(site.id), " is removed."];
     },
   );

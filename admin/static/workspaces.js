@@ -25,7 +25,6 @@ export async function loadWorkspaces() {
     after = page.next;
   } while (after);
   showWorkspaces(names);
-  await lookForASite();
 }
 
 function showWorkspaces(names) {
@@ -41,8 +40,9 @@ function showWorkspaces(names) {
 // An admin of some workspaces can make those, and no other. Returns one that is not there yet.
 const unmade = () => state.session.workspaces?.find((name) => !state.workspaces.includes(name));
 
-export async function lookForASite() {
-  state.aSite = await aSiteOf(state.workspace).catch(() => state.aSite);
+// Where one workspace is looked at, and not all of them, look at this one.
+export function lookInto(name) {
+  if (state.workspace !== null) state.workspace = byId("workspace").value = name;
 }
 
 export async function aSiteOf(workspace) {
@@ -58,7 +58,6 @@ export function newWorkspace() {
       throw error;
     });
     state.workspace = made.name;
-    state.aSite = null;
     showWorkspaces([...state.workspaces, made.name].sort());
     await changed();
     return ["The workspace ", named(made.name), " is there."];

@@ -380,6 +380,44 @@ def test_who_was_just_made_is_listed_whatever_was_searched_for_before(browser: B
         expect(rows).to_have_count(3)
 
 
+def test_who_was_just_made_comes_first_whatever_was_looked_at_before(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        rows = page.locator("#users-rows tr")
+        looked_at = page.locator("#workspace")
+        looked_at.select_option("acme")
+        expect(rows).to_have_count(4)
+        page.get_by_label("Sort by").select_option("Oldest first")
+        for workspace, count in (("acme", 5), ("globex", 2)):
+            page.get_by_role("button", name="Create API User").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_label("Workspace").select_option(workspace)
+            dialog.get_by_label("Name").fill(f"Another of {workspace}")
+            dialog.get_by_role("switch").check()
+            dialog.get_by_role("button", name="Create", exact=True).click()
+            dialog.get_by_role("button", name="Done").click()
+            expect(rows).to_have_count(count)
+            expect(rows.first).to_contain_text(f"Another of {workspace}")
+            expect(looked_at).to_have_value(workspace)
+
+
+def test_whether_there_are_sites_is_said_of_the_workspace_that_is_shown(browser: Browser, latch: Sitelatch) -> None:
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": "site,workspace\nshop,acme\n"}).raise_for_status()
+        client.post("/workspaces", json={"name": "bare"}).raise_for_status()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        none, hint = page.get_by_text("No API users yet"), page.get_by_text("There are no sites yet either")
+        for workspace, said in (("bare", 1), ("acme", 0), ("bare", 1)):
+            with page.expect_response(lambda answer: "/admin/users" in answer.url):
+                page.locator("#workspace").select_option(workspace)
+            expect(hint).to_have_count(said)
+            expect(none).to_be_visible()
+
+
 @pytest.mark.parametrize("site", [".", ".."])
 def test_an_id_that_no_address_can_hold_is_refused_with_the_rule(browser: Browser, latch: Sitelatch, site: str) -> None:
     with latch.admin_client() as client:
