@@ -9,6 +9,8 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("cancel", stay);
   // Browsers ask by a cancel event only once: the second Escape would close.
   dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") stay(event); });
+  // Nor does the whole page go without a question, with a key that is shown once.
+  addEventListener("beforeunload", (event) => { if (dialog.open) stay(event); });
   for (const button of dialog.querySelectorAll("[data-close]")) {
     button.addEventListener("click", () => { if (!underWay()) dialog.close(); });
   }

@@ -434,3 +434,24 @@ def test_an_id_that_no_address_can_hold_is_refused_with_the_rule(browser: Browse
         said = window.get_by_role("alert")
         expect(said).not_to_be_empty()
         assert refused == f"Line 2: {said.text_content()}"
+
+
+def test_a_key_that_is_shown_once_goes_with_no_stray_reload(browser: Browser, latch: Sitelatch) -> None:
+    make_users(latch, 1)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("switch").check()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+        key = dialog.get_by_label("API key", exact=True).input_value()
+        with page.expect_event("dialog") as asked:
+            page.close(run_before_unload=True)
+        assert asked.value.type == "beforeunload"
+        asked.value.dismiss()
+        assert dialog.get_by_label("API key", exact=True).input_value() == key
+        dialog.get_by_role("button", name="Done").click()
+        with page.expect_event("close"):
+            page.close(run_before_unload=True)
