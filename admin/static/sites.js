@@ -6,7 +6,7 @@ import { busy, byId, cell, el, later, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { state } from "./state.js";
 import { time } from "./times.js";
-import { loadWorkspaces, newWorkspace } from "./workspaces.js";
+import { loadWorkspaces, meet, newWorkspace } from "./workspaces.js";
 
 // The server takes 4 MiB, in which line ends and quotes are escaped.
 const MOST_BYTES = 3_000_000;
@@ -30,6 +30,7 @@ export async function loadSites() {
   const search = byId("site-search").value.trim();
   try {
     const page = await ask("GET", query("sites", { workspace: state.workspace, search, after: pages.after, limit: 100 }));
+    await meet(page.items);
     if (number !== latest) return false;
     byId("sites-error").textContent = "";
     if (!page.items.length && (await pages.leaveEmpty())) return true;

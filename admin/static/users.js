@@ -7,7 +7,7 @@ import { busy, byId, cell, copy, el, later, mail, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { state } from "./state.js";
 import { exactly, isPast, time } from "./times.js";
-import { aSiteOf, lookInto, newWorkspace } from "./workspaces.js";
+import { aSiteOf, lookInto, meet, newWorkspace } from "./workspaces.js";
 
 const FOLDED = 3;
 // Of a key that is pasted, only the start is in its hint; the rest must be in no URL, which proxies log.
@@ -70,6 +70,7 @@ async function load({ quiet = false } = {}) {
   try {
     const path = query("users", { workspace: state.workspace, search, sort: byId("sort").value, after: pages.after, limit: 50 });
     const page = await ask("GET", path, undefined, { quiet });
+    await meet(page.items);
     if (number !== latest) return false;
     byId("users-error").textContent = "";
     if (!page.items.length && (await pages.leaveEmpty())) return true;

@@ -40,6 +40,11 @@ function showWorkspaces(names) {
 // An admin of some workspaces can make those, and no other. Returns one that is not there yet.
 const unmade = () => state.session.workspaces?.find((name) => !state.workspaces.includes(name));
 
+// What is listed may be of a workspace that somebody made elsewhere. Then it can be chosen, too.
+export async function meet(items) {
+  if (items.some(({ workspace }) => !state.workspaces.includes(workspace))) await loadWorkspaces().catch(() => {});
+}
+
 // Where one workspace is looked at, and not all of them, look at this one.
 export function lookInto(name) {
   if (state.workspace !== null) state.workspace = byId("workspace").value = name;

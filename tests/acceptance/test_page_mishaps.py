@@ -455,3 +455,21 @@ def test_a_key_that_is_shown_once_goes_with_no_stray_reload(browser: Browser, la
         dialog.get_by_role("button", name="Done").click()
         with page.expect_event("close"):
             page.close(run_before_unload=True)
+
+
+@pytest.mark.parametrize("view", ["users", "sites"])
+def test_a_workspace_that_somebody_made_elsewhere_can_be_chosen(browser: Browser, latch: Sitelatch, view: str) -> None:
+    make_users(latch, 1)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        expect(page.locator("#users-rows tr")).to_have_count(1)
+        with latch.admin_client() as client:
+            client.post("/sites", json={"csv": "site,workspace\nwiki,globex\n"}).raise_for_status()
+            client.post("/users", json={"workspace": "globex", "all_sites": True}).raise_for_status()
+        page.get_by_role("link", name="Sites" if view == "sites" else "API Users", exact=True).click()
+        expect(page.locator(f"#{view}-rows tr")).to_have_count(2)
+        expect(page.locator("#workspace option")).to_have_text(["All workspaces", "acme", "globex"])
+        if view == "users":
+            expect(page.locator("#users-rows").get_by_text("in globex")).to_be_visible()
+            expect(page.locator("#users-rows").get_by_text("in acme")).to_be_visible()
