@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _open_standard_streams() -> None:
     """Stand in for those that were closed from the start (`>&-`), or what is opened next gets their numbers.
 
-    libuv aborts the process rather than close one of those. Results are then as if the disk were full; logs are let go.
+    libuv aborts the process rather than close one of those. There is then
+    nothing to read; results are as if the disk were full; logs are let go.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
@@ -52,10 +53,10 @@ def _open_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, mode)  # takes the lowest number that is free, which is this one
             os.set_inheritable(number, True)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115 - to the end
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+    # Python has none where there was none.
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115 - to the end
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115 - to the end
 
 
 def _whole(stream: TextIO) -> TextIO:

@@ -117,6 +117,16 @@ def test_a_stream_that_was_closed_from_the_start_is_missed_only_by_results(
     assert len(json.loads(after)) - len(json.loads(before)) == len(done.stdout.splitlines()) == 1 - code
 
 
+def test_a_file_from_a_closed_standard_input_is_an_empty_one(config: Path) -> None:
+    words = (sys.executable, "-m", "sitelatch", "sites", "import", "--config", str(config), "-")
+    empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS)
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *words], capture_output=True, check=False, timeout=SECONDS
+    )
+    assert closed.returncode == empty.returncode == 1
+    assert json.loads(closed.stderr)["reason"] == json.loads(empty.stderr)["reason"]
+
+
 def test_the_audit_log_tells_who_did_what_the_latest_first(config: Path) -> None:
     def audit(*words: str) -> Done:
         done = sitelatch("audit", "--config", str(config), *words)
