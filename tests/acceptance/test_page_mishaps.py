@@ -473,3 +473,34 @@ def test_a_workspace_that_somebody_made_elsewhere_can_be_chosen(browser: Browser
         if view == "users":
             expect(page.locator("#users-rows").get_by_text("in globex")).to_be_visible()
             expect(page.locator("#users-rows").get_by_text("in acme")).to_be_visible()
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same person", "another"])
+def test_a_tab_goes_on_with_the_session_of_another_only_for_the_same_person(
+    browser: Browser, latch: Sitelatch, same: bool
+) -> None:
+    latch.stop()
+    other = {"name": "Ben", "email": "ben@example.com", "sha256": token_digest("sla_ben")}
+    latch.tables["admin"]["tokens"].append(other)
+    latch.start()
+    make_users(latch, 1)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill("Typed before")
+        dialog.get_by_role("switch").check()
+        tab = page.context.new_page()
+        tab.goto(url(latch))
+        tab.get_by_role("button", name="Sign out").click()
+        tab.get_by_label("Admin token").fill(ADMIN_TOKEN if same else "sla_ben")
+        tab.get_by_role("button", name="Sign in").click()
+        expect(tab.get_by_role("heading", name="API Users", level=1)).to_be_visible()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        if same:
+            expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+        else:
+            expect(dialog.get_by_text("load the page again")).to_be_visible()
+        with latch.admin_client() as client:
+            assert len(client.get("/users").json()["items"]) == 1 + same
