@@ -35,9 +35,28 @@ _log = structlog.get_logger("sitelatch")
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit."""
+    _open_standard_streams()
     sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
     configure_logging(sys.stderr)
     sys.exit(_exit_code(arguments))
+
+
+def _open_standard_streams() -> None:
+    """Stand in for those that were closed from the start (`>&-`), or what is opened next gets their numbers.
+
+    libuv aborts the process rather than close one of those. There is then
+    nothing to read; results are as if the disk were full; logs are let go.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest number that is free, which is this one
+            os.set_inheritable(number, True)
+    # Python has none where there was none.
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115 - to the end
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115 - to the end
 
 
 def _whole(stream: TextIO) -> TextIO:
@@ -90,8 +109,6 @@ def _exit_code(arguments: list[str] | None) -> int:
 
 def _unwritten() -> OSError | None:
     """Return why results could not be written, if any are left, and let go of those."""
-    if sys.stdout is None:  # it was closed from the start
-        return None
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -4,12 +4,22 @@
 const PATIENCE_MS = 60_000;
 
 let csrfToken = null;
+let whose = null;
 let open = 0;
 let slow = null;
 let onSignedOut = () => {};
 
 export function useSession(session) {
   csrfToken = session?.csrf_token ?? null;
+  whose = session?.person.email ?? null;
+}
+
+// In another tab the same person may have signed in anew: then the page goes on with that session. For nobody else.
+async function renewed() {
+  const session = await ask("GET", "session").catch(() => null);
+  if (session?.person.email !== whose || session.csrf_token === csrfToken) return false;
+  useSession(session);
+  return true;
 }
 
 export function whenSignedOut(then) {
@@ -43,6 +53,7 @@ export async function ask(method, path, body, { quiet = false, signal, headers: 
     });
     if (answer.ok) return answer.status === 204 ? null : await answer.json();
     const problem = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
+    if (problem.code === "cross_site" && csrfToken && (await renewed())) return await ask(method, path, body, { quiet, signal, headers: more });
     if (answer.status === 401 && path !== "session") onSignedOut();
     throw new Refused(answer.status, problem);
   } catch (error) {

@@ -11,7 +11,8 @@ import { aSiteOf } from "./workspaces.js";
 const ERRORS = ["create-error", "create-workspace-error", "create-name-error", "create-sites-error"];
 let picker = null;
 let done = () => {};
-let made = false;
+// The workspace of whom this window made.
+let made = null;
 // The wish that may have been granted, and its key.
 let sent = { wish: "", key: "" };
 
@@ -37,7 +38,7 @@ export function openCreate() {
   byId("create-where").hidden = state.workspaces.length < 2;
   for (const id of ERRORS) byId(id).textContent = "";
   sent = { wish: "", key: "" };
-  made = false;
+  made = null;
   byId("create-name").value = "";
   byId("create-all").checked = false;
   showForm();
@@ -114,7 +115,7 @@ async function createAgain() {
 }
 
 function showCreated(user, site) {
-  made = true;
+  made = user.workspace;
   byId("create-form").hidden = true;
   byId("created").hidden = false;
   byId("create-dialog").setAttribute("aria-labelledby", "created-title");

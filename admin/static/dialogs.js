@@ -9,6 +9,8 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("cancel", stay);
   // Browsers ask by a cancel event only once: the second Escape would close.
   dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") stay(event); });
+  // Nor does the whole page go without a question, with a key that is shown once.
+  addEventListener("beforeunload", (event) => { if (dialog.open) stay(event); });
   for (const button of dialog.querySelectorAll("[data-close]")) {
     button.addEventListener("click", () => { if (!underWay()) dialog.close(); });
   }
@@ -50,7 +52,7 @@ export function show(dialog, closed = () => {}) {
   dialog.showModal();
 }
 
-// Ask before something that cannot be undone. `text` are the elements that say what will happen, `work` returns what was done.
+// Ask before something that cannot be undone. `text` are the elements that say what will happen, `work` returns what was done, in parts.
 export function confirm(title, text, yes, work) {
   const dialog = byId("confirm");
   byId("confirm-title").replaceChildren(...title);
@@ -63,7 +65,7 @@ export function confirm(title, text, yes, work) {
     try {
       const done = await work();
       dialog.close();
-      tell(done);
+      tell(...done);
     } catch (error) {
       byId("confirm-error").textContent = error.message;
     }
@@ -72,7 +74,7 @@ export function confirm(title, text, yes, work) {
   dialog.querySelector("[data-close]").focus();
 }
 
-// Ask for a few texts: `fields` are {name, label, value, help, element}, `work` returns what was done.
+// Ask for a few texts: `fields` are {name, label, value, help, element}, `work` returns what was done, in parts.
 export function prompt(title, fields, yes, work) {
   const dialog = byId("ask");
   byId("ask-title").textContent = title;
@@ -98,7 +100,7 @@ export function prompt(title, fields, yes, work) {
       try {
         const done = await work(inputs);
         dialog.close();
-        tell(done);
+        tell(...done);
       } catch (error) {
         byId("ask-error").textContent = error.message;
       }

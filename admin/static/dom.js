@@ -32,13 +32,13 @@ export function say(text) {
 
 // Say it to who looks, too: what was done, or failed, where it has no place of its own.
 let told = null;
-export function tell(text) {
-  say(text);
+export function tell(...parts) {
   const shown = byId("told");
   clearTimeout(told);
-  shown.textContent = text;
+  shown.replaceChildren(...parts);
+  say(shown.textContent);
   shown.showPopover();
-  told = setTimeout(() => shown.hidePopover(), Math.max(4000, text.length * 80));
+  told = setTimeout(() => shown.hidePopover(), Math.max(4000, shown.textContent.length * 80));
 }
 
 export async function copy(text, button) {

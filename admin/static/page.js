@@ -83,7 +83,7 @@ setUpWorkspaces(showView);
 users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
-setUpCreate((made) => { if (state.session && view() === "users") (made ? users.showMade : users.loadUsers)(); });
+setUpCreate((made) => { if (state.session && view() === "users") made ? users.showMade(made) : users.loadUsers(); });
 
 for (const kind of ["pointerdown", "keydown", "focus"]) addEventListener(kind, () => { attention = Date.now(); });
 setInterval(() => {

@@ -6,7 +6,7 @@ import { busy, byId, cell, el, later, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { state } from "./state.js";
 import { time } from "./times.js";
-import { loadWorkspaces, lookForASite, newWorkspace } from "./workspaces.js";
+import { loadWorkspaces, meet, newWorkspace } from "./workspaces.js";
 
 // The server takes 4 MiB, in which line ends and quotes are escaped.
 const MOST_BYTES = 3_000_000;
@@ -30,6 +30,7 @@ export async function loadSites() {
   const search = byId("site-search").value.trim();
   try {
     const page = await ask("GET", query("sites", { workspace: state.workspace, search, after: pages.after, limit: 100 }));
+    await meet(page.items);
     if (number !== latest) return false;
     byId("sites-error").textContent = "";
     if (!page.items.length && (await pages.leaveEmpty())) return true;
@@ -74,11 +75,14 @@ function addSite() {
     ...(state.workspaces.length > 1 ? [workspaceField()] : []),
   ];
   prompt("Add site", fields, "Add site", async ({ id, display, workspace }) => {
-    if (!id.value.trim()) throw new Error("A site needs an id.");
+    const site = id.value.trim();
+    if (!site) throw new Error("A site needs an id.");
+    // A browser takes these out of an address, however they are encoded.
+    if ([".", ".."].includes(site)) throw new Error(`"${site}" cannot be an id: in a path it means a folder.`);
     const name = display.value.trim();
-    await ask("PUT", `sites/${encodeURIComponent(id.value.trim())}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
-    await Promise.all([loadSites(), lookForASite()]);
-    return `The site ${id.value.trim()} is there.`;
+    await ask("PUT", `sites/${encodeURIComponent(site)}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
+    await loadSites();
+    return ["The site ", named(site), " is there."];
   });
 }
 
@@ -86,7 +90,7 @@ function rename(site) {
   prompt(`Rename ${site.id}`, [{ name: "name", label: "Name", value: site.display_name, help: "What people call it. The id stays." }], "Rename", async ({ name }) => {
     await ask("PATCH", `sites/${encodeURIComponent(site.id)}`, { display_name: name.value.trim() });
     await loadSites();
-    return `${site.id} is called ${name.value.trim()}.`;
+    return [named(site.id), " is called ", named(name.value.trim()), "."];
   });
 }
 
@@ -109,8 +113,8 @@ async function remove(site) {
     "Remove",
     async () => {
       await gone(`sites/${encodeURIComponent(site.id)}`);
-      await Promise.all([loadSites(), lookForASite()]);
-      return `The site ${site.id} is removed.`;
+      await loadSites();
+      return ["The site ", named(site.id), " is removed."];
     },
   );
 }
@@ -134,6 +138,6 @@ function importSites() {
     // What cannot be read now is no fault of the import, which is done.
     await loadWorkspaces().catch(() => {});
     await loadSites();
-    return `${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`;
+    return [`${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`];
   });
 }

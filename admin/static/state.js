@@ -1,3 +1,3 @@
 // What all views know: who is signed in, which workspaces there are, which one is looked at (null: all).
 
-export const state = { session: null, workspaces: [], workspace: null, aSite: null };
+export const state = { session: null, workspaces: [], workspace: null };

@@ -5,9 +5,9 @@ import { openCreate } from "./create.js";
 import { confirm } from "./dialogs.js";
 import { busy, byId, cell, copy, el, later, mail, named, row } from "./dom.js";
 import { Pages } from "./pages.js";
-import { newWorkspace } from "./workspaces.js";
 import { state } from "./state.js";
 import { exactly, isPast, time } from "./times.js";
+import { aSiteOf, lookInto, meet, newWorkspace } from "./workspaces.js";
 
 const FOLDED = 3;
 // Of a key that is pasted, only the start is in its hint; the rest must be in no URL, which proxies log.
@@ -34,9 +34,11 @@ export function startOver() {
   return loadUsers();
 }
 
-// Whoever has made one looks for it in the list, whatever was searched for before.
-export function showMade() {
+// Whoever has made one looks for it in the list, whatever was looked at before.
+export function showMade(workspace) {
   byId("search").value = "";
+  byId("sort").value = "-created";
+  lookInto(workspace);
   return startOver();
 }
 
@@ -68,13 +70,18 @@ async function load({ quiet = false } = {}) {
   try {
     const path = query("users", { workspace: state.workspace, search, sort: byId("sort").value, after: pages.after, limit: 50 });
     const page = await ask("GET", path, undefined, { quiet });
+    await meet(page.items);
     if (number !== latest) return false;
     byId("users-error").textContent = "";
     if (!page.items.length && (await pages.leaveEmpty())) return true;
     known = new Map(page.items.map((user) => [user.id, user]));
     const looks = page.items.map(looksOf);
     if (quiet && looks.join() === shownLooks) refresh(page.items);
-    else showUsers(page, search, looks);
+    else {
+      const emptied = page.items.length ? [] : await emptiness(search);
+      if (number !== latest) return false;
+      showUsers(page, looks, emptied);
+    }
     return true;
   } catch (error) {
     if (number === latest && !quiet) byId("users-error").textContent = error.message;
@@ -86,7 +93,7 @@ const looksOf = (user) => JSON.stringify([{ ...user, last_activity: null }, user
 
 const isExpired = (key) => key.expires_at !== null && isPast(key.expires_at);
 
-function showUsers(page, search, looks) {
+function showUsers(page, looks, emptied) {
   shownLooks = looks.join();
   const focused = document.activeElement;
   made = new Map(page.items.map((user, index) => [looks[index], made.get(looks[index]) ?? userRow(user)]));
@@ -97,10 +104,10 @@ function showUsers(page, search, looks) {
   const empty = !page.items.length;
   byId("users-empty").hidden = !empty;
   byId("users-empty").previousElementSibling.hidden = empty;
-  if (empty) byId("users-empty").replaceChildren(...emptiness(search));
+  byId("users-empty").replaceChildren(...emptied);
 }
 
-function emptiness(search) {
+async function emptiness(search) {
   if (search) {
     return [
       el("p", {}, "Nothing begins with “", named(search), "”."),
@@ -114,11 +121,12 @@ function emptiness(search) {
       el("button", { type: "button", onclick: newWorkspace }, "New workspace"),
     ];
   }
+  const someSite = await aSiteOf(state.workspace).catch(() => "unknown");
   return [
     el("h2", {}, "No API users yet"),
     el("p", { class: "quiet" }, "An API user lets an external system or integration read the data of all sites, or of the sites you select. ",
       "Click Create API User to make the first one and get its key."),
-    state.aSite ? null : el("p", { class: "quiet" }, "There are no sites yet either: ", el("a", { href: "#sites" }, "add sites"), " to select from."),
+    someSite ? null : el("p", { class: "quiet" }, "There are no sites yet either: ", el("a", { href: "#sites" }, "add sites"), " to select from."),
   ].filter(Boolean);
 }
 
@@ -225,7 +233,7 @@ function remove(user) {
     async () => {
       await gone(`users/${user.id}`);
       await loadUsers();
-      return `${titleOf(user)} is deleted.`;
+      return [named(titleOf(user)), " is deleted."];
     },
   );
 }

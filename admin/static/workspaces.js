@@ -2,7 +2,7 @@
 
 import { ask, query } from "./api.js";
 import { prompt } from "./dialogs.js";
-import { byId, el } from "./dom.js";
+import { byId, el, named } from "./dom.js";
 import { state } from "./state.js";
 
 let changed = () => {};
@@ -25,7 +25,6 @@ export async function loadWorkspaces() {
     after = page.next;
   } while (after);
   showWorkspaces(names);
-  await lookForASite();
 }
 
 function showWorkspaces(names) {
@@ -41,8 +40,14 @@ function showWorkspaces(names) {
 // An admin of some workspaces can make those, and no other. Returns one that is not there yet.
 const unmade = () => state.session.workspaces?.find((name) => !state.workspaces.includes(name));
 
-export async function lookForASite() {
-  state.aSite = await aSiteOf(state.workspace).catch(() => state.aSite);
+// What is listed may be of a workspace that somebody made elsewhere. Then it can be chosen, too.
+export async function meet(items) {
+  if (items.some(({ workspace }) => !state.workspaces.includes(workspace))) await loadWorkspaces().catch(() => {});
+}
+
+// Where one workspace is looked at, and not all of them, look at this one.
+export function lookInto(name) {
+  if (state.workspace !== null) state.workspace = byId("workspace").value = name;
 }
 
 export async function aSiteOf(workspace) {
@@ -58,9 +63,8 @@ export function newWorkspace() {
       throw error;
     });
     state.workspace = made.name;
-    state.aSite = null;
     showWorkspaces([...state.workspaces, made.name].sort());
     await changed();
-    return `The workspace ${made.name} is there.`;
+    return ["The workspace ", named(made.name), " is there."];
   });
 }

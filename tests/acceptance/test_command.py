@@ -96,6 +96,37 @@ def test_no_user_is_made_whose_key_cannot_be_printed(config: Path, unbuffered: s
     assert sitelatch("users", "list", "--config", str(config)).out == before
 
 
+@pytest.mark.parametrize(
+    ("closed", "code", "reason"),
+    [("<&-", 0, None), (">&-", 1, "standard output: Bad file descriptor"), ("2>&-", 0, None)],
+)
+def test_a_stream_that_was_closed_from_the_start_is_missed_only_by_results(
+    config: Path, closed: str, code: int, reason: str | None
+) -> None:
+    before = sitelatch("users", "list", "--config", str(config), "--json").out
+    words = ("--config", str(config), "--workspace", "acme", "--all-sites", "--by-name", "A", "--by-email", "a@b.c")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "sitelatch", "users", "create", *words],
+        capture_output=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == code, done.stderr
+    assert [json.loads(line)["reason"] for line in done.stderr.splitlines()] == ([] if reason is None else [reason])
+    after = sitelatch("users", "list", "--config", str(config), "--json").out
+    assert len(json.loads(after)) - len(json.loads(before)) == len(done.stdout.splitlines()) == 1 - code
+
+
+def test_a_file_from_a_closed_standard_input_is_an_empty_one(config: Path) -> None:
+    words = (sys.executable, "-m", "sitelatch", "sites", "import", "--config", str(config), "-")
+    empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS)
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *words], capture_output=True, check=False, timeout=SECONDS
+    )
+    assert closed.returncode == empty.returncode == 1
+    assert json.loads(closed.stderr)["reason"] == json.loads(empty.stderr)["reason"]
+
+
 def test_the_audit_log_tells_who_did_what_the_latest_first(config: Path) -> None:
     def audit(*words: str) -> Done:
         done = sitelatch("audit", "--config", str(config), *words)

@@ -378,3 +378,129 @@ def test_who_was_just_made_is_listed_whatever_was_searched_for_before(browser: B
         dialog.get_by_role("button", name="Done").click()
         expect(rows.first).to_contain_text("Another")
         expect(rows).to_have_count(3)
+
+
+def test_who_was_just_made_comes_first_whatever_was_looked_at_before(browser: Browser, latch: Sitelatch) -> None:
+    latch.enrol()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        rows = page.locator("#users-rows tr")
+        looked_at = page.locator("#workspace")
+        looked_at.select_option("acme")
+        expect(rows).to_have_count(4)
+        page.get_by_label("Sort by").select_option("Oldest first")
+        for workspace, count in (("acme", 5), ("globex", 2)):
+            page.get_by_role("button", name="Create API User").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_label("Workspace").select_option(workspace)
+            dialog.get_by_label("Name").fill(f"Another of {workspace}")
+            dialog.get_by_role("switch").check()
+            dialog.get_by_role("button", name="Create", exact=True).click()
+            dialog.get_by_role("button", name="Done").click()
+            expect(rows).to_have_count(count)
+            expect(rows.first).to_contain_text(f"Another of {workspace}")
+            expect(looked_at).to_have_value(workspace)
+
+
+def test_whether_there_are_sites_is_said_of_the_workspace_that_is_shown(browser: Browser, latch: Sitelatch) -> None:
+    with latch.admin_client() as client:
+        client.post("/sites", json={"csv": "site,workspace\nshop,acme\n"}).raise_for_status()
+        client.post("/workspaces", json={"name": "bare"}).raise_for_status()
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        none, hint = page.get_by_text("No API users yet"), page.get_by_text("There are no sites yet either")
+        for workspace, said in (("bare", 1), ("acme", 0), ("bare", 1)):
+            with page.expect_response(lambda answer: "/admin/users" in answer.url):
+                page.locator("#workspace").select_option(workspace)
+            expect(hint).to_have_count(said)
+            expect(none).to_be_visible()
+
+
+@pytest.mark.parametrize("site", [".", ".."])
+def test_an_id_that_no_address_can_hold_is_refused_with_the_rule(browser: Browser, latch: Sitelatch, site: str) -> None:
+    with latch.admin_client() as client:
+        client.post("/workspaces", json={"name": "acme"}).raise_for_status()
+        refused = client.post("/sites", json={"csv": f"site,workspace\n{site},acme\n"}).json()["errors"][0]["detail"]
+    with visit(browser, f"{url(latch)}/#sites") as seen:
+        page = seen.page
+        page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Add site").click()
+        window = page.get_by_role("dialog")
+        window.get_by_label("Site", exact=True).fill(site)
+        window.get_by_role("button", name="Add site").click()
+        said = window.get_by_role("alert")
+        expect(said).not_to_be_empty()
+        assert refused == f"Line 2: {said.text_content()}"
+
+
+def test_a_key_that_is_shown_once_goes_with_no_stray_reload(browser: Browser, latch: Sitelatch) -> None:
+    make_users(latch, 1)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("switch").check()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+        key = dialog.get_by_label("API key", exact=True).input_value()
+        with page.expect_event("dialog") as asked:
+            page.close(run_before_unload=True)
+        assert asked.value.type == "beforeunload"
+        asked.value.dismiss()
+        assert dialog.get_by_label("API key", exact=True).input_value() == key
+        dialog.get_by_role("button", name="Done").click()
+        with page.expect_event("close"):
+            page.close(run_before_unload=True)
+
+
+@pytest.mark.parametrize("view", ["users", "sites"])
+def test_a_workspace_that_somebody_made_elsewhere_can_be_chosen(browser: Browser, latch: Sitelatch, view: str) -> None:
+    make_users(latch, 1)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        expect(page.locator("#users-rows tr")).to_have_count(1)
+        with latch.admin_client() as client:
+            client.post("/sites", json={"csv": "site,workspace\nwiki,globex\n"}).raise_for_status()
+            client.post("/users", json={"workspace": "globex", "all_sites": True}).raise_for_status()
+        page.get_by_role("link", name="Sites" if view == "sites" else "API Users", exact=True).click()
+        expect(page.locator(f"#{view}-rows tr")).to_have_count(2)
+        expect(page.locator("#workspace option")).to_have_text(["All workspaces", "acme", "globex"])
+        if view == "users":
+            expect(page.locator("#users-rows").get_by_text("in globex")).to_be_visible()
+            expect(page.locator("#users-rows").get_by_text("in acme")).to_be_visible()
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same person", "another"])
+def test_a_tab_goes_on_with_the_session_of_another_only_for_the_same_person(
+    browser: Browser, latch: Sitelatch, same: bool
+) -> None:
+    latch.stop()
+    other = {"name": "Ben", "email": "ben@example.com", "sha256": token_digest("sla_ben")}
+    latch.tables["admin"]["tokens"].append(other)
+    latch.start()
+    make_users(latch, 1)
+    with visit(browser, url(latch)) as seen:
+        page = seen.page
+        sign_in(page)
+        page.get_by_role("button", name="Create API User").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill("Typed before")
+        dialog.get_by_role("switch").check()
+        tab = page.context.new_page()
+        tab.goto(url(latch))
+        tab.get_by_role("button", name="Sign out").click()
+        tab.get_by_label("Admin token").fill(ADMIN_TOKEN if same else "sla_ben")
+        tab.get_by_role("button", name="Sign in").click()
+        expect(tab.get_by_role("heading", name="API Users", level=1)).to_be_visible()
+        dialog.get_by_role("button", name="Create", exact=True).click()
+        if same:
+            expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
+        else:
+            expect(dialog.get_by_text("load the page again")).to_be_visible()
+        with latch.admin_client() as client:
+            assert len(client.get("/users").json()["items"]) == 1 + same
