@@ -1,0 +1,61 @@
+"""Grants over a scope table in memory, for the tests of what is remembered of it."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
+
+import pytest
+
+from proxy.budget import LookupBudget
+from proxy.changes import Changes
+from proxy.decision import Grant
+from proxy.grants import Grants
+from proxy.settings import GrantSettings
+from tests.scopes import Clock, MemoryScope
+
+KEY = sha256(b"a key").digest()
+OTHER = sha256(b"another key").digest()
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+class Door:
+    """Grants over a scope table in memory, and what was heard from them."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.scope = MemoryScope()
+        self.heard: Counter[str] = Counter()
+        self.lost: list[Changes] = []
+        self.opened: list[Grants] = []
+
+    def grants(
+        self, *, budget: LookupBudget | None = None, jitter: Callable[[], float] = lambda: 0.5, **settings: float
+    ) -> Grants:
+        grants = Grants(
+            GrantSettings.model_validate({"lookup_seconds": 30} | settings),
+            self.scope,
+            on_lookup=lambda result: self.heard.update([result]),
+            on_lost=self.lost.append,
+            budget=budget,
+            clock=self.clock,
+            jitter=jitter,
+        )
+        self.opened.append(grants)
+        return grants
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    opened = Door()
+    yield opened
+    opened.scope.let_go()
+    for grants in opened.opened:
+        await grants.close()
+
+
+def known(answer: object) -> Grant:
+    assert isinstance(answer, Grant)
+    return answer
