@@ -1,6 +1,7 @@
 """What is open ends when the right to it is lost, and what has the right goes on: on real sockets, by real changes."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
@@ -59,11 +60,14 @@ async def test_a_deleted_key_ends_an_event_stream_as_cut_short(
     service = await events(client, lane, user)
     before = ended(bench, "key_gone")
     delete(bench, user)
+    began = time.perf_counter()
     assert await client.closed()
+    took = time.perf_counter() - began
     assert not client.received.endswith(b"0\r\n\r\n"), "a stream that was cut never looks whole"
     assert await service.closed()
     assert ended(bench, "key_gone") == before + 1
     await until(lambda: bench.latch.log_lines()[-1].get("outcome") == "revoked", "the exchange was logged as revoked")
+    assert took < 1, f"ended after {took:.3f} s"
 
 
 async def test_a_deleted_key_ends_a_download(bench: Bench, lane: Lane, user: User, client: Wire) -> None:

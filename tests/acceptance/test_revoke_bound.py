@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
+from proxy.settings import GrantSettings
 from sql.pool import open_connection
 from tests.acceptance.harness import Keys, Lanes, Sitelatch, User
 from tests.acceptance.streams import download, events, tunnel
@@ -17,6 +18,7 @@ from tests.acceptance.wire import Answering, Upstream, Wire, connect
 from tests.database import run_aside
 
 PROCESSES = 4
+TTL_SECONDS = GrantSettings().ttl_seconds
 
 
 class Fleet:
@@ -37,6 +39,8 @@ class Fleet:
             measured, losses = len(taken), self.feed_losses
             yield
             if self.feed_losses > losses:
+                print(f"left out, for the feed could not be read: {taken[measured:]} s")  # noqa: T201 - for the record
+                assert max(taken[measured:]) < TTL_SECONDS, "the bound while the feed cannot be read"
                 del taken[measured:]
             if len(taken) == wanted:
                 return

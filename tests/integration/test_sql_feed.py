@@ -321,6 +321,8 @@ async def test_a_hundred_thousand_changes_hold_up_no_other_revoke_and_no_lookup(
         await commit
     print(f"longest waits in seconds beside 100,000 changes: {waits}")  # noqa: T201 - for the record
     assert number > 10, "revokes, each after a look-up, while the commit went on"
+    assert waits["revoke"] < 3
+    assert waits["lookup"] < 1
     assert len(await told(pool, before)) == 100_000 + number
 
 
