@@ -157,10 +157,10 @@ class Enforcement:
     def _conclude(self, claim: Claim, grant: Grant, workspaces: Mapping[str, str | None]) -> Verdict:
         self._on_use(grant.user_id)  # a known key counts, passed or refused
         try:
-            decide(claim, grant, workspaces, time.time())
+            sites = decide(claim, grant, workspaces, time.time())
         except Refused as refused:
             return Verdict(refused.refusal, claim, grant)
-        return Verdict(None, claim, grant, self._identity(grant, claim.sites))
+        return Verdict(None, claim, grant, self._identity(grant, sites))
 
     def _identity(self, grant: Grant, sites: tuple[str, ...]) -> bytes:
         who = (grant.user_id, grant.workspace, sites)

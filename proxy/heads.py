@@ -5,7 +5,7 @@ anew from what was parsed, never passed on as raw bytes.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 Fields = list[tuple[bytes, bytes]]
@@ -20,6 +20,8 @@ class Head:
     target: bytes
     fields: Fields
     has_body: bool = False
+    dropped: Sequence[tuple[bytes, bytes]] = ()
+    """Fields whose names are not forwarded, in which keys and look-alikes of site headers are looked for."""
 
 
 # What a field is to us. PLAIN goes on as it came; of the others each is dealt with where it says.

@@ -3,16 +3,21 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from proxy.credentials import PREFIX
+from proxy.decoding import decode
 from proxy.heads import FOLDED, Fields, Head, fold_name
+from proxy.parameters import Finder, Name
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, Refused
-from proxy.target import folded, means
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _SCHEME = re.compile(rb"([A-Za-z0-9-]+)[ \t]+(.*)\Z", re.DOTALL)
+_KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
+    "The query parameter that carries the API key stands beside `;` or `?`, at which some servers separate parameters. "
+    "Separate parameters with `&`, and percent-encode other characters."
+)
 _HOW = (
     'write one of "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME"; '
     "a name is letters, digits, `-`, `_` and the like"
@@ -22,24 +27,34 @@ _HOW = (
 class KeyPlaces:
     """The configured places. They are read leniently, so that a key never slips through to the upstream."""
 
-    __slots__ = ("_authorization", "_cookies", "_headers", "_queries", "names")
+    __slots__ = ("_ambiguous", "_authorization", "_cookies", "_headers", "_noticed", "_queries", "_watched", "names")
 
-    def __init__(self, places: Iterable[str]) -> None:
-        """Raises ValueError, with what to write instead, on a place that is none."""
+    def __init__(self, places: Sequence[str], watched: frozenset[bytes] = frozenset()) -> None:
+        """Raises ValueError, with what to write instead, on a place that is none.
+
+        `watched` are further headers (lower case) whose presence `cut` tells, since it looks at every name anyway.
+        """
         self._headers: set[bytes] = set()
-        self._cookies: list[str] = []
-        self._queries: list[str] = []
+        self._watched = watched
+        cookies: list[Name] = []
+        queries: list[Name] = []
         self._authorization: set[bytes] = set()
         for place in places:
             kind, _, name = place.partition(":")
             if place in ("bearer", "basic"):
                 self._authorization.add(place.encode())
             elif kind not in ("header", "cookie", "query") or not _TOKEN.match(name):
-                raise ValueError(f"{place!r} is no place for a key: {_HOW}")
+                raise ValueError(f"{place!r} is not a valid key location: {_HOW}")
             elif kind == "header":
                 self._headers.add(fold_name(name.encode()))
             else:
-                (self._cookies if kind == "cookie" else self._queries).append(folded(name))
+                (cookies if kind == "cookie" else queries).append(Name(name))
+        self._cookies = Finder(cookies, separators=";") if cookies else None
+        self._queries = Finder(queries) if queries else None
+        where = ", ".join(places)
+        self._ambiguous = AMBIGUOUS_KEY.because(
+            f"This request carries more than one API key. Send one, in one of these places: {where}."
+        )
         if self._headers & {b"host", b"connection", b"content-length", b"transfer-encoding", b"cookie"}:
             raise ValueError("a key cannot be in a header that HTTP itself needs: choose another, such as X-API-Key")
         if b"authorization" in self._headers and self._authorization:
@@ -49,38 +64,45 @@ class KeyPlaces:
             | ({b"authorization"} if self._authorization else set())
             | ({b"cookie"} if self._cookies else set())
         )
-        """The headers that are looked at, in lower case."""
+        """The headers that may hold a key, in lower case."""
+        self._noticed = self.names | watched
 
-    def cut(self, head: Head) -> tuple[bytes | None, bytes, Fields]:
-        """Return the key (None: there is none), and target and fields without it in any place.
+    def cut(self, head: Head) -> "Cut":
+        """Return the key, and target and fields without it in any place.
 
         Raises Refused on two different values, and where a place could be read in two ways.
         """
         values: set[bytes] = set()
         fields: Fields = []
-        names = self.names
+        noticed = self._noticed
+        watched = False
         for field in head.fields:
-            if FOLDED[field[0]] not in names:
+            name = FOLDED[field[0]]
+            if name not in noticed:
                 fields.append(field)
-            elif (kept := self._cut_field(field, values)) is not None:
+                continue
+            watched |= name in self._watched
+            kept = self._cut_field(field, name, values)
+            if kept is not None:
                 fields.append(kept)
+        for field in head.dropped:
+            self._cut_field(field, FOLDED[field[0]], values)
         target = head.target
-        if self._queries and b"?" in target:
-            target = self._cut_query(target, values)
+        if self._queries is not None and b"?" in target:
+            target = self._cut_query(self._queries, target, values)
         values.discard(b"")
         if len(values) > 1:
-            raise Refused(AMBIGUOUS_KEY)
-        return (values.pop() if values else None), target, fields
+            raise Refused(self._ambiguous)
+        return Cut(values.pop() if values else None, target, fields, watched)
 
-    def _cut_field(self, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
-        name = FOLDED[field[0]]
+    def _cut_field(self, field: tuple[bytes, bytes], name: bytes, values: set[bytes]) -> tuple[bytes, bytes] | None:
         if name in self._headers:
             values.add(field[1])
             return None
         if name == b"authorization" and self._authorization:
             return self._cut_authorization(field, values)
-        if name == b"cookie" and self._cookies:
-            return self._cut_cookie(field, values)
+        if name == b"cookie" and self._cookies is not None:
+            return _cut_cookie(self._cookies, field, values)
         return field
 
     def _cut_authorization(self, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
@@ -100,31 +122,54 @@ class KeyPlaces:
                 values.add(scheme[2])  # no key, but meant as one
         return None
 
-    def _cut_cookie(self, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
-        kept = []
-        for pair in field[1].split(b";"):
-            name, _, value = pair.partition(b"=")
-            if any(means(name.strip(), cookie) for cookie in self._cookies):
-                values.add(unquote_to_bytes(value.strip(b' \t"')))
-            else:
-                kept.append(pair)
-        if len(kept) == field[1].count(b";") + 1:
-            return field
-        rest = b";".join(kept).strip()
-        return (field[0], rest) if rest else None
-
-    def _cut_query(self, target: bytes, values: set[bytes]) -> bytes:
+    def _cut_query(self, finder: Finder, target: bytes, values: set[bytes]) -> bytes:
         path, _, query = target.partition(b"?")
-        kept = []
-        pieces = query.split(b"&")
-        for piece in pieces:
-            parts = [part.partition(b"=") for part in piece.split(b";")]
-            if any(means(name, wanted) for name, _, _ in parts for wanted in self._queries):
-                if len(parts) > 1:
-                    raise Refused(AMBIGUOUS_REQUEST)  # to some the key ends at `;`
-                values.add(unquote_to_bytes(parts[0][2]))
-            else:
-                kept.append(piece)
-        if len(kept) == len(pieces):
+        if finder.is_silent(query):
             return target
+        kept = []
+        begin = 0
+        for start, end in finder.find(query):
+            before = query.rfind(b"&", 0, start) + 1
+            after = query.find(b"&", end)
+            piece = query[before : after if after >= 0 else len(query)]
+            if b";" in piece or b"?" in piece.lstrip(b"?") or not piece.isascii():
+                raise Refused(_KEY_IN_TWO_READINGS)
+            values.add(decode(piece.partition(b"=")[2]))
+            if before > begin:
+                kept.append(query[begin : before - 1])
+            begin = after + 1 if after >= 0 else len(query) + 1
+        if not begin:
+            return target
+        if begin <= len(query):
+            kept.append(query[begin:])
         return path + b"?" + b"&".join(kept) if kept else path
+
+
+@dataclass(slots=True)
+class Cut:
+    """A request's head without its key."""
+
+    key: bytes | None
+    target: bytes
+    fields: Fields
+    watched: bool
+    """Whether one of the watched headers is in it."""
+
+
+def _cut_cookie(finder: Finder, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
+    raw = field[1]
+    if finder.is_silent(raw):
+        return field
+    kept = []
+    begin = 0
+    for start, end in finder.find(raw):
+        before = raw.rfind(b";", 0, start) + 1
+        after = raw.find(b";", end)
+        value = raw[end : after if after >= 0 else len(raw)].removeprefix(b"=")
+        values.add(decode(value.strip(b' \t"')))
+        kept.append(raw[begin : before if after >= 0 else max(before - 1, begin)])
+        begin = after + 1 if after >= 0 else len(raw)
+    if not kept:
+        return field
+    rest = b"".join((*kept, raw[begin:])).strip()
+    return (field[0], rest) if rest else None

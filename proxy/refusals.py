@@ -4,7 +4,7 @@ A refusal never holds anything the client sent: keys travel in every part of a r
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 
@@ -14,12 +14,14 @@ class Refusal:
 
     code: str
     status: int
-    detail: str
+    detail: str = field(compare=False)
     retry_after_seconds: int | None = None
     challenge: bool = False
     """Whether the answer asks for a key (RFC 9110 §11.6.1)."""
     closes: bool = False
     """Whether the connection cannot be used on: what follows on it is not known to be a request."""
+    lines: bytes = field(default=b"", compare=False)
+    """More header lines of the response, each ended by CRLF."""
     body_head: bytes = field(init=False, repr=False, compare=False, default=b"")
 
     def __post_init__(self) -> None:
@@ -32,6 +34,13 @@ class Refusal:
         }
         # Everything but the request id is the same every time, so it is rendered once.
         object.__setattr__(self, "body_head", json.dumps(problem)[:-1].encode() + b', "request_id": "')
+
+    def because(self, detail: str, lines: bytes = b"") -> "Refusal":
+        """Return the same refusal with a sentence that says what to change, and with more header lines.
+
+        Call it while the config is compiled: it renders the body. `detail` may hold configured names, never input.
+        """
+        return replace(self, detail=detail, lines=lines)
 
     def render(self, request_id: bytes, *, close: bool, head_only: bool = False) -> bytes:
         """Return the whole answer (RFC 9457 problem details). `request_id` must be plain token characters."""
@@ -49,7 +58,7 @@ class Refusal:
             lines.append(b"Retry-After: %d" % self.retry_after_seconds)
         if close:
             lines.append(b"Connection: close")
-        return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+        return b"\r\n".join(lines) + b"\r\n" + self.lines + b"\r\n" + (b"" if head_only else body)
 
 
 class Refused(Exception):  # noqa: N818 - it is a decision, not an error
@@ -85,6 +94,10 @@ AMBIGUOUS_REQUEST = Refusal("ambiguous_request", 400, "This request could be rea
 BAD_REQUEST = Refusal("bad_request", 400, "This is not a well-formed HTTP/1.1 request.", closes=True)
 PROTECTED_HOP_HEADER = Refusal(
     "bad_connection_header", 400, "The Connection header lists a header that must reach its reader."
+)
+METHOD_NOT_ALLOWED = Refusal("method_not_allowed", 405, "This method is not allowed here.")
+SECOND_RESOURCE = Refusal(
+    "second_resource", 400, "A header of this request names a second resource, whose site is not checked."
 )
 UNKNOWN_METHOD = Refusal("unknown_method", 501, "This method is not known.", closes=True)
 UNKNOWN_EXPECTATION = Refusal("unknown_expectation", 417, "Only 100-continue can be expected.")

@@ -2,32 +2,60 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.heads import FOLDED, Fields, Head
+from proxy.method_override import OVERRIDE_HEADERS, OVERRIDE_PARAMETERS, methods_in
+from proxy.parameters import Finder, Name, Query, value_readings
 from proxy.places import KeyPlaces
 from proxy.refusals import (
     AMBIGUOUS_REQUEST,
     ENDPOINT_REFUSED,
     FORM_BODY_NOT_READ,
+    METHOD_NOT_ALLOWED,
     NO_ROUTE,
     PREFLIGHT_REFUSED,
     SITE_MISSING,
     Refusal,
     Refused,
 )
-from proxy.rules import Named, PathPattern, SiteRules
+from proxy.rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteRules, TwoReadings, listed
 from proxy.settings import KeySettings, RouteSettings
-from proxy.target import folded, hidden_queries, means, pairs, path_readings, silent_query, split, value_readings
+from proxy.target import PathReadings, holds_parameter, read_path, split
 
-_METHOD_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 _REMEMBERED = 10_000
 # Clients choose paths, so long ones and those with many readings are not remembered: all in all 30 MB at most.
 _REMEMBERED_LENGTH = 256
 _REMEMBERED_READINGS = 4
 
-_METHOD_PARAMETER = "_method"
-_ENTRY = re.compile(r"([A-Z*]+) (/.*)\Z")
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}\Z")
+_ENTRY = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (/.*)\Z")
+
+_PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
+    "Servers differ in how they split this path: encoded slashes, doubled slashes, `;`, capitals or a slash at its end "
+    "stand where the site or the route is named. Send the plain path."
+)
+_ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(
+    "The path holds `&`, `?` or `#`, perhaps encoded, and a parameter after it, which servers that rewrite paths take "
+    "for one of the query. Send parameters in the query."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a request names, in one reading."""
+
+    sites: tuple[str, ...] = ()
+    """The named sites, each once, in the order they are named: ids, or names made by `by_folded_id`."""
+    others: tuple[str, ...] = ()
+    """Sites that are named where, by the route's rules, the API does not look. They must be granted as well."""
+    every_site: bool = False
+    """A word that means all sites was named (`idSite=all`), or no site was and the route says `all-sites`."""
+    others_every_site: bool = False
+    """Such a word was named where, by the route's rules, the API does not look."""
+
+
+_NOTHING = Candidate()
 
 
 @dataclass(slots=True)
@@ -39,14 +67,22 @@ class Claim:
 
     route: "Route"
     key: bytes | None
-    sites: tuple[str, ...]
-    """The named sites, each once, in the order they are named."""
-    every_site: bool
-    """A word that means all sites was named (`idSite=all`), or none was and the route says `all-sites`."""
-    open: bool
-    """Passes without a key: a public path, or a preflight where the route passes them."""
     target: bytes
     fields: Fields
+    open: bool = False
+    """Passes without a key: a public path, or a preflight where the route passes them."""
+    named: Candidate = _NOTHING
+    """What it names by RFC 3986."""
+    form: Candidate | None = None
+    """What it names with `+` read as a space, where that differs. The grant decides which of the two is meant."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Every name of a site, in any reading, whose owner the decision may have to know."""
+        named, form = self.named, self.form
+        if form is None:
+            return named.sites + named.others if named.others else named.sites
+        return tuple(dict.fromkeys((*named.sites, *named.others, *form.sites, *form.others)))
 
 
 class ClaimRefused(Refused):
@@ -63,9 +99,17 @@ class _Located:
 
     route: "Route"
     readings: list[str]
-    site: str | None
-    """The site that it names in every reading; where they differ, `ambiguous`."""
-    ambiguous: bool
+    refusal: Refusal | None = None
+    """Why no request with this path passes: its readings differ."""
+    named: Candidate = _NOTHING
+    """The site that the path names."""
+    public: frozenset[bytes] = frozenset()
+    """The methods with which the path needs no key."""
+    shut: frozenset[bytes] = frozenset()
+    """The methods that `refuse` shuts here; `*` stands for all."""
+    queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
+    """The query rules, each with whether this path is in its scope (None: readings differ on that)."""
+    headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
 
 
 @dataclass(slots=True)
@@ -80,15 +124,22 @@ class Route:
     """One `[[proxy.routes]]` table, compiled."""
 
     __slots__ = (
+        "_cookie_clash",
+        "_cookies",
+        "_endpoints",
+        "_form_body",
+        "_methods",
+        "_not_allowed",
+        "_override_names",
+        "_parameters",
+        "_path_parameters",
         "_places",
         "_prefix",
         "_public",
-        "_refused_paths",
-        "_refused_queries",
-        "_silent_query",
-        "_site_fields",
+        "_refused_names",
+        "_scope_differs",
+        "_site_missing",
         "_sites",
-        "_wanted",
         "name",
         "settings",
     )
@@ -98,22 +149,49 @@ class Route:
         self.name = settings.name
         self.settings = settings
         try:
-            self._prefix = PathPattern(settings.path, prefix=True)
-            self._sites = SiteRules.compile(settings.sites)
-            self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_)
-            self._public = [_endpoint(entry) for entry in settings.public]
-            self._refused_queries = [
-                folded(entry.removeprefix("query:")) for entry in settings.refuse if entry.startswith("query:")
-            ]
-            self._refused_paths = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
-            self._wanted = [*(rule.folded_name for rule in self._sites.queries), *self._refused_queries]
-            if self._public or self._refused_paths:
-                self._wanted.append(_METHOD_PARAMETER)
-            self._silent_query = silent_query(self._wanted)
-            self._site_fields = frozenset(rule.folded_name for rule in self._sites.headers)
+            self._compile(settings, keys)
             self._check(settings)
         except ValueError as error:
             raise ValueError(f"route {settings.name!r}: {error}") from error
+
+    def _compile(self, settings: RouteSettings, keys: KeySettings) -> None:
+        self._prefix = PathPattern(settings.path, prefix=True)
+        self._sites = SiteRules.compile(settings.sites)
+        self._methods = frozenset(method.encode() for method in settings.methods)
+        if bad := [method for method in settings.methods if not _METHOD.match(method)]:
+            raise ValueError(f'{bad[0]!r} is not a method: methods are listed like "GET", as requests send them')
+        if b"CONNECT" in self._methods:
+            raise ValueError("CONNECT cannot be forwarded: remove it from methods")
+        allowed = ", ".join(settings.methods)
+        self._not_allowed = METHOD_NOT_ALLOWED.because(
+            f"This method is not allowed here. Allowed: {allowed}.", f"Allow: {allowed}\r\n".encode()
+        )
+        refused_queries = [entry.removeprefix("query:") for entry in settings.refuse if entry.startswith("query:")]
+        self._refused_names = [Name(name) for name in refused_queries]
+        self._override_names = [Name(name) for name in OVERRIDE_PARAMETERS]
+        rule_names = [rule.name for rule in self._sites.queries]
+        names = [*rule_names, *self._refused_names, *self._override_names]
+        self._parameters = Finder(names)
+        self._path_parameters = Finder(names, separators="&?#;")
+        self._cookies = Finder(rule_names, separators=";") if settings.cookies == "check" and rule_names else None
+        watched = OVERRIDE_HEADERS | ({b"cookie"} if self._cookies is not None else frozenset())
+        self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_, watched)
+        self._public = [_endpoint(entry) for entry in settings.public]
+        self._endpoints = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
+        self._form_body = settings.form_body
+        self._cookie_clash = AMBIGUOUS_REQUEST.because(
+            "A cookie has the name of the query parameter that names the site, and another value; some servers merge "
+            f"the two. Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
+        )
+        scoped = ", ".join(description for description in self._sites.described if " on " in description)
+        self._scope_differs = AMBIGUOUS_REQUEST.because(
+            "Servers differ in whether this path is one on which a site is named by "
+            f"{scoped}. Send the path exactly as documented: its case and the slash at its end matter."
+        )
+        self._site_missing = SITE_MISSING.because(
+            "This request names no site, and this address needs one"
+            + (f": by {', or by '.join(self._sites.described)}." if self._sites.described else ".")
+        )
 
     def _check(self, settings: RouteSettings) -> None:
         if self._prefix.names_site:
@@ -128,22 +206,46 @@ class Route:
     @property
     def judged_names(self) -> frozenset[bytes]:
         """The headers that the decision reads, in lower case with `-`."""
-        return self._places.names | self._site_fields | {b"content-type"}
+        return self._places.names | {rule.folded_name for rule in self._sites.headers} | {b"content-type"}
+
+    @property
+    def methods(self) -> frozenset[bytes]:
+        """The methods that are forwarded."""
+        return self._methods
 
     def holds(self, reading: str, *, lenient: bool) -> bool:
         """Tell whether a reading of a path is below this route's."""
         return self._prefix.match(reading, lenient=lenient) is not None
 
-    def locate(self, path: bytes, readings: list[str]) -> _Located:
-        """Return what a path with these readings says."""
-        try:
-            hidden = any(self._is_wanted(name) for query in hidden_queries(path) for name, _ in pairs(query, b"&;"))
-            return _Located(self, readings, self._site_in_path(readings), ambiguous=hidden)
-        except Refused:
-            return _Located(self, readings, None, ambiguous=True)
+    # From a path, once.
 
-    def _is_wanted(self, raw_name: bytes) -> bool:
-        return any(means(raw_name, wanted) for wanted in self._wanted)
+    def locate(self, path: PathReadings) -> _Located:
+        """Return what a path with these readings says."""
+        readings = path.split
+        rules = self._sites
+        located = _Located(
+            self,
+            readings,
+            public=frozenset(
+                endpoint.method
+                for endpoint in self._public
+                if all(endpoint.path.match(reading, lenient=False) for reading in readings)
+            ),
+            shut=frozenset(
+                endpoint.method
+                for endpoint in self._endpoints
+                if any(endpoint.path.match(reading, lenient=True) for reading in readings)
+            ),
+            queries=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.queries],
+            headers=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.headers],
+        )
+        try:
+            site = self._site_in_path(readings)
+            located.named = _NOTHING if site is None else Candidate((site,))
+            self._refuse_parameters(path.texts)
+        except Refused as refused:
+            located.refusal = refused.refusal
+        return located
 
     def _site_in_path(self, readings: list[str]) -> str | None:
         rules = self._sites
@@ -151,79 +253,131 @@ class Route:
         for reading in readings:
             for lenient in (False, True):
                 if rules.site_in_path(reading, lenient=lenient) != site:
-                    raise Refused(AMBIGUOUS_REQUEST)
+                    raise Refused(_PATH_DIFFERS)
         return site
+
+    def _refuse_parameters(self, texts: list[bytes]) -> None:
+        """Raise Refused if a backend that rewrites paths into queries may find a parameter in this one."""
+        if self.settings.encoded_parameters == "pass":
+            return
+        for decoded in texts:
+            if holds_parameter(decoded) or any(self._path_parameters.find(decoded)):
+                raise Refused(_ENCODED_PARAMETER)
+
+    # From a head, each time.
 
     def claim(self, head: Head, located: _Located) -> Claim:
         """Return the claim of a request whose path is `located` here. Raises Refused. Hot."""
-        key, target, fields = self._places.cut(head)
+        cut = self._places.cut(head)
         if self.settings.forward_key:
-            target, fields = head.target, head.fields
-        claim = Claim(self, key, (), False, False, target, fields)
+            claim = Claim(self, cut.key, head.target, head.fields)
+        else:
+            claim = Claim(self, cut.key, cut.target, cut.fields)
         try:
-            self._read(claim, head, located)
+            self._read(claim, head, located, watched=cut.watched)
         except Refused as refused:
             raise ClaimRefused(refused.refusal, claim) from None
         return claim
 
-    def _read(self, claim: Claim, head: Head, located: _Located) -> None:
+    def _read(self, claim: Claim, head: Head, located: _Located, *, watched: bool) -> None:
         """Read the request into its claim. Raises Refused."""
         settings, fields = self.settings, claim.fields
-        query = claim.target.partition(b"?")[2]
+        methods = {head.method, *(_overriding_methods(fields) if watched else ())}
+        raw = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
-        if not query or self._silent_query.match(query) is not None:
-            query = b""
-        if self._public and self._is_public(head.method, located.readings, query):
+        query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
+        overriding = self._methods_in(query) if query is not None else ()
+        methods.update(overriding)
+        if not methods <= self._methods:
+            raise Refused(self._not_allowed)
+        if located.refusal is not None:
+            raise Refused(located.refusal)
+        if head.method in located.public and not overriding:
             return _open(claim)
-        if settings.refuse:
-            self._refuse_endpoints(head.method, fields, located.readings, query)
-        if located.ambiguous:
-            raise Refused(AMBIGUOUS_REQUEST)
+        if located.shut:
+            _refuse_endpoint(methods, located.shut)
+        if query is not None and self._refused_names:
+            self._refuse_parameter(query)
         if claim.key is None and _is_preflight(head.method, fields):
             if settings.preflight == "refuse":
                 raise Refused(PREFLIGHT_REFUSED)
             return _open(claim)
-        if head.has_body and settings.form_body == "refuse" and (self._sites.queries or self._refused_queries):
+        if head.has_body and self._form_may_name(located):
             _refuse_form_body(head.method, fields)
-        named = Named({} if located.site is None else {located.site: None})
-        if query:
-            for query_rule in self._sites.queries:
-                query_rule.read(query, named)
-        for header_rule in self._sites.headers:
-            header_rule.read(fields, named)
-        for host_rule in self._sites.hosts:
-            host_rule.read(fields, named)
-        if named.sites or named.every_site:
-            claim.sites, claim.every_site = tuple(named.sites), named.every_site
-        elif settings.without_site == "all-sites":
-            claim.every_site = True
-        # Who carries no key is told that first: an address that needs no site does not matter to them.
-        elif settings.without_site == "refuse" and claim.key is not None:
-            raise Refused(SITE_MISSING)
+        self._name_sites(claim, head, located, query, watched=watched)
+        named = claim.named
+        if not (named.sites or named.every_site):
+            if settings.without_site == "all-sites":
+                claim.named = replace(named, every_site=True)
+                if claim.form is not None:
+                    claim.form = replace(claim.form, every_site=True)
+            # A client without a key is told that first: on a route that needs no site, the site does not matter.
+            elif settings.without_site == "refuse" and claim.key is not None:
+                raise Refused(self._site_missing)
         return None
 
-    def _is_public(self, method: bytes, readings: list[str], query: bytes) -> bool:
-        for endpoint in self._public:
-            if endpoint.method == method and all(endpoint.path.match(reading, lenient=False) for reading in readings):
-                return not _methods_in(query)
-        return False
+    def _form_may_name(self, located: _Located) -> bool:
+        """Tell whether a form body here may name a site, or hold a parameter that `refuse` shuts."""
+        if self._form_body != "auto":
+            return self._form_body == "refuse"
+        return bool(self._refused_names) or any(scope is not False for _, scope in located.queries)
 
-    def _refuse_endpoints(self, method: bytes, fields: Fields, readings: list[str], query: bytes) -> None:
-        """Raise Refused where any reading is an endpoint that the route shuts."""
-        if self._refused_paths:
-            methods = {method, *(value.strip().upper() for name, value in fields if _overrides_method(name))}
-            methods |= _methods_in(query)
-            if b"HEAD" in methods:
-                methods.add(b"GET")  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
-            for endpoint in self._refused_paths:
-                if endpoint.method in methods or endpoint.method == b"*":
-                    for reading in readings:
-                        if endpoint.path.match(reading, lenient=True):
-                            raise Refused(ENDPOINT_REFUSED)
-        if self._refused_queries and query:
-            for name, _ in pairs(query, b"&;"):
-                if any(means(name, wanted) for wanted in self._refused_queries):
+    def _methods_in(self, query: Query) -> set[bytes]:
+        """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
+        return {
+            method
+            for parameters in query.splits
+            for parameter in parameters
+            if any(name.means(parameter.name) for name in self._override_names)
+            for value in value_readings(parameter.value).every()
+            for method in methods_in(value.encode("utf-8", "replace"))
+        }
+
+    def _refuse_parameter(self, query: Query) -> None:
+        for parameters in query.splits:
+            for parameter in parameters:
+                if any(name.means(parameter.name) for name in self._refused_names):
                     raise Refused(ENDPOINT_REFUSED)
+
+    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None, *, watched: bool) -> None:
+        """Set what the claim names. Raises Refused if readings differ."""
+        by_query, elsewhere, by_header = TwoReadings(), TwoReadings(), Named.none()
+        if query is not None and query.splits:
+            for rule, in_scope in located.queries:
+                if in_scope:
+                    rule.read(query, by_query)
+                elif in_scope is None and rule.is_in(query):
+                    raise Refused(self._scope_differs)
+                else:
+                    rule.read_leniently(query, elsewhere)
+        for header_rule, in_scope in located.headers:
+            named = header_rule.read(claim.fields, head.dropped)
+            if in_scope is None and named:
+                raise Refused(self._scope_differs)
+            if in_scope:
+                by_header.add(named)
+            else:
+                elsewhere.add(named)
+        for host_rule in self._sites.hosts:
+            host_rule.read(claim.fields, by_header)
+        claim.named = _candidate(located.named, by_query.literal, by_header, elsewhere.literal)
+        if by_query.form != by_query.literal or elsewhere.form != elsewhere.literal:
+            claim.form = _candidate(located.named, by_query.form, by_header, elsewhere.form)
+        if watched and self._cookies is not None:
+            self._check_cookies(claim, located)
+
+    def _check_cookies(self, claim: Claim, located: _Located) -> None:
+        """Raise Refused if a cookie that PHP merges into `$_REQUEST` names another site than the request does."""
+        assert self._cookies is not None  # noqa: S101 - for the type checker
+        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
+        for name, raw in claim.fields:
+            if name.lower() != b"cookie":
+                continue
+            for start, end in self._cookies.find(raw):
+                value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
+                for rule, in_scope in located.queries:
+                    if in_scope is not False and rule.name.means(raw[start:end]) and not rule.is_within(value, allowed):
+                        raise Refused(self._cookie_clash)
 
 
 class RouteTable:
@@ -240,7 +394,7 @@ class RouteTable:
 
     def read(self, head: Head) -> Claim:
         """Return what a request claims. Raises Refused where it cannot pass whoever asks. Hot."""
-        path, _ = split(head.target)
+        path = split(head.target).path
         located = self._located.get(path)
         if located is None:
             located = self._locate(path)
@@ -251,15 +405,16 @@ class RouteTable:
         return located.route.claim(head, located)
 
     def _locate(self, path: bytes) -> _Located:
-        readings = path_readings(path)
+        found = read_path(path)
+        readings = found.split
         route = self._route(readings[0], lenient=False)
         for reading in readings:
             for lenient in (False, True):
                 if self._route(reading, lenient=lenient) is not route:
-                    raise Refused(AMBIGUOUS_REQUEST)
+                    raise Refused(_PATH_DIFFERS)
         if route is None:
             raise Refused(NO_ROUTE)
-        return route.locate(path, readings)
+        return route.locate(found)
 
     def _route(self, reading: str, *, lenient: bool) -> Route | None:
         for route in self.routes:
@@ -286,27 +441,39 @@ def _is_preflight(method: bytes, fields: Fields) -> bool:
     return b"origin" in names and b"access-control-request-method" in names
 
 
-def _overrides_method(name: bytes) -> bool:
-    return FOLDED[name] in _METHOD_OVERRIDES
-
-
-def _methods_in(query: bytes) -> set[bytes]:
-    """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
-    if not query:
-        return set()
-    values = [value for name, value in pairs(query, b"&;") if means(name, _METHOD_PARAMETER)]
-    return {reading.strip().upper().encode("utf-8", "replace") for value in values for reading in value_readings(value)}
+def _overriding_methods(fields: Fields) -> set[bytes]:
+    """Return the methods that backends would take instead of the request line's."""
+    return {method for name, value in fields if FOLDED[name] in OVERRIDE_HEADERS for method in methods_in(value)}
 
 
 def _open(claim: Claim) -> None:
     """Let a request pass without a key, as the method that it shows."""
     claim.open = True
-    claim.fields = [field for field in claim.fields if not _overrides_method(field[0])]
+    claim.fields = [field for field in claim.fields if FOLDED[field[0]] not in OVERRIDE_HEADERS]
+
+
+def _refuse_endpoint(methods: set[bytes], shut: frozenset[bytes]) -> None:
+    """Raise Refused if one of the methods is shut here."""
+    if b"HEAD" in methods:
+        methods = methods | {b"GET"}  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
+    if b"*" in shut or not methods.isdisjoint(shut):
+        raise Refused(ENDPOINT_REFUSED)
+
+
+def _candidate(by_path: Candidate, by_query: Named, by_header: Named, elsewhere: Named) -> Candidate:
+    if not (by_query or by_header or elsewhere):
+        return by_path
+    return Candidate(
+        tuple(dict.fromkeys((*by_path.sites, *by_query.sites, *by_header.sites))),
+        tuple(elsewhere.sites),
+        by_query.every_site or by_header.every_site,
+        elsewhere.every_site,
+    )
 
 
 def _refuse_form_body(method: bytes, fields: Fields) -> None:
     """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
-    types = [value.lower() for name, value in fields if FOLDED[name] == b"content-type"]
+    types = [value.lower() for name, value in fields if name.lower() == b"content-type"]
     if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for value in types) or (
         method == b"POST" and not any(types)
     ):

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from proxy.decoding import text
 from proxy.heads import FOLDED, Fields, fold_name
+from proxy.parameters import Name, Parameter, Query, value_readings
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule, QueryRule
-from proxy.target import SEGMENT_END, folded, means, pairs, text, value_readings
+from proxy.site_ids import by_folded_id, could_be_id
+from proxy.target import SEGMENT_END
 
 NO_SITE = "\0"
 """Before a value that fits no template: no site's id holds it, so no grant ever covers it."""
@@ -16,8 +19,15 @@ _PARAMETERS_READ = 256
 """A site must be named within so many parameters. PHP, Node.js, qs and Tomcat leave out those past 1,000 (empty ones
 count), in silence, and can be told to leave out more: to them such a request would name no site."""
 
+_SITES_READ = 256
+"""Sites that one request may name. More would make a request without a key expensive."""
+
 _MARK = "{site}"
-_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+
+
+_TOO_MANY_SITES = AMBIGUOUS_REQUEST.because(
+    f"The request names more than {_SITES_READ} sites. Split it into several requests."
+)
 
 
 @dataclass(slots=True)
@@ -31,6 +41,17 @@ class Named:
     def none(cls) -> "Named":
         """Return what names nothing."""
         return cls({})
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is named."""
+        return bool(self.sites) or self.every_site
+
+    def add(self, more: "Named") -> None:
+        """Add what another part names. Raises Refused if that is too much."""
+        self.sites.update(more.sites)
+        self.every_site |= more.every_site
+        if len(self.sites) > _SITES_READ:
+            raise Refused(_TOO_MANY_SITES)
 
 
 class PathPattern:
@@ -73,32 +94,39 @@ class PathPattern:
 class _ValueRule:
     """How the value of a parameter or header names sites."""
 
-    __slots__ = ("_all", "_pattern", "_separator")
+    __slots__ = ("_all", "_patterns", "_separator", "scope")
 
     def __init__(self, rule: QueryRule | HeaderRule) -> None:
-        if rule.template.count(_MARK) != 1:
-            raise ValueError(f"template {rule.template!r} must hold {_MARK} once")
+        if rule.template is not None and rule.templates is not None:
+            raise ValueError("a site rule has either template or templates, not both")
+        templates = rule.templates or (rule.template or _MARK,)
+        for template in templates:
+            if template.count(_MARK) != 1:
+                raise ValueError(f"template {template!r} must hold {_MARK} once")
         if rule.separator == "":
             raise ValueError("separator must not be empty: leave it out where a value names one site")
         self._separator = rule.separator
         self._all = rule.all
-        before, after = rule.template.split(_MARK)
-        self._pattern = (
-            None if rule.template == _MARK else re.compile(f"{re.escape(before)}(.*){re.escape(after)}\\Z", re.DOTALL)
-        )
+        self._patterns = [
+            re.compile(f"{re.escape(before)}(.*){re.escape(after)}\\Z", re.DOTALL)
+            for before, _, after in (template.partition(_MARK) for template in templates)
+        ]
+        self.scope = Scope(rule.paths) if rule.paths is not None else None
+        """Where the rule names the site; None: everywhere."""
 
     def named(self, value: str) -> Named:
-        """Return what a decoded value names."""
+        """Return what a decoded value names. Raises Refused if that is too much."""
         found = Named.none()
         if self._all is not None and value == self._all:
             found.every_site = True
             return found
-        if self._pattern is not None:
-            fits = self._pattern.match(value)
-            if fits is None:
-                found.sites[NO_SITE + value] = None
-                return found
-            value = fits[1]
+        fits = next(filter(None, (pattern.match(value) for pattern in self._patterns)), None)
+        if fits is None:
+            found.sites[NO_SITE + value] = None
+            return found
+        value = fits[1]
+        if self._separator and value.count(self._separator) >= _SITES_READ:
+            raise Refused(_TOO_MANY_SITES)
         for part in value.split(self._separator) if self._separator else (value,):
             # A list in a header may hold spaces (RFC 9110 §5.6.1). No site's id has outer ones, so none is mistaken.
             site = part.strip(" \t") if self._separator else part
@@ -109,74 +137,162 @@ class _ValueRule:
         return found
 
 
+class Scope:
+    """The paths on which a rule names the site."""
+
+    __slots__ = ("_patterns",)
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._patterns = [PathPattern(path) for path in paths]
+        if any(pattern.names_site for pattern in self._patterns):
+            raise ValueError(
+                f'paths of a site rule cannot hold {_MARK}: write them as "/api/query" or "/api/export/**"'
+            )
+
+    def holds(self, readings: Iterable[str]) -> bool | None:
+        """Tell whether a path with these readings is in the scope; None if readings differ on that."""
+        found = {
+            any(pattern.match(reading, lenient=lenient) for pattern in self._patterns)
+            for reading in readings
+            for lenient in (False, True)
+        }
+        return found.pop() if len(found) == 1 else None
+
+
+@dataclass(slots=True)
+class TwoReadings:
+    """What is named in each of the two right readings of a query: with `+` as itself, and as a space."""
+
+    literal: Named = field(default_factory=Named.none)
+    """As RFC 3986 reads it."""
+    form: Named = field(default_factory=Named.none)
+    """As HTML forms are read, and most frameworks read every query."""
+
+    def add(self, more: Named) -> None:
+        """Add what is named whichever way a query is read."""
+        self.literal.add(more)
+        self.form.add(more)
+
+
 class QuerySiteRule(_ValueRule):
     """A query parameter that names sites."""
 
-    __slots__ = ("_name", "folded_name")
+    __slots__ = ("_ambiguous", "name", "text")
 
     def __init__(self, rule: QueryRule) -> None:
         super().__init__(rule)
         if not rule.query:
             raise ValueError("query must be a parameter's name")
-        self._name = rule.query
-        self.folded_name = folded(rule.query)
+        self.text = rule.query
+        self.name = Name(rule.query, array=rule.array)
+        self._ambiguous = AMBIGUOUS_REQUEST.because(
+            f"The query parameter `{rule.query}` names the site, and servers differ in how they read it here. Send it "
+            "spelled exactly so, percent-encoded at most once, among the first parameters, and separate parameters "
+            "with `&` only: encode `;` as %3B and `?` as %3F in other values."
+        )
 
-    def read(self, query: bytes, into: Named) -> None:
-        """Add what a query names. Raises Refused where a lenient reading names what the literal one does not."""
-        if query.count(b"&") >= _PARAMETERS_READ:
-            rest = b"&".join(query.split(b"&")[_PARAMETERS_READ:])
-            if any(means(name, self.folded_name) for name, _ in pairs(rest, b"&;")):
-                raise Refused(AMBIGUOUS_REQUEST)
-        literal = Named.none()
-        lenient = self._read_pairs(query, b"&", literal)
-        _must_agree(literal, lenient)
-        if b";" in query:
-            _must_agree(literal, self._read_pairs(query, b"&;", Named.none()))
-        _add(into, literal)
+    def read(self, query: Query, into: TwoReadings) -> None:
+        """Add what a query names. Raises Refused if a lenient reading names something else than the literal one."""
+        literal: TwoReadings | None = None
+        for parameters in query.splits:
+            every, exact = self._read(parameters)
+            if literal is None:
+                literal = exact
+            if every != literal:
+                raise Refused(self._ambiguous)
+        if literal is not None:
+            if self._is_late(query):
+                raise Refused(self._ambiguous)
+            into.literal.add(literal.literal)
+            into.form.add(literal.form)
 
-    def _read_pairs(self, query: bytes, separators: bytes, literal: Named) -> Named:
-        """Return what any reading of these pairs names, and add to `literal` what the literal one does."""
-        lenient = Named.none()
-        for raw_name, value in pairs(query, separators):
-            if means(raw_name, self.folded_name):
-                readings = value_readings(value)
-                for reading in readings:
-                    _add(lenient, self.named(reading))
-                if value_readings(raw_name)[0] == self._name:
-                    _add(literal, self.named(readings[0]))
-        return lenient
+    def is_in(self, query: Query) -> bool:
+        """Tell whether some reading of the query has the parameter."""
+        return any(self.name.means(parameter.name) for parameters in query.splits for parameter in parameters)
+
+    def read_leniently(self, query: Query, into: TwoReadings) -> None:
+        """Add every site that any reading of the query names, on a path where the rule proves nothing."""
+        for parameters in query.splits:
+            every, _ = self._read(parameters)
+            for named, more in ((into.literal, every.literal), (into.form, every.form)):
+                named.sites.update((site, None) for site in more.sites if could_be_id(site))
+                named.every_site |= more.every_site
+
+    def is_within(self, raw_value: bytes, allowed: Named) -> bool:
+        """Tell whether a raw value names nothing but what is allowed, in every reading."""
+        for reading in value_readings(raw_value).every():
+            named = self.named(reading)
+            if not named.sites.keys() <= allowed.sites.keys() or (named.every_site and not allowed.every_site):
+                return False
+        return True
+
+    def _read(self, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
+        """Return what any reading of the parameters names, and what those named literally do."""
+        every, exact = TwoReadings(), TwoReadings()
+        for parameter in parameters:
+            if not self.name.means(parameter.name):
+                continue
+            if self.name.replaces(parameter.name):
+                raise Refused(self._ambiguous)
+            value = value_readings(parameter.value)
+            literal = self.named(value.literal)
+            form = literal if value.form == value.literal else self.named(value.form)
+            for named, more in ((every.literal, literal), (every.form, form)):
+                named.add(more)
+                for deeper in value.deeper:
+                    named.add(self.named(deeper))
+            if self.name.is_literal(parameter.name):
+                exact.literal.add(literal)
+                exact.form.add(form)
+        return every, exact
+
+    def _is_late(self, query: Query) -> bool:
+        """Tell whether the parameter stands behind so many others that some servers do not read it."""
+        raw = query.raw
+        if raw.count(b"&") + raw.count(b";") < _PARAMETERS_READ:
+            return False
+        rest = re.split(rb"[&;]", raw, maxsplit=_PARAMETERS_READ)[-1]
+        return any(self.name.means(raw_name) for raw_name in query.names_in(rest))
 
 
 class HeaderSiteRule(_ValueRule):
     """A request header that names sites."""
 
-    __slots__ = ("_name", "folded_name")
+    __slots__ = ("_ambiguous", "folded_name", "name")
 
     def __init__(self, rule: HeaderRule) -> None:
         super().__init__(rule)
-        if not _FIELD_NAME.match(rule.header):
-            raise ValueError(f"{rule.header!r} is no header's name")
-        self._name = rule.header.lower().encode()
-        self.folded_name = fold_name(self._name)
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", rule.header):
+            raise ValueError(f"{rule.header!r} is not a header name that can be forwarded: use letters, digits and `-`")
+        self.name = rule.header.lower().encode()
+        self.folded_name = fold_name(self.name)
+        self._ambiguous = AMBIGUOUS_REQUEST.because(
+            f"The header `{rule.header}` names the site, and this request holds a look-alike of it, which some servers "
+            f"read as the same header. Send `{rule.header}` only, spelled exactly so."
+        )
 
-    def read(self, fields: Fields, into: Named) -> None:
-        """Add what the header names. Raises Refused where it is also spelt as only some read it."""
-        literal, lenient = Named.none(), Named.none()
+    def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named:
+        """Return what the header names. Raises Refused on a look-alike, forwarded or not."""
+        found = Named.none()
         for name, value in fields:
             if FOLDED[name] == self.folded_name:
-                named = self.named(text(value))
-                _add(lenient, named)
-                if name.lower() == self._name:
-                    _add(literal, named)
-        _must_agree(literal, lenient)
-        _add(into, literal)
+                if name.lower() != self.name:
+                    raise Refused(self._ambiguous)
+                found.add(self.named(text(value)))
+        for name, _ in dropped:
+            if FOLDED[name] == self.folded_name:
+                raise Refused(self._ambiguous)
+        return found
 
 
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)
+_HOSTS_DIFFER = AMBIGUOUS_REQUEST.because(
+    "Host and the host that a trusted proxy forwards name different sites. Let the proxy forward the client's Host."
+)
 
 
 class HostSiteRule:
-    """A host name that holds the site's id."""
+    """A host name that holds the site's id, without case, as host names have none."""
 
     __slots__ = ("_pattern",)
 
@@ -187,58 +303,57 @@ class HostSiteRule:
         self._pattern = re.compile(f"{re.escape(before)}(.+){re.escape(after)}\\Z", re.DOTALL)
 
     def read(self, fields: Fields, into: Named) -> None:
-        """Add the site that Host names. Raises Refused where a host that a trusted proxy forwards names another."""
+        """Add the site that Host names. Raises Refused if a host that a trusted proxy forwards names another one."""
         found: list[str | None] = []
         for name, value in fields:
             lower = FOLDED[name]
             if lower == b"host":
                 found.insert(0, self._site(value))
-                found.append(self._site(value.partition(b":")[0].rstrip(b".")))
             elif lower == b"x-forwarded-host":
                 found += [self._site(host.strip()) for host in value.split(b",")]
             elif lower == b"forwarded":
                 found += [self._site(host) for host in _FORWARDED_HOST.findall(value)]
         if len(set(found)) > 1:
-            raise Refused(AMBIGUOUS_REQUEST)
+            raise Refused(_HOSTS_DIFFER)
         if found and found[0] is not None:
-            into.sites[found[0]] = None
+            into.sites[by_folded_id(found[0])] = None
 
     def _site(self, host: bytes) -> str | None:
-        fits = self._pattern.match(re.sub(r":\d+\Z", "", text(host)).lower())
+        name = re.sub(r":\d+\Z", "", text(host)).lower()
+        fits = self._pattern.match(name.removesuffix("."))
         return fits[1] if fits else None
-
-
-def _add(into: Named, more: Named) -> None:
-    into.sites.update(more.sites)
-    into.every_site |= more.every_site
-
-
-def _must_agree(literal: Named, lenient: Named) -> None:
-    if lenient.sites.keys() != literal.sites.keys() or lenient.every_site != literal.every_site:
-        raise Refused(AMBIGUOUS_REQUEST)
 
 
 @dataclass(slots=True)
 class SiteRules:
     """All site rules of a route, by the part of the request that they read."""
 
-    paths: list[PathPattern]
-    queries: list[QuerySiteRule]
-    headers: list[HeaderSiteRule]
-    hosts: list[HostSiteRule]
+    paths: list[PathPattern] = field(default_factory=list)
+    queries: list[QuerySiteRule] = field(default_factory=list)
+    headers: list[HeaderSiteRule] = field(default_factory=list)
+    hosts: list[HostSiteRule] = field(default_factory=list)
+    described: list[str] = field(default_factory=list)
+    """The rules in words, in the order of the config, for those who are told to name a site."""
 
     @classmethod
     def compile(cls, rules: Iterable[str | QueryRule | HeaderRule]) -> "SiteRules":
         """Compile a route's `sites`. Raises ValueError that names the rule and how to mend it."""
-        compiled = cls([], [], [], [])
+        compiled = cls()
         for rule in rules:
-            if isinstance(rule, QueryRule):
-                compiled.queries.append(QuerySiteRule(rule))
-            elif isinstance(rule, HeaderRule):
-                compiled.headers.append(HeaderSiteRule(rule))
-            else:
+            if isinstance(rule, str):
                 compiled._compile_short(rule)
+            else:
+                compiled._compile_table(rule)
         return compiled
+
+    def _compile_table(self, rule: QueryRule | HeaderRule) -> None:
+        where = f" on {listed(rule.paths)}" if rule.paths is not None else ""
+        if isinstance(rule, QueryRule):
+            self.queries.append(QuerySiteRule(rule))
+            self.described.append(f"the query parameter `{rule.query}`{where}")
+        else:
+            self.headers.append(HeaderSiteRule(rule))
+            self.described.append(f"the header `{rule.header}`{where}")
 
     def _compile_short(self, rule: str) -> None:
         kind, _, rest = rule.partition(":")
@@ -247,15 +362,17 @@ class SiteRules:
             if not pattern.names_site:
                 raise ValueError(f"{rule!r} names no site: put {_MARK} where the site's id stands")
             self.paths.append(pattern)
+            self.described.append(f"the path `{rest}`")
         elif kind == "query" and rest:
-            self.queries.append(QuerySiteRule(QueryRule(query=rest)))
+            self._compile_table(QueryRule(query=rest))
         elif kind == "header":
-            self.headers.append(HeaderSiteRule(HeaderRule(header=rest)))
+            self._compile_table(HeaderRule(header=rest))
         elif kind == "host":
             self.hosts.append(HostSiteRule(rest))
+            self.described.append(f"the host `{rest}`")
         else:
             raise ValueError(
-                f"{rule!r} is no site rule: write path:/…/{_MARK}/…, query:NAME, header:NAME or host:{_MARK}.…"
+                f"{rule!r} is not a site rule: write path:/…/{_MARK}/…, query:NAME, header:NAME or host:{_MARK}.…"
             )
 
     def site_in_path(self, reading: str, *, lenient: bool) -> str | None:
@@ -265,3 +382,8 @@ class SiteRules:
             if fits:
                 return fits[1]
         return None
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return configured names as they stand in a sentence: `a`, `b`."""
+    return ", ".join(f"`{name}`" for name in names)

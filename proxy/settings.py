@@ -14,6 +14,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+"""The methods that a route forwards by default. Those of WebDAV and others can name a second resource."""
+
+
 class TlsListenSettings(Settings):
     """`[proxy.tls]`: PEM files that make the front door speak https."""
 
@@ -36,7 +40,10 @@ class QueryRule(Settings):
     query: str
     separator: str | None = None
     all: str | None = None
-    template: str = "{site}"
+    template: str | None = None
+    templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    paths: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    array: bool = False
 
 
 class HeaderRule(Settings):
@@ -45,7 +52,9 @@ class HeaderRule(Settings):
     header: str
     separator: str | None = None
     all: str | None = None
-    template: str = "{site}"
+    template: str | None = None
+    templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    paths: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 class RouteSettings(Settings):
@@ -59,9 +68,13 @@ class RouteSettings(Settings):
     sites: tuple[str | QueryRule | HeaderRule, ...] = ()
     without_site: Literal["refuse", "any-key", "all-sites"] = "refuse"
     workspace: str | None = None
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS
     public: tuple[str, ...] = ()
     preflight: Literal["pass", "refuse"] = "refuse"
-    form_body: Literal["pass", "refuse"] = "refuse"
+    form_body: Literal["auto", "refuse", "pass"] = "auto"
+    cookies: Literal["check", "ignore"] = "check"
+    encoded_parameters: Literal["refuse", "pass"] = "refuse"
+    second_resource: Literal["refuse", "pass"] = "refuse"
     refuse: tuple[str, ...] = ()
     keys_from: tuple[str, ...] | None = None
     forward_key: bool = False

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.decision import Claim, Grant, decide
 from proxy.refusals import Refused
-from proxy.routes import Route
+from proxy.routes import Candidate, Route
 from proxy.settings import KeySettings, RouteSettings
 
 ROUTE = Route(RouteSettings(name="data", upstream="http://x", workspace="acme"), KeySettings())
@@ -15,7 +15,7 @@ WORKSPACES = {"shop": "acme", "blog": "acme", "wiki": "globex", "none": None}
 
 
 def claim(*sites: str, every_site: bool = False, open_: bool = False) -> Claim:
-    return Claim(ROUTE, b"k", sites, every_site, open_, b"/", [])
+    return Claim(ROUTE, b"k", b"/", [], open_, Candidate(sites, every_site=every_site))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ ALL = KeyPlaces(["header:X-API-Key", "bearer", "basic", "cookie:api_key", "query
 def cut(
     places: KeyPlaces = ALL, target: bytes = b"/x", fields: Fields | None = None
 ) -> tuple[bytes | None, bytes, Fields]:
-    return places.cut(Head(b"GET", target, [(b"Host", b"h"), *(fields or [])]))
+    found = places.cut(Head(b"GET", target, [(b"Host", b"h"), *(fields or [])]))
+    return found.key, found.target, found.fields
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""Parameters (`name=value`) of queries and cookies, found in every spelling that some backend accepts. No I/O.
+
+Clients choose these bytes, so nothing here costs more than linear time: regular expressions see each byte a bounded
+number of times, and what needs a Python loop is bounded in number.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proxy.decoding import TOO_DEEP, decode, rounds, text
+from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
+
+_MAX_ODD_NAMES = 256
+"""Names with unusual characters that are read one by one, where one of them may mean a wanted parameter."""
+
+_MAX_FOUND = 128
+"""Occurrences of wanted parameters in one query."""
+
+_LONG_NAMES = 1024
+_LONG_NAMES_ROUNDS = 2
+"""Names that take more bytes than that together are decoded at most so often."""
+
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
+_SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]*\]))"
+"""PHP reads `.`, a space and a `[` without its `]` as `_` in a name."""
+
+_BEFORE = r"[\s+?\[\]]*"
+"""PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`."""
+
+_AFTER = r"[\s+]*(?=[\[\]\0&]|\Z)"
+"""PHP, Rack and qs read `site[x]` as part of `site`; what follows a NUL is lost in C strings."""
+
+_RAW_VALUE = BAD_REQUEST.because(
+    "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
+)
+_TOO_MANY = AMBIGUOUS_REQUEST.because(
+    "The request has too many parameters whose names servers read differently, or one parameter too often. "
+    "Split it into several requests."
+)
+
+
+def folded(name: str) -> str:
+    """Return a name in the form in which names are compared: without case and outer spaces."""
+    return name.strip().casefold()
+
+
+class Name:
+    """One parameter's name: its literal spelling, and all spellings that some backend takes for it."""
+
+    __slots__ = ("_all", "_base", "_literal", "base", "lenient", "plain_spellings")
+
+    def __init__(self, name: str, *, array: bool = False) -> None:
+        """`array` accepts `name[]` and `name[0]` as literal spellings too."""
+        literal = "".join(map(_literal_character, name))
+        if array:
+            literal += r"(?:(?:\[|%5[Bb])[0-9]{0,3}(?:\]|%5[Dd]))?"
+        self._literal = re.compile(literal.encode() + rb"\Z")
+        core = folded(name).rstrip("[]")
+        self.lenient = _BEFORE + "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
+        # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
+        base = core.partition("[")[0]
+        self.base = _BEFORE + "".join(map(_lenient_part, base)) + r"(?=[\0&]|\Z)" if base != core else ""
+        self._base = re.compile(self.base)
+        # Spellings without a special character, which can be searched for at once.
+        self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
+        self._all = re.compile(f"(?:{self.lenient})" + (f"|(?:{self.base})" if self.base else ""))
+
+    def replaces(self, raw: bytes) -> bool:
+        """Tell whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
+        return bool(self.base) and any(self._base.match(text(decoded).casefold()) for decoded in rounds(raw))
+
+    def is_literal(self, raw: bytes) -> bool:
+        """Tell whether raw bytes spell this name literally; reserved characters may be percent-encoded."""
+        return self._literal.match(raw) is not None
+
+    def means(self, raw: bytes) -> bool:
+        """Tell whether some backend reads raw bytes as this name. Raises Refused if they are encoded too often."""
+        if _PLAIN_NAME.match(raw):
+            return self._all.match(raw.decode("ascii").lower()) is not None
+        return any(self._all.match(text(decoded).casefold()) for decoded in rounds(raw))
+
+
+def _literal_character(character: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9._~-]", character):
+        return re.escape(character)
+    encoded = "".join(f"%{byte:02X}" for byte in character.encode())
+    return f"(?:{re.escape(character) + '|' if character.isascii() and character.isprintable() else ''}(?i:{encoded}))"
+
+
+def _lenient_part(part: str) -> str:
+    if part[0] in "[]":
+        return r"[\[\].]+"  # qs with `allowDots` reads `a.b` as `a[b]`
+    return _SAME_AS_UNDERSCORE if part in "_. +" else re.escape(part)
+
+
+@dataclass(slots=True)
+class Parameter:
+    """A raw name and its raw value."""
+
+    name: bytes
+    value: bytes
+
+
+class Finder:
+    """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
+
+    __slots__ = ("_any_lenient", "_names", "_odd", "_plain", "_separator", "_silent")
+
+    def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
+        """`separators` are all characters that some backend separates parameters with."""
+        self._names = names
+        self._separator = separators[0].encode()
+        between, inside = f"[{separators}]", f"[^{separators}=]"
+        self._odd = re.compile(f"{between}([A-Za-z0-9_-]*[^A-Za-z0-9_{separators}=-]{inside}*)".encode())
+        plain = "|".join(re.escape(spelling) for name in names for spelling in name.plain_spellings)
+        self._plain = re.compile(f"{between}((?i:{plain}))(?=[={separators}]|\\Z)".encode()) if plain else None
+        lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
+        self._any_lenient = re.compile(f"(?:\\A|&)(?:{lenient})")
+        # What has only plain names, and none of ours, has nothing to find. It is most queries.
+        others = f"(?!(?i:{plain})(?:[=&]|\\Z))" if plain else ""
+        pair = f"{others}[A-Za-z0-9_-]*(?:=[^{separators}]*)?"
+        self._silent = re.compile(f"{pair}(?:{self._separator.decode()} ?{pair})*\\Z".encode() if names else b"")
+
+    def is_silent(self, raw: bytes) -> bool:
+        """Tell quickly that nothing is there to be found. False says nothing."""
+        return self._silent.match(raw) is not None
+
+    def find(self, raw: bytes) -> list[tuple[int, int]]:
+        """Return where the names stand that mean one of ours, with text split at every separator.
+
+        Raises Refused if there are too many, or if they are encoded too often.
+        """
+        if not self._names or not raw:
+            return []
+        raw = self._separator + raw
+        spans = [match.span(1) for match in self._plain.finditer(raw)] if self._plain is not None else []
+        odd = self._odd.findall(raw)
+        if odd and self._may_be_meant(odd):
+            if len(odd) > _MAX_ODD_NAMES:
+                raise Refused(_TOO_MANY)
+            spans += [match.span(1) for match in self._odd.finditer(raw) if self.means(match[1])]
+            spans.sort()
+        if len(spans) > _MAX_FOUND:
+            raise Refused(_TOO_MANY)
+        return [(start - 1, end - 1) for start, end in spans]
+
+    def means(self, raw_name: bytes) -> bool:
+        """Tell whether some backend reads a raw name as one of ours."""
+        return any(name.means(raw_name) for name in self._names)
+
+    def _may_be_meant(self, names: list[bytes]) -> bool:
+        """Tell whether one of these names may mean one of ours: all are read at once, because they may be thousands."""
+        decoded = rounds(b"&".join(names))
+        if len(decoded[0]) > _LONG_NAMES and len(decoded) > 1 + _LONG_NAMES_ROUNDS:
+            raise Refused(TOO_DEEP)
+        return any(self._any_lenient.search(text(each).casefold()) for each in decoded)
+
+
+class Query:
+    """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
+
+    __slots__ = ("_finder", "_found", "raw")
+
+    def __init__(self, raw: bytes, finder: Finder) -> None:
+        """Raises Refused if the names looked for stand in it too often."""
+        self.raw = raw
+        self._finder = finder
+        spans = finder.find(raw)
+        self._found: list[list[Parameter]] = []
+        if not spans:
+            return
+        semicolons = raw.replace(b";", b"&")
+        question_marks = semicolons.replace(b"?", b"&")
+        splits = [raw]
+        if semicolons != raw:
+            splits.append(semicolons)
+        if question_marks != semicolons:
+            splits.append(question_marks)
+        self._found = [_parameters_at(split, spans, finder) for split in splits]
+
+    @property
+    def splits(self) -> Sequence[Sequence[Parameter]]:
+        """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
+        return self._found
+
+    def names_in(self, rest: bytes) -> list[bytes]:
+        """Return the raw names looked for that stand in a part of the query."""
+        return [rest[start:end] for start, end in self._finder.find(rest)]
+
+
+def _parameters_at(split: bytes, spans: Iterable[tuple[int, int]], finder: Finder) -> list[Parameter]:
+    """Return the parameters, of a text to be split at `&`, that hold these spans and whose names are looked for."""
+    found: dict[int, Parameter] = {}
+    for start, end in spans:
+        begin = split.rfind(b"&", 0, start) + 1
+        if begin in found:
+            continue
+        finish = split.find(b"&", end)
+        name, _, value = split[begin : finish if finish >= 0 else len(split)].partition(b"=")
+        if not value.isascii():
+            raise Refused(_RAW_VALUE)
+        if (begin == start and len(name) == end - start) or finder.means(name):
+            found[begin] = Parameter(name, value)
+    return list(found.values())
+
+
+@dataclass(slots=True)
+class ValueReadings:
+    """What a raw value may be read as."""
+
+    literal: str
+    """Decoded once (RFC 3986), with `+` as `+`."""
+    form: str
+    """Decoded once, with `+` as a space, as HTML forms encode one. Both are right, and servers differ."""
+    deeper: tuple[str, ...]
+    """Decoded in a way that only some backends decode: more than once, or `%uXXXX`."""
+
+    def every(self) -> set[str]:
+        """Return all of them."""
+        return {self.literal, self.form, *self.deeper}
+
+
+def value_readings(raw: bytes) -> ValueReadings:
+    """Return the readings of a raw value. Raises Refused if it is encoded too often."""
+    if b"%" not in raw and b"+" not in raw:
+        plain = text(raw)
+        return ValueReadings(plain, plain, ())
+    literal = decode(raw)
+    spaced = raw.replace(b"+", b" ")
+    form = literal if spaced == raw else decode(spaced)
+    deeper = {*rounds(raw)[1:], *(() if spaced == raw else rounds(spaced)[1:])} - {literal, form}
+    return ValueReadings(text(literal), text(form), tuple(map(text, deeper)))
