@@ -62,12 +62,28 @@ def _covered(
     # A backend that is asked for everything, and knows nothing of workspaces, answers for the route's whole workspace.
     if (named.every_site or named.others_every_site) and not (grant.all_sites and grant.workspace == workspace):
         raise Refused(ALL_SITES_NEEDED)
-    for site in named.sites + named.others:
-        # The answer is the same whether the site exists or not, so nobody can ask which sites there are.
-        allowed = workspace_of.get(site) == grant.workspace if grant.all_sites else site in grant.sites
-        if not allowed:
-            raise Refused(SITE_NOT_ALLOWED)
-    return named.sites
+    for site in named.others:
+        _granted(site, grant, workspace_of)
+    if len(named.sites) == 1:
+        return (_granted(named.sites[0], grant, workspace_of),)
+    return tuple(dict.fromkeys([_granted(site, grant, workspace_of) for site in named.sites]))
+
+
+def _granted(site: str, grant: Grant, workspace_of: Mapping[str, str | None]) -> str:
+    """Return the id of a named site. Raises Refused unless it is granted.
+
+    The answer is the same whether the site exists or not, so nobody can ask which sites there are.
+    """
+    if grant.all_sites:
+        if workspace_of.get(site) == grant.workspace:
+            return site
+    elif site in grant.sites:
+        return site
+    elif site.startswith("/"):
+        found = next((each for each in grant.sites if each.casefold() == site[1:]), None)
+        if found is not None:
+            return found
+    raise Refused(SITE_NOT_ALLOWED)
 
 
 _PLUS = AMBIGUOUS_REQUEST.because(

@@ -215,7 +215,9 @@ class QuerySiteRule(_ValueRule):
         for parameters in query.splits:
             every, _ = self._read(parameters)
             for named, more in ((into.literal, every.literal), (into.form, every.form)):
-                named.sites.update((site, None) for site in more.sites if could_be_id(site))
+                # What is behind a NUL is lost in C strings.
+                names = (site.partition("\0")[0] for site in more.sites)
+                named.sites.update((site, None) for site in names if could_be_id(site))
                 named.every_site |= more.every_site
 
     def is_within(self, raw_value: bytes, allowed: Named) -> bool:

@@ -230,7 +230,7 @@ def values(value: bytes) -> frozenset[bytes]:
 
 
 def named_by_query(query: bytes, parameter: bytes) -> frozenset[frozenset[bytes]]:
-    """Return the values that readings of the query give `parameter`: those split at `&`, those split at `;` too."""
+    """Return the values that readings of the query give `parameter`: split at `&`, at `;` too, and at `?` too."""
     same = closure(parameter, (bytes.lower, _underscored))
     return frozenset(
         frozenset(
@@ -239,22 +239,23 @@ def named_by_query(query: bytes, parameter: bytes) -> frozenset[frozenset[bytes]
             if names(name) & same
             for reading in values(value)
         )
-        for separators in (b"&", b"[&;]")
+        for separators in (b"&", b"[&;]", b"[&;?]")
     )
 
 
 def literally_named(query: bytes, parameter: bytes) -> frozenset[bytes]:
-    """Return the values of `parameter` as RFC 3986 and the usual `&` have them: split, then decoded once."""
+    """Return the values of `parameter` as RFC 3986 and the usual `&` have them, where it is spelled literally."""
     pairs = (piece.partition(b"=") for piece in query.split(b"&") if piece)
-    return frozenset(decoded(value) for name, _, value in pairs if decoded(name) == parameter)
+    return frozenset(decoded(value) for name, _, value in pairs if name == parameter)
 
 
 # Headers.
 
 
-def named_by_header(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> frozenset[bytes]:
-    """Return every value that a reader without case, with `_` as `-` (WSGI, PHP), finds under `name`."""
-    return frozenset(value for spelt, value in fields if spelt.lower().replace(b"_", b"-") == name.lower())
+def look_alikes(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> frozenset[bytes]:
+    """Return the names of fields that only some readers, with `_` as `-` (WSGI, PHP), take for `name`."""
+    every = (spelt.lower() for spelt, _ in fields)
+    return frozenset(spelt for spelt in every if spelt.replace(b"_", b"-") == name.lower() != spelt)
 
 
 def named_by_host(fields: Iterable[tuple[bytes, bytes]], template: bytes) -> frozenset[bytes]:

@@ -16,7 +16,7 @@ from proxy.exchange import Exchange
 from proxy.grants import Grants
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED, Refusal
 from proxy.revokes import Revokes
-from proxy.routes import RouteTable
+from proxy.routes import Candidate, RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import FIND_SITES, Clock, MemoryScope, until
 
@@ -32,7 +32,7 @@ class OpenExchange:
     """What is asked of an exchange that is open."""
 
     def __init__(self, key: str, grant: Grant | None, *sites: str) -> None:
-        claim = Claim(ROUTE, key.encode(), sites, False, False, b"/", [])
+        claim = Claim(ROUTE, key.encode(), b"/", [], named=Candidate(sites))
         self.verdict: Verdict | None = Verdict(None, claim, grant)
         self.name = key
         self.key_digest = key_of(key)

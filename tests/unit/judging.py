@@ -1,0 +1,66 @@
+"""One request judged by the whole decision: route options and a grant in, site ids or a refusal's code out."""
+
+from typing import Any
+
+from proxy.decision import Grant, decide
+from proxy.heads import Fields, Head
+from proxy.refusals import Refusal, Refused
+from proxy.routes import RouteTable
+from proxy.settings import KeySettings, RouteSettings
+
+KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
+SHOP = Grant("1", "acme", all_sites=False, sites=frozenset({"shop"}))
+
+
+def selected(*sites: str) -> Grant:
+    """Return the grant of a key for these sites."""
+    return Grant("1", "acme", all_sites=False, sites=frozenset(sites))
+
+
+EVERY_SITE = Grant("2", "acme", all_sites=True, sites=frozenset())
+
+
+def table(*routes: dict[str, Any]) -> RouteTable:
+    """Return routes that need a name and an upstream only where a test gives them."""
+    given = [{"name": f"r{number}", "upstream": "http://127.0.0.1:1", **route} for number, route in enumerate(routes)]
+    return RouteTable([RouteSettings.model_validate(route) for route in given], KeySettings())
+
+
+def judge(
+    route: dict[str, Any],
+    target: bytes,
+    *fields: tuple[bytes, bytes],
+    method: bytes = b"GET",
+    grant: Grant = SHOP,
+    owners: dict[str, str | None] | None = None,
+    body: bool = False,
+    key: bool = True,
+    dropped: Fields | None = None,
+) -> tuple[str, ...] | str:
+    """Return the ids of the sites that the request names and may reach, or the code of its refusal."""
+    outcome = judge_whole(
+        route, target, *fields, method=method, grant=grant, owners=owners, body=body, key=key, dropped=dropped
+    )
+    return outcome.code if isinstance(outcome, Refusal) else outcome
+
+
+def judge_whole(
+    route: dict[str, Any],
+    target: bytes,
+    *fields: tuple[bytes, bytes],
+    method: bytes = b"GET",
+    grant: Grant = SHOP,
+    owners: dict[str, str | None] | None = None,
+    body: bool = False,
+    key: bool = True,
+    dropped: Fields | None = None,
+) -> tuple[str, ...] | Refusal:
+    """Return the ids of the sites, or the refusal."""
+    head = Head(method, target, [(b"Host", b"h"), *fields, *([KEY] if key else [])], body, dropped or ())
+    try:
+        claim = table(route).read(head)
+        if claim.key is None and not claim.open:
+            return Refusal("missing_key", 401, "")
+        return decide(claim, grant, owners or {}, 0)
+    except Refused as refused:
+        return refused.refusal
