@@ -138,13 +138,19 @@ def _site_place(rule: str | QueryRule | HeaderRule) -> str:
     where = (
         f"as the query parameter `{rule.query}`" if isinstance(rule, QueryRule) else f"in the header `{rule.header}`"
     )
-    if rule.template != "{site}":
-        where += f", written `{rule.template.replace('{site}', 'SITE')}`"
+    if rule.forms != ("{site}",):
+        where += f", written {' or '.join(_code(form.replace('{site}', 'SITE')) for form in rule.forms)}"
     if rule.separator is not None:
         where += f", several with `{rule.separator}` between"
     if rule.all is not None:
         where += f", or `{rule.all}` for all sites"
+    if rule.paths is not None:
+        where += f", on {', '.join(map(_code, rule.paths)).replace('**', '…')}"
     return where
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
 
 
 def guide_routes(text: str) -> list[tuple[str, str, Handler]]:

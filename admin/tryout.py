@@ -48,7 +48,9 @@ def _named_site(route: RouteSettings) -> tuple[str, tuple[str, ...]]:
             kind, rest = "query", query
         else:
             kind, rest = "header", getattr(rule, "header", "")
-        template = "{site}" if isinstance(rule, str) else rule.template
+        template = "{site}" if isinstance(rule, str) else rule.forms[0]
+        if not isinstance(rule, str) and rule.paths is not None:
+            root = rule.paths[0].removesuffix("**")
         match kind:
             case "path":
                 return rest.replace("**", "").replace("*", "x"), ()

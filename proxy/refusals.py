@@ -86,7 +86,10 @@ PREFLIGHT_REFUSED = Refusal("preflight_refused", 403, "CORS preflight requests a
 ENDPOINT_REFUSED = Refusal("endpoint_refused", 403, "This address is not open to API keys.")
 NO_ROUTE = Refusal("no_route", 404, "Nothing is served at this address.")
 FORM_BODY_NOT_READ = Refusal(
-    "form_body_not_read", 415, "Form bodies are not accepted here, because the site they may name is not read."
+    "form_body_not_read",
+    415,
+    "Form bodies are not accepted here, because the site they may name is not read. Send JSON, or put the parameters "
+    "into the query.",
 )
 
 # In a form that everybody reads alike.

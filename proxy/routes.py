@@ -471,10 +471,16 @@ def _candidate(by_path: Candidate, by_query: Named, by_header: Named, elsewhere:
     )
 
 
+_NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
+    "A POST body without a Content-Type is not accepted here, because some servers read it as a form. Send its "
+    "Content-Type."
+)
+
+
 def _refuse_form_body(method: bytes, fields: Fields) -> None:
     """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
     types = [value.lower() for name, value in fields if name.lower() == b"content-type"]
-    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for value in types) or (
-        method == b"POST" and not any(types)
-    ):
+    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for value in types):
         raise Refused(FORM_BODY_NOT_READ)
+    if method == b"POST" and not any(types):
+        raise Refused(_NO_CONTENT_TYPE)

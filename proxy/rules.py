@@ -8,7 +8,7 @@ from proxy.decoding import text
 from proxy.heads import FOLDED, Fields, fold_name
 from proxy.parameters import Name, Parameter, Query, value_readings
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
-from proxy.settings import HeaderRule, QueryRule
+from proxy.settings import HeaderRule, QueryRule, ValueRule
 from proxy.site_ids import by_folded_id, could_be_id
 from proxy.target import SEGMENT_END
 
@@ -96,11 +96,10 @@ class _ValueRule:
 
     __slots__ = ("_all", "_patterns", "_separator", "scope")
 
-    def __init__(self, rule: QueryRule | HeaderRule) -> None:
+    def __init__(self, rule: ValueRule) -> None:
         if rule.template is not None and rule.templates is not None:
             raise ValueError("a site rule has either template or templates, not both")
-        templates = rule.templates or (rule.template or _MARK,)
-        for template in templates:
+        for template in rule.forms:
             if template.count(_MARK) != 1:
                 raise ValueError(f"template {template!r} must hold {_MARK} once")
         if rule.separator == "":
@@ -109,7 +108,7 @@ class _ValueRule:
         self._all = rule.all
         self._patterns = [
             re.compile(f"{re.escape(before)}(.*){re.escape(after)}\\Z", re.DOTALL)
-            for before, _, after in (template.partition(_MARK) for template in templates)
+            for before, _, after in (template.partition(_MARK) for template in rule.forms)
         ]
         self.scope = Scope(rule.paths) if rule.paths is not None else None
         """Where the rule names the site; None: everywhere."""

@@ -34,27 +34,32 @@ class UpstreamTlsSettings(Settings):
     server_name: str | None = None
 
 
-class QueryRule(Settings):
+class ValueRule(Settings):
+    """What the table forms of site rules share: how a value names sites, and on which paths it does."""
+
+    separator: str | None = None
+    all: str | None = None
+    template: str | None = None
+    templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    paths: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The templates of a value, in the order they are tried."""
+        return self.templates or (self.template or "{site}",)
+
+
+class QueryRule(ValueRule):
     """A site named by a query parameter, where the short form `query:NAME` is not enough."""
 
     query: str
-    separator: str | None = None
-    all: str | None = None
-    template: str | None = None
-    templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    paths: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     array: bool = False
 
 
-class HeaderRule(Settings):
+class HeaderRule(ValueRule):
     """A site named by a request header, where the short form `header:NAME` is not enough."""
 
     header: str
-    separator: str | None = None
-    all: str | None = None
-    template: str | None = None
-    templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    paths: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 class RouteSettings(Settings):

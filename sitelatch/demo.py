@@ -30,6 +30,14 @@ _ACTOR = Actor(_PERSON, COMMAND)
 _ALL_SITES, _SHOP = "demo: all sites", "demo: shop"
 _CONFIG = "sitelatch.toml"
 _MORE_TRIES = 3
+_SITES_OF_SAMPLE = '["path:/api/sites/{site}/**", { query = "site", paths = ["/api/uptime"] }]'
+_SITES_OF_UNKNOWN = """[
+    "path:/api/sites/{site}/**",
+    # Where it stands in the query or in a header, say on which paths your API reads it:
+    # { query = "site", paths = ["/api/query"] }. Without `paths` it counts on all of them.
+    "query:site",
+    "header:X-Site",
+]"""
 _PORTS = {"proxy": 8080, "ops": 9090, "admin": 9091}
 
 
@@ -57,7 +65,7 @@ async def run_demo(directory: Path, upstream: str | None) -> int:
             except CannotServe:
                 # Ports that were free when they were chosen may not be any more: another demo begins too.
                 file, url = config.directory / _CONFIG, config.proxy.routes[0].upstream
-                config = _write_config(file, url, keys.admin_token)
+                config = _write_config(file, url, keys.admin_token, sample=upstream is None)
         return await _serve(config, keys, upstream, signals)
 
 
@@ -72,7 +80,7 @@ async def _prepared(directory: Path, upstream: str | None) -> AsyncIterator[tupl
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(_sample_api()) if upstream is None else upstream
             token = new_token()
-            config = _write_config(directory / _CONFIG, url, token)
+            config = _write_config(directory / _CONFIG, url, token, sample=upstream is None)
             # Held until the end, or the embedded server would end and start again between this and serve.
             await stack.enter_async_context(database_url(config.database, config.directory))
             async with connection_to(config.database, config.directory) as connection:
@@ -90,9 +98,10 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def _write_config(file: Path, upstream: str, token: str) -> Config:
+def _write_config(file: Path, upstream: str, token: str, *, sample: bool) -> Config:
     file.touch(mode=0o600)
-    file.write_text(_config_text(upstream, token_digest(token), _kept_secret(file.parent)), encoding="utf-8")
+    text = _config_text(upstream, token_digest(token), _kept_secret(file.parent), sample=sample)
+    file.write_text(text, encoding="utf-8")
     return load(file, {})
 
 
@@ -146,7 +155,7 @@ async def _fill(connection: asyncpg.Connection, config: Config, token: str) -> K
     return Keys(users[0].api_key, users[1].api_key, token)
 
 
-def _config_text(upstream: str, token_sha256: str, secret: str) -> str:
+def _config_text(upstream: str, token_sha256: str, secret: str, *, sample: bool) -> str:
     proxy, ops, admin = (f"127.0.0.1:{_free_port(port)}" for port in _PORTS.values())
     return f"""# Written by `sitelatch run`, and anew each time. Copy it to begin a config of your own.
 [proxy]
@@ -155,7 +164,7 @@ listen = "{proxy}"
 [[proxy.routes]]
 name = "data"
 upstream = {json.dumps(upstream)}
-sites = ["path:/api/sites/{{site}}/**", "query:site", "header:X-Site"]
+sites = {_SITES_OF_SAMPLE if sample else _SITES_OF_UNKNOWN}
 public = ["GET /api/health"]
 
 [database]

@@ -21,23 +21,22 @@ from proxy.refusals import BAD_REQUEST, Refusal, Refused
 from proxy.routes import Route, RouteTable
 from proxy.scope import ScopeTable
 from proxy.settings import HeaderRule, LimitSettings, QueryRule
-from proxy.target import path_readings, split
+from proxy.target import read_path, split
 from sitelatch.config import Config
 from sitelatch.database import database_url
 from sql.pool import open_pool
 
 _WHY = {
-    "ambiguous_request": "Servers differ in how they read this: dot segments, backslashes, controls, however encoded; "
-    "encoded slashes before the site; a parameter spelt in two ways. Send the plain form.",
-    "ambiguous_key": "Two different keys are in it. (explain adds the key itself: leave it out of --header.)",
+    "ambiguous_key": "(explain adds the key itself: leave it out of --header.)",
     "bad_connection_header": "What `Connection` lists is removed on the way, and this has to arrive.",
     "endpoint_refused": "The route's `refuse` lists it.",
-    "form_body_not_read": "Many servers merge form bodies into the query, where this route reads sites. Send JSON, "
-    'or set form_body = "pass" if yours does not.',
+    "form_body_not_read": 'Set form_body = "pass" if the backend does not merge form bodies into the query.',
     "invalid_key": "No API user has this key: it was mistyped, or its user was deleted or disabled.",
-    "missing_key": "None of the route's places holds a key.",
+    "method_not_allowed": "The route's `methods` lists the methods that are forwarded.",
+    "missing_key": "None of the route's key locations holds a key.",
     "no_route": "No [[proxy.routes]] table has a `path` that this path begins with.",
     "preflight_refused": 'Preflights carry no key. Set preflight = "pass" on the route if browsers come here.',
+    "second_resource": 'Set second_resource = "pass" on the route if its backend ignores such headers.',
     "site_missing": 'Name one by a rule of the route, or set without_site = "any-key" if it shows no site\'s data.',
 }
 """What helps a deployer besides the public sentence."""
@@ -100,7 +99,7 @@ async def explain(config: Config, question: Question) -> str:
     head = Head(method, question.target, hop.fields, has_body=not hop.body.done)
 
     try:
-        readings = path_readings(split(head.target)[0])
+        readings = read_path(split(head.target).path).split
     except Refused as refused:
         told.step("The path", "it is the path that is refused, before any route is looked for")
         return told.refused(refused.refusal)
@@ -179,10 +178,10 @@ async def _of_user(
     try:
         claim = table.read(_with_key(head, route, config, new_key().encode()))
         workspaces = await _owners(config, pool, claim.sites)
-        decide(claim, grant, workspaces, time.time())
+        sites = decide(claim, grant, workspaces, time.time())
     except Refused as refused:
         return Verdict(refused.refusal, claim, grant)
-    return Verdict(None, claim, grant, identity_lines(grant, claim.sites) if grant else b"")
+    return Verdict(None, claim, grant, identity_lines(grant, sites) if grant else b"")
 
 
 def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
@@ -211,6 +210,18 @@ def _tell_removed(given: Fields, kept: Fields) -> list[str]:
     return [f"well-formed. Not sent on, for it is meant for this hop or set by Sitelatch: {', '.join(removed)}."]
 
 
+_ANYTHING_GOES = {
+    "without_site": "any-key",
+    "public": (),
+    "refuse": (),
+    "form_body": "pass",
+    "preflight": "pass",
+    "second_resource": "pass",
+    "cookies": "ignore",
+}
+"""Options with which a route judges nothing but its site rules."""
+
+
 def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
     """Say which rule names what: each is asked alone, as a route of its own."""
     said = []
@@ -219,28 +230,44 @@ def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
         is_path = isinstance(rule, str) and rule.startswith("path:")
         if is_path and named_by_path:
             continue  # the first path rule that matches is the one that counts
-        lenient = {"without_site": "any-key", "public": (), "refuse": (), "form_body": "pass", "preflight": "pass"}
-        alone = RouteTable([route.settings.model_copy(update={**lenient, "sites": (rule,)})], config.keys)
+        options = {**_ANYTHING_GOES, "methods": (head.method.decode("latin-1"),), "sites": (rule,)}
+        alone = RouteTable([route.settings.model_copy(update=options)], config.keys)
         try:
             claim = alone.read(head)
         except Refused as refused:
-            said.append(f"{_text_of(rule)} could be read in more than one way ({refused.refusal.code})")
+            said.append(f"{_text_of(rule)}: {refused.refusal.detail} ({refused.refusal.code})")
             continue
-        if claim.every_site:
+        named = claim.named
+        if named.every_site:
             said.append(f"{_text_of(rule)} names all sites")
-        elif claim.sites:
-            said.append(f"{_text_of(rule)} names {', '.join(claim.sites)}")
-        named_by_path = named_by_path or (is_path and bool(claim.sites))
+        elif named.sites:
+            said.append(f"{_text_of(rule)} names {_either(named.sites, claim.form.sites if claim.form else ())}")
+        if named.others or named.others_every_site:
+            what = "all sites" if named.others_every_site else _either(named.others, ())
+            said.append(
+                f"{_text_of(rule)} names {what}, on a path that is not one of its `paths`: that proves nothing here, "
+                "and must be in the key's scope all the same"
+            )
+        named_by_path = named_by_path or (is_path and bool(named.sites))
     if said:
         return said if len(said) == 1 else ["named in more than one place", *said]
     rules = ", ".join(map(_text_of, route.settings.sites)) or "none"
     return [f"none is named. The route's rules: {rules}. Without a site: {route.settings.without_site}."]
 
 
+def _either(sites: Iterable[str], form: Iterable[str]) -> str:
+    """Say which sites are named; a name that is a folded id shows as that id."""
+    literal, with_spaces = (", ".join(site.removeprefix("/") for site in each) for each in (sites, form))
+    if not with_spaces:
+        return literal
+    return f"{literal}, or {with_spaces} if `+` is a space: the key's scope decides"
+
+
 def _text_of(rule: str | QueryRule | HeaderRule) -> str:
     if isinstance(rule, str):
         return rule
-    return f"query:{rule.query}" if isinstance(rule, QueryRule) else f"header:{rule.header}"
+    where = f" on {', '.join(rule.paths)}" if rule.paths is not None else ""
+    return f"query:{rule.query}{where}" if isinstance(rule, QueryRule) else f"header:{rule.header}{where}"
 
 
 def _tell_grant(grant: Grant) -> list[str]:

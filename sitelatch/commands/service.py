@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from sitelatch.advice import advice
 from sitelatch.commands.asking import run
 from sitelatch.commands.options import config_option
 from sitelatch.config import Config, check_files
@@ -40,8 +41,10 @@ def migrate_command(config: Config) -> None:
 @click.command("check-config")
 @config_option
 def check_config_command(config: Config) -> None:
-    """Say what is wrong with a config, or that nothing is."""
+    """Say what is wrong with a config, and warn of what is probably not meant."""
     check_files(config)
+    for warning in advice(config):
+        click.echo(f"warning: {warning}", err=True)
     routes = ", ".join(route.name for route in config.proxy.routes)
     click.echo(f"The config can be served. Routes: {routes}.")
 

@@ -154,10 +154,10 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
             ROUTE + "[database]\nurl = 'postgresql://h/d'\nlisten_url = 'embedded:var'\n",
             "[database] listen_url: a database's URL cannot be read",
         ),
-        (ROUTE + "[keys]\nfrom = ['bearer', 'badge:x']\n", "[keys] from: 'badge:x' is no place for a key"),
+        (ROUTE + "[keys]\nfrom = ['bearer', 'badge:x']\n", "[keys] from: 'badge:x' is not a valid key location"),
         (
             "[keys]\nfrom = ['bearer']\n" + ROUTE + "keys_from = ['badge:x']\n",
-            "[[proxy.routes]] route 'data': 'badge:x' is no place for a key",
+            "[[proxy.routes]] route 'data': 'badge:x' is not a valid key location",
         ),
         (
             ROUTE
