@@ -62,11 +62,12 @@ def _covered(
     # A backend that is asked for everything, and knows nothing of workspaces, answers for the route's whole workspace.
     if (named.every_site or named.others_every_site) and not (grant.all_sites and grant.workspace == workspace):
         raise Refused(ALL_SITES_NEEDED)
+    sites = named.sites
+    if not grant.all_sites and not named.others and grant.sites.issuperset(sites):
+        return sites
     for site in named.others:
         _granted(site, grant, workspace_of)
-    if len(named.sites) == 1:
-        return (_granted(named.sites[0], grant, workspace_of),)
-    return tuple(dict.fromkeys([_granted(site, grant, workspace_of) for site in named.sites]))
+    return tuple(dict.fromkeys([_granted(site, grant, workspace_of) for site in sites]))
 
 
 def _granted(site: str, grant: Grant, workspace_of: Mapping[str, str | None]) -> str:

@@ -100,16 +100,23 @@ class Parameter:
 
     name: bytes
     value: bytes
+    meant: tuple[Name, ...] = ()
+    """The names looked for that some backend reads it as."""
 
 
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
-    __slots__ = ("_any_lenient", "_names", "_odd", "_plain", "_separator", "_silent")
+    __slots__ = ("_any_lenient", "_meant_by_plain", "_names", "_odd", "_plain", "_separator", "_silent")
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
         """`separators` are all characters that some backend separates parameters with."""
         self._names = names
+        self._meant_by_plain = {
+            spelling.encode(): tuple(name for name in names if name.means(spelling.encode()))
+            for each in names
+            for spelling in each.plain_spellings
+        }
         self._separator = separators[0].encode()
         between, inside = f"[{separators}]", f"[^{separators}=]"
         self._odd = re.compile(f"{between}([A-Za-z0-9_-]*[^A-Za-z0-9_{separators}=-]{inside}*)".encode())
@@ -139,15 +146,18 @@ class Finder:
         if odd and self._may_be_meant(odd):
             if len(odd) > _MAX_ODD_NAMES:
                 raise Refused(_TOO_MANY)
-            spans += [match.span(1) for match in self._odd.finditer(raw) if self.means(match[1])]
+            spans += [match.span(1) for match in self._odd.finditer(raw) if self.meant(match[1])]
             spans.sort()
         if len(spans) > _MAX_FOUND:
             raise Refused(_TOO_MANY)
         return [(start - 1, end - 1) for start, end in spans]
 
-    def means(self, raw_name: bytes) -> bool:
-        """Tell whether some backend reads a raw name as one of ours."""
-        return any(name.means(raw_name) for name in self._names)
+    def meant(self, raw_name: bytes) -> tuple[Name, ...]:
+        """Return those of our names that some backend reads a raw name as."""
+        plain = self._meant_by_plain.get(raw_name.lower())
+        if plain is not None:
+            return plain
+        return tuple(name for name in self._names if name.means(raw_name))
 
     def _may_be_meant(self, names: list[bytes]) -> bool:
         """Tell whether one of these names may mean one of ours: all are read at once, because they may be thousands."""
@@ -198,10 +208,11 @@ def _parameters_at(split: bytes, spans: Iterable[tuple[int, int]], finder: Finde
             continue
         finish = split.find(b"&", end)
         name, _, value = split[begin : finish if finish >= 0 else len(split)].partition(b"=")
-        if not value.isascii():
+        meant = finder.meant(name)
+        if meant and not value.isascii():
             raise Refused(_RAW_VALUE)
-        if (begin == start and len(name) == end - start) or finder.means(name):
-            found[begin] = Parameter(name, value)
+        if meant:
+            found[begin] = Parameter(name, value, meant)
     return list(found.values())
 
 

@@ -4,7 +4,6 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from proxy.credentials import PREFIX
 from proxy.decoding import decode
@@ -67,8 +66,8 @@ class KeyPlaces:
         """The headers that may hold a key, in lower case."""
         self._noticed = self.names | watched
 
-    def cut(self, head: Head) -> "Cut":
-        """Return the key, and target and fields without it in any place.
+    def cut(self, head: Head) -> tuple[bytes | None, bytes, Fields, bool]:
+        """Return the key (None: there is none), target and fields without it, and whether a watched header is there.
 
         Raises Refused on two different values, and where a place could be read in two ways.
         """
@@ -93,7 +92,7 @@ class KeyPlaces:
         values.discard(b"")
         if len(values) > 1:
             raise Refused(self._ambiguous)
-        return Cut(values.pop() if values else None, target, fields, watched)
+        return (values.pop() if values else None), target, fields, watched
 
     def _cut_field(self, field: tuple[bytes, bytes], name: bytes, values: set[bytes]) -> tuple[bytes, bytes] | None:
         if name in self._headers:
@@ -143,17 +142,6 @@ class KeyPlaces:
         if begin <= len(query):
             kept.append(query[begin:])
         return path + b"?" + b"&".join(kept) if kept else path
-
-
-@dataclass(slots=True)
-class Cut:
-    """A request's head without its key."""
-
-    key: bytes | None
-    target: bytes
-    fields: Fields
-    watched: bool
-    """Whether one of the watched headers is in it."""
 
 
 def _cut_cookie(finder: Finder, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:

@@ -56,6 +56,7 @@ class Candidate:
 
 
 _NOTHING = Candidate()
+_NO_METHODS: frozenset[bytes] = frozenset()
 
 
 @dataclass(slots=True)
@@ -167,14 +168,16 @@ class Route:
             f"This method is not allowed here. Allowed: {allowed}.", f"Allow: {allowed}\r\n".encode()
         )
         refused_queries = [entry.removeprefix("query:") for entry in settings.refuse if entry.startswith("query:")]
-        self._refused_names = [Name(name) for name in refused_queries]
-        self._override_names = [Name(name) for name in OVERRIDE_PARAMETERS]
+        self._refused_names = frozenset(map(Name, refused_queries))
+        self._override_names = frozenset(map(Name, OVERRIDE_PARAMETERS))
         rule_names = [rule.name for rule in self._sites.queries]
         names = [*rule_names, *self._refused_names, *self._override_names]
         self._parameters = Finder(names)
         self._path_parameters = Finder(names, separators="&?#;")
         self._cookies = Finder(rule_names, separators=";") if settings.cookies == "check" and rule_names else None
-        watched = OVERRIDE_HEADERS | ({b"cookie"} if self._cookies is not None else frozenset())
+        watched = OVERRIDE_HEADERS | {rule.folded_name for rule in self._sites.headers}
+        if self._cookies is not None:
+            watched |= {b"cookie"}
         self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_, watched)
         self._public = [_endpoint(entry) for entry in settings.public]
         self._endpoints = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
@@ -268,43 +271,45 @@ class Route:
 
     def claim(self, head: Head, located: _Located) -> Claim:
         """Return the claim of a request whose path is `located` here. Raises Refused. Hot."""
-        cut = self._places.cut(head)
+        key, target, fields, watched = self._places.cut(head)
         if self.settings.forward_key:
-            claim = Claim(self, cut.key, head.target, head.fields)
-        else:
-            claim = Claim(self, cut.key, cut.target, cut.fields)
+            target, fields = head.target, head.fields
+        claim = Claim(self, key, target, fields)
         try:
-            self._read(claim, head, located, watched=cut.watched)
+            self._read(claim, head, located, watched=watched or bool(head.dropped))
         except Refused as refused:
             raise ClaimRefused(refused.refusal, claim) from None
         return claim
 
     def _read(self, claim: Claim, head: Head, located: _Located, *, watched: bool) -> None:
         """Read the request into its claim. Raises Refused."""
-        settings, fields = self.settings, claim.fields
-        methods = {head.method, *(_overriding_methods(fields) if watched else ())}
+        settings, fields, method = self.settings, claim.fields, head.method
         raw = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
         query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
-        overriding = self._methods_in(query) if query is not None else ()
-        methods.update(overriding)
-        if not methods <= self._methods:
+        overriding = self._methods_in(query) if query is not None and query.splits else _NO_METHODS
+        if watched:
+            overriding = overriding | _overriding_methods(fields)
+        if method not in self._methods or not overriding <= self._methods:
             raise Refused(self._not_allowed)
         if located.refusal is not None:
             raise Refused(located.refusal)
-        if head.method in located.public and not overriding:
+        if method in located.public and not (query is not None and self._methods_in(query)):
             return _open(claim)
         if located.shut:
-            _refuse_endpoint(methods, located.shut)
+            _refuse_endpoint({method, *overriding}, located.shut)
         if query is not None and self._refused_names:
             self._refuse_parameter(query)
-        if claim.key is None and _is_preflight(head.method, fields):
+        if claim.key is None and method == b"OPTIONS" and _is_preflight(fields):
             if settings.preflight == "refuse":
                 raise Refused(PREFLIGHT_REFUSED)
             return _open(claim)
         if head.has_body and self._form_may_name(located):
-            _refuse_form_body(head.method, fields)
-        self._name_sites(claim, head, located, query, watched=watched)
+            _refuse_form_body(method, fields)
+        if watched or self._sites.hosts or (query is not None and query.splits):
+            self._name_sites(claim, head, located, query, watched=watched)
+        else:
+            claim.named = located.named
         named = claim.named
         if not (named.sites or named.every_site):
             if settings.without_site == "all-sites":
@@ -322,21 +327,21 @@ class Route:
             return self._form_body == "refuse"
         return bool(self._refused_names) or any(scope is not False for _, scope in located.queries)
 
-    def _methods_in(self, query: Query) -> set[bytes]:
+    def _methods_in(self, query: Query) -> frozenset[bytes]:
         """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
-        return {
+        return frozenset(
             method
             for parameters in query.splits
             for parameter in parameters
-            if any(name.means(parameter.name) for name in self._override_names)
+            if not self._override_names.isdisjoint(parameter.meant)
             for value in value_readings(parameter.value).every()
             for method in methods_in(value.encode("utf-8", "replace"))
-        }
+        )
 
     def _refuse_parameter(self, query: Query) -> None:
         for parameters in query.splits:
             for parameter in parameters:
-                if any(name.means(parameter.name) for name in self._refused_names):
+                if not self._refused_names.isdisjoint(parameter.meant):
                     raise Refused(ENDPOINT_REFUSED)
 
     def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None, *, watched: bool) -> None:
@@ -433,17 +438,17 @@ def _endpoint(entry: str) -> _Endpoint:
     return _Endpoint(parsed[1].encode(), pattern)
 
 
-def _is_preflight(method: bytes, fields: Fields) -> bool:
-    """Tell whether this is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
-    if method != b"OPTIONS":
-        return False
+def _is_preflight(fields: Fields) -> bool:
+    """Tell whether an OPTIONS request is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
     names = {name.lower() for name, _ in fields}
     return b"origin" in names and b"access-control-request-method" in names
 
 
-def _overriding_methods(fields: Fields) -> set[bytes]:
+def _overriding_methods(fields: Fields) -> frozenset[bytes]:
     """Return the methods that backends would take instead of the request line's."""
-    return {method for name, value in fields if FOLDED[name] in OVERRIDE_HEADERS for method in methods_in(value)}
+    return frozenset(
+        method for name, value in fields if FOLDED[name] in OVERRIDE_HEADERS for method in methods_in(value)
+    )
 
 
 def _open(claim: Claim) -> None:

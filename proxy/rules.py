@@ -1,7 +1,7 @@
 """Site rules: where a request names its sites. Patterns of a config, compiled. No I/O."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from proxy.decoding import text
@@ -106,10 +106,14 @@ class _ValueRule:
             raise ValueError("separator must not be empty: leave it out where a value names one site")
         self._separator = rule.separator
         self._all = rule.all
-        self._patterns = [
-            re.compile(f"{re.escape(before)}(.*){re.escape(after)}\\Z", re.DOTALL)
-            for before, _, after in (template.partition(_MARK) for template in rule.forms)
-        ]
+        self._patterns = (
+            []
+            if rule.forms == (_MARK,)
+            else [
+                re.compile(f"{re.escape(before)}(.*){re.escape(after)}\\Z", re.DOTALL)
+                for before, _, after in (template.partition(_MARK) for template in rule.forms)
+            ]
+        )
         self.scope = Scope(rule.paths) if rule.paths is not None else None
         """Where the rule names the site; None: everywhere."""
 
@@ -119,11 +123,12 @@ class _ValueRule:
         if self._all is not None and value == self._all:
             found.every_site = True
             return found
-        fits = next(filter(None, (pattern.match(value) for pattern in self._patterns)), None)
-        if fits is None:
-            found.sites[NO_SITE + value] = None
-            return found
-        value = fits[1]
+        if self._patterns:
+            fits = next(filter(None, (pattern.match(value) for pattern in self._patterns)), None)
+            if fits is None:
+                found.sites[NO_SITE + value] = None
+                return found
+            value = fits[1]
         if self._separator and value.count(self._separator) >= _SITES_READ:
             raise Refused(_TOO_MANY_SITES)
         for part in value.split(self._separator) if self._separator else (value,):
@@ -173,16 +178,20 @@ class TwoReadings:
         self.form.add(more)
 
 
+_PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
+
+
 class QuerySiteRule(_ValueRule):
     """A query parameter that names sites."""
 
-    __slots__ = ("_ambiguous", "name", "text")
+    __slots__ = ("_ambiguous", "_raw_name", "name", "text")
 
     def __init__(self, rule: QueryRule) -> None:
         super().__init__(rule)
         if not rule.query:
             raise ValueError("query must be a parameter's name")
         self.text = rule.query
+        self._raw_name = rule.query.encode()
         self.name = Name(rule.query, array=rule.array)
         self._ambiguous = AMBIGUOUS_REQUEST.because(
             f"The query parameter `{rule.query}` names the site, and servers differ in how they read it here. Send it "
@@ -192,6 +201,8 @@ class QuerySiteRule(_ValueRule):
 
     def read(self, query: Query, into: TwoReadings) -> None:
         """Add what a query names. Raises Refused if a lenient reading names something else than the literal one."""
+        if len(query.splits) == 1 and self._read_plain(query.splits[0], query, into):
+            return
         literal: TwoReadings | None = None
         for parameters in query.splits:
             every, exact = self._read(parameters)
@@ -205,9 +216,19 @@ class QuerySiteRule(_ValueRule):
             into.literal.add(literal.literal)
             into.form.add(literal.form)
 
+    def _read_plain(self, parameters: Sequence[Parameter], query: Query, into: TwoReadings) -> bool:
+        """Add what plain parameters name, which every reading reads alike; return False if one is not plain. Hot."""
+        if len(parameters) != 1:
+            return False
+        name, value = parameters[0].name, parameters[0].value
+        if name != self._raw_name or not _PLAIN_VALUE.match(value) or self._is_late(query):
+            return False
+        into.add(self.named(value.decode("ascii")))
+        return True
+
     def is_in(self, query: Query) -> bool:
         """Tell whether some reading of the query has the parameter."""
-        return any(self.name.means(parameter.name) for parameters in query.splits for parameter in parameters)
+        return any(self.name in parameter.meant for parameters in query.splits for parameter in parameters)
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
@@ -231,7 +252,7 @@ class QuerySiteRule(_ValueRule):
         """Return what any reading of the parameters names, and what those named literally do."""
         every, exact = TwoReadings(), TwoReadings()
         for parameter in parameters:
-            if not self.name.means(parameter.name):
+            if self.name not in parameter.meant:
                 continue
             if self.name.replaces(parameter.name):
                 raise Refused(self._ambiguous)

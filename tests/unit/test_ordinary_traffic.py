@@ -46,7 +46,7 @@ VALUES = [
     ("GraphQL", "query", GRAPHQL),
     ("JSON", "filter", FILTER),
     ("base64", "cursor", BASE64),
-    ("a URL with its own query", "next", "https://api.example.com/api/sites/blog/x?site=blog&page=2#top"),
+    ("a URL with its own query", "next", "https://api.example.com/api/sites/blog/x?lang=en&page=2#top"),
     ("a path upwards", "file", "../../etc/../blog"),
     ("a Windows path", "file", "C:\\data\\shop\\..\\x.csv"),
     ("a newline", "text", "one\ntwo\r\nthree"),
