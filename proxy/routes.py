@@ -288,14 +288,16 @@ class Route:
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
         query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
         overriding = self._methods_in(query) if query is not None and query.splits else _NO_METHODS
-        if watched:
-            overriding = overriding | _overriding_methods(fields)
-        if method not in self._methods or not overriding <= self._methods:
+        if method not in self._methods:
             raise Refused(self._not_allowed)
         if located.refusal is not None:
             raise Refused(located.refusal)
-        if method in located.public and not (query is not None and self._methods_in(query)):
+        if method in located.public and not overriding:
             return _open(claim)
+        if watched:
+            overriding = overriding | _overriding_methods(fields)
+        if not overriding <= self._methods:
+            raise Refused(self._not_allowed)
         if located.shut:
             _refuse_endpoint({method, *overriding}, located.shut)
         if query is not None and self._refused_names:
@@ -362,7 +364,7 @@ class Route:
             if in_scope:
                 by_header.add(named)
             else:
-                elsewhere.add(named)
+                elsewhere.add(header_rule.possible(named))
         for host_rule in self._sites.hosts:
             host_rule.read(claim.fields, by_header)
         claim.named = _candidate(located.named, by_query.literal, by_header, elsewhere.literal)

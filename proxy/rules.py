@@ -54,6 +54,11 @@ class Named:
             raise Refused(_TOO_MANY_SITES)
 
 
+def as_id(text: str) -> str:
+    """Return what a request calls a site, as no name but that of a site with this id: only hosts name folded ids."""
+    return NO_SITE + text if "/" in text else text
+
+
 class PathPattern:
     """A path template. It matches a reading (target.path_readings) exactly, or without case and trailing slash."""
 
@@ -137,8 +142,14 @@ class _ValueRule:
             if self._all is not None and site == self._all:
                 found.every_site = True
             else:
-                found.sites[site] = None
+                found.sites[as_id(site)] = None
         return found
+
+    def possible(self, named: Named) -> Named:
+        """Return what may exist of what is named, for paths on which the rule proves nothing."""
+        # What is behind a NUL is lost in C strings.
+        sites = (site.partition("\0")[0] for site in named.sites)
+        return Named({site: None for site in sites if could_be_id(site)}, named.every_site)
 
 
 class Scope:
@@ -205,6 +216,8 @@ class QuerySiteRule(_ValueRule):
             return
         literal: TwoReadings | None = None
         for parameters in query.splits:
+            if any(self.name in each.meant and self.name.replaces(each.name) for each in parameters):
+                raise Refused(self._ambiguous)
             every, exact = self._read(parameters)
             if literal is None:
                 literal = exact
@@ -234,11 +247,8 @@ class QuerySiteRule(_ValueRule):
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
         for parameters in query.splits:
             every, _ = self._read(parameters)
-            for named, more in ((into.literal, every.literal), (into.form, every.form)):
-                # What is behind a NUL is lost in C strings.
-                names = (site.partition("\0")[0] for site in more.sites)
-                named.sites.update((site, None) for site in names if could_be_id(site))
-                named.every_site |= more.every_site
+            into.literal.add(self.possible(every.literal))
+            into.form.add(self.possible(every.form))
 
     def is_within(self, raw_value: bytes, allowed: Named) -> bool:
         """Tell whether a raw value names nothing but what is allowed, in every reading."""
@@ -254,8 +264,6 @@ class QuerySiteRule(_ValueRule):
         for parameter in parameters:
             if self.name not in parameter.meant:
                 continue
-            if self.name.replaces(parameter.name):
-                raise Refused(self._ambiguous)
             value = value_readings(parameter.value)
             literal = self.named(value.literal)
             form = literal if value.form == value.literal else self.named(value.form)
@@ -402,7 +410,7 @@ class SiteRules:
         for pattern in self.paths:
             fits = pattern.match(reading, lenient=lenient)
             if fits:
-                return fits[1]
+                return as_id(fits[1])
         return None
 
 

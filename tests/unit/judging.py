@@ -1,5 +1,6 @@
 """One request judged by the whole decision: route options and a grant in, site ids or a refusal's code out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from proxy.decision import Grant, decide
@@ -32,7 +33,7 @@ def judge(
     *fields: tuple[bytes, bytes],
     method: bytes = b"GET",
     grant: Grant = SHOP,
-    owners: dict[str, str | None] | None = None,
+    owners: Mapping[str, str | None] | None = None,
     body: bool = False,
     key: bool = True,
     dropped: Fields | None = None,
@@ -50,7 +51,7 @@ def judge_whole(
     *fields: tuple[bytes, bytes],
     method: bytes = b"GET",
     grant: Grant = SHOP,
-    owners: dict[str, str | None] | None = None,
+    owners: Mapping[str, str | None] | None = None,
     body: bool = False,
     key: bool = True,
     dropped: Fields | None = None,

@@ -52,6 +52,7 @@ def test_a_query_rule_counts_only_within_its_paths(target: bytes, outcome: tuple
         (b"/api/reports/everything", b"shop", "site_missing"),
         (b"/api/sites/shop/x", b"shop", ("shop",)),
         (b"/api/sites/shop/x", b"blog", "site_not_allowed"),
+        (b"/api/sites/shop/x", b"", ("shop",)),
     ],
 )
 def test_a_header_rule_counts_only_within_its_paths(target: bytes, site: bytes, outcome: object) -> None:

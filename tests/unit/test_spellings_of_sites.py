@@ -265,3 +265,27 @@ def test_a_list_of_too_many_sites_is_refused() -> None:
     every = [str(number) for number in range(257)]
     assert judge(rule, b"/x?ids=" + ",".join(every[:256]).encode(), grant=selected(*every)) == tuple(every[:256])
     assert judge(rule, b"/x?ids=" + ",".join(every).encode(), grant=selected(*every)) == "ambiguous_request"
+
+
+# Names that only hosts may use.
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        (b"/api/data?site=/shop", []),
+        (b"/api/data?site=%2Fshop", []),
+        (b"/api/data", [(b"X-Site", b"/shop")]),
+        (b"/api/sites/%2Fshop/x", []),
+    ],
+)
+def test_no_part_but_the_host_names_a_site_by_its_folded_id(target: bytes, fields: list[tuple[bytes, bytes]]) -> None:
+    assert judge(ALL, target, *fields) in ("site_not_allowed", "ambiguous_request")
+    owners = {"/shop": "acme", "shop": "acme"}
+    assert judge(ALL, target, *fields, grant=EVERY_SITE, owners=owners) in ("site_not_allowed", "ambiguous_request")
+
+
+def test_a_public_path_loses_override_headers() -> None:
+    route = {**PATH, "public": ["GET /health"]}
+    assert judge(route, b"/health", (b"X-HTTP-Method-Override", b"LIST"), key=False) == ()
+    assert judge(route, b"/health?_method=DELETE", key=False) == "missing_key"
