@@ -9,9 +9,10 @@ from typing import Final, TextIO
 from admin.connections import Connection
 from admin.people import Actor
 from admin.problems import Fault, Invalid
-from admin.site_ids import check_site_id, fold_site
+from admin.site_ids import check_site_id
 from admin.sites import MAX_FAULTS, Added, NewSite, add_sites, sentence
 from admin.texts import check_name, check_workspace
+from proxy.site_ids import fold_site
 
 _AT_ONCE: Final = 1000
 """How many sites are added without a pause: about 20 ms, in which nothing else of this process goes on."""

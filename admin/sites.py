@@ -7,10 +7,11 @@ from admin.audit import Change, write_audit
 from admin.connections import Connection
 from admin.people import Actor, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
-from admin.site_ids import check_site_id, fold_site
+from admin.site_ids import check_site_id
 from admin.texts import check_name, check_workspace, is_text, prefix_pattern
 from admin.views import Page, Site, SiteWithUsers
 from admin.workspaces import CREATE_WORKSPACE, FIND_WORKSPACE, check_within, workspace_id
+from proxy.site_ids import fold_site
 from sql.queries import query
 
 LIST_SITES = query("list_sites")
