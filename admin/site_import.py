@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, TextIO
 
+from admin.collation import collate_site
 from admin.connections import Connection
 from admin.people import Actor
 from admin.problems import Fault, Invalid
@@ -96,8 +97,9 @@ async def import_sites(connection: Connection, by_workspace: dict[str, list[NewS
 
 def _in_order(by_workspace: dict[str, list[NewSite]]) -> dict[str, list[NewSite]]:
     """Return the sites in one order for all who add some, so that no two wait for each other."""
-    return {name: sorted(sites, key=_folded) for name, sites in sorted(by_workspace.items())}
+    return {name: sorted(sites, key=_place) for name, sites in sorted(by_workspace.items())}
 
 
-def _folded(site: NewSite) -> str:
-    return fold_site(site.id)
+def _place(site: NewSite) -> tuple[str, str]:
+    """Return where the site stands in the order of create_sites."""
+    return collate_site(site.id), fold_site(site.id)
