@@ -71,8 +71,10 @@ def decide(claim: Claim, grant: Grant | None, owners: Mapping[str, SiteOwner | N
         raise Refused(ALL_SITES_NEEDED)
     for site in claim.sites:
         # The answer is the same whether the site exists or not, so nobody can ask which sites there are.
-        owner = owners.get(site)
-        in_workspace = owner is not None and owner.workspace == grant.workspace
-        allowed = in_workspace if grant.all_sites else grant.covers(site)
+        if grant.all_sites:
+            owner = owners.get(site)
+            allowed = owner is not None and owner.workspace == grant.workspace
+        else:
+            allowed = site in grant.sites or grant.covers(site)
         if not allowed:
             raise Refused(SITE_NOT_ALLOWED)
