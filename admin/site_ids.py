@@ -1,25 +1,15 @@
-"""What may be a site's id, and when two ids are the same to some backend. No I/O."""
+"""Validation of site ids. No I/O."""
 
 import unicodedata
 
 from admin.problems import Invalid, Place
+from proxy.site_ids import MAX_LENGTH, fold_site
 
 FORBIDDEN = "/\\;,%?#"
 """Each splits a site's id from what stands beside it, for one backend or another."""
-MAX_LENGTH = 255
 
 # Controls; invisible (zero-width, direction marks); half of a pair; line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-
-
-def fold_site(site_id: str) -> str:
-    """Return the form in which ids are compared: NFKC, case folded, trimmed; of what is too long for one, itself."""
-    # The time that NFKC takes grows with the square of the length: accents by the megabyte would take hours.
-    if len(site_id) > MAX_LENGTH:
-        return site_id
-    # Case folding can undo the normal form, so that is made again.
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", site_id).casefold())
-    return folded.strip()
 
 
 def check_site_id(site_id: str, *place: str | int) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, TextIO
 
+from admin.collation import collate_site
 from admin.connections import Connection
 from admin.people import Actor
 from admin.problems import Fault, Invalid
-from admin.site_ids import check_site_id, fold_site
+from admin.site_ids import check_site_id
 from admin.sites import MAX_FAULTS, Added, NewSite, add_sites, sentence
 from admin.texts import check_name, check_workspace
+from proxy.site_ids import fold_site
 
 _AT_ONCE: Final = 1000
 """How many sites are added without a pause: about 20 ms, in which nothing else of this process goes on."""
@@ -95,8 +97,9 @@ async def import_sites(connection: Connection, by_workspace: dict[str, list[NewS
 
 def _in_order(by_workspace: dict[str, list[NewSite]]) -> dict[str, list[NewSite]]:
     """Return the sites in one order for all who add some, so that no two wait for each other."""
-    return {name: sorted(sites, key=_folded) for name, sites in sorted(by_workspace.items())}
+    return {name: sorted(sites, key=_place) for name, sites in sorted(by_workspace.items())}
 
 
-def _folded(site: NewSite) -> str:
-    return fold_site(site.id)
+def _place(site: NewSite) -> tuple[str, str]:
+    """Return where the site stands in the order of create_sites."""
+    return collate_site(site.id), fold_site(site.id)

@@ -3,20 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import asyncpg
+
 from admin.audit import Change, write_audit
+from admin.collation import collate_site
 from admin.connections import Connection
 from admin.people import Actor, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
-from admin.site_ids import check_site_id, fold_site
+from admin.site_ids import check_site_id
 from admin.texts import check_name, check_workspace, is_text, prefix_pattern
+from admin.twins import fill_collated
 from admin.views import Page, Site, SiteWithUsers
 from admin.workspaces import CREATE_WORKSPACE, FIND_WORKSPACE, check_within, workspace_id
+from proxy.site_ids import fold_site
 from sql.queries import query
 
 LIST_SITES = query("list_sites")
 FIND_SITE = query("find_site")
 CREATE_SITES = query("create_sites")
-SITES_BY_FOLDED = query("sites_by_folded")
+SITES_BY_COLLATED = query("sites_by_collated")
 RENAME_SITES = query("rename_sites")
 LOCK_FOR_CHANGE = query("lock_sites_for_change")
 COUNT_SITE_USERS = query("count_site_users")
@@ -78,11 +83,14 @@ async def add_sites(
 ) -> Added:
     """Add sites to a workspace; one that is there already is no error, and takes the display name if one is given.
 
-    Raises Invalid or Forbidden, and Conflict where an id belongs to another workspace or folds into another id. All
-    are added, or none. The faults' places begin with the site's place in `sites`.
+    Raises Invalid or Forbidden, and Conflict where an id belongs to another workspace, or where some data service takes
+    it for another site's id (collation.py). All are added, or none. The faults' places begin with the site's place in
+    `sites`.
     """
     by_folded = _by_folded(sites)
+    collated = {folded: collate_site(site.id) for folded, (_, site) in by_folded.items()}
     async with connection.transaction():
+        await fill_collated(connection)
         if create_workspace:
             await _ensure_workspace(connection, workspace, by)
         owner = await workspace_id(connection, workspace, by.within)
@@ -93,28 +101,26 @@ async def add_sites(
                 owner,
                 [site.id for _, site in by_folded.values()],
                 list(by_folded),
+                list(collated.values()),
                 [site.display_name or site.id for _, site in by_folded.values()],
             )
         }
-        there = {row["folded"]: row for row in await connection.fetch(SITES_BY_FOLDED, list(by_folded))}
+        there: dict[str, list[asyncpg.Record]] = {}
+        for row in await connection.fetch(SITES_BY_COLLATED, list(set(collated.values()))):
+            there.setdefault(row["collated"], []).append(row)
         faults = []
         renamed: dict[str, str] = {}
         changes = []
         for folded, (place, site) in by_folded.items():
-            row = there.get(folded)
-            if row is None:  # removed by somebody else in this moment
+            alike = there.get(collated[folded], [])
+            same = next((row for row in alike if row["folded"] == folded), None)
+            if not alike:  # removed by somebody else in this moment
                 raise Conflict(f'"{site.id}" was changed at the same time. Try again.')
-            if row["workspace"] != workspace:
-                known = by.within is None or row["workspace"] in by.within
-                whose = f'the workspace "{row["workspace"]}"' if known else "another workspace"
-                faults.append(Fault((place, "id"), f'"{site.id}" belongs to {whose}. Ids are unique everywhere.'))
-            elif row["id"] != site.id:
-                faults.append(
-                    Fault((place, "id"), f'"{site.id}" and the site "{row["id"]}" are the same to some data services.')
-                )
+            if same is None or same["id"] != site.id or same["workspace"] != workspace:
+                faults.append(Fault((place, "id"), _taken(site.id, same, alike, workspace, by.within)))
             elif site.id in created:
-                changes.append(Change(workspace, site.id, {"display_name": row["display_name"]}))
-            elif site.display_name is not None and site.display_name != row["display_name"]:
+                changes.append(Change(workspace, site.id, {"display_name": same["display_name"]}))
+            elif site.display_name is not None and site.display_name != same["display_name"]:
                 renamed[site.id] = site.display_name
         if faults:
             raise Conflict(sentence(faults), tuple(faults[:MAX_FAULTS]))
@@ -186,6 +192,32 @@ def _by_folded(sites: Sequence[NewSite]) -> dict[str, tuple[int, NewSite]]:
     if faults:
         raise Invalid(sentence(faults), tuple(faults[:MAX_FAULTS]))
     return by_folded
+
+
+def _taken(
+    site_id: str, same: asyncpg.Record | None, alike: Sequence[asyncpg.Record], workspace: str, within: Within
+) -> str:
+    """Say why a new site cannot have this id. `same` has the same folded id, `alike` the same collated one.
+
+    A site of a workspace that the admin may not see is not named.
+    """
+
+    def known(row: asyncpg.Record) -> bool:
+        return within is None or row["workspace"] in within
+
+    if same is not None and same["workspace"] != workspace:
+        whose = f'the workspace "{same["workspace"]}"' if known(same) else "another workspace"
+        return f'"{site_id}" belongs to {whose}. Ids are unique everywhere.'
+    other = same or min(alike, key=lambda row: (row["workspace"] != workspace, not known(row)))
+    if other["workspace"] == workspace:
+        return f'"{site_id}" and the site "{other["id"]}" are the same to some data services.'
+    if known(other):
+        whose = f'the site "{other["id"]}" of the workspace "{other["workspace"]}"'
+        return f'"{site_id}" and {whose} are the same to some data services. Ids are unique everywhere.'
+    return (
+        f'"{site_id}" is taken: some data services cannot tell it from the id of a site in another workspace, '
+        "because they ignore case, accents or spaces. Ids are unique everywhere."
+    )
 
 
 async def _ensure_workspace(connection: Connection, name: str, by: Actor) -> None:

@@ -7,11 +7,11 @@ from uuid import UUID
 from admin.connections import Connection
 from admin.cursors import read_cursor, write_cursor
 from admin.people import Within, names
-from admin.site_ids import fold_site
 from admin.texts import prefix_pattern
 from admin.users import describe_users
 from admin.views import Page, User
 from proxy.credentials import PREFIX, hint
+from proxy.site_ids import fold_site
 from sql.queries import query
 
 Sort = Literal["-created", "created", "-last_activity", "last_activity"]

@@ -14,12 +14,12 @@ from admin.idempotency import made_before
 from admin.people import Actor, Within, names
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.safe import Safe
-from admin.site_ids import fold_site
 from admin.sites import MAX_FAULTS, sentence
 from admin.texts import check_name, is_text
 from admin.views import CreatedUser, KeyView, PersonView, RevealedKey, RevealedKeys, User
 from admin.workspaces import workspace_id
 from proxy.credentials import digest, hint, new_key
+from proxy.site_ids import fold_site
 from sql.queries import query
 
 CREATE_USER = query("create_user")

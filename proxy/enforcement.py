@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from proxy.credentials import digest, well_formed
-from proxy.decision import Claim, Grant, decide
+from proxy.decision import Claim, Grant, SiteOwner, decide
 from proxy.grants import Grants, ScopeUnavailable, TooManyUnknownKeys, Unknown
 from proxy.heads import Head
 from proxy.metrics import Metrics
@@ -138,7 +138,7 @@ class Enforcement:
                     if isinstance(found, Unknown):
                         raise Refused(INVALID_KEY)
                     grant = found
-                    workspaces: Mapping[str, str | None] = {}
+                    workspaces: Mapping[str, SiteOwner | None] = {}
                     if grant.all_sites and claim.sites:
                         workspaces = await self._grants.fetch_sites(claim.sites)
                     # What was revoked while this waited must not pass: whoever ends what is open does not see it yet.
@@ -154,7 +154,7 @@ class Enforcement:
                 self._on_use(grant.user_id)
             return Verdict(SCOPE_UNAVAILABLE, claim, grant)
 
-    def _conclude(self, claim: Claim, grant: Grant, workspaces: Mapping[str, str | None]) -> Verdict:
+    def _conclude(self, claim: Claim, grant: Grant, workspaces: Mapping[str, SiteOwner | None]) -> Verdict:
         self._on_use(grant.user_id)  # a known key counts, passed or refused
         try:
             sites = decide(claim, grant, workspaces, time.time())

@@ -15,13 +15,14 @@ from cachetools import TTLCache
 from proxy.breaker import Breaker
 from proxy.budget import LookupBudget, network
 from proxy.changes import Changes
-from proxy.decision import Grant
+from proxy.decision import Grant, SiteOwner
 from proxy.held import HeldGrants, Lifetimes, jitter
 from proxy.lookups import Lookups, Lost
 from proxy.recalls import EVERYTHING, Recalls
 from proxy.refreshes import Refreshes, refreshes_at_once
 from proxy.scope import UNKNOWN, Found, Pool, ScopeTable, Unknown
 from proxy.settings import GrantSettings
+from proxy.site_ids import names_of
 from proxy.sites import Sites
 from proxy.turns import Party, Turns
 
@@ -200,12 +201,12 @@ class Grants:
             return held.fresh_until
         return min([held.fresh_until, *(self._sites.confirmed_until(site, grant.workspace) for site in sites)])
 
-    def peek_sites(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
-        """Return each site's workspace (None: no such site), or None where one of them must be fetched. Hot."""
+    def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
+        """Return the owner of each named site (None: no such site), or None where one of them must be fetched. Hot."""
         return self._sites.peek(sites)
 
-    async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, str | None]:
-        """Return each site's workspace (None: no such site). Raises ScopeUnavailable."""
+    async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None]:
+        """Return the owner of each named site (None: no such site). Raises ScopeUnavailable."""
         owners = await self._sites.fetch(sites)
         if owners is None:
             raise ScopeUnavailable
@@ -254,8 +255,9 @@ class Grants:
         return dropped
 
     def drop_site(self, site: str) -> None:
-        """Forget whose a site is."""
-        self._recalls.recall(_site_name(site))
+        """Forget who owns a site, by both its names (site_ids.py)."""
+        for name in names_of(site):
+            self._recalls.recall(_site_name(name))
         self._sites.drop(site)
         self.generation += 1
 

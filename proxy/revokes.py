@@ -14,11 +14,12 @@ from typing import NamedTuple
 import structlog
 
 from proxy.changes import Changes
-from proxy.decision import Claim, Grant, decide
+from proxy.decision import Claim, Grant, SiteOwner, decide
 from proxy.exchange import Exchange
 from proxy.grants import Grants, ScopeUnavailable, Unknown
 from proxy.refusals import EXPIRED_KEY, INVALID_KEY, SCOPE_UNAVAILABLE, Refusal, Refused
 from proxy.settings import GrantSettings
+from proxy.site_ids import names_of
 
 _SWEEP_SECONDS = 0.5
 
@@ -88,12 +89,13 @@ class Revokes:
 
     def changed(self, changes: Changes) -> None:
         """Judge again what these changes touch."""
+        sites = {name for site in changes.sites for name in names_of(site)}
         for exchange, right in self._open():
             if (
                 changes.everything
                 or right.grant.user_id in changes.users
                 or (changes.keys and exchange.key_digest in changes.keys)
-                or (changes.sites and not changes.sites.isdisjoint(right.claim.sites))
+                or (sites and not sites.isdisjoint(right.claim.sites))
             ):
                 self._doubt(exchange)
         self._start()
@@ -191,17 +193,17 @@ class Revokes:
             self._end(exchange, INVALID_KEY)
             return
         claim = verdict.claim
-        workspaces = self._owners(exchange, grant)
-        if workspaces is None:
-            workspaces = await self._grants.fetch_sites(claim.sites)
+        owners = self._owners(exchange, grant)
+        if owners is None:
+            owners = await self._grants.fetch_sites(claim.sites)
         try:
-            decide(claim, grant, workspaces, time.time())
+            decide(claim, grant, owners, time.time())
         except Refused as refused:
             self._end(exchange, refused.refusal)
         else:
             verdict.grant = grant
 
-    def _owners(self, exchange: Exchange, grant: Grant | Unknown) -> Mapping[str, str | None] | None:
+    def _owners(self, exchange: Exchange, grant: Grant | Unknown) -> Mapping[str, SiteOwner | None] | None:
         """Return whose the sites are as far as it matters, or None where that has to be asked."""
         claim = exchange.verdict.claim if exchange.verdict is not None else None
         if isinstance(grant, Unknown) or not grant.all_sites or claim is None or not claim.sites:

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import asyncpg
 
-from proxy.decision import Grant
+from proxy.decision import Grant, SiteOwner
+from proxy.site_ids import fold_site, folded_part
 from sql.queries import query
 
 _FIND_GRANT = query("find_grant")
@@ -138,10 +139,14 @@ class ScopeTable:
         )
         return Found(grant, row["feed_position"])
 
-    async def find_sites(self, sites: Sequence[str]) -> dict[str, str]:
-        """Return the workspace of each of these sites that exists."""
-        rows = await self._ask(_FIND_SITES, list(sites))
-        return {row["id"]: intern(row["workspace"]) for row in rows if row["workspace"] is not None}
+    async def find_sites(self, names: Sequence[str]) -> dict[str, SiteOwner]:
+        """Return the site that each of these names (site_ids.py) refers to, where there is one."""
+        rows = await self._ask(_FIND_SITES, list(names))
+        return {
+            row["name"]: SiteOwner(row["id"], intern(row["workspace"]))
+            for row in rows
+            if row["id"] is not None and _refers_to(row["name"], row["id"])
+        }
 
     async def _ask(self, sql: str, *arguments: object) -> Sequence[Any]:
         tries_left = _TRIES
@@ -169,3 +174,11 @@ class ScopeTable:
             raise ScopeBehind("the feed of changes is further")
         self.newest_position = max([self.newest_position, *(row["feed_position"] for row in rows)])
         return rows
+
+
+def _refers_to(name: str, site_id: str) -> bool:
+    """Tell whether the name stands for the site here too.
+
+    The feed names changed sites by id. Where SQL wrote another fold than ours, the change would not reach this name.
+    """
+    return folded_part(name) in (None, fold_site(site_id))

@@ -1,14 +1,43 @@
-"""Site ids."""
+"""When two site ids are the same to some backend, and the names under which requests refer to a site. No I/O."""
 
 import re
+import unicodedata
+from typing import Final
+
+MAX_LENGTH: Final = 255
+"""The most characters of a site's id."""
+
+_BY_FOLD: Final = "/"
+"""Begins every name that stands for a folded id. No site's id holds it, so the two kinds of names cannot meet."""
 
 _IMPOSSIBLE = re.compile(r"[/\\;,%?#\x00-\x1f\x7f-\x9f]")
 
 
-def by_folded_id(host_part: str) -> str:
-    return "/" + host_part
-
-
-def could_be_id(name: str) -> bool:
+def could_be_id(text: str) -> bool:
     """Tell whether a site may have this id."""
-    return bool(name.strip()) and _IMPOSSIBLE.search(name) is None
+    return bool(text.strip()) and _IMPOSSIBLE.search(text) is None
+
+
+def fold_site(site_id: str) -> str:
+    """Return the form in which ids are compared: NFKC, case folded, trimmed; of what is too long for one, itself."""
+    # The time that NFKC takes grows with the square of the length: accents by the megabyte would take hours.
+    if len(site_id) > MAX_LENGTH:
+        return site_id
+    # Case folding can undo the normal form, so that is made again.
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", site_id).casefold())
+    return folded.strip()
+
+
+def by_folded_id(host_part: str) -> str:
+    """Return the name of the site whose folded id this is the same as: host names have no case."""
+    return _BY_FOLD + fold_site(host_part)
+
+
+def folded_part(name: str) -> str | None:
+    """Return the folded id that a name stands for, or None where the name is an id."""
+    return name[1:] if name.startswith(_BY_FOLD) else None
+
+
+def names_of(site_id: str) -> tuple[str, str]:
+    """Return both names under which requests refer to a site: its id, and its folded id."""
+    return site_id, by_folded_id(site_id)

@@ -1,4 +1,7 @@
-"""Whose each site is, as remembered. Asked for in batches, so many new names cost few queries."""
+"""The owner of each named site, as remembered. Asked for in batches, so many new names cost few queries.
+
+Sites are asked for by name: an id, or "/" and a folded id (site_ids.py).
+"""
 
 import asyncio
 import math
@@ -10,9 +13,11 @@ import structlog
 from cachetools import LRUCache, TTLCache
 
 from proxy.breaker import Breaker
+from proxy.decision import SiteOwner
 from proxy.held import Held, Lifetimes
 from proxy.scope import DATABASE_FAILURES, ScopeTable, reason
 from proxy.settings import GrantSettings
+from proxy.site_ids import names_of
 
 _UNKNOWN_HELD = 10_000
 """Names of no site remembered at once. They have a cache of their own: made-up names push out made-up names."""
@@ -32,13 +37,13 @@ class _Lost(Enum):
     UNAVAILABLE = "unavailable"
 
 
-_Owner = str | None | _Lost
+_Owner = SiteOwner | None | _Lost
 
 
 class Sites:
-    """The workspace of each site, for `ttl_seconds`, refreshed while used, used stale while the database is down.
+    """The owner of each named site, for `ttl_seconds`, refreshed while used, used stale while the database is down.
 
-    `on_lost` hears which site the database has no longer, or in another workspace. It must not raise.
+    `on_lost` hears the id of a site that the database no longer has, or has in another workspace. It must not raise.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class Sites:
         self._on_lost = on_lost
         self._clock = clock
         self._seconds = settings.lookup_seconds
-        self._known: LRUCache[str, Held[str]] = LRUCache(settings.max_keys)
+        self._known: LRUCache[str, Held[SiteOwner]] = LRUCache(settings.max_keys)
         self._unknown: TTLCache[str, None] = TTLCache(_UNKNOWN_HELD, settings.unknown_ttl_seconds, timer=clock)
         # Wanted: for the next query. Asked: in the one on its way.
         self._wanted: dict[str, asyncio.Future[_Owner]] = {}
@@ -70,10 +75,10 @@ class Sites:
         """Whether sites are used stale: also where it is known of keys alone that the database does not answer."""
         return self.breaker.cut_off or self._keys.cut_off
 
-    def peek(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
+    def peek(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
         """Return whose these sites are (None: nobody's), or None where that is not known of each of them."""
         now = self._clock()
-        owners: dict[str, str | None] = {}
+        owners: dict[str, SiteOwner | None] = {}
         for site in sites:
             owner = self._usable(site, now, stale=self.cut_off)
             if owner is _Lost.UNAVAILABLE:
@@ -81,7 +86,7 @@ class Sites:
             owners[site] = owner
         return owners
 
-    async def fetch(self, sites: Iterable[str]) -> Mapping[str, str | None] | None:
+    async def fetch(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
         """Return whose these sites are, from the database where need be; None when it does not say in time."""
         now = self._clock()
         owners = {site: self._usable(site, now, stale=self.cut_off) for site in sites}
@@ -89,7 +94,7 @@ class Sites:
         if awaited:
             # Waiting for many futures does not cancel them with the one who waits.
             await asyncio.wait(awaited.values(), timeout=self._seconds)
-        found: dict[str, str | None] = {}
+        found: dict[str, SiteOwner | None] = {}
         for site, owner in owners.items():
             if site in awaited:
                 answer = awaited[site]
@@ -104,17 +109,18 @@ class Sites:
     def confirmed_until(self, site: str, workspace: str) -> float:
         """Return until when (the clock's seconds) the site is this workspace's without being asked for; past: ask."""
         held = self._known.get(site)
-        if held is None or held.value != workspace:
+        if held is None or held.value.workspace != workspace:
             return -math.inf
         self._lifetimes.renew(held)
         return held.fresh_until
 
     def drop(self, site: str) -> None:
-        """Forget a site that was added or removed, also what a query on its way will say of it."""
-        self._known.pop(site, None)
-        self._unknown.pop(site, None)
-        if site in self._asked:
-            self._recalled.add(site)
+        """Forget a site that was added or removed, by both its names, also what a query on its way will say of it."""
+        for name in names_of(site):
+            self._known.pop(name, None)
+            self._unknown.pop(name, None)
+            if name in self._asked:
+                self._recalled.add(name)
 
     def drop_all(self) -> None:
         """Forget all sites."""
@@ -171,7 +177,7 @@ class Sites:
             self._wanted = {}
             self._land(None, 0)
 
-    async def _ask(self, sites: list[str]) -> Mapping[str, str] | None:
+    async def _ask(self, sites: list[str]) -> Mapping[str, SiteOwner] | None:
         if not self.breaker.admits():
             return None
         probe = self.breaker.down
@@ -190,7 +196,7 @@ class Sites:
         self.breaker.worked()
         return owners
 
-    def _land(self, owners: Mapping[str, str] | None, asked_at: float) -> None:
+    def _land(self, owners: Mapping[str, SiteOwner] | None, asked_at: float) -> None:
         """Take in what the database says of the asked sites; None: nothing."""
         asked, self._asked = self._asked, {}
         recalled, self._recalled = self._recalled, set()
@@ -202,7 +208,7 @@ class Sites:
             else:
                 future.set_result(self._remember(site, owners.get(site), asked_at))
 
-    def _remember(self, site: str, owner: str | None, asked_at: float) -> str | None:
+    def _remember(self, site: str, owner: SiteOwner | None, asked_at: float) -> SiteOwner | None:
         before = self._known.get(site)
         if owner is None:
             self._known.pop(site, None)
@@ -211,7 +217,11 @@ class Sites:
             self._unknown.pop(site, None)
             self._known[site] = self._lifetimes.hold(owner, 0, asked_at)
         if before is not None and before.value != owner:
-            self._on_lost(site)
+            lost = before.value.id
+            for name in names_of(lost):
+                if name != site:
+                    self._known.pop(name, None)  # what its other name says is as old as what was just disproved
+            self._on_lost(lost)
         return owner
 
 

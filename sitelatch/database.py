@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import structlog
 
+from admin.twins import Twins, fill_collated, list_twins
 from sql.database import resolve
 from sql.embedded import EmbeddedServer, EmbeddedServerFailed
 from sql.migrate import migrate, require_latest
@@ -66,13 +68,25 @@ async def connection_to(settings: DatabaseSettings, directory: Path) -> AsyncIte
             await connection.close()
 
 
-async def migrate_at(url: str) -> list[str]:
-    """Bring the schema up to date; return the names of the migrations that it took."""
+class Migrated(NamedTuple):
+    """The migrations that were applied, and the sites that are reported after each."""
+
+    applied: list[str]
+    twins: Twins
+
+
+async def migrate_at(url: str) -> Migrated:
+    """Bring the schema up to date, and fill in what SQL alone cannot."""
     connection = await open_connection(url, role="migrate")
     try:
         applied = await migrate(connection)
+        filled = await fill_collated(connection)
+        twins = await list_twins(connection)
     finally:
         await connection.close()
     for name in applied:
         _log.info("migrated", migration=name)
-    return applied
+    if filled:  # not at each start: both sites work
+        for oldest, twin in twins.pairs:
+            _log.warning("sites_alike", sites=[oldest, twin], more=twins.more)
+    return Migrated(applied, twins)

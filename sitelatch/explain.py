@@ -10,7 +10,7 @@ import asyncpg
 from admin.texts import is_text
 from admin.users import get_user
 from proxy.credentials import new_key
-from proxy.decision import Claim, Grant, decide
+from proxy.decision import Claim, Grant, SiteOwner, decide
 from proxy.enforcement import Enforcement, Verdict, identity_lines
 from proxy.grants import Grants
 from proxy.heads import Fields, Head
@@ -138,7 +138,7 @@ def _read(question: Question, fields: Fields, limits: LimitSettings) -> Fields:
     return raw.fields
 
 
-async def _owners(config: Config, pool: asyncpg.Pool, sites: Iterable[str]) -> dict[str, str]:
+async def _owners(config: Config, pool: asyncpg.Pool, sites: Iterable[str]) -> dict[str, SiteOwner]:
     # What is no text to the database is nobody's.
     return await ScopeTable(pool, config.grants.lookup_seconds).find_sites([site for site in sites if is_text(site)])
 
@@ -275,7 +275,7 @@ def _tell_grant(grant: Grant) -> list[str]:
     return [f"API user {grant.user_id} of workspace {grant.workspace}, for {scope}."]
 
 
-def _tell_refusal(verdict: Verdict, workspaces: Mapping[str, str]) -> list[str]:
+def _tell_refusal(verdict: Verdict, workspaces: Mapping[str, SiteOwner]) -> list[str]:
     """Say what the public sentence may not: whether a site exists, and whose it is."""
     refusal, claim, grant = verdict.refusal, verdict.claim, verdict.grant
     if refusal is None or claim is None or grant is None:
@@ -289,8 +289,8 @@ def _tell_refusal(verdict: Verdict, workspaces: Mapping[str, str]) -> list[str]:
         owner = workspaces.get(site)
         if owner is None:
             said.append(f"There is no site {site!r}.")
-        elif owner != grant.workspace:
-            said.append(f"The site {site!r} is of workspace {owner}.")
+        elif owner.workspace != grant.workspace:
+            said.append(f"The site {site!r} is of workspace {owner.workspace}.")
         elif not grant.all_sites and site not in grant.sites:
             said.append(f"The site {site!r} is not among the key's.")
     return said

@@ -258,21 +258,60 @@ JOIN sitelatch.workspaces w ON w.id = s.workspace_id
 WHERE s.id = $1 AND ($2::text[] IS NULL OR w.name = ANY($2))
 
 -- name: create_sites
--- Add the sites $2 with folded ids $3 and display names $4 to workspace $1; a row for each that is new. Whoever adds many
--- keeps to one order, so that no two who add the same wait for each other.
-INSERT INTO sitelatch.sites (workspace_id, id, folded, display_name)
-SELECT $1, new.id, new.folded, new.display_name
-FROM unnest($2::text[], $3::text[], $4::text[]) AS new (id, folded, display_name)
-ORDER BY new.folded COLLATE "C"
+-- Add the sites $2 with folded ids $3, collated ids $4 and display names $5 to workspace $1; a row for each that is new.
+-- A site whose collated id another site has is not added. All callers add in one order, so that they do not deadlock.
+INSERT INTO sitelatch.sites (workspace_id, id, folded, collated, display_name)
+SELECT $1, new.id, new.folded, new.collated, new.display_name
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS new (id, folded, collated, display_name)
+WHERE NOT EXISTS (SELECT FROM sitelatch.sites s WHERE s.collated = new.collated)
+ORDER BY new.collated COLLATE "C", new.folded COLLATE "C"
 ON CONFLICT DO NOTHING
 RETURNING id
 
--- name: sites_by_folded
--- The sites with the folded ids $1, whosever they are.
-SELECT s.id, s.folded, w.name AS workspace, s.display_name
+-- name: sites_by_collated
+-- The sites with the collated ids $1 in all workspaces; the oldest of equal ones first.
+SELECT s.id, s.folded, s.collated, w.name AS workspace, s.display_name
 FROM sitelatch.sites s
 JOIN sitelatch.workspaces w ON w.id = s.workspace_id
-WHERE s.folded = ANY($1)
+WHERE s.collated = ANY($1)
+ORDER BY s.collated_twin
+
+-- name: has_sites_to_collate
+-- Whether something else than the admin wrote sites.
+SELECT EXISTS (SELECT FROM sitelatch.sites WHERE collated IS NULL)
+
+-- name: wait_for_collating
+-- Until this transaction ends, no other one fills in collated ids. The number is "collated" as big-endian bytes.
+SELECT pg_advisory_xact_lock(7165064744917034340)
+
+-- name: sites_to_collate
+-- The sites without a collated id, the oldest first.
+SELECT id FROM sitelatch.sites WHERE collated IS NULL ORDER BY created_at, id
+
+-- name: collate_sites
+-- Give the sites $1 the collated ids $2. Of sites with the same one, the first keeps the twin number 0.
+UPDATE sitelatch.sites s
+SET collated = filled.collated, collated_twin = filled.twin
+FROM (
+  SELECT new.id, new.collated,
+         (SELECT coalesce(max(other.collated_twin) + 1, 0) FROM sitelatch.sites other
+          WHERE other.collated = new.collated)
+         + row_number() OVER (PARTITION BY new.collated ORDER BY new.place) - 1 AS twin
+  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS new (id, collated, place)
+) AS filled
+WHERE s.id = filled.id AND s.collated IS NULL
+
+-- name: list_twins
+-- Sites that have the same collated id as an older one, each with the oldest, at most $1; and how many there are.
+SELECT s.id, oldest.id AS oldest, count(*) OVER () AS total
+FROM sitelatch.sites s
+CROSS JOIN LATERAL (
+  SELECT other.id, other.collated_twin FROM sitelatch.sites other
+  WHERE other.collated = s.collated ORDER BY other.collated_twin LIMIT 1
+) AS oldest
+WHERE s.collated_twin > 0 AND s.collated_twin > oldest.collated_twin
+ORDER BY s.collated, s.collated_twin
+LIMIT $1
 
 -- name: lock_sites_for_change
 -- Those of the sites $1 that are of the workspaces $2 (null: all), kept from changes and from being given to users until

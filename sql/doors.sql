@@ -28,16 +28,24 @@ LEFT JOIN (
 ) AS found ON true;
 
 -- name: find_sites
--- Whose each of these sites is; those that do not exist are nobody's. Whole, and the feed's position: see find_grant.
+-- The site that each of these names refers to, and its workspace; null where there is none. A name is an id, or "/" and
+-- a folded id: ids hold no "/". Whole, and the feed's position: see find_grant.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
-    asked.id,
+    asked.name,
+    site.id,
     workspaces.name AS workspace
-FROM unnest($1::text[]) AS asked (id)
-LEFT JOIN (
-    sitelatch.sites JOIN sitelatch.workspaces ON workspaces.id = sites.workspace_id
-) ON sites.id = asked.id;
+FROM unnest($1::text[]) AS asked (name)
+LEFT JOIN LATERAL (
+    -- Two lookups by index: for each name one of them finds nothing.
+    SELECT sites.id, sites.workspace_id FROM sitelatch.sites WHERE sites.id = asked.name
+    UNION ALL
+    SELECT sites.id, sites.workspace_id
+    FROM sitelatch.sites
+    WHERE sites.folded = CASE WHEN asked.name LIKE '/%' THEN substr(asked.name, 2) END
+) AS site ON true
+LEFT JOIN sitelatch.workspaces ON workspaces.id = site.workspace_id;
 
 -- name: record_activity
 -- Note that these users were active so many seconds ago. Nobody is waited for: whose row another holds (a delete that

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from proxy.decision import SiteOwner
+from proxy.site_ids import names_of
 from sql.queries import query
 
 FIND_GRANT = query("find_grant")
@@ -47,6 +49,8 @@ class MemoryScope:
     def __init__(self) -> None:
         self.grants: dict[bytes, dict[str, Any]] = {}
         self.sites: dict[str, str] = {}
+        self.other_folds: dict[str, str] = {}
+        """Of sites that something else wrote with another fold than ours."""
         self.position = 0
         self.failures: list[Exception] = []
         """Raised one after the other, by one query each."""
@@ -109,7 +113,20 @@ class MemoryScope:
         if query == FIND_GRANT:
             row = self.grants.get(argument)
             return [always | {"user_id": None} | (row or {})]
-        return [always | {"id": site, "workspace": self.sites.get(site)} for site in argument]
+        by_name = {name: site for site in self.sites for name in self._names_of(site)}
+        found = {name: by_name.get(name) for name in argument}
+        return [
+            always | {"name": name, "id": site, "workspace": None if site is None else self.sites[site]}
+            for name, site in found.items()
+        ]
+
+    def _names_of(self, site: str) -> tuple[str, str]:
+        return (site, "/" + self.other_folds[site]) if site in self.other_folds else names_of(site)
+
+
+def owned(workspaces: Mapping[str, str | None]) -> dict[str, SiteOwner | None]:
+    """Return the owners of sites that are named by their ids, each with its workspace; None: no such site."""
+    return {site: None if workspace is None else SiteOwner(site, workspace) for site, workspace in workspaces.items()}
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -30,9 +30,14 @@ def migrate_command(config: Config) -> None:
 
     async def work() -> None:
         async with database_url(config.admin_database, config.directory) as url:
-            applied = await migrate_at(url)
+            applied, twins = await migrate_at(url)
         for name in applied:
             click.echo(name)
+        for oldest, twin in twins.pairs:
+            alike = f'Some data services treat the sites "{oldest}" and "{twin}" as the same.'
+            click.echo(f"{alike} Check that yours does not.")
+        if twins.more:
+            click.echo(f"There are {twins.more} more such sites.")
         click.echo(f"The schema has version {LATEST}.")
 
     run(work())

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from sql.pool import open_connection
 from tests.acceptance.shell import SECONDS, Done, sitelatch
+from tests.database import add_workspace, run_aside
 
 TITLES = ["ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED", "BY", "LAST", "ACTIVITY"]
 
@@ -45,6 +47,13 @@ def config(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Path:
         done = sitelatch("sites", "add", "--config", str(file), "--workspace", workspace, *sites)
         assert done == Done(0, f"Added: {', '.join(sites)}.\n", "")
     return file
+
+
+async def write_site(database_url: str, site: str) -> None:
+    """Add a site, in a workspace of its own, by SQL."""
+    connection = await open_connection(database_url, role="tests")
+    await add_workspace(connection, "written-by-sql", site)
+    await connection.close()
 
 
 def create(config: Path, *scope: str) -> dict[str, Any]:
@@ -289,6 +298,28 @@ def test_migrate_says_what_it_did_and_a_schema_that_is_missing_how_to_mend_it(tm
     again = sitelatch("migrate", "--config", str(file))
     assert (again.code, len(again.out.splitlines())) == (0, 1)
     assert sitelatch("users", "list", "--config", str(file)).code == 0
+
+
+def test_sites_that_data_services_cannot_tell_apart_are_refused_and_existing_ones_listed(
+    tmp_path: Path, database_url: str, config: Path
+) -> None:
+    done = sitelatch("sites", "add", "--config", str(config), "--workspace", "acme", "my shop")
+    assert (done.code, done.out) == (0, "Added: my shop.\n")
+    clash = sitelatch("sites", "add", "--config", str(config), "--workspace", "globex", "my+shop")
+    assert (clash.code, clash.out) == (1, "")
+    assert 'the site "my shop" of the workspace "acme" are the same' in clash.log[0]["reason"]
+    csv = tmp_path / "sites.csv"
+    csv.write_text("site,workspace\nMÝ shop,globex\n", encoding="utf-8")
+    clash = sitelatch("sites", "import", "--config", str(config), str(csv))
+    assert (clash.code, clash.out) == (1, "")
+    assert 'the site "my shop" of the workspace "acme" are the same' in clash.log[0]["reason"]
+    run_aside(write_site(database_url, "my+shop"))
+    listed = 'Some data services treat the sites "my shop" and "my+shop" as the same. Check that yours does not.'
+    for _ in range(2):
+        migrated = sitelatch("migrate", "--config", str(config))
+        assert (migrated.code, migrated.out.splitlines()[0]) == (0, listed)
+    done = sitelatch("sites", "remove", "--config", str(config), "my shop", "my+shop")
+    assert done.code == 0
 
 
 def test_an_embedded_database_is_there_and_migrated_for_every_command(tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ async def test_a_site_that_went_to_another_workspace_meanwhile_is_not_renamed_th
 
     ben = Actor(BY_ADA.person, "command", frozenset({"acme"}))
     async with pool.acquire() as connection:
-        watched: Any = Meanwhile(connection, sites.SITES_BY_FOLDED, move)
+        watched: Any = Meanwhile(connection, sites.SITES_BY_COLLATED, move)
         with pytest.raises(Conflict, match="changed at the same time"):
             await import_sites(watched, {"acme": [NewSite("shop", "Ours")]}, by=ben)
     assert (await acme.get("/sites/shop"))["display_name"] == "shop"

@@ -14,13 +14,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.changes import Changes
-from proxy.decision import Grant
+from proxy.decision import Grant, SiteOwner
 from proxy.feed import Feed, FeedMode
 from proxy.grants import UNKNOWN, Grants, ScopeUnavailable, connections_used
 from proxy.settings import GrantSettings
 from sql.pool import open_pool
 from tests.database import add_user, add_workspace
-from tests.scopes import Clock, until
+from tests.scopes import Clock, owned, until
 from tests.wires import Wire, wire_to
 
 KEY = sha256(b"a key").digest()
@@ -208,13 +208,27 @@ async def test_a_user_that_is_enabled_again_is_known_at_once(door: Door, pool: a
 
 
 async def test_a_site_that_is_added_or_removed_is_known_at_once(door: Door, pool: asyncpg.Pool) -> None:
-    assert await door.grants.fetch_sites(("shop", "docs")) == {"shop": "acme", "docs": None}
+    assert await door.grants.fetch_sites(("shop", "docs")) == owned({"shop": "acme", "docs": None})
     await pool.execute(
         "INSERT INTO sitelatch.sites SELECT 'docs', 'docs', workspace_id, '' FROM sitelatch.sites WHERE id = 'shop'"
     )
     await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
     await door.caught_up()
-    assert await door.grants.fetch_sites(("shop", "docs")) == {"shop": None, "docs": "acme"}
+    assert await door.grants.fetch_sites(("shop", "docs")) == owned({"shop": None, "docs": "acme"})
+
+
+async def test_a_site_named_by_its_folded_id_is_known_or_forgotten_at_once(door: Door, pool: asyncpg.Pool) -> None:
+    assert await door.grants.fetch_sites(("/shop", "/docs")) == {"/shop": SiteOwner("shop", "acme"), "/docs": None}
+    await pool.execute(
+        "INSERT INTO sitelatch.sites SELECT 'Docs', 'docs', workspace_id, '' FROM sitelatch.sites WHERE id = 'shop'"
+    )
+    await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
+    await door.caught_up()
+    assert door.grants.peek_sites(("/shop",)) is door.grants.peek_sites(("/docs",)) is None
+    assert await door.grants.fetch_sites(("/shop", "/docs")) == {"/shop": None, "/docs": SiteOwner("Docs", "acme")}
+    await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'Docs'")
+    await door.caught_up()
+    assert await door.grants.fetch_sites(("/docs",)) == {"/docs": None}
 
 
 @pytest.mark.parametrize(
@@ -509,7 +523,7 @@ async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_
         if looked_up == "a grant":
             await door.grant(KEY)
         elif looked_up == "a site":
-            assert await door.grants.fetch_sites(("docs",)) == {"docs": "acme"}
+            assert await door.grants.fetch_sites(("docs",)) == owned({"docs": "acme"})
         else:
             assert await door.grants.fetch(OTHER) is UNKNOWN
         await pool.execute("DELETE FROM sitelatch.api_keys")
@@ -519,7 +533,7 @@ async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_
         await wire.mend()
         await until(lambda: door.changes == [Changes(everything=True)])
         assert await door.grants.fetch(KEY) is UNKNOWN
-        assert await door.grants.fetch_sites(("docs",)) == {"docs": None}
+        assert await door.grants.fetch_sites(("docs",)) == owned({"docs": None})
         await door.grant(OTHER)
         await door.caught_up()
         assert door.changes == [Changes(everything=True)]

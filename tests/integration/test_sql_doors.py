@@ -70,7 +70,27 @@ async def test_sites_are_found_with_their_workspace_and_unknown_ones_are_not(poo
     await add_workspace(pool, "acme", "shop", "blog")
     await add_workspace(pool, "globex", "wiki")
     rows = await pool.fetch(FIND_SITES, ["shop", "wiki", "nothing"])
-    assert {row["id"]: row["workspace"] for row in rows} == {"shop": "acme", "wiki": "globex", "nothing": None}
+    assert {row["name"]: row["workspace"] for row in rows} == {"shop": "acme", "wiki": "globex", "nothing": None}
+
+
+async def test_sites_are_found_by_folded_id_too(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme", "Shop", "blog")
+    names = ["/shop", "Shop", "shop", "/Shop", "/blog", "/", "/nothing", ""]
+    rows = await pool.fetch(FIND_SITES, names)
+    assert [row["name"] for row in rows] == names
+    assert {row["name"]: (row["id"], row["workspace"]) for row in rows if row["id"]} == {
+        "/shop": ("Shop", "acme"),
+        "Shop": ("Shop", "acme"),
+        "/blog": ("blog", "acme"),
+    }
+
+
+async def test_sites_are_found_through_indexes(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme", *(f"Site-{number}" for number in range(20_000)))
+    await pool.execute("ANALYZE sitelatch.sites")
+    for names in (["/site-7"], [name for number in range(500) for name in (f"Site-{number}", f"/site-{number}")]):
+        plan = [row[0] for row in await pool.fetch(f"EXPLAIN {FIND_SITES}", names)]
+        assert not [line for line in plan if "Seq Scan on sites" in line], plan
 
 
 async def test_activity_keeps_the_latest_time_and_skips_deleted_users(pool: asyncpg.Pool) -> None:

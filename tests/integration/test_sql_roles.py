@@ -79,8 +79,9 @@ async def test_the_doors_read_the_scope_and_write_activity(
     await require_latest(doors)
     (grant,) = await doors.fetch(query("find_grant"), bytes(32))
     assert (grant["whole"], grant["user_id"]) == (True, user_id)
-    (site,) = await doors.fetch(query("find_sites"), ["shop"])
-    assert (site["whole"], site["workspace"]) == (True, "acme")
+    for name in ("shop", "/shop"):
+        (site,) = await doors.fetch(query("find_sites"), [name])
+        assert (site["whole"], site["id"], site["workspace"]) == (True, "shop", "acme")
     assert await doors.fetchval(query("record_activity"), [user_id], ["1.0"], column=1) == 1
     assert await doors.fetch(READ_ACTIVITY, [user_id])
 

@@ -8,6 +8,7 @@ from proxy.heads import Fields, Head
 from proxy.refusals import Refusal, Refused
 from proxy.routes import RouteTable
 from proxy.settings import KeySettings, RouteSettings
+from tests.scopes import owned
 
 KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
 SHOP = Grant("1", "acme", all_sites=False, sites=frozenset({"shop"}))
@@ -62,6 +63,6 @@ def judge_whole(
         claim = table(route).read(head)
         if claim.key is None and not claim.open:
             return Refusal("missing_key", 401, "")
-        return decide(claim, grant, owners or {}, 0)
+        return decide(claim, grant, owned(owners or {}), 0)
     except Refused as refused:
         return refused.refusal

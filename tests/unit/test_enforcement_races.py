@@ -12,7 +12,7 @@ from proxy.grants import Grants
 from proxy.heads import Head
 from proxy.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED
-from proxy.routes import RouteTable
+from proxy.routes import Candidate, RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import MemoryScope, until
 
@@ -33,9 +33,10 @@ class Door:
         fields = [(b"Host", b"data.example"), (b"X-API-Key", KEY.encode())]
         return self.enforcement.judge(Head(b"GET", b"/sites/shop", fields, has_body=False))
 
-    def judge_slowly(self) -> "asyncio.Task[Verdict]":
+    def judge_slowly(self, name: str = "shop") -> "asyncio.Task[Verdict]":
         claim = self.judge()
         assert isinstance(claim, Claim), "it has to be looked up"
+        claim.named = Candidate((name,))
         return asyncio.create_task(self.enforcement.judge_slowly(claim, "192.0.2.1"))
 
 
@@ -85,6 +86,31 @@ async def test_a_site_that_is_removed_between_the_answer_and_who_waits_for_it_do
     assert not verdict.done()
     del door.scope.sites["shop"]
     door.grants.drop_site("shop")
+    assert (await verdict).refusal is SITE_NOT_ALLOWED
+
+
+async def test_a_site_named_by_host_that_is_removed_before_the_waiter_goes_on_does_not_pass(door: Door) -> None:
+    door.scope.add(DIGEST, all_sites=True)
+    door.scope.sites["Shop"] = "acme"
+    await door.grants.fetch(DIGEST)
+    verdict = door.judge_slowly("/shop")
+    await at_once_when(lambda: door.grants.peek_sites(("/shop",)) is not None)
+    assert not verdict.done()
+    del door.scope.sites["Shop"]
+    door.grants.drop_site("Shop")
+    assert (await verdict).refusal is SITE_NOT_ALLOWED
+
+
+async def test_a_site_named_by_host_that_is_removed_while_it_is_looked_up_does_not_pass(door: Door) -> None:
+    door.scope.add(DIGEST, all_sites=True)
+    door.scope.sites["Shop"] = "acme"
+    await door.grants.fetch(DIGEST)
+    door.scope.hold()
+    verdict = door.judge_slowly("/shop")
+    await until(lambda: door.scope.under_way == 1)
+    del door.scope.sites["Shop"]
+    door.grants.drop_site("Shop")
+    door.scope.let_go()
     assert (await verdict).refusal is SITE_NOT_ALLOWED
 
 

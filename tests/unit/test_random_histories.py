@@ -23,8 +23,9 @@ from proxy.heads import Head
 from proxy.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED, Refusal
 from proxy.revokes import Revokes
-from proxy.routes import RouteTable
+from proxy.routes import Candidate, RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
+from proxy.site_ids import by_folded_id, names_of
 from sql.queries import query
 from tests.scopes import FIND_GRANT, VirtualLoop
 
@@ -33,7 +34,7 @@ SETTLED = 4.0
 """So long after its last trouble a way to the database is in use again."""
 SLACK = 0.3
 """What answers take on their way."""
-SITES = ("shop", "blog", "docs")
+SITES = ("Shop", "blog", "docs")
 KEYS = [f"key-{number}" for number in range(6)]
 DIGESTS = {key: digest(key.encode()) for key in KEYS}
 
@@ -105,7 +106,7 @@ class Database:
         self.told: list[tuple[str | None, float]] = []
         """What was ever told of, and when."""
         self.listening: dict[FeedConnection, Callable[[], object]] = {}
-        users: dict[str, frozenset[str] | None] = {"ada": frozenset({"shop"}), "bob": frozenset(SITES), "eve": None}
+        users: dict[str, frozenset[str] | None] = {"ada": frozenset({"Shop"}), "bob": frozenset(SITES), "eve": None}
         now = asyncio.get_running_loop().time()
         keys = {DIGESTS[key]: user for key, user in zip(KEYS, ("ada", "ada", "bob", "eve", "eve"), strict=False)}
         self.past = [State(now - 100, ((1, "all", None, now - 100),), keys, users, frozenset(SITES))]
@@ -209,7 +210,9 @@ class Database:
                 row["expires_at"] = None
             rows: list[dict[str, Any]] = [row]
         else:
-            rows = [always | {"id": s, "workspace": "acme" if s in state.sites else None} for s in args[0]]
+            by_name = {name: site for site in state.sites for name in names_of(site)}
+            found = {name: by_name.get(name) for name in args[0]}
+            rows = [always | {"name": n, "id": s, "workspace": s and "acme"} for n, s in found.items()]
         await self.lookups.go(epoch)
         return rows
 
@@ -278,6 +281,18 @@ class Stream:
         self._play.judge_end(self, refusal)
 
 
+class EitherName(RouteTable):
+    """Names each site by its id or, as a host rule does, by its folded id."""
+
+    chance: random.Random
+
+    def read(self, head: Head) -> Claim:
+        claim = super().read(head)
+        if self.chance.random() < 0.5:
+            claim.named = Candidate(tuple(map(by_folded_id, claim.sites)))
+        return claim
+
+
 class Play:
     """Doors over a database, and the oracle."""
 
@@ -313,9 +328,10 @@ class Play:
             on_changes=lambda changes: self.revokes.changed(changes),
             clock=clock,
         )
-        table = RouteTable(
+        table = EitherName(
             [RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/{site}",))], KeySettings()
         )
+        table.chance = self.chance
         self.enforcement = Enforcement(
             table, self.grants, Metrics(), on_use=lambda user: None, accept_foreign=True, clock=clock
         )
@@ -341,13 +357,14 @@ class Play:
         if isinstance(verdict, Claim):
             verdict = await self.enforcement.judge_slowly(verdict, "192.0.2.1")
         self.judge(verdict.refusal, DIGESTS[key], site, self.bound)
+        named = verdict.claim.sites[0] if verdict.claim else ""
         if verdict.refusal is SCOPE_UNAVAILABLE:
-            assert not self.is_known(DIGESTS[key], site), (
+            assert not self.is_known(DIGESTS[key], site, named), (
                 f"seed {self.seed}, {self.loop.time()}: a known key is refused"
             )
         if verdict.refusal is None:
             self.passed += 1
-            self.passed_at[DIGESTS[key], site] = self.loop.time()
+            self.passed_at[DIGESTS[key], named] = self.loop.time()
             if self.chance.random() < 0.1:
                 self.streams.append(Stream(self, verdict, DIGESTS[key], site))
 
@@ -355,9 +372,9 @@ class Play:
         if cause in ("feed", "all"):
             self.all_dropped_at = self.loop.time()
 
-    def is_known(self, key_digest: bytes, site: str) -> bool:
+    def is_known(self, key_digest: bytes, site: str, named: str) -> bool:
         """Whether this key passed so lately that an outage may not refuse it, and nothing was said of it since."""
-        since = self.passed_at.get((key_digest, site), 0)
+        since = self.passed_at.get((key_digest, named), 0)
         if self.max_keys < len(KEYS) or since < self.loop.time() - STALE or since < self.all_dropped_at:
             return False
         state = self.database.now

@@ -139,6 +139,67 @@ async def test_a_change_that_comes_while_the_last_one_is_looked_into_is_looked_i
     assert stream.revoked is INVALID_KEY
 
 
+@pytest.mark.parametrize("all_sites", [True, False])
+async def test_a_removed_site_ends_what_named_it_by_host(door: Door, all_sites: bool) -> None:
+    scope = () if all_sites else ("Shop", "Blog")
+    door.scope.add(key_of("ada"), "ada", *scope, all_sites=all_sites)
+    door.scope.sites = {"Shop": "acme", "Blog": "acme"}
+    by_host, by_id, other = [await door.opened("ada", name) for name in ("/shop", "Shop", "/blog")]
+    await door.grants.fetch_sites(("/shop", "Shop", "/blog"))
+    del door.scope.sites["Shop"]
+    door.scope.add(key_of("ada"), "ada", *scope[1:], all_sites=all_sites)
+    door.grants.drop_site("Shop")
+    door.grants.drop_user("ada")
+    door.revokes.changed(Changes(sites={"Shop"}))
+    await door.settled()
+    assert by_host.revoked is by_id.revoked is SITE_NOT_ALLOWED
+    assert not other.done
+    assert door.ended == {"site_lost": 2}
+
+
+async def test_a_change_of_a_site_looks_at_what_named_it_by_host_alone(door: Door) -> None:
+    door.scope.sites = {"Shop": "acme", "Blog": "acme"}
+    for name in ("ada", "bob"):
+        door.scope.add(key_of(name), name, all_sites=True)
+    await door.opened("ada", "/shop")
+    await door.opened("bob", "/blog")
+    door.revokes.changed(Changes(sites={"Shop"}))
+    assert set(door.revokes._doubts) == {key_of("ada")}
+    await door.settled()
+    assert not door.ended
+
+
+async def test_a_refresh_that_finds_a_host_named_site_gone_ends_what_is_open_there(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites = {"Shop": "acme", "Blog": "acme"}
+    shop, blog, by_id = [await door.opened("ada", name) for name in ("/shop", "/blog", "Shop")]
+    await door.grants.fetch_sites(("/shop", "/blog", "Shop"))
+    del door.scope.sites["Shop"]
+    door.clock.now += 0.9 * TTL
+    door.grants.peek_sites(("/shop", "/blog"))
+    await until(lambda: shop.done and by_id.done)
+    await door.settled()
+    assert not blog.done
+    assert door.ended == {"site_lost": 2}
+
+
+async def test_without_the_feed_a_host_named_site_is_confirmed_once_in_a_ttl(door: Door) -> None:
+    door.scope.add(key_of("ada"), "ada", all_sites=True)
+    door.scope.sites["Shop"] = "acme"
+    stream = await door.opened("ada", "/shop")
+    asked = len(door.scope.asked)
+    for _ in range(10 * TTL + 1):
+        door.clock.now += 1
+        await door.swept()
+    assert 16 <= len(door.scope.asked) - asked <= 20, "the key, and the site"
+    del door.scope.sites["Shop"]
+    for _ in range(TTL + 2):
+        door.clock.now += 1
+        await door.swept()
+    assert stream.done
+    assert door.ended == {"site_lost": 1}
+
+
 async def test_a_refresh_that_finds_less_ends_what_needs_more(door: Door) -> None:
     door.scope.add(key_of("ada"), "ada", "shop", "blog")
     shop, blog = await door.opened("ada", "shop"), await door.opened("ada", "blog")

@@ -1,11 +1,12 @@
-"""What may be a site's id, and which ids are the same to some backend."""
+"""Which strings are valid site ids, which ids are equal, and the names of a site."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from admin.problems import Invalid
-from admin.site_ids import FORBIDDEN, check_site_id, fold_site
+from admin.site_ids import FORBIDDEN, check_site_id
+from proxy.site_ids import by_folded_id, fold_site, folded_part, names_of
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,19 @@ def test_what_is_accepted_holds_no_forbidden_character_folded_or_not(site_id: st
         return
     assert not set(FORBIDDEN) & set(site_id + folded)
     assert site_id.strip() == site_id != ""
+
+
+def test_a_host_part_in_any_case_gives_the_name_of_the_site() -> None:
+    assert by_folded_id("shop") == by_folded_id("SHOP") == by_folded_id("Shop") == "/shop"
+    assert names_of("Shop") == ("Shop", "/shop")
+    assert folded_part("/shop") == "shop"
+    assert folded_part("Shop") is None
+
+
+@given(st.text(max_size=30))
+def test_a_name_by_folded_id_never_equals_an_accepted_id(site_id: str) -> None:
+    try:
+        check_site_id(by_folded_id(site_id))
+    except Invalid:
+        return
+    raise AssertionError(by_folded_id(site_id))
