@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from proxy.framing import Body, check_host, request_body
 from proxy.heads import (
     ANSWER_SPELLINGS,
+    BELIEVED,
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,
     FORWARDING,
     HOST,
     MALFORMED,
+    ODD,
     PLAIN,
-    REQUEST_SPELLINGS,
-    SET_BY_US,
     TRANSFER_ENCODING,
     UPGRADE,
     Fields,
@@ -30,17 +30,23 @@ from proxy.heads import (
     tokens,
     without,
 )
+from proxy.request_spellings import RequestSpellings
 from proxy.refusals import BAD_REQUEST, PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATION, Refused
 
 _FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+# From a trusted proxy these say where a request came from. Without them the request would seem to come from the proxy.
+# X-Request-Id says nothing of that, and is set anew.
+_BELIEVED_ORIGIN = BELIEVED - {b"x-request-id"}
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
 
 
 @dataclass(slots=True)
 class RequestHop:
-    """A request's head, taken apart: `fields` go on, the rest was for us."""
+    """A request's head, taken apart: `fields` are forwarded, the rest is for this hop."""
 
     fields: Fields
+    dropped: Fields
+    """Fields whose names hold odd characters. They are not forwarded, but the decision looks for keys in them."""
     host: bytes
     body: Body
     chunked: bool
@@ -50,7 +56,14 @@ class RequestHop:
 
 
 def clean_request(
-    method: bytes, minor: int, fields: Fields, *, trusted: bool, judged: frozenset[bytes], trailer_bytes: int
+    method: bytes,
+    minor: int,
+    fields: Fields,
+    *,
+    spellings: RequestSpellings,
+    trusted: bool,
+    judged: frozenset[bytes],
+    trailer_bytes: int,
 ) -> RequestHop:
     """Take a request's head apart. `minor` is the 0 or 1 of HTTP/1.x, `judged` the names the decision reads.
 
@@ -58,13 +71,14 @@ def clean_request(
     fields could be read in two ways.
     """
     passing: Fields = []
+    dropped: Fields = []
     hosts: list[bytes] = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
     connection: list[bytes] = []
     upgrades: list[bytes] = []
     for field in fields:
-        kind = REQUEST_SPELLINGS[field[0]]
+        kind = spellings[field[0]]
         if kind == PLAIN:
             passing.append(field)
         elif kind == HOST:
@@ -88,6 +102,8 @@ def clean_request(
         elif kind == FORWARDING:
             if trusted:
                 passing.append(field)
+        elif kind == ODD:
+            dropped.append(field)
         elif kind == MALFORMED:
             raise Refused(BAD_REQUEST)
     host = check_host(hosts)
@@ -99,18 +115,21 @@ def clean_request(
         keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
         listed = options - _CONNECTION_OPTIONS
         if listed:
-            _refuse_protected(listed, judged)
+            _refuse_protected(listed, judged, trusted=trusted)
             passing = without(passing, listed)
         if upgrades and b"upgrade" in options and method == b"GET" and minor == 1 and body.done and not lengths:
             websocket_key = _websocket_key(upgrades, passing)
-    return RequestHop(passing, host, body, bool(codings), keep_alive, websocket_key)
+    return RequestHop(passing, dropped, host, body, bool(codings), keep_alive, websocket_key)
 
 
-def _refuse_protected(listed: set[bytes], judged: frozenset[bytes]) -> None:
-    """Raise Refused where Connection lists a field that we judge or set: it would be gone behind us, or before us."""
+def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: bool) -> None:
+    """Raise Refused where Connection lists a field whose absence would change the decision or the framing.
+
+    Any other listed field is removed first and judged as absent. Those that Sitelatch sets are set anew afterwards.
+    """
     for name in listed:
         folded = fold_name(name)
-        if folded in _FRAMING_NAMES or folded in SET_BY_US or folded.startswith(b"x-forwarded-") or folded in judged:
+        if folded in _FRAMING_NAMES or folded in judged or (trusted and folded in _BELIEVED_ORIGIN):
             raise Refused(PROTECTED_HOP_HEADER)
 
 

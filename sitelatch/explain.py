@@ -18,6 +18,7 @@ from proxy.hops import clean_request
 from proxy.metrics import Metrics
 from proxy.reader import RequestReader
 from proxy.refusals import BAD_REQUEST, Refusal, Refused
+from proxy.request_spellings import RequestSpellings
 from proxy.routes import Route, RouteTable
 from proxy.scope import ScopeTable
 from proxy.settings import HeaderRule, LimitSettings, QueryRule
@@ -90,6 +91,7 @@ async def explain(config: Config, question: Question) -> str:
             method,
             1,
             _read(question, given, config.limits),
+            spellings=RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers),
             trusted=False,
             judged=table.judged_names,
             trailer_bytes=config.limits.head_bytes,
@@ -97,7 +99,7 @@ async def explain(config: Config, question: Question) -> str:
     except Refused as refused:
         return told.refused(refused.refusal)
     told.step("The head", *_tell_removed(given, hop.fields))
-    head = Head(method, question.target, hop.fields, has_body=not hop.body.done)
+    head = Head(method, question.target, hop.fields, not hop.body.done, hop.dropped)
 
     try:
         readings = path_readings(split(head.target)[0])
@@ -201,14 +203,16 @@ def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
         fields = [*fields, (b"Authorization", b"Basic " + base64.b64encode(key + b":"))]
     else:
         fields = [*fields, (b"Authorization", b"Bearer " + key)]
-    return Head(head.method, target, fields, has_body=head.has_body)
+    return Head(head.method, target, fields, head.has_body, head.dropped)
 
 
 def _tell_removed(given: Fields, kept: Fields) -> list[str]:
     removed = [name.decode("latin-1") for name, value in given if (name, value) not in kept]
     if not removed:
         return ["well-formed, and all of it goes on."]
-    return [f"well-formed. Not sent on, for it is meant for this hop or set by Sitelatch: {', '.join(removed)}."]
+    return [
+        f"well-formed. Not forwarded, because it is for this hop, set by Sitelatch, or never forwarded: {', '.join(removed)}."
+    ]
 
 
 def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
