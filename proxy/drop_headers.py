@@ -22,8 +22,15 @@ _NEEDED = (
     b"transfer-encoding",
     b"upgrade",
 )
-_SET = (b"x-api-sites", b"x-api-user-id", b"x-api-workspace", b"x-forwarded-for", b"x-forwarded-host")
-_SET += (b"x-forwarded-proto", b"x-request-id")
+_SET_BY_SITELATCH = (
+    b"x-api-sites",
+    b"x-api-user-id",
+    b"x-api-workspace",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-request-id",
+)
 
 
 class DropHeaders:
@@ -58,7 +65,7 @@ class DropHeaders:
 
 
 def _refuse_needed(entry: str, folded: bytes) -> None:
-    for name in (*_NEEDED, *_SET):
+    for name in (*_NEEDED, *_SET_BY_SITELATCH):
         if name == folded or (entry.endswith("*") and name.startswith(folded)):
             why = "HTTP itself needs it" if name in _NEEDED else "Sitelatch sets it, and never forwards a client's own"
             raise ValueError(f"{entry!r} covers {name.decode()}, which cannot be dropped: {why}")

@@ -30,8 +30,8 @@ from proxy.heads import (
     tokens,
     without,
 )
-from proxy.request_spellings import RequestSpellings
 from proxy.refusals import BAD_REQUEST, PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATION, Refused
+from proxy.request_spellings import RequestSpellings
 
 _FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 # From a trusted proxy these say where a request came from. Without them the request would seem to come from the proxy.

@@ -8,12 +8,12 @@ from proxy.drop_headers import DropHeaders
 from proxy.heads import (
     CONTENT_LENGTH,
     FORWARDING,
+    MALFORMED,
     NEVER,
     ODD,
     PLAIN,
     REQUEST_KINDS,
     TRANSFER_ENCODING,
-    MALFORMED,
     Spellings,
     fold_name,
 )

@@ -209,10 +209,9 @@ def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
 def _tell_removed(given: Fields, kept: Fields) -> list[str]:
     removed = [name.decode("latin-1") for name, value in given if (name, value) not in kept]
     if not removed:
-        return ["well-formed, and all of it goes on."]
-    return [
-        f"well-formed. Not forwarded, because it is for this hop, set by Sitelatch, or never forwarded: {', '.join(removed)}."
-    ]
+        return ["well-formed, and all of it is forwarded."]
+    why = "for this hop, set by Sitelatch, or never forwarded"
+    return [f"well-formed. Not forwarded ({why}): {', '.join(removed)}."]
 
 
 def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
