@@ -4,7 +4,6 @@ llhttp has parsed them: names are tokens, values are without folding, bare CR, L
 anew from what was parsed, never passed on as raw bytes.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -82,12 +81,12 @@ _ANSWER_KINDS = {
 }
 
 
-_NOT_ALPHANUMERIC = re.compile(rb"[^a-z0-9]")
+_FOLD = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in range(256)).lower()
 
 
 def fold_name(name: bytes) -> bytes:
     """Return a field's name as CGI, WSGI and PHP know it: they read `_`, and some all odd characters, as `-`."""
-    return _NOT_ALPHANUMERIC.sub(b"-", name.lower())
+    return name.translate(_FOLD)
 
 
 def _kind_of_answer_field(name: bytes) -> int:

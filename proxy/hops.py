@@ -37,6 +37,8 @@ _FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"
 # From a trusted proxy these say where a request came from. Without them the request would seem to come from the proxy.
 # X-Request-Id says nothing of that, and is set anew.
 _BELIEVED_ORIGIN = BELIEVED - {b"x-request-id"}
+_CONNECTION_BYTES = 1024
+"""A longer list in Connection is no client's, and each of its members costs time."""
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
 
 
@@ -100,7 +102,7 @@ def clean_request(
                 raise Refused(UNKNOWN_EXPECTATION)
             passing.append(field)
         elif kind == FORWARDING:
-            if trusted:
+            if trusted and _is_plain_origin(field):
                 passing.append(field)
         elif kind == ODD:
             dropped.append(field)
@@ -111,6 +113,8 @@ def clean_request(
     keep_alive = minor == 1
     websocket_key = None
     if connection:
+        if sum(map(len, connection)) > _CONNECTION_BYTES:
+            raise Refused(BAD_REQUEST)
         options = tokens(connection)
         keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
         listed = options - _CONNECTION_OPTIONS
@@ -120,6 +124,31 @@ def clean_request(
         if upgrades and b"upgrade" in options and method == b"GET" and minor == 1 and body.done and not lengths:
             websocket_key = _websocket_key(upgrades, passing)
     return RequestHop(passing, dropped, host, body, bool(codings), keep_alive, websocket_key)
+
+
+# Frameworks build the request's URL from these. A proxy may pass on a client's own, and then `https://x/other-path?` in
+# X-Forwarded-Proto, or a path behind the port, is the path that they serve (CVE-2025-64525, CVE-2025-31137).
+# No pattern gives back what it took, so each is linear.
+_COMMA = rb"[ \t]*+,[ \t]*+"
+_HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+"
+
+
+def _list_of(member: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"%b(?:%b%b)*+\Z" % (member, _COMMA, member))
+
+
+_ORIGIN_VALUES = {
+    b"x-forwarded-proto": _list_of(rb"[A-Za-z]++"),
+    b"x-forwarded-host": _list_of(_HOST),
+    b"x-forwarded-port": _list_of(rb"[0-9]{1,5}+"),
+    b"forwarded": re.compile(rb"[^/\\?#]*+\Z"),
+}
+
+
+def _is_plain_origin(field: tuple[bytes, bytes]) -> bool:
+    """Tell whether what a trusted proxy says of a request's origin holds no more than that."""
+    pattern = _ORIGIN_VALUES.get(field[0].lower())
+    return pattern is None or pattern.match(field[1]) is not None
 
 
 def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: bool) -> None:
@@ -205,15 +234,11 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
 
     What is no address there ends the reading: whoever wrote it is not to be believed on what is left of it.
     """
-    hops = [
-        hop.strip().decode("latin-1")
-        for name, value in fields
-        if name.lower() == b"x-forwarded-for"
-        for hop in value.split(b",")
-    ]
+    chain = b",".join([value for name, value in fields if name.lower() == b"x-forwarded-for"])
+    hops = chain.rsplit(b",", _HOPS_READ)[-_HOPS_READ:]
     address = peer
     while hops and is_trusted(address):
-        hop = _HOP_ADDRESS.match(hops.pop())
+        hop = _HOP_ADDRESS.match(hops.pop().strip().decode("latin-1"))
         try:
             address = str(ipaddress.ip_address((hop[1] or hop[2]) if hop else ""))
         except ValueError:
@@ -221,6 +246,8 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
     return address
 
 
+_HOPS_READ = 64
+"""No request comes through more trusted proxies. The client can write any number of hops before theirs."""
 _HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f:.]+)(?::\d+)?)\Z")
 """An address as proxies write it, some with a port."""
 

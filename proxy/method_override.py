@@ -62,10 +62,17 @@ def overrides_method(name: bytes) -> bool:
     return bool(_OVERRIDES[name])
 
 
+TOO_MANY_METHODS = b"?"
+"""Stands for the methods of an overlong list. No route lists it, since it is no token."""
+_READ_BYTES = 256
+
+
 def overriding_methods(fields: Fields) -> frozenset[bytes]:
     """Return the methods, in upper case, that any part of any method-override header names. Hot."""
-    found = _NOTHING
-    for name, value in fields:
-        if _OVERRIDES[name]:
-            found |= {part.strip().upper() for part in value.split(b",")} - {b""}
-    return found
+    values = [value for name, value in fields if _OVERRIDES[name]]
+    if not values:
+        return _NOTHING
+    parts = b",".join(values)
+    if len(parts) > _READ_BYTES:
+        return frozenset({TOO_MANY_METHODS})
+    return frozenset(part.strip().upper() for part in parts.split(b",")) - {b""}

@@ -111,6 +111,43 @@ def test_a_trusted_proxy_is_believed_on_the_origin_of_a_request_and_on_nothing_e
     assert clean([*believed, *((name, b"evil") for name in others)], trusted=True).fields == [HOST, *believed]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"X-Forwarded-Proto", b"https://x/api/sites/blog/?"),
+        (b"X-Forwarded-Proto", b"javascript:alert"),
+        (b"X-Forwarded-Proto", b""),
+        (b"X-Forwarded-Port", b"443/api/sites/blog?"),
+        (b"x-forwarded-port", b"80#"),
+        (b"X-Forwarded-Host", b"api.example/api/sites/blog?"),
+        (b"X-Forwarded-Host", b"api.example:80/api/sites/blog"),
+        (b"X-Forwarded-Host", b"ok.example, api.example\\x"),
+        (b"X-Forwarded-Host", b"user@api.example"),
+        (b"Forwarded", b'for=1.2.3.4;host="api.example/api/sites/blog?"'),
+        (b"Forwarded", b'host="api.example:80#"'),
+    ],
+)
+def test_a_trusted_proxy_is_not_believed_where_a_path_could_hide(name: bytes, value: bytes) -> None:
+    assert clean([(name, value)], trusted=True).fields == [HOST]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"X-Forwarded-Proto", b"https"),
+        (b"X-Forwarded-Proto", b"https, http,wss"),
+        (b"X-Forwarded-Port", b"443"),
+        (b"X-Forwarded-Port", b"443, 80"),
+        (b"X-Forwarded-Host", b"api.example.com:8443"),
+        (b"X-Forwarded-Host", b"a_b.example, [2001:db8::1]:443 ,10.0.0.1"),
+        (b"Forwarded", b'for="[2001:db8:cafe::17]:4711";proto=https;host=api.example;by=_hidden, for=unknown'),
+        (b"X-Forwarded-For", b'unknown, "[::1]:80", 10.0.0.1'),
+    ],
+)
+def test_a_trusted_proxy_is_believed_on_plain_origins(name: bytes, value: bytes) -> None:
+    assert clean([(name, value)], trusted=True).fields == [HOST, (name, value)]
+
+
 def test_fields_that_connection_lists_are_removed() -> None:
     hop = clean([(b"Connection", b"close, X-Gone"), (b"x-gone", b"1"), (b"X-Stays", b"2")])
     assert hop.fields == [HOST, (b"X-Stays", b"2")]
@@ -158,6 +195,14 @@ def test_connection_of_a_trusted_proxy_cannot_list_the_origin_of_a_request(liste
 def test_connection_of_a_trusted_proxy_can_list_the_request_id() -> None:
     hop = clean([(b"Connection", b"X-Request-Id"), (b"X-Request-Id", b"a")], trusted=True)
     assert hop.fields == [HOST]
+
+
+def test_an_overlong_connection_header_is_refused() -> None:
+    assert clean([(b"Connection", b"close" + b", x" * 300)]).fields == [HOST]
+    for fields in ([(b"Connection", b"close" + b", x" * 400)], [(b"Connection", b"x" * 600)] * 2):
+        with pytest.raises(Refused) as refused:
+            clean(fields)
+        assert refused.value.refusal.code == "bad_request"
 
 
 @pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"TRANSFER_encoding"])
@@ -292,6 +337,13 @@ def test_a_request_id_that_is_no_token_is_not_taken() -> None:
 def test_the_client_is_the_nearest_that_is_no_trusted_proxy(chain: bytes, expected: str) -> None:
     fields = [(b"X-Forwarded-For", chain)] if chain else []
     assert client_address(fields, "10.0.0.9", lambda address: address.startswith("10.")) == expected
+
+
+def test_only_the_nearest_hops_are_read() -> None:
+    chain = b"1.1.1.1," + b",".join([b"10.0.0.1"] * 63)
+    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "1.1.1.1"
+    chain = b"x," * 10_000 + b",".join([b"10.0.0.1"] * 64)
+    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "10.0.0.1"
 
 
 def test_an_answers_hop_by_hop_fields_end_here() -> None:

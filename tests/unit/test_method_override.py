@@ -3,7 +3,13 @@
 import pytest
 
 from proxy.heads import Fields
-from proxy.method_override import OVERRIDE_HEADERS, OVERRIDE_PARAMETERS, overrides_method, overriding_methods
+from proxy.method_override import (
+    OVERRIDE_HEADERS,
+    OVERRIDE_PARAMETERS,
+    TOO_MANY_METHODS,
+    overrides_method,
+    overriding_methods,
+)
 
 HOST = (b"Host", b"api.example.com")
 
@@ -29,6 +35,11 @@ def test_each_override_header_is_read_in_every_spelling(name: bytes) -> None:
 )
 def test_every_part_of_every_override_header_counts(fields: Fields, methods: set[bytes]) -> None:
     assert overriding_methods([HOST, *fields]) == methods
+
+
+def test_an_overlong_list_of_methods_stands_for_one_that_no_route_allows() -> None:
+    for fields in ([(b"X-HTTP-Method-Override", b"GET," * 100)], [(b"X-HTTP-Method-Override", b"GET,GET")] * 50):
+        assert overriding_methods(fields) == {TOO_MANY_METHODS}
 
 
 def test_a_parameter_called_method_is_no_override() -> None:
