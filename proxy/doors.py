@@ -20,6 +20,7 @@ from proxy.listen import listening_site
 from proxy.metrics import Metrics
 from proxy.pool import UpstreamPool
 from proxy.record import Record
+from proxy.request_spellings import RequestSpellings
 from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
 
 _log = structlog.get_logger(__name__)
@@ -62,7 +63,7 @@ class FrontDoor:
         metrics: Metrics,
         access_log: AccessLog,
     ) -> None:
-        """Raises ValueError on a route's upstream or a trusted proxy that is none, OSError on TLS files."""
+        """Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, OSError on TLS files."""
         self._settings = settings
         self._metrics = metrics
         self._tls = server_context(settings.tls) if settings.tls else None
@@ -77,6 +78,7 @@ class FrontDoor:
         self._services = Services(
             limits=limits,
             enforcement=enforcement,
+            spellings=RequestSpellings(settings.header_underscores, settings.drop_headers),
             pools=pools,
             metrics=metrics,
             record=Record(metrics, access_log),

@@ -26,6 +26,7 @@ from proxy.refusals import (
     Refusal,
     Refused,
 )
+from proxy.request_spellings import RequestSpellings
 from proxy.routes import Route
 from proxy.settings import LimitSettings
 from proxy.sockets import peer_name, probe_peer, reset_connection
@@ -43,6 +44,7 @@ class Services:
 
     limits: LimitSettings
     enforcement: Enforcement
+    spellings: RequestSpellings
     pools: Mapping[Route, UpstreamPool]
     metrics: Metrics
     record: Record
@@ -192,6 +194,7 @@ class Downstream:
                 raw.method,
                 raw.minor,
                 raw.fields,
+                spellings=services.spellings,
                 trusted=self._trusted,
                 judged=services.enforcement.table.judged_names,
                 trailer_bytes=services.limits.head_bytes,
@@ -231,7 +234,8 @@ class Downstream:
     def _judge(self, exchange: Exchange) -> None:
         began = time.perf_counter()
         try:
-            head = Head(exchange.method, exchange.target, exchange.hop.fields, has_body=not exchange.request_done)
+            hop = exchange.hop
+            head = Head(exchange.method, exchange.target, hop.fields, not exchange.request_done, hop.dropped)
             verdict = self._services.enforcement.judge(head)
         except Exception:
             _log.exception("the decision failed; the request was refused")

@@ -1,12 +1,11 @@
-"""Heads: what of a message's fields is for us, what goes on, and the bytes that go on. No I/O.
+"""Message heads: what each header field means to this hop, and the bytes that are sent on. No I/O.
 
 llhttp has parsed them: names are tokens, values are without folding, bare CR, LF or NUL. Heads are always written
 anew from what was parsed, never passed on as raw bytes.
 """
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 Fields = list[tuple[bytes, bytes]]
 """Header fields in the order they came, names as spelt, values without outer white space."""
@@ -20,11 +19,11 @@ class Head:
     target: bytes
     fields: Fields
     has_body: bool = False
-    dropped: Sequence[tuple[bytes, bytes]] = ()
-    """Fields whose names are not forwarded, in which keys and look-alikes of site headers are looked for."""
+    dropped: Fields = field(default_factory=list)
+    """Fields that are not forwarded because of odd characters in their names. Keys are still looked for here."""
 
 
-# What a field is to us. PLAIN goes on as it came; of the others each is dealt with where it says.
+# What a field means to this hop. PLAIN is forwarded as it came; hops.py handles each of the others.
 PLAIN = 0
 CONNECTION = 1
 HOP = 2
@@ -34,10 +33,11 @@ TRANSFER_ENCODING = 5
 EXPECT = 6
 UPGRADE = 7
 FORWARDING = 8
-OURS = 9
+NEVER = 9
 MALFORMED = 10
+ODD = 11
 
-_REQUEST_KINDS = {
+REQUEST_KINDS = {
     b"connection": CONNECTION,
     # RFC 9110 §7.6.1. Keep-Alive and Proxy-Connection are older than Connection's rules and often go unlisted.
     b"keep-alive": HOP,
@@ -53,20 +53,21 @@ _REQUEST_KINDS = {
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"expect": EXPECT,
-    # Who the client says it came through; only a trusted proxy is believed.
+    # Where the request came from. Only a trusted proxy is believed.
     b"forwarded": FORWARDING,
+    b"x-forwarded-for": FORWARDING,
+    b"x-forwarded-proto": FORWARDING,
+    b"x-forwarded-host": FORWARDING,
+    b"x-forwarded-port": FORWARDING,
     b"x-real-ip": FORWARDING,
     b"x-request-id": FORWARDING,
-    # Who we say it is, and paths that some servers take instead of the target (IIS, Symfony, Envoy).
-    b"x-api-user-id": OURS,
-    b"x-api-workspace": OURS,
-    b"x-api-sites": OURS,
-    b"x-original-url": OURS,
-    b"x-rewrite-url": OURS,
-    b"x-original-uri": OURS,
-    b"x-envoy-original-path": OURS,
+    # The identity that Sitelatch adds.
+    b"x-api-user-id": NEVER,
+    b"x-api-workspace": NEVER,
+    b"x-api-sites": NEVER,
 }
-SET_BY_US = frozenset(name for name, kind in _REQUEST_KINDS.items() if kind in (FORWARDING, OURS))
+BELIEVED = frozenset(name for name, kind in REQUEST_KINDS.items() if kind == FORWARDING)
+"""The headers that a trusted proxy may set. All others that tell of the original request are dropped from it too."""
 
 _ANSWER_KINDS = {
     b"connection": CONNECTION,
@@ -80,28 +81,12 @@ _ANSWER_KINDS = {
 }
 
 
-_ODD = re.compile(rb"[^a-z0-9]")
+_FOLD = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in range(256)).lower()
 
 
 def fold_name(name: bytes) -> bytes:
     """Return a field's name as CGI, WSGI and PHP know it: they read `_`, and some all odd characters, as `-`."""
-    return _ODD.sub(b"-", name.lower())
-
-
-def _kind_of_request_field(name: bytes) -> int:
-    lower = name.lower()
-    kind = _REQUEST_KINDS.get(lower)
-    if kind is not None:
-        return kind
-    # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484): what we set or drop must be dropped in that spelling too,
-    # and framing in that spelling is framing to some.
-    folded = fold_name(name)
-    if folded.startswith(b"x-forwarded-"):
-        return FORWARDING if lower == folded else OURS
-    kind = _REQUEST_KINDS.get(folded, PLAIN)
-    if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
-        return MALFORMED
-    return OURS if kind in (FORWARDING, OURS) else HOP if kind == HOP else PLAIN
+    return name.translate(_FOLD)
 
 
 def _kind_of_answer_field(name: bytes) -> int:
@@ -120,9 +105,9 @@ class Spellings(dict[bytes, int]):
 
     BOUND = 4096
 
-    def __init__(self, *, answers: bool = False) -> None:
+    def __init__(self, kind: Callable[[bytes], int]) -> None:
         super().__init__()
-        self._kind = _kind_of_answer_field if answers else _kind_of_request_field
+        self._kind = kind
 
     def __missing__(self, name: bytes) -> int:
         kind = self._kind(name)
@@ -142,8 +127,7 @@ class FoldedNames(dict[bytes, bytes]):
 
 
 FOLDED = FoldedNames()
-REQUEST_SPELLINGS = Spellings()
-ANSWER_SPELLINGS = Spellings(answers=True)
+ANSWER_SPELLINGS = Spellings(_kind_of_answer_field)
 
 
 def tokens(values: Iterable[bytes]) -> set[bytes]:

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from proxy.framing import Body, check_host, request_body
 from proxy.heads import (
     ANSWER_SPELLINGS,
+    BELIEVED,
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,
     FORWARDING,
     HOST,
     MALFORMED,
+    ODD,
     PLAIN,
-    REQUEST_SPELLINGS,
-    SET_BY_US,
     TRANSFER_ENCODING,
     UPGRADE,
     Fields,
@@ -31,16 +31,24 @@ from proxy.heads import (
     without,
 )
 from proxy.refusals import BAD_REQUEST, PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATION, Refused
+from proxy.request_spellings import RequestSpellings
 
 _FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+# From a trusted proxy these say where a request came from. Without them the request would seem to come from the proxy.
+# X-Request-Id says nothing of that, and is set anew.
+_BELIEVED_ORIGIN = BELIEVED - {b"x-request-id"}
+_CONNECTION_BYTES = 1024
+"""A longer list in Connection is no client's, and each of its members costs time."""
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
 
 
 @dataclass(slots=True)
 class RequestHop:
-    """A request's head, taken apart: `fields` go on, the rest was for us."""
+    """A request's head, taken apart: `fields` are forwarded, the rest is for this hop."""
 
     fields: Fields
+    dropped: Fields
+    """Fields whose names hold odd characters. They are not forwarded, but the decision looks for keys in them."""
     host: bytes
     body: Body
     chunked: bool
@@ -50,7 +58,14 @@ class RequestHop:
 
 
 def clean_request(
-    method: bytes, minor: int, fields: Fields, *, trusted: bool, judged: frozenset[bytes], trailer_bytes: int
+    method: bytes,
+    minor: int,
+    fields: Fields,
+    *,
+    spellings: RequestSpellings,
+    trusted: bool,
+    judged: frozenset[bytes],
+    trailer_bytes: int,
 ) -> RequestHop:
     """Take a request's head apart. `minor` is the 0 or 1 of HTTP/1.x, `judged` the names the decision reads.
 
@@ -58,13 +73,14 @@ def clean_request(
     fields could be read in two ways.
     """
     passing: Fields = []
+    dropped: Fields = []
     hosts: list[bytes] = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
     connection: list[bytes] = []
     upgrades: list[bytes] = []
     for field in fields:
-        kind = REQUEST_SPELLINGS[field[0]]
+        kind = spellings[field[0]]
         if kind == PLAIN:
             passing.append(field)
         elif kind == HOST:
@@ -86,8 +102,10 @@ def clean_request(
                 raise Refused(UNKNOWN_EXPECTATION)
             passing.append(field)
         elif kind == FORWARDING:
-            if trusted:
+            if trusted and _is_plain_origin(field):
                 passing.append(field)
+        elif kind == ODD:
+            dropped.append(field)
         elif kind == MALFORMED:
             raise Refused(BAD_REQUEST)
     host = check_host(hosts)
@@ -95,22 +113,52 @@ def clean_request(
     keep_alive = minor == 1
     websocket_key = None
     if connection:
+        if sum(map(len, connection)) > _CONNECTION_BYTES:
+            raise Refused(BAD_REQUEST)
         options = tokens(connection)
         keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
         listed = options - _CONNECTION_OPTIONS
         if listed:
-            _refuse_protected(listed, judged)
+            _refuse_protected(listed, judged, trusted=trusted)
             passing = without(passing, listed)
         if upgrades and b"upgrade" in options and method == b"GET" and minor == 1 and body.done and not lengths:
             websocket_key = _websocket_key(upgrades, passing)
-    return RequestHop(passing, host, body, bool(codings), keep_alive, websocket_key)
+    return RequestHop(passing, dropped, host, body, bool(codings), keep_alive, websocket_key)
 
 
-def _refuse_protected(listed: set[bytes], judged: frozenset[bytes]) -> None:
-    """Raise Refused where Connection lists a field that we judge or set: it would be gone behind us, or before us."""
+# Frameworks build the request's URL from these. A proxy may pass on a client's own, and then `https://x/other-path?` in
+# X-Forwarded-Proto, or a path behind the port, is the path that they serve (CVE-2025-64525, CVE-2025-31137).
+# No pattern gives back what it took, so each is linear.
+_COMMA = rb"[ \t]*+,[ \t]*+"
+_HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+"
+
+
+def _list_of(member: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"%b(?:%b%b)*+\Z" % (member, _COMMA, member))
+
+
+_ORIGIN_VALUES = {
+    b"x-forwarded-proto": _list_of(rb"[A-Za-z]++"),
+    b"x-forwarded-host": _list_of(_HOST),
+    b"x-forwarded-port": _list_of(rb"[0-9]{1,5}+"),
+    b"forwarded": re.compile(rb"[^/\\?#]*+\Z"),
+}
+
+
+def _is_plain_origin(field: tuple[bytes, bytes]) -> bool:
+    """Tell whether what a trusted proxy says of a request's origin holds no more than that."""
+    pattern = _ORIGIN_VALUES.get(field[0].lower())
+    return pattern is None or pattern.match(field[1]) is not None
+
+
+def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: bool) -> None:
+    """Raise Refused where Connection lists a field whose absence would change the decision or the framing.
+
+    Any other listed field is removed first and judged as absent. Those that Sitelatch sets are set anew afterwards.
+    """
     for name in listed:
         folded = fold_name(name)
-        if folded in _FRAMING_NAMES or folded in SET_BY_US or folded.startswith(b"x-forwarded-") or folded in judged:
+        if folded in _FRAMING_NAMES or folded in judged or (trusted and folded in _BELIEVED_ORIGIN):
             raise Refused(PROTECTED_HOP_HEADER)
 
 
@@ -186,15 +234,11 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
 
     What is no address there ends the reading: whoever wrote it is not to be believed on what is left of it.
     """
-    hops = [
-        hop.strip().decode("latin-1")
-        for name, value in fields
-        if name.lower() == b"x-forwarded-for"
-        for hop in value.split(b",")
-    ]
+    chain = b",".join([value for name, value in fields if name.lower() == b"x-forwarded-for"])
+    hops = chain.rsplit(b",", _HOPS_READ)[-_HOPS_READ:]
     address = peer
     while hops and is_trusted(address):
-        hop = _HOP_ADDRESS.match(hops.pop())
+        hop = _HOP_ADDRESS.match(hops.pop().strip().decode("latin-1"))
         try:
             address = str(ipaddress.ip_address((hop[1] or hop[2]) if hop else ""))
         except ValueError:
@@ -202,6 +246,8 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
     return address
 
 
+_HOPS_READ = 64
+"""No request comes through more trusted proxies. The client can write any number of hops before theirs."""
 _HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f:.]+)(?::\d+)?)\Z")
 """An address as proxies write it, some with a port."""
 

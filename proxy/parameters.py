@@ -194,6 +194,10 @@ class Query:
         """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
         return self._found
 
+    def holds(self, names: frozenset[Name]) -> bool:
+        """Tell whether some reading of the query has a parameter of one of these names."""
+        return any(not names.isdisjoint(each.meant) for parameters in self._found for each in parameters)
+
     def names_in(self, rest: bytes) -> list[bytes]:
         """Return the raw names looked for that stand in a part of the query."""
         return [rest[start:end] for start, end in self._finder.find(rest)]

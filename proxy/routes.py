@@ -4,8 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from proxy.heads import FOLDED, Fields, Head
-from proxy.method_override import OVERRIDE_HEADERS, OVERRIDE_PARAMETERS, methods_in
+from proxy.drop_headers import DropHeaders
+from proxy.heads import Fields, Head
+from proxy.method_override import (
+    OVERRIDE_HEADERS,
+    OVERRIDE_PARAMETERS,
+    methods_in,
+    overrides_method,
+    overriding_methods,
+)
 from proxy.parameters import Finder, Name, Query, value_readings
 from proxy.places import KeyPlaces
 from proxy.refusals import (
@@ -15,12 +22,15 @@ from proxy.refusals import (
     METHOD_NOT_ALLOWED,
     NO_ROUTE,
     PREFLIGHT_REFUSED,
+    SECOND_RESOURCE,
     SITE_MISSING,
     Refusal,
     Refused,
 )
 from proxy.rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteRules, TwoReadings, listed
+from proxy.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
 from proxy.settings import KeySettings, RouteSettings
+from proxy.steering_headers import STEERING_PARAMETERS
 from proxy.target import PathReadings, holds_parameter, read_path, split
 
 _REMEMBERED = 10_000
@@ -34,6 +44,9 @@ _ENTRY = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (/.*)\Z")
 _PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
     "Servers differ in how they split this path: encoded slashes, doubled slashes, `;`, capitals or a slash at its end "
     "stand where the site or the route is named. Send the plain path."
+)
+_STEERING_PARAMETER = AMBIGUOUS_REQUEST.because(
+    "The query holds a parameter by which some frameworks take another path than the request's. Send it without."
 )
 _ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(
     "The path holds `&`, `?` or `#`, perhaps encoded, and a parameter after it, which servers that rewrite paths take "
@@ -56,6 +69,7 @@ class Candidate:
 
 
 _NOTHING = Candidate()
+_WATCHED = frozenset(row[0].encode() for row in (*OVERRIDE_HEADERS, *SECOND_RESOURCE_HEADERS))
 _NO_METHODS: frozenset[bytes] = frozenset()
 
 
@@ -127,6 +141,7 @@ class Route:
     __slots__ = (
         "_cookie_clash",
         "_cookies",
+        "_drop",
         "_endpoints",
         "_form_body",
         "_methods",
@@ -141,6 +156,7 @@ class Route:
         "_scope_differs",
         "_site_missing",
         "_sites",
+        "_steering_names",
         "name",
         "settings",
     )
@@ -169,16 +185,18 @@ class Route:
         )
         refused_queries = [entry.removeprefix("query:") for entry in settings.refuse if entry.startswith("query:")]
         self._refused_names = frozenset(map(Name, refused_queries))
-        self._override_names = frozenset(map(Name, OVERRIDE_PARAMETERS))
+        self._override_names = frozenset(Name(row.name) for row in OVERRIDE_PARAMETERS)
+        self._steering_names = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
         rule_names = [rule.name for rule in self._sites.queries]
-        names = [*rule_names, *self._refused_names, *self._override_names]
+        names = [*rule_names, *self._refused_names, *self._override_names, *self._steering_names]
         self._parameters = Finder(names)
         self._path_parameters = Finder(names, separators="&?#;")
         self._cookies = Finder(rule_names, separators=";") if settings.cookies == "check" and rule_names else None
-        watched = OVERRIDE_HEADERS | {rule.folded_name for rule in self._sites.headers}
+        watched = _WATCHED | {rule.folded_name for rule in self._sites.headers}
         if self._cookies is not None:
             watched |= {b"cookie"}
         self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_, watched)
+        self._drop = DropHeaders(settings.drop_headers)
         self._public = [_endpoint(entry) for entry in settings.public]
         self._endpoints = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
         self._form_body = settings.form_body
@@ -197,6 +215,8 @@ class Route:
         )
 
     def _check(self, settings: RouteSettings) -> None:
+        if covered := sorted(name.decode() for name in self.judged_names if self._drop.covers(name)):
+            raise ValueError(f"drop_headers covers {covered[0]}, which the route reads: remove it from drop_headers")
         if self._prefix.names_site:
             raise ValueError("path is a plain prefix: name the site in `sites`")
         if settings.workspace is None:
@@ -271,6 +291,8 @@ class Route:
 
     def claim(self, head: Head, located: _Located) -> Claim:
         """Return the claim of a request whose path is `located` here. Raises Refused. Hot."""
+        if self.settings.drop_headers:
+            head = replace(head, fields=self._drop.remaining(head.fields))
         key, target, fields, watched = self._places.cut(head)
         if self.settings.forward_key:
             target, fields = head.target, head.fields
@@ -292,16 +314,20 @@ class Route:
             raise Refused(self._not_allowed)
         if located.refusal is not None:
             raise Refused(located.refusal)
+        if query is not None and query.holds(self._steering_names):
+            raise Refused(_STEERING_PARAMETER)
+        if watched and settings.second_resource == "refuse" and names_second_resource(fields):
+            raise Refused(SECOND_RESOURCE)
         if method in located.public and not overriding:
             return _open(claim)
         if watched:
-            overriding = overriding | _overriding_methods(fields)
+            overriding = overriding | overriding_methods(fields)
         if not overriding <= self._methods:
             raise Refused(self._not_allowed)
         if located.shut:
             _refuse_endpoint({method, *overriding}, located.shut)
-        if query is not None and self._refused_names:
-            self._refuse_parameter(query)
+        if query is not None and query.holds(self._refused_names):
+            raise Refused(ENDPOINT_REFUSED)
         if claim.key is None and method == b"OPTIONS" and _is_preflight(fields):
             if settings.preflight == "refuse":
                 raise Refused(PREFLIGHT_REFUSED)
@@ -340,12 +366,6 @@ class Route:
             for method in methods_in(value.encode("utf-8", "replace"))
         )
 
-    def _refuse_parameter(self, query: Query) -> None:
-        for parameters in query.splits:
-            for parameter in parameters:
-                if not self._refused_names.isdisjoint(parameter.meant):
-                    raise Refused(ENDPOINT_REFUSED)
-
     def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None, *, watched: bool) -> None:
         """Set what the claim names. Raises Refused if readings differ."""
         by_query, elsewhere, by_header = TwoReadings(), TwoReadings(), Named.none()
@@ -353,7 +373,7 @@ class Route:
             for rule, in_scope in located.queries:
                 if in_scope:
                     rule.read(query, by_query)
-                elif in_scope is None and rule.is_in(query):
+                elif in_scope is None and query.holds(frozenset({rule.name})):
                     raise Refused(self._scope_differs)
                 else:
                     rule.read_leniently(query, elsewhere)
@@ -446,17 +466,10 @@ def _is_preflight(fields: Fields) -> bool:
     return b"origin" in names and b"access-control-request-method" in names
 
 
-def _overriding_methods(fields: Fields) -> frozenset[bytes]:
-    """Return the methods that backends would take instead of the request line's."""
-    return frozenset(
-        method for name, value in fields if FOLDED[name] in OVERRIDE_HEADERS for method in methods_in(value)
-    )
-
-
 def _open(claim: Claim) -> None:
     """Let a request pass without a key, as the method that it shows."""
     claim.open = True
-    claim.fields = [field for field in claim.fields if FOLDED[field[0]] not in OVERRIDE_HEADERS]
+    claim.fields = [field for field in claim.fields if not overrides_method(field[0])]
 
 
 def _refuse_endpoint(methods: set[bytes], shut: frozenset[bytes]) -> None:

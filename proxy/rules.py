@@ -239,10 +239,6 @@ class QuerySiteRule(_ValueRule):
         into.add(self.named(value.decode("ascii")))
         return True
 
-    def is_in(self, query: Query) -> bool:
-        """Tell whether some reading of the query has the parameter."""
-        return any(self.name in parameter.meant for parameters in query.splits for parameter in parameters)
-
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
         for parameters in query.splits:

@@ -83,6 +83,7 @@ class RouteSettings(Settings):
     refuse: tuple[str, ...] = ()
     keys_from: tuple[str, ...] | None = None
     forward_key: bool = False
+    drop_headers: tuple[str, ...] = ()
 
 
 class ProxySettings(Settings):
@@ -93,6 +94,8 @@ class ProxySettings(Settings):
     tls: TlsListenSettings | None = None
     workers: Count = 1
     trusted_proxies: tuple[str, ...] = ()
+    header_underscores: Literal["drop", "pass"] = "drop"
+    drop_headers: tuple[str, ...] = ()
     routes: Annotated[tuple[RouteSettings, ...], Field(min_length=1)]
 
 

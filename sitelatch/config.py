@@ -16,6 +16,7 @@ from proxy.doors import server_context, trust
 from proxy.listen import parse_listen
 from proxy.places import KeyPlaces
 from proxy.pool import UpstreamPool
+from proxy.request_spellings import RequestSpellings
 from proxy.routes import RouteTable
 from proxy.settings import (
     ActivitySettings,
@@ -144,6 +145,10 @@ def _what_cannot_be_served(config: Config) -> list[str]:
         trust(config.proxy.trusted_proxies)
     except ValueError:
         found.append('[proxy] trusted_proxies: must be addresses, networks like "10.0.0.0/8", or "unix".')
+    try:
+        RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers)
+    except ValueError as error:
+        found.append(f"[proxy] drop_headers: {error}.")
     for route in config.proxy.routes:
         try:
             UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)

@@ -18,6 +18,7 @@ from proxy.hops import clean_request
 from proxy.metrics import Metrics
 from proxy.reader import RequestReader
 from proxy.refusals import BAD_REQUEST, Refusal, Refused
+from proxy.request_spellings import RequestSpellings
 from proxy.routes import Route, RouteTable
 from proxy.scope import ScopeTable
 from proxy.settings import HeaderRule, LimitSettings, QueryRule
@@ -89,6 +90,7 @@ async def explain(config: Config, question: Question) -> str:
             method,
             1,
             _read(question, given, config.limits),
+            spellings=RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers),
             trusted=False,
             judged=table.judged_names,
             trailer_bytes=config.limits.head_bytes,
@@ -96,7 +98,7 @@ async def explain(config: Config, question: Question) -> str:
     except Refused as refused:
         return told.refused(refused.refusal)
     told.step("The head", *_tell_removed(given, hop.fields))
-    head = Head(method, question.target, hop.fields, has_body=not hop.body.done)
+    head = Head(method, question.target, hop.fields, not hop.body.done, hop.dropped)
 
     try:
         readings = read_path(split(head.target).path).split
@@ -200,14 +202,15 @@ def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
         fields = [*fields, (b"Authorization", b"Basic " + base64.b64encode(key + b":"))]
     else:
         fields = [*fields, (b"Authorization", b"Bearer " + key)]
-    return Head(head.method, target, fields, has_body=head.has_body)
+    return Head(head.method, target, fields, head.has_body, head.dropped)
 
 
 def _tell_removed(given: Fields, kept: Fields) -> list[str]:
     removed = [name.decode("latin-1") for name, value in given if (name, value) not in kept]
     if not removed:
-        return ["well-formed, and all of it goes on."]
-    return [f"well-formed. Not sent on, for it is meant for this hop or set by Sitelatch: {', '.join(removed)}."]
+        return ["well-formed, and all of it is forwarded."]
+    why = "for this hop, set by Sitelatch, or never forwarded"
+    return [f"well-formed. Not forwarded ({why}): {', '.join(removed)}."]
 
 
 _ANYTHING_GOES = {

@@ -147,7 +147,15 @@ def test_every_fault_of_the_campaign_has_its_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/architecture.md", "docs/guarantees.md", "docs/integrators.md", "CHANGELOG.md"]
+    "page",
+    [
+        "README.md",
+        "docs/architecture.md",
+        "docs/backends.md",
+        "docs/guarantees.md",
+        "docs/integrators.md",
+        "CHANGELOG.md",
+    ],
 )
 def test_links_lead_to_files(page: str) -> None:
     file = ROOT / page

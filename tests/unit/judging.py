@@ -58,7 +58,7 @@ def judge_whole(
     dropped: Fields | None = None,
 ) -> tuple[str, ...] | Refusal:
     """Return the ids of the sites, or the refusal."""
-    head = Head(method, target, [(b"Host", b"h"), *fields, *([KEY] if key else [])], body, dropped or ())
+    head = Head(method, target, [(b"Host", b"h"), *fields, *([KEY] if key else [])], body, dropped or [])
     try:
         claim = table(route).read(head)
         if claim.key is None and not claim.open:

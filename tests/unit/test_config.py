@@ -172,6 +172,14 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
         (ROUTE + "without_site = 'all-sites'\n", "[[proxy.routes]] route 'data': without_site = \"all-sites\" needs"),
         (ROUTE + ROUTE, "[[proxy.routes]] two routes have the same name"),
         (
+            "[proxy]\ndrop_headers = ['X-Tenant', 'Content-Length']\n" + ROUTE,
+            "[proxy] drop_headers: 'Content-Length' covers content-length, which cannot be dropped: HTTP itself needs",
+        ),
+        (
+            "[proxy]\nheader_underscores = 'keep'\n" + ROUTE,
+            '[proxy] header_underscores: must be "drop" or "pass".',
+        ),
+        (
             "[proxy]\ntrusted_proxies = ['10.0.0.0/33']\n" + ROUTE,
             "[proxy] trusted_proxies: must be addresses, networks",
         ),

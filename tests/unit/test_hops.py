@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.framing import ChunkedBody, NoBody
-from proxy.heads import FOLDED, OURS, PLAIN, REQUEST_SPELLINGS, Fields, render
+from proxy.heads import FOLDED, PLAIN, Fields, render
 from proxy.hops import (
     RequestHop,
     accepts_websocket,
@@ -13,15 +13,27 @@ from proxy.hops import (
     forwarding_lines,
 )
 from proxy.refusals import Refused
+from proxy.request_spellings import RequestSpellings
 
 HOST = (b"Host", b"api.example.com")
 
 
-def clean(fields: Fields, *, method: bytes = b"GET", minor: int = 1, trusted: bool = False) -> RequestHop:
+SPELLINGS = RequestSpellings()
+
+
+def clean(
+    fields: Fields,
+    *,
+    method: bytes = b"GET",
+    minor: int = 1,
+    trusted: bool = False,
+    spellings: RequestSpellings = SPELLINGS,
+) -> RequestHop:
     return clean_request(
         method,
         minor,
         [HOST, *fields],
+        spellings=spellings,
         trusted=trusted,
         judged=frozenset({b"x-api-key", b"x-site", b"authorization"}),
         trailer_bytes=100,
@@ -75,9 +87,65 @@ def test_what_we_set_cannot_be_set_by_the_client(name: bytes) -> None:
     assert clean([(name, b"evil")]).fields == [HOST]
 
 
-def test_a_trusted_proxy_is_believed_on_forwarding_and_on_nothing_else() -> None:
-    fields = [(b"X-Forwarded-For", b"1.2.3.4"), (b"Forwarded", b"for=1.2.3.4"), (b"X_Forwarded_For", b"6.6.6.6")]
-    assert clean([*fields, (b"X-Api-User-Id", b"evil")], trusted=True).fields == [HOST, *fields[:2]]
+def test_a_trusted_proxy_is_believed_on_the_origin_of_a_request_and_on_nothing_else() -> None:
+    believed = [
+        (b"X-Forwarded-For", b"1.2.3.4"),
+        (b"X-Forwarded-Proto", b"https"),
+        (b"x-forwarded-host", b"api.example"),
+        (b"X-Forwarded-Port", b"443"),
+        (b"Forwarded", b"for=1.2.3.4"),
+        (b"X-Real-IP", b"1.2.3.4"),
+        (b"X-Request-Id", b"a"),
+    ]
+    others = [
+        *(b"X_Forwarded_For", b"X-Forwarded-Prefix", b"X-Forwarded-Uri", b"X-Forwarded-Path", b"X-Forwarded-Server"),
+        *(
+            b"X-Forwarded-Scheme",
+            b"X-Forwarded-Ssl",
+            b"X-Forwarded-By",
+            b"X-Forwarded-User",
+            b"X-Forwarded-Script-Name",
+        ),
+        *(b"X-Api-User-Id", b"X-Original-URL", b"X-Script-Name"),
+    ]
+    assert clean([*believed, *((name, b"evil") for name in others)], trusted=True).fields == [HOST, *believed]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"X-Forwarded-Proto", b"https://x/api/sites/blog/?"),
+        (b"X-Forwarded-Proto", b"javascript:alert"),
+        (b"X-Forwarded-Proto", b""),
+        (b"X-Forwarded-Port", b"443/api/sites/blog?"),
+        (b"x-forwarded-port", b"80#"),
+        (b"X-Forwarded-Host", b"api.example/api/sites/blog?"),
+        (b"X-Forwarded-Host", b"api.example:80/api/sites/blog"),
+        (b"X-Forwarded-Host", b"ok.example, api.example\\x"),
+        (b"X-Forwarded-Host", b"user@api.example"),
+        (b"Forwarded", b'for=1.2.3.4;host="api.example/api/sites/blog?"'),
+        (b"Forwarded", b'host="api.example:80#"'),
+    ],
+)
+def test_a_trusted_proxy_is_not_believed_where_a_path_could_hide(name: bytes, value: bytes) -> None:
+    assert clean([(name, value)], trusted=True).fields == [HOST]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"X-Forwarded-Proto", b"https"),
+        (b"X-Forwarded-Proto", b"https, http,wss"),
+        (b"X-Forwarded-Port", b"443"),
+        (b"X-Forwarded-Port", b"443, 80"),
+        (b"X-Forwarded-Host", b"api.example.com:8443"),
+        (b"X-Forwarded-Host", b"a_b.example, [2001:db8::1]:443 ,10.0.0.1"),
+        (b"Forwarded", b'for="[2001:db8:cafe::17]:4711";proto=https;host=api.example;by=_hidden, for=unknown'),
+        (b"X-Forwarded-For", b'unknown, "[::1]:80", 10.0.0.1'),
+    ],
+)
+def test_a_trusted_proxy_is_believed_on_plain_origins(name: bytes, value: bytes) -> None:
+    assert clean([(name, value)], trusted=True).fields == [HOST, (name, value)]
 
 
 def test_fields_that_connection_lists_are_removed() -> None:
@@ -90,14 +158,51 @@ def test_fields_that_connection_lists_are_removed() -> None:
     "listed",
     [
         *(b"X-API-Key", b"x_api_key", b"X-Site", b"Authorization"),
-        *(b"Host", b"Content-Length", b"content_length", b"Transfer-Encoding"),
-        *(b"X-Api-User-Id", b"X-Forwarded-For", b"x-forwarded-anything", b"X-Request-Id"),
+        *(b"Host", b"Content-Length", b"content_length", b"Transfer-Encoding", b"Expect"),
     ],
 )
-def test_connection_may_not_list_what_we_judge_or_set(listed: bytes) -> None:
+@pytest.mark.parametrize("trusted", [False, True])
+def test_connection_cannot_list_a_judged_header(listed: bytes, trusted: bool) -> None:
     with pytest.raises(Refused) as refused:
-        clean([(b"Connection", b"keep-alive"), (b"Connection", b"x, " + listed)])
+        clean([(b"Connection", b"keep-alive"), (b"Connection", b"x, " + listed)], trusted=trusted)
     assert refused.value.refusal.code == "bad_connection_header"
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        *(b"Accept-Language", b"Range", b"X-Request-Id", b"x-request-id, Traceparent"),
+        *(b"X-Forwarded-For", b"X-Forwarded-Host", b"Forwarded", b"X-Real-IP"),
+        *(b"X-Api-User-Id", b"X-Api-Sites", b"X-Original-URL", b"X_Forwarded_For"),
+    ],
+)
+def test_connection_can_list_what_a_client_cannot_set_or_nobody_judges(listed: bytes) -> None:
+    fields = [(name, b"1") for name in listed.split(b", ")]
+    assert clean([(b"Connection", b"keep-alive, " + listed), *fields]).fields == [HOST]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [b"X-Forwarded-For", b"x_forwarded_for", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"Forwarded", b"X-Real-IP"],
+)
+def test_connection_of_a_trusted_proxy_cannot_list_the_origin_of_a_request(listed: bytes) -> None:
+    """A client could hide its address behind a proxy that passes Connection on."""
+    with pytest.raises(Refused) as refused:
+        clean([(b"Connection", listed), (b"X-Forwarded-For", b"6.6.6.6")], trusted=True)
+    assert refused.value.refusal.code == "bad_connection_header"
+
+
+def test_connection_of_a_trusted_proxy_can_list_the_request_id() -> None:
+    hop = clean([(b"Connection", b"X-Request-Id"), (b"X-Request-Id", b"a")], trusted=True)
+    assert hop.fields == [HOST]
+
+
+def test_an_overlong_connection_header_is_refused() -> None:
+    assert clean([(b"Connection", b"close" + b", x" * 300)]).fields == [HOST]
+    for fields in ([(b"Connection", b"close" + b", x" * 400)], [(b"Connection", b"x" * 600)] * 2):
+        with pytest.raises(Refused) as refused:
+            clean(fields)
+        assert refused.value.refusal.code == "bad_request"
 
 
 @pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"TRANSFER_encoding"])
@@ -234,6 +339,13 @@ def test_the_client_is_the_nearest_that_is_no_trusted_proxy(chain: bytes, expect
     assert client_address(fields, "10.0.0.9", lambda address: address.startswith("10.")) == expected
 
 
+def test_only_the_nearest_hops_are_read() -> None:
+    chain = b"1.1.1.1," + b",".join([b"10.0.0.1"] * 63)
+    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "1.1.1.1"
+    chain = b"x," * 10_000 + b",".join([b"10.0.0.1"] * 64)
+    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "10.0.0.1"
+
+
 def test_an_answers_hop_by_hop_fields_end_here() -> None:
     hop = clean_answer(
         1,
@@ -256,16 +368,64 @@ def test_a_head_is_rendered_with_and_without_fields() -> None:
     assert render(b"GET / HTTP/1.1", [HOST], b"X: y\r\n") == b"GET / HTTP/1.1\r\nHost: api.example.com\r\nX: y\r\n\r\n"
 
 
-@pytest.mark.parametrize("name", [b"X.Api.User.Id", b"X-Api~Sites", b"X!Original!Url", b"X.Forwarded.For"])
-def test_what_we_set_cannot_be_set_in_a_spelling_that_php_or_lighttpd_take_for_it(name: bytes) -> None:
-    assert REQUEST_SPELLINGS[name] == OURS
+ODD_NAMES = [
+    *(b"X_Anything", b"SCRIPT_NAME", b"PATH_INFO", b"Script_Name", b"Content_Type", b"Content.Type"),
+    *(b"X.Api.User.Id", b"X-Api~Sites", b"X!Original!Url", b"X.Forwarded.For", b"X_API_Key", b"x-site'", b"$wssn"),
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_name_with_an_odd_character_is_not_forwarded(name: bytes, trusted: bool) -> None:
+    hop = clean([(b"X-A", b"1"), (name, b"2")], trusted=trusted)
+    assert hop.fields == [HOST, (b"X-A", b"1")]
+    assert hop.dropped == [(name, b"2")]
+
+
+PASSING_UNDERSCORES = RequestSpellings("pass")
+
+
+def test_underscores_can_be_let_through_and_no_other_odd_character() -> None:
+    fields = [(b"x_anything", b"1"), (b"X_API_Key", b"2"), (b"a.b", b"3"), (b"a~b", b"4")]
+    hop = clean(fields, spellings=PASSING_UNDERSCORES)
+    assert (hop.fields, hop.dropped) == ([HOST, *fields[:2]], fields[2:])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"x_api_user_id", b"X_Forwarded_For", b"X-Forwarded_Host", b"X_Real_IP", b"x_request_id", b"http2_settings"),
+        *(b"SCRIPT_NAME", b"PATH_INFO", b"X_Original_Url", b"x_middleware_subrequest", b"X_Forwarded_Prefix"),
+    ],
+)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_underscores_let_no_spelling_through_that_a_backend_takes_for_a_dropped_header(
+    name: bytes, trusted: bool
+) -> None:
+    hop = clean([(name, b"evil")], spellings=PASSING_UNDERSCORES, trusted=trusted)
+    assert (hop.fields, hop.dropped) == ([HOST], [])
+
+
+@pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"content.length"])
+@pytest.mark.parametrize("spellings", [SPELLINGS, PASSING_UNDERSCORES])
+def test_framing_in_an_odd_spelling_is_refused_in_both_modes(name: bytes, spellings: RequestSpellings) -> None:
+    with pytest.raises(Refused) as refused:
+        clean([(name, b"5")], spellings=spellings)
+    assert refused.value.refusal.code == "bad_request"
 
 
 def test_long_names_are_not_remembered() -> None:
-    name = b"x" * 30_000
-    assert (REQUEST_SPELLINGS[name], FOLDED[name]) == (PLAIN, name)
-    assert name not in dict(REQUEST_SPELLINGS)
+    spellings, name = RequestSpellings(), b"x" * 30_000
+    assert (spellings[name], FOLDED[name]) == (PLAIN, name)
+    assert name not in dict(spellings)
     assert name not in dict(FOLDED)
+
+
+def test_the_spellings_that_are_remembered_are_bounded() -> None:
+    spellings = RequestSpellings()
+    for number in range(2 * RequestSpellings.BOUND):
+        assert spellings[b"x-%d" % number] == PLAIN
+    assert len(spellings) == RequestSpellings.BOUND
 
 
 def test_an_answer_that_says_close_in_one_of_two_fields_closes() -> None:

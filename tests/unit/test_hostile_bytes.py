@@ -12,6 +12,7 @@ from proxy.heads import Fields, Head
 from proxy.hops import clean_request
 from proxy.reader import RequestReader
 from proxy.refusals import Refused
+from proxy.request_spellings import RequestSpellings
 from proxy.routes import RouteTable
 from proxy.settings import KeySettings, LimitSettings, RouteSettings
 from tests.spellings import Expected, Shape, honest, spellings
@@ -26,9 +27,15 @@ def sent_on(raw: bytes, table: RouteTable) -> tuple[Claim, tuple[str, ...]]:
     assert head is not None, "the head is whole"
     assert rest == b""
     hop = clean_request(
-        head.method, head.minor, head.fields, trusted=False, judged=table.judged_names, trailer_bytes=1024
+        head.method,
+        head.minor,
+        head.fields,
+        spellings=RequestSpellings(),
+        trusted=False,
+        judged=table.judged_names,
+        trailer_bytes=1024,
     )
-    claim = table.read(Head(head.method, head.target, hop.fields))
+    claim = table.read(Head(head.method, head.target, hop.fields, dropped=hop.dropped))
     return claim, decide(claim, Grant("1", "acme", all_sites=False, sites=frozenset({OWN})), {}, 0)
 
 
