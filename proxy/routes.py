@@ -232,6 +232,11 @@ class Route:
         return self._places.names | {rule.folded_name for rule in self._sites.headers} | {b"content-type"}
 
     @property
+    def site_headers(self) -> list[str]:
+        """The headers that name sites, in lower case."""
+        return [rule.name.decode() for rule in self._sites.headers]
+
+    @property
     def methods(self) -> frozenset[bytes]:
         """The methods that are forwarded."""
         return self._methods

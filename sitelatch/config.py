@@ -145,8 +145,9 @@ def _what_cannot_be_served(config: Config) -> list[str]:
         trust(config.proxy.trusted_proxies)
     except ValueError:
         found.append('[proxy] trusted_proxies: must be addresses, networks like "10.0.0.0/8", or "unix".')
+    spellings = RequestSpellings(config.proxy.header_underscores)
     try:
-        RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers)
+        spellings = RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers)
     except ValueError as error:
         found.append(f"[proxy] drop_headers: {error}.")
     for route in config.proxy.routes:
@@ -163,10 +164,22 @@ def _what_cannot_be_served(config: Config) -> list[str]:
         found.append(f"[keys] from: {error}.")
         keys = KeySettings()
     try:
-        RouteTable(config.proxy.routes, keys)
+        found += _headers_that_never_arrive(RouteTable(config.proxy.routes, keys), spellings)
     except ValueError as error:
         found.append(f"[[proxy.routes]] {error}.")
     return found
+
+
+def _headers_that_never_arrive(table: RouteTable, spellings: RequestSpellings) -> list[str]:
+    """Return a complaint for each site rule whose header is not forwarded, so that the upstream never sees it."""
+    return [
+        f'[[proxy.routes]] "{route.name}" sites: the header {name} is not forwarded: its name needs '
+        '[proxy] header_underscores = "pass", [proxy] drop_headers covers it, or it steers backends '
+        "(docs/backends.md). Name the site by another header."
+        for route in table.routes
+        for name in route.site_headers
+        if not spellings.forwards(name)
+    ]
 
 
 def _databases_that_are_none(config: Config) -> list[str]:

@@ -294,6 +294,33 @@ def test_the_issuers_secret_comes_from_a_file_and_is_in_no_log_line(file: File, 
 
 
 @pytest.mark.parametrize(
+    ("proxy", "header", "fine"),
+    [
+        ("", "X-Site", True),
+        ("", "X_Site", False),
+        ('header_underscores = "pass"', "X_Site", True),
+        ('drop_headers = ["X-Si*"]', "X-Site", False),
+        ("", "X-Forwarded-Prefix", False),
+        ("", "X-Api-Sites", False),
+    ],
+)
+def test_a_site_rule_needs_a_header_that_is_forwarded(file: File, proxy: str, header: str, fine: bool) -> None:
+    text = f"[proxy]\n{proxy}\n[[proxy.routes]]\nname = 'a'\nupstream = 'http://b:1'\nsites = ['header:{header}']\n"
+    if fine:
+        file.load(text)
+    else:
+        [complaint] = file.complaints(text)
+        assert complaint.startswith(f'[[proxy.routes]] "a" sites: the header {header.lower()} is not forwarded')
+
+
+@pytest.mark.parametrize("entry", ["X-API-Key", "X-Site", "x-*", "Content-Type"])
+def test_a_route_cannot_drop_the_headers_that_it_reads(file: File, entry: str) -> None:
+    route = "[[proxy.routes]]\nname = 'a'\nupstream = 'http://b:1'\nsites = ['header:X-Site']\n"
+    [complaint] = file.complaints(f"{route}drop_headers = ['{entry}']\n")
+    assert "drop" in complaint
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         (ISSUER, "[admin.oidc] allow: is missing. Add it."),
