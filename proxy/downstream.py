@@ -82,7 +82,7 @@ class Downstream:
         self._exchange: Exchange | None = None
         self._held = b""  # bytes that wait for their turn
         self._holds = 0  # why reading is paused: JUDGING | CONNECTING | …
-        self._reader = RequestReader(services.limits)
+        self._reader = RequestReader(services.limits, services.enforcement.table.methods)
         self._consuming = False
         self._discarding = False
         self.full = False

@@ -34,8 +34,8 @@ _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 
 # RFC 9110 §9.2.2. A request with one of these may be sent again when a pooled connection turns out dead.
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
-_BODILESS = _IDEMPOTENT - {b"PUT"}
-"""Methods whose requests usually have no body."""
+_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+"""Methods whose bodies servers read. Some ignore the body of any other, and take it for the next request (CL.0)."""
 
 
 class Client(Protocol):
@@ -124,8 +124,7 @@ class Exchange:
         self.started = time.perf_counter()
         self.keep_alive = hop.keep_alive
         self.request_done = hop.body.done
-        # Some servers ignore the body of a GET, and would take it for the next request on the connection (CL.0).
-        self.may_reuse = hop.body.done or method not in _BODILESS
+        self.may_reuse = hop.body.done or method in _WITH_BODY
         self.verdict: Verdict | None = None
         self.outcome = "passed"
         self.status = 0

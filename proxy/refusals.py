@@ -20,6 +20,8 @@ class Refusal:
     """Whether the answer asks for a key (RFC 9110 §11.6.1)."""
     closes: bool = False
     """Whether the connection cannot be used on: what follows on it is not known to be a request."""
+    lines: bytes = b""
+    """More header lines of the response, each ended by CRLF."""
     body_head: bytes = field(init=False, repr=False, compare=False, default=b"")
 
     def __post_init__(self) -> None:
@@ -49,7 +51,8 @@ class Refusal:
             lines.append(b"Retry-After: %d" % self.retry_after_seconds)
         if close:
             lines.append(b"Connection: close")
-        return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+        lines.append(self.lines)  # which ends with CRLF, unless it is empty
+        return b"\r\n".join(lines) + b"\r\n" + (b"" if head_only else body)
 
 
 class Refused(Exception):  # noqa: N818 - it is a decision, not an error
@@ -75,6 +78,7 @@ SITE_MISSING = Refusal("site_missing", 403, "This request names no site, and thi
 ALL_SITES_NEEDED = Refusal("all_sites_needed", 403, "This address needs an API key for all sites of its workspace.")
 PREFLIGHT_REFUSED = Refusal("preflight_refused", 403, "CORS preflight requests are not allowed here.")
 ENDPOINT_REFUSED = Refusal("endpoint_refused", 403, "This address is not open to API keys.")
+METHOD_NOT_ALLOWED = Refusal("method_not_allowed", 405, "This method is not allowed at this address.")
 NO_ROUTE = Refusal("no_route", 404, "Nothing is served at this address.")
 FORM_BODY_NOT_READ = Refusal(
     "form_body_not_read", 415, "Form bodies are not accepted here, because the site they may name is not read."

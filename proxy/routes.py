@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.heads import FOLDED, Fields, Head
 from proxy.places import KeyPlaces
@@ -10,6 +10,7 @@ from proxy.refusals import (
     AMBIGUOUS_REQUEST,
     ENDPOINT_REFUSED,
     FORM_BODY_NOT_READ,
+    METHOD_NOT_ALLOWED,
     NO_ROUTE,
     PREFLIGHT_REFUSED,
     SITE_MISSING,
@@ -80,6 +81,8 @@ class Route:
     """One `[[proxy.routes]]` table, compiled."""
 
     __slots__ = (
+        "_methods",
+        "_not_allowed",
         "_places",
         "_prefix",
         "_public",
@@ -97,6 +100,8 @@ class Route:
         """Raises ValueError that names the route, the rule and how to mend it."""
         self.name = settings.name
         self.settings = settings
+        self._methods = frozenset(method.encode() for method in settings.methods)
+        self._not_allowed = replace(METHOD_NOT_ALLOWED, lines=f"Allow: {', '.join(settings.methods)}\r\n".encode())
         try:
             self._prefix = PathPattern(settings.path, prefix=True)
             self._sites = SiteRules.compile(settings.sites)
@@ -129,6 +134,11 @@ class Route:
     def judged_names(self) -> frozenset[bytes]:
         """The headers that the decision reads, in lower case with `-`."""
         return self._places.names | self._site_fields | {b"content-type"}
+
+    @property
+    def methods(self) -> frozenset[bytes]:
+        """The methods that it forwards."""
+        return self._methods
 
     def holds(self, reading: str, *, lenient: bool) -> bool:
         """Tell whether a reading of a path is below this route's."""
@@ -169,6 +179,8 @@ class Route:
     def _read(self, claim: Claim, head: Head, located: _Located) -> None:
         """Read the request into its claim. Raises Refused."""
         settings, fields = self.settings, claim.fields
+        if head.method not in self._methods:
+            raise Refused(self._not_allowed)
         query = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
         if not query or self._silent_query.match(query) is not None:
@@ -237,6 +249,7 @@ class RouteTable:
             raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
         self._located: dict[bytes, _Located] = {}
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
+        self.methods = frozenset().union(*(route.methods for route in self.routes))
 
     def read(self, head: Head) -> Claim:
         """Return what a request claims. Raises Refused where it cannot pass whoever asks. Hot."""

@@ -1,8 +1,9 @@
 """The proxy's part of the config file, as frozen, validated objects. Units are in the names."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -12,6 +13,26 @@ class Settings(BaseModel):
     """The base of every table of the config file: frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_NEVER_FORWARDED = {
+    "CONNECT": "it asks for a tunnel, and Sitelatch is not a forward proxy",
+    "PRI": "it begins an HTTP/2 connection (RFC 9113 §3.4)",
+    "TRACE": "its response repeats the request, with the headers that Sitelatch adds (RFC 9110 §9.3.8)",
+}
+
+
+# A token (RFC 9110 §9.1) but for small letters, which would look like another method to backends that ignore case, and
+# `*`, which stands for every method in `refuse`.
+_METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]{1,64}\Z")
+
+
+def _check_method(method: str) -> str:
+    if not _METHOD.match(method):
+        raise ValueError(f'{method!r} is not a method; write it in capitals, such as "PROPFIND"')
+    if method in _NEVER_FORWARDED:
+        raise ValueError(f"{method} is never forwarded: {_NEVER_FORWARDED[method]}")
+    return method
 
 
 class TlsListenSettings(Settings):
@@ -48,6 +69,11 @@ class HeaderRule(Settings):
     template: str = "{site}"
 
 
+DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+_Method = Annotated[str, AfterValidator(_check_method)]
+
+
 class RouteSettings(Settings):
     """One `[[proxy.routes]]` table: which requests, to which upstream, and where they name their site."""
 
@@ -60,6 +86,7 @@ class RouteSettings(Settings):
     without_site: Literal["refuse", "any-key", "all-sites"] = "refuse"
     workspace: str | None = None
     public: tuple[str, ...] = ()
+    methods: Annotated[tuple[_Method, ...], Field(min_length=1)] = DEFAULT_METHODS
     preflight: Literal["pass", "refuse"] = "refuse"
     form_body: Literal["pass", "refuse"] = "refuse"
     refuse: tuple[str, ...] = ()

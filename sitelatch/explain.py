@@ -89,7 +89,7 @@ async def explain(config: Config, question: Question) -> str:
         hop = clean_request(
             method,
             1,
-            _read(question, given, config.limits),
+            _read(question, given, config.limits, table.methods),
             trusted=False,
             judged=table.judged_names,
             trailer_bytes=config.limits.head_bytes,
@@ -130,10 +130,10 @@ async def explain(config: Config, question: Question) -> str:
     return told.passes("every named site is in the key's scope." if bare.sites else "the route asks for no site here.")
 
 
-def _read(question: Question, fields: Fields, limits: LimitSettings) -> Fields:
+def _read(question: Question, fields: Fields, limits: LimitSettings, methods: frozenset[bytes]) -> Fields:
     """Return the fields as the front door reads them from a client's bytes. Raises Refused."""
     lines = [b"%b %b HTTP/1.1" % (question.method, question.target), *(b"%b: %b" % field for field in fields)]
-    raw, rest = RequestReader(limits).read(b"\r\n".join(lines) + b"\r\n\r\n")
+    raw, rest = RequestReader(limits, methods).read(b"\r\n".join(lines) + b"\r\n\r\n")
     if raw is None or rest or (raw.method, raw.target) != (question.method, question.target):
         raise Refused(BAD_REQUEST)
     return raw.fields
