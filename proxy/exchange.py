@@ -84,6 +84,7 @@ class Exchange:
         "bytes_in",
         "bytes_out",
         "done",
+        "has_body",
         "hop",
         "keep_alive",
         "may_reuse",
@@ -123,6 +124,7 @@ class Exchange:
         # Durations by this clock: the loop's, in uvloop, goes in milliseconds.
         self.started = time.perf_counter()
         self.keep_alive = hop.keep_alive
+        self.has_body = not hop.body.done
         self.request_done = hop.body.done
         self.may_reuse = hop.body.done or method in _WITH_BODY
         self.verdict: Verdict | None = None

@@ -92,6 +92,7 @@ class RouteSettings(Settings):
     refuse: tuple[str, ...] = ()
     keys_from: tuple[str, ...] | None = None
     forward_key: bool = False
+    reuse_after_body: bool = True
 
 
 class ProxySettings(Settings):
