@@ -22,6 +22,7 @@ from proxy.refusals import (
     Refused,
 )
 from proxy.settings import LimitSettings
+from proxy.trailers import forwarded_trailers
 from proxy.upstream import UpstreamConnection
 
 _log = structlog.get_logger(__name__)
@@ -293,7 +294,7 @@ class Exchange:
         if self.done:
             return
         if self._chunks_out:
-            self._out.append(last_chunk(trailers))
+            self._out.append(last_chunk(forwarded_trailers(trailers)))
         self.flush()
         self.done = True
         self._client.exchange_done(keep_alive=self.keep_alive and self.request_done)

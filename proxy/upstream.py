@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+from http import HTTPStatus
 from typing import Protocol, cast
 
 import httptools
@@ -14,6 +16,9 @@ from proxy.sockets import probe_peer
 _ANSWER_HEAD_BYTES = 256 * 1024  # of one head, trailers likewise: an upstream is trusted, its bugs are not
 
 _CLOSE_SECONDS = 10
+
+_USUAL_REASONS = frozenset(status.phrase.encode() for status in HTTPStatus)
+_CONTROL = re.compile(rb"[\x00-\x08\x0A-\x1F\x7F]").search  # RFC 9112 §4 allows tab, space, visible and high bytes
 
 
 class Asker(Protocol):
@@ -236,6 +241,8 @@ class UpstreamConnection:
             raise FramingError("the answer is not HTTP/1.0 or HTTP/1.1")
         if status < 100:
             raise FramingError("the answer's status is none")  # RFC 9112 §4: three digits; llhttp takes 099 for 99
+        if reason not in _USUAL_REASONS and _CONTROL(reason):
+            raise FramingError("the answer's reason phrase holds a control character")
         self._new_head()
         if status == 101:
             if not asker.switched(reason, fields):

@@ -117,6 +117,15 @@ async def test_methods_pass(client: Wire, lane: Lane, method: str) -> None:
     assert (seen.start.split()[0], answer.body) == (method.encode(), b"ok")
 
 
+@pytest.mark.parametrize("reason", [b"Fine", b"", b"Tr\xc3\xa8s bien", b"All\tright (really!)", b"\xa0"])
+async def test_a_reason_phrase_passes(client: Wire, lane: Lane, reason: bytes) -> None:
+    head = b"HTTP/1.1 200 " + reason
+    _, answer = await exchange(
+        client, lane, lane.request("GET", "/sites/shop/x"), head + b"\r\nContent-Length: 2\r\n\r\nok"
+    )
+    assert answer.start == head
+
+
 @pytest.mark.parametrize("method", ["LIST", "PROPFIND"])
 async def test_a_request_with_a_rare_method_has_its_body_and_the_next_one_follows(
     client: Wire, lane: Lane, method: str
@@ -290,6 +299,19 @@ async def test_answer_trailers_pass(client: Wire, lane: Lane) -> None:
     )
     answer = await client.answer()
     assert (answer.body, answer.trailers) == (b"hello", [(b"X-Sum", b"abc"), (b"x-other", b"d")])
+
+
+async def test_answer_trailers_that_set_state_are_dropped(client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "/sites/shop/x", "TE: trailers"))
+    served = await lane.upstream.accept()
+    await served.head()
+    await served.send(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+        b"Content-Length: 1\r\nSet-Cookie: a=b\r\nServer-Timing: db;dur=5\r\n"
+        b"transfer-encoding: gzip\r\ngrpc-status: 0\r\n\r\n"
+    )
+    answer = await client.answer()
+    assert (answer.body, answer.trailers) == (b"hello", [(b"Server-Timing", b"db;dur=5"), (b"grpc-status", b"0")])
 
 
 async def test_request_trailers_are_dropped(client: Wire, lane: Lane) -> None:
