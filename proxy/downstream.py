@@ -260,9 +260,13 @@ class Downstream:
     def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:
         exchange.verdict = verdict
         claim = verdict.claim
+        cors = exchange.cors = claim.route.cors if claim is not None else None
         if verdict.refusal is not None:
             exchange.refuse(verdict.refusal)
         elif claim is not None:
+            if cors is not None and claim.preflight:
+                exchange.answer_preflight(cors)
+                return
             pool = self._services.pools[claim.route]
             exchange.pass_on(pool, self._request_head(exchange, verdict, claim, pool))
 

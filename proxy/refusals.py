@@ -35,10 +35,13 @@ class Refusal:
         # Everything but the request id is the same every time, so it is rendered once.
         object.__setattr__(self, "body_head", json.dumps(problem)[:-1].encode() + b', "request_id": "')
 
-    def render(self, request_id: bytes, *, close: bool, head_only: bool = False) -> bytes:
-        """Return the whole answer (RFC 9457 problem details). `request_id` must be plain token characters."""
+    def render(self, request_id: bytes, *, close: bool, head_only: bool = False, lines: bytes = b"") -> bytes:
+        """Return the whole answer (RFC 9457 problem details). `request_id` must be plain token characters.
+
+        `lines` are more header lines, which depend on the request. Each ends with CRLF.
+        """
         body = self.body_head + request_id + b'"}'
-        lines = [
+        head = [
             b"HTTP/1.1 %d %b" % (self.status, HTTPStatus(self.status).phrase.encode()),
             b"Content-Type: application/problem+json",
             b"Cache-Control: no-store",
@@ -46,13 +49,13 @@ class Refusal:
             b"X-Request-Id: " + request_id,
         ]
         if self.challenge:
-            lines.append(b'WWW-Authenticate: Bearer realm="api"')
+            head.append(b'WWW-Authenticate: Bearer realm="api"')
         if self.retry_after_seconds is not None:
-            lines.append(b"Retry-After: %d" % self.retry_after_seconds)
+            head.append(b"Retry-After: %d" % self.retry_after_seconds)
         if close:
-            lines.append(b"Connection: close")
-        lines.append(self.lines)  # which ends with CRLF, unless it is empty
-        return b"\r\n".join(lines) + b"\r\n" + (b"" if head_only else body)
+            head.append(b"Connection: close")
+        head.append(self.lines + lines)  # which ends with CRLF, unless it is empty
+        return b"\r\n".join(head) + b"\r\n" + (b"" if head_only else body)
 
 
 class Refused(Exception):  # noqa: N818 - it is a decision, not an error

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from proxy.cors import compile_cors
 from proxy.heads import FOLDED, Fields, Head
 from proxy.places import KeyPlaces
 from proxy.refusals import (
@@ -48,6 +49,8 @@ class Claim:
     """Passes without a key: a public path, or a preflight where the route passes them."""
     target: bytes
     fields: Fields
+    preflight: bool = False
+    """A CORS preflight that Sitelatch answers itself, as the route's `cors` says."""
 
 
 class ClaimRefused(Refused):
@@ -92,6 +95,7 @@ class Route:
         "_site_fields",
         "_sites",
         "_wanted",
+        "cors",
         "name",
         "settings",
     )
@@ -102,6 +106,7 @@ class Route:
         self.settings = settings
         self._methods = frozenset(method.encode() for method in settings.methods)
         self._not_allowed = replace(METHOD_NOT_ALLOWED, lines=f"Allow: {', '.join(settings.methods)}\r\n".encode())
+        self.cors = compile_cors(settings, keys)
         try:
             self._prefix = PathPattern(settings.path, prefix=True)
             self._sites = SiteRules.compile(settings.sites)
@@ -179,6 +184,9 @@ class Route:
     def _read(self, claim: Claim, head: Head, located: _Located) -> None:
         """Read the request into its claim. Raises Refused."""
         settings, fields = self.settings, claim.fields
+        if self.cors is not None and _is_preflight(head.method, fields):
+            claim.open = claim.preflight = True
+            return None
         if head.method not in self._methods:
             raise Refused(self._not_allowed)
         query = claim.target.partition(b"?")[2]

@@ -1,9 +1,9 @@
 """The proxy's part of the config file, as frozen, validated objects. Units are in the names."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -74,6 +74,54 @@ DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 _Method = Annotated[str, AfterValidator(_check_method)]
 
 
+# An origin as browsers serialise it: small letters, without a path, and without a default port.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z")
+_DEFAULT_PORTS = re.compile(r"http://.*:80\Z|https://.*:443\Z")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+class CorsSettings(Settings):
+    """`[proxy.routes.cors]`: pages of which origins may use the route, and how."""
+
+    origins: Annotated[tuple[str, ...], Field(min_length=1)]
+    credentials: bool = False
+    headers: tuple[str, ...] = ()
+    max_age_seconds: Annotated[int, Field(ge=0)] = 600
+
+    @field_validator("origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if origins == ("*",):
+            return origins
+        for origin in origins:
+            if origin == "*":
+                raise ValueError('"*" is every origin; leave out the others, or "*"')
+            if not _ORIGIN.match(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; write scheme and host in small letters, and the port if it is not "
+                    'the usual one, such as "https://app.example" or "http://localhost:5173"'
+                )
+            if _DEFAULT_PORTS.match(origin):
+                raise ValueError(f"{origin!r} never matches: browsers leave out the usual port. Leave it out too")
+        return origins
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: tuple[str, ...]) -> tuple[str, ...]:
+        for header in headers:
+            if not _HEADER.match(header):
+                raise ValueError(f"{header!r} is not a header's name")
+            if header == "*" and len(headers) > 1:
+                raise ValueError('"*" is every header; leave out the others, or "*"')
+        return headers
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Self:
+        if self.credentials and "*" in (*self.origins, *self.headers):
+            raise ValueError('credentials never go with "*": list the origins and the headers')
+        return self
+
+
 class RouteSettings(Settings):
     """One `[[proxy.routes]]` table: which requests, to which upstream, and where they name their site."""
 
@@ -88,11 +136,18 @@ class RouteSettings(Settings):
     public: tuple[str, ...] = ()
     methods: Annotated[tuple[_Method, ...], Field(min_length=1)] = DEFAULT_METHODS
     preflight: Literal["pass", "refuse"] = "refuse"
+    cors: CorsSettings | None = None
     form_body: Literal["pass", "refuse"] = "refuse"
     refuse: tuple[str, ...] = ()
     keys_from: tuple[str, ...] | None = None
     forward_key: bool = False
     reuse_after_body: bool = True
+
+    @model_validator(mode="after")
+    def _check_preflight(self) -> Self:
+        if self.cors is not None and self.preflight == "pass":
+            raise ValueError('preflight = "pass" and cors exclude each other: with cors, Sitelatch answers preflights')
+        return self
 
 
 class ProxySettings(Settings):

@@ -35,9 +35,11 @@ _WHY = {
     "form_body_not_read": "Many servers merge form bodies into the query, where this route reads sites. Send JSON, "
     'or set form_body = "pass" if yours does not.',
     "invalid_key": "No API user has this key: it was mistyped, or its user was deleted or disabled.",
+    "method_not_allowed": "The route's `methods` do not list it.",
     "missing_key": "None of the route's places holds a key.",
     "no_route": "No [[proxy.routes]] table has a `path` that this path begins with.",
-    "preflight_refused": 'Preflights carry no key. Set preflight = "pass" on the route if browsers come here.',
+    "preflight_refused": "Preflights carry no key. If pages of other origins come here, list them: "
+    'cors = { origins = ["https://app.example"] }.',
     "site_missing": 'Name one by a rule of the route, or set without_site = "any-key" if it shows no site\'s data.',
 }
 """What helps a deployer besides the public sentence."""
@@ -112,6 +114,8 @@ async def explain(config: Config, question: Question) -> str:
         bare = table.read(head)
     except Refused as refused:
         return told.refused(refused.refusal)
+    if bare.preflight:
+        return told.passes("this is a CORS preflight, and Sitelatch answers it itself, as the route's `cors` says.")
     if bare.open:
         return told.passes("this needs no key: the route lists it as public, or it is a preflight and may pass.")
 
@@ -219,7 +223,9 @@ def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
         is_path = isinstance(rule, str) and rule.startswith("path:")
         if is_path and named_by_path:
             continue  # the first path rule that matches is the one that counts
-        lenient = {"without_site": "any-key", "public": (), "refuse": (), "form_body": "pass", "preflight": "pass"}
+        lenient: dict[str, object] = {"without_site": "any-key", "public": (), "refuse": ()}
+        lenient |= {"form_body": "pass", "preflight": "pass", "cors": None}
+        lenient["methods"] = (head.method.decode("latin-1"),)
         alone = RouteTable([route.settings.model_copy(update={**lenient, "sites": (rule,)})], config.keys)
         try:
             claim = alone.read(head)
