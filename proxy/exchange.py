@@ -37,7 +37,7 @@ _REVOKED = "revoked"  # the outcome in log and metrics of an exchange whose answ
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 
 # RFC 9110 §9.2.2. A request with one of these may be sent again when a pooled connection turns out dead.
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 """Methods whose bodies servers read. Some ignore the body of any other, and take it for the next request (CL.0)."""
 

@@ -57,14 +57,14 @@ def _shown(head: bytes) -> bytes:
 class RequestReader:
     """Reads one head after another. Bodies between them are not fed to it."""
 
-    __slots__ = ("_fields", "_last", "_limits", "_method", "_methods", "_parser", "_shown_bytes", "_target", "partial")
+    __slots__ = ("_fields", "_last", "_limits", "_method", "_methods", "_parser", "_shown_up_to", "_target", "partial")
 
     def __init__(self, limits: LimitSettings, methods: frozenset[bytes] = METHODS) -> None:
         """`methods` are the methods that any route forwards. A request with another one is refused."""
         self._limits = limits
         self._methods = methods
-        self._shown_bytes: int | None = None
-        """How many bytes of this head, in `_shown`'s form, llhttp has; None where it gets the head as it came."""
+        self._shown_up_to: int | None = None
+        """How many bytes of this head llhttp has in `_shown`'s form; None where it gets the head as it came."""
         self.partial = b""
         """A head that has not come whole."""
         self._new_head()
@@ -98,7 +98,7 @@ class RequestReader:
         try:
             if not held:
                 self._parser.feed_data(data if size == len(data) else data[:size])
-            elif self._shown_bytes is None:
+            elif self._shown_up_to is None:
                 self._parser.feed_data(buffer[len(held) : size])
             else:
                 self._feed_shown(buffer[:size])
@@ -114,8 +114,8 @@ class RequestReader:
 
     def _feed_again(self, head: bytes, error: httptools.HttpParserError) -> None:
         """Feed a head again with stand-ins if these may be all that llhttp refused. Raises Refused otherwise."""
-        if self._shown_bytes is None and self._needs_stand_ins(head):
-            self._shown_bytes = 0
+        if self._shown_up_to is None and self._needs_stand_ins(head):
+            self._shown_up_to = 0
             self._new_head()
             self.renew()
             try:
@@ -142,16 +142,22 @@ class RequestReader:
 
         Nothing is fed before the method is whole: it may still turn out to be another one.
         """
-        method, space, _ = head.partition(b" ")
-        if not space:
-            if not any(listed.startswith(method) for listed in self._methods):
-                raise Refused(BAD_REQUEST)
-            return
-        if not self._shown_bytes and method not in self._methods:
-            raise Refused(UNKNOWN_METHOD if _METHOD.match(head) else BAD_REQUEST)
-        shown = _shown(head)
-        self._parser.feed_data(shown[self._shown_bytes :])
-        self._shown_bytes = len(shown)
+        fed = self._shown_up_to or 0
+        if fed and head.find(b"\n", 0, fed) >= 0:
+            self._parser.feed_data(head[fed:])  # only the request line has stand-ins
+        elif fed:
+            shown = _shown(head)
+            self._parser.feed_data(shown[len(shown) - len(head) + fed :])  # no length changes after the method
+        else:
+            method, space, _ = head.partition(b" ")
+            if not space:
+                if not any(listed.startswith(method) for listed in self._methods):
+                    raise Refused(BAD_REQUEST)
+                return
+            if method not in self._methods:
+                raise Refused(UNKNOWN_METHOD if _METHOD.match(head) else BAD_REQUEST)
+            self._parser.feed_data(_shown(head))
+        self._shown_up_to = len(head)
 
     def _check_size(self, buffer: bytes, size: int) -> None:
         limits = self._limits
@@ -174,8 +180,8 @@ class RequestReader:
             minor = 1
         elif buffer.startswith(b"%b %b HTTP/1.0\r\n" % (method, target)):
             minor = 0
-        elif self._shown_bytes is not None:
-            self._shown_bytes = None
+        elif self._shown_up_to is not None:
+            self._shown_up_to = None
             method, target, minor = _original(buffer, target)
         else:
             raise Refused(_malformed(buffer))
