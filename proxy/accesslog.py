@@ -22,6 +22,8 @@ _DECODING_ROUNDS: Final = 10
 _FLUSH_SECONDS: Final = 0.2
 _BATCH_BYTES: Final = 32768
 
+_NOT_REFUSED: Final = ("passed", "preflight_answered")
+
 _quote = json.encoder.encode_basestring_ascii
 METHODS: Final = {verb.encode(): f'"{verb}"' for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 
@@ -89,7 +91,7 @@ class AccessLog:
         bytes_out: int,
     ) -> None:
         """Note one finished exchange; `path` is masked as `public_path` says. Hot."""
-        if self._off or (self._refused_only and outcome == "passed"):
+        if self._off or (self._refused_only and outcome in _NOT_REFUSED):
             return
         # By hand, with the encoder's own quoting: 4 µs, where json.dumps of the same dictionary takes 12.
         verb = METHODS.get(method) or _quote(mask(method.decode("latin-1")))

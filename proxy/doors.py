@@ -72,7 +72,13 @@ class FrontDoor:
         for route in enforcement.table.routes:
             where = (route.settings.upstream, route.settings.upstream_tls)
             if where not in shared:
-                shared[where] = UpstreamPool(*where, limits, self._count_upstream)
+                # Routes with the same upstream share its connections, so one that distrusts it speaks for all.
+                reuse = all(
+                    other.settings.reuse_after_body
+                    for other in enforcement.table.routes
+                    if (other.settings.upstream, other.settings.upstream_tls) == where
+                )
+                shared[where] = UpstreamPool(*where, limits, self._count_upstream, reuse_after_body=reuse)
             pools[route] = shared[where]
         self._pools = list(shared.values())
         self._services = Services(

@@ -84,7 +84,7 @@ class Downstream:
         self._exchange: Exchange | None = None
         self._held = b""  # bytes that wait for their turn
         self._holds = 0  # why reading is paused: JUDGING | CONNECTING | …
-        self._reader = RequestReader(services.limits)
+        self._reader = RequestReader(services.limits, services.enforcement.table.methods)
         self._consuming = False
         self._discarding = False
         self.full = False
@@ -264,9 +264,13 @@ class Downstream:
     def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:
         exchange.verdict = verdict
         claim = verdict.claim
+        cors = exchange.cors = claim.route.cors if claim is not None else None
         if verdict.refusal is not None:
             exchange.refuse(verdict.refusal)
         elif claim is not None:
+            if cors is not None and claim.preflight:
+                exchange.answer_preflight(cors)
+                return
             pool = self._services.pools[claim.route]
             exchange.pass_on(pool, self._request_head(exchange, verdict, claim, pool))
 
@@ -285,6 +289,10 @@ class Downstream:
             fields = [(n, pool.host_field) if n.lower() == b"host" else (n, v) for n, v in fields]
         if hop.chunked:
             lines += b"Transfer-Encoding: chunked\r\n"
+        if exchange.has_body and not (exchange.may_reuse and pool.reads_bodies):
+            # A server that ignores the body would take it for the next request, but not once it is to close.
+            exchange.may_reuse = False
+            lines += b"Connection: close\r\n"
         if hop.websocket_key is not None:
             lines += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         return render(b"%b %b HTTP/1.1" % (exchange.method, claim.target), fields, verdict.identity + lines)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from proxy.cors import Cors
 from proxy.credentials import digest
 from proxy.enforcement import Enforcement, Verdict
 from proxy.frames import Frames, close_frame
@@ -22,20 +23,23 @@ from proxy.refusals import (
     Refused,
 )
 from proxy.settings import LimitSettings
+from proxy.trailers import forwarded_trailers
 from proxy.upstream import UpstreamConnection
 
 _log = structlog.get_logger(__name__)
 
 CLIENT_LEFT = 499  # the status in log and metrics of an exchange whose client left unanswered, as nginx has it
 
+PREFLIGHT_ANSWERED = "preflight_answered"  # the outcome in log and metrics of a preflight that Sitelatch answered
+
 _REVOKED = "revoked"  # the outcome in log and metrics of an exchange whose answer had begun
 
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 
 # RFC 9110 §9.2.2. A request with one of these may be sent again when a pooled connection turns out dead.
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
-_BODILESS = _IDEMPOTENT - {b"PUT"}
-"""Methods whose requests usually have no body."""
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+"""Methods whose bodies servers read. Some ignore the body of any other, and take it for the next request (CL.0)."""
 
 
 class Client(Protocol):
@@ -83,7 +87,9 @@ class Exchange:
         "asked_at",
         "bytes_in",
         "bytes_out",
+        "cors",
         "done",
+        "has_body",
         "hop",
         "keep_alive",
         "may_reuse",
@@ -123,10 +129,12 @@ class Exchange:
         # Durations by this clock: the loop's, in uvloop, goes in milliseconds.
         self.started = time.perf_counter()
         self.keep_alive = hop.keep_alive
+        self.has_body = not hop.body.done
         self.request_done = hop.body.done
-        # Some servers ignore the body of a GET, and would take it for the next request on the connection (CL.0).
-        self.may_reuse = hop.body.done or method not in _BODILESS
+        self.may_reuse = hop.body.done or method in _WITH_BODY
         self.verdict: Verdict | None = None
+        self.cors: Cors | None = None
+        """The CORS of its route, once that is known."""
         self.outcome = "passed"
         self.status = 0
         self.answered = False
@@ -257,7 +265,11 @@ class Exchange:
             end += b"Connection: close\r\n"
         elif self.minor == 0:
             end += b"Connection: keep-alive\r\n"
-        self._out.append(render(b"HTTP/1.1 %d %b" % (status, reason), hop.fields, end))
+        fields = hop.fields
+        if self.cors is not None:
+            fields, lines = self.cors.response(self.hop.fields, fields)
+            end += lines
+        self._out.append(render(b"HTTP/1.1 %d %b" % (status, reason), fields, end))
 
     def _begin_answer(self, status: int) -> None:
         self.answered = True
@@ -292,7 +304,7 @@ class Exchange:
         if self.done:
             return
         if self._chunks_out:
-            self._out.append(last_chunk(trailers))
+            self._out.append(last_chunk(forwarded_trailers(trailers)))
         self.flush()
         self.done = True
         self._client.exchange_done(keep_alive=self.keep_alive and self.request_done)
@@ -336,7 +348,23 @@ class Exchange:
         self.outcome = refusal.code
         self.status = refusal.status
         keep_alive = self.keep_alive and self.request_done and not refusal.closes and self.minor == 1
-        answer = refusal.render(self.request_id, close=not keep_alive, head_only=self.method == b"HEAD")
+        lines = self.cors.refusal(self.hop.fields) if self.cors is not None else b""
+        head_only = self.method == b"HEAD"
+        self._answer_itself(
+            refusal.render(self.request_id, close=not keep_alive, head_only=head_only, lines=lines), keep_alive
+        )
+
+    def answer_preflight(self, cors: Cors) -> None:
+        """Answer a CORS preflight."""
+        self.outcome = PREFLIGHT_ANSWERED
+        self.status = 204
+        keep_alive = self.keep_alive and self.request_done and self.minor == 1
+        lines = b"X-Request-Id: %b\r\n%b" % (self.request_id, cors.preflight(self.hop.fields))
+        if not keep_alive:
+            lines += b"Connection: close\r\n"
+        self._answer_itself(render(b"HTTP/1.1 204 No Content", [], lines), keep_alive)
+
+    def _answer_itself(self, answer: bytes, keep_alive: bool) -> None:
         self.bytes_out += len(answer)
         self.done = True
         self._out.clear()

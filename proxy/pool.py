@@ -8,11 +8,16 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.heads import Fields
 from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refused
 from proxy.settings import LimitSettings, UpstreamTlsSettings
 from proxy.upstream import UpstreamConnection
 
 _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
+
+
+_IGNORES_BODIES = re.compile(rb"(?i)(?:Base|Simple)HTTP").search
+"""The `Server` of Python's http.server: its handlers need not read a body, and then take it for the next request."""
 
 
 class UpstreamPool:
@@ -27,8 +32,13 @@ class UpstreamPool:
         tls: UpstreamTlsSettings | None,
         limits: LimitSettings,
         on_open: Callable[[int], None],
+        *,
+        reuse_after_body: bool = True,
     ) -> None:
-        """`on_open` is told +1 and -1 as connections come and go. Raises ValueError on a bad URL, OSError on files."""
+        """`on_open` is told +1 and -1 as connections come and go. Raises ValueError on a bad URL, OSError on files.
+
+        With `reuse_after_body` off, a connection serves no further request after one with a body.
+        """
         if not _UPSTREAM_URL.match(url):
             raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
         self._limits = limits
@@ -42,6 +52,8 @@ class UpstreamPool:
         self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
         self._tls = _client_context(tls) if secure else None
         self._server_name = (tls.server_name if tls else None) or self._host
+        self.reads_bodies = False  # until its first answer tells what software it is
+        self._may_read_bodies = reuse_after_body
         self._idle: list[UpstreamConnection] = []
         self._open = 0
         self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
@@ -148,6 +160,14 @@ class UpstreamPool:
                 waiter.set_result(connection)
                 return
         self._idle.append(connection)
+
+    def learn(self, fields: Fields) -> None:
+        """Stop reusing connections after a request with a body once a response names a server that ignores bodies."""
+        if self._may_read_bodies and any(
+            name.lower() == b"server" and _IGNORES_BODIES(value) for name, value in fields
+        ):
+            self._may_read_bodies = False
+        self.reads_bodies = self._may_read_bodies
 
     def opened(self) -> None:
         """A connection is there."""

@@ -1,4 +1,8 @@
-"""Requests' heads out of a client's bytes: llhttp, and what it lets through but we do not. No I/O."""
+"""Read request heads from a client's bytes with llhttp, and refuse what llhttp is too lenient about. No I/O.
+
+llhttp refuses two things that some requests need: methods it does not know, and raw bytes over 0x7F in a query. It
+gets a stand-in for them, and the head keeps the original bytes. See `_shown`.
+"""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +19,10 @@ from proxy.refusals import (
     Refusal,
     Refused,
 )
-from proxy.settings import LimitSettings
+from proxy.settings import DEFAULT_METHODS, LimitSettings
+
+METHODS = frozenset(method.encode() for method in DEFAULT_METHODS)
+"""The methods that a route forwards unless it lists others. llhttp knows all of them."""
 
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ ]+ HTTP/\d\.\d\r\n")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64} ")
@@ -31,13 +38,33 @@ class RawHead:
     fields: Fields
 
 
+_STAND_INS = bytes(range(0x80)) + b"x" * 0x80
+"""Translates each byte over 0x7F to one that llhttp accepts in a query."""
+
+
+def _shown(head: bytes) -> bytes:
+    """Return a head, or its first part, as llhttp gets it: the method as GET, bytes over 0x7F in the query as `x`.
+
+    GET has no rules of its own in llhttp (CONNECT, PRI, SOURCE and the RTSP methods do), so everything else in the
+    head is parsed as it would be with a method that llhttp knows.
+    """
+    line, newline, fields = head.partition(b"\n")
+    _, space, rest = line.partition(b" ")
+    path, mark, query = rest.partition(b"?")
+    return b"GET" + space + path + mark + query.translate(_STAND_INS) + newline + fields
+
+
 class RequestReader:
-    """Reads one head after another. What comes between them (bodies) is not for it."""
+    """Reads one head after another. Bodies between them are not fed to it."""
 
-    __slots__ = ("_fields", "_last", "_limits", "_method", "_parser", "_target", "partial")
+    __slots__ = ("_fields", "_last", "_limits", "_method", "_methods", "_parser", "_shown_up_to", "_target", "partial")
 
-    def __init__(self, limits: LimitSettings) -> None:
+    def __init__(self, limits: LimitSettings, methods: frozenset[bytes] = METHODS) -> None:
+        """`methods` are those that any route forwards. Of others, only those that llhttp knows become requests."""
         self._limits = limits
+        self._methods = methods
+        self._shown_up_to: int | None = None
+        """How many bytes of this head llhttp has in `_shown`'s form; None where it gets the head as it came."""
         self.partial = b""
         """A head that has not come whole."""
         self._new_head()
@@ -56,7 +83,8 @@ class RequestReader:
     def read(self, data: bytes) -> tuple[RawHead | None, bytes]:
         """Return the head, where it is whole now, and what comes after it. Raises Refused; then nothing more is read.
 
-        Every byte goes to llhttp once, as it comes, so that what can become no request is known at once.
+        Every byte goes to llhttp as it comes, so that what can become no request is known at once. A head that needs
+        stand-ins is fed once more from its start, at the first byte that llhttp refuses.
         """
         held = self.partial
         if held == b"\r" and data.startswith(b"\n"):
@@ -68,19 +96,68 @@ class RequestReader:
         size = len(buffer) if end < 0 else end + 4
         self._check_size(buffer, size)
         try:
-            if end < 0:
-                self.partial = buffer
-                self._parser.feed_data(data)
-                return None, b""
-            self.partial = b""
-            self._parser.feed_data(data if not held and size == len(data) else buffer[len(held) : size])
+            if not held:
+                self._parser.feed_data(data if size == len(data) else data[:size])
+            elif self._shown_up_to is None:
+                self._parser.feed_data(buffer[len(held) : size])
+            else:
+                self._feed_shown(buffer[:size])
         except httptools.HttpParserUpgrade:
-            self.renew()  # whether it is an upgrade is not llhttp's to say
-        except httptools.HttpParserInvalidMethodError as error:
-            raise Refused(UNKNOWN_METHOD if _METHOD.match(buffer) else BAD_REQUEST) from error
+            self.renew()  # llhttp does not decide whether this is an upgrade
         except httptools.HttpParserError as error:
-            raise Refused(_malformed(buffer)) from error
+            self._feed_again(buffer[:size], error)
+        if end < 0:
+            self.partial = buffer
+            return None, b""
+        self.partial = b""
         return self._take(buffer), buffer[size:]
+
+    def _feed_again(self, head: bytes, error: httptools.HttpParserError) -> None:
+        """Feed a head again with stand-ins if these may be all that llhttp refused. Raises Refused otherwise."""
+        if self._shown_up_to is None and self._needs_stand_ins(head):
+            self._shown_up_to = 0
+            self._new_head()
+            self.renew()
+            try:
+                self._feed_shown(head)
+                return
+            except httptools.HttpParserUpgrade:
+                self.renew()
+                return
+            except httptools.HttpParserError as second_error:
+                error = second_error
+        unknown_method = isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(head)
+        raise Refused(UNKNOWN_METHOD if unknown_method else _malformed(head)) from error
+
+    def _needs_stand_ins(self, head: bytes) -> bool:
+        method, space, rest = head.partition(b"\n")[0].partition(b" ")
+        if not space:
+            return any(listed.startswith(method) for listed in self._methods - METHODS)
+        if method not in self._methods:
+            return False
+        return method not in METHODS or not rest.partition(b"?")[2].isascii()
+
+    def _feed_shown(self, head: bytes) -> None:
+        """Feed the bytes that llhttp does not have yet of a head, or of its first part, in `_shown`'s form.
+
+        Nothing is fed before the method is whole: it may still turn out to be another one.
+        """
+        fed = self._shown_up_to or 0
+        if fed and head.find(b"\n", 0, fed) >= 0:
+            self._parser.feed_data(head[fed:])  # only the request line has stand-ins
+        elif fed:
+            shown = _shown(head)
+            self._parser.feed_data(shown[len(shown) - len(head) + fed :])  # no length changes after the method
+        else:
+            method, space, _ = head.partition(b" ")
+            if not space:
+                if not any(listed.startswith(method) for listed in self._methods):
+                    raise Refused(BAD_REQUEST)
+                return
+            if method not in self._methods:
+                raise Refused(UNKNOWN_METHOD if _METHOD.match(head) else BAD_REQUEST)
+            self._parser.feed_data(_shown(head))
+        self._shown_up_to = len(head)
 
     def _check_size(self, buffer: bytes, size: int) -> None:
         limits = self._limits
@@ -96,17 +173,20 @@ class RequestReader:
         """Return the head that `buffer` begins with, now parsed."""
         method, target, fields = self._method, self._target, self._fields
         if self._last:
-            self.renew()  # whether another may come is not llhttp's to say
+            self.renew()  # llhttp does not decide whether another request may follow
         self._new_head()
-        # llhttp lets other versions, and more than one space, through.
+        # llhttp accepts other versions, and more than one space between the parts.
         if buffer.startswith(b"%b %b HTTP/1.1\r\n" % (method, target)):
             minor = 1
         elif buffer.startswith(b"%b %b HTTP/1.0\r\n" % (method, target)):
             minor = 0
+        elif self._shown_up_to is not None:
+            self._shown_up_to = None
+            method, target, minor = _original(buffer, target)
         else:
             raise Refused(_malformed(buffer))
         if method == b"CONNECT":
-            raise Refused(UNKNOWN_METHOD)  # this is no forward proxy
+            raise Refused(UNKNOWN_METHOD)  # this is not a forward proxy
         if len(fields) > self._limits.head_count:
             raise Refused(HEAD_TOO_LARGE)
         return RawHead(method, target, minor, fields)
@@ -125,6 +205,20 @@ class RequestReader:
         """Take note that the head is whole."""
         self._method = self._parser.get_method()
         self._last = not self._parser.should_keep_alive()
+
+
+def _original(buffer: bytes, shown_target: bytes) -> tuple[bytes, bytes, int]:
+    """Return method, target and minor version of the head that `buffer` begins with, which llhttp saw as `_shown`.
+
+    Raises Refused where llhttp read another target than this one.
+    """
+    line, _, _ = buffer.partition(b"\r\n")
+    shown = _shown(line)
+    for minor in (1, 0):
+        if shown == b"GET %b HTTP/1.%d" % (shown_target, minor):
+            method, target, _ = line.split(b" ")
+            return method, target, minor
+    raise Refused(_malformed(buffer))
 
 
 def _malformed(buffer: bytes) -> Refusal:

@@ -42,10 +42,13 @@ class Refusal:
         """
         return replace(self, detail=detail, lines=lines)
 
-    def render(self, request_id: bytes, *, close: bool, head_only: bool = False) -> bytes:
-        """Return the whole answer (RFC 9457 problem details). `request_id` must be plain token characters."""
+    def render(self, request_id: bytes, *, close: bool, head_only: bool = False, lines: bytes = b"") -> bytes:
+        """Return the whole answer (RFC 9457 problem details). `request_id` must be plain token characters.
+
+        `lines` are more header lines, which depend on the request. Each ends with CRLF.
+        """
         body = self.body_head + request_id + b'"}'
-        lines = [
+        head = [
             b"HTTP/1.1 %d %b" % (self.status, HTTPStatus(self.status).phrase.encode()),
             b"Content-Type: application/problem+json",
             b"Cache-Control: no-store",
@@ -53,12 +56,13 @@ class Refusal:
             b"X-Request-Id: " + request_id,
         ]
         if self.challenge:
-            lines.append(b'WWW-Authenticate: Bearer realm="api"')
+            head.append(b'WWW-Authenticate: Bearer realm="api"')
         if self.retry_after_seconds is not None:
-            lines.append(b"Retry-After: %d" % self.retry_after_seconds)
+            head.append(b"Retry-After: %d" % self.retry_after_seconds)
         if close:
-            lines.append(b"Connection: close")
-        return b"\r\n".join(lines) + b"\r\n" + self.lines + b"\r\n" + (b"" if head_only else body)
+            head.append(b"Connection: close")
+        head.append(self.lines + lines)  # which ends with CRLF, unless it is empty
+        return b"\r\n".join(head) + b"\r\n" + (b"" if head_only else body)
 
 
 class Refused(Exception):  # noqa: N818 - it is a decision, not an error
@@ -84,6 +88,7 @@ SITE_MISSING = Refusal("site_missing", 403, "This request names no site, and thi
 ALL_SITES_NEEDED = Refusal("all_sites_needed", 403, "This address needs an API key for all sites of its workspace.")
 PREFLIGHT_REFUSED = Refusal("preflight_refused", 403, "CORS preflight requests are not allowed here.")
 ENDPOINT_REFUSED = Refusal("endpoint_refused", 403, "This address is not open to API keys.")
+METHOD_NOT_ALLOWED = Refusal("method_not_allowed", 405, "This method is not allowed at this address.")
 NO_ROUTE = Refusal("no_route", 404, "Nothing is served at this address.")
 FORM_BODY_NOT_READ = Refusal(
     "form_body_not_read",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from proxy.cors import compile_cors
 from proxy.drop_headers import DropHeaders
 from proxy.heads import Fields, Head
 from proxy.method_override import (
@@ -38,7 +39,6 @@ _REMEMBERED = 10_000
 _REMEMBERED_LENGTH = 256
 _REMEMBERED_READINGS = 4
 
-_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}\Z")
 _ENTRY = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (/.*)\Z")
 
 _PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
@@ -86,6 +86,8 @@ class Claim:
     fields: Fields
     open: bool = False
     """Passes without a key: a public path, or a preflight where the route passes them."""
+    preflight: bool = False
+    """A CORS preflight that Sitelatch answers itself, as the route's `cors` says."""
     named: Candidate = _NOTHING
     """What it names by RFC 3986."""
     form: Candidate | None = None
@@ -157,6 +159,7 @@ class Route:
         "_site_missing",
         "_sites",
         "_steering_names",
+        "cors",
         "name",
         "settings",
     )
@@ -165,6 +168,7 @@ class Route:
         """Raises ValueError that names the route, the rule and how to mend it."""
         self.name = settings.name
         self.settings = settings
+        self.cors = compile_cors(settings, keys)
         try:
             self._compile(settings, keys)
             self._check(settings)
@@ -175,10 +179,6 @@ class Route:
         self._prefix = PathPattern(settings.path, prefix=True)
         self._sites = SiteRules.compile(settings.sites)
         self._methods = frozenset(method.encode() for method in settings.methods)
-        if bad := [method for method in settings.methods if not _METHOD.match(method)]:
-            raise ValueError(f'{bad[0]!r} is not a method: methods are listed like "GET", as requests send them')
-        if b"CONNECT" in self._methods:
-            raise ValueError("CONNECT cannot be forwarded: remove it from methods")
         allowed = ", ".join(settings.methods)
         self._not_allowed = METHOD_NOT_ALLOWED.because(
             f"This method is not allowed here. Allowed: {allowed}.", f"Allow: {allowed}\r\n".encode()
@@ -311,6 +311,9 @@ class Route:
     def _read(self, claim: Claim, head: Head, located: _Located, *, watched: bool) -> None:
         """Read the request into its claim. Raises Refused."""
         settings, fields, method = self.settings, claim.fields, head.method
+        if self.cors is not None and method == b"OPTIONS" and _is_preflight(fields):
+            claim.open = claim.preflight = True
+            return None
         raw = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
         query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
@@ -423,6 +426,7 @@ class RouteTable:
             raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
         self._located: dict[bytes, _Located] = {}
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
+        self.methods = frozenset().union(*(route.methods for route in self.routes))
 
     def read(self, head: Head) -> Claim:
         """Return what a request claims. Raises Refused where it cannot pass whoever asks. Hot."""

@@ -1,8 +1,9 @@
 """The proxy's part of the config file, as frozen, validated objects. Units are in the names."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -14,8 +15,24 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-"""The methods that a route forwards by default. Those of WebDAV and others can name a second resource."""
+_NEVER_FORWARDED = {
+    "CONNECT": "it asks for a tunnel, and Sitelatch is not a forward proxy",
+    "PRI": "it begins an HTTP/2 connection (RFC 9113 §3.4)",
+    "TRACE": "its response repeats the request, with the headers that Sitelatch adds (RFC 9110 §9.3.8)",
+}
+
+
+# A token (RFC 9110 §9.1) but for small letters, which would look like another method to backends that ignore case, and
+# `*`, which stands for every method in `refuse`.
+_METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]{1,64}\Z")
+
+
+def _check_method(method: str) -> str:
+    if not _METHOD.match(method):
+        raise ValueError(f'{method!r} is not a method; write it in capitals, such as "PROPFIND"')
+    if method in _NEVER_FORWARDED:
+        raise ValueError(f"{method} is never forwarded: {_NEVER_FORWARDED[method]}")
+    return method
 
 
 class TlsListenSettings(Settings):
@@ -62,6 +79,59 @@ class HeaderRule(ValueRule):
     header: str
 
 
+DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+_Method = Annotated[str, AfterValidator(_check_method)]
+
+
+# An origin as browsers serialise it: small letters, without a path, and without a default port.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z")
+_DEFAULT_PORTS = re.compile(r"http://.*:80\Z|https://.*:443\Z")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+class CorsSettings(Settings):
+    """`[proxy.routes.cors]`: pages of which origins may use the route, and how."""
+
+    origins: Annotated[tuple[str, ...], Field(min_length=1)]
+    credentials: bool = False
+    headers: tuple[str, ...] = ()
+    max_age_seconds: Annotated[int, Field(ge=0)] = 600
+
+    @field_validator("origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if origins == ("*",):
+            return origins
+        for origin in origins:
+            if origin == "*":
+                raise ValueError('"*" is every origin; leave out the others, or "*"')
+            if not _ORIGIN.match(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; write scheme and host in small letters, and the port if it is not "
+                    'the usual one, such as "https://app.example" or "http://localhost:5173"'
+                )
+            if _DEFAULT_PORTS.match(origin):
+                raise ValueError(f"{origin!r} never matches: browsers leave out the usual port. Leave it out too")
+        return origins
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: tuple[str, ...]) -> tuple[str, ...]:
+        for header in headers:
+            if not _HEADER.match(header):
+                raise ValueError(f"{header!r} is not a header's name")
+            if header == "*" and len(headers) > 1:
+                raise ValueError('"*" is every header; leave out the others, or "*"')
+        return headers
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Self:
+        if self.credentials and "*" in (*self.origins, *self.headers):
+            raise ValueError('credentials never go with "*": list the origins and the headers')
+        return self
+
+
 class RouteSettings(Settings):
     """One `[[proxy.routes]]` table: which requests, to which upstream, and where they name their site."""
 
@@ -73,17 +143,25 @@ class RouteSettings(Settings):
     sites: tuple[str | QueryRule | HeaderRule, ...] = ()
     without_site: Literal["refuse", "any-key", "all-sites"] = "refuse"
     workspace: str | None = None
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] = METHODS
     public: tuple[str, ...] = ()
+    methods: Annotated[tuple[_Method, ...], Field(min_length=1)] = DEFAULT_METHODS
     preflight: Literal["pass", "refuse"] = "refuse"
     form_body: Literal["auto", "refuse", "pass"] = "auto"
     cookies: Literal["check", "ignore"] = "check"
     encoded_parameters: Literal["refuse", "pass"] = "refuse"
     second_resource: Literal["refuse", "pass"] = "refuse"
+    cors: CorsSettings | None = None
     refuse: tuple[str, ...] = ()
     keys_from: tuple[str, ...] | None = None
     forward_key: bool = False
     drop_headers: tuple[str, ...] = ()
+    reuse_after_body: bool = True
+
+    @model_validator(mode="after")
+    def _check_preflight(self) -> Self:
+        if self.cors is not None and self.preflight == "pass":
+            raise ValueError('preflight = "pass" and cors exclude each other: with cors, Sitelatch answers preflights')
+        return self
 
 
 class ProxySettings(Settings):

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+from http import HTTPStatus
 from typing import Protocol, cast
 
 import httptools
@@ -15,15 +17,19 @@ _ANSWER_HEAD_BYTES = 256 * 1024  # of one head, trailers likewise: an upstream i
 
 _CLOSE_SECONDS = 10
 
+_USUAL_REASONS = frozenset(status.phrase.encode() for status in HTTPStatus)
+_CONTROL = re.compile(rb"[\x00-\x08\x0A-\x1F\x7F]").search  # RFC 9112 §4 allows tab, space, visible and high bytes
+
 
 class Asker(Protocol):
     """The exchange, as far as a connection knows it: whom it tells what came."""
 
     method: bytes
+    has_body: bool
     request_done: bool
     """Whether the whole request was sent."""
     may_reuse: bool
-    """Whether the connection may serve another request after this one."""
+    """Whether servers read the body of a request with this method, and were not told to close after it."""
 
     def interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """Take a 1xx answer but 101."""
@@ -53,6 +59,12 @@ class Asker(Protocol):
 class Home(Protocol):
     """The pool, as far as its connections know it."""
 
+    reads_bodies: bool
+    """Whether the upstream reads each request's body to its end, and so does not take it for the next request."""
+
+    def learn(self, fields: Fields) -> None:
+        """Take note of the software that a response's fields name."""
+
     def opened(self) -> None:
         """Take note of a new connection."""
 
@@ -70,6 +82,7 @@ class UpstreamConnection:
         "_body",
         "_fields",
         "_hop",
+        "_learned",
         "_parsed",
         "_parser",
         "_partial",
@@ -95,6 +108,7 @@ class UpstreamConnection:
         self.connected = False
         self._said_end = False
         self._tunnel = False
+        self._learned = False  # whether an answer on this connection said what software sent it
         self._body: Body | None = None
         self._hop: AnswerHop | None = None
         self._partial = b""
@@ -227,6 +241,8 @@ class UpstreamConnection:
             raise FramingError("the answer is not HTTP/1.0 or HTTP/1.1")
         if status < 100:
             raise FramingError("the answer's status is none")  # RFC 9112 §4: three digits; llhttp takes 099 for 99
+        if reason not in _USUAL_REASONS and _CONTROL(reason):
+            raise FramingError("the answer's reason phrase holds a control character")
         self._new_head()
         if status == 101:
             if not asker.switched(reason, fields):
@@ -238,6 +254,9 @@ class UpstreamConnection:
                 asker.interim(status, reason, hop.fields)
             else:
                 self._hop = hop
+                if asker.has_body or not self._learned:
+                    self._learned = True
+                    self._pool.learn(hop.fields)
                 self._body = answer_body(
                     asker.method, status, hop.lengths, hop.codings, minor, trailer_bytes=_ANSWER_HEAD_BYTES
                 )
@@ -250,10 +269,12 @@ class UpstreamConnection:
 
     def _end(self, asker: Asker, body: Body, *, unsolicited: bool) -> None:
         hop, self._hop, self._body, self.asker = self._hop, None, None, None
+        # What is left of a body that the upstream did not read would be its next request.
+        unread = asker.has_body and not (asker.may_reuse and self._pool.reads_bodies)
         if not asker.request_done or self.transport.get_write_buffer_size():
             # Nobody reads on there, so it would never close in order, nor say to its next asker when it is full.
             self.transport.abort()
-        elif hop is None or not hop.keep_alive or unsolicited or not asker.may_reuse:
+        elif hop is None or not hop.keep_alive or unsolicited or unread:
             self.transport.close()
         else:
             self._pool.give_back(self, hop.idle_seconds)

@@ -2,6 +2,7 @@
 
 import json
 
+from proxy.cors import FORWARDED_PREFLIGHTS_WARNING
 from proxy.settings import HeaderRule, QueryRule, RouteSettings
 from sitelatch.config import Config
 
@@ -24,6 +25,8 @@ def _of_route(route: RouteSettings) -> list[str]:
                     "read it, so a request that adds it passes there with any key for that site. Say where your API "
                     f"reads it: {scoped}."
                 )
+    if route.preflight == "pass":
+        warnings.append(f"{where} preflight: {FORWARDED_PREFLIGHTS_WARNING}")
     return warnings
 
 

@@ -36,7 +36,8 @@ _WHY = {
     "method_not_allowed": "The route's `methods` lists the methods that are forwarded.",
     "missing_key": "None of the route's key locations holds a key.",
     "no_route": "No [[proxy.routes]] table has a `path` that this path begins with.",
-    "preflight_refused": 'Preflights carry no key. Set preflight = "pass" on the route if browsers come here.',
+    "preflight_refused": "Preflights carry no key. If pages of other origins come here, list them: "
+    'cors = { origins = ["https://app.example"] }.',
     "second_resource": 'Set second_resource = "pass" on the route if its backend ignores such headers.',
     "site_missing": 'Name one by a rule of the route, or set without_site = "any-key" if it shows no site\'s data.',
 }
@@ -89,7 +90,7 @@ async def explain(config: Config, question: Question) -> str:
         hop = clean_request(
             method,
             1,
-            _read(question, given, config.limits),
+            _read(question, given, config.limits, table.methods),
             spellings=RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers),
             trusted=False,
             judged=table.judged_names,
@@ -113,6 +114,8 @@ async def explain(config: Config, question: Question) -> str:
         bare = table.read(head)
     except Refused as refused:
         return told.refused(refused.refusal)
+    if bare.preflight:
+        return told.passes("this is a CORS preflight, and Sitelatch answers it itself, as the route's `cors` says.")
     if bare.open:
         return told.passes("this needs no key: the route lists it as public, or it is a preflight and may pass.")
 
@@ -131,10 +134,10 @@ async def explain(config: Config, question: Question) -> str:
     return told.passes("every named site is in the key's scope." if bare.sites else "the route asks for no site here.")
 
 
-def _read(question: Question, fields: Fields, limits: LimitSettings) -> Fields:
+def _read(question: Question, fields: Fields, limits: LimitSettings, methods: frozenset[bytes]) -> Fields:
     """Return the fields as the front door reads them from a client's bytes. Raises Refused."""
     lines = [b"%b %b HTTP/1.1" % (question.method, question.target), *(b"%b: %b" % field for field in fields)]
-    raw, rest = RequestReader(limits).read(b"\r\n".join(lines) + b"\r\n\r\n")
+    raw, rest = RequestReader(limits, methods).read(b"\r\n".join(lines) + b"\r\n\r\n")
     if raw is None or rest or (raw.method, raw.target) != (question.method, question.target):
         raise Refused(BAD_REQUEST)
     return raw.fields
@@ -219,6 +222,7 @@ _ANYTHING_GOES = {
     "refuse": (),
     "form_body": "pass",
     "preflight": "pass",
+    "cors": None,
     "second_resource": "pass",
     "cookies": "ignore",
 }

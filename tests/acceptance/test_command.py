@@ -27,11 +27,20 @@ TITLES = ["ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED", "BY", "LAST", "ACTIVI
 def config_text(database_url: str) -> str:
     return f"""
 [[proxy.routes]]
+name = "deletable"
+path = "/deletable"
+upstream = "http://127.0.0.1:9000"
+without_site = "any-key"
+methods = ["DELETE"]
+
+[[proxy.routes]]
 name = "data"
 upstream = "http://127.0.0.1:9000"
 sites = ["path:/api/sites/{{site}}/**", "query:site", "header:X-Site"]
 public = ["GET /api/health"]
 refuse = ["POST /api/$batch"]
+methods = ["GET", "OPTIONS", "POST", "LIST"]
+cors = {{ origins = ["https://app.example"] }}
 
 [database]
 url = "{database_url}"
@@ -274,7 +283,7 @@ def test_a_bad_config_is_exit_code_2_and_one_line_for_each_complaint(tmp_path: P
 
 def test_a_good_config_is_said_so(config: Path) -> None:
     done = sitelatch("check-config", "--config", str(config), environ={"SITELATCH_LOG__ACCESS": "off"})
-    assert done == Done(0, "The config can be served. Routes: data.\n", "")
+    assert done == Done(0, "The config can be served. Routes: deletable, data.\n", "")
 
 
 def test_a_database_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
@@ -377,6 +386,9 @@ def everything(config: Path) -> dict[str, Any]:
     return create(config, "--all-sites")
 
 
+PREFLIGHT = ("--header", "Origin: https://app.example", "--header", "Access-Control-Request-Method: GET")
+
+
 @pytest.mark.parametrize(
     ("words", "verdict"),
     [
@@ -392,6 +404,10 @@ def everything(config: Path) -> dict[str, Any]:
         (("POST", "/api/$batch"), "REFUSED: 403 endpoint_refused"),
         (("GET", "/api/sites/shop/x", "--header", "Connection: X-Site"), "REFUSED: 400 bad_connection_header"),
         # What the doors refuse before any route is looked for.
+        (("DELETE", "/api/sites/shop/x"), "REFUSED: 405 method_not_allowed"),
+        (("LIST", "/api/sites/shop/x"), "PASSES"),
+        (("OPTIONS", "/api/sites/blog/x", *PREFLIGHT), "PASSES: this is a CORS preflight"),
+        (("OPTIONS", "/api/sites/blog/x", *PREFLIGHT[:2]), "REFUSED: 403 site_not_allowed"),
         (("BREW", "/api/sites/shop/x"), "REFUSED: 501 unknown_method"),
         (("GET X", "/api/sites/shop/x"), "REFUSED: 400 bad_request"),
         (("GET", "/api/sites/shop/a b"), "REFUSED: 400 bad_request"),

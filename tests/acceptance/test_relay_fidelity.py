@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.harness import Bench, Lane, Lanes, serving
-from tests.acceptance.wire import Message, Wire, connect
+from tests.acceptance.wire import Answering, Message, Wire, connect
 
 ADDED = {b"x-api-user-id", b"x-api-workspace", b"x-api-sites", b"x-request-id"} | {
     b"x-forwarded-" + name for name in (b"for", b"proto", b"host")
@@ -17,10 +17,16 @@ ADDED = {b"x-api-user-id", b"x-api-workspace", b"x-api-sites", b"x-request-id"} 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
 
 
+OTHER_METHODS = ["OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "REPORT", "LIST", "FLUSH", "VERSION-CONTROL"]
+
+
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Bench]:
     limits = {"answer_seconds": 200, "upload_idle_seconds": 60, "upstream_idle_seconds": 30}
-    with serving(tmp_path_factory.mktemp("fidelity"), database_url, Lanes(100), limits=limits) as bench:
+    lanes = Lanes(100, methods=["GET", "HEAD", *OTHER_METHODS])
+    copies = {"name": "copies", "path": "/copies", "upstream": "http://127.0.0.1:1", "methods": ["COPY"]}
+    folder = tmp_path_factory.mktemp("fidelity")
+    with serving(folder, database_url, lanes, routes=[copies], limits=limits) as bench:
         yield bench
 
 
@@ -105,10 +111,45 @@ async def test_the_target_is_sent_on_byte_for_byte(client: Wire, lane: Lane, res
     assert (seen.target, answer.status) == (lane.target(rest).encode(), 200)
 
 
-@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "PATCH", "DELETE", "PROPFIND", "REPORT"])
+@pytest.mark.parametrize("method", OTHER_METHODS)
 async def test_methods_pass(client: Wire, lane: Lane, method: str) -> None:
     seen, answer = await exchange(client, lane, lane.request(method, "/sites/shop/x"), OK)
     assert (seen.start.split()[0], answer.body) == (method.encode(), b"ok")
+
+
+@pytest.mark.parametrize("reason", [b"Fine", b"", b"Tr\xc3\xa8s bien", b"All\tright (really!)", b"\xa0"])
+async def test_a_reason_phrase_passes(client: Wire, lane: Lane, reason: bytes) -> None:
+    head = b"HTTP/1.1 200 " + reason
+    _, answer = await exchange(
+        client, lane, lane.request("GET", "/sites/shop/x"), head + b"\r\nContent-Length: 2\r\n\r\nok"
+    )
+    assert answer.start == head
+
+
+@pytest.mark.parametrize("method", ["LIST", "PROPFIND"])
+async def test_a_request_with_a_rare_method_has_its_body_and_the_next_one_follows(
+    client: Wire, lane: Lane, method: str
+) -> None:
+    service = Answering()
+    lane.upstream.handler = service
+    await client.send(
+        lane.request(method, "/sites/shop/1", "Content-Length: 5", body=b"hello")
+        + lane.request(method, "/sites/shop/2", "Transfer-Encoding: chunked", body=b"2\r\nok\r\n0\r\n\r\n")
+        + lane.request(method, "/sites/shop/3")
+    )
+    assert [(await client.answer()).status for _ in range(3)] == [200, 200, 200]
+    assert [request.body for request in service.requests] == [b"hello", b"ok", b""]
+    assert {request.start.split()[0] for request in service.requests} == {method.encode()}
+    assert len(lane.upstream.connections) == 3, "servers may not read a body of such a request"
+
+
+async def test_a_method_that_the_route_does_not_list_is_refused(client: Wire, lane: Lane) -> None:
+    lane.upstream.handler = Answering()
+    await client.send(lane.keyless("COPY", "/sites/shop/x") + lane.request("GET", "/sites/shop/x"))
+    answer = await client.answer()
+    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert answer.one("Allow") == b", ".join(method.encode() for method in ["GET", "HEAD", *OTHER_METHODS])
+    assert (await client.answer()).status == 200, "the connection can still be used"
 
 
 async def test_a_head_answer_has_a_length_and_no_body(client: Wire, lane: Lane) -> None:
@@ -258,6 +299,19 @@ async def test_answer_trailers_pass(client: Wire, lane: Lane) -> None:
     )
     answer = await client.answer()
     assert (answer.body, answer.trailers) == (b"hello", [(b"X-Sum", b"abc"), (b"x-other", b"d")])
+
+
+async def test_answer_trailers_that_set_state_are_dropped(client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "/sites/shop/x", "TE: trailers"))
+    served = await lane.upstream.accept()
+    await served.head()
+    await served.send(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+        b"Content-Length: 1\r\nSet-Cookie: a=b\r\nServer-Timing: db;dur=5\r\n"
+        b"transfer-encoding: gzip\r\ngrpc-status: 0\r\n\r\n"
+    )
+    answer = await client.answer()
+    assert (answer.body, answer.trailers) == (b"hello", [(b"Server-Timing", b"db;dur=5"), (b"grpc-status", b"0")])
 
 
 async def test_request_trailers_are_dropped(client: Wire, lane: Lane) -> None:

@@ -22,7 +22,7 @@ OWNERS = owned({"shop": "acme", "blog": "acme", "wiki": "globex", "none": None, 
 
 
 def claim(*sites: str, every_site: bool = False, open_: bool = False) -> Claim:
-    return Claim(ROUTE, b"k", b"/", [], open_, Candidate(sites, every_site=every_site))
+    return Claim(ROUTE, b"k", b"/", [], open=open_, named=Candidate(sites, every_site=every_site))
 
 
 @pytest.mark.parametrize(

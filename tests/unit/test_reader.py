@@ -1,17 +1,23 @@
 """Requests' heads out of bytes: what llhttp refuses, what it lets through and we refuse, and how bytes are cut."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from proxy.reader import RawHead, RequestReader
+from proxy.reader import METHODS, RawHead, RequestReader
 from proxy.refusals import Refused
 from proxy.settings import LimitSettings
 
 LIMITS = LimitSettings(head_bytes=600, head_count=5, target_bytes=100)
 
 
-def read(data: bytes, step: int = 10_000) -> tuple[RawHead | None, bytes] | str:
+LISTED = METHODS | {b"LIST", b"PROPFIND", b"FLUSH", b"SOURCE", b"M-SEARCH", b"PRIORITIZE", b"A", b"V" * 64}
+"""Some that llhttp knows, one that it takes in RTSP only, some that begin like a known one, and the longest."""
+
+
+def read(data: bytes, step: int = 10_000, methods: frozenset[bytes] = METHODS) -> tuple[RawHead | None, bytes] | str:
     """Return the first head in `data` and the rest, or the refusal's code. `step` is how many bytes come at a time."""
-    reader = RequestReader(LIMITS)
+    reader = RequestReader(LIMITS, methods)
     try:
         for at in range(0, len(data), step):
             raw, rest = reader.read(data[at : at + step])
@@ -152,3 +158,144 @@ def test_proxy_connection_says_nothing_of_this_connection() -> None:
     for _ in range(2):
         raw, _ = reader.read(b"GET /x HTTP/1.1\r\nHost: h\r\nProxy-Connection: close\r\n\r\n")
         assert raw is not None
+
+
+# Stand-ins: methods that llhttp does not know, and raw bytes over 0x7F in a query.
+
+STEPS = [1, 2, 3, 7, 10_000]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("method", sorted(LISTED))
+def test_a_listed_method_reads_like_any_other(method: bytes, step: int) -> None:
+    head = RawHead(method, HEAD.target, HEAD.minor, HEAD.fields)
+    assert read(method + GET[3:] + b"BODY", step, LISTED) == (head, b"BODY")
+
+
+@pytest.mark.parametrize("method", [b"PROPFIND", b"TRACE", b"M-SEARCH", b"COPY"])
+def test_a_method_that_llhttp_knows_is_read_for_the_route_to_refuse(method: bytes) -> None:
+    assert read(method + GET[3:] + b"BODY") == (RawHead(method, HEAD.target, HEAD.minor, HEAD.fields), b"BODY")
+
+
+@pytest.mark.parametrize("method", [b"CONNECT", b"LIST", b"V" * 64, b"get", b"GeT", b"GETX"])
+def test_a_method_that_no_route_lists_is_unknown(method: bytes) -> None:
+    """Method names have case (RFC 9110 §9.1)."""
+    assert read(method + GET[3:]) == "unknown_method"
+
+
+@pytest.mark.parametrize("method", [b"list", b"List", b"LISTS", b"LIS", b"V" * 63])
+def test_a_method_that_resembles_a_listed_one_is_unknown(method: bytes) -> None:
+    assert read(method + GET[3:], methods=LISTED) == "unknown_method"
+    assert read(method + GET[3:], 1, LISTED) in ("unknown_method", "bad_request")
+
+
+@pytest.mark.parametrize("method", [b"LI\0T", b"LI\xc3T", b"LI(T", b"", b"V" * 65])
+def test_a_method_that_is_no_token_is_malformed(method: bytes) -> None:
+    for step in STEPS:
+        assert read(method + GET[3:], step, LISTED) == "bad_request"
+
+
+def test_connect_is_refused_where_a_route_lists_other_methods() -> None:
+    for target in (b"h:80", b"/a", b"h:80?\xc3\xa9", b"/a?\xc3\xa9"):
+        assert read(b"CONNECT " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n", methods=LISTED) in (
+            "unknown_method",
+            "bad_request",
+        )
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("method", [b"GET", b"LIST", b"FLUSH"])
+@pytest.mark.parametrize("query", ["q=café", "é", "a?é=é&b=c", "日本語"])
+def test_raw_bytes_in_a_query_stay_as_they_came(query: str, method: bytes, step: int) -> None:
+    target = b"/a?" + query.encode()
+    data = b"%b %b HTTP/1.1\r\nHost: h\r\nX-Name: caf\xe9\r\n\r\n" % (method, target)
+    head = RawHead(method, target, 1, [(b"Host", b"h"), (b"X-Name", b"caf\xe9")])
+    assert read(data + b"\xc3", step, LISTED) == (head, b"\xc3")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /\xc3\xa9 HTTP/1.1",
+        b"GET /\xc3\xa9?q=\xc3\xa9 HTTP/1.1",
+        b"GET /a\xa0?q HTTP/1.1",
+        b"\xc3GET /a?q HTTP/1.1",
+        b"GET\xa0/a?q HTTP/1.1",
+        b"GET /a?q\xa0HTTP/1.1",
+        b"GET /a?q HTTP/1.1\xc3",
+        b"GET /a?q HTT\xd0/1.1",
+        b"GET  /a?q=\xc3 HTTP/1.1",
+        b"GET /a?q=\xc3  HTTP/1.1",
+        b"GET /a?q=\xc3 b HTTP/1.1",
+        b"GET /a?q=\xc3\t HTTP/1.1",
+        b"GET /a?q=\xc3\x01 HTTP/1.1",
+        b"GET /a?q=\xc3\x7f HTTP/1.1",
+        b"GET /a?q=\xc3\r HTTP/1.1",
+        b"GET /a?q=\xc3",
+        b"LIST  /a HTTP/1.1",
+        b"LIST /a  HTTP/1.1",
+        b"LIST\t/a HTTP/1.1",
+        b" LIST /a HTTP/1.1",
+        b"LIST /a",
+        b"LIST /a RTSP/1.0",
+        b"LIST /a HTTP/1.1 ",
+        b"FLUSH /a RTSP/1.0",
+        b"SOURCE /a ICE/1.0",
+    ],
+)
+def test_stand_ins_let_no_other_request_line_through(line: bytes) -> None:
+    for step in STEPS:
+        assert read(line + b"\r\nHost: h\r\n\r\n", step, LISTED) == "bad_request"
+        assert read(line + b"\nHost: h\r\n\r\n", step, LISTED) == "bad_request"
+
+
+@pytest.mark.parametrize("line", [b"LIST /a HTTP/2.0", b"GET /a?\xc3 HTTP/1.2", b"LIST /a HTTP/0.9"])
+def test_a_version_that_is_not_spoken_is_named_with_stand_ins_too(line: bytes) -> None:
+    assert read(line + b"\r\nHost: h\r\n\r\n", methods=LISTED) == "unsupported_version"
+
+
+def test_heads_with_and_without_stand_ins_come_one_after_another() -> None:
+    listed = b"LIST /a?\xc3\xa9 HTTP/1.1\r\nHost: h\r\nConnection: close, upgrade\r\nUpgrade: x\r\n\r\n"
+    reader = RequestReader(LIMITS, LISTED)
+    data = GET + listed + listed + GET + listed
+    found = []
+    while data:
+        raw, data = reader.read(data)
+        assert raw is not None
+        found.append((raw.method, raw.target, len(raw.fields)))
+    plain, odd = (b"GET", b"/a?b=c", 3), (b"LIST", b"/a?\xc3\xa9", 3)
+    assert found == [plain, odd, odd, plain, odd]
+
+
+def test_limits_hold_for_heads_with_stand_ins() -> None:
+    assert read(b"LIST /" + b"a" * 100 + b" HTTP/1.1\r\nHost: h\r\n\r\n", methods=LISTED) == "target_too_long"
+    assert read(b"GET /?" + b"\xc3" * 100 + b" HTTP/1.1\r\nHost: h\r\n\r\n", methods=LISTED) == "target_too_long"
+    assert read(b"LIST /a HTTP/1.1\r\nA: " + b"b" * 700, 5, LISTED) == "head_too_large"
+    assert read(b"LIST /a HTTP/1.1\r\n" + b"A: b\r\n" * 6 + b"\r\n", methods=LISTED) == "head_too_large"
+
+
+PARTS = st.sampled_from(
+    [
+        b"/a", b"?", b"q=", b"#", b" ", b"  ", b"\t", b"HTTP/1.1", b" HTTP/1.0", b"\r\n", b"\r", b"\n", b"\0", b"\x7f",
+        b"Host: h", b"A:b", b"A : b", b" folded", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"\r\n\r\n",
+        b"Connection: upgrade\r\nUpgrade: h2c", b"Connection: close", b"Proxy-Connection: close", b"abc", b":",
+    ]
+)  # fmt: skip
+
+
+@given(parts=st.lists(PARTS, max_size=12), step=st.integers(1, 40), well_formed=st.booleans())
+def test_nothing_but_the_method_differs_with_a_stand_in(parts: list[bytes], step: int, well_formed: bool) -> None:
+    """PUT is known to llhttp, LIST is not: whatever follows them is read, cut and refused alike."""
+    rest = (b" /a HTTP/1.1\r\n" if well_formed else b" ") + b"".join(parts)
+    known, listed = (read(method + rest, step, LISTED) for method in (b"PUT", b"LIST"))
+    if isinstance(known, tuple) and known[0] is not None:
+        known[0].method = b"LIST"
+    assert listed == known
+
+
+@given(parts=st.lists(PARTS, max_size=12), step=st.integers(1, 40), high=st.sampled_from([b"\x80", b"\xe9", b"\xff"]))
+def test_nothing_but_the_query_differs_with_raw_bytes_in_it(parts: list[bytes], step: int, high: bytes) -> None:
+    plain, raw = (read(b"PUT /a?q=" + byte + b"".join(parts), step, LISTED) for byte in (b"x", high))
+    if isinstance(plain, tuple) and plain[0] is not None:
+        plain[0].target = plain[0].target.replace(b"x", high, 1)
+    assert raw == plain

@@ -454,3 +454,28 @@ def test_a_path_of_many_readings_is_not_remembered() -> None:
     for number in range(20):
         read(routes, b"/sites/shop/%d/%%2525252F;a//%%3B/" % number)
     assert not routes._located
+
+
+def test_a_route_forwards_the_methods_that_it_lists() -> None:
+    routes = table(
+        {"name": "files", "path": "/files", "without_site": "any-key", "methods": ["GET", "PROPFIND", "LIST"]},
+        {"path": "/api", "without_site": "any-key"},
+    )
+    assert routes.methods >= {b"LIST", b"PROPFIND", b"DELETE"}
+    for method in (b"GET", b"PROPFIND", b"LIST"):
+        assert isinstance(read(routes, b"/files/a", method=method), Claim)
+    for method in (b"HEAD", b"POST", b"list", b"COPY"):
+        assert read(routes, b"/files/a", method=method) == "method_not_allowed"
+    for method in (b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"PATCH", b"DELETE"):
+        assert isinstance(read(routes, b"/api/a", method=method), Claim)
+    assert read(routes, b"/api/a", method=b"LIST") == "method_not_allowed"
+
+
+def test_a_method_that_a_route_does_not_list_is_refused_before_the_key_with_the_methods_allowed() -> None:
+    with pytest.raises(Refused) as caught:
+        table({"methods": ["GET", "LIST"]}).read(Head(b"POST", b"/a", [(b"Host", b"h")]))
+    answer = caught.value.refusal.render(b"id", close=False)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert b"Allow: GET, LIST" in head.split(b"\r\n")
+    assert b'"code": "method_not_allowed"' in body

@@ -1,0 +1,198 @@
+"""An upstream that does not read a request's body takes it for the next request (CL.0): Python's own http.server.
+
+A body can hold a whole request for another site. The upstream must never run it, and nobody may get its response.
+"""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.acceptance.harness import Bench, Lane, Lanes, Table, User, serving
+from tests.acceptance.wire import Answering, Message, Wire, connect
+
+OTHERS_DATA = b"the data of blog"
+
+
+class Service(ThreadingHTTPServer):
+    """A data service that never reads a body. It remembers the requests that it ran."""
+
+    daemon_threads = True
+
+    def __init__(self, *, names_itself: bool = True) -> None:
+        self.ran: list[str] = []
+        self.connections = 0
+        self.names_itself = names_itself
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def get_request(self):  # type: ignore[no-untyped-def]
+        self.connections += 1
+        return super().get_request()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers every method alike and leaves the body on the connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: Service
+
+    def answer(self) -> None:
+        self.server.ran.append(f"{self.command} {self.path}")
+        body = OTHERS_DATA if "/blog" in self.path else b"ok"
+        if self.server.names_itself:
+            self.send_response(200)
+        else:
+            self.send_response_only(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_QUERY = answer  # noqa: N815 - http.server's names
+
+    def log_request(self, *_: object) -> None:
+        """Write no log."""
+
+
+class Behind:
+    """A route of its own to a service of its own."""
+
+    def __init__(self, name: str, *, names_itself: bool = True, **route: object) -> None:
+        self.name = name
+        self.service = Service(names_itself=names_itself)
+        self.route: Table = {
+            "name": name,
+            "path": f"/{name}",
+            "upstream": f"http://127.0.0.1:{self.service.server_address[1]}",
+            "sites": [f"path:/{name}/{{site}}/**"],
+            "methods": ["GET", "POST", "PUT", "PATCH", "DELETE", "QUERY"],
+            **route,
+        }
+        threading.Thread(target=self.service.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def request(self, method: str, user: User, *, smuggle: bool = False, chunked: bool = False) -> bytes:
+        hidden = f"GET /{self.name}/blog/secret HTTP/1.1\r\nHost: a\r\n\r\n".encode() if smuggle else b""
+        framing, body = "", b""
+        if hidden and chunked:
+            framing, body = "Transfer-Encoding: chunked\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden)
+        elif hidden:
+            framing, body = f"Content-Length: {len(hidden)}\r\n", hidden
+        head = f"{method} /{self.name}/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: {user.key}\r\n{framing}\r\n"
+        return head.encode() + body
+
+
+NAMES = [
+    f"{when}-{method}-{framing}"
+    for when in ("first", "later")
+    for method in ("post", "put", "patch", "delete", "get", "query")
+    for framing in ("length", "chunked")
+]
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[dict[str, Behind]]:
+    services = [Behind(name) for name in NAMES]
+    services += [Behind("silent", names_itself=False, reuse_after_body=False), Behind("plain"), Behind("waiting")]
+    yield {behind.name: behind for behind in services}
+    for behind in services:
+        behind.service.shutdown()
+        behind.service.server_close()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str, services: dict[str, Behind]) -> Iterator[Bench]:
+    routes = [behind.route for behind in services.values()]
+    with serving(tmp_path_factory.mktemp("unread"), database_url, Lanes(2), routes=routes) as bench:
+        yield bench
+
+
+async def ask(bench: Bench, request: bytes) -> Message:
+    async with connect(bench.latch.address) as client:
+        await client.send(request)
+        return await client.answer()
+
+
+async def see_nothing_smuggled(bench: Bench, behind: Behind, method: str, chunked: bool) -> None:
+    """Send the request with another one in its body, then ask again: everybody gets their own response only."""
+    user = bench.keys.shop
+    async with connect(bench.latch.address) as attacker:
+        for _ in range(3):
+            await attacker.send(behind.request(method, user, smuggle=True, chunked=chunked))
+            assert (await attacker.answer()).body == b"ok"
+            for _ in range(3):
+                assert (await ask(bench, behind.request("GET", user))).body == b"ok"
+        await attacker.send(behind.request("GET", user))
+        assert (await attacker.answer()).body == b"ok"
+        assert OTHERS_DATA not in attacker.received
+    assert not [ran for ran in behind.service.ran if "blog" in ran]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_request_in_a_body_is_never_run(bench: Bench, services: dict[str, Behind], name: str) -> None:
+    when, method, framing = name.split("-")
+    behind = services[name]
+    if when == "later":
+        assert (await ask(bench, behind.request("GET", bench.keys.shop))).body == b"ok"
+    await see_nothing_smuggled(bench, behind, method.upper(), framing == "chunked")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
+async def test_reuse_after_body_protects_from_a_server_without_a_name(
+    bench: Bench, services: dict[str, Behind], method: str
+) -> None:
+    await see_nothing_smuggled(bench, services["silent"], method, chunked=False)
+
+
+async def test_connections_to_it_are_reused_after_requests_without_a_body(
+    bench: Bench, services: dict[str, Behind]
+) -> None:
+    behind = services["plain"]
+    async with connect(bench.latch.address) as client:
+        for method in ("GET", "POST", "DELETE", "GET"):
+            await client.send(behind.request(method, bench.keys.shop))
+            assert (await client.answer()).body == b"ok"
+    assert behind.service.connections == 1
+
+
+async def test_connections_to_another_server_are_reused_after_bodies_once_it_answered(client: Wire, lane: Lane) -> None:
+    lane.upstream.handler = Answering()
+    for _ in range(4):
+        await client.send(lane.request("POST", "/sites/shop/x", "Content-Length: 2", body=b"ok"))
+        assert (await client.answer()).status == 200
+    assert len(lane.upstream.connections) == 2, "the first connection closes, because nothing is known of the server"
+
+
+async def test_a_server_that_changes_its_name_is_noticed(client: Wire, lane: Lane) -> None:
+    """A deployment can put other software behind the same address."""
+    named = b"HTTP/1.1 200 OK\r\nServer: %b\r\nContent-Length: 2\r\n\r\nok"
+    post = lane.request("POST", "/sites/shop/x", "Content-Length: 2", body=b"ok")
+    await client.send(lane.request("GET", "/sites/shop/x"))
+    served = await lane.upstream.accept()
+    await served.request()
+    await served.send(named % b"nginx")
+    assert (await client.answer()).status == 200
+    await client.send(post)
+    assert (await served.request()).one("Connection") is None
+    await served.send(named % b"simplehttp/0.6 Python/3.13")
+    assert (await client.answer()).status == 200
+    assert await served.closed()
+    for _ in range(2):
+        await client.send(post)
+        served = await lane.upstream.accept()
+        assert (await served.request()).one("Connection") == b"close"
+        await served.send(named % b"nginx")
+        assert (await client.answer()).status == 200
+        assert await served.closed()
+
+
+async def test_a_body_that_waits_for_100_is_never_run(bench: Bench, services: dict[str, Behind]) -> None:
+    behind = services["waiting"]
+    head, _, body = behind.request("POST", bench.keys.shop, smuggle=True).partition(b"\r\n\r\n")
+    async with connect(bench.latch.address) as client:
+        await client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert (await client.answer()).status == 100
+        assert (await client.answer()).body == b"ok"
+        await client.send(body)
+        assert OTHERS_DATA not in await client.read_to_end()
+    assert (await ask(bench, behind.request("GET", bench.keys.shop))).body == b"ok"
+    assert not [ran for ran in behind.service.ran if "blog" in ran]

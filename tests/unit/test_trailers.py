@@ -1,0 +1,40 @@
+"""Trailers of responses: those that frame, route or set state are dropped (RFC 9110 §6.5.1), others pass."""
+
+import pytest
+
+from proxy.trailers import forwarded_trailers
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Keep-Alive", "Upgrade"),
+        *("Host", "Location", "Refresh", "Alt-Svc", "Forwarded", "X-Forwarded-For"),
+        *("Expect", "Max-Forwards", "Range", "TE", "If-Match", "If-None-Match", "Pragma"),
+        *("Authorization", "WWW-Authenticate", "Proxy-Authenticate", "Proxy-Authentication-Info"),
+        *("Set-Cookie", "Set-Cookie2", "Cookie", "Clear-Site-Data"),
+        *("Age", "Cache-Control", "Date", "Expires", "Retry-After", "Vary", "Warning"),
+        *("Content-Encoding", "Content-Type", "Content-Range", "Content-Disposition", "Content-Location"),
+        *("Access-Control-Allow-Origin", "Content-Security-Policy", "Content-Security-Policy-Report-Only"),
+        *("Strict-Transport-Security", "Cross-Origin-Opener-Policy", "X-Frame-Options", "X-Accel-Redirect"),
+    ],
+)
+def test_a_trailer_that_frames_routes_or_sets_state_is_dropped(name: str) -> None:
+    for spelling in (name, name.lower(), name.upper()):
+        assert forwarded_trailers([(b"X-Sum", b"1"), (spelling.encode(), b"1"), (b"a", b"b")]) == [
+            (b"X-Sum", b"1"),
+            (b"a", b"b"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Server-Timing", "grpc-status", "Grpc-Message", "grpc-status-details-bin", "X-Checksum", "Digest"),
+        *("Content-Digest", "Repr-Digest", "Content-MD5", "ETag", "Last-Modified", "Authentication-Info"),
+        *("X-Amz-Checksum-Crc32", "Expires-In", "Age-Days", "Signature", "X-Stream-Error"),
+    ],
+)
+def test_other_trailers_pass_as_they_came(name: str) -> None:
+    trailers = [(name.encode(), b"a"), (name.lower().encode(), b"b")]
+    assert forwarded_trailers(trailers) == trailers
