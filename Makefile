@@ -2,6 +2,7 @@
 #
 #   make run                                the demo; make run UPSTREAM=http://127.0.0.1:9000 puts it before your API
 #   make test, make test-slow               the tests; those that take long
+#   make test-cost                          what hostile request heads cost, in the processor's instructions
 #   make check                              format, lint, types, layers
 #   make bench                              the admin API with 100,000 users; throughput beside a naive proxy
 
@@ -19,16 +20,19 @@ PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow check bench clean programs
+.PHONY: run test test-slow test-cost check bench clean programs valgrind
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
 test: $(VENV)/ready-to-test programs
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not cost'
 
 test-slow: $(VENV)/ready-to-test programs
 	$(BIN)/python -m pytest -m slow
+
+test-cost: $(VENV)/ready-to-test valgrind
+	$(BIN)/python -m pytest -m cost tests/cost
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff format --check .
@@ -59,6 +63,15 @@ programs:
 		case $$missing in *pgbouncer*) systemctl disable --quiet --now pgbouncer 2>/dev/null || true;; esac && exit; \
 	fi; \
 	echo "The tests need on PATH: $$missing. As root: apt-get install $$missing" >&2; exit 1
+
+# Callgrind, which counts instructions.
+valgrind:
+	@command -v valgrind >/dev/null && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing valgrind …" && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null && exit; \
+	fi; \
+	echo "test-cost needs valgrind on PATH. As root: apt-get install valgrind" >&2; exit 1
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }

@@ -1,0 +1,216 @@
+"""The front door without sockets: a request's head goes in, the head for the upstream or a refusal comes out.
+
+Everything between the two transports is the real code: reading the head, the decision with its grants, the head that
+is sent on, the metrics and the access log. Only the database is in memory. What a head costs can so be counted and
+timed without the kernel and without a network.
+"""
+
+import asyncio
+import io
+import itertools
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.accesslog import AccessLog
+from proxy.credentials import digest
+from proxy.doors import trust
+from proxy.downstream import Downstream, Services
+from proxy.enforcement import Enforcement
+from proxy.grants import Grants
+from proxy.metrics import Metrics
+from proxy.pool import UpstreamPool
+from proxy.record import Record
+from proxy.routes import RouteTable
+from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
+from proxy.upstream import UpstreamConnection
+from tests.scopes import MemoryScope
+
+_TURNS = 200
+"""Turns of the event loop within which every lookup is answered: the scope table in memory takes a few."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A configuration and the keys that its scope table holds, as values that JSON can carry."""
+
+    proxy: Mapping[str, Any]
+    """`[proxy]` as in the config file, without `listen`."""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    """`[keys]` as in the config file."""
+    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """API keys with their rows of the scope table, as far as they differ from MemoryScope's."""
+    sites: Mapping[str, str] = field(default_factory=dict)
+    """The workspace of each site."""
+    peer: str = "192.0.2.1"
+    """The client's address."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one head: `code` is `passed`, or the refusal's code."""
+
+    code: str
+    sent_on: bytes
+    """The head that the upstream got."""
+    answer: bytes
+    """What the client got, where the request was refused."""
+
+
+class MemoryTransport(asyncio.Transport):
+    """Keeps what is written to it."""
+
+    def __init__(self, peer: str = "") -> None:
+        super().__init__({"peername": (peer, 1)})
+        self.written = b""
+        self._closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        self._closing = True
+
+    def pause_reading(self) -> None:
+        """Nothing more comes anyway."""
+
+    def resume_reading(self) -> None:
+        """Nothing more comes anyway."""
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class Visit:
+    """A client's new connection, and an idle one to each upstream."""
+
+    def __init__(self, services: Services, peer: str) -> None:
+        self.client = MemoryTransport(peer)
+        self.downstream = Downstream(services, asyncio.get_running_loop())
+        self.downstream.connection_made(self.client)
+        self.upstreams: list[MemoryTransport] = []
+        for pool in set(services.pools.values()):
+            connection = UpstreamConnection(pool)
+            transport = MemoryTransport()
+            connection.connection_made(transport)
+            pool.give_back(connection, None)
+            self.upstreams.append(transport)
+
+    async def send(self, head: bytes) -> None:
+        """Send a head, wait for the decision, and leave, so that the log line is written."""
+        self.downstream.data_received(head)
+        turns = 0
+        while not self._decided and turns < _TURNS:
+            await asyncio.sleep(0)
+            turns += 1
+        self.downstream.connection_lost(None)
+
+    @property
+    def _decided(self) -> bool:
+        return bool(self.client.written) or any(upstream.written for upstream in self.upstreams)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of it. RuntimeError where nothing did."""
+        sent_on = b"".join(upstream.written for upstream in self.upstreams)
+        answer = self.client.written
+        if sent_on:
+            return Outcome("passed", sent_on, answer)
+        if not answer:
+            raise RuntimeError("the head was neither sent on nor refused")
+        body = answer.partition(b"\r\n\r\n")[2]
+        return Outcome(json.loads(body)["code"] if body else answer.split()[1].decode(), sent_on, answer)
+
+
+class Driver:
+    """A front door of one `Setup`. It needs a running event loop."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self._proxy = ProxySettings.model_validate(setup.proxy)
+        self._keys = KeySettings.model_validate(setup.keys)
+        self._limits = LimitSettings(upstream_idle_seconds=3600)
+        self._scope = MemoryScope()
+        self._scope.sites = dict(setup.sites)
+        for key, row in setup.known.items():
+            self._scope.add(digest(key.encode()), **row)
+        self._metrics = Metrics()
+        self._log = io.BytesIO()
+        self._numbers = itertools.count(1)
+        self._grants = Grants(
+            GrantSettings(ttl_seconds=3600, unknown_ttl_seconds=3600), self._scope, on_lookup=self._metrics.lookup
+        )
+        self._services = self._serve()
+
+    def _serve(self) -> Services:
+        table = RouteTable(self._proxy.routes, self._keys)
+        enforcement = Enforcement(
+            table,
+            self._grants,
+            self._metrics,
+            on_use=lambda user_id: None,
+            accept_foreign=self._keys.accept_foreign,
+        )
+        return Services(
+            limits=self._limits,
+            enforcement=enforcement,
+            pools={
+                route: UpstreamPool(route.settings.upstream, None, self._limits, lambda change: None)
+                for route in table.routes
+            },
+            metrics=self._metrics,
+            record=Record(self._metrics, AccessLog(self._log)),
+            is_trusted=trust(self._proxy.trusted_proxies),
+            next_request_id=lambda: b"%012x" % next(self._numbers),
+            connections=set(),
+            drained=asyncio.Event(),
+        )
+
+    async def start(self) -> None:
+        """Remember the known keys as a door does that has served each once."""
+        for key in self.setup.known:
+            await self._grants.fetch(digest(key.encode()))
+
+    async def forget(self) -> None:
+        """Forget what earlier requests left behind: a head with bytes never seen before finds nothing remembered."""
+        clear_caches()
+        self._services = self._serve()
+        self._grants.drop_all()
+        self._log.truncate(0)
+        await self.start()
+
+    def connect(self) -> Visit:
+        """Return a new client's connection."""
+        return Visit(self._services, self.setup.peer)
+
+    async def send(self, head: bytes) -> Outcome:
+        """Return what becomes of a head."""
+        visit = self.connect()
+        await visit.send(head)
+        return visit.outcome
+
+    async def close(self) -> None:
+        """End the lookups that are under way."""
+        await self._grants.close()
+
+
+def clear_caches() -> None:
+    """Empty the caches that the proxy's modules keep for the whole process, as far as requests fill them."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("proxy."):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+                elif isinstance(value, dict) and hasattr(type(value), "__missing__"):
+                    value.clear()

@@ -1,0 +1,181 @@
+"""The processor's instructions that each head costs, counted by callgrind: the same on every run, however busy it is.
+
+`count` starts one process under valgrind that sends all heads through `bench.driver`. The process tells callgrind
+itself where a head begins and ends, so that neither the start of Python nor the preparation is in the figures. A time
+would not be as steady, and a count of Python's lines would not see the inside of a regular expression.
+"""
+
+import asyncio
+import ctypes
+import gc
+import json
+import mmap
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.driver import Driver, Setup
+
+_WARM_UP = 40
+"""Plain heads before anything is counted: the interpreter specializes its code within a few calls."""
+
+# A client request to valgrind as valgrind/valgrind.h has it for x86-64: rotations that together change nothing, and an
+# exchange of a register with itself, which valgrind takes for a call. On the bare processor it does nothing.
+_REQUEST = bytes.fromhex(
+    "4889f8"  # mov rax, rdi: the request
+    "31d2"  # xor edx, edx: the answer outside of valgrind
+    "48c1c703 48c1c70d 48c1c73d 48c1c733"  # rol rdi, 3 / 13 / 61 / 51
+    "4887db"  # xchg rbx, rbx
+    "4889d0"  # mov rax, rdx
+    "c3"  # ret
+)
+_RUNNING_ON_VALGRIND = 0x1001
+_CALLGRIND = ord("C") << 24 | ord("T") << 16
+_DUMP, _ZERO, _START = _CALLGRIND, _CALLGRIND + 1, _CALLGRIND + 4
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head to count, and the name of the setup that it is sent to."""
+
+    setup: str
+    data: bytes
+    warm: bool = False
+    """Whether it is counted as one of many alike, instead of with bytes that were never seen before."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one head cost, and what became of it."""
+
+    instructions: int
+    code: str
+
+
+def available() -> bool:
+    """Tell whether instructions can be counted on this machine."""
+    return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
+
+
+def count(setups: Mapping[str, Setup], heads: Sequence[Head], *, seconds: float = 600) -> list[Count]:
+    """Count each head. Raises subprocess.TimeoutExpired where that takes longer than `seconds`."""
+    with tempfile.TemporaryDirectory(prefix="sitelatch-count-") as name:
+        folder = Path(name)
+        task = {
+            "setups": {name: asdict(setup) for name, setup in setups.items()},
+            "heads": [(head.setup, head.data.decode("latin-1"), head.warm) for head in heads],
+        }
+        (folder / "task.json").write_text(json.dumps(task))
+        result = subprocess.run(
+            [
+                "valgrind",
+                "--tool=callgrind",
+                "--instr-atstart=no",
+                "--combine-dumps=yes",
+                f"--callgrind-out-file={folder / 'counts'}",
+                sys.executable,
+                "-m",
+                "bench.instructions",
+                str(folder),
+            ],
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        if result.returncode != 0:
+            raise RuntimeError(f"the count failed:\n{result.stderr[-4000:]}")
+        codes = json.loads((folder / "codes.json").read_text())
+        totals = _totals(folder / "counts")
+    empty, *counts = totals[: len(codes) + 1]
+    return [Count(total - empty, code) for total, code in zip(counts, codes, strict=True)]
+
+
+def _totals(path: Path) -> list[int]:
+    """Return the instructions of each dump in a file of callgrind's."""
+    with path.open() as lines:
+        return [int(line.split()[1]) for line in lines if line.startswith("summary:")]
+
+
+class _Callgrind:
+    """The tool that this process runs under."""
+
+    def __init__(self) -> None:
+        self._code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        self._code.write(_REQUEST)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
+        self._call = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(address)
+        self._arguments: dict[int, Any] = {}
+        if not self._ask(_RUNNING_ON_VALGRIND):
+            raise SystemExit("run this by bench.instructions.count, under valgrind")
+
+    def _ask(self, request: int) -> int:
+        arguments = self._arguments.setdefault(request, (ctypes.c_uint64 * 6)(request))
+        answer: int = self._call(ctypes.addressof(arguments))
+        return answer
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._ask(_START)
+
+    def zero(self) -> None:
+        """Begin a new count."""
+        self._ask(_ZERO)
+
+    def dump(self) -> None:
+        """Write the count to the file."""
+        self._ask(_DUMP)
+
+
+async def _nothing() -> None:
+    """Cost what a call costs."""
+
+
+async def _count_all(folder: Path) -> None:
+    task = json.loads((folder / "task.json").read_text())
+    callgrind = _Callgrind()
+    drivers = {name: Driver(Setup(**setup)) for name, setup in task["setups"].items()}
+    for driver in drivers.values():
+        await driver.start()
+    heads = [(drivers[setup], head.encode("latin-1"), warm) for setup, head, warm in task["heads"]]
+    for driver, head, warm in heads:
+        if warm:
+            for _ in range(_WARM_UP):
+                await driver.send(head)
+    # Collections of the young are part of what a head costs. When all objects are looked at depends on the past.
+    gc.set_threshold(*gc.get_threshold()[:2], 1_000_000)
+    callgrind.start()
+    for _ in range(2):  # the first count of a process pays for what is done once
+        gc.collect()
+        callgrind.zero()
+        await _nothing()
+    callgrind.dump()
+    gc.freeze()  # what is there for good is not looked at again for each head
+    codes = []
+    for driver, head, warm in heads:
+        if warm:
+            for _ in range(3):
+                await driver.send(head)
+        else:
+            await driver.forget()
+        visit = driver.connect()
+        gc.collect()
+        callgrind.zero()
+        await visit.send(head)
+        callgrind.dump()
+        codes.append(visit.outcome.code)
+    for driver in drivers.values():
+        await driver.close()
+    (folder / "codes.json").write_text(json.dumps(codes))
+
+
+if __name__ == "__main__":
+    asyncio.run(_count_all(Path(sys.argv[1])))

@@ -1,0 +1,487 @@
+"""Heads that cost much, as data: each grows in one dimension, and each is the worst of its kind that was found.
+
+A row is a beginning, a unit that is repeated, and an end. Issue 8 gave the first ones; `python -m tests.cost.search`
+looks for more.
+"""
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.cost.heads import Shape, fill
+
+TARGET_ROOM = 7900
+"""Bytes of a target that a case may fill: `limits.target_bytes` is 8192."""
+HEAD_ROOM = 31000
+"""Bytes of a head that a case may fill: `limits.head_bytes` is 32768."""
+MOST_FIELDS = 92
+"""Header fields that a case may add: `limits.head_count` is 100."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Heads of one kind in every size. `build` takes the size in bytes."""
+
+    dimension: str
+    name: str
+    build: Callable[[int], Shape]
+    largest: int
+
+
+SITE = b"/api/sites/shop/"
+NO_SITE = b"/x"
+IN_QUOTES = b"/Sites('"
+
+# (beginning, unit, end): repeated in the path.
+PATHS: list[tuple[bytes, bytes, bytes]] = [
+    (b"/x%c3%a9", b";;;;%25;", b""),  # 184 ms (issue 8)
+    (b"/", b";", b""),  # 37 ms (issue 8)
+    (SITE, b";", b""),
+    (SITE, b";a", b""),
+    (SITE, b";a=b/", b"x"),
+    (SITE, b"a;b/", b""),
+    (SITE, b"%3b", b""),
+    (SITE, b"%253b", b""),
+    (SITE, b"%25253b", b""),
+    (SITE, b"%25;", b""),
+    (SITE, b"%2525;", b""),
+    (SITE, b";%25", b""),
+    (SITE, b";%252e", b""),
+    (SITE, b";a%25252541", b""),
+    (SITE, b"a/", b""),
+    (SITE, b"a//", b""),
+    (SITE, b"/", b""),
+    (SITE, b"a", b""),
+    (SITE, b"A.", b""),
+    (SITE, b"~", b""),
+    (SITE, b"a%2f", b""),
+    (SITE, b"a%252f", b""),
+    (SITE, b"a%25252f", b""),
+    (SITE, b"a%2525252f", b""),
+    (SITE, b"%41", b""),
+    (SITE, b"%2541", b""),
+    (SITE, b"%252541", b""),
+    (SITE, b"%25252541", b""),
+    (SITE, b"%2525252541", b""),
+    (SITE, b"%25", b""),
+    (SITE, b"%2525", b""),
+    (SITE, b"%252525", b""),
+    (SITE, b"%25", b"41"),  # the whole path is one escape, deep as it is long
+    (SITE, b"25", b"41"),
+    (SITE + b"%", b"25", b"41"),
+    (SITE, b"%u0041", b""),
+    (SITE, b"%25u0041", b""),
+    (SITE, b"%u25", b""),
+    (SITE, b"%c3%a9", b""),
+    (SITE, b"%25c3%25a9", b""),
+    (SITE + b"a", b"%cc%81", b""),  # one letter with many accents
+    (SITE + b"a", b"%cc%b4%cc%81", b""),  # accents that NFKC must sort
+    (SITE + b"a", b"%25cc%25b4%25cc%2581", b""),
+    (SITE, b"%ef%b7%ba", b""),  # U+FDFA: eighteen letters after NFKC
+    (SITE, b"%ef%bc%a1", b""),
+    (SITE, b"%e1%84%80%e1%85%a1%e1%86%a8", b""),
+    (SITE, b"%f0%9d%94%b8", b""),
+    (SITE, b"%e2%84%ab/", b""),
+    (SITE, b"%ff", b""),
+    (SITE, b"%25ff;", b""),
+    (SITE, b"&", b""),
+    (SITE, b"%26", b""),
+    (SITE, b"%2526", b""),
+    (SITE, b"%26a", b""),
+    (SITE, b"%3fa", b""),
+    (SITE, b"%3f", b""),
+    (SITE, b"%253f%2526", b""),
+    (SITE, b"%23", b""),
+    (SITE, b"%26site", b""),
+    (SITE, b"%26a{n}=b", b""),
+    (SITE, b"%2526a{n}=b", b""),
+    (SITE, b"%26site=shop", b""),
+    (SITE, b"%3fsite=shop%26", b""),
+    (SITE, b"%26[+%25252561{n}]", b""),
+    (SITE, b"%3b%26%3f", b""),
+    (SITE, b"+", b""),
+    (SITE, b"=", b""),
+    (SITE, b"api/sites/shop/", b""),
+    (SITE, b"sites%2fshop/", b""),
+    (b"/", b"api/sites/", b"shop/x"),
+    (b"/", b"api%2fsites%2fshop/", b""),
+    (b"/api/sites/", b"a", b"/x"),
+    (b"/api/sites/", b"%c5%bf", b"/x"),
+    (b"/api/sites/", b"%c4%b0", b"/x"),
+    (IN_QUOTES + b"shop", b"')", b""),
+    (IN_QUOTES + b"shop", b"'", b")"),
+    (IN_QUOTES + b"shop')/", b"Sites('shop')/", b""),
+    (IN_QUOTES + b"shop", b"%27)", b""),
+    (b"/static/", b"1/", b""),
+    (b"/static/1/", b"a;/", b""),
+    (b"/static/1/", b"%2561;/", b""),
+    (b"/api/sites/shop/table1", b"/a;%2561", b""),
+    (b"/export/", b"shop.json", b""),
+    (b"/export/shop", b".json", b"x"),
+    (b"/x", b"/%2561;/", b""),
+    (b"/x%c3%a9", b"//%2561;", b""),
+    (b"/X", b"/%2541;//", b""),
+]
+
+# (beginning, unit, end): repeated in the query.
+QUERIES: list[tuple[bytes, bytes, bytes]] = [
+    (b"", b"[+%25252561{x}];", b""),  # 63 to 208 ms (issue 8)
+    (b"", b"[+%25252561N];", b""),
+    (b"", b"[+%25252561{n}];", b""),
+    (b"", b"[+%25252561{n}]&", b""),
+    (b"", b"&", b""),
+    (b"", b";", b""),
+    (b"", b"?", b""),
+    (b"", b"=", b""),
+    (b"", b"+", b""),
+    (b"", b"a&", b""),
+    (b"", b"a;", b""),
+    (b"", b"a=b&", b""),
+    (b"", b"a=b;", b""),
+    (b"", b"a?b=c?", b""),
+    (b"", b"%3f", b""),
+    (b"", b"%26a=b", b""),
+    (b"", b"%3ba=b", b""),
+    (b"", b"p{n}=1&", b""),
+    (b"", b"p{n}=1;", b""),
+    (b"", b"%70{n}=1&", b""),
+    (b"", b"%2570{n}=1&", b""),
+    (b"", b"%252570{n}&", b""),
+    (b"", b"%25252570{n}&", b""),
+    (b"", b"%2525252570{n}&", b""),
+    (b"", b"+%252570.{n}?", b""),
+    (b"", b"%u0070{n}&", b""),
+    (b"", b"%c3%a9{n}&", b""),
+    (b"", b"%ff{n}&", b""),
+    (b"", b"%00{n}&", b""),
+    (b"", b".{n}&", b""),
+    (b"", b"?{n}&", b""),
+    (b"", b"??site&", b""),
+    (b"", b"[{n}&", b""),
+    (b"", b"]{n}&", b""),
+    (b"", b"a[{n}]&", b""),
+    (b"", b"site=shop&", b""),
+    (b"", b"site=shop;", b""),
+    (b"", b"site=shop?", b""),
+    (b"", b"site=s{n}&", b""),
+    (b"", b"site=s{n}%2b+&", b""),
+    (b"", b"site=%2573{n}&", b""),
+    (b"", b"site=%25252573+{n}&", b""),
+    (b"", b"Site=shop&", b""),
+    (b"", b"s%69te=shop&", b""),
+    (b"", b"s%2569te=s{n}&", b""),
+    (b"", b"sit%252565=s{n}+&", b""),
+    (b"", b"site[]=shop&", b""),
+    (b"", b"site[{n}]=shop&", b""),
+    (b"", b"site%255b{n}%255d=shop&", b""),
+    (b"", b"site{n}=shop&", b""),
+    (b"", b"sit{n}=shop&", b""),
+    (b"", b"]site=shop&", b""),
+    (b"", b"[site]=shop&", b""),
+    (b"", b"%5Bsite%5D=s{n}&", b""),
+    (b"", b"+site=shop&", b""),
+    (b"", b"%20site=shop&", b""),
+    (b"", b"site%00=shop&", b""),
+    (b"", b"?site=shop&", b""),
+    (b"", b"site&", b""),
+    (b"", b"site;", b""),
+    (b"site=", b"a", b""),
+    (b"site=", b"+", b""),
+    (b"site=a", b"+b", b""),
+    (b"site=", b"%2b", b""),
+    (b"site=", b"%252b", b""),
+    (b"site=", b"%25252541", b""),
+    (b"site=", b"%c3%a9", b""),
+    (b"site=a", b"%cc%b4%cc%81", b""),
+    (b"site=", b"{n},", b""),
+    (b"site=", b"?", b""),
+    (b"site=", b"%3fsite=", b""),
+    (b"idSite=", b"{n},", b"1"),
+    (b"idSite=", b",", b"1"),
+    (b"idSite=", b"{n}+,", b"1"),
+    (b"idSite=", b"{n}%2c", b"1"),
+    (b"idSite=", b"{n}%252c+", b"1"),
+    (b"idSite=", b"{n}%25252c+", b"1"),
+    (b"idSite=", b"all,", b"all"),
+    (b"", b"idSite=1,2&", b""),
+    (b"", b"idSite={n},a&", b""),
+    (b"", b"idsite={n}+&", b""),
+    (b"filter[site]=in.(", b"{n},", b"1)"),
+    (b"filter[site]=in.(", b")", b""),
+    (b"filter[site]=", b"in.(", b")"),
+    (b"", b"filter[site]=in.(a{n},b)&", b""),
+    (b"", b"filter%5Bsite%5D=in.(a{n})&", b""),
+    (b"", b"filter%255Bsite=in.(a{n})&", b""),
+    (b"", b"filter=in.({n})&", b""),
+    (b"", b"filter[a]=in.({n})&", b""),
+    (b"", b"filter[", b"site]=a"),
+    (b"", b"filter.site={n}&", b""),
+    (b"filter", b"[a]", b"=b"),
+    (b"filter", b"[", b"=b"),
+    (b"", b"[", b"=b"),
+    (b"", b"]", b"=b"),
+    (b"", b"[]", b"=b"),
+    (b"", b"[a]", b"=b"),
+    (b"site", b"[a]", b"=b"),
+    (b"site", b".a", b"=b"),
+    (b"", b"%5b", b"=b"),
+    (b"", b"%255b+", b"=b"),
+    (b"", b"%2525255b+", b"=b"),
+    (b"", b"%25", b"=b"),
+    (b"", b"%2525", b"=b"),
+    (b"a=", b"%25", b"41"),
+    (b"a=", b"%25252541", b""),
+    (b"a=", b"a", b""),
+    (b"", b"a", b"=b"),
+    (b"", b"_method=a{n}&", b""),
+    (b"", b"_method=%25252544{n}+&", b""),
+    (b"", b"_method=DELETE&", b""),
+    (b"_method=", b"a,", b"DELETE"),
+    (b"_method=", b"a%252c+", b"DELETE"),
+    (b"", b"_METHOD=+%2525{n}&", b""),
+    (b"", b"urls{n}&", b""),
+    (b"", b"%24apply{n}&", b""),
+    (b"", b"api_key=a{n}&", b""),
+    (b"", b"api_key=%25{n}&", b""),
+    (b"", b"api_key;", b""),
+    (b"", b"api%5fkey{n}=a&", b""),
+    (b"", b"api%252525fkey{n}=a&", b""),
+    (b"", b"Api+Key={n}&", b""),
+    (b"", b"api_ke{n}=a&", b""),
+    (b"api_key=", b"%25", b""),
+    (b"api_key=", b"a", b""),
+    (b"", b"token=&", b""),
+    (b"", b"[+%252525{n}].token;", b""),
+]
+
+# (beginning, unit, end): repeated in one Cookie field.
+COOKIES: list[tuple[bytes, bytes, bytes]] = [
+    (b"", b"[+%25252561N]; ", b""),  # 158 ms (issue 8)
+    (b"", b"[+%25252561{n}]; ", b""),
+    (b"", b"[+%25252561{n}]=a;", b""),
+    (b"", b";", b""),
+    (b"", b"a;", b""),
+    (b"", b"a=b; ", b""),
+    (b"", b"n{n}=v; ", b""),
+    (b"", b"%6e{n}=v; ", b""),
+    (b"", b"%25256e{n}+; ", b""),
+    (b"", b"api_key=a; ", b""),
+    (b"", b"api_key=a{n}; ", b""),
+    (b"", b"api_key=%25{n}; ", b""),
+    (b"", b"api%255fkey{n}=a; ", b""),
+    (b"", b"Api.Key={n};", b""),
+    (b"", b"api_ke{n}=a; ", b""),
+    (b"api_key=", b"%25", b""),
+    (b"api_key=", b'"', b""),
+    (b"", b"site=shop; ", b""),
+    (b"", b"site=s{n}; ", b""),
+    (b"", b"site=%25252573+{n}; ", b""),
+    (b"", b"s%2569te=s{n}; ", b""),
+    (b"", b"site[{n}]=+; ", b""),
+    (b"", b"idSite={n}; ", b""),
+    (b"idSite=", b"{n},", b"1"),
+    (b"site=", b"+%2525", b""),
+    (b"site=", b"%c3%a9", b""),
+    (b"", b"filter[site]=in.({n}); ", b""),
+    (b"", b"filter%255bsite{n}; ", b""),
+    (b"", b"[a]", b"=b"),
+    (b"", b"[", b"=b"),
+    (b"", b"%255b+", b"=b"),
+    (b"", b"=", b""),
+    (b"", b",", b""),
+    (b"", b"a,site=s{n},", b""),
+    (b"", b"a", b""),
+    (b"a=", b" ", b"b"),
+    (b"", b"\xc3\xa9{n}=\xcc\x81;", b""),
+]
+
+# (name, beginning, unit, end): repeated in one field's value.
+VALUES: list[tuple[bytes, bytes, bytes, bytes]] = [
+    (b"X-Site", b"", b"a", b""),
+    (b"X-Site", b"", b"{n},", b"1"),
+    (b"X-Site", b"", b"{n} , ", b"1"),
+    (b"X-Site", b"", b",", b"1"),
+    (b"X-Site", b"", b"shop,", b"shop"),
+    (b"X-Site", b"", b"\xc3\xa9", b""),
+    (b"X-Site", b"a", b"\xcc\xb4\xcc\x81", b""),
+    (b"X-Site", b"", b"\xff", b""),
+    (b"X-Site", b"", b"%25", b""),
+    (b"X_Site", b"", b"{n},", b"1"),
+    (b"X-Forwarded-For", b"", b"192.0.2.1,", b"192.0.2.1"),
+    (b"X-Forwarded-For", b"", b"192.0.2.{x}, ", b"192.0.2.1"),
+    (b"X-Forwarded-For", b"", b"[::ffff:192.0.2.1]:80,", b"192.0.2.1"),
+    (b"X-Forwarded-For", b"", b"::ffff:192.0.2.1,", b"192.0.2.1"),
+    (b"X-Forwarded-For", b"", b",", b""),
+    (b"X-Forwarded-For", b"", b"1", b""),
+    (b"X-Forwarded-For", b"", b":", b""),
+    (b"X-Forwarded-For", b"", b"1.", b""),
+    (b"X-Forwarded-Host", b"", b"shop.api.example.com,", b"shop.api.example.com"),
+    (b"X-Forwarded-Host", b"", b"s{n}.api.example.com,", b"a"),
+    (b"X-Forwarded-Host", b"", b":1", b"x"),
+    (b"X-Forwarded-Host", b"", b".api.example.com", b"x"),
+    (b"X-Forwarded-Proto", b"", b"https,", b"https"),
+    (b"X-Forwarded-Prefix", b"", b"/a", b""),
+    (b"X-Request-Id", b"", b"a", b""),
+    (b"X-Real-IP", b"", b"192.0.2.1,", b"1"),
+    (b"Forwarded", b"", b"for=192.0.2.1;host=shop.api.example.com,", b"by=x"),
+    (b"Forwarded", b"", b"host=a{n}.api.example.com,", b"by=x"),
+    (b"Forwarded", b"", b"host=", b""),
+    (b"Forwarded", b"", b"host= ", b";"),
+    (b"Forwarded", b"host=", b" ", b";"),
+    (b"Forwarded", b"", b'host="', b""),
+    (b"Forwarded", b"", b";", b""),
+    (b"Connection", b"", b"a{n},", b"close"),
+    (b"Connection", b"", b"a,", b"close"),
+    (b"Connection", b"", b"close,", b"close"),
+    (b"Connection", b"", b",", b"close"),
+    (b"Connection", b"", b"x_{n}, ", b"close"),
+    (b"Connection", b"", b"a", b""),
+    (b"Connection", b"upgrade,", b"a{n},", b"x"),
+    (b"Upgrade", b"", b"websocket,", b"h2c"),
+    (b"Upgrade", b"", b"a", b""),
+    (b"TE", b"", b"trailers,", b"x"),
+    (b"Trailer", b"", b"a{n},", b"x"),
+    (b"Keep-Alive", b"", b"timeout=5,", b"x"),
+    (b"Transfer-Encoding", b"", b"chunked,", b"chunked"),
+    (b"Content-Length", b"", b"0", b""),
+    (b"Content-Length", b"", b"1,", b"1"),
+    (b"Expect", b"", b"100-continue,", b"x"),
+    (b"Authorization", b"Bearer ", b"a", b""),
+    (b"Authorization", b"Bearer", b" ", b"a"),
+    (b"Authorization", b"Basic ", b"QUFB", b"Og=="),
+    (b"Authorization", b"Basic ", b"OjpB", b""),
+    (b"Authorization", b"Basic ", b"=", b""),
+    (b"Authorization", b"", b"a", b""),
+    (b"Authorization", b"", b"a ", b"a"),
+    (b"Authorization", b"", b"slk_", b""),
+    (b"Authorization", b"a", b"\t", b"\x80"),
+    (b"X-API-Key", b"", b"slk_a", b""),
+    (b"X-HTTP-Method-Override", b"", b"GET,", b"GET"),
+    (b"X-HTTP-Method-Override", b"", b"A{n}, ", b"DELETE"),
+    (b"X-HTTP-Method-Override", b"", b",", b"DELETE"),
+    (b"X-HTTP-Method-Override", b"", b"a", b""),
+    (b"Content-Type", b"", b"text/plain,", b"a/b"),
+    (b"Content-Type", b"", b"a{n}/b; c=d, ", b"a/b"),
+    (b"Content-Type", b"", b"multipart", b""),
+    (b"Content-Type", b"text/plain", b" ;", b""),
+    (b"Accept", b"", b"a", b""),
+    (b"Accept", b"", b"text/{n};q=0.1,", b"*/*"),
+    (b"Origin", b"https://", b"a.", b"example"),
+    (b"Access-Control-Request-Headers", b"", b"x-{n},", b"x-a"),
+    (b"If", b"", b"</{n}> ([{n}]) ", b""),
+    (b"Destination", b"http://h/", b"a%2525/", b""),
+    (b"Referer", b"", b"%2525", b""),
+]
+
+# (name, value): repeated as fields of their own.
+FIELDS: list[tuple[bytes, bytes]] = [
+    (b"A{n}", b"b"),
+    (b"A_{n}", b"b"),
+    (b"A.{n}", b"b"),
+    (b"Accept", b"a"),
+    (b"X-Site", b"shop"),
+    (b"X-Site", b"s{n}"),
+    (b"X_Site", b"shop"),
+    (b"X.Site{n}", b"shop"),
+    (b"X-Forwarded-A{n}", b"b"),
+    (b"X_Forwarded_A{n}", b"b"),
+    (b"X-Forwarded-For", b"192.0.2.1"),
+    (b"X-Forwarded-Host", b"shop.api.example.com"),
+    (b"Forwarded", b"host=shop.api.example.com"),
+    (b"X-API-Key", b"slk_a"),
+    (b"X-API-Key", b"slk_a{n}"),
+    (b"Authorization", b"Bearer slk_a"),
+    (b"Authorization", b"Basic QUE6{n}"),
+    (b"Cookie", b"[+%252525{n}]; api_key=a{n}"),
+    (b"Cookie", b"site=s{n}"),
+    (b"Connection", b"x-a{n}"),
+    (b"Connection", b"upgrade"),
+    (b"Upgrade", b"websocket"),
+    (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"X-HTTP-Method-Override", b"GET"),
+    (b"X-HTTP-Method-Override", b"A{n}"),
+    (b"X-Method-Override", b"A{n}, B, C"),
+    (b"Content-Type", b"text/plain{n}"),
+    (b"Content-Length", b"0"),
+    (b"Expect", b"100-continue"),
+    (b"X-Request-Id", b"a{n}"),
+    (b"Origin", b"https://a{n}.example"),
+]
+
+
+def cases() -> Iterator[Case]:
+    """Yield every case."""
+    for start, unit, end in PATHS:
+        yield Case("path", _name(start, unit, end), _path(start, unit, end), TARGET_ROOM)
+    for start, unit, end in QUERIES:
+        yield Case("query", _name(start, unit, end), _query(start, unit, end), TARGET_ROOM)
+    for start, unit, end in COOKIES:
+        yield Case("cookie", _name(start, unit, end), _value(b"Cookie", start, unit, end), HEAD_ROOM)
+    for name, start, unit, end in VALUES:
+        yield Case("value", f"{name.decode()}: {_name(start, unit, end)}", _value(name, start, unit, end), HEAD_ROOM)
+    for name, value in FIELDS:
+        yield Case("fields", f"{name.decode()}: {value.decode('latin-1')}", _fields(name, value, b""), MOST_FIELDS)
+        filled = HEAD_ROOM - MOST_FIELDS * (len(name) + len(value) + 10)
+        yield Case("long fields", f"{name.decode()}: {value.decode('latin-1')}", _long_fields(name, value), filled)
+    yield Case("host", "a.", lambda size: Shape(host=fill(b"a.", size)), HEAD_ROOM)
+    yield Case("host", ".api.example.com", lambda size: Shape(host=b"a" + fill(b".api.example.com", size)), HEAD_ROOM)
+    yield Case("host", "[:]", lambda size: Shape(host=b"[" + fill(b":", size) + b"]"), HEAD_ROOM)
+    yield Case("host", "a:1", lambda size: Shape(host=b"a:" + fill(b"1", size)), HEAD_ROOM)
+    yield Case("method", "A", lambda size: Shape(method=fill(b"A", size)), HEAD_ROOM)
+    yield Case("name", "a", lambda size: Shape(fields=((fill(b"a", size), b"b"),)), HEAD_ROOM)
+    yield Case("name", "a_", lambda size: Shape(fields=((fill(b"a_", size), b"b"),)), HEAD_ROOM)
+    yield Case("name", "x-forwarded-", lambda size: Shape(fields=((fill(b"x-forwarded-", size), b"b"),)), HEAD_ROOM)
+    yield Case("basic", "name:word", _basic, HEAD_ROOM * 3 // 4)
+    yield Case("everything", "path, query, cookie and fields at once", _everything, HEAD_ROOM)
+
+
+def _name(start: bytes, unit: bytes, end: bytes) -> str:
+    return f"{start.decode('latin-1')}⟨{unit.decode('latin-1')}⟩{end.decode('latin-1')}"
+
+
+def _path(start: bytes, unit: bytes, end: bytes) -> Callable[[int], Shape]:
+    return lambda size: Shape(target=start + fill(unit, size) + end)
+
+
+def _query(start: bytes, unit: bytes, end: bytes) -> Callable[[int], Shape]:
+    return lambda size: Shape(target=SITE + b"x?" + start + fill(unit, size) + end)
+
+
+def _value(name: bytes, start: bytes, unit: bytes, end: bytes) -> Callable[[int], Shape]:
+    """Build a field. A body comes with it where only those of requests with one are read."""
+    if name == b"Content-Type":
+        with_body = ((b"Content-Length", b"1"),)
+        return lambda size: Shape(method=b"POST", fields=((name, start + fill(unit, size) + end), *with_body))
+    return lambda size: Shape(fields=((name, start + fill(unit, size) + end),))
+
+
+def _fields(name: bytes, value: bytes, more: bytes) -> Callable[[int], Shape]:
+    def build(count: int) -> Shape:
+        numbers = (b"%d" % number for number in range(count))
+        return Shape(fields=tuple((name.replace(b"{n}", n), value.replace(b"{n}", n) + more) for n in numbers))
+
+    return build
+
+
+def _long_fields(name: bytes, value: bytes) -> Callable[[int], Shape]:
+    """Build as many fields as may be, with lists behind their values that share the size."""
+    return lambda size: _fields(name, value, b"," + fill(b"A{n},", size // MOST_FIELDS))(MOST_FIELDS)
+
+
+def _basic(size: int) -> Shape:
+    value = base64.b64encode(b"slk_a:" + fill(b"a", size - 6))
+    return Shape(fields=((b"Authorization", b"Basic " + value),))
+
+
+def _everything(size: int) -> Shape:
+    part = size // 8
+    return Shape(
+        target=SITE + fill(b"a%2561;/", part) + b"?" + fill(b"[+%25252561{n}];", part),
+        fields=(
+            (b"Cookie", fill(b"[+%25252561{n}]; ", part * 2)),
+            (b"X-Site", fill(b"s{n},", part)),
+            (b"X-Forwarded-For", fill(b"192.0.2.{x},", part)),
+            (b"Connection", fill(b"a{n},", part) + b"close"),
+            *_fields(b"A_{n}", b"b", b"")(max(1, part // 50)).fields,
+        ),
+    )

@@ -1,0 +1,83 @@
+"""What a head costs, as a multiple of a plain head in the same setup: by the clock, and in instructions."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.driver import Driver
+from bench.instructions import Head, count
+from tests.cost.heads import PLAIN
+from tests.cost.setups import KEYS, SETUPS, SITE_KEY
+
+_PLAIN_TRIES = 300
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A head, the setup that it is sent to, and the name of the key in it."""
+
+    setup: str
+    key: str
+    head: bytes
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a head costs: `ratio` is to a plain one."""
+
+    ratio: float
+    code: str
+    """`passed`, or the refusal's."""
+
+
+class Stopwatch:
+    """Times heads against plain ones, by the processor time of this thread. It chooses, it does not judge."""
+
+    def __init__(self) -> None:
+        self._drivers = {name: Driver(setup) for name, setup in SETUPS.items()}
+        self._plain: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Time plain heads."""
+        for name, driver in self._drivers.items():
+            await driver.start()
+            head = PLAIN.head(SITE_KEY)
+            self._plain[name] = min([await self._nanoseconds(driver, head) for _ in range(_PLAIN_TRIES)])
+
+    async def close(self) -> None:
+        """Close the doors."""
+        for driver in self._drivers.values():
+            await driver.close()
+
+    async def cost(self, sent: Sent, *, tries: int) -> Cost:
+        """Return the least of several times. Each finds nothing remembered of the one before."""
+        driver = self._drivers[sent.setup]
+        least = float("inf")
+        for _ in range(tries):
+            await driver.forget()
+            visit = driver.connect()
+            began = time.thread_time_ns()
+            await visit.send(sent.head)
+            least = min(least, time.thread_time_ns() - began)
+        return Cost(least / self._plain[sent.setup], visit.outcome.code)
+
+    async def _nanoseconds(self, driver: Driver, head: bytes) -> int:
+        visit = driver.connect()
+        began = time.thread_time_ns()
+        await visit.send(head)
+        return time.thread_time_ns() - began
+
+
+def in_instructions(heads: Sequence[Sent]) -> list[Cost]:
+    """Count each head's instructions, with nothing remembered. A plain one is counted as one of many alike."""
+    plain = [Head(name, PLAIN.head(SITE_KEY), warm=True) for name in SETUPS]
+    counts = count(SETUPS, [*plain, *(Head(sent.setup, sent.head) for sent in heads)])
+    of_plain = {name: counted.instructions for name, counted in zip(SETUPS, counts, strict=False)}
+    return [
+        Cost(counted.instructions / of_plain[sent.setup], counted.code)
+        for sent, counted in zip(heads, counts[len(plain) :], strict=True)
+    ]
+
+
+EVERYWHERE = [(setup, key) for setup in SETUPS for key in KEYS]
+"""Each setup with each key."""

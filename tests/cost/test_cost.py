@@ -1,0 +1,68 @@
+"""No head costs the proxy much more than a plain one, however it is spelled (issue 8, point 2).
+
+Costs are in instructions, as multiples of a plain head in the same setup.
+"""
+
+import asyncio
+import itertools
+
+import pytest
+
+from bench.instructions import available
+from tests.cost.growth import NOT_WORTH_COUNTING, Grown, grow_all
+from tests.cost.measure import Cost, Stopwatch, in_instructions
+from tests.cost.search import SEED, Found, search
+
+pytestmark = [
+    pytest.mark.cost,
+    pytest.mark.skipif(not available(), reason="instructions are counted by valgrind on x86-64"),
+]
+
+MOST = 30
+"""Plain heads that a head may cost."""
+MOST_BY_DOUBLING = 2.5
+CHEAP = 3
+"""Plain heads: what costs less may grow faster, as the first of something does."""
+SEARCH_SECONDS = 25
+
+
+async def _searched() -> list[tuple[Cost, Found]]:
+    watch = Stopwatch()
+    await watch.start()
+    found = await search(watch, seconds=SEARCH_SECONDS, seed=SEED, enough=NOT_WORTH_COUNTING)
+    await watch.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def measured() -> list[Grown]:
+    """Every case, the one that costs most first."""
+    return grow_all()
+
+
+def test_no_case_costs_more_than_thirty_plain_heads(measured: list[Grown]) -> None:
+    too_much = [str(grown) for grown in measured if max(cost.ratio for cost in grown.costs) > MOST]
+    assert not too_much, f"{len(too_much)} of {len(measured)}:\n" + "\n".join(too_much)
+
+
+def test_doubling_a_case_costs_at_most_two_and_a_half_times_as_much(measured: list[Grown]) -> None:
+    steep = [
+        str(grown)
+        for grown in measured
+        for less, more in itertools.pairwise(cost.ratio for cost in grown.costs)
+        if more > CHEAP and more > MOST_BY_DOUBLING * less
+    ]
+    assert not steep, "\n".join(steep)
+
+
+def test_the_search_finds_no_head_that_costs_more_than_thirty_plain_ones() -> None:
+    found = asyncio.run(_searched())
+    by_clock = [f"{cost.ratio:.1f} by the clock: {top}" for cost, top in found if cost.ratio > NOT_WORTH_COUNTING]
+    worth_counting = [top for cost, top in found if MOST / 3 < cost.ratio <= NOT_WORTH_COUNTING]
+    counted = in_instructions([top.sent() for top in worth_counting])
+    too_much = by_clock + [
+        f"{cost.ratio:.1f}: {top.setup}, {top.key}: {top}"
+        for cost, top in zip(counted, worth_counting, strict=True)
+        if cost.ratio > MOST
+    ]
+    assert not too_much, "\n".join(too_much)
