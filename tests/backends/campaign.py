@@ -59,7 +59,8 @@ class Outcome:
         return (
             f"{self.generated:,} generated, {self.passed:,} passed, {self.replayed:,} replayed, "
             f"{self.reported:,} reported, {self.declined:,} declined, {self.silent:,} without an answer, "
-            f"{self.failed:,} failed {dict(self.kinds) or ''}, {sum(self.excepted.values()):,} known exceptions, {self.seconds:.0f} s"
+            f"{self.failed:,} failed {dict(self.kinds) or ''}, {sum(self.excepted.values()):,} known exceptions, "
+            f"{self.seconds:.0f} s"
         )
 
 

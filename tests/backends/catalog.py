@@ -29,7 +29,19 @@ class Backend:
 def _gunicorn(application: str, env: Mapping[str, str]) -> Callable[[Place], None]:
     def start(place: Place) -> None:
         bind = f"127.0.0.1:{place.port}"
-        command = ("-m", "gunicorn", "--bind", bind, "--worker-class", "gthread", "--threads", "2", "--log-level", "critical", application)
+        command = (
+            "-m",
+            "gunicorn",
+            "--bind",
+            bind,
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "2",
+            "--log-level",
+            "critical",
+            application,
+        )
         place.run(*python(*command), env=env)
 
     return start
@@ -58,9 +70,23 @@ QUICK = (
     Backend("waitress-django", _command("-m", "waitress", "--listen=127.0.0.1:PORT", "django_app:wsgi")),
     Backend(
         "uvicorn-starlette",
-        _command("-m", "uvicorn", "--host", "127.0.0.1", "--port", "PORT", "--log-level", "critical", "--proxy-headers", "starlette_app:app"),
+        _command(
+            "-m",
+            "uvicorn",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "PORT",
+            "--log-level",
+            "critical",
+            "--proxy-headers",
+            "starlette_app:app",
+        ),
     ),
-    Backend("hypercorn-starlette", _command("-m", "hypercorn", "--bind", "127.0.0.1:PORT", "--log-level", "critical", "starlette_app:app")),
+    Backend(
+        "hypercorn-starlette",
+        _command("-m", "hypercorn", "--bind", "127.0.0.1:PORT", "--log-level", "critical", "starlette_app:app"),
+    ),
     Backend("aiohttp", _command(str(APPS / "aiohttp_app.py"), "PORT")),
     Backend("http.server", _command(str(APPS / "http_server_app.py"), "PORT"), reuse_after_body=False),
     Backend("node", _node("node_app.mjs")),

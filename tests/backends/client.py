@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 2.0
+SECONDS = 1.5
 """How long an answer may take."""
 
 
@@ -123,6 +123,8 @@ class Client:
             return content, True
         if b"content-length" in fields:
             return self._exactly(int(fields[b"content-length"])), True
+        if status >= 400:
+            return b"", False  # some keep the connection open for a while after such an answer
         while self._more():
             continue
         return self._held, False

@@ -9,7 +9,7 @@ from tests.backends.catalog import Backend
 from tests.backends.place import APPS, HERE, Place, python
 from tests.ports import free_port
 
-_TOMCAT_JARS = "/usr/share/tomcat10/lib/*"
+_TOMCAT_JARS = "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/*"
 
 
 def _configured(place: Place, name: str, **values: object) -> Path:
@@ -68,11 +68,22 @@ def _apache(*rules: str) -> Callable[[Place], None]:
 
 def _php(place: Place) -> None:
     """Start PHP's own server, without php.ini."""
-    place.run("php", "-n", "-S", f"127.0.0.1:{place.port}", APPS / "php" / "app.php", env={"PHP_CLI_SERVER_WORKERS": "2"})
+    place.run(
+        "php", "-n", "-S", f"127.0.0.1:{place.port}", APPS / "php" / "app.php", env={"PHP_CLI_SERVER_WORKERS": "2"}
+    )
 
 
 def _puma(place: Place) -> None:
-    command = ("puma", "--quiet", "--threads", "2:2", "--bind", f"tcp://127.0.0.1:{place.port}", "--environment", "production")
+    command = (
+        "puma",
+        "--quiet",
+        "--threads",
+        "2:2",
+        "--bind",
+        f"tcp://127.0.0.1:{place.port}",
+        "--environment",
+        "production",
+    )
     place.run(*command, APPS / "config.ru")
 
 
@@ -87,7 +98,16 @@ def _java(main: str, classes: str) -> Callable[[Place], None]:
     def start(place: Place) -> None:
         path = f"{place.folder}:{classes}"
         place.finish("javac", "-cp", path, "-d", place.folder, APPS / "Reads.java", APPS / f"{main}.java")
-        place.run("java", "-Xmx256m", "-cp", path, main, str(place.port), str(place.folder))
+        place.run(
+            "java",
+            "-Xmx256m",
+            "-Dsun.net.httpserver.nodelay=true",
+            "-cp",
+            path,
+            main,
+            str(place.port),
+            str(place.folder),
+        )
 
     return start
 

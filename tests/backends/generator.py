@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tests.backends import headers, paths, queries
+from tests.backends import framing, headers, methods, paths, queries
 from tests.backends.request import KEY_MARK, Request
 from tests.backends.rulesets import COOKIE_KEY, OPEN, QUERY_KEY, RULE_SETS, SCOPED, TRUSTED
 
@@ -94,14 +94,14 @@ DIMENSIONS: tuple[tuple[Dimension, int], ...] = (
     (headers.look_alike, 3),
     (headers.repeated_site_header, 2),
     (headers.steering, 6),
-    (headers.method_override, 2),
+    (methods.method_override, 2),
     (headers.second_resource, 1),
     (headers.cookie, 2),
-    (headers.form_body, 3),
-    (headers.method, 2),
-    (headers.connection, 2),
-    (headers.host, 1),
-    (headers.version, 1),
+    (methods.form_body, 3),
+    (methods.method, 2),
+    (framing.connection, 2),
+    (framing.host, 1),
+    (framing.version, 1),
 )
 """Each with its weight."""
 

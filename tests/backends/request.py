@@ -30,7 +30,7 @@ class Request:
         if self.chunked:
             lines.append(b"Transfer-Encoding: chunked")
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
-        elif body:
+        elif body and not any(name.lower() == b"content-length" for name, _ in self.fields):
             lines.append(b"Content-Length: %d" % len(body))
         return b"\r\n".join([*lines, b"", b""]).replace(KEY_MARK, key) + body
 

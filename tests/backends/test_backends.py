@@ -1,11 +1,12 @@
 """No request that passes makes a real backend read another site, or none where one was named."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,9 @@ from tests.backends.door import Door
 from tests.backends.exceptions import excuse
 from tests.backends.generator import requests
 from tests.backends.place import Place
-from tests.backends.request import KEY_MARK, Request
 from tests.backends.rulesets import KEY, RULE_SETS
 
-REQUESTS = int(os.environ.get("BACKEND_REQUESTS", "6000"))
+REQUESTS = int(os.environ.get("BACKEND_REQUESTS", "10000"))
 """Generated requests per backend."""
 
 SECONDS = float(os.environ.get("BACKEND_SECONDS", "60"))
@@ -34,31 +34,26 @@ SEED = os.environ.get("BACKEND_SEED", "1")
 pytestmark = pytest.mark.backends
 
 
-def _honest(rules: str) -> Request:
-    fields = ((b"Host", b"h"), (b"X-API-Key", KEY_MARK))
-    return Request(rules, b"GET", b"/api/sites/shop/report", fields=fields)
-
-
-async def _doors(backend: Backend) -> dict[str, Door]:
-    doors = {}
-    for name, rules in RULE_SETS.items():
-        doors[name] = rules.door(KEY, **backend.route)
-        await doors[name].warm(_honest(name).raw(KEY.encode()))
-    return doors
+@contextlib.asynccontextmanager
+async def _doors(backend: Backend) -> AsyncIterator[dict[str, Door]]:
+    doors = {name: rules.door(KEY, **backend.route) for name, rules in RULE_SETS.items()}
+    for door in doors.values():
+        await door.warm()
+    yield doors
+    for door in doors.values():
+        await door.close()
 
 
 async def _campaign(backend: Backend, port: int) -> Outcome:
-    client = Client(port)
-    campaign = Campaign(
-        await _doors(backend),
-        client,
-        lambda request, fault, report: excuse(backend.name, request, fault, report),
-        reuse_after_body=backend.reuse_after_body,
-    )
-    try:
-        return campaign.run(itertools.islice(requests(f"{SEED}:{backend}"), REQUESTS), SECONDS)
-    finally:
-        client.close()
+    async with _doors(backend) as doors:
+        with contextlib.closing(Client(port)) as client:
+            campaign = Campaign(
+                doors,
+                client,
+                lambda request, fault, report: excuse(backend.name, request, fault, report),
+                reuse_after_body=backend.reuse_after_body,
+            )
+            return campaign.run(itertools.islice(requests(f"{SEED}:{backend}"), REQUESTS), SECONDS)
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from report import ROUTES, one, report
 
-settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="a test", USE_X_FORWARDED_HOST=True, APPEND_SLASH=False)  # noqa: S106
+settings.configure(
+    ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="a test", USE_X_FORWARDED_HOST=True, APPEND_SLASH=False
+)
 django.setup()
 
 

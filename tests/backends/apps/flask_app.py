@@ -19,7 +19,13 @@ def _answer(endpoint: str, site: str | None = None) -> Response:
         ("header", "environ", one(request.environ.get("HTTP_X_SITE"))),
     ]
     content = report(
-        endpoint, site, request.method, request.headers.get("X-Request-Id"), reads, path=request.path, script=request.root_path
+        endpoint,
+        site,
+        request.method,
+        request.headers.get("X-Request-Id"),
+        reads,
+        path=request.path,
+        script=request.root_path,
     )
     return Response(content, content_type="application/json")
 

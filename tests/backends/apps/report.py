@@ -3,10 +3,35 @@
 import json
 from typing import Any
 
-METHODS = (
-    "GET HEAD OPTIONS POST PUT PATCH DELETE TRACE COPY MOVE PROPFIND PROPPATCH MKCOL LOCK UNLOCK REPORT SEARCH LIST QUERY PURGE"
-    " LINK UNLINK ACL REBIND M-SEARCH SOURCE BREW"
-).split()
+METHODS = [
+    "GET",
+    "HEAD",
+    "OPTIONS",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "TRACE",
+    "COPY",
+    "MOVE",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+    "LIST",
+    "QUERY",
+    "PURGE",
+    "LINK",
+    "UNLINK",
+    "ACL",
+    "REBIND",
+    "M-SEARCH",
+    "SOURCE",
+    "BREW",
+]
 
 ROUTES = {
     "list": "/api/sites",
@@ -32,7 +57,12 @@ def endpoint_of(path: str) -> tuple[str, str | None]:
 
 
 def report(
-    endpoint: str, site: str | None, method: str, request_id: str | None, reads: list[tuple[str, str, list[Any]]], **more: Any
+    endpoint: str,
+    site: str | None,
+    method: str,
+    request_id: str | None,
+    reads: list[tuple[str, str, list[Any]]],
+    **more: Any,
 ) -> bytes:
     """Return the JSON that says what was read."""
     return json.dumps(

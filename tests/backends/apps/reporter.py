@@ -1,7 +1,8 @@
 """The data API behind nginx, HAProxy and Caddy: reports the request as the server in front sent it on.
 
 What that server itself read comes in headers: `X-Seen-Query-…` (from the query), `X-Seen-Path-…` (from the path). Raw
-values are decoded once, as the application that gets them would do. `/rest.php?site=…` is a rewritten site path.
+values are decoded once, as the application that gets them would do; `X-Seen-Query-Joined` holds duplicates joined by
+commas, decoded. `/rest.php?site=…` is a rewritten site path.
 """
 
 import asyncio
@@ -20,10 +21,14 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             lines = head.split("\r\n")
             method, target, _ = lines[0].split(" ", 2)
-            fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)]
+            fields = [
+                (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)
+            ]
             await _skip_body(reader, dict(fields))
             content = _report(method, target, fields)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(content))
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(content)
+            )
             writer.write(b"" if method == "HEAD" else content)
     except (asyncio.IncompleteReadError, ConnectionError, ValueError):
         pass
@@ -44,7 +49,7 @@ def _report(method: str, target: str, fields: list[tuple[str, str]]) -> bytes:
     path, _, query = target.partition("?")
     values = parse_qs(query, keep_blank_values=True, encoding="latin-1").get("site", [])
     reads: list[tuple[str, str, list[Any]]] = []
-    if path.endswith("/rest.php"):
+    if path == "/rest.php":
         endpoint, site = "site", (values or [None])[-1]
         reads.append(("path", "rewritten to rest.php?site=", values))
     else:
@@ -56,14 +61,14 @@ def _report(method: str, target: str, fields: list[tuple[str, str]]) -> bytes:
     for name, value in fields:
         if name == "x-request-id":
             request_id = value
+        elif name == "x-seen-query-joined":
+            reads.append(("query", name, value.split(",")))
         elif name.startswith("x-seen-query-"):
             reads.append(("query", name, [unquote_plus(value)] if value else []))
         elif name.startswith("x-seen-path-"):
             reads.append(("path", name, [unquote(value)] if value else []))
     seen = {name for name, _ in fields}
-    for name in sys.argv[2:]:
-        if name not in seen:
-            reads.append((name.split("-")[2], name, []))
+    reads += [(name.split("-")[2], name, []) for name in sys.argv[2:] if name not in seen]
     return report(endpoint, site, method, request_id, reads, target=target)
 
 
