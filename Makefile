@@ -3,6 +3,8 @@
 #   make run                                the demo; make run UPSTREAM=http://127.0.0.1:9000 puts it before your API
 #   make test, make test-slow               the tests; those that take long
 #   make test-cost                          what hostile request heads cost, in the processor's instructions
+#   make test-backends-quick                hostile requests replayed to real servers from PyPI and npm
+#   make test-backends                      the same, and servers from Debian, which takes root
 #   make check                              format, lint, types, layers
 #   make bench                              the admin API with 100,000 users; throughput beside a naive proxy
 
@@ -12,6 +14,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 	$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null | grep True),$(name))))
 UPSTREAM ?=
+# The servers that hostile requests are replayed to have an environment of their own.
+BACKENDS := tests/backends/.venv
 # Half of the tests' time is waiting, so two processes take half of it; one: make test WORKERS=0.
 WORKERS ?= 2
 PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -20,16 +24,23 @@ PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow test-cost check bench clean programs valgrind
+.PHONY: run test test-slow test-cost test-backends-quick test-backends check bench clean programs valgrind \
+	backend-programs
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
 test: $(VENV)/ready-to-test programs
-	$(PYTEST) -m 'not slow and not cost'
+	$(PYTEST) -m 'not slow and not cost and not backends'
 
 test-slow: $(VENV)/ready-to-test programs
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not backends'
+
+test-backends-quick: $(VENV)/ready-to-test $(BACKENDS)/ready programs
+	$(PYTEST) -m 'backends and not slow' tests/backends
+
+test-backends: $(VENV)/ready-to-test $(BACKENDS)/ready programs backend-programs
+	$(PYTEST) -m backends tests/backends
 
 test-cost: $(VENV)/ready-to-test valgrind
 	$(BIN)/python -m pytest -m cost tests/cost
@@ -45,7 +56,7 @@ bench: $(VENV)/ready-to-test
 	$(BIN)/python -m bench.run
 
 clean:
-	rm -rf $(VENV) var
+	rm -rf $(VENV) $(BACKENDS) var
 
 # What the tests need beside Python: for those of the page a browser, and npm for axe-core; for those of poolers PgBouncer,
 # which Debian puts into /usr/sbin. Taken as they are there, else from Debian, which takes root. There it also starts
@@ -87,4 +98,28 @@ $(VENV)/ready-to-run: $(VENV)/made pyproject.toml constraints.txt
 $(VENV)/ready-to-test: $(VENV)/ready-to-run
 	@echo 'Installing what the checks need …'
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+# Servers from Debian, for `make test-backends`. Their packages start services; these are stopped and not enabled.
+BACKEND_PACKAGES := nginx apache2 libapache2-mod-php php-cli php-cgi haproxy lighttpd caddy puma ruby-sinatra golang-go \
+	tomcat10 default-jdk-headless libmojolicious-perl
+backend-programs:
+	@missing=; \
+	for name in $(BACKEND_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
+	test -z "$$missing" && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing$$missing …" && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && \
+		for name in nginx apache2 haproxy lighttpd caddy tomcat10; do \
+			systemctl disable --quiet --now $$name 2>/dev/null || true; done && exit; \
+	fi; \
+	echo "These tests need Debian's packages:$$missing. As root: apt-get install$$missing" >&2; exit 1
+
+$(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt tests/backends/package-lock.json
+	@echo 'Installing the servers that hostile requests are replayed to …'
+	@$(PYTHON) -m venv --clear $(BACKENDS)
+	@$(BACKENDS)/bin/python -m pip install -qq --disable-pip-version-check -r tests/backends/requirements.txt
+	@$(BACKENDS)/bin/python -m pip install -qq --disable-pip-version-check --target $(BACKENDS)/gunicorn20 \
+		-r tests/backends/requirements-gunicorn20.txt
+	@npm ci --prefix tests/backends --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

@@ -1,0 +1,5 @@
+<?php
+// The target of rewritten site paths: the site is a parameter here.
+require __DIR__ . '/read.php';
+$reads = [['path', '$_REQUEST[site]', flat($_REQUEST['site'] ?? null)]];
+answer('site', flat($_GET['site'] ?? null)[0] ?? null, $reads);

@@ -1,0 +1,95 @@
+"""The backends from PyPI and npm: how each starts on a port of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.backends.place import APPS, VENV, Place, python
+
+_PATH = {"PYTHONPATH": str(APPS), "PYTHONDONTWRITEBYTECODE": "1"}
+_OLD_GUNICORN = {**_PATH, "PYTHONPATH": f"{APPS}:{VENV / 'gunicorn20'}", "PYTHONWARNINGS": "ignore"}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A real server with a tiny application."""
+
+    name: str
+    start: Callable[[Place], None]
+    route: Mapping[str, Any] = field(default_factory=dict)
+    """What `docs/backends.md` tells its users to set on the route."""
+    reuse_after_body: bool = True
+    programs: tuple[str, ...] = ()
+    """What it needs on PATH."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _gunicorn(application: str, env: Mapping[str, str]) -> Callable[[Place], None]:
+    def start(place: Place) -> None:
+        bind = f"127.0.0.1:{place.port}"
+        command = (
+            "-m",
+            "gunicorn",
+            "--bind",
+            bind,
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "2",
+            "--log-level",
+            "critical",
+            application,
+        )
+        place.run(*python(*command), env=env)
+
+    return start
+
+
+def _command(*arguments: str) -> Callable[[Place], None]:
+    """Return what starts a Python server; `PORT` stands for the port."""
+
+    def start(place: Place) -> None:
+        place.run(*python(*(argument.replace("PORT", str(place.port)) for argument in arguments)), env=_PATH)
+
+    return start
+
+
+def _node(script: str, *arguments: str) -> Callable[[Place], None]:
+    def start(place: Place) -> None:
+        place.run("node", APPS / script, str(place.port), *arguments)
+
+    return start
+
+
+QUICK = (
+    Backend("gunicorn-flask", _gunicorn("flask_app:application", _PATH)),
+    Backend("gunicorn20-wsgi", _gunicorn("wsgi_app:application", _OLD_GUNICORN)),
+    Backend("daphne-django", _command("-m", "daphne", "-b", "127.0.0.1", "-p", "PORT", "-v", "0", "django_app:asgi")),
+    Backend("waitress-django", _command("-m", "waitress", "--listen=127.0.0.1:PORT", "django_app:wsgi")),
+    Backend(
+        "uvicorn-starlette",
+        _command(
+            "-m",
+            "uvicorn",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "PORT",
+            "--log-level",
+            "critical",
+            "--proxy-headers",
+            "starlette_app:app",
+        ),
+    ),
+    Backend(
+        "hypercorn-starlette",
+        _command("-m", "hypercorn", "--bind", "127.0.0.1:PORT", "--log-level", "critical", "starlette_app:app"),
+    ),
+    Backend("aiohttp", _command(str(APPS / "aiohttp_app.py"), "PORT")),
+    Backend("http.server", _command(str(APPS / "http_server_app.py"), "PORT"), reuse_after_body=False),
+    Backend("node", _node("node_app.mjs")),
+    Backend("express4", _node("express_app.mjs", "express4")),
+    Backend("express5", _node("express_app.mjs", "express5")),
+)

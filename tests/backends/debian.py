@@ -1,0 +1,148 @@
+"""The backends from Debian: how each starts on a port of its own, without its service."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.backends.catalog import Backend
+from tests.backends.place import APPS, HERE, Place, python
+from tests.ports import free_port
+
+_TOMCAT_JARS = "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/*"
+
+
+def _configured(place: Place, name: str, **values: object) -> Path:
+    """Write a configuration file with its ports and folder filled in."""
+    text = (HERE / "conf" / name).read_text()
+    for mark, value in {"FOLDER": place.folder, "PORT": place.port, **values}.items():
+        text = text.replace(mark, str(value))
+    return place.write(name, text)
+
+
+def _reporter(place: Place, *seen: str) -> int:
+    """Start the application behind a server that only passes on; `seen` are the headers that it is to set."""
+    port = free_port()
+    place.run(*python(APPS / "reporter.py", str(port), *seen))
+    place.wait(port)
+    return port
+
+
+def _nginx(place: Place) -> None:
+    behind = _reporter(place, "x-seen-query-arg", "x-seen-query-map", "x-seen-query-last")
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = _configured(place, "nginx.conf", BEHIND=behind, USER=user)
+    place.run("/usr/sbin/nginx", "-e", place.folder / "error.log", "-p", place.folder, "-c", config)
+
+
+def _haproxy(place: Place) -> None:
+    behind = _reporter(place, "x-seen-query-urlp")
+    place.run("/usr/sbin/haproxy", "-db", "-q", "-f", _configured(place, "haproxy.cfg", BEHIND=behind))
+
+
+def _caddy(place: Place) -> None:
+    behind = _reporter(place)
+    config = _configured(place, "Caddyfile", BEHIND=behind)
+    place.run("caddy", "run", "--adapter", "caddyfile", "--config", config, env={"HOME": str(place.folder)})
+
+
+def _with_php(place: Place) -> None:
+    shutil.copytree(APPS / "php", place.folder / "php")
+
+
+def _lighttpd(place: Place) -> None:
+    _with_php(place)
+    place.run("/usr/sbin/lighttpd", "-D", "-f", _configured(place, "lighttpd.conf"))
+
+
+def _apache(*rules: str) -> Callable[[Place], None]:
+    def start(place: Place) -> None:
+        _with_php(place)
+        (module,) = Path("/usr/lib/apache2/modules").glob("libphp*.so")
+        config = _configured(place, "apache.conf", PHP_MODULE=f"php_module {module}")
+        config.write_text(config.read_text() + "\n".join(rules) + "\n")
+        place.run("/usr/sbin/apache2", "-X" if os.geteuid() else "-DFOREGROUND", "-d", place.folder, "-f", config)
+
+    return start
+
+
+def _php(place: Place) -> None:
+    """Start PHP's own server, without php.ini."""
+    place.run(
+        "php", "-n", "-S", f"127.0.0.1:{place.port}", APPS / "php" / "app.php", env={"PHP_CLI_SERVER_WORKERS": "2"}
+    )
+
+
+def _puma(place: Place) -> None:
+    command = (
+        "puma",
+        "--quiet",
+        "--threads",
+        "2:2",
+        "--bind",
+        f"tcp://127.0.0.1:{place.port}",
+        "--environment",
+        "production",
+    )
+    place.run(*command, APPS / "config.ru")
+
+
+def _go(place: Place) -> None:
+    program = place.folder / "server"
+    env = {"GOCACHE": str(place.folder / "go"), "GOPATH": str(place.folder / "gopath"), "GO111MODULE": "off"}
+    place.finish("go", "build", "-o", program, APPS / "server.go", env=env)
+    place.run(program, str(place.port))
+
+
+def _java(main: str, classes: str) -> Callable[[Place], None]:
+    def start(place: Place) -> None:
+        path = f"{place.folder}:{classes}"
+        place.finish("javac", "-cp", path, "-d", place.folder, APPS / "Reads.java", APPS / f"{main}.java")
+        place.run(
+            "java",
+            "-Xmx256m",
+            "-Dsun.net.httpserver.nodelay=true",
+            "-cp",
+            path,
+            main,
+            str(place.port),
+            str(place.folder),
+        )
+
+    return start
+
+
+def _mojolicious(place: Place) -> None:
+    place.run("perl", APPS / "mojo.pl", "daemon", "-m", "production", "-l", f"http://127.0.0.1:{place.port}")
+
+
+_REWRITTEN = {"form_body": "refuse"}
+"""What `docs/backends.md` says to set where paths are rewritten into parameters."""
+
+DEBIAN = (
+    Backend("nginx", _nginx, route=_REWRITTEN, programs=("nginx",)),
+    Backend("haproxy", _haproxy, programs=("haproxy",)),
+    Backend("caddy", _caddy, route=_REWRITTEN, programs=("caddy",)),
+    Backend("lighttpd-php", _lighttpd, route=_REWRITTEN, programs=("lighttpd", "php-cgi")),
+    Backend(
+        "apache-php-rewritten",
+        _apache(
+            "RewriteRule ^/?api/sites/([^/]+)/(.+)$ /rest.php?site=$1&rest=$2 [QSA,END]",
+            "RewriteRule ^ /app.php [END]",
+        ),
+        route=_REWRITTEN,
+        programs=("apache2",),
+    ),
+    Backend(
+        "apache-php-front",
+        _apache("RewriteRule ^/?(.*)$ /front.php?q=$1 [QSA,END]"),
+        route=_REWRITTEN,
+        programs=("apache2",),
+    ),
+    Backend("php", _php, programs=("php",)),
+    Backend("puma-sinatra", _puma, programs=("puma",)),
+    Backend("go", _go, programs=("go",)),
+    Backend("tomcat", _java("TomcatServer", _TOMCAT_JARS), programs=("java", "javac")),
+    Backend("jdk-httpserver", _java("JdkServer", "."), programs=("java", "javac")),
+    Backend("mojolicious", _mojolicious, programs=("perl",)),
+)

@@ -1,0 +1,208 @@
+"""The front door without sockets: a request's bytes go through the real connection, and what it would send comes back.
+
+`proxy.downstream.Downstream` reads, judges and renders as in production. Only its transport and the upstream's
+connection are ours, so a request costs about 0.1 ms. `test_backends.py` compares with a real `sitelatch serve`.
+"""
+
+import asyncio
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from proxy.accesslog import AccessLog
+from proxy.credentials import digest
+from proxy.downstream import Downstream, Services
+from proxy.enforcement import Enforcement
+from proxy.exchange import Exchange
+from proxy.grants import Grants
+from proxy.heads import Head
+from proxy.metrics import Metrics
+from proxy.pool import UpstreamPool
+from proxy.record import Record
+from proxy.refusals import Refused
+from proxy.routes import RouteTable
+from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSettings
+from tests.scopes import MemoryScope
+
+PARTS = ("path", "query", "header")
+
+
+@dataclass
+class Sent:
+    """What the front door made of one request."""
+
+    code: str
+    """`passed`, or the refusal's code."""
+    head: bytes = b""
+    body: bytes = b""
+    may_reuse: bool = True
+    """Whether the upstream's connection may be used again after this request."""
+    open: bool = False
+    """It passed without a key."""
+    named: tuple[str, ...] = ()
+    named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The sites that each kind of rule names, judged alone."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether anything went to the upstream."""
+        return self.code == "passed"
+
+
+class _Transport:
+    """A client's connection that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def get_extra_info(self, name: str) -> object:
+        return ("127.0.0.1", 1) if name == "peername" else None
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def writelines(self, buffers: Sequence[bytes]) -> None:
+        self.written += buffers
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def nothing(self) -> None:
+        """Pause, resume, close or abort: nobody waits at the other end."""
+
+    pause_reading = resume_reading = close = abort = nothing
+
+
+class _Upstream:
+    """A pool with one idle connection, which keeps what is sent over it."""
+
+    host_field = b"upstream.example"
+
+    def __init__(self) -> None:
+        self.transport = _Transport()
+        self.exchange: Exchange | None = None
+        self.head = b""
+        self.body: list[bytes] = []
+
+    def take(self) -> "_Upstream":
+        return self
+
+    def send(self, exchange: Exchange, head: bytes) -> None:
+        self.exchange, self.head, self.body = exchange, head, []
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        self.body += pieces
+
+    def drop(self) -> None:
+        """The exchange has ended."""
+
+
+class Door:
+    """One rule set's front door, with one key that may reach `shop`."""
+
+    def __init__(
+        self, route: RouteSettings, keys_from: tuple[str, ...], key: str, sites: tuple[str, ...], *, trusted: bool
+    ) -> None:
+        self._digest = digest(key.encode())
+        scope = MemoryScope()
+        scope.add(self._digest, "ada", *sites)
+        self._grants = Grants(GrantSettings(ttl_seconds=3600), scope, on_lookup=lambda _: None)
+        metrics = Metrics()
+        keys = KeySettings.model_validate({"from": keys_from})
+        table = RouteTable([route], keys)
+        enforcement = Enforcement(
+            table,
+            self._grants,
+            metrics,
+            on_use=lambda _: None,
+            accept_foreign=False,
+        )
+        self._upstream = _Upstream()
+        numbers = itertools.count(1)
+        self._services = Services(
+            limits=LimitSettings(),
+            enforcement=enforcement,
+            pools={table.routes[0]: cast(UpstreamPool, self._upstream)},
+            metrics=metrics,
+            record=Record(metrics, AccessLog(io.BytesIO(), "off")),
+            is_trusted=lambda _: trusted,
+            next_request_id=lambda: b"request-%x" % next(numbers),
+            connections=set(),
+            drained=asyncio.Event(),
+        )
+        self._parts = {
+            part: RouteTable([route.model_copy(update={"sites": rules, "without_site": "any-key"})], keys)
+            for part in PARTS
+            if (rules := tuple(rule for rule in route.sites if _part_of(rule) == part))
+        }
+
+    async def warm(self) -> None:
+        """Have the key's grant cached, so that every request is judged at once."""
+        await self._grants.fetch(self._digest, "127.0.0.1")
+
+    async def close(self) -> None:
+        """Close the grants."""
+        await self._grants.close()
+
+    def _connect(self) -> tuple[Downstream, _Transport]:
+        transport = _Transport()
+        downstream = Downstream(self._services, asyncio.get_running_loop())
+        downstream.connection_made(cast(asyncio.Transport, transport))
+        return downstream, transport
+
+    def send(self, raw: bytes) -> Sent:
+        """Return what becomes of a request. It is judged at once, as its key's grant is cached."""
+        upstream = self._upstream
+        upstream.exchange = None
+        downstream, transport = self._connect()
+        try:
+            downstream.data_received(raw)
+            exchange = upstream.exchange
+            if exchange is None:
+                return Sent(_code(b"".join(transport.written)))
+            return self._passed(exchange)
+        finally:
+            downstream.connection_lost(None)
+
+    def _passed(self, exchange: Exchange) -> Sent:
+        verdict = exchange.verdict
+        assert verdict is not None
+        assert verdict.claim is not None
+        return Sent(
+            "passed",
+            self._upstream.head,
+            b"".join(self._upstream.body),
+            exchange.may_reuse,
+            verdict.claim.open,
+            verdict.claim.sites,
+            {part: _sites_named(table, exchange) for part, table in self._parts.items()},
+        )
+
+
+def _part_of(rule: Any) -> str:
+    if isinstance(rule, str):
+        return rule.partition(":")[0]
+    return "query" if hasattr(rule, "query") else "header"
+
+
+def _sites_named(table: RouteTable, exchange: Exchange) -> tuple[str, ...]:
+    head = Head(exchange.method, exchange.target, exchange.hop.fields, has_body=not exchange.request_done)
+    try:
+        return table.read(head).sites
+    except Refused:
+        return ()
+
+
+def _code(answer: bytes) -> str:
+    _, found, rest = answer.partition(b'"code":"')
+    if not found:
+        _, found, rest = answer.partition(b'"code": "')
+    return rest.partition(b'"')[0].decode() if found else "none"

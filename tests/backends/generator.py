@@ -1,0 +1,128 @@
+"""A seeded grammar of hostile requests: a plain request, changed in up to three dimensions.
+
+Each dimension is a function that takes a request and returns it changed. Everything random comes from one
+`random.Random`, so a seed gives the same requests on every machine.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from tests.backends import framing, headers, methods, paths, queries
+from tests.backends.request import KEY_MARK, Request
+from tests.backends.rulesets import COOKIE_KEY, OPEN, QUERY_KEY, RULE_SETS, SCOPED, TRUSTED
+
+HONEST_SHARE = 0.15
+KEYLESS_SHARE = 0.3
+"""Of requests for public paths."""
+
+_RULES = (OPEN.name,) * 4 + (SCOPED.name,) * 4 + (COOKIE_KEY.name, QUERY_KEY.name, TRUSTED.name)
+
+_BY_PATH = (
+    b"/api/sites/shop/report",
+    b"/api/sites/shop/a/b.json?from=2024-01-01&limit=10",
+    b"/api/sites/shop/search?q=caf%C3%A9+noir&filter%5Bday%5D=mon",
+    b"/api/sites/shop/files/AT%26T.csv",
+    b"/api/sites/shop/files/what%3F.html?v=1",
+)
+_BY_QUERY = (
+    b"/api/query?site=shop",
+    b"/api/query?metric=visits&site=shop&period=day",
+    b"/api/export/csv?site=shop&columns=a,b",
+)
+_BY_HEADER = b"/api/lookup?ip=192.0.2.1"
+_PUBLIC = (b"/static/app.js", b"/static/css/site.css?v=3")
+
+_HOST = (b"Host", b"api.example.com")
+_USUAL = (
+    ((b"User-Agent", b"python-requests/2.32.3"), (b"Accept", b"*/*"), (b"Accept-Encoding", b"gzip, deflate")),
+    ((b"User-Agent", b"curl/8.5.0"), (b"Accept", b"application/json")),
+    (),
+)
+
+
+def _plain(rng: random.Random, rules: str) -> Request:
+    """Return an ordinary request for `shop`, with its key."""
+    where = rng.random()
+    fields = [_HOST, *rng.choice(_USUAL)]
+    if where < 0.45:
+        target = rng.choice(_BY_PATH)
+    elif where < 0.8:
+        target = rng.choice(_BY_QUERY)
+    else:
+        target = _BY_HEADER
+        fields.append((b"X-Site", b"shop"))
+    method, body = b"GET", b""
+    if rng.random() < 0.2:
+        method = rng.choice((b"POST", b"PUT", b"PATCH"))
+        body = b'{"from":"2024-01-01"}'
+        fields.append((b"Content-Type", b"application/json"))
+    elif rng.random() < 0.1:
+        method = rng.choice((b"HEAD", b"OPTIONS"))
+    request = Request(rules, method, target, fields=tuple(fields), body=body, chunked=bool(body) and rng.random() < 0.3)
+    return _keyed(rng, request)
+
+
+def _public(rng: random.Random) -> Request:
+    """Return an ordinary request for a public path; most carry no key."""
+    request = Request(SCOPED.name, b"GET", rng.choice(_PUBLIC), fields=(_HOST, *rng.choice(_USUAL)))
+    return request if rng.random() < KEYLESS_SHARE else _keyed(rng, request)
+
+
+def _keyed(rng: random.Random, request: Request) -> Request:
+    """Return the request with the key where its rule set looks for it."""
+    if request.rules == COOKIE_KEY.name:
+        cookie = rng.choice((b"key=%b", b"theme=dark; key=%b", b"key=%b; lang=en"))
+        return request.with_fields((b"Cookie", cookie % KEY_MARK))
+    if request.rules == QUERY_KEY.name:
+        query = request.query
+        key = b"api_key=" + KEY_MARK
+        return request.with_query(b"&".join(filter(None, rng.choice(((key, query), (query, key))))))
+    if rng.random() < 0.3 and b"header:" not in request.rules.encode():
+        return request.with_fields((b"Authorization", b"Bearer " + KEY_MARK))
+    return request.with_fields((b"X-API-Key", KEY_MARK))
+
+
+Dimension = Callable[[random.Random, Request], Request]
+
+DIMENSIONS: tuple[tuple[Dimension, int], ...] = (
+    (paths.hostile_path, 6),
+    (paths.parameter_in_path, 4),
+    (paths.uncovered_path, 3),
+    (queries.hostile_query, 8),
+    (queries.superfluous_query, 3),
+    (headers.look_alike, 3),
+    (headers.repeated_site_header, 2),
+    (headers.steering, 6),
+    (methods.method_override, 2),
+    (headers.second_resource, 1),
+    (headers.cookie, 2),
+    (methods.form_body, 3),
+    (methods.method, 2),
+    (framing.connection, 2),
+    (framing.host, 1),
+    (framing.version, 1),
+)
+"""Each with its weight."""
+
+_FUNCTIONS = [dimension for dimension, _ in DIMENSIONS]
+_WEIGHTS = [weight for _, weight in DIMENSIONS]
+
+
+def requests(seed: str) -> Iterator[Request]:
+    """Yield requests without end, the same ones for the same seed."""
+    rng = random.Random(seed)
+    while True:
+        rules = rng.choice(_RULES)
+        plain = _public(rng) if rules == SCOPED.name and rng.random() < 0.25 else _plain(rng, rules)
+        if rng.random() < HONEST_SHARE:
+            yield replace(plain, honest=True)
+            continue
+        request = plain
+        for dimension in rng.choices(_FUNCTIONS, _WEIGHTS, k=rng.choice((1, 1, 2, 2, 3))):
+            request = dimension(rng, request)
+        if len(request.target) < 2000 and len(request.fields) < 60:
+            yield request
+
+
+assert set(_RULES) == set(RULE_SETS)

@@ -1,0 +1,109 @@
+"""What a backend's report of one request says against the decision that let the request pass.
+
+Every backend answers with the same JSON object:
+
+    {"id": X-Request-Id, "method": "GET", "endpoint": "site", "site": "shop",
+     "reads": [["query", "args.get", ["shop"]], ["header", "headers.get", []], …]}
+
+`endpoint` is where its router took the request: `site` (/api/sites/{site}/…), `query` (/api/query, /api/export/…),
+`lookup` (/api/lookup), `list` (/api/sites), `everything` (/api/reports/everything), `static` or `none`. `reads` says
+what each of its framework's ways to read the site returned, wherever the request went.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from tests.backends.door import Sent
+from tests.backends.headers import SECOND_RESOURCES
+from tests.backends.request import Request
+from tests.backends.rulesets import KEY, OWN, RULE_SETS
+
+Report = Mapping[str, Any]
+
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_WITHOUT_SITE = ("list", "everything")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One difference between what was decided and what the backend did. Faults of a kind are reported together."""
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+def faults_sent(request: Request, sent: Sent) -> list[Fault]:
+    """Return what is wrong with the bytes that go to the upstream, whatever reads them."""
+    found = []
+    text = sent.head
+    for _ in range(4):
+        if KEY.encode() in text:
+            found.append(Fault("key", "the key goes to the backend"))
+            break
+        text = unquote_to_bytes(text)
+    for line in sent.head.split(b"\r\n")[1:]:
+        name = line.partition(b":")[0].lower().replace(b"_", b"-")
+        if name and name in _SECOND:
+            found.append(Fault("second resource", f"the backend gets {name.decode()}"))
+    return found
+
+
+_SECOND = frozenset(name.lower() for name in SECOND_RESOURCES)
+
+
+def faults(request: Request, sent: Sent, report: Report) -> list[Fault]:
+    """Return what the backend did that the decision did not say."""
+    return list(_faults(request, sent, report))
+
+
+def _faults(request: Request, sent: Sent, report: Report) -> Iterator[Fault]:
+    rules = RULE_SETS[request.rules]
+    endpoint, site = report["endpoint"], report["site"]
+    method = str(report["method"]).upper()
+    if method not in _METHODS:
+        yield Fault("method", f"the backend does {method}")
+    if sent.open:
+        if endpoint not in ("static", "none"):
+            yield Fault("keyless", f"without a key, the backend serves `{endpoint}`")
+        return
+    if method == "DELETE" and rules.refuse and endpoint not in ("static", "none"):
+        yield Fault("refused method", "the backend does a DELETE, which the route refuses")
+    if endpoint == "site" and site != OWN:
+        yield Fault("other site by path", f"the backend serves {site!r}")
+    read = {"query": True, "header": True}
+    for part, way, values in report["reads"]:
+        if part == "merged" and rules.scoped and endpoint != "query":
+            continue
+        sites = [site for value in values for site in (_joined(value) if part == "header" else [value]) if site]
+        if wrong := [value for value in sites if value != OWN]:
+            yield Fault(f"other site by {part}", f"the backend reads {wrong[0]!r} with {way}")
+        if part in read and not sites:
+            read[part] = False
+    yield from _unread_scoped(endpoint, read) if rules.scoped else _unread(endpoint, read, sent)
+
+
+def _joined(value: str) -> list[str]:
+    """Return the members of a header that was repeated: most servers join them (RFC 9110 §5.3)."""
+    return [member.strip() for member in value.split(",")]
+
+
+def _unread_scoped(endpoint: str, read: Mapping[str, bool]) -> Iterator[Fault]:
+    if endpoint in _WITHOUT_SITE:
+        yield Fault("no site", f"the backend serves `{endpoint}`, where no rule proves a site")
+    if endpoint == "query" and not read["query"]:
+        yield Fault("no site by query", "the backend reads none at a path where the query rule proves it")
+    if endpoint == "lookup" and not read["header"]:
+        yield Fault("no site by header", "the backend reads none at a path where the header rule proves it")
+
+
+def _unread(endpoint: str, read: Mapping[str, bool], sent: Sent) -> Iterator[Fault]:
+    if sent.named_by.get("path") and endpoint not in ("site", "none"):
+        yield Fault("no site by path", f"the path rule names the site, and the backend serves `{endpoint}`")
+    for part in ("query", "header"):
+        if sent.named_by.get(part) and not read[part]:
+            yield Fault(f"no site by {part}", "the rule names the site, and the backend reads none")

@@ -1,0 +1,66 @@
+"""The rule sets that requests are judged by. Each generated request names one; the key is for `shop`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.credentials import new_key
+from proxy.settings import QueryRule, RouteSettings
+from tests.backends.door import Door
+
+OWN, OTHER = "shop", "blog"
+
+_OPEN = ("path:/api/sites/{site}/**", "query:site", "header:X-Site")
+_SCOPED = (
+    "path:/api/sites/{site}/**",
+    {"query": "site", "paths": ["/api/query", "/api/export/**"]},
+    {"header": "X-Site", "paths": ["/api/lookup"]},
+)
+_HEADER_KEY = ("header:X-API-Key", "bearer")
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """One route, where its key is, and what its backends may be asked for."""
+
+    name: str
+    sites: tuple[Any, ...] = _OPEN
+    keys_from: tuple[str, ...] = _HEADER_KEY
+    public: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+    trusted: bool = False
+    scoped: bool = False
+    """Rules name the paths where the API reads them, so a path that no rule covers must not be served."""
+
+    def route(self, **overrides: Any) -> RouteSettings:
+        """Return the route as its config table would give it."""
+        table = {
+            "name": "data",
+            "upstream": "http://127.0.0.1:9",
+            "sites": list(self.sites),
+            "public": list(self.public),
+            "refuse": list(self.refuse),
+            **overrides,
+        }
+        return RouteSettings.model_validate(table)
+
+    def door(self, key: str, **overrides: Any) -> Door:
+        """Return the front door of this rule set."""
+        return Door(self.route(**overrides), self.keys_from, key, (OWN,), trusted=self.trusted)
+
+
+OPEN = RuleSet("open")
+SCOPED = RuleSet(
+    "scoped",
+    sites=_SCOPED if "paths" in QueryRule.model_fields else _OPEN,
+    public=("GET /static/**",),
+    refuse=("DELETE /api/**",),
+    scoped=True,
+)
+COOKIE_KEY = RuleSet("cookie-key", keys_from=("cookie:key", "header:X-API-Key"))
+QUERY_KEY = RuleSet("query-key", keys_from=("query:api_key", "header:X-API-Key"))
+TRUSTED = RuleSet("trusted", trusted=True)
+
+RULE_SETS = {rules.name: rules for rules in (OPEN, SCOPED, COOKIE_KEY, QUERY_KEY, TRUSTED)}
+
+KEY = new_key()
+"""One key for the whole run; requests hold a mark in its place."""
