@@ -66,17 +66,20 @@ ARRAYS = family(
     sites=("shop", "42"),
 )
 
-SEMICOLONS = family(
-    "a semicolon in a value",
-    "https://url.spec.whatwg.org/#urlencoded-parsing (only & separates) and RFC 3986 §2.2 (; is a sub-delimiter)",
-    ("query:site",),
-    [
-        "/api/data?site=shop&q=a;b",
-        "/api/data?site=shop&sort=name;asc&q=a;c=1",
-        "/api/data?site=shop;a=1",
-        "/api/data?site=shop&q=a;site",
-    ],
-)
+SEMICOLONS = [
+    *family(
+        "a semicolon in a value",
+        "https://url.spec.whatwg.org/#urlencoded-parsing (only & separates) and RFC 3986 §2.2 (; is a sub-delimiter)",
+        ("query:site",),
+        ["/api/data?site=shop&q=a;b", "/api/data?site=shop&sort=name;asc&q=a;c=1"],
+    ),
+    *family(
+        "a semicolon where the rule's parameter names no other site",
+        "https://url.spec.whatwg.org/#urlencoded-parsing (only & separates) and RFC 3986 §2.2 (; is a sub-delimiter)",
+        (PATH, {"query": "site", "paths": ["/api/query"]}),
+        ["/api/sites/shop/x?site=shop;a=1", "/api/sites/shop/x?q=a;site"],
+    ),
+]
 
 CONNECTION = [
     *(
