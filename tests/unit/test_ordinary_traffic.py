@@ -2,17 +2,25 @@
 
 import base64
 import json
+import re
 from urllib.parse import quote, urlencode
 
 import pytest
+from pydantic import ValidationError
 
 from proxy.decision import Grant, decide
 from proxy.heads import Head
+from proxy.hops import clean_request
+from proxy.reader import RequestReader
+from proxy.refusals import Refused
 from proxy.routes import Claim, RouteTable
-from proxy.settings import KeySettings, RouteSettings
+from proxy.settings import KeySettings, LimitSettings, RouteSettings
+from tests.ordinary_traffic import REFUSED, SHAPES, WANTED
 from tests.spellings import Fields
+from tests.traffic.shape import Shape
 
-KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
+SLK = "slk_" + "A" * 38
+KEY = (b"X-API-Key", SLK.encode())
 HOST = (b"Host", b"api.example.com")
 IDS = ("shop", "42", "blog.example.com", "my shop", "café", "a@b", "~tilde", "it's", "100:200", "a&b")
 
@@ -29,6 +37,72 @@ def passed(
     assert claim.fields == [HOST, *fields]
     assert claim.key == KEY[1]
     return claim
+
+
+def claim_of(shape: Shape, **options: object) -> Claim:
+    """Return the claim of a shape, read from the bytes on the wire as the front door reads them."""
+    settings = {"name": "data", "upstream": "http://127.0.0.1:1", "sites": shape.rules, **options}
+    table = RouteTable([RouteSettings.model_validate(settings)], KeySettings())
+    raw, rest = RequestReader(LimitSettings()).read(shape.wire(SLK))
+    assert raw is not None
+    assert rest == b""
+    hop = clean_request(
+        raw.method, raw.minor, raw.fields, trusted=False, judged=table.judged_names, trailer_bytes=32768
+    )
+    return table.read(Head(raw.method, raw.target, hop.fields, has_body=not hop.body.done))
+
+
+def sent(shape: Shape, **options: object) -> Claim:
+    """Return a shape's claim that its sites' key gets passed, after checking that nothing was touched."""
+    claim = claim_of(shape, **options)
+    decide(claim, Grant("1", "acme", all_sites=shape.every_site, sites=frozenset(shape.sites)), {}, 0)
+    assert claim.target == (shape.forwarded or shape.target).encode()
+    assert claim.fields == shape.fields_on(SLK)
+    assert claim.sites == shape.sites
+    assert claim.every_site == shape.every_site
+    assert claim.open == shape.keyless
+    assert claim.key == (None if shape.keyless else KEY[1])
+    return claim
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
+def test_real_requests_pass_unchanged(shape: Shape) -> None:
+    sent(shape, **shape.options)
+
+
+@pytest.mark.parametrize("shape", WANTED, ids=[shape.name for shape in WANTED])
+def test_real_requests_pass_with_the_config_made_for_them(shape: Shape) -> None:
+    sent(shape, **shape.options)
+
+
+@pytest.mark.parametrize("shape", REFUSED, ids=[shape.name for shape in REFUSED])
+def test_no_key_is_found_in_other_schemes_of_authorization(shape: Shape) -> None:
+    assert claim_of(shape, **shape.options).key is None
+
+
+def test_there_are_four_hundred_distinct_shapes_with_a_source() -> None:
+    assert len({(shape.method, shape.target, shape.lines) for shape in SHAPES}) >= 400
+    for shape in [*SHAPES, *WANTED, *REFUSED]:
+        assert re.search(r"RFC \d+|https://\S+|^[\w.-]+/[\w.-]+ \S", shape.source), shape
+
+
+def test_nearly_all_real_requests_pass_on_a_plain_route() -> None:
+    """Print the share that passes with the route's site rules and key locations, and every other option as it is."""
+    every = [*SHAPES, *WANTED, *REFUSED]
+    refused = [shape for shape in every if not passes_plainly(shape)]
+    print(f"\n{len(every) - len(refused)} of {len(every)} shapes of {len({s.source for s in every})} sources pass")  # noqa: T201
+    print("\n".join(f"not on a plain route: {shape.name}" for shape in refused))  # noqa: T201
+    assert len(refused) / len(every) < 0.06
+
+
+def passes_plainly(shape: Shape) -> bool:
+    """Tell whether a shape passes where the route says no more than its site rules, its workspace and its keys."""
+    options = {name: value for name, value in shape.options.items() if name in ("keys_from", "workspace", "public")}
+    try:
+        sent(shape, **options)
+    except (Refused, ValidationError, AssertionError):
+        return False
+    return True
 
 
 SPARED = "!$'()*,/:?@[]{}|^`\\=~"

@@ -1,0 +1,1 @@
+"""Requests that real clients and data APIs are documented to send, by subject."""

@@ -1,0 +1,21 @@
+"""Ordinary requests in which no key is found, whatever the config: the other side of the share that passes."""
+
+from tests.traffic.shape import Shape, family
+
+SHAPES: list[Shape] = [
+    # `Bearer` and `Basic` are the only schemes of Authorization that a key is found in.
+    *family(
+        "InfluxDB 2, the token as the key",
+        "influxdata/docs-v2 content/influxdb/v2/api-guide/api_intro.md (Authorization: Token)",
+        ("query:bucket",),
+        ["/api/v2/buckets?bucket=shop&limit=20&offset=0"],
+        lines=("Authorization: Token <key>",),
+    ),
+    *family(
+        "Elasticsearch, the API key as the key",
+        "elastic/elasticsearch-py docs/reference/connecting.md (api_key, basic_auth)",
+        ("path:/{site}/**",),
+        ["/shop/_search?q=a"],
+        lines=("Authorization: ApiKey <key>",),
+    ),
+]
