@@ -87,6 +87,7 @@ class Route:
         "_methods",
         "_not_allowed",
         "_places",
+        "_plain_methods",
         "_prefix",
         "_public",
         "_refused_paths",
@@ -107,6 +108,7 @@ class Route:
         self._methods = frozenset(method.encode() for method in settings.methods)
         self._not_allowed = replace(METHOD_NOT_ALLOWED, lines=f"Allow: {', '.join(settings.methods)}\r\n".encode())
         self.cors = compile_cors(settings, keys)
+        self._plain_methods = self._methods if self.cors is None else self._methods - {b"OPTIONS"}
         try:
             self._prefix = PathPattern(settings.path, prefix=True)
             self._sites = SiteRules.compile(settings.sites)
@@ -184,11 +186,12 @@ class Route:
     def _read(self, claim: Claim, head: Head, located: _Located) -> None:
         """Read the request into its claim. Raises Refused."""
         settings, fields = self.settings, claim.fields
-        if self.cors is not None and _is_preflight(head.method, fields):
-            claim.open = claim.preflight = True
-            return None
-        if head.method not in self._methods:
-            raise Refused(self._not_allowed)
+        if head.method not in self._plain_methods:
+            if self.cors is not None and _is_preflight(head.method, fields):
+                claim.open = claim.preflight = True
+                return None
+            if head.method not in self._methods:
+                raise Refused(self._not_allowed)
         query = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
         if not query or self._silent_query.match(query) is not None:
