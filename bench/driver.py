@@ -23,6 +23,7 @@ from proxy.grants import Grants
 from proxy.metrics import Metrics
 from proxy.pool import UpstreamPool
 from proxy.record import Record
+from proxy.request_spellings import RequestSpellings
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from proxy.upstream import UpstreamConnection
@@ -169,6 +170,7 @@ class Driver:
                 route: UpstreamPool(route.settings.upstream, None, self._limits, lambda change: None)
                 for route in table.routes
             },
+            spellings=RequestSpellings(self._proxy.header_underscores, self._proxy.drop_headers),
             metrics=self._metrics,
             record=Record(self._metrics, AccessLog(self._log)),
             is_trusted=trust(self._proxy.trusted_proxies),

@@ -298,7 +298,10 @@ class Route:
         """Return the claim of a request whose path is `located` here. Raises Refused. Hot."""
         if self.settings.drop_headers:
             head = replace(head, fields=self._drop.remaining(head.fields))
-        key, target, fields, watched = self._places.cut(head)
+        try:
+            key, target, fields, watched = self._places.cut(head)
+        except Refused as refused:
+            raise ClaimRefused(refused.refusal, Claim(self, None, head.target, head.fields)) from None
         if self.settings.forward_key:
             target, fields = head.target, head.fields
         claim = Claim(self, key, target, fields)

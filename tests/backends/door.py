@@ -22,6 +22,7 @@ from proxy.metrics import Metrics
 from proxy.pool import UpstreamPool
 from proxy.record import Record
 from proxy.refusals import Refused
+from proxy.request_spellings import RequestSpellings
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSettings
 from tests.scopes import MemoryScope
@@ -85,6 +86,7 @@ class _Upstream:
     """A pool with one idle connection, which keeps what is sent over it."""
 
     host_field = b"upstream.example"
+    reads_bodies = True
 
     def __init__(self) -> None:
         self.transport = _Transport()
@@ -131,6 +133,7 @@ class Door:
             limits=LimitSettings(),
             enforcement=enforcement,
             pools={table.routes[0]: cast(UpstreamPool, self._upstream)},
+            spellings=RequestSpellings(),
             metrics=metrics,
             record=Record(metrics, AccessLog(io.BytesIO(), "off")),
             is_trusted=lambda _: trusted,
@@ -182,7 +185,7 @@ class Door:
             b"".join(self._upstream.body),
             exchange.may_reuse,
             verdict.claim.open,
-            verdict.claim.sites,
+            verdict.claim.named.sites,
             {part: _sites_named(table, exchange) for part, table in self._parts.items()},
         )
 
@@ -194,9 +197,10 @@ def _part_of(rule: Any) -> str:
 
 
 def _sites_named(table: RouteTable, exchange: Exchange) -> tuple[str, ...]:
-    head = Head(exchange.method, exchange.target, exchange.hop.fields, has_body=not exchange.request_done)
+    hop = exchange.hop
+    head = Head(exchange.method, exchange.target, hop.fields, not exchange.request_done, hop.dropped)
     try:
-        return table.read(head).sites
+        return table.read(head).named.sites
     except Refused:
         return ()
 
