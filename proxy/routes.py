@@ -395,7 +395,7 @@ class Route:
             if in_scope:
                 by_header.add(named)
             else:
-                elsewhere.add(header_rule.possible(named))
+                elsewhere.add(named.without_empty())
         for host_rule in self._sites.hosts:
             host_rule.read(claim.fields, by_header)
         claim.named = _candidate(located.named, by_query.literal, by_header, elsewhere.literal)

@@ -9,7 +9,7 @@ from proxy.heads import FOLDED, Fields, fold_name
 from proxy.parameters import Name, Parameter, Query, value_readings
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule, QueryRule, ValueRule
-from proxy.site_ids import by_folded_id, could_be_id
+from proxy.site_ids import by_folded_id
 from proxy.target import SEGMENT_END
 
 NO_SITE = "\0"
@@ -52,6 +52,10 @@ class Named:
         self.every_site |= more.every_site
         if len(self.sites) > _SITES_READ:
             raise Refused(_TOO_MANY_SITES)
+
+    def without_empty(self) -> "Named":
+        """Return the same without empty names, which stand for no site where nothing needs one."""
+        return Named({site: None for site in self.sites if site.strip()}, self.every_site)
 
 
 def as_id(text: str) -> str:
@@ -145,12 +149,6 @@ class _ValueRule:
                 found.sites[as_id(site)] = None
         return found
 
-    def possible(self, named: Named) -> Named:
-        """Return what may exist of what is named, for paths on which the rule proves nothing."""
-        # What is behind a NUL is lost in C strings.
-        sites = (site.partition("\0")[0] for site in named.sites)
-        return Named({site: None for site in sites if could_be_id(site)}, named.every_site)
-
 
 class Scope:
     """The paths on which a rule names the site."""
@@ -241,10 +239,10 @@ class QuerySiteRule(_ValueRule):
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
-        for parameters in query.splits:
-            every, _ = self._read(parameters)
-            into.literal.add(self.possible(every.literal))
-            into.form.add(self.possible(every.form))
+        # Split at every separator: what stands between fewer of them, such as `shop;a=1`, is no site's id.
+        every, _ = self._read(query.splits[-1])
+        into.literal.add(every.literal.without_empty())
+        into.form.add(every.form.without_empty())
 
     def is_within(self, raw_value: bytes, allowed: Named) -> bool:
         """Tell whether a raw value names nothing but what is allowed, in every reading."""

@@ -1,6 +1,5 @@
 """When two site ids are the same to some backend, and the names under which requests refer to a site. No I/O."""
 
-import re
 import unicodedata
 from typing import Final
 
@@ -9,13 +8,6 @@ MAX_LENGTH: Final = 255
 
 _BY_FOLD: Final = "/"
 """Begins every name that stands for a folded id. No site's id holds it, so the two kinds of names cannot meet."""
-
-_IMPOSSIBLE = re.compile(r"[/\\;,%?#\x00-\x1f\x7f-\x9f]")
-
-
-def could_be_id(text: str) -> bool:
-    """Tell whether a site may have this id."""
-    return bool(text.strip()) and _IMPOSSIBLE.search(text) is None
 
 
 def fold_site(site_id: str) -> str:

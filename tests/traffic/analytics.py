@@ -161,7 +161,7 @@ PLAUSIBLE = [
 
 UMAMI = family(
     "Umami",
-    "umami-software/docs (API: websites, sessions, events)",
+    "https://umami.is/docs/api/website-stats",
     ("path:/api/websites/{site}/**", "path:/api/websites/{site}"),
     [
         "/api/websites/shop/stats?startAt=1717383600000&endAt=1717988399999",

@@ -175,7 +175,7 @@ ENCODERS = [
     ),
     *_encoder(
         "Guzzle and http_build_query",
-        "guzzle/guzzle docs/request-options.md (query)",
+        "guzzle/guzzle docs/request-options.rst (query)",
         "/api/data?foo%5B0%5D=a&foo%5B1%5D=b&site=shop&baz=a%20b",
     ),
     *_encoder(
@@ -197,7 +197,7 @@ ENCODERS = [
     ),
     *_encoder(
         "Swagger UI",
-        "OAI/learn.openapis.org specification/parameters.md (style: form, spaceDelimited, pipeDelimited, deepObject)",
+        "OAI/OpenAPI-Specification versions/3.1.0.md (style: form, spaceDelimited, pipeDelimited, deepObject)",
         "/api/data?site=shop&color=blue,black,brown",
         "/api/data?site=shop&color=blue%20black%20brown",
         "/api/data?site=shop&color=blue%7Cblack%7Cbrown",

@@ -68,7 +68,8 @@ S3 = [
     ),
     *family(
         "S3, pre-signed URLs",
-        "https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html, boto/botocore signers.py",
+        "boto/botocore botocore/signers.py and https://docs.aws.amazon.com/AmazonS3/latest/API/"
+        "sigv4-query-string-auth.html",
         ("path:/{site}/**",),
         [
             f"/shop/test.txt?{SIGNED}",

@@ -91,7 +91,7 @@ OPENSEARCH = [
     ),
     *family(
         "OpenSearch, lists and wildcards as an index",
-        "opensearch-project/documentation-website _api-reference/multi-search.md, index-apis/get-settings.md",
+        "opensearch-project/documentation-website _api-reference/search-apis/multi-search.md and index-apis",
         ("path:/{site}/**",),
         [
             ("/books,products/_settings", ("books,products",)),

@@ -58,7 +58,7 @@ POSTGREST = [
     ),
     *family(
         "Supabase",
-        "supabase/postgrest-js src/PostgrestFilterBuilder.ts and supabase/supabase-js src/lib/constants.ts",
+        "supabase/postgrest-js src/PostgrestFilterBuilder.ts and supabase/supabase-js packages/core",
         ({"query": "site_id", "template": "eq.{site}"},),
         [
             "/rest/v1/stats?select=*%2Cpages%28url%29&site_id=eq.shop&order=day.asc.nullslast&limit=1000",
@@ -183,7 +183,7 @@ GRAPHQL = [
 JSON_API = [
     *family(
         "JSON:API",
-        "json-api/json-api _format/1.1/index.md and _recommendations",
+        "json-api/json-api _format/1.1/index.md",
         ("query:filter[site]",),
         [
             "/articles?filter[site]=shop&include=author&fields[articles]=title,body&fields[people]=name",

@@ -147,7 +147,7 @@ VICTORIA = family(
 INFLUX_1 = [
     *family(
         "InfluxDB 1",
-        "influxdata/docs-v2 content/influxdb/v1/tools/api.md and guides/query_data.md",
+        "influxdata/docs-v2 content/influxdb/v1/guides/query_data.md and api-docs/influxdb/v1",
         ("query:db",),
         [
             "/query?db=shop&pretty=true&q=SHOW+MEASUREMENTS",

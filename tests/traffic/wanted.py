@@ -31,12 +31,12 @@ HOSTS = [
         sites=("Shop",),
     ),
     *(
-        replace(shape, host="shop.api.example.com")
+        replace(shape, host="shop.data.example.com")
         for shape in family(
             "a host name with its final dot",
             "RFC 3986 §3.2.2 (the rightmost label may be followed by one dot)",
-            ("host:{site}.api.example.com",),
-            [("/v1/visits", "Host: shop.api.example.com.")],
+            ("host:{site}.data.example.com",),
+            [("/v1/visits", "Host: shop.data.example.com.")],
         )
     ),
 ]

@@ -36,7 +36,7 @@ PASS = {
 }
 STOP = {
     "matomo": [
-        "GET /index.php?module=API&method=SitesManager.getAllSites",
+        "GET /index.php?module=API&method=MultiSites.getAll",
         "GET /index.php?idSite=7",
         "GET /index.php?idSite=42&method=API.getBulkRequest&urls[0]=idSite%3D7",
         "GET /index.php?idSite=42&idSites=7",

@@ -34,11 +34,12 @@ SCOPED = {
         (b"/api/sites/shop/x?q=a;site=blog", "site_not_allowed"),
         (b"/api/sites/shop/x?q=?site=blog", "site_not_allowed"),
         (b"/api/sites/shop/x?site=%62log%2500", "site_not_allowed"),
-        # What cannot be a site's id names no site.
+        # An empty value names no site, and what is left of a value at the finest split counts.
         (b"/api/sites/shop/x?site=", ("shop",)),
         (b"/api/sites/shop/x?site=shop;a=1", ("shop",)),
         (b"/api/sites/shop/x?q=a;site", ("shop",)),
-        (b"/api/sites/shop/x?site=a/b", ("shop",)),
+        (b"/api/sites/shop/x?site=a/b", "site_not_allowed"),
+        (b"/api/sites/shop/x?site=blog,", "site_not_allowed"),
     ],
 )
 def test_a_query_rule_counts_only_within_its_paths(target: bytes, outcome: tuple[str, ...] | str) -> None:
