@@ -148,14 +148,22 @@ def test_an_answer_whose_end_is_uncertain_is_an_error(lengths: list[bytes], codi
         answer_body(b"GET", 200, lengths, codings, minor, 100)
 
 
-@pytest.mark.parametrize("host", [b"a", b"a.example.com:80", b"[::1]:8080", b"127.0.0.1", b"my_host", b"A-b.c."])
+@pytest.mark.parametrize("host", [b"a", b"a.example.com:80", b"[::1]:8080", b"127.0.0.1", b"my_host", b"A-b.c"])
 def test_one_plain_host_passes(host: bytes) -> None:
     assert check_host([host]) == host
+
+
+@pytest.mark.parametrize(("host", "sent"), [(b"a.example.", b"a.example"), (b"a.example.:80", b"a.example:80")])
+def test_the_dot_that_ends_a_host_name_is_left_out(host: bytes, sent: bytes) -> None:
+    assert check_host([host]) == sent
 
 
 @pytest.mark.parametrize(
     "hosts",
     [
+        [b"a.example.."],
+        [b"a..example"],
+        [b"."],
         [],
         [b"a", b"a"],
         [b""],
