@@ -110,7 +110,7 @@ def clean_request(
             raise Refused(BAD_REQUEST)
     host = check_host(hosts)
     if host != hosts[0]:
-        passing = [(name, host) if value is hosts[0] else (name, value) for name, value in passing]
+        passing = [(name, host) if name.lower() == b"host" else (name, value) for name, value in passing]
     body = request_body(lengths, codings, minor, trailer_bytes)
     keep_alive = minor == 1
     websocket_key = None

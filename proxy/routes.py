@@ -70,6 +70,8 @@ class Candidate:
 
 _NOTHING = Candidate()
 _WATCHED = frozenset(row[0].encode() for row in (*OVERRIDE_HEADERS, *SECOND_RESOURCE_HEADERS))
+_OVERRIDE_NAMES = frozenset(Name(row.name) for row in OVERRIDE_PARAMETERS)
+_STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
 _NO_METHODS: frozenset[bytes] = frozenset()
 
 
@@ -148,7 +150,6 @@ class Route:
         "_form_body",
         "_methods",
         "_not_allowed",
-        "_override_names",
         "_parameters",
         "_path_parameters",
         "_places",
@@ -158,7 +159,6 @@ class Route:
         "_scope_differs",
         "_site_missing",
         "_sites",
-        "_steering_names",
         "cors",
         "name",
         "settings",
@@ -185,10 +185,8 @@ class Route:
         )
         refused_queries = [entry.removeprefix("query:") for entry in settings.refuse if entry.startswith("query:")]
         self._refused_names = frozenset(map(Name, refused_queries))
-        self._override_names = frozenset(Name(row.name) for row in OVERRIDE_PARAMETERS)
-        self._steering_names = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
         rule_names = [rule.name for rule in self._sites.queries]
-        names = [*rule_names, *self._refused_names, *self._override_names, *self._steering_names]
+        names = [*rule_names, *self._refused_names, *_OVERRIDE_NAMES, *_STEERING_NAMES]
         self._parameters = Finder(names)
         self._path_parameters = Finder(names, separators="&?#;")
         self._cookies = Finder(rule_names, separators=";") if settings.cookies == "check" and rule_names else None
@@ -325,7 +323,7 @@ class Route:
             raise Refused(self._not_allowed)
         if located.refusal is not None:
             raise Refused(located.refusal)
-        if query is not None and query.holds(self._steering_names):
+        if query is not None and query.holds(_STEERING_NAMES):
             raise Refused(_STEERING_PARAMETER)
         if watched and settings.second_resource == "refuse" and names_second_resource(fields):
             raise Refused(SECOND_RESOURCE)
@@ -372,7 +370,7 @@ class Route:
             method
             for parameters in query.splits
             for parameter in parameters
-            if not self._override_names.isdisjoint(parameter.meant)
+            if not _OVERRIDE_NAMES.isdisjoint(parameter.meant)
             for value in value_readings(parameter.value).every()
             for method in methods_in(value.encode("utf-8", "replace"))
         )

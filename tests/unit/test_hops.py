@@ -432,3 +432,19 @@ def test_an_answer_that_says_close_in_one_of_two_fields_closes() -> None:
     for order in ((b"close", b"keep-alive"), (b"keep-alive", b"close")):
         assert not clean_answer(1, [(b"Connection", option) for option in order]).keep_alive
     assert clean_answer(0, [(b"Connection", b"x"), (b"Connection", b"keep-alive")]).keep_alive
+
+
+@pytest.mark.parametrize(
+    ("host", "sent"), [(b"shop.example.", b"shop.example"), (b"shop.example.:80", b"shop.example:80")]
+)
+def test_the_dot_that_ends_a_host_name_is_not_forwarded(host: bytes, sent: bytes) -> None:
+    hop = clean_request(
+        b"GET",
+        1,
+        [(b"Accept", host), (b"Host", host)],
+        spellings=SPELLINGS,
+        trusted=False,
+        judged=frozenset(),
+        trailer_bytes=100,
+    )
+    assert (hop.host, hop.fields) == (sent, [(b"Accept", host), (b"Host", sent)])
