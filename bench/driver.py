@@ -148,6 +148,7 @@ class Driver:
             self._scope.add(digest(key.encode()), **row)
         self._metrics = Metrics()
         self._log = io.BytesIO()
+        self._access_log = AccessLog(self._log)
         self._numbers = itertools.count(1)
         self._grants = Grants(
             GrantSettings(ttl_seconds=3600, unknown_ttl_seconds=3600), self._scope, on_lookup=self._metrics.lookup
@@ -172,7 +173,7 @@ class Driver:
             },
             spellings=RequestSpellings(self._proxy.header_underscores, self._proxy.drop_headers),
             metrics=self._metrics,
-            record=Record(self._metrics, AccessLog(self._log)),
+            record=Record(self._metrics, self._access_log),
             is_trusted=trust(self._proxy.trusted_proxies),
             next_request_id=lambda: b"%012x" % next(self._numbers),
             connections=set(),
@@ -191,6 +192,12 @@ class Driver:
         self._grants.drop_all()
         self._log.truncate(0)
         await self.start()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the access log."""
+        self._access_log.flush()
+        return [json.loads(line) for line in self._log.getvalue().splitlines()]
 
     def connect(self) -> Visit:
         """Return a new client's connection."""

@@ -29,6 +29,8 @@ class Verdict:
     grant: Grant | None = None
     identity: bytes = b""
     """Header lines that tell the upstream who asks."""
+    sites: tuple[str, ...] = ()
+    """The ids of the named sites, where the request passes."""
 
 
 class Enforcement:
@@ -160,7 +162,7 @@ class Enforcement:
             sites = decide(claim, grant, workspaces, time.time())
         except Refused as refused:
             return Verdict(refused.refusal, claim, grant)
-        return Verdict(None, claim, grant, self._identity(grant, sites))
+        return Verdict(None, claim, grant, self._identity(grant, sites), sites)
 
     def _identity(self, grant: Grant, sites: tuple[str, ...]) -> bytes:
         who = (grant.user_id, grant.workspace, sites)

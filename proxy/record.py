@@ -3,10 +3,13 @@
 import time
 
 from proxy.accesslog import AccessLog
+from proxy.enforcement import Verdict
 from proxy.exchange import Exchange
 from proxy.metrics import Metrics
 from proxy.reader import RawHead
 from proxy.refusals import Refusal
+from proxy.rules import NO_SITE
+from proxy.site_ids import folded_part
 
 
 class Record:
@@ -34,7 +37,7 @@ class Record:
             outcome=exchange.outcome,
             route=route,
             user_id=grant.user_id if grant is not None else None,
-            sites=claim.sites if claim is not None else (),
+            sites=_sites(verdict),
             seconds=seconds,
             upstream_seconds=exchange.upstream_seconds,
             bytes_in=exchange.bytes_in,
@@ -61,3 +64,12 @@ class Record:
             bytes_in=0,
             bytes_out=bytes_out,
         )
+
+
+def _sites(verdict: Verdict | None) -> tuple[str, ...]:
+    """Return the ids of the sites of a request that passed, or what a refused one calls its sites."""
+    if verdict is None or verdict.claim is None:
+        return ()
+    if verdict.refusal is None:
+        return verdict.sites
+    return tuple(folded_part(name) or name.removeprefix(NO_SITE) for name in verdict.claim.sites)

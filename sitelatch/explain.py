@@ -22,6 +22,7 @@ from proxy.request_spellings import RequestSpellings
 from proxy.routes import Route, RouteTable
 from proxy.scope import ScopeTable
 from proxy.settings import HeaderRule, LimitSettings, QueryRule
+from proxy.site_ids import folded_part
 from proxy.target import read_path, split
 from sitelatch.config import Config
 from sitelatch.database import database_url
@@ -295,11 +296,11 @@ def _tell_refusal(verdict: Verdict, workspaces: Mapping[str, SiteOwner]) -> list
     for site in claim.sites:
         owner = workspaces.get(site)
         if owner is None:
-            said.append(f"There is no site {site!r}.")
+            said.append(f"There is no site {folded_part(site) or site!r}.")
         elif owner.workspace != grant.workspace:
-            said.append(f"The site {site!r} is of workspace {owner.workspace}.")
-        elif not grant.all_sites and site not in grant.sites:
-            said.append(f"The site {site!r} is not among the key's.")
+            said.append(f"The site {owner.id!r} is of workspace {owner.workspace}.")
+        elif not grant.all_sites and owner.id not in grant.sites:
+            said.append(f"The site {owner.id!r} is not among the key's.")
     return said
 
 
