@@ -10,8 +10,10 @@ import pytest
 
 from bench.instructions import available
 from tests.cost.growth import NOT_WORTH_COUNTING, Grown, grow_all
-from tests.cost.measure import Cost, Stopwatch, in_instructions
+from tests.cost.heads import PLAIN
+from tests.cost.measure import Cost, Sent, Stopwatch, in_instructions
 from tests.cost.search import SEED, Found, search
+from tests.cost.setups import SITE_KEY
 
 pytestmark = [
     pytest.mark.cost,
@@ -38,6 +40,14 @@ async def _searched() -> list[tuple[Cost, Found]]:
 def measured() -> list[Grown]:
     """Every case, the one that costs most first."""
     return grow_all()
+
+
+def test_a_count_repeats() -> None:
+    plain = Sent("default", "site key", PLAIN.head(SITE_KEY))
+    once, again = in_instructions([plain, plain])
+    assert once.code == again.code == "passed"
+    assert 0.9 < once.ratio / again.ratio < 1.1
+    assert 1 < again.ratio < 4, "with nothing remembered it costs more than as one of many"
 
 
 def test_no_case_costs_more_than_thirty_plain_heads(measured: list[Grown]) -> None:
