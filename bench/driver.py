@@ -7,7 +7,6 @@ timed without the kernel and without a network.
 
 import asyncio
 import io
-import itertools
 import json
 import sys
 from collections.abc import Mapping
@@ -16,13 +15,11 @@ from typing import Any
 
 from proxy.accesslog import AccessLog
 from proxy.credentials import digest
-from proxy.doors import trust
+from proxy.doors import FrontDoor
 from proxy.downstream import Downstream, Services
 from proxy.enforcement import Enforcement
 from proxy.grants import Grants
 from proxy.metrics import Metrics
-from proxy.pool import UpstreamPool
-from proxy.record import Record
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from proxy.upstream import UpstreamConnection
@@ -147,13 +144,12 @@ class Driver:
             self._scope.add(digest(key.encode()), **row)
         self._metrics = Metrics()
         self._log = io.BytesIO()
-        self._numbers = itertools.count(1)
         self._grants = Grants(
             GrantSettings(ttl_seconds=3600, unknown_ttl_seconds=3600), self._scope, on_lookup=self._metrics.lookup
         )
-        self._services = self._serve()
+        self._door = self._open()
 
-    def _serve(self) -> Services:
+    def _open(self) -> FrontDoor:
         table = RouteTable(self._proxy.routes, self._keys)
         enforcement = Enforcement(
             table,
@@ -162,20 +158,7 @@ class Driver:
             on_use=lambda user_id: None,
             accept_foreign=self._keys.accept_foreign,
         )
-        return Services(
-            limits=self._limits,
-            enforcement=enforcement,
-            pools={
-                route: UpstreamPool(route.settings.upstream, None, self._limits, lambda change: None)
-                for route in table.routes
-            },
-            metrics=self._metrics,
-            record=Record(self._metrics, AccessLog(self._log)),
-            is_trusted=trust(self._proxy.trusted_proxies),
-            next_request_id=lambda: b"%012x" % next(self._numbers),
-            connections=set(),
-            drained=asyncio.Event(),
-        )
+        return FrontDoor(self._proxy, self._limits, enforcement, self._metrics, AccessLog(self._log))
 
     async def start(self) -> None:
         """Remember the known keys as a door does that has served each once."""
@@ -185,14 +168,14 @@ class Driver:
     async def forget(self) -> None:
         """Forget what earlier requests left behind: a head with bytes never seen before finds nothing remembered."""
         clear_caches()
-        self._services = self._serve()
+        self._door = self._open()
         self._grants.drop_all()
         self._log.truncate(0)
         await self.start()
 
     def connect(self) -> Visit:
         """Return a new client's connection."""
-        return Visit(self._services, self.setup.peer)
+        return Visit(self._door.services, self.setup.peer)
 
     async def send(self, head: bytes) -> Outcome:
         """Return what becomes of a head."""
