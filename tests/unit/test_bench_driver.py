@@ -1,7 +1,7 @@
 """The front door without sockets, which benches and the tests of cost measure."""
 
 from bench.driver import Driver
-from proxy.heads import REQUEST_SPELLINGS
+from proxy.heads import FOLDED
 from tests.cost.heads import Shape
 from tests.cost.setups import KEYS, SETUPS, SITE_KEY
 
@@ -32,7 +32,7 @@ async def test_the_driver_forgets_what_earlier_heads_left_behind() -> None:
     await driver.start()
     head = Shape(fields=((b"X-Never-Seen", b"1"),)).head(SITE_KEY)
     await driver.send(head)
-    assert b"X-Never-Seen" in REQUEST_SPELLINGS
+    assert b"X-Never-Seen" in FOLDED
     await driver.forget()
-    assert b"X-Never-Seen" not in REQUEST_SPELLINGS
+    assert b"X-Never-Seen" not in FOLDED
     assert (await driver.send(head)).code == "passed"
