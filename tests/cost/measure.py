@@ -54,7 +54,7 @@ class Stopwatch:
         driver = self._drivers[sent.setup]
         least = float("inf")
         for _ in range(tries):
-            await driver.forget()
+            driver.forget()
             visit = driver.connect()
             began = time.thread_time_ns()
             await visit.send(sent.head)

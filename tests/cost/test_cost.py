@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from bench.instructions import available
-from tests.cost.growth import NOT_WORTH_COUNTING, Grown, grow_all
+from tests.cost.growth import WORTH_COUNTING, Grown, grow_all
 from tests.cost.heads import PLAIN
 from tests.cost.measure import Cost, Sent, Stopwatch, in_instructions
 from tests.cost.search import SEED, Found, search
@@ -31,7 +31,7 @@ SEARCH_SECONDS = 25
 async def _searched() -> list[tuple[Cost, Found]]:
     watch = Stopwatch()
     await watch.start()
-    found = await search(watch, seconds=SEARCH_SECONDS, seed=SEED, enough=NOT_WORTH_COUNTING)
+    found = await search(watch, seconds=SEARCH_SECONDS, seed=SEED, enough=WORTH_COUNTING[1])
     await watch.close()
     return found
 
@@ -51,7 +51,7 @@ def test_a_count_repeats() -> None:
 
 
 def test_no_case_costs_more_than_thirty_plain_heads(measured: list[Grown]) -> None:
-    too_much = [str(grown) for grown in measured if max(cost.ratio for cost in grown.costs) > MOST]
+    too_much = [str(grown) for grown in measured if grown.most > MOST]
     assert not too_much, f"{len(too_much)} of {len(measured)}:\n" + "\n".join(too_much)
 
 
@@ -67,8 +67,8 @@ def test_doubling_a_case_costs_at_most_two_and_a_half_times_as_much(measured: li
 
 def test_the_search_finds_no_head_that_costs_more_than_thirty_plain_ones() -> None:
     found = asyncio.run(_searched())
-    by_clock = [f"{cost.ratio:.1f} by the clock: {top}" for cost, top in found if cost.ratio > NOT_WORTH_COUNTING]
-    worth_counting = [top for cost, top in found if MOST / 3 < cost.ratio <= NOT_WORTH_COUNTING]
+    by_clock = [f"{cost.ratio:.1f} by the clock: {top}" for cost, top in found if cost.ratio >= WORTH_COUNTING[1]]
+    worth_counting = [top for cost, top in found if MOST / 3 < cost.ratio < WORTH_COUNTING[1]]
     counted = in_instructions([top.sent() for top in worth_counting])
     too_much = by_clock + [
         f"{cost.ratio:.1f}: {top.setup}, {top.key}: {top}"
