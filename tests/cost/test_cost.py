@@ -32,8 +32,9 @@ async def _searched() -> list[tuple[Cost, Found]]:
     watch = Stopwatch()
     await watch.start()
     found = await search(watch, seconds=SEARCH_SECONDS, seed=SEED, enough=WORTH_COUNTING[1])
+    again = [(await watch.cost(top.sent(), tries=5), top) for _, top in found]  # the machine may have been busy
     await watch.close()
-    return found
+    return again
 
 
 @pytest.fixture(scope="module")
