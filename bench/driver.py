@@ -7,23 +7,19 @@ timed without the kernel and without a network.
 
 import asyncio
 import io
-import itertools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.accesslog import AccessLog
 from proxy.credentials import digest
-from proxy.doors import trust
+from proxy.doors import FrontDoor
 from proxy.downstream import Downstream, Services
 from proxy.enforcement import Enforcement
 from proxy.grants import Grants
 from proxy.metrics import Metrics
-from proxy.pool import UpstreamPool
-from proxy.record import Record
-from proxy.request_spellings import RequestSpellings
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from proxy.upstream import UpstreamConnection
@@ -31,6 +27,8 @@ from tests.scopes import MemoryScope
 
 _TURNS = 200
 """Turns of the event loop within which every lookup is answered: the scope table in memory takes a few."""
+
+_DOORS = 16
 
 
 @dataclass(frozen=True)
@@ -144,18 +142,19 @@ class Driver:
         self._limits = LimitSettings(upstream_idle_seconds=3600)
         self._scope = MemoryScope()
         self._scope.sites = dict(setup.sites)
-        for key, row in setup.known.items():
-            self._scope.add(digest(key.encode()), **row)
+        self._known = {digest(key.encode()): row for key, row in setup.known.items()}
+        for key_digest, row in self._known.items():
+            self._scope.add(key_digest, **row)
         self._metrics = Metrics()
         self._log = io.BytesIO()
         self._access_log = AccessLog(self._log)
-        self._numbers = itertools.count(1)
         self._grants = Grants(
             GrantSettings(ttl_seconds=3600, unknown_ttl_seconds=3600), self._scope, on_lookup=self._metrics.lookup
         )
-        self._services = self._serve()
+        self._doors = [self._open() for _ in range(_DOORS)]
+        self._caches = _caches()
 
-    def _serve(self) -> Services:
+    def _open(self) -> FrontDoor:
         table = RouteTable(self._proxy.routes, self._keys)
         enforcement = Enforcement(
             table,
@@ -164,34 +163,30 @@ class Driver:
             on_use=lambda user_id: None,
             accept_foreign=self._keys.accept_foreign,
         )
-        return Services(
-            limits=self._limits,
-            enforcement=enforcement,
-            pools={
-                route: UpstreamPool(route.settings.upstream, None, self._limits, lambda change: None)
-                for route in table.routes
-            },
-            spellings=RequestSpellings(self._proxy.header_underscores, self._proxy.drop_headers),
-            metrics=self._metrics,
-            record=Record(self._metrics, self._access_log),
-            is_trusted=trust(self._proxy.trusted_proxies),
-            next_request_id=lambda: b"%012x" % next(self._numbers),
-            connections=set(),
-            drained=asyncio.Event(),
-        )
+        return FrontDoor(self._proxy, self._limits, enforcement, self._metrics, self._access_log)
 
     async def start(self) -> None:
         """Remember the known keys as a door does that has served each once."""
-        for key in self.setup.known:
-            await self._grants.fetch(digest(key.encode()))
+        for key_digest in self._known:
+            await self._grants.fetch(key_digest)
 
-    async def forget(self) -> None:
-        """Forget what earlier requests left behind: a head with bytes never seen before finds nothing remembered."""
-        clear_caches()
-        self._services = self._serve()
-        self._grants.drop_all()
+    def forget(self) -> None:
+        """Forget what earlier requests left behind: a head with bytes never seen before finds nothing remembered.
+
+        Opening a door takes longer than most heads, so the next of several is taken, which saw other heads long ago.
+        """
+        for cache in self._caches:
+            cache()
+        self._doors.append(self._doors.pop(0))
+        asked, self._scope.asked = self._scope.asked, []
+        for argument in asked:
+            if isinstance(argument, bytes):
+                if argument not in self._known:
+                    self._grants.drop(argument)
+            elif isinstance(argument, list):
+                for site in argument:
+                    self._grants.drop_site(site)
         self._log.truncate(0)
-        await self.start()
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -201,7 +196,7 @@ class Driver:
 
     def connect(self) -> Visit:
         """Return a new client's connection."""
-        return Visit(self._services, self.setup.peer)
+        return Visit(self._doors[0].services, self.setup.peer)
 
     async def send(self, head: bytes) -> Outcome:
         """Return what becomes of a head."""
@@ -214,12 +209,14 @@ class Driver:
         await self._grants.close()
 
 
-def clear_caches() -> None:
-    """Empty the caches that the proxy's modules keep for the whole process, as far as requests fill them."""
+def _caches() -> list[Callable[[], None]]:
+    """Return what empties each cache that a module of the proxy keeps for the whole process."""
+    found: list[Callable[[], None]] = []
     for name, module in list(sys.modules.items()):
         if name.startswith("proxy."):
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
-                    value.cache_clear()
+                    found.append(value.cache_clear)
                 elif isinstance(value, dict) and hasattr(type(value), "__missing__"):
-                    value.clear()
+                    found.append(value.clear)
+    return found

@@ -165,7 +165,7 @@ async def _count_all(folder: Path) -> None:
             for _ in range(3):
                 await driver.send(head)
         else:
-            await driver.forget()
+            driver.forget()
         visit = driver.connect()
         gc.collect()
         callgrind.zero()

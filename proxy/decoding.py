@@ -8,7 +8,9 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 _MAX_ROUNDS = 4
 _MAX_UNICODE_ESCAPES = 64
 
-_NOT_AN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_HEX = b"0123456789abcdefABCDEF"
+_KINDS = bytes(ord("h") if byte in _HEX else byte if byte == ord("%") else 0 for byte in range(256))
+_FLIPS = bytes(ord("%") ^ ord("=") if byte == ord("=") else 0 for byte in range(256))
 _UNICODE_ESCAPE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 
 TOO_DEEP = AMBIGUOUS_REQUEST.because(
@@ -17,13 +19,24 @@ TOO_DEEP = AMBIGUOUS_REQUEST.because(
 
 
 def decode(raw: bytes) -> bytes:
-    """Decode every valid escape once; a `%` that begins none stays."""
-    if b"%" not in raw:
+    """Decode every valid escape once; a `%` that begins none stays.
+
+    The standard library's loop takes up to a microsecond for each escape, and clients can send thousands. This borrows
+    its decoder of quoted-printable (RFC 2045 §6.7), which is in C and whose escapes begin with `=`.
+    """
+    escapes = raw.count(b"%")
+    if not escapes:
         return raw
-    # The standard library decodes quoted-printable in C and percent-encoding in a Python loop, and the two differ only
-    # in the escape character. The loop takes 20 times as long, which a client could make us spend.
-    quoted = _NOT_AN_ESCAPE.sub(b"=25", raw.replace(b"=", b"=3D")).replace(b"%", b"=")
-    return a2b_qp(quoted)
+    coded = raw.replace(b"=", b"%3D")
+    if b"%\n" not in raw and b"%\r" not in raw:  # an escaped line end is dropped there
+        decoded = a2b_qp(coded.replace(b"%", b"="))
+        # Each escape becomes two bytes shorter. A `%` that begins none shrinks by less.
+        if len(decoded) == len(raw) - 2 * escapes:
+            return decoded
+    # Flip only those that begin an escape, all at once: one number with another.
+    flips = coded.translate(_KINDS).replace(b"%hh", b"=hh").translate(_FLIPS)
+    flipped = int.from_bytes(coded, "big") ^ int.from_bytes(flips, "big")
+    return a2b_qp(flipped.to_bytes(len(coded), "big"))
 
 
 def decode_leniently(raw: bytes) -> bytes:

@@ -105,6 +105,11 @@ class FrontDoor:
         """What the sockets are bound to: (host, port, …) or a path."""
         return list(self._runner.addresses) if self._runner is not None else []
 
+    @property
+    def services(self) -> Services:
+        """What its connections share."""
+        return self._services
+
     def exchanges(self) -> Iterator[Exchange]:
         """Yield the exchanges that are open now."""
         for connection in list(self._services.connections):

@@ -5,7 +5,7 @@ The clock finds the setup and the key with which a case costs most. What counts 
 
 import asyncio
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.cost.cases import Case, cases
 from tests.cost.measure import EVERYWHERE, Cost, Sent, Stopwatch, in_instructions
@@ -13,8 +13,8 @@ from tests.cost.setups import KEYS
 
 SHARES = (8, 4, 2, 1)
 """A case's largest size is divided by these."""
-NOT_WORTH_COUNTING = 150
-"""Plain heads by the clock: five times too much is too much in instructions too, and counting it takes long."""
+WORTH_COUNTING = (3, 150)
+"""Plain heads by the clock. What costs less is harmless, what costs more is too much, and counting it takes long."""
 
 
 @dataclass(frozen=True)
@@ -26,43 +26,46 @@ class Grown:
     key: str
     costs: tuple[Cost, ...]
 
+    @property
+    def most(self) -> float:
+        """What the dearest size costs."""
+        return max(cost.ratio for cost in self.costs)
+
     def __str__(self) -> str:
         ratios = " ".join(f"{cost.ratio:.1f}" for cost in self.costs)
         return f"{self.case.dimension} {self.case.name} ({self.setup}, {self.key}): {ratios} {self.costs[-1].code}"
 
 
-async def _measured() -> list[Grown]:
+async def _timed() -> list[Grown]:
+    """Time every case, in the setup and with the key with which it costs most."""
     watch = Stopwatch()
     await watch.start()
-    timed: list[Grown] = []
-    chosen: list[tuple[Case, str, str]] = []
+    timed = []
     for case in cases():
         shape = case.build(case.largest)
-        by_clock = {}
-        for setup, key in EVERYWHERE:
-            by_clock[setup, key] = await watch.cost(Sent(setup, key, shape.head(KEYS[key])), tries=2)
-        setup, key = max(by_clock, key=lambda at: by_clock[at].ratio)
-        cost = await watch.cost(Sent(setup, key, shape.head(KEYS[key])), tries=3)
-        if cost.ratio > NOT_WORTH_COUNTING:
-            timed.append(Grown(case, setup, key, (cost,)))
-        else:
-            chosen.append((case, setup, key))
+        ratios = {
+            (setup, key): (await watch.cost(Sent(setup, key, shape.head(KEYS[key])), tries=2)).ratio
+            for setup, key in EVERYWHERE
+        }
+        setup, key = max(ratios, key=lambda at: ratios[at])
+        costs = [await watch.cost(sent, tries=3) for sent in _sizes(case, setup, key)]
+        timed.append(Grown(case, setup, key, tuple(costs)))
     await watch.close()
-    heads = [
-        Sent(setup, key, case.build(case.largest // share).head(KEYS[key]))
-        for case, setup, key in chosen
-        for share in SHARES
-    ]
-    costs = in_instructions(heads)
-    counted = [
-        Grown(*choice, tuple(costs[at * len(SHARES) : (at + 1) * len(SHARES)])) for at, choice in enumerate(chosen)
-    ]
-    return sorted(timed + counted, key=lambda grown: -max(cost.ratio for cost in grown.costs))
+    return timed
+
+
+def _sizes(case: Case, setup: str, key: str) -> list[Sent]:
+    return [Sent(setup, key, case.build(case.largest // share).head(KEYS[key])) for share in SHARES]
 
 
 def grow_all() -> list[Grown]:
     """Measure every case; the one that costs most is the first."""
-    return asyncio.run(_measured())
+    timed = asyncio.run(_timed())
+    worth = [grown for grown in timed if WORTH_COUNTING[0] < grown.most < WORTH_COUNTING[1]]
+    costs = iter(in_instructions([sent for grown in worth for sent in _sizes(grown.case, grown.setup, grown.key)]))
+    counted = [replace(grown, costs=tuple(next(costs) for _ in SHARES)) for grown in worth]
+    measured = [grown for grown in timed if grown not in worth] + counted
+    return sorted(measured, key=lambda grown: -grown.most)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import itertools
 import pytest
 
 from bench.instructions import available
-from tests.cost.growth import NOT_WORTH_COUNTING, Grown, grow_all
-from tests.cost.measure import Cost, Stopwatch, in_instructions
+from tests.cost.growth import WORTH_COUNTING, Grown, grow_all
+from tests.cost.heads import PLAIN
+from tests.cost.measure import Cost, Sent, Stopwatch, in_instructions
 from tests.cost.search import SEED, Found, search
+from tests.cost.setups import SITE_KEY
 
 pytestmark = [
     pytest.mark.cost,
@@ -29,9 +31,10 @@ SEARCH_SECONDS = 25
 async def _searched() -> list[tuple[Cost, Found]]:
     watch = Stopwatch()
     await watch.start()
-    found = await search(watch, seconds=SEARCH_SECONDS, seed=SEED, enough=NOT_WORTH_COUNTING)
+    found = await search(watch, seconds=SEARCH_SECONDS, seed=SEED, enough=WORTH_COUNTING[1])
+    again = [(await watch.cost(top.sent(), tries=5), top) for _, top in found]  # the machine may have been busy
     await watch.close()
-    return found
+    return again
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +43,16 @@ def measured() -> list[Grown]:
     return grow_all()
 
 
+def test_a_count_repeats() -> None:
+    plain = Sent("default", "site key", PLAIN.head(SITE_KEY))
+    once, again = in_instructions([plain, plain])
+    assert once.code == again.code == "passed"
+    assert 0.9 < once.ratio / again.ratio < 1.1
+    assert 1 < again.ratio < 4, "with nothing remembered it costs more than as one of many"
+
+
 def test_no_case_costs_more_than_thirty_plain_heads(measured: list[Grown]) -> None:
-    too_much = [str(grown) for grown in measured if max(cost.ratio for cost in grown.costs) > MOST]
+    too_much = [str(grown) for grown in measured if grown.most > MOST]
     assert not too_much, f"{len(too_much)} of {len(measured)}:\n" + "\n".join(too_much)
 
 
@@ -57,8 +68,8 @@ def test_doubling_a_case_costs_at_most_two_and_a_half_times_as_much(measured: li
 
 def test_the_search_finds_no_head_that_costs_more_than_thirty_plain_ones() -> None:
     found = asyncio.run(_searched())
-    by_clock = [f"{cost.ratio:.1f} by the clock: {top}" for cost, top in found if cost.ratio > NOT_WORTH_COUNTING]
-    worth_counting = [top for cost, top in found if MOST / 3 < cost.ratio <= NOT_WORTH_COUNTING]
+    by_clock = [f"{cost.ratio:.1f} by the clock: {top}" for cost, top in found if cost.ratio >= WORTH_COUNTING[1]]
+    worth_counting = [top for cost, top in found if MOST / 3 < cost.ratio < WORTH_COUNTING[1]]
     counted = in_instructions([top.sent() for top in worth_counting])
     too_much = by_clock + [
         f"{cost.ratio:.1f}: {top.setup}, {top.key}: {top}"

@@ -129,6 +129,21 @@ async def test_a_key_named_as_a_site_is_never_written() -> None:
     assert KEY not in json.dumps(line)
 
 
+async def test_a_log_line_shows_the_first_32_sites_that_a_request_names() -> None:
+    [line] = await lines("all", {"sites": tuple(f"s{number}" for number in range(5000))})
+    assert line["sites"] == [*(f"s{number}" for number in range(32)), "…"]
+
+
+async def test_a_site_longer_than_any_id_is_masked() -> None:
+    [line] = await lines("all", {"sites": ("a" * 255, "a" * 257)})
+    assert line["sites"] == ["a" * 255, "***"]
+
+
+async def test_a_key_in_a_path_of_many_segments_masks_the_whole_path() -> None:
+    [line] = await lines("all", {"path": f"/{KEY}".encode() + b"/%25" * 32})
+    assert line["path"] == "***"
+
+
 async def test_lines_wait_a_moment_and_come_together_by_themselves() -> None:
     class Stream(io.BytesIO):
         batches = 0

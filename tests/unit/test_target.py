@@ -13,8 +13,31 @@ from proxy.refusals import Refused
 from proxy.target import holds_parameter, read_path, split
 
 ESCAPES = st.lists(
-    st.sampled_from([b"%", b"2", b"5", b"=", b"3D", b"%3D", b"%25", b"\n", b"\r", b"_", b"\0", b"\xff", b"G", b" "])
+    st.sampled_from(
+        [b"\\", b"u0041", b"%", b"2", b"5", b"=", b"3D", b"%3D", b"%25", b"\n", b"\r", b"_", b"\0", b"\xff", b"G", b" "]
+    )
 ).map(b"".join)
+
+
+@pytest.mark.parametrize(
+    ("raw", "decoded"),
+    [
+        (b"", b""),
+        (b"/plain", b"/plain"),
+        (b"%41%e9%2F", b"A\xe9/"),
+        (b"%2541", b"%41"),
+        (b"%%34%31", b"%41"),  # the first one begins no escape, and what follows is not read again
+        (b"%2%35", b"%25"),
+        (b"%", b"%"),
+        (b"100%", b"100%"),
+        (b"%zz%4", b"%zz%4"),
+        (b"\\x41\\n\\", b"\\x41\\n\\"),
+        (b"\\%41\\%0a", b"\\A\\\n"),
+        (b"\xc3\xa9%C3%A9\n", b"\xc3\xa9\xc3\xa9\n"),
+    ],
+)
+def test_decoding_once(raw: bytes, decoded: bytes) -> None:
+    assert decode(raw) == decoded
 
 
 @given(ESCAPES | st.binary())

@@ -1,0 +1,38 @@
+"""The front door without sockets, which benches and the tests of cost measure."""
+
+from bench.driver import Driver
+from proxy.heads import FOLDED
+from tests.cost.heads import Shape
+from tests.cost.setups import KEYS, SETUPS, SITE_KEY
+
+
+async def test_the_driver_shows_what_the_upstream_gets() -> None:
+    driver = Driver(SETUPS["default"])
+    await driver.start()
+    outcome = await driver.send(Shape(b"/api/sites/shop/report").head(SITE_KEY))
+    assert outcome.code == "passed"
+    assert outcome.sent_on.startswith(b"GET /api/sites/shop/report HTTP/1.1\r\nHost: shop.api.example.com\r\n")
+    assert b"\r\nX-Api-Sites: shop\r\n" in outcome.sent_on
+    assert SITE_KEY.encode() not in outcome.sent_on
+    assert outcome.answer == b""
+
+
+async def test_the_driver_shows_why_a_head_was_refused() -> None:
+    driver = Driver(SETUPS["full"])
+    await driver.start()
+    codes = {name: (await driver.send(Shape(b"/api/sites/blog/x").head(key))).code for name, key in KEYS.items()}
+    assert codes["unknown key"] == "invalid_key"
+    assert codes["no key"] == "missing_key"
+    assert (await driver.send(b"GET / HTTP/1.1\r\n\r\n")).code == "bad_request"
+    await driver.close()
+
+
+async def test_the_driver_forgets_what_earlier_heads_left_behind() -> None:
+    driver = Driver(SETUPS["default"])
+    await driver.start()
+    head = Shape(fields=((b"X-Never-Seen", b"1"),)).head(SITE_KEY)
+    await driver.send(head)
+    assert b"X-Never-Seen" in FOLDED
+    driver.forget()
+    assert b"X-Never-Seen" not in FOLDED
+    assert (await driver.send(head)).code == "passed"
