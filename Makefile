@@ -101,7 +101,8 @@ backend-programs:
 	fi; \
 	echo "These tests need Debian's packages:$$missing. As root: apt-get install$$missing" >&2; exit 1
 
-$(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt tests/backends/package-lock.json
+$(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt \
+		tests/backends/package-lock.json | programs
 	@echo 'Installing the servers that hostile requests are replayed to …'
 	@$(PYTHON) -m venv --clear $(BACKENDS)
 	@$(BACKENDS)/bin/python -m pip install -qq --disable-pip-version-check -r tests/backends/requirements.txt

@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 1.5
+SECONDS = 1.0
 """How long an answer may take."""
 
 
