@@ -18,6 +18,7 @@ BACKENDS := tests/backends/.venv
 # Half of the tests' time is waiting, so two processes take half of it; one: make test WORKERS=0.
 WORKERS ?= 2
 PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 
 # pip gets exactly what constraints.txt pins, and stays quiet unless something fails.
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
@@ -35,10 +36,10 @@ test-slow: $(VENV)/ready-to-test programs
 	$(BIN)/python -m pytest -m 'slow and not backends'
 
 test-backends-quick: $(VENV)/ready-to-test $(BACKENDS)/ready programs
-	$(PYTEST) -m 'backends and not slow' tests/backends
+	$(REPLAY) -m 'backends and not slow' tests/backends
 
 test-backends: $(VENV)/ready-to-test $(BACKENDS)/ready programs backend-programs
-	$(PYTEST) -m backends tests/backends
+	$(REPLAY) -m backends tests/backends
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff format --check .

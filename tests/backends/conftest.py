@@ -6,6 +6,24 @@ import pytest
 
 from tests.database import TEMPLATE, create_database, drop_database, run_aside
 
+COUNTS = "replayed"
+"""The property of a test's report that holds a backend's counts."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print each backend's counts, whether it passed or not."""
+    lines = [
+        f"{name}: {value}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if getattr(report, "when", "") == "call" and str(name).startswith(COUNTS)
+    ]
+    if lines:
+        terminalreporter.section("requests per backend")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
 
 @pytest.fixture(scope="module")
 def database_url(database_server: str) -> Iterator[str]:
