@@ -8,6 +8,8 @@ from typing import Any
 SECONDS = 1.0
 """How long an answer may take."""
 
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)
+
 
 @dataclass
 class Answer:
@@ -74,6 +76,9 @@ class Client:
 
     def _more(self) -> bytes:
         assert self._socket is not None
+        if _QUICK_ACK is not None:
+            # Some servers send head and body apart, and wait for the acknowledgement in between.
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         data = self._socket.recv(65536)
         self._held += data
         return data
