@@ -17,6 +17,7 @@ class Answer:
 
     status: int
     report: dict[str, Any] | None
+    fields: list[tuple[bytes, bytes]]
     surplus: bytes = b""
     """Bytes after the answer, on a connection that goes on: the backend took one request for two."""
 
@@ -72,7 +73,7 @@ class Client:
         goes_on = framed and may_reuse and fields.get(b"connection", b"").lower() != b"close"
         if not goes_on or surplus:
             self.close()
-        return Answer(status, _report(content), surplus if goes_on else b"")
+        return Answer(status, _report(content), list(fields.items()), surplus if goes_on else b"")
 
     def _more(self) -> bytes:
         assert self._socket is not None

@@ -1,9 +1,12 @@
 """Fixtures of the backends' tests."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.backends.place import Place
 from tests.database import TEMPLATE, create_database, drop_database, run_aside
 
 COUNTS = "replayed"
@@ -31,3 +34,13 @@ def database_url(database_server: str) -> Iterator[str]:
     url = run_aside(create_database(database_server, TEMPLATE))
     yield url
     run_aside(drop_database(database_server, url))
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """The folder and port of one backend. Servers that give up root must be able to read the folder."""
+    with tempfile.TemporaryDirectory(prefix="backend-") as folder:
+        Path(folder).chmod(0o755)
+        opened = Place(Path(folder))
+        yield opened
+        opened.stop()

@@ -24,7 +24,13 @@ _KNOWN: tuple[_Exception, ...] = (
         "bottle",
         r"^other site by merged: .* params\.get",
         rb"(?i)\r\ncontent-length: [1-9]|\r\ntransfer-encoding: chunked",
-        "Bottle's request.params takes every body for a form, whatever its type and method; its users read request.query",
+        "Bottle's request.params takes every body for a form, of any type and method; its users read request.query",
+    ),
+    _known(
+        "apache-php",
+        r"^other site by merged: the backend reads 'shop, ",
+        rb"(?i)\r\ncookie: .*\r\ncookie: ",
+        "Apache joins Cookie lines with a comma, and PHP takes all that follows for the value of the last cookie",
     ),
     _known(
         "sanic",

@@ -5,9 +5,7 @@ import contextlib
 import itertools
 import os
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -49,22 +47,9 @@ async def _campaign(backend: Backend, port: int) -> Outcome:
     async with _doors(backend) as doors:
         with contextlib.closing(Client(port)) as client:
             campaign = Campaign(
-                doors,
-                client,
-                lambda request, fault, report: excuse(backend.name, request, fault, report),
-                reuse_after_body=backend.reuse_after_body,
+                doors, client, lambda request, fault, report: excuse(backend.name, request, fault, report)
             )
             return campaign.run(itertools.islice(requests(f"{SEED}:{backend}"), REQUESTS), SECONDS)
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    """The folder and port of one backend. Servers that give up root must be able to read the folder."""
-    with tempfile.TemporaryDirectory(prefix="backend-") as folder:
-        Path(folder).chmod(0o755)
-        opened = Place(Path(folder))
-        yield opened
-        opened.stop()
 
 
 Record = Callable[[str, object], None]

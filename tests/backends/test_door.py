@@ -77,7 +77,9 @@ async def test_the_door_without_sockets_equals_the_running_one(
         for request in itertools.islice(generated, REQUESTS):
             expected = door.send(request.raw(KEY.encode()))
             served = await _serve(bench, request, answering.requests)
-            passed += served.passed
+            if served.passed:
+                passed += 1
+                door.learn([])  # the response names no server
             if _decided(request, served) != _decided(request, replace(expected, body=_payload(expected))):
                 differences.append((request.shown(), expected, served))
     assert differences == []
