@@ -19,6 +19,7 @@ BACKENDS := tests/backends/.venv
 # Half of the tests' time is waiting, so two processes take half of it; one: make test WORKERS=0.
 WORKERS ?= 2
 PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 
 # pip gets exactly what constraints.txt pins, and stays quiet unless something fails.
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
@@ -37,10 +38,10 @@ test-slow: $(VENV)/ready-to-test programs
 	$(BIN)/python -m pytest -m 'slow and not backends'
 
 test-backends-quick: $(VENV)/ready-to-test $(BACKENDS)/ready programs
-	$(PYTEST) -m 'backends and not slow' tests/backends
+	$(REPLAY) -m 'backends and not slow' tests/backends
 
 test-backends: $(VENV)/ready-to-test $(BACKENDS)/ready programs backend-programs
-	$(PYTEST) -m backends tests/backends
+	$(REPLAY) -m backends tests/backends
 
 test-cost: $(VENV)/ready-to-test valgrind
 	$(BIN)/python -m pytest -m cost tests/cost
@@ -102,7 +103,8 @@ $(VENV)/ready-to-test: $(VENV)/ready-to-run
 
 # Servers from Debian, for `make test-backends`. Their packages start services; these are stopped and not enabled.
 BACKEND_PACKAGES := nginx apache2 libapache2-mod-php php-cli php-cgi haproxy lighttpd caddy puma ruby-sinatra golang-go \
-	tomcat10 default-jdk-headless libmojolicious-perl
+	tomcat10 default-jdk-headless libmojolicious-perl libnginx-mod-http-lua varnish unicorn thin ruby-webrick starman \
+	libplack-perl uwsgi uwsgi-plugin-python3 libapache2-mod-wsgi-py3 libjetty9-java
 backend-programs:
 	@missing=; \
 	for name in $(BACKEND_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
@@ -110,12 +112,13 @@ backend-programs:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing$$missing …" && apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && \
-		for name in nginx apache2 haproxy lighttpd caddy tomcat10; do \
+		for name in nginx apache2 haproxy lighttpd caddy tomcat10 varnish uwsgi thin unicorn; do \
 			systemctl disable --quiet --now $$name 2>/dev/null || true; done && exit; \
 	fi; \
 	echo "These tests need Debian's packages:$$missing. As root: apt-get install$$missing" >&2; exit 1
 
-$(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt tests/backends/package-lock.json
+$(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt \
+		tests/backends/package-lock.json | programs
 	@echo 'Installing the servers that hostile requests are replayed to …'
 	@$(PYTHON) -m venv --clear $(BACKENDS)
 	@$(BACKENDS)/bin/python -m pip install -qq --disable-pip-version-check -r tests/backends/requirements.txt

@@ -71,11 +71,8 @@ Excuse = Callable[[Request, Fault, object], str | None]
 class Campaign:
     """Judge and backend, joined."""
 
-    def __init__(
-        self, doors: Mapping[str, Door], client: Client, excuse: Excuse, *, reuse_after_body: bool = True
-    ) -> None:
+    def __init__(self, doors: Mapping[str, Door], client: Client, excuse: Excuse) -> None:
         self._doors = doors
-        self._reuse_after_body = reuse_after_body
         self._client = client
         self._excuse = excuse
 
@@ -116,11 +113,11 @@ class Campaign:
     def _compare(self, request: Request, sent: Sent, outcome: Outcome) -> tuple[list[Fault], object]:
         found = faults_sent(request, sent)
         try:
-            may_reuse = sent.may_reuse and (self._reuse_after_body or not sent.body)
-            answer = self._client.ask(sent.head, sent.body, may_reuse=may_reuse)
+            answer = self._client.ask(sent.head, sent.body, may_reuse=sent.may_reuse)
         except NoAnswer:
             outcome.silent += 1
             return found, None
+        self._doors[request.rules].learn(answer.fields)
         if answer.surplus:
             found.append(Fault("two answers", "the backend took one request for two"))
         report = answer.report

@@ -18,7 +18,6 @@ class Backend:
     start: Callable[[Place], None]
     route: Mapping[str, Any] = field(default_factory=dict)
     """What `docs/backends.md` tells its users to set on the route."""
-    reuse_after_body: bool = True
     programs: tuple[str, ...] = ()
     """What it needs on PATH."""
 
@@ -88,8 +87,32 @@ QUICK = (
         _command("-m", "hypercorn", "--bind", "127.0.0.1:PORT", "--log-level", "critical", "starlette_app:app"),
     ),
     Backend("aiohttp", _command(str(APPS / "aiohttp_app.py"), "PORT")),
-    Backend("http.server", _command(str(APPS / "http_server_app.py"), "PORT"), reuse_after_body=False),
+    Backend("http.server", _command(str(APPS / "http_server_app.py"), "PORT")),
     Backend("node", _node("node_app.mjs")),
     Backend("express4", _node("express_app.mjs", "express4")),
     Backend("express5", _node("express_app.mjs", "express5")),
+    Backend("waitress-bottle", _command("-m", "waitress", "--listen=127.0.0.1:PORT", "bottle_app:application")),
+    Backend(
+        "granian-falcon",
+        _command(
+            "-m",
+            "granian",
+            "--interface",
+            "wsgi",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "PORT",
+            "--no-log",
+            "falcon_app:application",
+        ),
+    ),
+    Backend("tornado", _command(str(APPS / "tornado_app.py"), "PORT")),
+    # It leaves a chunked body that the application does not read on the connection.
+    Backend("cherrypy", _command(str(APPS / "cherrypy_app.py"), "PORT"), route={"reuse_after_body": False}),
+    Backend("sanic", _command(str(APPS / "sanic_app.py"), "PORT")),
+    Backend("fastify", _node("fastify_app.mjs")),
+    Backend("koa", _node("koa_app.mjs")),
+    Backend("hono", _node("hono_app.mjs")),
+    Backend("hapi", _node("hapi_app.mjs")),
 )

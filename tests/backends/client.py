@@ -5,8 +5,10 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 1.5
+SECONDS = 1.0
 """How long an answer may take."""
+
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)
 
 
 @dataclass
@@ -15,6 +17,7 @@ class Answer:
 
     status: int
     report: dict[str, Any] | None
+    fields: list[tuple[bytes, bytes]]
     surplus: bytes = b""
     """Bytes after the answer, on a connection that goes on: the backend took one request for two."""
 
@@ -70,10 +73,13 @@ class Client:
         goes_on = framed and may_reuse and fields.get(b"connection", b"").lower() != b"close"
         if not goes_on or surplus:
             self.close()
-        return Answer(status, _report(content), surplus if goes_on else b"")
+        return Answer(status, _report(content), list(fields.items()), surplus if goes_on else b"")
 
     def _more(self) -> bytes:
         assert self._socket is not None
+        if _QUICK_ACK is not None:
+            # Some servers send head and body apart, and wait for the acknowledgement in between.
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         data = self._socket.recv(65536)
         self._held += data
         return data

@@ -9,6 +9,10 @@ from tests.backends.catalog import Backend
 from tests.backends.place import APPS, HERE, Place, python
 from tests.ports import free_port
 
+_JETTY_JARS = ":".join(
+    f"/usr/share/java/{name}.jar"
+    for name in ("jetty9-server", "jetty9-http", "jetty9-io", "jetty9-util", "servlet-api")
+)
 _TOMCAT_JARS = "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/*"
 
 
@@ -28,10 +32,27 @@ def _reporter(place: Place, *seen: str) -> int:
     return port
 
 
+_LUA_MODULES = "load_module modules/ndk_http_module.so; load_module modules/ngx_http_lua_module.so;"
+_LUA_READS = """access_by_lua_block {
+            local value = ngx.req.get_uri_args()["site"]
+            if type(value) == "table" then value = value[#value] end
+            ngx.req.set_header("X-Seen-Query-Lua", type(value) == "string" and ngx.escape_uri(value) or "")
+        }"""
+
+
 def _nginx(place: Place) -> None:
-    behind = _reporter(place, "x-seen-query-arg", "x-seen-query-map", "x-seen-query-last")
+    _start_nginx(place, ("x-seen-query-arg", "x-seen-query-map", "x-seen-query-last"), "", "")
+
+
+def _nginx_lua(place: Place) -> None:
+    _start_nginx(place, ("x-seen-query-lua",), _LUA_MODULES, _LUA_READS)
+
+
+def _start_nginx(place: Place, seen: tuple[str, ...], modules: str, reads: str) -> None:
+    behind = _reporter(place, *seen)
     user = "user root;" if os.geteuid() == 0 else ""
-    config = _configured(place, "nginx.conf", BEHIND=behind, USER=user)
+    config = _configured(place, "nginx.conf", BEHIND=behind, USER=user, LUA=modules, ACCESS=reads)
+    place.folder.joinpath("modules").symlink_to("/usr/lib/nginx/modules")
     place.run("/usr/sbin/nginx", "-e", place.folder / "error.log", "-p", place.folder, "-c", config)
 
 
@@ -44,6 +65,14 @@ def _caddy(place: Place) -> None:
     behind = _reporter(place)
     config = _configured(place, "Caddyfile", BEHIND=behind)
     place.run("caddy", "run", "--adapter", "caddyfile", "--config", config, env={"HOME": str(place.folder)})
+
+
+def _varnish(place: Place) -> None:
+    config = _configured(place, "varnish.vcl", BEHIND=_reporter(place, "x-seen-query-regsub"))
+    listen = f"127.0.0.1:{place.port}"
+    place.run(
+        "/usr/sbin/varnishd", "-F", "-n", place.folder / "varnish", "-a", listen, "-f", config, "-s", "malloc,16m"
+    )
 
 
 def _with_php(place: Place) -> None:
@@ -66,6 +95,18 @@ def _apache(*rules: str) -> Callable[[Place], None]:
     return start
 
 
+def own_webdav(files: Path) -> None:
+    """Let the server change these files."""
+    if os.geteuid() == 0:
+        for path in (files, *files.rglob("*")):
+            shutil.chown(path, "www-data", "www-data")
+
+
+def start_webdav(place: Place) -> None:
+    """Start Apache with mod_dav over the folder `files` of the place."""
+    place.run("/usr/sbin/apache2", "-DFOREGROUND", "-d", place.folder, "-f", _configured(place, "webdav.conf"))
+
+
 def _php(place: Place) -> None:
     """Start PHP's own server, without php.ini."""
     place.run(
@@ -85,6 +126,48 @@ def _puma(place: Place) -> None:
         "production",
     )
     place.run(*command, APPS / "config.ru")
+
+
+def _unicorn(place: Place) -> None:
+    place.run(
+        "unicorn",
+        "--listen",
+        f"127.0.0.1:{place.port}",
+        "--env",
+        "production",
+        "--no-default-middleware",
+        APPS / "config.ru",
+    )
+
+
+def _rackup(server: str) -> Callable[[Place], None]:
+    def start(place: Place) -> None:
+        address = ("--host", "127.0.0.1", "--port", str(place.port))
+        place.run("rackup", "--quiet", "--server", server, "--env", "production", *address, APPS / "config.ru")
+
+    return start
+
+
+def _starman(place: Place) -> None:
+    place.run(
+        "starman", "--workers", "2", "--listen", f"127.0.0.1:{place.port}", "--env", "production", APPS / "app.psgi"
+    )
+
+
+def _uwsgi(place: Place) -> None:
+    address = ("--http-socket", f"127.0.0.1:{place.port}")
+    plugins = ("--plugins", "python3", "--pythonpath", APPS, "--module", "wsgi_app")
+    place.run("uwsgi", *address, *plugins, "--disable-logging", "--die-on-term", "--need-app", "--buffer-size", "32768")
+
+
+def _mod_wsgi(place: Place) -> None:
+    for name in ("report.py", "wsgi_app.py"):
+        shutil.copy(APPS / name, place.folder / name)
+    config = _configured(place, "apache.conf", PHP_MODULE="wsgi_module /usr/lib/apache2/modules/mod_wsgi.so")
+    lines = [line for line in config.read_text().splitlines() if "PHP" not in line and "DocumentRoot" not in line]
+    text = "\n".join(lines).replace("FOLDER/php", str(place.folder)).replace(f"{place.folder}/php", str(place.folder))
+    place.write("apache.conf", f"{text}\nWSGIPythonPath {place.folder}\nWSGIScriptAlias / {place.folder}/wsgi_app.py\n")
+    place.run("/usr/sbin/apache2", "-DFOREGROUND", "-d", place.folder, "-f", config)
 
 
 def _go(place: Place) -> None:
@@ -121,6 +204,8 @@ _REWRITTEN = {"form_body": "refuse"}
 
 DEBIAN = (
     Backend("nginx", _nginx, route=_REWRITTEN, programs=("nginx",)),
+    Backend("nginx-lua", _nginx_lua, route=_REWRITTEN, programs=("nginx",)),
+    Backend("varnish", _varnish, programs=("varnishd",)),
     Backend("haproxy", _haproxy, programs=("haproxy",)),
     Backend("caddy", _caddy, route=_REWRITTEN, programs=("caddy",)),
     Backend("lighttpd-php", _lighttpd, route=_REWRITTEN, programs=("lighttpd", "php-cgi")),
@@ -141,8 +226,15 @@ DEBIAN = (
     ),
     Backend("php", _php, programs=("php",)),
     Backend("puma-sinatra", _puma, programs=("puma",)),
+    Backend("unicorn-sinatra", _unicorn, programs=("unicorn",)),
+    Backend("thin-sinatra", _rackup("thin"), programs=("rackup", "thin")),
+    Backend("webrick-sinatra", _rackup("webrick"), programs=("rackup",)),
+    Backend("starman-plack", _starman, programs=("starman",)),
+    Backend("uwsgi", _uwsgi, programs=("uwsgi",)),
+    Backend("apache-mod-wsgi", _mod_wsgi, programs=("apache2",)),
     Backend("go", _go, programs=("go",)),
     Backend("tomcat", _java("TomcatServer", _TOMCAT_JARS), programs=("java", "javac")),
+    Backend("jetty", _java("JettyServer", _JETTY_JARS), programs=("java", "javac")),
     Backend("jdk-httpserver", _java("JdkServer", "."), programs=("java", "javac")),
     Backend("mojolicious", _mojolicious, programs=("perl",)),
 )

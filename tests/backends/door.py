@@ -9,7 +9,7 @@ import io
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from proxy.accesslog import AccessLog
 from proxy.credentials import digest
@@ -17,7 +17,7 @@ from proxy.downstream import Downstream, Services
 from proxy.enforcement import Enforcement
 from proxy.exchange import Exchange
 from proxy.grants import Grants
-from proxy.heads import Head
+from proxy.heads import Fields, Head
 from proxy.metrics import Metrics
 from proxy.pool import UpstreamPool
 from proxy.record import Record
@@ -25,6 +25,7 @@ from proxy.refusals import Refused
 from proxy.request_spellings import RequestSpellings
 from proxy.routes import RouteTable
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSettings
+from proxy.upstream import UpstreamConnection
 from tests.scopes import MemoryScope
 
 PARTS = ("path", "query", "header")
@@ -82,20 +83,14 @@ class _Transport:
     pause_reading = resume_reading = close = abort = nothing
 
 
-class _Upstream:
-    """A pool with one idle connection, which keeps what is sent over it."""
-
-    host_field = b"upstream.example"
-    reads_bodies = True
+class _Connection:
+    """An upstream's connection, which keeps what is sent over it."""
 
     def __init__(self) -> None:
         self.transport = _Transport()
         self.exchange: Exchange | None = None
         self.head = b""
         self.body: list[bytes] = []
-
-    def take(self) -> "_Upstream":
-        return self
 
     def send(self, exchange: Exchange, head: bytes) -> None:
         self.exchange, self.head, self.body = exchange, head, []
@@ -107,11 +102,31 @@ class _Upstream:
         """The exchange has ended."""
 
 
+class _Pool(UpstreamPool):
+    """A pool whose one connection is always idle."""
+
+    def __init__(self, route: RouteSettings) -> None:
+        super().__init__(
+            "http://upstream.example", None, LimitSettings(), lambda _: None, reuse_after_body=route.reuse_after_body
+        )
+        self.connection = _Connection()
+
+    def take(self) -> UpstreamConnection:
+        return cast(UpstreamConnection, self.connection)
+
+
 class Door:
     """One rule set's front door, with one key that may reach `shop`."""
 
     def __init__(
-        self, route: RouteSettings, keys_from: tuple[str, ...], key: str, sites: tuple[str, ...], *, trusted: bool
+        self,
+        route: RouteSettings,
+        keys_from: tuple[str, ...],
+        key: str,
+        sites: tuple[str, ...],
+        *,
+        trusted: bool,
+        underscores: Literal["drop", "pass"] = "drop",
     ) -> None:
         self._digest = digest(key.encode())
         scope = MemoryScope()
@@ -127,13 +142,13 @@ class Door:
             on_use=lambda _: None,
             accept_foreign=False,
         )
-        self._upstream = _Upstream()
+        self._pool = _Pool(route)
         numbers = itertools.count(1)
         self._services = Services(
             limits=LimitSettings(),
             enforcement=enforcement,
-            pools={table.routes[0]: cast(UpstreamPool, self._upstream)},
-            spellings=RequestSpellings(),
+            spellings=RequestSpellings(underscores, ()),
+            pools={table.routes[0]: self._pool},
             metrics=metrics,
             record=Record(metrics, AccessLog(io.BytesIO(), "off")),
             is_trusted=lambda _: trusted,
@@ -163,7 +178,7 @@ class Door:
 
     def send(self, raw: bytes) -> Sent:
         """Return what becomes of a request. It is judged at once, as its key's grant is cached."""
-        upstream = self._upstream
+        upstream = self._pool.connection
         upstream.exchange = None
         downstream, transport = self._connect()
         try:
@@ -175,14 +190,18 @@ class Door:
         finally:
             downstream.connection_lost(None)
 
+    def learn(self, fields: Fields) -> None:
+        """Take note of a response's head, as the pool does: some servers do not read bodies."""
+        self._pool.learn(fields)
+
     def _passed(self, exchange: Exchange) -> Sent:
         verdict = exchange.verdict
         assert verdict is not None
         assert verdict.claim is not None
         return Sent(
             "passed",
-            self._upstream.head,
-            b"".join(self._upstream.body),
+            self._pool.connection.head,
+            b"".join(self._pool.connection.body),
             exchange.may_reuse,
             verdict.claim.open,
             verdict.claim.named.sites,
@@ -198,7 +217,7 @@ def _part_of(rule: Any) -> str:
 
 def _sites_named(table: RouteTable, exchange: Exchange) -> tuple[str, ...]:
     hop = exchange.hop
-    head = Head(exchange.method, exchange.target, hop.fields, not exchange.request_done, hop.dropped)
+    head = Head(exchange.method, exchange.target, hop.fields, exchange.has_body, hop.dropped)
     try:
         return table.read(head).named.sites
     except Refused:

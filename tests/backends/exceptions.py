@@ -19,7 +19,26 @@ def _known(backends: str, fault: str, request: bytes, reason: str) -> _Exception
     return _Exception(re.compile(backends), re.compile(fault), re.compile(request, re.DOTALL), reason)
 
 
-_KNOWN: tuple[_Exception, ...] = ()
+_KNOWN: tuple[_Exception, ...] = (
+    _known(
+        "bottle",
+        r"^other site by merged: .* params\.get",
+        rb"(?i)\r\ncontent-length: [1-9]|\r\ntransfer-encoding: chunked",
+        "Bottle's request.params takes every body for a form, of any type and method; its users read request.query",
+    ),
+    _known(
+        "apache-php",
+        r"^other site by merged: the backend reads 'shop, ",
+        rb"(?i)\r\ncookie: .*\r\ncookie: ",
+        "Apache joins Cookie lines with a comma, and PHP takes all that follows for the value of the last cookie",
+    ),
+    _known(
+        "sanic",
+        r"^other site by path: the backend serves '[^']*%",
+        rb"",
+        "Sanic hands over path parameters undecoded, and no site's id holds a %",
+    ),
+)
 
 
 def excuse(backend: str, request: Request, fault: Fault, report: object) -> str | None:

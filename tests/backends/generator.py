@@ -10,13 +10,23 @@ from dataclasses import replace
 
 from tests.backends import framing, headers, methods, paths, queries
 from tests.backends.request import KEY_MARK, Request
-from tests.backends.rulesets import COOKIE_KEY, OPEN, QUERY_KEY, RULE_SETS, SCOPED, TRUSTED
+from tests.backends.rulesets import COOKIE_KEY, METHODS, OPEN, QUERY_KEY, RULE_SETS, SCOPED, TRUSTED, UNDERSCORES
 
 HONEST_SHARE = 0.15
 KEYLESS_SHARE = 0.3
 """Of requests for public paths."""
 
-_RULES = (OPEN.name,) * 4 + (SCOPED.name,) * 4 + (COOKIE_KEY.name, QUERY_KEY.name, TRUSTED.name)
+_RULES = (
+    (OPEN.name,) * 4
+    + (SCOPED.name,) * 4
+    + (
+        COOKIE_KEY.name,
+        QUERY_KEY.name,
+        TRUSTED.name,
+        UNDERSCORES.name,
+        METHODS.name,
+    )
+)
 
 _BY_PATH = (
     b"/api/sites/shop/report",

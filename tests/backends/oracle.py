@@ -22,7 +22,6 @@ from tests.backends.rulesets import KEY, OWN, RULE_SETS
 
 Report = Mapping[str, Any]
 
-_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _WITHOUT_SITE = ("list", "everything")
 
 
@@ -47,8 +46,10 @@ def faults_sent(request: Request, sent: Sent) -> list[Fault]:
             break
         text = unquote_to_bytes(text)
     for line in sent.head.split(b"\r\n")[1:]:
-        name = line.partition(b":")[0].lower().replace(b"_", b"-")
-        if name and name in _SECOND:
+        spelled, _, value = line.partition(b":")
+        name = spelled.lower().replace(b"_", b"-")
+        # `If` names a resource only in a tagged list, `<…> (…)` (RFC 4918 §10.4.2).
+        if name in _SECOND and (name != b"if" or value.strip().startswith(b"<")):
             found.append(Fault("second resource", f"the backend gets {name.decode()}"))
     return found
 
@@ -65,14 +66,18 @@ def _faults(request: Request, sent: Sent, report: Report) -> Iterator[Fault]:
     rules = RULE_SETS[request.rules]
     endpoint, site = report["endpoint"], report["site"]
     method = str(report["method"]).upper()
-    if method not in _METHODS:
+    if method not in rules.methods:
         yield Fault("method", f"the backend does {method}")
     if sent.open:
         if endpoint not in ("static", "none"):
             yield Fault("keyless", f"without a key, the backend serves `{endpoint}`")
         return
-    if method == "DELETE" and rules.refuse and endpoint not in ("static", "none"):
-        yield Fault("refused method", "the backend does a DELETE, which the route refuses")
+    if f"{method} /api/**" in rules.refuse and endpoint not in ("static", "none"):
+        yield Fault("refused method", f"the backend does {method}, which the route refuses")
+    if endpoint == "site" and not site:
+        if sent.named_by.get("path"):
+            yield Fault("no site by path", "the path rule names the site, and the backend reads none")
+        endpoint = "none"
     if endpoint == "site" and site != OWN:
         yield Fault("other site by path", f"the backend serves {site!r}")
     read = {"query": True, "header": True}

@@ -73,7 +73,7 @@ def hostile_query(rng: random.Random, request: Request) -> Request:
     for piece in pieces[1:]:
         query += rng.choice(_SEPARATORS) + piece
     if rng.random() < 0.02:
-        query = b"&".join([b"a=1"] * rng.choice((255, 256, 300))) + b"&" + query
+        query = b"&".join([b"a=1"] * rng.choice((99, 100, 255, 256, 300))) + b"&" + query
     return request.with_query(query)
 
 

@@ -1,10 +1,10 @@
 """The rule sets that requests are judged by. Each generated request names one; the key is for `shop`."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from proxy.credentials import new_key
-from proxy.settings import QueryRule, RouteSettings
+from proxy.settings import DEFAULT_METHODS, RouteSettings
 from tests.backends.door import Door
 
 OWN, OTHER = "shop", "blog"
@@ -27,7 +27,9 @@ class RuleSet:
     keys_from: tuple[str, ...] = _HEADER_KEY
     public: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
+    methods: tuple[str, ...] = DEFAULT_METHODS
     trusted: bool = False
+    underscores: Literal["drop", "pass"] = "drop"
     scoped: bool = False
     """Rules name the paths where the API reads them, so a path that no rule covers must not be served."""
 
@@ -39,19 +41,22 @@ class RuleSet:
             "sites": list(self.sites),
             "public": list(self.public),
             "refuse": list(self.refuse),
+            "methods": list(self.methods),
             **overrides,
         }
         return RouteSettings.model_validate(table)
 
     def door(self, key: str, **overrides: Any) -> Door:
         """Return the front door of this rule set."""
-        return Door(self.route(**overrides), self.keys_from, key, (OWN,), trusted=self.trusted)
+        return Door(
+            self.route(**overrides), self.keys_from, key, (OWN,), trusted=self.trusted, underscores=self.underscores
+        )
 
 
 OPEN = RuleSet("open")
 SCOPED = RuleSet(
     "scoped",
-    sites=_SCOPED if "paths" in QueryRule.model_fields else _OPEN,
+    sites=_SCOPED,
     public=("GET /static/**",),
     refuse=("DELETE /api/**",),
     scoped=True,
@@ -59,8 +64,14 @@ SCOPED = RuleSet(
 COOKIE_KEY = RuleSet("cookie-key", keys_from=("cookie:key", "header:X-API-Key"))
 QUERY_KEY = RuleSet("query-key", keys_from=("query:api_key", "header:X-API-Key"))
 TRUSTED = RuleSet("trusted", trusted=True)
+UNDERSCORES = RuleSet("underscores", underscores="pass")
+METHODS = RuleSet(
+    "methods",
+    methods=("GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "PROPFIND", "QUERY", "LIST", "COPY", "REPORT"),
+    refuse=("DELETE /api/**", "COPY /api/**"),
+)
 
-RULE_SETS = {rules.name: rules for rules in (OPEN, SCOPED, COOKIE_KEY, QUERY_KEY, TRUSTED)}
+RULE_SETS = {rules.name: rules for rules in (OPEN, SCOPED, COOKIE_KEY, QUERY_KEY, TRUSTED, UNDERSCORES, METHODS)}
 
 KEY = new_key()
 """One key for the whole run; requests hold a mark in its place."""

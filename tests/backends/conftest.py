@@ -1,0 +1,46 @@
+"""Fixtures of the backends' tests."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.backends.place import Place
+from tests.database import TEMPLATE, create_database, drop_database, run_aside
+
+COUNTS = "replayed"
+"""The property of a test's report that holds a backend's counts."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print each backend's counts, whether it passed or not."""
+    lines = [
+        f"{name}: {value}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if getattr(report, "when", "") == "call" and str(name).startswith(COUNTS)
+    ]
+    if lines:
+        terminalreporter.section("requests per backend")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="module")
+def database_url(database_server: str) -> Iterator[str]:
+    """A migrated, empty database of the module's own."""
+    url = run_aside(create_database(database_server, TEMPLATE))
+    yield url
+    run_aside(drop_database(database_server, url))
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """The folder and port of one backend. Servers that give up root must be able to read the folder."""
+    with tempfile.TemporaryDirectory(prefix="backend-") as folder:
+        Path(folder).chmod(0o755)
+        opened = Place(Path(folder))
+        yield opened
+        opened.stop()
