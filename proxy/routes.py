@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from proxy.cors import compile_cors
 from proxy.drop_headers import DropHeaders
-from proxy.heads import Fields, Head
+from proxy.heads import FOLDED, Fields, Head
 from proxy.method_override import (
     OVERRIDE_HEADERS,
     OVERRIDE_PARAMETERS,
@@ -359,10 +359,12 @@ class Route:
         return None
 
     def _form_may_name(self, located: _Located) -> bool:
-        """Tell whether a form body here may name a site, or hold a parameter that `refuse` shuts."""
+        """Tell whether a form body here may name a site, a parameter that `refuse` shuts, or a method that it shuts."""
         if self._form_body != "auto":
             return self._form_body == "refuse"
-        return bool(self._refused_names) or any(scope is not False for _, scope in located.queries)
+        return (
+            bool(self._refused_names) or bool(located.shut) or any(scope is not False for _, scope in located.queries)
+        )
 
     def _methods_in(self, query: Query) -> frozenset[bytes]:
         """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
@@ -509,8 +511,9 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
 
 def _refuse_form_body(method: bytes, fields: Fields) -> None:
     """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
-    types = [value.lower() for name, value in fields if name.lower() == b"content-type"]
-    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for value in types):
+    # In any spelling that is forwarded; it is missing if it is missing in the exact one.
+    types = [(name, value.lower()) for name, value in fields if FOLDED[name] == b"content-type"]
+    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for _, value in types):
         raise Refused(FORM_BODY_NOT_READ)
-    if method == b"POST" and not any(types):
+    if method == b"POST" and not any(value for name, value in types if name.lower() == b"content-type"):
         raise Refused(_NO_CONTENT_TYPE)

@@ -15,9 +15,9 @@ from proxy.target import SEGMENT_END
 NO_SITE = "\0"
 """Before a value that fits no template: no site's id holds it, so no grant ever covers it."""
 
-_PARAMETERS_READ = 256
-"""A site must be named within so many parameters. PHP, Node.js, qs and Tomcat leave out those past 1,000 (empty ones
-count), in silence, and can be told to leave out more: to them such a request would name no site."""
+_PARAMETERS_READ = 100
+"""A site must be named within so many parameters. OpenResty's `get_uri_args` leaves out those past 100, and PHP, Node.js,
+qs and Tomcat those past 1,000 (empty ones count), in silence: to them such a request would name no site."""
 
 _SITES_READ = 256
 """Sites that one request may name. More would make a request without a key expensive."""
@@ -239,10 +239,15 @@ class QuerySiteRule(_ValueRule):
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
-        # Split at every separator: what stands between fewer of them, such as `shop;a=1`, is no site's id.
-        every, _ = self._read(query.splits[-1])
-        into.literal.add(every.literal.without_empty())
-        into.form.add(every.form.without_empty())
+        # Where a value holds a further separator, what some servers find between the separators is what counts.
+        whole, _ = self._read(each for each in query.splits[0] if b";" not in each.value and b"?" not in each.value)
+        finest, _ = self._read(query.splits[-1])
+        for named, of_whole, of_finest in (
+            (into.literal, whole.literal, finest.literal),
+            (into.form, whole.form, finest.form),
+        ):
+            named.add(of_whole)
+            named.add(of_finest.without_empty())
 
     def is_within(self, raw_value: bytes, allowed: Named) -> bool:
         """Tell whether a raw value names nothing but what is allowed, in every reading."""

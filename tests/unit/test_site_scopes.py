@@ -34,8 +34,9 @@ SCOPED = {
         (b"/api/sites/shop/x?q=a;site=blog", "site_not_allowed"),
         (b"/api/sites/shop/x?q=?site=blog", "site_not_allowed"),
         (b"/api/sites/shop/x?site=%62log%2500", "site_not_allowed"),
-        # An empty value names no site, and what is left of a value at the finest split counts.
-        (b"/api/sites/shop/x?site=", ("shop",)),
+        # What is left of a value at the finest split counts.
+        (b"/api/sites/shop/x?site=", "site_not_allowed"),  # a rewriting server may take it for no site at all
+        (b"/api/sites/shop/x?site", "site_not_allowed"),
         (b"/api/sites/shop/x?site=shop;a=1", ("shop",)),
         (b"/api/sites/shop/x?q=a;site", ("shop",)),
         (b"/api/sites/shop/x?site=a/b", "site_not_allowed"),
@@ -110,3 +111,16 @@ def test_a_look_alike_of_content_type_does_not_hide_that_it_is_missing(look_alik
         dropped=[(look_alike, b"text/plain")],
     )
     assert outcome == "form_body_not_read"
+
+
+def test_a_form_may_hold_a_method_that_the_route_shuts() -> None:
+    route = {"sites": ["path:/api/sites/{site}/**"], "refuse": ["DELETE /api/sites/shop/x"]}
+    assert judge(route, b"/api/sites/shop/x", FORM, method=b"POST", body=True) == "form_body_not_read"
+    assert judge(route, b"/api/sites/shop/y", FORM, method=b"POST", body=True) == ("shop",)
+
+
+@pytest.mark.parametrize("name", [b"Content_Type", b"CONTENT_TYPE"])
+def test_a_form_type_under_a_look_alike_that_is_forwarded_is_a_form(name: bytes) -> None:
+    fields = [(b"Content-Type", b"application/json"), (name, b"application/x-www-form-urlencoded")]
+    route = {"sites": ["query:site"]}
+    assert judge(route, b"/x?site=shop", *fields, method=b"POST", body=True) == "form_body_not_read"
