@@ -166,6 +166,8 @@ def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
 _HOST = re.compile(
     rb"([A-Za-z0-9_~-]++(?:\.[A-Za-z0-9_~-]++)*+|\[[0-9A-Fa-f:.]++\])(\.?)((?::[0-9]{1,5})?)\Z"
 )  # no quantifier gives back what it took, so that a long value costs linear time
+_LONGEST_HOST = 270
+"""A host name has 253 characters at most (RFC 1035 §2.3.4); a final dot and a port come on top."""
 _BAD_HOST = BAD_REQUEST.because("The request needs one Host header that holds a host name or address.")
 
 
@@ -174,7 +176,7 @@ def check_host(values: list[bytes]) -> bytes:
 
     Raises Refused where it is missing, doubled or not a host.
     """
-    host = _HOST.match(values[0]) if len(values) == 1 else None
+    host = _HOST.match(values[0]) if len(values) == 1 and len(values[0]) <= _LONGEST_HOST else None
     if host is None:
         raise Refused(_BAD_HOST)
     return host[1] + host[3] if host[2] else values[0]

@@ -240,7 +240,8 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
     hops = chain.rsplit(b",", _HOPS_READ)[-_HOPS_READ:]
     address = peer
     while hops and is_trusted(address):
-        hop = _HOP_ADDRESS.match(hops.pop().strip().decode("latin-1"))
+        raw = hops.pop().strip()
+        hop = _HOP_ADDRESS.match(raw.decode("latin-1")) if len(raw) <= _LONGEST_HOP else None
         try:
             address = str(ipaddress.ip_address((hop[1] or hop[2]) if hop else ""))
         except ValueError:
@@ -250,6 +251,8 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
 
 _HOPS_READ = 64
 """No request comes through more trusted proxies. The client can write any number of hops before theirs."""
+_LONGEST_HOP = 64
+"""An IPv6 address in brackets with a port takes 53 characters at most."""
 _HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f:.]+)(?::\d+)?)\Z")
 """An address as proxies write it, some with a port."""
 

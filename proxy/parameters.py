@@ -1,7 +1,7 @@
 """Parameters (`name=value`) of queries and cookies, found in every spelling that some backend accepts. No I/O.
 
-Clients choose these bytes, so nothing here costs more than linear time: regular expressions see each byte a bounded
-number of times, and what needs a Python loop is bounded in number.
+Clients choose these bytes, so nothing here costs more than linear time, and what needs a step of Python for each
+parameter is bounded in number. `make test-cost` counts.
 """
 
 import re
@@ -11,32 +11,43 @@ from dataclasses import dataclass
 from proxy.decoding import TOO_DEEP, decode, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
+_MAX_PARAMETERS = 1000
+"""Servers ignore further ones: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
+
 _MAX_ODD_NAMES = 256
-"""Names with unusual characters that are read one by one, where one of them may mean a wanted parameter."""
+"""Different names with unusual characters. DataTables, with 40 columns, sends 240."""
 
 _MAX_FOUND = 128
-"""Occurrences of wanted parameters in one query."""
+"""Occurrences of the parameters that are looked for."""
+_MAX_FOUND_ENCODED = 32
+"""The same where their values are encoded, or separated in more than one way."""
 
 _LONG_NAMES = 1024
 _LONG_NAMES_ROUNDS = 2
 """Names that take more bytes than that together are decoded at most so often."""
 
+_SHORT = 512
+"""One regular expression over the whole text is the quickest way only for short ones (bytes)."""
+
+_PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
-_SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]*\]))"
+
+# No quantifier here gives back what it took (`*+`), so that hostile names cost linear time.
+_SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
 """PHP reads `.`, a space and a `[` without its `]` as `_` in a name."""
 
-_BEFORE = r"[\s+?\[\]]*"
+_BEFORE = r"[\s+?\[\]]*+"
 """PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`."""
 
-_AFTER = r"[\s+]*(?=[\[\]\0&]|\Z)"
+_AFTER = r"[\s+]*+(?=[\[\]\0&]|\Z)"
 """PHP, Rack and qs read `site[x]` as part of `site`; what follows a NUL is lost in C strings."""
 
 _RAW_VALUE = BAD_REQUEST.because(
     "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
 )
 _TOO_MANY = AMBIGUOUS_REQUEST.because(
-    "The request has too many parameters whose names servers read differently, or one parameter too often. "
-    "Split it into several requests."
+    f"The request has more than {_MAX_PARAMETERS} parameters or cookies, too many with unusual names, or one of those "
+    "that are read here too often. Split it into several requests."
 )
 
 
@@ -48,7 +59,7 @@ def folded(name: str) -> str:
 class Name:
     """One parameter's name: its literal spelling, and all spellings that some backend takes for it."""
 
-    __slots__ = ("_all", "_base", "_literal", "base", "lenient", "plain_spellings")
+    __slots__ = ("_base", "_literal", "base", "lenient", "pattern", "plain_spellings")
 
     def __init__(self, name: str, *, array: bool = False) -> None:
         """`array` accepts `name[]` and `name[0]` as literal spellings too."""
@@ -57,14 +68,14 @@ class Name:
             literal += r"(?:(?:\[|%5[Bb])[0-9]{0,3}(?:\]|%5[Dd]))?"
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
-        self.lenient = _BEFORE + "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
+        self.lenient = "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
         # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
         base = core.partition("[")[0]
-        self.base = _BEFORE + "".join(map(_lenient_part, base)) + r"(?=[\0&]|\Z)" if base != core else ""
-        self._base = re.compile(self.base)
+        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&]|\Z)" if base != core else ""
+        self._base = re.compile(_BEFORE + self.base)
         # Spellings without a special character, which can be searched for at once.
         self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
-        self._all = re.compile(f"(?:{self.lenient})" + (f"|(?:{self.base})" if self.base else ""))
+        self.pattern = re.compile(f"{_BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
 
     def replaces(self, raw: bytes) -> bool:
         """Tell whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
@@ -76,9 +87,14 @@ class Name:
 
     def means(self, raw: bytes) -> bool:
         """Tell whether some backend reads raw bytes as this name. Raises Refused if they are encoded too often."""
-        if _PLAIN_NAME.match(raw):
-            return self._all.match(raw.decode("ascii").lower()) is not None
-        return any(self._all.match(text(decoded).casefold()) for decoded in rounds(raw))
+        return any(self.pattern.match(spelling) for spelling in spellings(raw))
+
+
+def spellings(raw: bytes) -> list[str]:
+    """Return a raw name, and it decoded once, twice, …, without case. Raises Refused if it is encoded too often."""
+    if b"%" not in raw and raw.isascii():
+        return [raw.decode("ascii").lower()]
+    return [text(decoded).casefold() for decoded in rounds(raw)]
 
 
 def _literal_character(character: str) -> str:
@@ -90,7 +106,7 @@ def _literal_character(character: str) -> str:
 
 def _lenient_part(part: str) -> str:
     if part[0] in "[]":
-        return r"[\[\].]+"  # qs with `allowDots` reads `a.b` as `a[b]`
+        return r"[\[\].]++"  # qs with `allowDots` reads `a.b` as `a[b]`
     return _SAME_AS_UNDERSCORE if part in "_. +" else re.escape(part)
 
 
@@ -107,31 +123,29 @@ class Parameter:
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
-    __slots__ = ("_any_lenient", "_meant_by_plain", "_names", "_odd", "_plain", "_separator", "_silent")
+    __slots__ = ("_lenient", "_meant_by_plain", "_name", "_names", "_separator", "_silent")
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
-        """`separators` are all characters that some backend separates parameters with."""
+        """`separators` are all characters that some backend separates parameters with, the usual one first."""
         self._names = names
+        self._separator = separators[0].encode()
         self._meant_by_plain = {
             spelling.encode(): tuple(name for name in names if name.means(spelling.encode()))
             for each in names
             for spelling in each.plain_spellings
         }
-        self._separator = separators[0].encode()
-        between, inside = f"[{separators}]", f"[^{separators}=]"
-        self._odd = re.compile(f"{between}([A-Za-z0-9_-]*[^A-Za-z0-9_{separators}=-]{inside}*)".encode())
-        plain = "|".join(re.escape(spelling) for name in names for spelling in name.plain_spellings)
-        self._plain = re.compile(f"{between}((?i:{plain}))(?=[={separators}]|\\Z)".encode()) if plain else None
+        self._name = re.compile(f"[{separators}] ?([^{separators}=]*+)".encode())
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
-        self._any_lenient = re.compile(f"(?:\\A|&)(?:{lenient})")
+        self._lenient = re.compile(f"&{_BEFORE}(?:{lenient})")
         # What has only plain names, and none of ours, has nothing to find. It is most queries.
+        plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[=&]|\\Z))" if plain else ""
         pair = f"{others}[A-Za-z0-9_-]*(?:=[^{separators}]*)?"
-        self._silent = re.compile(f"{pair}(?:{self._separator.decode()} ?{pair})*\\Z".encode() if names else b"")
+        self._silent = re.compile(f"{pair}(?:{separators[0]} ?{pair})*\\Z".encode() if names else b"")
 
     def is_silent(self, raw: bytes) -> bool:
         """Tell quickly that nothing is there to be found. False says nothing."""
-        return self._silent.match(raw) is not None
+        return len(raw) <= _SHORT and self._silent.match(raw) is not None
 
     def find(self, raw: bytes) -> list[tuple[int, int]]:
         """Return where the names stand that mean one of ours, with text split at every separator.
@@ -141,13 +155,13 @@ class Finder:
         if not self._names or not raw:
             return []
         raw = self._separator + raw
-        spans = [match.span(1) for match in self._plain.finditer(raw)] if self._plain is not None else []
-        odd = self._odd.findall(raw)
-        if odd and self._may_be_meant(odd):
-            if len(odd) > _MAX_ODD_NAMES:
-                raise Refused(_TOO_MANY)
-            spans += [match.span(1) for match in self._odd.finditer(raw) if self.meant(match[1])]
-            spans.sort()
+        names = self._name.findall(raw)
+        if len(names) > _MAX_PARAMETERS:
+            raise Refused(_TOO_MANY)
+        meant = self._meant_among(set(names))
+        if not meant:
+            return []
+        spans = [match.span(1) for match in self._name.finditer(raw) if match[1] in meant]
         if len(spans) > _MAX_FOUND:
             raise Refused(_TOO_MANY)
         return [(start - 1, end - 1) for start, end in spans]
@@ -157,28 +171,45 @@ class Finder:
         plain = self._meant_by_plain.get(raw_name.lower())
         if plain is not None:
             return plain
-        return tuple(name for name in self._names if name.means(raw_name))
+        if _PLAIN_NAME.match(raw_name):
+            return ()
+        found = spellings(raw_name)
+        if not any(self._lenient.match(f"&{spelling}") for spelling in found):
+            return ()
+        return tuple(name for name in self._names if any(map(name.pattern.match, found)))
+
+    def _meant_among(self, names: set[bytes]) -> set[bytes]:
+        """Return those of the names that mean one of ours."""
+        plain = self._meant_by_plain
+        meant = {name for name in names if name.lower() in plain}
+        odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
+        if odd:
+            if len(odd) > _MAX_ODD_NAMES:
+                raise Refused(_TOO_MANY)
+            if self._may_be_meant(odd):
+                meant.update(name for name in odd if self.meant(name))
+        return meant
 
     def _may_be_meant(self, names: list[bytes]) -> bool:
-        """Tell whether one of these names may mean one of ours: all are read at once, because they may be thousands."""
-        decoded = rounds(b"&".join(names))
+        """Tell whether one of these names may mean one of ours: all are read at once."""
+        decoded = rounds(b"&" + b"&".join(names))
         if len(decoded[0]) > _LONG_NAMES and len(decoded) > 1 + _LONG_NAMES_ROUNDS:
             raise Refused(TOO_DEEP)
-        return any(self._any_lenient.search(text(each).casefold()) for each in decoded)
+        return any(self._lenient.search(text(each).casefold()) for each in decoded)
 
 
 class Query:
     """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
 
-    __slots__ = ("_finder", "_found", "raw")
+    __slots__ = ("_raw", "_spans", "splits")
 
     def __init__(self, raw: bytes, finder: Finder) -> None:
         """Raises Refused if the names looked for stand in it too often."""
-        self.raw = raw
-        self._finder = finder
-        spans = finder.find(raw)
-        self._found: list[list[Parameter]] = []
-        if not spans:
+        self._raw = raw
+        self._spans = finder.find(raw)
+        self.splits: list[list[Parameter]] = []
+        """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
+        if not self._spans:
             return
         semicolons = raw.replace(b";", b"&")
         question_marks = semicolons.replace(b"?", b"&")
@@ -187,20 +218,22 @@ class Query:
             splits.append(semicolons)
         if question_marks != semicolons:
             splits.append(question_marks)
-        self._found = [_parameters_at(split, spans, finder) for split in splits]
-
-    @property
-    def splits(self) -> Sequence[Sequence[Parameter]]:
-        """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
-        return self._found
+        self.splits = [_parameters_at(split, self._spans, finder) for split in splits]
+        if len(self._spans) > _MAX_FOUND_ENCODED and (
+            len(splits) > 1 or any(b"%" in each.value or b"+" in each.value for each in self.splits[0])
+        ):
+            raise Refused(_TOO_MANY)
 
     def holds(self, names: frozenset[Name]) -> bool:
         """Tell whether some reading of the query has a parameter of one of these names."""
-        return any(not names.isdisjoint(each.meant) for parameters in self._found for each in parameters)
+        return any(not names.isdisjoint(each.meant) for parameters in self.splits for each in parameters)
 
-    def names_in(self, rest: bytes) -> list[bytes]:
-        """Return the raw names looked for that stand in a part of the query."""
-        return [rest[start:end] for start, end in self._finder.find(rest)]
+    def is_late(self, most: int) -> bool:
+        """Tell whether a parameter that was found has `most` others, or more, before it."""
+        if not self._spans:
+            return False
+        last = self._spans[-1][0]
+        return self._raw.count(b"&", 0, last) + self._raw.count(b";", 0, last) >= most
 
 
 def _parameters_at(split: bytes, spans: Iterable[tuple[int, int]], finder: Finder) -> list[Parameter]:

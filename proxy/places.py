@@ -12,7 +12,7 @@ from proxy.parameters import Finder, Name
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, Refused
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
-_SCHEME = re.compile(rb"([A-Za-z0-9-]+)[ \t]+(.*)\Z", re.DOTALL)
+_SCHEME = re.compile(rb"([A-Za-z0-9-]++)[ \t]++(.*)\Z", re.DOTALL)
 _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
     "The query parameter that carries the API key stands beside `;` or `?`, at which some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
@@ -34,7 +34,6 @@ class KeyPlaces:
         `watched` are further headers (lower case) whose presence `cut` tells, since it looks at every name anyway.
         """
         self._headers: set[bytes] = set()
-        self._watched = watched
         cookies: list[Name] = []
         queries: list[Name] = []
         self._authorization: set[bytes] = set()
@@ -64,7 +63,8 @@ class KeyPlaces:
             | ({b"cookie"} if self._cookies else set())
         )
         """The headers that may hold a key, in lower case."""
-        self._noticed = self.names | watched
+        self._watched = watched | {b"cookie"} if self._cookies is not None else watched
+        self._noticed = self.names | self._watched
 
     def cut(self, head: Head) -> tuple[bytes | None, bytes, Fields, bool]:
         """Return the key (None: there is none), target and fields without it, and whether a watched header is there.
@@ -84,6 +84,8 @@ class KeyPlaces:
             kept = self._cut_field(field, name, values)
             if kept is not None:
                 fields.append(kept)
+        if watched and self._cookies is not None:
+            fields = _cut_cookies(self._cookies, fields, values)
         for field in head.dropped:
             self._cut_field(field, FOLDED[field[0]], values)
         target = head.target
@@ -100,8 +102,6 @@ class KeyPlaces:
             return None
         if name == b"authorization" and self._authorization:
             return self._cut_authorization(field, values)
-        if name == b"cookie" and self._cookies is not None:
-            return _cut_cookie(self._cookies, field, values)
         return field
 
     def _cut_authorization(self, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
@@ -142,6 +142,15 @@ class KeyPlaces:
         if begin <= len(query):
             kept.append(query[begin:])
         return path + b"?" + b"&".join(kept) if kept else path
+
+
+def _cut_cookies(finder: Finder, fields: Fields, values: set[bytes]) -> Fields:
+    """Return the fields with the key cut out of the cookies."""
+    cookies = b";".join([value for name, value in fields if name.lower() == b"cookie"])
+    if finder.is_silent(cookies) or not finder.find(cookies):
+        return fields
+    kept = (_cut_cookie(finder, field, values) if field[0].lower() == b"cookie" else field for field in fields)
+    return [field for field in kept if field is not None]
 
 
 def _cut_cookie(finder: Finder, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:

@@ -408,14 +408,14 @@ class Route:
         """Raise Refused if a cookie that PHP merges into `$_REQUEST` names another site than the request does."""
         assert self._cookies is not None  # noqa: S101 - for the type checker
         allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
-        for name, raw in claim.fields:
-            if name.lower() != b"cookie":
-                continue
-            for start, end in self._cookies.find(raw):
-                value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
-                for rule, in_scope in located.queries:
-                    if in_scope is not False and rule.name.means(raw[start:end]) and not rule.is_within(value, allowed):
-                        raise Refused(self._cookie_clash)
+        raw = b";".join([value for name, value in claim.fields if name.lower() == b"cookie"])
+        if self._cookies.is_silent(raw):
+            return
+        for start, end in self._cookies.find(raw):
+            value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
+            for rule, in_scope in located.queries:
+                if in_scope is not False and rule.name.means(raw[start:end]) and not rule.is_within(value, allowed):
+                    raise Refused(self._cookie_clash)
 
 
 class RouteTable:

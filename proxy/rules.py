@@ -16,8 +16,8 @@ NO_SITE = "\0"
 """Before a value that fits no template: no site's id holds it, so no grant ever covers it."""
 
 _PARAMETERS_READ = 100
-"""A site must be named within so many parameters. OpenResty's `get_uri_args` leaves out those past 100, and PHP, Node.js,
-qs and Tomcat those past 1,000 (empty ones count), in silence: to them such a request would name no site."""
+"""A site must be named within so many parameters (empty ones count). OpenResty's `get_uri_args` leaves out those past
+100, in silence, and PHP, Node.js, qs and Tomcat those past 1,000. To them such a request would name no site."""
 
 _SITES_READ = 256
 """Sites that one request may name. More would make a request without a key expensive."""
@@ -222,7 +222,7 @@ class QuerySiteRule(_ValueRule):
             if every != literal:
                 raise Refused(self._ambiguous)
         if literal is not None:
-            if self._is_late(query):
+            if query.is_late(_PARAMETERS_READ):
                 raise Refused(self._ambiguous)
             into.literal.add(literal.literal)
             into.form.add(literal.form)
@@ -232,7 +232,7 @@ class QuerySiteRule(_ValueRule):
         if len(parameters) != 1:
             return False
         name, value = parameters[0].name, parameters[0].value
-        if name != self._raw_name or not _PLAIN_VALUE.match(value) or self._is_late(query):
+        if name != self._raw_name or not _PLAIN_VALUE.match(value) or query.is_late(_PARAMETERS_READ):
             return False
         into.add(self.named(value.decode("ascii")))
         return True
@@ -275,14 +275,6 @@ class QuerySiteRule(_ValueRule):
                 exact.form.add(form)
         return every, exact
 
-    def _is_late(self, query: Query) -> bool:
-        """Tell whether the parameter stands behind so many others that some servers do not read it."""
-        raw = query.raw
-        if raw.count(b"&") + raw.count(b";") < _PARAMETERS_READ:
-            return False
-        rest = re.split(rb"[&;]", raw, maxsplit=_PARAMETERS_READ)[-1]
-        return any(self.name.means(raw_name) for raw_name in query.names_in(rest))
-
 
 class HeaderSiteRule(_ValueRule):
     """A request header that names sites."""
@@ -315,6 +307,9 @@ class HeaderSiteRule(_ValueRule):
 
 
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)
+_FORWARDED_HOST_NAMES = (b"x-forwarded-host", b"forwarded")
+_LONGEST_FORWARDED = 2048
+"""Of what a trusted proxy says, which a client may have begun (bytes)."""
 _HOSTS_DIFFER = AMBIGUOUS_REQUEST.because(
     "Host and the host that a trusted proxy forwards name different sites. Let the proxy forward the client's Host."
 )
@@ -338,6 +333,8 @@ class HostSiteRule:
             lower = FOLDED[name]
             if lower == b"host":
                 found.insert(0, self._site(value))
+            elif lower in _FORWARDED_HOST_NAMES and len(value) > _LONGEST_FORWARDED:
+                raise Refused(_HOSTS_DIFFER)
             elif lower == b"x-forwarded-host":
                 found += [self._site(host.strip()) for host in value.split(b",")]
             elif lower == b"forwarded":
@@ -348,8 +345,9 @@ class HostSiteRule:
             into.sites[by_folded_id(found[0])] = None
 
     def _site(self, host: bytes) -> str | None:
-        name = re.sub(r":\d+\Z", "", text(host)).lower()
-        fits = self._pattern.match(name.removesuffix("."))
+        whole = text(host).lower()
+        name, colon, port = whole.rpartition(":")
+        fits = self._pattern.match((name if colon and port.isdecimal() else whole).removesuffix("."))
         return fits[1] if fits else None
 
 

@@ -14,6 +14,8 @@ from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _LONG_PATH = 1024
 """A longer path (bytes) must not be encoded twice: it would have too many readings."""
+_MAX_SEPARATORS = 64
+"""Each of `;`, `&`, `?` and `#` in a path, after any decoding: servers may split it there, so each costs time."""
 
 _FORM = re.compile(rb"/[\x21\x22\x24-\x7E\x80-\xFF]*\Z")
 """Origin form (RFC 9112 §3.2.1): no control bytes, spaces or fragment."""
@@ -26,8 +28,6 @@ _FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
 _DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # those with parameters too
 _OVERLONG = re.compile(rb"[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]")
 """Overlong UTF-8: a decoder that accepts it finds dots and slashes that others do not see."""
-
-_SEGMENT_PARAMETERS = re.compile(rb";[^/]*")
 
 _LOOK_ALIKES = (
     "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
@@ -47,6 +47,9 @@ _ESCAPES = AMBIGUOUS_REQUEST.because(
 )
 _SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
     "The path holds an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."
+)
+_SEPARATORS = AMBIGUOUS_REQUEST.because(
+    f"The path holds more than {_MAX_SEPARATORS} of `;`, `&`, `?` or `#`. Send parameters in the query."
 )
 _ORIGIN_FORM = BAD_REQUEST.because(
     "The request target must begin with `/` and hold no spaces, control characters or `#`. Percent-encode them."
@@ -119,13 +122,12 @@ def read_path(path: bytes) -> PathReadings:
             for segments in _variants(split_text.replace(b"/", _END), times):
                 readings[segments] = None
                 if _END + _END in segments:
-                    readings[_MERGED.sub(_END, segments)] = None
+                    readings[_merged(segments)] = None
     return PathReadings(texts, [text(reading) for reading in readings])
 
 
 _END = SEGMENT_END.encode()
 _PARAMETERS = re.compile(rb";[^\x00]*")
-_MERGED = re.compile(rb"\x00{2,}")
 
 
 def _variants(segments: bytes, times: int) -> Iterator[bytes]:
@@ -136,6 +138,13 @@ def _variants(segments: bytes, times: int) -> Iterator[bytes]:
         yield _decode_times(_PARAMETERS.sub(b"", segments), times)
     if b";" in decoded:
         yield _PARAMETERS.sub(b"", decoded)
+
+
+def _merged(segments: bytes) -> bytes:
+    """Return a path's segments without empty ones between them."""
+    while _END + _END in segments:
+        segments = segments.replace(_END + _END, _END)
+    return segments
 
 
 def _decode_times(raw: bytes, times: int) -> bytes:
@@ -149,8 +158,9 @@ def _refuse_forbidden(decoded: bytes) -> None:
         raise Refused(_DOTS)
     if b"/." in decoded and _DOT_SEGMENT.search(decoded):
         raise Refused(_DOTS)
-    # Tomcat drops `;params` first, and the slash in them is gone; to others it splits the path.
-    if b";" in decoded and any(b"%2f" in found.lower() for found in _SEGMENT_PARAMETERS.findall(decoded)):
+    if any(decoded.count(separator) > _MAX_SEPARATORS for separator in (b";", b"&", b"?", b"#")):
+        raise Refused(_SEPARATORS)
+    if b";" in decoded and _has_slash_in_parameters(decoded.lower()):
         raise Refused(_SLASH_IN_PARAMETERS)
     if not decoded.isascii():
         if _OVERLONG.search(decoded):
@@ -169,6 +179,20 @@ def holds_parameter(text: bytes) -> bool:
     Rewriting backends do that (Apache's `[QSA]`, nginx's `proxy_pass` with variables): after `&`, `?` or `#`, a pair.
     """
     return _PARAMETER.search(text) is not None
+
+
+def _has_slash_in_parameters(lower: bytes) -> bool:
+    """Tell whether an encoded slash stands behind a `;` in its segment.
+
+    Tomcat drops `;params` first, and the slash in them is gone; to others it splits the path.
+    """
+    begin = lower.find(b";")
+    while begin >= 0:
+        end = lower.find(b"/", begin)
+        if lower.find(b"%2f", begin, end if end >= 0 else len(lower)) >= 0:
+            return True
+        begin = lower.find(b";", end) if end >= 0 else -1
+    return False
 
 
 def _check_raw_bytes(path: bytes, query: bytes) -> None:

@@ -136,12 +136,26 @@ def test_a_query_is_split_in_every_way_that_some_backend_splits_it() -> None:
     ]
 
 
-def test_many_odd_names_pass_unless_one_of_them_may_be_wanted() -> None:
-    # DataTables sends six of these for each column.
-    odd = b"&".join(b"columns%%5B%d%%5D%%5Bdata%%5D=x" % number for number in range(300))
+def test_the_names_of_a_table_with_forty_columns_pass() -> None:
+    # DataTables sends six such names for each column.
+    odd = b"&".join(b"columns%%5B%d%%5D%%5Bdata%%5D=x" % number for number in range(240))
     assert found(odd + b"&site=shop", "site") == [b"site"]
+    assert found(odd + b"&[site]=shop", "site") == [b"[site]"]
+    assert found(b"&".join([b"ids[]=1"] * 900) + b"&site=shop", "site") == [b"site"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"&".join(b"a[%d]=x" % number for number in range(257)),
+        b"&".join([b"a=x"] * 1001),
+        b"&".join([b"site=a%20b"] * 33),
+        b"&".join([b"site=a"] * 33) + b";x=1",
+    ],
+)
+def test_what_needs_a_step_for_each_parameter_is_bounded(query: bytes) -> None:
     with pytest.raises(Refused):
-        found(odd + b"&[site]=shop", "site")
+        Query(query, Finder([Name("site")]))
 
 
 def test_a_parameter_that_is_repeated_too_often_is_refused() -> None:

@@ -422,7 +422,7 @@ def test_a_bracketed_name_is_known_however_its_brackets_stand() -> None:
 
 
 def test_a_site_named_past_the_parameters_that_backends_read_is_refused() -> None:
-    for pad in (b"a&" * 1000, b"&" * 1000, b"a=1&" * 300):
+    for pad in (b"a&" * 900, b"&" * 900, b"a=1&" * 100):
         assert sites(["query:site"], b"/x?" + pad + b"site=shop") == "ambiguous_request"
         assert sites(["query:site"], b"/x?site=shop&" + pad + b"a") == ("shop",)
 
