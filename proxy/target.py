@@ -170,7 +170,7 @@ def _refuse_forbidden(decoded: bytes) -> None:
             _refuse_forbidden(characters.translate(_COMPATIBLE).encode("utf-8", "surrogateescape"))
 
 
-_PARAMETER = re.compile(rb"[&?#][^&?#/=;]+=")
+_PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # no parameter's name holds the other sub-delimiters
 
 
 def holds_parameter(text: bytes) -> bool:

@@ -283,7 +283,8 @@ def test_a_bad_config_is_exit_code_2_and_one_line_for_each_complaint(tmp_path: P
 
 def test_a_good_config_is_said_so(config: Path) -> None:
     done = sitelatch("check-config", "--config", str(config), environ={"SITELATCH_LOG__ACCESS": "off"})
-    assert done == Done(0, "The config can be served. Routes: deletable, data.\n", "")
+    assert (done.code, done.out) == (0, "The config can be served. Routes: deletable, data.\n")
+    assert done.err.startswith('warning: [[proxy.routes]] "data" sites: "query:site" counts on every path')
 
 
 def test_a_database_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ async def test_a_preflight_with_a_body_ends_its_connection(client: Wire, lane: L
         ("GET", "/sites/shop/x", "slk_wrong", 401),
         ("GET", "/sites/blog/x", None, 403),
         ("GET", "/x", None, 403),
-        ("COPY", "/sites/shop/x", None, 501),
+        ("COPY", "/sites/shop/x", None, 405),
         ("GET", "/sites/shop/x;site=blog/%2e", None, 400),
         ("OPTIONS", "/sites/blog/x", None, 403),
     ],

@@ -143,7 +143,8 @@ def _beyond_the_naive(target: bytes) -> bool:
     slash_in_parameters = any(re.search(rb";[^/]*%2[Ff]", reading) for reading in readings.paths(path))
     at_the_start = any(reading.startswith(b"//") for reading in readings.paths(path))
     parameter = any(
-        re.search(rb"[&?#][^&?#/=;]+=|[&?#;][\W_]*site", reading, re.IGNORECASE) for reading in readings.paths(path)
+        re.search(rb"[&?#][^&?#/=;!'()*,]+=|[&?#;][\W_]*site", reading, re.IGNORECASE)
+        for reading in readings.paths(path)
     )
     return at_the_start or overlong or slash_in_parameters or parameter or b"%u" in target
 

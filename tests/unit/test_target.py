@@ -96,6 +96,8 @@ def test_a_pair_after_a_separator_is_a_parameter(path: bytes) -> None:
     assert holds_parameter(path)
 
 
-@pytest.mark.parametrize("path", [b"/AT&T.csv", b"/what?.html", b"/a&b/c=d", b"/a=b&c", b"/x;a=b", b"/a&=b", b"/c#"])
+@pytest.mark.parametrize(
+    "path", [b"/AT&T.csv", b"/what?.html", b"/a&b/c=d", b"/a=b&c", b"/x;a=b", b"/a&=b", b"/c#", b"/!$&'()*+,=:@"]
+)
 def test_a_separator_alone_is_ordinary(path: bytes) -> None:
     assert not holds_parameter(path)
