@@ -104,7 +104,7 @@ $(VENV)/ready-to-test: $(VENV)/ready-to-run
 # Servers from Debian, for `make test-backends`. Their packages start services; these are stopped and not enabled.
 BACKEND_PACKAGES := nginx apache2 libapache2-mod-php php-cli php-cgi haproxy lighttpd caddy puma ruby-sinatra golang-go \
 	tomcat10 default-jdk-headless libmojolicious-perl libnginx-mod-http-lua varnish unicorn thin ruby-webrick starman \
-	libplack-perl uwsgi uwsgi-plugin-python3 libapache2-mod-wsgi-py3 libjetty9-java
+	libplack-perl uwsgi uwsgi-plugin-python3 libapache2-mod-wsgi-py3 libjetty9-java influxdb prometheus
 backend-programs:
 	@missing=; \
 	for name in $(BACKEND_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
@@ -112,7 +112,7 @@ backend-programs:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing$$missing …" && apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && \
-		for name in nginx apache2 haproxy lighttpd caddy tomcat10 varnish uwsgi thin unicorn; do \
+		for name in nginx apache2 haproxy lighttpd caddy tomcat10 varnish uwsgi thin unicorn influxdb prometheus; do \
 			systemctl disable --quiet --now $$name 2>/dev/null || true; done && exit; \
 	fi; \
 	echo "These tests need Debian's packages:$$missing. As root: apt-get install$$missing" >&2; exit 1

@@ -16,8 +16,9 @@ from proxy.upstream import UpstreamConnection
 _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
 
 
-_IGNORES_BODIES = re.compile(rb"(?i)(?:Base|Simple)HTTP").search
-"""The `Server` of Python's http.server: its handlers need not read a body, and then take it for the next request."""
+_IGNORES_BODIES = re.compile(rb"(?i)(?:Base|Simple)HTTP|CherryPy|Cheroot").search
+"""The `Server` of software that may leave a body unread, and then takes it for the next request: Python's http.server,
+and Cheroot with chunked bodies."""
 
 
 class UpstreamPool:
