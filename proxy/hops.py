@@ -249,7 +249,7 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
     return address
 
 
-_HOPS_READ = 64
+_HOPS_READ = 16
 """No request comes through more trusted proxies. The client can write any number of hops before theirs."""
 _LONGEST_HOP = 64
 """An IPv6 address in brackets with a port takes 53 characters at most."""

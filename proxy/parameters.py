@@ -15,12 +15,13 @@ _MAX_PARAMETERS = 1000
 """Servers ignore further ones: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
 
 _MAX_ODD_NAMES = 256
-"""Different names with unusual characters. DataTables, with 40 columns, sends 240."""
+_MAX_ODD_BYTES = 8192
+"""Different names with unusual characters, and their size together. DataTables, with 40 columns, sends 240."""
 
 _MAX_FOUND = 128
 """Occurrences of the parameters that are looked for."""
-_MAX_FOUND_ENCODED = 32
-"""The same where their values are encoded, or separated in more than one way."""
+_MAX_FOUND_ODD = 32
+"""The same for different names with unusual characters, or where values are encoded or separated in several ways."""
 
 _LONG_NAMES = 1024
 _LONG_NAMES_ROUNDS = 2
@@ -123,12 +124,12 @@ class Parameter:
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
-    __slots__ = ("_lenient", "_meant_by_plain", "_name", "_names", "_separator", "_silent")
+    __slots__ = ("_lenient", "_meant_by_plain", "_name", "_names", "_separators", "_silent")
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
         """`separators` are all characters that some backend separates parameters with, the usual one first."""
         self._names = names
-        self._separator = separators[0].encode()
+        self._separators = [separator.encode() for separator in separators]
         self._meant_by_plain = {
             spelling.encode(): tuple(name for name in names if name.means(spelling.encode()))
             for each in names
@@ -154,17 +155,16 @@ class Finder:
         """
         if not self._names or not raw:
             return []
-        raw = self._separator + raw
-        names = self._name.findall(raw)
-        if len(names) > _MAX_PARAMETERS:
+        if sum(map(raw.count, self._separators)) >= _MAX_PARAMETERS:
             raise Refused(_TOO_MANY)
+        raw = self._separators[0] + raw
+        names = self._name.findall(raw)
         meant = self._meant_among(set(names))
         if not meant:
             return []
-        spans = [match.span(1) for match in self._name.finditer(raw) if match[1] in meant]
-        if len(spans) > _MAX_FOUND:
+        if sum(map(meant.__contains__, names)) > _MAX_FOUND:
             raise Refused(_TOO_MANY)
-        return [(start - 1, end - 1) for start, end in spans]
+        return [(start - 1, end - 1) for start, end in (m.span(1) for m in self._name.finditer(raw) if m[1] in meant)]
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
         """Return those of our names that some backend reads a raw name as."""
@@ -180,14 +180,30 @@ class Finder:
 
     def _meant_among(self, names: set[bytes]) -> set[bytes]:
         """Return those of the names that mean one of ours."""
-        plain = self._meant_by_plain
-        meant = {name for name in names if name.lower() in plain}
-        odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
-        if odd:
-            if len(odd) > _MAX_ODD_NAMES:
+        # In C as far as possible, since there may be a thousand.
+        together = b"&".join(names)
+        meant = set()
+        if not self._meant_by_plain.keys().isdisjoint(together.lower().split(b"&")):
+            meant = {name for name in names if name.lower() in self._meant_by_plain}
+        if together.translate(None, _PLAIN_CHARACTERS + b"&"):
+            odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
+            if len(odd) > _MAX_ODD_NAMES or sum(map(len, odd)) > _MAX_ODD_BYTES:
                 raise Refused(_TOO_MANY)
-            if self._may_be_meant(odd):
-                meant.update(name for name in odd if self.meant(name))
+            meant |= self._meant_among_odd(odd)
+        return meant
+
+    def _meant_among_odd(self, names: list[bytes]) -> set[bytes]:
+        """Return those that mean one of ours. Halves without any are passed over as a whole."""
+        if not self._may_be_meant(names):
+            return set()
+        if len(names) == 1:
+            return set(names) if self.meant(names[0]) else set()
+        middle = len(names) // 2
+        meant = self._meant_among_odd(names[:middle])
+        if len(meant) <= _MAX_FOUND_ODD:
+            meant |= self._meant_among_odd(names[middle:])
+        if len(meant) > _MAX_FOUND_ODD:
+            raise Refused(_TOO_MANY)
         return meant
 
     def _may_be_meant(self, names: list[bytes]) -> bool:
@@ -219,7 +235,7 @@ class Query:
         if question_marks != semicolons:
             splits.append(question_marks)
         self.splits = [_parameters_at(split, self._spans, finder) for split in splits]
-        if len(self._spans) > _MAX_FOUND_ENCODED and (
+        if len(self._spans) > _MAX_FOUND_ODD and (
             len(splits) > 1 or any(b"%" in each.value or b"+" in each.value for each in self.splits[0])
         ):
             raise Refused(_TOO_MANY)

@@ -32,7 +32,7 @@ from proxy.rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteR
 from proxy.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
 from proxy.settings import KeySettings, RouteSettings
 from proxy.steering_headers import STEERING_PARAMETERS
-from proxy.target import PathReadings, holds_parameter, read_path, split
+from proxy.target import PathReadings, has_separators, holds_parameter, read_path, split
 
 _REMEMBERED = 10_000
 # Clients choose paths, so long ones and those with many readings are not remembered: all in all 30 MB at most.
@@ -287,7 +287,7 @@ class Route:
         if self.settings.encoded_parameters == "pass":
             return
         for decoded in texts:
-            if holds_parameter(decoded) or any(self._path_parameters.find(decoded)):
+            if has_separators(decoded) and (holds_parameter(decoded) or self._path_parameters.find(decoded)):
                 raise Refused(_ENCODED_PARAMETER)
 
     # From a head, each time.

@@ -89,7 +89,7 @@ class PathPattern:
             re.escape(SEGMENT_END) + re.escape(segment).replace(re.escape(_MARK), f"([^{SEGMENT_END}]+)")
             for segment in segments
         ]
-        rest = f"(?:{SEGMENT_END}.*)?\\Z" if has_rest or prefix else "\\Z"
+        rest = f"(?={SEGMENT_END}|\\Z)" if has_rest or prefix else "\\Z"
         self._exact = re.compile("".join(named) + rest, re.DOTALL)
         if named and not segments[-1]:
             named.pop()
@@ -187,6 +187,8 @@ class TwoReadings:
         self.form.add(more)
 
 
+_LONGEST_VALUE = 8192
+"""A cookie's value that is longer names no site that the query, which is not longer, could name too (bytes)."""
 _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 
 
@@ -251,6 +253,8 @@ class QuerySiteRule(_ValueRule):
 
     def is_within(self, raw_value: bytes, allowed: Named) -> bool:
         """Tell whether a raw value names nothing but what is allowed, in every reading."""
+        if len(raw_value) > _LONGEST_VALUE:
+            return False
         for reading in value_readings(raw_value).every():
             named = self.named(reading)
             if not named.sites.keys() <= allowed.sites.keys() or (named.every_site and not allowed.every_site):

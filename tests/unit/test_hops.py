@@ -340,9 +340,9 @@ def test_the_client_is_the_nearest_that_is_no_trusted_proxy(chain: bytes, expect
 
 
 def test_only_the_nearest_hops_are_read() -> None:
-    chain = b"1.1.1.1," + b",".join([b"10.0.0.1"] * 63)
+    chain = b"1.1.1.1," + b",".join([b"10.0.0.1"] * 15)
     assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "1.1.1.1"
-    chain = b"x," * 10_000 + b",".join([b"10.0.0.1"] * 64)
+    chain = b"x," * 10_000 + b",".join([b"10.0.0.1"] * 16)
     assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "10.0.0.1"
 
 
