@@ -59,6 +59,8 @@ class Grant:
 def decide(claim: Claim, grant: Grant | None, owners: Mapping[str, SiteOwner | None], now: float) -> tuple[str, ...]:
     """Return the ids of the named sites, or raise Refused unless `grant` (None: the key is unknown) covers the claim.
 
+    A claim that can be read in two ways is narrowed to the one that the grant covers.
+
     `owners` says whose each of the claim's sites is (None: no such site); it is asked for all-sites grants only.
     `now` is in seconds since the epoch.
     """
@@ -72,18 +74,21 @@ def decide(claim: Claim, grant: Grant | None, owners: Mapping[str, SiteOwner | N
     if claim.form is None:
         return _covered(claim.named, grant, workspace, owners)
     # A `+` that may be a space. Which sites exist must not decide, for then anybody could ask for that; the grant may.
-    covered = []
+    covered: list[tuple[Candidate, tuple[str, ...]]] = []
     refusal: Refused | None = None
     for candidate in (claim.named, claim.form):
         try:
-            covered.append(_covered(candidate, grant, workspace, owners))
+            covered.append((candidate, _covered(candidate, grant, workspace, owners)))
         except Refused as refused:
             refusal = refused
     if not covered and refusal is not None:
         raise refusal
     if len(covered) > 1:
         raise Refused(_PLUS)
-    return covered[0]
+    # What it was let in for is what it may go on with, whatever its scope becomes.
+    [(claim.named, sites)] = covered
+    claim.form = None
+    return sites
 
 
 def _covered(

@@ -37,11 +37,12 @@ _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 _SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
 """PHP reads `.`, a space and a `[` without its `]` as `_` in a name."""
 
-_BEFORE = r"[\s+?\[\]]*+"
-"""PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`."""
+_BEFORE = r"[\s+?!\[\]]*+"
+"""PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring takes
+`!site` for the default of `site`."""
 
-_AFTER = r"[\s+]*+(?=[\[\]\0&]|\Z)"
-"""PHP, Rack and qs read `site[x]` as part of `site`; what follows a NUL is lost in C strings."""
+_AFTER = r"[\s+]*+(?=[\[\]\0&]|\.[0-9]|\Z)"
+"""PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; what follows a NUL is lost in C strings."""
 
 _RAW_VALUE = BAD_REQUEST.because(
     "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
@@ -66,7 +67,8 @@ class Name:
         """`array` accepts `name[]` and `name[0]` as literal spellings too."""
         literal = "".join(map(_literal_character, name))
         if array:
-            literal += r"(?:(?:\[|%5[Bb])[0-9]{0,3}(?:\]|%5[Dd]))?"
+            # From index 21 on, qs makes a map instead of a list.
+            literal += r"(?:(?:\[|%5[Bb])(?:1?[0-9]|20)?(?:\]|%5[Dd]))?"
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
         self.lenient = "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from proxy.credentials import PREFIX
 from proxy.decoding import decode
@@ -28,10 +28,10 @@ class KeyPlaces:
 
     __slots__ = ("_ambiguous", "_authorization", "_cookies", "_headers", "_noticed", "_queries", "_watched", "names")
 
-    def __init__(self, places: Sequence[str], watched: frozenset[bytes] = frozenset()) -> None:
-        """Raises ValueError, with what to write instead, on a place that is none.
+    def __init__(self, places: Sequence[str], watched: Mapping[bytes, int] | None = None) -> None:
+        """Raises ValueError, with what to write instead, on an invalid key location.
 
-        `watched` are further headers (lower case) whose presence `cut` tells, since it looks at every name anyway.
+        `watched` has a bit for each further header (lower case) whose presence `cut` tells, as it looks at all names.
         """
         self._headers: set[bytes] = set()
         cookies: list[Name] = []
@@ -63,28 +63,30 @@ class KeyPlaces:
             | ({b"cookie"} if self._cookies else set())
         )
         """The headers that may hold a key, in lower case."""
-        self._watched = watched | {b"cookie"} if self._cookies is not None else watched
-        self._noticed = self.names | self._watched
+        self._watched = dict(watched or {})
+        self._noticed = self.names | self._watched.keys()
 
-    def cut(self, head: Head) -> tuple[bytes | None, bytes, Fields, bool]:
-        """Return the key (None: there is none), target and fields without it, and whether a watched header is there.
+    def cut(self, head: Head) -> tuple[bytes | None, bytes, Fields, int]:
+        """Return the key (None: there is none), target and fields without it, and the bits of the watched headers.
 
         Raises Refused on two different values, and where a place could be read in two ways.
         """
         values: set[bytes] = set()
         fields: Fields = []
         noticed = self._noticed
-        watched = False
+        watched = 0
+        has_cookies = False
         for field in head.fields:
             name = FOLDED[field[0]]
             if name not in noticed:
                 fields.append(field)
                 continue
-            watched |= name in self._watched
+            watched |= self._watched.get(name, 0)
+            has_cookies |= name == b"cookie"
             kept = self._cut_field(field, name, values)
             if kept is not None:
                 fields.append(kept)
-        if watched and self._cookies is not None:
+        if has_cookies and self._cookies is not None:
             fields = _cut_cookies(self._cookies, fields, values)
         for field in head.dropped:
             self._cut_field(field, FOLDED[field[0]], values)

@@ -103,7 +103,6 @@ BAD_REQUEST = Refusal("bad_request", 400, "This is not a well-formed HTTP/1.1 re
 PROTECTED_HOP_HEADER = Refusal(
     "bad_connection_header", 400, "The Connection header lists a header that must reach its reader."
 )
-METHOD_NOT_ALLOWED = Refusal("method_not_allowed", 405, "This method is not allowed here.")
 SECOND_RESOURCE = Refusal(
     "second_resource", 400, "A header of this request names a second resource, whose site is not checked."
 )

@@ -30,7 +30,7 @@ from proxy.refusals import (
 )
 from proxy.rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteRules, TwoReadings, listed
 from proxy.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
-from proxy.settings import KeySettings, RouteSettings
+from proxy.settings import KeySettings, RouteSettings, check_method
 from proxy.steering_headers import STEERING_PARAMETERS
 from proxy.target import PathReadings, has_separators, holds_parameter, read_path, split
 
@@ -39,7 +39,6 @@ _REMEMBERED = 10_000
 _REMEMBERED_LENGTH = 256
 _REMEMBERED_READINGS = 4
 
-_ENTRY = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (/.*)\Z")
 
 _PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
     "Servers differ in how they split this path: encoded slashes, doubled slashes, `;`, capitals or a slash at its end "
@@ -69,7 +68,13 @@ class Candidate:
 
 
 _NOTHING = Candidate()
-_WATCHED = frozenset(row[0].encode() for row in (*OVERRIDE_HEADERS, *SECOND_RESOURCE_HEADERS))
+# What a header that is there makes necessary to look at (bits).
+_OVERRIDE, _SECOND_RESOURCE, _SITE_HEADER, _COOKIE, _CONTENT_TYPE = 1, 2, 4, 8, 16
+_WATCHED = {
+    **{row[0].encode(): _OVERRIDE for row in OVERRIDE_HEADERS},
+    **{row[0].encode(): _SECOND_RESOURCE for row in SECOND_RESOURCE_HEADERS},
+    b"content-type": _CONTENT_TYPE,
+}
 _OVERRIDE_NAMES = frozenset(Name(row.name) for row in OVERRIDE_PARAMETERS)
 _STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
 _NO_METHODS: frozenset[bytes] = frozenset()
@@ -150,6 +155,7 @@ class Route:
         "_form_body",
         "_methods",
         "_not_allowed",
+        "_override_not_allowed",
         "_parameters",
         "_path_parameters",
         "_places",
@@ -183,20 +189,30 @@ class Route:
         self._not_allowed = METHOD_NOT_ALLOWED.because(
             f"This method is not allowed here. Allowed: {allowed}.", f"Allow: {allowed}\r\n".encode()
         )
+        self._override_not_allowed = METHOD_NOT_ALLOWED.because(
+            f"A header or parameter asks for a method that is not allowed here. Allowed: {allowed}.",
+            self._not_allowed.lines,
+        )
         refused_queries = [entry.removeprefix("query:") for entry in settings.refuse if entry.startswith("query:")]
+        if "" in refused_queries:
+            raise ValueError('"query:" in refuse needs a parameter\'s name, such as "query:urls"')
         self._refused_names = frozenset(map(Name, refused_queries))
         rule_names = [rule.name for rule in self._sites.queries]
         names = [*rule_names, *self._refused_names, *_OVERRIDE_NAMES, *_STEERING_NAMES]
         self._parameters = Finder(names)
         self._path_parameters = Finder(names, separators="&?#;")
         self._cookies = Finder(rule_names, separators=";") if settings.cookies == "check" and rule_names else None
-        watched = _WATCHED | {rule.folded_name for rule in self._sites.headers}
+        watched = dict(_WATCHED)
+        for name in (rule.folded_name for rule in self._sites.headers):
+            watched[name] = watched.get(name, 0) | _SITE_HEADER
         if self._cookies is not None:
-            watched |= {b"cookie"}
+            watched[b"cookie"] = watched.get(b"cookie", 0) | _COOKIE
         self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_, watched)
         self._drop = DropHeaders(settings.drop_headers)
         self._public = [_endpoint(entry) for entry in settings.public]
-        self._endpoints = [_endpoint(entry) for entry in settings.refuse if not entry.startswith("query:")]
+        self._endpoints = [
+            _endpoint(entry, any_method=True) for entry in settings.refuse if not entry.startswith("query:")
+        ]
         self._form_body = settings.form_body
         self._cookie_clash = AMBIGUOUS_REQUEST.because(
             "A cookie has the name of the query parameter that names the site, and another value; some servers merge "
@@ -304,12 +320,12 @@ class Route:
             target, fields = head.target, head.fields
         claim = Claim(self, key, target, fields)
         try:
-            self._read(claim, head, located, watched=watched or bool(head.dropped))
+            self._read(claim, head, located, watched | _SITE_HEADER if head.dropped else watched)
         except Refused as refused:
             raise ClaimRefused(refused.refusal, claim) from None
         return claim
 
-    def _read(self, claim: Claim, head: Head, located: _Located, *, watched: bool) -> None:
+    def _read(self, claim: Claim, head: Head, located: _Located, watched: int) -> None:
         """Read the request into its claim. Raises Refused."""
         settings, fields, method = self.settings, claim.fields, head.method
         if self.cors is not None and method == b"OPTIONS" and _is_preflight(fields):
@@ -318,33 +334,36 @@ class Route:
         raw = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
         query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
-        overriding = self._methods_in(query) if query is not None and query.splits else _NO_METHODS
+        by_query = self._methods_in(query) if query is not None and query.splits else _NO_METHODS
         if method not in self._methods:
             raise Refused(self._not_allowed)
         if located.refusal is not None:
             raise Refused(located.refusal)
+        if raw and watched & _CONTENT_TYPE:
+            _refuse_charset(fields)
         if query is not None and query.holds(_STEERING_NAMES):
             raise Refused(_STEERING_PARAMETER)
-        if watched and settings.second_resource == "refuse" and names_second_resource(fields):
+        if watched & _SECOND_RESOURCE and settings.second_resource == "refuse" and names_second_resource(fields):
             raise Refused(SECOND_RESOURCE)
-        if method in located.public and not overriding:
-            return _open(claim)
-        if watched:
-            overriding = overriding | overriding_methods(fields)
+        public = method in located.public and not by_query
+        # A request that passes without a key loses the headers, and keeps its query.
+        overriding = by_query | overriding_methods(fields) if watched & _OVERRIDE and not public else by_query
         if not overriding <= self._methods:
-            raise Refused(self._not_allowed)
+            raise Refused(self._override_not_allowed)
         if located.shut:
             _refuse_endpoint({method, *overriding}, located.shut)
         if query is not None and query.holds(self._refused_names):
             raise Refused(ENDPOINT_REFUSED)
-        if claim.key is None and method == b"OPTIONS" and _is_preflight(fields):
+        if public:
+            return _open(claim)
+        if claim.key is None and method == b"OPTIONS" and not by_query and _is_preflight(fields):
             if settings.preflight == "refuse":
                 raise Refused(PREFLIGHT_REFUSED)
             return _open(claim)
         if head.has_body and self._form_may_name(located):
             _refuse_form_body(method, fields)
-        if watched or self._sites.hosts or (query is not None and query.splits):
-            self._name_sites(claim, head, located, query, watched=watched)
+        if watched & (_SITE_HEADER | _COOKIE) or self._sites.hosts or (query is not None and query.splits):
+            self._name_sites(claim, head, located, query, watched)
         else:
             claim.named = located.named
         named = claim.named
@@ -377,7 +396,7 @@ class Route:
             for method in methods_in(value.encode("utf-8", "replace"))
         )
 
-    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None, *, watched: bool) -> None:
+    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None, watched: int) -> None:
         """Set what the claim names. Raises Refused if readings differ."""
         by_query, elsewhere, by_header = TwoReadings(), TwoReadings(), Named.none()
         if query is not None and query.splits:
@@ -401,7 +420,7 @@ class Route:
         claim.named = _candidate(located.named, by_query.literal, by_header, elsewhere.literal)
         if by_query.form != by_query.literal or elsewhere.form != elsewhere.literal:
             claim.form = _candidate(located.named, by_query.form, by_header, elsewhere.form)
-        if watched and self._cookies is not None:
+        if watched & _COOKIE:
             self._check_cookies(claim, located)
 
     def _check_cookies(self, claim: Claim, located: _Located) -> None:
@@ -462,14 +481,16 @@ class RouteTable:
         return None
 
 
-def _endpoint(entry: str) -> _Endpoint:
-    parsed = _ENTRY.match(entry)
-    if parsed is None:
-        raise ValueError(f'{entry!r} is no endpoint: write "METHOD /path", such as "GET /api/health"')
-    pattern = PathPattern(parsed[2])
+def _endpoint(entry: str, *, any_method: bool = False) -> _Endpoint:
+    method, space, path = entry.partition(" ")
+    if not space or not path.startswith("/"):
+        raise ValueError(f'{entry!r} is not an endpoint: write "METHOD /path", such as "GET /api/health"')
+    if not (any_method and method == "*"):
+        check_method(method)
+    pattern = PathPattern(path)
     if pattern.names_site:
         raise ValueError(f"{entry!r}: endpoints are listed exactly, without {{site}}")
-    return _Endpoint(parsed[1].encode(), pattern)
+    return _Endpoint(method.encode(), pattern)
 
 
 def _is_preflight(fields: Fields) -> bool:
@@ -501,6 +522,29 @@ def _candidate(by_path: Candidate, by_query: Named, by_header: Named, elsewhere:
         by_query.every_site or by_header.every_site,
         elsewhere.every_site,
     )
+
+
+_CHARSET = re.compile(
+    rb"charset=\"?(?:utf-?8|(?:us-)?ascii|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9])\"?(?=[;, \t]|\Z)"
+)
+_LONGEST_CONTENT_TYPE = 1024
+_OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
+    "Some servers read the query in the `charset` of the Content-Type header. Send it as UTF-8, or leave `charset` out."
+)
+
+
+def _refuse_charset(fields: Fields) -> None:
+    """Raise Refused on a charset in which ASCII means something else, such as UTF-7 or EBCDIC.
+
+    Django and ASP.NET read the query in the charset of the body, whether there is one or not.
+    """
+    for name, value in fields:
+        if FOLDED[name] == b"content-type":
+            lower = value.lower()
+            if b"charset" in lower and (
+                len(lower) > _LONGEST_CONTENT_TYPE or lower.count(b"charset") != len(_CHARSET.findall(lower))
+            ):
+                raise Refused(_OTHER_CHARSET)
 
 
 _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(

@@ -59,12 +59,12 @@ class Named:
 
 
 def as_id(text: str) -> str:
-    """Return what a request calls a site, as no name but that of a site with this id: only hosts name folded ids."""
+    """Return what a request calls a site, never equal to a folded id (`by_folded_id`): only hosts may name those."""
     return NO_SITE + text if "/" in text else text
 
 
 class PathPattern:
-    """A path template. It matches a reading (target.path_readings) exactly, or without case and trailing slash."""
+    """A path template. It matches a reading (`target.read_path`) exactly, or without case and trailing slash."""
 
     __slots__ = ("_exact", "_lenient", "names_site")
 
@@ -195,7 +195,7 @@ _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 class QuerySiteRule(_ValueRule):
     """A query parameter that names sites."""
 
-    __slots__ = ("_ambiguous", "_raw_name", "name", "text")
+    __slots__ = ("_ambiguous", "_holds_separators", "_raw_name", "name", "text")
 
     def __init__(self, rule: QueryRule) -> None:
         super().__init__(rule)
@@ -204,6 +204,7 @@ class QuerySiteRule(_ValueRule):
         self.text = rule.query
         self._raw_name = rule.query.encode()
         self.name = Name(rule.query, array=rule.array)
+        self._holds_separators = any(mark in part for mark in ";?" for part in (rule.separator or "", *rule.forms))
         self._ambiguous = AMBIGUOUS_REQUEST.because(
             f"The query parameter `{rule.query}` names the site, and servers differ in how they read it here. Send it "
             "spelled exactly so, percent-encoded at most once, among the first parameters, and separate parameters "
@@ -242,8 +243,13 @@ class QuerySiteRule(_ValueRule):
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
         # Where a value holds a further separator, what some servers find between the separators is what counts.
-        whole, _ = self._read(each for each in query.splits[0] if b";" not in each.value and b"?" not in each.value)
-        finest, _ = self._read(query.splits[-1])
+        whole, _ = self._read(
+            each
+            for each in query.splits[0]
+            if not self.name.replaces(each.name)
+            and (self._holds_separators or (b";" not in each.value and b"?" not in each.value))
+        )
+        finest, _ = self._read(each for each in query.splits[-1] if not self.name.replaces(each.name))
         for named, of_whole, of_finest in (
             (into.literal, whole.literal, finest.literal),
             (into.form, whole.form, finest.form),
@@ -325,8 +331,10 @@ class HostSiteRule:
     __slots__ = ("_pattern",)
 
     def __init__(self, template: str) -> None:
-        if template.count(_MARK) != 1 or not re.fullmatch(r"[a-z0-9.-]*\{site\}[a-z0-9.-]*", template):
-            raise ValueError(f"host:{template}: write a lower-case host name that holds {_MARK} once, without a port")
+        if template.count(_MARK) != 1 or not re.fullmatch(r"[a-z0-9.-]*\{site\}(?:[a-z0-9.-]*[a-z0-9])?", template):
+            raise ValueError(
+                f"host:{template}: write a lower-case host name that holds {_MARK} once, without a port or a final dot"
+            )
         before, after = template.split(_MARK)
         self._pattern = re.compile(f"{re.escape(before)}(.+){re.escape(after)}\\Z", re.DOTALL)
 

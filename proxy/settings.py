@@ -27,7 +27,8 @@ _NEVER_FORWARDED = {
 _METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]{1,64}\Z")
 
 
-def _check_method(method: str) -> str:
+def check_method(method: str) -> str:
+    """Return a method that may be forwarded. Raises ValueError on others."""
     if not _METHOD.match(method):
         raise ValueError(f'{method!r} is not a method; write it in capitals, such as "PROPFIND"')
     if method in _NEVER_FORWARDED:
@@ -81,7 +82,7 @@ class HeaderRule(ValueRule):
 
 DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
-_Method = Annotated[str, AfterValidator(_check_method)]
+_Method = Annotated[str, AfterValidator(check_method)]
 
 
 # An origin as browsers serialise it: small letters, without a path, and without a default port.

@@ -31,7 +31,9 @@ _OVERLONG = re.compile(rb"[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0
 _LOOK_ALIKES = (
     "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
 )
-_COMPATIBLE = {ord(each): unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
+_BEST_FIT = {0x2044: "/", 0x2215: "/", 0x2216: "\\"}
+"""Characters that Windows turns into separators where a code page lacks them."""
+_COMPATIBLE = _BEST_FIT | {ord(each): unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
 """Characters that turn into `.`, `/`, `\\` or `;` under NFKC, which some backends apply."""
 _HAS_COMPATIBLE = re.compile("[" + "".join(map(chr, _COMPATIBLE)) + "]")
 
@@ -209,5 +211,5 @@ def _check_raw_bytes(path: bytes, query: bytes) -> None:
         raise Refused(_RAW_BYTES)
 
 
-_RAW_NAME = re.compile(rb"(?:\A|[&;?])[^=&;?]*[\x80-\xFF]")
-"""A name, at any way of splitting, with a raw byte over 0x7F."""
+_RAW_NAME = re.compile(rb"(?:\A|&)[^=&\x80-\xFF]*+[\x80-\xFF]")
+"""A name with a raw byte over 0x7F."""

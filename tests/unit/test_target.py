@@ -67,7 +67,7 @@ def test_dot_segments_that_compatibility_characters_hide_are_refused(template: s
                 read_path(quote(path).encode())
 
 
-@pytest.mark.parametrize("query", ["q=café", "q=a+b&text=日本語;x", "q=%20é", "a&b=é"])
+@pytest.mark.parametrize("query", ["q=café", "q=Müller;Jäger&text=日本語;x", "q=was?ähm=1", "q=%20é", "a&b=é"])
 def test_raw_utf8_in_the_value_of_a_parameter_is_well_formed(query: str) -> None:
     assert split(f"/x?{query}".encode()).query == query.encode()
 
@@ -77,7 +77,7 @@ def test_raw_utf8_in_the_value_of_a_parameter_is_well_formed(query: str) -> None
     [
         "/café?q=1".encode(),
         "/x?café=1".encode(),
-        "/x?a=1;café=1".encode(),
+        "/x?a;café=1".encode(),
         "/x?café".encode(),
         b"/x?q=caf\xe9",  # Latin-1
         b"/x?q=\xc2\x85",  # a control character
