@@ -23,6 +23,9 @@ _MAX_FOUND = 128
 _MAX_FOUND_ODD = 32
 """The same for different names with unusual characters, or where values are encoded or separated in several ways."""
 
+_GROUP, _MAX_GROUPS = 16, 4
+"""Such names are read in groups of so many. Those that are looked for may be in so many groups."""
+
 _LONG_NAMES = 1024
 _LONG_NAMES_ROUNDS = 2
 """Names that take more bytes than that together are decoded at most so often."""
@@ -126,7 +129,7 @@ class Parameter:
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
-    __slots__ = ("_lenient", "_meant_by_plain", "_name", "_names", "_separators", "_silent")
+    __slots__ = ("_lenient", "_meant_by_plain", "_names", "_separators", "_silent", "_to_one_separator")
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
         """`separators` are all characters that some backend separates parameters with, the usual one first."""
@@ -137,7 +140,8 @@ class Finder:
             for each in names
             for spelling in each.plain_spellings
         }
-        self._name = re.compile(f"[{separators}] ?([^{separators}=]*+)".encode())
+        first = ord(separators[0])
+        self._to_one_separator = bytes(first if chr(byte) in separators else byte for byte in range(256))
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
         self._lenient = re.compile(f"&{_BEFORE}(?:{lenient})")
         # What has only plain names, and none of ours, has nothing to find. It is most queries.
@@ -159,14 +163,21 @@ class Finder:
             return []
         if sum(map(raw.count, self._separators)) >= _MAX_PARAMETERS:
             raise Refused(_TOO_MANY)
-        raw = self._separators[0] + raw
-        names = self._name.findall(raw)
+        pieces = raw.translate(self._to_one_separator).split(self._separators[0])
+        names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
         meant = self._meant_among(set(names))
         if not meant:
             return []
         if sum(map(meant.__contains__, names)) > _MAX_FOUND:
             raise Refused(_TOO_MANY)
-        return [(start - 1, end - 1) for start, end in (m.span(1) for m in self._name.finditer(raw) if m[1] in meant)]
+        spans = []
+        at = 0
+        for piece, name in zip(pieces, names, strict=True):
+            if name in meant:
+                start = at + len(piece) - len(piece.lstrip(b" "))
+                spans.append((start, start + len(name)))
+            at += len(piece) + 1
+        return spans
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
         """Return those of our names that some backend reads a raw name as."""
@@ -195,16 +206,14 @@ class Finder:
         return meant
 
     def _meant_among_odd(self, names: list[bytes]) -> set[bytes]:
-        """Return those that mean one of ours. Halves without any are passed over as a whole."""
-        if not self._may_be_meant(names):
+        """Return those that mean one of ours: read in groups, and one by one only in the groups that matter."""
+        names.sort()  # so that the indexes of an array are in one group
+        groups = [names[begin : begin + _GROUP] for begin in range(0, len(names), _GROUP)]
+        if len(groups) > 1 and not self._may_be_meant(names):
             return set()
-        if len(names) == 1:
-            return set(names) if self.meant(names[0]) else set()
-        middle = len(names) // 2
-        meant = self._meant_among_odd(names[:middle])
-        if len(meant) <= _MAX_FOUND_ODD:
-            meant |= self._meant_among_odd(names[middle:])
-        if len(meant) > _MAX_FOUND_ODD:
+        groups = [group for group in groups if self._may_be_meant(group)]
+        meant = {name for group in groups[:_MAX_GROUPS] for name in group if self.meant(name)}
+        if len(groups) > _MAX_GROUPS or len(meant) > _MAX_FOUND_ODD:
             raise Refused(_TOO_MANY)
         return meant
 
@@ -219,12 +228,14 @@ class Finder:
 class Query:
     """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
 
-    __slots__ = ("_raw", "_spans", "splits")
+    __slots__ = ("_raw", "_spans", "meant", "splits")
 
     def __init__(self, raw: bytes, finder: Finder) -> None:
         """Raises Refused if the names looked for stand in it too often."""
         self._raw = raw
         self._spans = finder.find(raw)
+        self.meant: frozenset[Name] = frozenset()
+        """The names of which some reading of the query has a parameter."""
         self.splits: list[list[Parameter]] = []
         """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
         if not self._spans:
@@ -237,14 +248,13 @@ class Query:
         if question_marks != semicolons:
             splits.append(question_marks)
         self.splits = [_parameters_at(split, self._spans, finder) for split in splits]
+        self.meant = frozenset(
+            name for meant in {each.meant for split in self.splits for each in split} for name in meant
+        )
         if len(self._spans) > _MAX_FOUND_ODD and (
             len(splits) > 1 or any(b"%" in each.value or b"+" in each.value for each in self.splits[0])
         ):
             raise Refused(_TOO_MANY)
-
-    def holds(self, names: frozenset[Name]) -> bool:
-        """Tell whether some reading of the query has a parameter of one of these names."""
-        return any(not names.isdisjoint(each.meant) for parameters in self.splits for each in parameters)
 
     def is_late(self, most: int) -> bool:
         """Tell whether a parameter that was found has `most` others, or more, before it."""

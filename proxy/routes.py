@@ -334,14 +334,16 @@ class Route:
         raw = claim.target.partition(b"?")[2]
         # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
         query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
-        by_query = self._methods_in(query) if query is not None and query.splits else _NO_METHODS
+        by_query = _NO_METHODS
+        if query is not None and not _OVERRIDE_NAMES.isdisjoint(query.meant):
+            by_query = self._methods_in(query)
         if method not in self._methods:
             raise Refused(self._not_allowed)
         if located.refusal is not None:
             raise Refused(located.refusal)
         if raw and watched & _CONTENT_TYPE:
             _refuse_charset(fields)
-        if query is not None and query.holds(_STEERING_NAMES):
+        if query is not None and not _STEERING_NAMES.isdisjoint(query.meant):
             raise Refused(_STEERING_PARAMETER)
         if watched & _SECOND_RESOURCE and settings.second_resource == "refuse" and names_second_resource(fields):
             raise Refused(SECOND_RESOURCE)
@@ -352,7 +354,7 @@ class Route:
             raise Refused(self._override_not_allowed)
         if located.shut:
             _refuse_endpoint({method, *overriding}, located.shut)
-        if query is not None and query.holds(self._refused_names):
+        if query is not None and not self._refused_names.isdisjoint(query.meant):
             raise Refused(ENDPOINT_REFUSED)
         if public:
             return _open(claim)
@@ -403,7 +405,7 @@ class Route:
             for rule, in_scope in located.queries:
                 if in_scope:
                     rule.read(query, by_query)
-                elif in_scope is None and query.holds(frozenset({rule.name})):
+                elif in_scope is None and rule.name in query.meant:
                     raise Refused(self._scope_differs)
                 else:
                     rule.read_leniently(query, elsewhere)

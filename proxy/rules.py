@@ -140,7 +140,7 @@ class _ValueRule:
             value = fits[1]
         if self._separator and value.count(self._separator) >= _SITES_READ:
             raise Refused(_TOO_MANY_SITES)
-        for part in value.split(self._separator) if self._separator else (value,):
+        for part in dict.fromkeys(value.split(self._separator)) if self._separator else (value,):
             # A list in a header may hold spaces (RFC 9110 §5.6.1). No site's id has outer ones, so none is mistaken.
             site = part.strip(" \t") if self._separator else part
             if self._all is not None and site == self._all:
@@ -213,7 +213,11 @@ class QuerySiteRule(_ValueRule):
 
     def read(self, query: Query, into: TwoReadings) -> None:
         """Add what a query names. Raises Refused if a lenient reading names something else than the literal one."""
-        if len(query.splits) == 1 and self._read_plain(query.splits[0], query, into):
+        if self.name not in query.meant:
+            return
+        if query.is_late(_PARAMETERS_READ):
+            raise Refused(self._ambiguous)
+        if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
             return
         literal: TwoReadings | None = None
         for parameters in query.splits:
@@ -225,19 +229,19 @@ class QuerySiteRule(_ValueRule):
             if every != literal:
                 raise Refused(self._ambiguous)
         if literal is not None:
-            if query.is_late(_PARAMETERS_READ):
-                raise Refused(self._ambiguous)
             into.literal.add(literal.literal)
             into.form.add(literal.form)
 
-    def _read_plain(self, parameters: Sequence[Parameter], query: Query, into: TwoReadings) -> bool:
+    def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
         """Add what plain parameters name, which every reading reads alike; return False if one is not plain. Hot."""
-        if len(parameters) != 1:
-            return False
-        name, value = parameters[0].name, parameters[0].value
-        if name != self._raw_name or not _PLAIN_VALUE.match(value) or query.is_late(_PARAMETERS_READ):
-            return False
-        into.add(self.named(value.decode("ascii")))
+        values: dict[bytes, None] = {}
+        for parameter in parameters:
+            if self.name in parameter.meant:
+                if parameter.name != self._raw_name or not _PLAIN_VALUE.match(parameter.value):
+                    return False
+                values[parameter.value] = None
+        for value in values:
+            into.add(self.named(value.decode("ascii")))
         return True
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
@@ -304,12 +308,15 @@ class HeaderSiteRule(_ValueRule):
 
     def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named:
         """Return what the header names. Raises Refused on a look-alike, forwarded or not."""
-        found = Named.none()
+        values: dict[bytes, None] = {}
         for name, value in fields:
             if FOLDED[name] == self.folded_name:
                 if name.lower() != self.name:
                     raise Refused(self._ambiguous)
-                found.add(self.named(text(value)))
+                values[value] = None
+        found = Named.none()
+        for value in values:
+            found.add(self.named(text(value)))
         for name, _ in dropped:
             if FOLDED[name] == self.folded_name:
                 raise Refused(self._ambiguous)

@@ -36,6 +36,7 @@ STEERING_HEADERS = tuple(KnownHeader(*row) for row in (
     ("path-base", "ASP.NET Core applications", "mount point", _PARAM_MINER, "reported"),
 
     # The path or the method before some rewrite, which the backend takes for the request's own.
+    ("x-up-devcap-post-charset", "ASP.NET Framework", "charset in which the query is read", "OWASP Core Rule Set 920490", "documented"),
     ("x-original-url", "Symfony, Laminas, WordPress, Drupal, IIS", "path", "CVE-2018-14773", "documented"),
     ("x-original-uri", "applications behind nginx auth_request, Python on Vercel", "path", "https://docs.nginx.com/nginx/admin-guide/security-controls/configuring-subrequest-authentication/", "documented"),
     ("x-original-path", "applications behind a gateway", "path", _BYPASS, "reported"),
