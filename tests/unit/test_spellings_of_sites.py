@@ -2,7 +2,10 @@
 
 import pytest
 
-from tests.unit.judging import EVERY_SITE, judge, judge_whole, selected
+from proxy.decision import decide
+from proxy.heads import Head
+from proxy.refusals import Refused
+from tests.unit.judging import EVERY_SITE, KEY, judge, judge_whole, selected, table
 
 ALL = {"sites": ["path:/api/sites/{site}/**", "query:site", "header:X-Site"]}
 PATH = {"sites": ["path:/api/sites/{site}/**"]}
@@ -289,3 +292,113 @@ def test_a_public_path_loses_override_headers() -> None:
     route = {**PATH, "public": ["GET /health"]}
     assert judge(route, b"/health", (b"X-HTTP-Method-Override", b"LIST"), key=False) == ()
     assert judge(route, b"/health?_method=DELETE", key=False) == "missing_key"
+
+
+# The charset in which Django and ASP.NET read the query.
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query"),
+    [
+        (b"application/json; charset=utf-7", b"site=shop&%2BAHM-ite=blog"),
+        (b"application/json; charset=unicode_escape", b"site=shop&%5Cx73ite=blog"),
+        (b'text/plain; CHARSET="cp037"', b"site=shop"),
+        (b"text/plain; charset=utf-8; charset=ibm037", b"site=shop&%A2%89%A3%85=%82%93%96%87"),
+        (b"text/plain; charset*=utf-8''utf-7", b"site=shop"),
+        (b"text/plain; charset = utf-7", b"site=shop"),
+        (b"text/plain; charset=utf-8-sig", b"site=shop"),
+    ],
+)
+def test_a_charset_in_which_servers_read_other_names_is_ambiguous(content_type: bytes, query: bytes) -> None:
+    assert judge(ALL, b"/api/data?" + query, (b"Content-Type", content_type)) == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *(b"application/json", b"application/json; charset=utf-8", b'application/json;charset="UTF-8"'),
+        *(
+            b"text/csv; charset=ISO-8859-1; header=present",
+            b"text/plain; charset=us-ascii",
+            b"text/xml; charset=cp1252",
+        ),
+    ],
+)
+def test_a_charset_that_extends_ascii_is_ordinary(content_type: bytes) -> None:
+    assert judge(ALL, b"/api/data?site=shop", (b"Content-Type", content_type), method=b"PUT", body=True) == ("shop",)
+    assert judge(ALL, b"/api/sites/shop/x", (b"Content-Type", b"text/plain; charset=utf-16")) == ("shop",)
+
+
+# What needs no key.
+
+
+@pytest.mark.parametrize("target", [b"/static/secret", b"/static/x?urls=a"])
+def test_refuse_holds_on_public_paths(target: bytes) -> None:
+    route = {**ALL, "public": ["GET /static/**"], "refuse": ["GET /static/secret", "query:urls"]}
+    assert judge(route, target, key=False) == "endpoint_refused"
+    assert judge(route, b"/static/x", key=False) == ()
+
+
+def test_a_preflight_whose_query_overrides_the_method_needs_a_key() -> None:
+    preflight = [(b"Origin", b"https://app.example"), (b"Access-Control-Request-Method", b"GET")]
+    route = {**ALL, "preflight": "pass"}
+    target = b"/api/sites/blog/x"
+    assert judge(route, target, *preflight, method=b"OPTIONS", key=False) == ()
+    overriding = target + b"?x-http-method-override=GET"
+    assert judge(route, overriding, *preflight, method=b"OPTIONS", key=False) == "missing_key"
+
+
+def test_an_open_request_may_go_on_only_with_the_site_that_let_it_in() -> None:
+    claim = table(ALL).read(Head(b"GET", b"/api/data?site=my+shop", [(b"Host", b"h"), KEY]))
+    assert decide(claim, selected("my shop"), {}, 0) == ("my shop",)
+    with pytest.raises(Refused):
+        decide(claim, selected("my+shop"), {}, 0)
+    assert decide(claim, selected("my+shop", "my shop"), {}, 0) == ("my shop",)
+
+
+# Parameters that stand in or around the one of a rule.
+
+
+def test_a_parameter_around_the_rules_one_is_ordinary_outside_its_scope() -> None:
+    route = {"sites": ["path:/api/sites/{site}/**", {"query": "filter[site]", "paths": ["/api/query"]}]}
+    assert judge(route, b"/api/sites/shop/items?filter=active") == ("shop",)
+
+
+@pytest.mark.parametrize("separator", [";", "?"])
+def test_a_rule_with_a_further_separator_is_read_whole_outside_its_scope(separator: str) -> None:
+    rule = {"query": "site", "separator": separator, "paths": ["/api/query"]}
+    route = {"sites": ["path:/api/sites/{site}/**", rule]}
+    raw = separator.encode()
+    assert judge(route, b"/api/sites/shop/x?site=shop" + raw + b"blog") == "site_not_allowed"
+    assert judge(route, b"/api/sites/shop/x?site=" + raw + b"blog") == "site_not_allowed"
+
+
+@pytest.mark.parametrize("query", [b"site.0=blog", b"!site=blog"])
+def test_further_spellings_of_qs_and_spring(query: bytes) -> None:
+    assert judge(ALL, b"/api/data?site=shop&" + query) == "ambiguous_request"
+    assert judge(ALL, b"/api/data?site=shop&site.name=x&x!site=y") == ("shop",)
+
+
+@pytest.mark.parametrize("index", [b"21", b"007", b"99"])
+def test_an_index_from_which_qs_makes_a_map_is_ambiguous(index: bytes) -> None:
+    assert judge({"sites": [{"query": "site", "array": True}]}, b"/x?site[" + index + b"]=shop") == "ambiguous_request"
+
+
+@pytest.mark.parametrize("slash", ["\u2044", "\u2215", "\u2216"])
+def test_dot_segments_between_best_fit_slashes_are_refused(slash: str) -> None:
+    hidden = "".join(f"%{byte:02X}" for byte in slash.encode())
+    assert judge(ALL, f"/api/sites/shop/a{hidden}..{hidden}blog".encode()) == "ambiguous_request"
+
+
+@pytest.mark.parametrize("entry", ["delete /x", "DELETE", "GET x", "* x", "query:"])
+def test_an_endpoint_that_never_matches_is_a_config_error(entry: str) -> None:
+    with pytest.raises(ValueError, match=r"method|endpoint|parameter"):
+        table({**ALL, "refuse": [entry]})
+    if entry != "query:":
+        with pytest.raises(ValueError, match=r"method|endpoint"):
+            table({**ALL, "public": [entry.replace("*", "get")]})
+
+
+def test_a_host_rule_with_a_final_dot_is_a_config_error() -> None:
+    with pytest.raises(ValueError, match="final dot"):
+        table({"sites": ["host:{site}.api.example.com."]})
