@@ -13,8 +13,8 @@ from tests.cost.setups import KEYS
 
 SHARES = (8, 4, 2, 1)
 """A case's largest size is divided by these."""
-WORTH_COUNTING = (3, 150)
-"""Plain heads by the clock. What costs less is harmless, what costs more is too much, and counting it takes long."""
+WORTH_COUNTING = (3, 1000)
+"""Plain heads by the clock. What costs less is harmless. What costs more is too much, and would take long to count."""
 
 
 @dataclass(frozen=True)
