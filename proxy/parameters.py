@@ -7,6 +7,7 @@ parameter is bounded in number. `make test-cost` counts.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.decoding import TOO_DEEP, decode, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
@@ -21,9 +22,9 @@ _MAX_ODD_BYTES = 8192
 _MAX_FOUND = 128
 """Occurrences of the parameters that are looked for."""
 _MAX_FOUND_ODD = 32
-"""The same for different names with unusual characters, or where values are encoded or separated in several ways."""
+"""The same where values are encoded, or separated in several ways."""
 
-_GROUP, _MAX_GROUPS = 16, 4
+_GROUP, _MAX_GROUPS = 8, 4
 """Such names are read in groups of so many. Those that are looked for may be in so many groups."""
 
 _LONG_NAMES = 1024
@@ -126,6 +127,14 @@ class Parameter:
     """The names looked for that some backend reads it as."""
 
 
+class Found(NamedTuple):
+    """Where a raw name stands, and the names looked for that some backend reads it as."""
+
+    start: int
+    end: int
+    meant: tuple[Name, ...]
+
+
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
@@ -154,7 +163,7 @@ class Finder:
         """Tell quickly that nothing is there to be found. False says nothing."""
         return len(raw) <= _SHORT and self._silent.match(raw) is not None
 
-    def find(self, raw: bytes) -> list[tuple[int, int]]:
+    def find(self, raw: bytes) -> list[Found]:
         """Return where the names stand that mean one of ours, with text split at every separator.
 
         Raises Refused if there are too many, or if they are encoded too often.
@@ -170,14 +179,14 @@ class Finder:
             return []
         if sum(map(meant.__contains__, names)) > _MAX_FOUND:
             raise Refused(_TOO_MANY)
-        spans = []
+        found = []
         at = 0
         for piece, name in zip(pieces, names, strict=True):
             if name in meant:
                 start = at + len(piece) - len(piece.lstrip(b" "))
-                spans.append((start, start + len(name)))
+                found.append(Found(start, start + len(name), meant[name]))
             at += len(piece) + 1
-        return spans
+        return found
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
         """Return those of our names that some backend reads a raw name as."""
@@ -191,13 +200,14 @@ class Finder:
             return ()
         return tuple(name for name in self._names if any(map(name.pattern.match, found)))
 
-    def _meant_among(self, names: set[bytes]) -> set[bytes]:
-        """Return those of the names that mean one of ours."""
+    def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
+        """Return those of the names that mean some of ours, with which."""
         # In C as far as possible, since there may be a thousand.
         together = b"&".join(names)
-        meant = set()
-        if not self._meant_by_plain.keys().isdisjoint(together.lower().split(b"&")):
-            meant = {name for name in names if name.lower() in self._meant_by_plain}
+        meant: dict[bytes, tuple[Name, ...]] = {}
+        plain = self._meant_by_plain
+        if not plain.keys().isdisjoint(together.lower().split(b"&")):
+            meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
         if together.translate(None, _PLAIN_CHARACTERS + b"&"):
             odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
             if len(odd) > _MAX_ODD_NAMES or sum(map(len, odd)) > _MAX_ODD_BYTES:
@@ -205,17 +215,16 @@ class Finder:
             meant |= self._meant_among_odd(odd)
         return meant
 
-    def _meant_among_odd(self, names: list[bytes]) -> set[bytes]:
-        """Return those that mean one of ours: read in groups, and one by one only in the groups that matter."""
+    def _meant_among_odd(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
+        """Return those that mean some of ours, with which. They are read one by one only in the groups that matter."""
         names.sort()  # so that the indexes of an array are in one group
         groups = [names[begin : begin + _GROUP] for begin in range(0, len(names), _GROUP)]
         if len(groups) > 1 and not self._may_be_meant(names):
-            return set()
+            return {}
         groups = [group for group in groups if self._may_be_meant(group)]
-        meant = {name for group in groups[:_MAX_GROUPS] for name in group if self.meant(name)}
-        if len(groups) > _MAX_GROUPS or len(meant) > _MAX_FOUND_ODD:
+        if len(groups) > _MAX_GROUPS:
             raise Refused(_TOO_MANY)
-        return meant
+        return {name: meant for group in groups for name in group if (meant := self.meant(name))}
 
     def _may_be_meant(self, names: list[bytes]) -> bool:
         """Tell whether one of these names may mean one of ours: all are read at once."""
@@ -228,17 +237,17 @@ class Finder:
 class Query:
     """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
 
-    __slots__ = ("_raw", "_spans", "meant", "splits")
+    __slots__ = ("_found", "_raw", "meant", "splits")
 
     def __init__(self, raw: bytes, finder: Finder) -> None:
         """Raises Refused if the names looked for stand in it too often."""
         self._raw = raw
-        self._spans = finder.find(raw)
+        self._found = finder.find(raw)
         self.meant: frozenset[Name] = frozenset()
         """The names of which some reading of the query has a parameter."""
         self.splits: list[list[Parameter]] = []
         """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
-        if not self._spans:
+        if not self._found:
             return
         semicolons = raw.replace(b";", b"&")
         question_marks = semicolons.replace(b"?", b"&")
@@ -247,38 +256,42 @@ class Query:
             splits.append(semicolons)
         if question_marks != semicolons:
             splits.append(question_marks)
-        self.splits = [_parameters_at(split, self._spans, finder) for split in splits]
+        self.splits = [_parameters_at(split, self._found, finder) for split in splits]
         self.meant = frozenset(
             name for meant in {each.meant for split in self.splits for each in split} for name in meant
         )
-        if len(self._spans) > _MAX_FOUND_ODD and (
+        if len(self._found) > _MAX_FOUND_ODD and (
             len(splits) > 1 or any(b"%" in each.value or b"+" in each.value for each in self.splits[0])
         ):
             raise Refused(_TOO_MANY)
 
     def is_late(self, most: int) -> bool:
         """Tell whether a parameter that was found has `most` others, or more, before it."""
-        if not self._spans:
+        if not self._found:
             return False
-        last = self._spans[-1][0]
+        last = self._found[-1].start
         return self._raw.count(b"&", 0, last) + self._raw.count(b";", 0, last) >= most
 
 
-def _parameters_at(split: bytes, spans: Iterable[tuple[int, int]], finder: Finder) -> list[Parameter]:
-    """Return the parameters, of a text to be split at `&`, that hold these spans and whose names are looked for."""
-    found: dict[int, Parameter] = {}
-    for start, end in spans:
-        begin = split.rfind(b"&", 0, start) + 1
-        if begin in found:
+def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
+    """Return the parameters, of a text to be split at `&`, that hold these names, each different one once."""
+    parameters: dict[tuple[bytes, bytes], Parameter] = {}
+    read_to = -1
+    for at in found:
+        if at.start < read_to:
             continue
-        finish = split.find(b"&", end)
-        name, _, value = split[begin : finish if finish >= 0 else len(split)].partition(b"=")
-        meant = finder.meant(name)
+        begin = split.rfind(b"&", 0, at.start) + 1
+        finish = split.find(b"&", at.end)
+        read_to = finish if finish >= 0 else len(split)
+        name, _, value = split[begin:read_to].partition(b"=")
+        if (name, value) in parameters:
+            continue
+        meant = at.meant if begin == at.start and len(name) == at.end - at.start else finder.meant(name)
         if meant and not value.isascii():
             raise Refused(_RAW_VALUE)
         if meant:
-            found[begin] = Parameter(name, value, meant)
-    return list(found.values())
+            parameters[name, value] = Parameter(name, value, meant)
+    return list(parameters.values())
 
 
 @dataclass(slots=True)

@@ -129,7 +129,7 @@ class KeyPlaces:
             return target
         kept = []
         begin = 0
-        for start, end in finder.find(query):
+        for start, end, _ in finder.find(query):
             before = query.rfind(b"&", 0, start) + 1
             after = query.find(b"&", end)
             piece = query[before : after if after >= 0 else len(query)]
@@ -161,7 +161,7 @@ def _cut_cookie(finder: Finder, field: tuple[bytes, bytes], values: set[bytes]) 
         return field
     kept = []
     begin = 0
-    for start, end in finder.find(raw):
+    for start, end, _ in finder.find(raw):
         before = raw.rfind(b";", 0, start) + 1
         after = raw.find(b";", end)
         value = raw[end : after if after >= 0 else len(raw)].removeprefix(b"=")

@@ -432,10 +432,10 @@ class Route:
         raw = b";".join([value for name, value in claim.fields if name.lower() == b"cookie"])
         if self._cookies.is_silent(raw):
             return
-        for start, end in self._cookies.find(raw):
+        for _, end, meant in self._cookies.find(raw):
             value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
             for rule, in_scope in located.queries:
-                if in_scope is not False and rule.name.means(raw[start:end]) and not rule.is_within(value, allowed):
+                if in_scope is not False and rule.name in meant and not rule.is_within(value, allowed):
                     raise Refused(self._cookie_clash)
 
 

@@ -17,7 +17,7 @@ NAMES = ["site", "site_id", "site.id", "s[ite]", "$site"]
 
 def found(query: bytes, *names: str) -> list[bytes]:
     finder = Finder([Name(name) for name in names])
-    return [query[start:end] for start, end in finder.find(query)]
+    return [query[at.start : at.end] for at in finder.find(query)]
 
 
 @given(QUERIES, st.sampled_from(NAMES))
