@@ -249,13 +249,11 @@ class Query:
         """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
         if not self._found:
             return
-        semicolons = raw.replace(b";", b"&")
-        question_marks = semicolons.replace(b"?", b"&")
         splits = [raw]
-        if semicolons != raw:
-            splits.append(semicolons)
-        if question_marks != semicolons:
-            splits.append(question_marks)
+        if b";" in raw:
+            splits.append(raw.replace(b";", b"&"))
+        if b"?" in raw:
+            splits.append(splits[-1].replace(b"?", b"&"))
         self.splits = [_parameters_at(split, self._found, finder) for split in splits]
         self.meant = frozenset(
             name for meant in {each.meant for split in self.splits for each in split} for name in meant

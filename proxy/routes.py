@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from proxy.cors import compile_cors
 from proxy.drop_headers import DropHeaders
@@ -32,7 +33,7 @@ from proxy.rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteR
 from proxy.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
 from proxy.settings import KeySettings, RouteSettings, check_method
 from proxy.steering_headers import STEERING_PARAMETERS
-from proxy.target import PathReadings, has_separators, holds_parameter, read_path, split
+from proxy.target import PathReadings, holds_parameter, read_path, separators_in, split
 
 _REMEMBERED = 10_000
 # Clients choose paths, so long ones and those with many readings are not remembered: all in all 30 MB at most.
@@ -53,8 +54,7 @@ _ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """What a request names, in one reading."""
 
     sites: tuple[str, ...] = ()
@@ -302,8 +302,14 @@ class Route:
         """Raise Refused if a backend that rewrites paths into queries may find a parameter in this one."""
         if self.settings.encoded_parameters == "pass":
             return
+        separators = 0
         for decoded in texts:
-            if has_separators(decoded) and (holds_parameter(decoded) or self._path_parameters.find(decoded)):
+            # Names between the same separators were read in all depths already.
+            if (there := separators_in(decoded)) > separators:
+                separators = there
+                if holds_parameter(decoded) or self._path_parameters.find(decoded):
+                    raise Refused(_ENCODED_PARAMETER)
+            elif there and holds_parameter(decoded):
                 raise Refused(_ENCODED_PARAMETER)
 
     # From a head, each time.
@@ -364,16 +370,18 @@ class Route:
             return _open(claim)
         if head.has_body and self._form_may_name(located):
             _refuse_form_body(method, fields)
-        if watched & (_SITE_HEADER | _COOKIE) or self._sites.hosts or (query is not None and query.splits):
-            self._name_sites(claim, head, located, query, watched)
+        if watched & _SITE_HEADER or self._sites.hosts or (query is not None and query.splits):
+            self._name_sites(claim, head, located, query)
         else:
             claim.named = located.named
+        if watched & _COOKIE:
+            self._check_cookies(claim, located)
         named = claim.named
         if not (named.sites or named.every_site):
             if settings.without_site == "all-sites":
-                claim.named = replace(named, every_site=True)
+                claim.named = named._replace(every_site=True)
                 if claim.form is not None:
-                    claim.form = replace(claim.form, every_site=True)
+                    claim.form = claim.form._replace(every_site=True)
             # A client without a key is told that first: on a route that needs no site, the site does not matter.
             elif settings.without_site == "refuse" and claim.key is not None:
                 raise Refused(self._site_missing)
@@ -398,40 +406,58 @@ class Route:
             for method in methods_in(value.encode("utf-8", "replace"))
         )
 
-    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None, watched: int) -> None:
+    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None) -> None:
         """Set what the claim names. Raises Refused if readings differ."""
-        by_query, elsewhere, by_header = TwoReadings(), TwoReadings(), Named.none()
+        by_query: TwoReadings | None = None
+        elsewhere: TwoReadings | None = None
+        by_header: Named | None = None
         if query is not None and query.splits:
+            by_query = TwoReadings()
             for rule, in_scope in located.queries:
+                if rule.name not in query.meant:
+                    continue
+                if in_scope is None:
+                    raise Refused(self._scope_differs)
                 if in_scope:
                     rule.read(query, by_query)
-                elif in_scope is None and rule.name in query.meant:
-                    raise Refused(self._scope_differs)
                 else:
+                    elsewhere = elsewhere or TwoReadings()
                     rule.read_leniently(query, elsewhere)
         for header_rule, in_scope in located.headers:
             named = header_rule.read(claim.fields, head.dropped)
-            if in_scope is None and named:
+            if named is None:
+                continue
+            if in_scope is None:
                 raise Refused(self._scope_differs)
             if in_scope:
-                by_header.add(named)
+                by_header = named if by_header is None else by_header.with_more(named)
             else:
+                elsewhere = elsewhere or TwoReadings()
                 elsewhere.add(named.without_empty())
         for host_rule in self._sites.hosts:
+            by_header = by_header or Named.none()
             host_rule.read(claim.fields, by_header)
-        claim.named = _candidate(located.named, by_query.literal, by_header, elsewhere.literal)
-        if by_query.form != by_query.literal or elsewhere.form != elsewhere.literal:
-            claim.form = _candidate(located.named, by_query.form, by_header, elsewhere.form)
-        if watched & _COOKIE:
-            self._check_cookies(claim, located)
+        claim.named = _candidate(
+            located.named,
+            by_query.literal if by_query is not None else None,
+            by_header,
+            elsewhere.literal if elsewhere is not None else None,
+        )
+        if (by_query is not None and by_query.differ) or (elsewhere is not None and elsewhere.differ):
+            claim.form = _candidate(
+                located.named,
+                by_query.form if by_query is not None else None,
+                by_header,
+                elsewhere.form if elsewhere is not None else None,
+            )
 
     def _check_cookies(self, claim: Claim, located: _Located) -> None:
         """Raise Refused if a cookie that PHP merges into `$_REQUEST` names another site than the request does."""
         assert self._cookies is not None  # noqa: S101 - for the type checker
-        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
         raw = b";".join([value for name, value in claim.fields if name.lower() == b"cookie"])
         if self._cookies.is_silent(raw):
             return
+        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
         for _, end, meant in self._cookies.find(raw):
             value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
             for rule, in_scope in located.queries:
@@ -515,14 +541,21 @@ def _refuse_endpoint(methods: set[bytes], shut: frozenset[bytes]) -> None:
         raise Refused(ENDPOINT_REFUSED)
 
 
-def _candidate(by_path: Candidate, by_query: Named, by_header: Named, elsewhere: Named) -> Candidate:
-    if not (by_query or by_header or elsewhere):
+def _candidate(
+    by_path: Candidate, by_query: Named | None, by_header: Named | None, elsewhere: Named | None
+) -> Candidate:
+    """Return what all parts of a request name together."""
+    parts = [part for part in (by_query, by_header) if part]
+    if not parts and not elsewhere:
         return by_path
+    sites = dict.fromkeys(by_path.sites)
+    for part in parts:
+        sites.update(part.sites)
     return Candidate(
-        tuple(dict.fromkeys((*by_path.sites, *by_query.sites, *by_header.sites))),
-        tuple(elsewhere.sites),
-        by_query.every_site or by_header.every_site,
-        elsewhere.every_site,
+        tuple(sites),
+        tuple(elsewhere.sites) if elsewhere else (),
+        any(part.every_site for part in parts),
+        elsewhere is not None and elsewhere.every_site,
     )
 
 

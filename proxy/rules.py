@@ -53,6 +53,11 @@ class Named:
         if len(self.sites) > _SITES_READ:
             raise Refused(_TOO_MANY_SITES)
 
+    def with_more(self, more: "Named") -> "Named":
+        """Return this with what another part names added. Raises Refused if that is too much."""
+        self.add(more)
+        return self
+
     def without_empty(self) -> "Named":
         """Return the same without empty names, which stand for no site where nothing needs one."""
         return Named({site: None for site in self.sites if site.strip()}, self.every_site)
@@ -172,19 +177,38 @@ class Scope:
         return found.pop() if len(found) == 1 else None
 
 
-@dataclass(slots=True)
 class TwoReadings:
     """What is named in each of the two right readings of a query: with `+` as itself, and as a space."""
 
-    literal: Named = field(default_factory=Named.none)
-    """As RFC 3986 reads it."""
-    form: Named = field(default_factory=Named.none)
-    """As HTML forms are read, and most frameworks read every query."""
+    __slots__ = ("_form", "literal")
 
-    def add(self, more: Named) -> None:
-        """Add what is named whichever way a query is read."""
-        self.literal.add(more)
-        self.form.add(more)
+    def __init__(self) -> None:
+        self.literal = Named.none()
+        """As RFC 3986 reads it."""
+        self._form: Named | None = None  # until it differs
+
+    @property
+    def form(self) -> Named:
+        """As HTML forms are read, and most frameworks read every query."""
+        return self.literal if self._form is None else self._form
+
+    @property
+    def differ(self) -> bool:
+        """Whether the two name different sites."""
+        return self._form is not None and self._form != self.literal
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TwoReadings) and (self.literal, self.form) == (other.literal, other.form)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def add(self, literal: Named, form: Named | None = None) -> None:
+        """Add what is named; `form` is what the second reading names, where that differs."""
+        if form is not None and self._form is None:
+            self._form = Named(dict(self.literal.sites), self.literal.every_site)
+        self.literal.add(literal)
+        if self._form is not None:
+            self._form.add(literal if form is None else form)
 
 
 _LONGEST_VALUE = 8192
@@ -213,8 +237,6 @@ class QuerySiteRule(_ValueRule):
 
     def read(self, query: Query, into: TwoReadings) -> None:
         """Add what a query names. Raises Refused if a lenient reading names something else than the literal one."""
-        if self.name not in query.meant:
-            return
         if query.is_late(_PARAMETERS_READ):
             raise Refused(self._ambiguous)
         if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
@@ -229,8 +251,7 @@ class QuerySiteRule(_ValueRule):
             if every != literal:
                 raise Refused(self._ambiguous)
         if literal is not None:
-            into.literal.add(literal.literal)
-            into.form.add(literal.form)
+            into.add(literal.literal, literal.form if literal.differ else None)
 
     def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
         """Add what plain parameters name, which every reading reads alike; return False if one is not plain. Hot."""
@@ -254,12 +275,11 @@ class QuerySiteRule(_ValueRule):
             and (self._holds_separators or (b";" not in each.value and b"?" not in each.value))
         )
         finest, _ = self._read(each for each in query.splits[-1] if not self.name.replaces(each.name))
-        for named, of_whole, of_finest in (
-            (into.literal, whole.literal, finest.literal),
-            (into.form, whole.form, finest.form),
-        ):
-            named.add(of_whole)
-            named.add(of_finest.without_empty())
+        for found in (whole, finest):
+            literal, form = found.literal, found.form if found.differ else None
+            if found is finest:
+                literal, form = literal.without_empty(), form and form.without_empty()
+            into.add(literal, form)
 
     def is_within(self, raw_value: bytes, allowed: Named) -> bool:
         """Tell whether a raw value names nothing but what is allowed, in every reading."""
@@ -279,14 +299,12 @@ class QuerySiteRule(_ValueRule):
                 continue
             value = value_readings(parameter.value)
             literal = self.named(value.literal)
-            form = literal if value.form == value.literal else self.named(value.form)
-            for named, more in ((every.literal, literal), (every.form, form)):
-                named.add(more)
-                for deeper in value.deeper:
-                    named.add(self.named(deeper))
+            form = None if value.form == value.literal else self.named(value.form)
+            every.add(literal, form)
+            for deeper in value.deeper:
+                every.add(self.named(deeper))
             if self.name.is_literal(parameter.name):
-                exact.literal.add(literal)
-                exact.form.add(form)
+                exact.add(literal, form)
         return every, exact
 
 
@@ -306,21 +324,23 @@ class HeaderSiteRule(_ValueRule):
             f"read as the same header. Send `{rule.header}` only, spelled exactly so."
         )
 
-    def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named:
-        """Return what the header names. Raises Refused on a look-alike, forwarded or not."""
+    def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named | None:
+        """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not."""
         values: dict[bytes, None] = {}
         for name, value in fields:
             if FOLDED[name] == self.folded_name:
                 if name.lower() != self.name:
                     raise Refused(self._ambiguous)
                 values[value] = None
-        found = Named.none()
-        for value in values:
-            found.add(self.named(text(value)))
         for name, _ in dropped:
             if FOLDED[name] == self.folded_name:
                 raise Refused(self._ambiguous)
-        return found
+        if not values:
+            return None
+        every = [self.named(text(value)) for value in values]
+        for more in every[1:]:
+            every[0].add(more)
+        return every[0]
 
 
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)
