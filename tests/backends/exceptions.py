@@ -33,6 +33,12 @@ _KNOWN: tuple[_Exception, ...] = (
         "Apache joins Cookie lines with a comma, and PHP takes all that follows for the value of the last cookie",
     ),
     _known(
+        "waitress",
+        r"^no answer",
+        rb"(?i)\r\nexpect: 100-continue",
+        "waitress waits without end where `Expect: 100-continue` comes without a body",
+    ),
+    _known(
         "sanic",
         r"^other site by path: the backend serves '[^']*%",
         rb"",
@@ -41,7 +47,7 @@ _KNOWN: tuple[_Exception, ...] = (
 )
 
 
-def excuse(backend: str, request: Request, fault: Fault, report: object) -> str | None:
+def excuse(backend: str, request: Request, fault: Fault) -> str | None:
     """Return why this backend may do this with this request, or None."""
     for known in _KNOWN:
         if known.backends.search(backend) and known.fault.search(str(fault)) and known.request.search(request.raw(b"")):
