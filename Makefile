@@ -25,22 +25,28 @@ REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow test-cost test-backends-quick test-backends check bench clean programs valgrind \
+.PHONY: run test test-slow test-cost test-backends-quick test-backends check bench clean programs npm valgrind \
 	backend-programs
+
+# Install the packages $(1) from Debian, which takes root; without root, name them. $(2) needs them.
+install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "Installing $(1) …" && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
+	else echo "$(2) needs: $(1). As root: apt-get install $(1)" >&2; exit 1; fi
 
 run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
-test: $(VENV)/ready-to-test programs
+test: $(VENV)/ready-to-test npm programs
 	$(PYTEST) -m 'not slow and not cost and not backends'
 
-test-slow: $(VENV)/ready-to-test programs
+test-slow: $(VENV)/ready-to-test npm programs
 	$(BIN)/python -m pytest -m 'slow and not backends'
 
-test-backends-quick: $(VENV)/ready-to-test $(BACKENDS)/ready programs
+test-backends-quick: $(VENV)/ready-to-test $(BACKENDS)/ready
 	$(REPLAY) -m 'backends and not slow' tests/backends
 
-test-backends: $(VENV)/ready-to-test $(BACKENDS)/ready programs backend-programs
+test-backends: $(VENV)/ready-to-test $(BACKENDS)/ready backend-programs
 	$(REPLAY) -m backends tests/backends
 
 test-cost: $(VENV)/ready-to-test valgrind
@@ -57,33 +63,26 @@ bench: $(VENV)/ready-to-test
 	$(BIN)/python -m bench.run
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) var
+	rm -rf $(VENV) $(BACKENDS) tests/backends/node_modules tests/node_modules var
 
-# What the tests need beside Python: for those of the page a browser, and npm for axe-core; for those of poolers PgBouncer,
-# which Debian puts into /usr/sbin. Taken as they are there, else from Debian, which takes root. There it also starts
-# PgBouncer as a service, which nobody asked for.
+# What the tests need besides Python: a browser for those of the page, and PgBouncer for those of poolers, which Debian
+# puts into /usr/sbin and starts as a service. The service is stopped and disabled.
 programs:
 	@missing=; \
-	command -v npm >/dev/null || missing=npm; \
 	for name in chromium chromium-browser google-chrome none; do command -v $$name >/dev/null && break; done; \
-	test $$name != none || missing="$$missing chromium"; \
+	test $$name != none || missing=chromium; \
 	PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
 	test -z "$$missing" && exit; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing $$missing …" && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && \
-		case $$missing in *pgbouncer*) systemctl disable --quiet --now pgbouncer 2>/dev/null || true;; esac && exit; \
-	fi; \
-	echo "The tests need on PATH: $$missing. As root: apt-get install $$missing" >&2; exit 1
+	$(call install,$$missing,make test) && \
+	case $$missing in *pgbouncer*) systemctl disable --quiet --now pgbouncer 2>/dev/null || true;; esac
 
-# Callgrind, which counts instructions.
+# Brings axe-core for the tests of the page, and servers for test-backends-quick.
+npm:
+	@command -v npm >/dev/null && exit; $(call install,npm,This target)
+
+# Callgrind counts instructions.
 valgrind:
-	@command -v valgrind >/dev/null && exit; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing valgrind …" && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null && exit; \
-	fi; \
-	echo "test-cost needs valgrind on PATH. As root: apt-get install valgrind" >&2; exit 1
+	@command -v valgrind >/dev/null && exit; $(call install,valgrind,make test-cost)
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }
@@ -109,16 +108,12 @@ backend-programs:
 	@missing=; \
 	for name in $(BACKEND_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
 	test -z "$$missing" && exit; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing$$missing …" && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && \
-		for name in nginx apache2 haproxy lighttpd caddy tomcat10 varnish uwsgi thin unicorn influxdb prometheus; do \
-			systemctl disable --quiet --now $$name 2>/dev/null || true; done && exit; \
-	fi; \
-	echo "These tests need Debian's packages:$$missing. As root: apt-get install$$missing" >&2; exit 1
+	$(call install,$$missing,make test-backends) && \
+	for name in nginx apache2 haproxy lighttpd caddy tomcat10 varnish uwsgi thin unicorn influxdb prometheus; do \
+		systemctl disable --quiet --now $$name 2>/dev/null || true; done
 
 $(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt \
-		tests/backends/package-lock.json | programs
+		tests/backends/package-lock.json | npm
 	@echo 'Installing the servers that hostile requests are replayed to …'
 	@$(PYTHON) -m venv --clear $(BACKENDS)
 	@$(BACKENDS)/bin/python -m pip install -qq --disable-pip-version-check -r tests/backends/requirements.txt

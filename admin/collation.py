@@ -1,10 +1,11 @@
 """Which site ids a data service may take for equal because its database compares text loosely. No I/O.
 
-Case, width and outer spaces are dealt with in proxy/site_ids.py. This goes further, to what these take for equal:
+Case, width and outer spaces are dealt with in proxy/site_ids.py. This goes further, to most of what these equate:
 - MySQL's and MariaDB's utf8mb4_0900_ai_ci, uca1400_ai_ci, unicode_ci and general_ci, SQL Server's _CI_AI, and ICU at
   primary strength: accents, ligatures, letters with a stroke, the digits of all scripts, hiragana and katakana;
 - general_ci and unicode_ci also: dotless i, and all characters beyond U+FFFF, which are one to them;
 - decoders of forms: `+` and a space.
+One known gap: general_ci reads `ß` as one `s`, so `straße` equals `strase` there, and here `strasse`, as in the others.
 It says which ids may not exist side by side, and nothing else: a key for `cafe` never reaches `café`.
 """
 

@@ -1,9 +1,10 @@
 """The proxy's part of the config file, as frozen, validated objects. Units are in the names."""
 
 import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -71,7 +72,7 @@ class QueryRule(ValueRule):
     """A site named by a query parameter, where the short form `query:NAME` is not enough."""
 
     query: str
-    array: bool = False
+    array: StrictBool = False
 
 
 class HeaderRule(ValueRule):
@@ -86,16 +87,35 @@ _Method = Annotated[str, AfterValidator(check_method)]
 
 
 # An origin as browsers serialise it: small letters, without a path, and without a default port.
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z")
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?\Z"
+)
 _DEFAULT_PORTS = re.compile(r"http://.*:80\Z|https://.*:443\Z")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
+def _is_origin(text: str) -> bool:
+    parts = _ORIGIN.match(text)
+    return parts is not None and _is_host(parts["host"]) and int(parts["port"] or 1) <= _LAST_PORT
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether an address, if the text is one by its form, is a valid one. Names are taken as they are."""
+    try:
+        if text.startswith("["):
+            IPv6Address(text[1:-1])
+        elif text.removesuffix(".").rpartition(".")[2].isdecimal():
+            IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
 class CorsSettings(Settings):
-    """`[proxy.routes.cors]`: pages of which origins may use the route, and how."""
+    """`[proxy.routes.cors]`: the origins whose pages may read the route's responses, and what they may send."""
 
     origins: Annotated[tuple[str, ...], Field(min_length=1)]
-    credentials: bool = False
+    credentials: StrictBool = False
     headers: tuple[str, ...] = ()
     max_age_seconds: Annotated[int, Field(ge=0)] = 600
 
@@ -107,7 +127,7 @@ class CorsSettings(Settings):
         for origin in origins:
             if origin == "*":
                 raise ValueError('"*" is every origin; leave out the others, or "*"')
-            if not _ORIGIN.match(origin):
+            if not _is_origin(origin):
                 raise ValueError(
                     f"{origin!r} is not an origin; write scheme and host in small letters, and the port if it is not "
                     'the usual one, such as "https://app.example" or "http://localhost:5173"'
@@ -133,12 +153,29 @@ class CorsSettings(Settings):
         return self
 
 
+_LAST_PORT = 65535
+_UPSTREAM = re.compile(
+    r"https?://(?P<host>[^/?#@:\[\]\s]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?/?\Z|unix:/[^?#\s]+\Z"
+)
+
+
+def _check_upstream(url: str) -> str:
+    parts = _UPSTREAM.match(url)
+    if parts is None or not _is_host(parts["host"] or "") or int(parts["port"] or 1) > _LAST_PORT:
+        # It may hold a password, so it is not repeated.
+        raise ValueError(
+            "must be http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH. A port is a number from 1 to 65535, an "
+            "IPv6 address stands in brackets, and there is no path, query or user name"
+        )
+    return url
+
+
 class RouteSettings(Settings):
     """One `[[proxy.routes]]` table: which requests, to which upstream, and where they name their site."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,63}$")]
     path: str = "/"
-    upstream: str
+    upstream: Annotated[str, AfterValidator(_check_upstream)]
     upstream_tls: UpstreamTlsSettings | None = None
     host: Literal["keep", "upstream"] = "keep"
     sites: tuple[str | QueryRule | HeaderRule, ...] = ()
@@ -154,9 +191,9 @@ class RouteSettings(Settings):
     cors: CorsSettings | None = None
     refuse: tuple[str, ...] = ()
     keys_from: tuple[str, ...] | None = None
-    forward_key: bool = False
+    forward_key: StrictBool = False
     drop_headers: tuple[str, ...] = ()
-    reuse_after_body: bool = True
+    reuse_after_body: StrictBool = True
 
     @model_validator(mode="after")
     def _check_preflight(self) -> Self:
@@ -199,7 +236,7 @@ class KeySettings(Settings):
     """`[keys]`: where a request carries its API key."""
 
     from_: Annotated[tuple[str, ...], Field(alias="from", min_length=1)] = ("header:X-API-Key", "bearer")
-    accept_foreign: bool = False
+    accept_foreign: StrictBool = False
     unknown_per_minute: Count = 60
 
 

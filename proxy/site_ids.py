@@ -11,7 +11,7 @@ _BY_FOLD: Final = "/"
 
 
 def fold_site(site_id: str) -> str:
-    """Return the form in which ids are compared: NFKC, case folded, trimmed; of what is too long for one, itself."""
+    """Return the form in which ids are compared: NFKC, case-folded and trimmed. Longer text is unchanged."""
     # The time that NFKC takes grows with the square of the length: accents by the megabyte would take hours.
     if len(site_id) > MAX_LENGTH:
         return site_id

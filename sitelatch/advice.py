@@ -15,10 +15,10 @@ def advice(config: Config) -> list[str]:
 def _of_route(route: RouteSettings) -> list[str]:
     where = f'[[proxy.routes]] "{route.name}"'
     warnings = []
-    has_path_rules = any(isinstance(rule, str) and rule.startswith("path:") for rule in route.sites)
-    if has_path_rules or route.path == "/":
+    named_elsewhere = any(isinstance(rule, str) and rule.startswith(("path:", "host:")) for rule in route.sites)
+    if named_elsewhere or route.path == "/":
         for rule in route.sites:
-            scoped = _scoped(rule)
+            scoped = _scoped(rule, route.path)
             if scoped is not None:
                 warnings.append(
                     f"{where} sites: {_written(rule)} counts on every path of the route, also where your API does not "
@@ -30,14 +30,19 @@ def _of_route(route: RouteSettings) -> list[str]:
     return warnings
 
 
-def _scoped(rule: str | QueryRule | HeaderRule) -> str | None:
+def _scoped(rule: str | QueryRule | HeaderRule, route_path: str) -> str | None:
     """Return a query or header rule as it is written with a scope, or None for other rules and those that have one."""
     if isinstance(rule, str):
         kind, _, name = rule.partition(":")
         return f'{{ {kind} = {json.dumps(name)}, paths = ["/…"] }}' if kind in ("query", "header") else None
-    if rule.paths is not None:
+    if rule.paths is not None and not any(_covers(path, route_path) for path in rule.paths):
         return None
-    return f'{_written(rule).removesuffix(" }")}, paths = ["/…"] }}'
+    return f'{_written(rule.model_copy(update={"paths": None})).removesuffix(" }")}, paths = ["/…"] }}'
+
+
+def _covers(path: str, route_path: str) -> bool:
+    """Tell whether a path of a rule holds every path of the route."""
+    return path.endswith("/**") and f"{route_path.rstrip('/')}/".startswith(path.removesuffix("**"))
 
 
 def _written(rule: str | QueryRule | HeaderRule) -> str:

@@ -7,6 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from proxy.settings import RouteSettings
+
 SITE_RULE = ("str", "QueryRule", "HeaderRule")
 """What pydantic puts into an error's place for each form that a site rule can have."""
 
@@ -38,6 +40,10 @@ RULES_OF_KEYS = {
     "admin.tokens.sha256": "must be 64 lower-case hexadecimal digits; `sitelatch tokens new` prints the lines.",
 }
 """What says more than the general rule does."""
+
+
+_OF_ROUTES_ONLY = frozenset(RouteSettings.model_fields) - {"name", "path", "host"}
+"""Keys that mean nothing else than a route's option when they stand in another table."""
 
 
 class ConfigError(Exception):
@@ -84,6 +90,12 @@ def _complaint(details: ErrorDetails, model: type[BaseModel], raw: dict[str, Any
     return f"{_where(place, raw)}: {special or RULES.get(kind) or _rule_with_numbers(details)}"
 
 
+def sentence(text: object) -> str:
+    """Return an error's text with one end mark."""
+    said = str(text)
+    return said if said.endswith((".", "?")) else f"{said}."
+
+
 def _rule_with_numbers(details: ErrorDetails) -> str:
     context = details.get("ctx", {})
     match details["type"]:
@@ -96,7 +108,7 @@ def _rule_with_numbers(details: ErrorDetails) -> str:
         case "string_too_short" | "too_short":
             return "must not be empty."
         case _:
-            return details["msg"].removeprefix("Value error, ").removesuffix(".") + "."
+            return sentence(details["msg"].removeprefix("Value error, "))
 
 
 def _where(place: Sequence[str | int], raw: dict[str, Any]) -> str:
@@ -132,10 +144,17 @@ def _known(model: type[BaseModel], names: Sequence[str], form: str) -> str:
     for name in names[:-1]:
         if (inner := _table_of(table, name, form)) is not None:
             table = inner
+    if names[:-1] in ([], ["proxy"]) and names[-1] in _OF_ROUTES_ONLY:
+        return f"It belongs in a route: {_in_a_route(names[-1])}."
     known = [field.alias or key for key, field in table.model_fields.items()]
     if close := difflib.get_close_matches(names[-1], known, n=1, cutoff=0.5):
         return f"Did you mean `{close[0]}`?"
     return f"Known here: {', '.join(known)}."
+
+
+def _in_a_route(name: str) -> str:
+    is_table = _table_of(RouteSettings, name, "") is not None and name != "sites"
+    return f"write [proxy.routes.{name}] after its other keys" if is_table else f"write {name} below [[proxy.routes]]"
 
 
 def _table_of(model: type[BaseModel], name: str, form: str) -> type[BaseModel] | None:

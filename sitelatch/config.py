@@ -13,10 +13,10 @@ from pydantic import PrivateAttr, ValidationError
 
 from admin.settings import AdminSettings
 from proxy.doors import server_context, trust
+from proxy.drop_headers import DropHeaders
 from proxy.listen import parse_listen
 from proxy.places import KeyPlaces
 from proxy.pool import UpstreamPool
-from proxy.request_spellings import RequestSpellings
 from proxy.routes import RouteTable
 from proxy.settings import (
     ActivitySettings,
@@ -29,7 +29,8 @@ from proxy.settings import (
     ProxySettings,
     Settings,
 )
-from sitelatch.complaints import ConfigError, complaints
+from sitelatch.complaints import ConfigError, complaints, sentence
+from sitelatch.conflicts import conflicts
 from sitelatch.environment import apply_environment
 from sql.pool import BadDatabaseUrl, is_readable
 from sql.settings import DatabaseSettings
@@ -145,41 +146,30 @@ def _what_cannot_be_served(config: Config) -> list[str]:
         trust(config.proxy.trusted_proxies)
     except ValueError:
         found.append('[proxy] trusted_proxies: must be addresses, networks like "10.0.0.0/8", or "unix".')
-    spellings = RequestSpellings(config.proxy.header_underscores)
+    proxy = config.proxy
     try:
-        spellings = RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers)
+        DropHeaders(proxy.drop_headers)
     except ValueError as error:
-        found.append(f"[proxy] drop_headers: {error}.")
+        found.append(f"[proxy] drop_headers: {sentence(error)}")
+        proxy = proxy.model_copy(update={"drop_headers": ()})
     for route in config.proxy.routes:
         try:
             UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
         except ValueError as error:
-            found.append(f'[[proxy.routes]] "{route.name}" upstream: {error}.')
+            found.append(f'[[proxy.routes]] "{route.name}" upstream: {sentence(error)}')
         except OSError:
             continue  # `check_files` tells
     keys = config.keys
     try:
         KeyPlaces(keys.from_)
     except ValueError as error:
-        found.append(f"[keys] from: {error}.")
+        found.append(f"[keys] from: {sentence(error)}")
         keys = KeySettings()
     try:
-        found += _headers_that_never_arrive(RouteTable(config.proxy.routes, keys), spellings)
+        found += conflicts(proxy, keys, RouteTable(proxy.routes, keys))
     except ValueError as error:
-        found.append(f"[[proxy.routes]] {error}.")
+        found.append(f"[[proxy.routes]] {sentence(error)}")
     return found
-
-
-def _headers_that_never_arrive(table: RouteTable, spellings: RequestSpellings) -> list[str]:
-    """Return a complaint for each site rule whose header is not forwarded, so that the upstream never sees it."""
-    return [
-        f'[[proxy.routes]] "{route.name}" sites: the header {name} is not forwarded: its name needs '
-        '[proxy] header_underscores = "pass", [proxy] drop_headers covers it, or it steers backends '
-        "(docs/backends.md). Name the site by another header."
-        for route in table.routes
-        for name in route.site_headers
-        if not spellings.forwards(name)
-    ]
 
 
 def _databases_that_are_none(config: Config) -> list[str]:

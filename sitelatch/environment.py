@@ -16,6 +16,7 @@ from sitelatch.complaints import ConfigError
 
 PREFIX = "SITELATCH_"
 FROM_FILE = "_file"
+_BOOLEANS = {"true": True, "false": False}
 
 
 def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapping[str, str]) -> None:
@@ -37,7 +38,7 @@ def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapp
             if earlier := given.get(".".join(path)):
                 raise ValueError(f"is given by {earlier} too. Set one of them.")
             given[".".join(path)] = variable
-            _put(raw, path, value if _is_scalar(annotation) else json.loads(value))
+            _put(raw, path, _BOOLEANS.get(value.lower(), value) if annotation is bool else _parsed(annotation, value))
         except json.JSONDecodeError:
             found.append(f"{variable}: must be JSON, because the key holds a list or a table.")
         except ValueError as error:
@@ -72,8 +73,12 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
     return tuple(kind for member in get_args(annotation) for kind in _kinds(member))
 
 
+def _parsed(annotation: Any, value: str) -> Any:
+    return value if _is_scalar(annotation) else json.loads(value)
+
+
 def _is_scalar(annotation: Any) -> bool:
-    """Say whether a value is written as it is; pydantic reads numbers and booleans from text."""
+    """Tell whether a value is written as it is; pydantic reads numbers from text."""
     return all(kind in (str, int, float, bool, NoneType) or get_origin(kind) is Literal for kind in _kinds(annotation))
 
 

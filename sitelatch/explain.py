@@ -20,6 +20,7 @@ from proxy.reader import RequestReader
 from proxy.refusals import BAD_REQUEST, Refusal, Refused
 from proxy.request_spellings import RequestSpellings
 from proxy.routes import Route, RouteTable
+from proxy.rules import NO_SITE
 from proxy.scope import ScopeTable
 from proxy.settings import HeaderRule, LimitSettings, QueryRule
 from proxy.site_ids import folded_part
@@ -210,11 +211,13 @@ def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
 
 
 def _tell_removed(given: Fields, kept: Fields) -> list[str]:
-    removed = [name.decode("latin-1") for name, value in given if (name, value) not in kept]
+    changed = [name for name, value in given if (name, value) not in kept]
+    removed = [name.decode("latin-1") for name in changed if name.lower() != b"host"]
+    dot = ["Host is forwarded without its final dot."] if len(removed) < len(changed) else []
     if not removed:
-        return ["well-formed, and all of it is forwarded."]
+        return ["well-formed, and all of it is forwarded.", *dot]
     why = "for this hop, set by Sitelatch, or never forwarded"
-    return [f"well-formed. Not forwarded ({why}): {', '.join(removed)}."]
+    return [f"well-formed. Not forwarded ({why}): {', '.join(removed)}.", *dot]
 
 
 _ANYTHING_GOES = {
@@ -264,11 +267,22 @@ def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
 
 
 def _either(sites: Iterable[str], form: Iterable[str]) -> str:
-    """Say which sites are named; a name that is a folded id shows as that id."""
-    literal, with_spaces = (", ".join(site.removeprefix("/") for site in each) for each in (sites, form))
+    """Say which sites are named."""
+    literal, with_spaces = (", ".join(map(_shown, each)) for each in (sites, form))
     if not with_spaces:
         return literal
     return f"{literal}, or {with_spaces} if `+` is a space: the key's scope decides"
+
+
+def _id_of(name: str) -> str:
+    """Return the id that a name stands for."""
+    return name.removeprefix(NO_SITE) if name.startswith(NO_SITE) else folded_part(name) or name
+
+
+def _shown(name: str) -> str:
+    """Return the id that a name stands for, escaped if it holds control characters."""
+    site = _id_of(name)
+    return site if site.isprintable() else repr(site)
 
 
 def _text_of(rule: str | QueryRule | HeaderRule) -> str:
@@ -296,7 +310,7 @@ def _tell_refusal(verdict: Verdict, workspaces: Mapping[str, SiteOwner]) -> list
     for site in claim.sites:
         owner = workspaces.get(site)
         if owner is None:
-            said.append(f"There is no site {folded_part(site) or site!r}.")
+            said.append(f"There is no site {_id_of(site)!r}.")
         elif owner.workspace != grant.workspace:
             said.append(f"The site {owner.id!r} is of workspace {owner.workspace}.")
         elif not grant.all_sites and owner.id not in grant.sites:
@@ -308,4 +322,4 @@ def _tell_sent(claim: Claim, method: bytes, identity: bytes) -> list[str]:
     line = b"%b %b to %b" % (method, claim.target, claim.route.settings.upstream.encode())
     added = [f"with {added}" for added in identity.decode().splitlines()]
     key = "with the key, as forward_key says" if claim.route.settings.forward_key else "without the key"
-    return [line.decode("latin-1"), *added, key]
+    return [line.decode(errors="backslashreplace"), *added, key]

@@ -64,7 +64,7 @@ class Outcome:
         )
 
 
-Excuse = Callable[[Request, Fault, object], str | None]
+Excuse = Callable[[Request, Fault], str | None]
 """Return the reason why a backend may do this, or None."""
 
 
@@ -114,9 +114,10 @@ class Campaign:
         found = faults_sent(request, sent)
         try:
             answer = self._client.ask(sent.head, sent.body, may_reuse=sent.may_reuse)
-        except NoAnswer:
+        except NoAnswer as error:
             outcome.silent += 1
-            return found, None
+            found.append(Fault("no answer", f"the backend does not answer: {error}"))
+            return self._unexcused(request, found, outcome), None
         self._doors[request.rules].learn(answer.fields)
         if answer.surplus:
             found.append(Fault("two answers", "the backend took one request for two"))
@@ -130,14 +131,18 @@ class Campaign:
             self._client.close()
         else:
             found += faults(request, sent, report)
+        return self._unexcused(request, found, outcome), report
+
+    def _unexcused(self, request: Request, found: list[Fault], outcome: Outcome) -> list[Fault]:
+        """Return the faults that are no known exceptions, and count those that are."""
         kept = []
         for fault in found:
-            reason = self._excuse(request, fault, report)
+            reason = self._excuse(request, fault)
             if reason is None:
                 kept.append(fault)
             else:
                 outcome.excepted[reason] += 1
-        return kept, report
+        return kept
 
     # Shrinking.
 

@@ -27,10 +27,28 @@ _KNOWN: tuple[_Exception, ...] = (
         "Bottle's request.params takes every body for a form, of any type and method; its users read request.query",
     ),
     _known(
-        "apache-php",
-        r"^other site by merged: the backend reads 'shop, ",
-        rb"(?i)\r\ncookie: .*\r\ncookie: ",
-        "Apache joins Cookie lines with a comma, and PHP takes all that follows for the value of the last cookie",
+        "waitress",
+        r"^no answer",
+        rb"(?i)\r\nexpect: 100-continue",
+        "waitress waits without end where `Expect: 100-continue` comes without a body",
+    ),
+    _known(
+        "puma",
+        r"^no answer",
+        rb'\A[^\r]*"',
+        "Puma answers a raw quotation mark in the target with 400, and on a kept connection not at all",
+    ),
+    _known(
+        r"\Aphp\Z",
+        r"^no answer",
+        rb"\A[^\r]*[\x80-\xff]",
+        "PHP's own server closes the connection on a raw byte beyond ASCII in the target",
+    ),
+    _known(
+        "apache-php-front",
+        r"^other site by path",
+        rb"(?i)\A[^\r]*[?&]q=",
+        "a front controller that takes its path from `q`: docs/backends.md says to refuse that parameter",
     ),
     _known(
         "sanic",
@@ -41,7 +59,7 @@ _KNOWN: tuple[_Exception, ...] = (
 )
 
 
-def excuse(backend: str, request: Request, fault: Fault, report: object) -> str | None:
+def excuse(backend: str, request: Request, fault: Fault) -> str | None:
     """Return why this backend may do this with this request, or None."""
     for known in _KNOWN:
         if known.backends.search(backend) and known.fault.search(str(fault)) and known.request.search(request.raw(b"")):

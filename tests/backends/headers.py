@@ -101,30 +101,35 @@ def steering(rng: random.Random, request: Request) -> Request:
     return placed(rng, request, field)
 
 
-SECOND_RESOURCES = (
-    b"x-amz-copy-source", b"x-amz-rename-source", b"x-goog-copy-source", b"x-ms-copy-source",
-    b"x-ms-rename-source", b"x-oss-copy-source", b"x-cos-copy-source", b"x-obs-copy-source", b"x-copy-from",
-    b"Destination", b"If", b"x-oss-symlink-target", b"X-Symlink-Target", b"x-upyun-copy-source",
+_RESOURCES = (b"/blog/secret.txt", b"http://api.example.com/api/sites/blog/x", b"/api/sites/blog/x", b"blog/x")
+_IF = (
+    b"<http://x/blog/> (<urn:x>)", b"(<urn:x>) </blog/> (Not <DAV:no-lock>)", b"</blog/x>(<urn:x>)", b"(<urn:x>)",
+    b'(<urn:x> ["e"]) (Not <DAV:no-lock>)',
 )  # fmt: skip
+SECOND_RESOURCES = (
+    *(
+        (name, _RESOURCES)
+        for name in (
+            b"x-amz-copy-source", b"x-amz-rename-source", b"x-goog-copy-source", b"x-ms-copy-source",
+            b"x-ms-rename-source", b"x-oss-copy-source", b"x-cos-copy-source", b"x-obs-copy-source", b"x-copy-from",
+            b"Destination", b"x-oss-symlink-target", b"X-Symlink-Target", b"x-upyun-copy-source",
+        )
+    ),
+    (b"If", _IF),
+    (b"Source", (*_RESOURCES, b"web")),
+    (b"Upload-Concat", (b"final;/files/a /files/b", b"Final;/blog/x", b"partial")),
+)  # fmt: skip
+"""Headers that copy from the other site or to it, and values for them."""
 
 
 def second_resource(rng: random.Random, request: Request) -> Request:
     """Name the other site in a header that copies from it or to it."""
-    spelling = rng.choice(SECOND_RESOURCES)
+    spelling, values = rng.choice(SECOND_RESOURCES)
     if rng.random() < 0.3:
         spelling = rng.choice((spelling.upper(), spelling.replace(b"-", b"_"), cased(rng, spelling)))
-    value = rng.choice(
-        (
-            b"/blog/secret.txt",
-            b"http://api.example.com/api/sites/blog/x",
-            b"/api/sites/blog/x",
-            b"blog/x",
-            b"<http://x/blog/> (<urn:x>)",
-        )
-    )
     if rng.random() < 0.5:
         request = replace(request, method=rng.choice((b"PUT", b"COPY", b"MOVE")))
-    return placed(rng, request, (spelling, value))
+    return placed(rng, request, (spelling, rng.choice(values)))
 
 
 _COOKIE_NAMES = (

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from proxy.second_resource import names_second_resource
 from tests.backends.door import Sent
 from tests.backends.headers import SECOND_RESOURCES
 from tests.backends.request import Request
@@ -48,13 +49,14 @@ def faults_sent(request: Request, sent: Sent) -> list[Fault]:
     for line in sent.head.split(b"\r\n")[1:]:
         spelled, _, value = line.partition(b":")
         name = spelled.lower().replace(b"_", b"-")
-        # `If` names a resource only in a tagged list, `<…> (…)` (RFC 4918 §10.4.2).
-        if name in _SECOND and (name != b"if" or value.strip().startswith(b"<")):
+        if name in _SECOND and (name not in _BY_VALUE or names_second_resource([(name, value.strip())])):
             found.append(Fault("second resource", f"the backend gets {name.decode()}"))
     return found
 
 
-_SECOND = frozenset(name.lower() for name in SECOND_RESOURCES)
+_SECOND = frozenset(name.lower() for name, _ in SECOND_RESOURCES)
+_BY_VALUE = (b"if", b"source", b"upload-concat")
+"""They name a resource only with some values: `If` in a tagged list, `Upload-Concat` in a final upload."""
 
 
 def faults(request: Request, sent: Sent, report: Report) -> list[Fault]:

@@ -46,9 +46,7 @@ async def _doors(backend: Backend) -> AsyncIterator[dict[str, Door]]:
 async def _campaign(backend: Backend, port: int) -> Outcome:
     async with _doors(backend) as doors:
         with contextlib.closing(Client(port)) as client:
-            campaign = Campaign(
-                doors, client, lambda request, fault, report: excuse(backend.name, request, fault, report)
-            )
+            campaign = Campaign(doors, client, lambda request, fault: excuse(backend.name, request, fault))
             return campaign.run(itertools.islice(requests(f"{SEED}:{backend}"), REQUESTS), SECONDS)
 
 

@@ -32,6 +32,7 @@ _ANYWHERE = [
     *(b"a", b"A", b"1", b"{n}", b"{x}", b"site", b"Site", b"shop", b"api_key", b"idSite", b"filter", b"_method"),
     *(b";", b"/", b"=", b"&", b"?", b"+", b".", b",", b"-", b"_", b"[", b"]", b"'", b"(", b")", b"~", b":", b"*", b"$"),
     *(b"sites", b"api", b"in.(", b"eq.", b"all", b"urls", b"token", b"DELETE", b"static", b"export", b"json"),
+    *(b"site_id", b"ids", b"ids[{n}]", b"ids[]", b"query", b"rows", b"lookup", b"site:"),
 ]
 _IN_FIELDS = [
     *_ANYWHERE,
@@ -69,6 +70,7 @@ _NAMES = [
         b"Content-Length",
         b"If",
     ),
+    *(b"X_Site_Id", b"X-Site-Id", b"X_{n}", b"X-Tenant", b"X-Acme-{n}", b"X_Acme_{n}", b"X-Internal-{n}"),
     *(b"Destination", b"X-Forwarded-Proto", b"Access-Control-Request-Method", b"Referer", b"X-Forwarded-Prefix"),
 ]
 
@@ -195,7 +197,9 @@ class _Mutations:
         return replace(found, start=other.start) if self._chance.random() < 0.7 else replace(found, end=other.end)
 
     def _change_method(self, found: Found) -> Found:
-        return replace(found, method=self._chance.choice([b"GET", b"POST", b"OPTIONS", b"DELETE", b"HEAD"]))
+        return replace(
+            found, method=self._chance.choice([b"GET", b"POST", b"OPTIONS", b"DELETE", b"HEAD", b"LIST", b"PROPFIND"])
+        )
 
     def _change_fields(self, found: Found) -> Found:
         if self._chance.random() < 0.5:

@@ -63,6 +63,43 @@ FULL: dict[str, Any] = {
 }
 """Two routes, every kind of rule, lists of endpoints, and a client that comes through a trusted proxy."""
 
+OPTIONS: dict[str, Any] = {
+    "proxy": {
+        "header_underscores": "pass",
+        "drop_headers": ["X-Tenant", "X-Acme-*", "X-Scope-OrgID"],
+        "routes": [
+            {
+                "name": "data",
+                "upstream": _UPSTREAM,
+                "workspace": "acme",
+                "sites": [
+                    "path:/api/sites/{site}/**",
+                    {"query": "site", "paths": ["/api/query", "/api/export/**"]},
+                    {
+                        "query": "site_id",
+                        "templates": ["eq.{site}", "in.({site})", "{site}"],
+                        "separator": ",",
+                        "paths": ["/api/sites/**", "/api/rows/**"],
+                    },
+                    {"query": "ids", "array": True, "all": "all"},
+                    {"header": "X-Site", "separator": ",", "paths": ["/api/lookup", "/api/sites/**"]},
+                    {"header": "X_Site_Id", "templates": ["site:{site}", "{site}"]},
+                ],
+                "methods": ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PROPFIND", "QUERY", "LIST"],
+                "cors": {
+                    "origins": ["https://app.example", *(f"https://app{number}.example" for number in range(20))],
+                    "credentials": True,
+                },
+                "drop_headers": ["X-Debug", "X-Internal-*"],
+                "second_resource": "pass",
+                "refuse": ["query:urls", "DELETE /api/sites/shop/table/**"],
+            },
+        ],
+    },
+    "keys": {"from": ["header:X-API-Key", "bearer", "query:api_key"]},
+}
+"""Scopes, templates, arrays, CORS, header names with `_`, further methods and dropped headers."""
+
 _KNOWN: dict[str, dict[str, Any]] = {
     SITE_KEY: {"user_id": "ada", "sites": ["shop"]},
     WORKSPACE_KEY: {"user_id": "bob", "all_sites": True},
@@ -71,5 +108,10 @@ _KNOWN: dict[str, dict[str, Any]] = {
 
 SETUPS = {
     name: Setup(**config, known=_KNOWN, sites={"shop": "acme", "blog": "acme"})
-    for name, config in {"default": DEFAULT, "keys everywhere": KEYS_EVERYWHERE, "full": FULL}.items()
+    for name, config in {
+        "default": DEFAULT,
+        "keys everywhere": KEYS_EVERYWHERE,
+        "full": FULL,
+        "options": OPTIONS,
+    }.items()
 }

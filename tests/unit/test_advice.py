@@ -23,6 +23,12 @@ def warnings(directory: Path, route: str) -> list[str]:
             'path = "/api"\nsites = ["path:/api/{site}", { query = "ids", separator = "," }]',
             '{ separator = ",", query = "ids", paths = ["/…"] }',
         ),
+        ('sites = [{ query = "site", paths = ["/q", "/**"] }]', '{ query = "site", paths = ["/…"] }'),
+        (
+            'path = "/api/v1"\nsites = ["path:/api/v1/{site}", { header = "X-Site", paths = ["/api/**"] }]',
+            '{ header = "X-Site", paths = ["/…"] }',
+        ),
+        ('path = "/api"\nsites = ["host:{site}.example", "query:site"]', '{ query = "site", paths = ["/…"] }'),
         ('preflight = "pass"', 'cors = { origins = ["https://app.example"] }'),
     ],
 )
@@ -37,6 +43,8 @@ def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instea
     [
         'sites = ["path:/s/{site}", { query = "site", paths = ["/q"] }]',
         'path = "/query"\nsites = ["query:site"]',
+        'path = "/api"\nsites = ["path:/api/s/{site}", { query = "site", paths = ["/api/q/**", "/api/v1"] }]',
+        'sites = ["host:{site}.example", { query = "site", paths = ["/q"] }]',
         'sites = ["path:/s/{site}", "host:{site}.example"]',
     ],
 )

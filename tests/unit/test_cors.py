@@ -201,7 +201,13 @@ def test_a_preflight_to_a_route_without_cors_is_refused() -> None:
     "origin",
     [
         *("https://app.example", "http://localhost:5173", "http://127.0.0.1:1", "https://[::1]:8443"),
-        *("chrome-extension://abcdef", "capacitor://localhost", "https://xn--bcher-kva.example"),
+        *(
+            "chrome-extension://abcdef",
+            "capacitor://localhost",
+            "https://xn--bcher-kva.example",
+            "https://app_1.example",
+            "https://a.",
+        ),
     ],
 )
 def test_an_exact_origin_is_taken(origin: str) -> None:
@@ -219,6 +225,14 @@ def test_an_exact_origin_is_taken(origin: str) -> None:
                 *("null", "", "app.example", "https://app.example/", "https://app.example/x", "https://App.example"),
                 *("https://*.app.example", "HTTPS://app.example", "https://app.example:443", "http://app.example:80"),
                 *("https://user@app.example", "https://app.example\r\nX: y", "https://büro.example", "https://"),
+                *(
+                    "https://a:99999",
+                    "https://a:0443",
+                    "https://a..b",
+                    "https://.a",
+                    "https://[:::]",
+                    "https://1.2.3.999",
+                ),
             )
         ),
         {"origins": ["*", "https://app.example"]},

@@ -1,0 +1,51 @@
+"""What `explain` says of requests that it decides without the database."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.heads import Fields
+from sitelatch.config import load
+from sitelatch.explain import Question, explain
+
+CONFIG = """
+[[proxy.routes]]
+name = "data"
+upstream = "http://127.0.0.1:9000"
+sites = ["path:/api/sites/{site}/**", "query:site", "host:{site}.example.com"]
+public = ["GET /static/**"]
+"""
+
+
+async def told(folder: Path, target: bytes, fields: Fields) -> str:
+    file = folder / "sitelatch.toml"
+    file.write_text(CONFIG)
+    return await explain(load(file, {}), Question(b"GET", target, fields))
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        (b"site=/blog", "query:site names /blog"),
+        (b"site=%2Fblog", "query:site names /blog"),
+        (b"site=a%1b%5b2J", r"query:site names 'a\x1b[2J'"),
+        (b"site=a%C2%9Bb", r"query:site names 'a\x9bb'"),
+        (b"site=b%C3%BCro", "query:site names büro"),
+    ],
+)
+async def test_a_named_site_is_shown_without_control_characters(tmp_path: Path, query: bytes, shown: str) -> None:
+    text = await told(tmp_path, b"/static/x?" + query, [])
+    assert all(line.isprintable() for line in text.splitlines())
+    assert shown in text
+
+
+async def test_a_host_with_a_final_dot_is_forwarded_without_it(tmp_path: Path) -> None:
+    text = await told(tmp_path, b"/static/x", [(b"Host", b"Shop.example.com."), (b"TE", b"trailers")])
+    assert "Not forwarded (for this hop, set by Sitelatch, or never forwarded): TE.\n" in text
+    assert "Host is forwarded without its final dot." in text
+    assert "host:{site}.example.com names shop" in text
+
+
+async def test_a_head_that_is_forwarded_as_it_is_says_so(tmp_path: Path) -> None:
+    text = await told(tmp_path, b"/static/x", [(b"Host", b"shop.example.com")])
+    assert "1. The head: well-formed, and all of it is forwarded.\n2. " in text
