@@ -213,6 +213,7 @@ class TwoReadings:
 
 _LONGEST_VALUE = 8192
 """A cookie's value that is longer names no site that the query, which is not longer, could name too (bytes)."""
+_VALUE_AND_PAIRS = re.compile(rb"[^;?]++(?:[;?][A-Za-z0-9_.-]++=[^;?]*+)++\Z")
 _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 
 
@@ -267,12 +268,11 @@ class QuerySiteRule(_ValueRule):
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
-        # Where a value holds a further separator, what some servers find between the separators is what counts.
+        # Of `shop;a=1`, which is no site's id, what some servers find between the separators is what counts.
         whole, _ = self._read(
             each
             for each in query.splits[0]
-            if not self.name.replaces(each.name)
-            and (self._holds_separators or (b";" not in each.value and b"?" not in each.value))
+            if not self.name.replaces(each.name) and (self._holds_separators or not _VALUE_AND_PAIRS.match(each.value))
         )
         finest, _ = self._read(each for each in query.splits[-1] if not self.name.replaces(each.name))
         for found in (whole, finest):

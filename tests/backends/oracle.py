@@ -10,6 +10,7 @@ Every backend answers with the same JSON object:
 what each of its framework's ways to read the site returned, wherever the request went.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,11 +88,17 @@ def _faults(request: Request, sent: Sent, report: Report) -> Iterator[Fault]:
         if part == "merged" and rules.scoped and endpoint != "query":
             continue
         sites = [site for value in values for site in (_joined(value) if part == "header" else [value]) if site]
+        if rules.scoped:
+            sites = [OWN if _OWN_AND_PAIRS.match(site) else site for site in sites]
         if wrong := [value for value in sites if value != OWN]:
             yield Fault(f"other site by {part}", f"the backend reads {wrong[0]!r} with {way}")
         if part in read and not sites:
             read[part] = False
     yield from _unread_scoped(endpoint, read) if rules.scoped else _unread(endpoint, read, sent)
+
+
+_OWN_AND_PAIRS = re.compile(re.escape(OWN) + r"(?:[;?][A-Za-z0-9_.-]+=.*)\Z", re.DOTALL)
+"""`shop;a=1` where the API does not look for a site: it is no site's id, and to some servers it is `shop` and `a`."""
 
 
 def _joined(value: str) -> list[str]:
