@@ -289,10 +289,6 @@ class Downstream:
             fields = [(n, pool.host_field) if n.lower() == b"host" else (n, v) for n, v in fields]
         if hop.chunked:
             lines += b"Transfer-Encoding: chunked\r\n"
-        if exchange.has_body and not (exchange.may_reuse and pool.reads_bodies):
-            # A server that ignores the body would take it for the next request, but not once it is to close.
-            exchange.may_reuse = False
-            lines += b"Connection: close\r\n"
         if hop.websocket_key is not None:
             lines += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         return render(b"%b %b HTTP/1.1" % (exchange.method, claim.target), fields, verdict.identity + lines)
