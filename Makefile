@@ -2,7 +2,7 @@
 #
 #   make run                                the demo; make run UPSTREAM=http://127.0.0.1:9000 puts it before your API
 #   make test, make test-slow               the tests; those that take long
-#   make test-cost                          what hostile request heads cost, in the processor's instructions
+#   make test-cost                          what hostile request heads and chunked bodies cost
 #   make test-backends-quick                hostile requests replayed to real servers from PyPI and npm
 #   make test-backends                      the same, and servers from Debian, which takes root
 #   make check                              format, lint, types, layers

@@ -10,7 +10,7 @@ import structlog
 
 from proxy.decision import Claim
 from proxy.enforcement import Enforcement, Verdict
-from proxy.exchange import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, UPSTREAM_FULL, Exchange
+from proxy.exchange import CLIENT_FULL, CONNECTING, JUDGING, OTHERS_TURN, PIPELINED, UPSTREAM_FULL, Exchange
 from proxy.framing import FramingError
 from proxy.heads import Fields, Head, render
 from proxy.hops import RequestHop, clean_request, client_address, forwarding_lines
@@ -34,6 +34,8 @@ from proxy.sockets import peer_name, probe_peer, reset_connection
 _log = structlog.get_logger(__name__)
 
 _HELD_BYTES = 65536  # of pipelined requests; who sent more is not read, and so not seen to leave
+
+_MOST_HEADS = 32  # of pipelined requests that one connection gets answered before others have their turn
 
 _LINGER_SECONDS = 2.0  # for how long a refused client's rest is read and thrown away, so that it sees the answer
 
@@ -108,6 +110,7 @@ class Downstream:
         services.metrics.downstream_open -= 1
         if services.draining and not services.connections:
             services.drained.set()
+        self._held = b""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon("passed" if exchange.tunnel else "client_left")
@@ -135,8 +138,8 @@ class Downstream:
             return
         if self._held:
             self._held += data  # it waits behind a pipelined request, or reading was paused and this was under way
-            if len(self._held) > _HELD_BYTES:
-                self.hold(PIPELINED)
+            if len(self._held) > _HELD_BYTES and self._exchange is not None and self._exchange.request_done:
+                self.hold(PIPELINED)  # until that exchange ends; all other holds end by themselves
             return
         self._consume(data)
 
@@ -144,6 +147,7 @@ class Downstream:
 
     def _consume(self, data: bytes) -> None:
         self._consuming = True
+        heads = 0
         try:
             while data and not self._discarding:
                 exchange = self._exchange
@@ -151,6 +155,10 @@ class Downstream:
                     if self.full:
                         self.hold(CLIENT_FULL)  # who reads no answers gets no more of them
                         break
+                    if heads == _MOST_HEADS:
+                        self._yield()
+                        break
+                    heads += 1
                     data = self._read_head(data)
                 elif exchange.tunnel:
                     exchange.tunnel_data(data)
@@ -162,8 +170,12 @@ class Downstream:
                 elif self._holds & (JUDGING | CONNECTING):
                     break
                 else:
-                    pieces, data = exchange.hop.body.feed(data)
-                    exchange.request_data(pieces, done=exchange.hop.body.done)
+                    body = exchange.hop.body
+                    pieces, data = body.feed(data)
+                    exchange.request_data(pieces, done=body.done)
+                    if data and not body.done:
+                        self._yield()
+                        break
         except FramingError:
             data = b""
             if self._exchange is not None:
@@ -178,6 +190,11 @@ class Downstream:
         if self._held and not self._consuming:
             data, self._held = self._held, b""
             self._consume(data)
+
+    def _yield(self) -> None:
+        """Let other connections have their turn, then go on."""
+        self.hold(OTHERS_TURN)
+        self._loop.call_soon(self.release, OTHERS_TURN)
 
     def _read_head(self, data: bytes) -> bytes:
         """Read on in a head; begin an exchange where it is whole. Return what comes after it."""
@@ -289,10 +306,6 @@ class Downstream:
             fields = [(n, pool.host_field) if n.lower() == b"host" else (n, v) for n, v in fields]
         if hop.chunked:
             lines += b"Transfer-Encoding: chunked\r\n"
-        if exchange.has_body and not (exchange.may_reuse and pool.reads_bodies):
-            # A server that ignores the body would take it for the next request, but not once it is to close.
-            exchange.may_reuse = False
-            lines += b"Connection: close\r\n"
         if hop.websocket_key is not None:
             lines += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         return render(b"%b %b HTTP/1.1" % (exchange.method, claim.target), fields, verdict.identity + lines)
@@ -320,7 +333,7 @@ class Downstream:
     def release(self, reason: int) -> None:
         held = self._holds
         self._holds &= ~reason
-        if not self._holds & (JUDGING | CONNECTING):
+        if not self._holds & (JUDGING | CONNECTING | OTHERS_TURN):
             self._resume()
         if held and not self._holds and not self.transport.is_closing():
             self.transport.resume_reading()
@@ -410,7 +423,7 @@ class Downstream:
         """Close now if idle, else after the open exchange."""
         if self._exchange is not None:
             self._exchange.keep_alive = False
-        elif not self._reader.partial and not self._discarding:
+        elif not self._reader.partial and not self._held and not self._discarding:
             self._finish(linger=False)
 
     def abort(self) -> None:

@@ -63,6 +63,7 @@ CONNECTING = 2
 UPSTREAM_FULL = 4
 PIPELINED = 8
 CLIENT_FULL = 16
+OTHERS_TURN = 32
 
 
 class Exchange:
@@ -196,7 +197,12 @@ class Exchange:
         self._connection = connection
         self.asked_at = time.perf_counter()
         self._progress = asyncio.get_running_loop().time()
-        connection.send(self, self._head)
+        head = self._head
+        if self.has_body and not (self.may_reuse and connection.reads_bodies):
+            # A server that ignores the body would take it for the next request, but not once it is to close.
+            self.may_reuse = False
+            head = head[:-2] + b"Connection: close\r\n\r\n"
+        connection.send(self, head)
 
     def request_data(self, pieces: Pieces, *, done: bool) -> None:
         """Pass on body data of the request."""

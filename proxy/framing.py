@@ -14,8 +14,11 @@ Pieces = list[bytes]
 _MAX_LENGTH_DIGITS = 18  # of a Content-Length: 19 may overflow somebody's 64 bits
 _MAX_SIZE_DIGITS = 15  # of a chunk's size, in hex: an exabyte less one; more is an attack on somebody's integers
 _MAX_EXTENSION_BYTES = 4096
+_MOST_LINES = 1000
+"""Lines of a chunked body that are read at a time: tiny chunks must not keep other connections waiting."""
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,%d}\Z" % _MAX_SIZE_DIGITS)
-_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0A-\x1F\x7F]*?)[ \t]*\Z")
+_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([^\x00-\x08\x0A-\x1F\x7F]*+)\Z")
+"""A trailer line. No quantifier gives back what it took, so that a long line costs linear time."""
 
 
 class FramingError(Exception):
@@ -88,10 +91,12 @@ class ChunkedBody:
     def feed(self, data: bytes) -> tuple[Pieces, bytes]:
         """Return the pieces of the body in `data`, and what comes after its end.
 
+        With very many chunks in `data` some of it is returned unread, and the body is not `done`.
         Raises FramingError where the bytes are not a chunked body.
         """
         pieces: Pieces = []
         at, end = 0, len(data)
+        lines = 0
         while at < end:
             if self._state == self._DATA:
                 piece = data[at : at + self._left]
@@ -101,6 +106,9 @@ class ChunkedBody:
                 if self._left == 0:
                     self._state = self._DATA_END
                 continue
+            if lines == _MOST_LINES:
+                return pieces, data[at:]
+            lines += 1
             newline = data.find(b"\n", at)
             if newline < 0:
                 self._keep(data[at:])
@@ -140,10 +148,10 @@ class ChunkedBody:
             self._state = self._DATA if self._left else self._TRAILERS
         elif line:
             self._trailer_bytes -= len(line) + 2
-            trailer = _TRAILER.match(line)
-            if trailer is None or self._trailer_bytes < 0:
+            trailer = _TRAILER.match(line) if self._trailer_bytes >= 0 else None
+            if trailer is None:
                 raise FramingError("a trailer is malformed, or there are too many")
-            self.trailers.append((trailer[1], trailer[2]))
+            self.trailers.append((trailer[1], trailer[2].strip(b" \t")))
         else:
             self.done = True
 

@@ -8,17 +8,12 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.heads import Fields
+from proxy.body_readers import BodyReaders
 from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refused
 from proxy.settings import LimitSettings, UpstreamTlsSettings
 from proxy.upstream import UpstreamConnection
 
 _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
-
-
-_IGNORES_BODIES = re.compile(rb"(?i)(?:Base|Simple)HTTP|CherryPy|Cheroot").search
-"""The `Server` of software that may leave a body unread, and then takes it for the next request: Python's http.server,
-and Cheroot with chunked bodies."""
 
 
 class UpstreamPool:
@@ -53,8 +48,7 @@ class UpstreamPool:
         self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
         self._tls = _client_context(tls) if secure else None
         self._server_name = (tls.server_name if tls else None) or self._host
-        self.reads_bodies = False  # until its first answer tells what software it is
-        self._may_read_bodies = reuse_after_body
+        self.body_readers = BodyReaders(trusted=reuse_after_body)
         self._idle: list[UpstreamConnection] = []
         self._open = 0
         self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
@@ -96,6 +90,7 @@ class UpstreamPool:
             else:
                 self._free_place()
             if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # the last: a name that is none (IDNA)
+                self.body_readers.forget()
                 raise Refused(UPSTREAM_UNREACHABLE) from error
             raise
         return connection
@@ -161,14 +156,6 @@ class UpstreamPool:
                 waiter.set_result(connection)
                 return
         self._idle.append(connection)
-
-    def learn(self, fields: Fields) -> None:
-        """Stop reusing connections after a request with a body once a response names a server that ignores bodies."""
-        if self._may_read_bodies and any(
-            name.lower() == b"server" and _IGNORES_BODIES(value) for name, value in fields
-        ):
-            self._may_read_bodies = False
-        self.reads_bodies = self._may_read_bodies
 
     def opened(self) -> None:
         """A connection is there."""

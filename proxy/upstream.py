@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from proxy.body_readers import BodyReaders
 from proxy.framing import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, Pieces, answer_body
 from proxy.heads import Fields
 from proxy.hops import AnswerHop, clean_answer
@@ -59,11 +60,8 @@ class Asker(Protocol):
 class Home(Protocol):
     """The pool, as far as its connections know it."""
 
-    reads_bodies: bool
-    """Whether the upstream reads each request's body to its end, and so does not take it for the next request."""
-
-    def learn(self, fields: Fields) -> None:
-        """Take note of the software that a response's fields name."""
+    body_readers: BodyReaders
+    """The addresses at which servers read each request's body, and so do not take it for the next request."""
 
     def opened(self) -> None:
         """Take note of a new connection."""
@@ -79,14 +77,16 @@ class UpstreamConnection:
     """One connection to the upstream (an asyncio protocol). It serves one exchange at a time."""
 
     __slots__ = (
+        "_address",
         "_body",
         "_fields",
+        "_generation",
         "_hop",
-        "_learned",
         "_parsed",
         "_parser",
         "_partial",
         "_pool",
+        "_reads_bodies",
         "_reason",
         "_said_end",
         "_tunnel",
@@ -108,7 +108,9 @@ class UpstreamConnection:
         self.connected = False
         self._said_end = False
         self._tunnel = False
-        self._learned = False  # whether an answer on this connection said what software sent it
+        self._address: object = None
+        self._generation = pool.body_readers.generation
+        self._reads_bodies: bool | None = None  # None until a response on this connection told it
         self._body: Body | None = None
         self._hop: AnswerHop | None = None
         self._partial = b""
@@ -121,6 +123,14 @@ class UpstreamConnection:
         self._fields: Fields = []
 
     # What the exchange does with it.
+
+    @property
+    def reads_bodies(self) -> bool:
+        """Whether the server reads a request's body to its end, as far as that is known."""
+        if self._reads_bodies is not None:
+            return self._reads_bodies
+        now = asyncio.get_running_loop().time()
+        return self._pool.body_readers.knows(self._address, self._generation, now)
 
     def send(self, asker: Asker, data: bytes) -> None:
         """Begin an exchange with the bytes of its head (and body, as far as it is there)."""
@@ -154,6 +164,7 @@ class UpstreamConnection:
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.connected = True
+        self._address = transport.get_extra_info("peername")
         probe_peer(transport)
         self._pool.opened()
 
@@ -163,6 +174,8 @@ class UpstreamConnection:
         self.connected = False
         self._pool.lost(self)
         asker, self.asker = self.asker, None
+        if exc is not None or (self._said_end and (asker is None or asker.may_reuse)):
+            self._pool.body_readers.forget()  # the server ended it unasked: another may take its address
         if asker is None:
             return
         # RFC 9112 §9.8: over TLS an end that nobody announced may be an attacker's.
@@ -254,9 +267,7 @@ class UpstreamConnection:
                 asker.interim(status, reason, hop.fields)
             else:
                 self._hop = hop
-                if asker.has_body or not self._learned:
-                    self._learned = True
-                    self._pool.learn(hop.fields)
+                self._learn(asker, hop)
                 self._body = answer_body(
                     asker.method, status, hop.lengths, hop.codings, minor, trailer_bytes=_ANSWER_HEAD_BYTES
                 )
@@ -267,10 +278,19 @@ class UpstreamConnection:
                 self._parser = httptools.HttpResponseParser(self)
         return buffer[end:]
 
+    def _learn(self, asker: Asker, hop: AnswerHop) -> None:
+        """Take note of the software that a response names, and of a server that is about to stop."""
+        readers = self._pool.body_readers
+        if asker.has_body or self._reads_bodies is None:
+            now = asyncio.get_running_loop().time()
+            self._reads_bodies = readers.learn(self._address, self._generation, hop.fields, now)
+        if not hop.keep_alive and asker.may_reuse:
+            readers.forget()  # the server closes unasked, as one does that is being replaced
+
     def _end(self, asker: Asker, body: Body, *, unsolicited: bool) -> None:
         hop, self._hop, self._body, self.asker = self._hop, None, None, None
         # What is left of a body that the upstream did not read would be its next request.
-        unread = asker.has_body and not (asker.may_reuse and self._pool.reads_bodies)
+        unread = asker.has_body and not (asker.may_reuse and self._reads_bodies)
         if not asker.request_done or self.transport.get_write_buffer_size():
             # Nobody reads on there, so it would never close in order, nor say to its next asker when it is full.
             self.transport.abort()

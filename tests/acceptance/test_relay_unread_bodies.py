@@ -3,6 +3,8 @@
 A body can hold a whole request for another site. The upstream must never run it, and nobody may get its response.
 """
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,19 +18,34 @@ OTHERS_DATA = b"the data of blog"
 
 
 class Service(ThreadingHTTPServer):
-    """A data service that never reads a body. It remembers the requests that it ran."""
+    """A data service that never reads a body unless it `reads_bodies`. It remembers the requests that it ran."""
 
     daemon_threads = True
 
-    def __init__(self, *, names_itself: bool = True) -> None:
+    def __init__(self, *, names_itself: bool = True, reads_bodies: bool = False, port: int = 0) -> None:
         self.ran: list[str] = []
         self.connections = 0
         self.names_itself = names_itself
-        super().__init__(("127.0.0.1", 0), Handler)
+        self.reads_bodies = reads_bodies
+        self._sockets: list[socket.socket] = []
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def start(self) -> None:
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop as a process does: its connections end with it."""
+        self.shutdown()
+        self.server_close()
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):  # it is closed already
+                sock.shutdown(socket.SHUT_RDWR)
 
     def get_request(self):  # type: ignore[no-untyped-def]
         self.connections += 1
-        return super().get_request()
+        sock, address = super().get_request()
+        self._sockets.append(sock)
+        return sock, address
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -39,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         self.server.ran.append(f"{self.command} {self.path}")
+        if self.server.reads_bodies:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = OTHERS_DATA if "/blog" in self.path else b"ok"
         if self.server.names_itself:
             self.send_response(200)
@@ -57,9 +76,9 @@ class Handler(BaseHTTPRequestHandler):
 class Behind:
     """A route of its own to a service of its own."""
 
-    def __init__(self, name: str, *, names_itself: bool = True, **route: object) -> None:
+    def __init__(self, name: str, *, names_itself: bool = True, reads_bodies: bool = False, **route: object) -> None:
         self.name = name
-        self.service = Service(names_itself=names_itself)
+        self.service = Service(names_itself=names_itself, reads_bodies=reads_bodies)
         self.route: Table = {
             "name": name,
             "path": f"/{name}",
@@ -68,7 +87,7 @@ class Behind:
             "methods": ["GET", "POST", "PUT", "PATCH", "DELETE", "QUERY"],
             **route,
         }
-        threading.Thread(target=self.service.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self.service.start()
 
     def request(self, method: str, user: User, *, smuggle: bool = False, chunked: bool = False) -> bytes:
         hidden = f"GET /{self.name}/blog/secret HTTP/1.1\r\nHost: a\r\n\r\n".encode() if smuggle else b""
@@ -87,16 +106,18 @@ NAMES = [
     for method in ("post", "put", "patch", "delete", "get", "query")
     for framing in ("length", "chunked")
 ]
+REPLACED = {"replaced-after-get": [("GET", False)], "replaced-after-posts": [("POST", True), ("POST", True)]}
+"""Names of services, and what the first server at their address gets: methods, and whether with a body."""
 
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[dict[str, Behind]]:
     services = [Behind(name) for name in NAMES]
     services += [Behind("silent", names_itself=False, reuse_after_body=False), Behind("plain"), Behind("waiting")]
+    services += [Behind(name, names_itself=False, reads_bodies=True) for name in ("reader", *REPLACED)]
     yield {behind.name: behind for behind in services}
     for behind in services:
-        behind.service.shutdown()
-        behind.service.server_close()
+        behind.service.stop()
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +173,32 @@ async def test_connections_to_it_are_reused_after_requests_without_a_body(
             await client.send(behind.request(method, bench.keys.shop))
             assert (await client.answer()).body == b"ok"
     assert behind.service.connections == 1
+
+
+async def test_connections_to_a_server_that_reads_bodies_are_reused_after_bodies(
+    bench: Bench, services: dict[str, Behind]
+) -> None:
+    behind = services["reader"]
+    async with connect(bench.latch.address) as client:
+        for _ in range(20):
+            await client.send(behind.request("POST", bench.keys.shop, smuggle=True))
+            assert (await client.answer()).body == b"ok"
+    assert behind.service.connections == 2, "the first connection closes, because nothing is known of the server"
+    assert behind.service.ran == ["POST /reader/shop/x"] * 20
+
+
+@pytest.mark.parametrize("name", REPLACED)
+async def test_a_server_that_takes_over_an_address_never_runs_a_request_in_a_body(
+    bench: Bench, services: dict[str, Behind], name: str
+) -> None:
+    """The first server reads bodies, the second does not. What is known of the first must not serve the second."""
+    behind = services[name]
+    for method, has_body in REPLACED[name]:
+        assert (await ask(bench, behind.request(method, bench.keys.shop, smuggle=has_body))).body == b"ok"
+    behind.service.stop()
+    behind.service = Service(port=behind.service.server_address[1])
+    behind.service.start()
+    await see_nothing_smuggled(bench, behind, "POST", chunked=False)
 
 
 async def test_connections_to_another_server_are_reused_after_bodies_once_it_answered(client: Wire, lane: Lane) -> None:

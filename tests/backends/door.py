@@ -91,6 +91,7 @@ class _Connection:
         self.exchange: Exchange | None = None
         self.head = b""
         self.body: list[bytes] = []
+        self.reads_bodies = False
 
     def send(self, exchange: Exchange, head: bytes) -> None:
         self.exchange, self.head, self.body = exchange, head, []
@@ -191,8 +192,8 @@ class Door:
             downstream.connection_lost(None)
 
     def learn(self, fields: Fields) -> None:
-        """Take note of a response's head, as the pool does: some servers do not read bodies."""
-        self._pool.learn(fields)
+        """Take note of a response's head, as a connection does: some servers do not read bodies."""
+        self._pool.connection.reads_bodies = self._pool.body_readers.learn(None, 0, fields, 0)
 
     def _passed(self, exchange: Exchange) -> Sent:
         verdict = exchange.verdict

@@ -74,6 +74,12 @@ def test_a_malformed_chunked_body_is_an_error(data: bytes) -> None:
         body.feed(data)
 
 
+def test_blanks_around_a_trailers_value_are_left_out() -> None:
+    body = chunked()
+    body.feed(b"0\r\nA:\tb  c \t\r\nB: \t \r\nC:\r\n\r\n")
+    assert body.trailers == [(b"A", b"b  c"), (b"B", b""), (b"C", b"")]
+
+
 def test_extensions_of_an_answers_chunks_are_dropped() -> None:
     body = chunked(extensions=True)
     assert body.feed(b'4 ; name="value"\r\nWiki\r\n0;x\r\n\r\n') == ([b"Wiki"], b"")

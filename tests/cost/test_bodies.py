@@ -1,0 +1,85 @@
+"""Chunked bodies cost time that is linear in their size, whatever their chunks and trailers hold.
+
+Times are the processor time of this thread, the least of several tries.
+"""
+
+import time
+
+import pytest
+
+from proxy.framing import ChunkedBody, FramingError
+from tests.cost.heads import fill
+
+pytestmark = pytest.mark.cost
+
+SMALLEST = 16 * 1024
+DOUBLINGS = 4
+MOST_BY_DOUBLING = 2.5
+TRIES = 5
+NOISE_SECONDS = 0.0005
+
+# (beginning, unit, end): the unit is repeated.
+CHUNKS: list[tuple[bytes, bytes, bytes]] = [
+    (b"", b"1\r\nx\r\n", b"0\r\n\r\n"),
+    (b"", b"4\r\n\r\n\r\n\r\n", b"0\r\n\r\n"),
+    (b"", b"000000000000001\r\nx\r\n", b"0\r\n\r\n"),
+]
+TRAILERS: list[tuple[bytes, bytes, bytes]] = [
+    (b"0\r\nX: a", b" ", b"b\r\n\r\n"),
+    (b"0\r\nX: a", b" \t", b"\r\n\r\n"),
+    (b"0\r\nX:", b"\t", b"\r\n\r\n"),
+    (b"0\r\nX: ", b"a ", b"\x00\r\n\r\n"),
+    (b"0\r\nX: ", b" ", b"\x00\r\n\r\n"),
+    (b"0\r\n", b"a", b": b\r\n\r\n"),
+    (b"0\r\n", b"a", b"\r\n\r\n"),
+    (b"0\r\n", b"a:\r\n", b"\r\n"),
+    (b"0\r\n", b"a{n}: b\r\n", b"\r\n"),
+]
+EXTENSIONS: list[tuple[bytes, bytes, bytes]] = [
+    (b"", b"1;a=b\r\nx\r\n", b"0\r\n\r\n"),
+    (b"", b"1 ;  ;\r\nx\r\n", b"0\r\n\r\n"),
+    (b"", b"1" + b" \t" * 500 + b";\r\nx\r\n", b"0\r\n\r\n"),
+    (b"", b"1" + b";" * 4000 + b"\r\nx\r\n", b"0\r\n\r\n"),
+]
+PIECES = [1 << 20, 1000]
+"""Bytes that come at a time."""
+
+
+def read_all(body: ChunkedBody, pieces: list[bytes]) -> None:
+    """Read a body to its end, or to what makes it none."""
+    try:
+        for piece in pieces:
+            body.feed(piece)
+    except FramingError:
+        pass
+
+
+def seconds(data: bytes, piece: int, *, extensions: bool) -> float:
+    """Return what it takes to read a chunked body, or to find that it is not one."""
+    pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
+    least = float("inf")
+    for _ in range(TRIES):
+        body = ChunkedBody(extensions=extensions, trailer_bytes=1 << 20)
+        began = time.thread_time()
+        read_all(body, pieces)
+        least = min(least, time.thread_time() - began)
+    return least
+
+
+@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize(
+    ("case", "extensions"),
+    [
+        *((case, False) for case in [*CHUNKS, *TRAILERS]),
+        *((case, True) for case in [*CHUNKS, *TRAILERS, *EXTENSIONS]),
+    ],
+)
+def test_doubling_a_chunked_body_costs_at_most_two_and_a_half_times_as_much(
+    case: tuple[bytes, bytes, bytes], extensions: bool, piece: int
+) -> None:
+    beginning, unit, end = case
+    costs: list[float] = []
+    for doubling in range(DOUBLINGS + 1):
+        data = beginning + fill(unit, SMALLEST << doubling) + end
+        costs.append(seconds(data, piece, extensions=extensions))
+        assert costs[-1] < costs[0] * MOST_BY_DOUBLING**doubling + NOISE_SECONDS, costs

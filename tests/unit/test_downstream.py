@@ -1,0 +1,91 @@
+"""A client's connection without sockets: how much of what it sends is handled before others have their turn."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bench.driver import Driver, Setup, Visit
+from proxy.credentials import new_key
+from proxy.framing import ChunkedBody
+
+KEY = new_key()
+ROUTES = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": ["path:/api/sites/{site}/**"]}]
+REQUESTS = 2000
+CHUNKS = 5000
+
+
+@pytest.fixture
+async def visit() -> AsyncIterator[Visit]:
+    driver = Driver(Setup({"routes": ROUTES}, known={KEY: {"sites": ["shop"]}}, sites={"shop": "acme"}))
+    await driver.start()
+    visit = driver.connect()
+    yield visit
+    visit.downstream.connection_lost(None)
+    await driver.close()
+
+
+KEYLESS = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /api/sites/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+MOST_TURNS = 10_000
+
+
+async def turns(visit: Visit, wanted: int, counted: bytes) -> list[int]:
+    """Let the loop turn until the client got `wanted` answers; return how many there were after each turn."""
+    counts = [visit.client.written.count(counted)]
+    while counts[-1] < wanted and len(counts) < MOST_TURNS:
+        await asyncio.sleep(0)
+        counts.append(visit.client.written.count(counted))
+    return counts
+
+
+async def test_pipelined_refusals_leave_turns_to_other_connections(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * REQUESTS)
+    counts = await turns(visit, REQUESTS, b"HTTP/1.1 401")
+    assert counts[-1] == REQUESTS
+    assert max(later - earlier for earlier, later in itertools.pairwise([0, *counts])) <= 32
+
+
+async def test_what_comes_between_turns_is_answered_in_order(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * 100)
+    visit.downstream.data_received(b"HEAD" + KEYLESS[3:] + b"GET /api/sites/shop/la")
+    visit.downstream.data_received(b"st?x=%zz HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a..b\r\n\r\n")
+    await turns(visit, 1, b"one Host header")
+    answers = visit.client.written.split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"401"] * 102 + [b"400"]
+    assert [len(answer.partition(b"\r\n\r\n")[2]) > 0 for answer in answers] == [True] * 100 + [False] + [True] * 2
+
+
+async def test_requests_that_wait_for_their_turn_end_with_the_connection(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * 100)
+    visit.downstream.connection_lost(None)
+    written = visit.client.written
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert visit.client.written == written
+
+
+async def test_a_drain_answers_requests_that_wait_for_their_turn(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * 33)
+    visit.downstream.drain()
+    counts = await turns(visit, 33, b"HTTP/1.1 401")
+    assert counts[-1] == 33
+
+
+async def test_many_tiny_chunks_leave_turns_to_other_connections(visit: Visit) -> None:
+    data = [b"%05d" % number for number in range(CHUNKS)]
+    chunks = b"".join(b"5\r\n%b\r\n" % piece for piece in data)
+    [upstream] = visit.upstreams
+    visit.downstream.data_received(POST % KEY.encode() + chunks + b"0\r")
+    counts = [len(upstream.written)]
+    assert counts[0] < len(chunks) / 4
+    visit.downstream.data_received(b"\n\r\n")
+    while not upstream.written.endswith(b"\r\n0\r\n\r\n") and len(counts) < MOST_TURNS:
+        await asyncio.sleep(0)
+        counts.append(len(upstream.written))
+    assert max(later - earlier for earlier, later in itertools.pairwise(counts)) < len(chunks) / 4
+    body = ChunkedBody(extensions=False, trailer_bytes=0)
+    rest = upstream.written.partition(b"\r\n\r\n")[2]
+    assert body.feed(rest) == ([b"".join(data[at : at + 500]) for at in range(0, CHUNKS, 500)], b"")
+    assert body.done
