@@ -64,7 +64,7 @@ def overrides_method(name: bytes) -> bool:
 
 TOO_MANY_METHODS = b"?"
 """Stands for the methods of an overlong list. No route lists it, since it is no token."""
-_READ_BYTES = 256
+MOST_BYTES = 256
 
 
 def overriding_methods(fields: Fields) -> frozenset[bytes]:
@@ -77,6 +77,6 @@ def overriding_methods(fields: Fields) -> frozenset[bytes]:
 
 def methods_in(value: bytes) -> frozenset[bytes]:
     """Return the methods, in upper case, that any part of an overriding header or parameter names."""
-    if len(value) > _READ_BYTES:
+    if len(value) > MOST_BYTES:
         return frozenset({TOO_MANY_METHODS})
     return frozenset(part.strip().upper() for part in value.split(b",")) - {b""}

@@ -9,15 +9,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from proxy.decoding import TOO_DEEP, decode, rounds, text
+from proxy.decoding import TOO_DEEP, decode, decode_leniently, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _MAX_PARAMETERS = 1000
 """Servers ignore further ones: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
 
+_MAX_NAMES_BYTES = 8192
+"""The size of all different names together."""
+
 _MAX_ODD_NAMES = 256
-_MAX_ODD_BYTES = 8192
-"""Different names with unusual characters, and their size together. DataTables, with 40 columns, sends 240."""
+"""Different names with unusual characters. DataTables, with 40 columns, sends 240."""
 
 _MAX_FOUND = 128
 """Occurrences of the parameters that are looked for."""
@@ -30,6 +32,9 @@ _GROUP, _MAX_GROUPS = 8, 4
 _LONG_NAMES = 1024
 _LONG_NAMES_ROUNDS = 2
 """Names that take more bytes than that together are decoded at most so often."""
+
+_LONG_VALUE = 1024
+"""A longer value (bytes) must not be encoded twice."""
 
 _SHORT = 512
 """One regular expression over the whole text is the quickest way only for short ones (bytes)."""
@@ -204,13 +209,15 @@ class Finder:
         """Return those of the names that mean some of ours, with which."""
         # In C as far as possible, since there may be a thousand.
         together = b"&".join(names)
+        if len(together) > _MAX_NAMES_BYTES:
+            raise Refused(_TOO_MANY)
         meant: dict[bytes, tuple[Name, ...]] = {}
         plain = self._meant_by_plain
         if not plain.keys().isdisjoint(together.lower().split(b"&")):
             meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
         if together.translate(None, _PLAIN_CHARACTERS + b"&"):
             odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
-            if len(odd) > _MAX_ODD_NAMES or sum(map(len, odd)) > _MAX_ODD_BYTES:
+            if len(odd) > _MAX_ODD_NAMES:
                 raise Refused(_TOO_MANY)
             meant |= self._meant_among_odd(odd)
         return meant
@@ -316,5 +323,9 @@ def value_readings(raw: bytes) -> ValueReadings:
     literal = decode(raw)
     spaced = raw.replace(b"+", b" ")
     form = literal if spaced == raw else decode(spaced)
+    if b"%" not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
+        return ValueReadings(text(literal), text(form), ())
+    if len(raw) > _LONG_VALUE:
+        raise Refused(TOO_DEEP)
     deeper = {*rounds(raw)[1:], *(() if spaced == raw else rounds(spaced)[1:])} - {literal, form}
     return ValueReadings(text(literal), text(form), tuple(map(text, deeper)))

@@ -1,5 +1,6 @@
 """Routes: from a request's head to what it claims, read alike in every reading, or to a refusal. No I/O."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +10,10 @@ from proxy.cors import compile_cors
 from proxy.drop_headers import DropHeaders
 from proxy.heads import FOLDED, Fields, Head
 from proxy.method_override import (
+    MOST_BYTES,
     OVERRIDE_HEADERS,
     OVERRIDE_PARAMETERS,
+    TOO_MANY_METHODS,
     methods_in,
     overrides_method,
     overriding_methods,
@@ -35,6 +38,8 @@ from proxy.settings import KeySettings, RouteSettings, check_method
 from proxy.steering_headers import STEERING_PARAMETERS
 from proxy.target import PathReadings, holds_parameter, read_path, separators_in, split
 
+_MAX_COOKIES = 16
+"""Cookies of one request that are called like a parameter that names sites."""
 _REMEMBERED = 10_000
 # Clients choose paths, so long ones and those with many readings are not remembered: all in all 30 MB at most.
 _REMEMBERED_LENGTH = 256
@@ -397,14 +402,15 @@ class Route:
 
     def _methods_in(self, query: Query) -> frozenset[bytes]:
         """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
-        return frozenset(
-            method
-            for parameters in query.splits
-            for parameter in parameters
-            if not _OVERRIDE_NAMES.isdisjoint(parameter.meant)
-            for value in value_readings(parameter.value).every()
-            for method in methods_in(value.encode("utf-8", "replace"))
-        )
+        methods: set[bytes] = set()
+        for parameter in itertools.chain.from_iterable(query.splits):
+            if _OVERRIDE_NAMES.isdisjoint(parameter.meant):
+                continue
+            if len(parameter.value) > MOST_BYTES:
+                return frozenset({TOO_MANY_METHODS})
+            for value in value_readings(parameter.value).every():
+                methods |= methods_in(value.encode("utf-8", "replace"))
+        return frozenset(methods)
 
     def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None) -> None:
         """Set what the claim names. Raises Refused if readings differ."""
@@ -458,7 +464,10 @@ class Route:
         if self._cookies.is_silent(raw):
             return
         allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
-        for _, end, meant in self._cookies.find(raw):
+        found = self._cookies.find(raw)
+        if len(found) > _MAX_COOKIES:
+            raise Refused(self._cookie_clash)
+        for _, end, meant in found:
             value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
             for rule, in_scope in located.queries:
                 if in_scope is not False and rule.name in meant and not rule.is_within(value, allowed):

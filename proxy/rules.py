@@ -9,7 +9,7 @@ from proxy.heads import FOLDED, Fields, fold_name
 from proxy.parameters import Name, Parameter, Query, value_readings
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule, QueryRule, ValueRule
-from proxy.site_ids import by_folded_id
+from proxy.site_ids import MAX_LENGTH, by_folded_id
 from proxy.target import SEGMENT_END
 
 NO_SITE = "\0"
@@ -211,6 +211,9 @@ class TwoReadings:
             self._form.add(literal if form is None else form)
 
 
+_LONGEST_ID = 12 * MAX_LENGTH
+"""An id of 255 characters takes so many bytes at most, percent-encoded as UTF-8."""
+_IMPOSSIBLE = Named({NO_SITE: None})
 _LONGEST_VALUE = 8192
 """A cookie's value that is longer names no site that the query, which is not longer, could name too (bytes)."""
 _VALUE_AND_PAIRS = re.compile(rb"[^;?]++(?:[;?][A-Za-z0-9_.-]++=[^;?]*+)++\Z")
@@ -296,6 +299,10 @@ class QuerySiteRule(_ValueRule):
         every, exact = TwoReadings(), TwoReadings()
         for parameter in parameters:
             if self.name not in parameter.meant:
+                continue
+            if len(parameter.value) > _LONGEST_ID and self._separator is None:
+                every.add(_IMPOSSIBLE)
+                exact.add(_IMPOSSIBLE)
                 continue
             value = value_readings(parameter.value)
             literal = self.named(value.literal)

@@ -115,11 +115,15 @@ def read_path(path: bytes) -> PathReadings:
         raise Refused(TOO_DEEP)
     for decoded in texts:
         _refuse_forbidden(decoded)
-    literal = decode(path.replace(b"/", _END))
+    slashes = [decoded.count(b"/") for decoded in texts]
+    # Where decoding brings no slash, it makes no difference whether a path is split before or after.
+    literal = texts[1].replace(b"/", _END) if slashes[:2] == slashes[:1] * 2 else decode(path.replace(b"/", _END))
     readings: dict[bytes, None] = {literal: None}
     for split_at, split_text in enumerate(texts):
         # The literal reading decodes once, so none decodes less.
         for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
+            if times and b";" not in split_text and slashes[split_at] == slashes[split_at + times]:
+                continue  # the same as splitting after these rounds
             for segments in _variants(split_text.replace(b"/", _END), times):
                 readings[segments] = None
                 if _END + _END in segments:

@@ -120,9 +120,6 @@ def _values(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[s
                 yield f"sites: the template {before + _MARK + after!r} holds the separator {rule.separator!r}."
         if rule.separator and rule.all is not None and rule.separator in rule.all:
             yield f"sites: the word {rule.all!r} for all sites holds the separator {rule.separator!r}."
-    for short in route.settings.sites:
-        if isinstance(short, str) and short.startswith("host:") and (short.endswith(".") or ".." in short):
-            yield f"sites: {short!r} fits no host, because a host is compared without its final dot. Write it without."
 
 
 def _outside_the_path(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
@@ -163,16 +160,8 @@ def _meets(template: str, prefix: str) -> bool:
 
 
 def _endpoints(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
-    """Yield a complaint for each method of an endpoint with which no request comes."""
-    settings = route.settings
-    for key, entries in (("public", settings.public), ("refuse", settings.refuse)):
-        for entry in entries:
-            method, _, path = entry.partition(" ")
-            if not path or entry.startswith("query:"):
-                continue
-            if method != method.upper():
-                yield f"{key}: methods have case, so {entry!r} fits none. Write it in capitals."
-            elif key == "public" and method == "*":
-                yield f"public: {entry!r} must name a method, such as GET. List each method that needs no key."
-            elif key == "public" and method.encode() not in route.methods:
-                yield f"public: {method} is not in the route's `methods`, so no such request passes. Add it there."
+    """Yield a complaint for each public endpoint whose method the route does not forward."""
+    for entry in route.settings.public:
+        method = entry.partition(" ")[0]
+        if method.encode() not in route.methods:
+            yield f"public: {method} is not in the route's `methods`, so no such request passes. Add it there."

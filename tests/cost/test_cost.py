@@ -22,7 +22,7 @@ pytestmark = [
 
 MOST = 30
 """Plain heads that a head may cost."""
-MOST_WITH_LOOKUPS = 130
+MOST_WITH_LOOKUPS = 200
 """The same for a known key for all sites of its workspace: up to 256 named sites are looked up one by one."""
 MOST_BY_DOUBLING = 2.5
 CHEAP = 3
