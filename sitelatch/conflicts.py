@@ -70,7 +70,7 @@ def _why_not_forwarded(name: str, proxy: ProxySettings) -> str:
     if RequestSpellings(proxy.header_underscores, proxy.drop_headers).forwards(name):
         return ""
     if folded in REQUEST_KINDS:
-        return "it is of HTTP itself, or Sitelatch sets it. Name the site by another header."
+        return "HTTP itself needs it, or Sitelatch sets it. Name the site by another header."
     if steers_backends(folded):
         return "it makes some backends serve another path or host (docs/backends.md). Name the site by another header."
     if DropHeaders(proxy.drop_headers).covers(folded):
