@@ -259,6 +259,7 @@ class Downstream:
             exchange.refuse(INTERNAL_ERROR)
             return
         if isinstance(verdict, Claim):
+            exchange.cors = verdict.route.cors
             self.hold(JUDGING)
             exchange.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict, began)))
             return

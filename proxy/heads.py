@@ -36,6 +36,7 @@ FORWARDING = 8
 NEVER = 9
 MALFORMED = 10
 ODD = 11
+TRAILER = 12
 
 REQUEST_KINDS = {
     b"connection": CONNECTION,
@@ -75,6 +76,7 @@ _ANSWER_KINDS = {
     b"proxy-connection": HOP,
     b"proxy-authenticate": HOP,
     b"te": HOP,
+    b"trailer": TRAILER,
     b"upgrade": UPGRADE,
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,

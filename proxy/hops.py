@@ -23,6 +23,7 @@ from proxy.heads import (
     MALFORMED,
     ODD,
     PLAIN,
+    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
     Fields,
@@ -32,6 +33,7 @@ from proxy.heads import (
 )
 from proxy.refusals import BAD_REQUEST, PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATION, Refused
 from proxy.request_spellings import RequestSpellings
+from proxy.trailers import announced_trailers
 
 _FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 # From a trusted proxy these say where a request came from. Without them the request would seem to come from the proxy.
@@ -290,6 +292,9 @@ def clean_answer(minor: int, fields: Fields) -> AnswerHop:
             codings.append(field[1])
         elif kind == CONNECTION:
             options |= tokens([field[1]])
+        elif kind == TRAILER:
+            if announced := announced_trailers(field[1]):
+                passing.append((field[0], announced))
         elif timeout := _KEEP_ALIVE_TIMEOUT.search(field[1].lower()):
             idle_seconds = float(timeout[1]) if field[0].lower() == b"keep-alive" else idle_seconds
     keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)

@@ -24,8 +24,10 @@ from proxy.settings import DEFAULT_METHODS, LimitSettings
 METHODS = frozenset(method.encode() for method in DEFAULT_METHODS)
 """The methods that a route forwards unless it lists others. llhttp knows all of them."""
 
-_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ ]+ HTTP/\d\.\d\r\n")
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64} ")
+# Neither needs what follows it, so that a refusal's code does not depend on how the bytes are cut.
+_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [^ ]++ HTTP/\d\.\d")
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+(?= |\Z)")
+"""A method, or the beginning of one."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,8 @@ class RequestReader:
         """Return the head, where it is whole now, and what comes after it. Raises Refused; then nothing more is read.
 
         Every byte goes to llhttp as it comes, so that what can become no request is known at once. A head that needs
-        stand-ins is fed once more from its start, at the first byte that llhttp refuses.
+        stand-ins, or whose method llhttp does not know, is fed once more from its start, at the first byte that llhttp
+        refuses; a method is judged only when it is whole.
         """
         held = self.partial
         if held == b"\r" and data.startswith(b"\n"):
@@ -132,7 +135,7 @@ class RequestReader:
     def _needs_stand_ins(self, head: bytes) -> bool:
         method, space, rest = head.partition(b"\n")[0].partition(b" ")
         if not space:
-            return any(listed.startswith(method) for listed in self._methods - METHODS)
+            return _METHOD.match(method) is not None
         if method not in self._methods:
             return False
         return method not in METHODS or not rest.partition(b"?")[2].isascii()
@@ -150,12 +153,12 @@ class RequestReader:
             self._parser.feed_data(shown[len(shown) - len(head) + fed :])  # no length changes after the method
         else:
             method, space, _ = head.partition(b" ")
+            if not _METHOD.match(head):
+                raise Refused(BAD_REQUEST)
             if not space:
-                if not any(listed.startswith(method) for listed in self._methods):
-                    raise Refused(BAD_REQUEST)
                 return
             if method not in self._methods:
-                raise Refused(UNKNOWN_METHOD if _METHOD.match(head) else BAD_REQUEST)
+                raise Refused(UNKNOWN_METHOD)
             self._parser.feed_data(_shown(head))
         self._shown_up_to = len(head)
 
@@ -223,6 +226,6 @@ def _original(buffer: bytes, shown_target: bytes) -> tuple[bytes, bytes, int]:
 
 def _malformed(buffer: bytes) -> Refusal:
     line = _LINE.match(buffer)
-    if line and not line[0].endswith((b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")):
+    if line and not line[0].endswith((b" HTTP/1.1", b" HTTP/1.0")):
         return UNSUPPORTED_VERSION
     return BAD_REQUEST

@@ -1,15 +1,18 @@
 """Which trailer fields of a response are forwarded. No I/O.
 
 A recipient may merge trailers into the header fields that it already acted on. RFC 9110 §6.5.1 therefore forbids
-trailers that a recipient needs before the content, and lists the classes below.
+trailers that a recipient needs before the content, and lists the classes below. Names are compared with all odd
+characters as `-`, as CGI and PHP read them.
 """
 
-from proxy.heads import Fields
+from proxy.heads import Fields, fold_name
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"trailer", b"connection", b"keep-alive", b"upgrade"})
-"""They say where the message ends, and what happens to its connection afterwards."""
+_FRAMING = frozenset(
+    {b"content-length", b"transfer-encoding", b"trailer", b"connection", b"keep-alive", b"upgrade", b"status"}
+)
+"""They say where the message ends, what happens to its connection afterwards, and to CGI what the status is."""
 
-_ROUTING = frozenset({b"host", b"location", b"refresh", b"alt-svc", b"forwarded"})
+_ROUTING = frozenset({b"host", b"location", b"refresh", b"alt-svc", b"forwarded", b"proxy"})
 """They say where a request goes, or the next one."""
 
 _MODIFIERS = frozenset({b"expect", b"max-forwards", b"pragma", b"range", b"te"})
@@ -19,9 +22,21 @@ _AUTHENTICATION = frozenset({b"authorization", b"www-authenticate", b"set-cookie
 """They prove or set who somebody is. Names that begin with `proxy-` do too. Authentication-Info may be a trailer."""
 
 _CONTROLS = frozenset(
-    {b"age", b"cache-control", b"clear-site-data", b"date", b"expires", b"retry-after", b"vary", b"warning"}
+    {
+        b"age",
+        b"cache-control",
+        b"clear-site-data",
+        b"date",
+        b"expires",
+        b"retry-after",
+        b"surrogate-control",
+        b"vary",
+        b"warning",
+    }
 )
-"""They say how long a response may be kept, for whom, and what the client forgets."""
+"""They say how long a response may be kept, for whom, and what the client forgets. Names that end with `-cache-control`
+do too (RFC 9213): each kind of cache has its own.
+"""
 
 _CONTENT = frozenset(
     {
@@ -47,6 +62,7 @@ _DROPPED_PREFIXES = (
     b"content-security-policy",
     b"cross-origin-",
     b"x-accel-",
+    b"x-api-",  # who the API user is
     b"x-forwarded-",
     b"x-sendfile",
 )
@@ -54,8 +70,16 @@ _DROPPED_PREFIXES = (
 
 def forwarded_trailers(trailers: Fields) -> Fields:
     """Return the trailers that change neither the message before them nor what its recipient does with it."""
-    return [field for field in trailers if not _is_dropped(field[0].lower())]
+    return [field for field in trailers if not _is_dropped(field[0])]
+
+
+def announced_trailers(value: bytes) -> bytes:
+    """Return a `Trailer` field's value without the names that are not forwarded; empty where none is left."""
+    names = [name.strip(b" \t") for name in value.split(b",")]
+    dropped = [name for name in names if not name or _is_dropped(name)]
+    return b", ".join(name for name in names if name and not _is_dropped(name)) if dropped else value
 
 
 def _is_dropped(name: bytes) -> bool:
-    return name in _DROPPED or name.startswith(_DROPPED_PREFIXES)
+    folded = fold_name(name)
+    return folded in _DROPPED or folded.startswith(_DROPPED_PREFIXES) or folded.endswith(b"-cache-control")

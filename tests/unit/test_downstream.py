@@ -1,19 +1,49 @@
 """A client's connection without sockets: how much of what it sends is handled before others have their turn."""
 
 import asyncio
+import io
 import itertools
 from collections.abc import AsyncIterator
 
 import pytest
 
-from bench.driver import Driver, Setup, Visit
+from bench.driver import Driver, MemoryTransport, Setup, Visit
+from proxy.accesslog import AccessLog
 from proxy.credentials import new_key
+from proxy.decision import Claim
+from proxy.doors import FrontDoor
+from proxy.downstream import Downstream
+from proxy.enforcement import Enforcement, Verdict
 from proxy.framing import ChunkedBody
+from proxy.grants import Grants
+from proxy.metrics import Metrics
+from proxy.routes import RouteTable
+from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
+from tests.scopes import MemoryScope
 
 KEY = new_key()
 ROUTES = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": ["path:/api/sites/{site}/**"]}]
 REQUESTS = 2000
 CHUNKS = 5000
+
+
+class Client(MemoryTransport):
+    """Tells when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrote = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self.wrote.set()
+
+
+class FailingEnforcement(Enforcement):
+    """Has a fault in what comes after the first look at a request."""
+
+    async def judge_slowly(self, claim: Claim, address: str) -> Verdict:
+        raise RuntimeError
 
 
 @pytest.fixture
@@ -89,3 +119,23 @@ async def test_many_tiny_chunks_leave_turns_to_other_connections(visit: Visit) -
     rest = upstream.written.partition(b"\r\n\r\n")[2]
     assert body.feed(rest) == ([b"".join(data[at : at + 500]) for at in range(0, CHUNKS, 500)], b"")
     assert body.done
+
+
+async def test_an_internal_error_after_the_route_is_known_can_be_read_by_pages() -> None:
+    origin = "https://app.example"
+    proxy = ProxySettings.model_validate({"routes": [ROUTES[0] | {"cors": {"origins": [origin]}}]})
+    metrics = Metrics()
+    grants = Grants(GrantSettings(), MemoryScope(), on_lookup=metrics.lookup)
+    table = RouteTable(proxy.routes, KeySettings())
+    enforcement = FailingEnforcement(table, grants, metrics, on_use=lambda user_id: None, accept_foreign=False)
+    door = FrontDoor(proxy, LimitSettings(), enforcement, metrics, AccessLog(io.BytesIO()))
+    client = Client()
+    downstream = Downstream(door.services, asyncio.get_running_loop())
+    downstream.connection_made(client)
+    fields = f"X-API-Key: {KEY}\r\nOrigin: {origin}\r\n\r\n".encode()
+    downstream.data_received(KEYLESS.removesuffix(b"\r\n") + fields)
+    await asyncio.wait_for(client.wrote.wait(), timeout=10)
+    assert client.written.startswith(b"HTTP/1.1 500 ")
+    assert f"Access-Control-Allow-Origin: {origin}\r\n".encode() in client.written
+    downstream.connection_lost(None)
+    await grants.close()

@@ -127,6 +127,11 @@ def test_an_empty_line_before_a_request_is_ignored() -> None:
         (b"GET /a HTTP/0.9\r\nHost: h\r\n\r\n", "unsupported_version"),
         (b"BREW /a HTTP/1.1\r\nHost: h\r\n\r\n", "unknown_method"),
         (b"get /a HTTP/1.1\r\nHost: h\r\n\r\n", "unknown_method"),
+        (b"get a:443 HTTP/1.1\r\nHost: h\r\n\r\n", "unknown_method"),
+        (b"BREW\t/a HTTP/1.1\r\nHost: h\r\n\r\n", "bad_request"),
+        (b"BREW\r\n\r\n", "bad_request"),
+        (b"GET /a HTTP/1.1x\r\nHost: h\r\n\r\n", "bad_request"),
+        (b"GET /a HTTP/12.0\r\nHost: h\r\n\r\n", "bad_request"),
         (b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", "unknown_method"),
         (b"GET /" + b"a" * 100 + b" HTTP/1.1\r\nHost: h\r\n\r\n", "target_too_long"),
         (b"GET /" + b"a" * 700, "target_too_long"),
@@ -134,15 +139,24 @@ def test_an_empty_line_before_a_request_is_ignored() -> None:
         (b"GET /a HTTP/1.1\r\n" + b"A: b\r\n" * 6 + b"\r\n", "head_too_large"),
     ],
 )
-def test_what_is_no_request_is_refused(data: bytes, code: str) -> None:
-    assert read(data) == code
-    assert read(data, step=1) in (code, "bad_request", "head_too_large")
+def test_what_is_no_request_is_refused_alike_however_it_is_cut(data: bytes, code: str) -> None:
+    for methods in (METHODS, LISTED):
+        assert {read(data, step, methods) for step in (1, 2, 3, 5, 7, 10_000)} == {code}
 
 
 def test_what_can_become_no_request_is_refused_before_it_ends() -> None:
     reader = RequestReader(LIMITS)
     with pytest.raises(Refused):
         reader.read(b"GET /a HTTP/1.1\nHost")
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+def test_an_unknown_method_is_refused_once_it_is_whole(cut: int) -> None:
+    reader = RequestReader(LIMITS)
+    assert reader.read(b"BREW"[:cut])[0] is None
+    with pytest.raises(Refused) as refused:
+        reader.read(b"BREW "[cut:])
+    assert refused.value.refusal.code == "unknown_method"
 
 
 def test_an_empty_line_before_a_request_is_ignored_however_it_is_cut() -> None:
@@ -185,8 +199,8 @@ def test_a_method_that_no_route_lists_is_unknown(method: bytes) -> None:
 
 @pytest.mark.parametrize("method", [b"list", b"List", b"LISTS", b"LIS", b"V" * 63])
 def test_a_method_that_resembles_a_listed_one_is_unknown(method: bytes) -> None:
-    assert read(method + GET[3:], methods=LISTED) == "unknown_method"
-    assert read(method + GET[3:], 1, LISTED) in ("unknown_method", "bad_request")
+    for step in STEPS:
+        assert read(method + GET[3:], step, LISTED) == "unknown_method"
 
 
 @pytest.mark.parametrize("method", [b"LI\0T", b"LI\xc3T", b"LI(T", b"", b"V" * 65])

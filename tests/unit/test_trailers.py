@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.hops import clean_answer
 from proxy.trailers import forwarded_trailers
 
 
@@ -16,11 +17,14 @@ from proxy.trailers import forwarded_trailers
         *("Age", "Cache-Control", "Date", "Expires", "Retry-After", "Vary", "Warning"),
         *("Content-Encoding", "Content-Type", "Content-Range", "Content-Disposition", "Content-Location"),
         *("Access-Control-Allow-Origin", "Content-Security-Policy", "Content-Security-Policy-Report-Only"),
+        *("CDN-Cache-Control", "Netlify-CDN-Cache-Control", "Surrogate-Control", "Status", "Proxy"),
+        *("X-Api-User-Id", "X-Api-Workspace", "X-Api-Sites", "X-Api-Else"),
         *("Strict-Transport-Security", "Cross-Origin-Opener-Policy", "X-Frame-Options", "X-Accel-Redirect"),
     ],
 )
 def test_a_trailer_that_frames_routes_or_sets_state_is_dropped(name: str) -> None:
-    for spelling in (name, name.lower(), name.upper()):
+    odd = (name.replace("-", "_"), name.replace("-", ".").lower())
+    for spelling in (name, name.lower(), name.upper(), *odd):
         assert forwarded_trailers([(b"X-Sum", b"1"), (spelling.encode(), b"1"), (b"a", b"b")]) == [
             (b"X-Sum", b"1"),
             (b"a", b"b"),
@@ -38,3 +42,21 @@ def test_a_trailer_that_frames_routes_or_sets_state_is_dropped(name: str) -> Non
 def test_other_trailers_pass_as_they_came(name: str) -> None:
     trailers = [(name.encode(), b"a"), (name.lower().encode(), b"b")]
     assert forwarded_trailers(trailers) == trailers
+
+
+@pytest.mark.parametrize(
+    ("announced", "forwarded"),
+    [
+        ([b"X-Sum"], [b"X-Sum"]),
+        ([b"X-Sum,  grpc-status"], [b"X-Sum,  grpc-status"]),
+        ([b"X-Sum, Set-Cookie,ETag , set_cookie"], [b"X-Sum, ETag"]),
+        ([b"Set-Cookie"], []),
+        ([b" , "], []),
+        ([b""], []),
+        ([b"Content-Length", b"X-Sum"], [b"X-Sum"]),
+    ],
+)
+def test_trailer_announces_only_fields_that_pass(announced: list[bytes], forwarded: list[bytes]) -> None:
+    before, after = (b"Date", b"x"), (b"ETag", b"y")
+    answer = clean_answer(1, [before, *((b"trailer", value) for value in announced), after])
+    assert answer.fields == [before, *((b"trailer", value) for value in forwarded), after]
