@@ -26,7 +26,7 @@ _MAX_FOUND = 128
 _MAX_FOUND_ODD = 32
 """The same where values are encoded, or separated in several ways."""
 
-_GROUP, _MAX_GROUPS = 8, 4
+_GROUP, _MAX_GROUPS = 7, 4
 """Such names are read in groups of so many. Those that are looked for may be in so many groups."""
 
 _LONG_NAMES = 1024
@@ -70,7 +70,7 @@ def folded(name: str) -> str:
 class Name:
     """One parameter's name: its literal spelling, and all spellings that some backend takes for it."""
 
-    __slots__ = ("_base", "_literal", "base", "lenient", "pattern", "plain_spellings")
+    __slots__ = ("_base", "_literal", "base", "first_characters", "lenient", "pattern", "plain_spellings")
 
     def __init__(self, name: str, *, array: bool = False) -> None:
         """`array` accepts `name[]` and `name[0]` as literal spellings too."""
@@ -81,6 +81,7 @@ class Name:
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
         self.lenient = "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
+        self.first_characters = "_. +[" if core[:1] in "_. +" else core[:1]
         # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
         base = core.partition("[")[0]
         self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&]|\Z)" if base != core else ""
@@ -157,7 +158,9 @@ class Finder:
         first = ord(separators[0])
         self._to_one_separator = bytes(first if chr(byte) in separators else byte for byte in range(256))
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
-        self._lenient = re.compile(f"&{_BEFORE}(?:{lenient})")
+        # Most names are passed over at their first character.
+        starts = "".join({re.escape(character) for name in names for character in name.first_characters})
+        self._lenient = re.compile(f"&{_BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
         # What has only plain names, and none of ours, has nothing to find. It is most queries.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[=&]|\\Z))" if plain else ""
@@ -238,6 +241,8 @@ class Finder:
         decoded = rounds(b"&" + b"&".join(names))
         if len(decoded[0]) > _LONG_NAMES and len(decoded) > 1 + _LONG_NAMES_ROUNDS:
             raise Refused(TOO_DEEP)
+        if decoded[-1].count(b"&") > len(names) + _MAX_ODD_NAMES:
+            raise Refused(_TOO_MANY)
         return any(self._lenient.search(text(each).casefold()) for each in decoded)
 
 

@@ -31,11 +31,11 @@ _OVERLONG = re.compile(rb"[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0
 _LOOK_ALIKES = (
     "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
 )
-_BEST_FIT = {0x2044: "/", 0x2215: "/", 0x2216: "\\"}
+_BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
 """Characters that Windows turns into separators where a code page lacks them."""
-_COMPATIBLE = _BEST_FIT | {ord(each): unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
+_COMPATIBLE = _BEST_FIT | {each: unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
 """Characters that turn into `.`, `/`, `\\` or `;` under NFKC, which some backends apply."""
-_HAS_COMPATIBLE = re.compile("[" + "".join(map(chr, _COMPATIBLE)) + "]")
+_HAS_COMPATIBLE = re.compile("[" + "".join(_COMPATIBLE) + "]")
 
 _CONTROL_IN_QUERY = re.compile("[\x80-\x9f]")
 
@@ -172,7 +172,9 @@ def _refuse_forbidden(decoded: bytes) -> None:
             raise Refused(_DOTS)
         characters = text(decoded)
         if _HAS_COMPATIBLE.search(characters):
-            _refuse_forbidden(characters.translate(_COMPATIBLE).encode("utf-8", "surrogateescape"))
+            for look_alike, compatible in _COMPATIBLE.items():
+                characters = characters.replace(look_alike, compatible)
+            _refuse_forbidden(characters.encode("utf-8", "surrogateescape"))
 
 
 _PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # no parameter's name holds the other sub-delimiters

@@ -25,8 +25,8 @@ MOST = 30
 MOST_WITH_LOOKUPS = 200
 """The same for a known key for all sites of its workspace: up to 256 named sites are looked up one by one."""
 MOST_BY_DOUBLING = 2.5
-CHEAP = 3
-"""Plain heads: what costs less may grow faster, as the first of something does."""
+CHEAP = 8
+"""Plain heads: what costs less may grow faster, since one garbage collection more costs up to five."""
 SEARCH_SECONDS = 25
 
 
