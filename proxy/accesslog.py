@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Literal, TextIO
 
 import structlog
 
-from proxy.decoding import decode
+from proxy.decoding import decode, has_many_bare_percents
 
 MASK: Final = "***"
 _SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
@@ -82,8 +82,10 @@ def _holds_secret(raw: bytes) -> bool:
         decoded = decode(raw)
         if decoded == raw:
             return False
+        if has_many_bare_percents(raw, decoded):
+            return True
         raw = decoded
-    return True  # nobody encodes that often in good faith
+    return True  # no ordinary request is encoded that often
 
 
 class AccessLog:

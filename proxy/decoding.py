@@ -7,6 +7,8 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_ROUNDS = 4
 _MAX_UNICODE_ESCAPES = 64
+_MAX_BARE_PERCENTS = 256
+"""Each `%` that begins no escape makes decoding expensive."""
 
 _HEX = b"0123456789abcdefABCDEF"
 _KINDS = bytes(ord("h") if byte in _HEX else byte if byte == ord("%") else 0 for byte in range(256))
@@ -53,6 +55,8 @@ def rounds(raw: bytes) -> list[bytes]:
     found = [raw]
     while b"%" in raw:
         decoded = decode_leniently(raw)
+        if has_many_bare_percents(raw, decoded):
+            raise Refused(TOO_DEEP)
         if decoded == raw:
             break
         if len(found) > _MAX_ROUNDS:
@@ -60,6 +64,12 @@ def rounds(raw: bytes) -> list[bytes]:
         found.append(decoded)
         raw = decoded
     return found
+
+
+def has_many_bare_percents(raw: bytes, decoded: bytes) -> bool:
+    """Tell whether so many `%` of `raw` begin no escape that decoding on would be expensive."""
+    percents = raw.count(b"%")
+    return percents > _MAX_BARE_PERCENTS and len(decoded) > len(raw) - 2 * percents
 
 
 def text(raw: bytes) -> str:

@@ -231,10 +231,13 @@ class Finder:
         groups = [names[begin : begin + _GROUP] for begin in range(0, len(names), _GROUP)]
         if len(groups) > 1 and not self._may_be_meant(names):
             return {}
-        groups = [group for group in groups if self._may_be_meant(group)]
-        if len(groups) > _MAX_GROUPS:
-            raise Refused(_TOO_MANY)
-        return {name: meant for group in groups for name in group if (meant := self.meant(name))}
+        wanted: list[bytes] = []
+        for group in groups:
+            if self._may_be_meant(group):
+                wanted += group
+            if len(wanted) > _MAX_GROUPS * _GROUP:
+                raise Refused(_TOO_MANY)
+        return {name: meant for name in wanted if (meant := self.meant(name))}
 
     def _may_be_meant(self, names: list[bytes]) -> bool:
         """Tell whether one of these names may mean one of ours: all are read at once."""
