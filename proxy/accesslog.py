@@ -19,6 +19,8 @@ _SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
 """Our API keys and admin tokens, whole or cut short, in any case: what is left of one is a secret too."""
 _SECRET_IN_LOWER_CASE = re.compile(rb"sl[ka]_[0-9a-z_-]{6}")
 _DECODING_ROUNDS: Final = 6
+_LONG: Final = 1024
+"""What is longer (bytes) and encoded twice is masked."""
 # Clients choose how much there is to log, and each part costs.
 _MOST_SEGMENTS: Final = 32
 """Of a path that holds a secret: each is looked into. A longer path is masked as a whole."""
@@ -73,6 +75,7 @@ def _bytes(site: str) -> bytes:
 def _holds_secret(raw: bytes) -> bool:
     if b"%" not in raw and b"_" not in raw:
         return False
+    first = raw
     for _ in range(_DECODING_ROUNDS):
         lower = raw.lower()
         if (b"slk_" in lower or b"sla_" in lower) and _SECRET_IN_LOWER_CASE.search(lower):
@@ -82,7 +85,7 @@ def _holds_secret(raw: bytes) -> bool:
         decoded = decode(raw)
         if decoded == raw:
             return False
-        if has_many_bare_percents(raw, decoded):
+        if has_many_bare_percents(raw, decoded) or (len(raw) > _LONG and raw is not first):
             return True
         raw = decoded
     return True  # no ordinary request is encoded that often

@@ -50,7 +50,7 @@ def decode_leniently(raw: bytes) -> bytes:
     return decode(raw)
 
 
-def rounds(raw: bytes) -> list[bytes]:
+def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
     """Return `raw`, then `raw` decoded once, twice, … until nothing is left to decode. Raises Refused past a bound."""
     found = [raw]
     while b"%" in raw:
@@ -59,7 +59,7 @@ def rounds(raw: bytes) -> list[bytes]:
             raise Refused(TOO_DEEP)
         if decoded == raw:
             break
-        if len(found) > _MAX_ROUNDS:
+        if len(found) > most:
             raise Refused(TOO_DEEP)
         found.append(decoded)
         raw = decoded

@@ -149,10 +149,14 @@ _ORIGIN_VALUES = {
 }
 
 
+_LONGEST_ORIGIN = 2048
+"""What proxies say of a request's origin is shorter; the client may have begun it (bytes)."""
+
+
 def _is_plain_origin(field: tuple[bytes, bytes]) -> bool:
     """Tell whether what a trusted proxy says of a request's origin holds no more than that."""
     pattern = _ORIGIN_VALUES.get(field[0].lower())
-    return pattern is None or pattern.match(field[1]) is not None
+    return pattern is None or (len(field[1]) <= _LONGEST_ORIGIN and pattern.match(field[1]) is not None)
 
 
 def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: bool) -> None:

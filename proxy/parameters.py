@@ -29,9 +29,8 @@ _MAX_FOUND_ODD = 32
 _GROUP, _MAX_GROUPS = 7, 4
 """Such names are read in groups of so many. Those that are looked for may be in so many groups."""
 
-_LONG_NAMES = 1024
-_LONG_NAMES_ROUNDS = 2
-"""Names that take more bytes than that together are decoded at most so often."""
+_LONG_NAMES, _MANY_NAMES = 1024, 64
+"""Names that are more, or take more bytes together, must not be encoded twice."""
 
 _LONG_VALUE = 1024
 """A longer value (bytes) must not be encoded twice."""
@@ -241,9 +240,9 @@ class Finder:
 
     def _may_be_meant(self, names: list[bytes]) -> bool:
         """Tell whether one of these names may mean one of ours: all are read at once."""
-        decoded = rounds(b"&" + b"&".join(names))
-        if len(decoded[0]) > _LONG_NAMES and len(decoded) > 1 + _LONG_NAMES_ROUNDS:
-            raise Refused(TOO_DEEP)
+        together = b"&" + b"&".join(names)
+        many = len(together) > _LONG_NAMES or len(names) > _MANY_NAMES
+        decoded = rounds(together, 1) if many else rounds(together)
         if decoded[-1].count(b"&") > len(names) + _MAX_ODD_NAMES:
             raise Refused(_TOO_MANY)
         return any(self._lenient.search(text(each).casefold()) for each in decoded)

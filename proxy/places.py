@@ -17,6 +17,10 @@ _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
     "The query parameter that carries the API key stands beside `;` or `?`, at which some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
 )
+_MAX_COOKIE_LINES = 16
+_MANY_COOKIE_LINES = AMBIGUOUS_REQUEST.because(
+    f"The cookie that carries the API key stands among more than {_MAX_COOKIE_LINES} Cookie headers. Send one."
+)
 _HOW = (
     'write one of "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME"; '
     "a name is letters, digits, `-`, `_` and the like"
@@ -148,9 +152,12 @@ class KeyPlaces:
 
 def _cut_cookies(finder: Finder, fields: Fields, values: set[bytes]) -> Fields:
     """Return the fields with the key cut out of the cookies."""
-    cookies = b";".join([value for name, value in fields if name.lower() == b"cookie"])
+    every = [value for name, value in fields if name.lower() == b"cookie"]
+    cookies = b";".join(every)
     if finder.is_silent(cookies) or not finder.find(cookies):
         return fields
+    if len(every) > _MAX_COOKIE_LINES:
+        raise Refused(_MANY_COOKIE_LINES)
     kept = (_cut_cookie(finder, field, values) if field[0].lower() == b"cookie" else field for field in fields)
     return [field for field in kept if field is not None]
 

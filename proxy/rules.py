@@ -375,13 +375,17 @@ class HostSiteRule:
     def read(self, fields: Fields, into: Named) -> None:
         """Add the site that Host names. Raises Refused if a host that a trusted proxy forwards names another one."""
         found: list[str | None] = []
+        forwarded = 0
         for name, value in fields:
             lower = FOLDED[name]
             if lower == b"host":
                 found.insert(0, self._site(value))
-            elif lower in _FORWARDED_HOST_NAMES and len(value) > _LONGEST_FORWARDED:
-                raise Refused(_HOSTS_DIFFER)
-            elif lower == b"x-forwarded-host":
+                continue
+            if lower in _FORWARDED_HOST_NAMES:
+                forwarded += len(value)
+                if forwarded > _LONGEST_FORWARDED:
+                    raise Refused(_HOSTS_DIFFER)
+            if lower == b"x-forwarded-host":
                 found += [self._site(host.strip()) for host in value.split(b",")]
             elif lower == b"forwarded":
                 found += [self._site(host) for host in _FORWARDED_HOST.findall(value)]

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.decoding import TOO_DEEP, decode, decode_leniently, rounds, text
+from proxy.decoding import decode, decode_leniently, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _LONG_PATH = 1024
@@ -110,9 +110,7 @@ def read_path(path: bytes) -> PathReadings:
         return PathReadings([path], [text(path).replace("/", SEGMENT_END)])
     if _BAD_ESCAPE.search(path):
         raise Refused(_ESCAPES)
-    texts = rounds(path)
-    if len(texts) > 2 and len(path) > _LONG_PATH:
-        raise Refused(TOO_DEEP)
+    texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
     for decoded in texts:
         _refuse_forbidden(decoded)
     slashes = [decoded.count(b"/") for decoded in texts]
