@@ -17,7 +17,7 @@ _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
     "The query parameter that carries the API key stands beside `;` or `?`, at which some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
 )
-_MAX_COOKIE_LINES = 16
+_MAX_COOKIE_LINES = 4
 _MANY_COOKIE_LINES = AMBIGUOUS_REQUEST.because(
     f"The cookie that carries the API key stands among more than {_MAX_COOKIE_LINES} Cookie headers. Send one."
 )
