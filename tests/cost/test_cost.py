@@ -22,13 +22,13 @@ pytestmark = [
 
 MOST = 30
 """Plain heads that a head may cost."""
-MOST_FOUND = 60
+MOST_FOUND = 100
 """The same for heads that the search makes up. It is a bound that holds, not the one that is wanted."""
 MOST_WITH_LOOKUPS = 200
 """The same for a known key for all sites of its workspace: up to 256 named sites are looked up one by one."""
 MOST_BY_DOUBLING = 2.5
-CHEAP = 8
-"""Plain heads: what costs less may grow faster, since one garbage collection more costs up to five."""
+CHEAP = 4
+"""Plain heads: what costs less may grow faster, as the first of something does."""
 SEARCH_SECONDS = 25
 
 
@@ -74,7 +74,7 @@ def test_doubling_a_case_costs_at_most_two_and_a_half_times_as_much(measured: li
     assert not steep, "\n".join(steep)
 
 
-def test_the_search_finds_no_head_that_costs_more_than_sixty_plain_ones() -> None:
+def test_the_search_finds_no_head_that_costs_more_than_a_hundred_plain_ones() -> None:
     found = asyncio.run(_searched())
     by_clock = [f"{cost.ratio:.1f} by the clock: {top}" for cost, top in found if cost.ratio >= WORTH_COUNTING[1]]
     worth_counting = [top for cost, top in found if MOST / 3 < cost.ratio < WORTH_COUNTING[1]]
