@@ -162,7 +162,7 @@ class Finder:
         self._lenient = re.compile(f"&{_BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
         # What has only plain names, and none of ours, has nothing to find. It is most queries.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
-        others = f"(?!(?i:{plain})(?:[=&]|\\Z))" if plain else ""
+        others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""
         pair = f"{others}[A-Za-z0-9_-]*(?:=[^{separators}]*)?"
         self._silent = re.compile(f"{pair}(?:{separators[0]} ?{pair})*\\Z".encode() if names else b"")
 

@@ -307,14 +307,14 @@ class Route:
         """Raise Refused if a backend that rewrites paths into queries may find a parameter in this one."""
         if self.settings.encoded_parameters == "pass":
             return
-        separators = 0
+        read = (0, 0)
         for decoded in texts:
-            # Names between the same separators were read in all depths already.
-            if (there := separators_in(decoded)) > separators:
-                separators = there
-                if holds_parameter(decoded) or self._path_parameters.find(decoded):
-                    raise Refused(_ENCODED_PARAMETER)
-            elif there and holds_parameter(decoded):
+            # Names between the same separators and equals signs were read in all depths already.
+            marks = (separators_in(decoded), decoded.count(b"="))
+            if not marks[0] or marks == read:
+                continue
+            read = marks
+            if holds_parameter(decoded) or self._path_parameters.find(decoded):
                 raise Refused(_ENCODED_PARAMETER)
 
     # From a head, each time.
@@ -368,6 +368,8 @@ class Route:
         if query is not None and not self._refused_names.isdisjoint(query.meant):
             raise Refused(ENDPOINT_REFUSED)
         if public:
+            if located.shut and head.has_body and self._form_body != "pass":
+                _refuse_form_body(method, fields)
             return _open(claim)
         if claim.key is None and method == b"OPTIONS" and not by_query and _is_preflight(fields):
             if settings.preflight == "refuse":
@@ -460,7 +462,8 @@ class Route:
     def _check_cookies(self, claim: Claim, located: _Located) -> None:
         """Raise Refused if a cookie that PHP merges into `$_REQUEST` names another site than the request does."""
         assert self._cookies is not None  # noqa: S101 - for the type checker
-        raw = b";".join([value for name, value in claim.fields if name.lower() == b"cookie"])
+        lines = [value for name, value in claim.fields if name.lower() == b"cookie"]
+        raw = b";".join(lines)
         if self._cookies.is_silent(raw):
             return
         allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
@@ -468,6 +471,11 @@ class Route:
         if len(found) > _MAX_COOKIES:
             raise Refused(self._cookie_clash)
         for _, end, meant in found:
+            # PHP joins the lines with a comma, and takes what follows for the value's end.
+            if len(lines) > 1 and any(
+                rule.name in meant for rule, in_scope in located.queries if in_scope is not False
+            ):
+                raise Refused(self._cookie_clash)
             value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
             for rule, in_scope in located.queries:
                 if in_scope is not False and rule.name in meant and not rule.is_within(value, allowed):
@@ -568,8 +576,11 @@ def _candidate(
     )
 
 
+_CHARSETS = re.compile(rb"charset[*0-9 \t]*+=")
+# Those that extend ASCII, so that names and separators are the same bytes in them.
 _CHARSET = re.compile(
-    rb"charset=\"?(?:utf-?8|(?:us-)?ascii|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9])\"?(?=[;, \t]|\Z)"
+    rb"charset=[\"']?(?:utf-?8(?:-sig)?|(?:us-)?ascii|binary|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9]|"
+    rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|)[\"']?(?=[;, \t]|\Z)"
 )
 _LONGEST_CONTENT_TYPE = 1024
 _OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
@@ -586,7 +597,7 @@ def _refuse_charset(fields: Fields) -> None:
         if FOLDED[name] == b"content-type":
             lower = value.lower()
             if b"charset" in lower and (
-                len(lower) > _LONGEST_CONTENT_TYPE or lower.count(b"charset") != len(_CHARSET.findall(lower))
+                len(lower) > _LONGEST_CONTENT_TYPE or len(_CHARSETS.findall(lower)) != len(_CHARSET.findall(lower))
             ):
                 raise Refused(_OTHER_CHARSET)
 
