@@ -28,21 +28,12 @@ def table(*routes: dict[str, Any]) -> RouteTable:
     return RouteTable([RouteSettings.model_validate(route) for route in given], KeySettings())
 
 
-def judge(
-    route: dict[str, Any],
-    target: bytes,
-    *fields: tuple[bytes, bytes],
-    method: bytes = b"GET",
-    grant: Grant = SHOP,
-    owners: Mapping[str, str | None] | None = None,
-    body: bool = False,
-    key: bool = True,
-    dropped: Fields | None = None,
-) -> tuple[str, ...] | str:
-    """Return the ids of the sites that the request names and may reach, or the code of its refusal."""
-    outcome = judge_whole(
-        route, target, *fields, method=method, grant=grant, owners=owners, body=body, key=key, dropped=dropped
-    )
+def judge(route: dict[str, Any], target: bytes, *fields: tuple[bytes, bytes], **options: Any) -> tuple[str, ...] | str:
+    """Return the ids of the sites that the request names and may reach, or the code of its refusal.
+
+    The options are those of `judge_whole`.
+    """
+    outcome = judge_whole(route, target, *fields, **options)
     return outcome.code if isinstance(outcome, Refusal) else outcome
 
 
