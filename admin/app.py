@@ -8,16 +8,20 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin.api import api_routes
-from admin.callback import callback_routes
+from admin.api.handlers import ASKER
+from admin.api.response_models import TryIt
+from admin.api.route_table import api_routes
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
-from admin.handlers import ASKER
-from admin.identity import Identity
-from admin.identity_proxy import IdentityProxy
-from admin.integrators import guide_routes
-from admin.oidc import Oidc
+from admin.identity.admin_tokens import AdminTokens
+from admin.identity.authentication import Identity
+from admin.identity.client_address import ADDRESS, address_of, peer_of
+from admin.identity.identity_proxy import IdentityProxy
+from admin.identity.oidc import Oidc
+from admin.identity.oidc_callback import callback_routes
+from admin.identity.sign_in import Door
+from admin.integrators_guide import guide_routes
+from admin.key_encryption import safe_for
 from admin.page import page_routes
-from admin.people import AdminTokens
 from admin.problems import (
     DatabaseDown,
     Forbidden,
@@ -27,13 +31,9 @@ from admin.problems import (
     plain_problem,
     problem_response,
 )
-from admin.requests import ADDRESS, address_of, peer_of
-from admin.safe import safe_for
 from admin.settings import AdminSettings
-from admin.sign_in import Door
-from admin.views import TryIt
-from proxy.doors import trust
-from proxy.hops import client_address
+from proxy.http.hop_by_hop import client_address
+from proxy.relay.front_door import trust
 
 log = structlog.get_logger("sitelatch.admin")
 

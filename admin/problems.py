@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from admin.views import ProblemDetails, ProblemError
-from proxy.accesslog import mask
+from admin.api.response_models import ProblemDetails, ProblemError
+from proxy.observe.access_log import mask
 
 Place = tuple[str | int, ...]
 """Where in the payload: `("sites", 1)` is the second of the sites."""

@@ -6,10 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from admin.addresses import is_safe
-from admin.safe import read_secret
-from admin.texts import is_text
-from proxy.doors import trust
+from admin.identity.secure_urls import is_safe
+from admin.key_encryption import read_secret
+from admin.text_rules import is_text
+from proxy.relay.front_door import trust
 
 
 def _secret(text: str) -> str:

@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.accesslog import AccessLog
-from proxy.credentials import digest
-from proxy.doors import FrontDoor
-from proxy.downstream import Downstream, Services
+from proxy.decision.api_keys import digest
+from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.grants import Grants
-from proxy.metrics import Metrics
-from proxy.routes import RouteTable
+from proxy.grants.cache import Grants
+from proxy.observe.access_log import AccessLog
+from proxy.observe.metrics import Metrics
+from proxy.relay.client_connection import Downstream, Services
+from proxy.relay.front_door import FrontDoor
+from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
-from proxy.upstream import UpstreamConnection
 from tests.scopes import MemoryScope
 
 _TURNS = 200

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from proxy.scope import DATABASE_FAILURES, Pool, ScopeNotWhole, lend, reason
+from proxy.grants.scope_table import DATABASE_FAILURES, Pool, ScopeNotWhole, lend, reason
 from proxy.settings import ActivitySettings
 from sql.queries import query
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from proxy.credentials import digest, well_formed
-from proxy.decision import Claim, Grant, SiteOwner, decide
-from proxy.grants import Grants, ScopeUnavailable, TooManyUnknownKeys, Unknown
-from proxy.heads import Head
-from proxy.metrics import Metrics
+from proxy.decision.api_keys import digest, well_formed
+from proxy.decision.decide import Claim, Grant, SiteOwner, decide
+from proxy.decision.routes import ClaimRefused, RouteTable
+from proxy.grants.cache import Grants, ScopeUnavailable, TooManyUnknownKeys, Unknown
+from proxy.http.headers import Head
+from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY, MISSING_KEY, SCOPE_UNAVAILABLE, TOO_MANY_UNKNOWN_KEYS, Refusal, Refused
-from proxy.routes import ClaimRefused, RouteTable
 
 _REMEMBERED = 10_000
 _REMEMBERED_SITES = 4  # clients choose how many they name

@@ -14,16 +14,16 @@ import click
 import structlog
 
 from admin.problems import Problem
-from proxy.accesslog import configure_logging
+from proxy.observe.access_log import configure_logging
 from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
 from sitelatch.commands.sites import sites_group
 from sitelatch.commands.tokens import tokens_group
 from sitelatch.commands.users import users_group
-from sitelatch.complaints import ConfigError
+from sitelatch.config_errors import ConfigError
 from sitelatch.serve import CannotServe
-from sql.embedded import EmbeddedServerFailed, ServerBinariesMissing
+from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
 from sql.migrate import WrongSchemaVersion
 from sql.pool import BadDatabaseUrl
 

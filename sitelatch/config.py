@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import PrivateAttr, ValidationError
 
 from admin.settings import AdminSettings
-from proxy.doors import server_context, trust
-from proxy.drop_headers import DropHeaders
-from proxy.listen import parse_listen
-from proxy.places import KeyPlaces
-from proxy.pool import UpstreamPool
-from proxy.routes import RouteTable
+from proxy.decision.key_locations import KeyPlaces
+from proxy.decision.routes import RouteTable
+from proxy.http.drop_headers import DropHeaders
+from proxy.relay.front_door import server_context, trust
+from proxy.relay.listeners import parse_listen
+from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import (
     ActivitySettings,
     DrainSettings,
@@ -29,8 +29,8 @@ from proxy.settings import (
     ProxySettings,
     Settings,
 )
-from sitelatch.complaints import ConfigError, complaints, sentence
-from sitelatch.conflicts import conflicts
+from sitelatch.config_conflicts import conflicts
+from sitelatch.config_errors import ConfigError, complaints, sentence
 from sitelatch.environment import apply_environment
 from sql.pool import BadDatabaseUrl, is_readable
 from sql.settings import DatabaseSettings

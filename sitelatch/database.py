@@ -9,9 +9,9 @@ from typing import NamedTuple
 import asyncpg
 import structlog
 
-from admin.twins import Twins, fill_collated, list_twins
+from admin.api.similar_sites import Twins, fill_collated, list_twins
 from sql.database import resolve
-from sql.embedded import EmbeddedServer, EmbeddedServerFailed
+from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from sql.migrate import migrate, require_latest
 from sql.pool import open_connection
 from sql.settings import DatabaseSettings

@@ -13,11 +13,11 @@ import asyncpg
 import click
 from aiohttp import web
 
-from admin.people import COMMAND, Actor, Person, new_token, token_digest
-from admin.safe import new_secret, safe_for
-from admin.sites import NewSite, add_sites
-from admin.user_list import list_users
-from admin.users import create_user, delete_user
+from admin.api.sites import NewSite, add_sites
+from admin.api.user_list import list_users
+from admin.api.users import create_user, delete_user
+from admin.identity.admin_tokens import COMMAND, Actor, Person, new_token, token_digest
+from admin.key_encryption import new_secret, safe_for
 from sitelatch.config import Config, load
 from sitelatch.database import connection_to, database_url
 from sitelatch.sample_api import sample_api

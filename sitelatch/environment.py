@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from sitelatch.complaints import ConfigError
+from sitelatch.config_errors import ConfigError
 
 PREFIX = "SITELATCH_"
 FROM_FILE = "_file"

@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from admin.texts import is_text
-from admin.users import get_user
-from proxy.credentials import new_key
-from proxy.decision import Claim, Grant, SiteOwner, decide
+from admin.api.users import get_user
+from admin.text_rules import is_text
+from proxy.decision.api_keys import new_key
+from proxy.decision.decide import Claim, Grant, SiteOwner, decide
+from proxy.decision.routes import Route, RouteTable
+from proxy.decision.site_ids import folded_part
+from proxy.decision.site_rules import NO_SITE
+from proxy.decision.target import read_path, split
 from proxy.enforcement import Enforcement, Verdict, identity_lines
-from proxy.grants import Grants
-from proxy.heads import Fields, Head
-from proxy.hops import clean_request
-from proxy.metrics import Metrics
-from proxy.reader import RequestReader
+from proxy.grants.cache import Grants
+from proxy.grants.scope_table import ScopeTable
+from proxy.http.headers import Fields, Head
+from proxy.http.hop_by_hop import clean_request
+from proxy.http.request_header_names import RequestSpellings
+from proxy.http.request_parser import RequestReader
+from proxy.observe.metrics import Metrics
 from proxy.refusals import BAD_REQUEST, Refusal, Refused
-from proxy.request_spellings import RequestSpellings
-from proxy.routes import Route, RouteTable
-from proxy.rules import NO_SITE
-from proxy.scope import ScopeTable
 from proxy.settings import HeaderRule, LimitSettings, QueryRule
-from proxy.site_ids import folded_part
-from proxy.target import read_path, split
 from sitelatch.config import Config
 from sitelatch.database import database_url
 from sql.pool import open_pool

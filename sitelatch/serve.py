@@ -11,26 +11,26 @@ from typing import Any, Self, TypeVar
 import structlog
 from aiohttp import web
 
+from admin.api.example_request import try_it
 from admin.app import admin_app
-from admin.integrators import guide
+from admin.integrators_guide import guide
 from admin.server import BackRunner, back_doors
-from admin.tryout import try_it
-from proxy.accesslog import AccessLog
 from proxy.activity import Activity
-from proxy.budget import LookupBudget
-from proxy.changes import Changes
-from proxy.doors import FrontDoor
+from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.feed import Feed, revocation_bound
-from proxy.grants import Grants, connections_used
-from proxy.listen import listening_site
-from proxy.metrics import Metrics
-from proxy.ops import ops_app
-from proxy.revokes import Revokes
-from proxy.routes import RouteTable
+from proxy.grants.cache import Grants, connections_used
+from proxy.grants.change_feed import Feed, revocation_bound
+from proxy.grants.changes import Changes
+from proxy.grants.token_bucket import LookupBudget
+from proxy.observe.access_log import AccessLog
+from proxy.observe.metrics import Metrics
+from proxy.observe.ops import ops_app
+from proxy.relay.front_door import FrontDoor
+from proxy.relay.listeners import listening_site
+from proxy.relay.revocation import Revokes
 from sitelatch.config import Config
 from sitelatch.database import database_url
-from sitelatch.database_watch import DatabaseState, DatabaseWatch, ProvenPool
+from sitelatch.database_health import DatabaseState, DatabaseWatch, ProvenPool
 from sitelatch.signals import Signals, cancel, unless
 from sql.pool import open_connection, open_pool
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from sql.embedded import EmbeddedServer
+from sql.embedded.server import EmbeddedServer
 from sql.settings import DatabaseSettings
 
 _EMBEDDED = "embedded:"

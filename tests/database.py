@@ -16,8 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from sql.binaries import Binaries, find_binaries
-from sql.embedded import EmbeddedServer
+from sql.embedded.binaries import Binaries, find_binaries
+from sql.embedded.server import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection, open_pool
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from proxy.method_override import OVERRIDE_HEADERS, OVERRIDE_PARAMETERS
-from proxy.second_resource import SECOND_RESOURCE_HEADERS
-from proxy.steering_headers import STEERING_HEADERS, STEERING_PARAMETERS
+from proxy.decision.method_override import OVERRIDE_HEADERS, OVERRIDE_PARAMETERS
+from proxy.decision.second_resource import SECOND_RESOURCE_HEADERS
+from proxy.http.steering_headers import STEERING_HEADERS, STEERING_PARAMETERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "backends.md"
 _REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+):(\S+)(.*)\Z")

@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import sql
-from sql import keeper
-from sql.binaries import find_binaries
-from sql.embedded import EmbeddedServer
-from sql.launch import ServerUser
+from sql.embedded import keeper
+from sql.embedded.binaries import find_binaries
+from sql.embedded.launch import ServerUser
+from sql.embedded.server import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection
 from tests.database import UNSAFE, as_role, create_database, run_aside

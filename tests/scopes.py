@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from proxy.decision import SiteOwner
-from proxy.site_ids import names_of
+from proxy.decision.decide import SiteOwner
+from proxy.decision.site_ids import names_of
 from sql.queries import query
 
 FIND_GRANT = query("find_grant")

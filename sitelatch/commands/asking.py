@@ -9,7 +9,7 @@ import click
 import uvloop
 from pydantic import BaseModel
 
-from admin.views import Page
+from admin.api.response_models import Page
 from sitelatch.config import Config
 from sitelatch.database import connection_to
 

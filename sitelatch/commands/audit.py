@@ -3,8 +3,8 @@
 import asyncpg
 import click
 
-from admin.audit import list_audit
-from admin.views import AuditLine
+from admin.api.audit import list_audit
+from admin.api.response_models import AuditLine
 from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table
 from sitelatch.commands.options import config_option, json_option
 from sitelatch.config import Config

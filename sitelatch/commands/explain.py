@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from proxy.accesslog import mask
+from proxy.observe.access_log import mask
 from sitelatch.commands.asking import run
 from sitelatch.commands.options import config_option
 from sitelatch.config import Config

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from admin.people import COMMAND, Actor, Person
+from admin.identity.admin_tokens import COMMAND, Actor, Person
 from admin.problems import Problem
-from admin.texts import check_name
+from admin.text_rules import check_name
 from sitelatch.config import Config, load
 
 

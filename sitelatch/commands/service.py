@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from sitelatch.advice import advice
 from sitelatch.commands.asking import run
 from sitelatch.commands.options import config_option
 from sitelatch.config import Config, check_files
+from sitelatch.config_warnings import advice
 from sitelatch.database import database_url, migrate_at
 from sitelatch.demo import run_demo
 from sitelatch.serve import serve

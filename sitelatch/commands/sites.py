@@ -5,9 +5,9 @@ from typing import TextIO
 import asyncpg
 import click
 
-from admin.site_import import import_sites, read_csv
-from admin.sites import Added, NewSite, add_sites, list_sites, remove_sites
-from admin.views import Site
+from admin.api.response_models import Site
+from admin.api.site_import import import_sites, read_csv
+from admin.api.sites import Added, NewSite, add_sites, list_sites, remove_sites
 from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
 from sitelatch.config import Config

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from admin.people import new_token, token_digest
+from admin.identity.admin_tokens import new_token, token_digest
 from sitelatch.commands.options import email, person
 
 

@@ -5,11 +5,11 @@ from collections.abc import Awaitable
 import asyncpg
 import click
 
-from admin.people import COMMAND, Actor, Person
-from admin.safe import safe_for
-from admin.user_list import SITES_LISTED, list_users
-from admin.users import create_user, delete_user
-from admin.views import Page, User
+from admin.api.response_models import Page, User
+from admin.api.user_list import SITES_LISTED, list_users
+from admin.api.users import create_user, delete_user
+from admin.identity.admin_tokens import COMMAND, Actor, Person
+from admin.key_encryption import safe_for
 from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, email, json_option, operator, person, workspace_option
 from sitelatch.config import Config

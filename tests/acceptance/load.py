@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from proxy.credentials import new_key
+from proxy.decision.api_keys import new_key
 from tests.acceptance.wire import DEADLINE_SECONDS
 
 _NOTICED_SECONDS = 2.0

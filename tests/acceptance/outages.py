@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import httpx
 
-from proxy.credentials import digest, new_key
+from proxy.decision.api_keys import digest, new_key
 from tests.acceptance.faults import Fault
 from tests.acceptance.harness import ADMIN_TOKEN, START_SECONDS, Sitelatch, Table
 from tests.acceptance.load import Book, Client, Key, Load, ask, client_of

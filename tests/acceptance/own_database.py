@@ -15,9 +15,9 @@ from pathlib import Path
 
 import asyncpg
 
-from sql import keeper
-from sql.binaries import find_binaries
-from sql.embedded import EmbeddedServer
+from sql.embedded import keeper
+from sql.embedded.binaries import find_binaries
+from sql.embedded.server import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection
 from tests.acceptance.harness import REPOSITORY

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.credentials import new_key
-from sql import keeper
-from sql.embedded import EmbeddedServer
+from proxy.decision.api_keys import new_key
+from sql.embedded import keeper
+from sql.embedded.server import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection
 from tests.acceptance.database_tap import DatabaseTap, tapped

@@ -13,8 +13,8 @@ import asyncpg
 import httpx
 import pytest
 
-from sql import keeper
-from sql.embedded import EmbeddedServer
+from sql.embedded import keeper
+from sql.embedded.server import EmbeddedServer
 from sql.pool import open_connection
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
 from tests.acceptance.pooled import ask

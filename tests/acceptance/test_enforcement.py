@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from proxy.credentials import new_key
+from proxy.decision.api_keys import new_key
 from tests.acceptance.harness import Bench, Lanes, User, serving
 from tests.acceptance.wire import Answering, Message, Upstream, connect, listening_socket, port_of, until
 

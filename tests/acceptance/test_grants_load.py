@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.credentials import new_key
+from proxy.decision.api_keys import new_key
 from tests.acceptance.database_tap import DatabaseTap, tapped
 from tests.acceptance.harness import Bench, Lane, Lanes, serving
 from tests.acceptance.wire import Answering, Wire, connect

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from admin.integrators import guide
+from admin.integrators_guide import guide
 from proxy.settings import ProxySettings, RouteSettings
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, Table
 from tests.ports import free_port

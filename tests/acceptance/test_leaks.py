@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 import asyncpg
 import pytest
 
-from proxy.credentials import new_key
+from proxy.decision.api_keys import new_key
 from tests.acceptance.harness import ADMIN_TOKEN, Bench, Lane, Lanes, serving
 from tests.acceptance.wire import Answering, CutShortError, Wire, connect
 from tests.ports import free_port

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 from playwright.sync_api import Browser, Route, expect
 
-from admin.safe import new_secret
+from admin.key_encryption import new_secret
 from tests.acceptance.adminpage import (
     browser,
     empty_database,

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
-from admin.safe import new_secret
+from admin.key_encryption import new_secret
 from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, stopped_clock, url
 from tests.acceptance.browser import DESKTOP, PHONE, visit
 from tests.acceptance.harness import Sitelatch

@@ -7,11 +7,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from admin.people import token_digest
+from admin.identity.admin_tokens import token_digest
 from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, status, stopped_clock, url
 from tests.acceptance.browser import visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
-from tests.acceptance.test_page_hands_and_lines import slow_down
+from tests.acceptance.test_page_keyboard_and_rows import slow_down
 
 __all__ = ["browser", "empty_database", "latch"]
 

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.frames import Frame, Opcode
 
-from proxy.credentials import digest
+from proxy.decision.api_keys import digest
 from sql.pool import open_connection
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
 from tests.acceptance.streams import EVENT, SSE, download, events, tunnel

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 import httpx
 import pytest
 
-from proxy.credentials import digest, new_key
+from proxy.decision.api_keys import digest, new_key
 from sql.migrate import LATEST, migrate
 from sql.pool import open_connection
 from tests.acceptance.harness import Sitelatch, Table

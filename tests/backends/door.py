@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from proxy.accesslog import AccessLog
-from proxy.credentials import digest
-from proxy.downstream import Downstream, Services
+from proxy.decision.api_keys import digest
+from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.exchange import Exchange
-from proxy.grants import Grants
-from proxy.heads import Fields, Head
-from proxy.metrics import Metrics
-from proxy.pool import UpstreamPool
-from proxy.record import Record
+from proxy.grants.cache import Grants
+from proxy.http.headers import Fields, Head
+from proxy.http.request_header_names import RequestSpellings
+from proxy.observe.access_log import AccessLog
+from proxy.observe.metrics import Metrics
 from proxy.refusals import Refused
-from proxy.request_spellings import RequestSpellings
-from proxy.routes import RouteTable
+from proxy.relay.client_connection import Downstream, Services
+from proxy.relay.exchange import Exchange
+from proxy.relay.exchange_record import Record
+from proxy.relay.upstream_connection import UpstreamConnection
+from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSettings
-from proxy.upstream import UpstreamConnection
 from tests.scopes import MemoryScope
 
 PARTS = ("path", "query", "header")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from proxy.second_resource import names_second_resource
+from proxy.decision.second_resource import names_second_resource
 from tests.backends.door import Sent
 from tests.backends.headers import SECOND_RESOURCES
 from tests.backends.request import Request

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from proxy.credentials import new_key
+from proxy.decision.api_keys import new_key
 from proxy.settings import DEFAULT_METHODS, RouteSettings
 from tests.backends.door import Door
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.driver import Setup
-from proxy.credentials import new_key
+from proxy.decision.api_keys import new_key
 
 SITE_KEY = new_key()
 """Of an API user for the site `shop`."""

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from proxy.framing import ChunkedBody, FramingError
+from proxy.http.bodies import ChunkedBody, FramingError
 from tests.cost.heads import fill
 
 pytestmark = pytest.mark.cost

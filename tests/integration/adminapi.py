@@ -12,11 +12,11 @@ from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
 from admin.app import admin_app
-from admin.people import COMMAND, Actor, Person, token_digest
+from admin.identity.admin_tokens import COMMAND, Actor, Person, token_digest
 from admin.server import BackRunner, back_doors
 from admin.settings import AdminSettings, TokenSettings
-from proxy.metrics import Metrics
-from proxy.ops import ops_app
+from proxy.observe.metrics import Metrics
+from proxy.observe.ops import ops_app
 
 ADA = Person("Ada Admin", "ada@example.com")
 BY_ADA = Actor(ADA, COMMAND)

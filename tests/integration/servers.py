@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sql import keeper
+from sql.embedded import keeper
 from sql.pool import open_connection
 from tests.database import run_aside
 
@@ -18,7 +18,7 @@ AS_ROOT = os.geteuid() == 0
 USER = """
 import sys
 from pathlib import Path
-from sql.embedded import EmbeddedServer
+from sql.embedded.server import EmbeddedServer
 
 server = EmbeddedServer.open(Path(sys.argv[1]), {"fsync": "off"})
 print(server.dsn, flush=True)

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from admin.app import admin_app
-from admin.people import token_digest
+from admin.identity.admin_tokens import token_digest
 from admin.settings import AdminSettings
 from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 from tests.integration.jar import Jar

@@ -7,8 +7,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from admin.api.idempotency import KeyInUse, made_before
 from admin.app import admin_app
-from admin.idempotency import KeyInUse, made_before
 from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 
 __all__ = ["acme", "admin"]

@@ -12,7 +12,7 @@ from aiohttp import web
 from joserfc.jwk import RSAKey
 
 from admin.app import admin_app
-from admin.issuer import FAILED_SECONDS, FRESH_SECONDS, LOOKS_PER_MINUTE, STALE_SECONDS, Issuer
+from admin.identity.oidc_issuer import FAILED_SECONDS, FRESH_SECONDS, LOOKS_PER_MINUTE, STALE_SECONDS, Issuer
 from admin.problems import IssuerDown
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import SETTINGS, AdminClient, serve, serving
@@ -219,7 +219,7 @@ async def test_an_issuer_that_is_silent_holds_nobody_up_for_long(
 ) -> None:
     issuer, url = counted
     issuer.silent = True
-    monkeypatch.setattr("admin.issuer.FETCH_SECONDS", 0.2)
+    monkeypatch.setattr("admin.identity.oidc_issuer.FETCH_SECONDS", 0.2)
     async with serving(admin_app(settings(url), pool)) as admin:
         token = signed({"alg": "RS256", "kid": "one"}, {"iss": url}, KEY)
         answers = await asyncio.gather(*(whoami(admin, token) for _ in range(20)))

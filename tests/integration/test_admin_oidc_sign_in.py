@@ -13,10 +13,10 @@ from aiohttp import web
 from yarl import URL
 
 from admin.app import admin_app
-from admin.oidc import CALLBACK
-from admin.round_trips import RoundTrip
+from admin.identity.oidc import CALLBACK
+from admin.identity.oidc_login import RoundTrip
+from admin.identity.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
-from admin.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
 from tests.integration.jar import Jar
 from tests.integration.test_admin_server import logged

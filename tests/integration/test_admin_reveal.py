@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from admin.app import admin_app
-from admin.safe import new_secret
+from admin.key_encryption import new_secret
 from tests.integration.adminapi import ADA, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 
 __all__ = ["acme", "admin"]

@@ -20,9 +20,9 @@ from yarl import URL
 
 from admin.app import admin_app
 from admin.server import BackRunner, back_doors
-from proxy.accesslog import configure_logging
-from proxy.metrics import Metrics
-from proxy.ops import ops_app
+from proxy.observe.access_log import configure_logging
+from proxy.observe.metrics import Metrics
+from proxy.observe.ops import ops_app
 from sql.pool import open_pool
 from tests.effort import calls
 from tests.integration.adminapi import ADA_TOKEN, SETTINGS, AdminClient, acme, admin, serve
@@ -158,7 +158,7 @@ async def test_a_failure_of_ours_is_500_with_nothing_of_it_told(
     assert (status, problem["detail"]) == (500, "Internal Server Error.")
     line = json.loads(logged.getvalue().splitlines()[-1])
     assert (line["level"], line["error"]) == ("error", "CheckViolationError")
-    assert "admin/users.py:" in "".join(line["where"])
+    assert "admin/api/users.py:" in "".join(line["where"])
     assert "slk_" not in logged.getvalue()
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from admin import sites
-from admin.people import Actor
+from admin.api import sites
+from admin.api.site_import import import_sites, read_csv
+from admin.api.sites import NewSite
+from admin.identity.admin_tokens import Actor
 from admin.problems import Conflict, Invalid, NotFound
-from admin.site_import import import_sites, read_csv
-from admin.sites import NewSite
 from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
 
 __all__ = ["acme", "admin"]

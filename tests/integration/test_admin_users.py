@@ -10,11 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from admin import users
+from admin.api import users
+from admin.api.response_models import User
+from admin.api.user_list import SORTS, Sort, list_users
 from admin.problems import Invalid
-from admin.user_list import SORTS, Sort, list_users
-from admin.views import User
-from proxy.credentials import digest, hint, well_formed
+from proxy.decision.api_keys import digest, hint, well_formed
 from tests.integration.adminapi import ADA, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
 
 __all__ = ["acme", "admin"]

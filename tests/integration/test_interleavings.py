@@ -16,7 +16,7 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from proxy.credentials import new_key
+from proxy.decision.api_keys import new_key
 from proxy.refusals import INVALID_KEY
 from tests.acceptance.wire import CutShortError, Message, Wire, connect, until
 from tests.integration.test_front_door import KEY, Front, front

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from proxy.accesslog import AccessLog
-from proxy.credentials import digest, new_key
-from proxy.doors import FrontDoor
+from proxy.decision.api_keys import digest, new_key
+from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.grants import Grants
-from proxy.metrics import Metrics
-from proxy.routes import RouteTable
+from proxy.grants.cache import Grants
+from proxy.observe.access_log import AccessLog
+from proxy.observe.metrics import Metrics
+from proxy.relay.front_door import FrontDoor
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings, RouteSettings
 from tests.ordinary_traffic import SHAPES, WANTED
 from tests.scopes import MemoryScope

@@ -10,10 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from sql import keeper
-from sql.binaries import ServerBinariesMissing, find_binaries
 from sql.database import resolve
-from sql.embedded import EmbeddedServer, EmbeddedServerFailed
+from sql.embedded import keeper
+from sql.embedded.binaries import ServerBinariesMissing, find_binaries
+from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from sql.settings import DatabaseSettings
 from tests.database import UNSAFE
 from tests.integration.servers import AS_ROOT, User, ask, ended, home, keeper_of, postmaster, wait_until

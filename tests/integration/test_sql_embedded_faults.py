@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sql import keeper
-from sql.binaries import find_binaries
-from sql.embedded import EmbeddedServer, EmbeddedServerFailed
+from sql.embedded import keeper
+from sql.embedded.binaries import find_binaries
+from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from tests.database import SYSTEM_BINARIES, UNSAFE
 from tests.integration.servers import AS_ROOT, User, ask, disk, ended, home, keeper_of, postmaster, wait_until
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from sql.embedded import EmbeddedServer
+from sql.embedded.server import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection
 from sql.queries import query

@@ -6,10 +6,10 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.budget import LookupBudget
-from proxy.changes import Changes
-from proxy.decision import Grant
-from proxy.grants import Grants
+from proxy.decision.decide import Grant
+from proxy.grants.cache import Grants
+from proxy.grants.changes import Changes
+from proxy.grants.token_bucket import LookupBudget
 from proxy.settings import GrantSettings
 from tests.scopes import Clock, MemoryScope
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.decision import Grant, decide
-from proxy.heads import Fields, Head
+from proxy.decision.decide import Grant, decide
+from proxy.decision.routes import RouteTable
+from proxy.http.headers import Fields, Head
 from proxy.refusals import Refusal, Refused
-from proxy.routes import RouteTable
 from proxy.settings import KeySettings, RouteSettings
 from tests.scopes import owned
 

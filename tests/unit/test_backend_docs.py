@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.decision import Grant, decide
-from proxy.heads import Head
+from proxy.decision.decide import Grant, decide
+from proxy.decision.routes import RouteTable
+from proxy.http.headers import Head
 from proxy.refusals import Refused
-from proxy.routes import RouteTable
 from sitelatch.config import Config, load
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -1,7 +1,7 @@
 """The front door without sockets, which benches and the tests of cost measure."""
 
 from bench.driver import Driver
-from proxy.heads import FOLDED
+from proxy.http.headers import FOLDED
 from tests.cost.heads import Shape
 from tests.cost.setups import KEYS, SETUPS, SITE_KEY
 

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from proxy.credentials import digest, new_key
-from proxy.decision import Claim, Grant
+from proxy.decision.api_keys import digest, new_key
+from proxy.decision.decide import Claim, Grant
+from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement, Verdict, identity_lines
-from proxy.grants import Grants
-from proxy.heads import Fields, Head
-from proxy.metrics import Metrics
-from proxy.routes import RouteTable
+from proxy.grants.cache import Grants
+from proxy.http.headers import Fields, Head
+from proxy.observe.metrics import Metrics
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import MemoryScope, until
 

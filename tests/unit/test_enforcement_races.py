@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from proxy.credentials import digest, new_key
-from proxy.decision import Claim
+from proxy.decision.api_keys import digest, new_key
+from proxy.decision.decide import Claim
+from proxy.decision.routes import Candidate, RouteTable
 from proxy.enforcement import Enforcement, Verdict
-from proxy.grants import Grants
-from proxy.heads import Head
-from proxy.metrics import Metrics
+from proxy.grants.cache import Grants
+from proxy.http.headers import Head
+from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED
-from proxy.routes import Candidate, RouteTable
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import MemoryScope, until
 

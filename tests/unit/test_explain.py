@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.heads import Fields
+from proxy.http.headers import Fields
 from sitelatch.config import load
 from sitelatch.explain import Question, explain
 

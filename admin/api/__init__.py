@@ -1,0 +1,1 @@
+"""The admin API: routes, models, and the operations behind them."""

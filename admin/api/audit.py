@@ -1,0 +1,74 @@
+"""The audit log: written in the transaction of the change itself, read in pages. Lines outlive their subjects."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from admin.api.response_models import AuditLine, Page, PersonView
+from admin.connections import Connection
+from admin.identity.admin_tokens import Actor, Within, names
+from admin.text_rules import is_text
+from sql.queries import query
+
+WRITE_AUDIT = query("write_audit")
+LIST_AUDIT = query("list_audit")
+
+SITES_NOTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to one subject."""
+
+    workspace: str
+    subject: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+async def write_audit(connection: Connection, by: Actor, action: str, changes: Sequence[Change]) -> None:
+    """Note `changes`. Call it inside the transaction that makes them."""
+    await connection.execute(
+        WRITE_AUDIT,
+        by.person.name,
+        by.person.email,
+        by.address,
+        action,
+        [change.workspace for change in changes],
+        [change.subject for change in changes],
+        [json.dumps(change.detail) for change in changes],
+    )
+
+
+async def list_audit(
+    connection: Connection,
+    *,
+    within: Within = None,
+    subject: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> Page[AuditLine]:
+    """Return audit lines, the newest first; `before` is the id of the last line of the page before."""
+    if not all(map(is_text, (*(within or ()), subject or ""))):  # nothing is called so; shells hand over such
+        return Page(items=[], next=None)
+    rows = await connection.fetch(LIST_AUDIT, names(within), subject, before, limit + 1)
+    lines = [
+        AuditLine(
+            id=row["id"],
+            at=row["at"],
+            actor=PersonView(name=row["actor_name"], email=row["actor_email"]),
+            address=row["actor_address"],
+            action=row["action"],
+            workspace=row["workspace"],
+            subject=row["subject"],
+            detail=json.loads(row["detail"]),
+        )
+        for row in rows[:limit]
+    ]
+    return Page(items=lines, next=str(lines[-1].id) if len(rows) > limit else None)
+
+
+def some_sites(sites: Iterable[str]) -> dict[str, Any]:
+    """Return sites for a detail: the first of them, and how many there are."""
+    listed = sorted(sites)
+    return {"sites": listed[:SITES_NOTED], "site_count": len(listed)}

@@ -1,0 +1,68 @@
+"""How an integration asks at this installation: the example that the page shows beside a new key. No I/O."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from admin.api.response_models import TryIt
+from proxy.settings import ProxySettings, RouteSettings
+
+UNKNOWN_ADDRESS = "https://DATA-API"
+
+
+def try_it(proxy: ProxySettings, keys_from: Sequence[str]) -> TryIt:
+    """Return the first route's first way of naming a site, with the key in the first place where it may be."""
+    route = proxy.routes[0]
+    target, headers = _named_site(route)
+    url = address(proxy).rstrip("/") + target
+    kind, _, name = (route.keys_from or tuple(keys_from))[0].partition(":")
+    match kind:
+        case "header":
+            headers = (f"{name}: {{key}}", *headers)
+        case "query":
+            url += f"{'&' if '?' in url else '?'}{_encoded(name)}={{key}}"
+        case "cookie":
+            headers = (f"Cookie: {name}={{key}}", *headers)
+        case "basic":
+            headers = ("Authorization: Basic {basic}", *headers)
+        case _:
+            headers = ("Authorization: Bearer {key}", *headers)
+    return TryIt(url=url, headers=list(headers))
+
+
+def address(proxy: ProxySettings) -> str:
+    """Return where integrations reach the front door: what the config says, else where it listens."""
+    if proxy.public_url is not None:
+        return proxy.public_url
+    if proxy.listen.startswith("unix:"):
+        return UNKNOWN_ADDRESS
+    return f"{'http' if proxy.tls is None else 'https'}://{proxy.listen}"
+
+
+def _named_site(route: RouteSettings) -> tuple[str, tuple[str, ...]]:
+    """Return the target and the headers that name `{site}` as the route's first rule reads it."""
+    root = route.path if route.path.endswith("/") else f"{route.path}/"
+    for rule in route.sites:
+        if isinstance(rule, str):
+            kind, _, rest = rule.partition(":")
+        elif (query := getattr(rule, "query", None)) is not None:
+            kind, rest = "query", query
+        else:
+            kind, rest = "header", getattr(rule, "header", "")
+        template = "{site}" if isinstance(rule, str) else rule.forms[0]
+        if not isinstance(rule, str) and rule.paths is not None:
+            root = rule.paths[0].removesuffix("**")
+        match kind:
+            case "path":
+                return rest.replace("**", "").replace("*", "x"), ()
+            case "query":
+                return f"{root}?{_encoded(rest)}={_encoded(template)}", ()
+            case "header":
+                return root, (f"{rest}: {template}",)
+            case "host":
+                return root, (f"Host: {rest}",)
+    return root, ()
+
+
+def _encoded(text: str) -> str:
+    """Return what may stand in a URL for `text`, the marks in it as they are. curl takes brackets for ranges."""
+    return quote(text, safe="{}")

@@ -1,0 +1,76 @@
+"""The routes of API users."""
+
+import asyncpg
+from aiohttp import web
+
+from admin.api import users
+from admin.api.handlers import actor_of, admin_of, answer, narrowed, nothing
+from admin.api.idempotency import HEADER, read_idempotency_key
+from admin.api.request_models import NewUser, NoQuery, UserQuery
+from admin.api.response_models import CreatedUser, Page, RevealedKeys, User
+from admin.api.routes import Route, route
+from admin.api.user_list import list_users
+from admin.connections import borrow
+from admin.key_encryption import Safe
+from admin.problems import Conflict, NotFound
+
+
+class UserRoutes:
+    """Lists, creates, shows, deletes and reveals."""
+
+    def __init__(self, pool: asyncpg.Pool, safe: Safe | None) -> None:
+        self._pool = pool
+        self._safe = safe
+
+    def routes(self) -> list[Route]:
+        """Return this part of the route table."""
+        return [
+            route("GET", "/users", self.list_users, UserQuery, {200: Page[User]}),
+            route("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
+            route("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
+            route("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
+            route("POST", "/users/{id}/reveal", self.reveal_user, NoQuery, {200: RevealedKeys}, NotFound, Conflict),
+        ]
+
+    async def list_users(self, request: web.Request, asked: UserQuery) -> web.Response:
+        """List API users."""
+        within = narrowed(request, asked.workspace)
+        async with borrow(self._pool) as connection:
+            page = await list_users(
+                connection, within=within, search=asked.search, sort=asked.sort, after=asked.after, limit=asked.limit
+            )
+        return answer(page)
+
+    async def create_user(self, request: web.Request, wish: NewUser) -> web.Response:
+        """Create an API user, whose key is shown this once."""
+        key = read_idempotency_key(request.headers.getall(HEADER, []))
+        async with borrow(self._pool) as connection:
+            user = await users.create_user(
+                connection,
+                workspace=wish.workspace,
+                all_sites=wish.all_sites,
+                sites=wish.sites,
+                name=wish.name,
+                by=actor_of(request),
+                safe=self._safe,
+                idempotency_key=key,
+            )
+        return answer(user, 201)
+
+    async def get_user(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Show an API user with all its sites."""
+        async with borrow(self._pool) as connection:
+            user = await users.get_user(connection, request.match_info["id"], within=admin_of(request).workspaces)
+        return answer(user)
+
+    async def delete_user(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Delete an API user and its key, for good."""
+        async with borrow(self._pool) as connection:
+            await users.delete_user(connection, request.match_info["id"], by=actor_of(request))
+        return nothing()
+
+    async def reveal_user(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Show the key of an API user again, where it is kept. The audit log notes it."""
+        async with borrow(self._pool) as connection:
+            keys = await users.reveal_keys(connection, request.match_info["id"], safe=self._safe, by=actor_of(request))
+        return answer(keys)

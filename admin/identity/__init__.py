@@ -1,0 +1,1 @@
+"""Who is asking the admin API: tokens, OpenID Connect, sessions, an identity proxy."""

@@ -1,0 +1,1 @@
+"""Who passes: from a request head and a grant to a verdict. No I/O."""

@@ -1,0 +1,338 @@
+"""Parameters (`name=value`) of queries and cookies, found in every spelling that some backend accepts. No I/O.
+
+Clients choose these bytes, so nothing here costs more than linear time, and what needs a step of Python for each
+parameter is bounded in number. `make test-cost` counts.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from proxy.http.percent_encoding import TOO_DEEP, decode, decode_leniently, rounds, text
+from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
+
+_MAX_PARAMETERS = 1000
+"""Servers ignore further ones: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
+
+_MAX_NAMES_BYTES = 8192
+"""The size of all different names together."""
+
+_MAX_ODD_NAMES = 256
+"""Different names with unusual characters. DataTables, with 40 columns, sends 240."""
+
+_MAX_FOUND = 128
+"""Occurrences of the parameters that are looked for."""
+_MAX_FOUND_ODD = 32
+"""The same where values are encoded, or separated in several ways."""
+
+_GROUP, _MAX_GROUPS = 7, 4
+"""Such names are read in groups of so many. Those that are looked for may be in so many groups."""
+
+_LONG_NAMES, _MANY_NAMES = 1024, 64
+"""Names that are more, or take more bytes together, must not be encoded twice."""
+
+_LONG_VALUE = 1024
+"""A longer value (bytes) must not be encoded twice."""
+
+_SHORT = 512
+"""One regular expression over the whole text is the quickest way only for short ones (bytes)."""
+
+_PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
+
+# No quantifier here gives back what it took (`*+`), so that hostile names cost linear time.
+_SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
+"""PHP reads `.`, a space and a `[` without its `]` as `_` in a name."""
+
+_BEFORE = r"[\s+?!\[\]]*+"
+"""PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring takes
+`!site` for the default of `site`."""
+
+_AFTER = r"[\s+]*+(?=[\[\]\0&]|\.[0-9]|\Z)"
+"""PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; what follows a NUL is lost in C strings."""
+
+_RAW_VALUE = BAD_REQUEST.because(
+    "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
+)
+_TOO_MANY = AMBIGUOUS_REQUEST.because(
+    f"The request has more than {_MAX_PARAMETERS} parameters or cookies, too many with unusual names, or one of those "
+    "that are read here too often. Split it into several requests."
+)
+
+
+def folded(name: str) -> str:
+    """Return a name in the form in which names are compared: without case and outer spaces."""
+    return name.strip().casefold()
+
+
+class Name:
+    """One parameter's name: its literal spelling, and all spellings that some backend takes for it."""
+
+    __slots__ = ("_base", "_literal", "base", "first_characters", "lenient", "pattern", "plain_spellings")
+
+    def __init__(self, name: str, *, array: bool = False) -> None:
+        """`array` accepts `name[]` and `name[0]` as literal spellings too."""
+        literal = "".join(map(_literal_character, name))
+        if array:
+            # From index 21 on, qs makes a map instead of a list.
+            literal += r"(?:(?:\[|%5[Bb])(?:1?[0-9]|20)?(?:\]|%5[Dd]))?"
+        self._literal = re.compile(literal.encode() + rb"\Z")
+        core = folded(name).rstrip("[]")
+        self.lenient = "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
+        self.first_characters = "_. +[" if core[:1] in "_. +" else core[:1]
+        # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
+        base = core.partition("[")[0]
+        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&]|\Z)" if base != core else ""
+        self._base = re.compile(_BEFORE + self.base)
+        # Spellings without a special character, which can be searched for at once.
+        self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
+        self.pattern = re.compile(f"{_BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
+
+    def replaces(self, raw: bytes) -> bool:
+        """Tell whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
+        return bool(self.base) and any(self._base.match(text(decoded).casefold()) for decoded in rounds(raw))
+
+    def is_literal(self, raw: bytes) -> bool:
+        """Tell whether raw bytes spell this name literally; reserved characters may be percent-encoded."""
+        return self._literal.match(raw) is not None
+
+    def means(self, raw: bytes) -> bool:
+        """Tell whether some backend reads raw bytes as this name. Raises Refused if they are encoded too often."""
+        return any(self.pattern.match(spelling) for spelling in spellings(raw))
+
+
+def spellings(raw: bytes) -> list[str]:
+    """Return a raw name, and it decoded once, twice, …, without case. Raises Refused if it is encoded too often."""
+    if b"%" not in raw and raw.isascii():
+        return [raw.decode("ascii").lower()]
+    return [text(decoded).casefold() for decoded in rounds(raw)]
+
+
+def _literal_character(character: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9._~-]", character):
+        return re.escape(character)
+    encoded = "".join(f"%{byte:02X}" for byte in character.encode())
+    return f"(?:{re.escape(character) + '|' if character.isascii() and character.isprintable() else ''}(?i:{encoded}))"
+
+
+def _lenient_part(part: str) -> str:
+    if part[0] in "[]":
+        return r"[\[\].]++"  # qs with `allowDots` reads `a.b` as `a[b]`
+    return _SAME_AS_UNDERSCORE if part in "_. +" else re.escape(part)
+
+
+@dataclass(slots=True)
+class Parameter:
+    """A raw name and its raw value."""
+
+    name: bytes
+    value: bytes
+    meant: tuple[Name, ...] = ()
+    """The names looked for that some backend reads it as."""
+
+
+class Found(NamedTuple):
+    """Where a raw name stands, and the names looked for that some backend reads it as."""
+
+    start: int
+    end: int
+    meant: tuple[Name, ...]
+
+
+class Finder:
+    """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
+
+    __slots__ = ("_lenient", "_meant_by_plain", "_names", "_separators", "_silent", "_to_one_separator")
+
+    def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
+        """`separators` are all characters that some backend separates parameters with, the usual one first."""
+        self._names = names
+        self._separators = [separator.encode() for separator in separators]
+        self._meant_by_plain = {
+            spelling.encode(): tuple(name for name in names if name.means(spelling.encode()))
+            for each in names
+            for spelling in each.plain_spellings
+        }
+        first = ord(separators[0])
+        self._to_one_separator = bytes(first if chr(byte) in separators else byte for byte in range(256))
+        lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
+        # Most names are passed over at their first character.
+        starts = "".join({re.escape(character) for name in names for character in name.first_characters})
+        self._lenient = re.compile(f"&{_BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
+        # What has only plain names, and none of ours, has nothing to find. It is most queries.
+        plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
+        others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""
+        pair = f"{others}[A-Za-z0-9_-]*(?:=[^{separators}]*)?"
+        self._silent = re.compile(f"{pair}(?:{separators[0]} ?{pair})*\\Z".encode() if names else b"")
+
+    def is_silent(self, raw: bytes) -> bool:
+        """Tell quickly that nothing is there to be found. False says nothing."""
+        return len(raw) <= _SHORT and self._silent.match(raw) is not None
+
+    def find(self, raw: bytes) -> list[Found]:
+        """Return where the names stand that mean one of ours, with text split at every separator.
+
+        Raises Refused if there are too many, or if they are encoded too often.
+        """
+        if not self._names or not raw:
+            return []
+        if sum(map(raw.count, self._separators)) >= _MAX_PARAMETERS:
+            raise Refused(_TOO_MANY)
+        pieces = raw.translate(self._to_one_separator).split(self._separators[0])
+        names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
+        meant = self._meant_among(set(names))
+        if not meant:
+            return []
+        if sum(map(meant.__contains__, names)) > _MAX_FOUND:
+            raise Refused(_TOO_MANY)
+        found = []
+        at = 0
+        for piece, name in zip(pieces, names, strict=True):
+            if name in meant:
+                start = at + len(piece) - len(piece.lstrip(b" "))
+                found.append(Found(start, start + len(name), meant[name]))
+            at += len(piece) + 1
+        return found
+
+    def meant(self, raw_name: bytes) -> tuple[Name, ...]:
+        """Return those of our names that some backend reads a raw name as."""
+        plain = self._meant_by_plain.get(raw_name.lower())
+        if plain is not None:
+            return plain
+        if _PLAIN_NAME.match(raw_name):
+            return ()
+        found = spellings(raw_name)
+        if not any(self._lenient.match(f"&{spelling}") for spelling in found):
+            return ()
+        return tuple(name for name in self._names if any(map(name.pattern.match, found)))
+
+    def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
+        """Return those of the names that mean some of ours, with which."""
+        # In C as far as possible, since there may be a thousand.
+        together = b"&".join(names)
+        if len(together) > _MAX_NAMES_BYTES:
+            raise Refused(_TOO_MANY)
+        meant: dict[bytes, tuple[Name, ...]] = {}
+        plain = self._meant_by_plain
+        if not plain.keys().isdisjoint(together.lower().split(b"&")):
+            meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
+        if together.translate(None, _PLAIN_CHARACTERS + b"&"):
+            odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
+            if len(odd) > _MAX_ODD_NAMES:
+                raise Refused(_TOO_MANY)
+            meant |= self._meant_among_odd(odd)
+        return meant
+
+    def _meant_among_odd(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
+        """Return those that mean some of ours, with which. They are read one by one only in the groups that matter."""
+        names.sort()  # so that the indexes of an array are in one group
+        groups = [names[begin : begin + _GROUP] for begin in range(0, len(names), _GROUP)]
+        if len(groups) > 1 and not self._may_be_meant(names):
+            return {}
+        wanted: list[bytes] = []
+        for group in groups:
+            if self._may_be_meant(group):
+                wanted += group
+            if len(wanted) > _MAX_GROUPS * _GROUP:
+                raise Refused(_TOO_MANY)
+        return {name: meant for name in wanted if (meant := self.meant(name))}
+
+    def _may_be_meant(self, names: list[bytes]) -> bool:
+        """Tell whether one of these names may mean one of ours: all are read at once."""
+        together = b"&" + b"&".join(names)
+        many = len(together) > _LONG_NAMES or len(names) > _MANY_NAMES
+        decoded = rounds(together, 1) if many else rounds(together)
+        if decoded[-1].count(b"&") > len(names) + _MAX_ODD_NAMES:
+            raise Refused(_TOO_MANY)
+        return any(self._lenient.search(text(each).casefold()) for each in decoded)
+
+
+class Query:
+    """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
+
+    __slots__ = ("_found", "_raw", "meant", "splits")
+
+    def __init__(self, raw: bytes, finder: Finder) -> None:
+        """Raises Refused if the names looked for stand in it too often."""
+        self._raw = raw
+        self._found = finder.find(raw)
+        self.meant: frozenset[Name] = frozenset()
+        """The names of which some reading of the query has a parameter."""
+        self.splits: list[list[Parameter]] = []
+        """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
+        if not self._found:
+            return
+        splits = [raw]
+        if b";" in raw:
+            splits.append(raw.replace(b";", b"&"))
+        if b"?" in raw:
+            splits.append(splits[-1].replace(b"?", b"&"))
+        self.splits = [_parameters_at(split, self._found, finder) for split in splits]
+        self.meant = frozenset(
+            name for meant in {each.meant for split in self.splits for each in split} for name in meant
+        )
+        if len(self._found) > _MAX_FOUND_ODD and (
+            len(splits) > 1 or any(b"%" in each.value or b"+" in each.value for each in self.splits[0])
+        ):
+            raise Refused(_TOO_MANY)
+
+    def is_late(self, most: int) -> bool:
+        """Tell whether a parameter that was found has `most` others, or more, before it."""
+        if not self._found:
+            return False
+        last = self._found[-1].start
+        return self._raw.count(b"&", 0, last) + self._raw.count(b";", 0, last) >= most
+
+
+def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
+    """Return the parameters, of a text to be split at `&`, that hold these names, each different one once."""
+    parameters: dict[tuple[bytes, bytes], Parameter] = {}
+    read_to = -1
+    for at in found:
+        if at.start < read_to:
+            continue
+        begin = split.rfind(b"&", 0, at.start) + 1
+        finish = split.find(b"&", at.end)
+        read_to = finish if finish >= 0 else len(split)
+        name, _, value = split[begin:read_to].partition(b"=")
+        if (name, value) in parameters:
+            continue
+        meant = at.meant if begin == at.start and len(name) == at.end - at.start else finder.meant(name)
+        if meant and not value.isascii():
+            raise Refused(_RAW_VALUE)
+        if meant:
+            parameters[name, value] = Parameter(name, value, meant)
+    return list(parameters.values())
+
+
+@dataclass(slots=True)
+class ValueReadings:
+    """What a raw value may be read as."""
+
+    literal: str
+    """Decoded once (RFC 3986), with `+` as `+`."""
+    form: str
+    """Decoded once, with `+` as a space, as HTML forms encode one. Both are right, and servers differ."""
+    deeper: tuple[str, ...]
+    """Decoded in a way that only some backends decode: more than once, or `%uXXXX`."""
+
+    def every(self) -> set[str]:
+        """Return all of them."""
+        return {self.literal, self.form, *self.deeper}
+
+
+def value_readings(raw: bytes) -> ValueReadings:
+    """Return the readings of a raw value. Raises Refused if it is encoded too often."""
+    if b"%" not in raw and b"+" not in raw:
+        plain = text(raw)
+        return ValueReadings(plain, plain, ())
+    literal = decode(raw)
+    spaced = raw.replace(b"+", b" ")
+    form = literal if spaced == raw else decode(spaced)
+    if b"%" not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
+        return ValueReadings(text(literal), text(form), ())
+    if len(raw) > _LONG_VALUE:
+        raise Refused(TOO_DEEP)
+    deeper = {*rounds(raw)[1:], *(() if spaced == raw else rounds(spaced)[1:])} - {literal, form}
+    return ValueReadings(text(literal), text(form), tuple(map(text, deeper)))

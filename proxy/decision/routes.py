@@ -1,0 +1,618 @@
+"""Routes: from a request's head to what it claims, read alike in every reading, or to a refusal. No I/O."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from proxy.decision.key_locations import KeyPlaces
+from proxy.decision.method_override import (
+    MOST_BYTES,
+    OVERRIDE_HEADERS,
+    OVERRIDE_PARAMETERS,
+    TOO_MANY_METHODS,
+    methods_in,
+    overrides_method,
+    overriding_methods,
+)
+from proxy.decision.parameters import Finder, Name, Query, value_readings
+from proxy.decision.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
+from proxy.decision.site_rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteRules, TwoReadings, listed
+from proxy.decision.target import PathReadings, holds_parameter, read_path, separators_in, split
+from proxy.http.cors import compile_cors
+from proxy.http.drop_headers import DropHeaders
+from proxy.http.headers import FOLDED, Fields, Head
+from proxy.http.steering_headers import STEERING_PARAMETERS
+from proxy.refusals import (
+    AMBIGUOUS_REQUEST,
+    ENDPOINT_REFUSED,
+    FORM_BODY_NOT_READ,
+    METHOD_NOT_ALLOWED,
+    NO_ROUTE,
+    PREFLIGHT_REFUSED,
+    SECOND_RESOURCE,
+    SITE_MISSING,
+    Refusal,
+    Refused,
+)
+from proxy.settings import KeySettings, RouteSettings, check_method
+
+_MAX_COOKIES = 16
+"""Cookies of one request that are called like a parameter that names sites."""
+_REMEMBERED = 10_000
+# Clients choose paths, so long ones and those with many readings are not remembered: all in all 30 MB at most.
+_REMEMBERED_LENGTH = 256
+_REMEMBERED_READINGS = 4
+
+
+_PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
+    "Servers differ in how they split this path: encoded slashes, doubled slashes, `;`, capitals or a slash at its end "
+    "stand where the site or the route is named. Send the plain path."
+)
+_STEERING_PARAMETER = AMBIGUOUS_REQUEST.because(
+    "The query holds a parameter by which some frameworks take another path than the request's. Send it without."
+)
+_ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(
+    "The path holds `&`, `?` or `#`, perhaps encoded, and a parameter after it, which servers that rewrite paths take "
+    "for one of the query. Send parameters in the query."
+)
+
+
+class Candidate(NamedTuple):
+    """What a request names, in one reading."""
+
+    sites: tuple[str, ...] = ()
+    """The named sites, each once, in the order they are named: ids, or names made by `by_folded_id`."""
+    others: tuple[str, ...] = ()
+    """Sites that are named where, by the route's rules, the API does not look. They must be granted as well."""
+    every_site: bool = False
+    """A word that means all sites was named (`idSite=all`), or no site was and the route says `all-sites`."""
+    others_every_site: bool = False
+    """Such a word was named where, by the route's rules, the API does not look."""
+
+
+_NOTHING = Candidate()
+# What a header that is there makes necessary to look at (bits).
+_OVERRIDE, _SECOND_RESOURCE, _SITE_HEADER, _COOKIE, _CONTENT_TYPE = 1, 2, 4, 8, 16
+_WATCHED = {
+    **{row[0].encode(): _OVERRIDE for row in OVERRIDE_HEADERS},
+    **{row[0].encode(): _SECOND_RESOURCE for row in SECOND_RESOURCE_HEADERS},
+    b"content-type": _CONTENT_TYPE,
+}
+_OVERRIDE_NAMES = frozenset(Name(row.name) for row in OVERRIDE_PARAMETERS)
+_STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
+_NO_METHODS: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a request asks for, read alike in every reading, and the head that will be sent on for it.
+
+    Not frozen only because that costs 1.5 µs a request.
+    """
+
+    route: "Route"
+    key: bytes | None
+    target: bytes
+    fields: Fields
+    open: bool = False
+    """Passes without a key: a public path, or a preflight where the route passes them."""
+    preflight: bool = False
+    """A CORS preflight that Sitelatch answers itself, as the route's `cors` says."""
+    named: Candidate = _NOTHING
+    """What it names by RFC 3986."""
+    form: Candidate | None = None
+    """What it names with `+` read as a space, where that differs. The grant decides which of the two is meant."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Every name of a site, in any reading, whose owner the decision may have to know."""
+        named, form = self.named, self.form
+        if form is None:
+            return named.sites + named.others if named.others else named.sites
+        return tuple(dict.fromkeys((*named.sites, *named.others, *form.sites, *form.others)))
+
+
+class ClaimRefused(Refused):
+    """A refusal of a request whose route and key were made out all the same: `claim` names no sites."""
+
+    def __init__(self, refusal: Refusal, claim: Claim) -> None:
+        super().__init__(refusal)
+        self.claim = claim
+
+
+@dataclass(slots=True)
+class _Located:
+    """What a path alone says: a pure function of it, so that it can be remembered for as long as the table lives."""
+
+    route: "Route"
+    readings: list[str]
+    refusal: Refusal | None = None
+    """Why no request with this path passes: its readings differ."""
+    named: Candidate = _NOTHING
+    """The site that the path names."""
+    public: frozenset[bytes] = frozenset()
+    """The methods with which the path needs no key."""
+    shut: frozenset[bytes] = frozenset()
+    """The methods that `refuse` shuts here; `*` stands for all."""
+    queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
+    """The query rules, each with whether this path is in its scope (None: readings differ on that)."""
+    headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """A method and a path of `public` or `refuse`."""
+
+    method: bytes
+    path: PathPattern
+
+
+class Route:
+    """One `[[proxy.routes]]` table, compiled."""
+
+    __slots__ = (
+        "_cookie_clash",
+        "_cookies",
+        "_drop",
+        "_endpoints",
+        "_form_body",
+        "_methods",
+        "_not_allowed",
+        "_override_not_allowed",
+        "_parameters",
+        "_path_parameters",
+        "_places",
+        "_prefix",
+        "_public",
+        "_refused_names",
+        "_scope_differs",
+        "_site_missing",
+        "_sites",
+        "cors",
+        "name",
+        "settings",
+    )
+
+    def __init__(self, settings: RouteSettings, keys: KeySettings) -> None:
+        """Raises ValueError that names the route, the rule and how to mend it."""
+        self.name = settings.name
+        self.settings = settings
+        self.cors = compile_cors(settings, keys)
+        try:
+            self._compile(settings, keys)
+            self._check(settings)
+        except ValueError as error:
+            raise ValueError(f"route {settings.name!r}: {error}") from error
+
+    def _compile(self, settings: RouteSettings, keys: KeySettings) -> None:
+        self._prefix = PathPattern(settings.path, prefix=True)
+        self._sites = SiteRules.compile(settings.sites)
+        self._methods = frozenset(method.encode() for method in settings.methods)
+        allowed = ", ".join(settings.methods)
+        self._not_allowed = METHOD_NOT_ALLOWED.because(
+            f"This method is not allowed here. Allowed: {allowed}.", f"Allow: {allowed}\r\n".encode()
+        )
+        self._override_not_allowed = METHOD_NOT_ALLOWED.because(
+            f"A header or parameter asks for a method that is not allowed here. Allowed: {allowed}.",
+            self._not_allowed.lines,
+        )
+        refused_queries = [entry.removeprefix("query:") for entry in settings.refuse if entry.startswith("query:")]
+        if "" in refused_queries:
+            raise ValueError('"query:" in refuse needs a parameter\'s name, such as "query:urls"')
+        self._refused_names = frozenset(map(Name, refused_queries))
+        rule_names = [rule.name for rule in self._sites.queries]
+        names = [*rule_names, *self._refused_names, *_OVERRIDE_NAMES, *_STEERING_NAMES]
+        self._parameters = Finder(names)
+        self._path_parameters = Finder(names, separators="&?#;")
+        self._cookies = Finder(rule_names, separators=";") if settings.cookies == "check" and rule_names else None
+        watched = dict(_WATCHED)
+        for name in (rule.folded_name for rule in self._sites.headers):
+            watched[name] = watched.get(name, 0) | _SITE_HEADER
+        if self._cookies is not None:
+            watched[b"cookie"] = watched.get(b"cookie", 0) | _COOKIE
+        self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_, watched)
+        self._drop = DropHeaders(settings.drop_headers)
+        self._public = [_endpoint(entry) for entry in settings.public]
+        self._endpoints = [
+            _endpoint(entry, any_method=True) for entry in settings.refuse if not entry.startswith("query:")
+        ]
+        self._form_body = settings.form_body
+        self._cookie_clash = AMBIGUOUS_REQUEST.because(
+            "A cookie has the name of the query parameter that names the site, and another value; some servers merge "
+            f"the two. Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
+        )
+        scoped = ", ".join(description for description in self._sites.described if " on " in description)
+        self._scope_differs = AMBIGUOUS_REQUEST.because(
+            "Servers differ in whether this path is one on which a site is named by "
+            f"{scoped}. Send the path exactly as documented: its case and the slash at its end matter."
+        )
+        self._site_missing = SITE_MISSING.because(
+            "This request names no site, and this address needs one"
+            + (f": by {', or by '.join(self._sites.described)}." if self._sites.described else ".")
+        )
+
+    def _check(self, settings: RouteSettings) -> None:
+        if covered := sorted(name.decode() for name in self.judged_names if self._drop.covers(name)):
+            raise ValueError(f"drop_headers covers {covered[0]}, which the route reads: remove it from drop_headers")
+        if self._prefix.names_site:
+            raise ValueError("path is a plain prefix: name the site in `sites`")
+        if settings.workspace is None:
+            if settings.without_site == "all-sites":
+                raise ValueError('without_site = "all-sites" needs workspace = "…": whose sites are all?')
+            for rule in settings.sites:
+                if not isinstance(rule, str) and rule.all is not None:
+                    raise ValueError(f'the word {rule.all!r} for all sites needs workspace = "…": whose sites are all?')
+
+    @property
+    def judged_names(self) -> frozenset[bytes]:
+        """The headers that the decision reads, in lower case with `-`."""
+        return self._places.names | {rule.folded_name for rule in self._sites.headers} | {b"content-type"}
+
+    @property
+    def site_headers(self) -> list[str]:
+        """The headers that name sites, in lower case."""
+        return [rule.name.decode() for rule in self._sites.headers]
+
+    @property
+    def methods(self) -> frozenset[bytes]:
+        """The methods that are forwarded."""
+        return self._methods
+
+    def holds(self, reading: str, *, lenient: bool) -> bool:
+        """Tell whether a reading of a path is below this route's."""
+        return self._prefix.match(reading, lenient=lenient) is not None
+
+    # From a path, once.
+
+    def locate(self, path: PathReadings) -> _Located:
+        """Return what a path with these readings says."""
+        readings = path.split
+        rules = self._sites
+        located = _Located(
+            self,
+            readings,
+            public=frozenset(
+                endpoint.method
+                for endpoint in self._public
+                if all(endpoint.path.match(reading, lenient=False) for reading in readings)
+            ),
+            shut=frozenset(
+                endpoint.method
+                for endpoint in self._endpoints
+                if any(endpoint.path.match(reading, lenient=True) for reading in readings)
+            ),
+            queries=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.queries],
+            headers=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.headers],
+        )
+        try:
+            site = self._site_in_path(readings)
+            located.named = _NOTHING if site is None else Candidate((site,))
+            self._refuse_parameters(path.texts)
+        except Refused as refused:
+            located.refusal = refused.refusal
+        return located
+
+    def _site_in_path(self, readings: list[str]) -> str | None:
+        rules = self._sites
+        site = rules.site_in_path(readings[0], lenient=False)
+        for reading in readings:
+            for lenient in (False, True):
+                if rules.site_in_path(reading, lenient=lenient) != site:
+                    raise Refused(_PATH_DIFFERS)
+        return site
+
+    def _refuse_parameters(self, texts: list[bytes]) -> None:
+        """Raise Refused if a backend that rewrites paths into queries may find a parameter in this one."""
+        if self.settings.encoded_parameters == "pass":
+            return
+        read = (0, 0)
+        for decoded in texts:
+            # Names between the same separators and equals signs were read in all depths already.
+            marks = (separators_in(decoded), decoded.count(b"="))
+            if not marks[0] or marks == read:
+                continue
+            read = marks
+            if holds_parameter(decoded) or self._path_parameters.find(decoded):
+                raise Refused(_ENCODED_PARAMETER)
+
+    # From a head, each time.
+
+    def claim(self, head: Head, located: _Located) -> Claim:
+        """Return the claim of a request whose path is `located` here. Raises Refused. Hot."""
+        if self.settings.drop_headers:
+            head = replace(head, fields=self._drop.remaining(head.fields))
+        try:
+            key, target, fields, watched = self._places.cut(head)
+        except Refused as refused:
+            raise ClaimRefused(refused.refusal, Claim(self, None, head.target, head.fields)) from None
+        if self.settings.forward_key:
+            target, fields = head.target, head.fields
+        claim = Claim(self, key, target, fields)
+        try:
+            self._read(claim, head, located, watched | _SITE_HEADER if head.dropped else watched)
+        except Refused as refused:
+            raise ClaimRefused(refused.refusal, claim) from None
+        return claim
+
+    def _read(self, claim: Claim, head: Head, located: _Located, watched: int) -> None:
+        """Read the request into its claim. Raises Refused."""
+        settings, fields, method = self.settings, claim.fields, head.method
+        if self.cors is not None and method == b"OPTIONS" and _is_preflight(fields):
+            claim.open = claim.preflight = True
+            return None
+        raw = claim.target.partition(b"?")[2]
+        # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
+        query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
+        by_query = _NO_METHODS
+        if query is not None and not _OVERRIDE_NAMES.isdisjoint(query.meant):
+            by_query = self._methods_in(query)
+        if method not in self._methods:
+            raise Refused(self._not_allowed)
+        if located.refusal is not None:
+            raise Refused(located.refusal)
+        if raw and watched & _CONTENT_TYPE:
+            _refuse_charset(fields)
+        if query is not None and not _STEERING_NAMES.isdisjoint(query.meant):
+            raise Refused(_STEERING_PARAMETER)
+        if watched & _SECOND_RESOURCE and settings.second_resource == "refuse" and names_second_resource(fields):
+            raise Refused(SECOND_RESOURCE)
+        public = method in located.public and not by_query
+        # A request that passes without a key loses the headers, and keeps its query.
+        overriding = by_query | overriding_methods(fields) if watched & _OVERRIDE and not public else by_query
+        if not overriding <= self._methods:
+            raise Refused(self._override_not_allowed)
+        if located.shut:
+            _refuse_endpoint({method, *overriding}, located.shut)
+        if query is not None and not self._refused_names.isdisjoint(query.meant):
+            raise Refused(ENDPOINT_REFUSED)
+        if public:
+            if located.shut and head.has_body and self._form_body != "pass":
+                _refuse_form_body(method, fields)
+            return _open(claim)
+        if claim.key is None and method == b"OPTIONS" and not by_query and _is_preflight(fields):
+            if settings.preflight == "refuse":
+                raise Refused(PREFLIGHT_REFUSED)
+            return _open(claim)
+        if head.has_body and self._form_may_name(located):
+            _refuse_form_body(method, fields)
+        if watched & _SITE_HEADER or self._sites.hosts or (query is not None and query.splits):
+            self._name_sites(claim, head, located, query)
+        else:
+            claim.named = located.named
+        if watched & _COOKIE:
+            self._check_cookies(claim, located)
+        named = claim.named
+        if not (named.sites or named.every_site):
+            if settings.without_site == "all-sites":
+                claim.named = named._replace(every_site=True)
+                if claim.form is not None:
+                    claim.form = claim.form._replace(every_site=True)
+            # A client without a key is told that first: on a route that needs no site, the site does not matter.
+            elif settings.without_site == "refuse" and claim.key is not None:
+                raise Refused(self._site_missing)
+        return None
+
+    def _form_may_name(self, located: _Located) -> bool:
+        """Tell whether a form body here may name a site, a parameter that `refuse` shuts, or a method that it shuts."""
+        if self._form_body != "auto":
+            return self._form_body == "refuse"
+        return (
+            bool(self._refused_names) or bool(located.shut) or any(scope is not False for _, scope in located.queries)
+        )
+
+    def _methods_in(self, query: Query) -> frozenset[bytes]:
+        """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
+        methods: set[bytes] = set()
+        for parameter in itertools.chain.from_iterable(query.splits):
+            if _OVERRIDE_NAMES.isdisjoint(parameter.meant):
+                continue
+            if len(parameter.value) > MOST_BYTES:
+                return frozenset({TOO_MANY_METHODS})
+            for value in value_readings(parameter.value).every():
+                methods |= methods_in(value.encode("utf-8", "replace"))
+        return frozenset(methods)
+
+    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None) -> None:
+        """Set what the claim names. Raises Refused if readings differ."""
+        by_query: TwoReadings | None = None
+        elsewhere: TwoReadings | None = None
+        by_header: Named | None = None
+        if query is not None and query.splits:
+            by_query = TwoReadings()
+            for rule, in_scope in located.queries:
+                if rule.name not in query.meant:
+                    continue
+                if in_scope is None:
+                    raise Refused(self._scope_differs)
+                if in_scope:
+                    rule.read(query, by_query)
+                else:
+                    elsewhere = elsewhere or TwoReadings()
+                    rule.read_leniently(query, elsewhere)
+        for header_rule, in_scope in located.headers:
+            named = header_rule.read(claim.fields, head.dropped)
+            if named is None:
+                continue
+            if in_scope is None:
+                raise Refused(self._scope_differs)
+            if in_scope:
+                by_header = named if by_header is None else by_header.with_more(named)
+            else:
+                elsewhere = elsewhere or TwoReadings()
+                elsewhere.add(named.without_empty())
+        for host_rule in self._sites.hosts:
+            by_header = by_header or Named.none()
+            host_rule.read(claim.fields, by_header)
+        claim.named = _candidate(
+            located.named,
+            by_query.literal if by_query is not None else None,
+            by_header,
+            elsewhere.literal if elsewhere is not None else None,
+        )
+        if (by_query is not None and by_query.differ) or (elsewhere is not None and elsewhere.differ):
+            claim.form = _candidate(
+                located.named,
+                by_query.form if by_query is not None else None,
+                by_header,
+                elsewhere.form if elsewhere is not None else None,
+            )
+
+    def _check_cookies(self, claim: Claim, located: _Located) -> None:
+        """Raise Refused if a cookie that PHP merges into `$_REQUEST` names another site than the request does."""
+        assert self._cookies is not None  # noqa: S101 - for the type checker
+        lines = [value for name, value in claim.fields if name.lower() == b"cookie"]
+        raw = b";".join(lines)
+        if self._cookies.is_silent(raw):
+            return
+        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
+        found = self._cookies.find(raw)
+        if len(found) > _MAX_COOKIES:
+            raise Refused(self._cookie_clash)
+        for _, end, meant in found:
+            # PHP joins the lines with a comma, and takes what follows for the value's end.
+            if len(lines) > 1 and any(
+                rule.name in meant for rule, in_scope in located.queries if in_scope is not False
+            ):
+                raise Refused(self._cookie_clash)
+            value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
+            for rule, in_scope in located.queries:
+                if in_scope is not False and rule.name in meant and not rule.is_within(value, allowed):
+                    raise Refused(self._cookie_clash)
+
+
+class RouteTable:
+    """The routes in their order: the first whose path holds a request's takes it."""
+
+    def __init__(self, routes: Sequence[RouteSettings], keys: KeySettings) -> None:
+        """Raises ValueError that names the route, the rule and how to mend it."""
+        self.routes = [Route(settings, keys) for settings in routes]
+        names = [route.name for route in self.routes]
+        if len(set(names)) < len(names):
+            raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
+        self._located: dict[bytes, _Located] = {}
+        self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
+        self.methods = frozenset().union(*(route.methods for route in self.routes))
+
+    def read(self, head: Head) -> Claim:
+        """Return what a request claims. Raises Refused where it cannot pass whoever asks. Hot."""
+        path = split(head.target).path
+        located = self._located.get(path)
+        if located is None:
+            located = self._locate(path)
+            if len(path) <= _REMEMBERED_LENGTH and len(located.readings) <= _REMEMBERED_READINGS:
+                if len(self._located) >= _REMEMBERED:
+                    self._located.clear()
+                self._located[path] = located
+        return located.route.claim(head, located)
+
+    def _locate(self, path: bytes) -> _Located:
+        found = read_path(path)
+        readings = found.split
+        route = self._route(readings[0], lenient=False)
+        for reading in readings:
+            for lenient in (False, True):
+                if self._route(reading, lenient=lenient) is not route:
+                    raise Refused(_PATH_DIFFERS)
+        if route is None:
+            raise Refused(NO_ROUTE)
+        return route.locate(found)
+
+    def _route(self, reading: str, *, lenient: bool) -> Route | None:
+        for route in self.routes:
+            if route.holds(reading, lenient=lenient):
+                return route
+        return None
+
+
+def _endpoint(entry: str, *, any_method: bool = False) -> _Endpoint:
+    method, space, path = entry.partition(" ")
+    if not space or not path.startswith("/"):
+        raise ValueError(f'{entry!r} is not an endpoint: write "METHOD /path", such as "GET /api/health"')
+    if not (any_method and method == "*"):
+        check_method(method)
+    pattern = PathPattern(path)
+    if pattern.names_site:
+        raise ValueError(f"{entry!r}: endpoints are listed exactly, without {{site}}")
+    return _Endpoint(method.encode(), pattern)
+
+
+def _is_preflight(fields: Fields) -> bool:
+    """Tell whether an OPTIONS request is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
+    names = {name.lower() for name, _ in fields}
+    return b"origin" in names and b"access-control-request-method" in names
+
+
+def _open(claim: Claim) -> None:
+    """Let a request pass without a key, as the method that it shows."""
+    claim.open = True
+    claim.fields = [field for field in claim.fields if not overrides_method(field[0])]
+
+
+def _refuse_endpoint(methods: set[bytes], shut: frozenset[bytes]) -> None:
+    """Raise Refused if one of the methods is shut here."""
+    if b"HEAD" in methods:
+        methods = methods | {b"GET"}  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
+    if b"*" in shut or not methods.isdisjoint(shut):
+        raise Refused(ENDPOINT_REFUSED)
+
+
+def _candidate(
+    by_path: Candidate, by_query: Named | None, by_header: Named | None, elsewhere: Named | None
+) -> Candidate:
+    """Return what all parts of a request name together."""
+    parts = [part for part in (by_query, by_header) if part]
+    if not parts and not elsewhere:
+        return by_path
+    sites = dict.fromkeys(by_path.sites)
+    for part in parts:
+        sites.update(part.sites)
+    return Candidate(
+        tuple(sites),
+        tuple(elsewhere.sites) if elsewhere else (),
+        any(part.every_site for part in parts),
+        elsewhere is not None and elsewhere.every_site,
+    )
+
+
+_CHARSETS = re.compile(rb"charset[*0-9 \t]*+=")
+# Those that extend ASCII, so that names and separators are the same bytes in them.
+_CHARSET = re.compile(
+    rb"charset=[\"']?(?:utf-?8(?:-sig)?|(?:us-)?ascii|binary|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9]|"
+    rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|)[\"']?(?=[;, \t]|\Z)"
+)
+_LONGEST_CONTENT_TYPE = 1024
+_OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
+    "Some servers read the query in the `charset` of the Content-Type header. Send it as UTF-8, or leave `charset` out."
+)
+
+
+def _refuse_charset(fields: Fields) -> None:
+    """Raise Refused on a charset in which ASCII means something else, such as UTF-7 or EBCDIC.
+
+    Django and ASP.NET read the query in the charset of the body, whether there is one or not.
+    """
+    for name, value in fields:
+        if FOLDED[name] == b"content-type":
+            lower = value.lower()
+            if b"charset" in lower and (
+                len(lower) > _LONGEST_CONTENT_TYPE or len(_CHARSETS.findall(lower)) != len(_CHARSET.findall(lower))
+            ):
+                raise Refused(_OTHER_CHARSET)
+
+
+_NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
+    "A POST body without a Content-Type is not accepted here, because some servers read it as a form. Send its "
+    "Content-Type."
+)
+
+
+def _refuse_form_body(method: bytes, fields: Fields) -> None:
+    """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
+    # In any spelling that is forwarded; it is missing if it is missing in the exact one.
+    types = [(name, value.lower()) for name, value in fields if FOLDED[name] == b"content-type"]
+    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for _, value in types):
+        raise Refused(FORM_BODY_NOT_READ)
+    if method == b"POST" and not any(value for name, value in types if name.lower() == b"content-type"):
+        raise Refused(_NO_CONTENT_TYPE)

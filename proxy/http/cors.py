@@ -1,0 +1,115 @@
+"""CORS of a route: the header lines that let pages of other origins read its responses. No I/O.
+
+Fetch standard, §HTTP-CORS protocol. What is allowed depends on the request's `Origin` alone, never on its site or key.
+"""
+
+from collections.abc import Iterable
+
+from proxy.http.headers import Fields
+from proxy.settings import CorsSettings, HeaderRule, KeySettings, RouteSettings
+
+_PLAIN_HEADERS = (
+    "Content-Type",  # browsers send JSON only after a preflight allowed it
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+    "If-Range",
+    "Range",
+)
+"""Request headers that pages of any API may send, besides those that browsers always allow."""
+
+_EXPOSED = b"Access-Control-Expose-Headers: Retry-After, WWW-Authenticate, X-Request-Id\r\n"
+_VARY = b"Vary: Origin\r\n"
+_ALLOW_ORIGIN = b"access-control-allow-origin"
+_ALLOW_CREDENTIALS = b"access-control-allow-credentials"
+
+FORWARDED_PREFLIGHTS_WARNING = (
+    'preflight = "pass" forwards OPTIONS requests without a key, and some applications answer them with data. Write '
+    'cors = { origins = ["https://app.example"] } instead, with your origins: Sitelatch then answers preflights itself.'
+)
+"""What `check-config` says of a route with `preflight = "pass"`."""
+
+
+class Cors:
+    """A route's `cors`, compiled: all header lines are rendered once, one set for each origin."""
+
+    __slots__ = ("_any_preflight", "_any_response", "_preflights", "_responses")
+
+    def __init__(self, settings: CorsSettings, methods: Iterable[str], headers: Iterable[str]) -> None:
+        """`methods` and `headers` are those that a preflight allows."""
+        credentials = b"Access-Control-Allow-Credentials: true\r\n" if settings.credentials else b""
+        allowed = (
+            f"Access-Control-Allow-Methods: {', '.join(methods)}\r\n"
+            f"Access-Control-Allow-Headers: {', '.join(headers)}\r\n"
+            f"Access-Control-Max-Age: {settings.max_age_seconds}\r\n"
+        ).encode()
+        self._responses: dict[bytes, bytes] = {}
+        self._preflights: dict[bytes, bytes] = {}
+        for origin in settings.origins:
+            line = b"Access-Control-Allow-Origin: %b\r\n" % origin.encode()
+            self._responses[origin.encode()] = line + credentials + _EXPOSED
+            self._preflights[origin.encode()] = line + credentials + allowed
+        self._any_response = self._responses.get(b"*", b"")
+        self._any_preflight = self._preflights.get(b"*", b"")
+
+    def preflight(self, request: Fields) -> bytes:
+        """Return the lines of the answer to a preflight. They allow nothing to an origin that is not listed."""
+        return self._preflights.get(_origin(request), self._any_preflight) + _VARY
+
+    def refusal(self, request: Fields) -> bytes:
+        """Return the lines for a refusal."""
+        return self._responses.get(_origin(request), self._any_response) + _VARY
+
+    def response(self, request: Fields, response: Fields) -> tuple[Fields, bytes]:
+        """Return the fields of an upstream's response, and the lines to add. CORS of the upstream's own is kept."""
+        lines = self._responses.get(_origin(request), self._any_response)
+        vary = _VARY
+        credentials = False
+        for name, value in response:
+            lower = name.lower()
+            if lower == _ALLOW_ORIGIN:
+                lines = b""
+            elif lower == _ALLOW_CREDENTIALS:
+                credentials = True
+            elif lower == b"vary" and not {b"origin", b"*"}.isdisjoint(
+                member.strip(b" \t") for member in value.lower().split(b",")
+            ):
+                vary = b""
+        if credentials and lines:
+            # With our Access-Control-Allow-Origin it would say more than the route's `credentials` does.
+            response = [field for field in response if field[0].lower() != _ALLOW_CREDENTIALS]
+        return response, lines + vary
+
+
+def compile_cors(route: RouteSettings, keys: KeySettings) -> Cors | None:
+    """Return the CORS of a route, or None where it has no `cors`."""
+    if route.cors is None:
+        return None
+    return Cors(route.cors, route.methods, _allowed_headers(route, route.cors, keys))
+
+
+def _allowed_headers(route: RouteSettings, cors: CorsSettings, keys: KeySettings) -> list[str]:
+    """Return the request headers that a page may send."""
+    if cors.headers == ("*",):
+        return ["*", "Authorization"]  # which `*` does not cover (Fetch standard)
+    names: list[str] = []
+    for place in route.keys_from if route.keys_from is not None else keys.from_:
+        kind, _, name = place.partition(":")
+        if place in ("bearer", "basic"):
+            names.append("Authorization")
+        elif kind == "header":
+            names.append(name)
+    for rule in route.sites:
+        if isinstance(rule, HeaderRule):
+            names.append(rule.header)
+        elif isinstance(rule, str) and rule.startswith("header:"):
+            names.append(rule.removeprefix("header:"))
+    unique = {name.lower(): name for name in (*names, *_PLAIN_HEADERS, *cors.headers)}
+    return list(unique.values())
+
+
+def _origin(request: Fields) -> bytes:
+    """Return the request's one `Origin`; empty where there is none, or more than one."""
+    origins = [value for name, value in request if name.lower() == b"origin"]
+    return origins[0] if len(origins) == 1 else b""

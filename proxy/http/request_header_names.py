@@ -1,0 +1,55 @@
+"""Request header names, as spelt, to what Sitelatch does with the field. No I/O."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from proxy.http.drop_headers import DropHeaders
+from proxy.http.headers import (
+    CONTENT_LENGTH,
+    FORWARDING,
+    MALFORMED,
+    NEVER,
+    ODD,
+    PLAIN,
+    REQUEST_KINDS,
+    TRANSFER_ENCODING,
+    Spellings,
+    fold_name,
+)
+from proxy.http.steering_headers import steers_backends
+
+# nginx forwards these names by default too (`ignore_invalid_headers on`, `underscores_in_headers off`).
+_FORWARDED_NAMES = {
+    "drop": re.compile(rb"[A-Za-z0-9-]+\Z"),
+    "pass": re.compile(rb"[A-Za-z0-9_-]+\Z"),
+}
+
+
+class RequestSpellings(Spellings):
+    """The kind of each request field under one config: `header_underscores` and `drop_headers` of `[proxy]`."""
+
+    def __init__(self, underscores: Literal["drop", "pass"] = "drop", drop_headers: Sequence[str] = ()) -> None:
+        """Raises ValueError on an entry of `drop_headers` that cannot be dropped."""
+        super().__init__(self._kind_of)
+        self._forwarded_name = _FORWARDED_NAMES[underscores]
+        self._drop = DropHeaders(drop_headers)
+
+    def _kind_of(self, name: bytes) -> int:
+        lower = name.lower()
+        kind = REQUEST_KINDS.get(lower)
+        if kind is not None:
+            return NEVER if kind == FORWARDING and self._drop.covers(lower) else kind
+        # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484). To those backends, framing in that spelling is framing,
+        # and a header that Sitelatch sets or drops can be set in that spelling too.
+        folded = fold_name(name)
+        kind = REQUEST_KINDS.get(folded, PLAIN)
+        if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
+            return MALFORMED
+        if not self._forwarded_name.match(name):
+            return ODD
+        return NEVER if kind != PLAIN or steers_backends(folded) or self._drop.covers(folded) else PLAIN
+
+    def forwards(self, name: str) -> bool:
+        """Tell whether a header of this name that a client sends is forwarded."""
+        return self[name.encode()] == PLAIN

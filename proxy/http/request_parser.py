@@ -1,0 +1,231 @@
+"""Read request heads from a client's bytes with llhttp, and refuse what llhttp is too lenient about. No I/O.
+
+llhttp refuses two things that some requests need: methods it does not know, and raw bytes over 0x7F in a query. It
+gets a stand-in for them, and the head keeps the original bytes. See `_shown`.
+"""
+
+import re
+from dataclasses import dataclass
+
+import httptools
+
+from proxy.http.headers import Fields
+from proxy.refusals import (
+    BAD_REQUEST,
+    HEAD_TOO_LARGE,
+    TARGET_TOO_LONG,
+    UNKNOWN_METHOD,
+    UNSUPPORTED_VERSION,
+    Refusal,
+    Refused,
+)
+from proxy.settings import DEFAULT_METHODS, LimitSettings
+
+METHODS = frozenset(method.encode() for method in DEFAULT_METHODS)
+"""The methods that a route forwards unless it lists others. llhttp knows all of them."""
+
+# Neither needs what follows it, so that a refusal's code does not depend on how the bytes are cut.
+_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [^ ]++ HTTP/\d\.\d")
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+(?= |\Z)")
+"""A method, or the beginning of one."""
+
+
+@dataclass(slots=True)
+class RawHead:
+    """One request's head as it came. `minor` is the 0 or 1 of HTTP/1.x."""
+
+    method: bytes
+    target: bytes
+    minor: int
+    fields: Fields
+
+
+_STAND_INS = bytes(range(0x80)) + b"x" * 0x80
+"""Translates each byte over 0x7F to one that llhttp accepts in a query."""
+
+
+def _shown(head: bytes) -> bytes:
+    """Return a head, or its first part, as llhttp gets it: the method as GET, bytes over 0x7F in the query as `x`.
+
+    GET has no rules of its own in llhttp (CONNECT, PRI, SOURCE and the RTSP methods do), so everything else in the
+    head is parsed as it would be with a method that llhttp knows.
+    """
+    line, newline, fields = head.partition(b"\n")
+    _, space, rest = line.partition(b" ")
+    path, mark, query = rest.partition(b"?")
+    return b"GET" + space + path + mark + query.translate(_STAND_INS) + newline + fields
+
+
+class RequestReader:
+    """Reads one head after another. Bodies between them are not fed to it."""
+
+    __slots__ = ("_fields", "_last", "_limits", "_method", "_methods", "_parser", "_shown_up_to", "_target", "partial")
+
+    def __init__(self, limits: LimitSettings, methods: frozenset[bytes] = METHODS) -> None:
+        """`methods` are those that any route forwards. Of others, only those that llhttp knows become requests."""
+        self._limits = limits
+        self._methods = methods
+        self._shown_up_to: int | None = None
+        """How many bytes of this head llhttp has in `_shown`'s form; None where it gets the head as it came."""
+        self.partial = b""
+        """A head that has not come whole."""
+        self._new_head()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: llhttp waits for a body, which is not for it."""
+        self._parser = httptools.HttpRequestParser(self)
+
+    def _new_head(self) -> None:
+        self._method = b""  # until the head is parsed
+        self._target = b""
+        self._fields: Fields = []
+        self._last = False  # in llhttp's eyes, which looks at Proxy-Connection too
+
+    def read(self, data: bytes) -> tuple[RawHead | None, bytes]:
+        """Return the head, where it is whole now, and what comes after it. Raises Refused; then nothing more is read.
+
+        Every byte goes to llhttp as it comes, so that what can become no request is known at once. A head that needs
+        stand-ins, or whose method llhttp does not know, is fed once more from its start, at the first byte that llhttp
+        refuses; a method is judged only when it is whole.
+        """
+        held = self.partial
+        if held == b"\r" and data.startswith(b"\n"):
+            held, data = b"", held + data
+        if not held and data.startswith(b"\r\n"):
+            data = data[2:]  # RFC 9112 §2.2: an empty line before a request is ignored
+        buffer = held + data if held else data
+        end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
+        size = len(buffer) if end < 0 else end + 4
+        self._check_size(buffer, size)
+        try:
+            if not held:
+                self._parser.feed_data(data if size == len(data) else data[:size])
+            elif self._shown_up_to is None:
+                self._parser.feed_data(buffer[len(held) : size])
+            else:
+                self._feed_shown(buffer[:size])
+        except httptools.HttpParserUpgrade:
+            self.renew()  # llhttp does not decide whether this is an upgrade
+        except httptools.HttpParserError as error:
+            self._feed_again(buffer[:size], error)
+        if end < 0:
+            self.partial = buffer
+            return None, b""
+        self.partial = b""
+        return self._take(buffer), buffer[size:]
+
+    def _feed_again(self, head: bytes, error: httptools.HttpParserError) -> None:
+        """Feed a head again with stand-ins if these may be all that llhttp refused. Raises Refused otherwise."""
+        if self._shown_up_to is None and self._needs_stand_ins(head):
+            self._shown_up_to = 0
+            self._new_head()
+            self.renew()
+            try:
+                self._feed_shown(head)
+                return
+            except httptools.HttpParserUpgrade:
+                self.renew()
+                return
+            except httptools.HttpParserError as second_error:
+                error = second_error
+        unknown_method = isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(head)
+        raise Refused(UNKNOWN_METHOD if unknown_method else _malformed(head)) from error
+
+    def _needs_stand_ins(self, head: bytes) -> bool:
+        method, space, rest = head.partition(b"\n")[0].partition(b" ")
+        if not space:
+            return _METHOD.match(method) is not None
+        if method not in self._methods:
+            return False
+        return method not in METHODS or not rest.partition(b"?")[2].isascii()
+
+    def _feed_shown(self, head: bytes) -> None:
+        """Feed the bytes that llhttp does not have yet of a head, or of its first part, in `_shown`'s form.
+
+        Nothing is fed before the method is whole: it may still turn out to be another one.
+        """
+        fed = self._shown_up_to or 0
+        if fed and head.find(b"\n", 0, fed) >= 0:
+            self._parser.feed_data(head[fed:])  # only the request line has stand-ins
+        elif fed:
+            shown = _shown(head)
+            self._parser.feed_data(shown[len(shown) - len(head) + fed :])  # no length changes after the method
+        else:
+            method, space, _ = head.partition(b" ")
+            if not _METHOD.match(head):
+                raise Refused(BAD_REQUEST)
+            if not space:
+                return
+            if method not in self._methods:
+                raise Refused(UNKNOWN_METHOD)
+            self._parser.feed_data(_shown(head))
+        self._shown_up_to = len(head)
+
+    def _check_size(self, buffer: bytes, size: int) -> None:
+        limits = self._limits
+        if size <= limits.target_bytes and size <= limits.head_bytes:
+            return
+        target = buffer[: limits.head_bytes].partition(b"\r\n")[0].partition(b" ")[2].partition(b" ")[0]
+        if len(target) > limits.target_bytes:
+            raise Refused(TARGET_TOO_LONG)
+        if size > limits.head_bytes:
+            raise Refused(HEAD_TOO_LARGE)
+
+    def _take(self, buffer: bytes) -> RawHead:
+        """Return the head that `buffer` begins with, now parsed."""
+        method, target, fields = self._method, self._target, self._fields
+        if self._last:
+            self.renew()  # llhttp does not decide whether another request may follow
+        self._new_head()
+        # llhttp accepts other versions, and more than one space between the parts.
+        if buffer.startswith(b"%b %b HTTP/1.1\r\n" % (method, target)):
+            minor = 1
+        elif buffer.startswith(b"%b %b HTTP/1.0\r\n" % (method, target)):
+            minor = 0
+        elif self._shown_up_to is not None:
+            self._shown_up_to = None
+            method, target, minor = _original(buffer, target)
+        else:
+            raise Refused(_malformed(buffer))
+        if method == b"CONNECT":
+            raise Refused(UNKNOWN_METHOD)  # this is not a forward proxy
+        if len(fields) > self._limits.head_count:
+            raise Refused(HEAD_TOO_LARGE)
+        return RawHead(method, target, minor, fields)
+
+    # What llhttp tells.
+
+    def on_url(self, part: bytes) -> None:
+        """Take a part of the target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field. llhttp leaves white space at the end of a value, which is no part of it (RFC 9110 §5.5)."""
+        self._fields.append((name, value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """Take note that the head is whole."""
+        self._method = self._parser.get_method()
+        self._last = not self._parser.should_keep_alive()
+
+
+def _original(buffer: bytes, shown_target: bytes) -> tuple[bytes, bytes, int]:
+    """Return method, target and minor version of the head that `buffer` begins with, which llhttp saw as `_shown`.
+
+    Raises Refused where llhttp read another target than this one.
+    """
+    line, _, _ = buffer.partition(b"\r\n")
+    shown = _shown(line)
+    for minor in (1, 0):
+        if shown == b"GET %b HTTP/1.%d" % (shown_target, minor):
+            method, target, _ = line.split(b" ")
+            return method, target, minor
+    raise Refused(_malformed(buffer))
+
+
+def _malformed(buffer: bytes) -> Refusal:
+    line = _LINE.match(buffer)
+    if line and not line[0].endswith((b" HTTP/1.1", b" HTTP/1.0")):
+        return UNSUPPORTED_VERSION
+    return BAD_REQUEST

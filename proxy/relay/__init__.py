@@ -1,0 +1,1 @@
+"""Moves requests and responses between clients and upstreams."""

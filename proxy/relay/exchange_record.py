@@ -1,0 +1,75 @@
+"""What is counted and logged of each exchange: once, at its end."""
+
+import time
+
+from proxy.decision.site_ids import folded_part
+from proxy.decision.site_rules import NO_SITE
+from proxy.enforcement import Verdict
+from proxy.http.request_parser import RawHead
+from proxy.observe.access_log import AccessLog
+from proxy.observe.metrics import Metrics
+from proxy.refusals import Refusal
+from proxy.relay.exchange import Exchange
+
+
+class Record:
+    """Metrics and access log, told together."""
+
+    def __init__(self, metrics: Metrics, access_log: AccessLog) -> None:
+        self._metrics = metrics
+        self._access_log = access_log
+
+    def exchange(self, exchange: Exchange, client: str) -> None:
+        """Note an exchange that has ended. `client` is the client's address. Hot."""
+        verdict = exchange.verdict
+        claim = verdict.claim if verdict is not None else None
+        grant = verdict.grant if verdict is not None else None
+        route = claim.route.name if claim is not None else ""
+        seconds = time.perf_counter() - exchange.started
+        self._metrics.exchanges_open -= 1
+        self._metrics.exchange(route, exchange.outcome, exchange.status, seconds, exchange.upstream_seconds)
+        self._access_log.write(
+            request_id=exchange.request_id.decode(),
+            client=client,
+            method=exchange.method,
+            path=exchange.target,
+            status=exchange.status,
+            outcome=exchange.outcome,
+            route=route,
+            user_id=grant.user_id if grant is not None else None,
+            sites=_sites(verdict),
+            seconds=seconds,
+            upstream_seconds=exchange.upstream_seconds,
+            bytes_in=exchange.bytes_in,
+            bytes_out=exchange.bytes_out,
+        )
+
+    def refused_head(
+        self, refusal: Refusal, raw: RawHead | None, *, request_id: bytes, client: str, bytes_out: int
+    ) -> None:
+        """Note a head that became no exchange; `raw` is None where not even a head could be made out."""
+        self._metrics.exchange("", refusal.code, refusal.status, 0.0, None)
+        self._access_log.write(
+            request_id=request_id.decode(),
+            client=client,
+            method=raw.method if raw is not None else b"-",
+            path=raw.target if raw is not None else b"",
+            status=refusal.status,
+            outcome=refusal.code,
+            route="",
+            user_id=None,
+            sites=(),
+            seconds=0.0,
+            upstream_seconds=None,
+            bytes_in=0,
+            bytes_out=bytes_out,
+        )
+
+
+def _sites(verdict: Verdict | None) -> tuple[str, ...]:
+    """Return the ids of the sites of a request that passed, or what a refused one calls its sites."""
+    if verdict is None or verdict.claim is None:
+        return ()
+    if verdict.refusal is None:
+        return verdict.sites
+    return tuple(folded_part(name) or name.removeprefix(NO_SITE) for name in verdict.claim.sites)

@@ -1,0 +1,205 @@
+"""The front door: listeners, upstream pools, one sweep for every time-out, drain."""
+
+import asyncio
+import ipaddress
+import itertools
+import secrets
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from proxy.enforcement import Enforcement
+from proxy.http.request_header_names import RequestSpellings
+from proxy.observe.access_log import AccessLog
+from proxy.observe.metrics import Metrics
+from proxy.relay.client_connection import Downstream, Services
+from proxy.relay.exchange import Exchange
+from proxy.relay.exchange_record import Record
+from proxy.relay.listeners import listening_site
+from proxy.relay.upstream_pool import UpstreamPool
+from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
+
+_log = structlog.get_logger(__name__)
+
+_SWEEP_SECONDS = 0.5
+
+
+class _Server(web.Server):
+    """aiohttp's server with our protocol in it: aiohttp keeps the listeners, we keep the connections."""
+
+    def __init__(self, services: Services, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(_never_called)
+        self._services = services
+        self._event_loop = loop
+
+    def __call__(self) -> Any:
+        return Downstream(self._services, self._event_loop)
+
+    def pre_shutdown(self) -> None:
+        for connection in list(self._services.connections):
+            connection.drain()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        for connection in list(self._services.connections):
+            connection.abort()
+
+
+async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("requests are taken by Downstream")
+
+
+class FrontDoor:
+    """Serves `[proxy]`: clients in front, upstreams behind, the decision between."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        limits: LimitSettings,
+        enforcement: Enforcement,
+        metrics: Metrics,
+        access_log: AccessLog,
+    ) -> None:
+        """Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, OSError on TLS files."""
+        self._settings = settings
+        self._metrics = metrics
+        self._tls = server_context(settings.tls) if settings.tls else None
+        shared: dict[tuple[str, Any], UpstreamPool] = {}
+        pools = {}
+        for route in enforcement.table.routes:
+            where = (route.settings.upstream, route.settings.upstream_tls)
+            if where not in shared:
+                # Routes with the same upstream share its connections, so one that distrusts it speaks for all.
+                reuse = all(
+                    other.settings.reuse_after_body
+                    for other in enforcement.table.routes
+                    if (other.settings.upstream, other.settings.upstream_tls) == where
+                )
+                shared[where] = UpstreamPool(*where, limits, self._count_upstream, reuse_after_body=reuse)
+            pools[route] = shared[where]
+        self._pools = list(shared.values())
+        self._services = Services(
+            limits=limits,
+            enforcement=enforcement,
+            spellings=RequestSpellings(settings.header_underscores, settings.drop_headers),
+            pools=pools,
+            metrics=metrics,
+            record=Record(metrics, access_log),
+            is_trusted=trust(settings.trusted_proxies),
+            next_request_id=_request_ids(),
+            connections=set(),
+            drained=asyncio.Event(),
+        )
+        self._runner: web.ServerRunner | None = None
+        self._sites: list[web.BaseSite] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def _count_upstream(self, change: int) -> None:
+        self._metrics.upstream_open += change
+
+    @property
+    def addresses(self) -> list[Any]:
+        """What the sockets are bound to: (host, port, …) or a path."""
+        return list(self._runner.addresses) if self._runner is not None else []
+
+    @property
+    def services(self) -> Services:
+        """What its connections share."""
+        return self._services
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Yield the exchanges that are open now."""
+        for connection in list(self._services.connections):
+            if connection.exchange is not None:
+                yield connection.exchange
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._runner = web.ServerRunner(_Server(self._services, loop), shutdown_timeout=0)
+        await self._runner.setup()
+        site = listening_site(self._runner, self._settings.listen, self._tls)
+        await site.start()
+        self._sites = [site]
+        self._sweep()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in list(self._services.connections):
+            try:
+                connection.sweep(now)
+            except Exception:  # one connection must not take the time-outs from all others
+                _log.exception("a connection could not be swept; it was ended")
+                connection.abort()
+        for pool in self._pools:
+            pool.sweep(now)
+        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def drain(self, timeout_seconds: float) -> bool:
+        """Stop accepting and let open exchanges end; return whether they did within the time. May be cancelled."""
+        services = self._services
+        services.draining = True
+        for site in self._sites:
+            await site.stop()
+        self._sites = []
+        if not services.connections:
+            return True
+        for connection in list(services.connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await services.drained.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End everything that is still open."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for pool in self._pools:
+            pool.close()
+
+
+def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
+    """Return what makes the front door speak https. Raises OSError on files that cannot be used."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(tls.certificate, tls.key)
+    return context
+
+
+def trust(networks: Iterable[str]) -> Callable[[str], bool]:
+    """Return whether an address is a trusted proxy's. `unix` stands for whoever comes over a unix socket.
+
+    Raises ValueError on what is neither an address nor a network.
+    """
+    trusted = [ipaddress.ip_network(network, strict=False) for network in networks if network != "unix"]
+    unix = "unix" in networks
+
+    @lru_cache(maxsize=4096)
+    def is_trusted(address: str) -> bool:
+        if address == "unix":
+            return unix
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+            parsed = parsed.ipv4_mapped
+        return any(parsed in network for network in trusted)
+
+    return is_trusted
+
+
+def _request_ids() -> Callable[[], bytes]:
+    """Return a maker of request ids: a random prefix a process, and a counter (a random id each costs 1 µs more)."""
+    prefix = secrets.token_hex(6).encode()
+    count = itertools.count(1)
+    return lambda: b"%b-%x" % (prefix, next(count))

@@ -1,0 +1,198 @@
+"""The connections to one upstream: at most so many, idle ones kept for a while, waiting for a place bounded."""
+
+import asyncio
+import re
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.http.body_readers import BodyReaders
+from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refused
+from proxy.relay.upstream_connection import UpstreamConnection
+from proxy.settings import LimitSettings, UpstreamTlsSettings
+
+_UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
+
+
+class UpstreamPool:
+    """The connections to one upstream: at most `upstream_connections`, with a bounded wait for a place.
+
+    Names are resolved on each new connection.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        tls: UpstreamTlsSettings | None,
+        limits: LimitSettings,
+        on_open: Callable[[int], None],
+        *,
+        reuse_after_body: bool = True,
+    ) -> None:
+        """`on_open` is told +1 and -1 as connections come and go. Raises ValueError on a bad URL, OSError on files.
+
+        With `reuse_after_body` off, a connection serves no further request after one with a body.
+        """
+        if not _UPSTREAM_URL.match(url):
+            raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
+        self._limits = limits
+        self._on_open = on_open
+        self._unix_path = url.removeprefix("unix:") if url.startswith("unix:") else None
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        if tls is not None and not secure:
+            raise ValueError("upstream_tls is for https:// upstreams only")
+        self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
+        self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
+        self._tls = _client_context(tls) if secure else None
+        self._server_name = (tls.server_name if tls else None) or self._host
+        self.body_readers = BodyReaders(trusted=reuse_after_body)
+        self._idle: list[UpstreamConnection] = []
+        self._open = 0
+        self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
+        self._closing = False
+
+    def take(self) -> UpstreamConnection | None:
+        """Return an idle connection, the one used last first, or None."""
+        idle = self._idle
+        if idle:
+            now = asyncio.get_running_loop().time()
+            while idle:
+                connection = idle.pop()
+                if connection.transport.is_closing():
+                    continue
+                if connection.idle_until > now:
+                    connection.reused = True
+                    return connection
+                connection.transport.close()
+        return None
+
+    async def open(self, *, fresh: bool = False) -> UpstreamConnection:
+        """Return a connection, new unless one comes free while all are in use (never such a one if `fresh`).
+
+        Raises Refused where there is no place within the time, or no connection.
+        """
+        given = await self._place()
+        if given is not None:
+            if not fresh and not given.transport.is_closing():
+                return given
+            self._open += 1  # the place of the one to come; that of the closed one is freed when it is lost
+            given.transport.abort()
+        connection = UpstreamConnection(self)
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds):
+                await self._connect(connection)
+        except BaseException as error:
+            if connection.connected:
+                connection.give_up()  # which frees its place
+            else:
+                self._free_place()
+            if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # the last: a name that is none (IDNA)
+                self.body_readers.forget()
+                raise Refused(UPSTREAM_UNREACHABLE) from error
+            raise
+        return connection
+
+    async def _connect(self, connection: UpstreamConnection) -> None:
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> Any:
+            return connection
+
+        if self._unix_path is not None:
+            await loop.create_unix_connection(protocol, self._unix_path)
+        elif self._tls is not None:
+            await loop.create_connection(
+                protocol, self._host, self._port, ssl=self._tls, server_hostname=self._server_name
+            )
+        else:
+            await loop.create_connection(protocol, self._host, self._port)
+
+    async def _place(self) -> UpstreamConnection | None:
+        """Wait for a place for a new connection (None), or for a connection that came free."""
+        if not self._waiters:
+            if self._open < self._limits.upstream_connections:
+                self._open += 1
+                return None
+            # One may have come free since the asker looked; nobody would hand it out again.
+            if (idle := self.take()) is not None:
+                return idle
+        waiter: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(self._limits.upstream_wait_seconds):
+                return await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                given = waiter.result()  # it came with the end of the waiting: pass it on
+                if given is None:
+                    self._free_place()
+                else:
+                    self._hand_out(given)
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            if isinstance(error, TimeoutError):
+                raise Refused(UPSTREAM_BUSY) from error
+            raise
+
+    def give_back(self, connection: UpstreamConnection, idle_seconds: float | None) -> None:
+        """Take back a connection whose exchange has ended cleanly. `idle_seconds`: what the upstream allows."""
+        if self._closing or connection.transport.is_closing():
+            connection.transport.close()
+            return
+        seconds = self._limits.upstream_idle_seconds
+        if idle_seconds is not None:
+            seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # be the first to close
+        connection.idle_until = asyncio.get_running_loop().time() + seconds
+        self._hand_out(connection)
+
+    def _hand_out(self, connection: UpstreamConnection) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                connection.reused = True
+                waiter.set_result(connection)
+                return
+        self._idle.append(connection)
+
+    def opened(self) -> None:
+        """A connection is there."""
+        self._on_open(1)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """A connection is gone, for whatever reason: its place is free."""
+        self._on_open(-1)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._free_place()
+
+    def _free_place(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._open -= 1
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle too long. `now` is the loop's time in seconds."""
+        for connection in [idle for idle in self._idle if idle.idle_until <= now]:
+            self._idle.remove(connection)
+            connection.transport.close()
+
+    def close(self) -> None:
+        """Close the idle connections, and those in use when they come back."""
+        self._closing = True
+        for connection in self._idle:
+            connection.transport.close()
+        self._idle.clear()
+
+
+def _client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca if tls else None)
+    context.set_alpn_protocols(["http/1.1"])
+    if tls is not None and tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return context

@@ -1,0 +1,167 @@
+"""Settings that are valid alone and cannot work together: each would refuse every request, or do nothing. No I/O."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from proxy.decision.key_locations import KeyPlaces
+from proxy.decision.parameters import Name
+from proxy.decision.routes import Route, RouteTable
+from proxy.http.drop_headers import DropHeaders
+from proxy.http.headers import REQUEST_KINDS, fold_name
+from proxy.http.request_header_names import RequestSpellings
+from proxy.http.steering_headers import steers_backends
+from proxy.settings import HeaderRule, KeySettings, ProxySettings, QueryRule, RouteSettings
+
+_MARK = "{site}"
+_HOST_HEADERS = ("host", "x-forwarded-host", "forwarded")
+_PREFLIGHT_HEADERS = (b"origin", b"access-control-request-method", b"access-control-request-headers")
+
+
+def conflicts(proxy: ProxySettings, keys: KeySettings, table: RouteTable) -> list[str]:
+    """Return a complaint for each conflict in a config whose routes compile to `table`."""
+    found = list(_dropped_everywhere(proxy, table))
+    for route in table.routes:
+        where = f'[[proxy.routes]] "{route.name}"'
+        for check in (_headers_that_never_arrive, _keys_among_sites, _values, _outside_the_path, _endpoints, _cors):
+            found += [f"{where} {said}" for said in check(route, proxy, keys)]
+    return found
+
+
+def _dropped_everywhere(proxy: ProxySettings, table: RouteTable) -> Iterator[str]:
+    """Yield a complaint for each header that a route reads and `[proxy] drop_headers` removes before."""
+    for entry in proxy.drop_headers:
+        drop = DropHeaders([entry])
+        for route in table.routes:
+            read = route.judged_names - {fold_name(name.encode()) for name in route.site_headers}
+            for name in sorted(filter(drop.covers, read)):
+                yield (
+                    f"[proxy] drop_headers: {entry!r} covers {name.decode()}, in which route {route.name!r} looks for "
+                    "API keys. Remove the entry, or look for keys elsewhere."
+                )
+            if _reads_preflights(route.settings) and any(map(drop.covers, _PREFLIGHT_HEADERS)):
+                yield (
+                    f"[proxy] drop_headers: {entry!r} covers a header of CORS requests, which route {route.name!r} "
+                    "answers. Remove the entry."
+                )
+
+
+def _reads_preflights(route: RouteSettings) -> bool:
+    return route.cors is not None or route.preflight == "pass"
+
+
+def _cors(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
+    for entry in route.settings.drop_headers if _reads_preflights(route.settings) else ():
+        if any(map(DropHeaders([entry]).covers, _PREFLIGHT_HEADERS)):
+            yield f"drop_headers: {entry!r} covers a header of CORS requests, which the route answers. Remove it."
+
+
+def _headers_that_never_arrive(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
+    """Yield a complaint for each site rule whose header is not forwarded, so that the upstream never sees it."""
+    for name in route.site_headers:
+        if name in _HOST_HEADERS:
+            yield f'sites: a site is read from the host by a rule like "host:{_MARK}.api.example.com", not from {name}.'
+        elif why := _why_not_forwarded(name, proxy):
+            yield f"sites: the header {name} is not forwarded: {why}"
+
+
+def _why_not_forwarded(name: str, proxy: ProxySettings) -> str:
+    """Return the reason, and what to do; empty if the header is forwarded."""
+    folded = fold_name(name.encode())
+    if RequestSpellings(proxy.header_underscores, proxy.drop_headers).forwards(name):
+        return ""
+    if folded in REQUEST_KINDS:
+        return "HTTP itself needs it, or Sitelatch sets it. Name the site by another header."
+    if steers_backends(folded):
+        return "it makes some backends serve another path or host (docs/backends.md). Name the site by another header."
+    if DropHeaders(proxy.drop_headers).covers(folded):
+        return "[proxy] drop_headers covers it. Remove it there."
+    return '[proxy] header_underscores = "pass" is needed for a name with `_`.'
+
+
+def _keys_among_sites(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
+    """Yield a complaint for each parameter or header that holds both keys and sites."""
+    settings = route.settings
+    places = settings.keys_from if settings.keys_from is not None else keys.from_
+    headers = KeyPlaces(places).names
+    queries = [Name(place.removeprefix("query:")) for place in places if place.startswith("query:")]
+    for name in route.site_headers:
+        if fold_name(name.encode()) in headers:
+            yield f"sites: the header {name} holds API keys, so it cannot name a site as well. Use another header."
+    for rule in _tables(settings):
+        if isinstance(rule, QueryRule) and any(name.means(rule.query.encode()) for name in queries):
+            yield (
+                f"sites: the query parameter `{rule.query}` holds API keys, so it cannot name a site as well. "
+                "Use another parameter."
+            )
+
+
+def _tables(route: RouteSettings) -> Iterator[QueryRule | HeaderRule]:
+    """Yield the query and header rules, short ones in their long form."""
+    for rule in route.sites:
+        if not isinstance(rule, str):
+            yield rule
+        elif rule.startswith("query:"):
+            yield QueryRule(query=rule.removeprefix("query:"))
+
+
+def _values(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
+    """Yield a complaint for each part of a rule's values that no request can use."""
+    for rule in _tables(route.settings):
+        forms = [form.partition(_MARK) for form in rule.forms]
+        for number, (before, _, after) in enumerate(forms):
+            for earlier_before, _, earlier_after in forms[:number]:
+                if before.startswith(earlier_before) and after.endswith(earlier_after):
+                    yield (
+                        f"sites: the template {before + _MARK + after!r} is never reached, because every value that "
+                        f"fits it fits {earlier_before + _MARK + earlier_after!r} before it. Change their order."
+                    )
+                    break
+            if rule.separator and (rule.separator in before or rule.separator in after):
+                yield f"sites: the template {before + _MARK + after!r} holds the separator {rule.separator!r}."
+        if rule.separator and rule.all is not None and rule.separator in rule.all:
+            yield f"sites: the word {rule.all!r} for all sites holds the separator {rule.separator!r}."
+
+
+def _outside_the_path(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
+    """Yield a complaint for each path that the route never gets, since it is not below the route's own."""
+    settings = route.settings
+    written: list[tuple[str, Iterable[str]]] = [
+        (
+            "sites",
+            (
+                rule.removeprefix("path:")
+                for rule in settings.sites
+                if isinstance(rule, str) and rule.startswith("path:")
+            ),
+        ),
+        ("sites", (path for rule in _tables(settings) for path in rule.paths or ())),
+        *((key, _paths_of(entries)) for key, entries in (("public", settings.public), ("refuse", settings.refuse))),
+    ]
+    for key, paths in written:
+        for path in paths:
+            if not _meets(path, settings.path):
+                yield f"{key}: {path!r} is not below the route's path {settings.path!r}, so no request ever fits it."
+
+
+def _paths_of(endpoints: Iterable[str]) -> Iterator[str]:
+    return (entry.partition(" ")[2] for entry in endpoints if not entry.startswith("query:"))
+
+
+def _meets(template: str, prefix: str) -> bool:
+    """Tell whether some path fits the template and is below the prefix."""
+    segments, outer = template.split("/")[1:], prefix.rstrip("/").split("/")[1:]
+    has_rest = segments[-1] == "**"
+    if has_rest:
+        segments.pop()
+    return (has_rest or len(segments) >= len(outer)) and all(
+        re.fullmatch(re.escape(segment).replace(re.escape(_MARK), ".+"), wanted, re.DOTALL)
+        for segment, wanted in zip(segments, outer, strict=False)
+    )
+
+
+def _endpoints(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
+    """Yield a complaint for each public endpoint whose method the route does not forward."""
+    for entry in route.settings.public:
+        method = entry.partition(" ")[0]
+        if method.encode() not in route.methods:
+            yield f"public: {method} is not in the route's `methods`, so no such request passes. Add it there."

@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL server, for trying out and for the tests."""

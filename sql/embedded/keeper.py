@@ -1,0 +1,150 @@
+"""Ends an embedded server when nobody uses it any more: a small process beside the server, standard library only.
+
+Everybody who uses the server holds a shared lock on `users.lock`. The kernel lets a lock go with the process that
+holds it, however that ends, so waiting for the exclusive lock is waiting for the last user, without polling and
+without counting. `server.lock` is held by the server's own processes, who inherit it: while it is taken the server
+lives, and once it is free nothing of it does, whatever `postmaster.pid` says.
+
+Run by sql/embedded/server.py as `python keeper.py HOME KEEPER_LOCK_FD`.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_FAST, _IMMEDIATE = 30.0, 35.0
+"""Seconds a server gets for its shutdown checkpoint; and after which it is killed outright."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postmaster:
+    """What `postmaster.pid` says."""
+
+    pid: int
+    socket_folder: str
+    ready: bool
+
+
+def open_lock(home: Path, name: str) -> int:
+    """Open one of the lock files of a server's home; never through a link that somebody else put there."""
+    lock = os.open(home / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    owner = home.stat().st_uid
+    if os.geteuid() == 0 and os.fstat(lock).st_uid != owner:
+        os.fchown(lock, owner, -1)
+    return lock
+
+
+def try_lock(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int | None:
+    """Return a descriptor that holds the lock, or None where others hold it in a way that forbids it."""
+    lock = open_lock(home, name)
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def is_free(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> bool:
+    """Whether the lock could be had at this moment."""
+    lock = try_lock(home, name, kind)
+    if lock is None:
+        return False
+    os.close(lock)
+    return True
+
+
+def read_postmaster(home: Path) -> Postmaster | None:
+    """Return what runs on the home's data, or None where nothing does, or not yet."""
+    data = home / "data"
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        postmaster = Postmaster(int(lines[0]), lines[4], len(lines) > 7 and lines[7].strip() == "ready")
+    except (OSError, ValueError, IndexError):
+        return None
+    return postmaster if _is_alive(postmaster.pid, data) else None
+
+
+def _is_alive(pid: int, data: Path) -> bool:
+    """Whether a process is the one that serves this data: its id may since belong to somebody else."""
+    try:
+        try:
+            os.kill(pid, 0)
+            # A postmaster's working folder is its data. Where there is no /proc, the id has to do.
+            return not os.path.exists("/proc/self/cwd") or os.path.samefile(f"/proc/{pid}/cwd", data)
+        except PermissionError:
+            # Root in a container may not look into other users' processes, but sees whose they are.
+            return os.stat(f"/proc/{pid}").st_uid == data.stat().st_uid
+    except OSError:
+        return False
+
+
+def is_server(pid: int) -> bool:
+    """Whether a process is a PostgreSQL server. Where there is no /proc, whoever asks has to take it for one."""
+    try:
+        program, _, _ = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")
+    except OSError:
+        return True
+    return b"postgres" in os.path.basename(program) or b"postmaster" in os.path.basename(program)
+
+
+def find_outside(home: Path) -> Path | None:
+    """Return the folder outside of the home that its server needs, or None where it needs none."""
+    try:
+        folder = Path((home / "outside").read_text())
+        # Only what says itself that it belongs here: the home may be another user's, who could have us remove anything.
+        belongs = folder.lstat().st_uid == os.geteuid() and (folder / "home").read_text() == str(home)
+    except OSError:
+        return None
+    return folder if belongs else None
+
+
+def remove_outside(home: Path) -> None:
+    """Remove the folder outside of the home, if there is one."""
+    folder = find_outside(home)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    (home / "outside").unlink(missing_ok=True)
+
+
+def end_server(home: Path) -> None:
+    """End the server of a home and wait for its end."""
+    began = time.monotonic()
+    sent: set[signal.Signals] = set()
+    while not is_free(home, "server"):
+        waited = time.monotonic() - began
+        kind = signal.SIGINT if waited < _FAST else signal.SIGQUIT if waited < _IMMEDIATE else signal.SIGKILL
+        postmaster = read_postmaster(home)
+        if postmaster is not None and kind not in sent:
+            sent.add(kind)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(postmaster.pid, kind)
+        elif waited > 2 * _IMMEDIATE:
+            return
+        time.sleep(0.02)
+
+
+def main(home: Path, keeper_lock: int) -> None:
+    """Wait for the last user, then end the server."""
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_IGN)
+    users = open_lock(home, "users")
+    fcntl.flock(users, fcntl.LOCK_EX)
+    end_server(home)
+    remove_outside(home)
+    # In this order: whoever finds this lock taken relies on its holder to wait for the users.
+    fcntl.flock(keeper_lock, fcntl.LOCK_UN)
+    os.close(users)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,78 @@
+"""What is open by the thousand, over the real feed and real look-ups."""
+
+import asyncio
+import time
+from collections import Counter
+from typing import cast
+
+import asyncpg
+import pytest
+
+from proxy.decision.decide import Grant
+from proxy.grants.cache import Grants, connections_used
+from proxy.grants.change_feed import Feed, FeedMode
+from proxy.relay.exchange import Exchange
+from proxy.relay.revocation import Revokes
+from proxy.settings import GrantSettings
+from sql.pool import open_pool
+from tests.database import add_workspace
+from tests.scopes import until
+from tests.unit.relay.test_revocation import OpenExchange, key_of
+
+SETTINGS = GrantSettings()
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.slow)])
+async def test_of_a_crowd_that_is_in_doubt_at_once_those_end_whose_key_is_gone(
+    dsn: str, pool: asyncpg.Pool, count: int
+) -> None:
+    await add_workspace(pool, "acme", "shop")
+    await pool.execute(
+        "INSERT INTO sitelatch.api_users (workspace_id, name, all_sites, authorized_by_name, authorized_by_email)"
+        " SELECT id, 'user-' || number, true, 'Ada', 'ada@example.com'"
+        " FROM sitelatch.workspaces, generate_series(1, $1) AS number",
+        count,
+    )
+    await pool.execute(
+        "INSERT INTO sitelatch.api_keys (digest, user_id, hint)"
+        " SELECT sha256(convert_to(name, 'UTF8')), id, '' FROM sitelatch.api_users"
+    )
+    doors_pool = await open_pool(dsn, maximum=connections_used(SETTINGS), role="doors")
+    grants = Grants(SETTINGS, doors_pool, on_lookup=lambda result: None)
+    streams: list[OpenExchange] = []
+    ended: Counter[str] = Counter()
+    revokes = Revokes(
+        lambda: [cast(Exchange, stream) for stream in streams],
+        grants,
+        SETTINGS,
+        read_at=lambda: feed.read_at,
+        on_ended=lambda cause: ended.update([cause]),
+    )
+    feed = Feed(
+        lambda: asyncpg.connect(dsn, statement_cache_size=0),
+        grants,
+        poll_seconds=SETTINGS.poll_seconds,
+        on_dropped=lambda cause, dropped: None,
+        on_changes=revokes.changed,
+    )
+    works = [asyncio.create_task(work) for work in (feed.run(), revokes.run())]
+    await until(lambda: feed.mode is FeedMode.WOKEN)
+    for number in range(1, count + 1):
+        grant = await grants.fetch(key_of(f"user-{number}"))
+        assert isinstance(grant, Grant)
+        streams.append(OpenExchange(f"user-{number}", grant, "shop"))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("DELETE FROM sitelatch.api_users WHERE length(name) % 2 = 0")
+        await connection.execute("UPDATE sitelatch.workspaces SET name = 'Acme Inc.'")  # so all are in doubt
+    began = time.monotonic()
+    await until(lambda: len(grants) == 0)
+    await until(lambda: not revokes._doubts and not revokes._settlers, 60)
+    print(f"{count} streams judged again in {time.monotonic() - began:.2f} s")  # noqa: T201 - for the record
+    assert all(stream.done == (len(stream.name) % 2 == 0) for stream in streams)
+    assert set(ended) == {"key_gone"}
+    for work in works:
+        work.cancel()
+    await asyncio.wait(works)
+    await revokes.close()
+    await grants.close()
+    doors_pool.terminate()

@@ -1,0 +1,148 @@
+"""Who of those that somebody else has signed in is an admin."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from admin.identity.admin_tokens import Person
+from admin.identity.allow_list import AllowList, rule
+from admin.settings import AllowSettings
+
+ADA = {"sub": "1", "name": "Ada", "email": "Ada@Example.com", "email_verified": True}
+
+
+def allowing(*tables: dict[str, Any]) -> AllowList:
+    return AllowList(rule(AllowSettings(**table)) for table in tables)
+
+
+BY_EMAIL = allowing({"emails": ["ada@example.COM"]})
+BY_DOMAIN = allowing({"domains": ["Example.com"]})
+BY_GROUP = allowing({"claim": "groups", "values": ["admins", "owners"]})
+
+
+@pytest.mark.parametrize("allowed", [BY_EMAIL, BY_DOMAIN])
+def test_a_verified_email_lets_in_whatever_its_case(allowed: AllowList) -> None:
+    admin = allowed.admit(ADA)
+    assert admin is not None
+    assert admin.person == Person("Ada", "Ada@Example.com")
+    assert admin.workspaces is None
+    assert allowed.admit({**ADA, "email_verified": "true"})  # as some issuers write it
+
+
+@pytest.mark.parametrize("allowed", [BY_EMAIL, BY_DOMAIN])
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {**ADA, "email_verified": False},
+        {**ADA, "email_verified": None},
+        {**ADA, "email_verified": "false"},
+        {**ADA, "email_verified": "yes"},
+        {"sub": "1", "email": "ada@example.com"},
+        {**ADA, "email": "ada@example.com.evil.example"},
+        {**ADA, "email": "ada@evil.example"},
+        {**ADA, "email": "ada@sub.example.com"},
+        {**ADA, "email": "ada@evil.example@example.com"},
+        {**ADA, "email": '"ada@example.com"@evil.example'},
+        {**ADA, "email": "ada@example.com "},
+        {**ADA, "email": "ada@example.com\n"},
+        {**ADA, "email": "ada@example。com"},
+        {**ADA, "email": "ada@Example.com".replace("x", "\u00d7")},
+        {**ADA, "email": ["ada@example.com"]},
+        {**ADA, "email": None},
+        {"sub": "ada@example.com", "name": "ada@example.com", "preferred_username": "ada@example.com"},
+    ],
+)
+def test_any_other_email_does_not(allowed: AllowList, claims: dict[str, Any]) -> None:
+    assert allowed.admit(claims) is None
+
+
+def test_the_case_of_other_letters_is_not_folded() -> None:
+    assert allowing({"emails": ["k@example.com"]}).admit({**ADA, "email": "\u212a@example.com"}) is None
+
+
+@pytest.mark.parametrize("value", ["admins", ["staff", "admins"], ["owners"]])
+def test_a_claim_lets_in_by_its_values(value: object) -> None:
+    assert BY_GROUP.admit({**ADA, "groups": value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Admins", "admin", "admins owners", "admins,owners", [], ["staff"], [["admins"]], {"admins": 1}, None, True],
+)
+def test_other_values_do_not(value: object) -> None:
+    assert BY_GROUP.admit({**ADA, "groups": value}) is None
+
+
+def test_who_is_let_in_by_a_claim_is_not_called_by_an_email_that_nobody_verified() -> None:
+    claims = {"sub": "1", "email": "boss@example.com", "groups": "admins"}
+    admin = BY_GROUP.admit(claims)
+    assert admin is not None
+    assert admin.person == Person("1", "1")
+    admin = BY_GROUP.admit({**claims, "name": "Ada \x00"})
+    assert admin is not None
+    assert admin.person.name == "1"
+    assert BY_GROUP.admit({"groups": "admins"}) is None  # nobody to tell of in the audit log
+    assert BY_GROUP.admit({"groups": "admins", "sub": " "}) is None
+
+
+def test_the_workspaces_of_all_rules_that_fit_add_up() -> None:
+    tables: list[dict[str, Any]] = [
+        {"domains": ["example.com"], "workspaces": ["acme"]},
+        {"claim": "groups", "values": ["admins"], "workspaces": ["globex"]},
+        {"emails": ["eve@example.com"]},
+        {"claim": "groups", "values": ["nobodies"], "workspaces": []},
+    ]
+    allowed = allowing(*tables)
+
+    def within(**claims: Any) -> frozenset[str] | None:
+        admin = allowed.admit({**ADA, **claims})
+        assert admin is not None
+        return admin.workspaces
+
+    assert within() == frozenset({"acme"})
+    assert within(groups=["admins"]) == frozenset({"acme", "globex"})
+    assert within(email="eve@example.com") is None
+    assert within(email="eve@elsewhere.example", groups=["nobodies"]) == frozenset()
+
+
+def test_only_what_is_judged_is_remembered() -> None:
+    claims = {**ADA, "groups": ["admins"], "phone_number": "1", "at_hash": "x"}
+    assert set(BY_GROUP.judged(claims)) == {*ADA, "groups"}
+    assert BY_GROUP.needs(ADA)
+    assert not BY_GROUP.needs(claims)
+
+
+def test_of_what_is_judged_only_that_is_remembered_which_a_database_can_hold() -> None:
+    claims = {**ADA, "name": "Ada \x00", "groups": ["admins", "\ud800", 1, ["x"], "\x00"], "email_verified": "true"}
+    kept = BY_GROUP.judged(claims)
+    assert kept == {**ADA, "name": None, "groups": ["admins"], "email_verified": "true"}
+    assert BY_GROUP.admit(kept) == BY_GROUP.admit(claims)
+    assert BY_GROUP.judged({**ADA, "groups": {"admins": float("nan")}})["groups"] is None
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {},
+        {"workspaces": ["acme"]},
+        {"emails": []},
+        {"claim": "groups"},
+        {"values": ["admins"]},
+        {"claim": "groups", "values": []},
+        {"emails": ["a@b.c"], "domains": ["b.c"]},
+        {"domains": ["b.c"], "claim": "groups", "values": ["x"]},
+        {"emails": ["example.com"]},
+        {"emails": ["@example.com"]},
+        {"emails": ["a@b@c"]},
+        {"domains": ["@example.com"]},
+        {"domains": ["*.example.com"]},
+        {"domains": [".example.com"]},
+        {"domains": [""]},
+        {"claim": "groups", "values": [""]},
+    ],
+)
+def test_a_table_says_whom_it_lets_in_by_one_thing(table: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        AllowSettings(**table)

@@ -1,0 +1,62 @@
+"""What a request of the back door says of itself: who is at the other end, whatever that end does."""
+
+import asyncio
+import socket
+import struct
+import tempfile
+
+import uvloop
+from aiohttp import ClientSession, UnixConnector, web
+
+from admin.identity.client_address import peer_of
+from admin.server import BackRunner
+
+REQUESTS = 20
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_who_is_gone_before_we_look_does_not_pass_for_a_unix_socket() -> None:
+    """With `unix` among the trusted, whoever sends a request and a RST behind it would be trusted too."""
+    seen: list[str] = []
+    all_seen = asyncio.Event()
+
+    async def note(request: web.Request) -> web.Response:
+        seen.append(peer_of(request))
+        if len(seen) == REQUESTS:
+            all_seen.set()
+        return web.Response()
+
+    async def reset_at_once() -> None:
+        app = web.Application()
+        app.router.add_get("/", note)
+        runner = BackRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        for _ in range(REQUESTS):
+            client = socket.create_connection(runner.addresses[0])
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(HEAD)
+            client.close()
+        async with asyncio.timeout(10):
+            await all_seen.wait()
+        await runner.cleanup()
+
+    # As `serve` does: asyncio's own loop remembers the peer, uvloop asks the socket each time.
+    uvloop.run(reset_at_once())
+    assert set(seen) <= {"127.0.0.1", "gone"}
+
+
+async def test_who_comes_over_a_unix_socket_is_known_as_such() -> None:
+    async def tell(request: web.Request) -> web.Response:
+        return web.Response(text=peer_of(request))
+
+    app = web.Application()
+    app.router.add_get("/", tell)
+    runner = BackRunner(app)
+    await runner.setup()
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own can be longer than a socket's path may be
+        path = f"{folder}/admin.sock"
+        await web.UnixSite(runner, path).start()
+        async with ClientSession(connector=UnixConnector(path)) as session, session.get("http://x/") as answer:
+            assert await answer.text() == "unix"
+        await runner.cleanup()

@@ -1,0 +1,46 @@
+"""Our cookies among those that a browser sends."""
+
+import pytest
+
+from admin.identity.cookies import HTTPS, cookie_value
+from tests.effort import calls
+
+OURS = "__Host-sitelatch=token"
+
+
+@pytest.mark.parametrize(
+    "line", [OURS, f"a=b; {OURS}", f"{OURS}; a=b", f"a=b;{OURS};c=d", f" {OURS} ; a", f"a; =; ;;b==; {OURS}"]
+)
+def test_ours_is_found_among_others(line: str) -> None:
+    assert cookie_value(["a=b", line, "c"], "keys.example") == ("token", HTTPS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        f"x{OURS}",
+        f"a=b {OURS}",  # another host of the domain can set a cookie whose value is that
+        f"a={OURS}",
+        f'a="{OURS}"',
+        f"a=b,{OURS}",
+        f"a=b\t{OURS}",
+        OURS.lower(),
+        OURS.replace("=", " ="),
+        OURS.replace("=", "-page="),
+        f"{OURS}; {OURS}",
+        f"{OURS};__Host-sitelatch=",
+        "sitelatch-80=token",
+    ],
+)
+def test_nothing_else_is_taken_for_it(line: str) -> None:
+    assert cookie_value([line], "keys.example") is None
+
+
+@pytest.mark.parametrize("piece", [";", "; ", "a=b;", f";{OURS}", "__Host-sitelatch="])
+def test_megabytes_of_cookies_hold_nobody_up(piece: str) -> None:
+    """Taken apart they took four seconds, in which the front door stood still, too."""
+    lines = [piece * (19_000 // len(piece))] * 120
+    with calls() as made:
+        cookie_value(lines, "localhost:9091")
+    assert made.total() < sum(map(len, lines)) / 10

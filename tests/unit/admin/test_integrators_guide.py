@@ -1,0 +1,88 @@
+"""The guide for those who call: complete, and true of each installation."""
+
+import re
+from pathlib import Path
+
+from admin.integrators_guide import DEFAULT, DEFAULT_KEYS, guide, passages
+from proxy import refusals
+from proxy.refusals import Refusal
+from proxy.settings import ProxySettings
+
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs" / "integrators.md").read_text()
+
+
+def test_every_refusal_has_a_row_with_its_status_and_what_to_do() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| (\S.{10,}) \|$", TEXT, re.MULTILINE)
+    real = {(refusal.code, refusal.status) for refusal in vars(refusals).values() if isinstance(refusal, Refusal)}
+    assert {(code, int(status)) for status, code, _ in rows} == real
+    assert len(rows) == len(real)
+
+
+def test_what_is_said_to_be_tried_again_after_waiting_says_how_long() -> None:
+    for refusal in vars(refusals).values():
+        if isinstance(refusal, Refusal):
+            [row] = re.findall(rf"^\| {refusal.status} \| `{refusal.code}` \|.*$", TEXT, re.MULTILINE)
+            assert ("`Retry-After`" in row) == (refusal.retry_after_seconds is not None), row
+
+
+def test_the_file_is_the_guide_to_an_installation_with_the_defaults() -> None:
+    for passage in passages(DEFAULT, DEFAULT_KEYS):
+        assert passage in TEXT
+    assert guide(DEFAULT, DEFAULT_KEYS) == TEXT
+
+
+def test_nothing_of_the_defaults_is_left_where_all_is_otherwise() -> None:
+    proxy = ProxySettings.model_validate(
+        {
+            "public_url": "https://data.acme.test/v1/",
+            "routes": [
+                {
+                    "name": "data",
+                    "path": "/metrics",
+                    "upstream": "http://127.0.0.1:9000",
+                    "keys_from": ["basic", "cookie:key", "query:api_key"],
+                    "sites": [
+                        {"query": "idSite", "separator": ",", "all": "all"},
+                        {"header": "S", "template": "eq.{site}"},
+                    ],
+                },
+                {
+                    "name": "more",
+                    "path": "/more",
+                    "upstream": "http://127.0.0.1:9000",
+                    "sites": ["host:{site}.acme.test"],
+                },
+                {"name": "rest", "upstream": "http://127.0.0.1:9000"},
+            ],
+        }
+    )
+    text = guide(proxy, DEFAULT_KEYS)
+    for gone in ("data.example", "X-API-Key", "/api/sites", "X-Site"):
+        assert gone not in text
+    assert "The address is `https://data.acme.test/v1`." in text
+    for said in (
+        "as the user name of HTTP Basic, with an empty password, or as the cookie `key`, or as the query parameter",
+        "- under `/metrics` as the query parameter `idSite`, several with `,` between, or `all` for all sites\n",
+        "- under `/metrics` in the header `S`, written `eq.SITE`\n",
+        "- under `/more` in the host name: `SITE.acme.test`\n",
+        "- under `/` nowhere: requests name no site\n",
+        'curl -i -u "$API_KEY:" "https://data.acme.test/v1/metrics/?idSite=shop"\n',
+    ):
+        assert said in text
+
+
+def test_an_address_that_begins_like_the_default_one_is_left_whole() -> None:
+    text = guide(DEFAULT.model_copy(update={"public_url": "https://data.example.com"}), DEFAULT_KEYS)
+    assert text == TEXT.replace("https://data.example", "https://data.example.com")
+
+
+def test_what_means_something_in_a_string_is_escaped() -> None:
+    proxy = DEFAULT.model_copy(update={"public_url": 'https://a$b`"\\.test'})
+    shell, python, script, *_ = passages(proxy, ("header:X",))
+    assert r'"https://a\$b\`\"\\.test/' in shell
+    assert r'URL = "https://a$b`\"\\.test/' in python
+    assert r'const url = "https://a$b`\"\\.test/' in script
+    _, python, script, *_ = passages(proxy, ("query:{k}",))
+    assert r'URL = f"https://a$b`\"\\.test/api/sites/shop/?{{k}}={KEY}"' in python
+    assert r"const url = `https://a\$b\`" in script

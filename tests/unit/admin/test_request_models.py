@@ -1,0 +1,47 @@
+"""Bodies as large as they may be, with nothing right in them."""
+
+import json
+
+import pytest
+from multidict import MultiDict
+
+from admin.api.request_models import NewUser, NoQuery, read_body, read_query
+from admin.problems import Invalid, Malformed
+from tests.effort import calls
+
+NUMBERS = b'{"workspace":"a","sites":[' + b"1," * 200_000 + b"1]}"
+NAMES = b"{" + b",".join(b'"%x":0' % number for number in range(100_000)) + b"}"
+
+
+@pytest.mark.parametrize(("body", "error"), [(NUMBERS, Invalid), (NAMES, Malformed)])
+def test_a_body_full_of_faults_holds_nobody_up(body: bytes, error: type[Exception]) -> None:
+    """Ten times as many, which fit into a body, took a minute, in which the front door stood still, too."""
+    with calls() as made, pytest.raises(error):
+        read_body(NewUser, body)
+    assert made.total() < 1000
+
+
+def test_a_query_full_of_faults_is_refused_without_a_look_at_each() -> None:
+    """Two thousand of them fit into an address, and took as long as twenty other requests."""
+    few, many = (MultiDict((f"a{number}", "") for number in range(count)) for count in (100, 101))
+    with pytest.raises(Invalid) as refused:
+        read_query(NoQuery, few)
+    assert len(refused.value.faults) == 20
+    with pytest.raises(Invalid, match="more than 100 parameters") as refused:
+        read_query(NoQuery, many)
+    assert refused.value.faults == ()
+
+
+@pytest.mark.parametrize("inside", ["[]", "{}", '[["[{"]]', '{"a":{"b":[]}}', '"x",[ ]'])
+def test_a_body_that_holds_thousands_of_lists_is_refused_before_they_are_made(inside: str) -> None:
+    with pytest.raises(Invalid, match="must be text"):
+        read_body(NewUser, f'{{"workspace":"a","sites":[{inside}]}}'.encode())
+    with pytest.raises(Malformed, match="more than 100 lists and objects"):
+        read_body(NewUser, f'{{"workspace":"a","sites":[{",".join([inside] * 100)}]}}'.encode())
+
+
+@pytest.mark.parametrize("site", ["[]", "{{", '"[', '\\"[{', "\\", "[\\", '"', "é[", "\u2028{"])
+@pytest.mark.parametrize("as_ascii", [True, False])
+def test_brackets_in_texts_are_no_lists(site: str, as_ascii: bool) -> None:
+    body = json.dumps({"workspace": "a", "sites": [site] * 500}, ensure_ascii=as_ascii)
+    assert read_body(NewUser, body.encode()).sites == [site] * 500

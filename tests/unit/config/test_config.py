@@ -1,0 +1,464 @@
+"""The config: what it takes, where it takes it from, and how it says what is wrong."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from admin.key_encryption import new_secret
+from proxy.relay.listeners import TcpListen, UnixListen, parse_listen
+from sitelatch.config import Config, check_files, load
+from sitelatch.config_errors import ConfigError
+
+ROUTE = """
+[[proxy.routes]]
+name = "data"
+upstream = "http://127.0.0.1:9000"
+sites = ["path:/api/sites/{site}/**"]
+"""
+EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
+
+
+class File:
+    """A config file in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "sitelatch.toml"
+
+    def load(self, text: str, **environ: str) -> Config:
+        self.path.write_text(text)
+        return load(self.path, environ)
+
+    def complaints(self, text: str, **environ: str) -> tuple[str, ...]:
+        with pytest.raises(ConfigError) as caught:
+            self.load(text, **environ)
+        return caught.value.complaints
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    return File(tmp_path)
+
+
+def test_one_route_is_enough(file: File) -> None:
+    config = file.load(ROUTE)
+    assert config.proxy.listen == "127.0.0.1:8080"
+    assert config.limits.head_bytes == 32768
+    assert config.keys.from_ == ("header:X-API-Key", "bearer")
+
+
+def test_relative_paths_begin_at_the_config_file(file: File, tmp_path: Path) -> None:
+    config = file.load(
+        '[proxy.tls]\ncertificate = "tls/cert.pem"\nkey = "/etc/key.pem"\n'
+        + ROUTE.replace("http:", "https:")
+        + '[proxy.routes.upstream_tls]\nca = "ca.pem"\n'
+    )
+    assert config.database.url == f"embedded:{tmp_path}/var/postgres"
+    assert config.directory == tmp_path
+    assert config.proxy.tls is not None
+    assert config.proxy.tls.certificate == f"{tmp_path}/tls/cert.pem"
+    assert config.proxy.tls.key == "/etc/key.pem"
+    tls = config.proxy.routes[0].upstream_tls
+    assert tls is not None
+    assert tls.ca == f"{tmp_path}/ca.pem"
+
+
+def test_files_that_serve_needs_are_checked_apart(file: File) -> None:
+    tls = "[proxy.tls]\ncertificate = 'gone.pem'\nkey = 'gone.pem'\n"
+    upstream_tls = "[proxy.routes.upstream_tls]\nca = 'gone.pem'\n"
+    config = file.load(tls + ROUTE.replace("http:", "https:") + upstream_tls)
+    with pytest.raises(ConfigError) as caught:
+        check_files(config)
+    assert caught.value.complaints == (
+        "[proxy.tls]: a file cannot be used: No such file or directory.",
+        '[[proxy.routes]] "data" upstream_tls: a file cannot be used: No such file or directory.',
+    )
+
+
+def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: File) -> None:
+    assert file.load(ROUTE).admin_database == file.load(ROUTE).database
+    config = file.load(ROUTE + '[admin]\ndatabase_url = "postgresql://admin@db/x"\n')
+    assert config.admin_database.url == "postgresql://admin@db/x"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "[proxy]: is missing. Add it."),
+        ("[proxy]\n", "[proxy] routes: is missing. Add it."),
+        ("[proxy]\nroutes = []\n", "[proxy] routes: must hold at least one [[proxy.routes]] table"),
+        ("[proxy]\nroutes = 3\n", "[proxy] routes: must hold at least one [[proxy.routes]] table"),
+        ("proxy = 3\n", "[proxy]: must be a table."),
+        (ROUTE + "nmae = 1\n", '[[proxy.routes]] "data" nmae: there is no such key. Did you mean `name`?'),
+        (ROUTE + "[limit]\n", "[limit]: there is no such table. Did you mean `limits`?"),
+        (ROUTE + "[limits]\nhead_byte = 1\n", "[limits] head_byte: there is no such key. Did you mean `head_bytes`?"),
+        (ROUTE + "[log]\nverbose = true\n", "[log] verbose: there is no such key. Known here: access."),
+        (ROUTE + "[limits]\nhead_bytes = 0\n", "[limits] head_bytes: must be greater than 0."),
+        (ROUTE + "[limits]\nhead_bytes = 1.5\n", "[limits] head_bytes: must be a whole number."),
+        (ROUTE + "[limits]\nhead_seconds = 'soon'\n", "[limits] head_seconds: must be a number."),
+        (ROUTE + "[limits]\nhead_seconds = inf\n", "[limits] head_seconds: must be a finite number."),
+        (ROUTE + "[drain]\ndelay_seconds = -1\n", "[drain] delay_seconds: must be 0 or more."),
+        (ROUTE + "[log]\naccess = 'most'\n", '[log] access: must be "all", "refused" or "off".'),
+        (ROUTE + "forward_key = 'perhaps'\n", '[[proxy.routes]] "data" forward_key: must be true or false.'),
+        (ROUTE + "reuse_after_body = 'no'\n", '[[proxy.routes]] "data" reuse_after_body: must be true or false.'),
+        (ROUTE + "reuse_after_body = 0\n", '[[proxy.routes]] "data" reuse_after_body: must be true or false.'),
+        (ROUTE + "[keys]\naccept_foreign = 'on'\n", "[keys] accept_foreign: must be true or false."),
+        (
+            ROUTE + "[cors]\norigins = ['https://a']\n",
+            "[cors]: there is no such table. It belongs in a route: write [proxy.routes.cors] after its other keys.",
+        ),
+        (
+            "[proxy.cors]\norigins = ['https://a']\n" + ROUTE,
+            "[proxy] cors: there is no such key. It belongs in a route: write [proxy.routes.cors] after its",
+        ),
+        (
+            "[proxy]\nsites = ['query:site']\n" + ROUTE,
+            "[proxy] sites: there is no such key. It belongs in a route: write sites below [[proxy.routes]].",
+        ),
+        (ROUTE + "host = 'mine'\n", '[[proxy.routes]] "data" host: must be "keep" or "upstream".'),
+        (ROUTE + "methods = []\n", '[[proxy.routes]] "data" methods: must'),
+        (ROUTE + "methods = ['GET', 'list']\n", "[[proxy.routes]] \"data\" methods, item 2: 'list' is not a method;"),
+        (ROUTE + "methods = ['*']\n", "[[proxy.routes]] \"data\" methods, item 1: '*' is not a method;"),
+        (ROUTE + "methods = ['A B']\n", "[[proxy.routes]] \"data\" methods, item 1: 'A B' is not a method;"),
+        (ROUTE + "methods = ['CONNECT']\n", '[[proxy.routes]] "data" methods, item 1: CONNECT is never forwarded:'),
+        (ROUTE + "methods = ['TRACE']\n", '[[proxy.routes]] "data" methods, item 1: TRACE is never forwarded:'),
+        (ROUTE + "methods = ['PRI']\n", '[[proxy.routes]] "data" methods, item 1: PRI is never forwarded:'),
+        (ROUTE + "public = 'GET /'\n", '[[proxy.routes]] "data" public: must be a list: […].'),
+        (ROUTE + "[keys]\nfrom = []\n", "[keys] from: must name at least one place"),
+        (ROUTE + "[keys]\nfrom = ['bearer', 3]\n", "[keys] from, item 2: must "),
+        (ROUTE.replace('"data"', '"Data"'), '[[proxy.routes]] "Data" name: must be 1 to 63 of a-z'),
+        ("[[proxy.routes]]\nname = 'a'\n", '[[proxy.routes]] "a" upstream: is missing. Add it.'),
+        ("[[proxy.routes]]\nupstream = 'http://a'\n", "[[proxy.routes]] number 1 name: is missing. Add it."),
+        (ROUTE.replace("sites", "sitse"), '[[proxy.routes]] "data" sitse: there is no such key. Did you mean `sites`?'),
+        (
+            ROUTE.replace('"path:/api/sites/{site}/**"', '{ query = "a", sep = "," }'),
+            '[[proxy.routes]] "data" sites, item 1, `sep`: there is no such key. Did you mean `separator`?',
+        ),
+        (
+            ROUTE.replace('"path:/api/sites/{site}/**"', "'query:a', { name = 'a' }"),
+            '[[proxy.routes]] "data" sites, item 2: must be text like "query:site", or a table with',
+        ),
+        (
+            ROUTE.replace('"path:/api/sites/{site}/**"', "{ header = 3 }"),
+            '[[proxy.routes]] "data" sites, item 1, `header`: must be text in quotes',
+        ),
+        (ROUTE + "[proxy.routes.upstream_tls]\ncert = 'a'\n", '[proxy.routes.upstream_tls] "data" cert: there is no'),
+        (
+            ROUTE + "[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = 'abc'\n",
+            "[[admin.tokens]] number 1 sha256: must be 64 lower-case hexadecimal digits; `sitelatch tokens new`",
+        ),
+        (
+            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{sha256(b'').hexdigest()}'\n",
+            "[[admin.tokens]] number 1 sha256: is the SHA-256 of an empty token; `sitelatch tokens new` prints",
+        ),
+        (
+            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{'0' * 64}'\n" * 2,
+            "[admin]: two [[admin.tokens]] have the same `sha256`",
+        ),
+        (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize] listen: this version has no side door yet."),
+        ("[proxy]\nworkers = 4\n" + ROUTE, "[proxy] workers: this version runs one worker only. Set workers = 1"),
+        ("[proxy]\nlisten = '8080'\n" + ROUTE, '[proxy] listen: must be "HOST:PORT"'),
+        (ROUTE + "[ops]\nlisten = 'unix:x.sock'\n", "[ops] listen: a unix socket needs an absolute path"),
+        (ROUTE + "[ops]\nlisten = '127.0.0.1:8080'\n", "[proxy] listen: is the same address as [ops] or [admin]"),
+        (ROUTE + "[database]\nurl = 'mysql://x'\n", '[database] url: must be "embedded:DIR" or a DSN'),
+        (ROUTE + "[database]\nlisten_url = 'postgresql://x'\n", "[database] listen_url: an embedded database needs"),
+        (ROUTE + "[database]\nurl = 'postgresql://u:p#w@h/d'\n", "[database] url: a database's URL cannot be read"),
+        (ROUTE + "[admin]\ndatabase_url = 'postgresql://h:99999/d'\n", "[admin] database_url: a database's URL cannot"),
+        (
+            ROUTE + "[database]\nurl = 'postgresql://h/d'\nlisten_url = 'embedded:var'\n",
+            "[database] listen_url: a database's URL cannot be read",
+        ),
+        (ROUTE + "[keys]\nfrom = ['bearer', 'badge:x']\n", "[keys] from: 'badge:x' is not a valid key location"),
+        (
+            "[keys]\nfrom = ['bearer']\n" + ROUTE + "keys_from = ['badge:x']\n",
+            "[[proxy.routes]] route 'data': 'badge:x' is not a valid key location",
+        ),
+        (
+            ROUTE
+            + "[[admin.tokens]]\nname = 'A\\u0000'\n".replace("'", '"')
+            + f"email = 'a@b'\nsha256 = '{'0' * 64}'\n",
+            "[[admin.tokens]] number 1 name: must hold no control characters.",
+        ),
+        (ROUTE + "[admin]\ndatabase_url = 'x'\n", '[admin] database_url: must be "embedded:DIR" or a DSN'),
+        (ROUTE + "[database]\nurl = 'embedded:'\n", "[database] url: `embedded:` needs a folder"),
+        *(
+            (
+                ROUTE.replace("http://127.0.0.1:9000", upstream),
+                '[[proxy.routes]] "data" upstream: must be http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH.',
+            )
+            for upstream in (
+                *("ftp://a", "a:80", "http://a/b", "http://a?b", "http://a#b", "http://u:p@a", "unix:a"),
+                *("http://a:b", "http://a:99999", "http://a:0", "http://a:", "http://:80", "http://"),
+                *("http://[::1", "http://::1", "http://[::1:80]:x", "http://[:::]", "http://1.2.3.999"),
+            )
+        ),
+        (ROUTE + "[proxy.routes.upstream_tls]\n", '[[proxy.routes]] "data" upstream: upstream_tls is for https://'),
+        (ROUTE + "without_site = 'all-sites'\n", "[[proxy.routes]] route 'data': without_site = \"all-sites\" needs"),
+        (
+            ROUTE + "without_site = 'all-sites'\n",
+            '[[proxy.routes]] route \'data\': without_site = "all-sites" needs workspace = "…": whose sites are all?',
+        ),
+        (ROUTE + ROUTE, "[[proxy.routes]] two routes have the same name"),
+        (
+            "[proxy]\ndrop_headers = ['X-Tenant', 'Content-Length']\n" + ROUTE,
+            "[proxy] drop_headers: 'Content-Length' covers content-length, which cannot be dropped: HTTP itself needs",
+        ),
+        (
+            "[proxy]\nheader_underscores = 'keep'\n" + ROUTE,
+            '[proxy] header_underscores: must be "drop" or "pass".',
+        ),
+        (
+            "[proxy]\ntrusted_proxies = ['10.0.0.0/33']\n" + ROUTE,
+            "[proxy] trusted_proxies: must be addresses, networks",
+        ),
+        ("[proxy\n", "is not valid TOML"),
+    ],
+)
+def test_a_complaint_names_the_table_the_key_and_the_rule(file: File, text: str, complaint: str) -> None:
+    complaints = file.complaints(text)
+    assert any(complaint in said for said in complaints), complaints
+    assert len(complaints) == 1, complaints
+    assert not complaints[0].endswith(("..", "?."))
+
+
+def test_all_complaints_come_at_once(file: File) -> None:
+    assert len(file.complaints(ROUTE + "[limits]\nhead_bytes = 0\nbody_bytes = 1\n[log]\naccess = 'x'\n")) == 3
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read: No such file"):
+        load(tmp_path / "gone.toml", {})
+
+
+SECRET = "hunter2hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        (f"[database]\nurl = 'mysql://u:{SECRET}@h'\n", {}),
+        (f"[database]\nurl = ['{SECRET}']\n", {}),
+        (f"[admin]\ntokens = '{SECRET}'\n", {}),
+        (f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{SECRET}'\n", {}),
+        (f"[keys]\naccept_foreign = '{SECRET}'\n", {}),
+        (f"[admin.oidc]\nclient_secret = ['{SECRET}']\n", {}),
+        (f"[admin.oidc]\nclient_secret = '{SECRET}'\nissuer = 'http://{SECRET}.example'\n", {}),
+        ("", {"SITELATCH_ADMIN__OIDC__CLIENT_SECRET": SECRET}),
+        (f"[limits]\nhead_bytes = '{SECRET}'\n", {}),
+        ("", {"SITELATCH_DATABASE__URL": f"mysql://u:{SECRET}@h"}),
+        ("", {"SITELATCH_ADMIN__TOKENS": SECRET}),
+        ("", {"SITELATCH_ADMIN__TOKEN": SECRET}),
+        ("", {"SITELATCH_DATABASE__URL_FILE": f"/nowhere/{SECRET}"}),
+    ],
+)
+def test_no_complaint_repeats_a_value(file: File, text: str, environ: Mapping[str, str]) -> None:
+    assert SECRET not in str(file.complaints(ROUTE + text, **environ))
+
+
+def test_the_config_in_a_log_line_holds_no_password(file: File) -> None:
+    url = f"'postgresql://u:{SECRET}@h/d'"
+    config = file.load(ROUTE + f"[database]\nurl = {url}\n[admin]\ndatabase_url = {url}\n")
+    assert SECRET not in repr(config.admin)
+    assert SECRET not in repr(config)
+    assert SECRET not in str(config)
+
+
+def test_the_environment_overrides_the_file(file: File) -> None:
+    config = file.load(
+        ROUTE + "[limits]\nhead_bytes = 1000\n",
+        SITELATCH_LIMITS__HEAD_BYTES="2000",
+        SITELATCH_DRAIN__DELAY_SECONDS="1.5",
+        SITELATCH_KEYS__ACCEPT_FOREIGN="True",
+        SITELATCH_KEYS__FROM='["bearer"]',
+        SITELATCH_LOG__ACCESS="off",
+        SITELATCH_DATABASE__URL="postgresql://u@h/d",
+        SITELATCH_PROXY__TRUSTED_PROXIES='["10.0.0.0/8"]',
+        SITELATCH_PROXY__TLS__CERTIFICATE="/c.pem",
+        SITELATCH_PROXY__TLS__KEY="/k.pem",
+        SITELATCH_ADMIN__TOKENS=json.dumps([{"name": "A", "email": "a@b.c", "sha256": "0" * 64}]),
+        SITELATCH_PORT="tcp://10.0.0.1:80",
+        OTHER__THING="x",
+    )
+    assert config.limits.head_bytes == 2000
+    assert config.drain.delay_seconds == 1.5
+    assert config.keys.accept_foreign
+    assert config.keys.from_ == ("bearer",)
+    assert config.log.access == "off"
+    assert config.database.url == "postgresql://u@h/d"
+    assert config.proxy.trusted_proxies == ("10.0.0.0/8",)
+    assert config.proxy.tls is not None
+    assert config.proxy.tls.key == "/k.pem"
+    assert config.admin.tokens[0].email == "a@b.c"
+
+
+def test_routes_can_come_from_the_environment_alone(file: File) -> None:
+    routes = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": [{"query": "id", "separator": ","}]}]
+    config = file.load("", SITELATCH_PROXY__ROUTES=json.dumps(routes))
+    assert config.proxy.routes[0].name == "data"
+
+
+def test_the_secret_of_recoverable_keys_comes_as_the_readme_says(file: File, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{new_secret()}\n")
+    config = file.load(ROUTE, SITELATCH_ADMIN__RECOVERABLE_KEYS_FILE=str(tmp_path / "secret"))
+    assert config.admin.recoverable_keys is not None
+
+
+ISSUER = """
+[admin]
+public_url = "https://keys.example/admin"
+[admin.oidc]
+issuer = "https://id.example/"
+client_id = "x"
+"""
+ALLOW = '[[admin.oidc.allow]]\nemails = ["ada@example.com"]\n'
+
+
+def test_the_issuers_secret_comes_from_a_file_and_is_in_no_log_line(file: File, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    config = file.load(ROUTE + ISSUER + ALLOW, SITELATCH_ADMIN__OIDC__CLIENT_SECRET_FILE=str(tmp_path / "secret"))
+    assert config.admin.oidc is not None
+    assert config.admin.oidc.client_secret == SECRET
+    assert config.admin.oidc.issuer == "https://id.example/"
+    assert SECRET not in repr(config.admin)
+
+
+@pytest.mark.parametrize("entry", ["X-API-Key", "X-Site", "x-*", "Content-Type"])
+def test_a_route_cannot_drop_the_headers_that_it_reads(file: File, entry: str) -> None:
+    route = "[[proxy.routes]]\nname = 'a'\nupstream = 'http://b:1'\nsites = ['header:X-Site']\n"
+    [complaint] = file.complaints(f"{route}drop_headers = ['{entry}']\n")
+    assert "drop" in complaint
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (ISSUER, "[admin.oidc] allow: is missing. Add it."),
+        (ISSUER + "allow = []\n", "[admin.oidc] allow: must hold at least one table: being signed in"),
+        (ISSUER + "[[admin.oidc.allow]]\n", "[[admin.oidc.allow]] number 1: must say whom it lets in by one of"),
+        (
+            ISSUER + ALLOW + 'domains = ["x.example"]\n',
+            "[[admin.oidc.allow]] number 1: must say whom it lets in by one",
+        ),
+        (ISSUER + ALLOW + 'claim = "x"\n', "[[admin.oidc.allow]] number 1: `claim` and `values` go together"),
+        (ISSUER + ALLOW + 'email = "x"\n', "[[admin.oidc.allow]] number 1 email: there is no such key. Did you mean"),
+        (ISSUER.replace("public_url", "# ") + ALLOW, "[admin]: `public_url` is missing: the issuer sends admins back"),
+        (ISSUER.replace("https://id", "http://id") + ALLOW, '[admin.oidc] issuer: must begin with "https://"'),
+        (ISSUER.replace("https://keys", "http://keys") + ALLOW, '[admin] public_url: must begin with "https://"'),
+        (ISSUER.replace("/admin", "/admin?x") + ALLOW, '[admin] public_url: must begin with "https://"'),
+        (ISSUER + 'scopes = ["email"]\n' + ALLOW, '[admin.oidc] scopes: must hold "openid".'),
+        ("[admin]\ntrusted_proxies = ['x']\n", "[admin] trusted_proxies: must be addresses, networks like"),
+        ("[admin.identity_proxy]\naddresses = []\n", "[admin.identity_proxy] addresses: must hold at least one"),
+        (
+            "[admin.identity_proxy]\naddresses = ['x']\n",
+            "[admin.identity_proxy] addresses: must be addresses, networks",
+        ),
+        *(
+            (
+                f"[admin.identity_proxy]\naddresses = ['10.0.0.7', '{everybody}']\n",
+                "[admin.identity_proxy] addresses: must not be everybody's: whoever connects from there can be any",
+            )
+            for everybody in ("0.0.0.0/0", "::/0", "0.0.0.0/0.0.0.0", "10.0.0.0/0")
+        ),
+    ],
+)
+def test_what_is_wrong_with_ways_to_sign_in_is_said(file: File, text: str, complaint: str) -> None:
+    assert any(found.startswith(complaint) for found in file.complaints(ROUTE + text)), file.complaints(ROUTE + text)
+
+
+def test_a_secret_can_come_from_a_file(file: File, tmp_path: Path) -> None:
+    (tmp_path / "dsn").write_text("postgresql://u:p@h/d\n")
+    config = file.load(ROUTE, SITELATCH_DATABASE__URL_FILE=str(tmp_path / "dsn"))
+    assert config.database.url == "postgresql://u:p@h/d"
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"SITELATCH_LIMITS__NO": "1"}, "SITELATCH_LIMITS__NO: no such key in the config"),
+        ({"SITELATCH_NO__NO_FILE": "1"}, "SITELATCH_NO__NO_FILE: no such key in the config"),
+        ({"SITELATCH_KEYS__FROM": "bearer"}, "SITELATCH_KEYS__FROM: must be JSON"),
+        ({"SITELATCH_KEYS__ACCEPT_FOREIGN": "yes"}, "[keys] accept_foreign: must be true or false."),
+        ({"SITELATCH_LIMITS__HEAD_BYTES": "many"}, "[limits] head_bytes: must be a whole number."),
+        (
+            {"SITELATCH_DATABASE__URL": "postgresql://a", "SITELATCH_DATABASE__URL_FILE": "/dev/null"},
+            "SITELATCH_DATABASE__URL_FILE: is given by SITELATCH_DATABASE__URL too. Set one of them.",
+        ),
+    ],
+)
+def test_a_wrong_override_is_named(file: File, environ: Mapping[str, str], complaint: str) -> None:
+    complaints = file.complaints(ROUTE, **environ)
+    assert len(complaints) == 1
+    assert complaints[0].startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("127.0.0.1:8080", TcpListen("127.0.0.1", 8080)),
+        ("localhost:0", TcpListen("localhost", 0)),
+        ("[::1]:80", TcpListen("::1", 80)),
+        ("unix:/run/a b.sock", UnixListen("/run/a b.sock")),
+    ],
+)
+def test_a_listen_address_is_a_host_and_a_port_or_a_socket(text: str, listen: TcpListen | UnixListen) -> None:
+    assert parse_listen(text) == listen
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8080", ":8080", "a:", "a:x", "a:65536", "::1:80", "[::1]", "http://a:80", "a b:1", "unix:", "unix:a"]
+)
+def test_any_other_listen_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be|needs"):
+        parse_listen(text)
+
+
+def _tables(model: type[BaseModel]) -> dict[str, Any]:
+    """Return every key of a settings model with its default, inner tables as dicts, table lists as their entry's."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        inner = _inner(field.annotation)
+        found[field.alias or name] = (
+            _tables(inner) if inner is not None else field.get_default(call_default_factory=True)
+        )
+    return found
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    kinds = get_args(annotation) if get_origin(annotation) in (UnionType, tuple) else (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def test_the_example_is_a_config_and_lists_every_option_with_its_default(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    load(EXAMPLE, {})
+    # An option without a default is listed as a comment: `# key = "example"`.
+    whole = tomllib.loads(re.sub(r"^# (?=\[|[a-z0-9_]+ = )", "", text, flags=re.MULTILINE))
+    active = tomllib.loads(text)
+
+    def compare(defaults: Mapping[str, Any], whole: Any, active: Any, place: str) -> None:
+        assert set(whole) == set(defaults), place
+        for key, default in defaults.items():
+            example = whole[key]
+            value = active.get(key) if isinstance(active, dict) else example  # a table that is off by default
+            if isinstance(default, dict):
+                entry = example[0] if isinstance(example, list) else example
+                compare(default, entry, value[0] if isinstance(value, list) else value, f"{place}.{key}")
+            elif (
+                default is None
+                or default is PydanticUndefined
+                or place in ("config.proxy.routes", "config.admin.tokens")
+                or place.endswith(".allow")
+            ):
+                continue
+            else:
+                assert value == (list(default) if isinstance(default, tuple) else default), f"{place}.{key}"
+
+    compare(_tables(Config), whole, active, "config")

@@ -1,0 +1,131 @@
+"""Settings that are valid alone and cannot work together."""
+
+from pathlib import Path
+
+import pytest
+
+from sitelatch.config import load
+from sitelatch.config_errors import ConfigError
+
+ROUTE = '[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:9000"\n'
+
+
+def complaints(folder: Path, text: str) -> tuple[str, ...]:
+    file = folder / "sitelatch.toml"
+    file.write_text(text)
+    try:
+        load(file, {})
+    except ConfigError as error:
+        return error.complaints
+    return ()
+
+
+def route(line: str, proxy: str = "") -> str:
+    return f"[proxy]\n{proxy}\n{ROUTE}{line}\n"
+
+
+CORS = 'cors = { origins = ["https://app.example"] }'
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (route("", 'drop_headers = ["X-API-Key"]'), "[proxy] drop_headers: 'X-API-Key' covers x-api-key, in which"),
+        (route("", 'drop_headers = ["X_api-*"]'), "[proxy] drop_headers: 'X_api-*' covers"),
+        (
+            route("", 'drop_headers = ["Authorization"]'),
+            "covers authorization, in which route 'data' looks for API keys",
+        ),
+        (
+            route('keys_from = ["cookie:k"]', 'drop_headers = ["Cookie"]'),
+            "'Cookie' covers cookie, in which route 'data'",
+        ),
+        (route(CORS, 'drop_headers = ["Origin"]'), "'Origin' covers a header of CORS requests"),
+        (route(CORS, 'drop_headers = ["Access-Control-*"]'), "'Access-Control-*' covers a header of CORS requests"),
+        (route('preflight = "pass"', 'drop_headers = ["Origin"]'), "'Origin' covers a header of CORS requests"),
+        (
+            route(f'drop_headers = ["Origin"]\n{CORS}'),
+            "[[proxy.routes]] \"data\" drop_headers: 'Origin' covers a header",
+        ),
+    ],
+)
+def test_a_dropped_header_that_a_route_reads_is_an_error(tmp_path: Path, text: str, complaint: str) -> None:
+    found = complaints(tmp_path, text)
+    assert any(complaint in said for said in found), found
+
+
+@pytest.mark.parametrize(
+    ("proxy", "header", "reason"),
+    [
+        ("", "X_Site", 'the header x_site is not forwarded: [proxy] header_underscores = "pass" is needed'),
+        ('drop_headers = ["X-Si*"]', "X-Site", "the header x-site is not forwarded: [proxy] drop_headers covers it."),
+        ("", "X-Forwarded-Prefix", "the header x-forwarded-prefix is not forwarded: it makes some backends serve"),
+        ('header_underscores = "pass"', "X_Original_URL", "the header x_original_url is not forwarded: it makes some"),
+        ("", "X-Api-Sites", "the header x-api-sites is not forwarded: HTTP itself needs it, or Sitelatch sets it."),
+        ("", "Upgrade", "the header upgrade is not forwarded: HTTP itself needs it, or Sitelatch sets it."),
+        ("", "Host", 'a site is read from the host by a rule like "host:{site}.api.example.com", not from host.'),
+        ("", "X-Forwarded-Host", 'a site is read from the host by a rule like "host:{site}.api.example.com"'),
+    ],
+)
+def test_a_site_rule_whose_header_is_not_forwarded_is_an_error(
+    tmp_path: Path, proxy: str, header: str, reason: str
+) -> None:
+    [said] = complaints(tmp_path, route(f'sites = ["header:{header}"]', proxy))
+    assert said.startswith(f'[[proxy.routes]] "data" sites: {reason}')
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('path = "/api"\nsites = [{ query = "site", paths = ["/query"] }]', "sites: '/query' is not below the route's"),
+        ('path = "/a/b"\nsites = [{ header = "X-Site", paths = ["/a"] }]', "sites: '/a' is not below the route's path"),
+        (
+            'path = "/api"\nsites = ["path:/sites/{site}"]',
+            "sites: '/sites/{site}' is not below the route's path '/api'",
+        ),
+        ('path = "/api"\nrefuse = ["POST /batch"]', "refuse: '/batch' is not below the route's path '/api'"),
+        ('path = "/api"\npublic = ["GET /health"]', "public: '/health' is not below the route's path '/api'"),
+        ('public = ["PROPFIND /health"]', "public: PROPFIND is not in the route's `methods`"),
+        (
+            'sites = [{ query = "id", templates = ["{site}", "eq.{site}"] }]',
+            "sites: the template 'eq.{site}' is never reached, because every value that fits it fits '{site}'",
+        ),
+        (
+            'sites = [{ query = "id", templates = ["in.{site})", "in.({site})"] }]',
+            "sites: the template 'in.({site})' is never reached",
+        ),
+        (
+            'sites = [{ query = "id", template = "a,{site}", separator = "," }]',
+            "sites: the template 'a,{site}' holds the separator ','.",
+        ),
+        (
+            'workspace = "acme"\nsites = [{ query = "id", all = "a,b", separator = "," }]',
+            "sites: the word 'a,b' for all sites holds the separator ','.",
+        ),
+        ('keys_from = ["query:key"]\nsites = ["query:key"]', "sites: the query parameter `key` holds API keys"),
+        ('keys_from = ["query:key"]\nsites = [{ query = "KEY" }]', "sites: the query parameter `KEY` holds API keys"),
+        ('sites = ["header:X-Api-Key"]', "sites: the header x-api-key holds API keys"),
+        ('sites = ["header:Authorization"]', "sites: the header authorization holds API keys"),
+    ],
+)
+def test_a_setting_that_can_do_nothing_is_an_error(tmp_path: Path, line: str, complaint: str) -> None:
+    [said] = complaints(tmp_path, route(line))
+    assert said.startswith(f'[[proxy.routes]] "data" {complaint}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        route('path = "/api"\nsites = [{ query = "site", paths = ["/**", "/api/query", "/api/v1/**"] }]'),
+        route('path = "/api/"\nsites = ["path:/{site}/x/**"]\nrefuse = ["* /**", "query:q"]\npublic = ["GET /api"]'),
+        route('path = "/shop"\nsites = ["path:/{site}/api/**"]'),
+        route('sites = [{ query = "id", templates = ["eq.{site}", "in.({site})", "{site}"], separator = "," }]'),
+        route('sites = ["header:X-Site", "query:key"]', 'drop_headers = ["X-Tenant", "Cookie", "Origin"]'),
+        route('sites = ["header:X_Site"]', 'header_underscores = "pass"'),
+        route(CORS, 'drop_headers = ["X-Tenant"]'),
+        route('keys_from = ["query:key"]', 'drop_headers = ["Authorization", "X-API-Key"]'),
+        route('public = ["PROPFIND /x"]\nmethods = ["GET", "PROPFIND"]\nrefuse = ["MKCOL /x"]'),
+    ],
+)
+def test_settings_that_work_together_are_no_error(tmp_path: Path, text: str) -> None:
+    assert complaints(tmp_path, text) == ()

@@ -1,0 +1,52 @@
+"""What `check-config` warns of."""
+
+from pathlib import Path
+
+import pytest
+
+from sitelatch.config import load
+from sitelatch.config_warnings import advice
+
+
+def warnings(directory: Path, route: str) -> list[str]:
+    file = directory / "sitelatch.toml"
+    file.write_text(f'[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:1"\n{route}\n')
+    return advice(load(file, {}))
+
+
+@pytest.mark.parametrize(
+    ("route", "instead"),
+    [
+        ('sites = ["path:/s/{site}", "query:site"]', '{ query = "site", paths = ["/…"] }'),
+        ('sites = ["header:X-Site"]', '{ header = "X-Site", paths = ["/…"] }'),
+        (
+            'path = "/api"\nsites = ["path:/api/{site}", { query = "ids", separator = "," }]',
+            '{ separator = ",", query = "ids", paths = ["/…"] }',
+        ),
+        ('sites = [{ query = "site", paths = ["/q", "/**"] }]', '{ query = "site", paths = ["/…"] }'),
+        (
+            'path = "/api/v1"\nsites = ["path:/api/v1/{site}", { header = "X-Site", paths = ["/api/**"] }]',
+            '{ header = "X-Site", paths = ["/…"] }',
+        ),
+        ('path = "/api"\nsites = ["host:{site}.example", "query:site"]', '{ query = "site", paths = ["/…"] }'),
+        ('preflight = "pass"', 'cors = { origins = ["https://app.example"] }'),
+    ],
+)
+def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instead: str) -> None:
+    [warning] = warnings(tmp_path, route)
+    assert warning.startswith('[[proxy.routes]] "data" ')
+    assert instead in warning
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        'sites = ["path:/s/{site}", { query = "site", paths = ["/q"] }]',
+        'path = "/query"\nsites = ["query:site"]',
+        'path = "/api"\nsites = ["path:/api/s/{site}", { query = "site", paths = ["/api/q/**", "/api/v1"] }]',
+        'sites = ["host:{site}.example", { query = "site", paths = ["/q"] }]',
+        'sites = ["path:/s/{site}", "host:{site}.example"]',
+    ],
+)
+def test_a_config_without_a_catch_has_no_warning(tmp_path: Path, route: str) -> None:
+    assert warnings(tmp_path, route) == []

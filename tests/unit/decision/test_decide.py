@@ -1,0 +1,98 @@
+"""Who passes."""
+
+import tracemalloc
+
+import pytest
+
+from proxy.decision.decide import Claim, Grant, SiteOwner, decide
+from proxy.decision.routes import Candidate, Route
+from proxy.refusals import Refused
+from proxy.settings import KeySettings, RouteSettings
+from tests.scopes import owned
+
+ROUTE = Route(RouteSettings(name="data", upstream="http://x", workspace="acme"), KeySettings())
+SHOP = Grant("u", "acme", all_sites=False, sites=frozenset({"shop"}))
+CAPITALS = Grant("u", "acme", all_sites=False, sites=frozenset({"Shop", "BLOG", "wiki", "Straße"}))
+ACME = Grant("u", "acme", all_sites=True, sites=frozenset())
+GLOBEX = Grant("u", "globex", all_sites=True, sites=frozenset())
+OWNERS = owned({"shop": "acme", "blog": "acme", "wiki": "globex", "none": None, "/none": None}) | {
+    "/docs": SiteOwner("Docs", "acme"),
+    "/wiki": SiteOwner("wiki", "globex"),
+}
+
+
+def claim(*sites: str, every_site: bool = False, open_: bool = False) -> Claim:
+    return Claim(ROUTE, b"k", b"/", [], open=open_, named=Candidate(sites, every_site=every_site))
+
+
+@pytest.mark.parametrize(
+    ("grant", "asked", "code"),
+    [
+        (SHOP, claim("shop"), None),
+        (SHOP, claim(), None),  # no site is named, and the route lets any key
+        (SHOP, claim("blog"), "site_not_allowed"),
+        (SHOP, claim("shop", "blog"), "site_not_allowed"),  # all of them must be in the grant
+        (SHOP, claim("wiki"), "site_not_allowed"),
+        (SHOP, claim("none"), "site_not_allowed"),  # the same whether the site exists or not
+        (SHOP, claim("Shop"), "site_not_allowed"),
+        (SHOP, claim(""), "site_not_allowed"),
+        (SHOP, claim(every_site=True), "all_sites_needed"),
+        (ACME, claim("shop"), None),
+        (ACME, claim("shop", "blog"), None),
+        (ACME, claim("wiki"), "site_not_allowed"),  # all sites of its workspace, never another's
+        (ACME, claim("shop", "wiki"), "site_not_allowed"),
+        (ACME, claim("none"), "site_not_allowed"),
+        (ACME, claim("unheard-of"), "site_not_allowed"),
+        (ACME, claim(every_site=True), None),
+        (CAPITALS, claim("/shop", "/blog", "/wiki"), None),  # named by host, so by folded id
+        (CAPITALS, claim("/docs"), "site_not_allowed"),
+        (CAPITALS, claim("/shop", "shop"), "site_not_allowed"),
+        (CAPITALS, claim("/"), "site_not_allowed"),
+        (SHOP, claim("/shop"), None),
+        (ACME, claim("/docs"), None),
+        (ACME, claim("/docs", "/wiki"), "site_not_allowed"),
+        (ACME, claim("/none"), "site_not_allowed"),
+        (GLOBEX, claim(every_site=True), "all_sites_needed"),  # the route's workspace is another
+        (GLOBEX, claim("wiki"), None),
+        (None, claim("shop"), "invalid_key"),
+        (None, claim("shop", open_=True), None),
+        (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=999), claim("shop"), "expired_key"),
+        (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=1000), claim("shop"), "expired_key"),
+        (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=1001), claim("shop"), None),
+    ],
+)
+def test_decide(grant: Grant | None, asked: Claim, code: str | None) -> None:
+    refused_with = None
+    try:
+        decide(asked, grant, OWNERS, now=1000)
+    except Refused as refused:
+        refused_with = refused.refusal.code
+    assert refused_with == code
+
+
+def test_a_granted_site_is_found_by_its_folded_id() -> None:
+    for folded, site in (("shop", "Shop"), ("blog", "BLOG"), ("wiki", "wiki"), ("strasse", "Straße")):
+        assert CAPITALS.site_by_fold(folded) == site
+    for folded in ("", "a", "shops", "zzz", "Shop"[1:]):
+        assert CAPITALS.site_by_fold(folded) is None
+    assert ACME.site_by_fold("shop") is None
+
+
+def test_a_lookup_by_folded_id_does_not_change_what_a_grant_equals() -> None:
+    one, other = (Grant("u", "acme", all_sites=False, sites=frozenset({"Shop"})) for _ in range(2))
+    assert one.site_by_fold("shop") == "Shop"
+    assert one == other
+    assert hash(one) == hash(other)
+    assert repr(one) == repr(other)
+
+
+def test_the_index_by_folded_id_costs_little_memory_beside_the_sites() -> None:
+    sites = frozenset(f"Site-{number}" for number in range(5000))
+    grant = Grant("u", "acme", all_sites=False, sites=sites)
+    tracemalloc.start()
+    try:
+        assert grant.site_by_fold("site-77") == "Site-77"
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 16 * len(sites), "HeldGrants weighs a site as 51 bytes"

@@ -1,0 +1,120 @@
+"""Where keys are looked for, and that they are cut out there without touching another byte."""
+
+import base64
+
+import pytest
+
+from proxy.decision.key_locations import KeyPlaces
+from proxy.http.headers import Fields, Head
+from proxy.refusals import Refused
+
+ALL = KeyPlaces(["header:X-API-Key", "bearer", "basic", "cookie:api_key", "query:api_key"])
+
+
+def cut(
+    places: KeyPlaces = ALL, target: bytes = b"/x", fields: Fields | None = None
+) -> tuple[bytes | None, bytes, Fields]:
+    found = places.cut(Head(b"GET", target, [(b"Host", b"h"), *(fields or [])]))
+    return found[:3]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"X-API-Key", b"k"),
+        (b"x-api-key", b"k"),
+        (b"X_API_KEY", b"k"),
+        (b"X-Api_Key", b"k"),
+        (b"Authorization", b"Bearer k"),
+        (b"authorization", b"bearer   k"),
+        (b"Authorization", b"Basic " + base64.b64encode(b"k:")),
+        (b"Authorization", b"Basic " + base64.b64encode(b"k:secret")),
+        (b"Cookie", b"api_key=k"),
+        (b"Cookie", b'api_key="k"'),
+        (b"Cookie", b"API_KEY=k"),
+        (b"Cookie", b"api%5Fkey=%6b"),
+    ],
+)
+def test_a_key_is_found_in_every_place_and_cut_out(field: tuple[bytes, bytes]) -> None:
+    assert cut(fields=[field]) == (b"k", b"/x", [(b"Host", b"h")])
+
+
+@pytest.mark.parametrize(
+    ("target", "left"),
+    [
+        (b"/x?api_key=k", b"/x"),
+        (b"/x?api_key=k&a=%2F", b"/x?a=%2F"),
+        (b"/x?a=%2f&api_key=k", b"/x?a=%2f"),
+        (b"/x?a=1&api_key=k&&b=+", b"/x?a=1&&b=+"),
+        (b"/x?api%5Fkey=k", b"/x"),
+        (b"/x?api%255Fkey=k", b"/x"),
+        (b"/x?API_KEY=k&a", b"/x?a"),
+        (b"/x?api.key=k", b"/x"),
+        (b"/x?api_key[]=k", b"/x"),
+        (b"/x?+api_key=%6b", b"/x"),
+        (b"/x?api_key=k&api_key=k", b"/x"),
+    ],
+)
+def test_a_query_key_is_cut_out_without_touching_the_other_bytes(target: bytes, left: bytes) -> None:
+    assert cut(target=target) == (b"k", left, [(b"Host", b"h")])
+
+
+def test_other_cookies_stay() -> None:
+    key, _, fields = cut(fields=[(b"Cookie", b"a=1; api_key=k; b=2")])
+    assert key == b"k"
+    assert fields[1:] == [(b"Cookie", b"a=1; b=2")]
+    assert cut(fields=[(b"Cookie", b"a=1;  b=2")])[2][1:] == [(b"Cookie", b"a=1;  b=2")]
+
+
+@pytest.mark.parametrize(
+    "field", [(b"Authorization", b"Digest username=x"), (b"Authorization", b"AWS4 a"), (b"A", b"")]
+)
+def test_what_is_no_place_stays(field: tuple[bytes, bytes]) -> None:
+    assert cut(fields=[field]) == (None, b"/x", [(b"Host", b"h"), field])
+
+
+def test_a_key_without_its_scheme_does_not_go_on() -> None:
+    assert cut(fields=[(b"Authorization", b"slk_abc")]) == (b"slk_abc", b"/x", [(b"Host", b"h")])
+
+
+def test_the_same_key_twice_is_one_key() -> None:
+    fields = [(b"X-API-Key", b"k"), (b"Authorization", b"Bearer k")]
+    assert cut(target=b"/x?api_key=k", fields=fields) == (b"k", b"/x", [(b"Host", b"h")])
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        (b"/x", [(b"X-API-Key", b"k"), (b"X-API-Key", b"l")]),
+        (b"/x", [(b"X-API-Key", b"k"), (b"X_Api_Key", b"l")]),
+        (b"/x", [(b"X-API-Key", b"k"), (b"Authorization", b"Bearer l")]),
+        (b"/x", [(b"Cookie", b"api_key=k; api_key=l")]),
+        (b"/x?api_key=k&api%5fkey=l", []),
+        (b"/x?api_key=k", [(b"X-API-Key", b"l")]),
+    ],
+)
+def test_two_keys_are_ambiguous(target: bytes, fields: Fields) -> None:
+    with pytest.raises(Refused) as refused:
+        cut(target=target, fields=fields)
+    assert refused.value.refusal.code == "ambiguous_key"
+
+
+def test_a_key_that_ends_elsewhere_for_some_is_refused() -> None:
+    for target in (b"/x?api_key=k;b=1", b"/x?a=1;api_key=k"):
+        with pytest.raises(Refused) as refused:
+            cut(target=target)
+        assert refused.value.refusal.code == "ambiguous_request"
+
+
+def test_only_configured_places_are_looked_at() -> None:
+    places = KeyPlaces(["header:X-API-Key"])
+    fields = [(b"Authorization", b"Bearer of another"), (b"Cookie", b"api_key=k")]
+    assert cut(places, b"/x?api_key=k", fields) == (None, b"/x?api_key=k", [(b"Host", b"h"), *fields])
+
+
+@pytest.mark.parametrize(
+    "place", ["", "headers:X", "header:", "header:X Y", "Bearer", "query", "cookie:a=b", "header:Host", "body:x"]
+)
+def test_a_place_that_is_none_is_an_error_that_says_what_to_write(place: str) -> None:
+    with pytest.raises(ValueError, match=r"header:NAME|choose another"):
+        KeyPlaces([place])

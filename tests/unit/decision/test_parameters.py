@@ -1,0 +1,187 @@
+"""Names of parameters in every spelling, and what a query, split in every way, holds of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.decision.parameters import Finder, Name, Query, value_readings
+from proxy.refusals import Refused
+
+_TOKENS = [
+    *("site", "SITE", "Site", "si", "te", "_id", "&", "=", ";", "?", "%", "25", "73", "[", "]", "+", ".", "%00", "a"),
+    *("1", "shop"),
+]
+QUERIES = st.lists(st.sampled_from(_TOKENS), max_size=12).map(lambda tokens: "".join(tokens).encode())
+NAMES = ["site", "site_id", "site.id", "s[ite]", "$site"]
+
+
+def found(query: bytes, *names: str) -> list[bytes]:
+    finder = Finder([Name(name) for name in names])
+    return [query[at.start : at.end] for at in finder.find(query)]
+
+
+@given(QUERIES, st.sampled_from(NAMES))
+def test_the_shortcut_for_plain_queries_overlooks_no_parameter(query: bytes, name: str) -> None:
+    finder = Finder([Name(name)])
+    if finder.is_silent(query):
+        assert finder.find(query) == []
+
+
+@given(QUERIES, st.sampled_from(NAMES))
+def test_a_search_in_the_whole_query_finds_what_a_look_at_each_name_finds(query: bytes, name: str) -> None:
+    wanted = Name(name)
+    finest = query.replace(b";", b"&").replace(b"?", b"&").split(b"&")
+    one_by_one = [piece for piece in (each.partition(b"=")[0] for each in finest) if wanted.means(piece)]
+    assert found(query, name) == one_by_one
+
+
+@pytest.mark.parametrize(
+    ("query", "silent"),
+    [
+        (b"from=2026-01-01&to=now%2B1h&q=a+b%0A[]", True),
+        (b"sites=a&xsite&site2=b&s=ite", True),
+        (b"&&a&=", True),
+        (b"site=a", False),
+        (b"a=1&SITE", False),
+        (b"a=1;b=2", False),
+        (b"%73ite=a", False),
+        (b"a[b]=1", False),  # may be anything: the whole search says
+    ],
+)
+def test_plain_queries_are_silent(query: bytes, silent: bool) -> None:
+    assert Finder([Name("site")]).is_silent(query) is silent
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"site", b"SITE", b"%73ite", b"%2573ite", b"+site", b"site[]", b"site%5b0", b"site%00x", b"%c5%bfite"),
+        *(b"[site]", b"]site", b"site]", b"[[site]]", b"%5Dsite", b"[]site"),  # Rack, and qs the first
+        *(b"?site", b"%20%0asite", b"site%20", b"site[a][b]", b"%u0073ite"),
+    ],
+)
+def test_spellings_that_some_backend_reads_as_the_name(name: bytes) -> None:
+    assert Name("site").means(name)
+    assert found(b"a=1&" + name + b"=2", "site")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"sites", b"xsite", b"si te", b"site2", b"", b"s.ite", b"[sites]", b"a[site]", b"si]te", b"site_", b"_site"],
+)
+def test_spellings_that_no_backend_reads_as_the_name(name: bytes) -> None:
+    assert not Name("site").means(name)
+
+
+@pytest.mark.parametrize(
+    "name", [b"site_id", b"site.id", b"site%20id", b"site+id", b"site[id", b"SITE.ID", b"+site_id[]"]
+)
+def test_php_reads_dots_spaces_and_open_brackets_as_underscores(name: bytes) -> None:
+    assert Name("site_id").means(name)
+
+
+def test_a_closed_bracket_is_not_an_underscore() -> None:
+    assert not Name("site_id").means(b"site[id]")
+
+
+@pytest.mark.parametrize(
+    ("rule", "raw", "literal"),
+    [
+        ("site", b"site", True),
+        ("site", b"s%69te", False),
+        ("site", b"Site", False),
+        ("filter[site]", b"filter[site]", True),
+        ("filter[site]", b"filter%5Bsite%5D", True),
+        ("filter[site]", b"filter%5bsite%5d", True),
+        ("filter[site]", b"filter%255Bsite%255D", False),
+        ("filter[site]", b"f%69lter[site]", False),
+        ("$filter", b"%24filter", True),
+        ("$filter", b"$filter", True),
+        ("größe", b"gr%C3%B6%c3%9fe", True),
+        ("größe", "größe".encode(), False),
+    ],
+)
+def test_only_reserved_characters_may_be_encoded_in_a_literal_name(rule: str, raw: bytes, literal: bool) -> None:
+    assert Name(rule).is_literal(raw) is literal
+
+
+@pytest.mark.parametrize("raw", [b"site", b"site[]", b"site[0]", b"site%5B12%5D"])
+def test_an_array_rule_takes_indexes_as_literal(raw: bytes) -> None:
+    assert Name("site", array=True).is_literal(raw)
+
+
+@pytest.mark.parametrize("raw", [b"site[x]", b"site[0][1]", b"site[-1]", b"site[[0]]", b"site[1000]"])
+def test_an_array_rule_takes_nothing_else_as_literal(raw: bytes) -> None:
+    name = Name("site", array=True)
+    assert not name.is_literal(raw)
+    assert name.means(raw)
+
+
+def test_a_scalar_replaces_the_map_that_holds_a_parameter() -> None:
+    name = Name("filter[site]")
+    assert name.replaces(b"filter")
+    assert name.replaces(b"FILTER%00x")
+    assert not name.replaces(b"filter[site]")
+    assert not name.replaces(b"filters")
+    assert not Name("site").replaces(b"site")
+
+
+def test_a_query_is_split_in_every_way_that_some_backend_splits_it() -> None:
+    query = Query(b"q=1;site=a?site=b&site=c", Finder([Name("site")]))
+    splits = [[(parameter.name, parameter.value) for parameter in split] for split in query.splits]
+    assert splits == [
+        [(b"site", b"c")],
+        [(b"site", b"a?site=b"), (b"site", b"c")],
+        [(b"site", b"a"), (b"site", b"b"), (b"site", b"c")],
+    ]
+
+
+def test_the_names_of_a_table_with_forty_columns_pass() -> None:
+    # DataTables sends six such names for each column.
+    odd = b"&".join(b"columns%%5B%d%%5D%%5Bdata%%5D=x" % number for number in range(240))
+    assert found(odd + b"&site=shop", "site") == [b"site"]
+    assert found(odd + b"&[site]=shop", "site") == [b"[site]"]
+    assert found(b"&".join([b"ids[]=1"] * 900) + b"&site=shop", "site") == [b"site"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"&".join(b"a[%d]=x" % number for number in range(257)),
+        b"&".join([b"a=x"] * 1001),
+        b"&".join([b"site=a%20b"] * 33),
+        b"&".join([b"site=a"] * 33) + b";x=1",
+    ],
+)
+def test_what_needs_a_step_for_each_parameter_is_bounded(query: bytes) -> None:
+    with pytest.raises(Refused):
+        Query(query, Finder([Name("site")]))
+
+
+def test_a_parameter_that_is_repeated_too_often_is_refused() -> None:
+    assert len(found(b"&".join([b"site=a"] * 128), "site")) == 128
+    with pytest.raises(Refused):
+        found(b"&".join([b"site=a"] * 129), "site")
+
+
+@pytest.mark.parametrize(
+    ("raw", "literal", "form", "deeper"),
+    [
+        (b"a", "a", "a", set()),
+        (b"a%2Bb", "a+b", "a+b", set()),
+        (b"a+b", "a+b", "a b", set()),
+        (b"a%2Bb+c", "a+b+c", "a+b c", set()),
+        (b"%2541", "%41", "%41", {"A"}),
+        (b"100%25", "100%", "100%", set()),
+        (b"%u0041", "%u0041", "%u0041", {"A"}),
+    ],
+)
+def test_readings_of_a_value(raw: bytes, literal: str, form: str, deeper: set[str]) -> None:
+    value = value_readings(raw)
+    assert (value.literal, value.form, set(value.deeper)) == (literal, form, deeper)
+
+
+def test_a_read_value_must_be_ascii() -> None:
+    with pytest.raises(Refused) as refused:
+        Query("site=café".encode(), Finder([Name("site")]))
+    assert refused.value.refusal.code == "bad_request"

@@ -1,0 +1,425 @@
+"""Parameters, cookies and methods that real backends read otherwise than the literal reading."""
+
+import pytest
+
+from proxy.decision.decide import decide
+from proxy.http.headers import Head
+from proxy.refusals import Refused
+from tests.unit.judging import EVERY_SITE, KEY, judge, judge_whole, selected, table
+
+ALL = {"sites": ["path:/api/sites/{site}/**", "query:site", "header:X-Site"]}
+PATH = {"sites": ["path:/api/sites/{site}/**"]}
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"report%26site=blog",
+        b"report&site=blog",
+        b"x%3fsite=blog%26z=",
+        b"x%26q=api/sites/blog/x",
+        b"x%2526site=blog",
+        b"x%253Fsite%253Dblog",
+        b"x%23site=blog",
+        b"x%26site",
+        b"x%26SITE",
+        b"x%26s%2569te",
+        b"x;site=blog",
+        b"x;a=1;site",
+        b"x%3Bsite=blog",
+        b"x%26_method=DELETE",
+        b"x;site%3Dblog",
+        b"x%3bsite%253Dblog",
+        b"x;%73ite%3Dblog",
+        b"x;_method%3DDELETE",
+    ],
+)
+def test_a_parameter_in_the_path_is_ambiguous(rest: bytes) -> None:
+    assert judge(ALL, b"/api/sites/shop/" + rest) == "ambiguous_request"
+
+
+def test_a_pair_in_the_path_is_ambiguous_whatever_the_rules_read() -> None:
+    assert judge(PATH, b"/api/sites/shop/x%26q=api/sites/blog/x") == "ambiguous_request"
+    assert judge(PATH, b"/api/sites/shop/x%26site") == ("shop",)
+
+
+def test_a_route_may_say_that_its_backend_rewrites_no_paths() -> None:
+    route = {**PATH, "encoded_parameters": "pass"}
+    assert judge(route, b"/api/sites/shop/https%3A%2F%2Fa.example%2F%3Fa%3D1%26b%3D2") == ("shop",)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"AT%26T.csv", b"what%3F.html", b"c%23", b"a%26b/c=d", b"100%25%26more", b"x;v=1", b"sites;jsessionid=1"]
+)
+def test_separators_that_begin_no_parameter_are_ordinary(rest: bytes) -> None:
+    assert judge(ALL, b"/api/sites/shop/" + rest) == ("shop",)
+
+
+def test_a_public_path_that_holds_a_parameter_is_not_public() -> None:
+    route = {**ALL, "public": ["GET /static/**"]}
+    assert judge(route, b"/static/app.js", key=False) == ()
+    assert judge(route, b"/static/x%26site=blog", key=False) == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"q=?site=blog&site=shop",
+        b"site=shop&next=/x?site=blog",
+        b"site=shop&a=1?SITE=blog",
+        b"site=shop?x",
+        b"site=shop;a=1",
+        b"site=shop&q=a;site",
+        b"site=shop&q=a;site=blog",
+    ],
+)
+def test_other_separators_than_the_ampersand_are_ambiguous_for_parameters_of_rules(query: bytes) -> None:
+    assert judge(ALL, b"/api/data?" + query) == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    "query", [b"site=shop&q=a;b", b"site=shop&q=a?b=c", b"site=shop&q=?site=shop", b"q=a;s&site=shop"]
+)
+def test_other_separators_are_ordinary_elsewhere(query: bytes) -> None:
+    assert judge(ALL, b"/api/data?" + query) == ("shop",)
+
+
+@pytest.mark.parametrize("query", [b"site=shop;a=1", b"q=a;site", b"q=?site=blog", b"SITE=blog"])
+def test_parameters_that_no_rule_reads_are_ordinary(query: bytes) -> None:
+    assert judge(PATH, b"/api/sites/shop/x?" + query) == ("shop",)
+
+
+def test_an_encoded_parameter_name_names_no_site() -> None:
+    assert judge(ALL, b"/api/data?s%69te=shop") == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    "query", [b"filter[site]=shop", b"filter%5Bsite%5D=shop", b"filter%5bsite%5d=shop&filter[a]=x"]
+)
+def test_reserved_characters_that_clients_encode_are_literal(query: bytes) -> None:
+    assert judge({"sites": ["query:filter[site]"]}, b"/x?" + query) == ("shop",)
+
+
+@pytest.mark.parametrize("query", [b"filter=x", b"filter=shop", b"%66ilter=shop", b"FILTER", b"filter.site=blog"])
+def test_a_parameter_that_replaces_the_map_around_the_site_is_ambiguous(query: bytes) -> None:
+    route = {"sites": ["query:filter[site]"]}
+    assert judge(route, b"/x?filter[site]=shop&" + query) == "ambiguous_request"
+
+
+def test_arrays_are_read_where_the_rule_asks_for_them() -> None:
+    array = {"sites": [{"query": "site", "array": True}]}
+    grant = selected("a", "b")
+    assert judge(array, b"/x?site[0]=a&site[1]=b", grant=grant) == ("a", "b")
+    assert judge(array, b"/x?site[]=a&site%5B%5D=b", grant=grant) == ("a", "b")
+    assert judge(array, b"/x?site=a&site=b", grant=grant) == ("a", "b")
+    assert judge(array, b"/x?site[0]=a&site[1]=c", grant=grant) == "site_not_allowed"
+    assert judge(array, b"/x?site[x]=a", grant=grant) == "ambiguous_request"
+    assert judge({"sites": ["query:site"]}, b"/x?site[0]=a", grant=grant) == "ambiguous_request"
+
+
+def test_a_parameter_may_have_several_templates() -> None:
+    rule = {"query": "site_id", "templates": ["eq.{site}", "in.({site})"], "separator": ","}
+    grant = selected("shop", "blog")
+    assert judge({"sites": [rule]}, b"/x?site_id=eq.shop", grant=grant) == ("shop",)
+    assert judge({"sites": [rule]}, b"/x?site_id=in.(shop,blog)", grant=grant) == ("shop", "blog")
+    assert judge({"sites": [rule]}, b"/x?site_id=in.%28shop%2Cblog%29", grant=grant) == ("shop", "blog")
+    assert judge({"sites": [rule]}, b"/x?site_id=in.(shop,wiki)", grant=grant) == "site_not_allowed"
+    assert judge({"sites": [rule]}, b"/x?site_id=neq.shop", grant=grant) == "site_not_allowed"
+
+
+# `+` in a value.
+
+
+@pytest.mark.parametrize(
+    ("sites", "outcome"),
+    [
+        (("my shop",), ("my shop",)),
+        (("my+shop",), ("my+shop",)),
+        (("blog",), "site_not_allowed"),
+        (("my shop", "my+shop"), "ambiguous_request"),
+    ],
+)
+def test_the_grant_decides_what_a_plus_means(sites: tuple[str, ...], outcome: object) -> None:
+    assert judge(ALL, b"/api/data?site=my+shop", grant=selected(*sites)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("owners", "outcome"),
+    [
+        ({"my shop": "acme"}, ("my shop",)),
+        ({"my+shop": "acme", "my shop": "globex"}, ("my+shop",)),
+        ({"my+shop": "acme", "my shop": "acme"}, "ambiguous_request"),
+        ({"my+shop": "globex", "my shop": "globex"}, "site_not_allowed"),
+        ({}, "site_not_allowed"),
+    ],
+)
+def test_a_key_for_all_sites_needs_one_of_the_two_in_its_workspace(
+    owners: dict[str, str | None], outcome: object
+) -> None:
+    assert judge(ALL, b"/api/data?site=my+shop", grant=EVERY_SITE, owners=owners) == outcome
+
+
+def test_an_encoded_plus_or_space_names_one_site() -> None:
+    assert judge(ALL, b"/api/data?site=my%20shop", grant=selected("my shop", "my+shop")) == ("my shop",)
+    assert judge(ALL, b"/api/data?site=my%2Bshop", grant=selected("my shop", "my+shop")) == ("my+shop",)
+
+
+def test_every_plus_of_a_request_is_read_in_the_same_way() -> None:
+    grant = selected("a b", "c+d")
+    assert judge(ALL, b"/api/data?site=a+b&site=c+d", grant=grant) == "site_not_allowed"
+
+
+# Cookies, which PHP merges into `$_REQUEST`.
+
+
+@pytest.mark.parametrize(
+    ("cookie", "outcome"),
+    [
+        (b"a=1; b=2", ("shop",)),
+        (b"site=shop", ("shop",)),
+        (b"a=1; site=blog", "ambiguous_request"),
+        (b"s%69te=blog", "ambiguous_request"),
+        (b"SITE=blog; a", "ambiguous_request"),
+        (b"site[]=blog", "ambiguous_request"),
+        (b"site=%62log", "ambiguous_request"),
+        (b"site=", "ambiguous_request"),
+        (b"site", "ambiguous_request"),
+        (b"sites=blog; mysite=blog", ("shop",)),
+        (b"site; a=1", "ambiguous_request"),
+        (b"a=1; SITE", "ambiguous_request"),
+    ],
+)
+def test_a_cookie_may_not_name_another_site_than_the_query(cookie: bytes, outcome: object) -> None:
+    assert judge(ALL, b"/api/data?site=shop", (b"Cookie", cookie)) == outcome
+
+
+def test_a_cookie_called_like_a_parameter_may_not_stand_among_several_lines() -> None:
+    # PHP reads `shop, x=1`.
+    assert judge(ALL, b"/api/data?site=shop", (b"Cookie", b"site=shop"), (b"Cookie", b"x=1")) == "ambiguous_request"
+    assert judge(ALL, b"/api/data?site=shop", (b"Cookie", b"a=shop"), (b"Cookie", b"x=1")) == ("shop",)
+
+
+def test_cookies_are_ignored_where_the_route_says_so_or_no_query_rule_applies() -> None:
+    cookie = (b"Cookie", b"site=blog")
+    assert judge({**ALL, "cookies": "ignore"}, b"/api/data?site=shop", cookie) == ("shop",)
+    assert judge(PATH, b"/api/sites/shop/x", cookie) == ("shop",)
+    scoped = {"sites": ["path:/api/sites/{site}/**", {"query": "site", "paths": ["/api/data"]}]}
+    assert judge(scoped, b"/api/sites/shop/x", cookie) == ("shop",)
+    assert judge(scoped, b"/api/data?site=shop", cookie) == "ambiguous_request"
+
+
+# Methods.
+
+
+@pytest.mark.parametrize("method", [b"COPY", b"MOVE", b"PROPFIND", b"QUERY", b"get", b"TRACE", b"REPORT"])
+def test_a_method_that_the_route_does_not_list_is_not_allowed(method: bytes) -> None:
+    refusal = judge_whole(ALL, b"/api/sites/shop/x", method=method)
+    assert not isinstance(refusal, tuple)
+    assert (refusal.code, refusal.status) == ("method_not_allowed", 405)
+    assert refusal.lines == b"Allow: GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE\r\n"
+
+
+def test_a_route_lists_its_methods() -> None:
+    route = {**ALL, "methods": ["GET", "PROPFIND", "QUERY"]}
+    assert judge(route, b"/api/sites/shop/x", method=b"QUERY") == ("shop",)
+    assert judge(route, b"/api/sites/shop/x", method=b"POST") == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [(b"X-HTTP-Method-Override", b"DELETE, GET")],
+        [(b"X-HTTP-Method-Override", b"GET,  delete")],
+        [(b"X-HTTP-Method", b"DELETE")],
+        [(b"X-Method-Override", b"GET"), (b"x-method-override", b"DELETE")],
+    ],
+)
+def test_each_method_in_an_override_header_counts(fields: list[tuple[bytes, bytes]]) -> None:
+    shut = {**PATH, "refuse": ["DELETE /api/sites/shop/x"]}
+    assert judge(shut, b"/api/sites/shop/x", *fields, method=b"POST") == "endpoint_refused"
+    few = {**PATH, "methods": ["GET", "POST"]}
+    assert judge(few, b"/api/sites/shop/x", *fields, method=b"POST") == "method_not_allowed"
+    assert judge(PATH, b"/api/sites/shop/x", *fields, method=b"POST") == ("shop",)
+
+
+@pytest.mark.parametrize("query", [b"_method=DELETE", b"a=1&%5Fmethod=GET,DELETE", b"a;_METHOD=delete"])
+def test_each_method_in_an_override_parameter_counts(query: bytes) -> None:
+    few = {**PATH, "methods": ["GET", "POST"]}
+    assert judge(few, b"/api/sites/shop/x?" + query, method=b"POST") == "method_not_allowed"
+
+
+# Raw bytes.
+
+
+@pytest.mark.parametrize("query", ["q=café", "q=日本語&site=shop", "site=shop&text=naïve"])
+def test_raw_utf8_in_a_value_that_is_not_read_passes(query: str) -> None:
+    assert judge(ALL, f"/api/sites/shop/x?{query}".encode()) == ("shop",)
+
+
+@pytest.mark.parametrize("query", ["site=café", "_method=é", "x=1;site=é"])
+def test_raw_utf8_in_a_value_that_is_read_is_refused(query: str) -> None:
+    assert judge(ALL, f"/api/sites/shop/x?{query}".encode()) == "bad_request"
+
+
+# Costs.
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/api/data?" + b"&".join(b"site=s%d" % number for number in range(129)),
+        b"/api/sites/shop/x%25c3%25a9" + b"%2541" * 300,
+    ],
+)
+def test_what_would_be_expensive_to_read_is_refused(target: bytes) -> None:
+    assert judge(ALL, target, grant=selected(*(f"s{number}" for number in range(300)))) == "ambiguous_request"
+
+
+def test_a_list_of_too_many_sites_is_refused() -> None:
+    rule = {"sites": [{"query": "ids", "separator": ","}]}
+    every = [str(number) for number in range(257)]
+    assert judge(rule, b"/x?ids=" + ",".join(every[:256]).encode(), grant=selected(*every)) == tuple(every[:256])
+    assert judge(rule, b"/x?ids=" + ",".join(every).encode(), grant=selected(*every)) == "ambiguous_request"
+
+
+# Names that only hosts may use.
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        (b"/api/data?site=/shop", []),
+        (b"/api/data?site=%2Fshop", []),
+        (b"/api/data", [(b"X-Site", b"/shop")]),
+        (b"/api/sites/%2Fshop/x", []),
+    ],
+)
+def test_no_part_but_the_host_names_a_site_by_its_folded_id(target: bytes, fields: list[tuple[bytes, bytes]]) -> None:
+    assert judge(ALL, target, *fields) in ("site_not_allowed", "ambiguous_request")
+    owners = {"/shop": "acme", "shop": "acme"}
+    assert judge(ALL, target, *fields, grant=EVERY_SITE, owners=owners) in ("site_not_allowed", "ambiguous_request")
+
+
+def test_a_public_path_loses_override_headers() -> None:
+    route = {**PATH, "public": ["GET /health"]}
+    assert judge(route, b"/health", (b"X-HTTP-Method-Override", b"LIST"), key=False) == ()
+    assert judge(route, b"/health?_method=DELETE", key=False) == "missing_key"
+
+
+# The charset in which Django and ASP.NET read the query.
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query"),
+    [
+        (b"application/json; charset=utf-7", b"site=shop&%2BAHM-ite=blog"),
+        (b"application/json; charset=unicode_escape", b"site=shop&%5Cx73ite=blog"),
+        (b'text/plain; CHARSET="cp037"', b"site=shop"),
+        (b"text/plain; charset=utf-8; charset=ibm037", b"site=shop&%A2%89%A3%85=%82%93%96%87"),
+        (b"text/plain; charset*=utf-8''utf-7", b"site=shop"),
+        (b"text/plain; charset = utf-7", b"site=shop"),
+        (b"text/plain; charset=utf-16le", b"site=shop"),
+        (b"text/plain; charset=shift_jis", b"site=shop"),
+    ],
+)
+def test_a_charset_in_which_servers_read_other_names_is_ambiguous(content_type: bytes, query: bytes) -> None:
+    assert judge(ALL, b"/api/data?" + query, (b"Content-Type", content_type)) == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *(b"application/json", b"application/json; charset=utf-8", b'application/json;charset="UTF-8"'),
+        *(
+            b"text/csv; charset=ISO-8859-1; header=present",
+            b"text/plain; charset=us-ascii",
+            b"text/xml; charset=cp1252",
+        ),
+    ],
+)
+def test_a_charset_that_extends_ascii_is_ordinary(content_type: bytes) -> None:
+    assert judge(ALL, b"/api/data?site=shop", (b"Content-Type", content_type), method=b"PUT", body=True) == ("shop",)
+    assert judge(ALL, b"/api/sites/shop/x", (b"Content-Type", b"text/plain; charset=utf-16")) == ("shop",)
+
+
+# What needs no key.
+
+
+@pytest.mark.parametrize("target", [b"/static/secret", b"/static/x?urls=a"])
+def test_refuse_holds_on_public_paths(target: bytes) -> None:
+    route = {**ALL, "public": ["GET /static/**"], "refuse": ["GET /static/secret", "query:urls"]}
+    assert judge(route, target, key=False) == "endpoint_refused"
+    assert judge(route, b"/static/x", key=False) == ()
+
+
+def test_a_form_on_a_public_path_may_hold_a_method_that_the_route_shuts() -> None:
+    route = {**ALL, "public": ["POST /login"], "refuse": ["DELETE /login"]}
+    form = (b"Content-Type", b"application/x-www-form-urlencoded")
+    assert judge(route, b"/login", form, method=b"POST", body=True, key=False) == "form_body_not_read"
+    json = (b"Content-Type", b"application/json")
+    assert judge(route, b"/login", json, method=b"POST", body=True, key=False) == ()
+
+
+def test_a_preflight_whose_query_overrides_the_method_needs_a_key() -> None:
+    preflight = [(b"Origin", b"https://app.example"), (b"Access-Control-Request-Method", b"GET")]
+    route = {**ALL, "preflight": "pass"}
+    target = b"/api/sites/blog/x"
+    assert judge(route, target, *preflight, method=b"OPTIONS", key=False) == ()
+    overriding = target + b"?x-http-method-override=GET"
+    assert judge(route, overriding, *preflight, method=b"OPTIONS", key=False) == "missing_key"
+
+
+def test_an_open_request_may_go_on_only_with_the_site_that_let_it_in() -> None:
+    claim = table(ALL).read(Head(b"GET", b"/api/data?site=my+shop", [(b"Host", b"h"), KEY]))
+    assert decide(claim, selected("my shop"), {}, 0) == ("my shop",)
+    with pytest.raises(Refused):
+        decide(claim, selected("my+shop"), {}, 0)
+    assert decide(claim, selected("my+shop", "my shop"), {}, 0) == ("my shop",)
+
+
+# Parameters that stand in or around the one of a rule.
+
+
+def test_a_parameter_around_the_rules_one_is_ordinary_outside_its_scope() -> None:
+    route = {"sites": ["path:/api/sites/{site}/**", {"query": "filter[site]", "paths": ["/api/query"]}]}
+    assert judge(route, b"/api/sites/shop/items?filter=active") == ("shop",)
+
+
+@pytest.mark.parametrize("separator", [";", "?"])
+def test_a_rule_with_a_further_separator_is_read_whole_outside_its_scope(separator: str) -> None:
+    rule = {"query": "site", "separator": separator, "paths": ["/api/query"]}
+    route = {"sites": ["path:/api/sites/{site}/**", rule]}
+    raw = separator.encode()
+    assert judge(route, b"/api/sites/shop/x?site=shop" + raw + b"blog") == "site_not_allowed"
+    assert judge(route, b"/api/sites/shop/x?site=" + raw + b"blog") == "site_not_allowed"
+
+
+@pytest.mark.parametrize("query", [b"site.0=blog", b"!site=blog"])
+def test_further_spellings_of_qs_and_spring(query: bytes) -> None:
+    assert judge(ALL, b"/api/data?site=shop&" + query) == "ambiguous_request"
+    assert judge(ALL, b"/api/data?site=shop&site.name=x&x!site=y") == ("shop",)
+
+
+@pytest.mark.parametrize("index", [b"21", b"007", b"99"])
+def test_an_index_from_which_qs_makes_a_map_is_ambiguous(index: bytes) -> None:
+    assert judge({"sites": [{"query": "site", "array": True}]}, b"/x?site[" + index + b"]=shop") == "ambiguous_request"
+
+
+@pytest.mark.parametrize("slash", ["\u2044", "\u2215", "\u2216"])
+def test_dot_segments_between_best_fit_slashes_are_refused(slash: str) -> None:
+    hidden = "".join(f"%{byte:02X}" for byte in slash.encode())
+    assert judge(ALL, f"/api/sites/shop/a{hidden}..{hidden}blog".encode()) == "ambiguous_request"
+
+
+@pytest.mark.parametrize("entry", ["delete /x", "DELETE", "GET x", "* x", "query:"])
+def test_an_endpoint_that_never_matches_is_a_config_error(entry: str) -> None:
+    with pytest.raises(ValueError, match=r"method|endpoint|parameter"):
+        table({**ALL, "refuse": [entry]})
+    if entry != "query:":
+        with pytest.raises(ValueError, match=r"method|endpoint"):
+            table({**ALL, "public": [entry.replace("*", "get")]})
+
+
+def test_a_host_rule_with_a_final_dot_is_a_config_error() -> None:
+    with pytest.raises(ValueError, match="final dot"):
+        table({"sites": ["host:{site}.api.example.com."]})

@@ -1,0 +1,148 @@
+"""When the feed is another one or went back, and how far one reading goes.
+
+The rest of it is tested with PostgreSQL (tests/integration/test_change_feed.py).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import asyncpg
+import pytest
+
+from proxy.grants.cache import Grants
+from proxy.grants.change_feed import Feed, FeedMode
+from proxy.settings import GrantSettings
+from sql.queries import query
+from tests.scopes import MemoryScope, VirtualLoop
+
+Source = tuple[str, str] | None
+
+
+class Connection:
+    """What the feed uses of a connection. `source`: the server's identifier and timeline; None: it may not be asked."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.cut = False
+        self.rows = [{"seq": 7, "what": "all", "subject": None, "at": 5.0, "age": 1.0}]
+
+    async def fetch(self, sql: str, /, *args: Any) -> list[dict[str, Any]]:
+        if self.cut:
+            raise ConnectionResetError
+        if sql == query("feed_source"):
+            if self._source is None:
+                raise asyncpg.InsufficientPrivilegeError
+            return [dict(zip(("system_identifier", "timeline"), self._source, strict=True))]
+        if sql == query("feed_backend"):
+            return [{"pid": 1, "standby": False}]
+        if sql == query("feed_head"):
+            return self.rows[-1:]
+        return [row for row in self.rows if row["seq"] >= args[0]][: args[1]]
+
+    def get_server_pid(self) -> int:
+        return 1
+
+    async def add_listener(self, channel: str, wake: Callable[[], object]) -> None:
+        pass
+
+    def add_termination_listener(self, ended: Callable[[], object]) -> None:
+        pass
+
+    def terminate(self) -> None:
+        pass
+
+
+class Followed:
+    """A feed that is followed, each time over the next of these connections, and what it dropped."""
+
+    def __init__(self, *connections: Connection) -> None:
+        clock = asyncio.get_running_loop().time
+        self.left = list(connections)
+        self.scope = MemoryScope()
+        self.dropped: list[str] = []
+        self.grants = Grants(GrantSettings(), self.scope, on_lookup=lambda result: None, clock=clock)
+        self.feed = Feed(
+            self._connect,
+            self.grants,
+            poll_seconds=1,
+            on_dropped=lambda cause, count: self.dropped.append(cause),
+            on_changes=lambda changes: None,
+            clock=clock,
+        )
+        self._running = asyncio.create_task(self.feed.run())
+
+    async def _connect(self) -> asyncpg.Connection:
+        return cast(asyncpg.Connection, self.left.pop(0))
+
+    async def close(self) -> None:
+        self._running.cancel()
+        await asyncio.wait({self._running})
+        await self.grants.close()
+
+
+def in_virtual_time(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())
+
+
+@pytest.mark.parametrize(
+    ("sources", "begun"),
+    [
+        ([("one", "1"), ("one", "1")], 1),
+        ([("one", "1"), ("two", "1")], 2),
+        ([("one", "1"), ("one", "2")], 2),
+        ([None, None], 1),
+        ([None, ("one", "1")], 1),
+        ([("one", "1"), None, ("one", "1")], 1),
+        ([("one", "1"), None, ("two", "1")], 2),
+    ],
+)
+def test_everything_is_dropped_where_another_server_or_timeline_is_known_to_answer(
+    sources: list[Source], begun: int
+) -> None:
+    async def play() -> None:
+        connections = [Connection(source) for source in sources]
+        followed = Followed(*connections)
+        for connection in connections:
+            await asyncio.sleep(3)
+            assert followed.feed.mode is FeedMode.WOKEN
+            connection.cut = connection is not connections[-1]
+        assert not followed.left
+        await followed.close()
+        assert followed.dropped == ["feed"] * begun
+
+    in_virtual_time(play)
+
+
+def test_however_much_has_changed_one_reading_goes_to_the_end() -> None:
+    async def play() -> None:
+        connection = Connection(None)
+        followed = Followed(connection)
+        await asyncio.sleep(0.5)
+        connection.rows += [
+            {"seq": 7 + number, "what": "user", "subject": f"user-{number}", "at": 6.0, "age": 1.0}
+            for number in range(1, 2501)
+        ]
+        await asyncio.sleep(1)
+        assert followed.feed._last is not None
+        assert followed.feed._last.seq == 2507
+        await followed.close()
+
+    in_virtual_time(play)
+
+
+def test_a_feed_that_went_back_to_where_it_was_left_drops_everything_in_the_reading_that_finds_it() -> None:
+    """A look-up had seen more of it: what that said may never have been."""
+
+    async def play() -> None:
+        followed = Followed(Connection(None))
+        await asyncio.sleep(0.5)
+        followed.scope.position = 50
+        await followed.grants.fetch(bytes(32))
+        await asyncio.sleep(1)
+        assert followed.dropped == ["feed", "feed"]
+        assert followed.grants.newest_position == 0
+        await followed.close()
+
+    in_virtual_time(play)

@@ -1,0 +1,255 @@
+"""CORS of a route: what its header lines allow, to whom, and what the config refuses (Fetch standard)."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from proxy.decision.routes import RouteTable
+from proxy.http.cors import Cors, compile_cors
+from proxy.http.headers import Fields, Head
+from proxy.refusals import Refused
+from proxy.settings import CorsSettings, HeaderRule, KeySettings, RouteSettings
+
+APP, OTHER = b"https://app.example", b"https://evil.example"
+EXPOSED = ("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id")
+VARY = ("Vary", "Origin")
+
+
+def route(**more: Any) -> RouteSettings:
+    return RouteSettings.model_validate(
+        {"name": "data", "upstream": "http://x", "cors": {"origins": [APP.decode(), "http://localhost:5173"]}} | more
+    )
+
+
+def cors(**more: Any) -> Cors:
+    compiled = compile_cors(route(**more), KeySettings())
+    assert compiled is not None
+    return compiled
+
+
+def parsed(lines: bytes) -> list[tuple[str, str]]:
+    assert lines.endswith(b"\r\n")
+    return [(name, value) for name, _, value in (line.partition(": ") for line in lines.decode().split("\r\n")[:-1])]
+
+
+def asked(*origins: bytes) -> Fields:
+    return [(b"Host", b"h"), *((b"Origin", origin) for origin in origins)]
+
+
+def test_a_listed_origin_reads_refusals() -> None:
+    allowed = [("Access-Control-Allow-Origin", APP.decode()), EXPOSED, VARY]
+    assert parsed(cors().refusal(asked(APP))) == allowed
+
+
+NOT_LISTED = [
+    (),
+    (OTHER,),
+    (b"null",),
+    (b"",),
+    (b"*",),
+    (APP, APP),
+    (APP, OTHER),
+    (APP + b":443",),
+    (APP + b"/",),
+    (APP.upper(),),
+    (b"http://app.example",),
+    (b"https://app.example.evil.example",),
+    (b"https://sub.app.example",),
+    (APP + b", " + APP,),
+    (b"http://localhost",),
+]
+
+
+@pytest.mark.parametrize("origins", NOT_LISTED)
+def test_any_other_origin_is_allowed_nothing_and_caches_are_told(origins: tuple[bytes, ...]) -> None:
+    for credentials in (False, True):
+        compiled = cors(cors={"origins": [APP.decode(), "http://localhost:5173"], "credentials": credentials})
+        assert parsed(compiled.refusal(asked(*origins))) == [VARY]
+        assert parsed(compiled.preflight(asked(*origins))) == [VARY]
+        assert compiled.response(asked(*origins), []) == ([], b"Vary: Origin\r\n")
+
+
+def test_a_preflight_is_told_the_routes_methods_and_headers() -> None:
+    compiled = cors(
+        methods=["GET", "LIST"],
+        sites=["header:X-Site", HeaderRule(header="X-Tenant"), "query:site", "path:/{site}/**"],
+        keys_from=["header:X-Key", "basic", "cookie:key", "query:key"],
+        cors={"origins": [APP.decode()], "headers": ["Prefer", "x-site"], "max_age_seconds": 60},
+    )
+    found = dict(parsed(compiled.preflight(asked(APP))))
+    allowed = found.pop("Access-Control-Allow-Headers").split(", ")
+    assert {"X-Key", "Authorization", "X-Tenant", "Content-Type", "If-None-Match", "Range", "Prefer"} <= set(allowed)
+    assert [name.lower() for name in allowed].count("x-site") == 1
+    assert found == {
+        "Access-Control-Allow-Origin": APP.decode(),
+        "Access-Control-Allow-Methods": "GET, LIST",
+        "Access-Control-Max-Age": "60",
+        "Vary": "Origin",
+    }
+
+
+def test_the_default_key_headers_are_allowed() -> None:
+    allowed = dict(parsed(cors().preflight(asked(APP))))["Access-Control-Allow-Headers"]
+    assert allowed.startswith("X-API-Key, Authorization, Content-Type")
+
+
+def test_credentials_are_allowed_where_the_route_says_so() -> None:
+    compiled = cors(cors={"origins": [APP.decode()], "credentials": True})
+    for lines in (compiled.preflight(asked(APP)), compiled.refusal(asked(APP))):
+        assert ("Access-Control-Allow-Credentials", "true") in parsed(lines)
+    for lines in (compiled.preflight(asked(OTHER)), compiled.refusal(asked(OTHER))):
+        assert parsed(lines) == [VARY]
+
+
+@pytest.mark.parametrize("origins", [(APP,), (b"null",), ()])
+def test_every_origin_is_allowed_as_a_wildcard_and_never_echoed(origins: tuple[bytes, ...]) -> None:
+    compiled = cors(cors={"origins": ["*"], "headers": ["*"]})
+    assert parsed(compiled.refusal(asked(*origins))) == [("Access-Control-Allow-Origin", "*"), EXPOSED, VARY]
+    found = dict(parsed(compiled.preflight(asked(*origins))))
+    assert found["Access-Control-Allow-Origin"] == "*"
+    assert found["Access-Control-Allow-Headers"] == "*, Authorization", "the wildcard does not cover Authorization"
+
+
+def test_a_response_gets_the_lines_that_it_lacks() -> None:
+    fields: Fields = [(b"Content-Type", b"text/plain"), (b"ETag", b"a")]
+    kept, lines = cors().response(asked(APP), fields)
+    assert kept == fields
+    assert parsed(lines) == [("Access-Control-Allow-Origin", APP.decode()), EXPOSED, VARY]
+
+
+@pytest.mark.parametrize("value", [b"*", b"https://another.example", APP])
+def test_a_response_that_allows_an_origin_itself_stays_as_it_is(value: bytes) -> None:
+    fields: Fields = [(b"access-control-allow-origin", value), (b"Access-Control-Allow-Credentials", b"true")]
+    assert cors().response(asked(APP), fields) == (fields, b"Vary: Origin\r\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "added"),
+    [
+        ([b"Accept"], True),
+        ([b"origin"], False),
+        ([b"Accept-Encoding,ORIGIN , Accept"], False),
+        ([b"Accept", b"Origin"], False),
+        ([b"*"], False),
+        ([b"X-Origin"], True),
+    ],
+)
+def test_vary_names_the_origin_once(values: list[bytes], added: bool) -> None:
+    fields = [(b"vary", value) for value in values]
+    for origin in (APP, OTHER):
+        kept, lines = cors().response(asked(origin), fields)
+        assert kept == fields
+        assert (b"Vary: Origin\r\n" in lines) is added
+
+
+def test_an_upstream_does_not_add_credentials_to_an_origin_that_the_route_allows_without() -> None:
+    fields: Fields = [(b"A", b"b"), (b"access-control-allow-credentials", b"true")]
+    assert cors().response(asked(APP), fields)[0] == [(b"A", b"b")]
+    assert cors().response(asked(OTHER), fields)[0] == fields
+    kept, lines = cors(cors={"origins": [APP.decode()], "credentials": True}).response(asked(APP), fields)
+    assert kept == [(b"A", b"b")], "browsers refuse the header if it comes twice"
+    assert b"Access-Control-Allow-Credentials: true\r\n" in lines
+
+
+# The decision.
+
+ORIGIN, ASKS = (b"Origin", APP), (b"Access-Control-Request-Method", b"PUT")
+
+
+@pytest.mark.parametrize(
+    "target", [b"/sites/blog/x", b"/", b"/x?site=shop&site=blog", b"/a//b/../c", b"/health", b"/shut"]
+)
+@pytest.mark.parametrize("fields", [[], [(b"X-API-Key", b"k")], [(b"Origin", OTHER)]])
+def test_a_preflight_is_answered_whatever_its_site_and_key(target: bytes, fields: Fields) -> None:
+    settings = route(
+        sites=["path:/sites/{site}/**", "query:site"],
+        methods=["GET", "PUT"],
+        public=["GET /health"],
+        refuse=["* /shut"],
+    )
+    head = Head(b"OPTIONS", target, [(b"Host", b"h"), ASKS, *(fields or [ORIGIN])])
+    if fields == [(b"X-API-Key", b"k")]:
+        head.fields.append(ORIGIN)
+    if b".." in target:
+        with pytest.raises(Refused, match="ambiguous_request"):
+            RouteTable([settings], KeySettings()).read(head)
+        return
+    claim = RouteTable([settings], KeySettings()).read(head)
+    assert (claim.preflight, claim.open, claim.sites) == (True, True, ())
+
+
+@pytest.mark.parametrize(
+    ("method", "fields"), [(b"OPTIONS", [ORIGIN]), (b"OPTIONS", [ASKS]), (b"OPTIONS", []), (b"GET", [ORIGIN, ASKS])]
+)
+def test_any_other_request_is_judged_as_without_cors(method: bytes, fields: Fields) -> None:
+    table = RouteTable([route(sites=["path:/sites/{site}/**"])], KeySettings())
+    claim = table.read(Head(method, b"/sites/shop/x", [(b"Host", b"h"), *fields]))
+    assert (claim.preflight, claim.open, claim.sites) == (False, False, ("shop",))
+
+
+def test_a_preflight_to_a_route_without_cors_is_refused() -> None:
+    table = RouteTable([route(cors=None)], KeySettings())
+    with pytest.raises(Refused, match="preflight_refused"):
+        table.read(Head(b"OPTIONS", b"/", [(b"Host", b"h"), ORIGIN, ASKS]))
+
+
+# The config.
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://app.example", "http://localhost:5173", "http://127.0.0.1:1", "https://[::1]:8443"),
+        *(
+            "chrome-extension://abcdef",
+            "capacitor://localhost",
+            "https://xn--bcher-kva.example",
+            "https://app_1.example",
+            "https://a.",
+        ),
+    ],
+)
+def test_an_exact_origin_is_taken(origin: str) -> None:
+    assert CorsSettings(origins=(origin,)).origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"origins": []},
+        *(
+            {"origins": [origin]}
+            for origin in (
+                *("null", "", "app.example", "https://app.example/", "https://app.example/x", "https://App.example"),
+                *("https://*.app.example", "HTTPS://app.example", "https://app.example:443", "http://app.example:80"),
+                *("https://user@app.example", "https://app.example\r\nX: y", "https://büro.example", "https://"),
+                *(
+                    "https://a:99999",
+                    "https://a:0443",
+                    "https://a..b",
+                    "https://.a",
+                    "https://[:::]",
+                    "https://1.2.3.999",
+                ),
+            )
+        ),
+        {"origins": ["*", "https://app.example"]},
+        {"origins": ["*"], "credentials": True},
+        {"origins": ["https://app.example"], "headers": ["*"], "credentials": True},
+        {"origins": ["*"], "headers": ["*", "X-A"]},
+        {"origins": ["*"], "headers": ["X A"]},
+        {"origins": ["*"], "headers": ["X-A\r\n"]},
+        {"origins": ["*"], "max_age_seconds": -1},
+        {"origins": ["*"], "methods": ["GET"]},
+    ],
+)
+def test_any_other_cors_table_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        CorsSettings.model_validate(settings)
+
+
+def test_cors_and_forwarded_preflights_exclude_each_other() -> None:
+    with pytest.raises(ValidationError, match="exclude each other"):
+        route(preflight="pass")

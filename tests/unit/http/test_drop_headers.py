@@ -1,0 +1,74 @@
+"""`drop_headers`: which names it takes, and what it keeps from the upstream."""
+
+import pytest
+
+from proxy.http.drop_headers import DropHeaders
+from proxy.http.headers import Fields, fold_name
+from proxy.http.hop_by_hop import clean_request
+from proxy.http.request_header_names import RequestSpellings
+
+HOST = (b"Host", b"api.example.com")
+DROPPED: Fields = [
+    (b"X-Scope-OrgID", b"1"),
+    (b"x-scope-orgid", b"1"),
+    (b"X-Hasura-Role", b"1"),
+    (b"x-hasura-admin-secret", b"1"),
+]
+KEPT: Fields = [(b"X-Scope-OrgIDs", b"1"), (b"X-Scope", b"1"), (b"X-Hasura", b"1"), (b"Accept", b"1")]
+ENTRIES = ("X-Scope-OrgID", "X-Hasura-*")
+
+
+def test_names_and_prefixes_are_dropped_in_every_spelling() -> None:
+    drop = DropHeaders(ENTRIES)
+    assert drop.remaining([*DROPPED, HOST, *KEPT]) == [HOST, *KEPT]
+    assert drop.remaining([(b"X_Scope_OrgID", b"1"), (b"x.hasura.role", b"1")]) == []
+    assert drop.covers(fold_name(b"X_Scope_OrgId"))
+    assert not drop.covers(b"x-site")
+
+
+def test_an_empty_list_returns_the_same_fields() -> None:
+    fields = [HOST, *KEPT]
+    assert DropHeaders(()).remaining(fields) is fields
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("underscores", ["drop", "pass"])
+def test_the_list_of_the_whole_proxy_is_dropped_with_the_other_headers(trusted: bool, underscores: str) -> None:
+    spellings = RequestSpellings("pass" if underscores == "pass" else "drop", (*ENTRIES, "Forwarded"))
+    hop = clean_request(
+        b"GET",
+        1,
+        [HOST, *DROPPED, (b"X_Scope_OrgID", b"1"), (b"Forwarded", b"host=x"), *KEPT],
+        spellings=spellings,
+        trusted=trusted,
+        judged=frozenset(),
+        trailer_bytes=100,
+    )
+    assert hop.fields == [HOST, *KEPT]
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("", "is not a header name"),
+        ("X Tenant", "is not a header name"),
+        ("X-Tenant:", "is not a header name"),
+        ("*", "is not a header name"),
+        ("X-*-Tenant", "is not a header name"),
+        ("Host", "HTTP itself needs it"),
+        ("content_length", "HTTP itself needs it"),
+        ("Content-*", "HTTP itself needs it"),
+        ("Transfer-Encoding", "HTTP itself needs it"),
+        ("Content-Type", "HTTP itself needs it"),
+        ("Sec-*", "HTTP itself needs it"),
+        ("X-*", "Sitelatch sets it"),
+        ("X-Forwarded-For", "Sitelatch sets it"),
+        ("X-Forwarded-*", "Sitelatch sets it"),
+        ("X-Request-Id", "Sitelatch sets it"),
+    ],
+)
+def test_an_entry_that_cannot_be_dropped_is_refused_with_the_reason(entry: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        DropHeaders([entry])
+    with pytest.raises(ValueError, match=reason):
+        RequestSpellings("drop", [entry])

@@ -1,0 +1,450 @@
+"""What of a request's head is for this hop, and what goes on."""
+
+import pytest
+
+from proxy.http.bodies import ChunkedBody, NoBody
+from proxy.http.headers import FOLDED, PLAIN, Fields, render
+from proxy.http.hop_by_hop import (
+    RequestHop,
+    accepts_websocket,
+    clean_answer,
+    clean_request,
+    client_address,
+    forwarding_lines,
+)
+from proxy.http.request_header_names import RequestSpellings
+from proxy.refusals import Refused
+
+HOST = (b"Host", b"api.example.com")
+
+
+SPELLINGS = RequestSpellings()
+
+
+def clean(
+    fields: Fields,
+    *,
+    method: bytes = b"GET",
+    minor: int = 1,
+    trusted: bool = False,
+    spellings: RequestSpellings = SPELLINGS,
+) -> RequestHop:
+    return clean_request(
+        method,
+        minor,
+        [HOST, *fields],
+        spellings=spellings,
+        trusted=trusted,
+        judged=frozenset({b"x-api-key", b"x-site", b"authorization"}),
+        trailer_bytes=100,
+    )
+
+
+def test_fields_go_on_in_order_case_and_number() -> None:
+    fields = [(b"aCCept", b"b"), (b"X-B", b"1"), (b"Accept", b"a"), (b"x-b", b"2"), (b"X-Empty", b"")]
+    assert clean(fields).fields == [HOST, *fields]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Proxy",
+        b"Keep-Alive",
+        b"Proxy-Connection",
+        b"TE",
+        b"Trailer",
+        b"Upgrade",
+        b"HTTP2-Settings",
+        b"Proxy-Authorization",
+    ],
+)
+def test_hop_by_hop_fields_end_here(name: bytes) -> None:
+    assert clean([(name, b"x"), (name.upper(), b"x")]).fields == [HOST]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"X-Api-User-Id",
+        b"x_api_user_id",
+        b"X-Api_Workspace",
+        b"X-API-SITES",
+        b"X-Original-URL",
+        b"X_Rewrite_Url",
+        b"X-Original-URI",
+        b"X-Envoy-Original-Path",
+        b"Forwarded",
+        b"X-Forwarded-For",
+        b"X_Forwarded_For",
+        b"X-Forwarded-Host",
+        b"X-Forwarded-Anything",
+        b"X-Real-IP",
+        b"X-Real_IP",
+        b"X-Request-Id",
+    ],
+)
+def test_what_we_set_cannot_be_set_by_the_client(name: bytes) -> None:
+    assert clean([(name, b"evil")]).fields == [HOST]
+
+
+def test_a_trusted_proxy_is_believed_on_the_origin_of_a_request_and_on_nothing_else() -> None:
+    believed = [
+        (b"X-Forwarded-For", b"1.2.3.4"),
+        (b"X-Forwarded-Proto", b"https"),
+        (b"x-forwarded-host", b"api.example"),
+        (b"X-Forwarded-Port", b"443"),
+        (b"Forwarded", b"for=1.2.3.4"),
+        (b"X-Real-IP", b"1.2.3.4"),
+        (b"X-Request-Id", b"a"),
+    ]
+    others = [
+        *(b"X_Forwarded_For", b"X-Forwarded-Prefix", b"X-Forwarded-Uri", b"X-Forwarded-Path", b"X-Forwarded-Server"),
+        *(
+            b"X-Forwarded-Scheme",
+            b"X-Forwarded-Ssl",
+            b"X-Forwarded-By",
+            b"X-Forwarded-User",
+            b"X-Forwarded-Script-Name",
+        ),
+        *(b"X-Api-User-Id", b"X-Original-URL", b"X-Script-Name"),
+    ]
+    assert clean([*believed, *((name, b"evil") for name in others)], trusted=True).fields == [HOST, *believed]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"X-Forwarded-Proto", b"https://x/api/sites/blog/?"),
+        (b"X-Forwarded-Proto", b"javascript:alert"),
+        (b"X-Forwarded-Proto", b""),
+        (b"X-Forwarded-Port", b"443/api/sites/blog?"),
+        (b"x-forwarded-port", b"80#"),
+        (b"X-Forwarded-Host", b"api.example/api/sites/blog?"),
+        (b"X-Forwarded-Host", b"api.example:80/api/sites/blog"),
+        (b"X-Forwarded-Host", b"ok.example, api.example\\x"),
+        (b"X-Forwarded-Host", b"user@api.example"),
+        (b"Forwarded", b'for=1.2.3.4;host="api.example/api/sites/blog?"'),
+        (b"Forwarded", b'host="api.example:80#"'),
+    ],
+)
+def test_a_trusted_proxy_is_not_believed_where_a_path_could_hide(name: bytes, value: bytes) -> None:
+    assert clean([(name, value)], trusted=True).fields == [HOST]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"X-Forwarded-Proto", b"https"),
+        (b"X-Forwarded-Proto", b"https, http,wss"),
+        (b"X-Forwarded-Port", b"443"),
+        (b"X-Forwarded-Port", b"443, 80"),
+        (b"X-Forwarded-Host", b"api.example.com:8443"),
+        (b"X-Forwarded-Host", b"a_b.example, [2001:db8::1]:443 ,10.0.0.1"),
+        (b"Forwarded", b'for="[2001:db8:cafe::17]:4711";proto=https;host=api.example;by=_hidden, for=unknown'),
+        (b"X-Forwarded-For", b'unknown, "[::1]:80", 10.0.0.1'),
+    ],
+)
+def test_a_trusted_proxy_is_believed_on_plain_origins(name: bytes, value: bytes) -> None:
+    assert clean([(name, value)], trusted=True).fields == [HOST, (name, value)]
+
+
+def test_fields_that_connection_lists_are_removed() -> None:
+    hop = clean([(b"Connection", b"close, X-Gone"), (b"x-gone", b"1"), (b"X-Stays", b"2")])
+    assert hop.fields == [HOST, (b"X-Stays", b"2")]
+    assert not hop.keep_alive
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        *(b"X-API-Key", b"x_api_key", b"X-Site", b"Authorization"),
+        *(b"Host", b"Content-Length", b"content_length", b"Transfer-Encoding", b"Expect"),
+    ],
+)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_connection_cannot_list_a_judged_header(listed: bytes, trusted: bool) -> None:
+    with pytest.raises(Refused) as refused:
+        clean([(b"Connection", b"keep-alive"), (b"Connection", b"x, " + listed)], trusted=trusted)
+    assert refused.value.refusal.code == "bad_connection_header"
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        *(b"Accept-Language", b"Range", b"X-Request-Id", b"x-request-id, Traceparent"),
+        *(b"X-Forwarded-For", b"X-Forwarded-Host", b"Forwarded", b"X-Real-IP"),
+        *(b"X-Api-User-Id", b"X-Api-Sites", b"X-Original-URL", b"X_Forwarded_For"),
+    ],
+)
+def test_connection_can_list_what_a_client_cannot_set_or_nobody_judges(listed: bytes) -> None:
+    fields = [(name, b"1") for name in listed.split(b", ")]
+    assert clean([(b"Connection", b"keep-alive, " + listed), *fields]).fields == [HOST]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [b"X-Forwarded-For", b"x_forwarded_for", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"Forwarded", b"X-Real-IP"],
+)
+def test_connection_of_a_trusted_proxy_cannot_list_the_origin_of_a_request(listed: bytes) -> None:
+    """A client could hide its address behind a proxy that passes Connection on."""
+    with pytest.raises(Refused) as refused:
+        clean([(b"Connection", listed), (b"X-Forwarded-For", b"6.6.6.6")], trusted=True)
+    assert refused.value.refusal.code == "bad_connection_header"
+
+
+def test_connection_of_a_trusted_proxy_can_list_the_request_id() -> None:
+    hop = clean([(b"Connection", b"X-Request-Id"), (b"X-Request-Id", b"a")], trusted=True)
+    assert hop.fields == [HOST]
+
+
+def test_an_overlong_connection_header_is_refused() -> None:
+    assert clean([(b"Connection", b"close" + b", x" * 300)]).fields == [HOST]
+    for fields in ([(b"Connection", b"close" + b", x" * 400)], [(b"Connection", b"x" * 600)] * 2):
+        with pytest.raises(Refused) as refused:
+            clean(fields)
+        assert refused.value.refusal.code == "bad_request"
+
+
+@pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"TRANSFER_encoding"])
+def test_framing_in_a_spelling_that_only_some_read_is_refused(name: bytes) -> None:
+    with pytest.raises(Refused):
+        clean([(name, b"5")])
+
+
+@pytest.mark.parametrize(
+    ("minor", "connection", "expected"),
+    [
+        (1, [], True),
+        (0, [], False),
+        (1, [b"close"], False),
+        (0, [b"Keep-Alive"], True),
+        (0, [b"keep-alive, close"], False),
+        (1, [b"keep-alive", b"Close"], False),
+    ],
+)
+def test_keep_alive(minor: int, connection: list[bytes], expected: bool) -> None:
+    assert clean([(b"Connection", value) for value in connection], minor=minor).keep_alive is expected
+
+
+def test_only_100_continue_can_be_expected() -> None:
+    assert (b"Expect", b"100-Continue") in clean([(b"Expect", b"100-Continue")]).fields
+    assert clean([(b"Expect", b"100-continue")], minor=0).fields == [HOST]
+    with pytest.raises(Refused) as refused:
+        clean([(b"Expect", b"200-ok")])
+    assert refused.value.refusal.status == 417
+
+
+def test_the_body_is_framed() -> None:
+    hop = clean([(b"Transfer-Encoding", b"chunked")], method=b"POST")
+    assert isinstance(hop.body, ChunkedBody)
+    assert hop.chunked
+    assert hop.fields == [HOST]
+    assert isinstance(clean([]).body, NoBody)
+
+
+WEBSOCKET: Fields = [
+    (b"Connection", b"keep-alive, Upgrade"),
+    (b"Upgrade", b"WebSocket"),
+    (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"Sec-WebSocket-Version", b"13"),
+]
+
+
+def test_a_valid_websocket_request_is_one() -> None:
+    hop = clean(WEBSOCKET)
+    assert hop.websocket_key == b"dGhlIHNhbXBsZSBub25jZQ=="
+    assert hop.fields == [HOST, *WEBSOCKET[2:]]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        WEBSOCKET[1:],  # no Connection: upgrade
+        [WEBSOCKET[0], (b"Upgrade", b"h2c"), *WEBSOCKET[2:]],
+        [WEBSOCKET[0], (b"Upgrade", b"websocket, h2c"), *WEBSOCKET[2:]],
+        [*WEBSOCKET[:2], (b"Upgrade", b"h2c"), *WEBSOCKET[2:]],
+        [*WEBSOCKET[:2], (b"Sec-WebSocket-Key", b"short"), WEBSOCKET[3]],
+        [*WEBSOCKET, WEBSOCKET[2]],
+        WEBSOCKET[:3],
+        [*WEBSOCKET[:3], (b"Sec-WebSocket-Version", b"8")],
+        [*WEBSOCKET, (b"Content-Length", b"0")],
+        [(b"Connection", b"upgrade, sec-websocket-key"), *WEBSOCKET[1:]],
+    ],
+)
+def test_any_other_upgrade_goes_on_as_plain_http(fields: Fields) -> None:
+    hop = clean(fields)
+    assert hop.websocket_key is None
+    assert b"upgrade" not in {name.lower() for name, _ in hop.fields}
+
+
+def test_a_post_is_no_websocket_request() -> None:
+    assert clean(WEBSOCKET, method=b"POST").websocket_key is None
+    assert clean(WEBSOCKET, minor=0).websocket_key is None
+
+
+def test_only_the_right_101_opens_a_websocket() -> None:
+    key = b"dGhlIHNhbXBsZSBub25jZQ=="
+    accept = (b"Sec-WebSocket-Accept", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")  # RFC 6455 §1.3
+    rest = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
+    assert accepts_websocket(key, [*rest, accept])
+    assert not accepts_websocket(key, rest)
+    assert not accepts_websocket(key, [*rest, (b"Sec-WebSocket-Accept", b"AAAA")])
+    assert not accepts_websocket(key, [rest[1], accept])
+    assert not accepts_websocket(key, [(b"Upgrade", b"h2c"), rest[1], accept])
+
+
+def forward(fields: Fields, *, trusted: bool) -> tuple[Fields, bytes, bytes]:
+    return forwarding_lines(fields, peer=b"10.0.0.9", scheme=b"http", host=b"h", request_id=b"abc-1", trusted=trusted)
+
+
+def test_the_upstream_is_told_where_a_request_came_from() -> None:
+    assert forward([HOST], trusted=False) == (
+        [HOST],
+        b"X-Request-Id: abc-1\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n",
+        b"abc-1",
+    )
+
+
+def test_a_trusted_proxys_account_is_continued() -> None:
+    fields = [
+        (b"X-Forwarded-For", b"1.1.1.1, 2.2.2.2"),
+        (b"x-forwarded-proto", b"https"),
+        (b"X-Request-Id", b"from-the-edge.1"),
+    ]
+    assert forward(fields, trusted=True) == (
+        [fields[1]],
+        b"X-Request-Id: from-the-edge.1\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 10.0.0.9\r\nX-Forwarded-Host: h\r\n",
+        b"from-the-edge.1",
+    )
+
+
+def test_a_request_id_that_is_no_token_is_not_taken() -> None:
+    assert forward([(b"X-Request-Id", b'a"b')], trusted=True)[2] == b"abc-1"
+
+
+@pytest.mark.parametrize(
+    ("chain", "expected"),
+    [
+        (b"", "10.0.0.9"),
+        (b"6.6.6.6, 1.1.1.1, 10.0.0.1", "1.1.1.1"),
+        (b"10.0.0.1", "10.0.0.1"),
+        (b"1.1.1.1:5000, 10.0.0.1:80", "1.1.1.1"),
+        (b"[::1]:80", "::1"),
+        (b"1.1.1.1, unix, 10.0.0.1", "10.0.0.1"),  # no address: nothing left of it is believed
+        (b'1.1.1.1, "<script>', "10.0.0.9"),
+    ],
+)
+def test_the_client_is_the_nearest_that_is_no_trusted_proxy(chain: bytes, expected: str) -> None:
+    fields = [(b"X-Forwarded-For", chain)] if chain else []
+    assert client_address(fields, "10.0.0.9", lambda address: address.startswith("10.")) == expected
+
+
+def test_only_the_nearest_hops_are_read() -> None:
+    chain = b"1.1.1.1," + b",".join([b"10.0.0.1"] * 15)
+    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "1.1.1.1"
+    chain = b"x," * 10_000 + b",".join([b"10.0.0.1"] * 16)
+    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "10.0.0.1"
+
+
+def test_an_answers_hop_by_hop_fields_end_here() -> None:
+    hop = clean_answer(
+        1,
+        [
+            (b"Date", b"x"),
+            (b"Connection", b"close, X-Hop"),
+            (b"Keep-Alive", b"timeout=5, max=100"),
+            (b"X-Hop", b"1"),
+            (b"Content-Length", b"3"),
+            (b"Server", b"y"),
+            (b"Transfer-Encoding", b"chunked"),
+        ],
+    )
+    assert hop.fields == [(b"Date", b"x"), (b"Content-Length", b"3"), (b"Server", b"y")]
+    assert (hop.lengths, hop.codings, hop.keep_alive, hop.idle_seconds) == ([b"3"], [b"chunked"], False, 5.0)
+
+
+def test_a_head_is_rendered_with_and_without_fields() -> None:
+    assert render(b"HTTP/1.1 100 Continue", [], b"") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert render(b"GET / HTTP/1.1", [HOST], b"X: y\r\n") == b"GET / HTTP/1.1\r\nHost: api.example.com\r\nX: y\r\n\r\n"
+
+
+ODD_NAMES = [
+    *(b"X_Anything", b"SCRIPT_NAME", b"PATH_INFO", b"Script_Name", b"Content_Type", b"Content.Type"),
+    *(b"X.Api.User.Id", b"X-Api~Sites", b"X!Original!Url", b"X.Forwarded.For", b"X_API_Key", b"x-site'", b"$wssn"),
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_name_with_an_odd_character_is_not_forwarded(name: bytes, trusted: bool) -> None:
+    hop = clean([(b"X-A", b"1"), (name, b"2")], trusted=trusted)
+    assert hop.fields == [HOST, (b"X-A", b"1")]
+    assert hop.dropped == [(name, b"2")]
+
+
+PASSING_UNDERSCORES = RequestSpellings("pass")
+
+
+def test_underscores_can_be_let_through_and_no_other_odd_character() -> None:
+    fields = [(b"x_anything", b"1"), (b"X_API_Key", b"2"), (b"a.b", b"3"), (b"a~b", b"4")]
+    hop = clean(fields, spellings=PASSING_UNDERSCORES)
+    assert (hop.fields, hop.dropped) == ([HOST, *fields[:2]], fields[2:])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"x_api_user_id", b"X_Forwarded_For", b"X-Forwarded_Host", b"X_Real_IP", b"x_request_id", b"http2_settings"),
+        *(b"SCRIPT_NAME", b"PATH_INFO", b"X_Original_Url", b"x_middleware_subrequest", b"X_Forwarded_Prefix"),
+    ],
+)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_underscores_let_no_spelling_through_that_a_backend_takes_for_a_dropped_header(
+    name: bytes, trusted: bool
+) -> None:
+    hop = clean([(name, b"evil")], spellings=PASSING_UNDERSCORES, trusted=trusted)
+    assert (hop.fields, hop.dropped) == ([HOST], [])
+
+
+@pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"content.length"])
+@pytest.mark.parametrize("spellings", [SPELLINGS, PASSING_UNDERSCORES])
+def test_framing_in_an_odd_spelling_is_refused_in_both_modes(name: bytes, spellings: RequestSpellings) -> None:
+    with pytest.raises(Refused) as refused:
+        clean([(name, b"5")], spellings=spellings)
+    assert refused.value.refusal.code == "bad_request"
+
+
+def test_long_names_are_not_remembered() -> None:
+    spellings, name = RequestSpellings(), b"x" * 30_000
+    assert (spellings[name], FOLDED[name]) == (PLAIN, name)
+    assert name not in dict(spellings)
+    assert name not in dict(FOLDED)
+
+
+def test_the_spellings_that_are_remembered_are_bounded() -> None:
+    spellings = RequestSpellings()
+    for number in range(2 * RequestSpellings.BOUND):
+        assert spellings[b"x-%d" % number] == PLAIN
+    assert len(spellings) == RequestSpellings.BOUND
+
+
+def test_an_answer_that_says_close_in_one_of_two_fields_closes() -> None:
+    for order in ((b"close", b"keep-alive"), (b"keep-alive", b"close")):
+        assert not clean_answer(1, [(b"Connection", option) for option in order]).keep_alive
+    assert clean_answer(0, [(b"Connection", b"x"), (b"Connection", b"keep-alive")]).keep_alive
+
+
+@pytest.mark.parametrize(
+    ("host", "sent"), [(b"shop.example.", b"shop.example"), (b"shop.example.:80", b"shop.example:80")]
+)
+def test_the_dot_that_ends_a_host_name_is_not_forwarded(host: bytes, sent: bytes) -> None:
+    hop = clean_request(
+        b"GET",
+        1,
+        [(b"Accept", host), (b"Host", host)],
+        spellings=SPELLINGS,
+        trusted=False,
+        judged=frozenset(),
+        trailer_bytes=100,
+    )
+    assert (hop.host, hop.fields) == (sent, [(b"Accept", host), (b"Host", sent)])

@@ -1,0 +1,62 @@
+"""The hostile spellings as bytes, the way a request's head goes: parser, hop-by-hop fields, routes, decision.
+
+All of it is pure, so no socket is needed to ask whether a key for one site gets another.
+"""
+
+from collections import Counter
+
+import pytest
+
+from proxy.decision.decide import Claim, Grant, decide
+from proxy.decision.routes import RouteTable
+from proxy.http.headers import Fields, Head
+from proxy.http.hop_by_hop import clean_request
+from proxy.http.request_header_names import RequestSpellings
+from proxy.http.request_parser import RequestReader
+from proxy.refusals import Refused
+from proxy.settings import KeySettings, LimitSettings, RouteSettings
+from tests.spellings import Expected, Shape, honest, spellings
+
+OWN, OTHER = "shop", "blog"
+KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
+
+
+def sent_on(raw: bytes, table: RouteTable) -> tuple[Claim, tuple[str, ...]]:
+    """Return the claim and the sites of the one request in `raw`, with a key for OWN only. Raises Refused."""
+    head, rest = RequestReader(LimitSettings()).read(raw)
+    assert head is not None, "the head is whole"
+    assert rest == b""
+    hop = clean_request(
+        head.method,
+        head.minor,
+        head.fields,
+        spellings=RequestSpellings(),
+        trusted=False,
+        judged=table.judged_names,
+        trailer_bytes=1024,
+    )
+    claim = table.read(Head(head.method, head.target, hop.fields, dropped=hop.dropped))
+    return claim, decide(claim, Grant("1", "acme", all_sites=False, sites=frozenset({OWN})), {}, 0)
+
+
+def folded(fields: Fields) -> set[bytes]:
+    return {name.lower().replace(b"_", b"-") for name, _ in fields}
+
+
+@pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
+def test_no_hostile_bytes_reach_another_site(shape: Shape) -> None:
+    table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=shape.value)], KeySettings())
+    assert sent_on(honest(OWN, shape).raw(KEY), table)[1] == (OWN,)
+    failures, passed = [], Counter[str]()
+    for spelling in spellings(OWN, OTHER, shape):
+        try:
+            claim, sites = sent_on(spelling.raw(KEY), table)
+        except Refused:
+            continue
+        passed[spelling.expected.name] += 1
+        dropped = {name.replace(b"_", b"-") for name in spelling.drops}
+        if spelling.expected is Expected.REFUSED or sites != (OWN,) or folded(claim.fields) & dropped:
+            failures.append((spelling.name, spelling.raw(), sites))
+        assert claim.target == spelling.target
+    assert failures == []
+    assert passed["DROPPED"], "fields that are dropped do not shut a request out"

@@ -1,0 +1,134 @@
+"""Counting, and that what is rendered is what docs/metrics.md promises."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.observe.metrics import DROP_CAUSES, LOOKUP_RESULTS, REVOKE_CAUSES, WATCHED, Metrics
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+
+
+def rendered(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample by its name and labels."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+
+def used() -> Metrics:
+    metrics = Metrics()
+    metrics.exchange("data", "passed", 200, 0.02, 0.01)
+    metrics.decision(0.00002)
+    metrics.flush("ok", 0.003)
+    for name in WATCHED:
+        metrics.watch(name, lambda: 1.0)
+    return metrics
+
+
+def test_the_document_lists_exactly_what_is_rendered() -> None:
+    documented = {
+        match[1]: (match[2], frozenset(re.findall(r"`(\w+)`", match[3])))
+        for match in re.finditer(r"^\| `(sitelatch_\w+)` \| (\w+) \| ([^|]*)\|", DOCUMENT.read_text("utf-8"), re.M)
+    }
+    found = {}
+    for family in text_string_to_metric_families(used().render().decode()):
+        if family.name.startswith("sitelatch_"):
+            name = family.name + "_total" if family.type == "counter" else family.name
+            labels = frozenset(label for sample in family.samples for label in sample.labels) - {"le"}
+            found[name] = (family.type, labels)
+    assert documented == found
+
+
+def table_after(heading: str) -> tuple[str, ...]:
+    """The first column of the table that follows some words of the document."""
+    table = DOCUMENT.read_text("utf-8").partition(heading)[2].partition("\n\n")[2].partition("\n\n")[0]
+    return tuple(re.findall(r"^\| `([a-z_]+)` \| [^|]+\|$", table, re.M))
+
+
+def test_the_document_lists_every_result_and_cause_and_the_process_s_figures() -> None:
+    assert table_after("`result` of a lookup") == LOOKUP_RESULTS
+    assert table_after("`cause` of a dropped grant") == DROP_CAUSES
+    assert table_after("`cause` of an exchange that was ended") == REVOKE_CAUSES
+    for name in {name for name, _ in rendered(Metrics()) if not name.startswith("sitelatch_")}:
+        assert f"`{name}`" in DOCUMENT.read_text("utf-8")
+
+
+def test_exchanges_are_counted_by_route_outcome_and_status() -> None:
+    metrics = Metrics()
+    metrics.exchange("data", "passed", 200, 0.02, 0.01)
+    metrics.exchange("data", "passed", 200, 0.02, 0.01)
+    metrics.exchange("", "bad_request", 400, 0.001, None)
+    samples = rendered(metrics)
+    name = "sitelatch_exchanges_total"
+    assert samples[name, (("outcome", "passed"), ("route", "data"), ("status", "200"))] == 2
+    assert samples[name, (("outcome", "bad_request"), ("route", ""), ("status", "400"))] == 1
+    assert samples["sitelatch_upstream_seconds_count", (("route", "data"),)] == 2
+    assert ("sitelatch_upstream_seconds_count", (("route", ""),)) not in samples
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bound"),
+    [
+        (0.0, "0.001"),
+        (0.001, "0.001"),  # a bound is part of its bucket
+        (0.0010001, "0.0025"),
+        (60.0, "60.0"),
+        (3600.0, "+Inf"),
+    ],
+)
+def test_a_duration_counts_in_its_bucket_and_all_above(seconds: float, bound: str) -> None:
+    metrics = Metrics()
+    metrics.exchange("data", "passed", 200, seconds, None)
+    samples = rendered(metrics)
+    buckets = [
+        (dict(labels)["le"], value)
+        for (name, labels), value in samples.items()
+        if name == "sitelatch_exchange_seconds_bucket"
+    ]
+    assert next(le for le, value in buckets if value == 1) == bound
+    assert [value for _, value in buckets] == sorted(value for _, value in buckets)
+    assert samples["sitelatch_exchange_seconds_count", (("route", "data"),)] == 1
+    assert samples["sitelatch_exchange_seconds_sum", (("route", "data"),)] == seconds
+
+
+def test_gauges_show_what_is_true_at_the_scrape() -> None:
+    metrics = Metrics()
+    pending = [3.0]
+    metrics.watch("activity_pending", lambda: pending[0])
+    metrics.downstream_open = 7
+    assert rendered(metrics)["sitelatch_activity_pending", ()] == 3
+    pending[0] = 0.0
+    metrics.downstream_open -= 1
+    assert rendered(metrics)["sitelatch_activity_pending", ()] == 0
+    assert rendered(metrics)["sitelatch_connections_open", (("side", "downstream"),)] == 6
+
+
+def test_results_of_lookups_are_there_from_the_start_so_that_their_rates_are_right() -> None:
+    metrics = Metrics()
+    metrics.lookup("miss")
+    samples = rendered(metrics)
+    assert samples["sitelatch_grant_lookups_total", (("result", "miss"),)] == 1
+    assert samples["sitelatch_grant_lookups_total", (("result", "error"),)] == 0
+
+
+def test_the_feed_is_up_in_one_mode_or_down() -> None:
+    metrics = Metrics()
+    mode = ["woken"]
+    metrics.watch_feed(lambda: mode[0])
+    for now, up in (("woken", (1, 0)), ("polling", (0, 1)), ("down", (0, 0))):
+        mode[0] = now
+        samples = rendered(metrics)
+        assert tuple(samples["sitelatch_feed_up", (("mode", name),)] for name in ("woken", "polling")) == up
+
+
+def test_a_name_that_nobody_documented_is_refused() -> None:
+    metrics = Metrics()
+    with pytest.raises(ValueError, match="sitelatch_made_up"):
+        metrics.watch("made_up", lambda: 1)
+    with pytest.raises(KeyError):
+        metrics.lookup("made_up")

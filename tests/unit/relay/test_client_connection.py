@@ -1,0 +1,141 @@
+"""A client's connection without sockets: how much of what it sends is handled before others have their turn."""
+
+import asyncio
+import io
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bench.driver import Driver, MemoryTransport, Setup, Visit
+from proxy.decision.api_keys import new_key
+from proxy.decision.decide import Claim
+from proxy.decision.routes import RouteTable
+from proxy.enforcement import Enforcement, Verdict
+from proxy.grants.cache import Grants
+from proxy.http.bodies import ChunkedBody
+from proxy.observe.access_log import AccessLog
+from proxy.observe.metrics import Metrics
+from proxy.relay.client_connection import Downstream
+from proxy.relay.front_door import FrontDoor
+from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
+from tests.scopes import MemoryScope
+
+KEY = new_key()
+ROUTES = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": ["path:/api/sites/{site}/**"]}]
+REQUESTS = 2000
+CHUNKS = 5000
+
+
+class Client(MemoryTransport):
+    """Tells when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrote = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self.wrote.set()
+
+
+class FailingEnforcement(Enforcement):
+    """Has a fault in what comes after the first look at a request."""
+
+    async def judge_slowly(self, claim: Claim, address: str) -> Verdict:
+        raise RuntimeError
+
+
+@pytest.fixture
+async def visit() -> AsyncIterator[Visit]:
+    driver = Driver(Setup({"routes": ROUTES}, known={KEY: {"sites": ["shop"]}}, sites={"shop": "acme"}))
+    await driver.start()
+    visit = driver.connect()
+    yield visit
+    visit.downstream.connection_lost(None)
+    await driver.close()
+
+
+KEYLESS = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /api/sites/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+MOST_TURNS = 10_000
+
+
+async def turns(visit: Visit, wanted: int, counted: bytes) -> list[int]:
+    """Let the loop turn until the client got `wanted` answers; return how many there were after each turn."""
+    counts = [visit.client.written.count(counted)]
+    while counts[-1] < wanted and len(counts) < MOST_TURNS:
+        await asyncio.sleep(0)
+        counts.append(visit.client.written.count(counted))
+    return counts
+
+
+async def test_pipelined_refusals_leave_turns_to_other_connections(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * REQUESTS)
+    counts = await turns(visit, REQUESTS, b"HTTP/1.1 401")
+    assert counts[-1] == REQUESTS
+    assert max(later - earlier for earlier, later in itertools.pairwise([0, *counts])) <= 32
+
+
+async def test_what_comes_between_turns_is_answered_in_order(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * 100)
+    visit.downstream.data_received(b"HEAD" + KEYLESS[3:] + b"GET /api/sites/shop/la")
+    visit.downstream.data_received(b"st?x=%zz HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a..b\r\n\r\n")
+    await turns(visit, 1, b"one Host header")
+    answers = visit.client.written.split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"401"] * 102 + [b"400"]
+    assert [len(answer.partition(b"\r\n\r\n")[2]) > 0 for answer in answers] == [True] * 100 + [False] + [True] * 2
+
+
+async def test_requests_that_wait_for_their_turn_end_with_the_connection(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * 100)
+    visit.downstream.connection_lost(None)
+    written = visit.client.written
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert visit.client.written == written
+
+
+async def test_a_drain_answers_requests_that_wait_for_their_turn(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS * 33)
+    visit.downstream.drain()
+    counts = await turns(visit, 33, b"HTTP/1.1 401")
+    assert counts[-1] == 33
+
+
+async def test_many_tiny_chunks_leave_turns_to_other_connections(visit: Visit) -> None:
+    data = [b"%05d" % number for number in range(CHUNKS)]
+    chunks = b"".join(b"5\r\n%b\r\n" % piece for piece in data)
+    [upstream] = visit.upstreams
+    visit.downstream.data_received(POST % KEY.encode() + chunks + b"0\r")
+    counts = [len(upstream.written)]
+    assert counts[0] < len(chunks) / 4
+    visit.downstream.data_received(b"\n\r\n")
+    while not upstream.written.endswith(b"\r\n0\r\n\r\n") and len(counts) < MOST_TURNS:
+        await asyncio.sleep(0)
+        counts.append(len(upstream.written))
+    assert max(later - earlier for earlier, later in itertools.pairwise(counts)) < len(chunks) / 4
+    body = ChunkedBody(extensions=False, trailer_bytes=0)
+    rest = upstream.written.partition(b"\r\n\r\n")[2]
+    assert body.feed(rest) == ([b"".join(data[at : at + 500]) for at in range(0, CHUNKS, 500)], b"")
+    assert body.done
+
+
+async def test_an_internal_error_after_the_route_is_known_can_be_read_by_pages() -> None:
+    origin = "https://app.example"
+    proxy = ProxySettings.model_validate({"routes": [ROUTES[0] | {"cors": {"origins": [origin]}}]})
+    metrics = Metrics()
+    grants = Grants(GrantSettings(), MemoryScope(), on_lookup=metrics.lookup)
+    table = RouteTable(proxy.routes, KeySettings())
+    enforcement = FailingEnforcement(table, grants, metrics, on_use=lambda user_id: None, accept_foreign=False)
+    door = FrontDoor(proxy, LimitSettings(), enforcement, metrics, AccessLog(io.BytesIO()))
+    client = Client()
+    downstream = Downstream(door.services, asyncio.get_running_loop())
+    downstream.connection_made(client)
+    fields = f"X-API-Key: {KEY}\r\nOrigin: {origin}\r\n\r\n".encode()
+    downstream.data_received(KEYLESS.removesuffix(b"\r\n") + fields)
+    await asyncio.wait_for(client.wrote.wait(), timeout=10)
+    assert client.written.startswith(b"HTTP/1.1 500 ")
+    assert f"Access-Control-Allow-Origin: {origin}\r\n".encode() in client.written
+    downstream.connection_lost(None)
+    await grants.close()
