@@ -11,8 +11,8 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from aiohttp import web
+from pydantic import BaseModel
 
-from admin.api.response_models import ProblemDetails, ProblemError
 from proxy.observe.access_log import mask
 
 Place = tuple[str | int, ...]
@@ -155,6 +155,25 @@ HEADERS: Mapping[int, Mapping[str, str]] = MappingProxyType(
     }
 )
 """What the problems of a status are sent with."""
+
+
+class ProblemError(BaseModel, frozen=True, extra="forbid"):
+    """One thing that is wrong: at the JSON pointer `pointer` of the body, or in the parameter `parameter`."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    detail: str
+
+
+class ProblemDetails(BaseModel, frozen=True, extra="forbid"):
+    """Why a wish was not granted (RFC 9457): `code` is for programs, `detail` for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[ProblemError] | None = None
 
 
 def problem_response(problem: Problem) -> web.Response:

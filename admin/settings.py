@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from admin.identity.secure_urls import is_safe
 from admin.key_encryption import read_secret
+from admin.secure_urls import is_safe
 from admin.text_rules import is_text
 from proxy.relay.front_door import trust
 

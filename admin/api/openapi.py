@@ -10,9 +10,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from admin.api.idempotency import HEADER, KEPT_SECONDS, PATTERN
-from admin.api.response_models import ProblemDetails
 from admin.api.routes import Refusal, Route
-from admin.problems import HEADERS
+from admin.problems import HEADERS, ProblemDetails
 
 Json = dict[str, Any]
 _IDEMPOTENCY_KEY: Json = {

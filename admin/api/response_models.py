@@ -150,24 +150,5 @@ class AuditLine(View):
     detail: dict[str, Any]
 
 
-class ProblemError(View):
-    """One thing that is wrong: at the JSON pointer `pointer` of the body, or in the parameter `parameter`."""
-
-    pointer: str | None = None
-    parameter: str | None = None
-    detail: str
-
-
-class ProblemDetails(View):
-    """Why a wish was not granted (RFC 9457): `code` is for programs, `detail` for people."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[ProblemError] | None = None
-
-
 class Document(RootModel[dict[str, Any]]):
     """An OpenAPI document."""

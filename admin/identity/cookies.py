@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from admin.identity.secure_urls import is_loopback
 from admin.problems import CrossSite
+from admin.secure_urls import is_loopback
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, hdrs
 from yarl import URL
 
 from admin.identity.json_web_tokens import PublicKey, public_keys
-from admin.identity.secure_urls import is_safe
 from admin.problems import IssuerDown
+from admin.secure_urls import is_safe
 from proxy.grants.token_bucket import LookupBudget
 
 FETCH_SECONDS: Final = 5

@@ -14,9 +14,9 @@ from admin.identity.client_address import address_of, single
 from admin.identity.cookies import Cookie, cookie_for, cookie_value
 from admin.identity.oidc import Oidc, SignInFailed
 from admin.identity.oidc_login import ROUND_TRIP_SECONDS, RoundTrip
-from admin.identity.secure_urls import origin_of
 from admin.identity.sessions import ABSOLUTE_SECONDS, csrf_token, end_session, start_session
 from admin.problems import CrossSite, NotFound, NotSignedIn, TooManyAttempts
+from admin.secure_urls import origin_of
 from proxy.grants.token_bucket import LookupBudget
 
 FAILURES_PER_MINUTE = 10
