@@ -208,7 +208,6 @@ class ProxySettings(Settings):
     listen: str = "127.0.0.1:8080"
     public_url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")] | None = None
     tls: TlsListenSettings | None = None
-    workers: Count = 1
     trusted_proxies: tuple[str, ...] = ()
     header_underscores: Literal["drop", "pass"] = "drop"
     drop_headers: tuple[str, ...] = ()

@@ -38,17 +38,10 @@ from sql.settings import DatabaseSettings
 EMBEDDED = "embedded:"
 
 
-class AuthorizeSettings(Settings):
-    """`[authorize]`: the side door. This version knows the name, to say that it has none yet."""
-
-    listen: str | None = None
-
-
 class Config(Settings):
     """All that a deployer can say, checked. Paths in it are absolute."""
 
     proxy: ProxySettings
-    authorize: AuthorizeSettings = AuthorizeSettings()
     limits: LimitSettings = LimitSettings()
     keys: KeySettings = KeySettings()
     grants: GrantSettings = GrantSettings()
@@ -126,10 +119,6 @@ def check_files(config: Config) -> None:
 def _what_cannot_be_served(config: Config) -> list[str]:
     """Return what the tables say well each for itself, but wrongly together, or too early for this version."""
     found = []
-    if config.authorize.listen is not None:
-        found.append("[authorize] listen: this version has no side door yet. Remove the line.")
-    if config.proxy.workers != 1:
-        found.append("[proxy] workers: this version runs one worker only. Set workers = 1, or remove the line.")
     listens = {"[proxy]": config.proxy.listen, "[ops]": config.ops.listen, "[admin]": config.admin.listen}
     for place, listen in listens.items():
         try:
