@@ -1,4 +1,4 @@
-# Two stages: what builds is not what runs. The image holds no PostgreSQL: give it a database.url.
+# A two-stage build: build tools stay out of the final image. The image contains no PostgreSQL, so set database.url.
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY constraints.txt ./
@@ -16,7 +16,8 @@ COPY --from=build /opt/sitelatch /opt/sitelatch
 ENV PATH=/opt/sitelatch/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8080 9090 9091
-# SIGTERM drains: give the container more time to stop than drain.delay_seconds and drain.timeout_seconds together.
+# SIGTERM starts a graceful drain. Set the container's stop timeout to more than the sum of drain.delay_seconds and
+# drain.timeout_seconds.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["sitelatch"]
 CMD ["serve", "--config", "/etc/sitelatch/sitelatch.toml"]

