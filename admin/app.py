@@ -8,9 +8,9 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from admin.api.endpoint_table import api_routes
 from admin.api.handlers import ASKER
 from admin.api.response_models import TryIt
-from admin.api.route_table import api_routes
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.identity.admin_tokens import AdminTokens
 from admin.identity.authentication import Identity

@@ -14,7 +14,7 @@ from aiohttp import web
 from admin.api.example_request import try_it
 from admin.app import admin_app
 from admin.integrators_guide import guide
-from admin.server import BackRunner, back_doors
+from admin.internal_listeners import BackRunner, back_doors
 from proxy.activity import Activity
 from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement

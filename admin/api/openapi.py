@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from admin.api.endpoints import Refusal, Route
 from admin.api.idempotency import HEADER, KEPT_SECONDS, PATTERN
-from admin.api.routes import Refusal, Route
 from admin.problems import HEADERS, ProblemDetails
 
 Json = dict[str, Any]

@@ -4,7 +4,7 @@ import { ask, useSession, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
 import { setUpCreate } from "./create.js";
 import { closeAll, reopen } from "./dialogs.js";
-import { setUpDoor, showDoor } from "./door.js";
+import { setUpDoor, showDoor } from "./sign_in.js";
 import { busy, byId, named, tell } from "./dom.js";
 import * as sites from "./sites.js";
 import { state } from "./state.js";

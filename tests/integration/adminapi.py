@@ -13,7 +13,7 @@ from yarl import URL
 
 from admin.app import admin_app
 from admin.identity.admin_tokens import COMMAND, Actor, Person, token_digest
-from admin.server import BackRunner, back_doors
+from admin.internal_listeners import BackRunner, back_doors
 from admin.settings import AdminSettings, TokenSettings
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app

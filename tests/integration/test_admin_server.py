@@ -19,7 +19,7 @@ from aiohttp import ClientSession, UnixConnector, web
 from yarl import URL
 
 from admin.app import admin_app
-from admin.server import BackRunner, back_doors
+from admin.internal_listeners import BackRunner, back_doors
 from proxy.observe.access_log import configure_logging
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app

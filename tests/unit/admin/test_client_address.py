@@ -9,7 +9,7 @@ import uvloop
 from aiohttp import ClientSession, UnixConnector, web
 
 from admin.identity.client_address import peer_of
-from admin.server import BackRunner
+from admin.internal_listeners import BackRunner
 
 REQUESTS = 20
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

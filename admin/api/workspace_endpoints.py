@@ -4,10 +4,10 @@ import asyncpg
 from aiohttp import web
 
 from admin.api import audit, workspaces
+from admin.api.endpoints import Route, route
 from admin.api.handlers import actor_of, admin_of, answer, narrowed
 from admin.api.request_models import AuditQuery, NewWorkspace, WorkspaceQuery
 from admin.api.response_models import AuditLine, Page, Workspace
-from admin.api.routes import Route, route
 from admin.connections import borrow
 from admin.problems import Conflict
 

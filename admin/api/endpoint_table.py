@@ -3,15 +3,15 @@
 import asyncpg
 from aiohttp import web
 
+from admin.api.endpoints import Route, route
 from admin.api.handlers import answer
 from admin.api.openapi import openapi
 from admin.api.request_models import NoQuery
 from admin.api.response_models import Document, TryIt
-from admin.api.routes import Route, route
-from admin.api.session_routes import SessionRoutes
-from admin.api.site_routes import SiteRoutes
-from admin.api.user_routes import UserRoutes
-from admin.api.workspace_routes import WorkspaceRoutes
+from admin.api.session_endpoints import SessionRoutes
+from admin.api.site_endpoints import SiteRoutes
+from admin.api.user_endpoints import UserRoutes
+from admin.api.workspace_endpoints import WorkspaceRoutes
 from admin.identity.sign_in import Door
 from admin.key_encryption import Safe
 from proxy.observe.metrics import installed_version

@@ -4,11 +4,11 @@ import asyncpg
 from aiohttp import web
 
 from admin.api import users
+from admin.api.endpoints import Route, route
 from admin.api.handlers import actor_of, admin_of, answer, narrowed, nothing
 from admin.api.idempotency import HEADER, read_idempotency_key
 from admin.api.request_models import NewUser, NoQuery, UserQuery
 from admin.api.response_models import CreatedUser, Page, RevealedKeys, User
-from admin.api.routes import Route, route
 from admin.api.user_list import list_users
 from admin.connections import borrow
 from admin.key_encryption import Safe

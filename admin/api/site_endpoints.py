@@ -8,10 +8,10 @@ import asyncpg
 from aiohttp import web
 
 from admin.api import sites
+from admin.api.endpoints import Route, route
 from admin.api.handlers import actor_of, admin_of, answer, narrowed, nothing
 from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, SiteQuery
 from admin.api.response_models import Imported, Page, Site, SiteWithUsers
-from admin.api.routes import Route, route
 from admin.api.site_import import import_sites, read_csv
 from admin.connections import borrow
 from admin.problems import Conflict, Fault, Invalid, NotFound

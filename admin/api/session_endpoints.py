@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
+from admin.api.endpoints import Route, route
 from admin.api.handlers import ASKER, answer, nothing
 from admin.api.request_models import NoQuery, SignIn
 from admin.api.response_models import PersonView, RoundTripView, SessionView, TryIt, WaysIn
-from admin.api.routes import Route, route
 from admin.identity.admin_tokens import names
 from admin.identity.authentication import Asker
 from admin.identity.sign_in import Door
