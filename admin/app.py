@@ -8,19 +8,19 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin.api.endpoint_table import api_routes
-from admin.api.handlers import ASKER
-from admin.api.response_models import TryIt
+from admin.api.endpoint_table import api_endpoints
+from admin.api.handlers import CALLER
+from admin.api.response_models import ExampleRequest
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
 from admin.identity.admin_tokens import AdminTokens
-from admin.identity.authentication import Identity
+from admin.identity.authentication import Authenticator
 from admin.identity.client_address import ADDRESS, address_of, peer_of
 from admin.identity.identity_proxy import IdentityProxy
 from admin.identity.oidc import Oidc
 from admin.identity.oidc_callback import callback_routes
-from admin.identity.sign_in import Door
+from admin.identity.sign_in import SignInFlow
 from admin.integrators_guide import guide_routes
-from admin.key_encryption import safe_for
+from admin.key_encryption import key_cipher
 from admin.page import page_routes
 from admin.problems import (
     DatabaseDown,
@@ -39,7 +39,7 @@ log = structlog.get_logger("sitelatch.admin")
 
 
 def admin_app(
-    settings: AdminSettings, pool: asyncpg.Pool, try_it: TryIt | None = None, guide: str = ""
+    settings: AdminSettings, pool: asyncpg.Pool, try_it: ExampleRequest | None = None, guide: str = ""
 ) -> web.Application:
     """Return the application, to be mounted at /admin. Nobody gets in without credentials.
 
@@ -48,12 +48,12 @@ def admin_app(
     tokens = AdminTokens(settings.tokens)
     oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
     proxy = None if settings.identity_proxy is None else IdentityProxy(settings.identity_proxy)
-    identity = Identity(tokens, oidc, proxy, pool)
-    door = Door(tokens, oidc, pool)
-    routes = api_routes(pool, door, safe_for(settings.recoverable_keys), try_it)
-    page = [*page_routes(), *callback_routes(door)]
+    authenticator = Authenticator(tokens, oidc, proxy, pool)
+    sign_in = SignInFlow(tokens, oidc, pool)
+    routes = api_endpoints(pool, sign_in, key_cipher(settings.recoverable_keys), try_it)
+    page = [*page_routes(), *callback_routes(sign_in)]
     open_to_all = frozenset((*(route.serve for route in routes if route.open), *(serve for _, _, serve in page)))
-    middlewares = [_locate(settings.trusted_proxies), _answer_problems, _let_in(identity, open_to_all)]
+    middlewares = [_locate(settings.trusted_proxies), _answer_problems, _let_in(authenticator, open_to_all)]
     app = web.Application(middlewares=middlewares)
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
@@ -104,13 +104,13 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         return problem_response(InternalError("Internal Server Error."))
 
 
-def _let_in(identity: Identity, open_to_all: frozenset[Handler]) -> Middleware:
+def _let_in(authenticator: Authenticator, open_to_all: frozenset[Handler]) -> Middleware:
     @web.middleware
     async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
         # Only what the table opens is open: what is not in it is shut like the rest.
         if request.match_info.handler not in open_to_all:
             try:
-                request[ASKER] = await identity.asker(request)
+                request[CALLER] = await authenticator.authenticate(request)
             except (NotSignedIn, Forbidden) as refused:
                 log.info("an admin request was refused", client=address_of(request), code=refused.code)
                 raise

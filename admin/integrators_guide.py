@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from markdown_it import MarkdownIt
 
-from admin.api.example_request import address, try_it
+from admin.api.example_request import address, example_request
 from admin.page import HEADERS, static_text
 from proxy.settings import HeaderRule, ProxySettings, QueryRule, RouteSettings
 
@@ -45,7 +45,7 @@ def guide(proxy: ProxySettings, keys_from: Sequence[str]) -> str:
 
 def passages(proxy: ProxySettings, keys_from: Sequence[str]) -> list[str]:
     """Return what the guide says of an installation, each passage before those that are a part of it."""
-    asked = try_it(proxy, keys_from)
+    asked = example_request(proxy, keys_from)
     fields = [tuple(header.split(": ", 1)) for header in asked.headers]
     python = ", ".join(f"{json.dumps(name)}: {_python(value)}" for name, value in fields)
     script = ", ".join(f"{json.dumps(name)}: {_script(value)}" for name, value in fields)

@@ -22,7 +22,7 @@ RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 log = structlog.get_logger("sitelatch.backdoor")
 
 
-def back_doors(
+def internal_listeners(
     ops: web.Application, ops_listen: str, admin: web.Application, admin_listen: str
 ) -> dict[str, web.Application]:
     """Return what to serve at each address: one application for both where the addresses are the same."""
@@ -34,7 +34,7 @@ def back_doors(
     return {ops_listen: ops, admin_listen: root}
 
 
-class BackRunner(web.AppRunner):
+class InternalRunner(web.AppRunner):
     """Runs an ops or admin application. Give it to TCPSite or UnixSite, and `cleanup()` it."""
 
     def __init__(
@@ -51,15 +51,15 @@ class BackRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(_quiet(made.request_handler), request_factory=made.request_factory, **self._options)
+        return _QuietServer(_quiet(made.request_handler), request_factory=made.request_factory, **self._options)
 
 
-class _Server(web.Server):
+class _QuietServer(web.Server):
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _QuietConnection(self, loop=self._loop, **self._kwargs)
 
 
-class _Connection(web.RequestHandler):
+class _QuietConnection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:

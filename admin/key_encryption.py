@@ -32,23 +32,23 @@ def read_secret(text: str) -> bytes:
     return secret
 
 
-def safe_for(secret: str | None) -> "Safe | None":
+def key_cipher(secret: str | None) -> "KeyCipher | None":
     """Return the safe of `admin.recoverable_keys`; without a secret there is none."""
-    return None if secret is None else Safe(secret)
+    return None if secret is None else KeyCipher(secret)
 
 
-class Safe:
+class KeyCipher:
     """Seals keys and opens them again."""
 
     def __init__(self, secret: str) -> None:
         self._cipher = AESGCM(read_secret(secret))
 
-    def seal(self, user_id: UUID, key: str) -> bytes:
+    def encrypt(self, user_id: UUID, key: str) -> bytes:
         """Return the key of this user, encrypted."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, key.encode("ascii"), user_id.bytes)
 
-    def open(self, user_id: UUID, sealed: bytes) -> str | None:
+    def decrypt(self, user_id: UUID, sealed: bytes) -> str | None:
         """Return the key, or None where it was sealed under another secret, for another user, or was changed."""
         try:
             opened = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], user_id.bytes)

@@ -78,13 +78,13 @@ Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
 SafeUrl = Annotated[str, AfterValidator(_safe_url)]
 
 
-class Settings(BaseModel):
+class AdminTable(BaseModel):
     """The base of the admin's tables: frozen, strict about unknown keys, and no complaint repeats a value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class TokenSettings(Settings):
+class TokenSettings(AdminTable):
     """One `[[admin.tokens]]` table: a person who may use the admin API with the token whose SHA-256 this is."""
 
     name: Annotated[Text, Field(min_length=1)]
@@ -93,7 +93,7 @@ class TokenSettings(Settings):
     workspaces: tuple[str, ...] | None = None
 
 
-class AllowSettings(Settings):
+class AllowSettings(AdminTable):
     """One `[[admin.oidc.allow]]` table: who of those that the issuer knows is an admin, and where."""
 
     emails: tuple[Email, ...] = ()
@@ -111,7 +111,7 @@ class AllowSettings(Settings):
         return self
 
 
-class OidcSettings(Settings):
+class OidcSettings(AdminTable):
     """`[admin.oidc]`: the OpenID Connect issuer that admins sign in with."""
 
     issuer: SafeUrl
@@ -123,7 +123,7 @@ class OidcSettings(Settings):
     allow: Annotated[tuple[AllowSettings, ...], Field(min_length=1)]
 
 
-class ProxyAllowSettings(Settings):
+class ProxyAllowSettings(AdminTable):
     """One `[[admin.identity_proxy.allow]]` table: who of those that the proxy has signed in is an admin, and where."""
 
     emails: tuple[Email, ...] = ()
@@ -138,7 +138,7 @@ class ProxyAllowSettings(Settings):
         return self
 
 
-class IdentityProxySettings(Settings):
+class IdentityProxySettings(AdminTable):
     """`[admin.identity_proxy]`: a proxy in front that signs people in and says in headers who they are."""
 
     addresses: Annotated[Networks, Field(min_length=1), AfterValidator(_not_everybodys)]
@@ -147,7 +147,7 @@ class IdentityProxySettings(Settings):
     allow: Annotated[tuple[ProxyAllowSettings, ...], Field(min_length=1)]
 
 
-class AdminSettings(Settings):
+class AdminSettings(AdminTable):
     """`[admin]`: where the admin API is served, and to whom."""
 
     listen: str = "127.0.0.1:9091"

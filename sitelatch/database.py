@@ -9,7 +9,7 @@ from typing import NamedTuple
 import asyncpg
 import structlog
 
-from admin.api.similar_sites import Twins, fill_collated, list_twins
+from admin.api.similar_sites import SimilarSites, fill_in_collations, list_similar_sites
 from sql.database import resolve
 from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from sql.migrate import migrate, require_latest
@@ -72,7 +72,7 @@ class Migrated(NamedTuple):
     """The migrations that were applied, and the sites that are reported after each."""
 
     applied: list[str]
-    twins: Twins
+    twins: SimilarSites
 
 
 async def migrate_at(url: str) -> Migrated:
@@ -80,8 +80,8 @@ async def migrate_at(url: str) -> Migrated:
     connection = await open_connection(url, role="migrate")
     try:
         applied = await migrate(connection)
-        filled = await fill_collated(connection)
-        twins = await list_twins(connection)
+        filled = await fill_in_collations(connection)
+        twins = await list_similar_sites(connection)
     finally:
         await connection.close()
     for name in applied:

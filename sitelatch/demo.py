@@ -16,8 +16,9 @@ from aiohttp import web
 from admin.api.sites import NewSite, add_sites
 from admin.api.user_list import list_users
 from admin.api.users import create_user, delete_user
-from admin.identity.admin_tokens import COMMAND, Actor, Person, new_token, token_digest
-from admin.key_encryption import new_secret, safe_for
+from admin.identity.admin_tokens import new_token, token_digest
+from admin.identity.admins import COMMAND, Actor, Person
+from admin.key_encryption import key_cipher, new_secret
 from sitelatch.config import Config, load
 from sitelatch.database import connection_to, database_url
 from sitelatch.sample_api import sample_api
@@ -148,7 +149,7 @@ async def _fill(connection: asyncpg.Connection, config: Config, token: str) -> K
             sites=sites,
             name=name,
             by=_ACTOR,
-            safe=safe_for(config.admin.recoverable_keys),
+            cipher=key_cipher(config.admin.recoverable_keys),
         )
         for name, sites in ((_ALL_SITES, None), (_SHOP, ("shop",)))
     ]

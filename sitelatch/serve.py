@@ -11,10 +11,10 @@ from typing import Any, Self, TypeVar
 import structlog
 from aiohttp import web
 
-from admin.api.example_request import try_it
+from admin.api.example_request import example_request
 from admin.app import admin_app
 from admin.integrators_guide import guide
-from admin.internal_listeners import BackRunner, back_doors
+from admin.internal_listeners import InternalRunner, internal_listeners
 from proxy.activity import Activity
 from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement
@@ -41,7 +41,7 @@ _log = structlog.get_logger("sitelatch")
 _ADMIN_CONNECTIONS = 4
 _OTHER_CONNECTIONS = 2
 """For writing activity, beside the lookups."""
-_BACK_DOOR_STOP_SECONDS = 1.0
+_INTERNAL_STOP_SECONDS = 1.0
 _FIRST_LOOK_SECONDS = 1.0
 
 
@@ -144,12 +144,12 @@ class Service:
         self._keep(stack, feed.run())
         self._keep(stack, self.revokes.run())
         self._keep(stack, self.activity.run())
-        self.back_addresses = await self._open_back_doors(
+        self.internal_addresses = await self._open_internal_listeners(
             stack,
             admin_app(
                 config.admin,
                 admin_pool,
-                try_it(config.proxy, config.keys.from_),
+                example_request(config.proxy, config.keys.from_),
                 guide(config.proxy, config.keys.from_),
             ),
         )
@@ -164,12 +164,14 @@ class Service:
         self.metrics.dropped("refresh", len(lost.keys))
         self.revokes.changed(lost)
 
-    async def _open_back_doors(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
+    async def _open_internal_listeners(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
         """Open ops and admin; return what each address of the config became (port 0 takes a free one)."""
         ops_listen, admin_listen = self.config.ops.listen, self.config.admin.listen
         addresses: dict[str, list[object]] = {}
-        for listen, app in back_doors(ops_app(self.metrics, self._readiness), ops_listen, admin, admin_listen).items():
-            runner = BackRunner(app, shutdown_timeout=_BACK_DOOR_STOP_SECONDS)
+        for listen, app in internal_listeners(
+            ops_app(self.metrics, self._readiness), ops_listen, admin, admin_listen
+        ).items():
+            runner = InternalRunner(app, shutdown_timeout=_INTERNAL_STOP_SECONDS)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             try:
@@ -234,7 +236,7 @@ async def serve(config: Config, signals: Signals, *, opened: Callable[[], None] 
         service = await unless(signals.stop, stack.enter_async_context(Service(config, signals.stop)))
         if service is None:
             return 0
-        _log.info("listening", front=service.front.addresses, back=service.back_addresses)
+        _log.info("listening", front=service.front.addresses, back=service.internal_addresses)
         opened()
         await signals.stop.wait()
         written = await service.drain(signals.hurry)

@@ -7,7 +7,7 @@ from typing import Any
 
 from admin.api.response_models import AuditLine, Page, PersonView
 from admin.connections import Connection
-from admin.identity.admin_tokens import Actor, Within, names
+from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
 from admin.text_rules import is_text
 from sql.queries import query
 
@@ -43,7 +43,7 @@ async def write_audit(connection: Connection, by: Actor, action: str, changes: S
 async def list_audit(
     connection: Connection,
     *,
-    within: Within = None,
+    within: WorkspaceLimit = None,
     subject: str | None = None,
     before: int | None = None,
     limit: int = 50,
@@ -51,7 +51,7 @@ async def list_audit(
     """Return audit lines, the newest first; `before` is the id of the last line of the page before."""
     if not all(map(is_text, (*(within or ()), subject or ""))):  # nothing is called so; shells hand over such
         return Page(items=[], next=None)
-    rows = await connection.fetch(LIST_AUDIT, names(within), subject, before, limit + 1)
+    rows = await connection.fetch(LIST_AUDIT, workspace_names(within), subject, before, limit + 1)
     lines = [
         AuditLine(
             id=row["id"],

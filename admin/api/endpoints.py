@@ -28,20 +28,20 @@ BODY_SECONDS = 60
 Answers = Mapping[int, type[BaseModel] | None]
 """What a route answers when all is well: the model at each status, None where there is no body."""
 
-Refusal = type[Problem]
+ProblemType = type[Problem]
 """An error that a route may answer with."""
 
-ALWAYS: tuple[Refusal, ...] = (Invalid, InternalError)
+ALWAYS: tuple[ProblemType, ...] = (Invalid, InternalError)
 """Of every route: an unknown parameter is never ignored, and we may have faults."""
-OF_ADMINS: tuple[Refusal, ...] = (NotSignedIn, Forbidden, DatabaseDown)
+OF_ADMINS: tuple[ProblemType, ...] = (NotSignedIn, Forbidden, DatabaseDown)
 """Of every route that is not open to all: credentials come first, being known elsewhere does not make an admin, a
 change may come from a foreign page, and sessions are in the database."""
-OF_BODIES: tuple[Refusal, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
+OF_BODIES: tuple[ProblemType, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
 """Of every route that takes a body."""
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Endpoint:
     """One method of one path: what it takes, may answer and may refuse with."""
 
     method: str
@@ -50,7 +50,7 @@ class Route:
     summary: str
     takes: type[BaseModel]
     answers: Answers
-    refuses: tuple[Refusal, ...]
+    refuses: tuple[ProblemType, ...]
     serve: Handler
     open: bool
     """Nobody need be signed in."""
@@ -62,16 +62,16 @@ class Route:
         return issubclass(self.takes, Body)
 
 
-def route(
+def endpoint(
     method: str,
     path: str,
     does: Callable[[web.Request, Model], Awaitable[web.Response]],
     takes: type[Model],
     answers: Answers,
-    *refuses: Refusal,
+    *refuses: ProblemType,
     open_to_all: bool = False,
     idempotent: bool = False,
-) -> Route:
+) -> Endpoint:
     """Return the route on which `does` is called with what `takes` makes of the query or the body."""
 
     async def serve(request: web.Request) -> web.Response:
@@ -80,7 +80,7 @@ def route(
     of_admins = () if open_to_all else OF_ADMINS
     of_bodies = OF_BODIES if issubclass(takes, Body) else ()
     refuses = (*ALWAYS, *of_admins, *of_bodies, *refuses)
-    return Route(
+    return Endpoint(
         method,
         path,
         does.__name__,

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from admin.api.response_models import TryIt
+from admin.api.response_models import ExampleRequest
 from proxy.settings import ProxySettings, RouteSettings
 
 UNKNOWN_ADDRESS = "https://DATA-API"
 
 
-def try_it(proxy: ProxySettings, keys_from: Sequence[str]) -> TryIt:
+def example_request(proxy: ProxySettings, keys_from: Sequence[str]) -> ExampleRequest:
     """Return the first route's first way of naming a site, with the key in the first place where it may be."""
     route = proxy.routes[0]
     target, headers = _named_site(route)
@@ -26,7 +26,7 @@ def try_it(proxy: ProxySettings, keys_from: Sequence[str]) -> TryIt:
             headers = ("Authorization: Basic {basic}", *headers)
         case _:
             headers = ("Authorization: Bearer {key}", *headers)
-    return TryIt(url=url, headers=list(headers))
+    return ExampleRequest(url=url, headers=list(headers))
 
 
 def address(proxy: ProxySettings) -> str:

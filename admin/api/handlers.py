@@ -4,17 +4,17 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from admin.api.workspaces import check_within
-from admin.identity.admin_tokens import Actor, Admin, Within
-from admin.identity.authentication import Asker
+from admin.identity.admins import Actor, Admin, WorkspaceLimit
+from admin.identity.authentication import Caller
 from admin.identity.client_address import address_of
 
-ASKER = web.RequestKey("asker", Asker)
+CALLER = web.RequestKey("caller", Caller)
 """Who is asking: set before any handler is called."""
 
 
 def admin_of(request: web.Request) -> Admin:
     """Return which admin asks."""
-    return request[ASKER].admin
+    return request[CALLER].admin
 
 
 def actor_of(request: web.Request) -> Actor:
@@ -23,7 +23,7 @@ def actor_of(request: web.Request) -> Actor:
     return Actor(admin.person, address_of(request), admin.workspaces)
 
 
-def narrowed(request: web.Request, workspace: str | None) -> Within:
+def narrowed(request: web.Request, workspace: str | None) -> WorkspaceLimit:
     """Return the workspaces that a list is about: the admin's, or the one that was asked for. Raises Forbidden."""
     within = admin_of(request).workspaces
     if workspace is None:

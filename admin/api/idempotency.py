@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from admin.connections import Connection
-from admin.identity.admin_tokens import Person
+from admin.identity.admins import Person
 from admin.problems import Conflict, Fault, Invalid
 from sql.queries import query
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from admin.api.endpoints import Refusal, Route
+from admin.api.endpoints import Endpoint, ProblemType
 from admin.api.idempotency import HEADER, KEPT_SECONDS, PATTERN
 from admin.problems import HEADERS, ProblemDetails
 
@@ -27,7 +27,7 @@ Schemas = dict[object, JsonSchemaValue]
 """For each model where its schema is."""
 
 
-def openapi(routes: Iterable[Route], version: str) -> Json:
+def openapi(routes: Iterable[Endpoint], version: str) -> Json:
     """Return the document for the routes, as they are mounted at /admin."""
     table = list(routes)
     models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
@@ -76,7 +76,7 @@ class _Schemas(GenerateJsonSchema):
         return super().default_schema(schema)
 
 
-def _operation(route: Route, schemas: Schemas) -> Json:
+def _operation(route: Endpoint, schemas: Schemas) -> Json:
     operation: Json = {"operationId": route.name, "summary": route.summary}
     if route.open:
         operation["security"] = []
@@ -109,7 +109,7 @@ def _content(schema: JsonSchemaValue, media_type: str = "application/json") -> J
     return {media_type: {"schema": schema}}
 
 
-def _refused(refusal: Refusal, schemas: Schemas) -> Json:
+def _refused(refusal: ProblemType, schemas: Schemas) -> Json:
     response: Json = {
         "description": refusal.__doc__ or "",
         "content": _content(schemas[ProblemDetails], "application/problem+json"),

@@ -91,13 +91,13 @@ class RenameSite(Body):
     display_name: Name
 
 
-class Query(BaseModel):
+class QueryParameters(BaseModel):
     """The base of query parameters, which are text to begin with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class WorkspaceQuery(Query):
+class WorkspaceQuery(QueryParameters):
     """Parameters of `GET /admin/workspaces`."""
 
     after: Text | None = None
@@ -108,7 +108,7 @@ class WorkspaceQuery(Query):
 Search = Annotated[Text, Field(max_length=200), AfterValidator(str.lstrip)]
 
 
-class UserQuery(Query):
+class UserQuery(QueryParameters):
     """Parameters of `GET /admin/users`."""
 
     workspace: Text | None = None
@@ -118,7 +118,7 @@ class UserQuery(Query):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-class SiteQuery(Query):
+class SiteQuery(QueryParameters):
     """Parameters of `GET /admin/sites`."""
 
     workspace: Text | None = None
@@ -127,7 +127,7 @@ class SiteQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
-class AuditQuery(Query):
+class AuditQuery(QueryParameters):
     """Parameters of `GET /admin/audit`: `subject` is a user's or site's id, or a workspace's name."""
 
     workspace: Text | None = None
@@ -136,7 +136,7 @@ class AuditQuery(Query):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-class NoQuery(Query):
+class NoQuery(QueryParameters):
     """No parameters."""
 
 

@@ -79,14 +79,14 @@ class Workspace(View):
     created_at: datetime
 
 
-class TryIt(View):
+class ExampleRequest(View):
     """A request to this installation's data: `{site}`, `{key}` and `{basic}` (RFC 7617) are to be filled in."""
 
     url: str
     headers: list[str]
 
 
-class Imported(View):
+class ImportResult(View):
     """How many sites an import added, renamed, and found as they were."""
 
     created: int
@@ -94,14 +94,14 @@ class Imported(View):
     unchanged: int
 
 
-class WaysIn(View):
+class SignInMethods(View):
     """How admins sign in on the page: with a token or not, and at which OpenID Connect issuer (its name), if any."""
 
     token: bool
     oidc: str | None
 
 
-class RoundTripView(View):
+class AuthorizationRedirect(View):
     """Where the browser goes to sign in. It comes back by itself."""
 
     location: str
@@ -119,7 +119,7 @@ class SessionView(View):
     csrf_token: str | None
     can_sign_out: bool
     recoverable_keys: bool
-    try_it: TryIt | None
+    try_it: ExampleRequest | None
 
 
 class Site(View):

@@ -20,14 +20,14 @@ _FILL_SECONDS: Final = 600.0
 _MOST_TOLD: Final = 20
 
 
-class Twins(NamedTuple):
+class SimilarSites(NamedTuple):
     """Pairs of such sites, and how many further pairs there are."""
 
     pairs: tuple[tuple[str, str], ...]
     more: int
 
 
-async def fill_collated(connection: Connection) -> int:
+async def fill_in_collations(connection: Connection) -> int:
     """Fill in the collated ids of sites that SQL, or an older Sitelatch, wrote. Return how many there were.
 
     Of sites with the same collated id the oldest is the first; the others stay, marked as its twins.
@@ -54,7 +54,7 @@ async def _fill(connection: Connection) -> int:
     return len(sites)
 
 
-async def list_twins(connection: Connection) -> Twins:
+async def list_similar_sites(connection: Connection) -> SimilarSites:
     """Return the pairs of sites whose ids some data service may take for equal."""
     rows = await connection.fetch(LIST_TWINS, _MOST_TOLD, timeout=_FILL_SECONDS)
-    return Twins(tuple((row["oldest"], row["id"]) for row in rows), rows[0]["total"] - len(rows) if rows else 0)
+    return SimilarSites(tuple((row["oldest"], row["id"]) for row in rows), rows[0]["total"] - len(rows) if rows else 0)

@@ -8,10 +8,10 @@ import asyncpg
 from aiohttp import web
 
 from admin.api import sites
-from admin.api.endpoints import Route, route
+from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, answer, narrowed, nothing
 from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, SiteQuery
-from admin.api.response_models import Imported, Page, Site, SiteWithUsers
+from admin.api.response_models import ImportResult, Page, Site, SiteWithUsers
 from admin.api.site_import import import_sites, read_csv
 from admin.connections import borrow
 from admin.problems import Conflict, Fault, Invalid, NotFound
@@ -20,21 +20,21 @@ _MOST_LINES: Final = 100_000
 """Of a file in one request. Reading them takes a second or two, beside whatever else this process does."""
 
 
-class SiteRoutes:
+class SiteEndpoints:
     """Lists, adds, imports, shows, renames and removes."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         """Return this part of the route table."""
         return [
-            route("GET", "/sites", self.list_sites, SiteQuery, {200: Page[Site]}),
-            route("POST", "/sites", self.import_sites, ImportSites, {200: Imported}, Conflict),
-            route("GET", "/sites/{id}", self.get_site, NoQuery, {200: SiteWithUsers}, NotFound),
-            route("PUT", "/sites/{id}", self.put_site, PutSite, {200: SiteWithUsers, 201: SiteWithUsers}, Conflict),
-            route("PATCH", "/sites/{id}", self.rename_site, RenameSite, {200: SiteWithUsers}, NotFound),
-            route("DELETE", "/sites/{id}", self.delete_site, NoQuery, {204: None}, NotFound),
+            endpoint("GET", "/sites", self.list_sites, SiteQuery, {200: Page[Site]}),
+            endpoint("POST", "/sites", self.import_sites, ImportSites, {200: ImportResult}, Conflict),
+            endpoint("GET", "/sites/{id}", self.get_site, NoQuery, {200: SiteWithUsers}, NotFound),
+            endpoint("PUT", "/sites/{id}", self.put_site, PutSite, {200: SiteWithUsers, 201: SiteWithUsers}, Conflict),
+            endpoint("PATCH", "/sites/{id}", self.rename_site, RenameSite, {200: SiteWithUsers}, NotFound),
+            endpoint("DELETE", "/sites/{id}", self.delete_site, NoQuery, {204: None}, NotFound),
         ]
 
     async def list_sites(self, request: web.Request, asked: SiteQuery) -> web.Response:
@@ -57,7 +57,9 @@ class SiteRoutes:
             # The sentences name the lines; in the body there is one field.
             faults = tuple(Fault(("csv",), fault.detail) for fault in problem.faults)
             raise type(problem)(problem.detail, faults) from None
-        return answer(Imported(created=len(added.created), renamed=len(added.renamed), unchanged=len(added.unchanged)))
+        return answer(
+            ImportResult(created=len(added.created), renamed=len(added.renamed), unchanged=len(added.unchanged))
+        )
 
     async def get_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show a site."""

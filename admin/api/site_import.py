@@ -8,9 +8,9 @@ from typing import Final, TextIO
 
 from admin.api.site_collation import collate_site
 from admin.api.site_id_rules import check_site_id
-from admin.api.sites import MAX_FAULTS, Added, NewSite, add_sites, sentence
+from admin.api.sites import MAX_FAULTS, AddedSites, NewSite, add_sites, sentence
 from admin.connections import Connection
-from admin.identity.admin_tokens import Actor
+from admin.identity.admins import Actor
 from admin.problems import Fault, Invalid
 from admin.text_rules import check_name, check_workspace
 from proxy.decision.site_ids import fold_site
@@ -77,7 +77,7 @@ def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
         raise Invalid.at(line, detail=f"Line {line}: this is not CSV: {error}.") from None
 
 
-async def import_sites(connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Actor) -> Added:
+async def import_sites(connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Actor) -> AddedSites:
     """Add what `read_csv` read, workspaces too where they are new: all of it, or nothing."""
     ordered = await asyncio.to_thread(_in_order, by_workspace)
     async with connection.transaction():
@@ -88,7 +88,7 @@ async def import_sites(connection: Connection, by_workspace: dict[str, list[NewS
             for workspace, sites in ordered.items()
             for start in range(0, len(sites), _AT_ONCE)
         ]
-    return Added(
+    return AddedSites(
         created=tuple(chain.from_iterable(one.created for one in added)),
         renamed=tuple(chain.from_iterable(one.renamed for one in added)),
         unchanged=tuple(chain.from_iterable(one.unchanged for one in added)),

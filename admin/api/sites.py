@@ -7,12 +7,12 @@ import asyncpg
 
 from admin.api.audit import Change, write_audit
 from admin.api.response_models import Page, Site, SiteWithUsers
-from admin.api.similar_sites import fill_collated
+from admin.api.similar_sites import fill_in_collations
 from admin.api.site_collation import collate_site
 from admin.api.site_id_rules import check_site_id
 from admin.api.workspaces import CREATE_WORKSPACE, FIND_WORKSPACE, check_within, workspace_id
 from admin.connections import Connection
-from admin.identity.admin_tokens import Actor, Within, names
+from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.text_rules import check_name, check_workspace, is_text, prefix_pattern
 from proxy.decision.site_ids import fold_site
@@ -40,7 +40,7 @@ class NewSite:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedSites:
     """What became of sites that were to be added."""
 
     created: tuple[str, ...]
@@ -51,7 +51,7 @@ class Added:
 async def list_sites(
     connection: Connection,
     *,
-    within: Within = None,
+    within: WorkspaceLimit = None,
     search: str | None = None,
     after: str | None = None,
     limit: int = 100,
@@ -60,14 +60,14 @@ async def list_sites(
     by_id = by_name = None
     if search:
         by_id, by_name = prefix_pattern(fold_site(search)), prefix_pattern(search)
-    rows = await connection.fetch(LIST_SITES, names(within), by_id, by_name, after, limit + 1)
+    rows = await connection.fetch(LIST_SITES, workspace_names(within), by_id, by_name, after, limit + 1)
     items = [Site.model_validate(dict(row)) for row in rows[:limit]]
     return Page(items=items, next=items[-1].id if len(rows) > limit else None)
 
 
-async def get_site(connection: Connection, site_id: str, *, within: Within = None) -> SiteWithUsers:
+async def get_site(connection: Connection, site_id: str, *, within: WorkspaceLimit = None) -> SiteWithUsers:
     """Return one site and the number of API users that were given it by name. Raises NotFound."""
-    row = await connection.fetchrow(FIND_SITE, site_id, names(within)) if is_text(site_id) else None
+    row = await connection.fetchrow(FIND_SITE, site_id, workspace_names(within)) if is_text(site_id) else None
     if row is None:
         raise NotFound(f'There is no site "{site_id}".')
     return SiteWithUsers.model_validate(dict(row))
@@ -80,7 +80,7 @@ async def add_sites(
     sites: Sequence[NewSite],
     by: Actor,
     create_workspace: bool = False,
-) -> Added:
+) -> AddedSites:
     """Add sites to a workspace; one that is there already is no error, and takes the display name if one is given.
 
     Raises Invalid or Forbidden, and Conflict where an id belongs to another workspace, or where some data service takes
@@ -90,7 +90,7 @@ async def add_sites(
     by_folded = _by_folded(sites)
     collated = {folded: collate_site(site.id) for folded, (_, site) in by_folded.items()}
     async with connection.transaction():
-        await fill_collated(connection)
+        await fill_in_collations(connection)
         if create_workspace:
             await _ensure_workspace(connection, workspace, by)
         owner = await workspace_id(connection, workspace, by.within)
@@ -129,7 +129,7 @@ async def add_sites(
         if renamed and await _rename(connection, workspace, renamed, by) < len(renamed):
             raise Conflict("Some of the sites were changed at the same time. Try again.")
     ids = [site.id for _, site in by_folded.values()]
-    return Added(
+    return AddedSites(
         created=tuple(site for site in ids if site in created),
         renamed=tuple(renamed),
         unchanged=tuple(site for site in ids if site not in created and site not in renamed),
@@ -152,7 +152,7 @@ async def remove_sites(connection: Connection, sites: Sequence[str], *, by: Acto
     async with connection.transaction():
         # Who gives one of them to a user meanwhile waits, or is counted.
         texts = [site for site in wanted if is_text(site)]
-        there = [row["id"] for row in await connection.fetch(LOCK_FOR_CHANGE, texts, names(by.within))]
+        there = [row["id"] for row in await connection.fetch(LOCK_FOR_CHANGE, texts, workspace_names(by.within))]
         if missing := sorted(wanted.difference(there)):
             raise NotFound("\n".join(f'There is no site "{site}".' for site in missing[:MAX_FAULTS]))
         users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, there)}
@@ -195,7 +195,7 @@ def _by_folded(sites: Sequence[NewSite]) -> dict[str, tuple[int, NewSite]]:
 
 
 def _taken(
-    site_id: str, same: asyncpg.Record | None, alike: Sequence[asyncpg.Record], workspace: str, within: Within
+    site_id: str, same: asyncpg.Record | None, alike: Sequence[asyncpg.Record], workspace: str, within: WorkspaceLimit
 ) -> str:
     """Say why a new site cannot have this id. `same` has the same folded id, `alike` the same collated one.
 

@@ -4,32 +4,32 @@ import asyncpg
 from aiohttp import web
 
 from admin.api import users
-from admin.api.endpoints import Route, route
+from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, answer, narrowed, nothing
 from admin.api.idempotency import HEADER, read_idempotency_key
 from admin.api.request_models import NewUser, NoQuery, UserQuery
 from admin.api.response_models import CreatedUser, Page, RevealedKeys, User
 from admin.api.user_list import list_users
 from admin.connections import borrow
-from admin.key_encryption import Safe
+from admin.key_encryption import KeyCipher
 from admin.problems import Conflict, NotFound
 
 
-class UserRoutes:
+class UserEndpoints:
     """Lists, creates, shows, deletes and reveals."""
 
-    def __init__(self, pool: asyncpg.Pool, safe: Safe | None) -> None:
+    def __init__(self, pool: asyncpg.Pool, cipher: KeyCipher | None) -> None:
         self._pool = pool
-        self._safe = safe
+        self._cipher = cipher
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         """Return this part of the route table."""
         return [
-            route("GET", "/users", self.list_users, UserQuery, {200: Page[User]}),
-            route("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
-            route("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
-            route("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
-            route("POST", "/users/{id}/reveal", self.reveal_user, NoQuery, {200: RevealedKeys}, NotFound, Conflict),
+            endpoint("GET", "/users", self.list_users, UserQuery, {200: Page[User]}),
+            endpoint("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
+            endpoint("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
+            endpoint("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
+            endpoint("POST", "/users/{id}/reveal", self.reveal_user, NoQuery, {200: RevealedKeys}, NotFound, Conflict),
         ]
 
     async def list_users(self, request: web.Request, asked: UserQuery) -> web.Response:
@@ -52,7 +52,7 @@ class UserRoutes:
                 sites=wish.sites,
                 name=wish.name,
                 by=actor_of(request),
-                safe=self._safe,
+                cipher=self._cipher,
                 idempotency_key=key,
             )
         return answer(user, 201)
@@ -72,5 +72,7 @@ class UserRoutes:
     async def reveal_user(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show the key of an API user again, where it is kept. The audit log notes it."""
         async with borrow(self._pool) as connection:
-            keys = await users.reveal_keys(connection, request.match_info["id"], safe=self._safe, by=actor_of(request))
+            keys = await users.reveal_keys(
+                connection, request.match_info["id"], cipher=self._cipher, by=actor_of(request)
+            )
         return answer(keys)

@@ -8,7 +8,7 @@ from admin.api.cursors import read_cursor, write_cursor
 from admin.api.response_models import Page, User
 from admin.api.users import describe_users
 from admin.connections import Connection
-from admin.identity.admin_tokens import Within, names
+from admin.identity.admins import WorkspaceLimit, workspace_names
 from admin.text_rules import prefix_pattern
 from proxy.decision.api_keys import PREFIX, hint
 from proxy.decision.site_ids import fold_site
@@ -40,7 +40,7 @@ class Picked(NamedTuple):
 async def list_users(
     connection: Connection,
     *,
-    within: Within = None,
+    within: WorkspaceLimit = None,
     search: str | None = None,
     sort: Sort = "-created",
     after: str | None = None,
@@ -66,9 +66,11 @@ async def list_users(
     )
 
 
-async def _pick(connection: Connection, within: Within, sort: Sort, last: Picked | None, most: int) -> list[Picked]:
+async def _pick(
+    connection: Connection, within: WorkspaceLimit, sort: Sort, last: Picked | None, most: int
+) -> list[Picked]:
     """Return the next users of the whole list."""
-    page = (names(within), most, *(last or (None, None)))
+    page = (workspace_names(within), most, *(last or (None, None)))
     match sort:
         case "-created":
             rows = await connection.fetch(NEWEST_FIRST, *page)
@@ -80,11 +82,11 @@ async def _pick(connection: Connection, within: Within, sort: Sort, last: Picked
 
 
 async def _search(
-    connection: Connection, within: Within, search: str, sort: Sort, last: Picked | None, most: int
+    connection: Connection, within: WorkspaceLimit, search: str, sort: Sort, last: Picked | None, most: int
 ) -> list[Picked]:
     """Return the next users that match."""
     patterns = prefix_pattern(search), prefix_pattern(_hinted(search)), prefix_pattern(fold_site(search))
-    page = (names(within), most, *(last or (None, None)), *patterns)
+    page = (workspace_names(within), most, *(last or (None, None)), *patterns)
     if sort.endswith("last_activity"):
         rows = await connection.fetch(SEARCH_BY_ACTIVITY, *page, _direction(sort))
     else:

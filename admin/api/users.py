@@ -14,8 +14,8 @@ from admin.api.response_models import CreatedUser, KeyView, PersonView, Revealed
 from admin.api.sites import MAX_FAULTS, sentence
 from admin.api.workspaces import workspace_id
 from admin.connections import Connection
-from admin.identity.admin_tokens import Actor, Within, names
-from admin.key_encryption import Safe
+from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
+from admin.key_encryption import KeyCipher
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.text_rules import check_name, is_text
 from proxy.decision.api_keys import digest, hint, new_key
@@ -44,12 +44,12 @@ async def create_user(
     sites: Sequence[str] | None,
     name: str | None,
     by: Actor,
-    safe: Safe | None = None,
+    cipher: KeyCipher | None = None,
     idempotency_key: str | None = None,
 ) -> CreatedUser:
     """Make an API user for all sites of the workspace or for `sites`, and its key, which is shown this once.
 
-    With a `safe` the key is kept in it, and can be revealed. The same wish with the same `idempotency_key` makes one
+    With a `cipher` the key is kept in it, and can be revealed. The same wish with the same `idempotency_key` makes one
     user, which is then returned without its key.
     Raises Invalid (every unknown site is a fault), Forbidden, KeyReused, KeyInUse, and Conflict where that user was
     deleted.
@@ -68,8 +68,8 @@ async def create_user(
         await _check_sites(connection, owner, workspace, wanted)
         await connection.execute(CREATE_USER, user_id, owner, name, all_sites, by.person.name, by.person.email)
         await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), hint(key))
-        if safe is not None:
-            await connection.execute(SEAL_KEY, digest(key.encode("ascii")), safe.seal(user_id, key))
+        if cipher is not None:
+            await connection.execute(SEAL_KEY, digest(key.encode("ascii")), cipher.encrypt(user_id, key))
         if wanted:
             await connection.execute(CREATE_USER_SITES, user_id, owner, list(wanted))
         [user] = await describe_users(connection, [user_id], by.within)
@@ -78,14 +78,16 @@ async def create_user(
 
 
 async def describe_users(
-    connection: Connection, user_ids: Sequence[UUID], within: Within, sites: int | None = None
+    connection: Connection, user_ids: Sequence[UUID], within: WorkspaceLimit, sites: int | None = None
 ) -> list[User]:
     """Return those of the users that are there, in their order, each with at most so many `sites` (None: all)."""
-    rows = await connection.fetch(DESCRIBE_USERS, [str(user_id) for user_id in user_ids], names(within), sites)
+    rows = await connection.fetch(
+        DESCRIBE_USERS, [str(user_id) for user_id in user_ids], workspace_names(within), sites
+    )
     return [_user(row) for row in rows]
 
 
-async def get_user(connection: Connection, user_id: str, *, within: Within = None) -> User:
+async def get_user(connection: Connection, user_id: str, *, within: WorkspaceLimit = None) -> User:
     """Return one API user with all its sites. Raises NotFound."""
     users = await describe_users(connection, [_uuid(user_id)], within)
     if not users:
@@ -97,24 +99,24 @@ async def delete_user(connection: Connection, user_id: str, *, by: Actor) -> Non
     """Delete an API user and its keys, for good. Only the audit line remains. Raises NotFound."""
     key = _uuid(user_id)
     async with connection.transaction():
-        if await connection.fetchval(LOCK_USER, key, names(by.within)) is None:
+        if await connection.fetchval(LOCK_USER, key, workspace_names(by.within)) is None:
             raise NotFound("There is no such API user.")
         [user] = await describe_users(connection, [key], by.within)
         await connection.execute(DELETE_USER, key)
         await write_audit(connection, by, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
 
 
-async def reveal_keys(connection: Connection, user_id: str, *, safe: Safe | None, by: Actor) -> RevealedKeys:
+async def reveal_keys(connection: Connection, user_id: str, *, cipher: KeyCipher | None, by: Actor) -> RevealedKeys:
     """Return the keys of an API user, and note who saw them. Raises NotFound, and Conflict where none can be shown."""
     key = _uuid(user_id)
     async with connection.transaction():
-        if await connection.fetchval(LOCK_USER, key, names(by.within)) is None:
+        if await connection.fetchval(LOCK_USER, key, workspace_names(by.within)) is None:
             raise NotFound("There is no such API user.")
-        if safe is None:
+        if cipher is None:
             raise Conflict("Keys are shown once here: this installation does not keep them.")
         rows = await connection.fetch(SEALED_KEYS, key)
         opened = [
-            RevealedKey(hint=row["hint"], api_key=None if row["sealed"] is None else safe.open(key, row["sealed"]))
+            RevealedKey(hint=row["hint"], api_key=None if row["sealed"] is None else cipher.decrypt(key, row["sealed"]))
             for row in rows
         ]
         shown = [one.hint for one in opened if one.api_key is not None]
@@ -128,7 +130,7 @@ async def reveal_keys(connection: Connection, user_id: str, *, safe: Safe | None
     return RevealedKeys(keys=opened)
 
 
-async def _made_before(connection: Connection, user_id: UUID, within: Within) -> CreatedUser:
+async def _made_before(connection: Connection, user_id: UUID, within: WorkspaceLimit) -> CreatedUser:
     """Return a user as the answer to the wish that made it, sent again: its key was shown to the first."""
     try:
         user = await get_user(connection, str(user_id), within=within)

@@ -4,7 +4,7 @@ import asyncpg
 from aiohttp import web
 
 from admin.api import audit, workspaces
-from admin.api.endpoints import Route, route
+from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, answer, narrowed
 from admin.api.request_models import AuditQuery, NewWorkspace, WorkspaceQuery
 from admin.api.response_models import AuditLine, Page, Workspace
@@ -12,18 +12,18 @@ from admin.connections import borrow
 from admin.problems import Conflict
 
 
-class WorkspaceRoutes:
+class WorkspaceEndpoints:
     """Lists and creates workspaces, and lists the audit log."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         """Return this part of the route table."""
         return [
-            route("GET", "/workspaces", self.list_workspaces, WorkspaceQuery, {200: Page[Workspace]}),
-            route("POST", "/workspaces", self.create_workspace, NewWorkspace, {201: Workspace}, Conflict),
-            route("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}),
+            endpoint("GET", "/workspaces", self.list_workspaces, WorkspaceQuery, {200: Page[Workspace]}),
+            endpoint("POST", "/workspaces", self.create_workspace, NewWorkspace, {201: Workspace}, Conflict),
+            endpoint("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}),
         ]
 
     async def list_workspaces(self, request: web.Request, asked: WorkspaceQuery) -> web.Response:

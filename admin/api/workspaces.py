@@ -3,7 +3,7 @@
 from admin.api.audit import Change, write_audit
 from admin.api.response_models import Page, Workspace
 from admin.connections import Connection
-from admin.identity.admin_tokens import Actor, Within, names
+from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
 from admin.problems import Conflict, Forbidden, Invalid
 from admin.text_rules import check_workspace, is_text
 from sql.queries import query
@@ -14,10 +14,10 @@ CREATE_WORKSPACE = query("create_workspace")
 
 
 async def list_workspaces(
-    connection: Connection, *, within: Within = None, after: str | None = None, limit: int = 100
+    connection: Connection, *, within: WorkspaceLimit = None, after: str | None = None, limit: int = 100
 ) -> Page[Workspace]:
     """Return workspaces by name; `after` is the last name of the page before."""
-    rows = await connection.fetch(LIST_WORKSPACES, names(within), after, limit + 1)
+    rows = await connection.fetch(LIST_WORKSPACES, workspace_names(within), after, limit + 1)
     items = [Workspace(name=row["name"], created_at=row["created_at"]) for row in rows[:limit]]
     return Page(items=items, next=items[-1].name if len(rows) > limit else None)
 
@@ -34,7 +34,7 @@ async def create_workspace(connection: Connection, *, name: str, by: Actor) -> W
     return Workspace(name=name, created_at=row["created_at"])
 
 
-async def workspace_id(connection: Connection, name: str, within: Within) -> int:
+async def workspace_id(connection: Connection, name: str, within: WorkspaceLimit) -> int:
     """Return the id of a workspace that a payload names. Raises Forbidden, or Invalid where there is none."""
     check_within(name, within)
     found: int | None = await connection.fetchval(FIND_WORKSPACE, name) if is_text(name) else None
@@ -43,7 +43,7 @@ async def workspace_id(connection: Connection, name: str, within: Within) -> int
     return found
 
 
-def check_within(name: str, within: Within) -> None:
+def check_within(name: str, within: WorkspaceLimit) -> None:
     """Raise Forbidden unless the workspace exists for this admin, whether or not it exists for others."""
     if within is not None and name not in within:
         raise Forbidden(f'You may not act in the workspace "{name}".')

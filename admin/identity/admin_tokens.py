@@ -1,67 +1,28 @@
-"""Who is asking: admins, known by personal tokens. There is no anonymous admin."""
+"""Personal admin tokens. The configuration holds only their SHA-256 digests."""
 
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
+from admin.identity.admins import Admin, Person
 from admin.settings import TokenSettings
 
 TOKEN_BYTES = 32
 
 
-Within = frozenset[str] | None
-"""The only workspaces that exist for whoever asks; None: all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody with a name: whom "Authorized by" and the audit log tell of."""
-
-    name: str
-    email: str
-
-
-@dataclass(frozen=True, slots=True)
-class Admin:
-    """A person who may change API users and sites."""
-
-    person: Person
-    workspaces: Within = None
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who makes a change: what it may touch, and what its audit line says."""
-
-    person: Person
-    address: str
-    """Where from: an address, or COMMAND."""
-    within: Within = None
-
-
-COMMAND = "command"
-"""The address of changes that the command makes."""
-
-
-def names(within: Within) -> list[str] | None:
-    """Return workspaces as the queries take them."""
-    return None if within is None else sorted(within)
-
-
 def new_token() -> str:
-    """Return a new personal admin token: 256 random bits behind a prefix that logs mask and scanners find."""
+    """Return a new token: 256 random bits, with a prefix that logs mask and secret scanners recognize."""
     return "sla_" + secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def token_digest(token: str) -> str:
-    """Return what the config holds of a token: its SHA-256, as lower-case hexadecimal digits."""
+    """Return the digest that the configuration holds: SHA-256 in lower-case hexadecimal."""
     return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class AdminTokens:
-    """The configured tokens, of which only digests are known."""
+    """The configured tokens, known by their digests."""
 
     def __init__(self, tokens: Sequence[TokenSettings]) -> None:
         self._admins = tuple(
@@ -79,16 +40,16 @@ class AdminTokens:
         return bool(self._admins)
 
     def find(self, token: str) -> Admin | None:
-        """Return whose token this is."""
-        return self.known(self.name_of(token))
+        """Return the admin whose token this is."""
+        return self.find_by_name(self.name_of(token))
 
     @staticmethod
     def name_of(token: str) -> str:
-        """Return what names a token to `known` without being of use to anybody else."""
+        """Return a name for the token that sessions store. It cannot be used to sign in."""
         return f"token:{token_digest(token)}"
 
-    def known(self, name: str) -> Admin | None:
-        """Return whose token is named so. Takes the same time whichever it is: all are compared, to their ends."""
+    def find_by_name(self, name: str) -> Admin | None:
+        """Return the admin whose token has this name, in time that does not depend on which token matches."""
         kind, _, text = name.partition(":")
         digest = text.encode("ascii") if kind == "token" else b""
         found = None

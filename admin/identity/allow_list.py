@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from admin.identity.admin_tokens import Admin, Person, Within
+from admin.identity.admins import Admin, Person, WorkspaceLimit
 from admin.settings import AllowSettings, ProxyAllowSettings
 from admin.text_rules import NAME_LENGTH, is_text
 
@@ -20,7 +20,7 @@ class Rule:
 
     claim: str
     values: frozenset[str]
-    within: Within
+    within: WorkspaceLimit
     domain: bool = False
 
     def lets_in(self, claims: Claims) -> bool:

@@ -1,4 +1,4 @@
-"""Who is asking: the one place that knows the ways in. Whatever is served to an admin passes `asker`."""
+"""Who is asking: the one place that knows the ways in. Whatever is served to an admin passes `caller`."""
 
 import secrets
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import asyncpg
 from aiohttp import hdrs, web
 
 from admin.connections import borrow
-from admin.identity.admin_tokens import Admin, AdminTokens
+from admin.identity.admin_tokens import AdminTokens
+from admin.identity.admins import Admin
 from admin.identity.client_address import single
 from admin.identity.cookies import check_host, cookie_at, cookie_for, cookie_value
 from admin.identity.identity_proxy import IdentityProxy
@@ -22,7 +23,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Caller:
     """Who is asking. Where browsers say so by themselves: the token that a page must send with every change."""
 
     admin: Admin
@@ -33,7 +34,7 @@ class Asker:
     """The Set-Cookie line by which the browser can keep to `csrf_token`."""
 
 
-class Identity:
+class Authenticator:
     """Knows admins by tokens, their own or the issuer's, by what an identity proxy says, and by their sessions."""
 
     def __init__(self, tokens: AdminTokens, oidc: Oidc | None, proxy: IdentityProxy | None, pool: asyncpg.Pool) -> None:
@@ -42,7 +43,7 @@ class Identity:
         self._proxy = proxy
         self._pool = pool
 
-    async def asker(self, request: web.BaseRequest) -> Asker:
+    async def authenticate(self, request: web.BaseRequest) -> Caller:
         """Return who is asking. Raises NotSignedIn, and Forbidden where that is no admin, or not from our page.
 
         A request with an Authorization header is judged by that alone. What an identity proxy says now goes before a
@@ -53,7 +54,7 @@ class Identity:
             # A proxy may add the header to whatever a browser sends, a foreign page's requests included.
             if request.method not in SAFE_METHODS:
                 check_host(single(request, hdrs.ORIGIN), request.host)
-            return Asker(await self._bearer(fields))
+            return Caller(await self._bearer(fields))
         named = None if self._proxy is None else self._proxy.claims(request)
         if named is None or self._proxy is None:
             return await self._session(request)
@@ -76,7 +77,7 @@ class Identity:
             raise NotSignedIn("Send the token of an admin: `Authorization: Bearer …`.")
         return admin
 
-    async def _session(self, request: web.BaseRequest) -> Asker:
+    async def _session(self, request: web.BaseRequest) -> Caller:
         found = cookie_value(request.headers.getall(hdrs.COOKIE, []), request.host)
         if found is None:
             raise NotSignedIn("Send the token of an admin: `Authorization: Bearer …`.")
@@ -91,16 +92,16 @@ class Identity:
                 raise CrossSite("The session was begun over another scheme than this page has.")
             if not is_csrf_token(single(request, CSRF_HEADER) or "", token):
                 raise CrossSite(f"The header {CSRF_HEADER} is missing or wrong: load the page again.")
-        return Asker(admin, csrf_token(token), has_session=True)
+        return Caller(admin, csrf_token(token), has_session=True)
 
     def _remembered(self, session: Session) -> Admin | None:
         """Return whose session this is. The config has the last word: whom it lets in no more has none."""
         if session.claims is None:
-            return self._tokens.known(session.signed_in_with)
+            return self._tokens.find_by_name(session.signed_in_with)
         return None if self._oidc is None else self._oidc.remembered(session.signed_in_with, session.claims)
 
 
-def _of_proxy(request: web.BaseRequest, admin: Admin) -> Asker:
+def _of_proxy(request: web.BaseRequest, admin: Admin) -> Caller:
     """Return whom the proxy names. Raises CrossSite: the browser is let through whichever page has it ask.
 
     In the place of a session's token stands a random cookie, which says nothing but that it is the same browser.
@@ -113,13 +114,13 @@ def _of_proxy(request: web.BaseRequest, admin: Admin) -> Asker:
             cookie_at(request.host, single(request, "X-Forwarded-Proto")),
         )
         kept = cookie.beside(_PAGE).kept(value, ABSOLUTE_SECONDS)
-        return Asker(admin, csrf_token(_bound(value, admin)), set_cookie=kept)
+        return Caller(admin, csrf_token(_bound(value, admin)), set_cookie=kept)
     cookie = cookie_for(single(request, hdrs.ORIGIN), request.host)
     found = cookie_value(lines, request.host, _PAGE)
     sent = single(request, CSRF_HEADER) or ""
     if found is None or found[1] != cookie or not is_csrf_token(sent, _bound(found[0], admin)):
         raise CrossSite(f"The header {CSRF_HEADER} is missing or wrong: load the page again.")
-    return Asker(admin)
+    return Caller(admin)
 
 
 def _bound(value: str, admin: Admin) -> str:

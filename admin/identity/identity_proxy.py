@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from admin.identity.admin_tokens import Admin
+from admin.identity.admins import Admin
 from admin.identity.allow_list import AllowList, Claims, rule
 from admin.identity.client_address import peer_of
 from admin.problems import NotSignedIn

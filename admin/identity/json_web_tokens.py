@@ -42,11 +42,11 @@ class _Registry(JWSRegistry):
 _REGISTRY = _Registry(strict_check_header=False)
 
 
-class BadToken(Exception):  # noqa: N818 - it says what it is
+class InvalidToken(Exception):  # noqa: N818 - it says what it is
     """A token that counts for nothing. The text is for the log and holds nothing of the token."""
 
 
-class UnknownKey(BadToken):
+class UnknownSigningKey(InvalidToken):
     """A token that is signed with a key that is not in the set: perhaps with a new one."""
 
 
@@ -80,15 +80,15 @@ def looks_like_jwt(token: str) -> bool:
 def signed_claims(token: str, keys: Sequence[PublicKey]) -> tuple[dict[str, Any], str]:
     """Return the claims of a token that one of the keys has signed, and its type in lower case (RFC 7515 §4.1.9).
 
-    Raises BadToken, and UnknownKey where no key of the set is meant.
+    Raises InvalidToken, and UnknownSigningKey where no key of the set is meant.
     """
     head = _head(token)
     algorithm, kid = head.get("alg"), head.get("kid")
     if algorithm not in ALGORITHMS:
-        raise BadToken("its algorithm is not one of ours")
+        raise InvalidToken("its algorithm is not one of ours")
     fitting = [key for key in keys if (kid is None or key.kid == kid) and _fits(key, algorithm)]
     if not fitting:
-        raise UnknownKey("no key of the issuer's set fits it")
+        raise UnknownSigningKey("no key of the issuer's set fits it")
     for key in fitting:
         try:
             claims = jwt.decode(token, key, registry=_REGISTRY).claims
@@ -96,11 +96,11 @@ def signed_claims(token: str, keys: Sequence[PublicKey]) -> tuple[dict[str, Any]
             continue
         kind = head.get("typ", "")
         return claims, kind.lower().removeprefix("application/") if isinstance(kind, str) else "?"
-    raise BadToken("its signature is wrong")
+    raise InvalidToken("its signature is wrong")
 
 
 def check_bearer(token: str, keys: Sequence[PublicKey], *, issuer: str, audience: str, now: int) -> dict[str, Any]:
-    """Return the claims of a token for the API. Raises BadToken and UnknownKey.
+    """Return the claims of a token for the API. Raises InvalidToken and UnknownSigningKey.
 
     Both access tokens (RFC 9068) and ID tokens count, if they are meant for `audience`: many issuers name neither.
     """
@@ -108,10 +108,10 @@ def check_bearer(token: str, keys: Sequence[PublicKey], *, issuer: str, audience
     _check(claims, issuer, audience, now)
     # Logout tokens and security events are signed with the same keys (OpenID Connect Back-Channel Logout 1.0 §2.4).
     if kind not in ("", "jwt", "at+jwt") or "events" in claims:
-        raise BadToken("it is a token of another kind")
+        raise InvalidToken("it is a token of another kind")
     # It is bound to a key that whoever sends it must prove to have (RFC 7800), which nobody can here.
     if "cnf" in claims:
-        raise BadToken("it is bound to a key, and comes without a proof")
+        raise InvalidToken("it is bound to a key, and comes without a proof")
     return claims
 
 
@@ -122,14 +122,14 @@ def check_id_token(
     claims, kind = signed_claims(token, keys)
     _check(claims, issuer, client_id, now)
     if kind not in ("", "jwt") or "events" in claims:
-        raise BadToken("it is a token of another kind")
+        raise InvalidToken("it is a token of another kind")
     parties = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if claims.get("azp", client_id if len(parties) == 1 else None) != client_id:
-        raise BadToken("it was made for another party")
+        raise InvalidToken("it was made for another party")
     if claims.get("nonce") != nonce:
-        raise BadToken("its nonce is not this sign-in's")
+        raise InvalidToken("its nonce is not this sign-in's")
     if not isinstance(claims.get("sub"), str):
-        raise BadToken("it has no subject")
+        raise InvalidToken("it has no subject")
     return claims
 
 
@@ -144,21 +144,21 @@ def _check(claims: dict[str, Any], issuer: str, audience: str, now: int) -> None
     try:
         registry.validate(claims)
     except JoseError as error:
-        raise BadToken(f"a claim is wrong: {error.error}") from None
+        raise InvalidToken(f"a claim is wrong: {error.error}") from None
 
 
 def _head(token: str) -> dict[str, Any]:
     if not looks_like_jwt(token):
-        raise BadToken("it is not three parts")
+        raise InvalidToken("it is not three parts")
     try:
         head = json.loads(urlsafe_b64decode(token.partition(".")[0].encode("ascii")))
     except (ValueError, RecursionError):
-        raise BadToken("its head is not JSON") from None
+        raise InvalidToken("its head is not JSON") from None
     if not isinstance(head, dict):
-        raise BadToken("its head is not an object")
+        raise InvalidToken("its head is not an object")
     # RFC 7515 §4.1.11: what must be understood and is not is an error; `b64` changes what is signed (RFC 7797).
     if "crit" in head or "b64" in head:
-        raise BadToken("its head asks for an extension")
+        raise InvalidToken("its head asks for an extension")
     return head
 
 

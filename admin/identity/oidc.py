@@ -9,11 +9,11 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 import aiohttp
 import structlog
 
-from admin.identity.admin_tokens import Admin
+from admin.identity.admins import Admin
 from admin.identity.allow_list import AllowList, Claims, rule
-from admin.identity.json_web_tokens import BadToken, UnknownKey, check_bearer, check_id_token
-from admin.identity.oidc_issuer import BadAnswer, Issuer, Known
-from admin.identity.oidc_login import RoundTrip
+from admin.identity.json_web_tokens import InvalidToken, UnknownSigningKey, check_bearer, check_id_token
+from admin.identity.oidc_issuer import Issuer, IssuerMetadata, IssuerResponseError
+from admin.identity.oidc_login import OidcLogin
 from admin.problems import IssuerDown, NotAnAdmin, NotSignedIn
 from admin.settings import OidcSettings
 
@@ -60,7 +60,7 @@ class Oidc:
                     now=int(time.time()),
                 )
             )
-        except BadToken as error:
+        except InvalidToken as error:
             log.info("a token was refused", why=str(error))
             raise NotSignedIn("The token is not one of the issuer's for this API, or not valid any more.") from None
         admin = self._allowed.admit(claims)
@@ -72,7 +72,7 @@ class Oidc:
         """Return whose session this is, if the config would still let them in."""
         return self._allowed.admit(claims) if signed_in_with == self.signed_in_with else None
 
-    async def location(self, trip: RoundTrip) -> str:
+    async def location(self, trip: OidcLogin) -> str:
         """Return where to send the browser. Raises IssuerDown."""
         known = await self._issuer.known()
         query = urlencode(
@@ -91,7 +91,7 @@ class Oidc:
         endpoint = known.authorization_endpoint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
 
-    async def finish(self, trip: RoundTrip, answer: Mapping[str, str]) -> tuple[Admin, Claims]:
+    async def finish(self, trip: OidcLogin, answer: Mapping[str, str]) -> tuple[Admin, Claims]:
         """Return who has signed in, and what of them a session should remember. Raises SignInFailed.
 
         `answer` is what came back with the browser; its state is judged already.
@@ -103,11 +103,11 @@ class Oidc:
         except _UNREACHABLE as error:
             log.warning("the issuer cannot be reached", error=type(error).__name__)
             raise SignInFailed("issuer_unavailable") from None
-        except BadAnswer as error:
+        except IssuerResponseError as error:
             log.warning("the issuer refused a sign-in", why=str(error), error=error.error)
             wrong_client = error.error in ("invalid_client", "unauthorized_client")
             raise SignInFailed("client_refused" if wrong_client else "sign_in_refused") from None
-        except BadToken as error:
+        except InvalidToken as error:
             log.warning("the issuer's ID token was refused", why=str(error))
             raise SignInFailed("sign_in_refused") from None
         admin = self._allowed.admit(claims)
@@ -115,21 +115,21 @@ class Oidc:
             raise SignInFailed("not_an_admin")
         return admin, self._allowed.judged(claims)
 
-    async def _claims(self, trip: RoundTrip, answer: Mapping[str, str]) -> Claims:
+    async def _claims(self, trip: OidcLogin, answer: Mapping[str, str]) -> Claims:
         known = await self._issuer.known()
         # Another issuer's answer in the place of this one's is how codes are stolen (RFC 9207 §2.4).
         if answer.get("iss", None if known.names_itself else self._settings.issuer) != self._settings.issuer:
-            raise BadAnswer("the answer is another issuer's")
+            raise IssuerResponseError("the answer is another issuer's")
         if error := answer.get("error"):
             if error == "access_denied":
                 raise SignInFailed("denied")
-            raise BadAnswer("it sent the browser back with an error", error if error.isidentifier() else None)
+            raise IssuerResponseError("it sent the browser back with an error", error if error.isidentifier() else None)
         tokens = await self._issuer.ask(
             "POST", known.token_endpoint, **self._trade(known, answer.get("code", ""), trip)
         )
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
-            raise BadAnswer("it answers without an ID token")
+            raise IssuerResponseError("it answers without an ID token")
         claims: Claims = await self._checked(
             lambda known: check_id_token(
                 id_token,
@@ -145,11 +145,11 @@ class Oidc:
             more = await self._issuer.ask("GET", known.userinfo_endpoint, authorization=f"Bearer {access_token}")
             # Without this check somebody else's claims could be put in (OpenID Connect Core §5.3.2).
             if more.get("sub") != claims["sub"]:
-                raise BadAnswer("its userinfo is about somebody else")
+                raise IssuerResponseError("its userinfo is about somebody else")
             claims = _merged(claims, more)
         return claims
 
-    def _trade(self, known: Known, code: str, trip: RoundTrip) -> dict[str, Any]:
+    def _trade(self, known: IssuerMetadata, code: str, trip: OidcLogin) -> dict[str, Any]:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -164,12 +164,12 @@ class Oidc:
         pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"  # RFC 6749 §2.3.1
         return {"form": form, "authorization": f"Basic {b64encode(pair.encode('ascii')).decode('ascii')}"}
 
-    async def _checked(self, check: Callable[[Known], dict[str, Any]]) -> dict[str, Any]:
-        """Return what `check` says with the keys that are known, or with newer ones. Raises BadToken, IssuerDown."""
+    async def _checked(self, check: Callable[[IssuerMetadata], dict[str, Any]]) -> dict[str, Any]:
+        """Run `check` with the cached keys, and again with newer ones if a key is missing."""
         known = await self._issuer.known()
         try:
             return check(known)
-        except UnknownKey:
+        except UnknownSigningKey:
             return check(await self._issuer.known(newer_than=known))
 
 

@@ -9,19 +9,19 @@ from multidict import MultiMapping
 
 from admin.connections import DATABASE_DOWN, database_down
 from admin.identity.oidc import CALLBACK, SignInFailed
-from admin.identity.sign_in import Door
+from admin.identity.sign_in import SignInFlow
 from admin.problems import DatabaseDown
 
 _PAGE: Final = "../../"
 """From the callback's path, for a proxy in front may have mounted this elsewhere."""
 
 
-def callback_routes(door: Door) -> list[tuple[str, str, Handler]]:
+def callback_routes(sign_in: SignInFlow) -> list[tuple[str, str, Handler]]:
     """Return the callback's route. It is open to all: what it takes is judged by the round trip's own cookie."""
 
     async def come_back(request: web.Request) -> web.StreamResponse:
         try:
-            cookies = await door.finish_round_trip(request, said_once(request.query))
+            cookies = await sign_in.finish_oidc(request, said_once(request.query))
         except SignInFailed as failed:
             return _to_the_page(f"#refused={failed.code}")
         except DatabaseDown as down:

@@ -31,7 +31,7 @@ LOOKS_PER_MINUTE: Final = 6
 log = structlog.get_logger("sitelatch.admin")
 
 
-class BadAnswer(Exception):  # noqa: N818 - it says what it is
+class IssuerResponseError(Exception):
     """The issuer's answer is not what it should be. `error` is its own code for that (RFC 6749 §5.2), if it has one."""
 
     def __init__(self, text: str, error: str | None = None) -> None:
@@ -40,7 +40,7 @@ class BadAnswer(Exception):  # noqa: N818 - it says what it is
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class IssuerMetadata:
     """What the issuer says of itself (OpenID Connect Discovery 1.0 §3), and its keys."""
 
     authorization_endpoint: str
@@ -59,14 +59,14 @@ class Issuer:
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._clock = clock
-        self._known: Known | None = None
+        self._known: IssuerMetadata | None = None
         self._known_at = self._looked_at = -float("inf")
         self._failed = False
         self._lock = asyncio.Lock()
         self._looks = LookupBudget(LOOKS_PER_MINUTE, clock=clock)
         self._session: ClientSession | None = None
 
-    async def known(self, *, newer_than: Known | None = None) -> Known:
+    async def known(self, *, newer_than: IssuerMetadata | None = None) -> IssuerMetadata:
         """Return what is known of the issuer, fetched anew where it is old, or `newer_than` is what was known.
 
         It is what was known before while too many looks were taken. Raises IssuerDown.
@@ -82,7 +82,7 @@ class Issuer:
                 await self._look()
             return self._usable(newer_than)
 
-    def _is_old(self, newer_than: Known | None) -> bool:
+    def _is_old(self, newer_than: IssuerMetadata | None) -> bool:
         return self._known is None or self._known is newer_than or self._clock() - self._known_at >= FRESH_SECONDS
 
     def _is_stale(self) -> bool:
@@ -92,7 +92,7 @@ class Issuer:
         just_failed = self._failed and self._clock() - self._looked_at < FAILED_SECONDS
         return not just_failed and self._looks.allow("issuer")
 
-    def _usable(self, newer_than: Known | None) -> Known:
+    def _usable(self, newer_than: IssuerMetadata | None) -> IssuerMetadata:
         if self._known is None or self._is_stale() or (self._failed and self._known is newer_than):
             raise IssuerDown("The issuer that admins sign in with cannot be used right now. Try again soon.")
         return self._known
@@ -100,8 +100,8 @@ class Issuer:
     async def _look(self) -> None:
         try:
             self._known = await self._fetch_all()
-        except (BadAnswer, aiohttp.ClientError, OSError, TimeoutError) as error:
-            told = str(error) if isinstance(error, BadAnswer) else type(error).__name__
+        except (IssuerResponseError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            told = str(error) if isinstance(error, IssuerResponseError) else type(error).__name__
             log.warning("the issuer cannot be used", issuer=self._url, error=told)
             self._failed = True
         else:
@@ -109,15 +109,15 @@ class Issuer:
             self._failed = False
         self._looked_at = self._clock()
 
-    async def _fetch_all(self) -> Known:
+    async def _fetch_all(self) -> IssuerMetadata:
         said = await self.ask("GET", self._url.rstrip("/") + "/.well-known/openid-configuration")
         if said.get("issuer") != self._url:
-            raise BadAnswer("its discovery document is of another issuer: compare `issuer` letter by letter")
+            raise IssuerResponseError("its discovery document is of another issuer: compare `issuer` letter by letter")
         keys = public_keys(await self.ask("GET", _endpoint(said, "jwks_uri")))
         if not keys:
-            raise BadAnswer("its key set holds no key that can be used")
+            raise IssuerResponseError("its key set holds no key that can be used")
         ways = said.get("token_endpoint_auth_methods_supported")
-        return Known(
+        return IssuerMetadata(
             _endpoint(said, "authorization_endpoint"),
             _endpoint(said, "token_endpoint"),
             _endpoint(said, "userinfo_endpoint") if "userinfo_endpoint" in said else None,
@@ -134,7 +134,10 @@ class Issuer:
         form: Mapping[str, str] | None = None,
         authorization: str | None = None,
     ) -> dict[str, Any]:
-        """Return the JSON object that the issuer answers. Raises BadAnswer, ClientError, OSError and TimeoutError."""
+        """Send a request and return the JSON object in the response.
+
+        Raises IssuerResponseError, ClientError, OSError and TimeoutError.
+        """
         headers = {hdrs.ACCEPT: "application/json", hdrs.ACCEPT_ENCODING: "identity"}
         if authorization is not None:
             headers[hdrs.AUTHORIZATION] = authorization
@@ -145,18 +148,18 @@ class Issuer:
             async for chunk in answer.content.iter_any():
                 body += chunk
                 if len(body) > FETCH_BYTES:
-                    raise BadAnswer("it answers with more than is believable")
+                    raise IssuerResponseError("it answers with more than is believable")
             try:
                 said = json.loads(body)
             except (ValueError, RecursionError):
                 said = None
             if answer.status != 200:
                 code = said.get("error") if isinstance(said, dict) else None
-                raise BadAnswer(
+                raise IssuerResponseError(
                     f"it answers {answer.status}", code if isinstance(code, str) and code.isidentifier() else None
                 )
             if not isinstance(said, dict):
-                raise BadAnswer("it answers with something that is no JSON object")
+                raise IssuerResponseError("it answers with something that is no JSON object")
             return said
 
     def _client(self) -> ClientSession:
@@ -173,5 +176,5 @@ class Issuer:
 def _endpoint(said: Mapping[str, Any], name: str) -> str:
     url = said.get(name)
     if not isinstance(url, str) or not is_safe(url.partition("?")[0]):
-        raise BadAnswer(f"the {name} of its discovery document is no https address")
+        raise IssuerResponseError(f"the {name} of its discovery document is no https address")
     return url

@@ -23,13 +23,13 @@ _SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class RoundTrip:
+class OidcLogin:
     """One round trip, known by the secret that the browser's cookie holds."""
 
     secret: str
 
     @classmethod
-    def new(cls) -> "RoundTrip":
+    def new(cls) -> "OidcLogin":
         """Return one that nobody knows of yet. It must be started."""
         return cls(secrets.token_urlsafe(_SECRET_BYTES))
 

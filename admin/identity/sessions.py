@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from admin.connections import Connection
-from admin.identity.admin_tokens import Admin, names
+from admin.identity.admins import Admin, workspace_names
 from sql.queries import query
 
 START_SESSION = query("start_session")
@@ -42,7 +42,7 @@ async def start_session(
         _digest(token),
         admin.person.name,
         admin.person.email,
-        names(admin.workspaces),
+        workspace_names(admin.workspaces),
         signed_in_with,
         None if claims is None else json.dumps(claims),
         ABSOLUTE_SECONDS,

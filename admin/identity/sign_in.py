@@ -7,13 +7,14 @@ import structlog
 from aiohttp import hdrs, web
 
 from admin.connections import borrow
-from admin.identity.admin_tokens import Admin, AdminTokens
+from admin.identity.admin_tokens import AdminTokens
+from admin.identity.admins import Admin
 from admin.identity.allow_list import Claims
-from admin.identity.authentication import Asker
+from admin.identity.authentication import Caller
 from admin.identity.client_address import address_of, single
 from admin.identity.cookies import Cookie, cookie_for, cookie_value
 from admin.identity.oidc import Oidc, SignInFailed
-from admin.identity.oidc_login import ROUND_TRIP_SECONDS, RoundTrip
+from admin.identity.oidc_login import ROUND_TRIP_SECONDS, OidcLogin
 from admin.identity.sessions import ABSOLUTE_SECONDS, csrf_token, end_session, start_session
 from admin.problems import CrossSite, NotFound, NotSignedIn, TooManyAttempts
 from admin.secure_urls import origin_of
@@ -27,7 +28,7 @@ _ROUND_TRIP = "round-trip"
 log = structlog.get_logger("sitelatch.admin")
 
 
-class Door:
+class SignInFlow:
     """Where a token, or a sign-in at the issuer, is traded for a session, which is a cookie."""
 
     def __init__(self, tokens: AdminTokens, oidc: Oidc | None, pool: asyncpg.Pool) -> None:
@@ -48,7 +49,7 @@ class Door:
         """What people call the issuer to sign in at, if there is one."""
         return None if self._oidc is None else self._oidc.name
 
-    async def with_token(self, request: web.BaseRequest, token: str) -> tuple[Asker, str]:
+    async def with_token(self, request: web.BaseRequest, token: str) -> tuple[Caller, str]:
         """Trade an admin's token for a new session; return who it is, and the Set-Cookie line.
 
         The session that the browser had before ends. Raises CrossSite, TooManyAttempts and NotSignedIn.
@@ -63,9 +64,9 @@ class Door:
             log.info("a sign-in was refused", client=address)
             raise NotSignedIn("This is not the token of an admin.")
         session = await self._begin(request, admin, self._tokens.name_of(token))
-        return Asker(admin, csrf_token(session), has_session=True), cookie.kept(session, ABSOLUTE_SECONDS)
+        return Caller(admin, csrf_token(session), has_session=True), cookie.kept(session, ABSOLUTE_SECONDS)
 
-    async def begin_round_trip(self, request: web.BaseRequest) -> tuple[str, str]:
+    async def start_oidc(self, request: web.BaseRequest) -> tuple[str, str]:
         """Return where to send the browser, and the Set-Cookie line that binds the round trip to it.
 
         Raises NotFound, CrossSite, TooManyAttempts and IssuerDown.
@@ -80,14 +81,14 @@ class Door:
         if not (self._round_trips.allow(address) and self._failures.allow(address)):
             raise TooManyAttempts("Too many sign-ins were begun from this address. Wait a minute.")
         self._round_trips.charge(address)
-        trip = RoundTrip.new()
+        trip = OidcLogin.new()
         location = await self._oidc.location(trip)
         async with borrow(self._pool) as connection:
             await trip.start(connection)
         # Lax: the browser comes back from another site.
         return location, cookie.beside(_ROUND_TRIP).kept(trip.secret, ROUND_TRIP_SECONDS, "Lax")
 
-    async def finish_round_trip(self, request: web.BaseRequest, answer: Mapping[str, str]) -> list[str]:
+    async def finish_oidc(self, request: web.BaseRequest, answer: Mapping[str, str]) -> list[str]:
         """End a round trip with a new session; return the Set-Cookie lines. Raises SignInFailed.
 
         `answer` is what the issuer sent back with the browser.
@@ -121,12 +122,12 @@ class Door:
             await end_session(connection, token)
         return cookie.kept("", 0)
 
-    async def _come_back(self, request: web.BaseRequest, answer: Mapping[str, str]) -> tuple[RoundTrip, Cookie]:
+    async def _come_back(self, request: web.BaseRequest, answer: Mapping[str, str]) -> tuple[OidcLogin, Cookie]:
         """Return the round trip that ends with this request, and the cookie for its session. Raises SignInFailed."""
         found = _cookie(request, _ROUND_TRIP)
         if found is None:
             raise SignInFailed("expired")
-        trip, cookie = RoundTrip(found[0]), found[1]
+        trip, cookie = OidcLogin(found[0]), found[1]
         # A foreign answer must not end the round trip: whoever slips one in could keep people from signing in.
         if not trip.is_state(answer.get("state", "")):
             raise SignInFailed("expired")

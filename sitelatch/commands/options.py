@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from admin.identity.admin_tokens import COMMAND, Actor, Person
+from admin.identity.admins import COMMAND, Actor, Person
 from admin.problems import Problem
 from admin.text_rules import check_name
 from sitelatch.config import Config, load

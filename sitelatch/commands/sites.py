@@ -7,7 +7,7 @@ import click
 
 from admin.api.response_models import Site
 from admin.api.site_import import import_sites, read_csv
-from admin.api.sites import Added, NewSite, add_sites, list_sites, remove_sites
+from admin.api.sites import AddedSites, NewSite, add_sites, list_sites, remove_sites
 from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
 from sitelatch.config import Config
@@ -25,7 +25,7 @@ def sites_group() -> None:
 def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) -> None:
     """Add sites to a workspace, which is made if it is new. Adding twice is no error."""
 
-    async def work(connection: asyncpg.Connection) -> Added:
+    async def work(connection: asyncpg.Connection) -> AddedSites:
         return await add_sites(
             connection,
             workspace=workspace,
@@ -71,7 +71,7 @@ def import_sites_command(config: Config, file: TextIO) -> None:
     _echo_added(ask(config, lambda connection: import_sites(connection, by_workspace, by=operator())))
 
 
-def _echo_added(added: Added) -> None:
+def _echo_added(added: AddedSites) -> None:
     for what, sites in (
         ("Added", added.created),
         ("Renamed", added.renamed),

@@ -8,8 +8,8 @@ import click
 from admin.api.response_models import Page, User
 from admin.api.user_list import SITES_LISTED, list_users
 from admin.api.users import create_user, delete_user
-from admin.identity.admin_tokens import COMMAND, Actor, Person
-from admin.key_encryption import safe_for
+from admin.identity.admins import COMMAND, Actor, Person
+from admin.key_encryption import key_cipher
 from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, email, json_option, operator, person, workspace_option
 from sitelatch.config import Config
@@ -51,7 +51,7 @@ def create_user_command(
                 sites=sites or None,
                 name=name,
                 by=Actor(Person(by_name, by_email), COMMAND),
-                safe=safe_for(config.admin.recoverable_keys),
+                cipher=key_cipher(config.admin.recoverable_keys),
             )
             click.echo(user.model_dump_json())
 

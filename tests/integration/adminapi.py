@@ -12,8 +12,9 @@ from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
 from admin.app import admin_app
-from admin.identity.admin_tokens import COMMAND, Actor, Person, token_digest
-from admin.internal_listeners import BackRunner, back_doors
+from admin.identity.admin_tokens import token_digest
+from admin.identity.admins import COMMAND, Actor, Person
+from admin.internal_listeners import InternalRunner, internal_listeners
 from admin.settings import AdminSettings, TokenSettings
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
@@ -106,9 +107,9 @@ class AdminClient:
         return body
 
 
-async def serve(app: web.Application, *, head_seconds: float = 15, port: int = 0) -> tuple[BackRunner, int]:
+async def serve(app: web.Application, *, head_seconds: float = 15, port: int = 0) -> tuple[InternalRunner, int]:
     """Serve an application on a port of loopback, a free one unless given; clean up the runner when done."""
-    runner = BackRunner(app, head_seconds=head_seconds, shutdown_timeout=1)
+    runner = InternalRunner(app, head_seconds=head_seconds, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
@@ -118,7 +119,7 @@ async def serve(app: web.Application, *, head_seconds: float = 15, port: int = 0
 @asynccontextmanager
 async def serving(app: web.Application, token: str = ADA_TOKEN, *, port: int = 0) -> AsyncIterator[AdminClient]:
     """Lend a client of an admin application, which is served beside ops."""
-    doors = back_doors(ops_app(Metrics(), lambda: (True, {})), "shared", app, "shared")
+    doors = internal_listeners(ops_app(Metrics(), lambda: (True, {})), "shared", app, "shared")
     runner, port = await serve(doors["shared"], port=port)
     async with ClientSession() as session:
         client = AdminClient(session, URL(f"http://127.0.0.1:{port}/"), token)

@@ -14,7 +14,7 @@ from yarl import URL
 
 from admin.app import admin_app
 from admin.identity.oidc import CALLBACK
-from admin.identity.oidc_login import RoundTrip
+from admin.identity.oidc_login import OidcLogin
 from admin.identity.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
@@ -303,7 +303,7 @@ class Hostile:
         self.token: Any = None
         self.userinfo: Any = None
         self.forms: list[dict[str, str]] = []
-        self.trip: RoundTrip | None = None
+        self.trip: OidcLogin | None = None
         self.ways: list[str] | None = None
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -354,10 +354,10 @@ async def hostile() -> AsyncIterator[tuple[Hostile, str]]:
     await runner.cleanup()
 
 
-async def begun(jar: Jar) -> RoundTrip:
+async def begun(jar: Jar) -> OidcLogin:
     location = await jar.begin()
     assert "/auth?tenant=x&response_type=code" in location
-    return RoundTrip(jar.cookies[f"sitelatch-{PORT}-round-trip"])
+    return OidcLogin(jar.cookies[f"sitelatch-{PORT}-round-trip"])
 
 
 async def round_trip(admin: AdminClient, issuer: Hostile, **parameters: str) -> str:

@@ -19,7 +19,7 @@ from aiohttp import ClientSession, UnixConnector, web
 from yarl import URL
 
 from admin.app import admin_app
-from admin.internal_listeners import BackRunner, back_doors
+from admin.internal_listeners import InternalRunner, internal_listeners
 from proxy.observe.access_log import configure_logging
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
@@ -96,7 +96,7 @@ MALFORMED = [
 async def test_a_secret_in_a_malformed_request_is_in_no_answer_and_no_log(
     pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
-    app = back_doors(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
+    app = internal_listeners(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
     runner, port = await serve(app, head_seconds=0.5)
     answered = 0
     for template in MALFORMED:
@@ -277,7 +277,7 @@ async def test_nobody_unknown_has_megabytes_read(admin: AdminClient) -> None:
 
 
 async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg.Pool) -> None:
-    runner = BackRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3)
+    runner = InternalRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     [address] = runner.addresses
@@ -293,7 +293,7 @@ async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg
 
 async def test_ops_and_admin_listen_apart_or_together(pool: asyncpg.Pool) -> None:
     ops, apart = ops_app(Metrics(), lambda: (True, {})), admin_app(SETTINGS, pool)
-    doors = back_doors(ops, "a", apart, "b")
+    doors = internal_listeners(ops, "a", apart, "b")
     assert doors["a"] is ops
     assert list(doors) == ["a", "b"]
     runners = {listen: await serve(app) for listen, app in doors.items()}
@@ -317,8 +317,8 @@ async def test_ops_and_admin_listen_apart_or_together(pool: asyncpg.Pool) -> Non
 async def test_a_unix_socket_serves_as_well(pool: asyncpg.Pool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "admin.sock")
-        runner = BackRunner(
-            back_doors(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
+        runner = InternalRunner(
+            internal_listeners(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
         )
         await runner.setup()
         await web.UnixSite(runner, path).start()
@@ -336,7 +336,7 @@ async def nowhere(tmp_path: Path) -> AsyncIterator[AdminClient]:
     """The admin API on a database that is not there."""
     pool = await open_pool(f"postgresql://nobody@/none?host={tmp_path}", role="tests")
     runner, port = await serve(
-        back_doors(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
+        internal_listeners(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
     )
     async with ClientSession() as session:
         yield AdminClient(session, URL(f"http://127.0.0.1:{port}/"))

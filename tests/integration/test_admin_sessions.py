@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from admin.app import admin_app
-from admin.identity.admin_tokens import Admin, new_token
+from admin.identity.admin_tokens import new_token
+from admin.identity.admins import Admin
 from admin.identity.sessions import end_session, start_session
 from admin.identity.sign_in import FAILURES_PER_MINUTE
 from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving

@@ -11,7 +11,7 @@ import pytest
 from admin.api import sites
 from admin.api.site_import import import_sites, read_csv
 from admin.api.sites import NewSite
-from admin.identity.admin_tokens import Actor
+from admin.identity.admins import Actor
 from admin.problems import Conflict, Invalid, NotFound
 from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
 

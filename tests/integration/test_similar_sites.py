@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from admin.api.similar_sites import fill_collated, list_twins
+from admin.api.similar_sites import fill_in_collations, list_similar_sites
 from admin.api.site_collation import collate_site
 from admin.api.site_import import import_sites, read_csv
 from admin.api.sites import NewSite, add_sites, list_sites, remove_sites
-from admin.identity.admin_tokens import Actor
+from admin.identity.admins import Actor
 from admin.problems import Conflict
 from sql.migrate import MIGRATIONS, migrate
 from sql.pool import open_connection
@@ -119,7 +119,7 @@ async def test_two_imports_of_such_sites_in_opposite_order_do_not_deadlock(dsn: 
                     *(import_sites(one, file, by=BY_ADA) for one, file in zip(connections, files, strict=True)),
                     return_exceptions=True,
                 )
-            assert sorted(type(one).__name__ for one in done) == ["Added", "Conflict"], done
+            assert sorted(type(one).__name__ for one in done) == ["AddedSites", "Conflict"], done
     finally:
         for one in connections:
             await one.close()
@@ -136,9 +136,9 @@ async def test_existing_twins_stay_and_are_reported(bare_dsn: str) -> None:
         )
         user = await add_user(connection, "acme", "café")
         await migrate(connection)
-        assert await fill_collated(connection) == 6
-        assert await fill_collated(connection) == 0
-        twins = await list_twins(connection)
+        assert await fill_in_collations(connection) == 6
+        assert await fill_in_collations(connection) == 0
+        twins = await list_similar_sites(connection)
         assert (set(twins.pairs), twins.more) == ({("cafe", "café"), ("isik", "ışık")}, 0)
         assert await connection.fetchval("SELECT count(*) FROM sitelatch.api_user_sites WHERE user_id = $1", user) == 1
         # What is there can be added once more, as a file that is imported each night does.
@@ -150,7 +150,7 @@ async def test_existing_twins_stay_and_are_reported(bare_dsn: str) -> None:
         await remove_sites(connection, ["cafe"], by=BY_ADA)
         with pytest.raises(Conflict, match="same to some data services"):
             await add(connection, "globex", "cafe")
-        assert (await list_twins(connection)).pairs == (("isik", "ışık"),)
+        assert (await list_similar_sites(connection)).pairs == (("isik", "ışık"),)
         await remove_sites(connection, ["café"], by=BY_ADA)
         await add(connection, "globex", "cafe")
     finally:
@@ -159,8 +159,8 @@ async def test_existing_twins_stay_and_are_reported(bare_dsn: str) -> None:
 
 async def test_many_twins_are_counted(connection: asyncpg.Connection) -> None:
     await add_workspace(connection, "acme", *(f"{one}{number}" for one in ("é", "e", "ê") for number in range(15)))
-    assert await fill_collated(connection) == 45
-    twins = await list_twins(connection)
+    assert await fill_in_collations(connection) == 45
+    twins = await list_similar_sites(connection)
     assert (len(twins.pairs), twins.more) == (20, 10)
     assert all(collate_site(oldest) == collate_site(twin) and oldest != twin for oldest, twin in twins.pairs)
 
@@ -171,10 +171,10 @@ async def test_a_site_that_sql_wrote_counts_from_the_next_change(connection: asy
     await add_workspace(connection, "globex", "café")
     with pytest.raises(Conflict, match='the site "café" of the workspace "globex"'):
         await add(connection, "acme", "cafe")
-    assert await fill_collated(connection) == 1, "what was refused was undone as a whole"
+    assert await fill_in_collations(connection) == 1, "what was refused was undone as a whole"
     await add_workspace(connection, "initech", "cafe")
-    assert await fill_collated(connection) == 1
-    assert (await list_twins(connection)).pairs == (("café", "cafe"),)
+    assert await fill_in_collations(connection) == 1
+    assert (await list_similar_sites(connection)).pairs == (("café", "cafe"),)
 
 
 async def test_filling_in_waits_for_who_adds_such_a_site_and_keeps_both(dsn: str) -> None:
@@ -189,14 +189,14 @@ async def test_filling_in_waits_for_who_adds_such_a_site_and_keeps_both(dsn: str
                 "INSERT INTO sitelatch.sites (id, folded, collated, workspace_id, display_name)"
                 " SELECT 'cafe', 'cafe', 'cafe', id, '' FROM sitelatch.workspaces WHERE name = 'globex'"
             )
-            filling = asyncio.create_task(fill_collated(filler))
+            filling = asyncio.create_task(fill_in_collations(filler))
             blocked = "EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
             await adder.execute(
                 f"DO $$ BEGIN WHILE NOT {blocked} LOOP PERFORM pg_sleep(0.02); END LOOP; END $$", timeout=20
             )
             await adding.commit()
             assert await filling == 1
-        assert (await list_twins(filler)).pairs == (("cafe", "café"),)
+        assert (await list_similar_sites(filler)).pairs == (("cafe", "café"),)
     finally:
         await adder.close()
         await filler.close()
@@ -205,7 +205,7 @@ async def test_filling_in_waits_for_who_adds_such_a_site_and_keeps_both(dsn: str
 async def test_filling_in_says_nothing_to_the_doors(connection: asyncpg.Connection) -> None:
     await add_workspace(connection, "acme", "café", "cafe")
     before = await connection.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
-    await fill_collated(connection)
+    await fill_in_collations(connection)
     assert await connection.fetchval("SELECT max(seq) FROM sitelatch.scope_changes") == before
 
 
@@ -217,7 +217,7 @@ async def test_filling_in_does_not_wait_for_users_that_get_a_site(connection: as
     try:
         async with asyncio.timeout(20), other.transaction():
             await other.execute("INSERT INTO sitelatch.api_user_sites (user_id, site_id) VALUES ($1, 'café')", user)
-            assert await fill_collated(connection) == 1
+            assert await fill_in_collations(connection) == 1
     finally:
         await other.close()
 
@@ -237,7 +237,7 @@ async def test_a_database_of_another_encoding_has_them_too(database_server: str,
             await migrate(connection)
             first, second = pairs[encoding]
             await add_workspace(connection, "acme", first)
-            assert await fill_collated(connection) == 1
+            assert await fill_in_collations(connection) == 1
             with pytest.raises(Conflict, match="are the same to some data services"):
                 await add(connection, "acme", second)
         finally:

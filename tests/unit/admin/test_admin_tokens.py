@@ -1,6 +1,7 @@
 """Admins by their tokens."""
 
-from admin.identity.admin_tokens import Admin, AdminTokens, Person, new_token, token_digest
+from admin.identity.admin_tokens import AdminTokens, new_token, token_digest
+from admin.identity.admins import Admin, Person
 from admin.settings import TokenSettings
 from proxy.observe.access_log import mask
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from admin.identity.admin_tokens import Person
+from admin.identity.admins import Person
 from admin.identity.allow_list import AllowList, rule
 from admin.settings import AllowSettings
 

@@ -9,7 +9,7 @@ import uvloop
 from aiohttp import ClientSession, UnixConnector, web
 
 from admin.identity.client_address import peer_of
-from admin.internal_listeners import BackRunner
+from admin.internal_listeners import InternalRunner
 
 REQUESTS = 20
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -29,7 +29,7 @@ def test_who_is_gone_before_we_look_does_not_pass_for_a_unix_socket() -> None:
     async def reset_at_once() -> None:
         app = web.Application()
         app.router.add_get("/", note)
-        runner = BackRunner(app)
+        runner = InternalRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         for _ in range(REQUESTS):
@@ -52,7 +52,7 @@ async def test_who_comes_over_a_unix_socket_is_known_as_such() -> None:
 
     app = web.Application()
     app.router.add_get("/", tell)
-    runner = BackRunner(app)
+    runner = InternalRunner(app)
     await runner.setup()
     with tempfile.TemporaryDirectory() as folder:  # pytest's own can be longer than a socket's path may be
         path = f"{folder}/admin.sock"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from admin.api.example_request import try_it
+from admin.api.example_request import example_request
 from proxy.settings import ProxySettings
 
 HERE = "http://127.0.0.1:8080"
@@ -43,5 +43,5 @@ def test_the_first_way_that_the_first_route_reads(
     settings = ProxySettings.model_validate(
         {"routes": [{"name": "data", "upstream": "http://127.0.0.1:9000", **route}], **proxy}
     )
-    shown = try_it(settings, ("header:X-API-Key", "bearer"))
+    shown = example_request(settings, ("header:X-API-Key", "bearer"))
     assert (shown.url, shown.headers) == (url, headers)

@@ -10,8 +10,8 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from admin.identity.json_web_tokens import (
     LEEWAY_SECONDS,
     TOKEN_LENGTH,
-    BadToken,
-    UnknownKey,
+    InvalidToken,
+    UnknownSigningKey,
     check_bearer,
     check_id_token,
     looks_like_jwt,
@@ -88,13 +88,13 @@ def test_tokens_of_the_issuer_for_us_count(head: dict[str, Any], claims: dict[st
 def test_tokens_for_others_of_others_out_of_time_or_of_another_kind_are_refused(
     head: dict[str, Any], claims: dict[str, Any]
 ) -> None:
-    with pytest.raises(BadToken):
+    with pytest.raises(InvalidToken):
         bearer({**HEAD, **head}, {**CLAIMS, **claims})
 
 
 @pytest.mark.parametrize("name", ["iss", "aud", "exp"])
 def test_a_token_that_leaves_out_what_is_judged_is_refused(name: str) -> None:
-    with pytest.raises(BadToken):
+    with pytest.raises(InvalidToken):
         bearer(HEAD, without(CLAIMS, name))
 
 
@@ -128,20 +128,20 @@ def test_what_the_head_asks_for_changes_nothing() -> None:
         f"{good}.x",
         "",
     ):
-        with pytest.raises(BadToken):
+        with pytest.raises(InvalidToken):
             check_bearer(token, KEYS, issuer=ISSUER, audience=API, now=NOW)
 
 
 def test_a_key_of_another_name_is_told_apart_from_a_wrong_signature() -> None:
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownSigningKey):
         bearer({**HEAD, "kid": "two"}, CLAIMS)
-    with pytest.raises(UnknownKey):  # an algorithm that no key of the set is for
+    with pytest.raises(UnknownSigningKey):  # an algorithm that no key of the set is for
         check_bearer(
             signed({"alg": "ES256"}, CLAIMS, ECKey.generate_key("P-256")), KEYS, issuer=ISSUER, audience=API, now=NOW
         )
-    with pytest.raises(BadToken) as caught:
+    with pytest.raises(InvalidToken) as caught:
         bearer(HEAD, CLAIMS, foreign_key("one"))
-    assert not isinstance(caught.value, UnknownKey)
+    assert not isinstance(caught.value, UnknownSigningKey)
 
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
@@ -162,7 +162,7 @@ def test_edwards_curve_signatures_count_under_both_names(algorithm: str, recwarn
         signed({**head, "alg": "HS256"}, CLAIMS, key.as_pem(private=False)),
         good[:-4],
     ):
-        with pytest.raises(BadToken):
+        with pytest.raises(InvalidToken):
             check_bearer(token, keys, issuer=ISSUER, audience=API, now=NOW)
     assert not recwarn.list
 
@@ -201,7 +201,7 @@ def test_of_a_key_set_only_what_checks_signatures_is_taken() -> None:
     nothings: tuple[Any, ...] = (None, [], {}, {"keys": None}, {"keys": {}}, "keys")
     assert [public_keys(nothing) for nothing in nothings] == [()] * len(nothings)
     only_rs512 = public_keys({"keys": [{**public, "alg": "RS512"}]})
-    with pytest.raises(BadToken):
+    with pytest.raises(InvalidToken):
         check_bearer(signed(HEAD, CLAIMS, KEY), only_rs512, issuer=ISSUER, audience=API, now=NOW)
 
 
@@ -233,12 +233,12 @@ def test_the_id_token_of_this_sign_in_counts(claims: dict[str, Any]) -> None:
     ],
 )
 def test_an_id_token_of_another_sign_in_is_refused(claims: dict[str, Any]) -> None:
-    with pytest.raises(BadToken):
+    with pytest.raises(InvalidToken):
         id_token({**ID_CLAIMS, **claims})
 
 
 def test_an_access_token_is_no_id_token() -> None:
-    with pytest.raises(BadToken):
+    with pytest.raises(InvalidToken):
         id_token(ID_CLAIMS, {**HEAD, "typ": "at+jwt"})
 
 

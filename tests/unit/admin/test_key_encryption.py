@@ -5,31 +5,31 @@ from uuid import UUID
 
 import pytest
 
-from admin.key_encryption import Safe, new_secret, read_secret, safe_for
+from admin.key_encryption import KeyCipher, key_cipher, new_secret, read_secret
 from proxy.decision.api_keys import new_key
 
 ADA, BEN = UUID(int=1), UUID(int=2)
 
 
 def test_a_key_comes_out_as_it_went_in() -> None:
-    safe, key = Safe(new_secret()), new_key()
-    sealed = safe.seal(ADA, key)
-    assert safe.open(ADA, sealed) == key
+    cipher, key = KeyCipher(new_secret()), new_key()
+    sealed = cipher.encrypt(ADA, key)
+    assert cipher.decrypt(ADA, sealed) == key
     assert key.encode() not in sealed
-    assert safe.seal(ADA, key) != sealed
+    assert cipher.encrypt(ADA, key) != sealed
 
 
 def test_a_sealed_key_opens_for_nobody_else_under_no_other_secret_and_unchanged_only() -> None:
-    safe, key = Safe(new_secret()), new_key()
-    sealed = safe.seal(ADA, key)
-    assert safe.open(BEN, sealed) is None
-    assert Safe(new_secret()).open(ADA, sealed) is None
+    cipher, key = KeyCipher(new_secret()), new_key()
+    sealed = cipher.encrypt(ADA, key)
+    assert cipher.decrypt(BEN, sealed) is None
+    assert KeyCipher(new_secret()).decrypt(ADA, sealed) is None
     for place in range(len(sealed)):
         changed = bytearray(sealed)
         changed[place] ^= 1
-        assert safe.open(ADA, bytes(changed)) is None
+        assert cipher.decrypt(ADA, bytes(changed)) is None
     for length in range(len(sealed)):
-        assert safe.open(ADA, sealed[:length]) is None
+        assert cipher.decrypt(ADA, sealed[:length]) is None
 
 
 @pytest.mark.parametrize(
@@ -50,5 +50,5 @@ def test_a_secret_is_32_bytes_in_base64(secret: str) -> None:
 
 
 def test_without_a_secret_there_is_no_safe() -> None:
-    assert safe_for(None) is None
-    assert safe_for(new_secret()) is not None
+    assert key_cipher(None) is None
+    assert key_cipher(new_secret()) is not None
