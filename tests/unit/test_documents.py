@@ -1,0 +1,83 @@
+"""The pages of the documentation: length, links and anchors."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests" / "backends" / "README.md"],
+    key=lambda page: page.relative_to(ROOT).as_posix(),
+)
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\]\(\s*<?([^)>\s]+)>?[^)]*\)|\b(?:href|src)=\"([^\"]+)\"")
+_HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return _FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    found: set[str] = set()
+    for heading in _HEADING.findall(prose(page)):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").lower()
+        anchor = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        number = 0
+        while (unique := f"{anchor}-{number}" if number else anchor) in found:
+            number += 1
+        found.add(unique)
+    return found
+
+
+def relative_links(page: Path) -> Iterator[str]:
+    """Yield the targets of a page's links that lead into this repository."""
+    for target, attribute in _LINK.findall(_CODE.sub("", prose(page))):
+        link = target or attribute
+        if not re.match(r"[a-z]+:", link):
+            yield link
+
+
+def broken_links(page: Path) -> list[str]:
+    """Return the relative links of a page whose file or anchor does not exist."""
+    broken = []
+    for link in relative_links(page):
+        name, _, anchor = link.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        if not file.exists() or (anchor and (file.suffix != ".md" or anchor not in anchors(file))):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_link_to_a_missing_file_or_heading_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One heading\n\n[here](#one-heading) [gone](#another) [file](page.md#one-heading) [lost](lost.md)\n"
+        "`[code](nowhere.md)` <https://example.com> [web](https://example.com/x)\n"
+    )
+    assert broken_links(page) == ["#another", "lost.md"]
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        waiting += [(page.parent / link.partition("#")[0]).resolve() for link in relative_links(page) if link[0] != "#"]
+    assert set(PAGES) <= reached
+
+
+def test_the_readme_is_short_enough_for_a_newcomer() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
