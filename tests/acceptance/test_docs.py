@@ -22,7 +22,6 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
 SIGNING_IN = (ROOT / "docs" / "signing-in.md").read_text()
-ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 TEST = r"(?:unit|integration|acceptance)/(?:\w+/)?test_\w+\.py::test_\w+"
 
 
@@ -48,15 +47,6 @@ def test_imports_go_down_only() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_architecture_fits_a_sitting_and_names_what_is_there() -> None:
-    assert len(ARCHITECTURE.splitlines()) <= 130
-    rows = re.findall(r"^\| ((?:`\w[\w/]*\w`(?:, )?)+) \|", ARCHITECTURE, re.MULTILINE)
-    named = [name for row in rows for name in re.findall(r"`([\w/]+)`", row)]
-    assert len(named) > 10
-    missing = [name for name in named if not (ROOT / "proxy" / f"{name}.py").is_file()]
-    assert not missing
 
 
 def test_the_readmes_config_can_be_served(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pages of the documentation: length, links and anchors."""
+"""The pages of the documentation: links, anchors, and the files that they name."""
 
 import re
 from collections.abc import Iterator
@@ -81,3 +81,49 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 def test_the_readme_is_short_enough_for_a_newcomer() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PACKAGES = ("proxy", "admin", "sql", "sitelatch")
+FILE = r"[\w.-]+\.(?:py|sql|js|html|css)"
+
+
+def sections(page: Path) -> dict[str, str]:
+    """Return the text below each heading of a page that names a folder, by the folder."""
+    parts = re.split(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {
+        heading.strip("`/"): text
+        for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+        if re.fullmatch(r"`[\w/]+/`", heading)
+    }
+
+
+def test_the_architecture_page_describes_every_folder() -> None:
+    folders = {
+        file.parent.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*")
+        if re.fullmatch(FILE, file.name)
+    }
+    assert sections(ARCHITECTURE).keys() == folders
+
+
+def test_the_architecture_page_names_modules_that_exist_in_the_folder_it_describes() -> None:
+    missing = [
+        f"{folder}/{name}"
+        for folder, text in sections(ARCHITECTURE).items()
+        for name in re.findall(rf"`({FILE})`", text)
+        if not (ROOT / folder / name).is_file()
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_names_paths_of_this_repository_that_exist(page: Path) -> None:
+    folders = "|".join((*PACKAGES, "tests", "bench", "docs"))
+    paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", prose(page))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_page_can_be_read_in_one_sitting() -> None:
+    assert len(ARCHITECTURE.read_text(encoding="utf-8").splitlines()) <= 280
