@@ -1,6 +1,7 @@
-"""The numbered migrations of `sql/migrations/`, applied in order, each in a transaction of its own."""
+"""Apply the numbered migrations of `sql/migrations/` in order, each in its own transaction."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,19 +10,22 @@ import asyncpg
 from sql.queries import query
 
 _FILE = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
-_SCHEMA_IS_THERE = query("schema_is_there")
-_SCHEMA_VERSION = query("schema_version")
-_WAIT_FOR_MIGRATORS = query("wait_for_migrators")
+_SCHEMA_EXISTS = query("schema_exists")
+_APPLIED_MIGRATIONS = query("applied_migrations")
+_LOCK_MIGRATIONS = query("lock_migrations")
 _RECORD_MIGRATION = query("record_migration")
-_EACH_TIME = (query("grant_to_doors"), query("grant_to_admin"), query("enable_triggers"))
+_AFTER_MIGRATIONS = (query("grant_to_doors"), query("grant_to_admin"), query("enable_triggers"))
 
-# A migration may rewrite a table, and wait for another migrator who does: longer than a pool lets a command take.
+# A migration may rewrite a table, or wait for another process that does, so it may take longer than other commands.
 _MIGRATION_SECONDS = 3600.0
+
+_LAST_UNRELEASED = "0010_collated_sites"
+_ADOPT_SCRIPT = Path(__file__).parent / "adopt_unreleased.sql"
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema. `name` is the file's, without its ending."""
+    """One step of the schema. `name` is the file's name without its extension."""
 
     version: int
     name: str
@@ -29,15 +33,15 @@ class Migration:
 
 
 def read_migrations(folder: Path) -> tuple[Migration, ...]:
-    """Return a folder's migrations in order; ValueError unless they are numbered 1, 2, 3 …"""
+    """Return a folder's migrations in order. Raises ValueError unless they are numbered 1, 2, 3 …"""
     migrations = []
     for file in sorted(folder.iterdir()):
         match = _FILE.match(file.name)
         if match is None:
-            raise ValueError(f"{file.name} is no migration's name: NNNN_name.sql is")
+            raise ValueError(f"{file.name} is not a valid name for a migration; use NNNN_name.sql")
         migrations.append(Migration(int(match[1]), file.stem, file.read_text(encoding="utf-8")))
     if [migration.version for migration in migrations] != list(range(1, len(migrations) + 1)):
-        raise ValueError("migrations are numbered from 0001 without gaps, each number once")
+        raise ValueError("migrations must be numbered from 0001 without gaps or duplicates")
     return tuple(migrations)
 
 
@@ -46,54 +50,80 @@ LATEST = len(MIGRATIONS)
 
 
 class WrongSchemaVersion(Exception):  # noqa: N818 - it says what it is
-    """The database's schema is not the one this program is written for; the text says how to mend it."""
+    """The database's schema does not match this version of Sitelatch. The message says how to fix it."""
 
-    def __init__(self, found: int) -> None:
-        if found > LATEST:
-            mend = "it belongs to a newer Sitelatch: upgrade this one"
-        elif found:
-            mend = "run `sitelatch migrate`"
-        else:
-            mend = "there are no tables yet: run `sitelatch migrate`"
-        super().__init__(f"the database has schema version {found}, this Sitelatch needs {LATEST}; {mend}")
-        self.found = found
+
+class UnreleasedSchema(WrongSchemaVersion):
+    """The schema was created by a development version, whose migrations were replaced before the first release."""
 
 
 async def schema_version(connection: asyncpg.Connection) -> int:
-    """Return the version of the database's schema, 0 when nothing is there."""
-    if not await connection.fetchval(_SCHEMA_IS_THERE):
-        return 0
-    return int(await connection.fetchval(_SCHEMA_VERSION))
+    """Return the schema's version, or 0 if there is no schema. Raises UnreleasedSchema."""
+    return await _schema_version(connection, MIGRATIONS)
 
 
 async def require_latest(connection: asyncpg.Connection) -> None:
-    """Raise WrongSchemaVersion unless the database's schema is the one this program is written for."""
+    """Raise WrongSchemaVersion unless the schema has the version that this Sitelatch needs."""
     found = await schema_version(connection)
     if found != LATEST:
-        raise WrongSchemaVersion(found)
+        raise _wrong_version(found, LATEST)
 
 
-async def migrate(connection: asyncpg.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> list[str]:
-    """Bring the schema up to date; return the names of the migrations applied, none where it already was.
+async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> list[str]:
+    """Apply the pending migrations and return their names. Several processes may do this at the same time.
 
-    WrongSchemaVersion where the database is of a newer version. Any number of processes may do this at once.
+    Raises WrongSchemaVersion without changing anything if this Sitelatch does not know the database's schema.
     """
     applied = []
     for migration in migrations:
-        # The lock ends with the transaction, so it also holds behind a pooler that shares connections.
+        # The lock ends with the transaction, so it also works behind a connection pooler.
         async with connection.transaction():
-            await connection.execute(_WAIT_FOR_MIGRATORS, timeout=_MIGRATION_SECONDS)
-            found = await schema_version(connection)
+            await connection.execute(_LOCK_MIGRATIONS, timeout=_MIGRATION_SECONDS)
+            found = await _schema_version(connection, migrations)
             if found > len(migrations):
-                raise WrongSchemaVersion(found)
+                raise _wrong_version(found, len(migrations))
             if found >= migration.version:
                 continue
             await connection.execute(migration.script, timeout=_MIGRATION_SECONDS)
             await connection.execute(_RECORD_MIGRATION, migration.version, migration.name)
             applied.append(migration.name)
-    # Each time, for the roles may be younger than the tables, and whoever restored data may have disabled triggers.
+    # Every time: the roles may have been created after the tables, and a restore may have disabled triggers.
     async with connection.transaction():
-        await connection.execute(_WAIT_FOR_MIGRATORS, timeout=_MIGRATION_SECONDS)
-        for statement in _EACH_TIME:
+        await connection.execute(_LOCK_MIGRATIONS, timeout=_MIGRATION_SECONDS)
+        for statement in _AFTER_MIGRATIONS:
             await connection.execute(statement)
     return applied
+
+
+async def _schema_version(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> int:
+    if not await connection.fetchval(_SCHEMA_EXISTS):
+        return 0
+    applied = [(int(row["version"]), str(row["name"])) for row in await connection.fetch(_APPLIED_MIGRATIONS)]
+    # A newer schema has migrations after ours; other names for ours mean that they are not ours.
+    for (_, name), ours in zip(applied, migrations, strict=False):
+        if name != ours.name:
+            raise _unreleased(applied[-1][1])
+    return applied[-1][0] if applied else 0
+
+
+def _wrong_version(found: int, needed: int) -> WrongSchemaVersion:
+    if found > needed:
+        remedy = "the database belongs to a newer Sitelatch, so upgrade this one"
+    elif found:
+        remedy = "run `sitelatch migrate`"
+    else:
+        remedy = "there are no tables yet, so run `sitelatch migrate`"
+    return WrongSchemaVersion(
+        f"the database has schema version {found}, but this Sitelatch needs version {needed}: {remedy}"
+    )
+
+
+def _unreleased(last: str) -> UnreleasedSchema:
+    keep = f"run `psql -f {_ADOPT_SCRIPT}` on it, then `sitelatch migrate`"
+    if last != _LAST_UNRELEASED:
+        keep = f"migrate it to {_LAST_UNRELEASED} with the last Sitelatch that has this migration; then {keep}"
+    return UnreleasedSchema(
+        f"the database was created by a development version of Sitelatch (its last migration is {last}), whose "
+        f"migrations have been replaced; nothing was changed. To start over, use a new database. "
+        f"To keep this one, {keep}"
+    )

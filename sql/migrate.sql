@@ -1,24 +1,25 @@
--- How the schema is brought up to date.
+-- Queries of sql/migrate.py.
 
--- name: schema_is_there
+-- name: schema_exists
 -- Whether any migration was ever applied.
 SELECT to_regclass('sitelatch.schema_migrations') IS NOT NULL;
 
--- name: schema_version
--- The number of the last migration that was applied.
-SELECT coalesce(max(version), 0) FROM sitelatch.schema_migrations;
+-- name: applied_migrations
+-- The migrations that were applied, in order.
+SELECT version, name FROM sitelatch.schema_migrations ORDER BY version;
 
--- name: wait_for_migrators
--- Until this transaction ends, nobody else migrates. The number is "sitelatc" as big-endian bytes.
+-- name: lock_migrations
+-- Keep other processes from migrating until this transaction ends. The key is "sitelatc" as big-endian bytes.
 SELECT pg_advisory_xact_lock(8316306165875176547);
 
 -- name: record_migration
--- Note that a migration was applied.
+-- Record that a migration was applied.
 INSERT INTO sitelatch.schema_migrations (version, name) VALUES ($1, $2);
 
 -- name: enable_triggers
--- Have the tables tell of all that changes, what replication and restores write too, where somebody disabled their
--- triggers, as `pg_restore --disable-triggers` does. What was changed meanwhile nobody told, so it may be anything.
+-- Enable the change feed's triggers again if somebody disabled them, as `pg_restore --disable-triggers` does, also for
+-- rows that replication or a restore writes. Changes made in the meantime are unknown, so publish that anything may have
+-- changed.
 DO $$
 DECLARE
     noting record;

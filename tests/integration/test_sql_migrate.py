@@ -1,15 +1,18 @@
-"""Bringing the schema up to date, on every PostgreSQL of this machine."""
+"""Migrations, on every PostgreSQL version of this machine."""
 
 import asyncio
 import itertools
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+import sql
 from sql.migrate import (
     LATEST,
     MIGRATIONS,
     Migration,
+    UnreleasedSchema,
     WrongSchemaVersion,
     migrate,
     read_migrations,
@@ -17,6 +20,21 @@ from sql.migrate import (
     schema_version,
 )
 from sql.pool import open_connection
+from tests.database import add_user, add_workspace
+
+UNRELEASED = (
+    "0001_scope",
+    "0002_feed",
+    "0003_admin_page",
+    "0004_idempotency",
+    "0005_openid_connect",
+    "0006_search",
+    "0007_whole",
+    "0008_full_queue",
+    "0009_feed_pruning",
+    "0010_collated_sites",
+)
+ADOPT_UNRELEASED = (Path(sql.__file__).parent / "adopt_unreleased.sql").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +42,7 @@ def database_server(every_database_server: str) -> str:
     return every_database_server
 
 
-async def test_migrating_an_empty_database_brings_it_to_the_latest_version_and_again_does_nothing(
-    bare_dsn: str,
-) -> None:
+async def test_migrating_an_empty_database_applies_all_migrations_and_migrating_again_none(bare_dsn: str) -> None:
     connection = await open_connection(bare_dsn, role="tests")
     try:
         assert await schema_version(connection) == 0
@@ -40,7 +56,7 @@ async def test_migrating_an_empty_database_brings_it_to_the_latest_version_and_a
         await connection.close()
 
 
-async def test_two_migrators_at_once_apply_each_migration_once(bare_dsn: str) -> None:
+async def test_concurrent_processes_apply_each_migration_once(bare_dsn: str) -> None:
     connections = [await open_connection(bare_dsn, role="tests") for _ in range(3)]
     try:
         async with asyncio.timeout(30):
@@ -51,18 +67,20 @@ async def test_two_migrators_at_once_apply_each_migration_once(bare_dsn: str) ->
     assert sorted(itertools.chain.from_iterable(applied)) == [migration.name for migration in MIGRATIONS]
 
 
-async def test_a_database_of_a_newer_version_is_left_alone(dsn: str) -> None:
+async def test_a_database_with_a_newer_schema_is_refused(dsn: str) -> None:
     connection = await open_connection(dsn, role="tests")
     try:
         await connection.execute("INSERT INTO sitelatch.schema_migrations VALUES (9999, '9999_from_the_future')")
         for use in (migrate, require_latest):
-            with pytest.raises(WrongSchemaVersion, match=rf"version 9999, this Sitelatch needs {LATEST}; .*upgrade"):
+            with pytest.raises(
+                WrongSchemaVersion, match=rf"version 9999, but this Sitelatch needs version {LATEST}: .*upgrade"
+            ):
                 await use(connection)
     finally:
         await connection.close()
 
 
-async def test_a_migration_that_fails_leaves_nothing_of_itself(dsn: str) -> None:
+async def test_a_failed_migration_is_rolled_back(dsn: str) -> None:
     connection = await open_connection(dsn, role="tests")
     broken = Migration(LATEST + 1, "broken", "CREATE TABLE sitelatch.half (); SELECT 1 / 0")
     try:
@@ -74,8 +92,60 @@ async def test_a_migration_that_fails_leaves_nothing_of_itself(dsn: str) -> None
         await connection.close()
 
 
+async def record_unreleased(connection: asyncpg.Connection, names: tuple[str, ...]) -> None:
+    """Record the schema as created by the development version that these migrations belong to."""
+    await connection.execute("DELETE FROM sitelatch.schema_migrations")
+    for version, name in enumerate(names, 1):
+        await connection.execute("INSERT INTO sitelatch.schema_migrations VALUES ($1, $2)", version, name)
+
+
+@pytest.mark.parametrize("last", range(1, len(UNRELEASED) + 1))
+async def test_a_database_of_a_development_version_is_refused_untouched_with_instructions(dsn: str, last: int) -> None:
+    connection = await open_connection(dsn, role="tests")
+    try:
+        await record_unreleased(connection, UNRELEASED[:last])
+        before = await connection.fetch("SELECT * FROM sitelatch.schema_migrations ORDER BY version")
+        for use in (migrate, require_latest):
+            with pytest.raises(
+                UnreleasedSchema, match=r"use a new database.*psql -f \S+adopt_unreleased.sql"
+            ) as refused:
+                await use(connection)
+            assert f"its last migration is {UNRELEASED[last - 1]}" in str(refused.value)
+            assert ("migrate it to 0010_collated_sites" in str(refused.value)) == (last < len(UNRELEASED))
+        assert await connection.fetch("SELECT * FROM sitelatch.schema_migrations ORDER BY version") == before
+    finally:
+        await connection.close()
+
+
+async def test_the_adopt_script_keeps_a_database_of_the_last_development_version(bare_dsn: str) -> None:
+    connection = await open_connection(bare_dsn, role="tests")
+    try:
+        await migrate(connection, MIGRATIONS[:4])  # they create the same schema
+        await add_workspace(connection, "acme", "shop")
+        user_id = await add_user(connection, "acme", "shop", digest=bytes(32))
+        await record_unreleased(connection, UNRELEASED)
+        await connection.execute(ADOPT_UNRELEASED)
+        assert await migrate(connection) == [migration.name for migration in MIGRATIONS[4:]]
+        await require_latest(connection)
+        assert str(await connection.fetchval("SELECT user_id FROM sitelatch.api_keys")) == user_id
+    finally:
+        await connection.close()
+
+
+async def test_the_adopt_script_refuses_any_other_database(dsn: str) -> None:
+    connection = await open_connection(dsn, role="tests")
+    try:
+        for names in ((), UNRELEASED[:9], tuple(migration.name for migration in MIGRATIONS)):
+            await record_unreleased(connection, names)
+            with pytest.raises(asyncpg.RaiseError, match="nothing was changed"):
+                await connection.execute(ADOPT_UNRELEASED)
+            assert await connection.fetchval("SELECT count(*) FROM sitelatch.schema_migrations") == len(names)
+    finally:
+        await connection.close()
+
+
 @pytest.mark.parametrize("names", [["0002_a.sql"], ["0001_a.sql", "0003_b.sql"], ["0001_a.sql", "0001_b.sql"], ["x"]])
-def test_migrations_are_numbered_without_gaps(tmp_path: Path, names: list[str]) -> None:
+def test_migrations_with_gaps_duplicates_or_other_names_are_rejected(tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).write_text("SELECT 1")
     with pytest.raises(ValueError, match=r"numbered|name"):

@@ -1,0 +1,24 @@
+-- Keeps a database that was created by a development version of Sitelatch, from before the first release. The schema is
+-- the same, so this only records it as created by the migrations that replaced the earlier ones. Run it once, as the
+-- owner of the schema:
+--
+--     psql -f adopt_unreleased.sql "dbname=YOURS"
+--     sitelatch migrate
+--
+-- It changes nothing unless the database's last migration is 0010_collated_sites.
+DO $$
+BEGIN
+    LOCK TABLE sitelatch.schema_migrations;
+    IF (SELECT name FROM sitelatch.schema_migrations ORDER BY version DESC LIMIT 1)
+        IS DISTINCT FROM '0010_collated_sites'
+    THEN
+        RAISE EXCEPTION 'the last migration of this database is not 0010_collated_sites; nothing was changed';
+    END IF;
+    DELETE FROM sitelatch.schema_migrations;
+    INSERT INTO sitelatch.schema_migrations (version, name) VALUES
+        (1, '0001_scope_tables'),
+        (2, '0002_activity'),
+        (3, '0003_change_feed'),
+        (4, '0004_admin');
+END
+$$;
