@@ -1,1 +1,1 @@
-"""The command, the config file, the composition root and the demo."""
+"""The `sitelatch` command, its config file, the composition root and the demo."""

@@ -1,4 +1,4 @@
-"""`python -m sitelatch` is `sitelatch`."""
+"""Lets `python -m sitelatch` run the `sitelatch` command."""
 
 from sitelatch.command import main
 

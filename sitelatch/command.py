@@ -1,6 +1,6 @@
-"""The command: what can be done from a shell. Results go to stdout, logs and errors as JSON lines to stderr.
+"""The `sitelatch` command. Results go to stdout; logs and errors go to stderr as JSON lines.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or config.
+Exit codes: 0 for success, 1 for failure, 2 for bad usage or a bad config.
 """
 
 import io
@@ -36,33 +36,33 @@ _log = structlog.get_logger("sitelatch")
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit."""
     _open_standard_streams()
-    sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
+    sys.stdout, sys.stderr = _buffered(sys.stdout), _buffered(sys.stderr)
     configure_logging(sys.stderr)
     sys.exit(_exit_code(arguments))
 
 
 def _open_standard_streams() -> None:
-    """Stand in for those that were closed from the start (`>&-`), or what is opened next gets their numbers.
+    """Replace standard streams that were closed before the start (`>&-`), so that no other file takes their numbers.
 
-    libuv aborts the process rather than close one of those. There is then
-    nothing to read; results are as if the disk were full; logs are let go.
+    libuv aborts the process when it is to close file descriptor 0, 1 or 2. With a replaced stream, standard input is
+    empty, writing results fails as on a full disk, and logs are discarded.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, mode)  # open() returns the lowest free number, which is this one
             os.set_inheritable(number, True)
-    # Python has none where there was none.
-    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115 - to the end
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115 - to the end
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+    # Python sets a stream to None if it was closed.
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
 
 
-def _whole(stream: TextIO) -> TextIO:
-    """Return a stream that writes all that it is given.
+def _buffered(stream: TextIO) -> TextIO:
+    """Return the stream with a buffer in front of it, if it has none.
 
-    Unbuffered, as PYTHONUNBUFFERED in many containers has it, Python drops what a signal in mid-write leaves over.
+    Many containers set PYTHONUNBUFFERED. Python's unbuffered streams lose the rest of a write that a signal interrupts.
     """
     raw = getattr(stream, "buffer", None)
     if not isinstance(raw, io.RawIOBase):
@@ -71,7 +71,7 @@ def _whole(stream: TextIO) -> TextIO:
 
 
 def _exit_code(arguments: list[str] | None) -> int:
-    """Run the command; this is the one place where its errors become words and a number."""
+    """Run the command and return its exit code. All errors are turned into log lines and exit codes here."""
     try:
         code = cli.main(arguments, prog_name="sitelatch", standalone_mode=False)
     except click.ClickException as error:
@@ -93,12 +93,12 @@ def _exit_code(arguments: list[str] | None) -> int:
         _log.error("database_failed", reason=error.args[0] if error.args else type(error).__name__)
         return FAILED
     except (OSError, asyncpg.InterfaceError) as error:
-        if (unwritten := _unwritten()) is not None:
-            _log.error("failed", reason=f"standard output: {unwritten.strerror}")
+        if (flush_error := _flush_error()) is not None:
+            _log.error("failed", reason=f"standard output: {flush_error.strerror}")
         elif isinstance(error, OSError) and error.filename is not None:
             _log.error("failed", reason=f"{error.filename}: {error.strerror}")
         else:
-            # The kind only: what a connection's error says may quote its URL.
+            # Only the kind of error, because the message of a connection error may quote the URL and its password.
             _log.error("database_unreachable", reason=getattr(error, "strerror", None) or type(error).__name__)
         return FAILED
     except Exception:
@@ -107,12 +107,12 @@ def _exit_code(arguments: list[str] | None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _unwritten() -> OSError | None:
-    """Return why results could not be written, if any are left, and let go of those."""
+def _flush_error() -> OSError | None:
+    """Flush standard output. If that fails, discard the remaining output and return the error."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Python itself would try again at its end, and make that exit code 120.
+        # Otherwise Python flushes again when it exits, fails again, and exits with code 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return error
     return None
@@ -123,17 +123,24 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         try:
             click.echo(f"sitelatch {version('sitelatch')}")
         except PackageNotFoundError:
-            click.echo("sitelatch, run from its source without being installed")
+            click.echo("sitelatch (not installed; run from source)")
         context.exit()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="The version.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
-    """API keys, scoped to sites, enforced in front of a data API that you already run."""
+    """Enforce API keys, scoped to sites, in front of a data API that you already run."""
 
 
-for verb in (
+for subcommand in (
     serve_command,
     migrate_command,
     check_config_command,
@@ -144,4 +151,4 @@ for verb in (
     explain_command,
     tokens_group,
 ):
-    cli.add_command(verb)
+    cli.add_command(subcommand)

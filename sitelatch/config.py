@@ -1,7 +1,7 @@
-"""The config file: one TOML file, overrides from the environment, one frozen object. Read once.
+"""The config: one TOML file with overrides from the environment, loaded once into one frozen object.
 
-Every complaint names the table, the key and the rule and says how to mend it; none repeats a value, for values are
-where secrets are.
+Each error message names the table, the key and the rule, and says how to fix it. Messages never repeat a value, because
+values may be secrets.
 """
 
 import tomllib
@@ -39,7 +39,7 @@ EMBEDDED = "embedded:"
 
 
 class Config(Settings):
-    """All that a deployer can say, checked. Paths in it are absolute."""
+    """The whole config, validated. Its paths are absolute."""
 
     proxy: ProxySettings
     limits: LimitSettings = LimitSettings()
@@ -56,12 +56,12 @@ class Config(Settings):
 
     @property
     def directory(self) -> Path:
-        """The config file's folder: where its relative paths begin."""
+        """The directory of the config file. Relative paths in the config are relative to it."""
         return self._file.parent
 
     @property
     def admin_database(self) -> DatabaseSettings:
-        """The database as the admin's role reaches it: the doors' one, unless `admin.database_url` says otherwise."""
+        """The database settings of the admin role: `admin.database_url` if it is set, otherwise `database.url`."""
         return self.database.model_copy(update={"url": self.admin.database_url or self.database.url})
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class Config(Settings):
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Config:
-    """Read and check the whole config. Raises ConfigError, which holds every complaint found."""
+    """Read and check the whole config. Raises ConfigError, which contains all errors found."""
     file = file.absolute()
     try:
         raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -91,33 +91,36 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
         "[admin] database_url": config.admin.database_url,
     }.items():
         if url == EMBEDDED:
-            raise ConfigError([f'{place}: `embedded:` needs a folder, like "embedded:var/postgres".'])
+            raise ConfigError([f'{place}: `embedded:` needs a directory, like "embedded:var/postgres".'])
     config = _with_absolute_paths(config, file.parent)
     config._file = file
-    if found := _what_cannot_be_served(config):
+    if found := _problems(config):
         raise ConfigError(found)
     return config
 
 
 def check_files(config: Config) -> None:
-    """Raise ConfigError unless the files that `serve` reads can be used; who only lists users need not read them."""
+    """Raise ConfigError if a file that `serve` needs cannot be loaded.
+
+    This is not part of `load`, so that commands such as `users list` do not need to read TLS keys.
+    """
     found = []
     if config.proxy.tls is not None:
         try:
             server_context(config.proxy.tls)
         except OSError as error:
-            found.append(f"[proxy.tls]: a file cannot be used: {error.strerror}.")
+            found.append(f"[proxy.tls]: cannot load the certificate or key: {error.strerror}.")
     for route in config.proxy.routes:
         try:
             UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
         except OSError as error:
-            found.append(f'[[proxy.routes]] "{route.name}" upstream_tls: a file cannot be used: {error.strerror}.')
+            found.append(f'[[proxy.routes]] "{route.name}" upstream_tls: cannot load a file: {error.strerror}.')
     if found:
         raise ConfigError(found)
 
 
-def _what_cannot_be_served(config: Config) -> list[str]:
-    """Return what the tables say well each for itself, but wrongly together, or too early for this version."""
+def _problems(config: Config) -> list[str]:
+    """Return an error message for each value that is invalid, and for values that are invalid in combination."""
     found = []
     listens = {"[proxy]": config.proxy.listen, "[ops]": config.ops.listen, "[admin]": config.admin.listen}
     for place, listen in listens.items():
@@ -127,10 +130,10 @@ def _what_cannot_be_served(config: Config) -> list[str]:
             found.append(f"{place} listen: {error}")
     if config.proxy.listen in (config.ops.listen, config.admin.listen) and not config.proxy.listen.endswith(":0"):
         found.append(
-            "[proxy] listen: is the same address as [ops] or [admin] listen. Only those two can share one: "
-            "give the front door another port."
+            "[proxy] listen: must not be the same address as [ops] or [admin] listen. Only those two can share an "
+            "address. Give the front door another port."
         )
-    found += _databases_that_are_none(config)
+    found += _database_problems(config)
     try:
         trust(config.proxy.trusted_proxies)
     except ValueError:
@@ -147,7 +150,7 @@ def _what_cannot_be_served(config: Config) -> list[str]:
         except ValueError as error:
             found.append(f'[[proxy.routes]] "{route.name}" upstream: {sentence(error)}')
         except OSError:
-            continue  # `check_files` tells
+            continue  # `check_files` reports this
     keys = config.keys
     try:
         KeyPlaces(keys.from_)
@@ -161,7 +164,7 @@ def _what_cannot_be_served(config: Config) -> list[str]:
     return found
 
 
-def _databases_that_are_none(config: Config) -> list[str]:
+def _database_problems(config: Config) -> list[str]:
     found = []
     listen_url = config.database.listen_url
     for place, url in {
@@ -175,14 +178,14 @@ def _databases_that_are_none(config: Config) -> list[str]:
         elif not is_readable(url):
             found.append(f"{place}: {BadDatabaseUrl()}.")
     if listen_url is not None and config.database.url.startswith(EMBEDDED):
-        found.append("[database] listen_url: an embedded database needs none. Remove the line.")
+        found.append("[database] listen_url: is not used with an embedded database. Remove the line.")
     elif listen_url is not None and not is_readable(listen_url):
         found.append(f"[database] listen_url: {BadDatabaseUrl()}.")
     return found
 
 
 def _with_absolute_paths(config: Config, directory: Path) -> Config:
-    """Return the same config with its relative paths (the database's folder, PEM files) begun at `directory`."""
+    """Return the config with its relative paths (database directory, PEM files) resolved against `directory`."""
 
     def absolute(path: str) -> str:
         return str(directory / path)

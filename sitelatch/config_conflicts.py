@@ -1,4 +1,4 @@
-"""Settings that are valid alone and cannot work together: each would refuse every request, or do nothing. No I/O."""
+"""Checks for settings that are valid on their own but conflict: they would refuse every request, or have no effect."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,30 +18,30 @@ _PREFLIGHT_HEADERS = (b"origin", b"access-control-request-method", b"access-cont
 
 
 def conflicts(proxy: ProxySettings, keys: KeySettings, table: RouteTable) -> list[str]:
-    """Return a complaint for each conflict in a config whose routes compile to `table`."""
+    """Return an error message for each conflict. `table` is compiled from the routes of `proxy`."""
     found = list(_dropped_everywhere(proxy, table))
     for route in table.routes:
         where = f'[[proxy.routes]] "{route.name}"'
         for check in (_headers_that_never_arrive, _keys_among_sites, _values, _outside_the_path, _endpoints, _cors):
-            found += [f"{where} {said}" for said in check(route, proxy, keys)]
+            found += [f"{where} {message}" for message in check(route, proxy, keys)]
     return found
 
 
 def _dropped_everywhere(proxy: ProxySettings, table: RouteTable) -> Iterator[str]:
-    """Yield a complaint for each header that a route reads and `[proxy] drop_headers` removes before."""
+    """Report headers that a route reads but `[proxy] drop_headers` removes before routing."""
     for entry in proxy.drop_headers:
         drop = DropHeaders([entry])
         for route in table.routes:
             read = route.judged_names - {fold_name(name.encode()) for name in route.site_headers}
             for name in sorted(filter(drop.covers, read)):
                 yield (
-                    f"[proxy] drop_headers: {entry!r} covers {name.decode()}, in which route {route.name!r} looks for "
-                    "API keys. Remove the entry, or look for keys elsewhere."
+                    f"[proxy] drop_headers: {entry!r} covers {name.decode()}, where route {route.name!r} "
+                    "reads API keys. Remove the entry, or read keys from another location."
                 )
             if _reads_preflights(route.settings) and any(map(drop.covers, _PREFLIGHT_HEADERS)):
                 yield (
-                    f"[proxy] drop_headers: {entry!r} covers a header of CORS requests, which route {route.name!r} "
-                    "answers. Remove the entry."
+                    f"[proxy] drop_headers: {entry!r} covers a CORS request header, which route {route.name!r} "
+                    "needs for CORS. Remove the entry."
                 )
 
 
@@ -52,51 +52,51 @@ def _reads_preflights(route: RouteSettings) -> bool:
 def _cors(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
     for entry in route.settings.drop_headers if _reads_preflights(route.settings) else ():
         if any(map(DropHeaders([entry]).covers, _PREFLIGHT_HEADERS)):
-            yield f"drop_headers: {entry!r} covers a header of CORS requests, which the route answers. Remove it."
+            yield f"drop_headers: {entry!r} covers a CORS request header, which the route needs. Remove it."
 
 
 def _headers_that_never_arrive(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
-    """Yield a complaint for each site rule whose header is not forwarded, so that the upstream never sees it."""
+    """Report site rules whose header is not forwarded, so that the upstream would never see it."""
     for name in route.site_headers:
         if name in _HOST_HEADERS:
-            yield f'sites: a site is read from the host by a rule like "host:{_MARK}.api.example.com", not from {name}.'
+            yield f'sites: use a rule like "host:{_MARK}.api.example.com" to read a site from the host, not {name}.'
         elif why := _why_not_forwarded(name, proxy):
             yield f"sites: the header {name} is not forwarded: {why}"
 
 
 def _why_not_forwarded(name: str, proxy: ProxySettings) -> str:
-    """Return the reason, and what to do; empty if the header is forwarded."""
+    """Return why the header is not forwarded and what to change. Return "" if it is forwarded."""
     folded = fold_name(name.encode())
     if RequestSpellings(proxy.header_underscores, proxy.drop_headers).forwards(name):
         return ""
     if folded in REQUEST_KINDS:
-        return "HTTP itself needs it, or Sitelatch sets it. Name the site by another header."
+        return "HTTP needs it, or Sitelatch sets it. Name the site in another header."
     if steers_backends(folded):
-        return "it makes some backends serve another path or host (docs/backends.md). Name the site by another header."
+        return "it makes some backends serve another path or host (docs/backends.md). Name the site in another header."
     if DropHeaders(proxy.drop_headers).covers(folded):
-        return "[proxy] drop_headers covers it. Remove it there."
-    return '[proxy] header_underscores = "pass" is needed for a name with `_`.'
+        return "[proxy] drop_headers removes it. Remove that entry."
+    return 'a name with `_` needs [proxy] header_underscores = "pass".'
 
 
 def _keys_among_sites(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
-    """Yield a complaint for each parameter or header that holds both keys and sites."""
+    """Report parameters and headers that are configured to carry both API keys and sites."""
     settings = route.settings
     places = settings.keys_from if settings.keys_from is not None else keys.from_
     headers = KeyPlaces(places).names
     queries = [Name(place.removeprefix("query:")) for place in places if place.startswith("query:")]
     for name in route.site_headers:
         if fold_name(name.encode()) in headers:
-            yield f"sites: the header {name} holds API keys, so it cannot name a site as well. Use another header."
+            yield f"sites: the header {name} carries API keys, so it cannot also name a site. Use another header."
     for rule in _tables(settings):
         if isinstance(rule, QueryRule) and any(name.means(rule.query.encode()) for name in queries):
             yield (
-                f"sites: the query parameter `{rule.query}` holds API keys, so it cannot name a site as well. "
+                f"sites: the query parameter `{rule.query}` carries API keys, so it cannot also name a site. "
                 "Use another parameter."
             )
 
 
 def _tables(route: RouteSettings) -> Iterator[QueryRule | HeaderRule]:
-    """Yield the query and header rules, short ones in their long form."""
+    """Yield the query and header rules. Short forms are expanded to table forms."""
     for rule in route.sites:
         if not isinstance(rule, str):
             yield rule
@@ -105,25 +105,25 @@ def _tables(route: RouteSettings) -> Iterator[QueryRule | HeaderRule]:
 
 
 def _values(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
-    """Yield a complaint for each part of a rule's values that no request can use."""
+    """Report templates and words of a rule that no value can ever match."""
     for rule in _tables(route.settings):
         forms = [form.partition(_MARK) for form in rule.forms]
         for number, (before, _, after) in enumerate(forms):
             for earlier_before, _, earlier_after in forms[:number]:
                 if before.startswith(earlier_before) and after.endswith(earlier_after):
                     yield (
-                        f"sites: the template {before + _MARK + after!r} is never reached, because every value that "
-                        f"fits it fits {earlier_before + _MARK + earlier_after!r} before it. Change their order."
+                        f"sites: the template {before + _MARK + after!r} is never used, because the template "
+                        f"{earlier_before + _MARK + earlier_after!r} before it matches them too. Change the order."
                     )
                     break
             if rule.separator and (rule.separator in before or rule.separator in after):
-                yield f"sites: the template {before + _MARK + after!r} holds the separator {rule.separator!r}."
+                yield f"sites: the template {before + _MARK + after!r} contains the separator {rule.separator!r}."
         if rule.separator and rule.all is not None and rule.separator in rule.all:
-            yield f"sites: the word {rule.all!r} for all sites holds the separator {rule.separator!r}."
+            yield f"sites: the word {rule.all!r} for all sites contains the separator {rule.separator!r}."
 
 
 def _outside_the_path(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
-    """Yield a complaint for each path that the route never gets, since it is not below the route's own."""
+    """Report paths that are outside the path of the route, so that the route never receives them."""
     settings = route.settings
     written: list[tuple[str, Iterable[str]]] = [
         (
@@ -140,7 +140,7 @@ def _outside_the_path(route: Route, proxy: ProxySettings, keys: KeySettings) -> 
     for key, paths in written:
         for path in paths:
             if not _meets(path, settings.path):
-                yield f"{key}: {path!r} is not below the route's path {settings.path!r}, so no request ever fits it."
+                yield f"{key}: {path!r} is not below the route's path {settings.path!r}, so no request matches it."
 
 
 def _paths_of(endpoints: Iterable[str]) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _paths_of(endpoints: Iterable[str]) -> Iterator[str]:
 
 
 def _meets(template: str, prefix: str) -> bool:
-    """Tell whether some path fits the template and is below the prefix."""
+    """Return whether some path matches the template and is below the prefix."""
     segments, outer = template.split("/")[1:], prefix.rstrip("/").split("/")[1:]
     has_rest = segments[-1] == "**"
     if has_rest:
@@ -160,8 +160,8 @@ def _meets(template: str, prefix: str) -> bool:
 
 
 def _endpoints(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
-    """Yield a complaint for each public endpoint whose method the route does not forward."""
+    """Report public endpoints whose method the route does not forward."""
     for entry in route.settings.public:
         method = entry.partition(" ")[0]
         if method.encode() not in route.methods:
-            yield f"public: {method} is not in the route's `methods`, so no such request passes. Add it there."
+            yield f"public: {method} is not in `methods` of the route, so no such request passes. Add it there."

@@ -1,4 +1,4 @@
-"""What is wrong with a config, in sentences: the table, the key, the rule, and how to mend it. Never a value."""
+"""Error messages for an invalid config: the table, the key, the rule and how to fix it, but never a value."""
 
 import difflib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from proxy.settings import RouteSettings
 
 SITE_RULE = ("str", "QueryRule", "HeaderRule")
-"""What pydantic puts into an error's place for each form that a site rule can have."""
+"""The names that pydantic puts into an error location for the forms of a site rule."""
 
 RULES = {
     "bool_parsing": "must be true or false.",
@@ -28,26 +28,26 @@ RULES = {
 }
 
 LISTED = ("routes", "tokens", "allow")
-"""The keys that hold several tables: `[[…]]`."""
+"""The keys of arrays of tables, written `[[…]]`."""
 
 RULES_OF_KEYS = {
-    "proxy.routes.name": "must be 1 to 63 of a-z, 0-9, _ and -: it is a label of metrics and logs.",
-    "proxy.routes": "must hold at least one [[proxy.routes]] table, with `name` and `upstream`.",
-    "keys.from": 'must name at least one place, like ["header:X-API-Key", "bearer"].',
-    "admin.oidc.allow": "must hold at least one table: being signed in does not make an admin.",
-    "admin.identity_proxy.allow": "must hold at least one table: being signed in does not make an admin.",
-    "admin.identity_proxy.addresses": 'must hold at least one address, network like "10.0.0.0/8", or "unix".',
-    "admin.tokens.sha256": "must be 64 lower-case hexadecimal digits; `sitelatch tokens new` prints the lines.",
+    "proxy.routes.name": "must be 1 to 63 characters from a-z, 0-9, _ and -. It is a label in metrics and logs.",
+    "proxy.routes": "must contain at least one [[proxy.routes]] table with `name` and `upstream`.",
+    "keys.from": 'must list at least one location, like ["header:X-API-Key", "bearer"].',
+    "admin.oidc.allow": "must contain at least one table. Signing in alone does not make someone an admin.",
+    "admin.identity_proxy.allow": "must contain at least one table. Signing in alone does not make someone an admin.",
+    "admin.identity_proxy.addresses": 'must list at least one address, a network like "10.0.0.0/8", or "unix".',
+    "admin.tokens.sha256": "must be 64 lowercase hexadecimal digits. `sitelatch tokens new` prints a valid entry.",
 }
-"""What says more than the general rule does."""
+"""Messages for keys whose general message in RULES would say too little."""
 
 
 _OF_ROUTES_ONLY = frozenset(RouteSettings.model_fields) - {"name", "path", "host"}
-"""Keys that mean nothing else than a route's option when they stand in another table."""
+"""Keys that exist only in routes, so that in another table they are most likely misplaced."""
 
 
 class ConfigError(Exception):
-    """The config cannot be used. `complaints` holds one sentence or two for each thing that is wrong."""
+    """The config is invalid. `complaints` contains one message per error."""
 
     def __init__(self, complaints: Sequence[str]) -> None:
         super().__init__("\n".join(complaints))
@@ -55,14 +55,14 @@ class ConfigError(Exception):
 
 
 def complaints(error: ValidationError, model: type[BaseModel], raw: dict[str, Any]) -> list[str]:
-    """Return one complaint for each error, in the order of the file's tables."""
+    """Return one message per validation error, in the order of the tables in the file."""
     found: dict[str, None] = {}
     errors = error.errors(include_url=False, include_input=False)
     for details in errors:
         if details["type"] == "too_short" and any(_inside(other["loc"], details["loc"]) for other in errors):
-            continue  # pydantic counts only the entries that are well-formed
-        if (said := _complaint(details, model, raw)) is not None:
-            found[said] = None
+            continue  # pydantic counts only valid entries, so an invalid entry may cause this error too
+        if (complaint := _complaint(details, model, raw)) is not None:
+            found[complaint] = None
     return list(found)
 
 
@@ -84,16 +84,16 @@ def _complaint(details: ErrorDetails, model: type[BaseModel], raw: dict[str, Any
     names = [str(part) for part in place if isinstance(part, str)]
     if kind == "extra_forbidden":
         what = "key" if len(names) > 1 else "table"
-        return f"{_where(place, raw)}: there is no such {what}. {_known(model, names, form)}"
-    # A validator of ours says its rule itself.
+        return f"{_where(place, raw)}: is not a known {what}. {_suggestion(model, names, form)}"
+    # The message of a validator in the settings classes already states the rule.
     special = None if kind in ("missing", "value_error") else RULES_OF_KEYS.get(".".join(names))
     return f"{_where(place, raw)}: {special or RULES.get(kind) or _rule_with_numbers(details)}"
 
 
 def sentence(text: object) -> str:
-    """Return an error's text with one end mark."""
-    said = str(text)
-    return said if said.endswith((".", "?")) else f"{said}."
+    """Return the text of an error, ending in a period or a question mark."""
+    message = str(text)
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _rule_with_numbers(details: ErrorDetails) -> str:
@@ -112,7 +112,7 @@ def _rule_with_numbers(details: ErrorDetails) -> str:
 
 
 def _where(place: Sequence[str | int], raw: dict[str, Any]) -> str:
-    """Return how the file's writer would call a place: `[[proxy.routes]] "data" sites, item 2`."""
+    """Return a location in the notation of the file, such as `[[proxy.routes]] "data" sites, item 2`."""
     tables: list[str] = []
     label, key = "", ""
     for index, part in enumerate(place):
@@ -138,8 +138,8 @@ def _where(place: Sequence[str | int], raw: dict[str, Any]) -> str:
     return f"{table} {key}".rstrip()
 
 
-def _known(model: type[BaseModel], names: Sequence[str], form: str) -> str:
-    """Return the sentence that helps with an unknown key: the one that was meant, or all there are."""
+def _suggestion(model: type[BaseModel], names: Sequence[str], form: str) -> str:
+    """Return a hint for an unknown key: where it belongs, the key that was probably meant, or all known keys."""
     table = model
     for name in names[:-1]:
         if (inner := _table_of(table, name, form)) is not None:
@@ -149,16 +149,16 @@ def _known(model: type[BaseModel], names: Sequence[str], form: str) -> str:
     known = [field.alias or key for key, field in table.model_fields.items()]
     if close := difflib.get_close_matches(names[-1], known, n=1, cutoff=0.5):
         return f"Did you mean `{close[0]}`?"
-    return f"Known here: {', '.join(known)}."
+    return f"Known {'keys' if len(names) > 1 else 'tables'}: {', '.join(known)}."
 
 
 def _in_a_route(name: str) -> str:
     is_table = _table_of(RouteSettings, name, "") is not None and name != "sites"
-    return f"write [proxy.routes.{name}] after its other keys" if is_table else f"write {name} below [[proxy.routes]]"
+    return f"write [proxy.routes.{name}] below its other keys" if is_table else f"write {name} below [[proxy.routes]]"
 
 
 def _table_of(model: type[BaseModel], name: str, form: str) -> type[BaseModel] | None:
-    """Return the model of the table called `name`; `form` chooses among those that a site rule can have."""
+    """Return the model of the table `name`. `form` selects one of the models of a site rule."""
     field = next((field for key, field in model.model_fields.items() if (field.alias or key) == name), None)
     waiting: list[Any] = [field.annotation] if field is not None else []
     tables = []

@@ -1,4 +1,4 @@
-"""What a config says that is allowed and probably not meant. `check-config` prints it. No I/O."""
+"""Warnings about settings that are valid but probably mistakes. `check-config` prints them."""
 
 import json
 
@@ -7,31 +7,31 @@ from proxy.settings import HeaderRule, QueryRule, RouteSettings
 from sitelatch.config import Config
 
 
-def advice(config: Config) -> list[str]:
-    """Return one warning, with the line to write instead, for each thing that is probably not meant."""
-    return [warning for route in config.proxy.routes for warning in _of_route(route)]
+def warnings(config: Config) -> list[str]:
+    """Return one warning per probable mistake, with the line to write instead."""
+    return [warning for route in config.proxy.routes for warning in _route_warnings(route)]
 
 
-def _of_route(route: RouteSettings) -> list[str]:
+def _route_warnings(route: RouteSettings) -> list[str]:
     where = f'[[proxy.routes]] "{route.name}"'
-    warnings = []
+    found = []
     named_elsewhere = any(isinstance(rule, str) and rule.startswith(("path:", "host:")) for rule in route.sites)
     if named_elsewhere or route.path == "/":
         for rule in route.sites:
             scoped = _scoped(rule, route.path)
             if scoped is not None:
-                warnings.append(
-                    f"{where} sites: {_written(rule)} counts on every path of the route, also where your API does not "
-                    "read it, so a request that adds it passes there with any key for that site. Say where your API "
-                    f"reads it: {scoped}."
+                found.append(
+                    f"{where} sites: {_written(rule)} applies to every path of the route, even where your API ignores "
+                    "it. A request that adds it passes there with any key for that site. State the paths on which "
+                    f"your API reads it: {scoped}."
                 )
     if route.preflight == "pass":
-        warnings.append(f"{where} preflight: {FORWARDED_PREFLIGHTS_WARNING}")
-    return warnings
+        found.append(f"{where} preflight: {FORWARDED_PREFLIGHTS_WARNING}")
+    return found
 
 
 def _scoped(rule: str | QueryRule | HeaderRule, route_path: str) -> str | None:
-    """Return a query or header rule as it is written with a scope, or None for other rules and those that have one."""
+    """Return a query or header rule rewritten with `paths`, or None if it has `paths` or is another kind of rule."""
     if isinstance(rule, str):
         kind, _, name = rule.partition(":")
         return f'{{ {kind} = {json.dumps(name)}, paths = ["/…"] }}' if kind in ("query", "header") else None
@@ -41,7 +41,7 @@ def _scoped(rule: str | QueryRule | HeaderRule, route_path: str) -> str | None:
 
 
 def _covers(path: str, route_path: str) -> bool:
-    """Tell whether a path of a rule holds every path of the route."""
+    """Return whether a path pattern of a rule covers every path of the route."""
     return path.endswith("/**") and f"{route_path.rstrip('/')}/".startswith(path.removesuffix("**"))
 
 

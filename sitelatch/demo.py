@@ -1,4 +1,4 @@
-"""`sitelatch run`: everything up in one process, with sites, two keys, and lines to paste that show what they may."""
+"""`sitelatch run`: a demo in one process, with sites, two API keys, and commands to try."""
 
 import fcntl
 import json
@@ -30,12 +30,12 @@ _PERSON = Person("Demo", "demo@acme.example")
 _ACTOR = Actor(_PERSON, COMMAND)
 _ALL_SITES, _SHOP = "demo: all sites", "demo: shop"
 _CONFIG = "sitelatch.toml"
-_MORE_TRIES = 3
+_RETRIES = 3
 _SITES_OF_SAMPLE = '["path:/api/sites/{site}/**", { query = "site", paths = ["/api/uptime"] }]'
 _SITES_OF_UNKNOWN = """[
     "path:/api/sites/{site}/**",
-    # Where it stands in the query or in a header, say on which paths your API reads it:
-    # { query = "site", paths = ["/api/query"] }. Without `paths` it counts on all of them.
+    # For a query or header rule, state the paths on which your API reads it, for example
+    # { query = "site", paths = ["/api/query"] }. Without `paths`, the rule applies to every path.
     "query:site",
     "header:X-Site",
 ]"""
@@ -44,7 +44,7 @@ _PORTS = {"proxy": 8080, "ops": 9090, "admin": 9091}
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the demo shows once."""
+    """The secrets that the demo prints."""
 
     all_sites: str | None
     shop: str | None
@@ -52,7 +52,7 @@ class Keys:
 
 
 async def run_demo(directory: Path, upstream: str | None) -> int:
-    """Run until Ctrl-C; return the exit code. Everything that is kept is in `directory`, which is there."""
+    """Run the demo until Ctrl-C, and return the exit code. Its files are in `directory`, which must exist."""
     signals = Signals()
     signals.listen()
     async with AsyncExitStack() as stack:
@@ -60,29 +60,29 @@ async def run_demo(directory: Path, upstream: str | None) -> int:
         if demo is None:
             return 0
         config, keys = demo
-        for _ in range(_MORE_TRIES):
+        for _ in range(_RETRIES):
             try:
                 return await _serve(config, keys, upstream, signals)
             except CannotServe:
-                # Ports that were free when they were chosen may not be any more: another demo begins too.
+                # Another demo that starts at the same time may have taken the chosen ports, so choose new ones.
                 file, url = config.directory / _CONFIG, config.proxy.routes[0].upstream
                 config = _write_config(file, url, keys.admin_token, sample=upstream is None)
         return await _serve(config, keys, upstream, signals)
 
 
 async def _serve(config: Config, keys: Keys, upstream: str | None, signals: Signals) -> int:
-    return await serve(config, signals, opened=lambda: click.echo(_what_to_try(config, keys, upstream)))
+    return await serve(config, signals, opened=lambda: click.echo(_instructions(config, keys, upstream)))
 
 
 @asynccontextmanager
 async def _prepared(directory: Path, upstream: str | None) -> AsyncIterator[tuple[Config, Keys]]:
-    """Lend a config that can be served, with a data API and a filled database behind it."""
+    """Yield a config that is ready to serve, with a running data API and a database that contains the demo data."""
     with _locked(directory):
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(_sample_api()) if upstream is None else upstream
             token = new_token()
             config = _write_config(directory / _CONFIG, url, token, sample=upstream is None)
-            # Held until the end, or the embedded server would end and start again between this and serve.
+            # Keep the embedded server running until the end. Otherwise it would stop here and start again in `serve`.
             await stack.enter_async_context(database_url(config.database, config.directory))
             async with connection_to(config.database, config.directory) as connection:
                 keys = await _fill(connection, config, token)
@@ -95,7 +95,9 @@ def _locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CannotServe(f"a demo runs in {directory} already. Stop it, or choose another --directory.") from None
+            raise CannotServe(
+                f"a demo is already running in {directory}. Stop it, or choose another --directory."
+            ) from None
         yield
 
 
@@ -107,7 +109,7 @@ def _write_config(file: Path, upstream: str, token: str, *, sample: bool) -> Con
 
 
 def _kept_secret(directory: Path) -> str:
-    """Return the secret of the keys that can be shown again: the same one as long as the database is."""
+    """Return the secret that encrypts recoverable keys. It is stored, because the database depends on it."""
     file = directory / "recoverable-keys"
     if not file.exists():
         file.touch(mode=0o600)
@@ -117,7 +119,7 @@ def _kept_secret(directory: Path) -> str:
 
 @asynccontextmanager
 async def _sample_api() -> AsyncIterator[str]:
-    """Lend the URL of the sample data API, on a free port."""
+    """Run the sample data API on a free port, and yield its URL."""
     runner = web.AppRunner(sample_api(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
@@ -129,7 +131,7 @@ async def _sample_api() -> AsyncIterator[str]:
 
 
 async def _fill(connection: asyncpg.Connection, config: Config, token: str) -> Keys:
-    """Add the sites, and make the demo's keys anew."""
+    """Add the sites, and replace the API users of an earlier run, so that new keys can be printed."""
     for workspace, sites in _SITES.items():
         await add_sites(
             connection,
@@ -158,7 +160,7 @@ async def _fill(connection: asyncpg.Connection, config: Config, token: str) -> K
 
 def _config_text(upstream: str, token_sha256: str, secret: str, *, sample: bool) -> str:
     proxy, ops, admin = (f"127.0.0.1:{_free_port(port)}" for port in _PORTS.values())
-    return f"""# Written by `sitelatch run`, and anew each time. Copy it to begin a config of your own.
+    return f"""# Written by `sitelatch run`, which overwrites it on each start. Copy it to start your own config.
 [proxy]
 listen = "{proxy}"
 
@@ -185,9 +187,9 @@ sha256 = "{token_sha256}"
 """
 
 
-def _free_port(wanted: int) -> int:
-    """Return the port that is wanted if nobody has it, else one that is free."""
-    for port in (wanted, 0):
+def _free_port(preferred: int) -> int:
+    """Return the preferred port if it is free, otherwise another free port."""
+    for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -196,42 +198,42 @@ def _free_port(wanted: int) -> int:
                 continue
             bound: int = probe.getsockname()[1]
             return bound
-    raise CannotServe("no port of 127.0.0.1 is free.")
+    raise CannotServe("no free port on 127.0.0.1.")
 
 
-def _what_to_try(config: Config, keys: Keys, upstream: str | None) -> str:
+def _instructions(config: Config, keys: Keys, upstream: str | None) -> str:
     front, ops, admin = (f"http://{listen}" for listen in (config.proxy.listen, config.ops.listen, config.admin.listen))
 
     def data(site: str, key: str | None) -> str:
         path = f"/?site={site}" if upstream else f"/api/sites/{site}/uptime"
         return _curl(front + path, f"X-API-Key: {key}" if key else None)
 
-    behind = upstream or "a sample data API with monitoring data"
+    upstream_name = upstream or "a sample data API with monitoring data"
     lines = [
         "",
-        f"Sitelatch is at {front}, before {behind}.",
-        f"Its page for admins is {admin}/admin/: sign in with the admin token.",
-        "The workspace acme has the sites shop, blog and docs; the workspace globex has wiki.",
+        f"Sitelatch listens on {front}, in front of {upstream_name}.",
+        f"The admin page is at {admin}/admin/. Sign in with the admin token.",
+        "The workspace acme has the sites shop, blog and docs. The workspace globex has the site wiki.",
         "",
-        f"  key for all sites of acme   {keys.all_sites}",
-        f"  key for shop only           {keys.shop}",
-        f"  admin token                 {keys.admin_token}",
+        f"  API key for all sites of acme   {keys.all_sites}",
+        f"  API key for shop only           {keys.shop}",
+        f"  admin token                     {keys.admin_token}",
         "",
-        "Passes: the key is for shop.",
+        "200: the key covers shop.",
         f"  {data('shop', keys.shop)}",
-        "403: the key is for shop, not for blog.",
+        "403: the key covers shop, but not blog.",
         f"  {data('blog', keys.shop)}",
-        "403: all sites means all of acme, and wiki is globex's.",
+        "403: the key covers all sites of acme, but wiki belongs to globex.",
         f"  {data('wiki', keys.all_sites)}",
-        "401: no key.",
+        "401: the request has no key.",
         f"  {data('shop', None)}",
-        "The API users, with their last activity, as the admin API lists them.",
+        "List the API users and their last activity through the admin API.",
         f"  {_curl(admin + '/admin/users', f'Authorization: Bearer {keys.admin_token}')}",
-        "What was counted.",
+        "Show the metrics.",
         f"  {_curl(ops + '/metrics')}",
         "",
-        f"The config is {config.directory / 'sitelatch.toml'}: every other command works with it too.",
-        "Ctrl-C ends it all.",
+        f"The config is {config.directory / 'sitelatch.toml'}. You can use it with all other commands.",
+        "Press Ctrl-C to stop.",
         "",
     ]
     return "\n".join(lines)

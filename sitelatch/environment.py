@@ -1,6 +1,7 @@
-"""Overrides from the environment: SITELATCH_TABLE__KEY, lists and tables as JSON, secrets from SITELATCH_…_FILE.
+"""Config overrides from the environment: SITELATCH_TABLE__KEY sets a value.
 
-A single underscore is no override: Kubernetes puts SITELATCH_PORT and its like into every container beside a
+SITELATCH_TABLE__KEY_FILE reads the value from a file. Lists and tables are written as JSON. A name without a double
+underscore is ignored, because Kubernetes sets variables such as SITELATCH_PORT in every container when there is a
 service of that name.
 """
 
@@ -20,10 +21,10 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapping[str, str]) -> None:
-    """Put every override into the raw tables. Raises ConfigError that names the variable, never its value."""
+    """Apply every override to the raw tables. Raises ConfigError, which names variables but never their values."""
     found = []
     given: dict[str, str] = {}
-    # A table as a whole comes before the keys in it, for it is the shorter name.
+    # Sorting applies an override of a whole table before overrides of the keys in it, because its name is shorter.
     for variable in sorted(name for name in environ if name.startswith(PREFIX) and "__" in name):
         path = variable.removeprefix(PREFIX).lower().split("__")
         try:
@@ -34,13 +35,13 @@ def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapp
                 annotation = _annotation(model, path)
                 value = _file_text(value) if annotation is not None else value
             if annotation is None:
-                raise ValueError("no such key in the config; config.example.toml lists all of them.")
+                raise ValueError("the config has no such key. config.example.toml lists all keys.")
             if earlier := given.get(".".join(path)):
-                raise ValueError(f"is given by {earlier} too. Set one of them.")
+                raise ValueError(f"is set by {earlier} as well. Set only one of them.")
             given[".".join(path)] = variable
             _put(raw, path, _BOOLEANS.get(value.lower(), value) if annotation is bool else _parsed(annotation, value))
         except json.JSONDecodeError:
-            found.append(f"{variable}: must be JSON, because the key holds a list or a table.")
+            found.append(f"{variable}: must be JSON, because the value is a list or a table.")
         except ValueError as error:
             found.append(f"{variable}: {error}")
     if found:
@@ -48,7 +49,7 @@ def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapp
 
 
 def _annotation(model: type[BaseModel], path: list[str]) -> Any:
-    """Return the type of the key at `path`, or None where there is no such key."""
+    """Return the type of the key at `path`, or None if there is no such key."""
     table: type[BaseModel] | None = model
     annotation: Any = None
     for name in path:
@@ -65,7 +66,7 @@ def _annotation(model: type[BaseModel], path: list[str]) -> Any:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself, without what pydantic is told of them."""
+    """Return the members of a union, or the type itself, without pydantic annotations."""
     if get_origin(annotation) is Annotated:
         return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Literal, tuple) or not get_args(annotation):
@@ -78,7 +79,7 @@ def _parsed(annotation: Any, value: str) -> Any:
 
 
 def _is_scalar(annotation: Any) -> bool:
-    """Tell whether a value is written as it is; pydantic reads numbers from text."""
+    """Return whether a value is taken as plain text. Pydantic parses numbers in it."""
     return all(kind in (str, int, float, bool, NoneType) or get_origin(kind) is Literal for kind in _kinds(annotation))
 
 
@@ -86,7 +87,7 @@ def _file_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
-        raise ValueError("the file that it names cannot be read as text.") from None
+        raise ValueError("cannot read the file at that path as text.") from None
 
 
 def _put(raw: dict[str, Any], path: list[str], value: Any) -> None:

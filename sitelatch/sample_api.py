@@ -1,4 +1,4 @@
-"""The data API of the demo: made-up monitoring data for four sites. It knows nothing of keys, as a real one may."""
+"""The data API of the demo: made-up monitoring data for four sites. It does not check API keys."""
 
 import hashlib
 import math
@@ -16,13 +16,13 @@ HOURS = 24
 
 
 def sample_api() -> web.Application:
-    """Return the application: health, and for each site its uptime and its response times, by path or by query."""
+    """Return the application, which serves health, and the uptime and response times of each site."""
     app = web.Application()
     app.router.add_get("/api/health", _health)
     app.router.add_get("/api/sites/{site}/", _site)
     app.router.add_get("/api/sites/{site}/uptime", _uptime)
     app.router.add_get("/api/sites/{site}/response-times", _response_times)
-    app.router.add_get("/api/uptime", _uptimes)
+    app.router.add_get("/api/uptime", _uptime_list)
     return app
 
 
@@ -31,26 +31,26 @@ async def _health(_: web.Request) -> web.Response:
 
 
 async def _site(request: web.Request) -> web.Response:
-    site = _known(request.match_info["site"])
+    site = _check_site(request.match_info["site"])
     return web.json_response({"site": site, "url": SITES[site], "see": ["uptime", "response-times"]})
 
 
 async def _uptime(request: web.Request) -> web.Response:
-    return web.json_response(_uptime_of(_known(request.match_info["site"])))
+    return web.json_response(_uptime_of(_check_site(request.match_info["site"])))
 
 
-async def _uptimes(request: web.Request) -> web.Response:
-    """Answer for the sites that the query names, or for all of them: what it is asked, nobody asks who asks."""
-    return web.json_response([_uptime_of(_known(site)) for site in request.query.getall("site", list(SITES))])
+async def _uptime_list(request: web.Request) -> web.Response:
+    """Return the uptime of the sites in the query, or of all sites. Only Sitelatch checks who may see them."""
+    return web.json_response([_uptime_of(_check_site(site)) for site in request.query.getall("site", list(SITES))])
 
 
 async def _response_times(request: web.Request) -> web.Response:
-    site = _known(request.match_info["site"])
+    site = _check_site(request.match_info["site"])
     hours = [{"hour": hour, "milliseconds": _milliseconds(site, hour)} for hour in range(HOURS)]
     return web.json_response({"site": site, "url": SITES[site], "response_times": hours})
 
 
-def _known(site: str) -> str:
+def _check_site(site: str) -> str:
     if site not in SITES:
         raise web.HTTPNotFound(text="No such site.\n")
     return site
@@ -61,10 +61,10 @@ def _uptime_of(site: str) -> dict[str, Any]:
 
 
 def _milliseconds(site: str, hour: int) -> int:
-    """Return a response time that follows the day, the same on every run."""
+    """Return a response time that varies over the day and is the same on every run."""
     return round(120 + 80 * math.sin(math.pi * (hour - 6) / 12) ** 2 + 40 * _noise(site, hour))
 
 
 def _noise(site: str, number: int) -> float:
-    """Return what looks like chance, from 0 to 1, but is the same for the same site and number."""
+    """Return a pseudorandom number from 0 to 1, always the same for the same site and number."""
     return hashlib.sha256(f"{site}/{number}".encode()).digest()[0] / 255

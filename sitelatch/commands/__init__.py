@@ -1,1 +1,1 @@
-"""The command's verbs: a file for each group of them."""
+"""The subcommands of `sitelatch`, one file per group."""

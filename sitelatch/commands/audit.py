@@ -1,30 +1,37 @@
-"""`sitelatch audit`: who did what."""
+"""`sitelatch audit` lists the audit log."""
 
 import asyncpg
 import click
 
 from admin.api.audit import list_audit
 from admin.api.response_models import AuditLine
-from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table
 from sitelatch.commands.options import config_option, json_option
+from sitelatch.commands.output import echo_json, echo_table
+from sitelatch.commands.running import PAGE_SIZE, run_with_database
 from sitelatch.config import Config
 
 
 @click.command("audit")
 @config_option
 @json_option
-@click.option("--workspace", help="Only what was done in this workspace.")
-@click.option("--subject", help="Only what was done to this: an API user's or a site's id, or a workspace's name.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Only so many, the latest.")
+@click.option("--workspace", help="Show only changes in this workspace.")
+@click.option("--subject", help="Show only changes to this API user (ID), site (ID) or workspace (name).")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Show only the latest entries, up to this number.",
+)
 def audit_command(config: Config, as_json: bool, workspace: str | None, subject: str | None, limit: int) -> None:
-    """List what was done, by whom, when and from where, the latest first."""
+    """List changes, newest first: who made each one, when and from where."""
     within = None if workspace is None else frozenset({workspace})
 
     async def work(connection: asyncpg.Connection) -> list[AuditLine]:
         lines: list[AuditLine] = []
         before: int | None = None
         while len(lines) < limit:
-            size = min(PAGE, limit - len(lines))
+            size = min(PAGE_SIZE, limit - len(lines))
             page = await list_audit(connection, within=within, subject=subject, before=before, limit=size)
             lines += page.items
             if page.next is None:
@@ -32,7 +39,7 @@ def audit_command(config: Config, as_json: bool, workspace: str | None, subject:
             before = int(page.next)
         return lines
 
-    lines = ask(config, work)
+    lines = run_with_database(config, work)
     if as_json:
         echo_json(lines)
         return

@@ -6,8 +6,8 @@ import sys
 import click
 
 from proxy.observe.access_log import mask
-from sitelatch.commands.asking import run
 from sitelatch.commands.options import config_option
+from sitelatch.commands.running import run
 from sitelatch.config import Config
 from sitelatch.explain import Question, explain
 

@@ -1,4 +1,4 @@
-"""Options that several verbs have, and who it is that uses them."""
+"""Options that several subcommands share, and the operator who runs them."""
 
 import getpass
 import os
@@ -18,7 +18,7 @@ def _config(_: click.Context, __: click.Parameter, file: Path) -> Config:
 
 
 def person(_: click.Context, __: click.Parameter, text: str) -> str:
-    """Return what is said of a person, unless the config would refuse it. Shells hand over bytes that are no text."""
+    """Return a person's name if the config would accept it. Shells can pass bytes that are not valid text."""
     try:
         return check_name(text)
     except Problem as problem:
@@ -26,23 +26,26 @@ def person(_: click.Context, __: click.Parameter, text: str) -> str:
 
 
 def email(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """Return an e-mail address, likewise."""
+    """Return an email address if the config would accept it."""
     if len(text) < 3:
-        raise click.BadParameter('must be an e-mail address, like "ada@example.com".')
+        raise click.BadParameter('must be an email address, like "ada@example.com".')
     return person(context, parameter, text)
 
 
 config_option = click.option(
-    "--config", required=True, type=click.Path(path_type=Path), callback=_config, help="The config file (TOML)."
+    "--config", required=True, type=click.Path(path_type=Path), callback=_config, help="Path of the config file (TOML)."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
-workspace_option = click.option("--workspace", required=True, help="The workspace that owns them.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")
+workspace_option = click.option("--workspace", required=True, help="Name of the workspace.")
 
 
 def operator() -> Actor:
-    """Return who is at this shell, for the audit log: the database's password lets them in, not their name."""
+    """Return the operating system user who runs the command, for the audit log.
+
+    The name is not a credential: access comes from the database password.
+    """
     try:
         login = getpass.getuser()
-    except (KeyError, OSError):  # a container's user often has no name
+    except (KeyError, OSError):  # users in containers often have no name
         login = f"uid {os.getuid()}"
     return Actor(Person(login, f"{login}@{socket.gethostname()}"), COMMAND)

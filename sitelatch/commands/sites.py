@@ -1,4 +1,4 @@
-"""`sitelatch sites`: what API users can be authorised for."""
+"""`sitelatch sites`: list, add, import and remove sites."""
 
 from typing import TextIO
 
@@ -8,14 +8,15 @@ import click
 from admin.api.response_models import Site
 from admin.api.site_import import import_sites, read_csv
 from admin.api.sites import AddedSites, NewSite, add_sites, list_sites, remove_sites
-from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
+from sitelatch.commands.output import echo_json, echo_table
+from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database
 from sitelatch.config import Config
 
 
 @click.group("sites")
 def sites_group() -> None:
-    """Sites: what API users can be authorised for."""
+    """List, add, import and remove sites, which API users can be authorized for."""
 
 
 @sites_group.command("add")
@@ -23,7 +24,7 @@ def sites_group() -> None:
 @workspace_option
 @click.argument("sites", metavar="SITE…", nargs=-1, required=True)
 def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) -> None:
-    """Add sites to a workspace, which is made if it is new. Adding twice is no error."""
+    """Add sites to a workspace. Creates the workspace if needed, and skips sites that it already has."""
 
     async def work(connection: asyncpg.Connection) -> AddedSites:
         return await add_sites(
@@ -34,7 +35,7 @@ def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) ->
             create_workspace=True,
         )
 
-    _echo_added(ask(config, work))
+    _echo_added(run_with_database(config, work))
 
 
 @sites_group.command("list")
@@ -44,9 +45,9 @@ def list_sites_command(config: Config, as_json: bool) -> None:
     """List the sites of all workspaces."""
 
     async def work(connection: asyncpg.Connection) -> list[Site]:
-        return [site async for site in every(lambda after: list_sites(connection, after=after, limit=PAGE))]
+        return [site async for site in all_items(lambda after: list_sites(connection, after=after, limit=PAGE_SIZE))]
 
-    sites = ask(config, work)
+    sites = run_with_database(config, work)
     if as_json:
         echo_json(sites)
         return
@@ -57,8 +58,8 @@ def list_sites_command(config: Config, as_json: bool) -> None:
 @config_option
 @click.argument("sites", metavar="SITE…", nargs=-1, required=True)
 def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
-    """Remove sites, and every authorisation for them, for good."""
-    ask(config, lambda connection: remove_sites(connection, sites, by=operator()))
+    """Remove sites permanently, including every authorization for them."""
+    run_with_database(config, lambda connection: remove_sites(connection, sites, by=operator()))
     click.echo(f"Removed {', '.join(sites)}.")
 
 
@@ -66,16 +67,16 @@ def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
 @config_option
 @click.argument("file", metavar="FILE.csv", type=click.File(encoding="utf-8-sig"))
 def import_sites_command(config: Config, file: TextIO) -> None:
-    """Add the sites of a CSV file with the columns site, workspace and, if you like, display_name."""
+    """Add the sites in a CSV file with the columns site, workspace and (optionally) display_name."""
     by_workspace = read_csv(file)
-    _echo_added(ask(config, lambda connection: import_sites(connection, by_workspace, by=operator())))
+    _echo_added(run_with_database(config, lambda connection: import_sites(connection, by_workspace, by=operator())))
 
 
 def _echo_added(added: AddedSites) -> None:
     for what, sites in (
         ("Added", added.created),
         ("Renamed", added.renamed),
-        ("Already there", added.unchanged),
+        ("Unchanged", added.unchanged),
     ):
         if sites:
             click.echo(f"{what}: {', '.join(sites)}.")

@@ -1,4 +1,4 @@
-"""`sitelatch tokens`: who may use the admin API."""
+"""`sitelatch tokens` creates admin tokens."""
 
 import json
 
@@ -10,19 +10,19 @@ from sitelatch.commands.options import email, person
 
 @click.group("tokens")
 def tokens_group() -> None:
-    """Admin tokens: who may use the admin API."""
+    """Create tokens for the admin API and the admin page."""
 
 
 @tokens_group.command("new")
-@click.option("--name", required=True, callback=person, help="Whose token it is.")
-@click.option("--email", required=True, callback=email, help="Their e-mail address.")
+@click.option("--name", required=True, callback=person, help="Name of the admin who gets the token.")
+@click.option("--email", required=True, callback=email, help="Email address of that admin.")
 def new_token_command(name: str, email: str) -> None:
-    """Make an admin token and print it with the lines for the config, which holds only its SHA-256."""
+    """Create an admin token and print it with its config entry, which contains only the SHA-256."""
     token = new_token()
-    click.echo(f"# The token, which is shown this once: {token}")
-    click.echo("# The lines for the config file; serve reads it when it starts:")
+    click.echo(f"# The token (shown only once): {token}")
+    click.echo("# Add these lines to the config file, and restart `sitelatch serve`:")
     click.echo("[[admin.tokens]]")
-    # Other escapes than those for quotes and backslashes mean something else in TOML.
+    # TOML has fewer escapes than JSON, so only quotes and backslashes may be escaped.
     click.echo(f"name = {json.dumps(name, ensure_ascii=False)}")
     click.echo(f"email = {json.dumps(email, ensure_ascii=False)}")
     click.echo(f'sha256 = "{token_digest(token)}"')

@@ -1,4 +1,4 @@
-"""`sitelatch users`: API users, who may ask for what."""
+"""`sitelatch users`: list, create and delete API users."""
 
 from collections.abc import Awaitable
 
@@ -10,24 +10,25 @@ from admin.api.user_list import SITES_LISTED, list_users
 from admin.api.users import create_user, delete_user
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.key_encryption import key_cipher
-from sitelatch.commands.asking import PAGE, ask, echo_json, echo_table, every
 from sitelatch.commands.options import config_option, email, json_option, operator, person, workspace_option
+from sitelatch.commands.output import echo_json, echo_table
+from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database
 from sitelatch.config import Config
 
 
 @click.group("users")
 def users_group() -> None:
-    """API users: who may ask for what."""
+    """List, create and delete API users."""
 
 
 @users_group.command("create")
 @config_option
 @workspace_option
-@click.option("--all-sites", is_flag=True, help="Authorise for all sites of the workspace, later ones too.")
-@click.option("--site", "sites", multiple=True, help="Authorise for this site. Can be given many times.")
-@click.option("--name", help="What to call the API user.")
-@click.option("--by-name", required=True, callback=person, help="Who authorises it.")
-@click.option("--by-email", required=True, callback=email, help="Their e-mail address.")
+@click.option("--all-sites", is_flag=True, help="Authorize for all sites of the workspace, including future ones.")
+@click.option("--site", "sites", multiple=True, help="Authorize for this site. Can be repeated.")
+@click.option("--name", help="Name of the API user.")
+@click.option("--by-name", required=True, callback=person, help="Name of the person who authorizes the API user.")
+@click.option("--by-email", required=True, callback=email, help="Email address of that person.")
 def create_user_command(
     config: Config,
     workspace: str,
@@ -37,12 +38,12 @@ def create_user_command(
     by_name: str,
     by_email: str,
 ) -> None:
-    """Make an API user and print it as JSON, with its key: the only time that it is shown."""
+    """Create an API user and print it as JSON with its API key, which is shown only once."""
     if all_sites == bool(sites):
-        raise click.UsageError("Give either --all-sites, or --site for each site.")
+        raise click.UsageError("Give either --all-sites, or --site at least once.")
 
     async def work(connection: asyncpg.Connection) -> None:
-        # A key that cannot be printed, on a full disk say, is of a user that is not made.
+        # If the key cannot be printed, for example because the disk is full, the transaction is rolled back.
         async with connection.transaction():
             user = await create_user(
                 connection,
@@ -55,24 +56,24 @@ def create_user_command(
             )
             click.echo(user.model_dump_json())
 
-    ask(config, work)
+    run_with_database(config, work)
 
 
 @users_group.command("list")
 @config_option
 @json_option
 def list_users_command(config: Config, as_json: bool) -> None:
-    """List the API users, the newest first."""
-    # Programs cannot ask for more of one, as people can on the page.
-    most = None if as_json else SITES_LISTED
+    """List API users, newest first."""
+    # JSON output contains all sites of each user, because programs need the complete list.
+    sites_listed = None if as_json else SITES_LISTED
 
     async def work(connection: asyncpg.Connection) -> list[User]:
         def read(after: str | None) -> Awaitable[Page[User]]:
-            return list_users(connection, after=after, limit=PAGE, sites_listed=most)
+            return list_users(connection, after=after, limit=PAGE_SIZE, sites_listed=sites_listed)
 
-        return [user async for user in every(read)]
+        return [user async for user in all_items(read)]
 
-    users = ask(config, work)
+    users = run_with_database(config, work)
     if as_json:
         echo_json(users)
         return
@@ -96,8 +97,8 @@ def list_users_command(config: Config, as_json: bool) -> None:
 @config_option
 @click.argument("user_id", metavar="ID")
 def delete_user_command(config: Config, user_id: str) -> None:
-    """Delete an API user and its key, for good."""
-    ask(config, lambda connection: delete_user(connection, user_id, by=operator()))
+    """Delete an API user and its API key permanently."""
+    run_with_database(config, lambda connection: delete_user(connection, user_id, by=operator()))
     click.echo(f"Deleted {user_id}.")
 
 

@@ -1,4 +1,4 @@
-"""The command as a deployer uses it: results on stdout, JSON lines on stderr, exit codes 0, 1 and 2."""
+"""The `sitelatch` command: results on stdout, JSON lines on stderr, and exit codes 0, 1 and 2."""
 
 import fcntl
 import hashlib
@@ -49,7 +49,7 @@ url = "{database_url}"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Path:
-    """A config on a migrated database, with the usual sites."""
+    """A config with a migrated database that contains the usual sites."""
     file = tmp_path_factory.mktemp("command") / "sitelatch.toml"
     file.write_text(config_text(database_url))
     for workspace, sites in (("acme", ("shop", "blog", "docs")), ("globex", ("wiki",))):
@@ -59,7 +59,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Path:
 
 
 async def write_site(database_url: str, site: str) -> None:
-    """Add a site, in a workspace of its own, by SQL."""
+    """Add a site in a new workspace with SQL, which skips the checks of the admin API."""
     connection = await open_connection(database_url, role="tests")
     await add_workspace(connection, "written-by-sql", site)
     await connection.close()
@@ -96,7 +96,7 @@ def test_a_user_is_created_listed_and_deleted(config: Path) -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_no_user_is_made_whose_key_cannot_be_printed(config: Path, unbuffered: str) -> None:
+def test_a_user_is_not_created_if_its_key_cannot_be_printed(config: Path, unbuffered: str) -> None:
     before = sitelatch("users", "list", "--config", str(config)).out
     words = ("--config", str(config), "--workspace", "acme", "--all-sites", "--by-name", "A", "--by-email", "a@b.c")
     with Path("/dev/full").open("w") as full:
@@ -118,7 +118,7 @@ def test_no_user_is_made_whose_key_cannot_be_printed(config: Path, unbuffered: s
     ("closed", "code", "reason"),
     [("<&-", 0, None), (">&-", 1, "standard output: Bad file descriptor"), ("2>&-", 0, None)],
 )
-def test_a_stream_that_was_closed_from_the_start_is_missed_only_by_results(
+def test_a_closed_standard_stream_matters_only_for_results(
     config: Path, closed: str, code: int, reason: str | None
 ) -> None:
     before = sitelatch("users", "list", "--config", str(config), "--json").out
@@ -135,7 +135,7 @@ def test_a_stream_that_was_closed_from_the_start_is_missed_only_by_results(
     assert len(json.loads(after)) - len(json.loads(before)) == len(done.stdout.splitlines()) == 1 - code
 
 
-def test_a_file_from_a_closed_standard_input_is_an_empty_one(config: Path) -> None:
+def test_a_closed_standard_input_is_read_as_an_empty_file(config: Path) -> None:
     words = (sys.executable, "-m", "sitelatch", "sites", "import", "--config", str(config), "-")
     empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS)
     closed = subprocess.run(
@@ -145,7 +145,7 @@ def test_a_file_from_a_closed_standard_input_is_an_empty_one(config: Path) -> No
     assert json.loads(closed.stderr)["reason"] == json.loads(empty.stderr)["reason"]
 
 
-def test_the_audit_log_tells_who_did_what_the_latest_first(config: Path) -> None:
+def test_the_audit_log_lists_changes_newest_first(config: Path) -> None:
     def audit(*words: str) -> Done:
         done = sitelatch("audit", "--config", str(config), *words)
         assert (done.code, done.err) == (0, "")
@@ -167,7 +167,7 @@ def test_the_audit_log_tells_who_did_what_the_latest_first(config: Path) -> None
     assert audit("--workspace", "nowhere").out.split()[0] == "AT"
 
 
-def test_a_list_longer_than_a_page_is_listed_whole(config: Path, tmp_path: Path) -> None:
+def test_a_list_longer_than_one_page_is_printed_completely(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
     sites = [f"page-{number:04}" for number in range(1100)]
     csv.write_text("site,workspace,display_name\n" + "".join(f"{site},pages,Page\n" for site in sites))
@@ -179,7 +179,7 @@ def test_a_list_longer_than_a_page_is_listed_whole(config: Path, tmp_path: Path)
     assert len({line["id"] for line in noted}) == 1050
 
 
-def test_a_signal_in_mid_write_costs_no_output_where_python_is_unbuffered(config: Path, tmp_path: Path) -> None:
+def test_a_signal_during_a_write_loses_no_output_with_unbuffered_python(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
     csv.write_text("site,workspace\n" + "".join(f"signal-{number:04},signals\n" for number in range(2500)))
     assert sitelatch("sites", "import", "--config", str(config), str(csv)).code == 0
@@ -192,7 +192,7 @@ def test_a_signal_in_mid_write_costs_no_output_where_python_is_unbuffered(config
         assert listing.stdout is not None
         filled = struct.pack("i", 0)
         deadline = time.monotonic() + SECONDS
-        while struct.unpack("i", filled)[0] < 1 << 12:  # the pipe is full, or being filled
+        while struct.unpack("i", filled)[0] < 1 << 12:  # until the pipe is full, or nearly full
             assert time.monotonic() < deadline
             time.sleep(0.05)
             filled = fcntl.ioctl(listing.stdout, termios.FIONREAD, filled)
@@ -204,7 +204,7 @@ def test_a_signal_in_mid_write_costs_no_output_where_python_is_unbuffered(config
     assert listing.returncode == 0
 
 
-def test_a_program_is_given_all_sites_of_each_user(config: Path, tmp_path: Path) -> None:
+def test_json_output_contains_all_sites_of_each_user(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
     sites = [f"all-{number:02}" for number in range(25)]
     csv.write_text("site,workspace\n" + "".join(f"{site},acme\n" for site in sites))
@@ -216,17 +216,17 @@ def test_a_program_is_given_all_sites_of_each_user(config: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("option", ["--subject", "--workspace"])
-def test_nothing_was_done_to_what_is_no_text(config: Path, option: str) -> None:
+def test_an_audit_filter_that_is_not_valid_text_matches_nothing(config: Path, option: str) -> None:
     done = sitelatch("audit", "--config", str(config), "--json", option, "\udcff")
     assert (done.code, done.out, done.err) == (0, "[]\n", "")
 
 
-def test_sites_are_added_twice_without_an_error_and_removed_once(config: Path) -> None:
-    def run(verb: str, *words: str) -> Done:
-        return sitelatch("sites", verb, "--config", str(config), *words)
+def test_adding_a_site_twice_succeeds_but_removing_it_twice_fails(config: Path) -> None:
+    def run(subcommand: str, *words: str) -> Done:
+        return sitelatch("sites", subcommand, "--config", str(config), *words)
 
     assert run("add", "--workspace", "new", "a1", "a2").out == "Added: a1, a2.\n"
-    assert run("add", "--workspace", "new", "a2", "a3") == Done(0, "Added: a3.\nAlready there: a2.\n", "")
+    assert run("add", "--workspace", "new", "a2", "a3") == Done(0, "Added: a3.\nUnchanged: a2.\n", "")
     assert run("add", "--workspace", "acme", "a1").code == 1
     assert re.search(r"^a1 +new +a1$", run("list").out, re.MULTILINE)
     assert run("remove", "a1", "a2", "a3") == Done(0, "Removed a1, a2, a3.\n", "")
@@ -270,24 +270,24 @@ def test_bad_usage_is_exit_code_2(config: Path, words: tuple[str, ...]) -> None:
     assert done.err
 
 
-@pytest.mark.parametrize("verb", ["serve", "migrate", "check-config", "users list"])
-def test_a_bad_config_is_exit_code_2_and_one_line_for_each_complaint(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("subcommand", ["serve", "migrate", "check-config", "users list"])
+def test_a_bad_config_is_exit_code_2_with_one_line_per_error(tmp_path: Path, subcommand: str) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(config_text("postgresql://u:hunter2@h/d") + "[limits]\nhead_bytes = 0\n[log]\naccess = 3\n")
-    done = sitelatch(*verb.split(), "--config", str(file))
+    done = sitelatch(*subcommand.split(), "--config", str(file))
     assert (done.code, done.out) == (2, "")
     assert [line["event"] for line in done.log] == ["bad_config", "bad_config"]
     assert done.log[0]["complaint"] == "[limits] head_bytes: must be greater than 0."
     assert "hunter2" not in done.err
 
 
-def test_a_good_config_is_said_so(config: Path) -> None:
+def test_check_config_confirms_a_valid_config(config: Path) -> None:
     done = sitelatch("check-config", "--config", str(config), environ={"SITELATCH_LOG__ACCESS": "off"})
-    assert (done.code, done.out) == (0, "The config can be served. Routes: deletable, data.\n")
-    assert done.err.startswith('warning: [[proxy.routes]] "data" sites: "query:site" counts on every path')
+    assert (done.code, done.out) == (0, "The config is valid. Routes: deletable, data.\n")
+    assert done.err.startswith('warning: [[proxy.routes]] "data" sites: "query:site" applies to every path')
 
 
-def test_a_database_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_exit_code_1(tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(config_text("postgresql://u:hunter2@127.0.0.1:1/d"))
     done = sitelatch("users", "list", "--config", str(file))
@@ -296,7 +296,7 @@ def test_a_database_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
     assert "hunter2" not in done.err
 
 
-def test_migrate_says_what_it_did_and_a_schema_that_is_missing_how_to_mend_it(tmp_path: Path, bare_dsn: str) -> None:
+def test_migrate_lists_what_it_applied_and_a_missing_schema_is_reported(tmp_path: Path, bare_dsn: str) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(config_text(bare_dsn))
     unready = sitelatch("users", "list", "--config", str(file))
@@ -310,7 +310,7 @@ def test_migrate_says_what_it_did_and_a_schema_that_is_missing_how_to_mend_it(tm
     assert sitelatch("users", "list", "--config", str(file)).code == 0
 
 
-def test_sites_that_data_services_cannot_tell_apart_are_refused_and_existing_ones_listed(
+def test_similar_site_ids_are_refused_and_existing_ones_are_listed(
     tmp_path: Path, database_url: str, config: Path
 ) -> None:
     done = sitelatch("sites", "add", "--config", str(config), "--workspace", "acme", "my shop")
@@ -332,7 +332,7 @@ def test_sites_that_data_services_cannot_tell_apart_are_refused_and_existing_one
     assert done.code == 0
 
 
-def test_an_embedded_database_is_there_and_migrated_for_every_command(tmp_path: Path) -> None:
+def test_every_command_starts_and_migrates_an_embedded_database(tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(config_text("embedded:var/postgres"))
     done = sitelatch("sites", "add", "--config", str(file), "--workspace", "acme", "shop")
@@ -340,7 +340,7 @@ def test_an_embedded_database_is_there_and_migrated_for_every_command(tmp_path: 
     assert "shop" in sitelatch("sites", "list", "--config", str(file)).out
 
 
-def test_a_new_token_is_printed_with_lines_that_the_config_takes(config: Path, tmp_path: Path) -> None:
+def test_a_new_token_is_printed_with_a_valid_config_entry(config: Path, tmp_path: Path) -> None:
     done = sitelatch("tokens", "new", "--name", 'Ada "Ä" \\ \N{GRINNING FACE}', "--email", "ada@example.com")
     assert (done.code, done.err) == (0, "")
     [token] = re.findall(r"sla_[A-Za-z0-9_-]{43,}", done.out)
@@ -351,19 +351,19 @@ def test_a_new_token_is_printed_with_lines_that_the_config_takes(config: Path, t
 
 
 @pytest.mark.parametrize(("name", "email"), [("", "ada@example.com"), ("Ada", "a"), ("Ada\x7f", "ada@example.com")])
-def test_no_token_is_made_for_a_person_that_the_config_would_refuse(name: str, email: str) -> None:
+def test_a_token_is_not_created_for_a_person_that_the_config_would_refuse(name: str, email: str) -> None:
     done = sitelatch("tokens", "new", "--name", name, "--email", email)
     assert (done.code, done.out) == (2, "")
 
 
-def test_a_workspace_that_is_no_text_is_one_that_is_not_there(config: Path) -> None:
+def test_a_workspace_name_that_is_not_valid_text_is_unknown(config: Path) -> None:
     person = ("--by-name", "Ada Admin", "--by-email", "ada@example.com")
     done = sitelatch("users", "create", "--config", str(config), "--workspace", "\udcff", "--all-sites", *person)
     assert (done.code, done.out) == (1, "")
     assert "There is no workspace" in done.log[0]["reason"]
 
 
-def test_a_file_of_sites_in_another_encoding_is_said_so(config: Path, tmp_path: Path) -> None:
+def test_importing_a_file_that_is_not_utf_8_is_reported(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
     csv.write_bytes("site,workspace,display_name\nkiosk,acme,Büdchen\n".encode("latin-1"))
     done = sitelatch("sites", "import", "--config", str(config), str(csv))
@@ -404,7 +404,7 @@ PREFLIGHT = ("--header", "Origin: https://app.example", "--header", "Access-Cont
         (("GET", "/api/uptime"), "REFUSED: 403 site_missing"),
         (("POST", "/api/$batch"), "REFUSED: 403 endpoint_refused"),
         (("GET", "/api/sites/shop/x", "--header", "Connection: X-Site"), "REFUSED: 400 bad_connection_header"),
-        # What the doors refuse before any route is looked for.
+        # Refused by the front door before it selects a route.
         (("DELETE", "/api/sites/shop/x"), "REFUSED: 405 method_not_allowed"),
         (("LIST", "/api/sites/shop/x"), "PASSES"),
         (("OPTIONS", "/api/sites/blog/x", *PREFLIGHT), "PASSES: this is a CORS preflight"),
@@ -416,28 +416,28 @@ PREFLIGHT = ("--header", "Origin: https://app.example", "--header", "Access-Cont
         (("GET", "/api/sites/shop/x", "--header", "X Y: z"), "REFUSED: 400 bad_request"),
         (("GET", "/api/sites/shop/" + "x" * 9000), "REFUSED: 414 target_too_long"),
         (("GET", "/api/sites/shop/x", *("--header", "X: y") * 101), "REFUSED: 431 head_too_large"),
-        # What a shell may hold, but no text.
+        # Bytes that a shell can pass but that are not valid UTF-8.
         (("GET", "/api/sites/shop/\udcff"), "REFUSED: 400 bad_request"),
         (("GET", "/api/sites/shop/x", "--header", "X: \udcff"), "PASSES"),
         (("GET", "/api/uptime?site=%FF"), "REFUSED: 403 site_not_allowed"),
     ],
 )
-def test_explain_says_what_is_decided_and_why(
+def test_explain_prints_the_decision_and_the_reason(
     config: Path, shop: dict[str, Any], words: tuple[str, ...], verdict: str
 ) -> None:
-    said = explain(config, shop, *words)
-    assert said.splitlines()[-1].startswith(verdict) or verdict in said
-    assert shop["api_key"] not in said
+    output = explain(config, shop, *words)
+    assert output.splitlines()[-1].startswith(verdict) or verdict in output
+    assert shop["api_key"] not in output
 
 
-def test_explain_tells_a_workspace_from_another(config: Path, everything: dict[str, Any]) -> None:
+def test_explain_refuses_a_site_of_another_workspace(config: Path, everything: dict[str, Any]) -> None:
     assert "PASSES" in explain(config, everything, "GET", "/api/sites/docs/uptime")
-    said = explain(config, everything, "GET", "/api/sites/wiki/uptime")
-    assert "REFUSED: 403 site_not_allowed" in said
-    assert "globex" in said
+    output = explain(config, everything, "GET", "/api/sites/wiki/uptime")
+    assert "REFUSED: 403 site_not_allowed" in output
+    assert "globex" in output
 
 
-def test_explain_takes_the_key_from_standard_input_and_never_shows_it(config: Path, shop: dict[str, Any]) -> None:
+def test_explain_reads_the_key_from_standard_input_and_never_prints_it(config: Path, shop: dict[str, Any]) -> None:
     def ask(key: str) -> Done:
         words = ("--config", str(config), "--key-stdin", "GET", "/api/sites/shop/uptime")
         return sitelatch("explain", *words, stdin=key + "\n")
@@ -450,16 +450,16 @@ def test_explain_takes_the_key_from_standard_input_and_never_shows_it(config: Pa
     assert "REFUSED: 401 missing_key" in ask("").out
 
 
-def test_explain_shows_no_key_that_lies_in_a_wrong_place(config: Path, shop: dict[str, Any]) -> None:
+def test_explain_masks_a_key_in_an_unexpected_place(config: Path, shop: dict[str, Any]) -> None:
     assert shop["api_key"] not in explain(config, shop, "GET", f"/api/sites/{shop['api_key']}/uptime")
 
 
-def test_explain_knows_no_user_that_is_not_there(config: Path) -> None:
+def test_explain_fails_for_an_unknown_user(config: Path) -> None:
     done = sitelatch("explain", "--config", str(config), "--user", "nobody", "GET", "/")
     assert (done.code, done.out) == (1, "")
 
 
-def test_an_unknown_verb_is_bad_usage_and_help_is_not(config: Path) -> None:
+def test_an_unknown_command_is_bad_usage_and_help_succeeds(config: Path) -> None:
     assert sitelatch("user").code == 2
     done = sitelatch("--help")
     assert (done.code, done.err) == (0, "")

@@ -1,4 +1,4 @@
-"""`sitelatch run`: what it prints does what it says, and Ctrl-C ends all of it."""
+"""`sitelatch run`: the printed commands work, and Ctrl-C stops everything."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Demo:
-    """One run of the demo, in a folder."""
+    """One run of the demo in a directory."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Demo:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
-                # Otherwise Ctrl-C in the terminal that the tests run in would end it too.
+                # Otherwise Ctrl-C in the terminal of the tests would stop the demo too.
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
@@ -49,9 +49,9 @@ class Demo:
 
     @property
     def curls(self) -> list[tuple[str, list[str]]]:
-        """What it says of each curl line, and the line."""
+        """Each printed curl command, with the description above it."""
         return [
-            (said, shlex.split(line)) for said, line in re.findall(r"^(\S.*)\n  (curl .*)$", self.text, re.MULTILINE)
+            (text, shlex.split(line)) for text, line in re.findall(r"^(\S.*)\n  (curl .*)$", self.text, re.MULTILINE)
         ]
 
     def interrupt(self) -> int:
@@ -73,7 +73,7 @@ def demo_in(folder: Path, *options: str) -> Iterator[Demo]:
 
 
 def curl(words: list[str]) -> tuple[int, str]:
-    """Run a curl line as it was printed; return the status and the body."""
+    """Run a printed curl command, and return the status and the body."""
     done = subprocess.run(
         [*words, "--silent", "--show-error", "--noproxy", "*", "--max-time", "30"],
         capture_output=True,
@@ -85,7 +85,7 @@ def curl(words: list[str]) -> tuple[int, str]:
 
 
 def children_of(folder: Path) -> list[str]:
-    """Return the command lines of processes that work in `folder`."""
+    """Return the command lines of the processes that mention `folder`."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -97,16 +97,15 @@ def children_of(folder: Path) -> list[str]:
     return found
 
 
-def test_every_printed_line_does_what_it_says(tmp_path: Path) -> None:
+def test_every_printed_command_does_what_its_description_says(tmp_path: Path) -> None:
     with demo_in(tmp_path) as demo:
-        answers = [(said, *curl(words)) for said, words in demo.curls]
+        answers = [(text, *curl(words)) for text, words in demo.curls]
         assert len(answers) == 6
         passes, other_site, other_workspace, no_key, users, metrics = answers
-        assert passes[0].startswith("Passes")
-        assert passes[1] == 200
         assert json.loads(passes[2])["site"] == "shop"
-        for said, status, body in (other_site, other_workspace, no_key):
-            assert said.startswith(f"{status}:")
+        for text, status, _ in (passes, other_site, other_workspace, no_key):
+            assert text.startswith(f"{status}:")
+        for _, status, body in (other_site, other_workspace, no_key):
             assert json.loads(body)["status"] == status
         assert [answer[1] for answer in answers] == [200, 403, 403, 401, 200, 200]
         listed = {user["name"]: user for user in json.loads(users[2])["items"]}
@@ -120,9 +119,9 @@ def test_every_printed_line_does_what_it_says(tmp_path: Path) -> None:
         assert children_of(tmp_path) == []
 
 
-def test_it_begins_again_where_it_ended_with_new_keys_before_ones_own_api_on_free_ports(tmp_path: Path) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as somebody:
-        upstream = f"http://127.0.0.1:{somebody.getsockname()[1]}"
+def test_a_restart_keeps_the_database_and_replaces_the_keys_and_uses_free_ports(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        upstream = f"http://127.0.0.1:{server.getsockname()[1]}"
         with demo_in(tmp_path, "--upstream", upstream) as first:
             assert first.interrupt() == 0
             first_keys = set(re.findall(r"slk_\w+", first.text))
@@ -131,18 +130,18 @@ def test_it_begins_again_where_it_ended_with_new_keys_before_ones_own_api_on_fre
             keys = re.findall(r"slk_\w+", second.text)
             assert keys
             assert not set(keys) & first_keys
-            assert f"before {upstream}" in second.text
-            # Both run: the later one found other ports.
+            assert f"in front of {upstream}" in second.text
+            # Both run at the same time, so the second one chose other ports.
             for demo in (other, second):
-                said, words = demo.curls[1]
-                assert said.startswith("403")
+                text, words = demo.curls[1]
+                assert text.startswith("403")
                 assert curl(words)[0] == 403
             users = json.loads(curl(second.curls[4][1])[1])["items"]
             assert sorted(user["name"] for user in users) == ["demo: all sites", "demo: shop"]
             assert curl(demo.curls[4][1])[0] == 200
 
 
-def test_two_demos_that_begin_at_once_find_ports_of_their_own(tmp_path: Path) -> None:
+def test_two_demos_that_start_at_once_use_different_ports(tmp_path: Path) -> None:
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
@@ -158,7 +157,7 @@ def test_two_demos_that_begin_at_once_find_ports_of_their_own(tmp_path: Path) ->
             demo.kill()
 
 
-def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+def test_a_second_demo_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     with demo_in(tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "sitelatch", "run", "--directory", str(tmp_path / "var")],
@@ -170,10 +169,10 @@ def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
             timeout=START_SECONDS,
         )
         assert done.returncode == 1
-        assert "a demo runs in" in done.stderr
+        assert "a demo is already running in" in done.stderr
 
 
-def test_an_upstream_that_is_none_is_said_so(tmp_path: Path) -> None:
+def test_an_invalid_upstream_is_reported(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sitelatch", "run", "--directory", str(tmp_path / "var"), "--upstream", "nonsense"],
         cwd=ROOT,
@@ -187,7 +186,7 @@ def test_an_upstream_that_is_none_is_said_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_it_starts_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_during_the_start_stops_the_demo(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "sitelatch", "run", "--directory", str(tmp_path / "var")],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The config: what it takes, where it takes it from, and how it says what is wrong."""
+"""Loading the config: values, overrides from the environment, and error messages."""
 
 import json
 import re
@@ -28,7 +28,7 @@ EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 
 
 class File:
-    """A config file in a folder of its own."""
+    """A config file in its own directory."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "sitelatch.toml"
@@ -48,14 +48,14 @@ def file(tmp_path: Path) -> File:
     return File(tmp_path)
 
 
-def test_one_route_is_enough(file: File) -> None:
+def test_a_config_needs_only_one_route(file: File) -> None:
     config = file.load(ROUTE)
     assert config.proxy.listen == "127.0.0.1:8080"
     assert config.limits.head_bytes == 32768
     assert config.keys.from_ == ("header:X-API-Key", "bearer")
 
 
-def test_relative_paths_begin_at_the_config_file(file: File, tmp_path: Path) -> None:
+def test_relative_paths_are_relative_to_the_config_file(file: File, tmp_path: Path) -> None:
     config = file.load(
         '[proxy.tls]\ncertificate = "tls/cert.pem"\nkey = "/etc/key.pem"\n'
         + ROUTE.replace("http:", "https:")
@@ -71,19 +71,19 @@ def test_relative_paths_begin_at_the_config_file(file: File, tmp_path: Path) -> 
     assert tls.ca == f"{tmp_path}/ca.pem"
 
 
-def test_files_that_serve_needs_are_checked_apart(file: File) -> None:
+def test_check_files_reports_files_that_cannot_be_loaded(file: File) -> None:
     tls = "[proxy.tls]\ncertificate = 'gone.pem'\nkey = 'gone.pem'\n"
     upstream_tls = "[proxy.routes.upstream_tls]\nca = 'gone.pem'\n"
     config = file.load(tls + ROUTE.replace("http:", "https:") + upstream_tls)
     with pytest.raises(ConfigError) as caught:
         check_files(config)
     assert caught.value.complaints == (
-        "[proxy.tls]: a file cannot be used: No such file or directory.",
-        '[[proxy.routes]] "data" upstream_tls: a file cannot be used: No such file or directory.',
+        "[proxy.tls]: cannot load the certificate or key: No such file or directory.",
+        '[[proxy.routes]] "data" upstream_tls: cannot load a file: No such file or directory.',
     )
 
 
-def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: File) -> None:
+def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
     assert file.load(ROUTE).admin_database == file.load(ROUTE).database
     config = file.load(ROUTE + '[admin]\ndatabase_url = "postgresql://admin@db/x"\n')
     assert config.admin_database.url == "postgresql://admin@db/x"
@@ -94,13 +94,13 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
     [
         ("", "[proxy]: is missing. Add it."),
         ("[proxy]\n", "[proxy] routes: is missing. Add it."),
-        ("[proxy]\nroutes = []\n", "[proxy] routes: must hold at least one [[proxy.routes]] table"),
-        ("[proxy]\nroutes = 3\n", "[proxy] routes: must hold at least one [[proxy.routes]] table"),
+        ("[proxy]\nroutes = []\n", "[proxy] routes: must contain at least one [[proxy.routes]] table"),
+        ("[proxy]\nroutes = 3\n", "[proxy] routes: must contain at least one [[proxy.routes]] table"),
         ("proxy = 3\n", "[proxy]: must be a table."),
-        (ROUTE + "nmae = 1\n", '[[proxy.routes]] "data" nmae: there is no such key. Did you mean `name`?'),
-        (ROUTE + "[limit]\n", "[limit]: there is no such table. Did you mean `limits`?"),
-        (ROUTE + "[limits]\nhead_byte = 1\n", "[limits] head_byte: there is no such key. Did you mean `head_bytes`?"),
-        (ROUTE + "[log]\nverbose = true\n", "[log] verbose: there is no such key. Known here: access."),
+        (ROUTE + "nmae = 1\n", '[[proxy.routes]] "data" nmae: is not a known key. Did you mean `name`?'),
+        (ROUTE + "[limit]\n", "[limit]: is not a known table. Did you mean `limits`?"),
+        (ROUTE + "[limits]\nhead_byte = 1\n", "[limits] head_byte: is not a known key. Did you mean `head_bytes`?"),
+        (ROUTE + "[log]\nverbose = true\n", "[log] verbose: is not a known key. Known keys: access."),
         (ROUTE + "[limits]\nhead_bytes = 0\n", "[limits] head_bytes: must be greater than 0."),
         (ROUTE + "[limits]\nhead_bytes = 1.5\n", "[limits] head_bytes: must be a whole number."),
         (ROUTE + "[limits]\nhead_seconds = 'soon'\n", "[limits] head_seconds: must be a number."),
@@ -113,15 +113,15 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
         (ROUTE + "[keys]\naccept_foreign = 'on'\n", "[keys] accept_foreign: must be true or false."),
         (
             ROUTE + "[cors]\norigins = ['https://a']\n",
-            "[cors]: there is no such table. It belongs in a route: write [proxy.routes.cors] after its other keys.",
+            "[cors]: is not a known table. It belongs in a route: write [proxy.routes.cors] below its other keys.",
         ),
         (
             "[proxy.cors]\norigins = ['https://a']\n" + ROUTE,
-            "[proxy] cors: there is no such key. It belongs in a route: write [proxy.routes.cors] after its",
+            "[proxy] cors: is not a known key. It belongs in a route: write [proxy.routes.cors] below its",
         ),
         (
             "[proxy]\nsites = ['query:site']\n" + ROUTE,
-            "[proxy] sites: there is no such key. It belongs in a route: write sites below [[proxy.routes]].",
+            "[proxy] sites: is not a known key. It belongs in a route: write sites below [[proxy.routes]].",
         ),
         (ROUTE + "host = 'mine'\n", '[[proxy.routes]] "data" host: must be "keep" or "upstream".'),
         (ROUTE + "methods = []\n", '[[proxy.routes]] "data" methods: must'),
@@ -132,15 +132,15 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
         (ROUTE + "methods = ['TRACE']\n", '[[proxy.routes]] "data" methods, item 1: TRACE is never forwarded:'),
         (ROUTE + "methods = ['PRI']\n", '[[proxy.routes]] "data" methods, item 1: PRI is never forwarded:'),
         (ROUTE + "public = 'GET /'\n", '[[proxy.routes]] "data" public: must be a list: […].'),
-        (ROUTE + "[keys]\nfrom = []\n", "[keys] from: must name at least one place"),
+        (ROUTE + "[keys]\nfrom = []\n", "[keys] from: must list at least one location"),
         (ROUTE + "[keys]\nfrom = ['bearer', 3]\n", "[keys] from, item 2: must "),
-        (ROUTE.replace('"data"', '"Data"'), '[[proxy.routes]] "Data" name: must be 1 to 63 of a-z'),
+        (ROUTE.replace('"data"', '"Data"'), '[[proxy.routes]] "Data" name: must be 1 to 63 characters from a-z'),
         ("[[proxy.routes]]\nname = 'a'\n", '[[proxy.routes]] "a" upstream: is missing. Add it.'),
         ("[[proxy.routes]]\nupstream = 'http://a'\n", "[[proxy.routes]] number 1 name: is missing. Add it."),
-        (ROUTE.replace("sites", "sitse"), '[[proxy.routes]] "data" sitse: there is no such key. Did you mean `sites`?'),
+        (ROUTE.replace("sites", "sitse"), '[[proxy.routes]] "data" sitse: is not a known key. Did you mean `sites`?'),
         (
             ROUTE.replace('"path:/api/sites/{site}/**"', '{ query = "a", sep = "," }'),
-            '[[proxy.routes]] "data" sites, item 1, `sep`: there is no such key. Did you mean `separator`?',
+            '[[proxy.routes]] "data" sites, item 1, `sep`: is not a known key. Did you mean `separator`?',
         ),
         (
             ROUTE.replace('"path:/api/sites/{site}/**"', "'query:a', { name = 'a' }"),
@@ -150,10 +150,13 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
             ROUTE.replace('"path:/api/sites/{site}/**"', "{ header = 3 }"),
             '[[proxy.routes]] "data" sites, item 1, `header`: must be text in quotes',
         ),
-        (ROUTE + "[proxy.routes.upstream_tls]\ncert = 'a'\n", '[proxy.routes.upstream_tls] "data" cert: there is no'),
+        (
+            ROUTE + "[proxy.routes.upstream_tls]\ncert = 'a'\n",
+            '[proxy.routes.upstream_tls] "data" cert: is not a known',
+        ),
         (
             ROUTE + "[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = 'abc'\n",
-            "[[admin.tokens]] number 1 sha256: must be 64 lower-case hexadecimal digits; `sitelatch tokens new`",
+            "[[admin.tokens]] number 1 sha256: must be 64 lowercase hexadecimal digits. `sitelatch tokens new`",
         ),
         (
             ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{sha256(b'').hexdigest()}'\n",
@@ -163,13 +166,16 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
             ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{'0' * 64}'\n" * 2,
             "[admin]: two [[admin.tokens]] have the same `sha256`",
         ),
-        (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize]: there is no such table. Known here: proxy,"),
-        ("[proxy]\nworkers = 4\n" + ROUTE, "[proxy] workers: there is no such key. Known here: listen,"),
+        (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize]: is not a known table. Known tables: proxy,"),
+        ("[proxy]\nworkers = 4\n" + ROUTE, "[proxy] workers: is not a known key. Known keys: listen,"),
         ("[proxy]\nlisten = '8080'\n" + ROUTE, '[proxy] listen: must be "HOST:PORT"'),
         (ROUTE + "[ops]\nlisten = 'unix:x.sock'\n", "[ops] listen: a unix socket needs an absolute path"),
-        (ROUTE + "[ops]\nlisten = '127.0.0.1:8080'\n", "[proxy] listen: is the same address as [ops] or [admin]"),
+        (
+            ROUTE + "[ops]\nlisten = '127.0.0.1:8080'\n",
+            "[proxy] listen: must not be the same address as",
+        ),
         (ROUTE + "[database]\nurl = 'mysql://x'\n", '[database] url: must be "embedded:DIR" or a DSN'),
-        (ROUTE + "[database]\nlisten_url = 'postgresql://x'\n", "[database] listen_url: an embedded database needs"),
+        (ROUTE + "[database]\nlisten_url = 'postgresql://x'\n", "[database] listen_url: is not used with an embedded"),
         (ROUTE + "[database]\nurl = 'postgresql://u:p#w@h/d'\n", "[database] url: a database's URL cannot be read"),
         (ROUTE + "[admin]\ndatabase_url = 'postgresql://h:99999/d'\n", "[admin] database_url: a database's URL cannot"),
         (
@@ -188,7 +194,7 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
             "[[admin.tokens]] number 1 name: must hold no control characters.",
         ),
         (ROUTE + "[admin]\ndatabase_url = 'x'\n", '[admin] database_url: must be "embedded:DIR" or a DSN'),
-        (ROUTE + "[database]\nurl = 'embedded:'\n", "[database] url: `embedded:` needs a folder"),
+        (ROUTE + "[database]\nurl = 'embedded:'\n", "[database] url: `embedded:` needs a directory"),
         *(
             (
                 ROUTE.replace("http://127.0.0.1:9000", upstream),
@@ -222,18 +228,18 @@ def test_the_admins_database_is_the_doors_unless_it_has_a_role_of_its_own(file: 
         ("[proxy\n", "is not valid TOML"),
     ],
 )
-def test_a_complaint_names_the_table_the_key_and_the_rule(file: File, text: str, complaint: str) -> None:
+def test_an_error_names_the_table_the_key_and_the_rule(file: File, text: str, complaint: str) -> None:
     complaints = file.complaints(text)
-    assert any(complaint in said for said in complaints), complaints
+    assert any(complaint in found for found in complaints), complaints
     assert len(complaints) == 1, complaints
     assert not complaints[0].endswith(("..", "?."))
 
 
-def test_all_complaints_come_at_once(file: File) -> None:
+def test_all_errors_are_reported_at_once(file: File) -> None:
     assert len(file.complaints(ROUTE + "[limits]\nhead_bytes = 0\nbody_bytes = 1\n[log]\naccess = 'x'\n")) == 3
 
 
-def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_config_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read: No such file"):
         load(tmp_path / "gone.toml", {})
 
@@ -259,11 +265,11 @@ SECRET = "hunter2hunter2"
         ("", {"SITELATCH_DATABASE__URL_FILE": f"/nowhere/{SECRET}"}),
     ],
 )
-def test_no_complaint_repeats_a_value(file: File, text: str, environ: Mapping[str, str]) -> None:
+def test_no_error_repeats_a_value(file: File, text: str, environ: Mapping[str, str]) -> None:
     assert SECRET not in str(file.complaints(ROUTE + text, **environ))
 
 
-def test_the_config_in_a_log_line_holds_no_password(file: File) -> None:
+def test_the_repr_of_a_config_contains_no_password(file: File) -> None:
     url = f"'postgresql://u:{SECRET}@h/d'"
     config = file.load(ROUTE + f"[database]\nurl = {url}\n[admin]\ndatabase_url = {url}\n")
     assert SECRET not in repr(config.admin)
@@ -305,7 +311,7 @@ def test_routes_can_come_from_the_environment_alone(file: File) -> None:
     assert config.proxy.routes[0].name == "data"
 
 
-def test_the_secret_of_recoverable_keys_comes_as_the_readme_says(file: File, tmp_path: Path) -> None:
+def test_the_secret_for_recoverable_keys_can_come_from_a_file(file: File, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{new_secret()}\n")
     config = file.load(ROUTE, SITELATCH_ADMIN__RECOVERABLE_KEYS_FILE=str(tmp_path / "secret"))
     assert config.admin.recoverable_keys is not None
@@ -321,7 +327,7 @@ client_id = "x"
 ALLOW = '[[admin.oidc.allow]]\nemails = ["ada@example.com"]\n'
 
 
-def test_the_issuers_secret_comes_from_a_file_and_is_in_no_log_line(file: File, tmp_path: Path) -> None:
+def test_the_client_secret_can_come_from_a_file_and_is_not_in_the_repr(file: File, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     config = file.load(ROUTE + ISSUER + ALLOW, SITELATCH_ADMIN__OIDC__CLIENT_SECRET_FILE=str(tmp_path / "secret"))
     assert config.admin.oidc is not None
@@ -341,21 +347,21 @@ def test_a_route_cannot_drop_the_headers_that_it_reads(file: File, entry: str) -
     ("text", "complaint"),
     [
         (ISSUER, "[admin.oidc] allow: is missing. Add it."),
-        (ISSUER + "allow = []\n", "[admin.oidc] allow: must hold at least one table: being signed in"),
+        (ISSUER + "allow = []\n", "[admin.oidc] allow: must contain at least one table. Signing in"),
         (ISSUER + "[[admin.oidc.allow]]\n", "[[admin.oidc.allow]] number 1: must say whom it lets in by one of"),
         (
             ISSUER + ALLOW + 'domains = ["x.example"]\n',
             "[[admin.oidc.allow]] number 1: must say whom it lets in by one",
         ),
         (ISSUER + ALLOW + 'claim = "x"\n', "[[admin.oidc.allow]] number 1: `claim` and `values` go together"),
-        (ISSUER + ALLOW + 'email = "x"\n', "[[admin.oidc.allow]] number 1 email: there is no such key. Did you mean"),
+        (ISSUER + ALLOW + 'email = "x"\n', "[[admin.oidc.allow]] number 1 email: is not a known key. Did you mean"),
         (ISSUER.replace("public_url", "# ") + ALLOW, "[admin]: `public_url` is missing: the issuer sends admins back"),
         (ISSUER.replace("https://id", "http://id") + ALLOW, '[admin.oidc] issuer: must begin with "https://"'),
         (ISSUER.replace("https://keys", "http://keys") + ALLOW, '[admin] public_url: must begin with "https://"'),
         (ISSUER.replace("/admin", "/admin?x") + ALLOW, '[admin] public_url: must begin with "https://"'),
         (ISSUER + 'scopes = ["email"]\n' + ALLOW, '[admin.oidc] scopes: must hold "openid".'),
         ("[admin]\ntrusted_proxies = ['x']\n", "[admin] trusted_proxies: must be addresses, networks like"),
-        ("[admin.identity_proxy]\naddresses = []\n", "[admin.identity_proxy] addresses: must hold at least one"),
+        ("[admin.identity_proxy]\naddresses = []\n", "[admin.identity_proxy] addresses: must list at least one"),
         (
             "[admin.identity_proxy]\naddresses = ['x']\n",
             "[admin.identity_proxy] addresses: must be addresses, networks",
@@ -369,11 +375,11 @@ def test_a_route_cannot_drop_the_headers_that_it_reads(file: File, entry: str) -
         ),
     ],
 )
-def test_what_is_wrong_with_ways_to_sign_in_is_said(file: File, text: str, complaint: str) -> None:
+def test_errors_in_sign_in_settings_are_reported(file: File, text: str, complaint: str) -> None:
     assert any(found.startswith(complaint) for found in file.complaints(ROUTE + text)), file.complaints(ROUTE + text)
 
 
-def test_a_secret_can_come_from_a_file(file: File, tmp_path: Path) -> None:
+def test_the_database_url_can_come_from_a_file(file: File, tmp_path: Path) -> None:
     (tmp_path / "dsn").write_text("postgresql://u:p@h/d\n")
     config = file.load(ROUTE, SITELATCH_DATABASE__URL_FILE=str(tmp_path / "dsn"))
     assert config.database.url == "postgresql://u:p@h/d"
@@ -382,18 +388,18 @@ def test_a_secret_can_come_from_a_file(file: File, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "complaint"),
     [
-        ({"SITELATCH_LIMITS__NO": "1"}, "SITELATCH_LIMITS__NO: no such key in the config"),
-        ({"SITELATCH_NO__NO_FILE": "1"}, "SITELATCH_NO__NO_FILE: no such key in the config"),
+        ({"SITELATCH_LIMITS__NO": "1"}, "SITELATCH_LIMITS__NO: the config has no such key"),
+        ({"SITELATCH_NO__NO_FILE": "1"}, "SITELATCH_NO__NO_FILE: the config has no such key"),
         ({"SITELATCH_KEYS__FROM": "bearer"}, "SITELATCH_KEYS__FROM: must be JSON"),
         ({"SITELATCH_KEYS__ACCEPT_FOREIGN": "yes"}, "[keys] accept_foreign: must be true or false."),
         ({"SITELATCH_LIMITS__HEAD_BYTES": "many"}, "[limits] head_bytes: must be a whole number."),
         (
             {"SITELATCH_DATABASE__URL": "postgresql://a", "SITELATCH_DATABASE__URL_FILE": "/dev/null"},
-            "SITELATCH_DATABASE__URL_FILE: is given by SITELATCH_DATABASE__URL too. Set one of them.",
+            "SITELATCH_DATABASE__URL_FILE: is set by SITELATCH_DATABASE__URL as well. Set only one of them.",
         ),
     ],
 )
-def test_a_wrong_override_is_named(file: File, environ: Mapping[str, str], complaint: str) -> None:
+def test_an_invalid_override_is_named(file: File, environ: Mapping[str, str], complaint: str) -> None:
     complaints = file.complaints(ROUTE, **environ)
     assert len(complaints) == 1
     assert complaints[0].startswith(complaint)
@@ -415,13 +421,13 @@ def test_a_listen_address_is_a_host_and_a_port_or_a_socket(text: str, listen: Tc
 @pytest.mark.parametrize(
     "text", ["", "8080", ":8080", "a:", "a:x", "a:65536", "::1:80", "[::1]", "http://a:80", "a b:1", "unix:", "unix:a"]
 )
-def test_any_other_listen_address_is_refused(text: str) -> None:
+def test_an_invalid_listen_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be|needs"):
         parse_listen(text)
 
 
 def _tables(model: type[BaseModel]) -> dict[str, Any]:
-    """Return every key of a settings model with its default, inner tables as dicts, table lists as their entry's."""
+    """Return every key of a settings model with its default. Inner tables and arrays of tables become dicts."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         inner = _inner(field.annotation)
@@ -436,7 +442,7 @@ def _inner(annotation: Any) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def test_the_example_is_a_config_and_lists_every_option_with_its_default(tmp_path: Path) -> None:
+def test_the_example_config_lists_every_option_with_its_default(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
     load(EXAMPLE, {})
     # An option without a default is listed as a comment: `# key = "example"`.
@@ -447,7 +453,7 @@ def test_the_example_is_a_config_and_lists_every_option_with_its_default(tmp_pat
         assert set(whole) == set(defaults), place
         for key, default in defaults.items():
             example = whole[key]
-            value = active.get(key) if isinstance(active, dict) else example  # a table that is off by default
+            value = active.get(key) if isinstance(active, dict) else example  # the table is commented out by default
             if isinstance(default, dict):
                 entry = example[0] if isinstance(example, list) else example
                 compare(default, entry, value[0] if isinstance(value, list) else value, f"{place}.{key}")

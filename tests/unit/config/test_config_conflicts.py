@@ -1,4 +1,4 @@
-"""Settings that are valid alone and cannot work together."""
+"""Settings that are valid on their own but conflict."""
 
 from pathlib import Path
 
@@ -30,48 +30,48 @@ CORS = 'cors = { origins = ["https://app.example"] }'
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (route("", 'drop_headers = ["X-API-Key"]'), "[proxy] drop_headers: 'X-API-Key' covers x-api-key, in which"),
+        (route("", 'drop_headers = ["X-API-Key"]'), "[proxy] drop_headers: 'X-API-Key' covers x-api-key, where"),
         (route("", 'drop_headers = ["X_api-*"]'), "[proxy] drop_headers: 'X_api-*' covers"),
         (
             route("", 'drop_headers = ["Authorization"]'),
-            "covers authorization, in which route 'data' looks for API keys",
+            "covers authorization, where route 'data' reads API keys",
         ),
         (
             route('keys_from = ["cookie:k"]', 'drop_headers = ["Cookie"]'),
-            "'Cookie' covers cookie, in which route 'data'",
+            "'Cookie' covers cookie, where route 'data'",
         ),
-        (route(CORS, 'drop_headers = ["Origin"]'), "'Origin' covers a header of CORS requests"),
-        (route(CORS, 'drop_headers = ["Access-Control-*"]'), "'Access-Control-*' covers a header of CORS requests"),
-        (route('preflight = "pass"', 'drop_headers = ["Origin"]'), "'Origin' covers a header of CORS requests"),
+        (route(CORS, 'drop_headers = ["Origin"]'), "'Origin' covers a CORS request header"),
+        (route(CORS, 'drop_headers = ["Access-Control-*"]'), "'Access-Control-*' covers a CORS request header"),
+        (route('preflight = "pass"', 'drop_headers = ["Origin"]'), "'Origin' covers a CORS request header"),
         (
             route(f'drop_headers = ["Origin"]\n{CORS}'),
-            "[[proxy.routes]] \"data\" drop_headers: 'Origin' covers a header",
+            "[[proxy.routes]] \"data\" drop_headers: 'Origin' covers a CORS",
         ),
     ],
 )
 def test_a_dropped_header_that_a_route_reads_is_an_error(tmp_path: Path, text: str, complaint: str) -> None:
     found = complaints(tmp_path, text)
-    assert any(complaint in said for said in found), found
+    assert any(complaint in message for message in found), found
 
 
 @pytest.mark.parametrize(
     ("proxy", "header", "reason"),
     [
-        ("", "X_Site", 'the header x_site is not forwarded: [proxy] header_underscores = "pass" is needed'),
-        ('drop_headers = ["X-Si*"]', "X-Site", "the header x-site is not forwarded: [proxy] drop_headers covers it."),
+        ("", "X_Site", "the header x_site is not forwarded: a name with `_` needs [proxy] header_underscores"),
+        ('drop_headers = ["X-Si*"]', "X-Site", "the header x-site is not forwarded: [proxy] drop_headers removes it."),
         ("", "X-Forwarded-Prefix", "the header x-forwarded-prefix is not forwarded: it makes some backends serve"),
         ('header_underscores = "pass"', "X_Original_URL", "the header x_original_url is not forwarded: it makes some"),
-        ("", "X-Api-Sites", "the header x-api-sites is not forwarded: HTTP itself needs it, or Sitelatch sets it."),
-        ("", "Upgrade", "the header upgrade is not forwarded: HTTP itself needs it, or Sitelatch sets it."),
-        ("", "Host", 'a site is read from the host by a rule like "host:{site}.api.example.com", not from host.'),
-        ("", "X-Forwarded-Host", 'a site is read from the host by a rule like "host:{site}.api.example.com"'),
+        ("", "X-Api-Sites", "the header x-api-sites is not forwarded: HTTP needs it, or Sitelatch sets it."),
+        ("", "Upgrade", "the header upgrade is not forwarded: HTTP needs it, or Sitelatch sets it."),
+        ("", "Host", 'use a rule like "host:{site}.api.example.com" to read a site from the host, not host.'),
+        ("", "X-Forwarded-Host", 'use a rule like "host:{site}.api.example.com" to read a site'),
     ],
 )
 def test_a_site_rule_whose_header_is_not_forwarded_is_an_error(
     tmp_path: Path, proxy: str, header: str, reason: str
 ) -> None:
-    [said] = complaints(tmp_path, route(f'sites = ["header:{header}"]', proxy))
-    assert said.startswith(f'[[proxy.routes]] "data" sites: {reason}')
+    [message] = complaints(tmp_path, route(f'sites = ["header:{header}"]', proxy))
+    assert message.startswith(f'[[proxy.routes]] "data" sites: {reason}')
 
 
 @pytest.mark.parametrize(
@@ -85,32 +85,32 @@ def test_a_site_rule_whose_header_is_not_forwarded_is_an_error(
         ),
         ('path = "/api"\nrefuse = ["POST /batch"]', "refuse: '/batch' is not below the route's path '/api'"),
         ('path = "/api"\npublic = ["GET /health"]', "public: '/health' is not below the route's path '/api'"),
-        ('public = ["PROPFIND /health"]', "public: PROPFIND is not in the route's `methods`"),
+        ('public = ["PROPFIND /health"]', "public: PROPFIND is not in `methods` of the route"),
         (
             'sites = [{ query = "id", templates = ["{site}", "eq.{site}"] }]',
-            "sites: the template 'eq.{site}' is never reached, because every value that fits it fits '{site}'",
+            "sites: the template 'eq.{site}' is never used, because the template '{site}' before it",
         ),
         (
             'sites = [{ query = "id", templates = ["in.{site})", "in.({site})"] }]',
-            "sites: the template 'in.({site})' is never reached",
+            "sites: the template 'in.({site})' is never used",
         ),
         (
             'sites = [{ query = "id", template = "a,{site}", separator = "," }]',
-            "sites: the template 'a,{site}' holds the separator ','.",
+            "sites: the template 'a,{site}' contains the separator ','.",
         ),
         (
             'workspace = "acme"\nsites = [{ query = "id", all = "a,b", separator = "," }]',
-            "sites: the word 'a,b' for all sites holds the separator ','.",
+            "sites: the word 'a,b' for all sites contains the separator ','.",
         ),
-        ('keys_from = ["query:key"]\nsites = ["query:key"]', "sites: the query parameter `key` holds API keys"),
-        ('keys_from = ["query:key"]\nsites = [{ query = "KEY" }]', "sites: the query parameter `KEY` holds API keys"),
-        ('sites = ["header:X-Api-Key"]', "sites: the header x-api-key holds API keys"),
-        ('sites = ["header:Authorization"]', "sites: the header authorization holds API keys"),
+        ('keys_from = ["query:key"]\nsites = ["query:key"]', "sites: the query parameter `key` carries API keys"),
+        ('keys_from = ["query:key"]\nsites = [{ query = "KEY" }]', "sites: the query parameter `KEY` carries API keys"),
+        ('sites = ["header:X-Api-Key"]', "sites: the header x-api-key carries API keys"),
+        ('sites = ["header:Authorization"]', "sites: the header authorization carries API keys"),
     ],
 )
-def test_a_setting_that_can_do_nothing_is_an_error(tmp_path: Path, line: str, complaint: str) -> None:
-    [said] = complaints(tmp_path, route(line))
-    assert said.startswith(f'[[proxy.routes]] "data" {complaint}')
+def test_a_setting_without_effect_is_an_error(tmp_path: Path, line: str, complaint: str) -> None:
+    [message] = complaints(tmp_path, route(line))
+    assert message.startswith(f'[[proxy.routes]] "data" {complaint}')
 
 
 @pytest.mark.parametrize(
@@ -127,5 +127,5 @@ def test_a_setting_that_can_do_nothing_is_an_error(tmp_path: Path, line: str, co
         route('public = ["PROPFIND /x"]\nmethods = ["GET", "PROPFIND"]\nrefuse = ["MKCOL /x"]'),
     ],
 )
-def test_settings_that_work_together_are_no_error(tmp_path: Path, text: str) -> None:
+def test_compatible_settings_are_accepted(tmp_path: Path, text: str) -> None:
     assert complaints(tmp_path, text) == ()

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from sitelatch.config import load
-from sitelatch.config_warnings import advice
+from sitelatch.config_warnings import warnings
 
 
-def warnings(directory: Path, route: str) -> list[str]:
+def warnings_for(directory: Path, route: str) -> list[str]:
     file = directory / "sitelatch.toml"
     file.write_text(f'[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:1"\n{route}\n')
-    return advice(load(file, {}))
+    return warnings(load(file, {}))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def warnings(directory: Path, route: str) -> list[str]:
     ],
 )
 def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instead: str) -> None:
-    [warning] = warnings(tmp_path, route)
+    [warning] = warnings_for(tmp_path, route)
     assert warning.startswith('[[proxy.routes]] "data" ')
     assert instead in warning
 
@@ -48,5 +48,5 @@ def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instea
         'sites = ["path:/s/{site}", "host:{site}.example"]',
     ],
 )
-def test_a_config_without_a_catch_has_no_warning(tmp_path: Path, route: str) -> None:
-    assert warnings(tmp_path, route) == []
+def test_a_safe_config_has_no_warnings(tmp_path: Path, route: str) -> None:
+    assert warnings_for(tmp_path, route) == []
