@@ -1,4 +1,4 @@
-"""What every acceptance test stands on. A module's `bench` fixture is one process; each test takes a lane of it."""
+"""Fixtures for all acceptance tests. A module's `bench` is one process, in which each test uses its own lane."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,7 +11,7 @@ from tests.database import TEMPLATE, create_database, drop_database, run_aside
 
 @pytest.fixture(scope="module")
 def database_url(database_server: str) -> Iterator[str]:
-    """A migrated, empty database of the module's own."""
+    """A migrated, empty database for the module."""
     url = run_aside(create_database(database_server, TEMPLATE))
     yield url
     run_aside(drop_database(database_server, url))
@@ -19,7 +19,7 @@ def database_url(database_server: str) -> Iterator[str]:
 
 @pytest.fixture
 async def lane(bench: Bench) -> AsyncIterator[Lane]:
-    """A route nobody used before, its data service waiting for connections."""
+    """An unused route with its own upstream, which accepts connections."""
     lane = bench.lanes.next(bench.latch, bench.keys)
     async with lane.upstream:
         yield lane
@@ -27,6 +27,6 @@ async def lane(bench: Bench) -> AsyncIterator[Lane]:
 
 @pytest.fixture
 async def client(bench: Bench) -> AsyncIterator[Wire]:
-    """A raw client's connection to the front door."""
+    """A raw client connection to the front door."""
     async with connect(bench.latch.address) as wire:
         yield wire

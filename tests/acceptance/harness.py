@@ -1,4 +1,4 @@
-"""A running Sitelatch as a deployer runs it: a config file, `python -m sitelatch serve`, and its admin API."""
+"""A Sitelatch process with its config file, as in production, and access to its admin API and metrics."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ from tests.acceptance.wire import DEADLINE_SECONDS, Upstream, listening_socket, 
 from tests.ports import free_port
 
 START_SECONDS = 60.0
-"""How long the slowest machine may take to start a process."""
+"""The longest that a process may take to start, on a slow machine."""
 
 ADMIN_TOKEN = "sla_" + "acceptance" * 5
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ Table = Mapping[str, Any]
 
 
 def toml_value(value: object) -> str:
-    """A value as TOML writes it; JSON's strings, numbers, booleans and arrays are TOML's too."""
+    """Return a value in TOML syntax. Strings, numbers, booleans and arrays are written as in JSON."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{json.dumps(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -46,7 +46,7 @@ def toml(tables: Mapping[str, Table]) -> str:
 
 
 class Sitelatch:
-    """One `serve` process, its config and its output in a folder."""
+    """One `serve` process, with its config and its output in a directory."""
 
     def __init__(self, folder: Path, database_url: str, routes: Sequence[Table], **tables: Table) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ class Sitelatch:
         self.wait_for_readiness(200)
 
     def launch(self) -> None:
-        """Start the process, and wait for nothing."""
+        """Start the process without waiting for it to be ready."""
         self.config.write_text(toml(self.tables))
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -98,16 +98,16 @@ class Sitelatch:
             )
 
     def wait_for_readiness(self, status: int) -> None:
-        """Wait until the readiness probe answers with this status."""
+        """Wait until the readiness probe returns this status."""
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while self.ready() != status:
-            assert self._process.poll() is None, f"serve ended at once:\n{self.output.read_text()[-4000:]}"
-            assert time.monotonic() < deadline, f"readiness is never {status}:\n{self.output.read_text()[-4000:]}"
+            assert self._process.poll() is None, f"serve exited:\n{self.output.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"readiness is not {status}:\n{self.output.read_text()[-4000:]}"
             time.sleep(0.05)
 
     def ready(self) -> int | None:
-        """The status of the readiness probe; None where nobody listens."""
+        """Return the status of the readiness probe, or None if nothing listens."""
         try:
             with httpx.Client(trust_env=False, timeout=5) as client:
                 return client.get(f"http://{self.ops}/readyz").status_code
@@ -119,7 +119,7 @@ class Sitelatch:
         self._process.send_signal(number)
 
     def wait(self, seconds: float = START_SECONDS) -> int:
-        """Wait for the process to end; its exit code."""
+        """Wait for the process to exit, and return its exit code."""
         assert self._process is not None
         return self._process.wait(seconds)
 
@@ -139,14 +139,14 @@ class Sitelatch:
 
     @property
     def feed_losses(self) -> int:
-        """How often the feed could not be read until now. A bound that holds while it can says nothing of then."""
+        """How often the change feed was lost so far. The bounds for a working feed do not apply during a loss."""
         return sum(line["event"] == "feed_down" for line in self.log_lines())
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.output.read_text().splitlines()]
 
     def memory_kib(self, what: str) -> int:
-        """`VmRSS` (now) or `VmHWM` (the peak) of the process."""
+        """Return `VmRSS` (current) or `VmHWM` (peak) of the process."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(what + ":"):
                 return int(line.split()[1])
@@ -157,7 +157,7 @@ class Sitelatch:
             return client.get(f"http://{self.ops}/metrics").raise_for_status().text
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that carry these labels."""
+        """Return the sum of the samples of a metric that have these labels."""
         return sum(
             sample.value
             for family in text_string_to_metric_families(self.metrics())
@@ -183,7 +183,7 @@ class Sitelatch:
         return User(answer.json()["id"], answer.json()["api_key"])
 
     def enrol(self) -> "Keys":
-        """Make the sites shop, blog and docs of acme and wiki of globex, and a key for each way of using them."""
+        """Create the sites shop, blog and docs of acme and wiki of globex, and one API user for each kind of scope."""
         with self.admin_client() as client:
             for workspace in ("acme", "globex"):
                 answer = client.post("/workspaces", json={"name": workspace})
@@ -202,7 +202,7 @@ class Sitelatch:
 
 @dataclass(frozen=True)
 class User:
-    """An API user and the key that was shown once."""
+    """An API user and its API key."""
 
     id: str
     key: str = field(repr=False)
@@ -210,7 +210,7 @@ class User:
 
 @dataclass(frozen=True)
 class Keys:
-    """A user for each kind of scope; `wiki` is of the other workspace."""
+    """One API user for each kind of scope. `wiki` belongs to the other workspace."""
 
     shop: User
     shop_and_blog: User
@@ -221,9 +221,9 @@ class Keys:
 
 @dataclass
 class Lane:
-    """One route to a data service of its own, so that no test meets the connections of another.
+    """One route with its own upstream, so that tests do not share upstream connections.
 
-    Its sites stand in the path (`/lane3/sites/{site}/…`), in the query (`site=`) or in the header `X-Site`.
+    Requests name their site in the path (`/lane3/sites/{site}/…`), in the query (`site=`) or in the header `X-Site`.
     """
 
     name: str
@@ -238,7 +238,7 @@ class Lane:
     def request(
         self, method: str, rest: str, *lines: str, user: User | None = None, body: bytes = b"", version: str = "1.1"
     ) -> bytes:
-        """The bytes of a request with `Host`, the key of `user` (the shop's, unless told) and `lines`."""
+        """Return the bytes of a request with `Host`, the key of `user` (by default the user for shop) and `lines`."""
         key = (user or self.keys.shop).key
         return self.keyless(method, rest, f"X-API-Key: {key}", *lines, body=body, version=version)
 
@@ -248,7 +248,7 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of one process, handed out one by one."""
+    """The lanes of one process. Each call of `next` returns an unused lane."""
 
     def __init__(self, count: int, **route: Any) -> None:
         self._sockets = [listening_socket() for _ in range(count)]
@@ -265,7 +265,7 @@ class Lanes:
             "upstream": f"http://127.0.0.1:{port_of(sock)}",
             "sites": [f"path:/{name}/sites/{{site}}/**", "query:site", "header:X-Site"],
             "public": [f"GET /{name}/health"],
-            # A body without a media type is as good as a form (Rack reads it so): most requests here have one.
+            # Most requests in the tests have a body without a media type, which some servers (Rack) read as a form.
             "form_body": "pass",
             **self._route,
         }
@@ -283,7 +283,7 @@ class Lanes:
 
 @dataclass
 class Bench:
-    """What a test module works on: one process, its keys, its lanes."""
+    """One process with its keys and lanes, shared by the tests of a module."""
 
     latch: Sitelatch
     keys: Keys
@@ -294,7 +294,7 @@ class Bench:
 def serving(
     folder: Path, database_url: str, lanes: Lanes, routes: Sequence[Table] = (), **tables: Table
 ) -> Iterator[Bench]:
-    """Run Sitelatch over `lanes` (and more `routes`) with the usual sites and keys, and stop it afterwards."""
+    """Run Sitelatch with `lanes`, more `routes`, and the usual sites and keys, and stop it afterwards."""
     latch = Sitelatch(folder, database_url, [*routes, *lanes.routes()], **tables)
     try:
         latch.start()

@@ -1,6 +1,7 @@
-"""The raw client straight at the raw data service: what the other tests stand on."""
+"""The test harness itself: the raw client and the raw upstream, connected without Sitelatch."""
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -11,18 +12,23 @@ from tests.acceptance.wire import Answering, CutShortError, Upstream, connect, l
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
+def listener() -> Iterator[socket.socket]:
     with listening_socket() as sock:
-        async with Upstream(sock) as upstream:
-            yield upstream
+        yield sock
 
 
 @pytest.fixture
-def address(upstream: Upstream) -> str:
-    return f"127.0.0.1:{port_of(upstream._socket)}"
+async def upstream(listener: socket.socket) -> AsyncIterator[Upstream]:
+    async with Upstream(listener) as upstream:
+        yield upstream
 
 
-async def test_both_sides_see_the_exact_bytes(upstream: Upstream, address: str) -> None:
+@pytest.fixture
+def address(listener: socket.socket) -> str:
+    return f"127.0.0.1:{port_of(listener)}"
+
+
+async def test_client_and_upstream_see_the_exact_bytes(upstream: Upstream, address: str) -> None:
     async with connect(address) as client:
         await client.send(
             b"POST /x HTTP/1.1\r\nhOst: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT: 1\r\n\r\n"
@@ -36,7 +42,7 @@ async def test_both_sides_see_the_exact_bytes(upstream: Upstream, address: str) 
     assert (answer.status, answer.body, second.status) == (200, b"ok", 204)
 
 
-async def test_a_body_cut_short_is_told_from_a_whole_one(upstream: Upstream, address: str) -> None:
+async def test_a_truncated_body_raises(upstream: Upstream, address: str) -> None:
     async with connect(address) as client:
         await client.send(b"GET / HTTP/1.1\r\n\r\n")
         served = await upstream.accept()
@@ -48,7 +54,7 @@ async def test_a_body_cut_short_is_told_from_a_whole_one(upstream: Upstream, add
     assert cut.value.so_far == b"four"
 
 
-async def test_a_reset_is_seen_as_one(upstream: Upstream, address: str) -> None:
+async def test_a_reset_is_detected(upstream: Upstream, address: str) -> None:
     async with connect(address) as client:
         await client.send(b"GET / HTTP/1.1\r\n\r\n")
         served = await upstream.accept()
@@ -58,7 +64,7 @@ async def test_a_reset_is_seen_as_one(upstream: Upstream, address: str) -> None:
         assert client.was_reset
 
 
-async def test_an_answering_service_keeps_the_requests(upstream: Upstream, address: str) -> None:
+async def test_an_answering_upstream_records_its_requests(upstream: Upstream, address: str) -> None:
     service = Answering()
     upstream.handler = service
     async with connect(address) as client:
@@ -75,7 +81,7 @@ def test_a_config_is_written_as_toml() -> None:
     )
 
 
-async def test_the_tap_counts_each_run_of_a_statement(dsn: str) -> None:
+async def test_the_database_tap_counts_each_execution_of_a_statement(dsn: str) -> None:
     with tapped(dsn) as tap:
         async with await open_pool(tap.url, role="tests") as pool:
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""How `serve` begins and what it is ready for: without a database, with a wrong schema, on sockets of every kind."""
+"""Start-up and readiness of `serve`: without a database, with a wrong schema, and on TCP and Unix sockets."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from tests.ports import free_port
 Launch = Callable[..., Sitelatch]
 ROUTE: Table = {
     "name": "data",
-    # Nobody listens there: what passes is answered 502.
+    # Nothing listens there, so a request that passes gets 502.
     "upstream": "http://127.0.0.1:1",
     "sites": ["path:/sites/{site}"],
 }
@@ -30,7 +30,7 @@ ROUTE: Table = {
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
-    """Starts a process and waits for nothing."""
+    """A function that starts a `serve` process without waiting for it to be ready."""
     with contextlib.ExitStack() as stack:
 
         def launch(database_url: str, **tables: Table) -> Sitelatch:
@@ -44,7 +44,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
 @pytest.fixture
 async def doomed_dsn(database_server: str) -> AsyncIterator[str]:
-    """A migrated database that the test may drop itself."""
+    """A migrated database that the test may drop."""
     fresh = await create_database(database_server, TEMPLATE)
     yield fresh
     await drop_database(database_server, fresh)
@@ -61,8 +61,8 @@ async def key_for_shop(dsn: str) -> str:
     return key
 
 
-def ask(latch: Sitelatch, key: str) -> tuple[int, str]:
-    """Ask for the shop; return the status and the refusal's code."""
+def get_shop(latch: Sitelatch, key: str) -> tuple[int, str]:
+    """Request the site shop, and return the status and the refusal code."""
     with httpx.Client(trust_env=False, timeout=20) as client:
         answer = client.get(latch.url + "/sites/shop", headers={"X-API-Key": key})
     if answer.status_code == 503:
@@ -80,11 +80,13 @@ def logged(latch: Sitelatch, event: str) -> list[dict[str, Any]]:
     return [line for line in latch.log_lines() if line["event"] == event]
 
 
-async def until_it_listens(latch: Sitelatch, times: int) -> None:
-    await until(lambda: len(logged(latch, "listening")) == times, "it listens")
+async def wait_until_listening(latch: Sitelatch, times: int) -> None:
+    await until(lambda: len(logged(latch, "listening")) == times, "the process to listen")
 
 
-async def test_it_starts_without_a_database_and_recovers_by_itself(launch: Launch, dsn: str, tmp_path: Path) -> None:
+async def test_serve_starts_without_a_database_and_recovers_when_it_appears(
+    launch: Launch, dsn: str, tmp_path: Path
+) -> None:
     key = await key_for_shop(dsn)
     parts = urlsplit(dsn)
     real = parse_qs(parts.query)["host"][0]
@@ -92,55 +94,57 @@ async def test_it_starts_without_a_database_and_recovers_by_itself(launch: Launc
     latch = launch(urlunsplit(parts._replace(query=parts.query.replace(quote(real, safe="/"), str(link)))))
     latch.wait_for_readiness(503)
     assert readiness(latch)[1]["database"] == "not reached yet"
-    assert ask(latch, key) == (503, "scope_unavailable")
-    assert ask(latch, "slk_nonsense") == (401, "invalid_key")
+    assert get_shop(latch, key) == (503, "scope_unavailable")
+    assert get_shop(latch, "slk_nonsense") == (401, "invalid_key")
     link.symlink_to(real)
     latch.wait_for_readiness(200)
-    await until(lambda: ask(latch, key) == (502, "upstream_unreachable"), "the key passes")
+    await until(lambda: get_shop(latch, key) == (502, "upstream_unreachable"), "the key to pass")
     assert logged(latch, "database_up")
 
 
-async def test_a_wrong_schema_is_said_and_nobody_passes_until_it_is_right(launch: Launch, bare_dsn: str) -> None:
+async def test_a_wrong_schema_is_logged_and_requests_are_refused_until_it_is_fixed(
+    launch: Launch, bare_dsn: str
+) -> None:
     latch = launch(bare_dsn)
     latch.wait_for_readiness(503)
-    await until(lambda: readiness(latch)[1]["database"] == "wrong schema version", "the schema is looked at")
+    await until(lambda: readiness(latch)[1]["database"] == "wrong schema version", "the schema to be checked")
     [line] = logged(latch, "wrong_schema_version")
     assert line["level"] == "error"
     assert "run `sitelatch migrate`" in line["reason"]
-    assert ask(latch, new_key()) == (503, "scope_unavailable")
+    assert get_shop(latch, new_key()) == (503, "scope_unavailable")
     connection = await open_connection(bare_dsn, role="tests")
     try:
         await migrate(connection)
-        # As a newer version of Sitelatch would leave it.
+        # A schema version from a newer release of Sitelatch.
         await connection.execute(
             "INSERT INTO sitelatch.schema_migrations (version, name) VALUES ($1, 'later')", LATEST + 1
         )
-        await until(lambda: len(logged(latch, "wrong_schema_version")) == 2, "the schema is looked at again")
+        await until(lambda: len(logged(latch, "wrong_schema_version")) == 2, "the schema to be checked again")
         assert "newer" in logged(latch, "wrong_schema_version")[1]["reason"]
-        assert ask(latch, new_key()) == (503, "scope_unavailable")
+        assert get_shop(latch, new_key()) == (503, "scope_unavailable")
         await connection.execute("DELETE FROM sitelatch.schema_migrations WHERE version = $1", LATEST + 1)
     finally:
         await connection.close()
     latch.wait_for_readiness(200)
-    await until(lambda: ask(latch, new_key()) == (401, "invalid_key"), "unknown keys are told so")
+    await until(lambda: get_shop(latch, new_key()) == (401, "invalid_key"), "unknown keys to be refused")
 
 
-async def test_after_an_outage_it_finds_out_by_itself_that_lookups_are_answered_again(launch: Launch, dsn: str) -> None:
-    """So that of those who come first, all at once, nobody is refused."""
+async def test_recovery_from_an_outage_is_detected_without_traffic(launch: Launch, dsn: str) -> None:
+    """Without the detection, the first requests after the outage would be refused."""
     latch = launch(dsn)
     latch.wait_for_readiness(200)
     connection = await open_connection(dsn, role="tests")
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE sitelatch.api_keys")
-            assert ask(latch, new_key()) == (503, "scope_unavailable")
+            assert get_shop(latch, new_key()) == (503, "scope_unavailable")
             assert not logged(latch, "database_answers_again")
     finally:
         await connection.close()
-    await until(lambda: bool(logged(latch, "database_answers_again")), "it is found out, and nobody asks")
+    await until(lambda: bool(logged(latch, "database_answers_again")), "the recovery to be detected")
 
 
-def test_whoever_is_told_that_it_is_ready_finds_the_front_door_open(launch: Launch, database_url: str) -> None:
+def test_the_front_door_is_open_once_readiness_succeeds(launch: Launch, database_url: str) -> None:
     latch = launch(database_url)
     host, _, port = latch.ops.rpartition(":")
     answer = b""
@@ -153,7 +157,7 @@ def test_whoever_is_told_that_it_is_ready_finds_the_front_door_open(launch: Laun
     socket.create_connection((host, int(port))).close()
 
 
-async def test_it_stays_ready_through_an_outage_and_says_so(
+async def test_readiness_holds_during_an_outage_and_reports_it(
     launch: Launch, doomed_dsn: str, database_server: str
 ) -> None:
     key = await key_for_shop(doomed_dsn)
@@ -161,20 +165,20 @@ async def test_it_stays_ready_through_an_outage_and_says_so(
     latch.wait_for_readiness(200)
     assert readiness(latch)[1]["database"] == "up"
     assert latch.metric("sitelatch_database_up") == 1
-    assert ask(latch, key) == (502, "upstream_unreachable")
+    assert get_shop(latch, key) == (502, "upstream_unreachable")
     await drop_database(database_server, doomed_dsn)
-    await until(lambda: readiness(latch) == (200, {"status": "ready", "database": "down"}), "the outage is noticed")
+    await until(lambda: readiness(latch) == (200, {"status": "ready", "database": "down"}), "the outage to be detected")
     assert latch.metric("sitelatch_database_up") == 0
-    # Also while nothing has to be looked up: the key that is held would be served stale.
+    # This holds even without any lookup, because the cached key would be served stale.
     assert latch.metric("sitelatch_revocation_bound_seconds") == 601
-    assert ask(latch, key) == (502, "upstream_unreachable")
-    assert ask(latch, new_key()) == (503, "scope_unavailable")
+    assert get_shop(latch, key) == (502, "upstream_unreachable")
+    assert get_shop(latch, new_key()) == (503, "scope_unavailable")
 
 
-async def test_a_port_that_is_taken_is_named(launch: Launch, dsn: str) -> None:
+async def test_a_port_in_use_is_named_in_the_error(launch: Launch, dsn: str) -> None:
     for table in ("proxy", "ops", "admin"):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with socket.create_server(("127.0.0.1", 0)) as occupied:
+            listen = f"127.0.0.1:{occupied.getsockname()[1]}"
             latch = launch(dsn, **{table: {"listen": listen}})
             assert latch.wait() == 1
             [line] = logged(latch, "failed")[-1:]
@@ -191,7 +195,7 @@ async def test_ops_and_admin_may_share_an_address(launch: Launch, dsn: str) -> N
         assert (await client.get(f"http://{listen}/admin/users")).status_code == 401
 
 
-async def test_every_door_can_be_a_unix_socket_even_after_a_kill(launch: Launch, dsn: str, tmp_path: Path) -> None:
+async def test_all_listeners_can_use_unix_sockets_even_after_a_kill(launch: Launch, dsn: str, tmp_path: Path) -> None:
     key = await key_for_shop(dsn)
     sockets = {table: tmp_path / f"{table}.sock" for table in ("proxy", "ops", "admin")}
     tables = {table: {"listen": f"unix:{path}"} for table, path in sockets.items()}
@@ -203,7 +207,7 @@ async def test_every_door_can_be_a_unix_socket_even_after_a_kill(launch: Launch,
 
     for number in (1, 2):
         latch = launch(dsn, **tables)
-        await until_it_listens(latch, number)
+        await wait_until_listening(latch, number)
         assert get("ops", "/readyz") == 200
         assert get("proxy", "/sites/shop") == 502
         assert get("admin", "/admin/users") == 401

@@ -1,4 +1,4 @@
-"""The configs of docs/backends*.md load, let their APIs' requests through and stop what the page says."""
+"""The configs in docs/backends*.md load, pass the requests of their APIs, and refuse requests for other sites."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ BLOCKS = [
 KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
 SITES = frozenset({"shop", "42"})
 
-PASS = {
+PASSED = {
     "matomo": ["GET /index.php?module=API&method=VisitsSummary.get&idSite=42&period=day&date=today"],
     "plausible": ["GET /api/v1/stats/aggregate?site_id=shop&period=6mo&filters=visit:source%3D%3DGoogle"],
     "influx-write": ["POST /write?db=shop&precision=s"],
@@ -34,7 +34,7 @@ PASS = {
     "couchdb": ['GET /shop/_design/d/_view/v?startkey=["a"]', "GET /shop/a%2Fb"],
     "front-controller": ["GET /api/sites/shop/report", "POST /api/sites/shop/report"],
 }
-STOP = {
+REFUSED = {
     "matomo": [
         "GET /index.php?module=API&method=MultiSites.getAll",
         "GET /index.php?idSite=7",
@@ -90,14 +90,14 @@ STOP = {
 
 
 @pytest.mark.parametrize("text", BLOCKS)
-def test_a_config_of_the_page_loads(text: str, tmp_path: Path) -> None:
+def test_a_config_in_the_docs_loads(text: str, tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(text)
     load(file, {})
 
 
 def table_with(name: str, folder: Path) -> RouteTable:
-    """Return the routes of the block of the APIs' page that holds the route `name`."""
+    """Return the routes of the documented config that contains the route `name`."""
     [text] = [block for [block] in (param.values for param in BLOCKS) if f'name = "{name}"' in str(block)]
     file = folder / "sitelatch.toml"
     file.write_text(str(text))
@@ -105,8 +105,8 @@ def table_with(name: str, folder: Path) -> RouteTable:
     return RouteTable(config.proxy.routes, config.keys)
 
 
-def ask(table: RouteTable, request: str) -> None:
-    """Raise Refused unless a key for SITES passes a request, "METHOD TARGET" or "METHOD TARGET | NAME: VALUE"."""
+def decide_request(table: RouteTable, request: str) -> None:
+    """Decide on "METHOD TARGET" or "METHOD TARGET | NAME: VALUE" with a key for SITES. Raises Refused."""
     line, _, field = request.partition(" | ")
     method, target = line.encode().split(b" ")
     fields = [(b"Host", b"api.example.com"), KEY]
@@ -120,18 +120,18 @@ def ask(table: RouteTable, request: str) -> None:
     decide(claim, Grant("1", "acme", all_sites=False, sites=SITES), {}, 0)
 
 
-@pytest.mark.parametrize(("name", "request_line"), [(name, line) for name, lines in PASS.items() for line in lines])
-def test_a_config_lets_its_apis_requests_through(name: str, request_line: str, tmp_path: Path) -> None:
-    ask(table_with(name, tmp_path), request_line)
+@pytest.mark.parametrize(("name", "request_line"), [(name, line) for name, lines in PASSED.items() for line in lines])
+def test_a_documented_config_passes_the_requests_of_its_api(name: str, request_line: str, tmp_path: Path) -> None:
+    decide_request(table_with(name, tmp_path), request_line)
 
 
-@pytest.mark.parametrize(("name", "request_line"), [(name, line) for name, lines in STOP.items() for line in lines])
-def test_a_config_stops_what_the_page_says(name: str, request_line: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "request_line"), [(name, line) for name, lines in REFUSED.items() for line in lines])
+def test_a_documented_config_refuses_requests_for_other_sites(name: str, request_line: str, tmp_path: Path) -> None:
     table = table_with(name, tmp_path)
     with pytest.raises(Refused):
-        ask(table, request_line)
+        decide_request(table, request_line)
 
 
-def test_every_route_of_the_apis_page_is_asked() -> None:
+def test_every_documented_route_is_tested() -> None:
     named = re.findall(r'^name = "([^"]+)"', (DOCS / "backends-apis.md").read_text(), re.MULTILINE)
-    assert set(named) == PASS.keys() == STOP.keys()
+    assert set(named) == PASSED.keys() == REFUSED.keys()

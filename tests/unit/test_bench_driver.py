@@ -1,4 +1,4 @@
-"""The front door without sockets, which benches and the tests of cost measure."""
+"""The driver that runs the front door without sockets, for benchmarks and cost tests."""
 
 from bench.driver import Driver
 from proxy.http.headers import FOLDED
@@ -6,7 +6,7 @@ from tests.cost.heads import Shape
 from tests.cost.setups import KEYS, SETUPS, SITE_KEY
 
 
-async def test_the_driver_shows_what_the_upstream_gets() -> None:
+async def test_the_driver_returns_the_forwarded_head() -> None:
     driver = Driver(SETUPS["default"])
     await driver.start()
     outcome = await driver.send(Shape(b"/api/sites/shop/report").head(SITE_KEY))
@@ -17,7 +17,7 @@ async def test_the_driver_shows_what_the_upstream_gets() -> None:
     assert outcome.answer == b""
 
 
-async def test_the_driver_shows_why_a_head_was_refused() -> None:
+async def test_the_driver_returns_the_refusal_code() -> None:
     driver = Driver(SETUPS["full"])
     await driver.start()
     codes = {name: (await driver.send(Shape(b"/api/sites/blog/x").head(key))).code for name, key in KEYS.items()}
@@ -27,7 +27,7 @@ async def test_the_driver_shows_why_a_head_was_refused() -> None:
     await driver.close()
 
 
-async def test_the_driver_forgets_what_earlier_heads_left_behind() -> None:
+async def test_forget_clears_header_names_cached_from_earlier_heads() -> None:
     driver = Driver(SETUPS["default"])
     await driver.start()
     head = Shape(fields=((b"X-Never-Seen", b"1"),)).head(SITE_KEY)

@@ -1,4 +1,4 @@
-"""Named queries: read once, each with its purpose."""
+"""Named SQL queries, each with a name and a purpose."""
 
 from pathlib import Path
 
@@ -7,27 +7,25 @@ import pytest
 from sql.queries import UnknownQuery, query, read_blocks, read_folder
 
 
-def test_a_block_is_its_statement_without_name_purpose_and_semicolon() -> None:
-    text = (
-        "-- Of the file.\n\n-- name: one\n-- What it is for.\nSELECT 1\nFROM x;\n\n-- name: two\n-- Why.\nSELECT 2;\n"
-    )
+def test_a_query_is_read_without_its_name_purpose_and_semicolon() -> None:
+    text = "-- A file.\n\n-- name: one\n-- What it is for.\nSELECT 1\nFROM x;\n\n-- name: two\n-- Why.\nSELECT 2;\n"
     assert dict(read_blocks(text)) == {"one": "SELECT 1\nFROM x", "two": "SELECT 2"}
 
 
 @pytest.mark.parametrize("text", ["-- name: one\nSELECT 1", "-- name: one\n-- Purpose.\n", "-- name: one\n"])
-def test_a_block_without_purpose_or_statement_is_an_error(text: str) -> None:
+def test_a_query_without_a_purpose_or_statement_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="one needs a comment line of purpose and a statement"):
         dict(read_blocks(text))
 
 
-def test_a_name_is_used_once(tmp_path: Path) -> None:
+def test_two_queries_with_the_same_name_are_an_error(tmp_path: Path) -> None:
     for file in ("a.sql", "b.sql"):
         (tmp_path / file).write_text("-- name: one\n-- Purpose.\nSELECT 1")
     with pytest.raises(ValueError, match="two queries are named one"):
         read_folder(tmp_path)
 
 
-def test_a_query_that_is_not_there_is_named() -> None:
+def test_the_error_for_an_unknown_query_names_it() -> None:
     assert query("find_grant").startswith("SELECT")
     with pytest.raises(UnknownQuery, match=r"-- name: find_grent"):
         query("find_grent")
