@@ -1,195 +1,240 @@
-"""The decision joined with what it needs to know: grants, budgets, activity. One for both doors."""
+"""The decision together with what it needs: grants, site owners, budgets, and activity.
+
+Every door and `explain` get their verdicts here, so that no two of them can differ.
+"""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from urllib.parse import quote
+from typing import Literal, Protocol
+
+import structlog
 
 from proxy.decision.api_keys import digest, well_formed
-from proxy.decision.decide import Claim, Grant, SiteOwner, decide
-from proxy.decision.routes import ClaimRefused, RouteTable
-from proxy.grants.cache import Grants, ScopeUnavailable, TooManyUnknownKeys, Unknown
+from proxy.decision.decide import decide
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.routes import Claim, RouteTable
+from proxy.decision.verdict import Answers, Lookup, NoGrant, Owners, Verdict
+from proxy.grants.cache import ScopeUnavailable, TooManyUnknownKeys, Unknown
 from proxy.http.headers import Head
+from proxy.identity_lines import IdentityLines
 from proxy.observe.metrics import Metrics
-from proxy.refusals import INVALID_KEY, MISSING_KEY, SCOPE_UNAVAILABLE, TOO_MANY_UNKNOWN_KEYS, Refusal, Refused
+from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
+
+__all__ = ["Enforcement", "GrantSource", "Pending", "RememberedGrants", "Verdict"]
 
 _REMEMBERED = 10_000
-_REMEMBERED_SITES = 4  # clients choose how many they name
+"""Keys whose grants are remembered in front of the cache."""
 
 _TRIES = 5
-"""With a key that is changed again whenever it was looked up."""
+"""How often a key is looked up that changes during each lookup."""
+
+_log = structlog.get_logger(__name__)
+
+
+class GrantSource(Protocol):
+    """Where grants and site owners come from; `proxy.grants.cache.Grants` says what each method does."""
+
+    @property
+    def generation(self) -> int: ...
+    def peek(self, digest: bytes) -> Grant | Unknown | None: ...
+    def fresh(self, digest: bytes) -> float: ...
+    def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None: ...
+    async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown: ...
+    async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None]: ...
+    def watched(self) -> AbstractContextManager[int]: ...
+    def recalled(self, began: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool: ...
 
 
 @dataclass(slots=True)
-class Verdict:
-    """What was decided: `refusal` is None where the request passes. `claim` is None where no claim could be read."""
+class Pending:
+    """A request whose verdict needs a lookup: pass it to `Enforcement.judge_slowly`."""
 
-    refusal: Refusal | None
-    claim: Claim | None = None
-    grant: Grant | None = None
-    identity: bytes = b""
-    """Header lines that tell the upstream who asks."""
-    sites: tuple[str, ...] = ()
-    """The ids of the named sites, where the request passes."""
+    claim: Claim
+    began: float
+    """When the decision began (seconds of `time.perf_counter`)."""
+
+
+class RememberedGrants:
+    """What is known without waiting (`verdict.Known`): grants by key, remembered in front of the cache.
+
+    That saves hashing the key: 5 µs a request. A grant is remembered for as long as the cache would use it and nothing
+    is known to have changed.
+    """
+
+    def __init__(
+        self,
+        grants: GrantSource,
+        *,
+        accept_foreign: bool,
+        on_lookup: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.accept_foreign = accept_foreign
+        self._grants = grants
+        self._on_lookup = on_lookup
+        self._clock = clock
+        self._generation = grants.generation
+        self._remembered: dict[bytes, tuple[Grant, float]] = {}
+
+    def __len__(self) -> int:
+        """Return how many grants are remembered."""
+        return len(self._remembered)
+
+    def remembered(self, key: bytes) -> Grant | None:
+        """Return the grant remembered for a key, if it still holds. Hot."""
+        if self._generation != self._grants.generation:
+            self._generation = self._grants.generation
+            self._remembered.clear()
+            return None
+        known = self._remembered.get(key)
+        if known is None or known[1] <= self._clock():
+            return None
+        self._on_lookup("hit")
+        return known[0]
+
+    def grant(self, key: bytes) -> Grant | NoGrant:
+        """Return the cached grant of a key, and remember it."""
+        key_digest = digest(key)
+        found = self._grants.peek(key_digest)
+        if found is None:
+            return NoGrant.NOT_LOOKED_UP
+        if isinstance(found, Unknown):
+            return NoGrant.UNKNOWN
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = (found, self._grants.fresh(key_digest))
+        return found
+
+    def owners(self, sites: tuple[str, ...]) -> Owners | Literal[NoGrant.UNAVAILABLE] | None:
+        """Return the cached owners of sites, or None if one of them is not cached."""
+        return self._grants.peek_sites(sites)
+
+    def user_of(self, key: bytes) -> Grant | None:
+        """Return the grant of a key for whose request no lookup is worth while, if it is cached."""
+        grant = self.remembered(key)
+        if grant is not None:
+            return grant
+        if not self.accept_foreign and not well_formed(key):
+            self._on_lookup("refused_format")
+            return None
+        found = self.grant(key)
+        return found if isinstance(found, Grant) else None
 
 
 class Enforcement:
-    """Takes heads, gives verdicts: at once where everything is cached, else with lookups."""
+    """Takes heads and returns verdicts: at once if everything needed is cached, otherwise after lookups."""
 
     def __init__(
         self,
         table: RouteTable,
-        grants: Grants,
+        grants: GrantSource,
         metrics: Metrics,
         *,
         on_use: Callable[[str], None],
         accept_foreign: bool,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`on_use` is told the API user of each use of a known key, passed or refused.
+        """`on_use` is called with the API user of each request with a known key, passed or refused.
 
-        `accept_foreign` looks up keys of other formats than ours too: imported ones. `clock` is that of `grants`.
+        `accept_foreign` looks up keys in other formats than Sitelatch's own, such as imported ones. `clock` is the
+        clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
         """
         self.table = table
         self._grants = grants
         self._on_use = on_use
         self._metrics = metrics
-        self._accept_foreign = accept_foreign
-        self._clock = clock
-        # What was worked out before: 5 µs a request less. Keys for as long as nothing is known to have changed.
-        self._generation = grants.generation
-        self._known_keys: dict[bytes, tuple[Grant, float]] = {}
-        self._identities: dict[tuple[str, str, tuple[str, ...]], bytes] = {}
+        self._wall_clock = wall_clock
+        self._known = RememberedGrants(grants, accept_foreign=accept_foreign, on_lookup=metrics.lookup, clock=clock)
+        self._identity = IdentityLines()
 
-    def judge(self, head: Head) -> Verdict | Claim:
-        """Return the verdict, or the claim where `judge_slowly` has to look something up. Hot."""
-        claim: Claim | None = None
+    def judge(self, head: Head) -> Verdict | Pending:
+        """Return the verdict, or what to pass to `judge_slowly` if it needs a lookup. Never raises. Hot."""
+        began = time.perf_counter()
         try:
-            claim = self.table.read(head)
-            return self._judge_cached(claim)
-        except ClaimRefused as refused:
-            return Verdict(refused.refusal, refused.claim, self._user_of(refused.claim.key))
-        except Refused as refused:
-            return Verdict(refused.refusal, claim)
+            claim = Claim(self.table, head)
+            verdict = decide(claim, self._known, self._wall_clock())
+            if not isinstance(verdict, Verdict):
+                return Pending(claim, began)
+            self._complete(verdict)
+        except Exception:
+            _log.exception("the decision failed; the request was refused")
+            return Verdict(INTERNAL_ERROR)
+        self._metrics.decision(time.perf_counter() - began)
+        return verdict
 
-    def _judge_cached(self, claim: Claim) -> Verdict | Claim:
-        if claim.open:
-            return Verdict(None, claim)
-        key = claim.key
-        if key is None:
-            raise Refused(MISSING_KEY)
-        grant = self._known(key) or self._peek(key)
-        if grant is None:
-            return claim
-        if not grant.all_sites or not claim.sites:
-            return self._conclude(claim, grant, {})
-        workspaces = self._grants.peek_sites(claim.sites)
-        return claim if workspaces is None else self._conclude(claim, grant, workspaces)
+    async def judge_slowly(self, pending: Pending, address: str) -> Verdict:
+        """Return the verdict after looking up what is not cached. Never raises.
 
-    def _known(self, key: bytes) -> Grant | None:
-        """Return the grant remembered for a key, if it still holds."""
-        if self._generation != self._grants.generation:
-            self._generation = self._grants.generation
-            self._known_keys.clear()
-            return None
-        known = self._known_keys.get(key)
-        if known is None or known[1] <= self._clock():
-            return None
-        self._metrics.lookup("hit")
-        return known[0]
-
-    def _peek(self, key: bytes) -> Grant | None:
-        """Return the cached grant for a key, or None: look it up. Raises Refused for garbage and unknown keys."""
-        if not self._accept_foreign and not well_formed(key):
-            self._metrics.lookup("refused_format")
-            raise Refused(INVALID_KEY)
-        key_digest = digest(key)
-        found = self._grants.peek(key_digest)
-        if found is None:
-            return None
-        if isinstance(found, Unknown):
-            raise Refused(INVALID_KEY)
-        if len(self._known_keys) >= _REMEMBERED:
-            self._known_keys.clear()
-        self._known_keys[key] = (found, self._grants.fresh(key_digest))
-        return found
-
-    def _user_of(self, key: bytes | None) -> Grant | None:
-        """Return the grant of the key in a request that nobody may make, and count its use; not looked up for that."""
-        if key is None:
-            return None
+        `address` is the client's: lookups of unknown keys count against its budget.
+        """
         try:
-            grant = self._known(key) or self._peek(key)
-        except Refused:
-            return None
+            verdict = await self._look_up_and_decide(pending.claim, address)
+            self._complete(verdict)
+        except Exception:
+            _log.exception("the decision failed; the request was refused")
+            return Verdict(INTERNAL_ERROR, pending.claim)
+        self._metrics.decision(time.perf_counter() - pending.began)
+        return verdict
+
+    async def _look_up_and_decide(self, claim: Claim, address: str) -> Verdict:
+        key_digest = digest(claim.key or b"")
+        answers = Answers()
+        for _ in range(_TRIES):
+            answers = Answers(accept_foreign=self._known.accept_foreign)
+            with self._grants.watched() as began:
+                # A change that arrives during a lookup counts: whatever ends open exchanges does not see this one yet.
+                while not self._recalled(began, key_digest, answers, claim):
+                    verdict = decide(claim, answers, self._wall_clock())
+                    if isinstance(verdict, Verdict):
+                        return verdict
+                    await self._look_up(verdict, claim, key_digest, address, answers)
+        verdict = decide(claim, Answers(NoGrant.UNAVAILABLE, accept_foreign=True), self._wall_clock())
+        assert isinstance(verdict, Verdict)  # noqa: S101 - for the type checker
+        verdict.grant = answers.found if isinstance(answers.found, Grant) else None
+        return verdict
+
+    def _recalled(self, began: int, key_digest: bytes, answers: Answers, claim: Claim) -> bool:
+        """Return whether what was looked up has changed since, so that it has to be looked up again."""
+        grant = answers.found
+        return isinstance(grant, Grant) and self._grants.recalled(
+            began, key_digest, grant, claim.sites if grant.all_sites else ()
+        )
+
+    async def _look_up(self, wanted: Lookup, claim: Claim, key_digest: bytes, address: str, answers: Answers) -> None:
+        """Look up what the decision wants, into `answers`."""
+        if wanted is Lookup.SITE_OWNERS:
+            try:
+                answers.found_owners = await self._grants.fetch_sites(claim.sites)
+            except ScopeUnavailable:
+                answers.found_owners = NoGrant.UNAVAILABLE
+            return
+        try:
+            found = await self._grants.fetch(key_digest, address)
+        except TooManyUnknownKeys:
+            answers.found = NoGrant.OVER_BUDGET
+        except ScopeUnavailable:
+            answers.found = NoGrant.UNAVAILABLE
+        else:
+            answers.found = NoGrant.UNKNOWN if isinstance(found, Unknown) else found
+
+    def _complete(self, verdict: Verdict) -> None:
+        """Count the use of a known key, passed or refused, and add the identity lines. Hot."""
+        grant, claim, refusal = verdict.grant, verdict.claim, verdict.refusal
         if grant is not None:
             self._on_use(grant.user_id)
-        return grant
-
-    async def judge_slowly(self, claim: Claim, address: str) -> Verdict:
-        """Return the verdict after looking up what the cache does not hold. `address` is the client's, for budgets."""
-        grant: Grant | None = None
-        try:
-            if claim.key is None:
-                raise Refused(MISSING_KEY)
-            key_digest = digest(claim.key)
-            for _ in range(_TRIES):
-                grant = None
-                with self._grants.watched() as began:
-                    found = await self._grants.fetch(key_digest, address)
-                    if isinstance(found, Unknown):
-                        raise Refused(INVALID_KEY)
-                    grant = found
-                    workspaces: Mapping[str, SiteOwner | None] = {}
-                    if grant.all_sites and claim.sites:
-                        workspaces = await self._grants.fetch_sites(claim.sites)
-                    # What was revoked while this waited must not pass: whoever ends what is open does not see it yet.
-                    if not self._grants.recalled(began, key_digest, grant, claim.sites if grant.all_sites else ()):
-                        return self._conclude(claim, grant, workspaces)
-            raise ScopeUnavailable
-        except Refused as refused:
-            return Verdict(refused.refusal, claim, grant)
-        except TooManyUnknownKeys:
-            return Verdict(TOO_MANY_UNKNOWN_KEYS, claim)
-        except ScopeUnavailable:
-            if grant is not None:  # it is the sites that nobody could tell
-                self._on_use(grant.user_id)
-            return Verdict(SCOPE_UNAVAILABLE, claim, grant)
-
-    def _conclude(self, claim: Claim, grant: Grant, workspaces: Mapping[str, SiteOwner | None]) -> Verdict:
-        self._on_use(grant.user_id)  # a known key counts, passed or refused
-        try:
-            sites = decide(claim, grant, workspaces, time.time())
-        except Refused as refused:
-            return Verdict(refused.refusal, claim, grant)
-        return Verdict(None, claim, grant, self._identity(grant, sites), sites)
-
-    def _identity(self, grant: Grant, sites: tuple[str, ...]) -> bytes:
-        who = (grant.user_id, grant.workspace, sites)
-        lines = self._identities.get(who)
-        if lines is None:
-            if len(self._identities) >= _REMEMBERED:
-                self._identities.clear()
-            lines = identity_lines(grant, sites)
-            if len(sites) <= _REMEMBERED_SITES:
-                self._identities[who] = lines
-        return lines
+            if refusal is None:
+                verdict.identity = self._identity.of(grant, verdict.sites)
+        elif refusal is MALFORMED_KEY:
+            self._metrics.lookup("refused_format")
+        elif refusal is not None and claim is not None and claim.key is not None and not claim.accepted:
+            # Refused before its key mattered: it counts if it is known, but it is not looked up for that.
+            verdict.grant = self._known.user_of(claim.key)
+            if verdict.grant is not None:
+                self._on_use(verdict.grant.user_id)
 
     def still_used(self, user_id: str) -> None:
-        """Count an exchange that lasts."""
+        """Count the use of a key by an exchange that is still open."""
         self._on_use(user_id)
-
-
-def identity_lines(grant: Grant, sites: tuple[str, ...]) -> bytes:
-    """Return the header lines for the upstream; what is not ASCII is percent-encoded UTF-8."""
-    lines = b"X-Api-User-Id: %b\r\nX-Api-Workspace: %b\r\n" % (grant.user_id.encode(), _field_value(grant.workspace))
-    if sites:
-        lines += b"X-Api-Sites: %b\r\n" % b",".join(map(_field_value, sites))
-    return lines
-
-
-_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-
-
-def _field_value(text: str) -> bytes:
-    return quote(text, safe=_PRINTABLE).encode()

@@ -76,6 +76,8 @@ class Refused(Exception):  # noqa: N818 - it is a decision, not an error
 # Who asks: the key.
 MISSING_KEY = Refusal("missing_key", 401, "This request carries no API key.", challenge=True)
 INVALID_KEY = Refusal("invalid_key", 401, "This API key is not valid.", challenge=True)
+MALFORMED_KEY = INVALID_KEY.because(INVALID_KEY.detail)
+"""The same answer, for a key that Sitelatch cannot have made."""
 EXPIRED_KEY = Refusal("expired_key", 401, "This API key has expired.", challenge=True)
 AMBIGUOUS_KEY = Refusal("ambiguous_key", 400, "This request carries more than one API key.")
 TOO_MANY_UNKNOWN_KEYS = Refusal(

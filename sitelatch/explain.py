@@ -1,7 +1,6 @@
 """What would be decided on a request, step by step, in words. Each step is taken by the code of the doors itself."""
 
 import base64
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,23 +9,26 @@ import asyncpg
 from admin.api.users import get_user
 from admin.text_rules import is_text
 from proxy.decision.api_keys import new_key
-from proxy.decision.decide import Claim, Grant, SiteOwner, decide
-from proxy.decision.routes import Route, RouteTable
+from proxy.decision.decide import decide
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.routes import Claim, Route, RouteTable
 from proxy.decision.site_ids import folded_part
 from proxy.decision.site_rules import NO_SITE
 from proxy.decision.target import read_path, split
-from proxy.enforcement import Enforcement, Verdict, identity_lines
-from proxy.grants.cache import Grants
+from proxy.decision.verdict import Answers
+from proxy.enforcement import Enforcement, GrantSource, Pending, Verdict
+from proxy.grants.cache import UNKNOWN, Grants, Unknown
 from proxy.grants.scope_table import ScopeTable
 from proxy.http.headers import Fields, Head
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
 from proxy.observe.metrics import Metrics
-from proxy.refusals import BAD_REQUEST, Refusal, Refused
+from proxy.refusals import BAD_REQUEST, INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, Refusal, Refused
 from proxy.settings import HeaderRule, LimitSettings, QueryRule
 from sitelatch.config import Config
 from sitelatch.database import database_url
+from sitelatch.explain_sources import NothingCached, UserScope
 from sql.pool import open_pool
 
 _WHY = {
@@ -112,28 +114,54 @@ async def explain(config: Config, question: Question) -> str:
     if route is not None:
         told.step("The route", f'"{route.name}", before {route.settings.upstream}')
         told.step("The sites", *_tell_sites(route, config, head))
-    try:
-        bare = table.read(head)
-    except Refused as refused:
-        return told.refused(refused.refusal)
-    if bare.preflight:
-        return told.passes("this is a CORS preflight, and Sitelatch answers it itself, as the route's `cors` says.")
-    if bare.open:
-        return told.passes("this needs no key: the route lists it as public, or it is a preflight and may pass.")
 
+    verdict, owners = await _judge(config, table, head, question)
+    claim = verdict.claim
+    if verdict.grant is not None:
+        told.step("The key", *_tell_grant(verdict.grant))
+    if verdict.refusal is not None or claim is None:
+        return told.refused(verdict.refusal or INTERNAL_ERROR, *_tell_refusal(verdict, owners))
+    if claim.preflight:
+        return told.passes("this is a CORS preflight, and Sitelatch answers it itself, as the route's `cors` says.")
+    if claim.open:
+        return told.passes("this needs no key: the route lists it as public, or it is a preflight and may pass.")
+    told.step("What is sent on", *_tell_sent(claim, method, verdict.identity))
+    return told.passes("every named site is in the key's scope." if claim.sites else "the route asks for no site here.")
+
+
+async def _judge(
+    config: Config, table: RouteTable, head: Head, question: Question
+) -> tuple[Verdict, Mapping[str, SiteOwner]]:
+    """Have the doors' own enforcement judge, and return the owners of the named sites if the database was asked.
+
+    The key is added only if the request needs one: a preflight with a key would be another request.
+    """
+    enforcement = _enforcement(config, table, NothingCached())
+    judged = enforcement.judge(head)
+    if isinstance(judged, Pending) or judged.refusal in (MISSING_KEY, INVALID_KEY):
+        route = judged.claim.route if judged.claim is not None else table.routes[0]
+        key = new_key().encode() if question.user_id else question.key or b""
+        judged = enforcement.judge(_with_key(head, route, config, key))
+    if not isinstance(judged, Pending):
+        return judged, {}
     async with (
         database_url(config.admin_database, config.directory) as url,
         await open_pool(url, role="command") as pool,
     ):
-        verdict = await (_of_user if question.user_id else _of_key)(config, table, head, bare.route, question, pool)
-        workspaces = await _owners(config, pool, bare.sites)
-    if verdict.grant is not None:
-        told.step("The key", *_tell_grant(verdict.grant))
-    if verdict.refusal is not None:
-        return told.refused(verdict.refusal, *_tell_refusal(verdict, workspaces))
-    assert verdict.claim is not None  # noqa: S101 - what passes has one
-    told.step("What is sent on", *_tell_sent(verdict.claim, method, verdict.identity))
-    return told.passes("every named site is in the key's scope." if bare.sites else "the route asks for no site here.")
+        grants = Grants(config.grants, pool, on_lookup=lambda _: None)
+        try:
+            source: GrantSource = grants
+            if question.user_id:
+                source = UserScope(grants, await _grant_of(question.user_id, pool))
+            verdict = await _enforcement(config, table, source).judge_slowly(judged, "explain")
+        finally:
+            await grants.close()
+        return verdict, await _owners(config, pool, judged.claim.sites)
+
+
+def _enforcement(config: Config, table: RouteTable, source: GrantSource) -> Enforcement:
+    """Return an enforcement that counts nothing: to explain a decision is no use of a key."""
+    return Enforcement(table, source, Metrics(), on_use=lambda _: None, accept_foreign=config.keys.accept_foreign)
 
 
 def _read(question: Question, fields: Fields, limits: LimitSettings, methods: frozenset[bytes]) -> Fields:
@@ -150,45 +178,20 @@ async def _owners(config: Config, pool: asyncpg.Pool, sites: Iterable[str]) -> d
     return await ScopeTable(pool, config.grants.lookup_seconds).find_sites([site for site in sites if is_text(site)])
 
 
-async def _of_key(
-    config: Config, table: RouteTable, head: Head, route: Route, question: Question, pool: asyncpg.Pool
-) -> Verdict:
-    """Let the doors' own enforcement judge, on a cache that is empty. This is no use of the key."""
-    grants = Grants(config.grants, pool, on_lookup=lambda _: None)
-    enforcement = Enforcement(
-        table, grants, Metrics(), on_use=lambda _: None, accept_foreign=config.keys.accept_foreign
-    )
-    try:
-        judged = enforcement.judge(_with_key(head, route, config, question.key or b""))
-        return await enforcement.judge_slowly(judged, "explain") if isinstance(judged, Claim) else judged
-    finally:
-        await grants.close()
-
-
-async def _of_user(
-    config: Config, table: RouteTable, head: Head, route: Route, question: Question, pool: asyncpg.Pool
-) -> Verdict:
-    """Judge by the scope of a user, whose key nobody knows any more: a made-up one stands for it."""
+async def _grant_of(user_id: str, pool: asyncpg.Pool) -> Grant | Unknown:
+    """Return what any key of an API user may reach. Raises NotFound."""
     async with pool.acquire() as connection:
-        user = await get_user(connection, question.user_id or "")
+        user = await get_user(connection, user_id)
     ends = [key.expires_at.timestamp() if key.expires_at else None for key in user.keys]
-    grant = None
-    if ends and user.disabled_at is None:
-        grant = Grant(
-            user_id=user.id,
-            workspace=user.workspace,
-            all_sites=user.all_sites,
-            sites=frozenset(user.sites),
-            expires_at=None if None in ends else max(end for end in ends if end is not None),
-        )
-    claim = None
-    try:
-        claim = table.read(_with_key(head, route, config, new_key().encode()))
-        workspaces = await _owners(config, pool, claim.sites)
-        sites = decide(claim, grant, workspaces, time.time())
-    except Refused as refused:
-        return Verdict(refused.refusal, claim, grant)
-    return Verdict(None, claim, grant, identity_lines(grant, sites) if grant else b"")
+    if not ends or user.disabled_at is not None:
+        return UNKNOWN
+    return Grant(
+        user_id=user.id,
+        workspace=user.workspace,
+        all_sites=user.all_sites,
+        sites=frozenset(user.sites),
+        expires_at=None if None in ends else max(end for end in ends if end is not None),
+    )
 
 
 def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
@@ -242,11 +245,10 @@ def _tell_sites(route: Route, config: Config, head: Head) -> list[str]:
         if is_path and named_by_path:
             continue  # the first path rule that matches is the one that counts
         options = {**_ANYTHING_GOES, "methods": (head.method.decode("latin-1"),), "sites": (rule,)}
-        alone = RouteTable([route.settings.model_copy(update=options)], config.keys)
-        try:
-            claim = alone.read(head)
-        except Refused as refused:
-            said.append(f"{_text_of(rule)}: {refused.refusal.detail} ({refused.refusal.code})")
+        claim = Claim(RouteTable([route.settings.model_copy(update=options)], config.keys), head)
+        verdict = decide(claim, Answers(accept_foreign=True), 0)
+        if isinstance(verdict, Verdict) and verdict.refusal not in (None, MISSING_KEY):
+            said.append(f"{_text_of(rule)}: {verdict.refusal.detail} ({verdict.refusal.code})")
             continue
         named = claim.named
         if named.every_site:

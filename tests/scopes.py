@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from proxy.decision.decide import SiteOwner
+from proxy.decision.grant import SiteOwner
 from proxy.decision.site_ids import names_of
 from sql.queries import query
 

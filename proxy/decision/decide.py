@@ -1,103 +1,223 @@
-"""Who passes: the specification (docs/architecture.md). No I/O.
+"""Who passes: the specification. docs/decision.md explains each rule with examples. No I/O.
 
-A request's head becomes a claim (routes.py: which route, which key, which sites, in every reading the same); a claim
-and the key's grant become a verdict here.
+`decide` reaches every outcome, in the order in which the outcomes stand in it: first what the request alone shows, then
+the key, then the sites. Cheap refusals come first, and nothing is looked up for a request that nobody may make.
 """
 
-from bisect import bisect_left
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
-from proxy.decision.routes import Candidate, Claim
-from proxy.decision.site_ids import fold_site, folded_part
-from proxy.refusals import ALL_SITES_NEEDED, AMBIGUOUS_REQUEST, EXPIRED_KEY, INVALID_KEY, SITE_NOT_ALLOWED, Refused
-
-__all__ = ["Claim", "Grant", "SiteOwner", "decide"]
-
-
-class SiteOwner(NamedTuple):
-    """A site that a name refers to: its id as it is spelled, and the workspace that owns it."""
-
-    id: str
-    workspace: str
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a key may do, as the scope table said at one moment."""
-
-    user_id: str
-    workspace: str
-    all_sites: bool
-    sites: frozenset[str]
-    expires_at: float | None = None
-    """When the key itself ends, in seconds since the epoch."""
-    _by_fold: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
-    """The sites whose ids are not folded, in the order of their folds. Made when first needed."""
-
-    def site_called(self, name: str) -> str | None:
-        """Return the id of the granted site of this name (site_ids.py), or None."""
-        folded = folded_part(name)
-        if folded is not None:
-            return self.site_by_fold(folded)
-        return name if name in self.sites else None
-
-    def site_by_fold(self, folded: str) -> str | None:
-        """Return the granted site whose folded id is `folded`, or None."""
-        if folded in self.sites:
-            return folded
-        by_fold = self._by_fold
-        if by_fold is None:
-            # A search by halves needs no folds in memory: 8 bytes a site, where a dict needs 150.
-            by_fold = tuple(sorted((site for site in self.sites if fold_site(site) != site), key=fold_site))
-            object.__setattr__(self, "_by_fold", by_fold)
-        place = bisect_left(by_fold, folded, key=fold_site)
-        return by_fold[place] if place < len(by_fold) and fold_site(by_fold[place]) == folded else None
+from proxy.decision.api_keys import well_formed
+from proxy.decision.grant import Grant
+from proxy.decision.method_override import overriding_methods
+from proxy.decision.parameters import Query
+from proxy.decision.routes import (
+    NO_METHODS,
+    NOTICED_CONTENT_TYPE,
+    NOTICED_COOKIE,
+    NOTICED_OVERRIDE,
+    NOTICED_SECOND_RESOURCE,
+    NOTICED_SITE_HEADER,
+    Candidate,
+    Claim,
+    is_preflight,
+    overriding_methods_in,
+    refuse_charset,
+    refuse_form_body,
+    refuse_parameters_that_steer,
+)
+from proxy.decision.second_resource import names_second_resource
+from proxy.decision.target import split
+from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
+from proxy.refusals import (
+    ALL_SITES_NEEDED,
+    AMBIGUOUS_REQUEST,
+    ENDPOINT_REFUSED,
+    EXPIRED_KEY,
+    INVALID_KEY,
+    MALFORMED_KEY,
+    MISSING_KEY,
+    PREFLIGHT_REFUSED,
+    SCOPE_UNAVAILABLE,
+    SECOND_RESOURCE,
+    SITE_NOT_ALLOWED,
+    TOO_MANY_UNKNOWN_KEYS,
+    Refused,
+)
 
 
-def decide(claim: Claim, grant: Grant | None, owners: Mapping[str, SiteOwner | None], now: float) -> tuple[str, ...]:
-    """Return the ids of the named sites, or raise Refused unless `grant` (None: the key is unknown) covers the claim.
+def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
+    """Decide whether a request passes, or return what has to be looked up before it can be decided.
 
-    A claim that can be read in two ways is narrowed to the one that the grant covers.
-
-    `owners` says whose each of the claim's sites is (None: no such site); it is asked for all-sites grants only.
-    `now` is in seconds since the epoch.
+    After a lookup, call it again with the same claim: the steps that the request passed are not repeated. `now` is in
+    seconds since the epoch. Each refusal's status and code stands beside its step.
     """
-    if claim.open:
-        return ()
-    if grant is None:
-        raise Refused(INVALID_KEY)
-    if grant.expires_at is not None and grant.expires_at <= now:
-        raise Refused(EXPIRED_KEY)
-    workspace = claim.route.settings.workspace
-    if claim.form is None:
-        return _covered(claim.named, grant, workspace, owners)
-    # A `+` that may be a space. Which sites exist must not decide, for then anybody could ask for that; the grant may.
-    covered: list[tuple[Candidate, tuple[str, ...]]] = []
-    refusal: Refused | None = None
-    for candidate in (claim.named, claim.form):
-        try:
-            covered.append((candidate, _covered(candidate, grant, workspace, owners)))
-        except Refused as refused:
-            refusal = refused
-    if not covered and refusal is not None:
-        raise refusal
-    if len(covered) > 1:
-        raise Refused(_PLUS)
-    # What it was let in for is what it may go on with, whatever its scope becomes.
-    [(claim.named, sites)] = covered
-    claim.form = None
-    return sites
+    judged = claim if claim.accepted else None
+    grant: Grant | None = None
+    try:
+        if not claim.accepted:
+            head = claim.head
+            method = head.method
+
+            # 1. Route: the first whose path the request's path is below, in every reading of the path.
+            #    400 bad_request, 400 ambiguous_request, 404 no_route
+            located = claim.table.locate(split(head.target).path)
+            route = claim.route = located.route
+            settings = route.settings
+            judged = claim
+
+            # 2. One key: all key locations together hold at most one value. The key is cut out of what is forwarded.
+            #    400 ambiguous_key; 400 ambiguous_request if a location can be read in two ways
+            noticed = route.take_key(claim)
+
+            # 3. A preflight that Sitelatch answers, as the route's `cors` says, passes without a key.
+            if route.cors is not None and method == b"OPTIONS" and is_preflight(claim.fields):
+                claim.open = claim.preflight = True
+                return Verdict(None, claim)
+
+            # 4. Parameters: there are not too many, and they are encoded at most once.
+            #    400 ambiguous_request, 400 bad_request
+            raw = claim.target.partition(b"?")[2]
+            query = None if not raw or route.parameters.is_silent(raw) else Query(raw, route.parameters)
+            by_query = NO_METHODS if query is None else overriding_methods_in(query)
+
+            # 5. Method: the route lists it.
+            #    405 method_not_allowed
+            if method not in route.methods:
+                raise Refused(route.method_not_allowed)
+
+            # 6. One reading: no reading of the path names another site, and nothing makes a backend read another query
+            #    or take another path.
+            #    400 ambiguous_request
+            if located.refusal is not None:
+                raise Refused(located.refusal)
+            if raw and noticed & NOTICED_CONTENT_TYPE:
+                refuse_charset(claim.fields)
+            if query is not None:
+                refuse_parameters_that_steer(query)
+
+            # 7. Second resource: no header names one, such as the source of a copy.
+            #    400 second_resource
+            if (
+                noticed & NOTICED_SECOND_RESOURCE
+                and settings.second_resource == "refuse"
+                and names_second_resource(claim.fields)
+            ):
+                raise Refused(SECOND_RESOURCE)
+
+            # 8. Method overrides: the route lists each method that a header or parameter asks for. A public request
+            #    is forwarded without these headers, so they do not count there.
+            #    405 method_not_allowed
+            public = method in located.public and not by_query
+            overriding = by_query
+            if noticed & NOTICED_OVERRIDE and not public:
+                overriding = by_query | overriding_methods(claim.fields)
+            if not overriding <= route.methods:
+                raise Refused(route.override_not_allowed)
+
+            # 9. Refused endpoints: `refuse` lists neither the method and path nor a parameter of the query.
+            #    403 endpoint_refused
+            if located.shut and located.shuts({method, *overriding}):
+                raise Refused(ENDPOINT_REFUSED)
+            if query is not None and not route.refused_names.isdisjoint(query.meant):
+                raise Refused(ENDPOINT_REFUSED)
+
+            # 10. A public endpoint passes without a key. Where `refuse` shuts other methods of it, it passes without a
+            #     form body, which may name one of them.
+            #     415 form_body_not_read
+            if public:
+                if located.shut and head.has_body and settings.form_body != "pass":
+                    refuse_form_body(method, claim.fields)
+                claim.pass_without_key()
+                return Verdict(None, claim)
+
+            # 11. A preflight carries no key. It passes only where the route says `preflight = "pass"`.
+            #     403 preflight_refused
+            if claim.key is None and method == b"OPTIONS" and not by_query and is_preflight(claim.fields):
+                if settings.preflight == "refuse":
+                    raise Refused(PREFLIGHT_REFUSED)
+                claim.pass_without_key()
+                return Verdict(None, claim)
+
+            # 12. No form body where a backend may take a site or a method from it: bodies are not read.
+            #     415 form_body_not_read
+            if head.has_body and route.form_may_name(located):
+                refuse_form_body(method, claim.fields)
+
+            # 13. Named sites: every reading of the path, the query, the headers, the host and the cookies names the
+            #     same ones.
+            #     400 ambiguous_request
+            if noticed & NOTICED_SITE_HEADER or route.reads_hosts or (query is not None and query.splits):
+                route.name_sites(claim, head, located, query)
+            else:
+                claim.named = located.named
+            if noticed & NOTICED_COOKIE:
+                route.check_cookies(claim, located)
+
+            # 14. No site: refused, or taken for all sites of the route's workspace, as `without_site` says. A client
+            #     without a key is told about the key first.
+            #     403 site_missing
+            if not (claim.named.sites or claim.named.every_site):
+                if settings.without_site == "all-sites":
+                    claim.name_every_site()
+                elif settings.without_site == "refuse" and claim.key is not None:
+                    raise Refused(route.site_missing)
+            claim.accepted = True
+
+        # 15. A key is needed.
+        #     401 missing_key
+        key = claim.key
+        if key is None:
+            raise Refused(MISSING_KEY)
+
+        # 16. Format: a key that Sitelatch cannot have made is refused without a lookup. A remembered key passed this.
+        #     401 invalid_key
+        grant = known.remembered(key)
+        if grant is None:
+            if not known.accept_foreign and not well_formed(key):
+                raise Refused(MALFORMED_KEY)
+
+            # 17. The key is known. Deleted keys and those of disabled API users look like unknown ones.
+            #     401 invalid_key, 429 too_many_unknown_keys, 503 scope_unavailable
+            found = known.grant(key)
+            if not isinstance(found, Grant):
+                if found is NoGrant.NOT_LOOKED_UP:
+                    return Lookup.GRANT
+                if found is NoGrant.OVER_BUDGET:
+                    raise Refused(TOO_MANY_UNKNOWN_KEYS)
+                raise Refused(SCOPE_UNAVAILABLE if found is NoGrant.UNAVAILABLE else INVALID_KEY)
+            grant = found
+
+        # 18. The key has not expired.
+        #     401 expired_key
+        if grant.expires_at is not None and grant.expires_at <= now:
+            raise Refused(EXPIRED_KEY)
+
+        # 19. and 20. All sites, and each named site: see `_covered`.
+        owners: Owners = _NOBODYS
+        if grant.all_sites and (sites := claim.sites):
+            found_owners = known.owners(sites)
+            if found_owners is None:
+                return Lookup.SITE_OWNERS
+            if found_owners is NoGrant.UNAVAILABLE:
+                raise Refused(SCOPE_UNAVAILABLE)
+            owners = found_owners
+        if claim.form is None:
+            return Verdict(None, claim, grant, _covered(claim, claim.named, grant, owners))
+        # A `+` that may be a space. Which sites exist must not decide, or clients could find that out; the grant may.
+        return Verdict(None, claim, grant, _covered_in_one_reading(claim, claim.form, grant, owners))
+    except Refused as refused:
+        return Verdict(refused.refusal, judged, grant)
 
 
-def _covered(
-    named: Candidate, grant: Grant, workspace: str | None, owners: Mapping[str, SiteOwner | None]
-) -> tuple[str, ...]:
-    """Return the ids of the named sites. Raises Refused unless the grant covers all that is named."""
-    # A backend that is asked for everything, and knows nothing of workspaces, answers for the route's whole workspace.
-    if (named.every_site or named.others_every_site) and not (grant.all_sites and grant.workspace == workspace):
+def _covered(claim: Claim, named: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
+    """Return the ids of the named sites. Raises Refused unless the grant covers everything that is named."""
+    # 19. All sites: only for a key for all sites of the route's workspace. A backend that is asked for everything does
+    #     not know workspaces, so it answers for the route's whole workspace.
+    #     403 all_sites_needed
+    if (named.every_site or named.others_every_site) and not (
+        grant.all_sites and grant.workspace == claim.route.settings.workspace
+    ):
         raise Refused(ALL_SITES_NEEDED)
+    # 20. Each named site: the grant covers it.
+    #     403 site_not_allowed; 503 scope_unavailable if its owner cannot be looked up
     sites = named.sites
     if not grant.all_sites and not named.others and grant.sites.issuperset(sites):
         return sites
@@ -106,10 +226,10 @@ def _covered(
     return tuple(dict.fromkeys([_granted(site, grant, owners) for site in sites]))
 
 
-def _granted(site: str, grant: Grant, owners: Mapping[str, SiteOwner | None]) -> str:
+def _granted(site: str, grant: Grant, owners: Owners) -> str:
     """Return the id of a named site. Raises Refused unless it is granted.
 
-    The answer is the same whether the site exists or not, so nobody can ask which sites there are.
+    The refusal is the same whether the site exists or not, so that clients cannot find out which sites exist.
     """
     if grant.all_sites:
         owner = owners.get(site)
@@ -120,6 +240,28 @@ def _granted(site: str, grant: Grant, owners: Mapping[str, SiteOwner | None]) ->
     raise Refused(SITE_NOT_ALLOWED)
 
 
+def _covered_in_one_reading(claim: Claim, form: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
+    """Return the ids of the sites in the one reading that the grant covers, and narrow the claim to that reading.
+
+    The claim stays narrowed: an exchange that is judged again goes on with the sites that it was admitted for.
+    """
+    covered: list[tuple[Candidate, tuple[str, ...]]] = []
+    refused: Refused | None = None
+    for named in (claim.named, form):
+        try:
+            covered.append((named, _covered(claim, named, grant, owners)))
+        except Refused as reason:
+            refused = reason
+    if refused is not None and not covered:
+        raise refused
+    if len(covered) > 1:
+        raise Refused(_PLUS)
+    [(claim.named, sites)] = covered
+    claim.form = None
+    return sites
+
+
+_NOBODYS: Owners = {}
 _PLUS = AMBIGUOUS_REQUEST.because(
     "A site is named with a `+`, which servers read as a plus or as a space, and this API key covers both sites. Send "
     "%2B for a plus and %20 for a space."

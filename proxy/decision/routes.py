@@ -1,9 +1,9 @@
-"""Routes: from a request's head to what it claims, read alike in every reading, or to a refusal. No I/O."""
+"""Routes: the route that a path belongs to, and what a request claims there, alike in every reading. No I/O."""
 
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from proxy.decision.key_locations import KeyPlaces
@@ -14,24 +14,20 @@ from proxy.decision.method_override import (
     TOO_MANY_METHODS,
     methods_in,
     overrides_method,
-    overriding_methods,
 )
 from proxy.decision.parameters import Finder, Name, Query, value_readings
-from proxy.decision.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
+from proxy.decision.second_resource import SECOND_RESOURCE_HEADERS
 from proxy.decision.site_rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteRules, TwoReadings, listed
-from proxy.decision.target import PathReadings, holds_parameter, read_path, separators_in, split
+from proxy.decision.target import PathReadings, holds_parameter, read_path, separators_in
 from proxy.http.cors import compile_cors
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.headers import FOLDED, Fields, Head
 from proxy.http.steering_headers import STEERING_PARAMETERS
 from proxy.refusals import (
     AMBIGUOUS_REQUEST,
-    ENDPOINT_REFUSED,
     FORM_BODY_NOT_READ,
     METHOD_NOT_ALLOWED,
     NO_ROUTE,
-    PREFLIGHT_REFUSED,
-    SECOND_RESOURCE,
     SITE_MISSING,
     Refusal,
     Refused,
@@ -73,57 +69,72 @@ class Candidate(NamedTuple):
 
 
 _NOTHING = Candidate()
-# What a header that is there makes necessary to look at (bits).
-_OVERRIDE, _SECOND_RESOURCE, _SITE_HEADER, _COOKIE, _CONTENT_TYPE = 1, 2, 4, 8, 16
+# What the presence of a header makes necessary to check (bits).
+NOTICED_OVERRIDE = 1
+NOTICED_SECOND_RESOURCE = 2
+NOTICED_SITE_HEADER = 4
+NOTICED_COOKIE = 8
+NOTICED_CONTENT_TYPE = 16
 _WATCHED = {
-    **{row[0].encode(): _OVERRIDE for row in OVERRIDE_HEADERS},
-    **{row[0].encode(): _SECOND_RESOURCE for row in SECOND_RESOURCE_HEADERS},
-    b"content-type": _CONTENT_TYPE,
+    **{row[0].encode(): NOTICED_OVERRIDE for row in OVERRIDE_HEADERS},
+    **{row[0].encode(): NOTICED_SECOND_RESOURCE for row in SECOND_RESOURCE_HEADERS},
+    b"content-type": NOTICED_CONTENT_TYPE,
 }
 _OVERRIDE_NAMES = frozenset(Name(row.name) for row in OVERRIDE_PARAMETERS)
 _STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
-_NO_METHODS: frozenset[bytes] = frozenset()
+NO_METHODS: frozenset[bytes] = frozenset()
 
 
 @dataclass(slots=True)
 class Claim:
-    """What a request asks for, read alike in every reading, and the head that will be sent on for it.
+    """What a request asks for, alike in every reading, and the head that is forwarded for it.
 
-    Not frozen only because that costs 1.5 µs a request.
+    `decide` fills it in. It is not frozen only because that costs 1.5 µs a request.
     """
 
-    route: "Route"
-    key: bytes | None
-    target: bytes
-    fields: Fields
+    table: "RouteTable" = field(repr=False)
+    head: Head = field(repr=False)
+    """The head that is judged."""
+    route: "Route" = field(init=False, repr=False)
+    """Not set if no route was found."""
+    target: bytes = field(init=False, repr=False)
+    """The target that is forwarded: without the key. Not set if there were several keys."""
+    fields: Fields = field(init=False, repr=False)
+    """The header fields that are forwarded: without the key. Not set if there were several keys."""
+    key: bytes | None = field(default=None, repr=False)
+    accepted: bool = False
+    """Whether the request alone gives no reason to refuse it: only its key and the owners of sites may."""
     open: bool = False
-    """Passes without a key: a public path, or a preflight where the route passes them."""
+    """Whether it passes without a key: a public endpoint, or a preflight that the route passes."""
     preflight: bool = False
-    """A CORS preflight that Sitelatch answers itself, as the route's `cors` says."""
+    """Whether it is a CORS preflight that Sitelatch answers itself, as the route's `cors` says."""
     named: Candidate = _NOTHING
     """What it names by RFC 3986."""
     form: Candidate | None = None
-    """What it names with `+` read as a space, where that differs. The grant decides which of the two is meant."""
+    """What it names with `+` read as a space, if that differs. The grant decides which of the two is meant."""
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Every name of a site, in any reading, whose owner the decision may have to know."""
+        """The name of every site, in any reading, whose owner the decision may have to know."""
         named, form = self.named, self.form
         if form is None:
             return named.sites + named.others if named.others else named.sites
         return tuple(dict.fromkeys((*named.sites, *named.others, *form.sites, *form.others)))
 
+    def pass_without_key(self) -> None:
+        """Let the request pass without a key, and as the method that it shows: remove method overrides."""
+        self.open = True
+        self.fields = [field for field in self.fields if not overrides_method(field[0])]
 
-class ClaimRefused(Refused):
-    """A refusal of a request whose route and key were made out all the same: `claim` names no sites."""
-
-    def __init__(self, refusal: Refusal, claim: Claim) -> None:
-        super().__init__(refusal)
-        self.claim = claim
+    def name_every_site(self) -> None:
+        """Take a request that names no site for one that asks for all sites."""
+        self.named = self.named._replace(every_site=True)
+        if self.form is not None:
+            self.form = self.form._replace(every_site=True)
 
 
 @dataclass(slots=True)
-class _Located:
+class Located:
     """What a path alone says: a pure function of it, so that it can be remembered for as long as the table lives."""
 
     route: "Route"
@@ -139,6 +150,12 @@ class _Located:
     queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
     """The query rules, each with whether this path is in its scope (None: readings differ on that)."""
     headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
+
+    def shuts(self, methods: set[bytes]) -> bool:
+        """Return whether `refuse` lists one of these methods for this path."""
+        if b"HEAD" in methods:
+            methods = methods | {b"GET"}  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
+        return b"*" in self.shut or not methods.isdisjoint(self.shut)
 
 
 @dataclass(slots=True)
@@ -158,21 +175,22 @@ class Route:
         "_drop",
         "_endpoints",
         "_form_body",
-        "_methods",
-        "_not_allowed",
-        "_override_not_allowed",
-        "_parameters",
         "_path_parameters",
         "_places",
         "_prefix",
         "_public",
-        "_refused_names",
         "_scope_differs",
-        "_site_missing",
         "_sites",
         "cors",
+        "method_not_allowed",
+        "methods",
         "name",
+        "override_not_allowed",
+        "parameters",
+        "reads_hosts",
+        "refused_names",
         "settings",
+        "site_missing",
     )
 
     def __init__(self, settings: RouteSettings, keys: KeySettings) -> None:
@@ -189,30 +207,31 @@ class Route:
     def _compile(self, settings: RouteSettings, keys: KeySettings) -> None:
         self._prefix = PathPattern(settings.path, prefix=True)
         self._sites = SiteRules.compile(settings.sites)
-        self._methods = frozenset(method.encode() for method in settings.methods)
+        self.methods = frozenset(method.encode() for method in settings.methods)
         allowed = ", ".join(settings.methods)
-        self._not_allowed = METHOD_NOT_ALLOWED.because(
+        self.method_not_allowed = METHOD_NOT_ALLOWED.because(
             f"This method is not allowed here. Allowed: {allowed}.", f"Allow: {allowed}\r\n".encode()
         )
-        self._override_not_allowed = METHOD_NOT_ALLOWED.because(
+        self.override_not_allowed = METHOD_NOT_ALLOWED.because(
             f"A header or parameter asks for a method that is not allowed here. Allowed: {allowed}.",
-            self._not_allowed.lines,
+            self.method_not_allowed.lines,
         )
         refused_queries = [entry.removeprefix("query:") for entry in settings.refuse if entry.startswith("query:")]
         if "" in refused_queries:
             raise ValueError('"query:" in refuse needs a parameter\'s name, such as "query:urls"')
-        self._refused_names = frozenset(map(Name, refused_queries))
+        self.refused_names = frozenset(map(Name, refused_queries))
         rule_names = [rule.name for rule in self._sites.queries]
-        names = [*rule_names, *self._refused_names, *_OVERRIDE_NAMES, *_STEERING_NAMES]
-        self._parameters = Finder(names)
+        names = [*rule_names, *self.refused_names, *_OVERRIDE_NAMES, *_STEERING_NAMES]
+        self.parameters = Finder(names)
         self._path_parameters = Finder(names, separators="&?#;")
         self._cookies = Finder(rule_names, separators=";") if settings.cookies == "check" and rule_names else None
         watched = dict(_WATCHED)
         for name in (rule.folded_name for rule in self._sites.headers):
-            watched[name] = watched.get(name, 0) | _SITE_HEADER
+            watched[name] = watched.get(name, 0) | NOTICED_SITE_HEADER
         if self._cookies is not None:
-            watched[b"cookie"] = watched.get(b"cookie", 0) | _COOKIE
+            watched[b"cookie"] = watched.get(b"cookie", 0) | NOTICED_COOKIE
         self._places = KeyPlaces(settings.keys_from if settings.keys_from is not None else keys.from_, watched)
+        self.reads_hosts = bool(self._sites.hosts)
         self._drop = DropHeaders(settings.drop_headers)
         self._public = [_endpoint(entry) for entry in settings.public]
         self._endpoints = [
@@ -228,7 +247,7 @@ class Route:
             "Servers differ in whether this path is one on which a site is named by "
             f"{scoped}. Send the path exactly as documented: its case and the slash at its end matter."
         )
-        self._site_missing = SITE_MISSING.because(
+        self.site_missing = SITE_MISSING.because(
             "This request names no site, and this address needs one"
             + (f": by {', or by '.join(self._sites.described)}." if self._sites.described else ".")
         )
@@ -255,22 +274,17 @@ class Route:
         """The headers that name sites, in lower case."""
         return [rule.name.decode() for rule in self._sites.headers]
 
-    @property
-    def methods(self) -> frozenset[bytes]:
-        """The methods that are forwarded."""
-        return self._methods
-
     def holds(self, reading: str, *, lenient: bool) -> bool:
         """Tell whether a reading of a path is below this route's."""
         return self._prefix.match(reading, lenient=lenient) is not None
 
     # From a path, once.
 
-    def locate(self, path: PathReadings) -> _Located:
+    def locate(self, path: PathReadings) -> Located:
         """Return what a path with these readings says."""
         readings = path.split
         rules = self._sites
-        located = _Located(
+        located = Located(
             self,
             readings,
             public=frozenset(
@@ -319,102 +333,27 @@ class Route:
 
     # From a head, each time.
 
-    def claim(self, head: Head, located: _Located) -> Claim:
-        """Return the claim of a request whose path is `located` here. Raises Refused. Hot."""
+    def take_key(self, claim: Claim) -> int:
+        """Set the claim's key, and its target and fields without it; return the NOTICED bits of its headers. Hot.
+
+        Raises Refused if the request holds more than one key.
+        """
+        head = claim.head
         if self.settings.drop_headers:
             head = replace(head, fields=self._drop.remaining(head.fields))
-        try:
-            key, target, fields, watched = self._places.cut(head)
-        except Refused as refused:
-            raise ClaimRefused(refused.refusal, Claim(self, None, head.target, head.fields)) from None
+        claim.key, target, fields, noticed = self._places.cut(head)
         if self.settings.forward_key:
             target, fields = head.target, head.fields
-        claim = Claim(self, key, target, fields)
-        try:
-            self._read(claim, head, located, watched | _SITE_HEADER if head.dropped else watched)
-        except Refused as refused:
-            raise ClaimRefused(refused.refusal, claim) from None
-        return claim
+        claim.target, claim.fields = target, fields
+        return noticed | NOTICED_SITE_HEADER if head.dropped else noticed
 
-    def _read(self, claim: Claim, head: Head, located: _Located, watched: int) -> None:
-        """Read the request into its claim. Raises Refused."""
-        settings, fields, method = self.settings, claim.fields, head.method
-        if self.cors is not None and method == b"OPTIONS" and _is_preflight(fields):
-            claim.open = claim.preflight = True
-            return None
-        raw = claim.target.partition(b"?")[2]
-        # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
-        query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
-        by_query = _NO_METHODS
-        if query is not None and not _OVERRIDE_NAMES.isdisjoint(query.meant):
-            by_query = self._methods_in(query)
-        if method not in self._methods:
-            raise Refused(self._not_allowed)
-        if located.refusal is not None:
-            raise Refused(located.refusal)
-        if raw and watched & _CONTENT_TYPE:
-            _refuse_charset(fields)
-        if query is not None and not _STEERING_NAMES.isdisjoint(query.meant):
-            raise Refused(_STEERING_PARAMETER)
-        if watched & _SECOND_RESOURCE and settings.second_resource == "refuse" and names_second_resource(fields):
-            raise Refused(SECOND_RESOURCE)
-        public = method in located.public and not by_query
-        # A request that passes without a key loses the headers, and keeps its query.
-        overriding = by_query | overriding_methods(fields) if watched & _OVERRIDE and not public else by_query
-        if not overriding <= self._methods:
-            raise Refused(self._override_not_allowed)
-        if located.shut:
-            _refuse_endpoint({method, *overriding}, located.shut)
-        if query is not None and not self._refused_names.isdisjoint(query.meant):
-            raise Refused(ENDPOINT_REFUSED)
-        if public:
-            if located.shut and head.has_body and self._form_body != "pass":
-                _refuse_form_body(method, fields)
-            return _open(claim)
-        if claim.key is None and method == b"OPTIONS" and not by_query and _is_preflight(fields):
-            if settings.preflight == "refuse":
-                raise Refused(PREFLIGHT_REFUSED)
-            return _open(claim)
-        if head.has_body and self._form_may_name(located):
-            _refuse_form_body(method, fields)
-        if watched & _SITE_HEADER or self._sites.hosts or (query is not None and query.splits):
-            self._name_sites(claim, head, located, query)
-        else:
-            claim.named = located.named
-        if watched & _COOKIE:
-            self._check_cookies(claim, located)
-        named = claim.named
-        if not (named.sites or named.every_site):
-            if settings.without_site == "all-sites":
-                claim.named = named._replace(every_site=True)
-                if claim.form is not None:
-                    claim.form = claim.form._replace(every_site=True)
-            # A client without a key is told that first: on a route that needs no site, the site does not matter.
-            elif settings.without_site == "refuse" and claim.key is not None:
-                raise Refused(self._site_missing)
-        return None
-
-    def _form_may_name(self, located: _Located) -> bool:
-        """Tell whether a form body here may name a site, a parameter that `refuse` shuts, or a method that it shuts."""
+    def form_may_name(self, located: Located) -> bool:
+        """Return whether a form body here may name a site, or a parameter or method that `refuse` lists."""
         if self._form_body != "auto":
             return self._form_body == "refuse"
-        return (
-            bool(self._refused_names) or bool(located.shut) or any(scope is not False for _, scope in located.queries)
-        )
+        return bool(self.refused_names) or bool(located.shut) or any(scope is not False for _, scope in located.queries)
 
-    def _methods_in(self, query: Query) -> frozenset[bytes]:
-        """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
-        methods: set[bytes] = set()
-        for parameter in itertools.chain.from_iterable(query.splits):
-            if _OVERRIDE_NAMES.isdisjoint(parameter.meant):
-                continue
-            if len(parameter.value) > MOST_BYTES:
-                return frozenset({TOO_MANY_METHODS})
-            for value in value_readings(parameter.value).every():
-                methods |= methods_in(value.encode("utf-8", "replace"))
-        return frozenset(methods)
-
-    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None) -> None:
+    def name_sites(self, claim: Claim, head: Head, located: Located, query: Query | None) -> None:
         """Set what the claim names. Raises Refused if readings differ."""
         by_query: TwoReadings | None = None
         elsewhere: TwoReadings | None = None
@@ -459,7 +398,7 @@ class Route:
                 elsewhere.form if elsewhere is not None else None,
             )
 
-    def _check_cookies(self, claim: Claim, located: _Located) -> None:
+    def check_cookies(self, claim: Claim, located: Located) -> None:
         """Raise Refused if a cookie that PHP merges into `$_REQUEST` names another site than the request does."""
         assert self._cookies is not None  # noqa: S101 - for the type checker
         lines = [value for name, value in claim.fields if name.lower() == b"cookie"]
@@ -491,13 +430,12 @@ class RouteTable:
         names = [route.name for route in self.routes]
         if len(set(names)) < len(names):
             raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
-        self._located: dict[bytes, _Located] = {}
+        self._located: dict[bytes, Located] = {}
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
         self.methods = frozenset().union(*(route.methods for route in self.routes))
 
-    def read(self, head: Head) -> Claim:
-        """Return what a request claims. Raises Refused where it cannot pass whoever asks. Hot."""
-        path = split(head.target).path
+    def locate(self, path: bytes) -> Located:
+        """Return the route of a path, and what the path says there. Raises Refused if there is none. Hot."""
         located = self._located.get(path)
         if located is None:
             located = self._locate(path)
@@ -505,9 +443,9 @@ class RouteTable:
                 if len(self._located) >= _REMEMBERED:
                     self._located.clear()
                 self._located[path] = located
-        return located.route.claim(head, located)
+        return located
 
-    def _locate(self, path: bytes) -> _Located:
+    def _locate(self, path: bytes) -> Located:
         found = read_path(path)
         readings = found.split
         route = self._route(readings[0], lenient=False)
@@ -538,24 +476,31 @@ def _endpoint(entry: str, *, any_method: bool = False) -> _Endpoint:
     return _Endpoint(method.encode(), pattern)
 
 
-def _is_preflight(fields: Fields) -> bool:
+def is_preflight(fields: Fields) -> bool:
     """Tell whether an OPTIONS request is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
     names = {name.lower() for name, _ in fields}
     return b"origin" in names and b"access-control-request-method" in names
 
 
-def _open(claim: Claim) -> None:
-    """Let a request pass without a key, as the method that it shows."""
-    claim.open = True
-    claim.fields = [field for field in claim.fields if not overrides_method(field[0])]
+def overriding_methods_in(query: Query) -> frozenset[bytes]:
+    """Return the methods that Rails, Laravel and Symfony would take for the request's own."""
+    if _OVERRIDE_NAMES.isdisjoint(query.meant):
+        return NO_METHODS
+    methods: set[bytes] = set()
+    for parameter in itertools.chain.from_iterable(query.splits):
+        if _OVERRIDE_NAMES.isdisjoint(parameter.meant):
+            continue
+        if len(parameter.value) > MOST_BYTES:
+            return frozenset({TOO_MANY_METHODS})
+        for value in value_readings(parameter.value).every():
+            methods |= methods_in(value.encode("utf-8", "replace"))
+    return frozenset(methods)
 
 
-def _refuse_endpoint(methods: set[bytes], shut: frozenset[bytes]) -> None:
-    """Raise Refused if one of the methods is shut here."""
-    if b"HEAD" in methods:
-        methods = methods | {b"GET"}  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
-    if b"*" in shut or not methods.isdisjoint(shut):
-        raise Refused(ENDPOINT_REFUSED)
+def refuse_parameters_that_steer(query: Query) -> None:
+    """Raise Refused on a parameter by which some framework takes another path than the request's."""
+    if not _STEERING_NAMES.isdisjoint(query.meant):
+        raise Refused(_STEERING_PARAMETER)
 
 
 def _candidate(
@@ -588,7 +533,7 @@ _OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
 )
 
 
-def _refuse_charset(fields: Fields) -> None:
+def refuse_charset(fields: Fields) -> None:
     """Raise Refused on a charset in which ASCII means something else, such as UTF-7 or EBCDIC.
 
     Django and ASP.NET read the query in the charset of the body, whether there is one or not.
@@ -608,7 +553,7 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
 )
 
 
-def _refuse_form_body(method: bytes, fields: Fields) -> None:
+def refuse_form_body(method: bytes, fields: Fields) -> None:
     """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
     # In any spelling that is forwarded; it is missing if it is missing in the exact one.
     types = [(name, value.lower()) for name, value in fields if FOLDED[name] == b"content-type"]

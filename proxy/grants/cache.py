@@ -12,7 +12,7 @@ from itertools import islice
 
 from cachetools import TTLCache
 
-from proxy.decision.decide import Grant, SiteOwner
+from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.site_ids import names_of
 from proxy.grants.changes import Changes
 from proxy.grants.circuit_breaker import Breaker

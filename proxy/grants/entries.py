@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.settings import GrantSettings
 
 Value = TypeVar("Value")

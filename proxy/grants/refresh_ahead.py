@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.grants.circuit_breaker import Breaker
 from proxy.grants.entries import Held, HeldGrants, Lifetimes
 from proxy.grants.fair_queue import Turns

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import asyncpg
 
-from proxy.decision.decide import Grant, SiteOwner
+from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.site_ids import fold_site, folded_part
 from sql.queries import query
 

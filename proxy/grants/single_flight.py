@@ -7,7 +7,7 @@ from enum import Enum
 
 import structlog
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.grants.circuit_breaker import Breaker
 from proxy.grants.fair_queue import Party, Turns
 from proxy.grants.invalidations import EVERYTHING, Recalls

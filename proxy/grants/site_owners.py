@@ -12,7 +12,7 @@ from itertools import islice
 import structlog
 from cachetools import LRUCache, TTLCache
 
-from proxy.decision.decide import SiteOwner
+from proxy.decision.grant import SiteOwner
 from proxy.decision.site_ids import names_of
 from proxy.grants.circuit_breaker import Breaker
 from proxy.grants.entries import Held, Lifetimes

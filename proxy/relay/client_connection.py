@@ -1,16 +1,14 @@
 """A client's connection: requests in, in order, each judged by its own key; answers out."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import structlog
 
-from proxy.decision.decide import Claim
-from proxy.decision.routes import Route
-from proxy.enforcement import Enforcement, Verdict
+from proxy.decision.routes import Claim, Route
+from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.http.bodies import FramingError
 from proxy.http.headers import Fields, Head, render
 from proxy.http.hop_by_hop import RequestHop, clean_request, client_address, forwarding_lines
@@ -249,31 +247,22 @@ class Downstream:
     # Requests to verdicts.
 
     def _judge(self, exchange: Exchange) -> None:
-        began = time.perf_counter()
-        try:
-            hop = exchange.hop
-            head = Head(exchange.method, exchange.target, hop.fields, not exchange.request_done, hop.dropped)
-            verdict = self._services.enforcement.judge(head)
-        except Exception:
-            _log.exception("the decision failed; the request was refused")
-            exchange.refuse(INTERNAL_ERROR)
-            return
-        if isinstance(verdict, Claim):
-            exchange.cors = verdict.route.cors
+        hop = exchange.hop
+        head = Head(exchange.method, exchange.target, hop.fields, not exchange.request_done, hop.dropped)
+        verdict = self._services.enforcement.judge(head)
+        if isinstance(verdict, Pending):
+            exchange.cors = verdict.claim.route.cors
             self.hold(JUDGING)
-            exchange.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict, began)))
-            return
-        self._services.metrics.decision(time.perf_counter() - began)
-        self._conclude(exchange, verdict)
+            exchange.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict)))
+        else:
+            self._conclude(exchange, verdict)
 
-    async def _judge_slowly(self, exchange: Exchange, claim: Claim, began: float) -> None:
-        services = self._services
+    async def _judge_slowly(self, exchange: Exchange, pending: Pending) -> None:
         try:
-            verdict = await services.enforcement.judge_slowly(claim, self._client_address(exchange.hop.fields))
-            services.metrics.decision(time.perf_counter() - began)
+            verdict = await self._services.enforcement.judge_slowly(pending, self._client_address(exchange.hop.fields))
             self._conclude(exchange, verdict)
         except Exception:
-            _log.exception("the decision failed; the request was refused")
+            _log.exception("the request could not be forwarded; it was refused")
             exchange.refuse(INTERNAL_ERROR)
             return
         if self._exchange is exchange:  # not done already: the hold may by now be the next one's

@@ -13,11 +13,14 @@ from typing import NamedTuple
 
 import structlog
 
-from proxy.decision.decide import Claim, Grant, SiteOwner, decide
+from proxy.decision.decide import decide
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.routes import Claim
 from proxy.decision.site_ids import names_of
+from proxy.decision.verdict import Answers, Verdict
 from proxy.grants.cache import Grants, ScopeUnavailable, Unknown
 from proxy.grants.changes import Changes
-from proxy.refusals import EXPIRED_KEY, INVALID_KEY, SCOPE_UNAVAILABLE, Refusal, Refused
+from proxy.refusals import EXPIRED_KEY, INVALID_KEY, SCOPE_UNAVAILABLE, Refusal
 from proxy.relay.exchange import Exchange
 from proxy.settings import GrantSettings
 
@@ -196,12 +199,12 @@ class Revokes:
         owners = self._owners(exchange, grant)
         if owners is None:
             owners = await self._grants.fetch_sites(claim.sites)
-        try:
-            decide(claim, grant, owners, time.time())
-        except Refused as refused:
-            self._end(exchange, refused.refusal)
-        else:
+        judged = decide(claim, Answers(grant, owners), time.time())
+        assert isinstance(judged, Verdict)  # noqa: S101 - everything that it needs is known
+        if judged.refusal is None:
             verdict.grant = grant
+        else:
+            self._end(exchange, judged.refusal)
 
     def _owners(self, exchange: Exchange, grant: Grant | Unknown) -> Mapping[str, SiteOwner | None] | None:
         """Return whose the sites are as far as it matters, or None where that has to be asked."""

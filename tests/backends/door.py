@@ -27,6 +27,7 @@ from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSettings
 from tests.scopes import MemoryScope
+from tests.unit.judging import read
 
 PARTS = ("path", "query", "header")
 
@@ -220,7 +221,7 @@ def _sites_named(table: RouteTable, exchange: Exchange) -> tuple[str, ...]:
     hop = exchange.hop
     head = Head(exchange.method, exchange.target, hop.fields, exchange.has_body, hop.dropped)
     try:
-        return table.read(head).named.sites
+        return read(table, head).named.sites
     except Refused:
         return ()
 

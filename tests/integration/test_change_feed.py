@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.decision.decide import Grant, SiteOwner
+from proxy.decision.grant import Grant, SiteOwner
 from proxy.grants.cache import UNKNOWN, Grants, ScopeUnavailable, connections_used
 from proxy.grants.change_feed import Feed, FeedMode
 from proxy.grants.changes import Changes

@@ -50,6 +50,7 @@ class Front:
     door: FrontDoor
     metrics: Metrics
     upstream: Upstream
+    grants: Grants
 
     @property
     def port(self) -> int:
@@ -96,7 +97,7 @@ async def front(
         door = FrontDoor(settings, LimitSettings(**limits), enforcement, metrics, AccessLog(io.BytesIO()))
         await door.start()
         try:
-            yield Front(door, metrics, service)
+            yield Front(door, metrics, service, grants)
         finally:
             await door.close()
             await grants.close()

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.grants.cache import UNKNOWN, Grants, ScopeUnavailable, TooManyUnknownKeys, connections_used
 from proxy.grants.scope_table import Connection
 from proxy.grants.token_bucket import LookupBudget

@@ -262,7 +262,7 @@ class Play:
         rng = random.Random(self.rng.random())
         while True:
             await asyncio.sleep(rng.choice((0.001, 0.003, 0.01)))
-            self.door.door._services.enforcement._grants.drop_all()
+            self.door.grants.drop_all()
             passed = [exchange for exchange in self.door.door.exchanges() if exchange.verdict is not None]
             if passed and rng.random() < 0.3:
                 exchange = rng.choice(passed)

@@ -8,7 +8,7 @@ from typing import cast
 import asyncpg
 import pytest
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.grants.cache import Grants, connections_used
 from proxy.grants.change_feed import Feed, FeedMode
 from proxy.relay.exchange import Exchange

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.grants.cache import Grants
 from proxy.grants.changes import Changes
 from proxy.grants.token_bucket import LookupBudget

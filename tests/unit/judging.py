@@ -1,12 +1,14 @@
-"""One request judged by the whole decision: route options and a grant in, site ids or a refusal's code out."""
+"""Requests judged by the whole decision: route options and a grant in, site ids or a refusal's code out."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.decision.decide import Grant, decide
-from proxy.decision.routes import RouteTable
+from proxy.decision.decide import decide
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.routes import Candidate, Claim, RouteTable
+from proxy.decision.verdict import Answers, NoGrant, Verdict
 from proxy.http.headers import Fields, Head
-from proxy.refusals import Refusal, Refused
+from proxy.refusals import MISSING_KEY, Refusal, Refused
 from proxy.settings import KeySettings, RouteSettings
 from tests.scopes import owned
 
@@ -51,9 +53,35 @@ def judge_whole(
     """Return the ids of the sites, or the refusal."""
     head = Head(method, target, [(b"Host", b"h"), *fields, *([KEY] if key else [])], body, dropped or [])
     try:
-        claim = table(route).read(head)
-        if claim.key is None and not claim.open:
-            return Refusal("missing_key", 401, "")
-        return decide(claim, grant, owned(owners or {}), 0)
+        return covered(Claim(table(route), head), grant, owned(owners or {}))
     except Refused as refused:
         return refused.refusal
+
+
+def read(table: RouteTable, head: Head) -> Claim:
+    """Return what a request claims. Raises Refused if it is refused before its key matters."""
+    claim = Claim(table, head)
+    verdict = decide(claim, Answers(accept_foreign=True), 0)
+    if isinstance(verdict, Verdict) and verdict.refusal not in (None, MISSING_KEY):
+        raise Refused(verdict.refusal)
+    return claim
+
+
+def covered(
+    claim: Claim, grant: Grant | None, owners: Mapping[str, SiteOwner | None] | None = None, now: float = 0
+) -> tuple[str, ...]:
+    """Return the ids of the named sites. Raises Refused unless the claim passes with this grant (None: unknown key)."""
+    verdict = decide(claim, Answers(grant or NoGrant.UNKNOWN, owners or {}, accept_foreign=True), now)
+    assert isinstance(verdict, Verdict)
+    if verdict.refusal is not None:
+        raise Refused(verdict.refusal)
+    return verdict.sites
+
+
+def claim_on(table: RouteTable, *sites: str, every_site: bool = False, key: bytes = b"k") -> Claim:
+    """Return the claim of a request to the first route that names these sites."""
+    claim = Claim(table, Head(b"GET", b"/", []))
+    claim.route, claim.target, claim.fields, claim.key = table.routes[0], b"/", [], key
+    claim.named = Candidate(sites, every_site=every_site)
+    claim.accepted = True
+    return claim

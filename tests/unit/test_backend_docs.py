@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from proxy.decision.decide import Grant, decide
+from proxy.decision.grant import Grant
 from proxy.decision.routes import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import Refused
 from sitelatch.config import Config, load
+from tests.unit.judging import covered, read
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = [
@@ -115,9 +116,9 @@ def decide_request(table: RouteTable, request: str) -> None:
     if field:
         name, _, value = field.partition(": ")
         fields.append((name.encode(), value.encode()))
-    claim = table.read(Head(method, target, fields, has_body=method in (b"POST", b"PUT", b"PATCH")))
+    claim = read(table, Head(method, target, fields, has_body=method in (b"POST", b"PUT", b"PATCH")))
     assert claim.key == KEY[1]
-    decide(claim, Grant("1", "acme", all_sites=False, sites=SITES), {}, 0)
+    covered(claim, Grant("1", "acme", all_sites=False, sites=SITES))
 
 
 @pytest.mark.parametrize(("name", "request_line"), [(name, line) for name, lines in PASSED.items() for line in lines])

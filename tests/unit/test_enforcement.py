@@ -1,15 +1,17 @@
 """The decision joined with grants and activity."""
 
 import asyncio
+import time
 
 import pytest
 
 from proxy.decision.api_keys import digest, new_key
-from proxy.decision.decide import Claim, Grant
+from proxy.decision.grant import Grant
 from proxy.decision.routes import RouteTable
-from proxy.enforcement import Enforcement, Verdict, identity_lines
+from proxy.enforcement import Enforcement, Pending, RememberedGrants, Verdict
 from proxy.grants.cache import Grants
 from proxy.http.headers import Fields, Head
+from proxy.identity_lines import IdentityLines, render_identity
 from proxy.observe.metrics import Metrics
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import MemoryScope, until
@@ -37,13 +39,13 @@ class Front:
             accept_foreign=False,
         )
 
-    def judge_at_once(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict | Claim:
+    def judge_at_once(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict | Pending:
         head = Head(b"GET", target, [(b"Host", b"h"), (b"X-API-Key", key.encode()), *(fields or [])])
         return self.enforcement.judge(head)
 
     async def judge(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict:
         verdict = self.judge_at_once(target, fields, key=key)
-        return await self.enforcement.judge_slowly(verdict, "1.2.3.4") if isinstance(verdict, Claim) else verdict
+        return await self.enforcement.judge_slowly(verdict, "1.2.3.4") if isinstance(verdict, Pending) else verdict
 
 
 def code(verdict: Verdict) -> str | None:
@@ -98,14 +100,17 @@ async def test_whose_a_site_is_is_not_asked_for_a_key_of_named_sites() -> None:
 
 
 async def test_the_keys_that_are_remembered_in_front_of_the_cache_are_bounded() -> None:
-    front = Front()
-    await front.judge(b"/shop/x")
-    assert isinstance(front.judge_at_once(b"/shop/x"), Verdict)
-    remembered = front.enforcement._known_keys
-    entry = remembered.pop(KEY.encode())
-    remembered.update({b"%d" % number: entry for number in range(10_000)})
-    assert isinstance(front.judge_at_once(b"/shop/x"), Verdict)
-    assert remembered.keys() == {KEY.encode()}
+    scope = MemoryScope()
+    grants = Grants(GrantSettings(), scope, on_lookup=lambda result: None)
+    remembered = RememberedGrants(grants, accept_foreign=True, on_lookup=lambda result: None, clock=time.monotonic)
+    keys = [b"%d" % number for number in range(10_001)]
+    for key in keys:
+        scope.add(digest(key), "ada", "shop")
+        await grants.fetch(digest(key))
+        assert isinstance(remembered.grant(key), Grant)
+        assert len(remembered) <= 10_000
+    assert remembered.remembered(keys[-1]) is not None
+    assert remembered.remembered(keys[0]) is None
 
 
 async def test_garbage_costs_no_query() -> None:
@@ -179,16 +184,15 @@ async def test_the_upstream_is_told_the_workspace_that_was_judged() -> None:
 
 
 async def test_what_was_made_for_sites_that_clients_name_is_remembered_within_bounds() -> None:
-    front = Front()
-    enforcement, grant = front.enforcement, Grant("ada", "acme", True, frozenset())
-    assert enforcement._identity(grant, tuple("abcde")).endswith(b"X-Api-Sites: a,b,c,d,e\r\n")
-    assert not enforcement._identities, "of so many sites at once there is no end of combinations"
+    remembered, grant = IdentityLines(), Grant("ada", "acme", True, frozenset())
+    assert remembered.of(grant, tuple("abcde")).endswith(b"X-Api-Sites: a,b,c,d,e\r\n")
+    assert len(remembered) == 0, "there are too many combinations of so many sites"
     for number in range(10_001):
-        enforcement._identity(grant, (f"site-{number}",))
-    assert 0 < len(enforcement._identities) <= 10_000
-    lines = enforcement._identity(grant, ("site-10000",))
+        remembered.of(grant, (f"site-{number}",))
+    assert 0 < len(remembered) <= 10_000
+    lines = remembered.of(grant, ("site-10000",))
     assert lines.endswith(b"X-Api-Sites: site-10000\r\n")
-    assert enforcement._identity(grant, ("site-10000",)) is lines
+    assert remembered.of(grant, ("site-10000",)) is lines
 
 
 async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:
@@ -196,7 +200,7 @@ async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:
     front.scope.add(digest(KEY.encode()), "ada", "büro")
     verdict = await front.judge(b"/b%C3%BCro/x")
     assert verdict.identity == b"X-Api-User-Id: ada\r\nX-Api-Workspace: acme\r\nX-Api-Sites: b%C3%BCro\r\n"
-    assert identity_lines(Grant("ada", "Acme & Co: 100%", False, frozenset()), ("a b",)) == (
+    assert render_identity(Grant("ada", "Acme & Co: 100%", False, frozenset()), ("a b",)) == (
         b"X-Api-User-Id: ada\r\nX-Api-Workspace: Acme & Co: 100%25\r\nX-Api-Sites: a b\r\n"
     )
 

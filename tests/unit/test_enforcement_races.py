@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from proxy.decision.api_keys import digest, new_key
-from proxy.decision.decide import Claim
-from proxy.decision.routes import Candidate, RouteTable
-from proxy.enforcement import Enforcement, Verdict
+from proxy.decision.routes import RouteTable
+from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.grants.cache import Grants
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
@@ -24,20 +23,15 @@ class Door:
     def __init__(self) -> None:
         self.scope = MemoryScope()
         self.grants = Grants(GrantSettings(lookup_seconds=30), self.scope, on_lookup=lambda result: None)
-        table = RouteTable(
-            [RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/sites/{site}",))], KeySettings()
-        )
+        rules = ("path:/sites/{site}", "host:{site}.example")
+        table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=rules)], KeySettings())
         self.enforcement = Enforcement(table, self.grants, Metrics(), on_use=lambda user_id: None, accept_foreign=False)
 
-    def judge(self) -> Verdict | Claim:
-        fields = [(b"Host", b"data.example"), (b"X-API-Key", KEY.encode())]
-        return self.enforcement.judge(Head(b"GET", b"/sites/shop", fields, has_body=False))
-
-    def judge_slowly(self, name: str = "shop") -> "asyncio.Task[Verdict]":
-        claim = self.judge()
-        assert isinstance(claim, Claim), "it has to be looked up"
-        claim.named = Candidate((name,))
-        return asyncio.create_task(self.enforcement.judge_slowly(claim, "192.0.2.1"))
+    def judge_slowly(self, target: bytes = b"/sites/shop", host: bytes = b"api") -> "asyncio.Task[Verdict]":
+        head = Head(b"GET", target, [(b"Host", host), (b"X-API-Key", KEY.encode())], has_body=False)
+        pending = self.enforcement.judge(head)
+        assert isinstance(pending, Pending), "it has to be looked up"
+        return asyncio.create_task(self.enforcement.judge_slowly(pending, "192.0.2.1"))
 
 
 async def at_once_when(condition: Callable[[], bool]) -> None:
@@ -93,7 +87,7 @@ async def test_a_site_named_by_host_that_is_removed_before_the_waiter_goes_on_do
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["Shop"] = "acme"
     await door.grants.fetch(DIGEST)
-    verdict = door.judge_slowly("/shop")
+    verdict = door.judge_slowly(b"/", b"shop.example")
     await at_once_when(lambda: door.grants.peek_sites(("/shop",)) is not None)
     assert not verdict.done()
     del door.scope.sites["Shop"]
@@ -106,7 +100,7 @@ async def test_a_site_named_by_host_that_is_removed_while_it_is_looked_up_does_n
     door.scope.sites["Shop"] = "acme"
     await door.grants.fetch(DIGEST)
     door.scope.hold()
-    verdict = door.judge_slowly("/shop")
+    verdict = door.judge_slowly(b"/", b"shop.example")
     await until(lambda: door.scope.under_way == 1)
     del door.scope.sites["Shop"]
     door.grants.drop_site("Shop")

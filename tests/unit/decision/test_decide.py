@@ -4,13 +4,13 @@ import tracemalloc
 
 import pytest
 
-from proxy.decision.decide import Claim, Grant, SiteOwner, decide
-from proxy.decision.routes import Candidate, Route
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.routes import Claim
 from proxy.refusals import Refused
-from proxy.settings import KeySettings, RouteSettings
 from tests.scopes import owned
+from tests.unit.judging import claim_on, covered, judge, table
 
-ROUTE = Route(RouteSettings(name="data", upstream="http://x", workspace="acme"), KeySettings())
+TABLE = table({"workspace": "acme"})
 SHOP = Grant("u", "acme", all_sites=False, sites=frozenset({"shop"}))
 CAPITALS = Grant("u", "acme", all_sites=False, sites=frozenset({"Shop", "BLOG", "wiki", "Straße"}))
 ACME = Grant("u", "acme", all_sites=True, sites=frozenset())
@@ -21,8 +21,8 @@ OWNERS = owned({"shop": "acme", "blog": "acme", "wiki": "globex", "none": None, 
 }
 
 
-def claim(*sites: str, every_site: bool = False, open_: bool = False) -> Claim:
-    return Claim(ROUTE, b"k", b"/", [], open=open_, named=Candidate(sites, every_site=every_site))
+def claim(*sites: str, every_site: bool = False) -> Claim:
+    return claim_on(TABLE, *sites, every_site=every_site)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,6 @@ def claim(*sites: str, every_site: bool = False, open_: bool = False) -> Claim:
         (GLOBEX, claim(every_site=True), "all_sites_needed"),  # the route's workspace is another
         (GLOBEX, claim("wiki"), None),
         (None, claim("shop"), "invalid_key"),
-        (None, claim("shop", open_=True), None),
         (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=999), claim("shop"), "expired_key"),
         (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=1000), claim("shop"), "expired_key"),
         (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=1001), claim("shop"), None),
@@ -64,10 +63,15 @@ def claim(*sites: str, every_site: bool = False, open_: bool = False) -> Claim:
 def test_decide(grant: Grant | None, asked: Claim, code: str | None) -> None:
     refused_with = None
     try:
-        decide(asked, grant, OWNERS, now=1000)
+        covered(asked, grant, OWNERS, now=1000)
     except Refused as refused:
         refused_with = refused.refusal.code
     assert refused_with == code
+
+
+def test_a_public_endpoint_passes_without_a_known_key() -> None:
+    assert judge({"public": ["GET /health"], "sites": ["query:site"]}, b"/health?site=shop", key=False) == ()
+    assert judge({"public": ["GET /health"], "sites": ["query:site"]}, b"/other?site=shop", key=False) == "missing_key"
 
 
 def test_a_granted_site_is_found_by_its_folded_id() -> None:

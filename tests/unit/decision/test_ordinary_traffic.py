@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from pydantic import ValidationError
 
-from proxy.decision.decide import Grant, decide
+from proxy.decision.grant import Grant
 from proxy.decision.routes import Claim, RouteTable
 from proxy.http.headers import Head
 from proxy.http.hop_by_hop import clean_request
@@ -19,6 +19,7 @@ from proxy.settings import KeySettings, LimitSettings, RouteSettings
 from tests.ordinary_traffic import REFUSED, SHAPES, WANTED
 from tests.spellings import Fields
 from tests.traffic.shape import Shape
+from tests.unit.judging import covered, read
 
 SLK = "slk_" + "A" * 38
 KEY = (b"X-API-Key", SLK.encode())
@@ -32,8 +33,8 @@ def passed(
     """Return the claim that a key for all of IDS gets passed, after checking that nothing was touched."""
     settings = {"name": "data", "upstream": "http://127.0.0.1:1", "sites": rules, **more}
     table = RouteTable([RouteSettings.model_validate(settings)], KeySettings())
-    claim = table.read(Head(method, target, [HOST, KEY, *fields]))
-    decide(claim, Grant("1", "acme", all_sites=False, sites=frozenset(IDS)), {}, 0)
+    claim = read(table, Head(method, target, [HOST, KEY, *fields]))
+    covered(claim, Grant("1", "acme", all_sites=False, sites=frozenset(IDS)))
     assert claim.target == target
     assert claim.fields == [HOST, *fields]
     assert claim.key == KEY[1]
@@ -56,13 +57,13 @@ def claim_of(shape: Shape, **options: object) -> Claim:
         judged=table.judged_names,
         trailer_bytes=32768,
     )
-    return table.read(Head(raw.method, raw.target, hop.fields, has_body=not hop.body.done, dropped=hop.dropped))
+    return read(table, Head(raw.method, raw.target, hop.fields, has_body=not hop.body.done, dropped=hop.dropped))
 
 
 def sent(shape: Shape, **options: object) -> Claim:
     """Return a shape's claim that its sites' key gets passed, after checking that nothing was touched."""
     claim = claim_of(shape, **options)
-    sites = decide(claim, Grant("1", "acme", all_sites=shape.every_site, sites=frozenset(shape.sites)), {}, 0)
+    sites = covered(claim, Grant("1", "acme", all_sites=shape.every_site, sites=frozenset(shape.sites)))
     assert claim.target == (shape.forwarded or shape.target).encode()
     assert claim.fields == shape.fields_on(SLK)
     assert sites == shape.sites
@@ -395,5 +396,5 @@ def test_a_port_in_the_host_is_ordinary() -> None:
         b"SHOP.API.example.com",
         b"Shop.api.example.com:80",
     ):
-        claim = table.read(Head(b"GET", b"/x", [(b"Host", host), KEY]))
+        claim = read(table, Head(b"GET", b"/x", [(b"Host", host), KEY]))
         assert (claim.sites, claim.fields) == (("/shop",), [(b"Host", host)])

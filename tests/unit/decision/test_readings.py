@@ -12,13 +12,14 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from proxy.decision.decide import Claim, Grant, decide
-from proxy.decision.routes import RouteTable
+from proxy.decision.grant import Grant
+from proxy.decision.routes import Claim, RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refusal, Refused
 from proxy.settings import HeaderRule, KeySettings, QueryRule, RouteSettings
 from tests import readings
 from tests.spellings import Expected, Fields, Shape, honest, spellings
+from tests.unit.judging import covered, read
 
 OWN, OTHER = "shop", "blog"
 KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
@@ -52,8 +53,8 @@ class Front:
     def outcome(self, target: bytes, fields: Fields, method: bytes = b"GET") -> Claim | Refusal:
         """Return the claim that a key for OWN gets passed, or the refusal."""
         try:
-            claim = self.table.read(Head(method, target, [HOST, *fields, KEY]))
-            decide(claim, GRANT, {}, 0)
+            claim = read(self.table, Head(method, target, [HOST, *fields, KEY]))
+            covered(claim, GRANT)
         except Refused as refused:
             return refused.refusal
         return claim
@@ -168,8 +169,8 @@ def test_the_list_of_hostile_spellings_is_long_and_says_what_it_is(shape: Shape)
 def test_the_plain_spelling_passes_byte_for_byte(shape: Shape) -> None:
     front = Front.of(route(*shape.value))
     plain = honest(OWN, shape)
-    claim = front.table.read(Head(plain.method, plain.target, [*plain.fields, KEY]))
-    assert decide(claim, GRANT, {}, 0) == (OWN,)
+    claim = read(front.table, Head(plain.method, plain.target, [*plain.fields, KEY]))
+    assert covered(claim, GRANT) == (OWN,)
     assert (claim.target, claim.fields, claim.key) == (plain.target, plain.fields, KEY[1])
 
 
@@ -181,8 +182,8 @@ def test_no_hostile_spelling_passes(shape: Shape) -> None:
         if spelling.wire_only:
             continue
         try:
-            claim = front.table.read(Head(spelling.method, spelling.target, [*spelling.fields, KEY]))
-            sites = decide(claim, GRANT, {}, 0)
+            claim = read(front.table, Head(spelling.method, spelling.target, [*spelling.fields, KEY]))
+            sites = covered(claim, GRANT)
         except Refused:
             continue
         unchanged = (claim.target, claim.fields) == (spelling.target, spelling.fields)
@@ -198,8 +199,8 @@ def test_where_any_key_passes_without_a_site_no_reading_of_a_hostile_spelling_na
         if spelling.wire_only:
             continue
         try:
-            claim = front.table.read(Head(spelling.method, spelling.target, [*spelling.fields, KEY]))
-            sites = decide(claim, GRANT, {}, 0)
+            claim = read(front.table, Head(spelling.method, spelling.target, [*spelling.fields, KEY]))
+            sites = covered(claim, GRANT)
         except Refused:
             continue
         assert set(sites) <= {OWN}, spelling

@@ -12,6 +12,7 @@ from proxy.refusals import AMBIGUOUS_REQUEST, ENDPOINT_REFUSED, Refused
 from proxy.settings import KeySettings, RouteSettings
 from tests.unit.decision.test_readings import BETWEEN, FRONTS, NO_FIELDS, SEPARATORS, SITES, check, mostly, run
 from tests.unit.decision.test_transformations import HOST, PATH, TWO, outcome, table
+from tests.unit.judging import read
 
 # 1. Parameters that hold an encoded slash, dropped before the rest is decoded and split (Tomcat).
 
@@ -97,7 +98,7 @@ def test_a_preflight_that_is_read_in_two_ways_is_refused_too() -> None:
     )
     routes = RouteTable([settings], KeySettings())
     asking = [HOST, (b"Origin", b"https://x.example"), (b"Access-Control-Request-Method", b"GET")]
-    assert routes.read(Head(b"OPTIONS", b"/api/sites/blog/x", asking)).open
+    assert read(routes, Head(b"OPTIONS", b"/api/sites/blog/x", asking)).open
     with pytest.raises(Refused) as refused:
-        routes.read(Head(b"OPTIONS", b"/api//sites/blog/x", asking))
+        read(routes, Head(b"OPTIONS", b"/api//sites/blog/x", asking))
     assert refused.value.refusal == AMBIGUOUS_REQUEST

@@ -2,10 +2,9 @@
 
 import pytest
 
-from proxy.decision.decide import decide
 from proxy.http.headers import Head
 from proxy.refusals import Refused
-from tests.unit.judging import EVERY_SITE, KEY, judge, judge_whole, selected, table
+from tests.unit.judging import EVERY_SITE, KEY, covered, judge, judge_whole, read, selected, table
 
 ALL = {"sites": ["path:/api/sites/{site}/**", "query:site", "header:X-Site"]}
 PATH = {"sites": ["path:/api/sites/{site}/**"]}
@@ -370,11 +369,11 @@ def test_a_preflight_whose_query_overrides_the_method_needs_a_key() -> None:
 
 
 def test_an_open_request_may_go_on_only_with_the_site_that_let_it_in() -> None:
-    claim = table(ALL).read(Head(b"GET", b"/api/data?site=my+shop", [(b"Host", b"h"), KEY]))
-    assert decide(claim, selected("my shop"), {}, 0) == ("my shop",)
+    claim = read(table(ALL), Head(b"GET", b"/api/data?site=my+shop", [(b"Host", b"h"), KEY]))
+    assert covered(claim, selected("my shop")) == ("my shop",)
     with pytest.raises(Refused):
-        decide(claim, selected("my+shop"), {}, 0)
-    assert decide(claim, selected("my+shop", "my shop"), {}, 0) == ("my shop",)
+        covered(claim, selected("my+shop"))
+    assert covered(claim, selected("my+shop", "my shop")) == ("my shop",)
 
 
 # Parameters that stand in or around the one of a rule.

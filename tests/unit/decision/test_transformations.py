@@ -10,6 +10,7 @@ from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, BAD_REQUEST, ENDPOINT_REFUSED, Refusal, Refused
 from proxy.settings import KeySettings, RouteSettings
 from tests.spellings import Fields
+from tests.unit.judging import read
 
 KEY = b"slk_" + b"A" * 38
 HOST = (b"Host", b"api.example.com")
@@ -24,7 +25,7 @@ def table(*sites: object, **more: object) -> RouteTable:
 def outcome(routes: RouteTable, target: bytes, *fields: tuple[bytes, bytes], method: bytes = b"GET") -> Claim | Refusal:
     """Return the claim of a request with a key, or why it is refused."""
     try:
-        return routes.read(Head(method, target, [HOST, *fields, (b"X-API-Key", KEY)]))
+        return read(routes, Head(method, target, [HOST, *fields, (b"X-API-Key", KEY)]))
     except Refused as refused:
         return refused.refusal
 
@@ -205,8 +206,8 @@ def test_every_line_of_a_header_is_named() -> None:
 
 def test_a_host_and_another_place_name_both_their_sites() -> None:
     routes = table("host:{site}.api.example.com", "query:site")
-    claim = routes.read(
-        Head(b"GET", b"/data?site=blog", [(b"Host", b"SHOP.api.example.com:8080"), (b"X-API-Key", KEY)])
+    claim = read(
+        routes, Head(b"GET", b"/data?site=blog", [(b"Host", b"SHOP.api.example.com:8080"), (b"X-API-Key", KEY)])
     )
     assert set(claim.sites) == {"/shop", "blog"}
 
@@ -355,7 +356,7 @@ def test_a_query_key_is_cut_without_touching_the_other_bytes(name: bytes, rest: 
     pieces = rest.split(b"&")
     for at in range(len(pieces) + 1):
         query = b"&".join([*pieces[:at], name + b"=" + KEY, *pieces[at:]])
-        claim = routes.read(Head(b"GET", b"/d%61ta;v?" + query, [HOST]))
+        claim = read(routes, Head(b"GET", b"/d%61ta;v?" + query, [HOST]))
         assert claim.key == KEY
         assert claim.target == b"/d%61ta;v?" + rest
         assert claim.fields == [HOST]
@@ -375,7 +376,7 @@ def test_two_different_keys_are_ambiguous_wherever_they_are() -> None:
         ([], b"/data?api_key=" + KEY + b"&api_key=" + other),
     ]:
         with pytest.raises(Refused) as refused:
-            routes.read(Head(b"GET", target, [HOST, *fields]))
+            read(routes, Head(b"GET", target, [HOST, *fields]))
         assert refused.value.refusal == AMBIGUOUS_KEY
 
 
@@ -390,7 +391,7 @@ def test_the_same_key_in_every_place_is_one_key_and_is_cut_from_all_of_them() ->
         (b"Cookie", b"a=1; key=%b; b=2" % KEY),
         (b"cookie", b"KEY=" + KEY),
     ]
-    claim = routes.read(Head(b"GET", b"/data?site=shop&api_key=" + KEY, fields))
+    claim = read(routes, Head(b"GET", b"/data?site=shop&api_key=" + KEY, fields))
     assert claim.key == KEY
     assert claim.target == b"/data?site=shop"
     assert KEY not in b"".join(value for _, value in claim.fields)

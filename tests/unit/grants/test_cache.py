@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.grants.cache import UNKNOWN, connections_used, narrowed
 from proxy.settings import GrantSettings
 from tests.scopes import until

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from proxy.decision.decide import Grant
+from proxy.decision.grant import Grant
 from proxy.grants.entries import HeldGrants, Lifetimes
 from proxy.settings import GrantSettings
 

@@ -14,10 +14,9 @@ import asyncpg
 import pytest
 
 from proxy.decision.api_keys import digest
-from proxy.decision.decide import Claim
-from proxy.decision.routes import Candidate, RouteTable
-from proxy.decision.site_ids import by_folded_id, names_of
-from proxy.enforcement import Enforcement, Verdict
+from proxy.decision.routes import RouteTable
+from proxy.decision.site_ids import names_of
+from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.grants.cache import Grants
 from proxy.grants.change_feed import ANSWER_SECONDS, Feed
 from proxy.http.headers import Head
@@ -281,18 +280,6 @@ class Stream:
         self._play.judge_end(self, refusal)
 
 
-class EitherName(RouteTable):
-    """Names each site by its id or, as a host rule does, by its folded id."""
-
-    chance: random.Random
-
-    def read(self, head: Head) -> Claim:
-        claim = super().read(head)
-        if self.chance.random() < 0.5:
-            claim.named = Candidate(tuple(map(by_folded_id, claim.sites)))
-        return claim
-
-
 class Play:
     """Doors over a database, and the oracle."""
 
@@ -328,10 +315,8 @@ class Play:
             on_changes=lambda changes: self.revokes.changed(changes),
             clock=clock,
         )
-        table = EitherName(
-            [RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/{site}",))], KeySettings()
-        )
-        table.chance = self.chance
+        route = RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/{site}", "host:{site}.example"))
+        table = RouteTable([route], KeySettings())
         self.enforcement = Enforcement(
             table, self.grants, Metrics(), on_use=lambda user: None, accept_foreign=True, clock=clock
         )
@@ -352,9 +337,11 @@ class Play:
     async def ask(self) -> None:
         """Make a request, and hold the answer against the past."""
         key, site = self.chance.choice(KEYS), self.chance.choice(SITES)
-        head = Head(b"GET", b"/" + site.encode(), [(b"Host", b"h"), (b"X-API-Key", key.encode())], has_body=False)
-        verdict = self.enforcement.judge(head)
-        if isinstance(verdict, Claim):
+        # Named by its id or, as host names have no case, by its folded id.
+        target, host = ("/" + site, "h") if self.chance.random() < 0.5 else ("/", f"{site}.example")
+        fields = [(b"Host", host.encode()), (b"X-API-Key", key.encode())]
+        verdict = self.enforcement.judge(Head(b"GET", target.encode(), fields, has_body=False))
+        if isinstance(verdict, Pending):
             verdict = await self.enforcement.judge_slowly(verdict, "192.0.2.1")
         self.judge(verdict.refusal, DIGESTS[key], site, self.bound)
         named = verdict.claim.sites[0] if verdict.claim else ""

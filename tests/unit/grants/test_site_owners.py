@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.decision.decide import Grant, SiteOwner
+from proxy.decision.grant import Grant, SiteOwner
 from proxy.grants.cache import Grants, ScopeUnavailable
 from proxy.settings import GrantSettings
 from tests.scopes import FIND_GRANT, FIND_SITES, Clock, MemoryScope, owned, until

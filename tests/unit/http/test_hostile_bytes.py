@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from proxy.decision.decide import Claim, Grant, decide
-from proxy.decision.routes import RouteTable
+from proxy.decision.grant import Grant
+from proxy.decision.routes import Claim, RouteTable
 from proxy.http.headers import Fields, Head
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
@@ -16,6 +16,7 @@ from proxy.http.request_parser import RequestReader
 from proxy.refusals import Refused
 from proxy.settings import KeySettings, LimitSettings, RouteSettings
 from tests.spellings import Expected, Shape, honest, spellings
+from tests.unit.judging import covered, read
 
 OWN, OTHER = "shop", "blog"
 KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
@@ -35,8 +36,8 @@ def sent_on(raw: bytes, table: RouteTable) -> tuple[Claim, tuple[str, ...]]:
         judged=table.judged_names,
         trailer_bytes=1024,
     )
-    claim = table.read(Head(head.method, head.target, hop.fields, dropped=hop.dropped))
-    return claim, decide(claim, Grant("1", "acme", all_sites=False, sites=frozenset({OWN})), {}, 0)
+    claim = read(table, Head(head.method, head.target, hop.fields, dropped=hop.dropped))
+    return claim, covered(claim, Grant("1", "acme", all_sites=False, sites=frozenset({OWN})))
 
 
 def folded(fields: Fields) -> set[bytes]:

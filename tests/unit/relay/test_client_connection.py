@@ -9,9 +9,8 @@ import pytest
 
 from bench.driver import Driver, MemoryTransport, Setup, Visit
 from proxy.decision.api_keys import new_key
-from proxy.decision.decide import Claim
 from proxy.decision.routes import RouteTable
-from proxy.enforcement import Enforcement, Verdict
+from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.grants.cache import Grants
 from proxy.http.bodies import ChunkedBody
 from proxy.observe.access_log import AccessLog
@@ -42,7 +41,7 @@ class Client(MemoryTransport):
 class FailingEnforcement(Enforcement):
     """Has a fault in what comes after the first look at a request."""
 
-    async def judge_slowly(self, claim: Claim, address: str) -> Verdict:
+    async def judge_slowly(self, pending: Pending, address: str) -> Verdict:
         raise RuntimeError
 
 

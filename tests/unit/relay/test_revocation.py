@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from proxy.decision.decide import Claim, Grant
-from proxy.decision.routes import Candidate, RouteTable
+from proxy.decision.grant import Grant
+from proxy.decision.routes import RouteTable
 from proxy.enforcement import Verdict
 from proxy.grants.cache import Grants
 from proxy.grants.changes import Changes
@@ -19,8 +19,9 @@ from proxy.relay.exchange import Exchange
 from proxy.relay.revocation import Revokes
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from tests.scopes import FIND_SITES, Clock, MemoryScope, until
+from tests.unit.judging import claim_on
 
-ROUTE = RouteTable((RouteSettings(name="data", upstream="http://127.0.0.1:1"),), KeySettings()).routes[0]
+TABLE = RouteTable((RouteSettings(name="data", upstream="http://127.0.0.1:1"),), KeySettings())
 TTL, STALE, LOOKUP = 30, 300, 30
 
 
@@ -32,7 +33,7 @@ class OpenExchange:
     """What is asked of an exchange that is open."""
 
     def __init__(self, key: str, grant: Grant | None, *sites: str) -> None:
-        claim = Claim(ROUTE, key.encode(), b"/", [], named=Candidate(sites))
+        claim = claim_on(TABLE, *sites, key=key.encode())
         self.verdict: Verdict | None = Verdict(None, claim, grant)
         self.name = key
         self.key_digest = key_of(key)

@@ -1,0 +1,47 @@
+"""What an API key may reach, and who owns a site. No I/O."""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from proxy.decision.site_ids import fold_site, folded_part
+
+
+class SiteOwner(NamedTuple):
+    """A site that a name refers to: its id as it is spelled, and the workspace that owns it."""
+
+    id: str
+    workspace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a key may reach, as the scope table had it at one moment."""
+
+    user_id: str
+    workspace: str
+    all_sites: bool
+    sites: frozenset[str]
+    expires_at: float | None = None
+    """When the key expires, in seconds since the epoch."""
+    _by_fold: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
+    """The sites whose ids differ from their folded form, sorted by that form. Built on first use."""
+
+    def site_called(self, name: str) -> str | None:
+        """Return the id of the granted site with this name (site_ids.py), or None."""
+        folded = folded_part(name)
+        if folded is not None:
+            return self.site_by_fold(folded)
+        return name if name in self.sites else None
+
+    def site_by_fold(self, folded: str) -> str | None:
+        """Return the granted site whose folded id is `folded`, or None."""
+        if folded in self.sites:
+            return folded
+        by_fold = self._by_fold
+        if by_fold is None:
+            # A binary search needs no folded ids in memory: 8 bytes a site, where a dict needs 150.
+            by_fold = tuple(sorted((site for site in self.sites if fold_site(site) != site), key=fold_site))
+            object.__setattr__(self, "_by_fold", by_fold)
+        place = bisect_left(by_fold, folded, key=fold_site)
+        return by_fold[place] if place < len(by_fold) and fold_site(by_fold[place]) == folded else None

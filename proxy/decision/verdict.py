@@ -1,0 +1,83 @@
+"""What the decision returns, and what it has to be told. No I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, Protocol
+
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.routes import Claim
+from proxy.refusals import Refusal
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The outcome for one request. `refusal` is None if it passes; `claim` is None if no route was found."""
+
+    refusal: Refusal | None
+    claim: Claim | None = None
+    grant: Grant | None = None
+    sites: tuple[str, ...] = ()
+    """The ids of the named sites, if the request passes."""
+    identity: bytes = b""
+    """Header lines that identify the API user to the upstream, if the request passes."""
+
+
+class Lookup(Enum):
+    """What the decision needs before it can go on."""
+
+    GRANT = "grant"
+    """The grant of the claim's key."""
+    SITE_OWNERS = "site owners"
+    """The owner of each of the claim's sites."""
+
+
+class NoGrant(Enum):
+    """Why there is no grant for a key."""
+
+    NOT_LOOKED_UP = "not looked up"
+    UNKNOWN = "unknown"
+    """The key does not exist, or its API user is disabled."""
+    OVER_BUDGET = "over budget"
+    """The client's network has tried too many unknown keys, so this one was not looked up."""
+    UNAVAILABLE = "unavailable"
+    """The database did not answer, and no cached grant may still be used."""
+
+
+Owners = Mapping[str, SiteOwner | None]
+"""The owner of each named site; None: no such site."""
+
+
+class Known(Protocol):
+    """What the decision may ask for without waiting."""
+
+    @property
+    def accept_foreign(self) -> bool:
+        """Whether keys in other formats than Sitelatch's own are looked up."""
+
+    def remembered(self, key: bytes) -> Grant | None:
+        """Return the grant of a key whose format was checked before, or None."""
+
+    def grant(self, key: bytes) -> Grant | NoGrant:
+        """Return the grant of a key, or why there is none."""
+
+    def owners(self, sites: tuple[str, ...]) -> Owners | Literal[NoGrant.UNAVAILABLE] | None:
+        """Return the owners of these sites, or None if they have to be looked up first."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What has been looked up for one request (a `Known`)."""
+
+    found: Grant | NoGrant = NoGrant.NOT_LOOKED_UP
+    found_owners: Owners | Literal[NoGrant.UNAVAILABLE] | None = None
+    accept_foreign: bool = False
+
+    def remembered(self, key: bytes) -> Grant | None:
+        return self.found if isinstance(self.found, Grant) else None
+
+    def grant(self, key: bytes) -> Grant | NoGrant:
+        return self.found
+
+    def owners(self, sites: tuple[str, ...]) -> Owners | Literal[NoGrant.UNAVAILABLE] | None:
+        return self.found_owners

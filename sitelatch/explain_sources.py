@@ -1,0 +1,49 @@
+"""Where `explain` has the decision's answers from (`enforcement.GrantSource`)."""
+
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.grants.cache import Grants, ScopeUnavailable, Unknown
+
+
+class NothingCached:
+    """An empty cache without a database: it shows whether a request needs a lookup."""
+
+    generation = 0
+
+    def peek(self, digest: bytes) -> Grant | Unknown | None:
+        return None
+
+    def fresh(self, digest: bytes) -> float:
+        return -math.inf
+
+    def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
+        return None
+
+    async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
+        raise ScopeUnavailable
+
+    async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None]:
+        raise ScopeUnavailable
+
+    def watched(self) -> AbstractContextManager[int]:
+        return nullcontext(0)
+
+    def recalled(self, began: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
+        return False
+
+
+class UserScope(NothingCached):
+    """The scope of one API user, for every key: nobody knows the user's own key any more."""
+
+    def __init__(self, grants: Grants, grant: Grant | Unknown) -> None:
+        self._grants = grants
+        self._grant = grant
+
+    async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
+        return self._grant
+
+    async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None]:
+        return await self._grants.fetch_sites(sites)
