@@ -136,27 +136,27 @@ async def _judge(
 
     The key is added only if the request needs one: a preflight with a key would be another request.
     """
-    enforcement = _enforcement(config, table, NothingCached())
-    judged = enforcement.judge(head)
-    if isinstance(judged, Pending) or judged.refusal in (MISSING_KEY, INVALID_KEY):
-        route = judged.claim.route if judged.claim is not None else table.routes[0]
-        key = new_key().encode() if question.user_id else question.key or b""
-        judged = enforcement.judge(_with_key(head, route, config, key))
-    if not isinstance(judged, Pending):
-        return judged, {}
+    without_key = _enforcement(config, table, NothingCached()).judge(head)
+    if isinstance(without_key, Verdict) and without_key.refusal not in (MISSING_KEY, INVALID_KEY):
+        return without_key, {}
+    route = without_key.claim.route if without_key.claim is not None else table.routes[0]
     async with (
         database_url(config.admin_database, config.directory) as url,
         await open_pool(url, role="command") as pool,
     ):
         grants = Grants(config.grants, pool, on_lookup=lambda _: None)
+        source: GrantSource = grants
+        key = question.key or b""
+        if question.user_id:
+            source = UserScope(grants, await _grant_of(question.user_id, pool))
+            key = new_key().encode()  # nobody knows the user's own
         try:
-            source: GrantSource = grants
-            if question.user_id:
-                source = UserScope(grants, await _grant_of(question.user_id, pool))
-            verdict = await _enforcement(config, table, source).judge_slowly(judged, "explain")
+            enforcement = _enforcement(config, table, source)
+            judged = enforcement.judge(_with_key(head, route, config, key))
+            verdict = await enforcement.judge_slowly(judged, "explain") if isinstance(judged, Pending) else judged
         finally:
             await grants.close()
-        return verdict, await _owners(config, pool, judged.claim.sites)
+        return verdict, await _owners(config, pool, verdict.claim.sites if verdict.claim is not None else ())
 
 
 def _enforcement(config: Config, table: RouteTable, source: GrantSource) -> Enforcement:

@@ -42,6 +42,12 @@ class UserScope(NothingCached):
         self._grants = grants
         self._grant = grant
 
+    def peek(self, digest: bytes) -> Grant | Unknown | None:
+        return self._grant
+
+    def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
+        return self._grants.peek_sites(sites)
+
     async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
         return self._grant
 
