@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from proxy.grants.scope_table import DATABASE_FAILURES, Pool, ScopeNotWhole, lend, reason
+from proxy.grants.connections import DATABASE_FAILURES, Pool, ScopeIncomplete, acquire, describe
+from proxy.grants.database_status import DatabaseStatus
 from proxy.settings import ActivitySettings
 from sql.queries import query
 
@@ -43,11 +44,13 @@ class Activity:
         settings: ActivitySettings,
         pool: Pool,
         *,
+        database: DatabaseStatus | None = None,
         on_flush: Callable[[str, float], None] = _no_one,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
+        self._database = database or DatabaseStatus(clock)
         self._flush_seconds = settings.flush_seconds
         self._rest_seconds = settings.resolution_seconds
         # Rests that end this close together end together; else each flush would make a wake-up of its own for good.
@@ -65,8 +68,6 @@ class Activity:
         self._rests: deque[tuple[float, list[str]]] = deque()
         """When the next rests end, and whose."""
         self._one_flush = asyncio.Lock()
-        self._failing = False
-        """Whether the last write failed: an outage is two log lines, however long it is."""
         self._write_through = False
         self._writer: asyncio.Task[None] | None = None
 
@@ -179,10 +180,10 @@ class Activity:
             self._held_up |= {user: self._writing[user] for user in held}
             written = True
         except DATABASE_FAILURES as error:
-            if not self._failing:
-                _log.warning("activity_kept", users=len(users), reason=reason(error))
+            if not self._database.writes_failing:
+                _log.warning("activity_kept", users=len(users), reason=describe(error))
         except Exception:
-            if not self._failing:
+            if not self._database.writes_failing:
                 _log.exception("activity_kept", users=len(users))
         finally:
             # Also when cancelled. Whether it was written is not known then, but to write it again changes nothing.
@@ -195,20 +196,20 @@ class Activity:
                     (started + self._rest_seconds, [user for user in users if user not in self._held_up])
                 )
             self._writing = {}
-        if written and self._failing:
+        if written and self._database.writes_failing:
             _log.info("activity_written_again", users=len(users))
-        self._failing = not written
+        self._database.writes_failing = not written
         self._on_flush("ok" if written else "error", self._clock() - started)
         return written
 
     async def _write(self, uses: Mapping[str, float]) -> list[str]:
         """Write, and return whose rows somebody holds, so that they were not written."""
-        async with asyncio.timeout(_WRITE_SECONDS), lend(self._pool, _WRITE_SECONDS) as connection:
+        async with asyncio.timeout(_WRITE_SECONDS), acquire(self._pool, _WRITE_SECONDS) as connection:
             now = self._clock()  # only now: while we waited for a connection the uses got older
             ages = [str(now - used_at) for used_at in uses.values()]
             (row,) = await connection.fetch(_RECORD_ACTIVITY, list(uses), ages)
             if not row["whole"]:
-                raise ScopeNotWhole("its triggers are missing")
+                raise ScopeIncomplete("triggers are missing, so a dump is being restored")
             return list(row["held"])
 
 

@@ -1,14 +1,14 @@
-"""Whether the database is there, has the right schema and answers: what readiness and the doors go by."""
+"""The database health check, which also keeps lookups back until the schema is known to be right."""
 
 import asyncio
-import enum
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 import structlog
 
-from proxy.grants.scope_table import DATABASE_FAILURES, Connection, Pool, ScopeNotWhole, reason_not_connected
+from proxy.grants.connections import DATABASE_FAILURES, Connection, Pool, ScopeIncomplete, describe_connecting
+from proxy.grants.database_status import DatabaseStatus, Health
 from sql.migrate import WrongSchemaVersion, require_latest
 from sql.pool import open_connection
 from sql.queries import query
@@ -16,112 +16,102 @@ from sql.queries import query
 _FIND_GRANT = query("find_grant")
 _FIND_SITES = query("find_sites")
 
+_INTERVAL_SECONDS = 1.0
+_TIMEOUT_SECONDS = 5.0
+
 _log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
-LOOK_TIMEOUT_SECONDS = 5.0
 
-
-def _no_one() -> None:
-    """Hear of a look, and do nothing."""
-
-
-class DatabaseState(enum.Enum):
-    """What the last look at the database found."""
-
-    UNREACHED = "not reached yet"
-    WRONG_SCHEMA = "wrong schema version"
-    UP = "up"
-    DOWN = "down"
+def _ignore() -> None:
+    pass
 
 
 class SchemaNotProven(ConnectionError):  # noqa: N818 - it says what it is
-    """The database was not yet seen with the right schema, so what it would say is not asked."""
+    """The database has not yet been seen with the right schema, so it must not be queried."""
 
 
-class DatabaseWatch:
-    """Looks at the database again and again. Once it was seen with the right schema it stays `proven`.
+class HealthCheck:
+    """Checks the database once a second, and records the result in `database`.
 
-    So an instance that runs keeps serving while the schema is migrated for its successor, and through an outage.
-    `on_up` is told at each look that found it up.
+    Once the schema was right, it stays proven: an instance keeps serving through an outage, and while the schema is
+    migrated for its successor. `on_up` is called after each successful check.
     """
 
-    def __init__(self, url: str, *, on_up: Callable[[], None] = _no_one) -> None:
-        self.state = DatabaseState.UNREACHED
-        self.proven = False
+    def __init__(self, url: str, database: DatabaseStatus, *, on_up: Callable[[], None] = _ignore) -> None:
         self._url = url
+        self._database = database
         self._on_up = on_up
         self._connection: asyncpg.Connection | None = None
-        """A connection of its own, for those of the pool may all be at work."""
-        self._said: tuple[DatabaseState, str] | None = None
+        """A connection of its own, because all those of the pool may be in use."""
+        self._logged: tuple[Health, str] | None = None
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check until canceled."""
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            await self.check()
+            await asyncio.sleep(_INTERVAL_SECONDS)
 
-    async def look(self) -> None:
-        """Look once; a change of what is found is one log line."""
+    async def check(self) -> None:
+        """Check once. A change of the result is logged."""
+        database = self._database
         schema = ""
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 if self._connection is None:
                     self._connection = await open_connection(self._url, role="watch")
                 try:
                     await require_latest(self._connection)
                 except WrongSchemaVersion as error:
-                    if not self.proven:
+                    if not database.schema_proven:
                         raise
                     schema = str(error)
-                await _ask_as_doors(self._connection)
+                await _look_up(self._connection)
         except WrongSchemaVersion as error:
-            self._found(DatabaseState.WRONG_SCHEMA, str(error))
+            self._record(Health.WRONG_SCHEMA, str(error))
         except DATABASE_FAILURES as error:
             self.close()
-            self._found(
-                DatabaseState.DOWN if self.proven else DatabaseState.UNREACHED, schema or reason_not_connected(error)
-            )
+            health = Health.DOWN if database.schema_proven else Health.UNREACHED
+            self._record(health, schema or describe_connecting(error))
         else:
-            self.proven = True
-            self._found(DatabaseState.UP, schema)
+            database.schema_proven = True
+            self._record(Health.UP, schema)
             self._on_up()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
 
-    def _found(self, state: DatabaseState, reason: str) -> None:
-        self.state = state
-        if (state, reason) == self._said:
+    def _record(self, health: Health, reason: str) -> None:
+        self._database.health = health
+        if (health, reason) == self._logged:
             return
-        self._said = state, reason
-        if state is DatabaseState.UP:
+        self._logged = health, reason
+        if health is Health.UP:
             _log.info("database_up", **({"note": reason} if reason else {}))
-        elif state is DatabaseState.WRONG_SCHEMA:
+        elif health is Health.WRONG_SCHEMA:
             _log.error("wrong_schema_version", reason=reason)
         else:
             _log.warning("database_down", reason=reason)
 
 
-async def _ask_as_doors(connection: asyncpg.Connection) -> None:
-    """Ask what the doors ask: tables that are there, and may not be read or are locked, are of no use to them."""
+async def _look_up(connection: asyncpg.Connection) -> None:
+    """Run the queries of the front door: they fail if the tables exist, but are locked or may not be read."""
     rows = [*await connection.fetch(_FIND_GRANT, b""), *await connection.fetch(_FIND_SITES, [""])]
     if not all(row["whole"] for row in rows):
-        raise ScopeNotWhole
+        raise ScopeIncomplete
 
 
 class ProvenPool:
-    """A pool that lends nothing until the watch has proven the schema: until then every lookup is a failure."""
+    """A pool that lends connections only once the schema is proven. Until then every lookup fails."""
 
-    def __init__(self, pool: Pool, watch: DatabaseWatch) -> None:
+    def __init__(self, pool: Pool, database: DatabaseStatus) -> None:
         self._pool = pool
-        self._watch = watch
+        self._database = database
 
     def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection as the pool does. Raises SchemaNotProven."""
-        if not self._watch.proven:
+        """Lend a connection, as the pool does. Raises SchemaNotProven."""
+        if not self._database.schema_proven:
             raise SchemaNotProven
         return self._pool.acquire(timeout=timeout)

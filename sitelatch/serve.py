@@ -19,9 +19,11 @@ from proxy.activity import Activity
 from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement
 from proxy.grants.cache import Grants, connections_used
-from proxy.grants.change_feed import Feed, revocation_bound
+from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.changes import Changes
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.database_status import DatabaseStatus, Health
+from proxy.grants.revocation_bound import revocation_bound
+from proxy.grants.token_bucket import TokenBuckets
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
@@ -30,7 +32,7 @@ from proxy.relay.listeners import listening_site
 from proxy.relay.revocation import Revokes
 from sitelatch.config import Config
 from sitelatch.database import database_url
-from sitelatch.database_health import DatabaseState, DatabaseWatch, ProvenPool
+from sitelatch.database_health import HealthCheck, ProvenPool
 from sitelatch.signals import Signals, cancel, unless
 from sql.pool import open_connection, open_pool
 
@@ -77,44 +79,37 @@ class Service:
         admin_pool = await open_pool(admin_url, maximum=_ADMIN_CONNECTIONS, role="admin")
         stack.callback(admin_pool.terminate)
 
-        # That it answers the watch does not mean that it answers the doors, who have other connections.
-        self.watch = DatabaseWatch(url, on_up=lambda: grants.try_again())
-        stack.callback(self.watch.close)
-        proven = ProvenPool(pool, self.watch)
+        self.database = DatabaseStatus()
+        health_check = HealthCheck(url, self.database, on_up=lambda: grants.try_again())
+        stack.callback(health_check.close)
+        proven = ProvenPool(pool, self.database)
         self.metrics = Metrics()
         access_log = AccessLog(sys.stderr.buffer, config.log.access)
         stack.callback(access_log.flush)
-        self.activity = Activity(config.activity, proven, on_flush=self.metrics.flush)
-        budget = LookupBudget(config.keys.unknown_per_minute)
+        self.activity = Activity(config.activity, proven, database=self.database, on_flush=self.metrics.flush)
+        budget = TokenBuckets(config.keys.unknown_per_minute)
         grants = Grants(
             config.grants,
             proven,
             on_lookup=self.metrics.lookup,
             budget=budget,
             on_lost=self._lost,
+            database=self.database,
         )
         stack.push_async_callback(grants.close)
-        feed = Feed(
+        feed = ChangeFeed(
             partial(open_connection, config.database.listen_url or url, role="feed"),
             grants,
             poll_seconds=config.grants.poll_seconds,
             on_dropped=self.metrics.dropped,
             on_changes=lambda changes: self.revokes.changed(changes),
         )
-        self.metrics.watch_feed(lambda: feed.mode.value)
+        self.metrics.watch_feed(lambda: self.database.feed_mode.value)
         self.metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
-        self.metrics.watch(
-            "revocation_bound_seconds",
-            lambda: revocation_bound(
-                feed.mode,
-                config.grants,
-                # While nothing has to be looked up only the watch knows.
-                cut_off=grants.cut_off or self.watch.state is not DatabaseState.UP,
-            ),
-        )
+        self.metrics.watch("revocation_bound_seconds", lambda: revocation_bound(self.database, config.grants))
         self.metrics.watch("grants_cached", lambda: len(grants))
         self.metrics.watch("activity_pending", lambda: self.activity.pending)
-        self.metrics.watch("database_up", lambda: self.watch.state is DatabaseState.UP)
+        self.metrics.watch("database_up", lambda: self.database.health is Health.UP)
 
         enforcement = Enforcement(
             RouteTable(config.proxy.routes, config.keys),
@@ -139,8 +134,8 @@ class Service:
         # So that the first requests are not refused for want of a look; a database that is silent delays no start.
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_SECONDS):
-                await self.watch.look()
-        self._keep(stack, self.watch.run())
+                await health_check.check()
+        self._keep(stack, health_check.run())
         self._keep(stack, feed.run())
         self._keep(stack, self.revokes.run())
         self._keep(stack, self.activity.run())
@@ -199,10 +194,10 @@ class Service:
 
         An outage changes nothing. The probe itself is answered a moment before the front door opens.
         """
-        details = {"database": self.watch.state.value}
+        details = {"database": self.database.health.value}
         if self.draining:
             details["draining"] = "yes"
-        return self._opened and self.watch.proven and not self.draining, details
+        return self._opened and self.database.schema_proven and not self.draining, details
 
     async def drain(self, hurry: asyncio.Event) -> bool:
         """Stop serving; return whether last activity is written. `hurry` ends all waiting for others."""

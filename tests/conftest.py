@@ -1,9 +1,9 @@
-"""Fixtures and Hypothesis settings for all tests."""
+"""Fixtures that every test may ask for."""
 
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.database"]
 
-# No deadline: how long an example takes depends on the machine, and is not part of what the tests check.
+# How long an example takes is the machine's affair, and nothing that we promise.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

@@ -15,7 +15,7 @@ from yarl import URL
 from admin.identity.json_web_tokens import PublicKey, public_keys
 from admin.problems import IssuerDown
 from admin.secure_urls import is_safe
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.token_bucket import TokenBuckets
 
 FETCH_SECONDS: Final = 5
 FETCH_BYTES: Final = 256 * 1024
@@ -63,7 +63,7 @@ class Issuer:
         self._known_at = self._looked_at = -float("inf")
         self._failed = False
         self._lock = asyncio.Lock()
-        self._looks = LookupBudget(LOOKS_PER_MINUTE, clock=clock)
+        self._looks = TokenBuckets(LOOKS_PER_MINUTE, clock=clock)
         self._session: ClientSession | None = None
 
     async def known(self, *, newer_than: IssuerMetadata | None = None) -> IssuerMetadata:

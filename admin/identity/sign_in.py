@@ -18,7 +18,7 @@ from admin.identity.oidc_login import ROUND_TRIP_SECONDS, OidcLogin
 from admin.identity.sessions import ABSOLUTE_SECONDS, csrf_token, end_session, start_session
 from admin.problems import CrossSite, NotFound, NotSignedIn, TooManyAttempts
 from admin.secure_urls import origin_of
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.token_bucket import TokenBuckets
 
 FAILURES_PER_MINUTE = 10
 ROUND_TRIPS_PER_MINUTE = 30
@@ -36,8 +36,8 @@ class SignInFlow:
         self._oidc = oidc
         self._pool = pool
         # In this process: with several replicas an address has as many times the attempts, of 2^256 that it would need.
-        self._failures = LookupBudget(FAILURES_PER_MINUTE)
-        self._round_trips = LookupBudget(ROUND_TRIPS_PER_MINUTE)
+        self._failures = TokenBuckets(FAILURES_PER_MINUTE)
+        self._round_trips = TokenBuckets(ROUND_TRIPS_PER_MINUTE)
 
     @property
     def tokens_exist(self) -> bool:

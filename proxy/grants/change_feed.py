@@ -1,75 +1,35 @@
-"""The change feed, followed: what a revoke takes away is forgotten here, milliseconds after it was committed.
+"""Follows the change feed: a revoked key leaves the cache within milliseconds of the commit.
 
-The poll is the heartbeat. A notification only makes it come sooner, so a pooler that swallows them, or a connection
-that is half open, costs `poll_seconds` and not a silence.
+The feed is polled, and a notification only makes the next poll come sooner. So a pooler that swallows notifications, or
+a half-open connection, delays a change by at most `poll_seconds`.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from enum import Enum
-from typing import NamedTuple
 
 import asyncpg
 import structlog
 
 from proxy.grants.cache import Grants
 from proxy.grants.changes import Changes
-from proxy.grants.scope_table import DATABASE_FAILURES, reason, reason_not_connected
-from proxy.settings import GrantSettings
-from sql.queries import query
-
-_FEED_SOURCE = query("feed_source")
-_FEED_BACKEND = query("feed_backend")
-_FEED_HEAD = query("feed_head")
-_READ_FEED = query("read_feed")
-_CHANNEL = "sitelatch_scope"
-
-ANSWER_SECONDS = 0.5
-"""Within these the database must answer a read, else the feed counts as down."""
-
-_ATTACH_SECONDS = 2.0
-"""For the questions that begin a connection."""
-
-_PAGE = 1000
-"""Changes read at once: 100,000 of them hold the event loop for some milliseconds at a time."""
+from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
+from proxy.grants.feed_connection import PAGE, FeedConnection, FeedUnavailable, Row
 
 _PAUSE_SECONDS = 0.25
-"""Before the next try where the database cannot be reached."""
+"""Time between two attempts while the feed cannot be read."""
 
-_WOKEN_SECONDS = 0.05
-"""From a commit to its effect where notifications arrive: 99 of 100 are quicker (docs/metrics.md has the figures)."""
-
-_UNHEARD_SECONDS = 0.25
-"""A change so old that only the poll finds was not notified."""
+_UNNOTIFIED_SECONDS = 0.25
+"""A change that is older than this when a poll finds it was not notified."""
 
 _log = structlog.get_logger(__name__)
 
 
-class FeedMode(Enum):
-    """How changes arrive."""
+class ChangeFeed:
+    """Reads changes, drops the affected grants, and then calls `on_changes`, which must not raise.
 
-    WOKEN = "woken"
-    POLLING = "polling"
-    DOWN = "down"
-
-
-class Row(NamedTuple):
-    """A row of the feed. Another feed has no row with the same number and time."""
-
-    seq: int
-    at: float
-
-
-class NoFeed(Exception):  # noqa: N818 - it says what is
-    """Nobody would tell what changes: the table is empty, nothing writes it, as in a restore, or it is a standby's."""
-
-
-class Feed:
-    """Reads what changed, has grants forget it, and then tells `on_changes`. Both must not raise.
-
-    `on_dropped` hears why how many grants were dropped: `key`, `user`, `all` (as the change is called), `feed` (no
-    telling what changed: it is another feed, or it does not reach back).
+    `on_dropped` is called with the reason and the number of dropped grants. The reason is `key`, `user` or `all` (the
+    kind of change), or `feed` (the changes are not known: it is another feed, or it does not reach back far enough).
     """
 
     def __init__(
@@ -84,27 +44,23 @@ class Feed:
     ) -> None:
         self._connect = connect
         self._grants = grants
+        self._database = grants.database
         self._poll_seconds = poll_seconds
         self._on_dropped = on_dropped
         self._on_changes = on_changes
         self._clock = clock
         self.read_at = clock()
-        """Whatever was committed before this (the clock's seconds) is known here."""
+        """Every change that was committed before this time (the clock's seconds) has been read."""
         self._last: Row | None = None
-        """The newest row that was seen."""
+        """The newest row that was read."""
         self._source: tuple[str, str] | None = None
-        self._up = False
-        self._heard = False
-        """Whether notifications arrive, as far as can be told."""
         self._wake = asyncio.Event()
-        self._said: str | None = None
+        self._logged: tuple[str, str] | None = None
 
     @property
-    def mode(self) -> FeedMode:
-        """How changes arrive now."""
-        if not self._up:
-            return FeedMode.DOWN
-        return FeedMode.WOKEN if self._heard else FeedMode.POLLING
+    def position(self) -> int:
+        """The number of the newest change that was read, or 0."""
+        return 0 if self._last is None else self._last.seq
 
     @property
     def lag_seconds(self) -> float:
@@ -112,64 +68,43 @@ class Feed:
         return self._clock() - self.read_at
 
     async def run(self) -> None:
-        """Follow for ever, whatever becomes of the database."""
+        """Follow the feed until canceled, through outages of the database."""
         while True:
             try:
                 await self._follow()
-            except NoFeed as error:
-                self._say("feed_down", str(error))
+            except FeedUnavailable as error:
+                self._log("feed_down", str(error))
             except DATABASE_FAILURES as error:
-                self._say("feed_down", reason_not_connected(error))
+                self._log("feed_down", describe_connecting(error))
             except Exception:
                 _log.exception("feed_failed")
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _follow(self) -> None:
-        connection = await self._connect()
+        connection = FeedConnection(await self._connect())
         try:
-            await self._attach(connection)
+            source, self._database.feed_notified = await connection.attach(
+                on_notification=self._notified, on_end=self._wake.set
+            )
+            if self._source is not None and source is not None and source != self._source:
+                self._lose("it belongs to another server, or to another timeline")
+            self._source = source or self._source
             woken = True
             while True:
                 await self._catch_up(connection, woken=woken)
-                self._say("feed_up", self.mode.value)
+                self._log("feed_up", self._database.feed_mode.value)
                 woken = await self._wait()
         finally:
-            self._up = self._heard = False
+            self._database.feed_notified = False
             self._grants.feed_left()
             connection.terminate()
 
-    async def _attach(self, connection: asyncpg.Connection) -> None:
-        async with asyncio.timeout(_ATTACH_SECONDS):
-            (backend,) = await connection.fetch(_FEED_BACKEND)
-            if backend["standby"]:  # it has no other feed, but less of this one: what was followed still counts
-                raise NoFeed("this is a standby, which may lag behind for long")
-            source = await _source(connection)
-            if self._source is not None and source is not None and source != self._source:
-                self._lose("another server, or another timeline of it")
-            self._source = source or self._source
-            connection.add_termination_listener(self._ended)
-            self._heard = await self._listen(connection, backend["pid"])
-
-    async def _listen(self, connection: asyncpg.Connection, backend: int) -> bool:
-        """Ask to be woken; return whether it can be relied on. `backend` is the process that answers."""
-        if backend != connection.get_server_pid():
-            return False  # behind a pooler this would listen on a connection that others get next
-        try:
-            await connection.add_listener(_CHANNEL, self._notified)
-        except asyncpg.PostgresError as error:
-            _log.warning("feed_not_woken", reason=reason(error))
-            return False
-        return True
-
-    def _notified(self, *_: object) -> None:
-        self._heard = True
+    def _notified(self) -> None:
+        self._database.feed_notified = True
         self._wake.set()
 
-    def _ended(self, *_: object) -> None:
-        self._wake.set()  # the next read finds out why
-
     async def _wait(self) -> bool:
-        """Wait until woken, or for as long as a change may stay unseen; return whether woken."""
+        """Wait for a notification or the next poll. Returns whether there was a notification."""
         try:
             async with asyncio.timeout(self._poll_seconds):
                 await self._wake.wait()
@@ -177,50 +112,45 @@ class Feed:
             return False
         return True
 
-    async def _catch_up(self, connection: asyncpg.Connection, *, woken: bool) -> None:
-        """Read to the end."""
+    async def _catch_up(self, connection: FeedConnection, *, woken: bool) -> None:
+        """Read the feed to its end."""
         self._wake.clear()
         while True:
-            last = self._last or await self._begin(connection)
-            asked_at, known_position = self._clock(), self._grants.newest_position
-            async with asyncio.timeout(ANSWER_SECONDS):
-                rows = await connection.fetch(_READ_FEED, last.seq, _PAGE)
-            if not rows or Row(rows[0]["seq"], rows[0]["at"]) != last:
-                self._lose("it went back, or does not reach back to where it was left")
+            last = self._last or await self._start(connection)
+            asked_at, seen_by_lookups = self._clock(), self._grants.newest_position
+            rows = await connection.read(last)
+            if rows is None:
+                self._lose("the last row that was read is gone, so the feed was restored or pruned")
                 continue
             self._last = Row(rows[-1]["seq"], rows[-1]["at"])
             if len(rows) > 1:
                 self._apply(Changes.read(rows[1:]))
-                if not woken and rows[1]["age"] > _UNHEARD_SECONDS:
-                    self._heard = False
+                if not woken and rows[1]["age"] > _UNNOTIFIED_SECONDS:
+                    self._database.feed_notified = False
             self._grants.feed_at(self._last.seq)
-            if len(rows) < _PAGE:
-                if self._last.seq < known_position:
-                    self._lose("it went back to where it was left, behind what look-ups have seen since")
-                    await self._begin(connection)
-                    raise NoFeed("it is looked for anew, for this may be an old primary's")
+            if len(rows) < PAGE:
+                if self._last.seq < seen_by_lookups:
+                    self._lose("lookups have seen later changes, so the feed was restored, or is an old primary's")
+                    await self._start(connection)
+                    raise FeedUnavailable("reconnecting, because this server may be an old primary")
                 self.read_at = asked_at
-                if not self._up:
-                    self._up = True
+                if not self._database.feed_up:
                     self._grants.feed_back(self._clock() - asked_at)
                 return
 
     def _lose(self, why: str) -> None:
-        """Follow no further from the last row. What is held is dropped when there is a head to begin at."""
+        """Forget the position in the feed. Grants are dropped later, once there is a new position to start from."""
         _log.warning("feed_lost", reason=why)
         self._last = None
         self._grants.feed_at(0)
 
-    async def _begin(self, connection: asyncpg.Connection) -> Row:
-        """Begin at the head. What is held may be from before it, so it is dropped."""
-        async with asyncio.timeout(ANSWER_SECONDS):
-            rows = await connection.fetch(_FEED_HEAD)
-        if not rows:
-            raise NoFeed("the table of changes is empty, or has no triggers")
-        self._last = Row(rows[0]["seq"], rows[0]["at"])
+    async def _start(self, connection: FeedConnection) -> Row:
+        """Start at the newest row. Cached grants may be older, so they are dropped."""
+        self._last = await connection.newest()
         self._grants.answered()
         self._on_dropped("feed", self._grants.drop_all())
-        self._grants.feed_at(self._last.seq)  # at once: what is asked from here on is not recalled any more
+        # At once: nothing invalidates the answers of lookups that begin from here on.
+        self._grants.feed_at(self._last.seq)
         self._on_changes(Changes(everything=True))
         return self._last
 
@@ -235,30 +165,12 @@ class Feed:
                 grants.drop_site(site)
         self._on_changes(changes)
 
-    def _say(self, event: str, why: str) -> None:
-        """Log what changes about the feed itself: once, not at each try."""
-        if self._said == event + why:
+    def _log(self, event: str, detail: str) -> None:
+        """Log a change in the state of the feed, once."""
+        if self._logged == (event, detail):
             return
-        self._said = event + why
+        self._logged = (event, detail)
         if event == "feed_up":
-            _log.info(event, mode=why)
+            _log.info(event, mode=detail)
         else:
-            _log.warning(event, reason=why)
-
-
-def revocation_bound(mode: FeedMode, settings: GrantSettings, *, cut_off: bool) -> float:
-    """Return within how many seconds a revoked key stops passing. `cut_off`: no lookup is answered either."""
-    if mode is FeedMode.WOKEN:
-        return _WOKEN_SECONDS
-    if mode is FeedMode.POLLING:
-        return settings.poll_seconds + ANSWER_SECONDS
-    return settings.ttl_seconds + (settings.stale_seconds if cut_off else 0)
-
-
-async def _source(connection: asyncpg.Connection) -> tuple[str, str] | None:
-    """Return which server this is and which of its pasts it continues; None where it may not be asked."""
-    try:
-        (row,) = await connection.fetch(_FEED_SOURCE)
-    except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError, asyncpg.FeatureNotSupportedError):
-        return None
-    return row["system_identifier"], row["timeline"]
+            _log.warning(event, reason=detail)

@@ -1,4 +1,4 @@
-"""What the change feed says has changed: keys, users, sites, or everything. No I/O."""
+"""The changes that rows of the change feed describe. No I/O."""
 
 import re
 from collections.abc import Iterable
@@ -10,19 +10,23 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 @dataclass(slots=True)
 class Changes:
-    """A stretch of the feed. The numbers are the feed's positions: what was read there or later knows of the change."""
+    """The changes in a range of the feed.
+
+    The numbers are feed positions: an answer that was read there or later includes the change.
+    """
 
     keys: dict[bytes, int] = field(default_factory=dict)
-    """Of keys that were added, removed or changed, by digest."""
+    """Keys that were added, removed or changed, by digest."""
     users: dict[str, int] = field(default_factory=dict)
-    """Of API users whose scope or state changed, or who are gone."""
+    """API users that were deleted, or whose scope or state changed."""
     sites: set[str] = field(default_factory=set)
     """Sites that were added or removed."""
     everything: bool = False
+    """Whether anything may have changed."""
 
     @classmethod
     def read(cls, rows: Iterable[Any]) -> "Changes":
-        """Return what rows of scope_changes say, oldest first. One that cannot be read stands for everything."""
+        """Return the changes in rows of scope_changes, oldest first. A row of an unknown kind means everything."""
         changes = cls()
         for row in rows:
             what, subject = row["what"], row["subject"]

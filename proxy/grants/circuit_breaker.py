@@ -1,7 +1,4 @@
-"""Whether the database answers: while it does not, one lookup at a time finds out when it does again.
-
-And what follows for what is held: whether it is used past its time, and whether it is worth asking for.
-"""
+"""A circuit breaker: while the database is down, one lookup at a time probes it."""
 
 import math
 from collections.abc import Callable
@@ -9,70 +6,52 @@ from collections.abc import Callable
 import structlog
 
 _PAUSE_SECONDS = 0.25
-"""Between two tries of a database that is down. A connection that is refused costs next to nothing."""
-
-_FEED_RETURNS_SECONDS = 1.0
-"""After an outage stale answers are used for so much longer at most, for the feed to say which of them still hold."""
+"""Time between two probes. They are cheap: a refused connection costs next to nothing."""
 
 _log = structlog.get_logger()
 
 
-class Breaker:
-    """Open (`down`) from the first lookup that the database failed until the first that it answered.
+class CircuitBreaker:
+    """Opens when the database fails a lookup, and closes when it answers one. `lookups` names them in the log."""
 
-    `of` is what it is asked for: keys may be answered while the table of sites is locked, and the other way round.
-    """
-
-    def __init__(self, of: str, clock: Callable[[], float]) -> None:
-        self._of = of
+    def __init__(self, lookups: str, clock: Callable[[], float]) -> None:
+        self.is_open = False
+        self.closed_at = -math.inf
+        """When it last closed, in the clock's seconds."""
+        self._lookups = lookups
         self._clock = clock
         self._probing = False
         self._next_probe_at = 0.0
-        self._up_since = -math.inf
-        """When (the clock's seconds) it answered again after an outage."""
-        self.down = False
-        self.feed_away = False
-        """Whether nobody tells for now what changes. Whoever follows the feed says so."""
 
     @property
     def ready(self) -> bool:
-        """Whether a lookup would be admitted now."""
-        return not self.down or (not self._probing and self._clock() >= self._next_probe_at)
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether stale answers are used: the database is down, or was just now and what changed is not known yet."""
-        return self.down or (self.feed_away and self._clock() < self._up_since + _FEED_RETURNS_SECONDS)
-
-    @property
-    def worth_asking(self) -> bool:
-        """Whether the database can be asked what still holds, and the feed is not about to make that needless."""
-        return self.ready and (self.down or not self.cut_off)
+        """Whether `admits` would return True now."""
+        return not self.is_open or (not self._probing and self._clock() >= self._next_probe_at)
 
     def admits(self) -> bool:
-        """Return whether a lookup may go to the database now; while it is down that is one at a time, the probe.
+        """Return whether a lookup may use the database. While the breaker is open, only one at a time may: the probe.
 
-        The lookup reports to `worked` or `failed`; the probe calls `probed` when it ends, however it does.
+        The lookup then calls `succeeded` or `failed`. A probe also calls `probe_ended`, whatever its outcome.
         """
         if not self.ready:
             return False
-        self._probing = self.down
+        self._probing = self.is_open
         return True
 
-    def worked(self) -> None:
-        """Note that the database answered."""
-        if self.down:
-            _log.info("database_answers_again", asked_for=self._of)
-            self._up_since = self._clock()
-        self.down = False
+    def succeeded(self) -> None:
+        """Record that the database answered."""
+        if self.is_open:
+            _log.info("database_answers_again", asked_for=self._lookups)
+            self.closed_at = self._clock()
+        self.is_open = False
 
     def failed(self, reason: str) -> None:
-        """Note that the database did not answer. `reason` goes to the log, once an outage."""
-        if not self.down:
-            _log.warning("database_does_not_answer", asked_for=self._of, reason=reason)
-        self.down = True
+        """Record that the database did not answer. `reason` is logged once per outage."""
+        if not self.is_open:
+            _log.warning("database_does_not_answer", asked_for=self._lookups, reason=reason)
+        self.is_open = True
         self._next_probe_at = self._clock() + _PAUSE_SECONDS
 
-    def probed(self) -> None:
-        """Note that the probe has ended, so that another lookup may try."""
+    def probe_ended(self) -> None:
+        """Let another lookup probe the database."""
         self._probing = False

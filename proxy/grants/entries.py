@@ -1,4 +1,4 @@
-"""What is held of the scope table's answers, and for how long it may be used."""
+"""Cache entries, how long they may be used, and the cache of grants."""
 
 import math
 import random
@@ -14,82 +14,87 @@ from proxy.settings import GrantSettings
 Value = TypeVar("Value")
 
 _SITES_PER_WEIGHT = 20
-"""As many sites in a grant take about as much memory as a grant without any (1 KiB)."""
+"""This many sites in a grant take about as much memory as a grant without sites (1 KiB)."""
 
 
 @dataclass(slots=True)
-class Held(Generic[Value]):
-    """An answer, and until when it may be used. Times are the clock's seconds."""
+class Entry(Generic[Value]):
+    """A cached answer. Times are in the clock's seconds."""
 
     value: Value
     position: int
-    """How far the change feed was when this was read."""
-    soft_until: float
-    """From here on a use of it has it refreshed in the background."""
+    """The change feed's position when the answer was read."""
+    refresh_at: float
+    """After this time, using the entry refreshes it in the background."""
     fresh_until: float
-    """From here on a use of it waits for a lookup, unless the database is down."""
+    """After this time, requests wait for a lookup, unless the database is down."""
     stale_until: float
-    """From here on nothing may use it."""
+    """After this time, the entry must not be used."""
     refreshing: bool = False
 
 
 class Lifetimes:
-    """Says how long an answer may be used. It is as old as the question: the snapshot was taken after that."""
+    """Computes how long entries may be used, counted from when the lookup began: the snapshot is at least that new."""
 
     def __init__(self, settings: GrantSettings, jitter: Callable[[], float]) -> None:
         self._ttl = settings.ttl_seconds
         self._stale = settings.stale_seconds
         self._jitter = jitter
-        self._vouched_at = -math.inf
+        self._validated_at = -math.inf
 
-    def hold(self, value: Value, position: int, asked_at: float) -> Held[Value]:
-        """Return the answer with its times. The soft one is spread: what was asked together is refreshed apart."""
-        fresh_until = asked_at + self._ttl
-        return Held(
-            value, position, asked_at + self._ttl * (0.6 + 0.2 * self._jitter()), fresh_until, fresh_until + self._stale
+    def new_entry(self, value: Value, position: int, read_at: float) -> Entry[Value]:
+        """Return an entry. Refreshes are spread, so that entries that were read together are refreshed apart."""
+        fresh_until = read_at + self._ttl
+        return Entry(
+            value, position, read_at + self._ttl * (0.6 + 0.2 * self._jitter()), fresh_until, fresh_until + self._stale
         )
 
-    def vouch(self, at: float) -> None:
-        """Note that whatever was held at that moment, and is still, was true then: `renew` makes use of it."""
-        self._vouched_at = at
+    def validate_all(self, at: float) -> None:
+        """Record that every current entry was still valid at that time; `extend` applies this to an entry."""
+        self._validated_at = at
 
-    def renew(self, held: Held[Any]) -> None:
-        """Let an answer that was vouched for since it was read be used as if it had been read then.
+    def extend(self, entry: Entry[Any]) -> None:
+        """Extend an entry that was validated since it was read, as if it had been read when it was validated.
 
-        Refreshes are spread more widely than after reading: here everything is renewed at one moment.
+        Refreshes are spread more widely than after reading, because all entries are validated at the same time.
         """
-        fresh_until = self._vouched_at + self._ttl
-        if held.fresh_until < fresh_until:
-            held.soft_until = self._vouched_at + self._ttl * (0.4 + 0.4 * self._jitter())
-            held.fresh_until = fresh_until
-            held.stale_until = fresh_until + self._stale
+        fresh_until = self._validated_at + self._ttl
+        if entry.fresh_until < fresh_until:
+            entry.refresh_at = self._validated_at + self._ttl * (0.4 + 0.4 * self._jitter())
+            entry.fresh_until = fresh_until
+            entry.stale_until = fresh_until + self._stale
 
 
 def jitter() -> float:
-    """Return a number from 0 to 1, to spread refreshes."""
+    """Return a random number from 0 to 1, to spread refreshes."""
     return random.random()  # noqa: S311 - spreads load, hides nothing
 
 
-class HeldGrants(LRUCache[bytes, Held[Grant]]):
-    """Grants by key digest, the least used pushed out first. Bounded by weight: many sites weigh more than few."""
+class GrantEntries(LRUCache[bytes, Entry[Grant]]):
+    """Grants by key digest, least recently used evicted. The limit is a weight: a grant with many sites weighs more."""
 
     def __init__(self, max_weight: int) -> None:
         super().__init__(
-            max_weight, getsizeof=lambda held: min(1 + len(held.value.sites) // _SITES_PER_WEIGHT, max_weight)
+            max_weight, getsizeof=lambda entry: min(1 + len(entry.value.sites) // _SITES_PER_WEIGHT, max_weight)
         )
         self._digests: dict[str, set[bytes]] = {}
 
+    @property
+    def users(self) -> frozenset[str]:
+        """The API users that have entries."""
+        return frozenset(self._digests)
+
     def digests_of(self, user_id: str) -> frozenset[bytes]:
-        """Return the digests under which grants of this API user are held."""
+        """Return the digests of an API user's entries."""
         return frozenset(self._digests.get(user_id, ()))
 
-    def __setitem__(self, digest: bytes, held: Held[Grant]) -> None:
+    def __setitem__(self, digest: bytes, entry: Entry[Grant]) -> None:
         self.pop(digest, None)
-        super().__setitem__(digest, held)
-        self._digests.setdefault(held.value.user_id, set()).add(digest)
+        super().__setitem__(digest, entry)
+        self._digests.setdefault(entry.value.user_id, set()).add(digest)
 
     def __delitem__(self, digest: bytes) -> None:
-        # Everything that leaves leaves here: what is dropped, and what is pushed out.
+        # Every removal ends here, evictions included.
         user_id = self[digest].value.user_id
         super().__delitem__(digest)
         digests = self._digests[user_id]
@@ -98,6 +103,6 @@ class HeldGrants(LRUCache[bytes, Held[Grant]]):
             del self._digests[user_id]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         super().clear()
         self._digests.clear()

@@ -1,34 +1,35 @@
-"""Whose lookup is next: so many at once, in turn by party, so that who asks for much waits for himself only."""
+"""A fair semaphore: a number of lookups at a time, round-robin by party."""
 
 import asyncio
 from collections import OrderedDict, deque
 
 Party = str | bytes
+"""A client's network, or a known key."""
 
 
-class Turns:
-    """Slots for work. A party (a client's network, a known key) is served first come, first served; parties in turn.
+class FairQueue:
+    """Slots for lookups. Each party's lookups are served in order, and parties take turns.
 
-    One party never holds more than `per_party` slots: before its first answers are in nobody knows whether it is
-    a flood, and there must be a slot left for others then.
+    A party never uses more than `per_party` slots. Until its first lookups have ended, nobody can tell whether it is
+    flooding the queue, and then other parties must still find a free slot.
     """
 
-    def __init__(self, at_once: int, per_party: int) -> None:
-        self._free = at_once
+    def __init__(self, slots: int, per_party: int) -> None:
+        self._free = slots
         self._per_party = per_party
         self._running: dict[Party, int] = {}
         self._waiting: dict[Party, deque[asyncio.Future[None]]] = {}
-        # Parties that wait and hold fewer slots than they may, next one first.
+        # Waiting parties that may use another slot, the next one first.
         self._next: OrderedDict[Party, None] = OrderedDict()
 
-    def free_for(self, party: Party) -> bool:
-        """Return whether this party would get a slot at once."""
+    def has_slot_for(self, party: Party) -> bool:
+        """Return whether `acquire` would not wait."""
         return self._free > 0 and self._running.get(party, 0) < self._per_party
 
-    async def take(self, party: Party) -> None:
-        """Wait for a slot. Whoever took one calls `give_back`."""
-        # A free slot means that nobody waits who could have it.
-        if self.free_for(party):
+    async def acquire(self, party: Party) -> None:
+        """Wait for a slot. The caller must `release` it."""
+        # While a slot is free, no waiting party may use it.
+        if self.has_slot_for(party):
             self._start(party)
             return
         turn = asyncio.get_running_loop().create_future()
@@ -37,29 +38,29 @@ class Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # the turn came together with the cancellation
-                self.give_back(party)
+            if turn.done() and not turn.cancelled():  # the slot was granted just before the cancellation
+                self.release(party)
             raise
 
-    def give_back(self, party: Party) -> None:
-        """Free a slot, and hand it to whoever is next."""
+    def release(self, party: Party) -> None:
+        """Free a slot, and grant it to the next party."""
         self._free += 1
         running = self._running.pop(party) - 1
         if running:
             self._running[party] = running
         self._line_up(party)
         while self._free and self._next:
-            self._hand_out(self._next.popitem(last=False)[0])
+            self._grant(self._next.popitem(last=False)[0])
 
     def _line_up(self, party: Party) -> None:
         if party in self._waiting and self._running.get(party, 0) < self._per_party:
             self._next.setdefault(party, None)
 
-    def _hand_out(self, party: Party) -> None:
+    def _grant(self, party: Party) -> None:
         queue = self._waiting[party]
         while queue:
             turn = queue.popleft()
-            if not turn.done():  # else its owner gave up
+            if not turn.done():  # otherwise it was canceled
                 self._start(party)
                 turn.set_result(None)
                 break

@@ -1,69 +1,79 @@
-"""What was recalled while lookups were in the air: an answer read before a revoke must not land after it."""
+"""Invalidations that arrive while a lookup is in flight: an answer from before a revoke must not be used after it."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 EVERYTHING = b""
-"""The name under which every answer is recalled."""
+"""The name that invalidates every answer."""
 
 
-class Recalls:
-    """Remembers recalled names (key digests, API-user ids) for as long as a lookup from before them is in the air."""
+class Invalidations:
+    """Remembers invalidated names (key digests, API user ids) while a lookup that began before them is in flight."""
 
     def __init__(self) -> None:
-        self._order = 0
-        # Ascending, for it is in the order of their begins. Thousands wait when the database goes away.
-        self._in_the_air: list[int] = []
-        # name → (order, feed position or None), oldest recall first.
-        self._recalled: dict[bytes | str, tuple[int, int | None]] = {}
+        self._count = 0
+        # Tokens in ascending order, which is the order in which they were issued. Thousands of lookups wait at the
+        # start of an outage.
+        self._in_flight: list[int] = []
+        # name → (number of the invalidation, feed position or None), oldest first.
+        self._invalidated: dict[bytes | str, tuple[int, int | None]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no lookup is in flight and nothing is remembered."""
+        return not self._in_flight and not self._invalidated
+
+    def __len__(self) -> int:
+        """Return how many invalidated names are remembered."""
+        return len(self._invalidated)
 
     def begin(self) -> int:
-        """Note that a lookup takes off; returns what `end` and `touches` want to hear."""
-        self._in_the_air.append(self._order)
-        return self._order
+        """Record that a lookup begins. Returns a token for `affects` and `end`."""
+        self._in_flight.append(self._count)
+        return self._count
 
-    def end(self, began: int) -> None:
-        """Note that this lookup has landed or is lost; forget what no other lookup needs to know."""
-        del self._in_the_air[bisect_left(self._in_the_air, began)]
-        if not self._in_the_air:
-            self._recalled.clear()
+    def end(self, token: int) -> None:
+        """Record that this lookup has ended, and forget what no other lookup needs."""
+        del self._in_flight[bisect_left(self._in_flight, token)]
+        if not self._in_flight:
+            self._invalidated.clear()
             return
-        oldest = self._in_the_air[0]
-        passed = []
-        for name, (order, _) in self._recalled.items():
-            if order > oldest:
+        oldest = self._in_flight[0]
+        obsolete = []
+        for name, (number, _) in self._invalidated.items():
+            if number > oldest:
                 break
-            passed.append(name)
-        for name in passed:
-            del self._recalled[name]
+            obsolete.append(name)
+        for name in obsolete:
+            del self._invalidated[name]
 
     @contextmanager
     def watched(self) -> Iterator[int]:
-        """Lend what `touches` wants to hear, to somebody who acts on an answer and has to wait in between."""
-        began = self.begin()
+        """Yield a token for `affects`, for callers that await between reading an answer and acting on it."""
+        token = self.begin()
         try:
-            yield began
+            yield token
         finally:
-            self.end(began)
+            self.end(token)
 
-    def recall(self, name: bytes | str, position: int | None = None) -> None:
-        """Recall answers about `name` whose snapshot is older than the feed's `position` (None: all in the air)."""
-        self._order += 1
-        if not self._in_the_air:
+    def add(self, name: bytes | str, position: int | None = None) -> None:
+        """Invalidate answers about `name` from before the feed's `position`; None: all that are in flight."""
+        self._count += 1
+        if not self._in_flight:
             return
-        _, before = self._recalled.pop(name, (0, 0))
+        _, before = self._invalidated.pop(name, (0, 0))
         if position is not None:
             position = None if before is None else max(position, before)
-        self._recalled[name] = (self._order, position)
+        self._invalidated[name] = (self._count, position)
 
-    def touches(self, began: int, names: Iterable[bytes | str], position: int | None) -> bool:
-        """Return whether an answer about `names`, read at the feed's `position`, was recalled since it took off."""
+    def affects(self, token: int, names: Iterable[bytes | str], position: int | None) -> bool:
+        """Return whether an answer about `names`, read at the feed's `position`, was invalidated since the token."""
         for name in names:
-            recalled = self._recalled.get(name)
-            if recalled is None:
+            invalidated = self._invalidated.get(name)
+            if invalidated is None:
                 continue
-            order, since = recalled
-            if order > began and (since is None or position is None or position < since):
+            number, since = invalidated
+            if number > token and (since is None or position is None or position < since):
                 return True
         return False

@@ -1,81 +1,86 @@
-"""Asks again for grants that are used, before they end, in a lane of its own: a key in use never waits."""
+"""Refresh-ahead: grants in use are looked up again before they expire, so that requests do not wait for them."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 
 from proxy.decision.grant import Grant
-from proxy.grants.circuit_breaker import Breaker
-from proxy.grants.entries import Held, HeldGrants, Lifetimes
-from proxy.grants.fair_queue import Turns
-from proxy.grants.single_flight import Lookups
+from proxy.grants.database_status import DatabaseStatus
+from proxy.grants.entries import Entry, GrantEntries, Lifetimes
+from proxy.grants.fair_queue import FairQueue
+from proxy.grants.single_flight import SingleFlight
 from proxy.settings import GrantSettings
 
 
-class Refreshes:
-    """Refreshes what is held, so many at once. Their `turns` are their own: strangers never wait behind them."""
+class RefreshAhead:
+    """Refreshes entries in the background. It has its own `queue`, so other lookups never wait behind refreshes."""
 
     def __init__(
         self,
-        held: HeldGrants,
+        entries: GrantEntries,
         lifetimes: Lifetimes,
-        lookups: Lookups,
-        breaker: Breaker,
+        lookups: SingleFlight,
+        database: DatabaseStatus,
         settings: GrantSettings,
         *,
         clock: Callable[[], float],
     ) -> None:
-        self._held = held
+        self._entries = entries
         self._lifetimes = lifetimes
         self._lookups = lookups
-        self._breaker = breaker
+        self._database = database
         self._clock = clock
         self._retry_seconds = settings.ttl_seconds / 20
-        self._at_once = refreshes_at_once(settings)
-        self.turns = Turns(self._at_once, per_party=self._at_once)
+        self._max_tasks = concurrent_refreshes(settings)
+        self.queue = FairQueue(self._max_tasks, per_party=self._max_tasks)
         self._waiting: deque[bytes] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def soon(self, digest: bytes, held: Held[Grant]) -> None:
-        """Have this grant, which is held, asked for in the background."""
-        if held.refreshing or not self._breaker.worth_asking:
+    @property
+    def idle(self) -> bool:
+        """Whether no refresh is running or waiting."""
+        return not self._tasks
+
+    def schedule(self, digest: bytes, entry: Entry[Grant]) -> None:
+        """Refresh this entry in the background."""
+        if entry.refreshing or not self._database.keys_worth_asking:
             return
-        held.refreshing = True
+        entry.refreshing = True
         self._waiting.append(digest)
-        # One that has just ended takes nothing on any more, and is still listed.
-        if sum(not task.done() for task in self._tasks) < self._at_once:
-            task = asyncio.get_running_loop().create_task(self._refresh())
+        # A task that has just ended takes no more work, but is still listed.
+        if sum(not task.done() for task in self._tasks) < self._max_tasks:
+            task = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Give up what is under way and what waits."""
+        """Cancel all refreshes."""
         self._waiting.clear()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _refresh(self) -> None:
+    async def _run(self) -> None:
         while self._waiting:
             digest = self._waiting.popleft()
-            held = self._held.get(digest)
-            if held is None or not held.refreshing:
-                continue  # dropped, or asked for anew meanwhile
-            self._lifetimes.renew(held)
-            if self._clock() < held.soft_until:
-                held.refreshing = False
+            entry = self._entries.get(digest)
+            if entry is None or not entry.refreshing:
+                continue  # it was dropped, or looked up again in the meantime
+            self._lifetimes.extend(entry)
+            if self._clock() < entry.refresh_at:
+                entry.refreshing = False
                 continue
-            flight = self._lookups.under_way(digest)
-            if flight is None and self._breaker.worth_asking:
-                flight = self._lookups.depart(digest, self.turns, digest, None)
-            if flight is not None:
-                await asyncio.wait({flight.task})
-            # Where an answer came another entry is held now. Else this one is tried again, though not at once.
-            held.refreshing = False
-            held.soft_until = min(self._clock() + self._retry_seconds, held.fresh_until)
+            lookup = self._lookups.in_flight(digest)
+            if lookup is None and self._database.keys_worth_asking:
+                lookup = self._lookups.start(digest, self.queue, digest, None)
+            if lookup is not None:
+                await asyncio.wait({lookup.task})
+            # An answer has replaced the entry. If there was none, this entry is refreshed again a little later.
+            entry.refreshing = False
+            entry.refresh_at = min(self._clock() + self._retry_seconds, entry.fresh_until)
 
 
-def refreshes_at_once(settings: GrantSettings) -> int:
-    """Return how many refreshes may be under way, each with a database connection."""
+def concurrent_refreshes(settings: GrantSettings) -> int:
+    """Return how many refreshes may run at a time, each with a database connection."""
     return max(1, settings.lookups_at_once // 4)

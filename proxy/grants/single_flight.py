@@ -1,161 +1,159 @@
-"""Lookups of keys on their way to the database: one at a time for each key, bounded in number and in time."""
+"""Lookups of keys: single flight per key, bounded in number and in time."""
 
 import asyncio
 import time
 from collections.abc import Callable
-from enum import Enum
 
 import structlog
 
 from proxy.decision.grant import Grant
-from proxy.grants.circuit_breaker import Breaker
-from proxy.grants.fair_queue import Party, Turns
-from proxy.grants.invalidations import EVERYTHING, Recalls
-from proxy.grants.scope_table import DATABASE_FAILURES, Found, ScopeTable, Unknown, reason
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.answers import Found, NoAnswer, Unknown
+from proxy.grants.circuit_breaker import CircuitBreaker
+from proxy.grants.connections import DATABASE_FAILURES, describe
+from proxy.grants.fair_queue import FairQueue, Party
+from proxy.grants.invalidations import EVERYTHING, Invalidations
+from proxy.grants.scope_table import ScopeTable
+from proxy.grants.token_bucket import TokenBuckets
 
 _log = structlog.get_logger()
 
-
-class Lost(Enum):
-    """How a lookup ends that brings no answer."""
-
-    UNAVAILABLE = "unavailable"
-    OVER_BUDGET = "over_budget"
+Outcome = Grant | Unknown | NoAnswer
 
 
-Outcome = Grant | Unknown | Lost
+class Lookup:
+    """A lookup in flight. Everyone who needs the same key waits for its outcome."""
 
+    __slots__ = ("asked_at", "charged", "digest", "outcome", "probe", "task", "timer")
 
-class Flight:
-    """One lookup on its way. Whoever wants the same key waits for its outcome."""
-
-    __slots__ = ("asking_since", "digest", "guesser", "outcome", "probe", "task", "timer")
-
-    def __init__(self, digest: bytes, guesser: str | None, outcome: asyncio.Future[Outcome], *, probe: bool) -> None:
+    def __init__(self, digest: bytes, charged: str | None, outcome: asyncio.Future[Outcome], *, probe: bool) -> None:
         self.digest = digest
-        self.guesser = guesser
-        """The address whose budget pays if the key is unknown; None where the key is known, so that nobody guesses."""
+        self.charged = charged
+        """The client network that is charged if the key is unknown; None if the key was known before."""
         self.outcome = outcome
-        """Never fails, and is not cancelled by those who wait for it: they shield it."""
+        """Never fails. Callers shield it, so they cannot cancel it."""
         self.probe = probe
-        self.asking_since: float | None = None
-        """The event loop's time at which the database was asked; None while it waits for its turn."""
+        self.asked_at: float | None = None
+        """The event loop's time when the database was asked; None while the lookup is queued."""
         self.task: asyncio.Task[None]
         self.timer: asyncio.TimerHandle
 
 
-class Lookups:
-    """Asks the scope table what keys may do, and hands each answer to `land`, unless it was recalled on its way.
+class SingleFlight:
+    """Looks up keys in the scope table and passes each answer to `store`, unless it was invalidated in the meantime.
 
-    A lookup takes `seconds` at most, its wait for a turn included; after that its outcome is UNAVAILABLE.
+    A lookup takes at most `seconds`, including its time in the queue. After that its outcome is UNAVAILABLE.
     """
 
     def __init__(
         self,
         scope: ScopeTable,
-        breaker: Breaker,
-        recalls: Recalls,
-        budget: LookupBudget | None,
-        land: Callable[[bytes, Found | None, float], Grant | Unknown],
+        breaker: CircuitBreaker,
+        invalidations: Invalidations,
+        budget: TokenBuckets | None,
+        store: Callable[[bytes, Found | None, float], Grant | Unknown],
         *,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scope = scope
         self._breaker = breaker
-        self._recalls = recalls
+        self._invalidations = invalidations
         self._budget = budget
-        self._land = land
+        self._store = store
         self._seconds = seconds
         self._clock = clock
-        self._flights: dict[bytes, Flight] = {}
+        self._lookups: dict[bytes, Lookup] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def under_way(self, digest: bytes) -> Flight | None:
-        """Return the lookup of this key that is on its way, if there is one."""
-        return self._flights.get(digest)
+    @property
+    def idle(self) -> bool:
+        """Whether no lookup is in flight, and the connections of earlier ones were released."""
+        return not self._tasks
 
-    def depart(self, digest: bytes, turns: Turns, party: Party, guesser: str | None) -> Flight | None:
-        """Send a lookup on its way, as `party` in line for `turns`; None while the database is known to be down.
+    def in_flight(self, digest: bytes) -> Lookup | None:
+        """Return the lookup of this key that is in flight, if any."""
+        return self._lookups.get(digest)
 
-        There must be none under way for this key. The one that is admitted then must not wait in line: meanwhile nobody
-        else could find out whether it is back.
+    def start(self, digest: bytes, queue: FairQueue, party: Party, charged: str | None) -> Lookup | None:
+        """Start a lookup of a key that has none in flight. Returns None while the circuit breaker is open.
+
+        A probe is never queued: nothing else could find out whether the database is back while it waits.
         """
-        if (self._breaker.down and not turns.free_for(party)) or not self._breaker.admits():
+        if (self._breaker.is_open and not queue.has_slot_for(party)) or not self._breaker.admits():
             return None
         loop = asyncio.get_running_loop()
-        flight = Flight(digest, guesser, loop.create_future(), probe=self._breaker.down)
-        self._flights[digest] = flight
-        flight.timer = loop.call_later(self._seconds, self._expire, flight)
-        flight.task = loop.create_task(self._fly(flight, turns, party))
-        self._tasks.add(flight.task)
-        flight.task.add_done_callback(self._tasks.discard)
-        return flight
+        lookup = Lookup(digest, charged, loop.create_future(), probe=self._breaker.is_open)
+        self._lookups[digest] = lookup
+        lookup.timer = loop.call_later(self._seconds, self._time_out, lookup)
+        lookup.task = loop.create_task(self._run(lookup, queue, party))
+        self._tasks.add(lookup.task)
+        lookup.task.add_done_callback(self._tasks.discard)
+        return lookup
 
     async def close(self) -> None:
-        """Give up what is on its way."""
-        for flight in list(self._flights.values()):
-            self._end(flight, Lost.UNAVAILABLE)
+        """Cancel all lookups."""
+        for lookup in list(self._lookups.values()):
+            self._end(lookup, NoAnswer.UNAVAILABLE)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._seconds)
 
-    async def _fly(self, flight: Flight, turns: Turns, party: Party) -> None:
-        outcome: Outcome = Lost.UNAVAILABLE
+    async def _run(self, lookup: Lookup, queue: FairQueue, party: Party) -> None:
+        outcome: Outcome = NoAnswer.UNAVAILABLE
         try:
-            await turns.take(party)
+            await queue.acquire(party)
             try:
-                outcome = await self._ask(flight)
+                outcome = await self._ask(lookup)
             finally:
-                turns.give_back(party)
+                queue.release(party)
         except DATABASE_FAILURES as error:
-            self._breaker.failed(reason(error))
+            self._breaker.failed(describe(error))
         except Exception:
             _log.exception("lookup_failed")
         finally:
-            self._end(flight, outcome)
+            self._end(lookup, outcome)
 
-    async def _ask(self, flight: Flight) -> Outcome:
-        # Asked again now that it is this lookup's turn: those before it may have used up the budget. So a flood costs
-        # the database as many queries as the budget has tokens, and at most a party's share of turns more.
-        if flight.guesser is not None and self._budget is not None and not self._budget.allow(flight.guesser):
-            return Lost.OVER_BUDGET
-        recalled = True
-        while recalled:
-            asked_at = self._clock()
-            flight.asking_since = asyncio.get_running_loop().time()
-            began = self._recalls.begin()
+    async def _ask(self, lookup: Lookup) -> Outcome:
+        # Check the budget again: the lookups before this one may have used it up. So a flood costs the database as many
+        # queries as the budget has tokens, plus at most a party's share of slots.
+        if lookup.charged is not None and self._budget is not None and not self._budget.allow(lookup.charged):
+            return NoAnswer.OVER_BUDGET
+        invalidated = True
+        while invalidated:
+            read_at = self._clock()
+            lookup.asked_at = asyncio.get_running_loop().time()
+            token = self._invalidations.begin()
             try:
-                found = await self._scope.find_grant(flight.digest)
-                recalled = self._recalled(flight.digest, found, began)
+                found = await self._scope.find_grant(lookup.digest)
+                invalidated = self._invalidated(lookup.digest, found, token)
             finally:
-                self._recalls.end(began)
-            self._breaker.worked()
-        if found is None and flight.guesser is not None and self._budget is not None:
-            self._budget.charge(flight.guesser)
-        return self._land(flight.digest, found, asked_at)
+                self._invalidations.end(token)
+            self._breaker.succeeded()
+        if found is None and lookup.charged is not None and self._budget is not None:
+            self._budget.charge(lookup.charged)
+        return self._store(lookup.digest, found, read_at)
 
-    def _recalled(self, digest: bytes, found: Found | None, began: int) -> bool:
+    def _invalidated(self, digest: bytes, found: Found | None, token: int) -> bool:
         if found is None:
-            return self._recalls.touches(began, (digest, EVERYTHING), None)
-        return self._recalls.touches(began, (digest, found.grant.user_id, EVERYTHING), found.position)
+            return self._invalidations.affects(token, (digest, EVERYTHING), None)
+        return self._invalidations.affects(token, (digest, found.grant.user_id, EVERYTHING), found.position)
 
-    def _expire(self, flight: Flight) -> None:
-        since = flight.asking_since
-        # A lookup that spent its time in line says nothing about the database.
-        if since is not None and asyncio.get_running_loop().time() - since >= self._seconds / 2:
+    def _time_out(self, lookup: Lookup) -> None:
+        asked_at = lookup.asked_at
+        # A lookup that spent most of its time in the queue does not show that the database is slow.
+        if asked_at is not None and asyncio.get_running_loop().time() - asked_at >= self._seconds / 2:
             self._breaker.failed(f"no answer within {self._seconds:g} s")
-        self._end(flight, Lost.UNAVAILABLE)
-        # Its turn ends when its connection is clean again, which may take as long once more; nobody waits for that.
-        flight.task.cancel()
+        self._end(lookup, NoAnswer.UNAVAILABLE)
+        # The task keeps its slot until its connection is released, which may take as long again. No caller waits for
+        # that.
+        lookup.task.cancel()
 
-    def _end(self, flight: Flight, outcome: Outcome) -> None:
-        if flight.outcome.done():
+    def _end(self, lookup: Lookup, outcome: Outcome) -> None:
+        if lookup.outcome.done():
             return
-        flight.outcome.set_result(outcome)
-        flight.timer.cancel()
-        del self._flights[flight.digest]
-        if flight.probe:
-            self._breaker.probed()
+        lookup.outcome.set_result(outcome)
+        lookup.timer.cancel()
+        del self._lookups[lookup.digest]
+        if lookup.probe:
+            self._breaker.probe_ended()

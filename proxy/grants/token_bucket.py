@@ -1,4 +1,4 @@
-"""How many unknown keys one client address may try: guessing must cost the guesser, nobody else."""
+"""Token buckets that limit how many unknown keys a client may try."""
 
 import time
 from collections.abc import Callable
@@ -6,41 +6,41 @@ from ipaddress import IPv6Address, ip_address
 
 from cachetools import TTLCache
 
-_ADDRESSES_HELD = 65_536
+_MAX_BUCKETS = 65_536
 
 
-class LookupBudget:
-    """A token bucket for each client's network. Only keys that the database does not know take a token."""
+class TokenBuckets:
+    """A token bucket for each client network. Only keys that turn out to be unknown take a token."""
 
-    def __init__(self, unknown_per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._full = float(unknown_per_minute)
-        self._per_second = unknown_per_minute / 60
+    def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._full = float(per_minute)
+        self._per_second = per_minute / 60
         self._clock = clock
-        # An empty bucket is full again after a minute, so whoever was not charged for that long needs no entry.
-        # Held are (tokens, when they were counted).
-        self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(_ADDRESSES_HELD, ttl=60, timer=clock)
+        # Every bucket is full again after a minute, so older ones can be dropped. The values are the number of tokens,
+        # and when they were counted.
+        self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(_MAX_BUCKETS, ttl=60, timer=clock)
 
     def allow(self, address: str) -> bool:
-        """Return whether this address may have another key looked up that nobody knows yet."""
-        return self._tokens(network(address)) >= 1
+        """Return whether this address has a token left."""
+        return self._tokens(client_network(address)) >= 1
 
     def charge(self, address: str) -> None:
-        """Take a token: a key from this address was looked up, and is unknown."""
-        name = network(address)
-        self._buckets[name] = (max(self._tokens(name) - 1, 0.0), self._clock())
+        """Take a token from this address."""
+        network = client_network(address)
+        self._buckets[network] = (max(self._tokens(network) - 1, 0.0), self._clock())
 
-    def _tokens(self, name: str) -> float:
-        bucket = self._buckets.get(name)
+    def _tokens(self, network: str) -> float:
+        bucket = self._buckets.get(network)
         if bucket is None:
             return self._full
         tokens, counted_at = bucket
         return min(tokens + (self._clock() - counted_at) * self._per_second, self._full)
 
 
-def network(address: str) -> str:
-    """Return whom an address stands for: an IPv6 client can pick any address of its /64 (RFC 4291 §2.5.4).
+def client_network(address: str) -> str:
+    """Return the network that one client controls: an IPv6 client can pick any address of its /64 (RFC 4291 §2.5.4).
 
-    What is no IP address (a unix socket's peer) stands for itself.
+    Anything else is returned unchanged, for example the peer of a unix socket.
     """
     try:
         parsed = ip_address(address)
@@ -48,7 +48,7 @@ def network(address: str) -> str:
         return address
     if not isinstance(parsed, IPv6Address):
         return address
-    # A dual-stack socket shows IPv4 clients as ::ffff:a.b.c.d; they must not share one bucket.
+    # A dual-stack socket shows IPv4 clients as ::ffff:a.b.c.d. They must not share a bucket.
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"

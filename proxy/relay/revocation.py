@@ -119,7 +119,7 @@ class Revokes:
         # While the feed is read, what it did not mention still holds, for however long it has been open.
         vouched_until = self._read_at() + settings.ttl_seconds
         wall = time.time()
-        ask = self._grants.breaker.worth_asking
+        ask = self._grants.database.keys_worth_asking
         for exchange, right in self._open():
             if _expired(right.grant, wall):
                 self._doubt(exchange)
@@ -129,7 +129,7 @@ class Revokes:
                 until = confirmed_until + settings.stale_seconds  # as stale grants are served
                 if until <= now or (confirmed_until <= now and ask):
                     self._doubt(exchange, until, heard=False)
-                    ask = not self._grants.breaker.down  # one of them finds out whether it still is
+                    ask = not self._grants.database.keys.is_open  # one of them finds out whether it still is
         self._start()
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""TLS certificates that the tests create: a certificate authority, and certificates that it signs."""
+"""Certificates made at test time: an authority, and what it signs."""
 
 import datetime
 import ipaddress
@@ -14,13 +14,13 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Pair:
-    """The PEM files of a certificate and its private key."""
+    """A certificate's and its key's PEM files."""
 
     certificate: str
     key: str
 
     def server_context(self, client_authority: str | None = None) -> ssl.SSLContext:
-        """Return a server context with this certificate. Requires client certificates if an authority is given."""
+        """What a server needs to show this certificate, and to ask for the client's where an authority is given."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_authority)
         context.load_cert_chain(self.certificate, self.key)
         if client_authority is not None:
@@ -29,7 +29,7 @@ class Pair:
 
 
 class Authority:
-    """A certificate authority with its files in a directory."""
+    """A certificate authority of its own, in a folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -46,7 +46,7 @@ class Authority:
         Path(self.file).write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def pair(self, name: str, *, days: int = 2) -> Pair:
-        """Sign a certificate for a host name or an address. If `days` is negative, it has already expired."""
+        """Sign a certificate for a host name or an address; `days` below zero: one that has ended."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternative: x509.GeneralName
         try:

@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.grants.cache import UNKNOWN, Grants, ScopeUnavailable, connections_used
-from proxy.grants.change_feed import Feed, FeedMode
+from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.changes import Changes
+from proxy.grants.database_status import FeedMode
 from proxy.settings import GrantSettings
 from sql.pool import open_pool
 from tests.database import add_user, add_workspace
@@ -79,7 +80,7 @@ class Door:
         self.dropped: Counter[str] = Counter()
         self.changes: list[Changes] = []
         self.grants = Grants(SETTINGS, self.pool, on_lookup=lambda result: None, clock=self.clock)
-        self.feed = Feed(
+        self.feed = ChangeFeed(
             lambda: asyncpg.connect(
                 dsn,
                 connection_class=connections,
@@ -101,7 +102,7 @@ class Door:
     async def caught_up(self) -> None:
         """Wait until everything that was committed before is known here."""
         now = time.monotonic()
-        await until(lambda: self.feed.mode is not FeedMode.DOWN and self.feed.read_at > now)
+        await until(lambda: self.grants.database.feed_mode is not FeedMode.DOWN and self.feed.read_at > now)
 
     async def close(self) -> None:
         self.pool.let_go()
@@ -177,7 +178,7 @@ async def test_a_notification_wakes_the_feed(dsn: str, doors_pool: asyncpg.Pool,
     await add_workspace(pool, "acme", "shop")
     door = Door(dsn, doors_pool, poll_seconds=60)
     try:
-        await until(lambda: door.feed.mode is FeedMode.WOKEN)
+        await until(lambda: door.grants.database.feed_mode is FeedMode.WOKEN)
         for _ in range(20):
             await add_user(pool, "acme", "shop", digest=KEY)
             await until(lambda: door.grants.peek(KEY) is None)
@@ -398,7 +399,7 @@ async def test_without_notifications_the_poll_finds_what_changed(
     await add_user(pool, "acme", "shop", digest=KEY)
     door = Door(dsn, doors_pool, poll_seconds=0.3, connections=Pooled)
     try:
-        await until(lambda: door.feed.mode is FeedMode.POLLING)
+        await until(lambda: door.grants.database.feed_mode is FeedMode.POLLING)
         await door.grant(KEY)
         await pool.execute("DELETE FROM sitelatch.api_users")
         before = Pooled.reads
@@ -409,11 +410,11 @@ async def test_without_notifications_the_poll_finds_what_changed(
 
 
 async def test_notifications_that_stop_arriving_are_noticed_and_cost_a_poll(door: Door, pool: asyncpg.Pool) -> None:
-    assert door.feed.mode is FeedMode.WOKEN
+    assert door.grants.database.feed_mode is FeedMode.WOKEN
     await pool.execute("INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - interval '1 second')")
-    await until(lambda: door.feed.mode is FeedMode.POLLING)
+    await until(lambda: door.grants.database.feed_mode is FeedMode.POLLING)
     await add_user(pool, "acme", digest=KEY)
-    await until(lambda: door.feed.mode is FeedMode.WOKEN)
+    await until(lambda: door.grants.database.feed_mode is FeedMode.WOKEN)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +459,7 @@ async def test_a_feed_that_had_nothing_to_say_for_days_goes_on_where_it_was_left
         await door.grant(OTHER)
         door.dropped.clear()
         await wire.cut()
-        await until(lambda: door.feed.mode is FeedMode.DOWN)
+        await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
         await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", OTHER)
         await pool.execute("INSERT INTO sitelatch.sites SELECT 'docs', 'docs', id, '' FROM sitelatch.workspaces")
         await wire.mend()
@@ -516,7 +517,7 @@ async def test_a_feed_that_went_back_to_where_it_was_left_drops_what_was_looked_
         head = await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
         door.changes.clear()
         await wire.cut()
-        await until(lambda: door.feed.mode is FeedMode.DOWN)
+        await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
         await add_user(pool, "acme", "shop", digest=KEY)
         await pool.execute("INSERT INTO sitelatch.sites SELECT 'docs', 'docs', id, '' FROM sitelatch.workspaces")
         await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", OTHER)
@@ -632,7 +633,7 @@ async def test_the_feed_is_known_up_to_when_it_was_asked_and_not_to_when_it_answ
 ) -> None:
     door = Door(dsn, doors_pool, poll_seconds=60, connections=Slow)
     try:
-        await until(lambda: door.feed.mode is not FeedMode.DOWN)
+        await until(lambda: door.grants.database.feed_mode is not FeedMode.DOWN)
         assert door.feed.read_at <= Slow.asked_at[0]
     finally:
         await door.close()
@@ -650,7 +651,7 @@ async def test_the_feed_of_a_standby_is_late_so_it_counts_as_down(dsn: str, door
         door = Door(dsn, doors_pool, connections=Standby)
         try:
             await until(lambda: any("standby" in line.get("reason", "") for line in logs))
-            assert door.feed.mode is FeedMode.DOWN
+            assert door.grants.database.feed_mode is FeedMode.DOWN
         finally:
             await door.close()
 
@@ -705,7 +706,7 @@ async def test_an_empty_feed_tells_nothing_so_it_counts_as_down_and_keeps_what_i
     await door.caught_up()
     await door.grant(KEY)
     await pool.execute("DELETE FROM sitelatch.scope_changes")
-    await until(lambda: door.feed.mode is FeedMode.DOWN)
+    await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
     assert door.grants.peek(KEY) is not None
     await pool.execute("INSERT INTO sitelatch.sites SELECT 'x', 'x', id, '' FROM sitelatch.workspaces")
     await until(lambda: door.grants.peek(KEY) is None)
@@ -721,14 +722,14 @@ async def test_in_the_middle_of_a_restore_nothing_is_called_unknown_and_nothing_
     trigger = await pool.fetchval("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'publish_changes'")
     await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
     await pool.execute("UPDATE sitelatch.scope_changes SET at = at - interval '1 hour'")
-    await until(lambda: door.feed.mode is FeedMode.DOWN)
+    await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
     with pytest.raises(ScopeUnavailable):
         await door.grants.fetch(OTHER)
     with pytest.raises(ScopeUnavailable):
         await door.grants.fetch_sites(("docs",))
     assert door.grants.peek(KEY) is not None
     await pool.execute(trigger)
-    await until(lambda: door.feed.mode is not FeedMode.DOWN)
+    await until(lambda: door.grants.database.feed_mode is not FeedMode.DOWN)
     assert door.dropped["feed"] == 1
     assert await door.grants.fetch(OTHER) is UNKNOWN
 
@@ -739,13 +740,13 @@ async def test_a_feed_that_is_reached_and_cannot_be_read_vouches_for_nothing(doo
     await door.grant(KEY)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE sitelatch.scope_changes")
-        await until(lambda: door.feed.mode is FeedMode.DOWN)
-        assert door.grants.breaker.feed_away, "so nobody is about to tell what still holds"
+        await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
+        assert door.grants.database.feed_up is False, "so nobody is about to tell what still holds"
         door.clock.now += SETTINGS.ttl_seconds + 1
         await asyncio.sleep(1)  # it has begun a connection anew meanwhile
         assert door.grants.peek(KEY) is None
-    await until(lambda: door.feed.mode is not FeedMode.DOWN)
-    assert not door.grants.breaker.feed_away
+    await until(lambda: door.grants.database.feed_mode is not FeedMode.DOWN)
+    assert door.grants.database.feed_up
     assert door.grants.peek(KEY) is not None
 
 
@@ -763,15 +764,15 @@ async def test_after_an_outage_only_what_changed_in_it_is_looked_up_again(
             wire.cut_connections()
         elif fault == "frozen":
             wire.freeze()
-            await until(lambda: door.feed.mode is FeedMode.DOWN)
+            await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
         else:
             await wire.cut()
-            await until(lambda: door.feed.mode is FeedMode.DOWN)
+            await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
         await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", KEY)
         await wire.mend()
         await until(lambda: door.grants.peek(KEY) is None, seconds=20)
         assert door.grants.peek(OTHER) is not None
-        await until(lambda: door.feed.mode is FeedMode.WOKEN)
+        await until(lambda: door.grants.database.feed_mode is FeedMode.WOKEN)
 
 
 class Restricted(asyncpg.Connection):
@@ -793,7 +794,7 @@ async def test_a_feed_that_may_not_ask_which_server_it_is_follows_all_the_same(
         await door.caught_up()
         await door.grant(KEY)
         await cut_feeds(pool)
-        await until(lambda: door.feed.mode is FeedMode.DOWN)
+        await until(lambda: door.grants.database.feed_mode is FeedMode.DOWN)
         assert door.grants.peek(KEY) is not None
         await pool.execute("DELETE FROM sitelatch.api_keys")
         await until(lambda: door.grants.peek(KEY) is None)

@@ -4,13 +4,15 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from sitelatch.database_health import DatabaseState, DatabaseWatch
+from proxy.grants.database_status import DatabaseStatus, Health
+from sitelatch.database_health import HealthCheck
 
 
 @pytest.mark.parametrize("table", ["api_keys", "scope_changes", "sites"])
 async def test_a_database_that_answers_no_lookup_is_down(dsn: str, pool: asyncpg.Pool, table: str) -> None:
     """Its tables may be there, and not for this role, or locked for long: that looks the same from here."""
-    watch = DatabaseWatch(dsn)
+    database = DatabaseStatus()
+    check = HealthCheck(dsn, database)
     found = []
     try:
         for change in (
@@ -19,28 +21,30 @@ async def test_a_database_that_answers_no_lookup_is_down(dsn: str, pool: asyncpg
             f"ALTER TABLE sitelatch.moved RENAME TO {table}",
         ):
             await pool.execute(change)
-            await watch.look()
-            found.append(watch.state)
+            await check.check()
+            found.append(database.health)
     finally:
-        watch.close()
-    assert found == [DatabaseState.UP, DatabaseState.DOWN, DatabaseState.UP]
+        check.close()
+    assert found == [Health.UP, Health.DOWN, Health.UP]
 
 
 async def test_a_database_in_the_middle_of_a_restore_is_not_there_yet(dsn: str, pool: asyncpg.Pool) -> None:
     await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
-    watch = DatabaseWatch(dsn)
+    database = DatabaseStatus()
+    check = HealthCheck(dsn, database)
     try:
-        await watch.look()
-        assert (watch.state, watch.proven) == (DatabaseState.UNREACHED, False)
+        await check.check()
+        assert (database.health, database.schema_proven) == (Health.UNREACHED, False)
     finally:
-        watch.close()
+        check.close()
 
 
 async def test_a_database_whose_tables_are_gone_or_of_another_version_is_down_unless_it_answers_all_the_same(
     dsn: str, pool: asyncpg.Pool
 ) -> None:
     """It is dropped to be restored, or an older dump is. While it is migrated for a successor it goes on answering."""
-    watch = DatabaseWatch(dsn)
+    database = DatabaseStatus()
+    check = HealthCheck(dsn, database)
     found = []
     try:
         with capture_logs() as logs:
@@ -51,11 +55,11 @@ async def test_a_database_whose_tables_are_gone_or_of_another_version_is_down_un
                 "DROP SCHEMA sitelatch CASCADE",
             ):
                 await pool.execute(change)
-                await watch.look()
-                found.append(watch.state)
+                await check.check()
+                found.append(database.health)
     finally:
-        watch.close()
-    assert found == [DatabaseState.UP, DatabaseState.UP, DatabaseState.DOWN, DatabaseState.DOWN]
+        check.close()
+    assert found == [Health.UP, Health.UP, Health.DOWN, Health.DOWN]
     said = [str(log.get("reason") or log.get("note")).partition(",")[0] for log in logs]
     version = "the database has schema version"
     assert said == ["None", f"{version} 9999", f"{version} 9999", f"{version} 0"]

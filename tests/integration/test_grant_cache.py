@@ -13,8 +13,8 @@ import pytest
 
 from proxy.decision.grant import Grant
 from proxy.grants.cache import UNKNOWN, Grants, ScopeUnavailable, TooManyUnknownKeys, connections_used
-from proxy.grants.scope_table import Connection
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.connections import Connection
+from proxy.grants.token_bucket import TokenBuckets
 from proxy.settings import GrantSettings
 from sql.pool import open_connection, open_pool
 from tests.database import add_user, add_workspace
@@ -53,7 +53,7 @@ class Door:
             settings,
             self.pool,
             on_lookup=lambda result: self.heard.update([result]),
-            budget=LookupBudget(address_budget, clock=self.clock),
+            budget=TokenBuckets(address_budget, clock=self.clock),
             clock=self.clock,
         )
 
@@ -158,16 +158,16 @@ async def test_with_the_database_down_known_keys_pass_and_strangers_get_an_hones
     assert door.grants.peek(KEY) is grant, "at once, and in the background it looks whether the database is back"
     await door.wire.mend()
     door.clock.now += 1
-    await until(lambda: door.grants.breaker.ready)
+    await until(lambda: door.grants.database.keys.ready)
     assert isinstance(await door.grants.fetch(OTHER), Grant)
-    assert not door.grants.breaker.down
+    assert not door.grants.database.keys.is_open
 
 
 async def test_a_start_without_a_database_recovers_alone(door: Door, pool: asyncpg.Pool) -> None:
     await door.wire.cut()
     with pytest.raises(ScopeUnavailable):
         await door.grants.fetch(KEY)
-    assert door.grants.breaker.down
+    assert door.grants.database.keys.is_open
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=KEY)
     await door.wire.mend()
@@ -183,7 +183,7 @@ async def test_connections_that_were_cut_in_the_pool_are_no_outage(door: Door, p
     )
     answers = await asyncio.gather(*(door.grants.fetch(key(number), str(number)) for number in range(50, 100)))
     assert set(answers) == {UNKNOWN}
-    assert not door.grants.breaker.down
+    assert not door.grants.database.keys.is_open
 
 
 class Elsewhere(asyncpg.Connection):
@@ -236,21 +236,21 @@ async def test_a_database_that_is_silent_is_not_waited_for_and_its_connections_c
             *(grants.fetch(key(number), str(number)) for number in range(20)), return_exceptions=True
         )
         assert {type(outcome) for outcome in outcomes} == {ScopeUnavailable}
-        assert grants.breaker.down
+        assert grants.database.keys.is_open
         await lock.rollback()
         await wire.mend()
-        await until(lambda: grants.breaker.ready)
+        await until(lambda: grants.database.keys.ready)
         answers: list[object] = []
         async with asyncio.timeout(30):
             while UNKNOWN not in answers:  # the probe may still wait for a connection that is being cleaned up
                 answers += await asyncio.gather(grants.fetch(OTHER), return_exceptions=True)
-                await until(lambda: grants.breaker.ready)
+                await until(lambda: grants.database.keys.ready)
             asking: Sequence[int] = range(100, 140)
             while asking:  # on a slow machine the last in line may wait for more than `lookup_seconds`
                 more = await asyncio.gather(*(grants.fetch(key(n), str(n)) for n in asking), return_exceptions=True)
                 assert {type(answer) for answer in more} <= {type(UNKNOWN), ScopeUnavailable}
                 asking = [n for n, answer in zip(asking, more, strict=True) if answer is not UNKNOWN]
-                await until(lambda: grants.breaker.ready)
+                await until(lambda: grants.database.keys.ready)
         await until(lambda: pool.get_idle_size() == pool.get_size())
         await grants.close()
         pool.terminate()

@@ -10,7 +10,8 @@ import pytest
 
 from proxy.decision.grant import Grant
 from proxy.grants.cache import Grants, connections_used
-from proxy.grants.change_feed import Feed, FeedMode
+from proxy.grants.change_feed import ChangeFeed
+from proxy.grants.database_status import FeedMode
 from proxy.relay.exchange import Exchange
 from proxy.relay.revocation import Revokes
 from proxy.settings import GrantSettings
@@ -48,7 +49,7 @@ async def test_of_a_crowd_that_is_in_doubt_at_once_those_end_whose_key_is_gone(
         read_at=lambda: feed.read_at,
         on_ended=lambda cause: ended.update([cause]),
     )
-    feed = Feed(
+    feed = ChangeFeed(
         lambda: asyncpg.connect(dsn, statement_cache_size=0),
         grants,
         poll_seconds=SETTINGS.poll_seconds,
@@ -56,7 +57,7 @@ async def test_of_a_crowd_that_is_in_doubt_at_once_those_end_whose_key_is_gone(
         on_changes=revokes.changed,
     )
     works = [asyncio.create_task(work) for work in (feed.run(), revokes.run())]
-    await until(lambda: feed.mode is FeedMode.WOKEN)
+    await until(lambda: grants.database.feed_mode is FeedMode.WOKEN)
     for number in range(1, count + 1):
         grant = await grants.fetch(key_of(f"user-{number}"))
         assert isinstance(grant, Grant)

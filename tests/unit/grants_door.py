@@ -9,7 +9,7 @@ import pytest
 from proxy.decision.grant import Grant
 from proxy.grants.cache import Grants
 from proxy.grants.changes import Changes
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.token_bucket import TokenBuckets
 from proxy.settings import GrantSettings
 from tests.scopes import Clock, MemoryScope
 
@@ -32,7 +32,7 @@ class Door:
         self.opened: list[Grants] = []
 
     def grants(
-        self, *, budget: LookupBudget | None = None, jitter: Callable[[], float] = lambda: 0.5, **settings: float
+        self, *, budget: TokenBuckets | None = None, jitter: Callable[[], float] = lambda: 0.5, **settings: float
     ) -> Grants:
         grants = Grants(
             GrantSettings.model_validate({"lookup_seconds": 30} | settings),

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from proxy.decision.grant import Grant
-from proxy.grants.cache import UNKNOWN, connections_used, narrowed
+from proxy.grants.cache import UNKNOWN, connections_used
+from proxy.grants.cached_keys import narrowed
 from proxy.settings import GrantSettings
 from tests.scopes import until
 from tests.unit.grants_door import KEY, OTHER, Door, door, key, known
@@ -141,7 +142,9 @@ async def test_a_grant_that_is_being_refreshed_takes_no_second_place_in_line(doo
         assert known(grants.peek(KEY))
     assert known(grants.peek(OTHER))
     await until(lambda: door.scope.asked == [KEY, OTHER])
-    assert not grants._refreshes._waiting
+    door.scope.let_go()
+    await until(lambda: grants.idle)
+    assert door.scope.asked == [KEY, OTHER]
 
 
 async def test_what_is_dropped_in_line_to_be_refreshed_is_not_asked_for_and_holds_up_nothing_behind_it(
@@ -173,7 +176,7 @@ async def test_a_refresh_joins_the_lookup_of_a_request_that_could_not_wait_for_i
     assert known(grants.peek(KEY))
     door.clock.now += 10  # before either of them has begun
     assert known(await asking)
-    await until(lambda: not grants._refreshes._tasks)
+    await until(lambda: grants.idle)
     assert door.scope.asked == [KEY]
 
 
@@ -190,7 +193,7 @@ async def test_closing_gives_up_refreshes_at_once(door: Door) -> None:
     await until(lambda: door.scope.under_way == 1)
     async with asyncio.timeout(10):
         await grants.close()
-    assert not grants._refreshes._tasks
+    assert grants.idle
     assert door.scope.asked == [KEY]
     assert door.scope.under_way == 0
 
@@ -201,8 +204,8 @@ async def test_nothing_is_kept_of_a_refresh_that_has_ended(door: Door) -> None:
     await grants.fetch(KEY)
     door.clock.now += 22
     assert known(grants.peek(KEY))
-    assert grants._refreshes._tasks
-    await until(lambda: not grants._refreshes._tasks)
+    assert not grants.idle
+    await until(lambda: grants.idle)
 
 
 async def test_a_refresh_that_fails_leaves_the_grant_and_is_tried_again_later(door: Door) -> None:
@@ -212,11 +215,11 @@ async def test_a_refresh_that_fails_leaves_the_grant_and_is_tried_again_later(do
     door.clock.now += 22
     door.scope.down = ConnectionRefusedError()
     assert known(grants.peek(KEY))
-    await until(lambda: grants.breaker.down and grants.fresh(KEY) > door.clock.now)
+    await until(lambda: grants.database.keys.is_open and grants.fresh(KEY) > door.clock.now)
     door.scope.down = None
     door.clock.now += 2
     assert known(grants.peek(KEY))
-    await until(lambda: not grants.breaker.down)
+    await until(lambda: not grants.database.keys.is_open)
     assert grants.fresh(KEY) > door.clock.now
 
 

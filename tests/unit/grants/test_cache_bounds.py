@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.grants.cache import UNKNOWN, Grants, TooManyUnknownKeys
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.token_bucket import TokenBuckets
 from tests.scopes import until
 from tests.unit.grants_door import KEY, OTHER, Door, door, key, known
 
@@ -34,7 +34,7 @@ async def test_one_address_never_holds_all_lookups(door: Door) -> None:
 
 async def test_a_flood_of_unknown_keys_costs_the_database_the_addresses_budget_and_others_nothing(door: Door) -> None:
     door.scope.add(KEY)
-    grants = door.grants(budget=LookupBudget(60, clock=door.clock))
+    grants = door.grants(budget=TokenBuckets(60, clock=door.clock))
     flood = [asyncio.create_task(grants.fetch(key(number), "192.0.2.1")) for number in range(10_000)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -51,7 +51,7 @@ async def test_a_flood_of_unknown_keys_costs_the_database_the_addresses_budget_a
 
 async def test_a_known_key_is_not_refused_for_the_unknown_ones_of_its_address(door: Door) -> None:
     door.scope.add(KEY)
-    grants = door.grants(budget=LookupBudget(2, clock=door.clock), ttl_seconds=30)
+    grants = door.grants(budget=TokenBuckets(2, clock=door.clock), ttl_seconds=30)
     await grants.fetch(KEY, "192.0.2.1")
     door.clock.now += 40
     for number in range(2):
@@ -70,7 +70,7 @@ async def test_a_key_that_was_changed_is_not_refused_for_the_unknown_ones_of_its
     door: Door, drop: Callable[[Grants], object]
 ) -> None:
     door.scope.add(KEY, "ada")
-    grants = door.grants(budget=LookupBudget(2, clock=door.clock))
+    grants = door.grants(budget=TokenBuckets(2, clock=door.clock))
     await grants.fetch(KEY, "192.0.2.1")
     for number in range(2):
         await grants.fetch(key(number), "192.0.2.1")
@@ -85,16 +85,21 @@ async def test_a_key_that_was_changed_is_not_refused_for_the_unknown_ones_of_its
 
 
 async def test_no_more_keys_are_remembered_to_have_been_known_than_there_can_be_grants(door: Door) -> None:
-    grants = door.grants(max_keys=10)
+    grants = door.grants(max_keys=10, budget=TokenBuckets(1, clock=door.clock))
     for number in range(100):
         door.scope.add(key(number))
-        await grants.fetch(key(number))
+        await grants.fetch(key(number), "192.0.2.1")
         grants.drop(key(number))
-    assert len(grants._once_known) == 10
+    await grants.fetch(OTHER, "192.0.2.1")  # the budget is used up
+    for number in range(90):
+        with pytest.raises(TooManyUnknownKeys):
+            await grants.fetch(key(number), "192.0.2.1")
+    for number in range(90, 100):
+        assert known(await grants.fetch(key(number), "192.0.2.1"))
 
 
 async def test_many_requests_with_one_unknown_key_are_charged_once(door: Door) -> None:
-    budget = LookupBudget(2, clock=door.clock)
+    budget = TokenBuckets(2, clock=door.clock)
     grants = door.grants(budget=budget)
     await asyncio.gather(*(grants.fetch(KEY, "192.0.2.1") for _ in range(100)))
     assert budget.allow("192.0.2.1")
@@ -103,14 +108,14 @@ async def test_many_requests_with_one_unknown_key_are_charged_once(door: Door) -
 async def test_known_keys_cost_no_budget_however_many_start_cold_behind_one_address(door: Door) -> None:
     for number in range(300):
         door.scope.add(key(number))
-    grants = door.grants(budget=LookupBudget(2, clock=door.clock))
+    grants = door.grants(budget=TokenBuckets(2, clock=door.clock))
     answers = await asyncio.gather(*(grants.fetch(key(number), "192.0.2.1") for number in range(300)))
     assert all(known(answer) for answer in answers)
 
 
 async def test_who_has_something_open_joins_a_lookup_under_way_and_pays_for_no_stranger(door: Door) -> None:
     door.scope.add(KEY)
-    grants = door.grants(budget=LookupBudget(1, clock=door.clock), lookups_at_once=1)
+    grants = door.grants(budget=TokenBuckets(1, clock=door.clock), lookups_at_once=1)
     door.scope.hold()
     guesses = [asyncio.create_task(grants.fetch(digest, "192.0.2.1")) for digest in (OTHER, KEY)]
     await until(lambda: door.scope.asked == [OTHER])
@@ -140,7 +145,7 @@ async def test_who_has_something_open_and_a_request_share_one_lookup(door: Door)
 
 
 async def test_who_has_used_up_the_budget_is_refused_at_once_and_waits_in_no_line(door: Door) -> None:
-    grants = door.grants(budget=LookupBudget(1, clock=door.clock), lookups_at_once=1)
+    grants = door.grants(budget=TokenBuckets(1, clock=door.clock), lookups_at_once=1)
     assert await grants.fetch(OTHER, "192.0.2.1") is UNKNOWN
     door.scope.hold()
     another = asyncio.create_task(grants.fetch(key(1), "192.0.2.2"))
@@ -154,7 +159,7 @@ async def test_who_has_used_up_the_budget_is_refused_at_once_and_waits_in_no_lin
 
 async def test_a_refusal_for_one_addresss_budget_is_not_handed_to_another(door: Door) -> None:
     door.scope.add(KEY)
-    budget = LookupBudget(1, clock=door.clock)
+    budget = TokenBuckets(1, clock=door.clock)
     grants = door.grants(budget=budget, lookups_at_once=2)
     door.scope.hold()
     guess = asyncio.create_task(grants.fetch(OTHER, "192.0.2.1"))

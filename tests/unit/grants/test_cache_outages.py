@@ -24,7 +24,7 @@ async def test_a_lookup_that_takes_too_long_is_given_up_and_never_called_unknown
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(KEY)
     assert door.heard == {"error": 1}
-    assert grants.breaker.down
+    assert grants.database.keys.is_open
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_once_the_database_is_known_to_be_down_nobody_waits_and_one_lookup
     assert len(door.scope.asked) == before + 1
     door.scope.down = None
     door.scope.let_go()
-    await until(lambda: not grants.breaker.down)
+    await until(lambda: not grants.database.keys.is_open)
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
@@ -96,7 +96,7 @@ async def test_nobody_is_refused_for_want_of_a_probe_where_it_was_tried_again_me
         grants.try_again()
         await until(lambda: door.scope.under_way == 2)
     door.scope.let_go()
-    await until(lambda: not grants.cut_off)
+    await until(lambda: not grants.database.sites_cut_off)
     grants.try_again()
     assert set(await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))) == {UNKNOWN}
     assert len(door.scope.asked) == 2 + 20
@@ -120,7 +120,7 @@ async def test_to_try_again_waits_in_no_line_and_so_keeps_nobody_from_passing(do
     door.clock.now += 25
     assert grants.peek(KEY) is not None, "and in the background it is refreshed"
     await until(lambda: door.scope.asked.count(KEY) == 2)
-    grants.breaker.failed("no answer")
+    grants.database.keys.failed("no answer")
     door.clock.now += 1
     grants.try_again()
     assert await grants.fetch(OTHER) is UNKNOWN
@@ -134,12 +134,12 @@ async def test_who_would_wait_in_line_keeps_nobody_from_finding_out_whether_the_
     door.clock.now += 400
     stuck = asyncio.create_task(grants.fetch(KEY))
     await until(lambda: door.scope.asked.count(KEY) == 2)
-    grants.breaker.failed("no answer")
+    grants.database.keys.failed("no answer")
     door.clock.now += 1
     with pytest.raises(ScopeUnavailable):
         await asyncio.wait_for(grants.fetch(key(1)), 10)
     assert await grants.confirm(OTHER) is UNKNOWN, "which is in another line"
-    assert not grants.breaker.down
+    assert not grants.database.keys.is_open
     stuck.cancel()
 
 
@@ -148,7 +148,7 @@ async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Do
     door.scope.failures = [asyncpg.ConnectionDoesNotExistError("cut")]
     grants = door.grants()
     assert known(await grants.fetch(KEY))
-    assert not grants.breaker.down
+    assert not grants.database.keys.is_open
 
 
 async def test_a_connection_that_heard_a_good_bye_is_ended_so_that_nobody_is_lent_it_again(door: Door) -> None:
@@ -244,7 +244,7 @@ async def test_an_answer_from_after_a_restore_is_no_outage_where_the_feed_is_giv
     grants.feed_at(3)
     scope.let_go()
     assert await asked != UNKNOWN
-    assert not grants.breaker.down
+    assert not grants.database.keys.is_open
 
 
 # The database is back, and the feed says what changed meanwhile.
@@ -272,9 +272,9 @@ async def test_after_an_outage_what_the_feed_did_not_mention_is_as_good_as_asked
         await grants.fetch(digest)
     await outage(door, grants, seconds)
     grants.drop(OTHER)
-    assert grants.cut_off
+    assert grants.database.sites_cut_off
     grants.feed_back(2)
-    assert not grants.cut_off
+    assert not grants.database.sites_cut_off
     door.clock.now += 9.9  # 30 × 0.4 = 12 s after the reading, which was 2 s ago
     assert known(grants.peek(KEY))
     assert grants.peek(OTHER) is None
@@ -329,13 +329,13 @@ async def test_until_the_feed_is_back_stale_grants_are_served_for_a_second_at_mo
     door.scope.add(KEY)
     await grants.fetch(KEY)
     await outage(door, grants, 50)
-    assert grants.cut_off
+    assert grants.database.sites_cut_off
     assert known(grants.peek(KEY))
-    assert not grants._refreshes._tasks, "nothing that is not worth asking takes a place in line"
+    assert grants.idle, "nothing that is not worth asking takes a place in line"
     await asyncio.sleep(0)
     assert door.scope.asked == []
     door.clock.now += 1
-    assert not grants.cut_off
+    assert not grants.database.sites_cut_off
     assert grants.peek(KEY) is None
     assert known(await grants.fetch(KEY))
     assert door.scope.asked == [KEY]
@@ -347,7 +347,7 @@ async def test_where_only_the_feed_is_away_grants_end_in_their_time(door: Door) 
     await grants.fetch(KEY)
     grants.feed_left()
     door.clock.now += 30
-    assert not grants.cut_off
+    assert not grants.database.sites_cut_off
     assert grants.peek(KEY) is None
 
 
@@ -385,10 +385,10 @@ async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_is_about_t
         assert known(grants.peek(digest))
     await until(lambda: door.scope.asked == [KEY])
     grants.feed_left()
-    grants.breaker.failed("no answer")
+    grants.database.keys.failed("no answer")
     grants.answered()
     door.scope.let_go()
-    await until(lambda: not grants._refreshes._tasks)
+    await until(lambda: grants.idle)
     assert door.scope.asked == [KEY]
 
 

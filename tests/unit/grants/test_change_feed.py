@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from proxy.grants.cache import Grants
-from proxy.grants.change_feed import Feed, FeedMode
+from proxy.grants.change_feed import ChangeFeed
+from proxy.grants.database_status import FeedMode
 from proxy.settings import GrantSettings
 from sql.queries import query
 from tests.scopes import MemoryScope, VirtualLoop
@@ -62,7 +63,7 @@ class Followed:
         self.scope = MemoryScope()
         self.dropped: list[str] = []
         self.grants = Grants(GrantSettings(), self.scope, on_lookup=lambda result: None, clock=clock)
-        self.feed = Feed(
+        self.feed = ChangeFeed(
             self._connect,
             self.grants,
             poll_seconds=1,
@@ -106,7 +107,7 @@ def test_everything_is_dropped_where_another_server_or_timeline_is_known_to_answ
         followed = Followed(*connections)
         for connection in connections:
             await asyncio.sleep(3)
-            assert followed.feed.mode is FeedMode.WOKEN
+            assert followed.grants.database.feed_mode is FeedMode.WOKEN
             connection.cut = connection is not connections[-1]
         assert not followed.left
         await followed.close()
@@ -125,8 +126,7 @@ def test_however_much_has_changed_one_reading_goes_to_the_end() -> None:
             for number in range(1, 2501)
         ]
         await asyncio.sleep(1)
-        assert followed.feed._last is not None
-        assert followed.feed._last.seq == 2507
+        assert followed.feed.position == 2507
         await followed.close()
 
     in_virtual_time(play)

@@ -18,7 +18,8 @@ from proxy.decision.routes import RouteTable
 from proxy.decision.site_ids import names_of
 from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.grants.cache import Grants
-from proxy.grants.change_feed import ANSWER_SECONDS, Feed
+from proxy.grants.change_feed import ChangeFeed
+from proxy.grants.feed_connection import ANSWER_SECONDS
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED, Refusal
@@ -307,7 +308,7 @@ class Play:
             clock=clock,
             jitter=self.chance.random,
         )
-        self.feed = Feed(
+        self.feed = ChangeFeed(
             self.database.connect,
             self.grants,
             poll_seconds=POLL,
@@ -424,8 +425,7 @@ class Play:
         await asyncio.wait(works)
         await self.revokes.close()
         await self.grants.close()
-        assert not self.grants._recalls._in_the_air
-        assert not self.grants._recalls._recalled
+        assert self.grants.idle
 
     async def watch(self) -> None:
         """Look as `DatabaseWatch` does, who reaches the database now and then when the doors do not."""

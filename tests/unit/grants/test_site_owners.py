@@ -117,11 +117,11 @@ async def test_where_only_sites_cannot_be_read_keys_can_and_known_sites_are_used
         door.grants.drop(KEY)
         assert isinstance(await door.grants.fetch(KEY), Grant)
         assert door.grants.peek_sites(("shop",)) == owned({"shop": "acme"})
-    assert door.grants.cut_off, "this far: a site that is removed is not known to be"
+    assert door.grants.database.sites_cut_off, "this far: a site that is removed is not known to be"
     del door.scope.ill[FIND_SITES]
     door.clock.now += 1
     assert await door.grants.fetch_sites(("blog",)) == owned({"blog": "acme"})
-    assert not door.grants.cut_off
+    assert not door.grants.database.sites_cut_off
 
 
 async def test_where_only_keys_cannot_be_read_sites_do_not_say_that_they_can(door: Door) -> None:
@@ -165,7 +165,7 @@ async def test_a_slow_database_is_not_waited_for_beyond_the_deadline(door: Door)
     door.scope.hold()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch_sites(("shop",))
-    await until(lambda: grants.cut_off)
+    await until(lambda: grants.database.sites_cut_off)
     await grants.close()
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from proxy.grants.token_bucket import LookupBudget, network
+from proxy.grants.token_bucket import TokenBuckets, client_network
 from tests.scopes import Clock
 
 
-def spend(budget: LookupBudget, address: str) -> int:
+def spend(budget: TokenBuckets, address: str) -> int:
     spent = 0
     while budget.allow(address):
         budget.charge(address)
@@ -16,7 +16,7 @@ def spend(budget: LookupBudget, address: str) -> int:
 
 def test_an_address_may_try_so_many_unknown_keys_a_minute_and_then_one_as_each_is_earned() -> None:
     clock = Clock()
-    budget = LookupBudget(60, clock=clock)
+    budget = TokenBuckets(60, clock=clock)
     assert spend(budget, "192.0.2.1") == 60
     clock.now += 0.5
     assert not budget.allow("192.0.2.1")
@@ -29,13 +29,13 @@ def test_an_address_may_try_so_many_unknown_keys_a_minute_and_then_one_as_each_i
 
 
 def test_addresses_do_not_pay_for_each_other() -> None:
-    budget = LookupBudget(3, clock=Clock())
+    budget = TokenBuckets(3, clock=Clock())
     spend(budget, "192.0.2.1")
     assert spend(budget, "192.0.2.2") == 3
 
 
 def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
-    budget = LookupBudget(3, clock=Clock())
+    budget = TokenBuckets(3, clock=Clock())
     assert sum(spend(budget, f"2001:db8:0:1::{number:x}") for number in range(1, 50)) == 3
     assert spend(budget, "2001:db8:0:2::1") == 3
 
@@ -53,4 +53,4 @@ def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
     ],
 )
 def test_an_address_stands_for_its_network(address: str, expected: str) -> None:
-    assert network(address) == expected
+    assert client_network(address) == expected

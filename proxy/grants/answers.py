@@ -1,0 +1,30 @@
+"""What a lookup of a key or a site may end with."""
+
+from enum import Enum
+from typing import Final, NamedTuple
+
+from proxy.decision.grant import Grant
+
+
+class Unknown(Enum):
+    """The type of UNKNOWN."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+"""The key is not in the scope table, or its user is disabled."""
+
+
+class NoAnswer(Enum):
+    """Why a lookup ended without an answer."""
+
+    UNAVAILABLE = "unavailable"
+    OVER_BUDGET = "over_budget"
+
+
+class Found(NamedTuple):
+    """A grant as the scope table had it when the change feed was at `position`."""
+
+    grant: Grant
+    position: int

@@ -1,0 +1,110 @@
+"""Cached answers for keys: grants, unknown keys, and keys that were known before."""
+
+import math
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from cachetools import TTLCache
+
+from proxy.decision.grant import Grant
+from proxy.grants.answers import UNKNOWN, Found, Unknown
+from proxy.grants.changes import Changes
+from proxy.grants.entries import GrantEntries, Lifetimes
+from proxy.settings import GrantSettings
+
+_MAX_UNKNOWN = 10_000
+
+
+class CachedKeys:
+    """The answers for keys, by digest.
+
+    `on_change` is called when another answer replaces a grant, and `on_lost` when a grant is gone or covers less.
+    """
+
+    def __init__(
+        self,
+        settings: GrantSettings,
+        lifetimes: Lifetimes,
+        clock: Callable[[], float],
+        *,
+        on_change: Callable[[], None],
+        on_lost: Callable[[Changes], None],
+    ) -> None:
+        self.grants = GrantEntries(settings.max_keys)
+        # Unknown keys have a cache of their own, so that a flood of them evicts no grants.
+        self.unknown: TTLCache[bytes, None] = TTLCache(_MAX_UNKNOWN, settings.unknown_ttl_seconds, timer=clock)
+        # Keys that were dropped and not looked up since: a client that uses one of them is not guessing.
+        self._dropped: dict[bytes, None] = {}
+        self._max_keys = settings.max_keys
+        self._lifetimes = lifetimes
+        self._on_change = on_change
+        self._on_lost = on_lost
+
+    def known_before(self, digest: bytes) -> bool:
+        """Return whether the key was known when it was last looked up."""
+        return digest in self.grants or digest in self._dropped
+
+    def store(self, digest: bytes, found: Found | None, read_at: float) -> Grant | Unknown:
+        """Store and return the answer of a lookup."""
+        entry = self.grants.get(digest)
+        before = None if entry is None else entry.value
+        self._dropped.pop(digest, None)
+        if found is None:
+            self.unknown[digest] = None
+            if before is not None:
+                del self.grants[digest]
+                self._on_change()
+                self._on_lost(Changes(keys={digest: 0}))
+            return UNKNOWN
+        self.unknown.pop(digest, None)
+        # Keep the same object for an equal grant, so that what callers derived from it stays valid.
+        grant = before if before is not None and before == found.grant else found.grant
+        self.grants[digest] = self._lifetimes.new_entry(grant, found.position, read_at)
+        if before is not None and before is not grant:
+            self._on_change()
+            if narrowed(before, grant):
+                self._on_lost(Changes(keys={digest: found.position}))
+        return grant
+
+    def drop(self, digest: bytes, position: int | None) -> Grant | None:
+        """Drop the answer for a key and return its grant. An answer from the feed's `position` or later stays."""
+        self.unknown.pop(digest, None)
+        entry = self.grants.get(digest)
+        if entry is None or (position is not None and entry.position >= position):
+            return None
+        self._remember_dropped((digest,))
+        return self.grants.pop(digest).value
+
+    def drop_user(self, user_id: str, position: int | None) -> dict[bytes, Grant]:
+        """Drop the grants of an API user's keys, like `drop`, and return them by digest."""
+        dropped = {}
+        for digest in self.grants.digests_of(user_id):
+            if position is None or self.grants[digest].position < position:
+                dropped[digest] = self.grants.pop(digest).value
+        self._remember_dropped(dropped)
+        return dropped
+
+    def drop_all(self) -> int:
+        """Drop all answers, and return how many grants there were."""
+        dropped = len(self.grants)
+        self._remember_dropped(self.grants)
+        self.grants.clear()
+        self.unknown.clear()
+        return dropped
+
+    def _remember_dropped(self, digests: Iterable[bytes]) -> None:
+        """Remember that these keys were known, up to as many as there can be grants."""
+        self._dropped.update(dict.fromkeys(digests))
+        for digest in list(islice(self._dropped, max(0, len(self._dropped) - self._max_keys))):
+            del self._dropped[digest]
+
+
+def narrowed(before: Grant, after: Grant) -> bool:
+    """Return whether `before` covers a request that `after` does not."""
+    if (after.user_id, after.workspace) != (before.user_id, before.workspace):
+        return True
+    if (after.expires_at or math.inf) < (before.expires_at or math.inf):
+        return True
+    if after.all_sites:
+        return False
+    return before.all_sites or not before.sites <= after.sites

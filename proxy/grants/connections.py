@@ -1,0 +1,84 @@
+"""The part of asyncpg's pools and connections that the proxy uses, and how their failures are handled."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+
+import asyncpg
+
+
+class Connection(Protocol):
+    """A database connection."""
+
+    async def fetch(self, query: str, /, *args: object) -> Sequence[Any]:
+        """Return all rows."""
+
+    async def execute(self, query: str, /, *args: object) -> str:
+        """Return the command tag."""
+
+    def terminate(self) -> None:
+        """Close the connection without notifying the server."""
+
+
+class Pool(Protocol):
+    """A connection pool."""
+
+    def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection. `timeout` limits acquiring and releasing it, in seconds each."""
+
+
+class ScopeIncomplete(Exception):  # noqa: N818 - it says what is
+    """The scope tables are being restored from a dump, so a row that is missing may still arrive."""
+
+
+class ScopeOutdated(Exception):  # noqa: N818 - it says what is
+    """The answer is older than the change feed: it comes from a standby, an old primary or a restored database."""
+
+
+DATABASE_FAILURES = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ScopeIncomplete,
+    ScopeOutdated,
+)
+"""The errors that mean that the database did not answer. TimeoutError is an OSError."""
+
+DISCONNECTED = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+"""The errors of a pooled connection that was closed while it was idle, or is being closed now."""
+
+
+@asynccontextmanager
+async def acquire(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """Acquire a connection. `seconds` limits acquiring and releasing it, each."""
+    async with pool.acquire(timeout=seconds) as connection:
+        try:
+            yield connection
+        except (asyncpg.InternalClientError, ScopeOutdated):
+            # asyncpg raises the first for a connection on which the server said goodbye before the stream ended. The
+            # second means that the connection leads to the wrong server. The pool would lend either again, before all
+            # others.
+            connection.terminate()
+            raise
+
+
+def describe(error: BaseException) -> str:
+    """Return a failure's type and first line, for the log. Further lines may quote rows."""
+    first_line, _, _ = str(error).partition("\n")
+    return f"{type(error).__name__}: {first_line}"
+
+
+def describe_connecting(error: BaseException) -> str:
+    """Return a failure to connect for the log: the server's message, or only the type if there is none.
+
+    Messages that are made on this side may quote the URL, and with it the password.
+    """
+    return describe(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__

@@ -1,0 +1,99 @@
+"""Whether the database answers: one object for readiness, metrics, the grant cache, the change feed and activity."""
+
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from proxy.grants.circuit_breaker import CircuitBreaker
+
+_FEED_RETURNS_SECONDS = 1.0
+"""How long after an outage stale answers are used, while the feed has not yet said which of them are still valid."""
+
+
+class Health(Enum):
+    """The result of the last health check."""
+
+    UNREACHED = "not reached yet"
+    WRONG_SCHEMA = "wrong schema version"
+    UP = "up"
+    DOWN = "down"
+
+
+class FeedMode(Enum):
+    """How changes arrive."""
+
+    WOKEN = "woken"
+    POLLING = "polling"
+    DOWN = "down"
+
+
+class DatabaseStatus:
+    """The state of the database.
+
+    | state            | values                            | set by           | read by                     |
+    |------------------|-----------------------------------|------------------|-----------------------------|
+    | `health`         | unreached, wrong schema, up, down | the health check | `/readyz`, metrics          |
+    | `schema_proven`  | whether `health` was ever up      | the health check | `/readyz`, every lookup     |
+    | `keys`, `sites`  | circuit breaker closed or open    | lookups          | the grant cache, revocation |
+    | `feed_mode`      | woken, polling, down              | the change feed  | the grant cache, metrics    |
+    | `writes_failing` | whether the last write failed     | activity         | activity                    |
+
+    Keys and sites have separate circuit breakers because one table may be locked while the other can be read. The
+    health check does not replace them: it has its own connection, and the connections of the pool may fare differently,
+    for example behind a pooler that has none left.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.health = Health.UNREACHED
+        self.schema_proven = False
+        self.keys = CircuitBreaker("keys", clock)
+        self.sites = CircuitBreaker("sites", clock)
+        self.feed_up: bool | None = None
+        """Whether the feed can be read. None until it was first read or lost: then there is no feed to wait for."""
+        self.feed_notified = False
+        """Whether notifications arrive, as far as the feed can tell."""
+        self.writes_failing = False
+        self._clock = clock
+
+    @property
+    def feed_mode(self) -> FeedMode:
+        """How changes arrive now."""
+        if not self.feed_up:
+            return FeedMode.DOWN
+        return FeedMode.WOKEN if self.feed_notified else FeedMode.POLLING
+
+    @property
+    def keys_cut_off(self) -> bool:
+        """Whether stale grants are used: the database is down, or was down until just now and the feed still is."""
+        return self._cut_off(self.keys)
+
+    @property
+    def sites_cut_off(self) -> bool:
+        """Whether stale site owners are used, also when only key lookups have found the database down so far."""
+        return self._cut_off(self.sites) or self._cut_off(self.keys)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether stale answers may be used. Without lookups, only the health check notices an outage."""
+        return self.sites_cut_off or self.health is not Health.UP
+
+    @property
+    def keys_worth_asking(self) -> bool:
+        """Whether to look up keys that are still cached. Not while the feed is about to say that they are valid."""
+        return self._worth_asking(self.keys)
+
+    @property
+    def sites_worth_asking(self) -> bool:
+        """Whether to look up sites that are still cached, like `keys_worth_asking`."""
+        return self._worth_asking(self.sites)
+
+    def answered(self) -> None:
+        """Record that the database answers, so that lookups need no probe."""
+        self.keys.succeeded()
+        self.sites.succeeded()
+
+    def _cut_off(self, lookups: CircuitBreaker) -> bool:
+        return lookups.is_open or (self.feed_up is False and self._clock() < lookups.closed_at + _FEED_RETURNS_SECONDS)
+
+    def _worth_asking(self, lookups: CircuitBreaker) -> bool:
+        return lookups.ready and (lookups.is_open or not self._cut_off(lookups))
