@@ -99,12 +99,25 @@ class Visit:
         self.downstream = Downstream(services, asyncio.get_running_loop())
         self.downstream.connection_made(self.client)
         self.upstreams: list[MemoryTransport] = []
+        self._upstream_connections: list[UpstreamConnection] = []
         for pool in set(services.pools.values()):
             connection = UpstreamConnection(pool)
             transport = MemoryTransport()
             connection.connection_made(transport)
             pool.give_back(connection, None)
             self.upstreams.append(transport)
+            self._upstream_connections.append(connection)
+
+    def exchange(self, request: bytes, response: bytes) -> None:
+        """Relay one request and, if it reaches the upstream, its response. The grant must be cached.
+
+        Both connections stay open for the next exchange.
+        """
+        self.downstream.data_received(request)
+        for connection, transport in zip(self._upstream_connections, self.upstreams, strict=True):
+            if transport.written:
+                transport.written = b""
+                connection.data_received(response)
 
     async def send(self, head: bytes) -> None:
         """Send a head, wait for the decision, and leave, so that the log line is written."""

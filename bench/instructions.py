@@ -49,6 +49,10 @@ class Head:
     data: bytes
     warm: bool = False
     """Whether it is counted as one of many alike, instead of with bytes that were never seen before."""
+    response: bytes = b""
+    """The upstream's response. If set, a whole exchange is counted, on connections that are already warm."""
+    introduction: bytes = b""
+    """A request to send first on these connections, such as one whose response shows that bodies are read."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,14 @@ def count(setups: Mapping[str, Setup], heads: Sequence[Head], *, seconds: float 
         folder = Path(name)
         task = {
             "setups": {name: asdict(setup) for name, setup in setups.items()},
-            "heads": [(head.setup, head.data.decode("latin-1"), head.warm) for head in heads],
+            "heads": [
+                (
+                    head.setup,
+                    head.warm,
+                    *(text.decode("latin-1") for text in (head.data, head.response, head.introduction)),
+                )
+                for head in heads
+            ],
         }
         (folder / "task.json").write_text(json.dumps(task))
         result = subprocess.run(
@@ -145,9 +156,11 @@ async def _count_all(folder: Path) -> None:
     drivers = {name: Driver(Setup(**setup)) for name, setup in task["setups"].items()}
     for driver in drivers.values():
         await driver.start()
-    heads = [(drivers[setup], head.encode("latin-1"), warm) for setup, head, warm in task["heads"]]
-    for driver, head, warm in heads:
-        if warm:
+    heads = [
+        (drivers[setup], warm, *(text.encode("latin-1") for text in texts)) for setup, warm, *texts in task["heads"]
+    ]
+    for driver, warm, head, response, _ in heads:
+        if warm and not response:
             for _ in range(_WARM_UP):
                 await driver.send(head)
     # When garbage is collected depends on what was there before, and one collection costs as much as several heads.
@@ -160,7 +173,20 @@ async def _count_all(folder: Path) -> None:
     callgrind.dump()
     gc.freeze()  # what is there for good is not looked at again for each head
     codes = []
-    for driver, head, warm in heads:
+    for driver, warm, head, response, introduction in heads:
+        if response:
+            visit = driver.connect()
+            visit.exchange(introduction or head, response)
+            for _ in range(_WARM_UP):
+                visit.exchange(head, response)
+            visit.client.written = b""
+            gc.collect()
+            callgrind.zero()
+            visit.exchange(head, response)
+            callgrind.dump()
+            codes.append(visit.client.written.split()[1].decode())
+            visit.downstream.connection_lost(None)
+            continue
         if warm:
             for _ in range(3):
                 await driver.send(head)
