@@ -19,8 +19,9 @@ from proxy.enforcement import Enforcement
 from proxy.grants.cache import Grants
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
-from proxy.relay.client_connection import Downstream, Services
+from proxy.relay.client_connection import ClientConnection
 from proxy.relay.front_door import FrontDoor
+from proxy.relay.services import Services
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from tests.scopes import MemoryScope
@@ -96,7 +97,7 @@ class Visit:
 
     def __init__(self, services: Services, peer: str) -> None:
         self.client = MemoryTransport(peer)
-        self.downstream = Downstream(services, asyncio.get_running_loop())
+        self.downstream = ClientConnection(services, asyncio.get_running_loop())
         self.downstream.connection_made(self.client)
         self.upstreams: list[MemoryTransport] = []
         self._upstream_connections: list[UpstreamConnection] = []

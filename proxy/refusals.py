@@ -42,27 +42,9 @@ class Refusal:
         """
         return replace(self, detail=detail, lines=lines)
 
-    def render(self, request_id: bytes, *, close: bool, head_only: bool = False, lines: bytes = b"") -> bytes:
-        """Return the whole answer (RFC 9457 problem details). `request_id` must be plain token characters.
-
-        `lines` are more header lines, which depend on the request. Each ends with CRLF.
-        """
-        body = self.body_head + request_id + b'"}'
-        head = [
-            b"HTTP/1.1 %d %b" % (self.status, HTTPStatus(self.status).phrase.encode()),
-            b"Content-Type: application/problem+json",
-            b"Cache-Control: no-store",
-            b"Content-Length: %d" % len(body),
-            b"X-Request-Id: " + request_id,
-        ]
-        if self.challenge:
-            head.append(b'WWW-Authenticate: Bearer realm="api"')
-        if self.retry_after_seconds is not None:
-            head.append(b"Retry-After: %d" % self.retry_after_seconds)
-        if close:
-            head.append(b"Connection: close")
-        head.append(self.lines + lines)  # which ends with CRLF, unless it is empty
-        return b"\r\n".join(head) + b"\r\n" + (b"" if head_only else body)
+    def body(self, request_id: bytes) -> bytes:
+        """Return the body of the response (RFC 9457 problem details). `request_id` is made of token characters."""
+        return self.body_head + request_id + b'"}'
 
 
 class Refused(Exception):  # noqa: N818 - it is a decision, not an error

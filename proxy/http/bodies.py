@@ -207,7 +207,7 @@ def request_body(lengths: list[bytes], codings: list[bytes], minor: int, trailer
     return NO_BODY
 
 
-def answer_body(
+def response_body(
     method: bytes, status: int, lengths: list[bytes], codings: list[bytes], minor: int, trailer_bytes: int
 ) -> Body:
     """Return the reader of an answer's body (RFC 9112 §6.3). Raises FramingError where its end is uncertain."""

@@ -5,6 +5,7 @@ anew from what was parsed, never passed on as raw bytes.
 """
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 Fields = list[tuple[bytes, bytes]]
@@ -70,7 +71,7 @@ REQUEST_KINDS = {
 BELIEVED = frozenset(name for name, kind in REQUEST_KINDS.items() if kind == FORWARDING)
 """The headers that a trusted proxy may set. All others that tell of the original request are dropped from it too."""
 
-_ANSWER_KINDS = {
+_RESPONSE_KINDS = {
     b"connection": CONNECTION,
     b"keep-alive": HOP,
     b"proxy-connection": HOP,
@@ -91,8 +92,8 @@ def fold_name(name: bytes) -> bytes:
     return name.translate(_FOLD)
 
 
-def _kind_of_answer_field(name: bytes) -> int:
-    return _ANSWER_KINDS.get(name.lower(), PLAIN)
+def _kind_of_response_field(name: bytes) -> int:
+    return _RESPONSE_KINDS.get(name.lower(), PLAIN)
 
 
 _REMEMBERED_BYTES = 64
@@ -129,7 +130,7 @@ class FoldedNames(dict[bytes, bytes]):
 
 
 FOLDED = FoldedNames()
-ANSWER_SPELLINGS = Spellings(_kind_of_answer_field)
+RESPONSE_SPELLINGS = Spellings(_kind_of_response_field)
 
 
 def tokens(values: Iterable[bytes]) -> set[bytes]:
@@ -137,11 +138,6 @@ def tokens(values: Iterable[bytes]) -> set[bytes]:
     return {token.strip(b" \t").lower() for value in values for token in value.split(b",")} - {b""}
 
 
-def without(fields: Fields, names: set[bytes]) -> Fields:
+def without(fields: Fields, names: AbstractSet[bytes]) -> Fields:
     """Return the fields but those of `names` (lower case)."""
     return [field for field in fields if field[0].lower() not in names]
-
-
-def render(start: bytes, fields: Fields, end: bytes) -> bytes:
-    """Return a head's bytes: start line, fields as they came, then `end` (whole lines of our own)."""
-    return b"%b\r\n%b%b\r\n" % (start, b"".join([name + b": " + value + b"\r\n" for name, value in fields]), end)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from proxy.http.bodies import Body, check_host, request_body
 from proxy.http.headers import (
-    ANSWER_SPELLINGS,
     BELIEVED,
     CONNECTION,
     CONTENT_LENGTH,
@@ -23,6 +22,7 @@ from proxy.http.headers import (
     MALFORMED,
     ODD,
     PLAIN,
+    RESPONSE_SPELLINGS,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -264,7 +264,7 @@ _HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f
 
 
 @dataclass(slots=True)
-class AnswerHop:
+class ResponseHop:
     """An answer's head, taken apart: `fields` go on, the rest was for us."""
 
     fields: Fields
@@ -278,7 +278,7 @@ class AnswerHop:
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,\s])timeout=([0-9]{1,6})")
 
 
-def clean_answer(minor: int, fields: Fields) -> AnswerHop:
+def clean_response(minor: int, fields: Fields) -> ResponseHop:
     """Take an answer's head apart. `minor` is the 0 or 1 of HTTP/1.x."""
     passing: Fields = []
     lengths: list[bytes] = []
@@ -286,7 +286,7 @@ def clean_answer(minor: int, fields: Fields) -> AnswerHop:
     idle_seconds = None
     options: set[bytes] = set()
     for field in fields:
-        kind = ANSWER_SPELLINGS[field[0]]
+        kind = RESPONSE_SPELLINGS[field[0]]
         if kind == PLAIN:
             passing.append(field)
         elif kind == CONTENT_LENGTH:
@@ -303,4 +303,4 @@ def clean_answer(minor: int, fields: Fields) -> AnswerHop:
             idle_seconds = float(timeout[1]) if field[0].lower() == b"keep-alive" else idle_seconds
     keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
     listed = options - _CONNECTION_OPTIONS - _FRAMING_NAMES
-    return AnswerHop(without(passing, listed) if listed else passing, lengths, codings, keep_alive, idle_seconds)
+    return ResponseHop(without(passing, listed) if listed else passing, lengths, codings, keep_alive, idle_seconds)

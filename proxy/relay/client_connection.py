@@ -1,77 +1,53 @@
-"""A client's connection: requests in, in order, each judged by its own key; answers out."""
+"""A client's connection: its requests are judged one by one and answered in order."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import structlog
 
-from proxy.decision.routes import Claim, Route
-from proxy.enforcement import Enforcement, Pending, Verdict
-from proxy.http.bodies import FramingError
-from proxy.http.headers import Fields, Head, render
-from proxy.http.hop_by_hop import RequestHop, clean_request, client_address, forwarding_lines
-from proxy.http.request_header_names import RequestSpellings
-from proxy.http.request_parser import RawHead, RequestReader
-from proxy.observe.metrics import Metrics
-from proxy.refusals import (
-    BAD_REQUEST,
-    HEAD_TIMEOUT,
-    INTERNAL_ERROR,
-    TOO_MANY_EXCHANGES,
-    Refusal,
-    Refused,
-)
-from proxy.relay.exchange import CLIENT_FULL, CONNECTING, JUDGING, OTHERS_TURN, PIPELINED, UPSTREAM_FULL, Exchange
-from proxy.relay.exchange_record import Record
+from proxy.decision.routes import Claim
+from proxy.enforcement import Pending, Verdict
+from proxy.http.head_writer import refusal_response, request_head
+from proxy.http.headers import Fields, Head
+from proxy.http.hop_by_hop import RequestHop, client_address, forwarding_lines
+from proxy.http.request_parser import RawHead
+from proxy.refusals import HEAD_TIMEOUT, INTERNAL_ERROR, TOO_MANY_EXCHANGES, Refusal
+from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, UPSTREAM_FULL
+from proxy.relay.client_input import ClientInput
+from proxy.relay.exchange import Exchange
+from proxy.relay.exchange_ending import ExchangeEnding
+from proxy.relay.request_forwarder import RequestForwarder
+from proxy.relay.response_forwarder import ResponseForwarder
+from proxy.relay.services import Services
 from proxy.relay.socket_options import peer_name, probe_peer, reset_connection
+from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.relay.upstream_pool import UpstreamPool
-from proxy.settings import LimitSettings
 
 _log = structlog.get_logger(__name__)
 
-_HELD_BYTES = 65536  # of pipelined requests; who sent more is not read, and so not seen to leave
-
-_MOST_HEADS = 32  # of pipelined requests that one connection gets answered before others have their turn
-
-_LINGER_SECONDS = 2.0  # for how long a refused client's rest is read and thrown away, so that it sees the answer
+_LINGER_SECONDS = 2.0
+"""For how long the rest of a refused client's bytes is read and discarded, so that the client sees the response."""
 
 
-@dataclass(slots=True)
-class Services:
-    """What every connection of a front door shares."""
+class ClientConnection:
+    """One client's connection (an asyncio protocol).
 
-    limits: LimitSettings
-    enforcement: Enforcement
-    spellings: RequestSpellings
-    pools: Mapping[Route, UpstreamPool]
-    metrics: Metrics
-    record: Record
-    is_trusted: Callable[[str], bool]
-    next_request_id: Callable[[], bytes]
-    connections: "set[Downstream]"
-    drained: asyncio.Event
-    """Set when the last connection is gone after `draining`."""
-    draining: bool = False
-
-
-class Downstream:
-    """One client's connection (an asyncio protocol)."""
+    It lives as long as its socket, and so do its parts: the input, both forwarders, and the ending. They serve one
+    exchange after another. `exchange` is the open one.
+    """
 
     __slots__ = (
-        "_consuming",
         "_deadline",
-        "_discarding",
-        "_exchange",
-        "_held",
-        "_holds",
+        "_ending",
+        "_input",
         "_loop",
         "_peer",
-        "_reader",
+        "_requests",
+        "_responses",
         "_scheme",
         "_services",
         "_trusted",
+        "exchange",
         "full",
         "full_since",
         "transport",
@@ -81,26 +57,37 @@ class Downstream:
         self._services = services
         self._loop = loop
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._exchange: Exchange | None = None
-        self._held = b""  # bytes that wait for their turn
-        self._holds = 0  # why reading is paused: JUDGING | CONNECTING | …
-        self._reader = RequestReader(services.limits, services.enforcement.table.methods)
-        self._consuming = False
-        self._discarding = False
+        self.exchange: Exchange | None = None
         self.full = False
         self.full_since = 0.0
+        clock = services.clock
+        self._requests = requests = RequestForwarder(self, loop, clock)
+        self._responses = responses = ResponseForwarder(self, requests, loop, clock)
+        self._ending = ExchangeEnding(self, requests, responses, services.enforcement, services.limits)
+        self._input = ClientInput(self, requests, services, loop)
 
-    # What the transport tells.
+    @property
+    def paused(self) -> bool:
+        """Whether the client is not read from."""
+        return self._input.paused
+
+    @property
+    def upstream(self) -> UpstreamConnection | None:
+        """The upstream connection that serves the open exchange."""
+        return self._requests.connection
+
+    # Events of the transport.
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
+        services = self._services
+        self.transport = self._input.transport = transport
         self._peer = peer_name(transport)
-        self._trusted = self._services.is_trusted(self._peer)
+        self._trusted = self._input.trusted = services.is_trusted(self._peer)
         self._scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
-        self._deadline = self._loop.time() + self._services.limits.head_seconds
+        self.head_begun()
         probe_peer(transport)
-        self._services.connections.add(self)
-        self._services.metrics.downstream_open += 1
+        services.connections.add(self)
+        services.metrics.downstream_open += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         services = self._services
@@ -108,164 +95,70 @@ class Downstream:
         services.metrics.downstream_open -= 1
         if services.draining and not services.connections:
             services.drained.set()
-        self._held = b""
-        exchange, self._exchange = self._exchange, None
+        self._input.close()
+        exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            exchange.abandon("passed" if exchange.tunnel else "client_left")
-            self._note(exchange)
+            self._ending.abandon(exchange)
+            self._record(exchange)
 
     def eof_received(self) -> bool:
-        # A client that has said its last is taken to have left, as nginx and Go do: the two look alike on the wire,
-        # and an upstream must not go on working for nobody.
+        # A client that closes its side is taken to have left, as nginx and Go do. The two look alike on the wire, and
+        # an upstream must not continue to work for a client that has left.
         return False
 
     def pause_writing(self) -> None:
         self.full = True
         self.full_since = self._loop.time()
-        if self._exchange is not None:
-            self._exchange.client_full(True)
+        self._requests.client_full(True)
 
     def resume_writing(self) -> None:
         self.full = False
-        if self._exchange is not None:
-            self._exchange.client_full(False)
-        self.release(CLIENT_FULL)
+        self._requests.client_full(False)
+        self._input.release(CLIENT_FULL)
 
     def data_received(self, data: bytes) -> None:
-        if self._discarding:
-            return
-        if self._held:
-            self._held += data  # it waits behind a pipelined request, or reading was paused and this was under way
-            if len(self._held) > _HELD_BYTES and self._exchange is not None and self._exchange.request_done:
-                self.hold(PIPELINED)  # until that exchange ends; all other holds end by themselves
-            return
-        self._consume(data)
+        self._input.feed(data)
 
-    # Bytes to requests.
+    # Requests to verdicts.
 
-    def _consume(self, data: bytes) -> None:
-        self._consuming = True
-        heads = 0
-        try:
-            while data and not self._discarding:
-                exchange = self._exchange
-                if exchange is None:
-                    if self.full:
-                        self.hold(CLIENT_FULL)  # who reads no answers gets no more of them
-                        break
-                    if heads == _MOST_HEADS:
-                        self._yield()
-                        break
-                    heads += 1
-                    data = self._read_head(data)
-                elif exchange.tunnel:
-                    exchange.tunnel_data(data)
-                    data = b""
-                elif exchange.request_done:
-                    if len(data) > _HELD_BYTES:
-                        self.hold(PIPELINED)
-                    break
-                elif self._holds & (JUDGING | CONNECTING):
-                    break
-                else:
-                    body = exchange.hop.body
-                    pieces, data = body.feed(data)
-                    exchange.request_data(pieces, done=body.done)
-                    if data and not body.done:
-                        self._yield()
-                        break
-        except FramingError:
-            data = b""
-            if self._exchange is not None:
-                self._exchange.refuse(BAD_REQUEST)
-        finally:
-            self._consuming = False
-        if not self._discarding:
-            self._held = data
+    def head_begun(self) -> None:
+        """Give the client its time for a whole head."""
+        self._deadline = self._loop.time() + self._services.limits.head_seconds
 
-    def _resume(self) -> None:
-        """Go on with what was held back, where nothing holds it any more."""
-        if self._held and not self._consuming:
-            data, self._held = self._held, b""
-            self._consume(data)
-
-    def _yield(self) -> None:
-        """Let other connections have their turn, then go on."""
-        self.hold(OTHERS_TURN)
-        self._loop.call_soon(self.release, OTHERS_TURN)
-
-    def _read_head(self, data: bytes) -> bytes:
-        """Read on in a head; begin an exchange where it is whole. Return what comes after it."""
+    def begin(self, raw: RawHead, hop: RequestHop) -> None:
+        """Begin an exchange."""
         services = self._services
-        begins = not self._reader.partial
-        raw: RawHead | None = None
-        try:
-            raw, rest = self._reader.read(data)
-            if raw is None:
-                if begins and self._reader.partial:
-                    self._deadline = self._loop.time() + services.limits.head_seconds
-                return b""
-            hop = clean_request(
-                raw.method,
-                raw.minor,
-                raw.fields,
-                spellings=services.spellings,
-                trusted=self._trusted,
-                judged=services.enforcement.table.judged_names,
-                trailer_bytes=services.limits.head_bytes,
-            )
-        except Refused as refused:
-            # Where this request ends, and another begins, was not worked out: this connection is done.
-            self._refuse_head(refused.refusal, raw)
-            return b""
-        if not hop.body.done:
-            self._reader.renew()
-        self._begin(raw, hop)
-        return rest
-
-    def _begin(self, raw: RawHead, hop: RequestHop) -> None:
-        services = self._services
-        exchange = Exchange(
-            self,
-            services.enforcement,
-            services.limits,
-            method=raw.method,
-            target=raw.target,
-            minor=raw.minor,
-            hop=hop,
-            request_id=services.next_request_id(),
-        )
+        exchange = Exchange(raw, hop, services.next_request_id(), services.clock(), self._ending)
         if services.draining:
             exchange.keep_alive = False
-        self._exchange = exchange
+        self.exchange = exchange
         services.metrics.exchanges_open += 1
         if services.metrics.exchanges_open > services.limits.open_exchanges:
             exchange.refuse(TOO_MANY_EXCHANGES)
             return
         self._judge(exchange)
 
-    # Requests to verdicts.
-
     def _judge(self, exchange: Exchange) -> None:
         hop = exchange.hop
-        head = Head(exchange.method, exchange.target, hop.fields, not exchange.request_done, hop.dropped)
+        head = Head(exchange.method, exchange.target, hop.fields, exchange.has_body, hop.dropped)
         verdict = self._services.enforcement.judge(head)
         if isinstance(verdict, Pending):
             exchange.cors = verdict.claim.route.cors
             self.hold(JUDGING)
-            exchange.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict)))
+            self._requests.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict)))
         else:
             self._conclude(exchange, verdict)
 
     async def _judge_slowly(self, exchange: Exchange, pending: Pending) -> None:
         try:
             verdict = await self._services.enforcement.judge_slowly(pending, self._client_address(exchange.hop.fields))
+            self._requests.wait_for(None)
             self._conclude(exchange, verdict)
         except Exception:
             _log.exception("the request could not be forwarded; it was refused")
             exchange.refuse(INTERNAL_ERROR)
             return
-        if self._exchange is exchange:  # not done already: the hold may by now be the next one's
+        if self.exchange is exchange:  # otherwise the reason may already be another exchange's
             self.release(JUDGING)
 
     def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:
@@ -276,13 +169,14 @@ class Downstream:
             exchange.refuse(verdict.refusal)
         elif claim is not None:
             if cors is not None and claim.preflight:
-                exchange.answer_preflight(cors)
+                self._ending.answer_preflight(exchange, cors)
                 return
             pool = self._services.pools[claim.route]
-            exchange.pass_on(pool, self._request_head(exchange, verdict, claim, pool))
+            head = self._request_head(exchange, verdict, claim, pool)
+            self._requests.start(exchange, pool, head, self._responses)
 
     def _request_head(self, exchange: Exchange, verdict: Verdict, claim: Claim, pool: UpstreamPool) -> bytes:
-        """Return the head for the upstream: what was judged, and who we say asks."""
+        """Return the head for the upstream: what was judged, who the API user is, and where the request came from."""
         hop = exchange.hop
         fields, lines, exchange.request_id = forwarding_lines(
             claim.fields,
@@ -294,128 +188,122 @@ class Downstream:
         )
         if claim.route.settings.host == "upstream":
             fields = [(n, pool.host_field) if n.lower() == b"host" else (n, v) for n, v in fields]
-        if hop.chunked:
-            lines += b"Transfer-Encoding: chunked\r\n"
-        if hop.websocket_key is not None:
-            lines += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        return render(b"%b %b HTTP/1.1" % (exchange.method, claim.target), fields, verdict.identity + lines)
+        return request_head(
+            exchange.method,
+            claim.target,
+            fields,
+            verdict.identity + lines,
+            chunked=hop.chunked,
+            websocket=hop.websocket_key is not None,
+        )
 
-    @property
-    def exchange(self) -> Exchange | None:
-        """The exchange that is open on it."""
-        return self._exchange
-
-    # What the exchange tells (exchange.Client).
+    # What the parts of an exchange call (client.Client).
 
     def write(self, data: bytes) -> None:
+        """Send bytes to the client, unless the connection is closing."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
     def write_many(self, buffers: list[bytes]) -> None:
+        """Send several buffers to the client, unless the connection is closing."""
         if not self.transport.is_closing():
             self.transport.writelines(buffers)
 
     def hold(self, reason: int) -> None:
-        if not self._holds and not self.transport.is_closing():
-            self.transport.pause_reading()
-        self._holds |= reason
+        """Stop reading from the client for a reason."""
+        self._input.hold(reason)
 
     def release(self, reason: int) -> None:
-        held = self._holds
-        self._holds &= ~reason
-        if not self._holds & (JUDGING | CONNECTING | OTHERS_TURN):
-            self._resume()
-        if held and not self._holds and not self.transport.is_closing():
-            self.transport.resume_reading()
+        """Remove a reason not to read."""
+        self._input.release(reason)
 
     def exchange_done(self, *, keep_alive: bool, linger: bool = False) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is None:
-            return
-        self._note(exchange)
+        """Continue after an exchange that ended cleanly."""
+        exchange = self._take_exchange()
         if not keep_alive:
-            self._finish(linger=linger or not exchange.request_done)
+            self._finish(linger=linger or not exchange.body.done)
             return
         self._deadline = self._loop.time() + self._services.limits.keepalive_seconds
-        self.release(JUDGING | CONNECTING | UPSTREAM_FULL | PIPELINED)
-        if self._services.draining and self._exchange is None:
+        self._input.release(JUDGING | CONNECTING | UPSTREAM_FULL | PIPELINED)
+        if self._services.draining and self.exchange is None:
             self._finish(linger=False)
 
     def exchange_cut(self, *, reset: bool) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            self._note(exchange)
-        self._discarding = True
+        """Close the connection in the middle of a response, with RST if a FIN would look like the response's end."""
+        self._take_exchange()
+        self._input.closed = True
         self._deadline = self._loop.time() + self._services.limits.upload_idle_seconds
         if reset or self.full:
             reset_connection(self.transport)
         else:
             self.transport.close()
 
-    # The end.
+    def _take_exchange(self) -> Exchange:
+        exchange, self.exchange = self.exchange, None
+        assert exchange is not None  # noqa: S101 - only an open exchange ends
+        self._record(exchange)
+        return exchange
 
-    def _refuse_head(self, refusal: Refusal, raw: RawHead | None = None) -> None:
-        """Refuse what became no exchange, and end the connection: what follows is not known to be a request."""
+    def refuse_head(self, refusal: Refusal, raw: RawHead | None = None) -> None:
+        """Refuse bytes that are not a request, and close the connection: nothing after them is known to be one."""
         request_id = self._services.next_request_id()
         head_only = raw is not None and raw.method == b"HEAD"
-        answer = refusal.render(request_id, close=True, head_only=head_only)
+        response = refusal_response(refusal, request_id, close=True, head_only=head_only)
         self._services.record.refused_head(
-            refusal, raw, request_id=request_id, client=self._peer, bytes_out=len(answer)
+            refusal, raw, request_id=request_id, client=self._peer, bytes_out=len(response)
         )
-        self.write(answer)
+        self.write(response)
         self._finish(linger=True)
 
+    # The end of the connection.
+
     def _finish(self, *, linger: bool) -> None:
-        """Close once all is written. `linger`: the client may still be sending, and a reset would lose our answer."""
-        self._held = b""
-        self._reader.partial = b""
-        self._discarding = True
+        """Close once everything is written. `linger` keeps reading, as a reset would lose the response."""
+        self._input.close()
         now = self._loop.time()
         if not linger:
-            self._deadline = now + self._services.limits.upload_idle_seconds  # for what is still to be written
+            self._deadline = now + self._services.limits.upload_idle_seconds  # for what is not written yet
             self.transport.close()
             return
         if not self.transport.get_write_buffer_size():
             self._deadline = now + _LINGER_SECONDS
-        else:  # a long answer that came before the request was whole
+        else:  # a long response that ended before the whole request had arrived
             self._deadline = now + self._services.limits.upload_idle_seconds
         if self.transport.is_closing():
             return
-        if self._holds:
-            self._holds = 0
-            self.transport.resume_reading()
+        self._input.resume_for_good()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
     def _client_address(self, fields: Fields) -> str:
-        """Return who asks: the peer, or whom trusted proxies say they ask for."""
+        """Return the client's address: the peer's, or the one that trusted proxies report."""
         return client_address(fields, self._peer, self._services.is_trusted) if self._trusted else self._peer
 
-    def _note(self, exchange: Exchange) -> None:
+    def _record(self, exchange: Exchange) -> None:
         self._services.record.exchange(exchange, self._client_address(exchange.hop.fields))
 
     def sweep(self, now: float) -> None:
-        """Look at the time-outs. `now` is the loop's time in seconds."""
-        exchange = self._exchange
+        """Check the timeouts. `now` is the event loop's time in seconds."""
+        exchange = self.exchange
         if exchange is not None:
-            exchange.sweep(now)
+            self._ending.sweep(exchange, now)
         elif self.full and now - self.full_since > self._services.limits.upload_idle_seconds:
             self.transport.abort()
         elif now >= self._deadline:
-            if self._discarding:
+            if self._input.closed:
                 self.transport.abort()
-            elif self._reader.partial:
-                self._refuse_head(HEAD_TIMEOUT)
+            elif self._input.in_head:
+                self.refuse_head(HEAD_TIMEOUT)
             else:
                 self._finish(linger=False)
 
     def drain(self) -> None:
-        """Close now if idle, else after the open exchange."""
-        if self._exchange is not None:
-            self._exchange.keep_alive = False
-        elif not self._reader.partial and not self._held and not self._discarding:
+        """Close now if idle, otherwise after the open exchange."""
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
+        elif self._input.empty and not self._input.closed:
             self._finish(linger=False)
 
     def abort(self) -> None:
-        """End the connection, whatever is open on it."""
+        """Close at once, whatever is open."""
         self.transport.abort()

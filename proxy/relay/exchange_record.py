@@ -1,6 +1,7 @@
-"""What is counted and logged of each exchange: once, at its end."""
+"""What metrics and the access log record of each exchange, once, at its end."""
 
 import time
+from collections.abc import Callable
 
 from proxy.decision.site_ids import folded_part
 from proxy.decision.site_rules import NO_SITE
@@ -13,19 +14,23 @@ from proxy.relay.exchange import Exchange
 
 
 class Record:
-    """Metrics and access log, told together."""
+    """Counts and logs exchanges."""
 
-    def __init__(self, metrics: Metrics, access_log: AccessLog) -> None:
+    def __init__(
+        self, metrics: Metrics, access_log: AccessLog, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """`clock` is the one by which exchanges began."""
         self._metrics = metrics
         self._access_log = access_log
+        self._clock = clock
 
     def exchange(self, exchange: Exchange, client: str) -> None:
-        """Note an exchange that has ended. `client` is the client's address. Hot."""
+        """Record an exchange that has ended. `client` is the client's address. Hot."""
         verdict = exchange.verdict
         claim = verdict.claim if verdict is not None else None
         grant = verdict.grant if verdict is not None else None
         route = claim.route.name if claim is not None else ""
-        seconds = time.perf_counter() - exchange.started
+        seconds = self._clock() - exchange.started
         self._metrics.exchanges_open -= 1
         self._metrics.exchange(route, exchange.outcome, exchange.status, seconds, exchange.upstream_seconds)
         self._access_log.write(
@@ -47,7 +52,7 @@ class Record:
     def refused_head(
         self, refusal: Refusal, raw: RawHead | None, *, request_id: bytes, client: str, bytes_out: int
     ) -> None:
-        """Note a head that became no exchange; `raw` is None where not even a head could be made out."""
+        """Record a refused head. `raw` is None if no head could be parsed."""
         self._metrics.exchange("", refusal.code, refusal.status, 0.0, None)
         self._access_log.write(
             request_id=request_id.decode(),
@@ -67,7 +72,7 @@ class Record:
 
 
 def _sites(verdict: Verdict | None) -> tuple[str, ...]:
-    """Return the ids of the sites of a request that passed, or what a refused one calls its sites."""
+    """Return the ids of the sites that a passed request names, or the names that a refused one used."""
     if verdict is None or verdict.claim is None:
         return ()
     if verdict.refusal is None:

@@ -5,7 +5,7 @@ import ipaddress
 import itertools
 import secrets
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,10 +16,11 @@ from proxy.enforcement import Enforcement
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
-from proxy.relay.client_connection import Downstream, Services
+from proxy.relay.client_connection import ClientConnection
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
 from proxy.relay.listeners import listening_site
+from proxy.relay.services import Services
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
 
@@ -37,7 +38,7 @@ class _Server(web.Server):
         self._event_loop = loop
 
     def __call__(self) -> Any:
-        return Downstream(self._services, self._event_loop)
+        return ClientConnection(self._services, self._event_loop)
 
     def pre_shutdown(self) -> None:
         for connection in list(self._services.connections):
@@ -49,7 +50,7 @@ class _Server(web.Server):
 
 
 async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError("requests are taken by Downstream")
+    raise AssertionError("requests are taken by ClientConnection")
 
 
 class FrontDoor:
@@ -109,6 +110,11 @@ class FrontDoor:
     def services(self) -> Services:
         """What its connections share."""
         return self._services
+
+    @property
+    def pools(self) -> Sequence[UpstreamPool]:
+        """The pool of each upstream."""
+        return self._pools
 
     def exchanges(self) -> Iterator[Exchange]:
         """Yield the exchanges that are open now."""

@@ -54,6 +54,16 @@ class UpstreamPool:
         self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closing = False
 
+    @property
+    def places_taken(self) -> int:
+        """How many connections are open or being opened."""
+        return self._open
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a connection."""
+        return len(self._waiters)
+
     def take(self) -> UpstreamConnection | None:
         """Return an idle connection, the one used last first, or None."""
         idle = self._idle

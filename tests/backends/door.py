@@ -1,7 +1,8 @@
-"""The front door without sockets: a request's bytes go through the real connection, and what it would send comes back.
+"""The front door without sockets: a request passes through the real connection, and what it would send comes back.
 
-`proxy.downstream.Downstream` reads, judges and renders as in production. Only its transport and the upstream's
-connection are ours, so a request costs about 0.1 ms. `test_backends.py` compares with a real `sitelatch serve`.
+`proxy.relay.client_connection.ClientConnection` reads, judges and writes heads as in production. Only its transport and
+the upstream connection are replaced, so a request costs about 0.1 ms. `test_backends.py` compares with a real
+`sitelatch serve`.
 """
 
 import asyncio
@@ -20,9 +21,10 @@ from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.refusals import Refused
-from proxy.relay.client_connection import Downstream, Services
+from proxy.relay.client_connection import ClientConnection
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
+from proxy.relay.services import Services
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSettings
@@ -94,7 +96,7 @@ class _Connection:
         self.body: list[bytes] = []
         self.reads_bodies = False
 
-    def send(self, exchange: Exchange, head: bytes) -> None:
+    def send(self, exchange: Exchange, receiver: object, head: bytes) -> None:
         self.exchange, self.head, self.body = exchange, head, []
 
     def write(self, pieces: Sequence[bytes]) -> None:
@@ -172,9 +174,9 @@ class Door:
         """Close the grants."""
         await self._grants.close()
 
-    def _connect(self) -> tuple[Downstream, _Transport]:
+    def _connect(self) -> tuple[ClientConnection, _Transport]:
         transport = _Transport()
-        downstream = Downstream(self._services, asyncio.get_running_loop())
+        downstream = ClientConnection(self._services, asyncio.get_running_loop())
         downstream.connection_made(cast(asyncio.Transport, transport))
         return downstream, transport
 

@@ -23,6 +23,8 @@ from proxy.grants.cache import Grants
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.relay.front_door import FrontDoor
+from proxy.relay.services import Services
+from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings, RouteSettings
 from tests.acceptance.certificates import Authority
 from tests.acceptance.wire import Upstream, connect, listening_socket, port_of, until
@@ -53,6 +55,17 @@ class Front:
     grants: Grants
 
     @property
+    def pool(self) -> UpstreamPool:
+        """The pool of the one upstream."""
+        (pool,) = self.door.pools
+        return pool
+
+    @property
+    def connections(self) -> set[Any]:
+        """The clients' connections."""
+        return set(self.door.services.connections)
+
+    @property
     def port(self) -> int:
         return int(self.door.addresses[0][1])
 
@@ -62,8 +75,8 @@ class Front:
 
     @property
     def client(self) -> Any:
-        """Our side of the one client's connection."""
-        (connection,) = self.door._services.connections
+        """The one client's connection, as the front door has it."""
+        (connection,) = self.connections
         return connection
 
 
@@ -139,7 +152,7 @@ async def test_refusals_that_the_client_does_not_read_are_not_piled_up() -> None
 async def test_a_client_that_reads_no_refusals_is_left() -> None:
     async with front(upload_idle_seconds=0.5) as door, narrow_client(door) as client:
         await send_until_it_sticks(client, request("GET", key="none") * 1000, 100_000_000)
-        await until(lambda: not door.door._services.connections, "the connection's end")
+        await until(lambda: not door.connections, "the connection's end")
 
 
 @on_uvloop
@@ -154,7 +167,7 @@ async def test_an_answer_is_not_begun_while_the_one_before_is_unread() -> None:
             await served.send(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
             await asyncio.sleep(0.002)
         await served.send(b"10800\r\n" + b"x" * 0x10800 + b"\r\n0\r\n\r\n")  # one read, and full after it
-        await until(lambda: door.client._exchange is None, "the first answer's end")
+        await until(lambda: door.client.exchange is None, "the first answer's end")
         assert door.client.full
         assert await served.quiet()
         reading = asyncio.create_task(send_nothing_read_all(client))
@@ -221,7 +234,7 @@ async def test_a_host_name_that_is_none_is_an_upstream_out_of_reach() -> None:
     async with front(upstream="http://a..b:80") as door, connect(door.address) as client:
         await client.send(request("GET"))
         assert (await client.answer()).code == "upstream_unreachable"
-        assert door.door._pools[0]._open == 0
+        assert door.pool.places_taken == 0
 
 
 @asynccontextmanager
@@ -245,10 +258,10 @@ async def test_an_upstream_that_answers_early_and_reads_no_more_keeps_no_place()
         client.writer.write(request("POST", "Content-Length: 30000000") + b"a" * 20_000_000)
         served, _ = await loop.sock_accept(listening)
         with served:
-            await until(lambda: bool(door.client._holds), "a full upstream")
+            await until(lambda: door.client.paused, "a full upstream")
             await asyncio.sleep(0.3)  # the kernels on the way fill up meanwhile
             await loop.sock_sendall(served, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
-            await until(lambda: door.door._pools[0]._open == 0, "the place's return", seconds=5)
+            await until(lambda: door.pool.places_taken == 0, "the place's return", seconds=5)
 
 
 @on_uvloop
@@ -262,27 +275,45 @@ async def test_a_connection_with_unsent_bytes_serves_nobody_else() -> None:
         await client.send(request("POST", "Transfer-Encoding: chunked"))
         served, _ = await loop.sock_accept(listening)
         with served:
-            await until(lambda: door.client._exchange._connection is not None, "a connection")
-            transport = door.client._exchange._connection.transport
+            await until(lambda: door.client.upstream is not None, "a connection")
+            transport = door.client.upstream.transport
             while not transport.get_write_buffer_size():
                 await client.send(b"1000\r\n" + b"a" * 0x1000 + b"\r\n")
                 await asyncio.sleep(0.002)
             await client.send(b"5\r\nhello\r\n0\r\n\r\n")
-            await until(lambda: door.client._exchange.request_done, "the whole request")
+            await until(lambda: door.client.exchange.body.done, "the whole request")
             await loop.sock_sendall(served, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
             assert (await client.answer()).status == 413
-            assert door.door._pools[0].take() is None
+            assert door.pool.take() is None
+
+
+class BrokenConnection:
+    """A client's connection whose timeouts cannot be checked."""
+
+    exchange = None
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def sweep(self, now: float) -> None:
+        raise RuntimeError
+
+    def drain(self) -> None:
+        raise AssertionError
+
+    def abort(self) -> None:
+        self._services.connections.discard(self)
 
 
 @on_uvloop
 async def test_a_connection_that_cannot_be_swept_takes_the_time_outs_from_nobody() -> None:
     async with front(head_seconds=0.3) as door, connect(door.address):
-        await until(lambda: len(door.door._services.connections) == 1, "the first connection")
-        broken = door.client
-        broken._deadline = None  # comparing it raises
+        await until(lambda: len(door.connections) == 1, "the first connection")
+        broken = BrokenConnection(door.door.services)
+        door.door.services.connections.add(broken)
         async with connect(door.address) as second:
             assert await second.closed(seconds=5)
-        assert broken not in door.door._services.connections
+        assert broken not in door.connections
 
 
 @on_uvloop
@@ -302,7 +333,7 @@ async def test_the_body_of_a_get_never_becomes_the_next_request_of_somebody_else
             await served.read_exactly(len(smuggled))
             await served.send(OK)
             assert (await client.answer()).status == 200
-            assert (door.door._pools[0].take() is not None) is reused, method
+            assert (door.pool.take() is not None) is reused, method
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["close-notify", "torn-off"])
@@ -340,7 +371,7 @@ async def test_the_services_own_keep_alive_decides_for_how_long_a_connection_is_
             if kept:
                 assert await served.quiet(1.2)
                 served.writer.close()  # the next request gets another
-                await until(lambda: door.door._pools[0]._open == 0, "its end")
+                await until(lambda: door.pool.places_taken == 0, "its end")
             else:
                 assert await served.closed(seconds=3)
 
@@ -398,7 +429,7 @@ async def test_a_peer_can_be_gone_when_it_is_written_to() -> None:
             served = await door.upstream.accept()
             await served.read_until(b"1\r\na\r\n")
             ours = door.client
-            upstream = ours._exchange._connection
+            upstream = ours.upstream
             upstream.transport.abort()
             ours.data_received(b"1\r\nb\r\n0\r\n\r\n")  # comes before the loop says that the service is gone
             upstream.resume_writing()
@@ -407,7 +438,7 @@ async def test_a_peer_can_be_gone_when_it_is_written_to() -> None:
             served = await door.upstream.accept()
             await served.head()
             ours.transport.abort()
-            ours._exchange._connection.data_received(OK)
+            ours.upstream.data_received(OK)
             ours.pause_writing()
             ours.resume_writing()
         await until(lambda: not door.metrics.downstream_open, "the connection's end")
@@ -448,7 +479,7 @@ def test_names_are_resolved_again_for_each_new_connection() -> None:
 @on_uvloop
 async def test_a_connection_given_up_in_any_moment_keeps_no_place() -> None:
     async with front() as door:
-        pool = door.door._pools[0]
+        pool = door.pool
         for steps in range(10):
             for _ in range(5):
                 opening = asyncio.get_running_loop().create_task(pool.open())
@@ -457,5 +488,5 @@ async def test_a_connection_given_up_in_any_moment_keeps_no_place() -> None:
                 opening.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     (await opening).drop()
-        await until(lambda: not pool._open, "the return of all places", seconds=3)
+        await until(lambda: not pool.places_taken, "the return of all places", seconds=3)
         await until(lambda: not door.metrics.upstream_open, "the end of all connections", seconds=3)

@@ -268,7 +268,7 @@ class Play:
                 exchange = rng.choice(passed)
                 tag = next(value.decode() for name, value in exchange.hop.fields if name == b"X-Tag")
                 self.revoked.add(tag)
-                if not exchange.asked_at:
+                if not exchange.sent_at:
                     self.revoked_unasked.add(tag)
                 exchange.revoke(INVALID_KEY)
 
@@ -299,15 +299,15 @@ async def play(seed: int) -> None:
     async with front(upstream_connections=3, upstream_wait_seconds=wait) as door:
         game = Play(seed, door)
         await game.run()
-        pool = door.door._pools[0]
+        pool = door.door.pools[0]
         pool.close()
         await until(lambda: not door.upstream._tasks, "the end of all that the service does")
         assert game.faults == []
         await until(lambda: not door.metrics.exchanges_open, "the end of all exchanges")
         await until(lambda: not door.metrics.downstream_open, "the end of all connections")
-        await until(lambda: not pool._open, "the return of all places")
+        await until(lambda: not pool.places_taken, "the return of all places")
         assert door.metrics.upstream_open == 0
-        assert not pool._waiters
+        assert not pool.waiting
     assert unhandled == []
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.decision.routes import Claim, RouteTable
+from proxy.http.head_writer import refusal_response
 from proxy.http.headers import Fields, Head
 from proxy.refusals import Refused
 from proxy.settings import HeaderRule, KeySettings, QueryRule, RouteSettings
@@ -475,7 +476,7 @@ def test_a_route_forwards_the_methods_that_it_lists() -> None:
 def test_a_method_that_a_route_does_not_list_is_refused_before_the_key_with_the_methods_allowed() -> None:
     with pytest.raises(Refused) as caught:
         read(table({"methods": ["GET", "LIST"]}), Head(b"POST", b"/a", [(b"Host", b"h")]))
-    answer = caught.value.refusal.render(b"id", close=False)
+    answer = refusal_response(caught.value.refusal, b"id", close=False)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
     assert b"Allow: GET, LIST" in head.split(b"\r\n")

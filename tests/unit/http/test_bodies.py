@@ -8,11 +8,11 @@ from proxy.http.bodies import (
     FramingError,
     LengthBody,
     NoBody,
-    answer_body,
     check_host,
     chunk,
     last_chunk,
     request_body,
+    response_body,
 )
 from proxy.refusals import Refused
 
@@ -137,12 +137,12 @@ def test_a_requests_body_is_framed_by_its_length_or_its_chunks() -> None:
 
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
 def test_answers_that_have_no_body_end_with_their_head_whatever_it_says(method: bytes, status: int) -> None:
-    assert isinstance(answer_body(method, status, [b"7"], [], 1, 100), NoBody)
-    assert isinstance(answer_body(method, status, [], [b"chunked"], 1, 100), NoBody)
+    assert isinstance(response_body(method, status, [b"7"], [], 1, 100), NoBody)
+    assert isinstance(response_body(method, status, [], [b"chunked"], 1, 100), NoBody)
 
 
 def test_an_answer_without_a_length_ends_with_its_connection() -> None:
-    assert isinstance(answer_body(b"GET", 200, [], [], 1, 100), CloseBody)
+    assert isinstance(response_body(b"GET", 200, [], [], 1, 100), CloseBody)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
 )
 def test_an_answer_whose_end_is_uncertain_is_an_error(lengths: list[bytes], codings: list[bytes], minor: int) -> None:
     with pytest.raises(FramingError):
-        answer_body(b"GET", 200, lengths, codings, minor, 100)
+        response_body(b"GET", 200, lengths, codings, minor, 100)
 
 
 @pytest.mark.parametrize("host", [b"a", b"a.example.com:80", b"[::1]:8080", b"127.0.0.1", b"my_host", b"A-b.c"])

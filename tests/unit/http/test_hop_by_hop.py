@@ -3,12 +3,12 @@
 import pytest
 
 from proxy.http.bodies import ChunkedBody, NoBody
-from proxy.http.headers import FOLDED, PLAIN, Fields, render
+from proxy.http.headers import FOLDED, PLAIN, Fields
 from proxy.http.hop_by_hop import (
     RequestHop,
     accepts_websocket,
-    clean_answer,
     clean_request,
+    clean_response,
     client_address,
     forwarding_lines,
 )
@@ -347,7 +347,7 @@ def test_only_the_nearest_hops_are_read() -> None:
 
 
 def test_an_answers_hop_by_hop_fields_end_here() -> None:
-    hop = clean_answer(
+    hop = clean_response(
         1,
         [
             (b"Date", b"x"),
@@ -361,11 +361,6 @@ def test_an_answers_hop_by_hop_fields_end_here() -> None:
     )
     assert hop.fields == [(b"Date", b"x"), (b"Content-Length", b"3"), (b"Server", b"y")]
     assert (hop.lengths, hop.codings, hop.keep_alive, hop.idle_seconds) == ([b"3"], [b"chunked"], False, 5.0)
-
-
-def test_a_head_is_rendered_with_and_without_fields() -> None:
-    assert render(b"HTTP/1.1 100 Continue", [], b"") == b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert render(b"GET / HTTP/1.1", [HOST], b"X: y\r\n") == b"GET / HTTP/1.1\r\nHost: api.example.com\r\nX: y\r\n\r\n"
 
 
 ODD_NAMES = [
@@ -430,8 +425,8 @@ def test_the_spellings_that_are_remembered_are_bounded() -> None:
 
 def test_an_answer_that_says_close_in_one_of_two_fields_closes() -> None:
     for order in ((b"close", b"keep-alive"), (b"keep-alive", b"close")):
-        assert not clean_answer(1, [(b"Connection", option) for option in order]).keep_alive
-    assert clean_answer(0, [(b"Connection", b"x"), (b"Connection", b"keep-alive")]).keep_alive
+        assert not clean_response(1, [(b"Connection", option) for option in order]).keep_alive
+    assert clean_response(0, [(b"Connection", b"x"), (b"Connection", b"keep-alive")]).keep_alive
 
 
 @pytest.mark.parametrize(

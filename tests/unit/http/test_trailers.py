@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.http.hop_by_hop import clean_answer
+from proxy.http.hop_by_hop import clean_response
 from proxy.http.trailers import forwarded_trailers
 
 
@@ -58,5 +58,5 @@ def test_other_trailers_pass_as_they_came(name: str) -> None:
 )
 def test_trailer_announces_only_fields_that_pass(announced: list[bytes], forwarded: list[bytes]) -> None:
     before, after = (b"Date", b"x"), (b"ETag", b"y")
-    answer = clean_answer(1, [before, *((b"trailer", value) for value in announced), after])
+    answer = clean_response(1, [before, *((b"trailer", value) for value in announced), after])
     assert answer.fields == [before, *((b"trailer", value) for value in forwarded), after]

@@ -15,7 +15,7 @@ from proxy.grants.cache import Grants
 from proxy.http.bodies import ChunkedBody
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
-from proxy.relay.client_connection import Downstream
+from proxy.relay.client_connection import ClientConnection
 from proxy.relay.front_door import FrontDoor
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from tests.scopes import MemoryScope
@@ -129,7 +129,7 @@ async def test_an_internal_error_after_the_route_is_known_can_be_read_by_pages()
     enforcement = FailingEnforcement(table, grants, metrics, on_use=lambda user_id: None, accept_foreign=False)
     door = FrontDoor(proxy, LimitSettings(), enforcement, metrics, AccessLog(io.BytesIO()))
     client = Client()
-    downstream = Downstream(door.services, asyncio.get_running_loop())
+    downstream = ClientConnection(door.services, asyncio.get_running_loop())
     downstream.connection_made(client)
     fields = f"X-API-Key: {KEY}\r\nOrigin: {origin}\r\n\r\n".encode()
     downstream.data_received(KEYLESS.removesuffix(b"\r\n") + fields)

@@ -1,0 +1,83 @@
+"""The one place that writes message heads: the request's to the upstream, and every response's to the client. No I/O.
+
+Heads are always written from parsed values, never copied as raw bytes. Fields keep their order and spelling; lines that
+Sitelatch adds come after them. `lines` arguments are whole header lines, each ended by CRLF.
+"""
+
+from http import HTTPStatus
+
+from proxy.http.headers import Fields, without
+from proxy.refusals import Refusal
+
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+_HANDSHAKE_NAMES = frozenset({b"connection", b"upgrade"})
+
+
+def _head(start: bytes, fields: Fields, lines: bytes) -> bytes:
+    return b"%b\r\n%b%b\r\n" % (start, b"".join([name + b": " + value + b"\r\n" for name, value in fields]), lines)
+
+
+def request_head(
+    method: bytes, target: bytes, fields: Fields, lines: bytes, *, chunked: bool = False, websocket: bool = False
+) -> bytes:
+    """Return the head of a request to the upstream."""
+    if chunked:
+        lines += _CHUNKED
+    if websocket:
+        lines += _WEBSOCKET
+    return _head(b"%b %b HTTP/1.1" % (method, target), fields, lines)
+
+
+def with_connection_close(head: bytes) -> bytes:
+    """Return a head with a line that asks the receiver to close the connection after this message."""
+    return head[:-2] + CLOSE + b"\r\n"
+
+
+def response_head(
+    status: int, reason: bytes, fields: Fields, lines: bytes = b"", *, chunked: bool = False, connection: bytes = b""
+) -> bytes:
+    """Return the head of a response from the upstream. `connection` is CLOSE, KEEP_ALIVE or nothing."""
+    framing = _CHUNKED + connection if chunked else connection
+    return _head(b"HTTP/1.1 %d %b" % (status, reason), fields, framing + lines)
+
+
+def interim_head(status: int, reason: bytes, fields: Fields) -> bytes:
+    """Return a 1xx response. It never has a Content-Length (RFC 9110 §8.6)."""
+    return _head(b"HTTP/1.1 %d %b" % (status, reason), without(fields, {b"content-length"}), b"")
+
+
+def switching_head(reason: bytes, fields: Fields) -> bytes:
+    """Return a 101 response that opens a WebSocket connection."""
+    return _head(b"HTTP/1.1 101 %b" % reason, without(fields, _HANDSHAKE_NAMES), _WEBSOCKET)
+
+
+def preflight_response(request_id: bytes, lines: bytes, *, close: bool) -> bytes:
+    """Return the response to a CORS preflight. `lines` say what is allowed."""
+    lines = b"X-Request-Id: %b\r\n%b" % (request_id, lines)
+    return _head(b"HTTP/1.1 204 No Content", [], lines + CLOSE if close else lines)
+
+
+def refusal_response(
+    refusal: Refusal, request_id: bytes, lines: bytes = b"", *, close: bool, head_only: bool = False
+) -> bytes:
+    """Return a refusal as a whole response (RFC 9457 problem details). `request_id` is made of token characters."""
+    body = refusal.body(request_id)
+    head = [
+        b"HTTP/1.1 %d %b" % (refusal.status, HTTPStatus(refusal.status).phrase.encode()),
+        b"Content-Type: application/problem+json",
+        b"Cache-Control: no-store",
+        b"Content-Length: %d" % len(body),
+        b"X-Request-Id: " + request_id,
+    ]
+    if refusal.challenge:
+        head.append(b'WWW-Authenticate: Bearer realm="api"')
+    if refusal.retry_after_seconds is not None:
+        head.append(b"Retry-After: %d" % refusal.retry_after_seconds)
+    if close:
+        head.append(b"Connection: close")
+    head.append(refusal.lines + lines)
+    return b"\r\n".join(head) + b"\r\n" + (b"" if head_only else body)

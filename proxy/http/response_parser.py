@@ -1,0 +1,101 @@
+"""Read response heads from an upstream's bytes with llhttp, and refuse what llhttp is too lenient about. No I/O."""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import httptools
+
+from proxy.http.bodies import FramingError
+from proxy.http.headers import Fields
+
+MAX_HEAD_BYTES = 256 * 1024
+"""Limit of one head, and of one trailer section. An upstream is trusted, but it may have bugs."""
+
+_USUAL_REASONS = frozenset(status.phrase.encode() for status in HTTPStatus)
+_CONTROL = re.compile(rb"[\x00-\x08\x0A-\x1F\x7F]").search  # RFC 9112 §4 allows tab, space, visible and high bytes
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """One response's head as it arrived. `minor` is the 0 or 1 of HTTP/1.x."""
+
+    status: int
+    reason: bytes
+    minor: int
+    fields: Fields
+
+
+class ResponseReader:
+    """Reads one response head after another. Bodies between them are not fed to it."""
+
+    __slots__ = ("_complete", "_fields", "_parser", "_partial", "_reason")
+
+    def __init__(self) -> None:
+        self._partial = b""
+        """A head that has not arrived completely."""
+        self._new_head()
+        self.renew()
+
+    def renew(self) -> None:
+        """Replace the parser of llhttp, which may wait for a body that is not fed to it, or for nothing any more."""
+        self._parser = httptools.HttpResponseParser(self)
+
+    def _new_head(self) -> None:
+        self._complete = False
+        self._reason = b""
+        self._fields: Fields = []
+
+    def read(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
+        """Return the head, once it is complete, and the bytes after it.
+
+        Raises FramingError as soon as the bytes cannot become a response.
+        """
+        held = self._partial
+        buffer = held + data if held else data
+        end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
+        if end < 0:
+            if len(buffer) > MAX_HEAD_BYTES:
+                raise FramingError("the response's head is too large")
+            self._partial = buffer
+            self._feed(data)
+            return None, b""
+        end += 4
+        self._partial = b""
+        self._feed(buffer[len(held) : end] if len(buffer) > end or held else data)
+        if not self._complete:
+            raise FramingError("the response's head ends too early")
+        status, reason, fields = self._parser.get_status_code(), self._reason, self._fields
+        minor = 0 if buffer.startswith(b"HTTP/1.0 ") else 1
+        if not buffer.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+            raise FramingError("the response is not HTTP/1.0 or HTTP/1.1")
+        if status < 100:
+            raise FramingError(
+                "the response's status is below 100"
+            )  # RFC 9112 §4: three digits; llhttp reads 099 as 99
+        if reason not in _USUAL_REASONS and _CONTROL(reason):
+            raise FramingError("the response's reason phrase contains a control character")
+        self._new_head()
+        return ResponseHead(status, reason, minor, fields), buffer[end:]
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # llhttp does not decide whether this is an upgrade
+        except httptools.HttpParserError as error:
+            raise FramingError("the response's head is malformed") from error
+
+    # Callbacks of llhttp.
+
+    def on_status(self, reason: bytes) -> None:
+        """Add a part of the reason phrase."""
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a field."""
+        self._fields.append((name, value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """Note that the head is complete."""
+        self._complete = True

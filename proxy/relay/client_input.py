@@ -1,0 +1,199 @@
+"""A client's bytes: request heads, body data, pipelined requests, and when not to read."""
+
+import asyncio
+from typing import Protocol
+
+from proxy.http.bodies import FramingError
+from proxy.http.hop_by_hop import RequestHop, clean_request
+from proxy.http.request_parser import RawHead, RequestReader
+from proxy.refusals import BAD_REQUEST, Refusal, Refused
+from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, YIELDING, Client
+from proxy.relay.request_forwarder import RequestForwarder
+from proxy.relay.services import Services
+
+_MOST_PENDING_BYTES = 65536
+"""Of pipelined requests. While a client has sent more, it is not read from, so its leaving is not noticed."""
+
+_HEADS_PER_TURN = 32
+"""Pipelined requests that one connection gets answered before other connections have their turn."""
+
+
+class RequestTaker(Client, Protocol):
+    """The client's connection, as its input sees it."""
+
+    def begin(self, raw: RawHead, hop: RequestHop) -> None:
+        """Begin an exchange."""
+
+    def refuse_head(self, refusal: Refusal, raw: RawHead | None) -> None:
+        """Refuse bytes that are not a request, and close the connection."""
+
+    def head_begun(self) -> None:
+        """A head has begun that is not complete yet."""
+
+
+class ClientInput:
+    """Turns a client's bytes into requests and body data. It pauses reading while nothing can be done with more."""
+
+    __slots__ = (
+        "_client",
+        "_consuming",
+        "_holds",
+        "_loop",
+        "_pending",
+        "_reader",
+        "_requests",
+        "_services",
+        "closed",
+        "transport",
+        "trusted",
+    )
+
+    def __init__(
+        self, client: RequestTaker, requests: RequestForwarder, services: Services, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._client = client
+        self._requests = requests
+        self._services = services
+        self._loop = loop
+        self.transport: asyncio.Transport
+        """Set when the connection is made, as is `trusted`: whether the peer is a trusted proxy."""
+        self.trusted = False
+        self._reader = RequestReader(services.limits, services.enforcement.table.methods)
+        self._pending = b""
+        """Bytes that cannot be handled yet."""
+        self._holds = 0
+        """Why reading is paused: the reasons of client.py."""
+        self._consuming = False
+        self.closed = False
+        """Whether everything that still arrives is discarded."""
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a request head has begun to arrive."""
+        return bool(self._reader.partial)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no part of a request has arrived that is not handled yet."""
+        return not self._reader.partial and not self._pending
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client is not read from."""
+        return self._holds != 0
+
+    def close(self) -> None:
+        """Discard everything from now on."""
+        self._pending = b""
+        self._reader.partial = b""
+        self.closed = True
+
+    def resume_for_good(self) -> None:
+        """Read, whatever the reasons not to."""
+        if self._holds:
+            self._holds = 0
+            self.transport.resume_reading()
+
+    def feed(self, data: bytes) -> None:
+        """Handle bytes from the client, or keep them until they can be handled."""
+        if self.closed:
+            return
+        if self._pending:
+            self._pending += data
+            exchange = self._client.exchange
+            if len(self._pending) > _MOST_PENDING_BYTES and exchange is not None and exchange.body.done:
+                self.hold(PIPELINED)  # until that exchange ends; all other reasons end by themselves
+            return
+        self._consume(data)
+
+    def _consume(self, data: bytes) -> None:
+        self._consuming = True
+        heads = 0
+        try:
+            while data and not self.closed:
+                exchange = self._client.exchange
+                if exchange is None:
+                    if self._client.full:
+                        self.hold(CLIENT_FULL)  # a client that reads no responses gets no more of them
+                        break
+                    if heads == _HEADS_PER_TURN:
+                        self._yield()
+                        break
+                    heads += 1
+                    data = self._read_head(data)
+                elif exchange.tunnel:
+                    self._requests.tunnel_data(exchange, data)
+                    data = b""
+                elif exchange.body.done:
+                    if len(data) > _MOST_PENDING_BYTES:
+                        self.hold(PIPELINED)
+                    break
+                elif self._holds & (JUDGING | CONNECTING):
+                    break
+                else:
+                    body = exchange.body
+                    pieces, data = body.feed(data)
+                    self._requests.data(exchange, pieces)
+                    if data and not body.done:
+                        self._yield()
+                        break
+        except FramingError:
+            data = b""
+            exchange = self._client.exchange
+            if exchange is not None:
+                exchange.refuse(BAD_REQUEST)
+        finally:
+            self._consuming = False
+        if not self.closed:
+            self._pending = data
+
+    def _yield(self) -> None:
+        """Let other connections have their turn, then continue."""
+        self.hold(YIELDING)
+        self._loop.call_soon(self.release, YIELDING)
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Parse more of a head, and begin an exchange once it is complete. Return the bytes after the head."""
+        services = self._services
+        reader = self._reader
+        begins = not reader.partial
+        raw: RawHead | None = None
+        try:
+            raw, rest = reader.read(data)
+            if raw is None:
+                if begins and reader.partial:
+                    self._client.head_begun()
+                return b""
+            hop = clean_request(
+                raw.method,
+                raw.minor,
+                raw.fields,
+                spellings=services.spellings,
+                trusted=self.trusted,
+                judged=services.enforcement.table.judged_names,
+                trailer_bytes=services.limits.head_bytes,
+            )
+        except Refused as refused:
+            # It is not known where this request ends, so no other request can follow on this connection.
+            self._client.refuse_head(refused.refusal, raw)
+            return b""
+        if not hop.body.done:
+            reader.renew()
+        self._client.begin(raw, hop)
+        return rest
+
+    def hold(self, reason: int) -> None:
+        """Pause reading for a reason."""
+        if not self._holds and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._holds |= reason
+
+    def release(self, reason: int) -> None:
+        """Remove a reason not to read. Handle pending bytes if they can be handled now."""
+        held = self._holds
+        self._holds &= ~reason
+        if self._pending and not self._consuming and not self._holds & (JUDGING | CONNECTING | YIELDING):
+            data, self._pending = self._pending, b""
+            self._consume(data)
+        if held and not self._holds and not self.transport.is_closing():
+            self.transport.resume_reading()

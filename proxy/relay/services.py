@@ -1,0 +1,54 @@
+"""What all connections of a front door share."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.decision.routes import Route
+from proxy.enforcement import Enforcement
+from proxy.http.request_header_names import RequestSpellings
+from proxy.observe.metrics import Metrics
+from proxy.relay.exchange import Exchange
+from proxy.relay.exchange_record import Record
+from proxy.relay.upstream_pool import UpstreamPool
+from proxy.settings import LimitSettings
+
+
+class OpenConnection(Protocol):
+    """A client's connection, as the front door sees it."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The open exchange."""
+
+    def sweep(self, now: float) -> None:
+        """Check the timeouts. `now` is the event loop's time in seconds."""
+
+    def drain(self) -> None:
+        """Close now if idle, otherwise after the open exchange."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+@dataclass(slots=True)
+class Services:
+    """What all connections of a front door share."""
+
+    limits: LimitSettings
+    enforcement: Enforcement
+    spellings: RequestSpellings
+    pools: Mapping[Route, UpstreamPool]
+    metrics: Metrics
+    record: Record
+    is_trusted: Callable[[str], bool]
+    """Whether an address belongs to a trusted proxy."""
+    next_request_id: Callable[[], bytes]
+    connections: set[OpenConnection]
+    drained: asyncio.Event
+    """Set when the last connection has closed after `draining` was set."""
+    draining: bool = False
+    clock: Callable[[], float] = time.perf_counter
+    """Measures durations in seconds. The event loop's clock, in uvloop, only counts milliseconds."""
