@@ -1,7 +1,7 @@
-"""The admin API with 100,000 API users and 5,000 sites, over HTTP: `python -m bench.admin [ROUNDS]`.
+"""Measures the admin API over HTTP with 100,000 API users and 5,000 sites: `python -m bench.admin [ROUNDS]`.
 
-A real server with an embedded PostgreSQL, whose tables are filled by SQL. Printed are the median and the slowest of
-ROUNDS (30) requests, one after the other on one connection, in milliseconds.
+The benchmark starts a server with an embedded PostgreSQL and fills its tables with SQL. It prints the median and the
+maximum time of ROUNDS (30) requests in milliseconds. Requests are sent one after another on one connection.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from sitelatch.database import connection_to
 
 _USERS = 100_000
 _SITES = 5_000
-_TOKEN = "sla_bench"  # noqa: S105 - of this bench alone
+_TOKEN = "sla_bench"  # noqa: S105 - used only in this benchmark
 _ADMINS = 50
 
 _FILL = """
@@ -53,7 +53,7 @@ CROSS JOIN generate_series(1, 3) extra;
 UPDATE sitelatch.api_user_activity SET last_used_at = now() - random() * interval '90 days' WHERE random() < 0.8;
 """
 
-Ask = Callable[..., Any]
+Request = Callable[..., Any]
 
 
 async def _fill(config: Path) -> None:
@@ -63,76 +63,76 @@ async def _fill(config: Path) -> None:
             await connection.execute(f"VACUUM ANALYZE sitelatch.{table}", timeout=600)
 
 
-def _client(port: int) -> Ask:
-    """Return what asks the admin API on one connection, and gives the JSON of the answer."""
+def _client(port: int) -> Request:
+    """Return a function that calls the admin API on one connection and returns the JSON of the response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-    def ask(method: str, path: str, body: object = None, **parameters: object) -> Any:
+    def request(method: str, path: str, body: object = None, **parameters: object) -> Any:
         query = f"?{urlencode(parameters)}" if parameters else ""
         headers = {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/json"}
         connection.request(method, f"/admin{path}{query}", None if body is None else json.dumps(body), headers)
-        answer = connection.getresponse()
-        told = answer.read()
-        if answer.status >= 300:
-            raise SystemExit(f"{method} {path}: {answer.status} {told.decode()}")
-        return json.loads(told) if told else None
+        response = connection.getresponse()
+        content = response.read()
+        if response.status >= 300:
+            raise SystemExit(f"{method} {path}: {response.status} {content.decode()}")
+        return json.loads(content) if content else None
 
-    return ask
+    return request
 
 
 def _measure(title: str, rounds: int, work: Callable[[int], object]) -> None:
-    """Print what one call of `work` takes, which gets the number of its round."""
+    """Measure `rounds` calls of `work`, which gets the number of the round, and print the times."""
     times = []
     for number in range(rounds):
-        began = time.perf_counter()
+        start = time.perf_counter()
         work(number)
-        times.append((time.perf_counter() - began) * 1000)
-    print(f"{title:34} {statistics.median(times):7.1f} ms   slowest {max(times):7.1f} ms", flush=True)
+        times.append((time.perf_counter() - start) * 1000)
+    print(f"{title:34} {statistics.median(times):7.1f} ms   maximum {max(times):7.1f} ms", flush=True)
 
 
-def _measure_all(ask: Ask, rounds: int) -> None:
-    some = random.Random(1)  # noqa: S311 - the same on every run
-    page = ask("GET", "/users")
+def _measure_all(request: Request, rounds: int) -> None:
+    randomness = random.Random(1)  # noqa: S311 - the same on every run
+    page = request("GET", "/users")
     deep = page
     for _ in range(20):
-        deep = ask("GET", "/users", after=deep["next"], limit=200)
+        deep = request("GET", "/users", after=deep["next"], limit=200)
     hints = [key["hint"] for user in deep["items"] for key in user["keys"]]
-    _measure("list", rounds, lambda _: ask("GET", "/users"))
-    _measure("list, 4,000 users down", rounds, lambda _: ask("GET", "/users", after=deep["next"]))
-    _measure("list of one workspace", rounds, lambda _: ask("GET", "/users", workspace="workspace 3"))
-    _measure("list by activity, dead first", rounds, lambda _: ask("GET", "/users", sort="last_activity"))
-    _measure("list by activity, liveliest first", rounds, lambda _: ask("GET", "/users", sort="-last_activity"))
+    _measure("list", rounds, lambda _: request("GET", "/users"))
+    _measure("list, 4,000 users down", rounds, lambda _: request("GET", "/users", after=deep["next"]))
+    _measure("list of one workspace", rounds, lambda _: request("GET", "/users", workspace="workspace 3"))
+    _measure("list by activity, oldest first", rounds, lambda _: request("GET", "/users", sort="last_activity"))
+    _measure("list by activity, latest first", rounds, lambda _: request("GET", "/users", sort="-last_activity"))
 
     def search(text: Callable[[], str], **more: str) -> Callable[[int], object]:
-        return lambda _: ask("GET", "/users", search=text(), **more)
+        return lambda _: request("GET", "/users", search=text(), **more)
 
-    _measure("search: a name", rounds, search(lambda: f"integration {some.randrange(10_000, _USERS)}"))
-    _measure("search: an e-mail (2 %)", rounds, search(lambda: f"admin{some.randrange(10, _ADMINS)}@"))
-    _measure("search: a site", rounds, search(lambda: f"site-{some.randrange(1_000, _SITES)}"))
-    _measure("search: a key's hint", rounds, search(lambda: some.choice(hints)))
-    _measure("search: nothing like it", rounds, search(lambda: "nothing like it"))
-    _measure("search: all match", rounds, search(lambda: "integration"))
-    _measure("search: all match, by activity", rounds, search(lambda: "integration", sort="last_activity"))
-    _measure("sites: list", rounds, lambda _: ask("GET", "/sites"))
-    _measure("sites: search, as one types", rounds, lambda n: ask("GET", "/sites", search=f"site-{n}", limit=50))
-    _measure("audit", rounds, lambda _: ask("GET", "/audit"))
+    _measure("search: a name", rounds, search(lambda: f"integration {randomness.randrange(10_000, _USERS)}"))
+    _measure("search: an email address (2 %)", rounds, search(lambda: f"admin{randomness.randrange(10, _ADMINS)}@"))
+    _measure("search: a site", rounds, search(lambda: f"site-{randomness.randrange(1_000, _SITES)}"))
+    _measure("search: a key hint", rounds, search(lambda: randomness.choice(hints)))
+    _measure("search: no match", rounds, search(lambda: "no such name"))
+    _measure("search: everything matches", rounds, search(lambda: "integration"))
+    _measure("search: everything, by activity", rounds, search(lambda: "integration", sort="last_activity"))
+    _measure("sites: list", rounds, lambda _: request("GET", "/sites"))
+    _measure("sites: search while typing", rounds, lambda n: request("GET", "/sites", search=f"site-{n}", limit=50))
+    _measure("audit", rounds, lambda _: request("GET", "/audit"))
 
-    made: list[str] = []
+    created: list[str] = []
 
     def create(**scope: object) -> Callable[[int], object]:
-        return lambda _: made.append(ask("POST", "/users", {"workspace": "workspace 1", **scope})["id"])
+        return lambda _: created.append(request("POST", "/users", {"workspace": "workspace 1", **scope})["id"])
 
     few, many = [[f"site-{number * 10}" for number in range(count)] for count in (3, _SITES // 10)]
     _measure("create, for all sites", rounds, create(all_sites=True))
     _measure("create, for 3 sites", rounds, create(sites=few))
     _measure("create, for 500 sites", rounds, create(sites=many))
-    _measure("show one with 500 sites", rounds, lambda _: ask("GET", f"/users/{made[-1]}"))
-    _measure("delete, with 500 sites", rounds, lambda _: ask("DELETE", f"/users/{made.pop()}"))
-    _measure("delete", rounds, lambda _: ask("DELETE", f"/users/{made.pop()}"))
+    _measure("show a user with 500 sites", rounds, lambda _: request("GET", f"/users/{created[-1]}"))
+    _measure("delete, with 500 sites", rounds, lambda _: request("DELETE", f"/users/{created.pop()}"))
+    _measure("delete", rounds, lambda _: request("DELETE", f"/users/{created.pop()}"))
 
 
 def main() -> None:
-    """Fill, measure and print."""
+    """Fill the database, run the measurements and print the results."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sitelatch-bench-")))
@@ -147,7 +147,7 @@ def main() -> None:
         )
         stack.enter_context(process("sitelatch", "serve", "--config", str(config)))
         wait_for(admin)
-        print(f"Filling in {_USERS:,} API users and {_SITES:,} sites …", flush=True)
+        print(f"Inserting {_USERS:,} API users and {_SITES:,} sites …", flush=True)
         asyncio.run(_fill(config))
         _measure_all(_client(admin), rounds)
 

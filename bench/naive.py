@@ -1,6 +1,6 @@
-"""The proxy one would write with aiohttp in an hour: a handler, a ClientSession, a dictionary of keys.
+"""A naive aiohttp proxy to compare with: `python -m bench.naive PORT UPSTREAM KEY`.
 
-It checks nothing but the key, so it does less than Sitelatch. `python -m bench.naive PORT UPSTREAM KEY`.
+It consists of one handler and one ClientSession, and checks only the key, so it does less work than Sitelatch.
 """
 
 import sys
@@ -22,11 +22,11 @@ def _app(upstream: str, key: str) -> web.Application:
         data = request.content if request.can_read_body else None
         async with request.app[session_key].request(
             request.method, upstream + request.raw_path, headers=headers, data=data, allow_redirects=False
-        ) as answer:
-            kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
-            response = web.StreamResponse(status=answer.status, headers=kept)
+        ) as upstream_response:
+            kept = {name: value for name, value in upstream_response.headers.items() if name.lower() not in _HOP_BY_HOP}
+            response = web.StreamResponse(status=upstream_response.status, headers=kept)
             await response.prepare(request)
-            async for chunk in answer.content.iter_any():
+            async for chunk in upstream_response.content.iter_any():
                 await response.write(chunk)
             await response.write_eof()
             return response

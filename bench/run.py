@@ -1,9 +1,10 @@
-"""The relay against a naive aiohttp proxy, side by side: `python -m bench.run [ROUNDS [SECONDS]]`.
+"""Compares Sitelatch with a naive aiohttp proxy: `python -m bench.run [ROUNDS [SECONDS]]`.
 
-Printed are requests a second, and what the proxy's process spent of the processor for each (which is steadier where
-load, proxy and upstream share few cores). Rounds alternate, so that a machine whose speed drifts treats both alike;
-what counts is the median of the ratios. Linux only.
-Everything runs on loopback, is bounded, and ends by itself. Needs wrk (Debian's package of that name).
+The benchmark prints requests per second, and the CPU time of the proxy process per request. CPU time is the steadier
+figure when load generator, proxy and upstream share few cores. Rounds alternate between the proxies, so that a change
+in the speed of the machine affects both. The result is the median of the ratios.
+
+All programs run on the loopback interface. Linux only. Needs wrk (Debian package `wrk`).
 """
 
 import json
@@ -25,7 +26,7 @@ _SITES = ["shop", "blog", "docs"]
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody has."""
+    """Return a free port on the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -33,7 +34,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, seconds: float = 30) -> None:
-    """Wait until somebody listens on a port."""
+    """Wait until a server listens on a port."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with socket.socket() as probe:
@@ -45,7 +46,7 @@ def wait_for(port: int, seconds: float = 30) -> None:
 
 @contextmanager
 def process(*arguments: str) -> Iterator[int]:
-    """Run a module of ours aside; lend its process id."""
+    """Run a module of this repository in a process, and yield the process ID."""
     process = subprocess.Popen([sys.executable, "-m", *arguments], stderr=subprocess.DEVNULL)
     try:
         yield process.pid
@@ -60,15 +61,15 @@ def _sitelatch(*arguments: str) -> str:
     ).stdout
 
 
-def _processor_seconds(pid: int) -> float:
-    """Return what a process has used so far (proc(5): fields 14 and 15, in clock ticks)."""
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process so far (proc(5), fields 14 and 15, in clock ticks)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _load(port: int, pid: int, key: str, seconds: int) -> tuple[float, float]:
-    """Return requests a second, and µs of the processor for each. An answer that is not 2xx makes them worthless."""
-    before = _processor_seconds(pid)
+    """Run wrk, and return requests per second and CPU time per request in µs. Exits if a response is not 2xx."""
+    before = _cpu_seconds(pid)
     url = f"http://127.0.0.1:{port}/api/sites/shop/uptime?from=2026-01-01"
     out = subprocess.run(
         ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}", "-H", f"X-API-Key: {key}", url],
@@ -79,16 +80,16 @@ def _load(port: int, pid: int, key: str, seconds: int) -> tuple[float, float]:
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", out)
     count = re.search(r"(\d+) requests in", out)
     if "Non-2xx" in out or "Socket errors" in out or rate is None or count is None:
-        raise SystemExit(f"the load did not pass:\n{out}")
-    return float(rate[1]), (_processor_seconds(pid) - before) / int(count[1]) * 1e6
+        raise SystemExit(f"not all requests succeeded:\n{out}")
+    return float(rate[1]), (_cpu_seconds(pid) - before) / int(count[1]) * 1e6
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
     if shutil.which("wrk") is None:
-        raise SystemExit("wrk is not on this machine: install it first (apt-get install wrk)")
+        raise SystemExit("wrk is not installed: apt-get install wrk")
     upstream, door, ops, admin, naive = (free_port() for _ in range(5))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sitelatch-bench-")))
@@ -104,29 +105,31 @@ def main() -> None:
         wait_for(door)
         _sitelatch("sites", "add", "--config", str(config), "--workspace", "acme", *_SITES)
         person = ["--by-name", "Bench", "--by-email", "bench@example.com"]
-        made = _sitelatch("users", "create", "--config", str(config), "--workspace", "acme", "--site", "shop", *person)
-        key = json.loads(made)["api_key"]
+        created = _sitelatch(
+            "users", "create", "--config", str(config), "--workspace", "acme", "--site", "shop", *person
+        )
+        key = json.loads(created)["api_key"]
         naive_pid = stack.enter_context(process("bench.naive", str(naive), f"http://127.0.0.1:{upstream}", key))
         wait_for(naive)
         _load(naive, naive_pid, key, 1)
         _load(door, door_pid, key, 1)
-        ours, theirs = [], []
+        ours, naive_results = [], []
         for number in range(1, rounds + 1):
-            theirs.append(_load(naive, naive_pid, key, seconds))
+            naive_results.append(_load(naive, naive_pid, key, seconds))
             ours.append(_load(door, door_pid, key, seconds))
-            _print(f"round {number}", theirs[-1:], ours[-1:])
-        _print("median", theirs, ours)
+            _print(f"round {number}", naive_results[-1:], ours[-1:])
+        _print("median", naive_results, ours)
 
 
-def _print(title: str, theirs: list[tuple[float, float]], ours: list[tuple[float, float]]) -> None:
-    """Print the medians of rounds, and of their ratios."""
-    pairs = list(zip(theirs, ours, strict=True))
-    faster = statistics.median(we[0] / they[0] for they, we in pairs)
-    cheaper = statistics.median(they[1] / we[1] for they, we in pairs)
-    shown = [[statistics.median(round_[at] for round_ in rounds) for at in (0, 1)] for rounds in (theirs, ours)]
+def _print(title: str, naive: list[tuple[float, float]], ours: list[tuple[float, float]]) -> None:
+    """Print the medians of the results and of their ratios."""
+    pairs = list(zip(naive, ours, strict=True))
+    faster = statistics.median(our[0] / their[0] for their, our in pairs)
+    cheaper = statistics.median(their[1] / our[1] for their, our in pairs)
+    shown = [[statistics.median(round_[at] for round_ in rounds) for at in (0, 1)] for rounds in (naive, ours)]
     print(
         f"{title:8}  naive {shown[0][0]:6.0f}/s {shown[0][1]:4.0f} µs   "
-        f"sitelatch {shown[1][0]:6.0f}/s {shown[1][1]:4.0f} µs   ratio {faster:.2f}, by processor time {cheaper:.2f}"
+        f"sitelatch {shown[1][0]:6.0f}/s {shown[1][1]:4.0f} µs   ratio {faster:.2f}, by CPU time {cheaper:.2f}"
     )
 
 

@@ -1,4 +1,4 @@
-"""An upstream that costs next to nothing: 1 KiB of JSON for whatever is asked. `python -m bench.upstream PORT`."""
+"""A very cheap upstream that answers every request with 1 KiB of JSON: `python -m bench.upstream PORT`."""
 
 import asyncio
 import sys
@@ -7,22 +7,22 @@ from typing import cast
 import uvloop
 
 _BODY = b'{"uptime":' + b"1" * 1013 + b"}"
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: bench\r\nContent-Length: %d\r\n\r\n%b" % (
+_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: bench\r\nContent-Length: %d\r\n\r\n%b" % (
     len(_BODY),
     _BODY,
 )
 
 
-class _Answerer(asyncio.Protocol):
+class _Responder(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
+        self._transport.write(_RESPONSE * data.count(b"\r\n\r\n"))
 
 
 async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Answerer, "127.0.0.1", port, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(_Responder, "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 

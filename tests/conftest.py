@@ -1,9 +1,9 @@
-"""Fixtures that every test may ask for."""
+"""Fixtures and Hypothesis settings for all tests."""
 
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.database"]
 
-# How long an example takes is the machine's affair, and nothing that we promise.
+# No deadline: how long an example takes depends on the machine, and is not part of what the tests check.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

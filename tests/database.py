@@ -1,6 +1,6 @@
-"""A real PostgreSQL for the tests: one embedded server for the whole run, one fresh database a test.
+"""PostgreSQL for the tests: one embedded server per test run, and a new database for each test that needs one.
 
-A database is a copy of a migrated template, so it costs milliseconds.
+A database is a copy of a migrated template, so creating one takes milliseconds.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from sql.pool import open_connection, open_pool
 
 Result = TypeVar("Result")
 
-# Nothing of a test outlives it, so nothing needs to survive a power cut.
+# Test data does not need to survive a crash, so the server skips the writes that durability would need.
 UNSAFE: Mapping[str, str] = MappingProxyType(
     {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 )
-# What the machine has beside the wheel, as Debian lays it out.
+# PostgreSQL servers from Debian packages, besides the one in the Python wheel.
 SYSTEM_BINARIES = {
     int(folder.name): Binaries(folder, Path(), int(folder.name))
     for folder in Path("/usr/lib/postgresql").glob("1[3-9]")
@@ -41,31 +41,31 @@ READ_ACTIVITY = """
     FROM sitelatch.api_user_activity
     WHERE user_id = ANY ($1::text[]::uuid[])
 """
-"""When these users were last active, in seconds since the epoch; null: never."""
+"""The last activity of these users in seconds since the epoch, or null."""
 _numbers = itertools.count(1)
 
 
 def on_database(dsn: str, name: str) -> str:
-    """Return the DSN of another database of the same server."""
+    """Return the DSN of another database on the same server."""
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
 
 
 def as_role(dsn: str, role: str) -> str:
-    """Return the DSN of another role for the same database of the embedded server, which asks for no password."""
+    """Return the DSN of another role for the same database. The embedded server requires no password."""
     return urlunsplit(urlsplit(dsn)._replace(netloc=f"{role}@"))
 
 
 def run_aside(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine on a loop of its own, for fixtures that outlive the loop of a test."""
+    """Run a coroutine in a new event loop on another thread, for fixtures that outlive the loop of a test."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 
 
 async def make_template(server_dsn: str) -> None:
-    """Make the migrated database that every test's is copied from, unless another worker already has."""
+    """Create the migrated template database, unless another pytest worker has created it."""
     server = await open_connection(server_dsn, role="tests")
     try:
-        # Ends with the connection.
+        # The lock is released when the connection closes.
         await server.execute("SELECT pg_advisory_lock(1)")
         if await server.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", TEMPLATE):
             return
@@ -93,7 +93,7 @@ async def create_database(server_dsn: str, template: str) -> str:
 
 
 async def drop_database(server_dsn: str, dsn: str) -> None:
-    """Drop a database, whoever is still connected to it."""
+    """Drop a database, even if clients are still connected to it."""
     server = await open_connection(server_dsn, role="tests")
     try:
         await server.execute(f"DROP DATABASE IF EXISTS {urlsplit(dsn).path[1:]} WITH (FORCE)")
@@ -102,7 +102,7 @@ async def drop_database(server_dsn: str, dsn: str) -> None:
 
 
 def serve(tmp_path_factory: pytest.TempPathFactory, name: str, binaries: Binaries) -> Iterator[str]:
-    """Run a server for the whole run and all of its workers; yield its DSN."""
+    """Run a server that all pytest workers share, and yield its DSN."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -116,15 +116,15 @@ def serve(tmp_path_factory: pytest.TempPathFactory, name: str, binaries: Binarie
 
 @pytest.fixture(scope="session")
 def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of the run's server: its `postgres` database, as its superuser."""
+    """The DSN of the shared server: its `postgres` database, as superuser."""
     yield from serve(tmp_path_factory, "postgres", find_binaries())
 
 
 @pytest.fixture(scope="session", params=[None, *sorted(SYSTEM_BINARIES)], ids=lambda version: f"pg{version or 18}")
 def every_database_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """As `database_server`, once for each PostgreSQL on this machine: the wheel's and the system's.
+    """Like `database_server`, but parametrized over all PostgreSQL versions on this machine.
 
-    A module whose tests are to run on each overrides `database_server` with this.
+    A module can override `database_server` with this fixture to run its tests on each version.
     """
     if request.param is None:
         yield from serve(tmp_path_factory, "postgres", find_binaries())
@@ -134,7 +134,7 @@ def every_database_server(request: pytest.FixtureRequest, tmp_path_factory: pyte
 
 @pytest.fixture
 async def dsn(database_server: str) -> AsyncIterator[str]:
-    """The DSN of a migrated, empty database of the test's own, as superuser."""
+    """The DSN of a migrated, empty database for the test, as superuser."""
     fresh = await create_database(database_server, TEMPLATE)
     yield fresh
     await drop_database(database_server, fresh)
@@ -142,7 +142,7 @@ async def dsn(database_server: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def bare_dsn(database_server: str) -> AsyncIterator[str]:
-    """The DSN of a database of the test's own that holds nothing, as superuser."""
+    """The DSN of a database without any tables for the test, as superuser."""
     fresh = await create_database(database_server, "template0")
     yield fresh
     await drop_database(database_server, fresh)
@@ -150,13 +150,13 @@ async def bare_dsn(database_server: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
-    """A pool on the test's database."""
+    """A connection pool for the database of the test."""
     async with await open_pool(dsn, role="tests") as opened:
         yield opened
 
 
 async def add_workspace(connection: asyncpg.Connection | asyncpg.Pool, name: str, *sites: str) -> int:
-    """Add a workspace and its sites; return its number."""
+    """Add a workspace and its sites, and return the ID of the workspace."""
     number = await connection.fetchval("INSERT INTO sitelatch.workspaces (name) VALUES ($1) RETURNING id", name)
     await connection.execute(
         "INSERT INTO sitelatch.sites (id, folded, workspace_id, display_name)"
@@ -174,7 +174,7 @@ async def add_user(
     digest: bytes | None = None,
     all_sites: bool = False,
 ) -> str:
-    """Add an API user of a workspace, with a key where its digest is given; return its id."""
+    """Add an API user to a workspace, with a key if `digest` is given, and return the ID of the user."""
     user_id = await connection.fetchval(
         "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
         " SELECT id, $2, 'Ada Admin', 'ada@example.com' FROM sitelatch.workspaces WHERE name = $1 RETURNING id",

@@ -1,4 +1,4 @@
-"""How much work something is, in calls and not in seconds: the same on every machine, however busy it is."""
+"""Measures work in function calls instead of seconds, so that results do not depend on the machine or its load."""
 
 import gc
 import sys
@@ -11,9 +11,9 @@ from typing import Any
 
 @contextmanager
 def calls() -> Iterator[Counter[str]]:
-    """Count by name the functions that this thread calls, C's too. What one call of C does inside is not seen.
+    """Count the function calls of this thread by name, including calls of C functions, but not calls inside C.
 
-    No garbage is collected meanwhile: when it is, and what is called for that, is another test's doing.
+    Garbage collection is off during the count, because its time and its calls depend on earlier tests.
     """
     counted: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""The tables of docs/backends.md, as the data of the proxy says them. `python -m tests.header_tables` writes them."""
+"""Generates the tables in docs/backends.md from the data in the code: `python -m tests.header_tables`."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ _REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+):(\S+)(.*)\Z")
 
 
 def _linked(source: str) -> str:
-    """Return a source as a link where it is an address or a file of a repository."""
+    """Return a source as a link if it is a URL or a file in a repository."""
     if source.startswith("https://"):
         return f"<{source}>"
     found = _REPOSITORY.match(source)
@@ -27,7 +27,7 @@ def _table(columns: str, rows: Iterable[Sequence[str]]) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Return each generated table by the name that its markers in the page have."""
+    """Return the generated tables by the names in their markers in the page."""
     return {
         "steering headers": _table(
             "header | software | what it sets | source | certainty",
@@ -59,7 +59,7 @@ def tables() -> dict[str, str]:
 
 
 def generated(page: str) -> str:
-    """Return the page with each generated table as the data says it."""
+    """Return the page with its generated tables replaced by current ones."""
     for name, table in tables().items():
         start, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
         before, _, rest = page.partition(start)

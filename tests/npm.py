@@ -1,4 +1,4 @@
-"""What the tests take from npm (package.json beside this file), brought the first time that it is needed."""
+"""npm packages for the tests (package.json in this directory), installed when they are first needed."""
 
 import fcntl
 import shutil
@@ -9,13 +9,13 @@ FOLDER = Path(__file__).parent
 
 
 def package(name: str) -> Path:
-    """Return the folder of an npm package."""
+    """Return the directory of an npm package."""
     folder = FOLDER / "node_modules" / name
-    # Several of pytest's workers may come here at once.
+    # Several pytest workers may get here at the same time.
     with (FOLDER / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "package.json").is_file():
-            assert shutil.which("npm"), "These tests need npm: apt-get install npm, or have it on PATH."
+            assert shutil.which("npm"), "These tests need npm: run apt-get install npm, or add npm to PATH."
             command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             subprocess.run(command, cwd=FOLDER, check=True, timeout=300)
     return folder

@@ -1,4 +1,4 @@
-"""Debian's PgBouncer in transaction mode, before a PostgreSQL of its own with the three roles and their passwords."""
+"""PgBouncer in transaction mode, in front of its own PostgreSQL server with the three roles of Sitelatch."""
 
 import os
 import pwd
@@ -24,7 +24,7 @@ from sql.pool import open_connection
 from tests.database import UNSAFE, as_role, create_database, run_aside
 from tests.ports import free_port
 
-# Debian installs daemons where only root's PATH leads.
+# Debian installs daemons in directories that are only in root's PATH.
 PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
 PASSWORD = "hunter2-%/@:?#"
 LOGINS = ("postgres", "sitelatch_owner", "sitelatch_admin", "sitelatch_doors")
@@ -33,16 +33,16 @@ START_SECONDS = 30.0
 
 
 def version() -> tuple[int, ...]:
-    """Return the version of the PgBouncer that is here."""
-    assert PROGRAM is not None, "The tests of poolers need PgBouncer: apt-get install pgbouncer, or have it on PATH."
-    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"PgBouncer (\d+)\.(\d+)", said)
-    assert found is not None, said
+    """Return the version of the installed PgBouncer."""
+    assert PROGRAM is not None, "The pooler tests need PgBouncer: run apt-get install pgbouncer, or add it to PATH."
+    output = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"PgBouncer (\d+)\.(\d+)", output)
+    assert found is not None, output
     return tuple(map(int, found.groups()))
 
 
 class PgBouncer:
-    """One `pgbouncer` process, run by whoever may reach the server's socket. Clients log in with PASSWORD over TCP."""
+    """One `pgbouncer` process, which runs as a user that may use the server's socket. Clients log in over TCP."""
 
     def __init__(self, folder: Path, server_dsn: str, user: ServerUser, **settings: object) -> None:
         self.port = free_port()
@@ -66,18 +66,18 @@ class PgBouncer:
             os.chown(folder, user.uid, user.gid or -1)
 
     def dsn(self, login: str, database: str) -> str:
-        """Return the URL by which a role reaches a database through it."""
+        """Return the URL of a database through the pooler, for a role."""
         return f"postgresql://{login}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
-        assert PROGRAM is not None, "The tests of poolers need PgBouncer: apt-get install pgbouncer."
+        """Start the process, and wait until it accepts connections."""
+        assert PROGRAM is not None, "The pooler tests need PgBouncer: run apt-get install pgbouncer."
         host, port = self._server["host"][0], self._server["port"][0]
         lines = ["[databases]", f"* = host={host} port={port}", "[pgbouncer]"]
         lines += [f"{name} = {value}" for name, value in self.settings.items()]
         config = self._folder / "pgbouncer.ini"
         config.write_text("\n".join(lines) + "\n")
-        # As root it refuses to run; -q: what it says is in its log.
+        # PgBouncer refuses to run as root. With -q, it writes only to its log file.
         self._process = subprocess.Popen(
             [PROGRAM, "-q", config],
             user=self._user.uid,
@@ -86,7 +86,7 @@ class PgBouncer:
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._listens():
-            assert self._process.poll() is None, f"pgbouncer ended at once:\n{self.log()}"
+            assert self._process.poll() is None, f"pgbouncer exited:\n{self.log()}"
             assert time.monotonic() < deadline, f"pgbouncer does not listen:\n{self.log()}"
             time.sleep(0.02)
 
@@ -98,24 +98,24 @@ class PgBouncer:
         return True
 
     def stop(self, kind: signal.Signals = signal.SIGKILL) -> None:
-        """End it. SIGKILL and SIGTERM cut the clients."""
+        """Stop the process. SIGKILL and SIGTERM disconnect the clients."""
         if self._process is not None:
             self._process.send_signal(kind)
             self._process.wait(START_SECONDS)
             self._process = None
 
     def signal(self, kind: signal.Signals) -> None:
-        """Send it a signal, and wait for nothing."""
+        """Send a signal to the process without waiting."""
         assert self._process is not None
         self._process.send_signal(kind)
 
     def log(self) -> str:
-        """Return what it logged."""
+        """Return the end of the log file."""
         file = self._folder / "pgbouncer.log"
         return file.read_text()[-4000:] if file.is_file() else ""
 
     def ask(self, command: str) -> list[dict[str, str]]:
-        """Return the rows that its console answers a command with (`SHOW POOLS`)."""
+        """Run a command such as `SHOW POOLS` in the admin console, and return the rows."""
         psql = find_binaries().bin / "psql"
         done = subprocess.run(
             [psql, "--csv", "-d", self.dsn("postgres", "pgbouncer"), "-c", command],
@@ -128,14 +128,14 @@ class PgBouncer:
 
 
 class PooledServer:
-    """A PostgreSQL whose socket only PgBouncer's user reaches, besides us."""
+    """A PostgreSQL server that PgBouncer's user may connect to as each of the roles."""
 
     def __init__(self, home: Path) -> None:
         self._server = EmbeddedServer.open(home, UNSAFE)
         self.dsn = self._server.dsn
         self.home = home
         self.user = ServerUser.of(home)
-        # The server asks the kernel who is there: PgBouncer may be any of the roles.
+        # With peer authentication, the kernel reports the user. This map lets that user log in as each role.
         name = pwd.getpwuid(os.geteuid() if self.user.uid is None else self.user.uid).pw_name
         with (home / "data" / "pg_ident.conf").open("a") as idents:
             idents.write("".join(f'sitelatch "{name}" {login}\n' for login in LOGINS))
@@ -148,7 +148,7 @@ class PooledServer:
         await server.close()
 
     def create_database(self) -> str:
-        """Return the DSN of an empty database with the roles' schema, as superuser and past the pooler."""
+        """Create an empty database that the roles may use, and return its direct DSN as superuser."""
 
         async def create() -> str:
             dsn = await create_database(self.dsn, "template0")
@@ -160,20 +160,20 @@ class PooledServer:
         return run_aside(create())
 
     def create_migrated(self) -> str:
-        """Return the DSN of a database as its owner migrated it."""
+        """Create a database that its owner has migrated, and return its direct DSN as superuser."""
 
-        async def bring_up(dsn: str) -> str:
+        async def migrate_as_owner(dsn: str) -> str:
             owner = await open_connection(as_role(dsn, "sitelatch_owner"), role="tests")
             await migrate(owner)
             await owner.close()
             return dsn
 
-        return run_aside(bring_up(self.create_database()))
+        return run_aside(migrate_as_owner(self.create_database()))
 
     @contextmanager
     def pooler(self, **settings: object) -> Iterator[PgBouncer]:
-        """Lend a PgBouncer before it."""
-        # Below pytest's folders no path leads to this one for another user.
+        """Run a PgBouncer in front of the server."""
+        # Other users have no access to the directories of pytest.
         with tempfile.TemporaryDirectory(prefix="sitelatch-pgbouncer-", ignore_cleanup_errors=True) as folder:
             pooler = PgBouncer(Path(folder), self.dsn, self.user, **settings)
             pooler.start()
@@ -183,20 +183,20 @@ class PooledServer:
                 pooler.stop()
 
     def stop(self) -> None:
-        """End the server for a while: who uses it sees it go."""
+        """Stop the server. Its clients are disconnected."""
         keeper.end_server(self.home)
 
     def start(self) -> None:
-        """Start it again where it was."""
-        again = EmbeddedServer.open(self.home, UNSAFE)
+        """Start the server again with the same data and socket."""
+        restarted = EmbeddedServer.open(self.home, UNSAFE)
         self._server.close()
-        self._server = again
+        self._server = restarted
 
     def close(self) -> None:
-        """End the server."""
+        """Stop the server for good."""
         self._server.close()
 
 
 def database_name(dsn: str) -> str:
-    """Return the name of a DSN's database."""
+    """Return the database name in a DSN."""
     return urlsplit(dsn).path[1:]

@@ -1,14 +1,14 @@
-"""Ports of loopback for programs that tests start."""
+"""Free ports on the loopback interface, for programs that tests start."""
 
 import atexit
 import socket
 
 
 def free_port() -> int:
-    """A port that nobody else gets while this process lives.
+    """Return a port that stays reserved while this process runs.
 
-    A socket that never listens stays bound to it, so the kernel gives it to nobody, however long after this a server
-    begins. Servers set SO_REUSEADDR and may listen there; where none does, connections are refused.
+    A socket that never listens stays bound to the port, so that the kernel does not assign it to another program.
+    Servers set SO_REUSEADDR, so they can listen on it. Until one does, connections are refused.
     """
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

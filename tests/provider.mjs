@@ -1,5 +1,5 @@
-// A certified OpenID Connect provider on loopback, for the tests of signing in. Anybody signs in, as whatever email they
-// type. It reads commands from stdin, one JSON object a line: {"rotate": "ES256"} signs with a new key from then on.
+// An OpenID Connect provider on loopback for the sign-in tests. Users can sign in with any email address, without a
+// password. It reads commands from stdin, one JSON object per line: {"rotate": "ES256"} replaces the signing key.
 
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -18,7 +18,7 @@ function newKey(alg) {
   return { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), alg, use: "sig" };
 }
 
-// What this provider says of an account. The account's id is what was typed.
+// The claims about an account. The account ID is the email address that the user entered.
 function claimsOf(id) {
   return {
     sub: `subject-of-${id}`,
@@ -49,10 +49,10 @@ function newProvider(key) {
         }),
       },
     },
-    // A token for a program says whose it is by the client's id.
+    // Tokens for programs carry claims that are derived from the client ID.
     extraTokenClaims: (_, token) => token.clientId?.includes("@") ? claimsOf(token.clientId) : undefined,
     interactions: { url: (_, interaction) => `/sign-in/${interaction.uid}` },
-    // Nobody is asked whether they agree.
+    // Skip the consent page.
     loadExistingGrant: async (ctx) => {
       const grant = new ctx.oidc.provider.Grant({
         clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId,
@@ -77,10 +77,10 @@ async function signIn(provider, request, response) {
   }
   let body = "";
   for await (const chunk of request) body += chunk;
-  const typed = new URLSearchParams(body);
-  await provider.interactionFinished(request, response, typed.has("cancel")
+  const form = new URLSearchParams(body);
+  await provider.interactionFinished(request, response, form.has("cancel")
     ? { error: "access_denied", error_description: "the user went away" }
-    : { login: { accountId: typed.get("login"), remember: false } });
+    : { login: { accountId: form.get("login"), remember: false } });
 }
 
 let provider = newProvider(newKey("RS256"));

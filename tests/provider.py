@@ -1,4 +1,4 @@
-"""A real OpenID Connect provider on loopback: the certified `oidc-provider` from npm, run by provider.mjs."""
+"""A real OpenID Connect provider on loopback: `oidc-provider` from npm, which is certified, run by provider.mjs."""
 
 import base64
 import hmac
@@ -22,25 +22,25 @@ from admin.identity.oidc import CALLBACK
 from tests.npm import FOLDER, package
 
 CLIENT = "sitelatch"
-SECRET = "a secret of the client's, with : and %"
+SECRET = "a client secret with : and %"
 API = "https://keys.example"
-"""The audience of tokens for the API."""
+"""The audience of tokens for the admin API."""
 START_SECONDS = 60
 
 
 @dataclass
 class Provider:
-    """The provider, which runs until the tests are done."""
+    """A running provider."""
 
     issuer: str
     process: "subprocess.Popen[str]"
 
     def rotate(self, algorithm: str = "RS256") -> None:
-        """Have it sign with a new key, and forget the old one."""
-        self._tell({"rotate": algorithm})
+        """Replace the signing key of the provider."""
+        self._command({"rotate": algorithm})
 
     def token(self, email: str, audience: str = API) -> str:
-        """Return an access token for the API, in the form of RFC 9068."""
+        """Return an access token for the admin API, in the format of RFC 9068."""
         answer = httpx.post(
             f"{self.issuer}/token",
             data={"grant_type": "client_credentials", "resource": audience},
@@ -51,39 +51,40 @@ class Provider:
         return str(answer.json()["access_token"])
 
     def sign_in(self, location: str, email: str | None) -> str:
-        """Do what a person does in the browser, from where Sitelatch sends it; return where it is sent back to.
+        """Sign in as a person in a browser does, starting at the URL that Sitelatch redirects to.
 
-        No email: the person goes away.
+        Returns the URL to which the provider redirects back. Without an email address, the person cancels.
         """
         with httpx.Client(trust_env=False) as browser:
             answer = browser.get(location)
-            typed = {"cancel": "1"} if email is None else {"login": email}
-            answer = browser.post(urljoin(location, answer.headers["Location"]), data=typed)
-            while (went := urljoin(str(answer.url), answer.headers["Location"])).startswith(self.issuer):
-                answer = browser.get(went)
+            form = {"cancel": "1"} if email is None else {"login": email}
+            answer = browser.post(urljoin(location, answer.headers["Location"]), data=form)
+            while (next_url := urljoin(str(answer.url), answer.headers["Location"])).startswith(self.issuer):
+                answer = browser.get(next_url)
                 assert answer.is_redirect, html.unescape(answer.text)
-            return went
+            return next_url
 
-    def _tell(self, command: dict[str, Any]) -> None:
+    def _command(self, command: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
-        self._wait_for("done")
+        self.wait_for("done")
 
-    def _wait_for(self, word: str) -> None:
+    def wait_for(self, word: str) -> None:
+        """Read the output of the provider until a line contains this word."""
         assert self.process.stdout is not None
         line = ""
         while word not in line:
-            assert select.select([self.process.stdout], [], [], START_SECONDS)[0], f"the provider is not {word}"
+            assert select.select([self.process.stdout], [], [], START_SECONDS)[0], f"the provider did not report {word}"
             line = self.process.stdout.readline()
-            assert line, "the provider has ended"
+            assert line, "the provider exited"
 
 
 @contextmanager
 def running(port: int, public_url: str, *emails: str, host: str = "127.0.0.1") -> Iterator[Provider]:
-    """Lend a provider that knows Sitelatch at `public_url`, and programs that get tokens as `emails`.
+    """Run a provider whose clients are Sitelatch at `public_url`, and one program per address in `emails`.
 
-    To browsers another host is another site, another port is not.
+    Browsers treat another host as another site, but not another port, which matters for cookies.
     """
     package("oidc-provider")
     page = {
@@ -104,9 +105,9 @@ def running(port: int, public_url: str, *emails: str, host: str = "127.0.0.1") -
         for email in emails
     ]
     issuer = f"http://{host}:{port}"
-    said = json.dumps({"issuer": issuer, "port": port, "clients": [page, *programs]})
+    options = json.dumps({"issuer": issuer, "port": port, "clients": [page, *programs]})
     process = subprocess.Popen(
-        ["node", str(FOLDER / "provider.mjs"), said],
+        ["node", str(FOLDER / "provider.mjs"), options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -114,7 +115,7 @@ def running(port: int, public_url: str, *emails: str, host: str = "127.0.0.1") -
     )
     provider = Provider(issuer, process)
     try:
-        provider._wait_for("ready")
+        provider.wait_for("ready")
         yield provider
     finally:
         process.kill()
@@ -122,7 +123,7 @@ def running(port: int, public_url: str, *emails: str, host: str = "127.0.0.1") -
 
 
 def unsigned(part: dict[str, Any]) -> str:
-    """Return one part of a JWT."""
+    """Return the encoded header or claims of a JWT."""
     return _base64(json.dumps(part).encode())
 
 
@@ -131,13 +132,13 @@ def _base64(raw: bytes) -> str:
 
 
 def opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the head and the claims of a JWT, whoever signed it."""
+    """Return the header and the claims of a JWT without checking its signature."""
     head, claims = (json.loads(base64.urlsafe_b64decode(part + "===")) for part in token.split(".")[:2])
     return head, claims
 
 
 def signed(head: dict[str, Any], claims: dict[str, Any], key: RSAKey | ECKey | OKPKey | bytes) -> str:
-    """Return a JWT as an attacker would make it; with bytes, an HMAC by them."""
+    """Return a JWT as an attacker could create it. If the key is bytes, the signature is an HMAC."""
     if not isinstance(key, bytes):
         registry = JWSRegistry(algorithms=[head["alg"]], strict_check_header=False)
         return jwt.encode(head, claims, key, registry=registry, default_type=None)
@@ -146,12 +147,12 @@ def signed(head: dict[str, Any], claims: dict[str, Any], key: RSAKey | ECKey | O
 
 
 def foreign_key(kid: str) -> RSAKey:
-    """Return a key of somebody else's, under a name of the issuer's."""
+    """Return a new key that has the key ID of one of the issuer's keys."""
     return RSAKey.generate_key(2048, {"kid": kid})
 
 
 def state_of(location: str) -> str:
-    """Return the state in an address that Sitelatch sends the browser to."""
+    """Return the `state` parameter of the URL that Sitelatch redirects the browser to."""
     found = re.search(r"[?&]state=([^&]+)", location)
     assert found
     return found[1]

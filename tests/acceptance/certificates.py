@@ -1,4 +1,4 @@
-"""Certificates made at test time: an authority, and what it signs."""
+"""TLS certificates that the tests create: a certificate authority, and certificates that it signs."""
 
 import datetime
 import ipaddress
@@ -14,13 +14,13 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate's and its key's PEM files."""
+    """The PEM files of a certificate and its private key."""
 
     certificate: str
     key: str
 
     def server_context(self, client_authority: str | None = None) -> ssl.SSLContext:
-        """What a server needs to show this certificate, and to ask for the client's where an authority is given."""
+        """Return a server context with this certificate. Requires client certificates if an authority is given."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_authority)
         context.load_cert_chain(self.certificate, self.key)
         if client_authority is not None:
@@ -29,7 +29,7 @@ class Pair:
 
 
 class Authority:
-    """A certificate authority of its own, in a folder."""
+    """A certificate authority with its files in a directory."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -46,7 +46,7 @@ class Authority:
         Path(self.file).write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def pair(self, name: str, *, days: int = 2) -> Pair:
-        """Sign a certificate for a host name or an address; `days` below zero: one that has ended."""
+        """Sign a certificate for a host name or an address. If `days` is negative, it has already expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternative: x509.GeneralName
         try:

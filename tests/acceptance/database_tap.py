@@ -1,4 +1,4 @@
-"""A wire tap between Sitelatch and its database that counts what is asked. It can hold the answers back, too."""
+"""A relay between Sitelatch and its database that records statements. It can also delay results."""
 
 import contextlib
 import selectors
@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 from tests.acceptance.wire import port_of
 
 WATCH = b"sitelatch-watch\0"
-"""What the start-up message of the connection says that looks whether the database answers."""
+"""A part of the startup message of the connection that checks the health of the database."""
 
 
 class DatabaseTap:
-    """Relays a TCP port to the database's unix socket and keeps the text of every statement that is run."""
+    """Relays a TCP port to the database's Unix socket, and records the text of every executed statement."""
 
     def __init__(self, database_url: str) -> None:
         parts = urlsplit(database_url)
@@ -30,7 +30,7 @@ class DatabaseTap:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def asked(self, table: str) -> int:
-        """How many statements named a table."""
+        """Return the number of statements that mention a table."""
         return sum(table in statement for statement in self.statements)
 
     def close(self) -> None:
@@ -43,14 +43,14 @@ class DatabaseTap:
                 behind = socket.socket(socket.AF_UNIX)
                 try:
                     behind.connect(self._behind)
-                except OSError:  # the database is down, and whoever asks shall see it so
+                except OSError:  # the database is down, so clients must see a closed connection
                     front.close()
                     behind.close()
                     continue
                 threading.Thread(target=self._relay, args=(front, behind), daemon=True).start()
 
     def _relay(self, front: socket.socket, behind: socket.socket) -> None:
-        said = bytearray()
+        received = bytearray()
         texts: dict[bytes, str] = {}
         started = watches = False
         with front, behind, selectors.DefaultSelector() as both, contextlib.suppress(OSError):
@@ -66,25 +66,25 @@ class DatabaseTap:
                         time.sleep(self.delay_seconds)
                         front.sendall(data)
                         continue
-                    said += data
-                    # The watch asks once a second what the doors ask, whoever comes; what is counted is who comes.
-                    watches = watches or (not started and WATCH in said)
+                    received += data
+                    # The health check runs the same statements once a second. Only statements of the doors count.
+                    watches = watches or (not started and WATCH in received)
                     if watches:
-                        said.clear()
+                        received.clear()
                     elif started:
-                        self._note(said, texts)
+                        self._record(received, texts)
                     else:
-                        started = _started(said)
+                        started = _startup_done(received)
                     behind.sendall(data)
 
-    def _note(self, said: bytearray, texts: dict[bytes, str]) -> None:
-        """Take whole messages out of what the client said; keep a statement each time that it is run.
+    def _record(self, received: bytearray, texts: dict[bytes, str]) -> None:
+        """Remove complete client messages from the buffer, and record each execution of a statement.
 
-        A client may parse a statement more than once: Bind and Query are what counts.
+        A client may parse a statement several times, so only Bind and Query messages count.
         """
-        while len(said) > 4 and len(said) > (size := int.from_bytes(said[1:5], "big")):
-            kind, body = said[:1], bytes(said[5 : size + 1])
-            del said[: size + 1]
+        while len(received) > 4 and len(received) > (size := int.from_bytes(received[1:5], "big")):
+            kind, body = received[:1], bytes(received[5 : size + 1])
+            del received[: size + 1]
             if kind == b"P":
                 name, text, *_ = body.split(b"\0")
                 texts[name] = text.decode()
@@ -94,11 +94,11 @@ class DatabaseTap:
                 self.statements.append(body.split(b"\0")[0].decode())
 
 
-def _started(said: bytearray) -> bool:
-    """Take the start-up messages, which have no type byte; the last of them is no request for encryption."""
-    while len(said) >= 8 and len(said) >= (size := int.from_bytes(said[:4], "big")):
-        code = int.from_bytes(said[4:8], "big")
-        del said[:size]
+def _startup_done(received: bytearray) -> bool:
+    """Remove startup messages, which have no type byte. Return whether one of them was not an encryption request."""
+    while len(received) >= 8 and len(received) >= (size := int.from_bytes(received[:4], "big")):
+        code = int.from_bytes(received[4:8], "big")
+        del received[:size]
         if code not in (80877103, 80877104):
             return True
     return False

@@ -1,6 +1,6 @@
-"""A PostgreSQL of a test's own, to be ill-treated: stopped, killed, frozen, cut, crowded, restored.
+"""A PostgreSQL server for one test, which the test can stop, kill, freeze, overload and restore.
 
-It listens on loopback and asks for passwords, and Sitelatch logs in by the roles of sql/roles.sql, as in production.
+It listens on loopback and requires passwords. Sitelatch logs in with the roles of sql/roles.sql, as in production.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from tests.database import run_aside
 from tests.ports import free_port
 
 NAME = "fleet"
-"""The database's."""
+"""The name of the database."""
 
 MAX_CONNECTIONS = 40
 
@@ -34,7 +34,7 @@ _HBA = "local all all peer map=sitelatch\nhost all,replication all 127.0.0.1/32 
 
 
 class OwnDatabase:
-    """One server, its data in a folder, and one database in it with the tables and the roles."""
+    """One server with its data in a directory, and one database with the tables and roles of Sitelatch."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -43,12 +43,12 @@ class OwnDatabase:
         self._uses: list[EmbeddedServer] = []
 
     def url(self, role: str = "postgres", database: str = NAME) -> str:
-        """The DSN of a role: `postgres` (the superuser), or `sitelatch_doors`, `_admin`, `_owner`."""
+        """Return the DSN of a role: `postgres` (superuser), or `sitelatch_` followed by doors, admin or owner."""
         return f"postgresql://{role}:{self._password}@127.0.0.1:{self._port}/{database}"
 
     def create(self) -> None:
         self.start()
-        # As the system's own user, whom the server knows without a password: that is set by this.
+        # Connect as the operating system user with peer authentication, to set the password.
         (self._data / "pg_hba.conf").write_text(_HBA)
         run_aside(self._set_up(self._uses[0].dsn.replace("port=5432", f"port={self._port}")))
 
@@ -75,12 +75,12 @@ class OwnDatabase:
         finally:
             connection.terminate()
 
-    # What befalls it. All of these wait until it is done.
+    # The faults. Each method waits until the change is complete.
 
     def start(self) -> None:
         settings = {
-            # Of the machine nothing fails here, so nothing needs to reach the disk; what a server that is killed had
-            # confirmed must be there all the same.
+            # The machine itself does not crash, so data does not need to reach the disk. Commits of a killed server
+            # survive without fsync.
             "fsync": "off",
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
@@ -92,7 +92,7 @@ class OwnDatabase:
         self._end(signal.SIGINT, self._postmaster)
 
     def kill(self) -> None:
-        """End it as a crash does: nothing is said to anybody, the kernel closes the connections."""
+        """Kill all processes, as in a crash: the server sends nothing, and the kernel closes the connections."""
         self._end(signal.SIGKILL, *self._processes())
 
     def _end(self, kind: signal.Signals, *pids: int) -> None:
@@ -101,11 +101,11 @@ class OwnDatabase:
                 os.kill(pid, kind)
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not keeper.is_free(self._home, "server"):
-            assert time.monotonic() < deadline, "the server does not end"
+            assert time.monotonic() < deadline, "the server does not stop"
             time.sleep(0.01)
 
     def freeze(self) -> None:
-        # The postmaster first: then there are no new ones.
+        # Stop the postmaster first, so that it starts no new processes.
         os.kill(self._postmaster, signal.SIGSTOP)
         self._signal_all(signal.SIGSTOP)
 
@@ -121,9 +121,10 @@ class OwnDatabase:
         self._run("pg_dump", "--format=custom", f"--file={file}", self.url())
 
     def restore(self, file: Path, *options: str) -> None:
-        """Run pg_restore. In one transaction it is run again where it was chosen to end a deadlock, which undid it all.
+        """Run pg_restore. With `--single-transaction`, retry after a deadlock, which rolled back everything.
 
-        Who reads meanwhile and a restore in place lock the same tables in other orders, and PostgreSQL ends either.
+        A restore in place and concurrent readers lock the same tables in different orders, so PostgreSQL may cancel
+        either of them.
         """
         arguments = (*options, f"--dbname={self.url()}", str(file))
         while True:
@@ -134,12 +135,12 @@ class OwnDatabase:
                     raise
 
     def copy_data(self, folder: Path) -> None:
-        """Copy the whole server's data, as it is now."""
+        """Copy the data of the whole server."""
         source = self.url(database="postgres")
         self._run("pg_basebackup", "--checkpoint=fast", "--no-sync", f"--pgdata={folder}", f"--dbname={source}")
 
     def replace_data(self, folder: Path) -> None:
-        """Put a copy in the place of the data. The server must be stopped."""
+        """Replace the data with a copy. The server must be stopped."""
         found = self._data.stat()
         shutil.rmtree(self._data)
         shutil.copytree(folder, self._data)
@@ -175,7 +176,7 @@ class OwnDatabase:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    """Every process of the machine with its parent."""
+    """Yield every process of the machine with its parent."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1])
@@ -183,7 +184,7 @@ def _parents() -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def own_database(folder: Path) -> Iterator[OwnDatabase]:
-    """Run a server of one's own, with the tables and the roles, and end it."""
+    """Run a server with the tables and roles of Sitelatch, and stop it afterwards."""
     database = OwnDatabase(folder)
     try:
         database.create()

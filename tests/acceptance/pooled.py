@@ -1,4 +1,4 @@
-"""Sitelatch with both of its roles behind a PgBouncer, for the tests of poolers."""
+"""Sitelatch with both of its roles behind PgBouncer, for the pooler tests."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +16,7 @@ RECOVERABLE = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 @dataclass
 class Pooled:
-    """One process behind one pooler. `dsn` leads past it, as superuser."""
+    """One Sitelatch process behind one pooler. `dsn` connects directly to the database, as superuser."""
 
     server: PooledServer
     dsn: str
@@ -30,7 +30,7 @@ class Pooled:
 def pooled(
     server: PooledServer, folder: Path, pooler_settings: Mapping[str, object], *, listen: bool = False, **tables: Any
 ) -> Iterator[Pooled]:
-    """Serve on a database of its own behind a pooler of its own. `listen`: with `listen_url` past it."""
+    """Run Sitelatch with a new database and a new pooler. With `listen`, `listen_url` connects directly."""
     dsn = server.create_migrated()
     lanes = Lanes(12)
     with server.pooler(**pooler_settings) as pooler:
@@ -50,7 +50,7 @@ def pooled(
 
 @asynccontextmanager
 async def lane(served: Pooled) -> AsyncIterator[Lane]:
-    """Lend a route with a data service that says yes."""
+    """Yield a route whose upstream answers every request with 200."""
     lane = served.lanes.next(served.latch, served.keys)
     lane.upstream.handler = Answering()
     async with lane.upstream:
@@ -58,14 +58,14 @@ async def lane(served: Pooled) -> AsyncIterator[Lane]:
 
 
 async def ask(wire: Wire, request: bytes) -> tuple[int, str]:
-    """Return the status of an answer, and of a refusal its code."""
+    """Send a request, and return the status and, for a refusal, its code."""
     await wire.send(request)
     answer = await wire.answer()
     return answer.status, "" if answer.status == 200 else answer.code
 
 
 def leftovers() -> str:
-    """Return the query for what a server connection still holds of those who had it before."""
+    """Return a query for the session state that earlier clients left behind in a server connection."""
     return """
         SELECT current_setting('application_name') AS application,
                ARRAY(SELECT name FROM pg_settings WHERE source = 'session') AS settings,

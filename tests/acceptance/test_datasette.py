@@ -1,4 +1,4 @@
-"""In front of a data API that nobody here wrote: Datasette over real CSVs, each database a site."""
+"""Sitelatch in front of Datasette with real CSV data. Each database is a site."""
 
 import csv
 import json
@@ -26,13 +26,13 @@ SITES = {
     "markets": ("stocks", "us-employment", "iowa-electricity"),
 }
 OF_MARKETS = (b"MSFT", b"AMZN", b"nonfarm", b"Fossil Fuels", b"us_employment", b"iowa_electricity")
-"""What only the other site's rows, columns and tables hold."""
+"""Words that occur only in the rows, columns and tables of the site markets."""
 
 Rows = list[list[str]]
 
 
 def read_csv(name: str) -> Rows:
-    """A real CSV of vega_datasets, its header first."""
+    """Return a real CSV file of vega_datasets, including its header."""
     source = files("vega_datasets").joinpath("_data", f"{name}.csv")
     return list(csv.reader(source.read_text(encoding="utf-8").splitlines()))
 
@@ -42,7 +42,7 @@ def table_of(name: str) -> str:
 
 
 def build(folder: Path, site: str) -> Path:
-    """A database of the site's CSVs, every value the text it was."""
+    """Create a database from the CSV files of a site. All values stay text."""
     file = folder / f"{site}.db"
     with sqlite3.connect(file) as database:
         for name in SITES[site]:
@@ -51,7 +51,7 @@ def build(folder: Path, site: str) -> Path:
             database.execute(f'CREATE TABLE "{table_of(name)}" ({columns})')
             marks = ", ".join("?" * len(header))
             database.executemany(f'INSERT INTO "{table_of(name)}" VALUES ({marks})', rows)  # noqa: S608 - our names
-        # The spellings ask for `x`, whatever the backend.
+        # The spellings request `x` on every backend.
         database.execute(f'CREATE VIEW x AS SELECT * FROM "{table_of(SITES[site][0])}"')  # noqa: S608 - our names
     database.close()
     return file
@@ -95,7 +95,7 @@ def datasette(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Door:
-    """The front door before Datasette, and a key for each site."""
+    """Sitelatch in front of Datasette, with a key for each site."""
 
     latch: Sitelatch
     climate: User
@@ -129,7 +129,7 @@ def door(tmp_path_factory: pytest.TempPathFactory, database_url: str, datasette:
 
 
 Get = Callable[[str, str], tuple[int, bytes]]
-"""A real client: from a URL and a key to a status and a body."""
+"""A real HTTP client. It gets a URL and a key, and returns the status and the body."""
 
 
 def get_with_curl(url: str, key: str) -> tuple[int, bytes]:
@@ -164,20 +164,20 @@ TABLES = pytest.mark.parametrize(("site", "name"), [(site, name) for site in SIT
 
 @CLIENTS
 @TABLES
-def test_a_key_streams_every_table_of_its_site_as_csv(door: Door, get: Get, site: str, name: str) -> None:
+def test_a_key_can_stream_every_table_of_its_site_as_csv(door: Door, get: Get, site: str, name: str) -> None:
     user: User = getattr(door, site)
     status, body = get(f"{door.latch.url}/{site}/{table_of(name)}.csv?_stream=on&_size=max", user.key)
     assert status == 200
     header, *rows = csv.reader(body.decode().splitlines())
     expected_header, *expected = read_csv(name)
-    # Datasette puts the row's number in front where a table has no key of its own.
+    # Datasette adds the row number in front if a table has no primary key.
     assert header[-len(expected_header) :] == expected_header
     assert [row[-len(expected_header) :] for row in rows] == expected
 
 
 @CLIENTS
 @TABLES
-def test_a_key_reads_every_table_of_its_site_as_json(door: Door, get: Get, site: str, name: str) -> None:
+def test_a_key_can_read_every_table_of_its_site_as_json(door: Door, get: Get, site: str, name: str) -> None:
     user: User = getattr(door, site)
     header, *expected = read_csv(name)
     url: str | None = f"{door.latch.url}/{site}/{table_of(name)}.json?_size=max"
@@ -193,7 +193,7 @@ def test_a_key_reads_every_table_of_its_site_as_json(door: Door, get: Get, site:
 
 
 @CLIENTS
-def test_a_key_reads_its_sites_description_and_queries(door: Door, get: Get) -> None:
+def test_a_key_can_read_and_query_the_database_of_its_site(door: Door, get: Get) -> None:
     status, body = get(f"{door.latch.url}/climate.json", door.climate.key)
     assert status == 200
     assert {table["name"] for table in json.loads(body)["tables"]} >= {table_of(name) for name in SITES["climate"]}
@@ -215,20 +215,20 @@ def test_a_key_reads_its_sites_description_and_queries(door: Door, get: Get) -> 
         "/-/config.json",
     ],
 )
-def test_a_key_reads_nothing_of_the_other_site(door: Door, get: Get, path: str) -> None:
+def test_a_key_cannot_read_another_site(door: Door, get: Get, path: str) -> None:
     status, body = get(door.latch.url + path, door.climate.key)
     assert (status, json.loads(body)["code"]) == (403, "site_not_allowed")
 
 
 @CLIENTS
-def test_an_all_sites_key_reads_both_and_nothing_else(door: Door, get: Get) -> None:
+def test_an_all_sites_key_can_read_both_sites_and_nothing_else(door: Door, get: Get) -> None:
     for path, expected in (("/markets/stocks.json", 200), ("/climate/sf_temps.json", 200), ("/-/databases.json", 403)):
         status, _ = get(door.latch.url + path, door.everything.key)
         assert status == expected
 
 
 HOSTILE = [
-    # Ways that Datasette itself knows, besides those that every backend may know (tests/spellings.py).
+    # Spellings that are specific to Datasette, in addition to the general ones in tests/spellings.py.
     "/~6Darkets/stocks.json",
     "/~6darkets/stocks.json",
     "/climate~2F..~2Fmarkets/stocks.json",
@@ -266,18 +266,18 @@ HOSTILE = [
 ]
 
 
-async def ask(door: Door, raw: bytes) -> Message:
-    """Send bytes with the climate's key, and return the answer."""
+async def send(door: Door, raw: bytes) -> Message:
+    """Send raw bytes, and return the response."""
     async with connect(door.latch.address) as client:
         await client.send(raw)
         return await client.answer("HEAD" if raw.startswith(b"HEAD ") else "GET", seconds=30)
 
 
-def tells_of_markets(answer: Message) -> bool:
+def mentions_markets(answer: Message) -> bool:
     return any(word in answer.raw_head + answer.body for word in OF_MARKETS)
 
 
-async def test_the_words_looked_for_are_there(door: Door) -> None:
+async def test_the_words_that_identify_the_other_site_are_in_its_responses(door: Door) -> None:
     for path, word in (
         ("/stocks.json", b"MSFT"),
         ("/us_employment.json", b"nonfarm"),
@@ -292,17 +292,17 @@ async def test_the_words_looked_for_are_there(door: Door) -> None:
 
 
 @pytest.mark.parametrize("target", HOSTILE)
-async def test_no_spelling_of_datasettes_own_reaches_the_other_sites_rows(door: Door, target: str) -> None:
+async def test_no_datasette_spelling_reaches_another_site(door: Door, target: str) -> None:
     raw = f"GET {target} HTTP/1.1\r\nHost: a\r\nX-API-Key: {door.climate.key}\r\n\r\n"
-    assert not tells_of_markets(await ask(door, raw.encode()))
+    assert not mentions_markets(await send(door, raw.encode()))
 
 
-async def test_no_spelling_reaches_the_other_sites_rows(door: Door) -> None:
+async def test_no_general_spelling_reaches_another_site(door: Door) -> None:
     key = (b"X-API-Key", door.climate.key.encode())
     wrong = []
     for spelling in spellings("climate", "markets", Shape.DATASETTE):
-        answer = await ask(door, spelling.raw(key))
+        answer = await send(door, spelling.raw(key))
         refused = answer.one("Content-Type") == b"application/problem+json" and answer.status >= 400
-        if tells_of_markets(answer) or (spelling.expected is Expected.REFUSED and not refused):
+        if mentions_markets(answer) or (spelling.expected is Expected.REFUSED and not refused):
             wrong.append((spelling.name, spelling.target, answer.start))
     assert wrong == []

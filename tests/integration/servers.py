@@ -1,4 +1,4 @@
-"""An embedded server as other processes use it, what is seen of it from outside, and disks for it that get full."""
+"""Helpers for embedded server tests: processes that use a server, its state seen from outside, and full disks."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ server.close()
 
 
 class User:
-    """Another process that uses the server of a folder, until it is told to leave or is killed."""
+    """Another process that uses the server in a directory until it leaves or is killed."""
 
     def __init__(self, home: Path) -> None:
         self.process = subprocess.Popen(
@@ -36,7 +36,7 @@ class User:
         )
 
     def dsn(self) -> str:
-        """Wait until the server runs."""
+        """Wait until the server runs, and return its DSN."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
@@ -50,7 +50,7 @@ class User:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder for a server; whatever is left of it at the end is ended."""
+    """A directory for a server. Processes that are left at the end of the test are stopped."""
     folder = tmp_path / "postgres"
     yield folder
     if folder.is_dir():
@@ -59,7 +59,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def ask(dsn: str, statement: str) -> object:
-    """Return one value from a server."""
+    """Run a statement, and return its only value."""
 
     async def fetch() -> object:
         connection = await open_connection(dsn, role="tests")
@@ -94,16 +94,16 @@ def keeper_of(home: Path) -> int:
             words = (process / "cmdline").read_bytes().split(b"\0")
             if os.fsencode(keeper.__file__) in words and os.fsencode(home) in words:
                 return int(process.name)
-    raise AssertionError("there is no keeper")
+    raise AssertionError("no keeper is running")
 
 
 @contextlib.contextmanager
 def disk(folder: Path, size: str) -> Iterator["Disk"]:
-    """Lend a disk of its own at a folder, of a size like `32m`: a real file system that a real ENOSPC comes from."""
+    """Mount a small file system at a directory, so that it can really run full. `size` is like `32m`."""
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False)
     if mounted.returncode != 0:
-        pytest.skip("a disk that gets full has to be mounted, which is root's, and not in every container")
+        pytest.skip("mounting a small file system needs root, and some containers do not allow it")
     try:
         yield Disk(folder)
     finally:
@@ -117,15 +117,15 @@ class Disk:
         self.folder = folder
 
     def fill(self) -> None:
-        """Take what is left, to the last page."""
+        """Use up all free space."""
         with contextlib.suppress(OSError), (self.folder / "filler").open("ab", buffering=0) as filler:
             while True:
                 filler.write(bytes(4096))
 
     def free(self) -> None:
-        """Give it back."""
+        """Free the space again."""
         (self.folder / "filler").unlink(missing_ok=True)
 
     def resize(self, size: str) -> None:
-        """Make it larger or smaller."""
+        """Change the size of the file system."""
         subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True)

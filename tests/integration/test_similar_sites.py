@@ -1,4 +1,4 @@
-"""Sites that some data service cannot tell apart: refused when they are new, kept and reported when they are not."""
+"""Sites that some data services treat as the same: new ones are refused, and existing ones are kept and listed."""
 
 import asyncio
 import io
@@ -41,27 +41,29 @@ async def ids(connection: asyncpg.Connection) -> set[str]:
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-async def test_the_second_of_two_such_sites_is_refused(connection: asyncpg.Connection, pair: tuple[str, str]) -> None:
+async def test_a_site_similar_to_an_existing_one_is_refused(
+    connection: asyncpg.Connection, pair: tuple[str, str]
+) -> None:
     for first, second in (pair, pair[::-1]):
         await add(connection, "acme", first)
         with pytest.raises(Conflict, match="are the same to some data services") as refused:
             await add(connection, "acme", "new", second)
         assert [fault.place for fault in refused.value.faults] == [(1, "id")]
         assert f'"{second}" and the site "{first}"' in str(refused.value)
-        assert await ids(connection) == {first}, "all or none"
+        assert await ids(connection) == {first}, "either all sites are added, or none"
         await add(connection, "acme", first)
         await remove_sites(connection, [first], by=BY_ADA)
         await add(connection, "acme", second)
         await remove_sites(connection, [second], by=BY_ADA)
 
 
-async def test_two_such_sites_in_one_list_are_refused(connection: asyncpg.Connection) -> None:
+async def test_two_similar_sites_in_one_list_are_refused(connection: asyncpg.Connection) -> None:
     with pytest.raises(Conflict, match="are the same to some data services"):
         await add(connection, "acme", "café", "blog", "cafe")
     assert await ids(connection) == set()
 
 
-async def test_a_site_of_another_workspace_is_named_only_to_those_who_may_see_it(
+async def test_a_similar_site_is_named_only_to_admins_of_its_workspace(
     connection: asyncpg.Connection,
 ) -> None:
     await add(connection, "globex", "café-secret")
@@ -74,7 +76,7 @@ async def test_a_site_of_another_workspace_is_named_only_to_those_who_may_see_it
     assert "é" not in str(refused.value)
 
 
-async def test_the_admin_api_refuses_such_a_site(acme: AdminClient) -> None:
+async def test_the_admin_api_refuses_a_similar_site(acme: AdminClient) -> None:
     assert (await acme.ask("PUT", "/sites/caf%C3%A9", {"workspace": "acme"}))[0] == 201
     status, problem, _ = await acme.ask("PUT", "/sites/cafe", {"workspace": "acme"})
     assert (status, problem["code"]) == (409, "conflict")
@@ -86,7 +88,7 @@ async def test_the_admin_api_refuses_such_a_site(acme: AdminClient) -> None:
     assert (await acme.ask("GET", "/sites/ok"))[0] == 404
 
 
-async def test_of_many_who_add_such_sites_at_once_one_succeeds(dsn: str) -> None:
+async def test_only_one_of_many_concurrent_similar_sites_is_added(dsn: str) -> None:
     spellings = ["cafe", "café", "CAFÉ", "cafe\u0301", "ｃafé", "cafe+"]
     connections = [await open_connection(dsn, role="tests") for _ in spellings]
     try:
@@ -103,8 +105,8 @@ async def test_of_many_who_add_such_sites_at_once_one_succeeds(dsn: str) -> None
             await one.close()
 
 
-async def test_two_imports_of_such_sites_in_opposite_order_do_not_deadlock(dsn: str) -> None:
-    """Folded, the one's first site comes before its second; the other's are the other way round."""
+async def test_two_imports_of_similar_sites_in_opposite_order_do_not_deadlock(dsn: str) -> None:
+    """After folding, the two lists have their sites in opposite order, which would deadlock without sorting."""
     connections = [await open_connection(dsn, role="tests") for _ in range(2)]
     lists = (("éa", "zz"), ("ea", "źz"))
     try:
@@ -125,7 +127,7 @@ async def test_two_imports_of_such_sites_in_opposite_order_do_not_deadlock(dsn: 
             await one.close()
 
 
-async def test_existing_twins_stay_and_are_reported(bare_dsn: str) -> None:
+async def test_existing_similar_sites_are_kept_and_listed(bare_dsn: str) -> None:
     connection = await open_connection(bare_dsn, role="tests")
     try:
         await migrate(connection)
@@ -140,12 +142,12 @@ async def test_existing_twins_stay_and_are_reported(bare_dsn: str) -> None:
         twins = await list_similar_sites(connection)
         assert (set(twins.pairs), twins.more) == ({("cafe", "café"), ("isik", "ışık")}, 0)
         assert await connection.fetchval("SELECT count(*) FROM sitelatch.api_user_sites WHERE user_id = $1", user) == 1
-        # What is there can be added once more, as a file that is imported each night does.
+        # Existing sites can be added again, as a nightly import does.
         await add(connection, "acme", "café", "shop", "isik")
         await add(connection, "globex", "cafe", "wiki")
         with pytest.raises(Conflict, match="same to some data services"):
             await add(connection, "acme", "câfe")
-        # Nor when the first of two is gone.
+        # It is refused even after the first of the two sites is removed.
         await remove_sites(connection, ["cafe"], by=BY_ADA)
         with pytest.raises(Conflict, match="same to some data services"):
             await add(connection, "globex", "cafe")
@@ -156,7 +158,7 @@ async def test_existing_twins_stay_and_are_reported(bare_dsn: str) -> None:
         await connection.close()
 
 
-async def test_many_twins_are_counted(connection: asyncpg.Connection) -> None:
+async def test_only_some_similar_sites_are_listed_and_the_rest_are_counted(connection: asyncpg.Connection) -> None:
     await add_workspace(connection, "acme", *(f"{one}{number}" for one in ("é", "e", "ê") for number in range(15)))
     assert await fill_in_collations(connection) == 45
     twins = await list_similar_sites(connection)
@@ -164,19 +166,19 @@ async def test_many_twins_are_counted(connection: asyncpg.Connection) -> None:
     assert all(collate_site(oldest) == collate_site(twin) and oldest != twin for oldest, twin in twins.pairs)
 
 
-async def test_a_site_that_sql_wrote_counts_from_the_next_change(connection: asyncpg.Connection) -> None:
-    """As an older Sitelatch does while replicas are upgraded one by one."""
+async def test_a_site_written_with_sql_is_compared_at_the_next_change(connection: asyncpg.Connection) -> None:
+    """An older Sitelatch writes sites without a collation while replicas are upgraded one by one."""
     await add(connection, "acme", "shop")
     await add_workspace(connection, "globex", "café")
     with pytest.raises(Conflict, match='the site "café" of the workspace "globex"'):
         await add(connection, "acme", "cafe")
-    assert await fill_in_collations(connection) == 1, "what was refused was undone as a whole"
+    assert await fill_in_collations(connection) == 1, "the refused change was rolled back completely"
     await add_workspace(connection, "initech", "cafe")
     assert await fill_in_collations(connection) == 1
     assert (await list_similar_sites(connection)).pairs == (("café", "cafe"),)
 
 
-async def test_filling_in_waits_for_who_adds_such_a_site_and_keeps_both(dsn: str) -> None:
+async def test_filling_in_waits_for_a_concurrent_insert_and_keeps_both_sites(dsn: str) -> None:
     adder, filler = [await open_connection(dsn, role="tests") for _ in range(2)]
     try:
         await add_workspace(adder, "acme", "café")
@@ -201,15 +203,15 @@ async def test_filling_in_waits_for_who_adds_such_a_site_and_keeps_both(dsn: str
         await filler.close()
 
 
-async def test_filling_in_says_nothing_to_the_doors(connection: asyncpg.Connection) -> None:
+async def test_filling_in_adds_nothing_to_the_change_feed(connection: asyncpg.Connection) -> None:
     await add_workspace(connection, "acme", "café", "cafe")
     before = await connection.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
     await fill_in_collations(connection)
     assert await connection.fetchval("SELECT max(seq) FROM sitelatch.scope_changes") == before
 
 
-async def test_filling_in_does_not_wait_for_users_that_get_a_site(connection: asyncpg.Connection, dsn: str) -> None:
-    """PostgreSQL locks a row harder when a column of a full unique index changes."""
+async def test_filling_in_does_not_wait_for_a_new_authorization(connection: asyncpg.Connection, dsn: str) -> None:
+    """PostgreSQL takes a stronger row lock when a column of a non-partial unique index changes."""
     await add_workspace(connection, "acme", "café")
     user = await add_user(connection, "acme")
     other = await open_connection(dsn, role="tests")
@@ -222,7 +224,7 @@ async def test_filling_in_does_not_wait_for_users_that_get_a_site(connection: as
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "SQL_ASCII"])
-async def test_a_database_of_another_encoding_has_them_too(database_server: str, encoding: str) -> None:
+async def test_similar_sites_are_refused_in_databases_with_other_encodings(database_server: str, encoding: str) -> None:
     server = await open_connection(database_server, role="tests")
     name = f"encoded_{encoding.lower()}"
     pairs = {"LATIN1": ("cafe", "café"), "EUC_JP": ("さくら", "サクラ"), "SQL_ASCII": ("cafe", "café")}

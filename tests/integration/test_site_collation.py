@@ -1,4 +1,4 @@
-"""Whether collated site ids cover what a real accent-insensitive collation takes for equal: ICU's, in PostgreSQL."""
+"""Compares collated site IDs with a real accent-insensitive collation: ICU in PostgreSQL."""
 
 import re
 import unicodedata
@@ -11,11 +11,11 @@ from admin.api.site_collation import collate_site
 from sql.pool import open_connection
 from tests.database import SYSTEM_BINARIES, create_database, drop_database, serve
 
-# The wheel's PostgreSQL is built without ICU, Debian's with it.
+# PostgreSQL in the Python wheel is built without ICU. Debian's packages include it.
 pytestmark = pytest.mark.skipif(not SYSTEM_BINARIES, reason="needs a PostgreSQL with ICU beside the wheel's")
 
-# Letters that ICU takes for others, and that are not covered: scripts that are out of use, variants of letters for
-# scholars, strokes of Chinese characters, and Greek iota subscript, which folds to a letter of its own.
+# Letters that are equal to other letters in ICU but that collated IDs do not cover: scripts that are no longer in use,
+# scholarly variants of letters, strokes of Chinese characters, and the Greek iota subscript, which folds to a letter.
 OUT_OF_USE = re.compile(
     "RUNIC|RADICAL|BOPOMOFO|SYRIAC|GLAGOLITIC|TAI |BATAK|NKO|SUNDANESE|JAVANESE|VAI|HANGZHOU|VEDIC|TIBETAN|COPTIC"
     "|GEGRAMMENI|VERTICAL KANA|COMBINING|DEVANAGARI SIGN|DOT REPH|ALEF WITH (RIGHT|LEFT|DOT|ATTACHED)|ARABIC SMALL"
@@ -43,14 +43,14 @@ async def collating(icu_server: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 def in_use(letter: str) -> bool:
-    """Tell whether this is a letter or a digit that an id may hold."""
+    """Return whether this is a letter or a digit that an ID may contain and that is in use."""
     return unicodedata.category(letter)[0] in "LN" and not OUT_OF_USE.search(unicodedata.name(letter, ""))
 
 
 LETTERS = [letter for letter in map(chr, range(0x10000)) if in_use(letter)]
 
 
-async def test_all_letters_that_icu_takes_for_equal_collate_alike(collating: asyncpg.Connection) -> None:
+async def test_letters_that_are_equal_to_icu_collate_alike(collating: asyncpg.Connection) -> None:
     classes = await collating.fetch(
         "SELECT array_agg(letter)::text[] AS letters FROM unnest($1::text[]) AS letter"
         " WHERE letter COLLATE loose <> '' GROUP BY letter COLLATE loose HAVING count(*) > 1",
@@ -65,7 +65,7 @@ async def test_all_letters_that_icu_takes_for_equal_collate_alike(collating: asy
     assert not apart
 
 
-async def test_all_ligatures_that_icu_takes_for_two_letters_collate_like_them(collating: asyncpg.Connection) -> None:
+async def test_ligatures_that_are_two_letters_to_icu_collate_like_them(collating: asyncpg.Connection) -> None:
     plain = "abcdefghijklmnopqrstuvwxyz"
     rows = await collating.fetch(
         "SELECT ligature, pair FROM unnest($1::text[]) AS ligature JOIN unnest($2::text[]) AS pair"
@@ -80,7 +80,7 @@ async def test_all_ligatures_that_icu_takes_for_two_letters_collate_like_them(co
 
 
 async def test_marks_that_icu_ignores_are_ignored(collating: asyncpg.Connection) -> None:
-    """In the scripts of Europe, the Near East, India and Southeast Asia, as far as they are in use."""
+    """Covers the scripts of Europe, the Near East, India and Southeast Asia that are in use."""
     marks = [letter for letter in map(chr, range(0x300, 0x1900)) if unicodedata.category(letter)[0] == "M"]
     rows = await collating.fetch(
         "SELECT mark FROM unnest($1::text[]) AS mark WHERE 'a' || mark = 'a' COLLATE loose", marks
