@@ -1,4 +1,4 @@
-"""Every way a backend might read a request's head, found by trying everything: slow, obvious, written from DESIGN §3.2.
+"""Every way a backend might read a request's head, found by trying everything: slow, obvious, written from docs/decision.md.
 
 It shares no line with the proxy. Where both disagree, one of them is wrong. Whole-path transformations are applied in
 every order until nothing new appears, so a reading that decodes, drops, decodes and merges is among them.
@@ -89,7 +89,7 @@ class Reader:
 
     caseless: bool = False
     slashes: bool = True
-    """Whether a slash at the end makes a difference. Not on DESIGN's list, but many routers ignore it."""
+    """Whether a slash at the end of a path makes a difference. Many routers ignore it."""
 
     def known(self, segments: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return segments without what this reader ignores at their end."""

@@ -17,7 +17,7 @@ class Expected(Enum):
     """What must become of a spelling sent with a key that may reach `own` only."""
 
     REFUSED = "refused"
-    """Never sent on: a reading that DESIGN §3.2 lists names `other`, or the literal one does not name just `own`."""
+    """Never forwarded: some reading (docs/decision.md) names `other`, or the literal one does not name just `own`."""
     DROPPED = "dropped"
     """The header fields of `Spelling.drops` are the trick: refused, or sent on without them."""
     EXOTIC = "exotic"
@@ -486,7 +486,7 @@ SITE_PARAMETERS = (
     b"+sit%65%00[",
     b"%2520%2553ite%255b",
 )
-"""Names that a reader of DESIGN §3.2 takes for `site`."""
+"""Parameter names that some reading (docs/decision.md) takes for `site`."""
 
 EXOTIC_PARAMETERS = (
     b"site.x",

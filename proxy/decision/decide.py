@@ -56,7 +56,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             head = claim.head
             method = head.method
 
-            # 1. Route: the first whose path the request's path is below, in every reading of the path.
+            # 1. Route: the first whose `path` the request's path is below, in every reading of that path.
             #    400 bad_request, 400 ambiguous_request, 404 no_route
             located = claim.table.locate(split(head.target).path)
             route = claim.route = located.route
@@ -64,27 +64,27 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             judged = claim
 
             # 2. One key: all key locations together hold at most one value. The key is cut out of what is forwarded.
-            #    400 ambiguous_key; 400 ambiguous_request if a location can be read in two ways
+            #    400 ambiguous_key, 400 ambiguous_request
             noticed = route.take_key(claim)
 
-            # 3. A preflight that Sitelatch answers, as the route's `cors` says, passes without a key.
+            # 3. Answered preflights: on a route with `cors`, Sitelatch answers a CORS preflight itself.
             if route.cors is not None and method == b"OPTIONS" and is_preflight(claim.fields):
                 claim.open = claim.preflight = True
                 return Verdict(None, claim)
 
-            # 4. Parameters: there are not too many, and they are encoded at most once.
-            #    400 ambiguous_request, 400 bad_request
+            # 4. Parameters: their number and their encoding can be read.
+            #    400 bad_request, 400 ambiguous_request
             raw = claim.target.partition(b"?")[2]
             query = None if not raw or route.parameters.is_silent(raw) else Query(raw, route.parameters)
             by_query = NO_METHODS if query is None else overriding_methods_in(query)
 
-            # 5. Method: the route lists it.
+            # 5. Method: the route's `methods` lists it.
             #    405 method_not_allowed
             if method not in route.methods:
                 raise Refused(route.method_not_allowed)
 
-            # 6. One reading: no reading of the path names another site, and nothing makes a backend read another query
-            #    or take another path.
+            # 6. One reading: every reading of the path names the same site, and nothing in the request makes a backend
+            #    decode the query differently or take another path.
             #    400 ambiguous_request
             if located.refusal is not None:
                 raise Refused(located.refusal)
@@ -93,7 +93,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if query is not None:
                 refuse_parameters_that_steer(query)
 
-            # 7. Second resource: no header names one, such as the source of a copy.
+            # 7. Second resource: no header names another resource, such as the source of a copy.
             #    400 second_resource
             if (
                 noticed & NOTICED_SECOND_RESOURCE
@@ -102,8 +102,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             ):
                 raise Refused(SECOND_RESOURCE)
 
-            # 8. Method overrides: the route lists each method that a header or parameter asks for. A public request
-            #    is forwarded without these headers, so they do not count there.
+            # 8. Method overrides: `methods` lists each method that a header or parameter asks for. A public request is
+            #    forwarded without these headers, so they do not count there.
             #    405 method_not_allowed
             public = method in located.public and not by_query
             overriding = by_query
@@ -112,15 +112,15 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if not overriding <= route.methods:
                 raise Refused(route.override_not_allowed)
 
-            # 9. Refused endpoints: `refuse` lists neither the method and path nor a parameter of the query.
+            # 9. Refused endpoints: `refuse` does not list the method and path, or a parameter of the query.
             #    403 endpoint_refused
             if located.shut and located.shuts({method, *overriding}):
                 raise Refused(ENDPOINT_REFUSED)
             if query is not None and not route.refused_names.isdisjoint(query.meant):
                 raise Refused(ENDPOINT_REFUSED)
 
-            # 10. A public endpoint passes without a key. Where `refuse` shuts other methods of it, it passes without a
-            #     form body, which may name one of them.
+            # 10. Public endpoints: what `public` lists passes without a key. If `refuse` lists other methods of the
+            #     path, it passes only without a form body, because the body may name one of those methods.
             #     415 form_body_not_read
             if public:
                 if located.shut and head.has_body and settings.form_body != "pass":
@@ -128,7 +128,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
-            # 11. A preflight carries no key. It passes only where the route says `preflight = "pass"`.
+            # 11. Preflights: they carry no key, so the route's `preflight` decides.
             #     403 preflight_refused
             if claim.key is None and method == b"OPTIONS" and not by_query and is_preflight(claim.fields):
                 if settings.preflight == "refuse":
@@ -136,13 +136,12 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
-            # 12. No form body where a backend may take a site or a method from it: bodies are not read.
+            # 12. Form bodies: not where a backend may take a site, a method or a refused parameter from one.
             #     415 form_body_not_read
             if head.has_body and route.form_may_name(located):
                 refuse_form_body(method, claim.fields)
 
-            # 13. Named sites: every reading of the path, the query, the headers, the host and the cookies names the
-            #     same ones.
+            # 13. Named sites: every reading of the query, the headers, the host and the cookies names the same sites.
             #     400 ambiguous_request
             if noticed & NOTICED_SITE_HEADER or route.reads_hosts or (query is not None and query.splits):
                 route.name_sites(claim, head, located, query)
@@ -151,8 +150,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if noticed & NOTICED_COOKIE:
                 route.check_cookies(claim, located)
 
-            # 14. No site: refused, or taken for all sites of the route's workspace, as `without_site` says. A client
-            #     without a key is told about the key first.
+            # 14. No site: `without_site` decides whether that is refused, or asks for all sites of the workspace. A
+            #     client without a key is told about the key first.
             #     403 site_missing
             if not (claim.named.sites or claim.named.every_site):
                 if settings.without_site == "all-sites":
@@ -161,20 +160,21 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                     raise Refused(route.site_missing)
             claim.accepted = True
 
-        # 15. A key is needed.
+        # 15. Missing key: from here on, a request needs one.
         #     401 missing_key
         key = claim.key
         if key is None:
             raise Refused(MISSING_KEY)
 
-        # 16. Format: a key that Sitelatch cannot have made is refused without a lookup. A remembered key passed this.
+        # 16. Key format: a key with a wrong format or checksum is refused without a lookup. A remembered key has passed
+        #     this check.
         #     401 invalid_key
         grant = known.remembered(key)
         if grant is None:
             if not known.accept_foreign and not well_formed(key):
                 raise Refused(MALFORMED_KEY)
 
-            # 17. The key is known. Deleted keys and those of disabled API users look like unknown ones.
+            # 17. Known key: the scope table has the key, and its API user is not disabled.
             #     401 invalid_key, 429 too_many_unknown_keys, 503 scope_unavailable
             found = known.grant(key)
             if not isinstance(found, Grant):
@@ -185,12 +185,12 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 raise Refused(SCOPE_UNAVAILABLE if found is NoGrant.UNAVAILABLE else INVALID_KEY)
             grant = found
 
-        # 18. The key has not expired.
+        # 18. Expiry: the key has not expired.
         #     401 expired_key
         if grant.expires_at is not None and grant.expires_at <= now:
             raise Refused(EXPIRED_KEY)
 
-        # 19. and 20. All sites, and each named site: see `_covered`.
+        # Steps 19 and 20 are in `_covered`, because a request that can be read in two ways takes them twice.
         owners: Owners = _NOBODYS
         if grant.all_sites and (sites := claim.sites):
             found_owners = known.owners(sites)
@@ -201,7 +201,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             owners = found_owners
         if claim.form is None:
             return Verdict(None, claim, grant, _covered(claim, claim.named, grant, owners))
-        # A `+` that may be a space. Which sites exist must not decide, or clients could find that out; the grant may.
+        # A `+` may stand for a space. The grant decides which of the two is meant; which sites exist must not, because
+        # clients could then find that out.
         return Verdict(None, claim, grant, _covered_in_one_reading(claim, claim.form, grant, owners))
     except Refused as refused:
         return Verdict(refused.refusal, judged, grant)
@@ -209,15 +210,15 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
 
 def _covered(claim: Claim, named: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
     """Return the ids of the named sites. Raises Refused unless the grant covers everything that is named."""
-    # 19. All sites: only for a key for all sites of the route's workspace. A backend that is asked for everything does
-    #     not know workspaces, so it answers for the route's whole workspace.
+    # 19. All sites: a request for all sites needs a key for all sites of the route's workspace. The backend does not
+    #     know workspaces, so its response covers everything that it has.
     #     403 all_sites_needed
     if (named.every_site or named.others_every_site) and not (
         grant.all_sites and grant.workspace == claim.route.settings.workspace
     ):
         raise Refused(ALL_SITES_NEEDED)
-    # 20. Each named site: the grant covers it.
-    #     403 site_not_allowed; 503 scope_unavailable if its owner cannot be looked up
+    # 20. Each named site: the grant covers it. For an all-sites grant, its workspace owns the site.
+    #     403 site_not_allowed, 503 scope_unavailable
     sites = named.sites
     if not grant.all_sites and not named.others and grant.sites.issuperset(sites):
         return sites

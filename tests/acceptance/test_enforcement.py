@@ -1,4 +1,4 @@
-"""Who passes and who does not, from outside: DESIGN §3 by a running process and its admin API."""
+"""The rules of docs/decision.md, against a running process and its admin API."""
 
 import asyncio
 import socket

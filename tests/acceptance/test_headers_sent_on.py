@@ -1,4 +1,4 @@
-"""What the data service gets to see: who asks, never with which key, and nothing the client made up: DESIGN §3.9."""
+"""What is forwarded (docs/decision.md): the API user's identity, never the key, and no header that a client made up."""
 
 import base64
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""What passes arrives as it was sent, both ways: DESIGN's list of fidelity, each line on raw sockets."""
+"""What passes arrives as it was sent, both ways: each point of fidelity, on raw sockets."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""What two parsers could read as two things is refused, and the connection ends: DESIGN §3.10, RFC 9112 §11.2."""
+"""What two parsers could read as two things is refused, and the connection ends (RFC 9112 §11.2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

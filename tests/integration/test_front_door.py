@@ -391,7 +391,7 @@ async def test_a_service_behind_a_unix_socket_is_asked_as_localhost_where_the_ro
 @pytest.mark.parametrize("host", ["keep", "upstream"])
 @on_uvloop
 async def test_what_is_sent_on_is_the_same_on_every_path(start: str, host: str) -> None:
-    """Without the key and any other upgrade, with who asks only where somebody was asked for a key: DESIGN §3.9."""
+    """No key and no other upgrade is forwarded, and identity lines only for requests that needed a key."""
     settings = {"public": ("GET /health",), "preflight": "pass", "host": host}
     lines = [f"{start} HTTP/1.1", "Host: h", "Connection: Upgrade, HTTP2-Settings, keep-alive", "Upgrade: h2c"]
     lines += ["HTTP2-Settings: AAMAAABkAAQAAP__", "http2_settings: AAMAAABkAAQAAP__", "X-Original-URL: /sites/blog/x"]

@@ -1,4 +1,4 @@
-"""What real clients send every day passes byte for byte, however odd it looks: exact, not fearful (DESIGN §3.2)."""
+"""Requests of real clients pass byte for byte, however unusual they look (docs/decision.md)."""
 
 import base64
 import json

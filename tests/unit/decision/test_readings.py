@@ -138,7 +138,7 @@ def check(front: Front, target: bytes, fields: Fields) -> str:
 
 
 def _beyond_the_naive(target: bytes) -> bool:
-    """Tell whether the proxy is stricter than DESIGN §3.2 on purpose."""
+    """Return whether the proxy is deliberately stricter than the readings of docs/decision.md."""
     path = target.partition(b"?")[0]
     overlong = any(first in reading for reading in readings.paths(path) for first in (b"\xc0", b"\xc1"))
     slash_in_parameters = any(re.search(rb";[^/]*%2[Ff]", reading) for reading in readings.paths(path))

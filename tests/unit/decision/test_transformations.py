@@ -1,6 +1,6 @@
-"""Each lenient transformation of DESIGN §3.2 by itself, in the place where only it can tell the readings apart.
+"""Each lenient reading of docs/decision.md by itself, in a request where only that reading differs.
 
-Every case is on a route where a key passes without naming a site, so nothing but the comparison of readings refuses.
+Every route here admits any key without a site, so only the comparison of readings can refuse a request.
 """
 
 import pytest
