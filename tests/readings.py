@@ -1,4 +1,4 @@
-"""Every way a backend might read a request's head, found by trying everything: slow, obvious, written from docs/decision.md.
+"""Every way in which a backend might read a request's head (docs/decision.md), found by trying everything.
 
 It shares no line with the proxy. Where both disagree, one of them is wrong. Whole-path transformations are applied in
 every order until nothing new appears, so a reading that decodes, drops, decodes and merges is among them.

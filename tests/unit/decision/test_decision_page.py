@@ -134,7 +134,7 @@ async def judged(config: Config, example: Example) -> str:
         kept = {name.lower() for name, _ in verdict.claim.fields}
         removed = [name for field in example.fields if (name := field.partition(":")[0]).lower().encode() not in kept]
         return f"passes without {', '.join(f'`{name}`' for name in removed)}"
-    return f"passes as `{raw.method.decode()} {verdict.claim.target.decode()}`"
+    return f"passes as `{example.line.partition(' ')[0]} {verdict.claim.target.decode()}`"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
