@@ -14,7 +14,7 @@ from proxy.decision.routes import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import Grants
-from proxy.grants.token_bucket import LookupBudget
+from proxy.grants.token_bucket import TokenBuckets
 from proxy.http.headers import Head
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
@@ -98,7 +98,7 @@ async def judged(config: Config, example: Example) -> str:
     scope.add(digest(KEYS["globex"].encode()), "4", all_sites=True, workspace="globex")
     scope.add(digest(KEYS["expired"].encode()), "5", "shop", expires_at=1.0)
     scope.add(digest(KEYS["outage"].encode()), "6", "shop")
-    budget = LookupBudget(1)
+    budget = TokenBuckets(1)
     budget.charge(GUESSER)
     if example.key == "outage":
         scope.down = OSError("gone")
