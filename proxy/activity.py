@@ -1,4 +1,4 @@
-"""When each API user was last active: kept here at first, written in batches, lost never."""
+"""The last activity of each API user: collected in memory, written in batches, never lost."""
 
 import asyncio
 import time
@@ -16,10 +16,10 @@ from sql.queries import query
 _RECORD_ACTIVITY = query("record_activity")
 
 _BATCH = 10_000
-"""API users in one statement. More than one is for a crowd only: so that each ends in time, and keeps some progress."""
+"""The most API users that one statement writes. Splitting a crowd keeps each statement within its time limit."""
 
 _WRITE_SECONDS = 5.0
-"""How long getting a connection and writing a batch may take."""
+"""How long acquiring a connection and writing a batch may take."""
 
 _DRAIN_SECONDS = 2.0
 _DRAIN_PAUSE_SECONDS = 0.1
@@ -27,16 +27,17 @@ _DRAIN_PAUSE_SECONDS = 0.1
 _log = structlog.get_logger()
 
 
-def _no_one(result: str, seconds: float) -> None:
-    """Hear of a flush, and do nothing."""
+def _ignore(result: str, seconds: float) -> None:
+    pass
 
 
 class Activity:
-    """The last use of each API user, by id, as seconds of the clock.
+    """The last use of each API user, by id, in the clock's seconds.
 
-    A first use is due at the next tick (every `flush_seconds`). A user that was written rests for
-    `resolution_seconds`: its uses meanwhile come to one, due when the rest ends. So a busy user costs one row version
-    a rest, and the last use of each lands. `on_flush` hears of each batch: `ok` or `error`, and how many seconds.
+    A user's first use is due at the next tick, every `flush_seconds`. After it is written, the user is throttled for
+    `resolution_seconds`: later uses replace each other, and the last one is due when that time ends. So a busy user
+    costs one row version per `resolution_seconds`, and the last use is always written. `on_flush` is called for each
+    batch with `ok` or `error` and the seconds that it took.
     """
 
     def __init__(
@@ -45,28 +46,29 @@ class Activity:
         pool: Pool,
         *,
         database: DatabaseStatus | None = None,
-        on_flush: Callable[[str, float], None] = _no_one,
+        on_flush: Callable[[str, float], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
         self._database = database or DatabaseStatus(clock)
         self._flush_seconds = settings.flush_seconds
-        self._rest_seconds = settings.resolution_seconds
-        # Rests that end this close together end together; else each flush would make a wake-up of its own for good.
+        self._throttle_seconds = settings.resolution_seconds
+        # Throttles that end within this time of each other end together. Otherwise each flush would cause a wake-up of
+        # its own, again and again.
         self._slack = min(settings.flush_seconds, settings.resolution_seconds or settings.flush_seconds) / 10
         self._on_flush = on_flush
         self._clock = clock
         self._wall = wall
-        # A use is in one of these: due at the next tick, on its way to the database, held up (another transaction holds
-        # the row: due at the next flush), or late (due after the rest).
+        # Every use that is not written yet is in one of these: due at the next tick; being written; locked (another
+        # transaction holds the row, so it is due at the next flush); or deferred until the user's throttle ends.
         self._due: dict[str, float] = {}
         self._writing: dict[str, float] = {}
-        self._held_up: dict[str, float] = {}
-        self._late: dict[str, float] = {}
-        self._resting: set[str] = set()
-        self._rests: deque[tuple[float, list[str]]] = deque()
-        """When the next rests end, and whose."""
+        self._locked: dict[str, float] = {}
+        self._deferred: dict[str, float] = {}
+        self._throttled: set[str] = set()
+        self._throttles: deque[tuple[float, list[str]]] = deque()
+        """When throttles end, and for which users."""
         self._one_flush = asyncio.Lock()
         self._write_through = False
         self._writer: asyncio.Task[None] | None = None
@@ -74,49 +76,50 @@ class Activity:
     @property
     def pending(self) -> int:
         """How many API users have a use that is not known to be written."""
-        return len(self._due.keys() | self._writing.keys() | self._held_up.keys() | self._late.keys())
+        return len(self._due.keys() | self._writing.keys() | self._locked.keys() | self._deferred.keys())
 
     def touch(self, user_id: str) -> None:
-        """Note a use of this moment. Hot."""
-        if user_id in self._resting:
-            self._late[user_id] = self._clock()
+        """Record a use at this moment. Hot."""
+        if user_id in self._throttled:
+            self._deferred[user_id] = self._clock()
         else:
             self._due[user_id] = self._clock()
         if self._write_through and (self._writer is None or self._writer.done()):
-            self._writer = asyncio.get_running_loop().create_task(self._write_on())
+            self._writer = asyncio.get_running_loop().create_task(self._write_pending())
 
     async def flush(self, *, everything: bool = False) -> bool:
-        """Write what is due by now, or everything. False: not all could be written; it is kept for the next flush."""
+        """Write what is due, or everything. Returns False if something was not written; it stays for the next flush."""
         async with self._one_flush:
-            self._end_rests(everything=everything)
-            self._try_held_up_again()
-            # Not until none are due: where nobody rests, a busy user is due again at once, and would be for ever.
+            self._end_throttles(everything=everything)
+            self._retry_locked()
+            # A fixed number of batches: without a throttle, a busy user is due again at once, and the loop would not
+            # end.
             for _ in range(0, len(self._due), _BATCH):
                 if not await self._flush_batch():
                     return False
-            return not self._held_up
+            return not self._locked
 
     async def run(self) -> None:
-        """Flush at each tick, and where rests end, until cancelled."""
+        """Flush at each tick, and when throttles end, until canceled."""
         tick_at = self._clock() + self._flush_seconds
         while True:
-            wake_at = min(tick_at, self._rests[0][0]) if self._rests else tick_at
+            wake_at = min(tick_at, self._throttles[0][0]) if self._throttles else tick_at
             await asyncio.sleep(max(wake_at - self._clock(), self._slack))
             await self.flush()
             if self._clock() >= tick_at:
                 tick_at = max(tick_at + self._flush_seconds, self._clock())
 
     def write_through(self) -> None:
-        """Write each use at once from now on: the process is stopping, and there may be no next tick."""
+        """Write each use at once from now on, because the process is stopping and there may be no next tick."""
         self._write_through = True
 
     async def drain(self) -> bool:
-        """Write everything, within 2 s. False: what could not be written has gone to the log.
+        """Write everything within 2 s, once the listeners are closed. Uses that still arrive are written at once.
 
-        To be called when the doors are shut. Uses that come nevertheless are written through.
+        Returns False if something was not written; it is logged instead.
         """
         self.write_through()
-        draining = asyncio.get_running_loop().create_task(self._write_out())
+        draining = asyncio.get_running_loop().create_task(self._write_until_done())
         await asyncio.wait({draining}, timeout=_DRAIN_SECONDS)
         if draining.done():
             return True
@@ -124,20 +127,20 @@ class Activity:
         draining.cancel()
         return False
 
-    async def _write_out(self) -> None:
+    async def _write_until_done(self) -> None:
         while self.pending:
             if not await self.flush(everything=True):
                 await asyncio.sleep(_DRAIN_PAUSE_SECONDS)
 
-    async def _write_on(self) -> None:
+    async def _write_pending(self) -> None:
         while self.pending:
             if not await self.flush(everything=True):
                 return  # the next use tries again, and so does the drain
 
     def _log_pending(self) -> None:
         uses = dict(self._writing)
-        _keep_latest(uses, self._held_up)
-        _keep_latest(uses, self._late)
+        _keep_latest(uses, self._locked)
+        _keep_latest(uses, self._deferred)
         _keep_latest(uses, self._due)
         epoch = self._wall() - self._clock()
         pending = {
@@ -146,66 +149,67 @@ class Activity:
         }
         _log.error("activity_not_written", pending=pending)
 
-    def _end_rests(self, *, everything: bool) -> None:
+    def _end_throttles(self, *, everything: bool) -> None:
         now = self._clock()
-        while self._rests and (everything or self._rests[0][0] <= now + self._slack):
-            _, users = self._rests.popleft()
-            self._resting.difference_update(users)
+        while self._throttles and (everything or self._throttles[0][0] <= now + self._slack):
+            _, users = self._throttles.popleft()
+            self._throttled.difference_update(users)
             self._make_due(users)
 
-    def _try_held_up_again(self) -> None:
-        """Move what was held up, and what the same users did since, to what is due."""
-        held_up, self._held_up = self._held_up, {}
-        _keep_latest(self._due, held_up)
-        self._resting.difference_update(held_up)
-        self._make_due(list(held_up))
+    def _retry_locked(self) -> None:
+        """Make uses due whose rows were locked, and later uses of the same users."""
+        locked, self._locked = self._locked, {}
+        _keep_latest(self._due, locked)
+        self._throttled.difference_update(locked)
+        self._make_due(list(locked))
 
     def _make_due(self, users: list[str]) -> None:
-        """Move what these users did late to what is due."""
-        _keep_latest(self._due, {user: self._late.pop(user) for user in users if user in self._late})
+        """Make the deferred uses of these users due."""
+        _keep_latest(self._due, {user: self._deferred.pop(user) for user in users if user in self._deferred})
 
     async def _flush_batch(self) -> bool:
         started = self._clock()
-        # Swapped before the first await, and at rest from here on: uses that come meanwhile are late ones.
+        # Swap before the first await, and throttle these users from here on: uses in the meantime are deferred.
         if len(self._due) <= _BATCH:
             self._writing, self._due = self._due, {}
         else:
             self._writing = {user: self._due.pop(user) for user in list(self._due)[:_BATCH]}
         users = list(self._writing)
-        if self._rest_seconds:
-            self._resting.update(users)
+        if self._throttle_seconds:
+            self._throttled.update(users)
         written = False
+        failed_before = self._database.writes_failing
         try:
-            held = await self._write(self._writing)
-            self._held_up |= {user: self._writing[user] for user in held}
+            locked = await self._write(self._writing)
+            self._locked |= {user: self._writing[user] for user in locked}
             written = True
         except DATABASE_FAILURES as error:
-            if not self._database.writes_failing:
+            if not failed_before:
                 _log.warning("activity_kept", users=len(users), reason=describe(error))
         except Exception:
-            if not self._database.writes_failing:
+            if not failed_before:
                 _log.exception("activity_kept", users=len(users))
         finally:
-            # Also when cancelled. Whether it was written is not known then, but to write it again changes nothing.
+            # Also when canceled: it is not known then whether the batch was written, but writing it again is harmless.
             if not written:
                 _keep_latest(self._due, self._writing)
-                self._resting.difference_update(users)
+                self._throttled.difference_update(users)
                 self._make_due(users)
-            elif self._rest_seconds:
-                self._rests.append(
-                    (started + self._rest_seconds, [user for user in users if user not in self._held_up])
+            elif self._throttle_seconds:
+                self._throttles.append(
+                    (started + self._throttle_seconds, [user for user in users if user not in self._locked])
                 )
             self._writing = {}
-        if written and self._database.writes_failing:
+        if written and failed_before:
             _log.info("activity_written_again", users=len(users))
         self._database.writes_failing = not written
         self._on_flush("ok" if written else "error", self._clock() - started)
         return written
 
     async def _write(self, uses: Mapping[str, float]) -> list[str]:
-        """Write, and return whose rows somebody holds, so that they were not written."""
+        """Write these uses, and return the users whose rows are locked, so that they were not written."""
         async with asyncio.timeout(_WRITE_SECONDS), acquire(self._pool, _WRITE_SECONDS) as connection:
-            now = self._clock()  # only now: while we waited for a connection the uses got older
+            now = self._clock()  # not earlier: the uses aged while this waited for a connection
             ages = [str(now - used_at) for used_at in uses.values()]
             (row,) = await connection.fetch(_RECORD_ACTIVITY, list(uses), ages)
             if not row["whole"]:
@@ -214,7 +218,7 @@ class Activity:
 
 
 def _keep_latest(uses: dict[str, float], others: Mapping[str, float]) -> None:
-    """Put `others` into `uses`, the later one of each."""
+    """Merge `others` into `uses`, keeping the later use of each user."""
     for user_id, used_at in others.items():
         if used_at > uses.get(user_id, float("-inf")):
             uses[user_id] = used_at

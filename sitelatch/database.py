@@ -1,4 +1,4 @@
-"""The database of a config, ready to be asked. An embedded one is started or joined, and migrated."""
+"""Opens the database of a config. An embedded one is started or joined, and migrated."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,40 +16,40 @@ from sql.migrate import migrate, require_latest
 from sql.pool import open_connection
 from sql.settings import DatabaseSettings
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _PAUSE_SECONDS = 4.0
-"""After a server that could not be started, beside the look's: a try costs a process."""
+"""Additional time after a failed start, because each attempt starts a process."""
 
 _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
 async def database_url(settings: DatabaseSettings, directory: Path) -> AsyncIterator[str]:
-    """Lend the URL of the database. An embedded server runs at least until this ends, and is migrated."""
+    """Yield the URL of the database. An embedded server is migrated, and runs at least until this context ends."""
     dsn, server = await resolve(settings, directory)
     if server is None:
         yield dsn
         return
-    reviving = asyncio.create_task(_revive(server))
+    restarting = asyncio.create_task(_keep_alive(server))
     try:
         await migrate_at(dsn)
         yield dsn
     finally:
-        reviving.cancel()
+        restarting.cancel()
         await server.stop()
 
 
-async def _revive(server: EmbeddedServer) -> None:
-    """Start the server again whenever it has died, for as long as we use it: an outage, as another database has it."""
+async def _keep_alive(server: EmbeddedServer) -> None:
+    """Restart the server whenever it dies. Until then, that is an outage like that of any other database."""
     failing = False
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_CHECK_SECONDS)
         try:
             if await asyncio.to_thread(server.revive):
                 _log.warning("embedded_server_revived")
             failing = False
         except EmbeddedServerFailed as error:
-            # On a full disk, say, it fails for a while: once is enough.
+            # On a full disk, for example, this fails for a while. Log it once.
             if not failing:
                 _log.error("embedded_server_down", reason=str(error))
             failing = True
@@ -58,7 +58,7 @@ async def _revive(server: EmbeddedServer) -> None:
 
 @asynccontextmanager
 async def connection_to(settings: DatabaseSettings, directory: Path) -> AsyncIterator[asyncpg.Connection]:
-    """Lend a connection for a command. Raises WrongSchemaVersion, and what asyncpg and the system raise."""
+    """Yield a connection for a command. Raises WrongSchemaVersion, and the errors of asyncpg and the system."""
     async with database_url(settings, directory) as url:
         connection = await open_connection(url, role="command")
         try:
@@ -69,14 +69,14 @@ async def connection_to(settings: DatabaseSettings, directory: Path) -> AsyncIte
 
 
 class Migrated(NamedTuple):
-    """The migrations that were applied, and the sites that are reported after each."""
+    """The migrations that were applied, and the similar sites that exist."""
 
     applied: list[str]
     twins: SimilarSites
 
 
 async def migrate_at(url: str) -> Migrated:
-    """Bring the schema up to date, and fill in what SQL alone cannot."""
+    """Migrate the schema, and fill in the collated ids, which SQL cannot compute."""
     connection = await open_connection(url, role="migrate")
     try:
         applied = await migrate(connection)
@@ -86,7 +86,7 @@ async def migrate_at(url: str) -> Migrated:
         await connection.close()
     for name in applied:
         _log.info("migrated", migration=name)
-    if filled:  # not at each start: both sites work
+    if filled:  # only once, because both sites work
         for oldest, twin in twins.pairs:
             _log.warning("sites_alike", sites=[oldest, twin], more=twins.more)
     return Migrated(applied, twins)

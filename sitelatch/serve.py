@@ -1,4 +1,4 @@
-"""The composition root: from a config to open doors, and back again in reverse."""
+"""The composition root: builds everything from a config, opens the listeners, and closes all in reverse order."""
 
 import asyncio
 import sys
@@ -42,17 +42,17 @@ _log = structlog.get_logger("sitelatch")
 
 _ADMIN_CONNECTIONS = 4
 _OTHER_CONNECTIONS = 2
-"""For writing activity, beside the lookups."""
+"""For writing activity, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
 _FIRST_LOOK_SECONDS = 1.0
 
 
 class CannotServe(Exception):  # noqa: N818 - it says what is
-    """What the config asks for cannot be had on this machine; the text says what and why."""
+    """The config asks for something that is not possible on this machine. The message says what, and why."""
 
 
 class Service:
-    """Everything that one config asks for, open from `async with` to its end. `drain` comes before."""
+    """A running Sitelatch. `async with` opens and closes it; call `drain` before the end."""
 
     def __init__(self, config: Config, stop: asyncio.Event) -> None:
         self.config = config
@@ -131,7 +131,8 @@ class Service:
             on_ended=self.metrics.revoked,
         )
         stack.push_async_callback(self.revokes.close)
-        # So that the first requests are not refused for want of a look; a database that is silent delays no start.
+        # Otherwise the first requests would be refused. A database that does not answer must not delay the start for
+        # long.
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_SECONDS):
                 await health_check.check()
@@ -160,7 +161,7 @@ class Service:
         self.revokes.changed(lost)
 
     async def _open_internal_listeners(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
-        """Open ops and admin; return what each address of the config became (port 0 takes a free one)."""
+        """Open the ops and admin listeners. Returns the real addresses of each one (port 0 picks a free port)."""
         ops_listen, admin_listen = self.config.ops.listen, self.config.admin.listen
         addresses: dict[str, list[object]] = {}
         for listen, app in internal_listeners(
@@ -178,7 +179,7 @@ class Service:
         return addresses
 
     def _keep(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` until the end. If it ends by itself, the service cannot go on."""
+        """Run `work` in the background until the service closes. If it ends before, the service stops."""
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._ended)
         stack.push_async_callback(cancel, task)
@@ -190,9 +191,9 @@ class Service:
             self._stop.set()
 
     def _readiness(self) -> tuple[bool, dict[str, str]]:
-        """Say whether to send requests here: when all is open and the database was reached, until the drain.
+        """Return whether to send requests here, with details: once everything is open and the database was reached.
 
-        An outage changes nothing. The probe itself is answered a moment before the front door opens.
+        An outage does not change that, but a drain does. Probes are answered a moment before the front door opens.
         """
         details = {"database": self.database.health.value}
         if self.draining:
@@ -200,7 +201,7 @@ class Service:
         return self._opened and self.database.schema_proven and not self.draining, details
 
     async def drain(self, hurry: asyncio.Event) -> bool:
-        """Stop serving; return whether last activity is written. `hurry` ends all waiting for others."""
+        """Stop serving, and return whether all activity was written. `hurry` cuts the waiting for clients short."""
         self.draining = True
         self.activity.write_through()
         with suppress(TimeoutError):
@@ -211,7 +212,7 @@ class Service:
         await self.front.close()
         written = await self.activity.drain()
         if not written:
-            # The database is silent. Who is still asking it would wait for its connection to be clean again: 5 s more.
+            # The database does not answer. Lookups in flight would wait another 5 s to release their connections.
             self._pool.terminate()
         return written
 
@@ -222,7 +223,7 @@ class Service:
 
 
 async def serve(config: Config, signals: Signals, *, opened: Callable[[], None] = lambda: None) -> int:
-    """Serve until a signal; return the exit code. `opened` is called when the doors are open.
+    """Serve until a signal, and return the exit code. `opened` is called when the listeners are open.
 
     Raises CannotServe, and what the start of an embedded server raises.
     """
@@ -241,5 +242,5 @@ async def serve(config: Config, signals: Signals, *, opened: Callable[[], None] 
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says, for whoever has to mend it: the system's own words where there are some."""
+    """Return the message of an error, preferably the operating system's."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -1,1 +1,1 @@
-"""Everything SQL: migrations, named queries, roles, the pool and the embedded server."""
+"""Everything that is SQL: migrations, named queries, roles, the pool and the embedded server."""

@@ -1,7 +1,7 @@
--- What the admin API and the command ask. The doors' queries are in doors.sql.
+-- Queries of the admin API and of the command. Those of the front door are in doors.sql.
 
 -- name: list_workspaces
--- Workspaces by name: of those in $1 (null: all), after the name $2, at most $3.
+-- Workspaces in $1 (null: all) by name, after the name $2, at most $3.
 SELECT name, created_at
 FROM sitelatch.workspaces
 WHERE ($1::text[] IS NULL OR name = ANY($1)) AND ($2::text IS NULL OR name > $2)
@@ -9,38 +9,38 @@ ORDER BY name
 LIMIT $3
 
 -- name: find_workspace
--- The id of a workspace by its name.
+-- The id of the workspace with the name $1.
 SELECT id FROM sitelatch.workspaces WHERE name = $1
 
 -- name: create_workspace
--- Make a workspace; no row where the name is taken.
+-- Create the workspace $1. Returns no row if the name is taken.
 INSERT INTO sitelatch.workspaces (name) VALUES ($1)
 ON CONFLICT (name) DO NOTHING
 RETURNING id, created_at
 
 -- name: lock_sites
--- Those of the sites $2 that workspace $1 owns, kept from removal until the transaction ends.
+-- The sites $2 that belong to workspace $1, protected from deletion until the transaction ends.
 SELECT id FROM sitelatch.sites WHERE workspace_id = $1 AND id = ANY($2) ORDER BY id FOR KEY SHARE
 
 -- name: sites_folded_like
--- The ids in workspace $1 that are the same as one of the folded ids $2.
+-- The sites in workspace $1 whose folded id is one of $2.
 SELECT id, folded FROM sitelatch.sites WHERE workspace_id = $1 AND folded = ANY($2)
 
 -- name: create_user
--- Make the API user $1 of workspace $2: name $3, all sites $4, authorised by the person $5, $6.
+-- Create the API user $1 in workspace $2, with the name $3 and all sites if $4, authorized by the person $5, $6.
 INSERT INTO sitelatch.api_users (id, workspace_id, name, all_sites, authorized_by_name, authorized_by_email)
 VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: create_key
--- Give the user $1 the key with digest $2, shown as $3.
+-- Give the user $1 the key with digest $2, displayed as $3.
 INSERT INTO sitelatch.api_keys (user_id, digest, hint) VALUES ($1, $2, $3)
 
 -- name: seal_key
--- Keep the key with digest $1, encrypted as $2.
+-- Store the encrypted key $2 with digest $1.
 INSERT INTO sitelatch.sealed_keys (digest, sealed) VALUES ($1, $2)
 
 -- name: sealed_keys
--- The keys of the user $1, each with what is kept of it, oldest first.
+-- The keys of the user $1, oldest first, each with the encrypted key if there is one.
 SELECT k.hint, s.sealed
 FROM sitelatch.api_keys k
 LEFT JOIN sitelatch.sealed_keys s ON s.digest = k.digest
@@ -48,12 +48,12 @@ WHERE k.user_id = $1
 ORDER BY k.created_at, k.digest
 
 -- name: create_user_sites
--- Authorise the user $1 of workspace $2 for the sites $3.
+-- Authorize the user $1 of workspace $2 for the sites $3.
 INSERT INTO sitelatch.api_user_sites (user_id, workspace_id, site_id) SELECT $1, $2, unnest($3::text[])
 
 -- name: pick_users_newest_first
--- A page of API users, the newest first: of the workspaces $1 (null: all), at most $2, after the one that was made at
--- $3 and has the id $4.
+-- A page of API users, newest first: in the workspaces $1 (null: all), at most $2, after the user with creation time $3
+-- and id $4.
 SELECT u.id, u.created_at AS sorted_by
 FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
@@ -63,7 +63,7 @@ ORDER BY u.created_at DESC, u.id DESC
 LIMIT $2
 
 -- name: pick_users_oldest_first
--- A page of API users, the oldest first, otherwise like pick_users_newest_first.
+-- A page of API users, oldest first, otherwise like pick_users_newest_first.
 SELECT u.id, u.created_at AS sorted_by
 FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
@@ -73,8 +73,8 @@ ORDER BY u.created_at, u.id
 LIMIT $2
 
 -- name: pick_users_by_activity
--- A page of API users by last activity, $5 = 1: the dead first (never used, then longest ago), -1: the liveliest first.
--- There is no index to help (updates shall stay HOT), so all are sorted: 75 ms for 100,000.
+-- A page of API users by last activity. $5 = 1: never used first, then least recently used. $5 = -1: most recently used
+-- first. No index supports this (activity updates must stay HOT), so all users are sorted: 75 ms for 100,000.
 SELECT u.id, v.sorted_by
 FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
@@ -88,8 +88,8 @@ ORDER BY v.sorted_by, u.id
 LIMIT $2
 
 -- name: match_users
--- Those of the API users $1 whose name, person or site begins like $2, whose key's hint like $3, or whose site's folded
--- id like $4.
+-- The API users in $1 whose name, authorizing person or site starts with $2, whose key's hint matches $3, or whose
+-- site's folded id matches $4 (LIKE patterns).
 SELECT u.id
 FROM sitelatch.api_users u
 WHERE u.id = ANY($1::text[]::uuid[]) AND (
@@ -100,10 +100,10 @@ WHERE u.id = ANY($1::text[]::uuid[]) AND (
 )
 
 -- name: search_users
--- A page of the API users that match $5, $6 and $7 as match_users has it, otherwise like pick_users_newest_first, or,
--- unless $8, like pick_users_oldest_first.
--- Who matches is found first and once, because the planner cannot guess how many those are. They are looked up one by
--- one (hence the OFFSET): where they are most users, a page of them was found by match_users.
+-- A page of the API users that match $5, $6 and $7 as in match_users, in the order of pick_users_newest_first if $8,
+-- otherwise of pick_users_oldest_first. The matches are found first and only once, because the planner cannot estimate
+-- their number. They are looked up one by one (hence OFFSET 0): if most users matched, match_users would have found a
+-- full page of them before.
 WITH matching AS MATERIALIZED (
   SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($5)
   UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($5)
@@ -124,7 +124,7 @@ ORDER BY CASE WHEN $8 THEN u.created_at END DESC, CASE WHEN $8 THEN u.id END DES
 LIMIT $2
 
 -- name: search_users_by_activity
--- The same by last activity, like pick_users_by_activity with $8.
+-- Like search_users, but sorted by last activity, like pick_users_by_activity with $8 for $5.
 WITH matching AS MATERIALIZED (
   SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($5)
   UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($5)
@@ -146,7 +146,7 @@ ORDER BY v.sorted_by, u.id
 LIMIT $2
 
 -- name: describe_users
--- All about the API users $1, in their order, of the workspaces $2 (null: all); of the sites of each at most $3.
+-- All details of the API users $1 in the workspaces $2 (null: all), in this order, with at most $3 sites of each.
 SELECT u.id, w.name AS workspace, u.name, u.all_sites, u.authorized_by_name, u.authorized_by_email, u.created_at,
        u.disabled_at, a.last_used_at,
        (SELECT coalesce(json_agg(json_build_object(
@@ -165,7 +165,7 @@ WHERE $2::text[] IS NULL OR w.name = ANY($2)
 ORDER BY wanted.place
 
 -- name: lock_user
--- The API user $1 of the workspaces $2 (null: all), kept from changes until the transaction ends.
+-- The API user $1 in the workspaces $2 (null: all), protected from changes until the transaction ends.
 SELECT u.id
 FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
@@ -177,8 +177,8 @@ FOR UPDATE OF u
 DELETE FROM sitelatch.api_users WHERE id = $1
 
 -- name: prune_idempotency_keys
--- Forget keys that were kept for $1 seconds: the oldest $2, but for those that somebody else is at, and the key $4 of
--- the asker $3.
+-- Delete idempotency keys that are older than $1 seconds: the $2 oldest that no other transaction has locked, and the
+-- key $4 of the asker $3.
 WITH oldest AS (
   SELECT asker, key FROM sitelatch.idempotency_keys
   WHERE created_at <= now() - make_interval(secs => $1)
@@ -190,35 +190,35 @@ WHERE created_at <= now() - make_interval(secs => $1)
   AND (asker, key) IN (SELECT asker, key FROM oldest UNION ALL SELECT $3::text, $4::text)
 
 -- name: claim_idempotency_key
--- Keep for the asker $1 that the key $2 with the wish $3 makes the user $4, unless the key is kept already; return what
--- is kept. Waits for whoever is about to keep the same key.
+-- Record for the asker $1 that the key $2 with the request $3 creates the user $4, unless the key is already recorded.
+-- Returns what is recorded. Waits for another transaction that is about to record the same key.
 INSERT INTO sitelatch.idempotency_keys AS kept (asker, key, wish, user_id) VALUES ($1, $2, $3, $4)
 ON CONFLICT (asker, key) DO UPDATE SET wish = kept.wish
 RETURNING wish, user_id
 
 -- name: start_session
--- Begin a session with digest $1 of the person $2, $3 for the workspaces $4 (null: all), signed in with the credential
--- $5 and its claims $6, that ends after $7 seconds.
+-- Create a session with digest $1 for the person $2, $3 and the workspaces $4 (null: all), who signed in with the
+-- credential $5 and its claims $6. It ends after $7 seconds.
 INSERT INTO sitelatch.sessions (digest, name, email, workspaces, signed_in_with, claims, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, now() + make_interval(secs => $7))
 
 -- name: find_session
--- The session with digest $1, unless it ended or was not used for $2 seconds; whether to note that it is used.
+-- The session with digest $1, unless it ended or was unused for $2 seconds; and whether its last use must be recorded.
 SELECT signed_in_with, claims::text, used_at < now() - interval '1 minute' AS touch
 FROM sitelatch.sessions
 WHERE digest = $1 AND expires_at > now() AND used_at > now() - make_interval(secs => $2)
 
 -- name: touch_session
--- Note that the session with digest $1 is used.
+-- Record a use of the session with digest $1.
 UPDATE sitelatch.sessions SET used_at = now() WHERE digest = $1
 
 -- name: end_session
--- End the session with digest $1.
+-- Delete the session with digest $1.
 DELETE FROM sitelatch.sessions WHERE digest = $1
 
 -- name: prune_sessions
--- Forget the sessions that ended, or were not used for $1 seconds, but for those that somebody else is at: each of two
--- who sign in at once ends one of their own first.
+-- Delete sessions that ended or were unused for $1 seconds, except those that another transaction has locked: when two
+-- people sign in at the same time, each first deletes an own session.
 DELETE FROM sitelatch.sessions WHERE digest IN (
   SELECT digest FROM sitelatch.sessions
   WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
@@ -226,20 +226,20 @@ DELETE FROM sitelatch.sessions WHERE digest IN (
 )
 
 -- name: start_round_trip
--- Note that the round trip with digest $1 has begun, which is over after $2 seconds.
+-- Record a login with digest $1, which expires after $2 seconds.
 INSERT INTO sitelatch.round_trips (digest, expires_at) VALUES ($1, now() + make_interval(secs => $2))
 
 -- name: end_round_trip
--- End the round trip with digest $1; no row where there is none, it has ended before, or took too long.
+-- Complete the login with digest $1. Returns no row if it does not exist, was already completed, or has expired.
 DELETE FROM sitelatch.round_trips WHERE digest = $1 AND expires_at > now() RETURNING true
 
 -- name: prune_round_trips
--- Forget the round trips that took too long.
+-- Delete logins that have expired.
 DELETE FROM sitelatch.round_trips WHERE expires_at <= now()
 
 -- name: list_sites
--- Sites by id: of the workspaces $1 (null: all), whose folded id begins like $2 or display name like $3 (null: no
--- search), after the id $4, at most $5.
+-- Sites by id: in the workspaces $1 (null: all), whose folded id matches $2 or whose display name matches $3 (null:
+-- all), after the id $4, at most $5.
 SELECT s.id, w.name AS workspace, s.display_name, s.created_at
 FROM sitelatch.sites s
 JOIN sitelatch.workspaces w ON w.id = s.workspace_id
@@ -250,7 +250,7 @@ ORDER BY s.id
 LIMIT $5
 
 -- name: find_site
--- The site $1 of the workspaces $2 (null: all), and how many API users have it among their selected sites.
+-- The site $1 in the workspaces $2 (null: all), and how many API users have it among their selected sites.
 SELECT s.id, w.name AS workspace, s.display_name, s.created_at,
        (SELECT count(*) FROM sitelatch.api_user_sites m WHERE m.site_id = s.id) AS user_count
 FROM sitelatch.sites s
@@ -258,8 +258,9 @@ JOIN sitelatch.workspaces w ON w.id = s.workspace_id
 WHERE s.id = $1 AND ($2::text[] IS NULL OR w.name = ANY($2))
 
 -- name: create_sites
--- Add the sites $2 with folded ids $3, collated ids $4 and display names $5 to workspace $1; a row for each that is new.
--- A site whose collated id another site has is not added. All callers add in one order, so that they do not deadlock.
+-- Add the sites $2 with folded ids $3, collated ids $4 and display names $5 to workspace $1. Returns the new ones.
+-- A site whose collated id already exists is not added. All callers insert in the same order, so that they do not
+-- deadlock.
 INSERT INTO sitelatch.sites (workspace_id, id, folded, collated, display_name)
 SELECT $1, new.id, new.folded, new.collated, new.display_name
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS new (id, folded, collated, display_name)
@@ -269,7 +270,7 @@ ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: sites_by_collated
--- The sites with the collated ids $1 in all workspaces; the oldest of equal ones first.
+-- The sites with the collated ids $1 in all workspaces. Among equal ones, the oldest comes first.
 SELECT s.id, s.folded, s.collated, w.name AS workspace, s.display_name
 FROM sitelatch.sites s
 JOIN sitelatch.workspaces w ON w.id = s.workspace_id
@@ -277,19 +278,19 @@ WHERE s.collated = ANY($1)
 ORDER BY s.collated_twin
 
 -- name: has_sites_to_collate
--- Whether something else than the admin wrote sites.
+-- Whether there are sites that were not written by the admin API.
 SELECT EXISTS (SELECT FROM sitelatch.sites WHERE collated IS NULL)
 
 -- name: wait_for_collating
--- Until this transaction ends, no other one fills in collated ids. The number is "collated" as big-endian bytes.
+-- Keep other transactions from filling in collated ids until this one ends. The key is "collated" as big-endian bytes.
 SELECT pg_advisory_xact_lock(7165064744917034340)
 
 -- name: sites_to_collate
--- The sites without a collated id, the oldest first.
+-- The sites without a collated id, oldest first.
 SELECT id FROM sitelatch.sites WHERE collated IS NULL ORDER BY created_at, id
 
 -- name: collate_sites
--- Give the sites $1 the collated ids $2. Of sites with the same one, the first keeps the twin number 0.
+-- Give the sites $1 the collated ids $2. Among sites with the same one, the first keeps the twin number 0.
 UPDATE sitelatch.sites s
 SET collated = filled.collated, collated_twin = filled.twin
 FROM (
@@ -302,7 +303,7 @@ FROM (
 WHERE s.id = filled.id AND s.collated IS NULL
 
 -- name: list_twins
--- Sites that have the same collated id as an older one, each with the oldest, at most $1; and how many there are.
+-- Sites that have the same collated id as an older site, each with the oldest, at most $1; and how many there are.
 SELECT s.id, oldest.id AS oldest, count(*) OVER () AS total
 FROM sitelatch.sites s
 CROSS JOIN LATERAL (
@@ -314,8 +315,8 @@ ORDER BY s.collated, s.collated_twin
 LIMIT $1
 
 -- name: lock_sites_for_change
--- Those of the sites $1 that are of the workspaces $2 (null: all), kept from changes and from being given to users until
--- the transaction ends. Others are not touched: how long that takes would tell of them.
+-- The sites $1 in the workspaces $2 (null: all), protected from changes, and from being given to users, until the
+-- transaction ends. Other sites are not locked, because the waiting time would reveal that they exist.
 SELECT s.id
 FROM sitelatch.sites s
 JOIN sitelatch.workspaces w ON w.id = s.workspace_id
@@ -324,8 +325,8 @@ ORDER BY s.id
 FOR UPDATE OF s
 
 -- name: rename_sites
--- Give those of the sites $1 that are of the workspace $3 the display names $2; return what each was called until then,
--- whoever else is renaming it.
+-- Give the sites $1 that belong to workspace $3 the display names $2. Returns the previous names, even if another
+-- transaction renames the same sites.
 WITH before AS MATERIALIZED (
   SELECT s.id, s.display_name
   FROM sitelatch.sites s
@@ -342,7 +343,7 @@ WHERE s.id = new.id
 RETURNING s.id, before.display_name AS before
 
 -- name: delete_sites
--- Remove the sites $1, with every authorisation for them.
+-- Delete the sites $1, with all authorizations for them.
 DELETE FROM sitelatch.sites s
 USING sitelatch.workspaces w
 WHERE w.id = s.workspace_id AND s.id = ANY($1)
@@ -353,13 +354,14 @@ RETURNING s.id, w.name AS workspace, s.display_name
 SELECT site_id, count(*) AS user_count FROM sitelatch.api_user_sites WHERE site_id = ANY($1) GROUP BY site_id
 
 -- name: write_audit
--- Note who ($1, $2, from address $3) did what ($4), for each of the workspaces $5, subjects $6 and details $7.
+-- Record that the person $1, $2 at address $3 did $4: one entry for each of the workspaces $5, subjects $6 and details
+-- $7.
 INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject, detail)
 SELECT $1, $2, $3, $4, line.workspace, line.subject, line.detail::jsonb
 FROM unnest($5::text[], $6::text[], $7::text[]) AS line (workspace, subject, detail)
 
 -- name: list_audit
--- Audit lines, the newest first: of the workspaces $1 (null: all), about the subject $2 (null: all), before the line
+-- Audit log entries, newest first: in the workspaces $1 (null: all), about the subject $2 (null: all), before the entry
 -- $3, at most $4.
 SELECT id, at, actor_name, actor_email, actor_address, action, workspace, subject, detail::text
 FROM sitelatch.audit_log

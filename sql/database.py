@@ -1,4 +1,4 @@
-"""What `[database]` of the config file means: a server's URL, or an embedded server that is started here."""
+"""Resolves the `[database]` section of the config file: the URL of a server, or an embedded server to start."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,22 +10,22 @@ _EMBEDDED = "embedded:"
 
 
 class Database(NamedTuple):
-    """Where the database is. `server` has to be stopped by whoever asked; None: it is not ours."""
+    """The URL of the database. The caller must stop `server`, which is None unless it is an embedded one."""
 
     dsn: str
     server: EmbeddedServer | None
 
 
 async def resolve(settings: DatabaseSettings, config_dir: Path) -> Database:
-    """Return the database of these settings, its embedded server started where they ask for one.
+    """Return the database of these settings, and start the embedded server if they name one.
 
-    `embedded:DIR` is relative to the config file's folder. ValueError where DIR is missing, else what EmbeddedServer
-    raises.
+    `embedded:DIR` is relative to the config file's folder. Raises ValueError if DIR is missing, and the errors of
+    EmbeddedServer.
     """
     if not settings.url.startswith(_EMBEDDED):
         return Database(settings.url, None)
     directory = settings.url.removeprefix(_EMBEDDED)
     if not directory:
-        raise ValueError("database.url: `embedded:` needs a folder, as in `embedded:var/postgres`")
+        raise ValueError("database.url: `embedded:` must be followed by a folder, for example `embedded:var/postgres`")
     server = await EmbeddedServer.start(config_dir / directory)
     return Database(server.dsn, server)

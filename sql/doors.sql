@@ -1,9 +1,9 @@
--- What the doors ask and write. A role that may only do this: roles.sql.
+-- Queries of the front door. Its role (roles.sql) has no other privileges.
 
 -- name: find_grant
--- What the key with this digest may do, and how far the feed had come in the same snapshot. No user: the key is
--- unknown, or its user is disabled. An expired key still has one. Not whole: a dump is being restored, and nothing that
--- is missing is known to be missing.
+-- The grant of the key with digest $1, and the change feed's position in the same snapshot. The user is null if the key
+-- is unknown or its user is disabled, but not if the key has expired. If `whole` is false, a dump is being restored,
+-- and a row that is missing may still arrive.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
@@ -28,8 +28,8 @@ LEFT JOIN (
 ) AS found ON true;
 
 -- name: find_sites
--- The site that each of these names refers to, and its workspace; null where there is none. A name is an id, or "/" and
--- a folded id: ids hold no "/". Whole, and the feed's position: see find_grant.
+-- The site that each of the names $1 refers to, and its workspace; null if there is none. A name is an id, or "/" and a
+-- folded id: no id contains "/". `whole` and `feed_position` are as in find_grant.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
@@ -38,7 +38,7 @@ SELECT
     workspaces.name AS workspace
 FROM unnest($1::text[]) AS asked (name)
 LEFT JOIN LATERAL (
-    -- Two lookups by index: for each name one of them finds nothing.
+    -- Two index lookups, so that neither needs a sequential scan. For each name, one of them finds nothing.
     SELECT sites.id, sites.workspace_id FROM sitelatch.sites WHERE sites.id = asked.name
     UNION ALL
     SELECT sites.id, sites.workspace_id
@@ -48,10 +48,10 @@ LEFT JOIN LATERAL (
 LEFT JOIN sitelatch.workspaces ON workspaces.id = site.workspace_id;
 
 -- name: record_activity
--- Note that these users were active so many seconds ago. Nobody is waited for: whose row another holds (a delete that
--- was not committed yet) is told as held, to be noted again later. The greatest time wins; deleted users have no row.
--- Where the tables are not whole (see find_grant), others have none yet either: then it has to be done again.
--- Arrays are handed over as text[], see pool.py.
+-- Record that the users $1 were active $2 seconds ago. The latest time wins; deleted users have no row. This does not
+-- wait for row locks: users whose row is locked (by a delete that is not committed yet, for example) are returned as
+-- `held`, to be recorded again later. If `whole` is false (see find_grant), rows are missing, and everything must be
+-- recorded again. Arrays are passed as text[] (see pool.py).
 WITH used AS MATERIALIZED (
     SELECT batch.user_id, now() - make_interval(secs => greatest(min(batch.age), 0)) AS used_at
     FROM unnest($1::text[]::uuid[], $2::text[]::float8[]) AS batch (user_id, age)
@@ -66,7 +66,7 @@ WITH used AS MATERIALIZED (
     SET last_used_at = locked.used_at
     FROM locked
     WHERE api_user_activity.user_id = locked.user_id
-        -- greatest() written as a condition: an older time then costs no row version.
+        -- A condition instead of greatest(), so that an older time creates no row version.
         AND (api_user_activity.last_used_at IS NULL OR api_user_activity.last_used_at < locked.used_at)
     RETURNING api_user_activity.user_id
 )

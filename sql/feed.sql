@@ -1,7 +1,7 @@
--- How the doors follow what changes in the scope.
+-- Queries of the change feed.
 
 -- name: feed_source
--- Which server this is, and which of its pasts it continues: other numbers mean another feed.
+-- The identifier of the server and its timeline. If either changes, the feed is another one.
 SELECT
     pg_control_system.system_identifier::text AS system_identifier,
     CASE
@@ -11,11 +11,12 @@ SELECT
 FROM pg_control_system();
 
 -- name: feed_backend
--- Who answers on this connection: a pooler names another than the server does, and a standby knows late what changed.
+-- The process that answers, which differs from the connection's own behind a pooler; and whether the server is a
+-- standby, which gets changes late.
 SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby;
 
 -- name: feed_head
--- The newest change. There always is one, but while a dump is restored.
+-- The newest change. There always is one, except while a dump is being restored.
 SELECT seq, extract(epoch FROM at)::float8 AS at
 FROM sitelatch.scope_changes
 WHERE sitelatch.is_whole()
@@ -23,7 +24,8 @@ ORDER BY seq DESC
 LIMIT 1;
 
 -- name: read_feed
--- The change $1, by which a door knows its feed again, and those after it, at most $2; with each one's age in seconds.
+-- Change $1, which shows that it is still the same feed, and those after it, at most $2 in all; with the age in
+-- seconds.
 SELECT
     seq,
     what,

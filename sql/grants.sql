@@ -1,7 +1,7 @@
--- What the roles of roles.sql may do. Whatever is not here they may not.
+-- The privileges of the roles in roles.sql. They have no others.
 
 -- name: grant_to_doors
--- Read the scope, but neither who authorised whom nor the audit log; write last activity, and nothing else.
+-- Read the scope, except who authorized a user, and write last activity.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_doors') THEN
@@ -21,7 +21,7 @@ END
 $$;
 
 -- name: grant_to_admin
--- Change the scope, the sessions and what is known of wishes; of the audit log read all and append, for what happened is not changed.
+-- Change the scope, sessions and idempotency keys; read the audit log and append to it, but never change it.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_admin') THEN
@@ -38,7 +38,7 @@ BEGIN
             sitelatch.round_trips
         TO sitelatch_admin;
         GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;
-        -- The feed is written by the tables themselves.
+        -- Triggers write the change feed.
         GRANT SELECT ON sitelatch.schema_migrations, sitelatch.scope_changes TO sitelatch_admin;
     END IF;
 END

@@ -1,10 +1,10 @@
-"""Connections to PostgreSQL that a pooler may stand before, bounded in time, with passwords in no error."""
+"""Connections to PostgreSQL: they work behind a pooler, have timeouts, and never put a password into an error."""
 
 import re
 
 import asyncpg
 
-# Long enough for a hand-over to a standby, short enough that whoever waits for an answer still gets one.
+# Long enough for a failover to a standby, short enough that a waiting client still gets an answer.
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 
@@ -24,38 +24,39 @@ _URL = re.compile(
 
 
 class BadDatabaseUrl(ValueError):  # noqa: N818 - it says what it is
-    """The URL of a database cannot be read. The text holds nothing of it: it may hold a password."""
+    """The URL of a database is not valid. The message does not quote it, because it may contain a password."""
 
     def __init__(self) -> None:
         super().__init__(
-            "a database's URL cannot be read: it looks like postgresql://user:password@host:5432/database, "
-            "and what of / ? # @ % stands in a password is percent-encoded"
+            "the database URL is not valid. Use the form postgresql://user:password@host:5432/database, "
+            "and percent-encode the characters / ? # @ % in the password"
         )
 
 
 def is_readable(url: str) -> bool:
-    """Say whether asyncpg can read this, and takes no part of the password for another part."""
+    """Return whether asyncpg can parse this URL, without taking a part of the password for something else."""
     return _URL.fullmatch(url) is not None
 
 
 def check_url(url: str) -> None:
-    """Raise BadDatabaseUrl unless `is_readable`: asyncpg itself quotes what it cannot read, often of the password."""
+    """Raise BadDatabaseUrl unless `is_readable`. asyncpg's own error quotes what it cannot parse, often a password."""
     if not is_readable(url):
         raise BadDatabaseUrl
 
 
-async def _leave_session(connection: asyncpg.Connection) -> None:
-    """Stand in for asyncpg's clean-up query on each release: nothing here leaves anything in a session.
+async def _skip_reset(connection: asyncpg.Connection) -> None:
+    """Replace the query with which asyncpg resets a session on release, because no query here changes the session.
 
-    To keep it so, statements take and return no arrays but text[]: what others are asyncpg looks up on each new
-    connection, and for that it sets `jit` in the session, which behind a pooler is the next one's too.
+    For that reason, no statement may use arrays other than text[]. asyncpg looks up the types of other arrays on each
+    new connection, and sets `jit` in the session while it does; behind a pooler, the next client would get that
+    session.
     """
 
 
 async def open_pool(url: str, *, minimum: int = 0, maximum: int = 8, role: str) -> asyncpg.Pool:
-    """Return a pool that connects when it is first used, so that a server that is down is no error here.
+    """Return a pool that connects on first use, so it can be opened while the server is down.
 
-    `role` is what the server's statistics call this pool's connections: `sitelatch-<role>`.
+    `role` names the pool's connections in the server's statistics: `sitelatch-<role>`.
     """
     check_url(url)
     return await asyncpg.create_pool(
@@ -64,15 +65,15 @@ async def open_pool(url: str, *, minimum: int = 0, maximum: int = 8, role: str) 
         max_size=maximum,
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
-        # A pooler in transaction mode hands the next statement to another server connection.
+        # A pooler in transaction mode may send the next statement to another server connection.
         statement_cache_size=0,
         server_settings={"application_name": f"sitelatch-{role}"},
-        reset=_leave_session,
+        reset=_skip_reset,
     )
 
 
 async def open_connection(url: str, *, role: str) -> asyncpg.Connection:
-    """Return one connection, for a command that is over when it is done. Raises what asyncpg and the system raise."""
+    """Return a single connection. Raises BadDatabaseUrl, and the errors of asyncpg and the operating system."""
     check_url(url)
     return await asyncpg.connect(
         url,

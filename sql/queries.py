@@ -1,6 +1,6 @@
-"""The named queries of `sql/*.sql`: each a line `-- name: find_grant`, comment lines of purpose, then the statement.
+"""The named queries in `sql/*.sql`. Each is a line `-- name: find_grant`, comment lines with its purpose, and the SQL.
 
-They are read once, at import; modules keep theirs as constants, so that a misspelt name fails at start.
+They are read once, at import. Modules keep theirs as constants, so a misspelled name fails at startup.
 """
 
 import re
@@ -11,25 +11,25 @@ _NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 
 
 class UnknownQuery(KeyError):  # noqa: N818 - it says what it is
-    """No `sql/*.sql` holds a query of this name."""
+    """There is no query with this name in `sql/*.sql`."""
 
     def __str__(self) -> str:
-        return f"no file of sql/*.sql has a line `-- name: {self.args[0]}`"
+        return f"there is no `-- name: {self.args[0]}` in sql/*.sql"
 
 
 def read_blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Yield name and statement of each block of one file; ValueError where a block has no purpose or no statement."""
+    """Yield the name and statement of each query in a file. Raises ValueError if a purpose or statement is missing."""
     parts = _NAME.split(text)
     for name, block in zip(parts[1::2], parts[2::2], strict=True):
         lines = block.strip().splitlines()
         statement = "\n".join(line for line in lines if not line.startswith("--")).strip()
         if not lines or not lines[0].startswith("-- ") or not statement:
-            raise ValueError(f"the query {name} needs a comment line of purpose and a statement")
+            raise ValueError(f"the query {name} needs a comment with its purpose and a statement")
         yield name, statement.removesuffix(";")
 
 
 def read_folder(folder: Path) -> dict[str, str]:
-    """Return the named queries of all .sql files of a folder; ValueError where two have one name."""
+    """Return the named queries in a folder's .sql files. Raises ValueError if two have the same name."""
     queries: dict[str, str] = {}
     for file in sorted(folder.glob("*.sql")):
         for name, statement in read_blocks(file.read_text(encoding="utf-8")):
@@ -43,7 +43,7 @@ _QUERIES = read_folder(Path(__file__).parent)
 
 
 def query(name: str) -> str:
-    """Return the statement of this name; UnknownQuery where there is none."""
+    """Return the statement with this name. Raises UnknownQuery."""
     try:
         return _QUERIES[name]
     except KeyError:

@@ -1,14 +1,14 @@
--- The three roles, for a database of your own. Run this once in it, as somebody who may create roles:
+-- Creates Sitelatch's three roles in your own database. Run it once, as a role that may create roles:
 --
 --     psql -f roles.sql "dbname=YOURS"
---     psql -c '\password sitelatch_doors'      (and so for the other two)
+--     psql -c '\password sitelatch_doors'      (and the same for the other two)
 --
---   sitelatch_owner   owns the schema: `sitelatch migrate` runs as this one, and nothing else does
---   sitelatch_doors   `database.url` of serve: reads the scope, writes last activity
---   sitelatch_admin   `admin.database_url`: changes the scope, appends to the audit log, keeps sessions
+--   sitelatch_owner   owns the schema; only `sitelatch migrate` uses this role
+--   sitelatch_doors   for `database.url`: reads the scope, writes last activity
+--   sitelatch_admin   for `admin.database_url`: changes the scope, appends to the audit log, stores sessions
 --
--- What each may do on the tables is granted by the migrations' end (grants.sql), whether this ran before or after:
--- where it ran after, run `sitelatch migrate` once more. Running this twice changes nothing.
+-- `sitelatch migrate` grants each role its privileges on the tables (grants.sql). If you create the roles after the
+-- tables, run `sitelatch migrate` again. Running this file again changes nothing.
 DO $$
 DECLARE
     wanted text;

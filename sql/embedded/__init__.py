@@ -1,1 +1,1 @@
-"""The embedded PostgreSQL server, for trying out and for the tests."""
+"""The embedded PostgreSQL server, for demos and tests."""

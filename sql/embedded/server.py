@@ -1,9 +1,8 @@
-"""A PostgreSQL server of our own in a folder, for trying out and for the tests: `database.url = "embedded:DIR"`.
+"""An embedded PostgreSQL server in a folder, for demos and tests: `database.url = "embedded:DIR"`.
 
-Several processes may use one folder at a time: the first starts the server, and sql/embedded/keeper.py ends it with
-the last.
-Where it dies under them, whoever notices first starts it again.
-It listens on a unix socket in a private folder only, and lets in whoever started it (peer authentication).
+Several processes may use a folder at the same time. The first one starts the server, and sql/embedded/keeper.py stops
+it after the last one. If the server dies, the first process that notices restarts it. It listens only on a unix socket
+in a private folder, and accepts only the user that started it (peer authentication).
 """
 
 import asyncio
@@ -26,23 +25,23 @@ from sql.embedded.launch import PORT, SUPERUSER, EmbeddedServerFailed, Launch, S
 __all__ = ["EmbeddedServer", "EmbeddedServerFailed", "ServerBinariesMissing"]
 
 _START_SECONDS = 120.0
-"""How long a start may take: another process's initdb, or recovery after a crash."""
+"""How long a start may take, including another process's initdb or a recovery after a crash."""
 _STOP_SECONDS = 90.0
 _TICK_SECONDS = 0.02
 _OURS = {"data", "start.lock"}
-"""One of these is in every folder that a server was started in."""
+"""Every folder in which a server was started contains at least one of these."""
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 class EmbeddedServer:
-    """One process's use of the server in a folder. The server lives at least as long as this does."""
+    """One process's use of the server in a folder. The server runs at least until `close`."""
 
     def __init__(
         self, home: Path, users_lock: int, socket_folder: str, settings: Mapping[str, str], binaries: Binaries
     ) -> None:
         host = quote(socket_folder, safe="/")
         self.dsn = f"postgresql://{SUPERUSER}@/postgres?host={host}&port={PORT}"
-        """For asyncpg and libpq alike. It holds no secret: the server asks the kernel who is there."""
+        """The URL for asyncpg and libpq. It contains no secret: the kernel tells the server which user connects."""
         self._home = home
         self._users_lock: int | None = users_lock
         self._settings = settings
@@ -53,10 +52,10 @@ class EmbeddedServer:
     def open(
         cls, directory: Path, settings: Mapping[str, str] = _NO_SETTINGS, binaries: Binaries | None = None
     ) -> Self:
-        """Start the server in `directory`, or join those who use it; return when it takes connections.
+        """Start the server in `directory`, or join its other users. Returns when it accepts connections.
 
-        `settings` are the server's own (`{"fsync": "off"}`); they count only where this starts it.
-        ServerBinariesMissing, or EmbeddedServerFailed with the reason.
+        `settings` are the server's, such as `{"fsync": "off"}`. They are ignored if the server is already running.
+        Raises ServerBinariesMissing and EmbeddedServerFailed.
         """
         binaries = find_binaries() if binaries is None else binaries
         home = Path(os.path.abspath(directory))
@@ -77,9 +76,9 @@ class EmbeddedServer:
         return cls(home, users_lock, socket_folder, settings, binaries)
 
     def revive(self) -> bool:
-        """Start the server again if it has ended under its users; return whether it had. Raises EmbeddedServerFailed.
+        """Restart the server if it died, and return whether it had. Raises EmbeddedServerFailed.
 
-        It is found where it was: the DSN stays. Where the keeper was killed there is another afterwards.
+        The URL stays the same. A keeper that was killed is replaced.
         """
         with self._one_at_a_time:
             try:
@@ -98,41 +97,41 @@ class EmbeddedServer:
             return True
 
     def close(self) -> None:
-        """Stop using the server. Where this was its last user, return when it has ended and nothing of it is left."""
+        """Stop using the server. If this was its last user, returns when the server has ended."""
         with self._one_at_a_time:
             if self._users_lock is None:
                 return
             users_lock, self._users_lock = self._users_lock, None
-        # A folder that was removed under the server: PostgreSQL notices by itself, within a minute.
+        # If the folder was removed, PostgreSQL notices and stops by itself, within a minute.
         with contextlib.suppress(FileNotFoundError):
             try:
-                # The keeper ends the server; should it have been killed, here is another.
+                # The keeper stops the server. Replace it if it was killed.
                 _ensure_keeper(self._home)
             finally:
                 os.close(users_lock)
             self._wait_for_the_end()
 
     def _wait_for_the_end(self) -> None:
-        """Return when the server has ended, or when it is seen that others use it."""
+        """Wait until the server has ended, or another process is found to use it."""
         deadline = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < deadline:
             if keeper.is_free(self._home, "keeper"):
                 if keeper.is_free(self._home, "server"):
                     return
-                # The one that was relied on was being killed.
+                # The keeper was being killed.
                 _ensure_keeper(self._home)
-            # Held by users, then: the keeper would be the only one.
+            # The lock is held, but not exclusively, so users hold it and not the keeper.
             if not keeper.is_free(self._home, "users") and keeper.is_free(self._home, "users", fcntl.LOCK_SH):
                 return
             time.sleep(_TICK_SECONDS)
 
     @classmethod
     async def start(cls, directory: Path, settings: Mapping[str, str] = _NO_SETTINGS) -> Self:
-        """Do what `open` does, beside the event loop."""
+        """Like `open`, without blocking the event loop."""
         return await asyncio.to_thread(cls.open, directory, settings)
 
     async def stop(self) -> None:
-        """Do what `close` does, beside the event loop."""
+        """Like `close`, without blocking the event loop."""
         await asyncio.to_thread(self.close)
 
 
@@ -141,27 +140,27 @@ def _unusable(home: Path, error: OSError) -> EmbeddedServerFailed:
 
 
 def _prepare_home(home: Path) -> None:
-    """Make the folder; only as root may others enter it: the server is another user there."""
+    """Create the folder. Others may enter it only if we are root, because the server is another user then."""
     if not home.is_dir():
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
     elif (there := set(os.listdir(home))) and there.isdisjoint(_OURS):
-        # What is removed and written below is ours by its name alone.
-        raise EmbeddedServerFailed(f"the folder {home} holds something else: choose a new one for the database")
+        # The files below are recognized by their names alone, so another program's files could be overwritten.
+        raise EmbeddedServerFailed(f"the folder {home} is not empty and not a database: choose a new one")
 
 
 def _take(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int:
-    """Wait for one of the home's locks."""
+    """Wait for one of the home's locks, and return its descriptor."""
     deadline = time.monotonic() + _START_SECONDS
     while (lock := keeper.try_lock(home, name, kind)) is None:
         if time.monotonic() > deadline:
-            raise EmbeddedServerFailed(f"another process has been starting or ending the server in {home} for too long")
+            raise EmbeddedServerFailed(f"timed out while another process was starting or stopping the server in {home}")
         time.sleep(_TICK_SECONDS)
     return lock
 
 
 def _ensure_running(home: Path, settings: Mapping[str, str], binaries: Binaries) -> str:
-    """Return the folder of the socket of a server that takes connections, and that has a keeper."""
+    """Make sure that a server accepts connections and has a keeper. Returns the folder of its socket."""
     _ensure_keeper(home)
     launched = False
     deadline = time.monotonic() + _START_SECONDS
@@ -170,7 +169,7 @@ def _ensure_running(home: Path, settings: Mapping[str, str], binaries: Binaries)
         if server_lock is not None:
             try:
                 if launched:
-                    raise EmbeddedServerFailed(f"the server in {home} ended at once: {last_lines(home)}")
+                    raise EmbeddedServerFailed(f"the server in {home} exited immediately: {last_lines(home)}")
                 Launch(home, binaries, settings).run(server_lock)
                 launched = True
             finally:
@@ -179,11 +178,11 @@ def _ensure_running(home: Path, settings: Mapping[str, str], binaries: Binaries)
         if postmaster is not None and postmaster.ready:
             return postmaster.socket_folder
         time.sleep(_TICK_SECONDS)
-    raise EmbeddedServerFailed(f"the server in {home} does not become ready: {last_lines(home)}")
+    raise EmbeddedServerFailed(f"the server in {home} did not become ready in time: {last_lines(home)}")
 
 
 def _ensure_keeper(home: Path) -> None:
-    """Start a keeper unless there is one. It comes before the server, which so never is without."""
+    """Start a keeper unless there is one. It is started before the server, which therefore always has one."""
     keeper_lock = keeper.try_lock(home, "keeper")
     if keeper_lock is None:
         return

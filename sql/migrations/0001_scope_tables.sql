@@ -52,7 +52,8 @@ CREATE TABLE sitelatch.sites (
     )
 );
 CREATE INDEX sites_workspace_idx ON sitelatch.sites (workspace_id, id);
--- A partial index does not count as a key. So filling in `collated` takes a lock that foreign key checks do not wait for.
+-- A partial index does not count as a key. So filling in `collated` takes a lock that foreign key checks do not wait
+-- for.
 CREATE UNIQUE INDEX sites_collated_key ON sitelatch.sites (collated, collated_twin) WHERE collated IS NOT NULL;
 CREATE INDEX sites_not_collated_idx ON sitelatch.sites (created_at, id) WHERE collated IS NULL;
 

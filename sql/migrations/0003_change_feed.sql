@@ -1,6 +1,6 @@
 -- The change feed: every change to what a key may access adds a row to scope_changes, no matter who makes the change.
--- The rows are numbered in the order in which the changes become visible, so a reader that has seen row n has seen every
--- earlier change.
+-- The rows are numbered in the order in which the changes become visible, so a reader that has seen row n has seen
+-- every earlier change.
 
 CREATE TABLE sitelatch.scope_changes (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -44,10 +44,10 @@ BEGIN
     -- The key is "sitefeed" as big-endian bytes. The lock is released at the end of the transaction, when the rows
     -- become visible.
     PERFORM pg_advisory_xact_lock(8316306165774771556);
-    -- A reader may be away for up to a day. So a row is pruned a day after the next row was added: until then it was the
-    -- newest row, and readers may still be positioned at it. All rows before it are pruned too, even if the clock was
-    -- wrong when they were added, because a reader cannot detect a gap after its position. Each writer prunes at most
-    -- twice as many rows as it adds, and 100 more, so that no single writer pays for a long backlog.
+    -- A reader may be away for up to a day. So a row is pruned a day after the next row was added: until then it was
+    -- the newest row, and readers may still be positioned at it. All rows before it are pruned too, even if the clock
+    -- was wrong when they were added, because a reader cannot detect a gap after its position. Each writer prunes at
+    -- most twice as many rows as it adds, and 100 more, so that no single writer pays for a long backlog.
     BEGIN
         DELETE FROM sitelatch.scope_changes WHERE seq IN (
             SELECT oldest.seq

@@ -192,4 +192,4 @@ def test_an_old_folder_is_said_so_by_every_command(tmp_path: Path, version: int)
     for words in (("serve",), ("migrate",), ("users", "list")):
         done = sitelatch(*words, "--config", str(config))
         assert (done.code, done.out) == (1, "")
-        assert f"is of PostgreSQL {version}" in done.log[-1]["reason"]
+        assert f"created by PostgreSQL {version}" in done.log[-1]["reason"]

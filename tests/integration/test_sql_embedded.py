@@ -209,7 +209,7 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
 async def test_the_settings_say_where_the_database_is(tmp_path: Path) -> None:
     url = "postgresql://user@host/db"
     assert await resolve(DatabaseSettings(url=url), tmp_path) == (url, None)
-    with pytest.raises(ValueError, match="needs a folder"):
+    with pytest.raises(ValueError, match="must be followed by a folder"):
         await resolve(DatabaseSettings(url="embedded:"), tmp_path)
     dsn, server = await resolve(DatabaseSettings(url="embedded:var/postgres"), tmp_path)
     assert server is not None

@@ -14,7 +14,7 @@ def test_a_query_is_read_without_its_name_purpose_and_semicolon() -> None:
 
 @pytest.mark.parametrize("text", ["-- name: one\nSELECT 1", "-- name: one\n-- Purpose.\n", "-- name: one\n"])
 def test_a_query_without_a_purpose_or_statement_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError, match="one needs a comment line of purpose and a statement"):
+    with pytest.raises(ValueError, match="one needs a comment with its purpose and a statement"):
         dict(read_blocks(text))
 
 
