@@ -1,4 +1,4 @@
-"""Real data APIs with two sites, `shop` and `blog`, each holding only its own name as data."""
+"""Real data APIs with the sites `shop` and `blog`. The only data of each site is its own name."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def _running(folder: Path, port: int, path: str, *command: str | Path) -> Iterat
                     break
                 except httpx.HTTPError:
                     assert process.poll() is None, (folder / "output.log").read_text()[-4000:]
-                    assert time.monotonic() < deadline, f"{command[0]} never answers"
+                    assert time.monotonic() < deadline, f"{command[0]} does not respond"
                     time.sleep(0.1)
             yield client
     finally:
@@ -43,7 +43,7 @@ def _running(folder: Path, port: int, path: str, *command: str | Path) -> Iterat
 
 @contextlib.contextmanager
 def influxdb(folder: Path) -> Iterator[httpx.Client]:
-    """InfluxDB 1 from Debian: a database for each site, with one point."""
+    """Run InfluxDB 1 from Debian with a database for each site, which contains one point."""
     port = free_port()
     (folder / "influxdb.conf").write_text(
         f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n'
@@ -59,7 +59,7 @@ def influxdb(folder: Path) -> Iterator[httpx.Client]:
 
 @contextlib.contextmanager
 def prometheus(folder: Path) -> Iterator[httpx.Client]:
-    """Prometheus from Debian, as the one of the site `shop`: it scrapes itself below its prefix."""
+    """Run Prometheus from Debian for the site `shop`. It scrapes itself below its path prefix."""
     port = free_port()
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: self\n  metrics_path: /shop/metrics\n"
@@ -77,7 +77,7 @@ def prometheus(folder: Path) -> Iterator[httpx.Client]:
 
 @contextlib.contextmanager
 def datasette(folder: Path) -> Iterator[httpx.Client]:
-    """Datasette with --crossdb: a database for each site, with the table `t`."""
+    """Run Datasette with --crossdb and a database for each site, which contains the table `t`."""
     port = free_port()
     for site in SITES:
         with contextlib.closing(sqlite3.connect(folder / f"{site}.db")) as database:
@@ -92,7 +92,7 @@ def datasette(folder: Path) -> Iterator[httpx.Client]:
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[httpx.Client]:
-    """The S3 of moto: a bucket for each site, with the file secret.txt."""
+    """Run the S3 server of moto with a bucket for each site, which contains the file secret.txt."""
     port = free_port()
     program = Path(os.environ.get("MOTO_SERVER", Path(__file__).parent / ".venv" / "bin" / "moto_server"))
     with _running(folder, port, "/moto-api/data.json", program, "-H", "127.0.0.1", "-p", str(port)) as client:
@@ -104,7 +104,7 @@ def moto(folder: Path) -> Iterator[httpx.Client]:
 
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x"
-"""Moto looks for a signature to tell S3 from other services, and does not verify it."""
+"""Moto needs a signature to recognize requests for S3, but does not verify it."""
 
 APIS: dict[str, Callable[[Path], contextlib.AbstractContextManager[httpx.Client]]] = {
     "influx-write": influxdb,
@@ -112,4 +112,4 @@ APIS: dict[str, Callable[[Path], contextlib.AbstractContextManager[httpx.Client]
     "datasette": datasette,
     "s3": moto,
 }
-"""By the name of a route in docs/backends-apis.md."""
+"""The APIs by the names of their routes in docs/backends-apis.md."""

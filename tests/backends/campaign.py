@@ -1,24 +1,24 @@
-"""One backend's run: generate, judge, replay what passed, compare; shrink what failed."""
+"""The test run of one backend: generate requests, decide, replay, compare, and shrink failures."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from tests.backends.client import Client, NoAnswer
+from tests.backends.client import Client, NoResponse
 from tests.backends.door import Door, Sent
 from tests.backends.oracle import Fault, faults, faults_sent
 from tests.backends.request import Request
 from tests.backends.rulesets import KEY, OTHER
 
 _KEPT_OF_A_KIND = 6
-"""Failures that are shrunk; shrinking costs some hundred requests each."""
+"""The maximum number of failures per kind to shrink. Shrinking one failure takes some hundred requests."""
 _OTHER = OTHER.encode()
 
 
 @dataclass
 class Failure:
-    """One request with which a backend did something else than was decided."""
+    """A request that a backend interpreted differently from the decision."""
 
     request: Request
     sent: Sent
@@ -28,7 +28,7 @@ class Failure:
     def __str__(self) -> str:
         return "\n".join(
             (
-                f"rule set `{self.request.rules}`; the decision named {self.sent.named} by {dict(self.sent.named_by)}",
+                f"rule set `{self.request.rules}`; the decision found {self.sent.named}: {dict(self.sent.named_by)}",
                 *(f"  {fault}" for fault in self.faults),
                 *(f"    {line}" for line in self.request.shown().split("\n")),
                 f"  the backend reported {self.report}",
@@ -42,8 +42,8 @@ class Outcome:
 
     generated: int = 0
     passed: int = 0
-    honest: int = 0
-    honest_refused: list[tuple[Request, str]] = field(default_factory=list)
+    ordinary: int = 0
+    ordinary_refused: list[tuple[Request, str]] = field(default_factory=list)
     replayed: int = 0
     reported: int = 0
     declined: int = 0
@@ -58,7 +58,7 @@ class Outcome:
     def __str__(self) -> str:
         return (
             f"{self.generated:,} generated, {self.passed:,} passed, {self.replayed:,} replayed, "
-            f"{self.reported:,} reported, {self.declined:,} declined, {self.silent:,} without an answer, "
+            f"{self.reported:,} reported, {self.declined:,} declined, {self.silent:,} without a response, "
             f"{self.failed:,} failed {dict(self.kinds) or ''}, {sum(self.excepted.values()):,} known exceptions, "
             f"{self.seconds:.0f} s"
         )
@@ -69,7 +69,7 @@ Excuse = Callable[[Request, Fault], str | None]
 
 
 class Campaign:
-    """Judge and backend, joined."""
+    """Decides on requests, and compares the decisions with a backend."""
 
     def __init__(self, doors: Mapping[str, Door], client: Client, excuse: Excuse) -> None:
         self._doors = doors
@@ -77,25 +77,25 @@ class Campaign:
         self._excuse = excuse
 
     def run(self, requests: Iterable[Request], seconds: float) -> Outcome:
-        """Judge the requests and replay those that pass, for at most so long."""
+        """Decide on the requests and replay those that pass, within the time limit."""
         outcome = Outcome()
-        began = time.monotonic()
+        start = time.monotonic()
         for request in requests:
-            if time.monotonic() - began > seconds:
+            if time.monotonic() - start > seconds:
                 break
-            self._one(request, outcome)
-        outcome.seconds = time.monotonic() - began
+            self._test(request, outcome)
+        outcome.seconds = time.monotonic() - start
         outcome.failures = self._shrunk(outcome.failures)
         return outcome
 
-    def _one(self, request: Request, outcome: Outcome) -> None:
+    def _test(self, request: Request, outcome: Outcome) -> None:
         outcome.generated += 1
-        outcome.honest += request.honest
-        sent = self._judge(request)
+        outcome.ordinary += request.ordinary
+        sent = self._decide(request)
         outcome.codes[sent.code] += 1
         if not sent.passed:
-            if request.honest:
-                outcome.honest_refused.append((request, sent.code))
+            if request.ordinary:
+                outcome.ordinary_refused.append((request, sent.code))
             return
         outcome.passed += 1
         outcome.replayed += 1
@@ -107,47 +107,45 @@ class Campaign:
             if outcome.kinds[kind] <= _KEPT_OF_A_KIND:
                 outcome.failures.append(Failure(request, sent, found, report))
 
-    def _judge(self, request: Request) -> Sent:
+    def _decide(self, request: Request) -> Sent:
         return self._doors[request.rules].send(request.raw(KEY.encode()))
 
     def _compare(self, request: Request, sent: Sent, outcome: Outcome) -> tuple[list[Fault], object]:
         found = faults_sent(request, sent)
         try:
-            answer = self._client.ask(sent.head, sent.body, may_reuse=sent.may_reuse)
-        except NoAnswer as error:
+            response = self._client.send(sent.head, sent.body, may_reuse=sent.may_reuse)
+        except NoResponse as error:
             outcome.silent += 1
-            found.append(Fault("no answer", f"the backend does not answer: {error}"))
-            return self._unexcused(request, found, outcome), None
-        self._doors[request.rules].learn(answer.fields)
-        if answer.surplus:
-            found.append(Fault("two answers", "the backend took one request for two"))
-        report = answer.report
+            found.append(Fault("no response", f"the backend does not respond: {error}"))
+            return self._without_known(request, found, outcome), None
+        self._doors[request.rules].learn(response.fields)
+        if response.surplus:
+            found.append(Fault("two responses", "the backend read one request as two"))
+        report = response.report
         if report is None:
             outcome.declined += 1
-            return found, answer.status
+            return found, response.status
         outcome.reported += 1
         if str(report["id"]).encode() not in sent.head:
-            found.append(Fault("two answers", "the backend answers another request"))
+            found.append(Fault("two responses", "the backend responds to another request"))
             self._client.close()
         else:
             found += faults(request, sent, report)
-        return self._unexcused(request, found, outcome), report
+        return self._without_known(request, found, outcome), report
 
-    def _unexcused(self, request: Request, found: list[Fault], outcome: Outcome) -> list[Fault]:
-        """Return the faults that are no known exceptions, and count those that are."""
-        kept = []
+    def _without_known(self, request: Request, found: list[Fault], outcome: Outcome) -> list[Fault]:
+        """Return the faults that are not known exceptions, and count the known ones."""
+        unexplained = []
         for fault in found:
             reason = self._excuse(request, fault)
             if reason is None:
-                kept.append(fault)
+                unexplained.append(fault)
             else:
                 outcome.excepted[reason] += 1
-        return kept
-
-    # Shrinking.
+        return unexplained
 
     def _shrunk(self, failures: list[Failure]) -> list[Failure]:
-        """Return the failures as small as they get, each once, one of each kind first."""
+        """Shrink the failures, remove duplicates, and sort them by kind."""
         small: dict[tuple[str, str], Failure] = {}
         for failure in failures:
             shrunk = self._shrink(failure)
@@ -155,7 +153,7 @@ class Campaign:
         return sorted(small.values(), key=lambda failure: _kind(failure.faults))
 
     def _shrink(self, failure: Failure) -> Failure:
-        """Drop parts of the request for as long as it still fails in the same way."""
+        """Remove parts of the request as long as it still fails in the same way."""
         kind = _kind(failure.faults)
         tries = 400
         changed = True
@@ -165,7 +163,7 @@ class Campaign:
                 tries -= 1
                 if not tries:
                     return failure
-                sent = self._judge(smaller)
+                sent = self._decide(smaller)
                 if not sent.passed:
                     continue
                 found, report = self._compare(smaller, sent, Outcome())
@@ -181,7 +179,7 @@ def _kind(found: list[Fault]) -> str:
 
 
 def _smaller(request: Request) -> Iterator[Request]:
-    """Yield the request without each of its parts."""
+    """Yield smaller versions of the request, each without one of its parts."""
     if request.body:
         yield replace(request, body=b"", chunked=False)
     if request.chunked:

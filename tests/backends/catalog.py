@@ -1,4 +1,4 @@
-"""The backends from PyPI and npm: how each starts on a port of its own."""
+"""The backends from PyPI and npm, and how each of them starts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ class Backend:
     name: str
     start: Callable[[Place], None]
     route: Mapping[str, Any] = field(default_factory=dict)
-    """What `docs/backends.md` tells its users to set on the route."""
+    """The route options that `docs/backends.md` recommends for this backend."""
     programs: tuple[str, ...] = ()
-    """What it needs on PATH."""
+    """The programs that must be on PATH."""
 
     def __str__(self) -> str:
         return self.name
@@ -47,7 +47,7 @@ def _gunicorn(application: str, env: Mapping[str, str]) -> Callable[[Place], Non
 
 
 def _command(*arguments: str) -> Callable[[Place], None]:
-    """Return what starts a Python server; `PORT` stands for the port."""
+    """Return a function that starts a Python server. `PORT` in the arguments is replaced by the port."""
 
     def start(place: Place) -> None:
         place.run(*python(*(argument.replace("PORT", str(place.port)) for argument in arguments)), env=_PATH)
@@ -108,7 +108,7 @@ QUICK = (
         ),
     ),
     Backend("tornado", _command(str(APPS / "tornado_app.py"), "PORT")),
-    # It leaves a chunked body that the application does not read on the connection.
+    # If the application does not read a chunked body, CherryPy leaves it in the connection.
     Backend("cherrypy", _command(str(APPS / "cherrypy_app.py"), "PORT"), route={"reuse_after_body": False}),
     Backend("sanic", _command(str(APPS / "sanic_app.py"), "PORT")),
     Backend("fastify", _node("fastify_app.mjs")),

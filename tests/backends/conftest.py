@@ -1,4 +1,4 @@
-"""Fixtures of the backends' tests."""
+"""Fixtures for the backend tests."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from tests.backends.place import Place
 from tests.database import TEMPLATE, create_database, drop_database, run_aside
 
 COUNTS = "replayed"
-"""The property of a test's report that holds a backend's counts."""
+"""The name of the test report property with the counts of a backend."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each backend's counts, whether it passed or not."""
+    """Print the counts of each backend, also if its test passed."""
     lines = [
         f"{name}: {value}"
         for reports in terminalreporter.stats.values()
@@ -30,7 +30,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="module")
 def database_url(database_server: str) -> Iterator[str]:
-    """A migrated, empty database of the module's own."""
+    """A migrated, empty database for the module."""
     url = run_aside(create_database(database_server, TEMPLATE))
     yield url
     run_aside(drop_database(database_server, url))
@@ -38,7 +38,7 @@ def database_url(database_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    """The folder and port of one backend. Servers that give up root must be able to read the folder."""
+    """The directory and port of one backend. Servers that drop root privileges must be able to read the directory."""
     with tempfile.TemporaryDirectory(prefix="backend-") as folder:
         Path(folder).chmod(0o755)
         opened = Place(Path(folder))

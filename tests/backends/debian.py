@@ -1,4 +1,4 @@
-"""The backends from Debian: how each starts on a port of its own, without its service."""
+"""The backends from Debian packages, and how each of them starts without its system service."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _TOMCAT_JARS = "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/*"
 
 
 def _configured(place: Place, name: str, **values: object) -> Path:
-    """Write a configuration file with its ports and folder filled in."""
+    """Write a configuration file, with its placeholders replaced."""
     text = (HERE / "conf" / name).read_text()
     for mark, value in {"FOLDER": place.folder, "PORT": place.port, **values}.items():
         text = text.replace(mark, str(value))
@@ -25,7 +25,7 @@ def _configured(place: Place, name: str, **values: object) -> Path:
 
 
 def _reporter(place: Place, *seen: str) -> int:
-    """Start the application behind a server that only passes on; `seen` are the headers that it is to set."""
+    """Start the application behind a proxy server. `seen` are the headers that the proxy server must set."""
     port = free_port()
     place.run(*python(APPS / "reporter.py", str(port), *seen))
     place.wait(port)
@@ -96,19 +96,19 @@ def _apache(*rules: str) -> Callable[[Place], None]:
 
 
 def own_webdav(files: Path) -> None:
-    """Let the server change these files."""
+    """Make the web server user the owner of these files."""
     if os.geteuid() == 0:
         for path in (files, *files.rglob("*")):
             shutil.chown(path, "www-data", "www-data")
 
 
 def start_webdav(place: Place) -> None:
-    """Start Apache with mod_dav over the folder `files` of the place."""
+    """Start Apache with mod_dav for the directory `files`."""
     place.run("/usr/sbin/apache2", "-DFOREGROUND", "-d", place.folder, "-f", _configured(place, "webdav.conf"))
 
 
 def _php(place: Place) -> None:
-    """Start PHP's own server, without php.ini."""
+    """Start the built-in server of PHP without php.ini."""
     place.run(
         "php", "-n", "-S", f"127.0.0.1:{place.port}", APPS / "php" / "app.php", env={"PHP_CLI_SERVER_WORKERS": "2"}
     )
@@ -200,7 +200,7 @@ def _mojolicious(place: Place) -> None:
 
 
 _REWRITTEN = {"form_body": "refuse"}
-"""What `docs/backends.md` says to set where paths are rewritten into parameters."""
+"""The options that `docs/backends.md` recommends if paths are rewritten to parameters."""
 
 DEBIAN = (
     Backend("nginx", _nginx, route=_REWRITTEN, programs=("nginx",)),

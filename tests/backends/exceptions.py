@@ -1,4 +1,4 @@
-"""What backends may do in spite of the decision, each with its reason. Everything else fails the test."""
+"""Known and accepted differences between backends and decisions, with reasons. All other differences fail the test."""
 
 import re
 from dataclasses import dataclass
@@ -24,43 +24,43 @@ _KNOWN: tuple[_Exception, ...] = (
         "bottle",
         r"^other site by merged: .* params\.get",
         rb"(?i)\r\ncontent-length: [1-9]|\r\ntransfer-encoding: chunked",
-        "Bottle's request.params takes every body for a form, of any type and method; its users read request.query",
+        "Bottle's request.params reads every body as a form; applications should use request.query",
     ),
     _known(
         "waitress",
-        r"^no answer",
+        r"^no response",
         rb"(?i)\r\nexpect: 100-continue",
-        "waitress waits without end where `Expect: 100-continue` comes without a body",
+        "waitress waits forever if a request with `Expect: 100-continue` has no body",
     ),
     _known(
         "puma",
-        r"^no answer",
+        r"^no response",
         rb'\A[^\r]*"',
-        "Puma answers a raw quotation mark in the target with 400, and on a kept connection not at all",
+        "Puma responds with 400 to a raw quotation mark in the target, and not at all on a persistent connection",
     ),
     _known(
         r"\Aphp\Z",
-        r"^no answer",
+        r"^no response",
         rb"\A[^\r]*[\x80-\xff]",
-        "PHP's own server closes the connection on a raw byte beyond ASCII in the target",
+        "the built-in server of PHP closes the connection if the target contains a raw non-ASCII byte",
     ),
     _known(
         "apache-php-front",
         r"^other site by path",
         rb"(?i)\A[^\r]*[?&]q=",
-        "a front controller that takes its path from `q`: docs/backends.md says to refuse that parameter",
+        "a front controller that reads its path from `q`; docs/backends.md says to refuse that parameter",
     ),
     _known(
         "sanic",
         r"^other site by path: the backend serves '[^']*%",
         rb"",
-        "Sanic hands over path parameters undecoded, and no site's id holds a %",
+        "Sanic does not decode path parameters, and site IDs never contain %",
     ),
 )
 
 
 def excuse(backend: str, request: Request, fault: Fault) -> str | None:
-    """Return why this backend may do this with this request, or None."""
+    """Return the reason why this fault is accepted for this backend and request, or None."""
     for known in _KNOWN:
         if known.backends.search(backend) and known.fault.search(str(fault)) and known.request.search(request.raw(b"")):
             return known.reason

@@ -1,4 +1,4 @@
-"""The frame of a request: Connection, Host, the form of the target, the version."""
+"""Changes to the framing of a request: Connection, Host, the form of the target, and the version."""
 
 import random
 from dataclasses import replace
@@ -29,7 +29,7 @@ _FRAMING = (
 
 
 def connection(rng: random.Random, request: Request) -> Request:
-    """List headers in Connection, or use one of its relatives."""
+    """List headers in Connection, or add another hop-by-hop or framing header."""
     choice = rng.random()
     if choice < 0.7:
         listed = b", ".join(rng.choice(_LISTED) for _ in range(rng.choice((1, 1, 2))))
@@ -59,7 +59,7 @@ _AUTHORITIES = (
 
 
 def host(rng: random.Random, request: Request) -> Request:
-    """Send another Host, or an absolute target beside it."""
+    """Change the Host header, or add an absolute target."""
     choice = rng.random()
     rest = tuple(pair for pair in request.fields if pair[0].lower() != b"host")
     if choice < 0.4:
@@ -80,7 +80,7 @@ _TARGET_ENDS = (
 
 
 def version(rng: random.Random, request: Request) -> Request:
-    """Speak another version of HTTP, or an odd form of target."""
+    """Use another HTTP version, or an unusual target."""
     choice = rng.random()
     if choice < 0.6:
         return replace(request, version=rng.choice(_VERSIONS))

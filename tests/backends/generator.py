@@ -1,7 +1,7 @@
-"""A seeded grammar of hostile requests: a plain request, changed in up to three dimensions.
+"""A seeded generator of hostile requests: ordinary requests, changed in up to three dimensions.
 
-Each dimension is a function that takes a request and returns it changed. Everything random comes from one
-`random.Random`, so a seed gives the same requests on every machine.
+Each dimension is a function that returns a changed copy of a request. All random choices come from one `random.Random`,
+so that a seed gives the same requests on every machine.
 """
 
 import random
@@ -12,9 +12,9 @@ from tests.backends import framing, headers, methods, paths, queries
 from tests.backends.request import KEY_MARK, Request
 from tests.backends.rulesets import COOKIE_KEY, METHODS, OPEN, QUERY_KEY, RULE_SETS, SCOPED, TRUSTED, UNDERSCORES
 
-HONEST_SHARE = 0.15
+ORDINARY_SHARE = 0.15
 KEYLESS_SHARE = 0.3
-"""Of requests for public paths."""
+"""The share of requests for public paths that carry no key."""
 
 _RULES = (
     (OPEN.name,) * 4
@@ -52,7 +52,7 @@ _USUAL = (
 
 
 def _plain(rng: random.Random, rules: str) -> Request:
-    """Return an ordinary request for `shop`, with its key."""
+    """Return an ordinary request for `shop` with its key."""
     where = rng.random()
     fields = [_HOST, *rng.choice(_USUAL)]
     if where < 0.45:
@@ -74,13 +74,13 @@ def _plain(rng: random.Random, rules: str) -> Request:
 
 
 def _public(rng: random.Random) -> Request:
-    """Return an ordinary request for a public path; most carry no key."""
+    """Return an ordinary request for a public path, usually without a key."""
     request = Request(SCOPED.name, b"GET", rng.choice(_PUBLIC), fields=(_HOST, *rng.choice(_USUAL)))
     return request if rng.random() < KEYLESS_SHARE else _keyed(rng, request)
 
 
 def _keyed(rng: random.Random, request: Request) -> Request:
-    """Return the request with the key where its rule set looks for it."""
+    """Add the key in a key location of the rule set."""
     if request.rules == COOKIE_KEY.name:
         cookie = rng.choice((b"key=%b", b"theme=dark; key=%b", b"key=%b; lang=en"))
         return request.with_fields((b"Cookie", cookie % KEY_MARK))
@@ -113,20 +113,20 @@ DIMENSIONS: tuple[tuple[Dimension, int], ...] = (
     (framing.host, 1),
     (framing.version, 1),
 )
-"""Each with its weight."""
+"""The dimensions with their weights."""
 
 _FUNCTIONS = [dimension for dimension, _ in DIMENSIONS]
 _WEIGHTS = [weight for _, weight in DIMENSIONS]
 
 
 def requests(seed: str) -> Iterator[Request]:
-    """Yield requests without end, the same ones for the same seed."""
+    """Yield an endless sequence of requests, which depends only on the seed."""
     rng = random.Random(seed)
     while True:
         rules = rng.choice(_RULES)
         plain = _public(rng) if rules == SCOPED.name and rng.random() < 0.25 else _plain(rng, rules)
-        if rng.random() < HONEST_SHARE:
-            yield replace(plain, honest=True)
+        if rng.random() < ORDINARY_SHARE:
+            yield replace(plain, ordinary=True)
             continue
         request = plain
         for dimension in rng.choices(_FUNCTIONS, _WEIGHTS, k=rng.choice((1, 1, 2, 2, 3))):

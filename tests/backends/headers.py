@@ -1,4 +1,4 @@
-"""Hostile headers: look-alikes of the site header, headers that steer backends or name a second resource."""
+"""Hostile headers: look-alikes of the site header, and headers that steer backends or name a second resource."""
 
 import random
 from dataclasses import replace
@@ -20,13 +20,13 @@ _SITE_VALUES = (
 
 
 def look_alike(rng: random.Random, request: Request) -> Request:
-    """Add a header whose name some backends take for the site header."""
+    """Add a header that some backends treat as the site header."""
     field = (rng.choice(_SITE_LOOK_ALIKES), rng.choice(_SITE_VALUES))
     return placed(rng, request, field)
 
 
 def repeated_site_header(rng: random.Random, request: Request) -> Request:
-    """Add the site header once more."""
+    """Add the site header again."""
     return placed(rng, request, (rng.choice((b"X-Site", b"x-site", b"X-Site")), rng.choice(_SITE_VALUES)))
 
 
@@ -88,7 +88,7 @@ _NESTED = (
 
 
 def steering(rng: random.Random, request: Request) -> Request:
-    """Add a header that moves some backend's mount point, path or query."""
+    """Add a header that changes the mount point, path or query in some backends."""
     field = (rng.choice(_STEERING), rng.choice(_STEERING_VALUES))
     if rng.random() < 0.1:
         field = (cased(rng, field[0]), field[1])
@@ -119,11 +119,11 @@ SECOND_RESOURCES = (
     (b"Source", (*_RESOURCES, b"web")),
     (b"Upload-Concat", (b"final;/files/a /files/b", b"Final;/blog/x", b"partial")),
 )  # fmt: skip
-"""Headers that copy from the other site or to it, and values for them."""
+"""Headers that copy from or to another site, with values."""
 
 
 def second_resource(rng: random.Random, request: Request) -> Request:
-    """Name the other site in a header that copies from it or to it."""
+    """Name the other site in a header that copies from or to it."""
     spelling, values = rng.choice(SECOND_RESOURCES)
     if rng.random() < 0.3:
         spelling = rng.choice((spelling.upper(), spelling.replace(b"-", b"_"), cased(rng, spelling)))

@@ -1,4 +1,4 @@
-"""Other methods, in the request line or by an override, and forms in bodies."""
+"""Other methods, in the request line or as an override, and form bodies."""
 
 import random
 from dataclasses import replace
@@ -39,7 +39,7 @@ _OVERRIDE_PARAMETERS = (
 
 
 def method_override(rng: random.Random, request: Request) -> Request:
-    """Ask for another method in a header, a parameter or a form."""
+    """Override the method in a header or a parameter."""
     if rng.random() < 0.7:
         request = replace(request, method=rng.choice((b"POST", b"POST", b"POST", b"GET", b"PUT")))
     if rng.random() < 0.3:
@@ -73,7 +73,7 @@ _FORM_METHODS = (b"POST", b"POST", b"POST", b"PUT", b"PATCH", b"GET", b"DELETE",
 
 
 def form_body(rng: random.Random, request: Request) -> Request:
-    """Send a form, under a Content-Type that some do not see, or under none."""
+    """Send a form body, with a Content-Type that some servers do not recognize, or without one."""
     fields = tuple(pair for pair in request.fields if pair[0].lower() != b"content-type")
     for _ in range(rng.choice((0, 1, 1, 1, 1, 2))):
         fields = (*fields, (rng.choice(_TYPE_NAMES), rng.choice(_TYPES)))

@@ -1,13 +1,13 @@
-"""What a backend's report of one request says against the decision that let the request pass.
+"""Compares the report of a backend about one request with the decision that let the request pass.
 
-Every backend answers with the same JSON object:
+Every backend responds with the same JSON object:
 
     {"id": X-Request-Id, "method": "GET", "endpoint": "site", "site": "shop",
      "reads": [["query", "args.get", ["shop"]], ["header", "headers.get", []], …]}
 
-`endpoint` is where its router took the request: `site` (/api/sites/{site}/…), `query` (/api/query, /api/export/…),
-`lookup` (/api/lookup), `list` (/api/sites), `everything` (/api/reports/everything), `static` or `none`. `reads` says
-what each of its framework's ways to read the site returned, wherever the request went.
+`endpoint` is the route that its router chose: `site` (/api/sites/{site}/…), `query` (/api/query, /api/export/…),
+`lookup` (/api/lookup), `list` (/api/sites), `everything` (/api/reports/everything), `static` or `none`. `reads` lists
+the values that each API of the framework for reading a site returned, whatever the endpoint.
 """
 
 import re
@@ -29,7 +29,7 @@ _WITHOUT_SITE = ("list", "everything")
 
 @dataclass(frozen=True)
 class Fault:
-    """One difference between what was decided and what the backend did. Faults of a kind are reported together."""
+    """One difference between the decision and the behavior of the backend. Faults of one kind are reported together."""
 
     kind: str
     text: str
@@ -39,29 +39,29 @@ class Fault:
 
 
 def faults_sent(request: Request, sent: Sent) -> list[Fault]:
-    """Return what is wrong with the bytes that go to the upstream, whatever reads them."""
+    """Return the faults in the forwarded bytes, independent of the backend."""
     found = []
     text = sent.head
     for _ in range(4):
         if KEY.encode() in text:
-            found.append(Fault("key", "the key goes to the backend"))
+            found.append(Fault("key", "the key is forwarded to the backend"))
             break
         text = unquote_to_bytes(text)
     for line in sent.head.split(b"\r\n")[1:]:
         spelled, _, value = line.partition(b":")
         name = spelled.lower().replace(b"_", b"-")
         if name in _SECOND and (name not in _BY_VALUE or names_second_resource([(name, value.strip())])):
-            found.append(Fault("second resource", f"the backend gets {name.decode()}"))
+            found.append(Fault("second resource", f"{name.decode()} is forwarded to the backend"))
     return found
 
 
 _SECOND = frozenset(name.lower() for name, _ in SECOND_RESOURCES)
 _BY_VALUE = (b"if", b"source", b"upload-concat")
-"""They name a resource only with some values: `If` in a tagged list, `Upload-Concat` in a final upload."""
+"""Headers that name a resource only with some values: `If` in a tagged list, `Upload-Concat` in a final upload."""
 
 
 def faults(request: Request, sent: Sent, report: Report) -> list[Fault]:
-    """Return what the backend did that the decision did not say."""
+    """Return the differences between the report and the decision."""
     return list(_faults(request, sent, report))
 
 
@@ -70,16 +70,16 @@ def _faults(request: Request, sent: Sent, report: Report) -> Iterator[Fault]:
     endpoint, site = report["endpoint"], report["site"]
     method = str(report["method"]).upper()
     if method not in rules.methods:
-        yield Fault("method", f"the backend does {method}")
+        yield Fault("method", f"the backend executes {method}")
     if sent.open:
         if endpoint not in ("static", "none"):
             yield Fault("keyless", f"without a key, the backend serves `{endpoint}`")
         return
     if f"{method} /api/**" in rules.refuse and endpoint not in ("static", "none"):
-        yield Fault("refused method", f"the backend does {method}, which the route refuses")
+        yield Fault("refused method", f"the backend executes {method}, which the route refuses")
     if endpoint == "site" and not site:
         if sent.named_by.get("path"):
-            yield Fault("no site by path", "the path rule names the site, and the backend reads none")
+            yield Fault("no site by path", "the path rule names the site, but the backend reads none")
         endpoint = "none"
     if endpoint == "site" and site != OWN and not (rules.scoped and _OWN_AND_PAIRS.match(str(site))):
         yield Fault("other site by path", f"the backend serves {site!r}")
@@ -98,26 +98,26 @@ def _faults(request: Request, sent: Sent, report: Report) -> Iterator[Fault]:
 
 
 _OWN_AND_PAIRS = re.compile(re.escape(OWN) + r"(?:[;?][A-Za-z0-9_.-]+=.*)\Z", re.DOTALL)
-"""`shop;a=1` where the API does not look for a site: it is no site's id, and to some servers it is `shop` and `a`."""
+"""`shop;a=1` on paths where the API reads no site. It is not a site ID, but some servers read it as `shop` and `a`."""
 
 
 def _joined(value: str) -> list[str]:
-    """Return the members of a header that was repeated: most servers join them (RFC 9110 §5.3)."""
+    """Return the members of a repeated header, which most servers join with commas (RFC 9110 §5.3)."""
     return [member.strip() for member in value.split(",")]
 
 
 def _unread_scoped(endpoint: str, read: Mapping[str, bool]) -> Iterator[Fault]:
     if endpoint in _WITHOUT_SITE:
-        yield Fault("no site", f"the backend serves `{endpoint}`, where no rule proves a site")
+        yield Fault("no site", f"the backend serves `{endpoint}`, although no rule names a site there")
     if endpoint == "query" and not read["query"]:
-        yield Fault("no site by query", "the backend reads none at a path where the query rule proves it")
+        yield Fault("no site by query", "the backend reads no site on a path of the query rule")
     if endpoint == "lookup" and not read["header"]:
-        yield Fault("no site by header", "the backend reads none at a path where the header rule proves it")
+        yield Fault("no site by header", "the backend reads no site on a path of the header rule")
 
 
 def _unread(endpoint: str, read: Mapping[str, bool], sent: Sent) -> Iterator[Fault]:
     if sent.named_by.get("path") and endpoint not in ("site", "none"):
-        yield Fault("no site by path", f"the path rule names the site, and the backend serves `{endpoint}`")
+        yield Fault("no site by path", f"the path rule names the site, but the backend serves `{endpoint}`")
     for part in ("query", "header"):
         if sent.named_by.get(part) and not read[part]:
-            yield Fault(f"no site by {part}", "the rule names the site, and the backend reads none")
+            yield Fault(f"no site by {part}", "the rule names the site, but the backend reads none")

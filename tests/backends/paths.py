@@ -1,4 +1,4 @@
-"""Hostile paths: another site behind the own one, parameters in the path, paths that no rule covers."""
+"""Hostile paths: another site after the allowed one, parameters in the path, and paths that no rule covers."""
 
 import random
 
@@ -8,7 +8,7 @@ _ENCODED_TIMES = (1, 1, 1, 2, 2, 3)
 
 
 def encoded(rng: random.Random, text: bytes, share: float = 1.0, depth: int | None = None) -> bytes:
-    """Return `text` with a share of its characters percent-encoded, one to three times over."""
+    """Percent-encode a share of the characters in `text`, each one to three times."""
     found = b""
     for byte in text:
         if rng.random() < share:
@@ -23,12 +23,12 @@ def encoded(rng: random.Random, text: bytes, share: float = 1.0, depth: int | No
 
 
 def cased(rng: random.Random, text: bytes) -> bytes:
-    """Return `text` in another case."""
+    """Change the case of `text`."""
     return rng.choice((text.upper(), text.title(), text.swapcase(), text[:1].upper() + text[1:]))
 
 
 def spelled(rng: random.Random, text: bytes) -> bytes:
-    """Return `text` as it is, encoded in part, or in another case."""
+    """Return `text` unchanged, partly encoded, or in another case."""
     choice = rng.random()
     if choice < 0.4:
         return text
@@ -69,7 +69,7 @@ _HOSTILE_PATH_X = (0, 1, 1, 2, 2, 3, 4)
 
 
 def hostile_path(rng: random.Random, request: Request) -> Request:
-    """Put another path: starts, ups, slashes and tails in any order."""
+    """Replace the path with a random sequence of starts, parent segments, slashes and tails."""
     path = rng.choice(_STARTS)
     if rng.random() < 0.25:
         path = b"/".join(spelled(rng, segment) for segment in path.split(b"/"))
@@ -94,7 +94,7 @@ _ENDS = (
 
 
 def parameter_in_path(rng: random.Random, request: Request) -> Request:
-    """Add a parameter to the path, behind an `&`, `?`, `#` or `;`, encoded or raw."""
+    """Add a parameter to the path after an `&`, `?`, `#` or `;`, encoded or raw."""
     path = request.path
     for _ in range(rng.choice((1, 1, 2))):
         mark = rng.choice(_MARKS)
@@ -122,7 +122,7 @@ _UNCOVERED = (
 
 
 def uncovered_path(rng: random.Random, request: Request) -> Request:
-    """Put a path that no site rule covers, or that looks like a covered one, and name the own site elsewhere."""
+    """Use a path that no site rule covers, or that looks like a covered one, and name the allowed site elsewhere."""
     changed = request.with_path(rng.choice(_UNCOVERED))
     if rng.random() < 0.5 and b"site=" not in changed.query:
         return changed.with_query(b"&".join(filter(None, (changed.query, b"site=shop"))))

@@ -1,4 +1,4 @@
-"""Where a backend runs: a folder and a port of its own, its processes, and their end."""
+"""The directory, port and processes of a running backend."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ START_SECONDS = 60.0
 
 
 class Place:
-    """One backend's folder, port and processes."""
+    """The directory, port and processes of one backend."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,14 +26,14 @@ class Place:
         self._outputs: list[Path] = []
 
     def write(self, name: str, text: str) -> Path:
-        """Write a file into the folder and return its path."""
+        """Write a file in the directory and return its path."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
 
     def run(self, *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
-        """Start a process. It ends with `stop`."""
+        """Start a process, which runs until `stop`."""
         output = self.folder / f"output-{len(self._processes)}.log"
         with output.open("wb") as stream:
             process = subprocess.Popen(
@@ -49,7 +49,7 @@ class Place:
         self._outputs.append(output)
 
     def finish(self, *command: str | Path, env: Mapping[str, str] | None = None) -> None:
-        """Run a command to its end, such as a compiler."""
+        """Run a command, such as a compiler, and wait until it exits."""
         done = subprocess.run(
             [str(part) for part in command],
             cwd=self.folder,
@@ -69,18 +69,18 @@ class Place:
                 socket.create_connection(("127.0.0.1", port or self.port), 1).close()
             except OSError:
                 for process in self._processes:
-                    assert process.poll() is None, f"the backend ended at once:\n{self.output()}"
+                    assert process.poll() is None, f"the backend exited:\n{self.output()}"
                 assert time.monotonic() < deadline, f"the backend does not listen:\n{self.output()}"
                 time.sleep(0.05)
             else:
                 return
 
     def output(self) -> str:
-        """Return the end of what the processes wrote."""
+        """Return the end of the output of each process."""
         return "\n".join(path.read_text(errors="replace")[-2000:] for path in self._outputs)
 
     def stop(self) -> None:
-        """End every process that this place started, with its children."""
+        """Stop all processes, including their children."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in self._processes:
                 try:
@@ -96,5 +96,5 @@ class Place:
 
 
 def python(*arguments: str | Path) -> Sequence[str | Path]:
-    """Return a command of the backends' own Python."""
+    """Return a command that runs Python in the virtual environment of the backends."""
     return (VENV / "bin" / "python", *arguments)

@@ -1,4 +1,4 @@
-"""Hostile queries: names, values and separators that backends read in different ways."""
+"""Hostile queries: names, values and separators that backends parse in different ways."""
 
 import random
 
@@ -34,7 +34,7 @@ _SEPARATORS = (
 
 
 def name(rng: random.Random) -> bytes:
-    """Return a parameter's name, spelled so that only some read it."""
+    """Return a parameter name, possibly in a spelling that only some backends recognize."""
     text = rng.choice(_NAMES)
     choice = rng.random()
     if choice < 0.2:
@@ -63,7 +63,7 @@ _HOSTILE_QUERY_PIECES = (1, 1, 2, 2, 3, 4)
 
 
 def hostile_query(rng: random.Random, request: Request) -> Request:
-    """Add parameters to the query, before or behind what is there, or instead of it."""
+    """Add parameters before or after the query, or replace it."""
     pieces = [_pair(rng) for _ in range(rng.choice(_HOSTILE_QUERY_PIECES))]
     if request.query and rng.random() < 0.75:
         pieces.insert(rng.choice((0, len(pieces))), request.query)
@@ -84,7 +84,7 @@ _SUPERFLUOUS_QUERY_MORE = (
 
 
 def superfluous_query(rng: random.Random, request: Request) -> Request:
-    """Name the own site once more, or another one where a rule need not look."""
+    """Name the allowed site again, or name another site in a parameter that a rule may not read."""
     more = rng.choice(_SUPERFLUOUS_QUERY_MORE)
     query = request.query
     return request.with_query(b"&".join(filter(None, rng.choice(((more, query), (query, more))))))

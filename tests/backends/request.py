@@ -1,16 +1,16 @@
-"""One generated request, as the client would send it."""
+"""One generated request, as a client would send it."""
 
 from dataclasses import dataclass, field, replace
 
 KEY_MARK = b"\xffkey\xff"
-"""Stands for the API key: the generator knows no keys, and a printed request shows none."""
+"""A placeholder for the API key, so that requests can be generated without a key and printed without revealing it."""
 
 _SHOWN_KEY = b"<key>"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request, in parts, so that it can be shrunk. `rules` names the rule set that it is judged by."""
+    """A request as separate parts, so that it can be shrunk. `rules` is the name of its rule set."""
 
     rules: str
     method: bytes = b"GET"
@@ -19,11 +19,11 @@ class Request:
     fields: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""
     chunked: bool = False
-    honest: bool = field(default=False, compare=False)
-    """Ordinary traffic: it must pass."""
+    ordinary: bool = field(default=False, compare=False)
+    """Whether it is ordinary traffic, which must pass."""
 
     def raw(self, key: bytes) -> bytes:
-        """Return the bytes on the wire."""
+        """Return the bytes to send."""
         lines = [b"%b %b %b" % (self.method, self.target, self.version)]
         lines += [b"%b: %b" % pair for pair in self.fields]
         body = self.body
@@ -35,12 +35,12 @@ class Request:
         return b"\r\n".join([*lines, b"", b""]).replace(KEY_MARK, key) + body
 
     def shown(self) -> str:
-        """Return the request for a person: one line a header, odd bytes escaped, no key."""
+        """Return the request in readable form: one line per header, odd bytes escaped, and no key."""
         text = self.raw(_SHOWN_KEY).decode("latin-1")
         return "\n".join(ascii(line)[1:-1] for line in text.split("\r\n")).strip()
 
     def with_fields(self, *more: tuple[bytes, bytes]) -> "Request":
-        """Return the request with more header fields at the end."""
+        """Return the request with additional header fields at the end."""
         return replace(self, fields=(*self.fields, *more))
 
     @property

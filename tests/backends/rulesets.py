@@ -1,4 +1,4 @@
-"""The rule sets that requests are judged by. Each generated request names one; the key is for `shop`."""
+"""The rule sets of the generated requests. Each request belongs to one. The key is for the site `shop`."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,7 +20,7 @@ _HEADER_KEY = ("header:X-API-Key", "bearer")
 
 @dataclass(frozen=True)
 class RuleSet:
-    """One route, where its key is, and what its backends may be asked for."""
+    """One route with its key locations and its allowed requests."""
 
     name: str
     sites: tuple[Any, ...] = _OPEN
@@ -31,10 +31,10 @@ class RuleSet:
     trusted: bool = False
     underscores: Literal["drop", "pass"] = "drop"
     scoped: bool = False
-    """Rules name the paths where the API reads them, so a path that no rule covers must not be served."""
+    """Whether rules state the paths on which the API reads them. Then paths without a rule must not be served."""
 
     def route(self, **overrides: Any) -> RouteSettings:
-        """Return the route as its config table would give it."""
+        """Return the settings of the route."""
         table = {
             "name": "data",
             "upstream": "http://127.0.0.1:9",
@@ -74,4 +74,4 @@ METHODS = RuleSet(
 RULE_SETS = {rules.name: rules for rules in (OPEN, SCOPED, COOKIE_KEY, QUERY_KEY, TRUSTED, UNDERSCORES, METHODS)}
 
 KEY = new_key()
-"""One key for the whole run; requests hold a mark in its place."""
+"""The API key of the test run. Generated requests contain a placeholder instead."""

@@ -1,4 +1,4 @@
-"""The configs of docs/backends-apis.md before the real APIs: a key for `shop` reads shop, and nothing of blog."""
+"""The configs in docs/backends-apis.md with real APIs: a key for `shop` can read shop, and nothing of blog."""
 
 import re
 import tomllib
@@ -17,10 +17,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "backends-apis.md").read_text()
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-Ask = tuple[str, str, Mapping[str, str], str]
+Call = tuple[str, str, Mapping[str, str], str]
 
-# What the API itself answers with the other site's data, or with everybody's: the reason for a line of its config.
-LEAKS: dict[str, list[Ask]] = {
+# Requests to which the API itself responds with data of another site or of all sites, so the config must refuse them.
+LEAKS: dict[str, list[Call]] = {
     "influx-write": [
         ("GET", "/query?db=shop&q=SELECT+*+FROM+blog..cpu", {}, ""),
         ("POST", "/query?db=shop&q=SELECT+*+FROM+cpu", FORM, "db=blog"),
@@ -39,8 +39,8 @@ LEAKS: dict[str, list[Ask]] = {
         ("GET", "/", {}, ""),
     ],
 }
-# What the API must answer through Sitelatch, with a text that its answer holds.
-ANSWERS: dict[str, list[tuple[Ask, str]]] = {
+# Requests that must pass, with a text that must be in the response of the API.
+ANSWERS: dict[str, list[tuple[Call, str]]] = {
     "influx-write": [
         (("POST", "/write?db=shop&precision=s", FORM, "cpu value=1"), ""),
         (("POST", "/write?db=shop", FORM, "db=blog"), "unable to parse 'db=blog'"),
@@ -60,7 +60,7 @@ ANSWERS: dict[str, list[tuple[Ask, str]]] = {
         (("PUT", "/shop/a+b%20c.txt", {}, "new"), ""),
     ],
 }
-REFUSED: dict[str, list[Ask]] = {
+REFUSED: dict[str, list[Call]] = {
     "influx-write": [("POST", "/write?db=blog", FORM, "cpu value=1"), ("GET", "/debug/vars?db=shop", {}, "")],
     "prometheus-shop": [
         ("GET", "/shop/federate?match[]=up", {}, ""),
@@ -87,7 +87,7 @@ def database_url(database_server: str) -> Iterator[str]:
 
 
 def routes_of(name: str, upstream: str) -> list[dict[str, Any]]:
-    """Return the routes of the block that holds the route `name`, before another upstream."""
+    """Return the routes of the documented config that contains the route `name`, with another upstream."""
     for block in BLOCKS:
         routes = tomllib.loads(block)["proxy"]["routes"]
         if name in {route["name"] for route in routes}:
@@ -95,32 +95,32 @@ def routes_of(name: str, upstream: str) -> list[dict[str, Any]]:
     raise AssertionError(f"no block of the page has the route {name}")
 
 
-def send(client: httpx.Client, ask: Ask) -> httpx.Response:
-    method, target, headers, body = ask
-    # The URL object would merge `//` and encode brackets, so the target goes as it is.
+def send(client: httpx.Client, call: Call) -> httpx.Response:
+    method, target, headers, body = call
+    # Use the raw target, because httpx would otherwise merge `//` and encode brackets.
     url = httpx.URL(str(client.base_url), raw_path=target.encode())
     return client.send(client.build_request(method, url, headers=headers, content=body or None))
 
 
 @pytest.mark.parametrize("name", APIS)
-def test_a_config_keeps_a_real_api_to_one_site(name: str, tmp_path: Path, database_url: str) -> None:
+def test_a_documented_config_limits_a_real_api_to_one_site(name: str, tmp_path: Path, database_url: str) -> None:
     folder = tmp_path / "api"
     folder.mkdir()
     with APIS[name](folder) as api:
-        for ask in LEAKS[name]:
-            assert "blog" in send(api, ask).text, ask
+        for call in LEAKS[name]:
+            assert "blog" in send(api, call).text, call
         latch = Sitelatch(tmp_path, database_url, routes_of(name, str(api.base_url).rstrip("/")))
         latch.start()
         try:
             key = latch.enrol().shop.key
             headers = {"X-API-Key": key, "Authorization": SIGNED} if name == "s3" else {"X-API-Key": key}
             with httpx.Client(base_url=latch.url, headers=headers, trust_env=False) as client:
-                for ask, text in ANSWERS[name]:
-                    response = send(client, ask)
-                    assert "urn:sitelatch" not in response.text, ask
-                    assert text in response.text, ask
-                for ask in [*REFUSED[name], *LEAKS[name]]:
-                    response = send(client, ask)
-                    assert "urn:sitelatch:refusal" in response.text, (ask, response.text)
+                for call, text in ANSWERS[name]:
+                    response = send(client, call)
+                    assert "urn:sitelatch" not in response.text, call
+                    assert text in response.text, call
+                for call in [*REFUSED[name], *LEAKS[name]]:
+                    response = send(client, call)
+                    assert "urn:sitelatch:refusal" in response.text, (call, response.text)
         finally:
             latch.stop()

@@ -1,4 +1,4 @@
-"""No request that passes makes a real backend read another site, or none where one was named."""
+"""Real backends must read exactly the site that the decision found in each request that passes."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ REQUESTS = int(os.environ.get("BACKEND_REQUESTS", "10000"))
 """Generated requests per backend."""
 
 SECONDS = float(os.environ.get("BACKEND_SECONDS", "60"))
-"""The longest that one backend's run may take."""
+"""Time limit for the run of one backend."""
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 
@@ -61,21 +61,21 @@ def _run(backend: Backend, place: Place, record_property: Record) -> None:
     outcome = asyncio.run(_campaign(backend, place.port))
     record_property(f"{COUNTS} {backend}", str(outcome))
     assert not outcome.failures, "\n\n".join(map(str, (f"{outcome.failed} failures", *outcome.failures)))
-    assert not outcome.honest_refused, "\n\n".join(
-        f"{code}: {request.shown()}" for request, code in outcome.honest_refused[:5]
+    assert not outcome.ordinary_refused, "\n\n".join(
+        f"{code}: {request.shown()}" for request, code in outcome.ordinary_refused[:5]
     )
     assert outcome.generated == REQUESTS, f"only {outcome.generated} within {SECONDS:.0f} s"
-    # A backend that declines everything proves nothing.
+    # A backend that declines most requests would make the test meaningless.
     assert outcome.reported > outcome.passed * 0.8
     assert outcome.passed > outcome.generated * 0.25
 
 
 @pytest.mark.parametrize("backend", QUICK, ids=str)
-def test_a_backend_reads_what_was_decided(backend: Backend, place: Place, record_property: Record) -> None:
+def test_a_backend_reads_the_decided_site(backend: Backend, place: Place, record_property: Record) -> None:
     _run(backend, place, record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", DEBIAN, ids=str)
-def test_a_backend_from_debian_reads_what_was_decided(backend: Backend, place: Place, record_property: Record) -> None:
+def test_a_debian_backend_reads_the_decided_site(backend: Backend, place: Place, record_property: Record) -> None:
     _run(backend, place, record_property)

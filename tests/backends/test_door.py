@@ -1,4 +1,4 @@
-"""The front door without sockets decides, and sends on, exactly what `sitelatch serve` does."""
+"""The front door without sockets decides and forwards exactly like `sitelatch serve`."""
 
 import itertools
 import socket
@@ -19,18 +19,18 @@ pytestmark = pytest.mark.backends
 REQUESTS = 400
 
 _DIFFERENT = (b"x-request-id", b"x-api-user-id")
-"""Headers that name the request and the user, who is another one in each."""
+"""Headers with IDs that differ between the two."""
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[socket.socket]:
+def listener() -> Iterator[socket.socket]:
     with listening_socket() as sock:
         yield sock
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str, service: socket.socket) -> Iterator[Bench]:
-    route = {"name": "data", "upstream": f"http://127.0.0.1:{port_of(service)}", "sites": list(OPEN.sites)}
+def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str, listener: socket.socket) -> Iterator[Bench]:
+    route = {"name": "data", "upstream": f"http://127.0.0.1:{port_of(listener)}", "sites": list(OPEN.sites)}
     folder = tmp_path_factory.mktemp("door")
     with serving(folder, database_url, Lanes(0), routes=[route], log={"access": "off"}) as bench:
         yield bench
@@ -50,7 +50,7 @@ def _head(raw: bytes) -> list[bytes]:
 
 
 async def _serve(bench: Bench, request: Request, seen: list[Message]) -> Sent:
-    """Return what the running front door makes of a request."""
+    """Send a request to the running front door, and return the outcome."""
     before = len(seen)
     async with connect(bench.latch.address) as client:
         await client.send(request.raw(bench.keys.shop.key.encode()))
@@ -61,19 +61,17 @@ async def _serve(bench: Bench, request: Request, seen: list[Message]) -> Sent:
 
 
 def _decided(request: Request, sent: Sent) -> tuple[str, list[bytes], bytes]:
-    """Return what the two are compared by. A refusal of a HEAD has no body, so nothing tells its code."""
+    """Return the parts to compare. The code of a refused HEAD is unknown, because the response has no body."""
     code = "refused" if request.method == b"HEAD" and not sent.passed else sent.code
     return code, _head(sent.head), sent.body
 
 
-async def test_the_door_without_sockets_equals_the_running_one(
-    bench: Bench, service: socket.socket, door: Door
-) -> None:
+async def test_the_door_without_sockets_behaves_like_serve(bench: Bench, listener: socket.socket, door: Door) -> None:
     answering = Answering()
     differences = []
     passed = 0
     generated = (request for request in requests("door") if request.rules == OPEN.name)
-    async with Upstream(service, answering):
+    async with Upstream(listener, answering):
         for request in itertools.islice(generated, REQUESTS):
             expected = door.send(request.raw(KEY.encode()))
             served = await _serve(bench, request, answering.requests)
@@ -87,7 +85,7 @@ async def test_the_door_without_sockets_equals_the_running_one(
 
 
 def _payload(sent: Sent) -> bytes:
-    """Return the body without its framing, as the other side of the comparison has it."""
+    """Return the body without chunked framing."""
     if b"\r\ntransfer-encoding: chunked\r\n" not in sent.head.lower():
         return sent.body
     size, _, rest = sent.body.partition(b"\r\n")

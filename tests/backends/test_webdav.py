@@ -1,4 +1,4 @@
-"""On a real WebDAV server, no request with a key for one site copies to, or from, another."""
+"""With a real WebDAV server, a key for one site cannot copy to or from another site."""
 
 import itertools
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import RouteSettings
-from tests.backends.client import Client, NoAnswer
+from tests.backends.client import Client, NoResponse
 from tests.backends.debian import own_webdav, start_webdav
 from tests.backends.door import Door
 from tests.backends.place import Place
@@ -40,7 +40,7 @@ MORE = (
 
 
 def _restore(files: Path) -> None:
-    """Put the file of each site in its place."""
+    """Restore the file of each site."""
     for site, name, text in (("shop", "a.txt", "ordinary"), ("blog", "secret.txt", SECRET)):
         folder = files / "sites" / site
         shutil.rmtree(folder, ignore_errors=True)
@@ -51,7 +51,7 @@ def _restore(files: Path) -> None:
 
 @pytest.fixture
 def files(place: Place) -> Path:
-    """The files of a running server: one of each site."""
+    """The files of a running server, one for each site."""
     folder = place.folder / "files"
     _restore(folder)
     start_webdav(place)
@@ -61,7 +61,7 @@ def files(place: Place) -> Path:
 
 @pytest.fixture
 async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
-    """A front door whose route forwards `request.param`."""
+    """A front door whose route forwards the methods in `request.param`."""
     route = RouteSettings(
         name="files", upstream="http://127.0.0.1:9", sites=("path:/sites/{site}/**",), methods=request.param
     )
@@ -81,28 +81,28 @@ def _requests(port: int) -> Iterator[Request]:
         yield Request("webdav", method.encode(), target, fields=filled, body=body)
 
 
-def _is_whole(files: Path) -> bool:
-    """Tell whether blog's file is as it was, and no file of shop holds its text."""
+def _is_intact(files: Path) -> bool:
+    """Return whether the file of blog is unchanged, and no file of shop contains its text."""
     secret = files / "sites" / "blog" / "secret.txt"
     copies = [path for path in (files / "sites" / "shop").rglob("*") if path.is_file() and SECRET in path.read_text()]
     return secret.is_file() and secret.read_text() == SECRET and not copies
 
 
-def test_the_server_copies_over_the_other_sites_file_when_it_is_asked_directly(place: Place, files: Path) -> None:
+def test_the_server_itself_copies_over_the_file_of_another_site(place: Place, files: Path) -> None:
     client = Client(place.port)
     head = (
         f"COPY /sites/shop/a.txt HTTP/1.1\r\nHost: localhost:{place.port}\r\n"
         f"Destination: http://localhost:{place.port}/sites/blog/secret.txt\r\n\r\n"
     )
-    assert client.ask(head.encode(), b"").status == 204
+    assert client.send(head.encode(), b"").status == 204
     client.close()
-    assert not _is_whole(files)
+    assert not _is_intact(files)
 
 
 @pytest.mark.parametrize(
     "door", [RouteSettings.model_fields["methods"].default, METHODS], ids=["default", "listed"], indirect=True
 )
-async def test_no_method_reaches_the_other_sites_file(place: Place, files: Path, door: Door) -> None:
+async def test_no_method_reaches_the_file_of_another_site(place: Place, files: Path, door: Door) -> None:
     client = Client(place.port)
     passed = 0
     for request in _requests(place.port):
@@ -112,18 +112,18 @@ async def test_no_method_reaches_the_other_sites_file(place: Place, files: Path,
         passed += 1
         _restore(files)
         try:
-            client.ask(sent.head, sent.body, may_reuse=sent.may_reuse)
-        except NoAnswer:
+            client.send(sent.head, sent.body, may_reuse=sent.may_reuse)
+        except NoResponse:
             continue
-        assert _is_whole(files), request.shown()
+        assert _is_intact(files), request.shown()
     client.close()
     assert passed > 50
 
 
 @pytest.mark.parametrize("door", [METHODS], ids=["listed"], indirect=True)
-async def test_listed_methods_work_within_the_own_site(place: Place, files: Path, door: Door) -> None:
+async def test_listed_methods_work_within_the_allowed_site(place: Place, files: Path, door: Door) -> None:
     fields = ((b"Host", b"localhost"), (b"X-API-Key", KEY_MARK), (b"Depth", b"1"))
     sent = door.send(Request("webdav", b"PROPFIND", b"/sites/shop/", fields=fields).raw(KEY.encode()))
     client = Client(place.port)
-    assert client.ask(sent.head, sent.body).status == 207
+    assert client.send(sent.head, sent.body).status == 207
     client.close()

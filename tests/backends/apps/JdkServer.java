@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Executors;
 
-/** The JDK's own HttpServer; queries are split by hand, as its users do. */
+/** The HttpServer of the JDK. Queries are split by hand, because it has no API for that. */
 public final class JdkServer {
     public static void main(String[] arguments) throws Exception {
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", Integer.parseInt(arguments[0])), 64);

@@ -1,7 +1,7 @@
 import java.util.ArrayList;
 import java.util.List;
 
-/** What both Java backends answer with. */
+/** The response of all Java backends. */
 final class Reads {
     private final StringBuilder json = new StringBuilder();
 

@@ -1,4 +1,4 @@
-"""CherryPy with its own server, Cheroot. Handlers get the query and the body merged."""
+"""CherryPy with its server Cheroot. Handlers receive the query and the body merged."""
 
 import sys
 from typing import Any
@@ -13,7 +13,7 @@ def _flat(value: Any) -> list[Any]:
 
 
 class Root:
-    """Answers every path and method."""
+    """Responds to every path and method."""
 
     @cherrypy.expose
     def default(self, *_: str, **parameters: Any) -> bytes:

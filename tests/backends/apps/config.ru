@@ -1,4 +1,4 @@
-# Sinatra on Rack, with its defaults (Rack::MethodOverride among them).
+# Sinatra on Rack with its defaults, which include Rack::MethodOverride.
 
 require 'json'
 require 'sinatra/base'

@@ -1,4 +1,4 @@
-// What both JavaScript backends answer with.
+// The response of all JavaScript backends.
 
 const ROUTES = {
   '/api/sites': 'list',
@@ -18,7 +18,7 @@ export function endpointOf(path) {
   return ['none', null]
 }
 
-// A value of any shape as a flat list: qs makes arrays and objects.
+// Returns a flat list for a value of any shape, because qs creates arrays and objects.
 export function flat(value) {
   if (value === undefined || value === null) return []
   if (Array.isArray(value)) return value.flatMap(flat)

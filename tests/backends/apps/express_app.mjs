@@ -1,4 +1,4 @@
-// Express, version 4 or 5, with the body parsers and method-override as their documentation sets them up.
+// Express, version 4 or 5, with body parsers and method-override, configured as in their documentation.
 
 import methodOverride from 'method-override'
 import { ROUTES, answer, flat } from './endpoints.mjs'

@@ -1,4 +1,4 @@
-"""Falcon, for ASGI and WSGI servers. req.params merges the form where the option says so."""
+"""Falcon, for ASGI and WSGI servers. req.params merges the form if an option is set."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ falcon.COMBINED_METHODS += ["PURGE", "QUERY", "LIST", "LINK", "UNLINK"]
 
 
 class Endpoint:
-    """Answers every method alike."""
+    """Responds to all methods in the same way."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint

@@ -1,4 +1,4 @@
-"""Flask behind Werkzeug's ProxyFix, as its documentation sets it up for a proxy with a prefix."""
+"""Flask behind Werkzeug's ProxyFix, configured as in its documentation for a proxy with a prefix."""
 
 from typing import Any
 

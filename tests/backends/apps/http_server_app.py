@@ -1,4 +1,4 @@
-"""The standard library's ThreadingHTTPServer in HTTP/1.1 mode. It never reads a body."""
+"""ThreadingHTTPServer of the standard library in HTTP/1.1 mode. It never reads a body."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +9,7 @@ from report import METHODS, endpoint_of, one, report
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers every method alike."""
+    """Responds to all methods in the same way."""
 
     protocol_version = "HTTP/1.1"
     timeout = 20

@@ -19,7 +19,7 @@ function serve(request, response) {
   try {
     path = decodeURIComponent(url.pathname)
   } catch {
-    // What cannot be decoded is routed as it is.
+    // A path that cannot be decoded is routed undecoded.
   }
   const [endpoint, site] = endpointOf(path)
   answer(response, request.headers['x-request-id'], request.method, endpoint, site, [

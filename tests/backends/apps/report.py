@@ -1,4 +1,4 @@
-"""What every Python backend here answers with. It runs in the backend's own environment: standard library only."""
+"""The response of all Python backends. It runs in the virtual environment of the backends, with no dependencies."""
 
 import json
 from typing import Any
@@ -64,12 +64,12 @@ def report(
     reads: list[tuple[str, str, list[Any]]],
     **more: Any,
 ) -> bytes:
-    """Return the JSON that says what was read."""
+    """Return the report as JSON."""
     return json.dumps(
         {"id": request_id, "method": method, "endpoint": endpoint, "site": site, "reads": reads, **more}
     ).encode()
 
 
 def one(value: Any) -> list[Any]:
-    """Return a value as a list; nothing for None."""
+    """Return a list with the value, or an empty list for None."""
     return [] if value is None else [value]

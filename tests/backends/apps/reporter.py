@@ -1,8 +1,8 @@
-"""The data API behind nginx, HAProxy and Caddy: reports the request as the server in front sent it on.
+"""The data API behind nginx, HAProxy and Caddy, which reports the request that the proxy server forwarded.
 
-What that server itself read comes in headers: `X-Seen-Query-…` (from the query), `X-Seen-Path-…` (from the path). Raw
-values are decoded once, as the application that gets them would do; `X-Seen-Query-Joined` holds duplicates joined by
-commas, decoded. `/rest.php?site=…` is a rewritten site path.
+The proxy server reports the values that it read itself in headers: `X-Seen-Query-…` for the query, and `X-Seen-Path-…`
+for the path. Raw values are decoded once, as an application would. `X-Seen-Query-Joined` contains decoded values,
+joined by commas. `/rest.php?site=…` is a rewritten site path.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from tornado.web import Application, RequestHandler
 
 
 class Handler(RequestHandler):
-    """Answers every method alike."""
+    """Responds to all methods in the same way."""
 
     SUPPORTED_METHODS = tuple(METHODS)
 
@@ -17,7 +17,7 @@ class Handler(RequestHandler):
         self._endpoint = endpoint
 
     def check_xsrf_cookie(self) -> None:
-        """Let every form in."""
+        """Skip the XSRF check, so that every form is accepted."""
 
     def answer(self, site: str | None = None) -> None:
         reads: list[tuple[str, str, list[Any]]] = [

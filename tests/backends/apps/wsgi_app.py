@@ -1,4 +1,4 @@
-"""WSGI without a framework: PATH_INFO and QUERY_STRING as PEP 3333 gives them, read with the standard library."""
+"""WSGI without a framework: PATH_INFO and QUERY_STRING (PEP 3333), read with the standard library."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,5 +1,5 @@
 <?php
-// A PHP application that routes by the request's URI.
+// A PHP application that routes by the URI of the request.
 require __DIR__ . '/read.php';
 $path = rawurldecode(explode('?', $_SERVER['REQUEST_URI'], 2)[0]);
 [$endpoint, $site] = endpoint_of($path);

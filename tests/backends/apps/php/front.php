@@ -1,5 +1,5 @@
 <?php
-// A front controller that routes by the parameter q, as `RewriteRule ^(.*)$ index.php?q=$1 [QSA]` gives it.
+// A front controller that routes by the parameter q, set by `RewriteRule ^(.*)$ index.php?q=$1 [QSA]`.
 require __DIR__ . '/read.php';
 [$endpoint, $site] = endpoint_of('/' . ltrim(flat($_GET['q'] ?? '')[0] ?? '', '/'));
 answer($endpoint, $site, [

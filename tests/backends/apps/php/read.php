@@ -1,5 +1,5 @@
 <?php
-// What every PHP backend here answers with.
+// The response of all PHP backends.
 
 function endpoint_of($path) {
     $known = ['/api/sites' => 'list', '/api/reports/everything' => 'everything', '/api/query' => 'query', '/api/lookup' => 'lookup'];
