@@ -3,7 +3,7 @@
 from proxy.enforcement import Enforcement
 from proxy.http.cors import Cors
 from proxy.http.head_writer import preflight_response, refusal_response
-from proxy.http.websocket import close_frame
+from proxy.http.websocket_frames import close_frame
 from proxy.refusals import UPLOAD_TIMEOUT, UPSTREAM_BROKEN, UPSTREAM_TIMEOUT, Refusal
 from proxy.relay.client import Client
 from proxy.relay.exchange import PASSED, Exchange

@@ -8,7 +8,7 @@ from proxy.http.head_writer import CLOSE, KEEP_ALIVE, interim_head, response_hea
 from proxy.http.headers import Fields
 from proxy.http.hop_by_hop import ResponseHop, accepts_websocket
 from proxy.http.trailers import forwarded_trailers
-from proxy.http.websocket import Frames
+from proxy.http.websocket_frames import Frames
 from proxy.relay.client import PIPELINED, Client
 from proxy.relay.exchange import Exchange
 from proxy.relay.request_forwarder import RequestForwarder

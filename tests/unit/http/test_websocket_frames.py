@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from proxy.http.websocket import Frames, close_frame
+from proxy.http.websocket_frames import Frames, close_frame
 
 
 def frame(payload: bytes, opcode: Opcode = Opcode.BINARY, *, mask: bool = False, fin: bool = True) -> bytes:
