@@ -32,8 +32,7 @@ from admin.problems import (
     problem_response,
 )
 from admin.settings import AdminSettings
-from proxy.http.hop_by_hop import client_address
-from proxy.relay.front_door import trust
+from proxy.http.forwarding import address_matcher, client_address
 
 log = structlog.get_logger("sitelatch.admin")
 
@@ -67,7 +66,7 @@ def admin_app(
 
 
 def _locate(trusted_proxies: Sequence[str]) -> Middleware:
-    is_trusted = trust(trusted_proxies)
+    is_trusted = address_matcher(trusted_proxies)
 
     @web.middleware
     async def locate(request: web.Request, handler: Handler) -> web.StreamResponse:

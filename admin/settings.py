@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from admin.key_encryption import read_secret
 from admin.secure_urls import is_safe
 from admin.text_rules import is_text
-from proxy.relay.front_door import trust
+from proxy.http.forwarding import address_matcher
 
 
 def _secret(text: str) -> str:
@@ -33,7 +33,7 @@ def _safe_url(url: str) -> str:
 
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        trust(networks)
+        address_matcher(networks)
     except ValueError:
         raise ValueError('must be addresses, networks like "10.0.0.0/8", or "unix"') from None
     return networks

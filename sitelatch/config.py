@@ -15,7 +15,8 @@ from admin.settings import AdminSettings
 from proxy.decision.key_locations import KeyPlaces
 from proxy.decision.routes import RouteTable
 from proxy.http.drop_headers import DropHeaders
-from proxy.relay.front_door import server_context, trust
+from proxy.http.forwarding import address_matcher
+from proxy.relay.front_door import server_context
 from proxy.relay.listeners import parse_listen
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import (
@@ -135,7 +136,7 @@ def _problems(config: Config) -> list[str]:
         )
     found += _database_problems(config)
     try:
-        trust(config.proxy.trusted_proxies)
+        address_matcher(config.proxy.trusted_proxies)
     except ValueError:
         found.append('[proxy] trusted_proxies: must be addresses, networks like "10.0.0.0/8", or "unix".')
     proxy = config.proxy

@@ -92,9 +92,7 @@ async def explain(config: Config, question: Question) -> str:
         given = [(b"Host", config.proxy.listen.encode()), *given]
     try:
         hop = clean_request(
-            method,
-            1,
-            _read(question, given, config.limits, table.methods),
+            Head(method, question.target, _read(question, given, config.limits, table.methods)),
             spellings=RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers),
             trusted=False,
             judged=table.judged_names,
@@ -102,8 +100,8 @@ async def explain(config: Config, question: Question) -> str:
         )
     except Refused as refused:
         return told.refused(refused.refusal)
-    told.step("The head", *_tell_removed(given, hop.fields))
-    head = Head(method, question.target, hop.fields, not hop.body.done, hop.dropped)
+    head = hop.head
+    told.step("The head", *_tell_removed(given, head.fields))
 
     try:
         readings = read_path(split(head.target).path).split

@@ -7,14 +7,14 @@ from admin.identity.allow_list import AllowList, Claims, rule
 from admin.identity.client_address import peer_of
 from admin.problems import NotSignedIn
 from admin.settings import IdentityProxySettings
-from proxy.relay.front_door import trust
+from proxy.http.forwarding import address_matcher
 
 
 class IdentityProxy:
     """A proxy that signs people in, and whom of those the config lets in."""
 
     def __init__(self, settings: IdentityProxySettings) -> None:
-        self._is_ours = trust(settings.addresses)
+        self._is_ours = address_matcher(settings.addresses)
         self._email, self._user = settings.email_header, settings.user_header
         self._allowed = AllowList(map(rule, settings.allow))
 

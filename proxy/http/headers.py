@@ -1,7 +1,6 @@
-"""Message heads: what each header field means to this hop, and the bytes that are sent on. No I/O.
+"""Message heads as values, and what each header field means to this hop. No I/O.
 
-llhttp has parsed them: names are tokens, values are without folding, bare CR, LF or NUL. Heads are always written
-anew from what was parsed, never passed on as raw bytes.
+llhttp has parsed the fields: names are tokens, and values contain no folding, bare CR, LF or NUL.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,22 +8,26 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 Fields = list[tuple[bytes, bytes]]
-"""Header fields in the order they came, names as spelt, values without outer white space."""
+"""Header fields in the order in which they arrived, with their spelling, and values without outer white space."""
 
 
 @dataclass(slots=True)
 class Head:
-    """One request's head as the decision sees it. `target` is as it came (RFC 9112 §3.2)."""
+    """One request's head. `minor` is the 0 or 1 of HTTP/1.x; `target` is as it arrived (RFC 9112 §3.2).
+
+    The request parser returns it with all fields. `clean_request` returns it as the decision and the upstream see it.
+    """
 
     method: bytes
     target: bytes
     fields: Fields
     has_body: bool = False
     dropped: Fields = field(default_factory=list)
-    """Fields that are not forwarded because of odd characters in their names. Keys are still looked for here."""
+    """Fields that are not forwarded because of odd characters in their names. The decision looks for keys in them."""
+    minor: int = 1
 
 
-# What a field means to this hop. PLAIN is forwarded as it came; hops.py handles each of the others.
+# What a field means to this hop. PLAIN is forwarded unchanged; hop_by_hop.py handles each of the others.
 PLAIN = 0
 CONNECTION = 1
 HOP = 2
@@ -41,21 +44,21 @@ TRAILER = 12
 
 REQUEST_KINDS = {
     b"connection": CONNECTION,
-    # RFC 9110 §7.6.1. Keep-Alive and Proxy-Connection are older than Connection's rules and often go unlisted.
+    # RFC 9110 §7.6.1. Keep-Alive and Proxy-Connection are older than these rules, and Connection often omits them.
     b"keep-alive": HOP,
     b"proxy-connection": HOP,
     b"te": HOP,
-    b"trailer": HOP,  # request trailers are dropped, so none may be announced
+    b"trailer": HOP,  # request trailers are dropped, so they must not be announced
     b"proxy-authorization": HOP,
     b"proxy-authenticate": HOP,
-    b"proxy": HOP,  # to CGI it is the HTTP_PROXY of the environment (httpoxy, CVE-2016-5385)
-    b"http2-settings": HOP,  # goes with `Upgrade: h2c`, which would carry requests past the decision
+    b"proxy": HOP,  # CGI turns it into the environment variable HTTP_PROXY (httpoxy, CVE-2016-5385)
+    b"http2-settings": HOP,  # belongs to `Upgrade: h2c`, which would carry requests past the decision
     b"upgrade": UPGRADE,
     b"host": HOST,
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"expect": EXPECT,
-    # Where the request came from. Only a trusted proxy is believed.
+    # Where the request came from. Only trusted proxies may say so.
     b"forwarded": FORWARDING,
     b"x-forwarded-for": FORWARDING,
     b"x-forwarded-proto": FORWARDING,
@@ -63,13 +66,13 @@ REQUEST_KINDS = {
     b"x-forwarded-port": FORWARDING,
     b"x-real-ip": FORWARDING,
     b"x-request-id": FORWARDING,
-    # The identity that Sitelatch adds.
+    # The identity that Sitelatch adds itself.
     b"x-api-user-id": NEVER,
     b"x-api-workspace": NEVER,
     b"x-api-sites": NEVER,
 }
 BELIEVED = frozenset(name for name, kind in REQUEST_KINDS.items() if kind == FORWARDING)
-"""The headers that a trusted proxy may set. All others that tell of the original request are dropped from it too."""
+"""The headers that a trusted proxy may set. Others about the original request are dropped even from trusted proxies."""
 
 _RESPONSE_KINDS = {
     b"connection": CONNECTION,
@@ -88,7 +91,7 @@ _FOLD = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in 
 
 
 def fold_name(name: bytes) -> bytes:
-    """Return a field's name as CGI, WSGI and PHP know it: they read `_`, and some all odd characters, as `-`."""
+    """Return a field's name as CGI, WSGI and PHP see it: they read `_`, and some any odd character, as `-`."""
     return name.translate(_FOLD)
 
 
@@ -96,14 +99,14 @@ def _kind_of_response_field(name: bytes) -> int:
     return _RESPONSE_KINDS.get(name.lower(), PLAIN)
 
 
-_REMEMBERED_BYTES = 64
-"""Longer names are not remembered: clients choose them, and 4,096 of 32 KiB would stay for good."""
+_MAX_CACHED_NAME_BYTES = 64
+"""Longer names are not cached: clients choose them, and 4,096 names of 32 KiB would stay in memory."""
 
 
 class Spellings(dict[bytes, int]):
-    """Field names as spelt to their kind: one dict look-up instead of `lower()` on the hot path.
+    """The kind of each field name, cached by spelling: one dict lookup instead of `lower()` on the hot path.
 
-    Clients choose spellings, so it is bounded: past the bound new spellings are worked out each time.
+    Clients choose spellings, so the cache is bounded. Beyond the bound, new spellings are classified each time.
     """
 
     BOUND = 4096
@@ -114,17 +117,17 @@ class Spellings(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         kind = self._kind(name)
-        if len(self) < self.BOUND and len(name) <= _REMEMBERED_BYTES:
+        if len(self) < self.BOUND and len(name) <= _MAX_CACHED_NAME_BYTES:
             self[name] = kind
         return kind
 
 
 class FoldedNames(dict[bytes, bytes]):
-    """Field names as spelt to what `fold_name` says. Bounded as above."""
+    """The result of `fold_name` for each field name, cached by spelling. Bounded as `Spellings` is."""
 
     def __missing__(self, name: bytes) -> bytes:
         folded = fold_name(name)
-        if len(self) < Spellings.BOUND and len(name) <= _REMEMBERED_BYTES:
+        if len(self) < Spellings.BOUND and len(name) <= _MAX_CACHED_NAME_BYTES:
             self[name] = folded
         return folded
 
@@ -139,5 +142,5 @@ def tokens(values: Iterable[bytes]) -> set[bytes]:
 
 
 def without(fields: Fields, names: AbstractSet[bytes]) -> Fields:
-    """Return the fields but those of `names` (lower case)."""
+    """Return the fields except those in `names` (lower case)."""
     return [field for field in fields if field[0].lower() not in names]

@@ -5,11 +5,10 @@ gets a stand-in for them, and the head keeps the original bytes. See `_shown`.
 """
 
 import re
-from dataclasses import dataclass
 
 import httptools
 
-from proxy.http.headers import Fields
+from proxy.http.headers import Fields, Head
 from proxy.refusals import (
     BAD_REQUEST,
     HEAD_TOO_LARGE,
@@ -28,16 +27,6 @@ METHODS = frozenset(method.encode() for method in DEFAULT_METHODS)
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [^ ]++ HTTP/\d\.\d")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+(?= |\Z)")
 """A method, or the beginning of one."""
-
-
-@dataclass(slots=True)
-class RawHead:
-    """One request's head as it came. `minor` is the 0 or 1 of HTTP/1.x."""
-
-    method: bytes
-    target: bytes
-    minor: int
-    fields: Fields
 
 
 _STAND_INS = bytes(range(0x80)) + b"x" * 0x80
@@ -82,7 +71,7 @@ class RequestReader:
         self._fields: Fields = []
         self._last = False  # in llhttp's eyes, which looks at Proxy-Connection too
 
-    def read(self, data: bytes) -> tuple[RawHead | None, bytes]:
+    def read(self, data: bytes) -> tuple[Head | None, bytes]:
         """Return the head, where it is whole now, and what comes after it. Raises Refused; then nothing more is read.
 
         Every byte goes to llhttp as it comes, so that what can become no request is known at once. A head that needs
@@ -172,7 +161,7 @@ class RequestReader:
         if size > limits.head_bytes:
             raise Refused(HEAD_TOO_LARGE)
 
-    def _take(self, buffer: bytes) -> RawHead:
+    def _take(self, buffer: bytes) -> Head:
         """Return the head that `buffer` begins with, now parsed."""
         method, target, fields = self._method, self._target, self._fields
         if self._last:
@@ -192,7 +181,7 @@ class RequestReader:
             raise Refused(UNKNOWN_METHOD)  # this is not a forward proxy
         if len(fields) > self._limits.head_count:
             raise Refused(HEAD_TOO_LARGE)
-        return RawHead(method, target, minor, fields)
+        return Head(method, target, fields, False, [], minor)
 
     # What llhttp tells.
 

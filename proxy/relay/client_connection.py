@@ -3,27 +3,21 @@
 import asyncio
 from typing import cast
 
-import structlog
-
-from proxy.decision.routes import Claim
-from proxy.enforcement import Pending, Verdict
-from proxy.http.head_writer import refusal_response, request_head
-from proxy.http.headers import Fields, Head
-from proxy.http.hop_by_hop import RequestHop, client_address, forwarding_lines
-from proxy.http.request_parser import RawHead
-from proxy.refusals import HEAD_TIMEOUT, INTERNAL_ERROR, TOO_MANY_EXCHANGES, Refusal
+from proxy.http.head_writer import refusal_response
+from proxy.http.headers import Head
+from proxy.http.hop_by_hop import RequestHop
+from proxy.refusals import HEAD_TIMEOUT, TOO_MANY_EXCHANGES, Refusal
+from proxy.relay.admission import Admission
 from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, UPSTREAM_FULL
 from proxy.relay.client_input import ClientInput
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_ending import ExchangeEnding
+from proxy.relay.peer import Peer
 from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.response_forwarder import ResponseForwarder
 from proxy.relay.services import Services
-from proxy.relay.socket_options import peer_name, probe_peer, reset_connection
+from proxy.relay.socket_options import probe_peer, reset_connection
 from proxy.relay.upstream_connection import UpstreamConnection
-from proxy.relay.upstream_pool import UpstreamPool
-
-_log = structlog.get_logger(__name__)
 
 _LINGER_SECONDS = 2.0
 """For how long the rest of a refused client's bytes is read and discarded, so that the client sees the response."""
@@ -32,11 +26,12 @@ _LINGER_SECONDS = 2.0
 class ClientConnection:
     """One client's connection (an asyncio protocol).
 
-    It lives as long as its socket, and so do its parts: the input, both forwarders, and the ending. They serve one
-    exchange after another. `exchange` is the open one.
+    It lives as long as its socket, and so do its parts: the input, the admission, both forwarders, and the ending. They
+    serve one exchange after another. `exchange` is the open one.
     """
 
     __slots__ = (
+        "_admission",
         "_deadline",
         "_ending",
         "_input",
@@ -44,9 +39,7 @@ class ClientConnection:
         "_peer",
         "_requests",
         "_responses",
-        "_scheme",
         "_services",
-        "_trusted",
         "exchange",
         "full",
         "full_since",
@@ -65,6 +58,8 @@ class ClientConnection:
         self._responses = responses = ResponseForwarder(self, requests, loop, clock)
         self._ending = ExchangeEnding(self, requests, responses, services.enforcement, services.limits)
         self._input = ClientInput(self, requests, services, loop)
+        self._admission: Admission
+        self._peer: Peer
 
     @property
     def paused(self) -> bool:
@@ -80,10 +75,10 @@ class ClientConnection:
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         services = self._services
-        self.transport = self._input.transport = transport
-        self._peer = peer_name(transport)
-        self._trusted = self._input.trusted = services.is_trusted(self._peer)
-        self._scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
+        self.transport = transport
+        self._peer = peer = Peer(transport, services.is_trusted)
+        self._input.connect(transport, trusted=peer.trusted)
+        self._admission = Admission(self, peer, self._requests, self._responses, self._ending, services, self._loop)
         self.head_begun()
         probe_peer(transport)
         services.connections.add(self)
@@ -119,16 +114,16 @@ class ClientConnection:
     def data_received(self, data: bytes) -> None:
         self._input.feed(data)
 
-    # Requests to verdicts.
+    # What the input calls (client_input.RequestTaker).
 
     def head_begun(self) -> None:
         """Give the client its time for a whole head."""
         self._deadline = self._loop.time() + self._services.limits.head_seconds
 
-    def begin(self, raw: RawHead, hop: RequestHop) -> None:
+    def begin(self, hop: RequestHop) -> None:
         """Begin an exchange."""
         services = self._services
-        exchange = Exchange(raw, hop, services.next_request_id(), services.clock(), self._ending)
+        exchange = Exchange(hop, services.next_request_id(), services.clock(), self._ending)
         if services.draining:
             exchange.keep_alive = False
         self.exchange = exchange
@@ -136,66 +131,18 @@ class ClientConnection:
         if services.metrics.exchanges_open > services.limits.open_exchanges:
             exchange.refuse(TOO_MANY_EXCHANGES)
             return
-        self._judge(exchange)
+        self._admission.judge(exchange)
 
-    def _judge(self, exchange: Exchange) -> None:
-        hop = exchange.hop
-        head = Head(exchange.method, exchange.target, hop.fields, exchange.has_body, hop.dropped)
-        verdict = self._services.enforcement.judge(head)
-        if isinstance(verdict, Pending):
-            exchange.cors = verdict.claim.route.cors
-            self.hold(JUDGING)
-            self._requests.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict)))
-        else:
-            self._conclude(exchange, verdict)
-
-    async def _judge_slowly(self, exchange: Exchange, pending: Pending) -> None:
-        try:
-            verdict = await self._services.enforcement.judge_slowly(pending, self._client_address(exchange.hop.fields))
-            self._requests.wait_for(None)
-            self._conclude(exchange, verdict)
-        except Exception:
-            _log.exception("the request could not be forwarded; it was refused")
-            exchange.refuse(INTERNAL_ERROR)
-            return
-        if self.exchange is exchange:  # otherwise the reason may already be another exchange's
-            self.release(JUDGING)
-
-    def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:
-        exchange.verdict = verdict
-        claim = verdict.claim
-        cors = exchange.cors = claim.route.cors if claim is not None else None
-        if verdict.refusal is not None:
-            exchange.refuse(verdict.refusal)
-        elif claim is not None:
-            if cors is not None and claim.preflight:
-                self._ending.answer_preflight(exchange, cors)
-                return
-            pool = self._services.pools[claim.route]
-            head = self._request_head(exchange, verdict, claim, pool)
-            self._requests.start(exchange, pool, head, self._responses)
-
-    def _request_head(self, exchange: Exchange, verdict: Verdict, claim: Claim, pool: UpstreamPool) -> bytes:
-        """Return the head for the upstream: what was judged, who the API user is, and where the request came from."""
-        hop = exchange.hop
-        fields, lines, exchange.request_id = forwarding_lines(
-            claim.fields,
-            peer=self._peer.encode(),
-            scheme=self._scheme,
-            host=hop.host,
-            request_id=exchange.request_id,
-            trusted=self._trusted,
+    def refuse_head(self, refusal: Refusal, raw: Head | None = None) -> None:
+        """Refuse bytes that are not a request, and close the connection: nothing after them is known to be one."""
+        request_id = self._services.next_request_id()
+        head_only = raw is not None and raw.method == b"HEAD"
+        response = refusal_response(refusal, request_id, close=True, head_only=head_only)
+        self._services.record.refused_head(
+            refusal, raw, request_id=request_id, client=self._peer.address, bytes_out=len(response)
         )
-        if claim.route.settings.host == "upstream":
-            fields = [(n, pool.host_field) if n.lower() == b"host" else (n, v) for n, v in fields]
-        return request_head(
-            exchange.method,
-            claim.target,
-            fields,
-            verdict.identity + lines,
-            chunked=hop.chunked,
-            websocket=hop.websocket_key is not None,
-        )
+        self.write(response)
+        self._finish(linger=True)
 
     # What the parts of an exchange call (client.Client).
 
@@ -244,17 +191,6 @@ class ClientConnection:
         self._record(exchange)
         return exchange
 
-    def refuse_head(self, refusal: Refusal, raw: RawHead | None = None) -> None:
-        """Refuse bytes that are not a request, and close the connection: nothing after them is known to be one."""
-        request_id = self._services.next_request_id()
-        head_only = raw is not None and raw.method == b"HEAD"
-        response = refusal_response(refusal, request_id, close=True, head_only=head_only)
-        self._services.record.refused_head(
-            refusal, raw, request_id=request_id, client=self._peer, bytes_out=len(response)
-        )
-        self.write(response)
-        self._finish(linger=True)
-
     # The end of the connection.
 
     def _finish(self, *, linger: bool) -> None:
@@ -275,12 +211,8 @@ class ClientConnection:
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
-    def _client_address(self, fields: Fields) -> str:
-        """Return the client's address: the peer's, or the one that trusted proxies report."""
-        return client_address(fields, self._peer, self._services.is_trusted) if self._trusted else self._peer
-
     def _record(self, exchange: Exchange) -> None:
-        self._services.record.exchange(exchange, self._client_address(exchange.hop.fields))
+        self._services.record.exchange(exchange, self._peer.client_address(exchange.head.fields))
 
     def sweep(self, now: float) -> None:
         """Check the timeouts. `now` is the event loop's time in seconds."""

@@ -4,8 +4,9 @@ import asyncio
 from typing import Protocol
 
 from proxy.http.bodies import FramingError
+from proxy.http.headers import Head
 from proxy.http.hop_by_hop import RequestHop, clean_request
-from proxy.http.request_parser import RawHead, RequestReader
+from proxy.http.request_parser import RequestReader
 from proxy.refusals import BAD_REQUEST, Refusal, Refused
 from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, YIELDING, Client
 from proxy.relay.request_forwarder import RequestForwarder
@@ -21,10 +22,10 @@ _HEADS_PER_TURN = 32
 class RequestTaker(Client, Protocol):
     """The client's connection, as its input sees it."""
 
-    def begin(self, raw: RawHead, hop: RequestHop) -> None:
+    def begin(self, hop: RequestHop) -> None:
         """Begin an exchange."""
 
-    def refuse_head(self, refusal: Refusal, raw: RawHead | None) -> None:
+    def refuse_head(self, refusal: Refusal, raw: Head | None) -> None:
         """Refuse bytes that are not a request, and close the connection."""
 
     def head_begun(self) -> None:
@@ -43,9 +44,9 @@ class ClientInput:
         "_reader",
         "_requests",
         "_services",
+        "_transport",
+        "_trusted",
         "closed",
-        "transport",
-        "trusted",
     )
 
     def __init__(
@@ -55,9 +56,8 @@ class ClientInput:
         self._requests = requests
         self._services = services
         self._loop = loop
-        self.transport: asyncio.Transport
-        """Set when the connection is made, as is `trusted`: whether the peer is a trusted proxy."""
-        self.trusted = False
+        self._transport: asyncio.Transport
+        self._trusted = False
         self._reader = RequestReader(services.limits, services.enforcement.table.methods)
         self._pending = b""
         """Bytes that cannot be handled yet."""
@@ -66,6 +66,11 @@ class ClientInput:
         self._consuming = False
         self.closed = False
         """Whether everything that still arrives is discarded."""
+
+    def connect(self, transport: asyncio.Transport, *, trusted: bool) -> None:
+        """Begin. `trusted` says whether the peer is a trusted proxy."""
+        self._transport = transport
+        self._trusted = trusted
 
     @property
     def in_head(self) -> bool:
@@ -92,7 +97,7 @@ class ClientInput:
         """Read, whatever the reasons not to."""
         if self._holds:
             self._holds = 0
-            self.transport.resume_reading()
+            self._transport.resume_reading()
 
     def feed(self, data: bytes) -> None:
         """Handle bytes from the client, or keep them until they can be handled."""
@@ -157,7 +162,7 @@ class ClientInput:
         services = self._services
         reader = self._reader
         begins = not reader.partial
-        raw: RawHead | None = None
+        raw: Head | None = None
         try:
             raw, rest = reader.read(data)
             if raw is None:
@@ -165,11 +170,9 @@ class ClientInput:
                     self._client.head_begun()
                 return b""
             hop = clean_request(
-                raw.method,
-                raw.minor,
-                raw.fields,
+                raw,
                 spellings=services.spellings,
-                trusted=self.trusted,
+                trusted=self._trusted,
                 judged=services.enforcement.table.judged_names,
                 trailer_bytes=services.limits.head_bytes,
             )
@@ -179,13 +182,13 @@ class ClientInput:
             return b""
         if not hop.body.done:
             reader.renew()
-        self._client.begin(raw, hop)
+        self._client.begin(hop)
         return rest
 
     def hold(self, reason: int) -> None:
         """Pause reading for a reason."""
-        if not self._holds and not self.transport.is_closing():
-            self.transport.pause_reading()
+        if not self._holds and not self._transport.is_closing():
+            self._transport.pause_reading()
         self._holds |= reason
 
     def release(self, reason: int) -> None:
@@ -195,5 +198,5 @@ class ClientInput:
         if self._pending and not self._consuming and not self._holds & (JUDGING | CONNECTING | YIELDING):
             data, self._pending = self._pending, b""
             self._consume(data)
-        if held and not self._holds and not self.transport.is_closing():
-            self.transport.resume_reading()
+        if held and not self._holds and not self._transport.is_closing():
+            self._transport.resume_reading()

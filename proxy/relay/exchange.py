@@ -4,10 +4,8 @@ from typing import Protocol
 
 from proxy.decision.api_keys import digest
 from proxy.enforcement import Verdict
-from proxy.http.bodies import NO_BODY
 from proxy.http.cors import Cors
 from proxy.http.hop_by_hop import RequestHop
-from proxy.http.request_parser import RawHead
 from proxy.refusals import Refusal
 
 PASSED = "passed"
@@ -46,6 +44,7 @@ class Exchange:
         "done",
         "ending",
         "has_body",
+        "head",
         "hop",
         "keep_alive",
         "may_reuse",
@@ -63,19 +62,20 @@ class Exchange:
         "verdict",
     )
 
-    def __init__(self, raw: RawHead, hop: RequestHop, request_id: bytes, started: float, ending: Ending) -> None:
-        """`hop` is `raw` without the fields for this hop. `started` is in seconds of the connection's clock."""
-        self.method = method = raw.method
-        self.target = raw.target
-        self.minor = raw.minor
+    def __init__(self, hop: RequestHop, request_id: bytes, started: float, ending: Ending) -> None:
+        """`started` is in seconds of the connection's clock."""
         self.hop = hop
-        self.body = body = hop.body
+        self.head = head = hop.head
+        self.method = method = head.method
+        self.target = head.target
+        self.minor = head.minor
+        self.body = hop.body
         self.request_id = request_id
         self.started = started
         self.ending = ending
         self.keep_alive = hop.keep_alive
         """Whether the client's connection may serve another request after this one."""
-        self.has_body = has_body = body is not NO_BODY
+        self.has_body = has_body = head.has_body
         self.may_reuse = not has_body or method in _WITH_BODY
         """Whether the upstream connection may serve another request after this one."""
         self.verdict: Verdict | None = None

@@ -67,7 +67,7 @@ class ExchangeEnding:
             self._cut(exchange, _CUT_SHORT)
             return
         keep_alive = self._keeps_alive(exchange) and not refusal.closes
-        lines = exchange.cors.refusal(exchange.hop.fields) if exchange.cors is not None else b""
+        lines = exchange.cors.refusal(exchange.head.fields) if exchange.cors is not None else b""
         response = refusal_response(
             refusal, exchange.request_id, lines, close=not keep_alive, head_only=exchange.method == b"HEAD"
         )
@@ -78,7 +78,7 @@ class ExchangeEnding:
     def answer_preflight(self, exchange: Exchange, cors: Cors) -> None:
         """Answer a CORS preflight."""
         keep_alive = self._keeps_alive(exchange)
-        response = preflight_response(exchange.request_id, cors.preflight(exchange.hop.fields), close=not keep_alive)
+        response = preflight_response(exchange.request_id, cors.preflight(exchange.head.fields), close=not keep_alive)
         exchange.outcome = _PREFLIGHT_ANSWERED
         exchange.status = 204
         self._respond(exchange, response, keep_alive=keep_alive)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from proxy.decision.site_ids import folded_part
 from proxy.decision.site_rules import NO_SITE
 from proxy.enforcement import Verdict
-from proxy.http.request_parser import RawHead
+from proxy.http.headers import Head
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.refusals import Refusal
@@ -50,7 +50,7 @@ class Record:
         )
 
     def refused_head(
-        self, refusal: Refusal, raw: RawHead | None, *, request_id: bytes, client: str, bytes_out: int
+        self, refusal: Refusal, raw: Head | None, *, request_id: bytes, client: str, bytes_out: int
     ) -> None:
         """Record a refused head. `raw` is None if no head could be parsed."""
         self._metrics.exchange("", refusal.code, refusal.status, 0.0, None)

@@ -1,18 +1,17 @@
 """The front door: listeners, upstream pools, one sweep for every time-out, drain."""
 
 import asyncio
-import ipaddress
 import itertools
 import secrets
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
 from aiohttp import web
 
 from proxy.enforcement import Enforcement
+from proxy.http.forwarding import address_matcher
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
@@ -89,7 +88,7 @@ class FrontDoor:
             pools=pools,
             metrics=metrics,
             record=Record(metrics, access_log),
-            is_trusted=trust(settings.trusted_proxies),
+            is_trusted=address_matcher(settings.trusted_proxies),
             next_request_id=_request_ids(),
             connections=set(),
             drained=asyncio.Event(),
@@ -179,29 +178,6 @@ def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(tls.certificate, tls.key)
     return context
-
-
-def trust(networks: Iterable[str]) -> Callable[[str], bool]:
-    """Return whether an address is a trusted proxy's. `unix` stands for whoever comes over a unix socket.
-
-    Raises ValueError on what is neither an address nor a network.
-    """
-    trusted = [ipaddress.ip_network(network, strict=False) for network in networks if network != "unix"]
-    unix = "unix" in networks
-
-    @lru_cache(maxsize=4096)
-    def is_trusted(address: str) -> bool:
-        if address == "unix":
-            return unix
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-            parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in trusted)
-
-    return is_trusted
 
 
 def _request_ids() -> Callable[[], bytes]:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from proxy.http.bodies import Body, Pieces, chunk, last_chunk
 from proxy.http.head_writer import CLOSE, KEEP_ALIVE, interim_head, response_head, switching_head
 from proxy.http.headers import Fields
-from proxy.http.hop_by_hop import ResponseHop, accepts_websocket
+from proxy.http.hop_by_hop import ResponseHop
 from proxy.http.trailers import forwarded_trailers
 from proxy.http.websocket_frames import Frames
+from proxy.http.websocket_handshake import accepts_key
 from proxy.relay.client import PIPELINED, Client
 from proxy.relay.exchange import Exchange
 from proxy.relay.request_forwarder import RequestForwarder
@@ -48,7 +49,7 @@ class ResponseForwarder:
     def switched(self, exchange: Exchange, reason: bytes, raw: Fields) -> bool:
         """Become a tunnel, if the client requested a WebSocket connection and this 101 opens it."""
         key = exchange.hop.websocket_key
-        if key is None or not accepts_websocket(key, raw):
+        if key is None or not accepts_key(key, raw):
             return False
         self._begin(exchange, 101)
         exchange.tunnel = True
@@ -78,7 +79,7 @@ class ResponseForwarder:
         fields = hop.fields
         lines = b""
         if exchange.cors is not None:
-            fields, lines = exchange.cors.response(exchange.hop.fields, fields)
+            fields, lines = exchange.cors.response(exchange.head.fields, fields)
         self._out.append(response_head(status, reason, fields, lines, chunked=chunked, connection=connection))
 
     def _begin(self, exchange: Exchange, status: int) -> None:

@@ -16,7 +16,7 @@ from proxy.decision.api_keys import digest
 from proxy.decision.routes import RouteTable
 from proxy.enforcement import Enforcement
 from proxy.grants.cache import Grants
-from proxy.http.headers import Fields, Head
+from proxy.http.headers import Fields
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
@@ -220,8 +220,7 @@ def _part_of(rule: Any) -> str:
 
 
 def _sites_named(table: RouteTable, exchange: Exchange) -> tuple[str, ...]:
-    hop = exchange.hop
-    head = Head(exchange.method, exchange.target, hop.fields, exchange.has_body, hop.dropped)
+    head = exchange.head
     try:
         return read(table, head).named.sites
     except Refused:

@@ -266,7 +266,7 @@ class Play:
             passed = [exchange for exchange in self.door.door.exchanges() if exchange.verdict is not None]
             if passed and rng.random() < 0.3:
                 exchange = rng.choice(passed)
-                tag = next(value.decode() for name, value in exchange.hop.fields if name == b"X-Tag")
+                tag = next(value.decode() for name, value in exchange.head.fields if name == b"X-Tag")
                 self.revoked.add(tag)
                 if not exchange.sent_at:
                     self.revoked_unasked.add(tag)

@@ -15,7 +15,6 @@ from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import Grants
 from proxy.grants.token_bucket import TokenBuckets
-from proxy.http.headers import Head
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
@@ -110,15 +109,13 @@ async def judged(config: Config, example: Example) -> str:
         assert raw is not None
         assert rest == b""
         hop = clean_request(
-            raw.method,
-            1,
-            raw.fields,
+            raw,
             spellings=RequestSpellings(),
             trusted=False,
             judged=table.judged_names,
             trailer_bytes=1024,
         )
-        verdict = enforcement.judge(Head(raw.method, raw.target, hop.fields, not hop.body.done, hop.dropped))
+        verdict = enforcement.judge(hop.head)
         if isinstance(verdict, Pending):
             verdict = await enforcement.judge_slowly(verdict, GUESSER if example.key == "guess" else ADDRESS)
     except Refused as refused:

@@ -49,15 +49,13 @@ def claim_of(shape: Shape, **options: object) -> Claim:
     assert raw is not None
     assert rest == b""
     hop = clean_request(
-        raw.method,
-        raw.minor,
-        raw.fields,
+        raw,
         spellings=RequestSpellings(),
         trusted=False,
         judged=table.judged_names,
         trailer_bytes=32768,
     )
-    return read(table, Head(raw.method, raw.target, hop.fields, has_body=not hop.body.done, dropped=hop.dropped))
+    return read(table, hop.head)
 
 
 def sent(shape: Shape, **options: object) -> Claim:

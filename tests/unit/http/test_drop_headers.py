@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.http.drop_headers import DropHeaders
-from proxy.http.headers import Fields, fold_name
+from proxy.http.headers import Fields, Head, fold_name
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
 
@@ -36,15 +36,13 @@ def test_an_empty_list_returns_the_same_fields() -> None:
 def test_the_list_of_the_whole_proxy_is_dropped_with_the_other_headers(trusted: bool, underscores: str) -> None:
     spellings = RequestSpellings("pass" if underscores == "pass" else "drop", (*ENTRIES, "Forwarded"))
     hop = clean_request(
-        b"GET",
-        1,
-        [HOST, *DROPPED, (b"X_Scope_OrgID", b"1"), (b"Forwarded", b"host=x"), *KEPT],
+        Head(b"GET", b"/", [HOST, *DROPPED, (b"X_Scope_OrgID", b"1"), (b"Forwarded", b"host=x"), *KEPT]),
         spellings=spellings,
         trusted=trusted,
         judged=frozenset(),
         trailer_bytes=100,
     )
-    assert hop.fields == [HOST, *KEPT]
+    assert hop.head.fields == [HOST, *KEPT]
 
 
 @pytest.mark.parametrize(

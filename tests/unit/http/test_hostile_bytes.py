@@ -9,7 +9,7 @@ import pytest
 
 from proxy.decision.grant import Grant
 from proxy.decision.routes import Claim, RouteTable
-from proxy.http.headers import Fields, Head
+from proxy.http.headers import Fields
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
@@ -28,15 +28,13 @@ def sent_on(raw: bytes, table: RouteTable) -> tuple[Claim, tuple[str, ...]]:
     assert head is not None, "the head is whole"
     assert rest == b""
     hop = clean_request(
-        head.method,
-        head.minor,
-        head.fields,
+        head,
         spellings=RequestSpellings(),
         trusted=False,
         judged=table.judged_names,
         trailer_bytes=1024,
     )
-    claim = read(table, Head(head.method, head.target, hop.fields, dropped=hop.dropped))
+    claim = read(table, hop.head)
     return claim, covered(claim, Grant("1", "acme", all_sites=False, sites=frozenset({OWN})))
 
 

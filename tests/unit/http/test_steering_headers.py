@@ -8,7 +8,7 @@ import pytest
 from proxy.decision.method_override import OVERRIDE_HEADERS, OVERRIDE_PARAMETERS
 from proxy.decision.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
 from proxy.http.drop_headers import DropHeaders
-from proxy.http.headers import fold_name
+from proxy.http.headers import Head, fold_name
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.known_headers import KnownHeader
 from proxy.http.request_header_names import RequestSpellings
@@ -22,9 +22,13 @@ PASSING_UNDERSCORES = RequestSpellings("pass")
 
 def forwarded(name: bytes, spellings: RequestSpellings, *, trusted: bool) -> bool:
     hop = clean_request(
-        b"GET", 1, [HOST, (name, b"/x")], spellings=spellings, trusted=trusted, judged=frozenset(), trailer_bytes=100
+        Head(b"GET", b"/", [HOST, (name, b"/x")]),
+        spellings=spellings,
+        trusted=trusted,
+        judged=frozenset(),
+        trailer_bytes=100,
     )
-    return len(hop.fields) == 2
+    return len(hop.head.fields) == 2
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -1,0 +1,124 @@
+"""Where a request came from: what trusted proxies say about it, and what the upstream is told. No I/O."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from proxy.http.headers import BELIEVED, Fields
+
+ORIGIN_NAMES = BELIEVED - {b"x-request-id"}
+"""The headers in which a trusted proxy says where a request came from. Without them, the request would seem to come
+from the proxy."""
+
+# Frameworks build the request's URL from these. A proxy may pass on a client's own value, and then `https://x/path?` in
+# X-Forwarded-Proto, or a path behind the port, is the path that they serve (CVE-2025-64525, CVE-2025-31137).
+# The quantifiers are possessive, so that each pattern takes linear time.
+_COMMA = rb"[ \t]*+,[ \t]*+"
+_HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+"
+
+
+def _list_of(member: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"%b(?:%b%b)*+\Z" % (member, _COMMA, member))
+
+
+_ORIGIN_VALUES = {
+    b"x-forwarded-proto": _list_of(rb"[A-Za-z]++"),
+    b"x-forwarded-host": _list_of(_HOST),
+    b"x-forwarded-port": _list_of(rb"[0-9]{1,5}+"),
+    b"forwarded": re.compile(rb"[^/\\?#]*+\Z"),
+}
+_MAX_ORIGIN_BYTES = 2048
+"""Proxies write shorter values, but the client may have written the beginning."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+
+_MAX_HOPS = 16
+"""No request passes more trusted proxies. The client can write any number of hops in front of theirs."""
+_MAX_HOP_BYTES = 64
+"""An IPv6 address in brackets with a port takes at most 53 characters."""
+_HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f:.]+)(?::\d+)?)\Z")
+"""An address as proxies write it, some with a port."""
+
+
+def address_matcher(networks: Iterable[str]) -> Callable[[str], bool]:
+    """Return a function that says whether an address is a trusted proxy's. `unix` stands for any unix socket.
+
+    Raises ValueError on an entry that is neither an address nor a network.
+    """
+    trusted = [ipaddress.ip_network(network, strict=False) for network in networks if network != "unix"]
+    unix = "unix" in networks
+
+    @lru_cache(maxsize=4096)
+    def is_trusted(address: str) -> bool:
+        if address == "unix":
+            return unix
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+            parsed = parsed.ipv4_mapped
+        return any(parsed in network for network in trusted)
+
+    return is_trusted
+
+
+def is_plain_origin(field: tuple[bytes, bytes]) -> bool:
+    """Return whether a trusted proxy's header about a request's origin contains nothing else, such as a path."""
+    pattern = _ORIGIN_VALUES.get(field[0].lower())
+    return pattern is None or (len(field[1]) <= _MAX_ORIGIN_BYTES and pattern.match(field[1]) is not None)
+
+
+def forwarding_lines(
+    fields: Fields, *, peer: bytes, scheme: bytes, host: bytes, request_id: bytes, trusted: bool
+) -> tuple[Fields, bytes, bytes]:
+    """Return the fields without those that are set anew, the lines about the request's origin, and its id.
+
+    A trusted proxy's X-Forwarded-For is continued. Its X-Forwarded-Proto, X-Forwarded-Host and X-Request-Id are kept.
+    """
+    if not trusted:
+        lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (
+            request_id,
+            peer,
+            scheme,
+            host,
+        )
+        return fields, lines, request_id
+    rest: Fields = []
+    through: list[bytes] = []
+    seen: set[bytes] = set()
+    for field in fields:
+        lower = field[0].lower()
+        if lower == b"x-forwarded-for":
+            through.append(field[1])
+        elif lower == b"x-request-id":
+            if _REQUEST_ID.match(field[1]):
+                request_id = field[1]
+        else:
+            seen.add(lower)
+            rest.append(field)
+    lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\n" % (request_id, b", ".join([*through, peer]))
+    if b"x-forwarded-proto" not in seen:
+        lines += b"X-Forwarded-Proto: %b\r\n" % scheme
+    if b"x-forwarded-host" not in seen:
+        lines += b"X-Forwarded-Host: %b\r\n" % host
+    return rest, lines, request_id
+
+
+def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted: Callable[[str], bool]) -> str:
+    """Return the nearest address that is not a trusted proxy's, reading X-Forwarded-For from the right.
+
+    Reading stops at the first entry that is not an address: everything to its left is unreliable.
+    """
+    chain = b",".join([value for name, value in fields if name.lower() == b"x-forwarded-for"])
+    hops = chain.rsplit(b",", _MAX_HOPS)[-_MAX_HOPS:]
+    address = peer
+    while hops and is_trusted(address):
+        raw = hops.pop().strip()
+        hop = _HOP_ADDRESS.match(raw.decode("latin-1")) if len(raw) <= _MAX_HOP_BYTES else None
+        try:
+            address = str(ipaddress.ip_address((hop[1] or hop[2]) if hop else ""))
+        except ValueError:
+            break
+    return address

@@ -1,0 +1,105 @@
+"""From a request to its verdict, and from the verdict to what is sent."""
+
+import asyncio
+
+import structlog
+
+from proxy.decision.routes import Claim
+from proxy.enforcement import Pending, Verdict
+from proxy.http.forwarding import forwarding_lines
+from proxy.http.head_writer import request_head
+from proxy.refusals import INTERNAL_ERROR
+from proxy.relay.client import JUDGING, Client
+from proxy.relay.exchange import Exchange
+from proxy.relay.exchange_ending import ExchangeEnding
+from proxy.relay.peer import Peer
+from proxy.relay.request_forwarder import RequestForwarder
+from proxy.relay.response_forwarder import ResponseForwarder
+from proxy.relay.services import Services
+from proxy.relay.upstream_pool import UpstreamPool
+
+_log = structlog.get_logger(__name__)
+
+
+class Admission:
+    """Gets the verdict on each request of a client connection, and forwards the request or responds to it."""
+
+    __slots__ = ("_client", "_ending", "_loop", "_peer", "_requests", "_responses", "_services")
+
+    def __init__(
+        self,
+        client: Client,
+        peer: Peer,
+        requests: RequestForwarder,
+        responses: ResponseForwarder,
+        ending: ExchangeEnding,
+        services: Services,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._client = client
+        self._peer = peer
+        self._requests = requests
+        self._responses = responses
+        self._ending = ending
+        self._services = services
+        self._loop = loop
+
+    def judge(self, exchange: Exchange) -> None:
+        """Get the verdict and act on it: at once if everything needed is cached, otherwise after a lookup."""
+        verdict = self._services.enforcement.judge(exchange.head)
+        if isinstance(verdict, Pending):
+            exchange.cors = verdict.claim.route.cors
+            self._client.hold(JUDGING)
+            self._requests.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict)))
+        else:
+            self._conclude(exchange, verdict)
+
+    async def _judge_slowly(self, exchange: Exchange, pending: Pending) -> None:
+        try:
+            address = self._peer.client_address(exchange.head.fields)
+            verdict = await self._services.enforcement.judge_slowly(pending, address)
+            self._requests.wait_for(None)
+            self._conclude(exchange, verdict)
+        except Exception:
+            _log.exception("the request could not be forwarded; it was refused")
+            exchange.refuse(INTERNAL_ERROR)
+            return
+        if self._client.exchange is exchange:  # otherwise the reason may already be another exchange's
+            self._client.release(JUDGING)
+
+    def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:
+        exchange.verdict = verdict
+        claim = verdict.claim
+        cors = exchange.cors = claim.route.cors if claim is not None else None
+        if verdict.refusal is not None:
+            exchange.refuse(verdict.refusal)
+        elif claim is not None:
+            if cors is not None and claim.preflight:
+                self._ending.answer_preflight(exchange, cors)
+                return
+            pool = self._services.pools[claim.route]
+            head = self._request_head(exchange, verdict, claim, pool)
+            self._requests.start(exchange, pool, head, self._responses)
+
+    def _request_head(self, exchange: Exchange, verdict: Verdict, claim: Claim, pool: UpstreamPool) -> bytes:
+        """Return the head for the upstream: what was judged, who the API user is, and where the request came from."""
+        hop = exchange.hop
+        peer = self._peer
+        fields, lines, exchange.request_id = forwarding_lines(
+            claim.fields,
+            peer=peer.address.encode(),
+            scheme=peer.scheme,
+            host=hop.host,
+            request_id=exchange.request_id,
+            trusted=peer.trusted,
+        )
+        if claim.route.settings.host == "upstream":
+            fields = [(n, pool.host_field) if n.lower() == b"host" else (n, v) for n, v in fields]
+        return request_head(
+            exchange.method,
+            claim.target,
+            fields,
+            verdict.identity + lines,
+            chunked=hop.chunked,
+            websocket=hop.websocket_key is not None,
+        )
