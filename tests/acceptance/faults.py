@@ -1,4 +1,4 @@
-"""What can happen to a database, as real as it gets: each fault begins, lasts, and ends."""
+"""Faults of a real database server. Each fault can begin and end."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,17 @@ _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN 
 
 
 class Fault:
-    """What befalls a database."""
+    """The base class of faults."""
 
-    turns_strangers_away = True
-    """Whether it keeps lookups from being answered."""
+    prevents_lookups = True
+    """Whether lookups fail during the fault."""
 
     def __init__(self, database: OwnDatabase, folder: Path) -> None:
         self.database = database
         self.folder = folder
 
     async def prepare(self) -> None:
-        """Do what was done before, while all was well."""
+        """Prepare the fault while the database is healthy."""
 
     async def begin(self) -> None:
         raise NotImplementedError
@@ -43,9 +43,9 @@ class Stopped(Fault):
 
 
 class Restarted(Fault):
-    """Down for no longer than a restart takes; what lasts is what comes after."""
+    """A restart of the server, after which it is immediately available."""
 
-    turns_strangers_away = False
+    prevents_lookups = False
 
     async def begin(self) -> None:
         await asyncio.to_thread(self.database.stop)
@@ -69,9 +69,9 @@ class Frozen(Fault):
 
 
 class Cut(Fault):
-    """Again and again every connection is ended, each time with lookups and writes in the middle of a query."""
+    """All connections are terminated repeatedly, while lookups and writes are running."""
 
-    turns_strangers_away = False
+    prevents_lookups = False
 
     async def begin(self) -> None:
         self._cutting = asyncio.create_task(self._cut())
@@ -92,7 +92,7 @@ class Cut(Fault):
 
 
 class ReadOnly(Fault):
-    turns_strangers_away = False
+    prevents_lookups = False
 
     async def begin(self) -> None:
         await self._set("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -108,7 +108,7 @@ class ReadOnly(Fault):
 
 
 class Locked(Fault):
-    """A table that somebody holds, as a migration or a careless VACUUM FULL does."""
+    """A table is locked, as by a migration or by VACUUM FULL."""
 
     table = "api_keys"
 
@@ -127,30 +127,32 @@ class FeedLocked(Locked):
 
 class SitesLocked(Locked):
     table = "sites"
-    turns_strangers_away = False
+    prevents_lookups = False
 
 
 class ActivityLocked(Locked):
     table = "api_user_activity"
-    turns_strangers_away = False
+    prevents_lookups = False
 
 
 class Crowded(Fault):
-    """Others take every connection there is, also those that Sitelatch had."""
+    """Other clients take all connections, including those that Sitelatch had."""
 
     async def begin(self) -> None:
-        self._hogs: list[asyncpg.Connection] = []
+        self._other_clients: list[asyncpg.Connection] = []
         self._crowding = [asyncio.create_task(self._crowd()) for _ in range(4)]
         async with self.database.superuser() as connection:
             quiet = 0
-            while quiet < 20:  # a place that becomes free is whose comes first
+            while quiet < 20:  # Sitelatch may get some of the connections that become free
                 quiet = 0 if await connection.fetch(_CUT) else quiet + 1
                 await asyncio.sleep(0.01)
 
     async def _crowd(self) -> None:
         while True:
             try:
-                self._hogs.append(await open_connection(self.database.url("sitelatch_owner"), role="hogs"))
+                self._other_clients.append(
+                    await open_connection(self.database.url("sitelatch_owner"), role="other clients")
+                )
             except asyncpg.TooManyConnectionsError:
                 await asyncio.sleep(0.002)
 
@@ -158,12 +160,12 @@ class Crowded(Fault):
         for crowding in self._crowding:
             crowding.cancel()
         await asyncio.wait(self._crowding)
-        for hog in self._hogs:
-            hog.terminate()
+        for client in self._other_clients:
+            client.terminate()
 
 
 class Restored(Fault):
-    """The database is dropped and made again of a dump that is older than what was done since."""
+    """The database is dropped, and restored from a dump that is older than the latest changes."""
 
     options: tuple[str, ...] = ("--single-transaction",)
 
@@ -183,8 +185,11 @@ class Restored(Fault):
         book.rewound(self._dumped_at)
 
 
-class RestoredBitByBit(Restored):
-    """As above, and for a while the half of it is seen: where one role does everything, no grant comes at the end."""
+class RestoredGradually(Restored):
+    """Like `Restored`, but not in one transaction, so that a half-restored database is visible for a while.
+
+    The doors role owns everything, because otherwise it could not read the tables until the grants at the end.
+    """
 
     options: tuple[str, ...] = ()
 
@@ -199,16 +204,16 @@ class RestoredBitByBit(Restored):
             await connection.execute("REVOKE sitelatch_owner FROM sitelatch_doors")
 
 
-class RestoredInParallel(RestoredBitByBit):
-    """As above, by several at once, so that what is there first and last is another each time."""
+class RestoredInParallel(RestoredGradually):
+    """Like `RestoredGradually`, but with parallel jobs, so that the order of the tables varies."""
 
     options = ("--jobs=4",)
 
 
 class RestoredInPlace(Restored):
-    """The dump takes the place of what is there, in one transaction."""
+    """The dump replaces the existing tables in one transaction."""
 
-    turns_strangers_away = False
+    prevents_lookups = False
     options = ("--single-transaction", "--clean", "--if-exists")
 
     async def begin(self) -> None:
@@ -216,7 +221,7 @@ class RestoredInPlace(Restored):
 
 
 class Replaced(Restored):
-    """The server's whole data are put back as they were."""
+    """All data of the server is replaced with an older copy."""
 
     async def prepare(self) -> None:
         self._copy = self.folder / "copy"
@@ -246,7 +251,7 @@ FAULTS: dict[str, type[Fault]] = {
     "activity locked": ActivityLocked,
     "connections taken": Crowded,
     "restored": Restored,
-    "restored bit by bit": RestoredBitByBit,
+    "restored bit by bit": RestoredGradually,
     "restored in parallel": RestoredInParallel,
     "restored in place": RestoredInPlace,
     "data replaced": Replaced,

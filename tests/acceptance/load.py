@@ -1,6 +1,6 @@
-"""Clients under load, and a book of what each key's answers must be: who passes wrongly, or is refused wrongly, shows.
+"""Load generator, and a record of every key that detects requests that wrongly pass or are wrongly refused.
 
-Times are `time.time()`: those in the database are of the same machine's clock.
+Times are `time.time()`, because the database uses the clock of the same machine.
 """
 
 import asyncio
@@ -16,31 +16,31 @@ from proxy.decision.api_keys import new_key
 from tests.acceptance.wire import DEADLINE_SECONDS
 
 _NOTICED_SECONDS = 2.0
-"""Within these a feed that is cut off is noticed (`poll_seconds` + 0.5 s), and the bound looked at again."""
+"""The time to detect the loss of the change feed (`poll_seconds` + 0.5 s) and to read the bound again."""
 
 GONE_SLACK_SECONDS = 0.5
-"""What a loaded machine may add to the bound on a revocation."""
+"""The additional time that revocations may take on a loaded machine."""
 
 
 @dataclass(eq=False)
 class Key:
-    """An API key, and what was done to it as the client of the admin API saw it."""
+    """An API key and its history, as seen by the client of the admin API."""
 
     user_id: str
     key: str = field(repr=False)
     sites: frozenset[str] = frozenset({"shop"})
     born: float = 0.0
-    """When its creation was confirmed."""
+    """The time when its creation was confirmed."""
     doomed: float | None = None
-    """When somebody began to take it away: from here on it may be refused."""
+    """The time when its deletion was requested. From then on it may be refused."""
     gone: float | None = None
-    """When that was confirmed: from here on it must be refused, within the bound."""
+    """The time when its deletion was confirmed. From then on it must be refused within the bound."""
     known_since: float | None = None
-    """When it first passed at the process under load."""
+    """The time when it first passed at the process under load."""
     in_doubt: bool = False
-    """Whether nobody knows if it lives: what was asked of the admin was not answered."""
+    """Whether its state is unknown, because the admin API did not respond."""
     uses: list[float] = field(default_factory=list, repr=False)
-    """When requests were sent whose answer says that the key was known: each is activity."""
+    """The start times of requests whose response shows that the key was known. Each counts as activity."""
 
     def request(self, site: str) -> bytes:
         return f"GET /sites/{site}/x HTTP/1.1\r\nHost: data.example\r\nX-API-Key: {self.key}\r\n\r\n".encode()
@@ -54,7 +54,7 @@ class Answer:
 
 
 class Client(asyncio.Protocol):
-    """One keep-alive connection. It knows only what our answers need: Content-Length."""
+    """A client with one keep-alive connection. It supports only Content-Length framing."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -80,11 +80,11 @@ class Client(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(ConnectionError("the connection ended before the answer"))
+            self._waiting.set_exception(ConnectionError("the connection closed before the response"))
 
     async def ask(self, request: bytes, seconds: float = DEADLINE_SECONDS) -> Answer:
         if self.lost:
-            raise ConnectionError("the connection has ended")
+            raise ConnectionError("the connection is closed")
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
@@ -104,29 +104,30 @@ async def client_of(address: str) -> Client:
 
 
 class Book:
-    """Every key that a test uses, and the count of answers by what they mean."""
+    """All keys of a test, and the number of responses by kind."""
 
     def __init__(self, known: Sequence[Key]) -> None:
         self.known = list(known)
-        """They live all the time."""
+        """Keys that exist during the whole test."""
         self.living: list[Key] = []
-        """Of those that come and go, these are."""
+        """Keys that were created during the test and still exist."""
         self.dead: list[Key] = []
+        """Keys that were deleted during the test."""
         self.strangers: list[Key] = []
-        """Valid keys that no process has seen."""
+        """Valid keys that have never been used."""
         self.turned_away: list[Key] = []
-        """Strangers that were told to come again."""
+        """Keys that got 503 on their first use."""
         self.counts: Counter[str] = Counter()
         self.odd: list[str] = []
-        """What must not have been, in words."""
+        """Descriptions of wrong responses."""
         self.late: list[tuple[Key, float, float]] = []
-        """A deleted key that passed: its end, and when the request began. Whether that was too late, the bound says."""
+        """Passes of deleted keys: the key, the time of its deletion, and the start time of the request."""
         self.bounds: list[tuple[float, float]] = []
-        """When the product stated which bound on a revocation, in seconds."""
+        """The revocation bounds that Sitelatch reported: the time of the report, and the bound in seconds."""
         self.waits: list[float] = []
-        """How long known keys waited for their answers, in seconds."""
+        """The response times of known keys in seconds."""
         self.healthy = True
-        """Whether nothing is wrong, so that nobody is told to come again."""
+        """Whether the database is healthy, so that no request may get 503."""
 
     def all(self) -> Iterable[Key]:
         yield from self.known
@@ -134,7 +135,7 @@ class Book:
         yield from self.dead
 
     def judge(self, key: Key, site: str, began: float, answer: Answer) -> None:
-        """Take an answer to a request that began then, and ended now."""
+        """Check and count the response to a request that started at `began` and has just ended."""
         self.counts["requests"] += 1
         status, now = answer.status, time.time()
         allowed = site in key.sites
@@ -153,12 +154,12 @@ class Book:
         elif status == 401:
             self.counts["unknown"] += 1
             if not key.doomed and not key.in_doubt:
-                self._note("wrong 401", f"{'a known' if known else 'an unknown'} key that lives")
+                self._note("wrong 401", f"{'a known' if known else 'an unknown'} key that exists")
         elif status == 503 and answer.retry_after and not (known and allowed):
-            # Also a known key for whatever site: whose a site is that nobody named before is not known either.
-            self.counts["come again"] += 1
+            # A known key can get 503 for a site whose owner has not been looked up yet.
+            self.counts["unavailable"] += 1
             if self.healthy:
-                self._note("odd answers", "503 while nothing is wrong")
+                self._note("odd answers", "503 while the database is healthy")
         elif not (key.doomed or key.in_doubt):
             self._note("failed known keys" if known else "odd answers", f"{status} for {site}")
         if known and not key.doomed:
@@ -167,12 +168,12 @@ class Book:
     def judge_garbage(self, answer: Answer) -> None:
         self.counts["requests"] += 1
         if answer.status == 200:
-            self._note("wrong passes", "a key that never was")
+            self._note("wrong passes", "a key that never existed")
         elif answer.status not in (401, 503):
-            self._note("odd answers", f"{answer.status} for a key that never was")
+            self._note("odd answers", f"{answer.status} for a key that never existed")
 
     def rewind(self, to: float) -> None:
-        """The database is about to be put back to what it was then: what was done since may be undone from now on."""
+        """Mark that the database is about to be restored to an earlier time, so that later changes may be undone."""
         now = time.time()
         for key in [*self.living, *self.dead]:
             if key.born > to or (key.doomed and key.doomed > to):
@@ -180,13 +181,13 @@ class Book:
                 key.in_doubt = True
 
     def rewound(self, to: float) -> None:
-        """That is done: keys made since are gone, and keys deleted since are back, when this has got about."""
+        """Mark that the restore is complete: keys created since then are gone, and deleted keys exist again."""
         now = time.time()
         for key in [*self.living, *self.dead]:
             if key.born > to:
                 key.gone, key.in_doubt = now, False
             elif key.doomed and key.doomed > to:
-                key.gone = None  # and in doubt, until all is well again
+                key.gone = None  # its state is uncertain until the database is healthy again
                 key.doomed = now
 
     def lost(self, key: Key, error: Exception) -> None:
@@ -198,10 +199,10 @@ class Book:
         self.odd.append(f"{count}: {what}")
 
     def settle_late(self) -> float:
-        """Count the passes that came later than stated; return the longest that a deleted key passed, in seconds.
+        """Count passes of deleted keys that exceeded the bound, and return the longest delay in seconds.
 
-        At each moment the product says within how long what is revoked by then stops, as things are. So what it says
-        counts where things stay so for that long: a server that ends a moment after a delete takes the news with it.
+        The reported bound assumes that the state of the database does not change. So a report counts only if no larger
+        bound was reported until it had passed. For example, a server that stops right after a delete cannot report it.
         """
         stated = [
             (at, bound)
@@ -215,13 +216,15 @@ class Book:
             until = min((max(at, gone) + bound for at, bound in stated if at >= since), default=math.inf)
             if began > until + GONE_SLACK_SECONDS:
                 near = [(round(at - gone, 3), bound) for at, bound in self.bounds if abs(at - gone) < 1]
-                self._note("wrong passes", f"a deleted key, {began - gone:.2f} s after its end; stated then: {near}")
+                self._note(
+                    "wrong passes", f"a deleted key, {began - gone:.2f} s after its deletion; reported bounds: {near}"
+                )
         self.late.clear()
         return longest
 
 
 class Load:
-    """Clients that ask for whatever the book has, at a rate, until they are stopped."""
+    """Clients that send requests with the keys of the book at a given rate until they are stopped."""
 
     def __init__(self, address: str, book: Book, *, rate: float, connections: int = 6) -> None:
         self._address = address
@@ -276,7 +279,7 @@ class Load:
 
 
 async def ask(client: Client, book: Book, key: Key, site: str) -> Answer | None:
-    """Ask once, and have the answer judged; None where none came."""
+    """Send one request and check the response. Return None if there is no response."""
     began = time.time()
     try:
         answer = await client.ask(key.request(site))

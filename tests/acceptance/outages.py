@@ -1,7 +1,7 @@
-"""A fault campaign: clients ask, admins create and delete keys, the database fails and comes back, and all is counted.
+"""A fault campaign: clients send requests, admins create and delete keys, and the database fails and recovers.
 
-What must be zero, whatever happens to the database: passes of keys that may not, 401 for keys that live, known keys
-that fail, last activity that is lost.
+For every fault, these counts must be zero: requests that wrongly pass, 401 for keys that exist, failed requests with
+known keys, and lost last activity.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ from tests.database import add_user, add_workspace
 
 SETTINGS: dict[str, Table] = {
     "log": {"access": "off"},
-    # Grants end while the fault lasts: what is served then is stale.
+    # Grants expire during the fault, so stale grants are used.
     "grants": {"ttl_seconds": 1, "stale_seconds": 120, "lookup_seconds": 1},
     "activity": {"flush_seconds": 0.25, "resolution_seconds": 0.5},
-    # All come from one address.
+    # All requests come from one address.
     "keys": {"unknown_per_minute": 1_000_000},
 }
 CLOCK_SECONDS = 0.05
-"""A use is noted when its request is judged, and what the database says of it is computed from its age."""
+"""The tolerance for last activity, whose time is computed from its age when it is written."""
 
 _QUIET_SECONDS = 0.5
 _METRIC = re.compile(rb"^sitelatch_(revocation_bound_seconds|feed_up\S*|activity_pending) (\S+)$", re.MULTILINE)
@@ -44,38 +44,40 @@ _METRIC = re.compile(rb"^sitelatch_(revocation_bound_seconds|feed_up\S*|activity
 
 @dataclass
 class Figures:
-    """What a campaign counted."""
+    """The results of a campaign."""
 
     fault: str
     counts: Counter[str]
     lasted: float
-    """How long the fault did, in seconds."""
+    """The duration of the fault in seconds."""
     lookups: float
-    """From the server's return to the first stranger that passed, in seconds."""
+    """The time from the end of the fault to the first successful request with an unused key, in seconds."""
     feed: float
-    """From the server's return until the feed was read again, in seconds."""
+    """The time from the end of the fault until the change feed was read again, in seconds."""
     second: float
-    """From the server's return until a process that was started during the fault served, in seconds; 0: there was none.
+    """The time from the end of the fault until a process that started during it served, in seconds.
+
+    Zero if there was no such process.
     """
     longest_pass: float
-    """For how long a deleted key passed, at most, in seconds."""
+    """The longest time that a deleted key passed, in seconds."""
     waits: tuple[float, float]
-    """How long known keys waited: 99 in 100, and the longest, in seconds."""
+    """The 99th percentile and the maximum of the response times of known keys, in seconds."""
     lost: list[str]
-    """Users whose last activity is older than their last use."""
+    """Users whose recorded last activity is older than their last use."""
     busy: float
-    """The part of a processor that the process took while nobody asked, the fault still lasting."""
+    """The CPU use of the process without requests during the fault."""
     grown_kib: int
     events: Counter[str]
-    """What the process logged."""
+    """The number of log events of the process by name."""
 
     def __str__(self) -> str:
-        counted = ("created", "deleted", "come again", "wrong passes", "wrong 401", "failed known keys", "odd answers")
+        counted = ("created", "deleted", "unavailable", "wrong passes", "wrong 401", "failed known keys", "odd answers")
         parts = [
             f"{self.counts['requests']} requests",
             *(f"{name} {self.counts[name]}" for name in counted),
             f"activity lost {len(self.lost)}",
-            f"out {self.lasted:.1f} s",
+            f"fault {self.lasted:.1f} s",
             f"recovered: lookups {1000 * self.lookups:.0f} ms, feed {1000 * self.feed:.0f} ms",
             f"second process {1000 * self.second:.0f} ms",
             f"a deleted key passed {1000 * self.longest_pass:.0f} ms",
@@ -89,17 +91,17 @@ class Figures:
 
 @dataclass
 class Campaign:
-    """One fault on the fleet's database, with one process under load and a second that starts in the middle of it."""
+    """One fault of the database, with one process under load and a second one that starts during the fault."""
 
     database: OwnDatabase
     latch: Sitelatch
     second: Sitelatch | None
-    """None: there is none, which is quicker."""
+    """The second process, or None to save time."""
     known: list[Key]
     rate: float = 1000
-    """Requests a second."""
+    """Requests per second."""
     requests: int = 0
-    """At least so many in all."""
+    """The minimum number of requests."""
     fault_seconds: float = 1.4
     odd: list[str] = field(default_factory=list)
 
@@ -112,7 +114,7 @@ class Campaign:
         async with contextlib.AsyncExitStack() as stack:
             if self.second is not None:
                 stack.callback(self.second.stop)
-            await stack.enter_async_context(_kept(self._watch_bound()))
+            await stack.enter_async_context(_in_background(self._watch_bound()))
             async with contextlib.AsyncExitStack() as lasting:
                 async with load, self._admins():
                     await asyncio.sleep(max(0.5, 0.2 * self.requests / self.rate))
@@ -135,13 +137,13 @@ class Campaign:
             feed, lookups, second = await asyncio.gather(
                 self._feed_up(back), self._first_stranger(back), self._second_serves(back, self.second)
             )
-            await self._resolve_doubts()
+            await self._resolve_uncertain_keys()
             book.healthy = True
             async with self._admins():
                 await asyncio.sleep(max(0.3, 0.2 * self.requests / self.rate))
-            await until(lambda: book.counts["requests"] >= self.requests, "so many requests", 120)
+            await until(lambda: book.counts["requests"] >= self.requests, "enough requests", 120)
             await load.__aexit__()
-            await self._ask_everyone()
+            await self._check_every_key()
             await self._activity_written()
             lost = await self._lost_activity()
         longest = book.settle_late()
@@ -186,8 +188,11 @@ class Campaign:
 
     @contextlib.asynccontextmanager
     async def _admins(self) -> AsyncIterator[None]:
-        """Have keys created and deleted, all the time."""
-        async with _admin(self.latch) as admin, _kept(self._create_and_delete(admin), self._create_and_delete(admin)):
+        """Create and delete keys continuously."""
+        async with (
+            _admin(self.latch) as admin,
+            _in_background(self._create_and_delete(admin), self._create_and_delete(admin)),
+        ):
             yield
 
     async def _create_and_delete(self, admin: httpx.AsyncClient) -> None:
@@ -225,10 +230,10 @@ class Campaign:
             await asyncio.sleep(0.1)
 
     async def _idle(self) -> float:
-        """The part of a processor that the process takes while nobody asks."""
-        before = _processor_seconds(self.latch.pid)
+        """Return the CPU use of the process without requests."""
+        before = _cpu_seconds(self.latch.pid)
         await asyncio.sleep(_QUIET_SECONDS)
-        return (_processor_seconds(self.latch.pid) - before) / _QUIET_SECONDS
+        return (_cpu_seconds(self.latch.pid) - before) / _QUIET_SECONDS
 
     async def _feed_up(self, since: float) -> float:
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -246,12 +251,12 @@ class Campaign:
                 await asyncio.sleep(0.01)
 
     async def _check_second(self, second: Sitelatch) -> None:
-        """A process that was started during the fault says honestly what it cannot say."""
+        """Check that a process that started during the fault responds with 200 or with 503 and Retry-After."""
         await until(lambda: listens(second.address), "the second process listens", seconds=START_SECONDS)
         async with _client(second) as client:
             answer = await client.ask(self.known[0].request("shop"))
             if answer.status != 200 and not (answer.status == 503 and answer.retry_after):
-                self.book.odd.append(f"the second process answered {answer.status}")
+                self.book.odd.append(f"the second process responded with {answer.status}")
 
     async def _second_serves(self, since: float, second: Sitelatch | None) -> float:
         if second is None:
@@ -260,19 +265,19 @@ class Campaign:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while (answer := await client.ask(self.known[0].request("shop"))).status != 200:
                     if answer.status != 503:
-                        self.book.odd.append(f"the second process answered {answer.status}")
+                        self.book.odd.append(f"the second process responded with {answer.status}")
                     await asyncio.sleep(0.02)
         served = time.monotonic() - since
         await asyncio.to_thread(second.wait_for_readiness, 200)
         return served
 
-    async def _resolve_doubts(self) -> None:
-        """Find out what became of what was asked of the admin and not answered."""
+    async def _resolve_uncertain_keys(self) -> None:
+        """Read from the database whether requests to the admin API without a response took effect."""
         book = self.book
         async with self.database.superuser() as connection:
-            there = {str(row["id"]) for row in await connection.fetch("SELECT id FROM sitelatch.api_users")}
+            existing = {str(row["id"]) for row in await connection.fetch("SELECT id FROM sitelatch.api_users")}
         for key in [*book.living, *book.dead]:
-            if key.in_doubt and key.user_id in there:
+            if key.in_doubt and key.user_id in existing:
                 key.doomed, key.gone, key.in_doubt = None, None, False
             elif key.in_doubt:
                 key.gone, key.in_doubt = key.gone or time.time(), False
@@ -280,23 +285,23 @@ class Campaign:
         book.living = [key for key in everyone if not key.doomed]
         book.dead = [key for key in everyone if key.doomed]
 
-    async def _ask_everyone(self) -> None:
-        """Ask with every key once more: now nothing excuses anything."""
+    async def _check_every_key(self) -> None:
+        """Send a request with every key. Now that the database is healthy, each must get the right response."""
         async with _client(self.latch) as client:
             for key in [*self.book.all(), *self.book.turned_away[-50:]]:
                 if key.in_doubt:
-                    continue  # its deletion was under way when the admins were stopped
+                    continue  # its deletion was in progress when the admins were stopped
                 answer = await ask(client, self.book, key, "shop")
                 assert answer is not None
                 if answer.status != (401 if key.doomed else 200):
                     self.book.odd.append(
-                        f"at last {answer.status} for a key that is {'gone' if key.doomed else 'there'}"
+                        f"finally {answer.status} for a key that {'is deleted' if key.doomed else 'exists'}"
                     )
 
     async def _activity_written(self) -> None:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while (await self._metrics())["activity_pending"]:
-            assert time.monotonic() < deadline, "activity is never written"
+            assert time.monotonic() < deadline, "activity is not written"
             await asyncio.sleep(0.05)
 
     async def _lost_activity(self) -> list[str]:
@@ -314,8 +319,8 @@ class Campaign:
 
 
 @contextlib.asynccontextmanager
-async def _kept(*work: object) -> AsyncIterator[None]:
-    """Keep work going until the end of the block."""
+async def _in_background(*work: object) -> AsyncIterator[None]:
+    """Run coroutines in the background until the end of the block."""
     tasks = [asyncio.ensure_future(one) for one in work]  # type: ignore[call-overload]
     try:
         yield
@@ -353,13 +358,13 @@ def listens(address: str) -> bool:
         return sock.connect_ex((host, int(port))) == 0
 
 
-def _processor_seconds(pid: int) -> float:
+def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def enrol(database: OwnDatabase, others: int = 5_000) -> list[Key]:
-    """Make the sites, and the keys that live all the time: for one site, for two, for all of the workspace."""
+    """Create the sites, and the keys that exist during the whole test: for one site, two sites, or all sites."""
     scopes = [("shop",), ("shop", "blog"), ()]
     known = []
     async with database.superuser() as connection:
@@ -369,7 +374,7 @@ async def enrol(database: OwnDatabase, others: int = 5_000) -> list[Key]:
             key, sites = new_key(), scopes[number % 3]
             user_id = await add_user(connection, "acme", *sites, digest=digest(key.encode()), all_sites=not sites)
             known.append(Key(user_id, key, frozenset(sites or ("shop", "blog")), born=time.time()))
-        # So many others that a restore takes its time.
+        # Many other users, so that a restore takes some time.
         await connection.execute(
             "WITH made AS ("
             "  INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"

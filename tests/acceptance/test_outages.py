@@ -71,7 +71,7 @@ def check(campaign: Campaign, figures: Figures, fault: Fault) -> None:
     print(figures)  # noqa: T201 - for the record
     assert not campaign.odd
     assert not figures.lost
-    assert bool(figures.counts["come again"]) or not fault.turns_strangers_away, "the fault was none"
+    assert bool(figures.counts["unavailable"]) or not fault.prevents_lookups, "the fault had no effect"
     assert figures.busy < 0.3
     assert figures.grown_kib < 30 * 1024
     # However many requests there were. What the admin API is asked and cannot do is a line each.

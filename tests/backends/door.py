@@ -31,33 +31,33 @@ from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSetti
 from tests.scopes import MemoryScope
 from tests.unit.judging import read
 
-PARTS = ("path", "query", "header")
+KINDS = ("path", "query", "header")
 
 
 @dataclass
 class Sent:
-    """What the front door made of one request."""
+    """The outcome of one request at the front door."""
 
     code: str
-    """`passed`, or the refusal's code."""
+    """`passed`, or the code of the refusal."""
     head: bytes = b""
     body: bytes = b""
     may_reuse: bool = True
-    """Whether the upstream's connection may be used again after this request."""
+    """Whether the upstream connection may be reused after this request."""
     open: bool = False
-    """It passed without a key."""
+    """Whether the request passed without a key."""
     named: tuple[str, ...] = ()
     named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The sites that each kind of rule names, judged alone."""
+    """The sites that each kind of rule names on its own."""
 
     @property
     def passed(self) -> bool:
-        """Whether anything went to the upstream."""
+        """Whether the request was forwarded."""
         return self.code == "passed"
 
 
 class _Transport:
-    """A client's connection that keeps what is written to it."""
+    """A client connection that records what is written to it."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -80,14 +80,14 @@ class _Transport:
     def get_write_buffer_size(self) -> int:
         return 0
 
-    def nothing(self) -> None:
-        """Pause, resume, close or abort: nobody waits at the other end."""
+    def do_nothing(self) -> None:
+        """Pause, resume, close or abort. There is no peer, so this does nothing."""
 
-    pause_reading = resume_reading = close = abort = nothing
+    pause_reading = resume_reading = close = abort = do_nothing
 
 
 class _Connection:
-    """An upstream's connection, which keeps what is sent over it."""
+    """An upstream connection that records what is sent over it."""
 
     def __init__(self) -> None:
         self.transport = _Transport()
@@ -103,7 +103,7 @@ class _Connection:
         self.body += pieces
 
     def drop(self) -> None:
-        """The exchange has ended."""
+        """Do nothing. The connection stays usable for the next exchange."""
 
 
 class _Pool(UpstreamPool):
@@ -120,7 +120,7 @@ class _Pool(UpstreamPool):
 
 
 class Door:
-    """One rule set's front door, with one key that may reach `shop`."""
+    """The front door of one rule set, with one key for the site `shop`."""
 
     def __init__(
         self,
@@ -160,14 +160,14 @@ class Door:
             connections=set(),
             drained=asyncio.Event(),
         )
-        self._parts = {
-            part: RouteTable([route.model_copy(update={"sites": rules, "without_site": "any-key"})], keys)
-            for part in PARTS
-            if (rules := tuple(rule for rule in route.sites if _part_of(rule) == part))
+        self._tables = {
+            kind: RouteTable([route.model_copy(update={"sites": rules, "without_site": "any-key"})], keys)
+            for kind in KINDS
+            if (rules := tuple(rule for rule in route.sites if _kind_of(rule) == kind))
         }
 
     async def warm(self) -> None:
-        """Have the key's grant cached, so that every request is judged at once."""
+        """Load the grant of the key into the cache, so that every request is decided synchronously."""
         await self._grants.fetch(self._digest, "127.0.0.1")
 
     async def close(self) -> None:
@@ -176,26 +176,26 @@ class Door:
 
     def _connect(self) -> tuple[ClientConnection, _Transport]:
         transport = _Transport()
-        downstream = ClientConnection(self._services, asyncio.get_running_loop())
-        downstream.connection_made(cast(asyncio.Transport, transport))
-        return downstream, transport
+        connection = ClientConnection(self._services, asyncio.get_running_loop())
+        connection.connection_made(cast(asyncio.Transport, transport))
+        return connection, transport
 
     def send(self, raw: bytes) -> Sent:
-        """Return what becomes of a request. It is judged at once, as its key's grant is cached."""
+        """Send a request, and return the outcome. It is decided synchronously, because the grant is cached."""
         upstream = self._pool.connection
         upstream.exchange = None
-        downstream, transport = self._connect()
+        connection, transport = self._connect()
         try:
-            downstream.data_received(raw)
+            connection.data_received(raw)
             exchange = upstream.exchange
             if exchange is None:
                 return Sent(_code(b"".join(transport.written)))
             return self._passed(exchange)
         finally:
-            downstream.connection_lost(None)
+            connection.connection_lost(None)
 
     def learn(self, fields: Fields) -> None:
-        """Take note of a response's head, as a connection does: some servers do not read bodies."""
+        """Record a response head, as a connection does, to detect servers that do not read bodies."""
         self._pool.connection.reads_bodies = self._pool.body_readers.learn(None, 0, fields, 0)
 
     def _passed(self, exchange: Exchange) -> Sent:
@@ -209,11 +209,11 @@ class Door:
             exchange.may_reuse,
             verdict.claim.open,
             verdict.claim.named.sites,
-            {part: _sites_named(table, exchange) for part, table in self._parts.items()},
+            {kind: _sites_named(table, exchange) for kind, table in self._tables.items()},
         )
 
 
-def _part_of(rule: Any) -> str:
+def _kind_of(rule: Any) -> str:
     if isinstance(rule, str):
         return rule.partition(":")[0]
     return "query" if hasattr(rule, "query") else "header"
@@ -227,8 +227,8 @@ def _sites_named(table: RouteTable, exchange: Exchange) -> tuple[str, ...]:
         return ()
 
 
-def _code(answer: bytes) -> str:
-    _, found, rest = answer.partition(b'"code":"')
+def _code(response: bytes) -> str:
+    _, found, rest = response.partition(b'"code":"')
     if not found:
-        _, found, rest = answer.partition(b'"code": "')
+        _, found, rest = response.partition(b'"code": "')
     return rest.partition(b'"')[0].decode() if found else "none"
