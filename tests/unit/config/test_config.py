@@ -176,11 +176,14 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
         ),
         (ROUTE + "[database]\nurl = 'mysql://x'\n", '[database] url: must be "embedded:DIR" or a DSN'),
         (ROUTE + "[database]\nlisten_url = 'postgresql://x'\n", "[database] listen_url: is not used with an embedded"),
-        (ROUTE + "[database]\nurl = 'postgresql://u:p#w@h/d'\n", "[database] url: a database's URL cannot be read"),
-        (ROUTE + "[admin]\ndatabase_url = 'postgresql://h:99999/d'\n", "[admin] database_url: a database's URL cannot"),
+        (ROUTE + "[database]\nurl = 'postgresql://u:p#w@h/d'\n", "[database] url: the database URL is not valid"),
+        (
+            ROUTE + "[admin]\ndatabase_url = 'postgresql://h:99999/d'\n",
+            "[admin] database_url: the database URL is not valid",
+        ),
         (
             ROUTE + "[database]\nurl = 'postgresql://h/d'\nlisten_url = 'embedded:var'\n",
-            "[database] listen_url: a database's URL cannot be read",
+            "[database] listen_url: the database URL is not valid",
         ),
         (ROUTE + "[keys]\nfrom = ['bearer', 'badge:x']\n", "[keys] from: 'badge:x' is not a valid key location"),
         (
