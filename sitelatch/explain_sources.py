@@ -1,4 +1,4 @@
-"""Where `explain` has the decision's answers from (`enforcement.GrantSource`)."""
+"""Grants for `explain` (`enforcement.GrantSource`)."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from proxy.grants.cache import Grants, ScopeUnavailable, Unknown
 
 
 class NothingCached:
-    """An empty cache without a database: it shows whether a request needs a lookup."""
+    """An empty cache without a database. With it, a request that needs a lookup stays pending."""
 
     generation = 0
 
@@ -36,7 +36,7 @@ class NothingCached:
 
 
 class UserScope(NothingCached):
-    """The scope of one API user, for every key: nobody knows the user's own key any more."""
+    """The scope of one API user, for every key, because the user's own key is not known."""
 
     def __init__(self, grants: Grants, grant: Grant | Unknown) -> None:
         self._grants = grants

@@ -1,4 +1,4 @@
-"""`sitelatch explain`: what would be decided on a request, and why."""
+"""`sitelatch explain`: whether a request would pass, and why."""
 
 import os
 import sys
@@ -9,32 +9,38 @@ from proxy.observe.access_log import mask
 from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
-from sitelatch.explain import Question, explain
+from sitelatch.explain import ExplainedRequest, explain
 
 
 @click.command("explain")
 @config_option
-@click.option("--user", "user_id", help="Ask as the API user with this id.")
-@click.option("--key-stdin", is_flag=True, help="Ask with the API key on standard input.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header. Can be given many times.")
+@click.option("--user", "user_id", help="Decide as for a key of the API user with this id.")
+@click.option("--key-stdin", is_flag=True, help="Decide for the API key on standard input.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header of the request. Can be given several times.",
+)
 @click.argument("method")
 @click.argument("target")
 def explain_command(
     config: Config, user_id: str | None, key_stdin: bool, headers: tuple[str, ...], method: str, target: str
 ) -> None:
-    """Say what would be decided on a request, step by step, and why. TARGET is a path with its query."""
+    """Show step by step whether a request would pass, and why. TARGET is a path with its query."""
     if (user_id is not None) == key_stdin:
         raise click.UsageError("Give either --user ID or --key-stdin.")
-    question = Question(
+    request = ExplainedRequest(
         method=os.fsencode(method),
         target=os.fsencode(target),
         fields=[_field(header) for header in headers],
         user_id=user_id,
         key=sys.stdin.buffer.readline().strip() if key_stdin else None,
     )
-    said = run(explain(config, question))
-    # A key in a wrong place (a path, say) is a secret too, and bytes that are no text cannot be printed.
-    click.echo(mask(said).encode("utf-8", "backslashreplace"))
+    text = run(explain(config, request))
+    # The request may hold a key in an unexpected place, such as its path, and bytes that cannot be printed.
+    click.echo(mask(text).encode("utf-8", "backslashreplace"))
 
 
 def _field(header: str) -> tuple[bytes, bytes]:

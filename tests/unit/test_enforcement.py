@@ -52,7 +52,7 @@ def code(verdict: Verdict) -> str | None:
     return verdict.refusal.code if verdict.refusal else None
 
 
-async def test_a_known_key_counts_passed_or_refused() -> None:
+async def test_a_request_with_a_known_key_counts_as_activity() -> None:
     front = Front()
     assert code(await front.judge(b"/shop/x")) is None
     assert code(await front.judge(b"/blog/x")) == "site_not_allowed"
@@ -63,7 +63,7 @@ async def test_a_known_key_counts_passed_or_refused() -> None:
     ("target", "expected"),
     [(b"/", "site_missing"), (b"/shop/dump", "endpoint_refused"), (b"/shop/x?Site=a", "ambiguous_request")],
 )
-async def test_a_known_key_counts_in_a_request_that_nobody_may_make(target: bytes, expected: str) -> None:
+async def test_a_known_key_counts_as_activity_in_a_request_refused_on_its_own(target: bytes, expected: str) -> None:
     front = Front()
     await front.judge(b"/shop/x")
     verdict = await front.judge(target)
@@ -74,7 +74,7 @@ async def test_a_known_key_counts_in_a_request_that_nobody_may_make(target: byte
     assert front.used == ["ada", "ada"]
 
 
-async def test_a_known_key_counts_where_its_sites_cannot_be_looked_up() -> None:
+async def test_a_known_key_counts_as_activity_when_its_sites_cannot_be_looked_up() -> None:
     front = Front()
     front.scope.sites = {"shop": "acme"}
     front.scope.add(digest(KEY.encode()), "ada", all_sites=True)
@@ -84,13 +84,13 @@ async def test_a_known_key_counts_where_its_sites_cannot_be_looked_up() -> None:
     assert front.used == ["ada", "ada"]
 
 
-async def test_a_request_that_nobody_may_make_costs_no_query() -> None:
+async def test_a_request_refused_on_its_own_makes_no_lookup() -> None:
     front = Front()
     assert code(await front.judge(b"/")) == "site_missing"
     assert front.scope.asked == []
 
 
-async def test_whose_a_site_is_is_not_asked_for_a_key_of_named_sites() -> None:
+async def test_site_owners_are_not_looked_up_for_a_key_with_listed_sites() -> None:
     front = Front()
     for _ in range(2):
         assert code(await front.judge(b"/shop/x")) is None
@@ -99,7 +99,7 @@ async def test_whose_a_site_is_is_not_asked_for_a_key_of_named_sites() -> None:
     assert isinstance(front.judge_at_once(b"/shop/x"), Verdict), "without a task"
 
 
-async def test_the_keys_that_are_remembered_in_front_of_the_cache_are_bounded() -> None:
+async def test_the_number_of_remembered_keys_is_bounded() -> None:
     scope = MemoryScope()
     grants = Grants(GrantSettings(), scope, on_lookup=lambda result: None)
     remembered = RememberedGrants(grants, accept_foreign=True, on_lookup=lambda result: None, clock=time.monotonic)
@@ -113,14 +113,14 @@ async def test_the_keys_that_are_remembered_in_front_of_the_cache_are_bounded() 
     assert remembered.remembered(keys[0]) is None
 
 
-async def test_garbage_costs_no_query() -> None:
+async def test_a_malformed_key_makes_no_lookup() -> None:
     front = Front()
     assert code(await front.judge(b"/shop/x", key=KEY[:-1] + ("A" if KEY[-1] != "A" else "B"))) == "invalid_key"
     assert front.scope.asked == []
     assert front.used == []
 
 
-async def test_a_request_that_nobody_may_make_is_refused_as_that_also_without_a_key_or_with_garbage() -> None:
+async def test_a_refused_endpoint_is_reported_before_a_missing_or_malformed_key() -> None:
     front = Front()
     verdict = front.enforcement.judge(Head(b"GET", b"/shop/dump", [(b"Host", b"h")], has_body=False))
     assert isinstance(verdict, Verdict)
@@ -129,7 +129,7 @@ async def test_a_request_that_nobody_may_make_is_refused_as_that_also_without_a_
     assert front.used == []
 
 
-async def test_how_grants_were_found_is_counted_whoever_remembers_them() -> None:
+async def test_lookup_results_are_counted_for_remembered_and_cached_grants() -> None:
     front = Front()
     for _ in range(3):  # by a look-up, in the cache, and in front of it
         await front.judge(b"/shop/x")
@@ -138,7 +138,7 @@ async def test_how_grants_were_found_is_counted_whoever_remembers_them() -> None
     assert counted == {"miss": 1, "hit": 2, "refused_format": 1}
 
 
-async def test_a_remembered_grant_is_not_used_past_a_change() -> None:
+async def test_a_remembered_grant_is_not_used_after_a_change() -> None:
     front = Front()
     assert code(await front.judge(b"/shop/x")) is None
     assert code(await front.judge(b"/shop/x")) is None  # by what is remembered in front of the cache
@@ -147,7 +147,7 @@ async def test_a_remembered_grant_is_not_used_past_a_change() -> None:
     assert code(await front.judge(b"/shop/x")) == "invalid_key"
 
 
-async def test_a_remembered_grant_is_not_used_past_a_change_that_only_the_grants_knew_of_before() -> None:
+async def test_a_remembered_grant_is_not_used_after_a_change_that_the_cache_has_already_read() -> None:
     """It was pushed out of the cache and looked up again since, so to the cache the change is no news."""
     front = Front(max_keys=2)
     key = digest(KEY.encode())
@@ -165,7 +165,7 @@ async def test_a_remembered_grant_is_not_used_past_a_change_that_only_the_grants
     assert code(await front.judge(b"/shop/x")) == "expired_key"
 
 
-async def test_the_upstream_is_told_the_workspace_that_was_judged() -> None:
+async def test_identity_lines_name_the_workspace_that_was_judged() -> None:
     """It is renamed while a site is looked up, for a key whose identity lines were made before."""
     front = Front(ttl_seconds=0.01)
     key = digest(KEY.encode())
@@ -183,7 +183,7 @@ async def test_the_upstream_is_told_the_workspace_that_was_judged() -> None:
     assert b"X-Api-Workspace: umbrella\r\n" in (await verdict).identity
 
 
-async def test_what_was_made_for_sites_that_clients_name_is_remembered_within_bounds() -> None:
+async def test_the_number_of_remembered_identity_lines_is_bounded() -> None:
     remembered, grant = IdentityLines(), Grant("ada", "acme", True, frozenset())
     assert remembered.of(grant, tuple("abcde")).endswith(b"X-Api-Sites: a,b,c,d,e\r\n")
     assert len(remembered) == 0, "there are too many combinations of so many sites"
@@ -195,7 +195,7 @@ async def test_what_was_made_for_sites_that_clients_name_is_remembered_within_bo
     assert remembered.of(grant, ("site-10000",)) is lines
 
 
-async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:
+async def test_identity_lines_are_plain_ascii() -> None:
     front = Front()
     front.scope.add(digest(KEY.encode()), "ada", "büro")
     verdict = await front.judge(b"/b%C3%BCro/x")
@@ -205,7 +205,7 @@ async def test_the_upstream_is_told_who_asks_in_plain_ascii() -> None:
     )
 
 
-def test_an_exchange_that_lasts_counts() -> None:
+def test_a_long_exchange_counts_as_activity() -> None:
     front = Front()
     front.enforcement.still_used("ada")
     assert front.used == ["ada"]

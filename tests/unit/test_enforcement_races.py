@@ -48,7 +48,7 @@ async def door() -> AsyncIterator[Door]:
     await opened.grants.close()
 
 
-async def test_a_key_that_is_revoked_while_its_site_is_looked_up_does_not_pass(door: Door) -> None:
+async def test_a_key_revoked_during_the_lookup_of_its_site_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
     await door.grants.fetch(DIGEST)
@@ -61,7 +61,7 @@ async def test_a_key_that_is_revoked_while_its_site_is_looked_up_does_not_pass(d
     assert (await verdict).refusal is INVALID_KEY
 
 
-async def test_a_key_that_is_revoked_between_the_answer_and_who_waits_for_it_does_not_pass(door: Door) -> None:
+async def test_a_key_revoked_between_the_lookups_answer_and_the_waiting_task_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, "ada", "shop")
     verdict = door.judge_slowly()
     await at_once_when(lambda: len(door.grants) == 1)
@@ -71,7 +71,7 @@ async def test_a_key_that_is_revoked_between_the_answer_and_who_waits_for_it_doe
     assert (await verdict).refusal is INVALID_KEY
 
 
-async def test_a_site_that_is_removed_between_the_answer_and_who_waits_for_it_does_not_pass(door: Door) -> None:
+async def test_a_site_removed_between_the_lookups_answer_and_the_waiting_task_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
     await door.grants.fetch(DIGEST)
@@ -83,7 +83,7 @@ async def test_a_site_that_is_removed_between_the_answer_and_who_waits_for_it_do
     assert (await verdict).refusal is SITE_NOT_ALLOWED
 
 
-async def test_a_site_named_by_host_that_is_removed_before_the_waiter_goes_on_does_not_pass(door: Door) -> None:
+async def test_a_site_named_by_host_and_removed_before_the_waiting_task_resumes_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["Shop"] = "acme"
     await door.grants.fetch(DIGEST)
@@ -95,7 +95,7 @@ async def test_a_site_named_by_host_that_is_removed_before_the_waiter_goes_on_do
     assert (await verdict).refusal is SITE_NOT_ALLOWED
 
 
-async def test_a_site_named_by_host_that_is_removed_while_it_is_looked_up_does_not_pass(door: Door) -> None:
+async def test_a_site_named_by_host_and_removed_during_its_lookup_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["Shop"] = "acme"
     await door.grants.fetch(DIGEST)
@@ -108,7 +108,7 @@ async def test_a_site_named_by_host_that_is_removed_while_it_is_looked_up_does_n
     assert (await verdict).refusal is SITE_NOT_ALLOWED
 
 
-async def test_a_grant_that_was_revoked_does_not_pass_because_a_newer_one_of_the_key_is_known_by_now(
+async def test_a_revoked_grant_is_not_used_even_if_a_newer_one_is_cached(
     door: Door,
 ) -> None:
     """What another request has looked up meanwhile was read after the change; what is judged by here was not."""
@@ -130,7 +130,7 @@ async def test_a_grant_that_was_revoked_does_not_pass_because_a_newer_one_of_the
     await another
 
 
-async def test_a_key_that_is_changed_whenever_it_was_looked_up_is_refused_in_the_end_as_unavailable(
+async def test_a_key_that_changes_after_every_lookup_gets_503(
     door: Door,
 ) -> None:
     door.scope.add(DIGEST, "ada", "shop")
@@ -145,7 +145,7 @@ async def test_a_key_that_is_changed_whenever_it_was_looked_up_is_refused_in_the
     assert len(door.scope.asked) == changes == 5
 
 
-async def test_of_a_key_that_was_revoked_and_cannot_be_asked_for_again_nobody_is_said_to_have_come(door: Door) -> None:
+async def test_a_revoked_key_that_cannot_be_looked_up_again_is_not_attributed_to_a_user(door: Door) -> None:
     door.scope.add(DIGEST, "ada", "shop")
     verdict = door.judge_slowly()
     await at_once_when(lambda: len(door.grants) == 1)
@@ -156,7 +156,7 @@ async def test_of_a_key_that_was_revoked_and_cannot_be_asked_for_again_nobody_is
     assert judged.grant is None
 
 
-async def test_a_change_that_the_answer_knows_of_already_costs_no_second_lookup(door: Door) -> None:
+async def test_a_change_that_the_answer_already_contains_causes_no_second_lookup(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
     door.scope.position = 7

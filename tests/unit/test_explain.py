@@ -1,4 +1,4 @@
-"""What `explain` says of requests that it decides without the database."""
+"""What `explain` prints for requests that it decides without the database."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from proxy.http.headers import Fields
 from sitelatch.config import load
-from sitelatch.explain import Question, explain
+from sitelatch.explain import ExplainedRequest, explain
 
 CONFIG = """
 [[proxy.routes]]
@@ -17,10 +17,10 @@ public = ["GET /static/**"]
 """
 
 
-async def told(folder: Path, target: bytes, fields: Fields) -> str:
+async def explained(folder: Path, target: bytes, fields: Fields) -> str:
     file = folder / "sitelatch.toml"
     file.write_text(CONFIG)
-    return await explain(load(file, {}), Question(b"GET", target, fields))
+    return await explain(load(file, {}), ExplainedRequest(b"GET", target, fields))
 
 
 @pytest.mark.parametrize(
@@ -33,19 +33,19 @@ async def told(folder: Path, target: bytes, fields: Fields) -> str:
         (b"site=b%C3%BCro", "query:site names büro"),
     ],
 )
-async def test_a_named_site_is_shown_without_control_characters(tmp_path: Path, query: bytes, shown: str) -> None:
-    text = await told(tmp_path, b"/static/x?" + query, [])
+async def test_control_characters_in_a_named_site_are_escaped(tmp_path: Path, query: bytes, shown: str) -> None:
+    text = await explained(tmp_path, b"/static/x?" + query, [])
     assert all(line.isprintable() for line in text.splitlines())
     assert shown in text
 
 
-async def test_a_host_with_a_final_dot_is_forwarded_without_it(tmp_path: Path) -> None:
-    text = await told(tmp_path, b"/static/x", [(b"Host", b"Shop.example.com."), (b"TE", b"trailers")])
-    assert "Not forwarded (for this hop, set by Sitelatch, or never forwarded): TE.\n" in text
+async def test_removed_headers_and_the_final_dot_of_the_host_are_reported(tmp_path: Path) -> None:
+    text = await explained(tmp_path, b"/static/x", [(b"Host", b"Shop.example.com."), (b"TE", b"trailers")])
+    assert "Not forwarded (hop-by-hop, set by Sitelatch, or never forwarded): TE.\n" in text
     assert "Host is forwarded without its final dot." in text
     assert "host:{site}.example.com names shop" in text
 
 
-async def test_a_head_that_is_forwarded_as_it_is_says_so(tmp_path: Path) -> None:
-    text = await told(tmp_path, b"/static/x", [(b"Host", b"shop.example.com")])
-    assert "1. The head: well-formed, and all of it is forwarded.\n2. " in text
+async def test_an_unchanged_head_is_reported_as_forwarded_whole(tmp_path: Path) -> None:
+    text = await explained(tmp_path, b"/static/x", [(b"Host", b"shop.example.com")])
+    assert "1. Head: well-formed. All of it is forwarded.\n2. " in text

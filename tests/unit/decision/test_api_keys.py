@@ -13,7 +13,7 @@ def test_new_keys_are_well_formed_and_differ() -> None:
     assert all(len(key) == 42 and well_formed(key.encode()) for key in keys)
 
 
-def test_the_checksum_is_the_crc_of_all_before_it() -> None:
+def test_the_checksum_is_the_crc_of_everything_before_it() -> None:
     key = new_key()
     alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     number = 0
@@ -22,7 +22,7 @@ def test_the_checksum_is_the_crc_of_all_before_it() -> None:
     assert number == zlib.crc32(key[:-6].encode())
 
 
-def test_any_changed_character_is_noticed() -> None:
+def test_any_changed_character_breaks_the_checksum() -> None:
     key = new_key().encode()
     for at in range(len(key)):
         other = b"A" if key[at : at + 1] != b"A" else b"B"
@@ -30,11 +30,11 @@ def test_any_changed_character_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"slk_", b"x" * 42, b"slk_" + b"0" * 38, b"slk_" + b"\xff" * 38])
-def test_garbage_is_not_well_formed(garbage: bytes) -> None:
+def test_other_text_is_not_a_well_formed_key(garbage: bytes) -> None:
     assert not well_formed(garbage)
 
 
-def test_nothing_may_follow_a_key() -> None:
+def test_a_key_with_trailing_bytes_is_not_well_formed() -> None:
     key = new_key().encode()
     assert not well_formed(key + b"\n")
     assert not well_formed(key + b"0")
@@ -45,6 +45,6 @@ def test_a_digest_is_sha_256() -> None:
     assert digest(b"abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_a_hint_shows_eight_characters_and_the_last_four_and_nothing_of_short_keys() -> None:
+def test_a_hint_shows_the_first_eight_and_last_four_characters_except_of_short_keys() -> None:
     assert hint("slk_ab12" + "x" * 30 + "wxyz") == "slk_ab12…wxyz"
     assert hint("short") == "…"

@@ -60,7 +60,7 @@ def claim(*sites: str, every_site: bool = False) -> Claim:
         (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=1001), claim("shop"), None),
     ],
 )
-def test_decide(grant: Grant | None, asked: Claim, code: str | None) -> None:
+def test_a_grant_covers_a_claim_or_the_refusal_says_why(grant: Grant | None, asked: Claim, code: str | None) -> None:
     refused_with = None
     try:
         covered(asked, grant, OWNERS, now=1000)
@@ -82,7 +82,7 @@ def test_a_granted_site_is_found_by_its_folded_id() -> None:
     assert ACME.site_by_fold("shop") is None
 
 
-def test_a_lookup_by_folded_id_does_not_change_what_a_grant_equals() -> None:
+def test_a_lookup_by_folded_id_does_not_affect_equality() -> None:
     one, other = (Grant("u", "acme", all_sites=False, sites=frozenset({"Shop"})) for _ in range(2))
     assert one.site_by_fold("shop") == "Shop"
     assert one == other
@@ -90,7 +90,7 @@ def test_a_lookup_by_folded_id_does_not_change_what_a_grant_equals() -> None:
     assert repr(one) == repr(other)
 
 
-def test_the_index_by_folded_id_costs_little_memory_beside_the_sites() -> None:
+def test_the_index_by_folded_id_needs_little_memory() -> None:
     sites = frozenset(f"Site-{number}" for number in range(5000))
     grant = Grant("u", "acme", all_sites=False, sites=sites)
     tracemalloc.start()

@@ -35,7 +35,7 @@ def cut(
         (b"Cookie", b"api%5Fkey=%6b"),
     ],
 )
-def test_a_key_is_found_in_every_place_and_cut_out(field: tuple[bytes, bytes]) -> None:
+def test_a_key_is_found_in_every_location_and_removed(field: tuple[bytes, bytes]) -> None:
     assert cut(fields=[field]) == (b"k", b"/x", [(b"Host", b"h")])
 
 
@@ -55,11 +55,11 @@ def test_a_key_is_found_in_every_place_and_cut_out(field: tuple[bytes, bytes]) -
         (b"/x?api_key=k&api_key=k", b"/x"),
     ],
 )
-def test_a_query_key_is_cut_out_without_touching_the_other_bytes(target: bytes, left: bytes) -> None:
+def test_a_query_key_is_removed_without_changing_other_bytes(target: bytes, left: bytes) -> None:
     assert cut(target=target) == (b"k", left, [(b"Host", b"h")])
 
 
-def test_other_cookies_stay() -> None:
+def test_other_cookies_are_kept() -> None:
     key, _, fields = cut(fields=[(b"Cookie", b"a=1; api_key=k; b=2")])
     assert key == b"k"
     assert fields[1:] == [(b"Cookie", b"a=1; b=2")]
@@ -69,15 +69,15 @@ def test_other_cookies_stay() -> None:
 @pytest.mark.parametrize(
     "field", [(b"Authorization", b"Digest username=x"), (b"Authorization", b"AWS4 a"), (b"A", b"")]
 )
-def test_what_is_no_place_stays(field: tuple[bytes, bytes]) -> None:
+def test_fields_that_are_not_key_locations_are_kept(field: tuple[bytes, bytes]) -> None:
     assert cut(fields=[field]) == (None, b"/x", [(b"Host", b"h"), field])
 
 
-def test_a_key_without_its_scheme_does_not_go_on() -> None:
+def test_a_key_without_an_authorization_scheme_is_removed() -> None:
     assert cut(fields=[(b"Authorization", b"slk_abc")]) == (b"slk_abc", b"/x", [(b"Host", b"h")])
 
 
-def test_the_same_key_twice_is_one_key() -> None:
+def test_the_same_key_in_two_locations_is_one_key() -> None:
     fields = [(b"X-API-Key", b"k"), (b"Authorization", b"Bearer k")]
     assert cut(target=b"/x?api_key=k", fields=fields) == (b"k", b"/x", [(b"Host", b"h")])
 
@@ -99,14 +99,14 @@ def test_two_keys_are_ambiguous(target: bytes, fields: Fields) -> None:
     assert refused.value.refusal.code == "ambiguous_key"
 
 
-def test_a_key_that_ends_elsewhere_for_some_is_refused() -> None:
+def test_a_query_key_that_servers_end_at_different_bytes_is_refused() -> None:
     for target in (b"/x?api_key=k;b=1", b"/x?a=1;api_key=k"):
         with pytest.raises(Refused) as refused:
             cut(target=target)
         assert refused.value.refusal.code == "ambiguous_request"
 
 
-def test_only_configured_places_are_looked_at() -> None:
+def test_only_configured_locations_are_read() -> None:
     places = KeyPlaces(["header:X-API-Key"])
     fields = [(b"Authorization", b"Bearer of another"), (b"Cookie", b"api_key=k")]
     assert cut(places, b"/x?api_key=k", fields) == (None, b"/x?api_key=k", [(b"Host", b"h"), *fields])
@@ -115,6 +115,6 @@ def test_only_configured_places_are_looked_at() -> None:
 @pytest.mark.parametrize(
     "place", ["", "headers:X", "header:", "header:X Y", "Bearer", "query", "cookie:a=b", "header:Host", "body:x"]
 )
-def test_a_place_that_is_none_is_an_error_that_says_what_to_write(place: str) -> None:
+def test_an_invalid_key_location_is_an_error_that_lists_the_valid_ones(place: str) -> None:
     with pytest.raises(ValueError, match=r"header:NAME|choose another"):
         KeyPlaces([place])

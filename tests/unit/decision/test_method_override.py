@@ -15,7 +15,7 @@ HOST = (b"Host", b"api.example.com")
 
 
 @pytest.mark.parametrize("name", [row.name.encode() for row in OVERRIDE_HEADERS])
-def test_each_override_header_is_read_in_every_spelling(name: bytes) -> None:
+def test_each_override_header_is_recognized_in_every_spelling(name: bytes) -> None:
     for spelling in (name, name.upper(), name.title(), name.replace(b"-", b"_")):
         assert overriding_methods([HOST, (spelling, b"delete")]) == {b"DELETE"}
         assert overrides_method(spelling)
@@ -37,12 +37,12 @@ def test_every_part_of_every_override_header_counts(fields: Fields, methods: set
     assert overriding_methods([HOST, *fields]) == methods
 
 
-def test_an_overlong_list_of_methods_stands_for_one_that_no_route_allows() -> None:
+def test_an_overlong_list_of_methods_is_allowed_by_no_route() -> None:
     for fields in ([(b"X-HTTP-Method-Override", b"GET," * 100)], [(b"X-HTTP-Method-Override", b"GET,GET")] * 50):
         assert overriding_methods(fields) == {TOO_MANY_METHODS}
 
 
-def test_a_parameter_called_method_is_no_override() -> None:
+def test_a_parameter_named_method_is_not_an_override() -> None:
     names = {row.name for row in OVERRIDE_PARAMETERS}
     assert "_method" in names
     assert "x-http-method-override" in names

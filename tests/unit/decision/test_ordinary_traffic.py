@@ -82,7 +82,7 @@ def test_real_requests_pass_with_the_config_made_for_them(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("shape", REFUSED, ids=[shape.name for shape in REFUSED])
-def test_no_key_is_found_in_other_schemes_of_authorization(shape: Shape) -> None:
+def test_other_authorization_schemes_hold_no_key(shape: Shape) -> None:
     assert claim_of(shape, **shape.options).key is None
 
 
@@ -174,7 +174,7 @@ VALUES = [
     ],
     ids=["path", "query", "mixed", "header"],
 )
-def test_any_value_of_another_parameter(
+def test_any_value_of_an_unrelated_parameter_passes(
     rules: tuple[str, ...], start: str, encode: str, parameter: str, value: str
 ) -> None:
     pair = {
@@ -231,7 +231,7 @@ def test_any_value_of_another_parameter(
         "q=" + "%41" * 2000,
     ],
 )
-def test_queries_of_any_form(query: str) -> None:
+def test_queries_of_any_form_pass(query: str) -> None:
     assert passed(("query:site",), f"/api/data?site=shop&{query}".encode(), []).sites == ("shop",)
     assert passed(("path:/api/sites/{site}/**",), f"/api/sites/shop/x?{query}".encode(), []).sites == ("shop",)
 
@@ -303,14 +303,14 @@ def test_queries_of_any_form(query: str) -> None:
     ],
 )
 @pytest.mark.parametrize("query", ["", "?", "?a=/../b"])
-def test_paths_below_the_site(rest: str, query: str) -> None:
+def test_any_path_below_the_site_passes(rest: str, query: str) -> None:
     target = f"/api/sites/shop{rest}{query}".encode()
     assert passed(("path:/api/sites/{site}/**",), target, []).sites == ("shop",)
     assert passed(("path:/api/sites/{site}/**", "query:site", "header:X-Site"), target, []).sites == ("shop",)
 
 
 @pytest.mark.parametrize("site", IDS)
-def test_site_ids_of_many_kinds_in_the_usual_encodings(site: str) -> None:
+def test_site_ids_pass_in_the_usual_encodings(site: str) -> None:
     for safe in ("", "@:~'&="):
         spelt = quote(site, safe=safe)
         for target in (f"/api/sites/{spelt}/x", f"/api/sites/{spelt}", f"/api/sites/{spelt}/x?a=1"):
@@ -350,7 +350,9 @@ def test_site_ids_of_many_kinds_in_the_usual_encodings(site: str) -> None:
         (("query:site", "path:/s/{site}/**"), "/s/shop/x?site=42", ("shop", "42")),
     ],
 )
-def test_rules_of_real_data_services(rules: tuple[object, ...], target: str, sites: tuple[str, ...]) -> None:
+def test_rules_of_real_data_services_find_their_sites(
+    rules: tuple[object, ...], target: str, sites: tuple[str, ...]
+) -> None:
     assert passed(rules, target.encode(), []).sites == sites
 
 
@@ -370,20 +372,20 @@ def test_rules_of_real_data_services(rules: tuple[object, ...], target: str, sit
         [(b"Content-Type", b"application/json"), (b"Content-Length", b"2")],
     ],
 )
-def test_header_fields_that_name_no_site(fields: Fields) -> None:
+def test_unrelated_header_fields_pass(fields: Fields) -> None:
     assert passed(("path:/api/sites/{site}/**",), b"/api/sites/shop/x", fields).sites == ("shop",)
     assert passed(("header:X-Site",), b"/x", [*fields, (b"X-Site", b"shop")]).sites == ("shop",)
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
-def test_methods(method: bytes) -> None:
+def test_every_forwarded_method_passes(method: bytes) -> None:
     fields = [(b"Content-Type", b"application/json")]
     more = {} if method not in (b"REPORT", b"QUERY") else {"methods": ("GET", "REPORT", "QUERY")}
     assert passed(("query:site",), b"/x?site=shop", fields, method=method, **more).sites == ("shop",)
     assert passed(("path:/{site}/**",), b"/shop/x", fields, method=method, **more).sites == ("shop",)
 
 
-def test_a_port_in_the_host_is_ordinary() -> None:
+def test_a_host_with_a_port_names_its_site() -> None:
     table = RouteTable(
         [RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("host:{site}.api.example.com",))],
         KeySettings(),

@@ -21,14 +21,14 @@ def found(query: bytes, *names: str) -> list[bytes]:
 
 
 @given(QUERIES, st.sampled_from(NAMES))
-def test_the_shortcut_for_plain_queries_overlooks_no_parameter(query: bytes, name: str) -> None:
+def test_the_shortcut_for_plain_queries_misses_no_parameter(query: bytes, name: str) -> None:
     finder = Finder([Name(name)])
     if finder.is_silent(query):
         assert finder.find(query) == []
 
 
 @given(QUERIES, st.sampled_from(NAMES))
-def test_a_search_in_the_whole_query_finds_what_a_look_at_each_name_finds(query: bytes, name: str) -> None:
+def test_searching_the_whole_query_finds_the_same_names_as_reading_each_one(query: bytes, name: str) -> None:
     wanted = Name(name)
     finest = query.replace(b";", b"&").replace(b"?", b"&").split(b"&")
     one_by_one = [piece for piece in (each.partition(b"=")[0] for each in finest) if wanted.means(piece)]
@@ -48,7 +48,7 @@ def test_a_search_in_the_whole_query_finds_what_a_look_at_each_name_finds(query:
         (b"a[b]=1", False),  # may be anything: the whole search says
     ],
 )
-def test_plain_queries_are_silent(query: bytes, silent: bool) -> None:
+def test_plain_queries_take_the_shortcut(query: bytes, silent: bool) -> None:
     assert Finder([Name("site")]).is_silent(query) is silent
 
 
@@ -80,7 +80,7 @@ def test_php_reads_dots_spaces_and_open_brackets_as_underscores(name: bytes) -> 
     assert Name("site_id").means(name)
 
 
-def test_a_closed_bracket_is_not_an_underscore() -> None:
+def test_php_does_not_read_a_closed_bracket_as_an_underscore() -> None:
     assert not Name("site_id").means(b"site[id]")
 
 
@@ -106,18 +106,18 @@ def test_only_reserved_characters_may_be_encoded_in_a_literal_name(rule: str, ra
 
 
 @pytest.mark.parametrize("raw", [b"site", b"site[]", b"site[0]", b"site%5B12%5D"])
-def test_an_array_rule_takes_indexes_as_literal(raw: bytes) -> None:
+def test_an_array_rule_accepts_indexes_as_literal(raw: bytes) -> None:
     assert Name("site", array=True).is_literal(raw)
 
 
 @pytest.mark.parametrize("raw", [b"site[x]", b"site[0][1]", b"site[-1]", b"site[[0]]", b"site[1000]"])
-def test_an_array_rule_takes_nothing_else_as_literal(raw: bytes) -> None:
+def test_an_array_rule_accepts_nothing_else_as_literal(raw: bytes) -> None:
     name = Name("site", array=True)
     assert not name.is_literal(raw)
     assert name.means(raw)
 
 
-def test_a_scalar_replaces_the_map_that_holds_a_parameter() -> None:
+def test_a_scalar_parameter_replaces_the_map_of_the_same_name() -> None:
     name = Name("filter[site]")
     assert name.replaces(b"filter")
     assert name.replaces(b"FILTER%00x")
@@ -126,7 +126,7 @@ def test_a_scalar_replaces_the_map_that_holds_a_parameter() -> None:
     assert not Name("site").replaces(b"site")
 
 
-def test_a_query_is_split_in_every_way_that_some_backend_splits_it() -> None:
+def test_a_query_is_split_in_every_way_that_some_backend_uses() -> None:
     query = Query(b"q=1;site=a?site=b&site=c", Finder([Name("site")]))
     splits = [[(parameter.name, parameter.value) for parameter in split] for split in query.splits]
     assert splits == [
@@ -153,7 +153,7 @@ def test_the_names_of_a_table_with_forty_columns_pass() -> None:
         b"&".join([b"site=a"] * 33) + b";x=1",
     ],
 )
-def test_what_needs_a_step_for_each_parameter_is_bounded(query: bytes) -> None:
+def test_the_number_of_parameters_that_are_read_is_bounded(query: bytes) -> None:
     with pytest.raises(Refused):
         Query(query, Finder([Name("site")]))
 
@@ -181,7 +181,7 @@ def test_readings_of_a_value(raw: bytes, literal: str, form: str, deeper: set[st
     assert (value.literal, value.form, set(value.deeper)) == (literal, form, deeper)
 
 
-def test_a_read_value_must_be_ascii() -> None:
+def test_a_value_that_a_rule_reads_must_be_ascii() -> None:
     with pytest.raises(Refused) as refused:
         Query("site=café".encode(), Finder([Name("site")]))
     assert refused.value.refusal.code == "bad_request"

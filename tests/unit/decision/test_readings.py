@@ -156,7 +156,7 @@ SHAPED = [(shape, spelling) for shape in Shape for spelling in spellings(OWN, OT
 
 
 @pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
-def test_the_list_of_hostile_spellings_is_long_and_says_what_it_is(shape: Shape) -> None:
+def test_the_list_of_hostile_spellings_has_at_least_a_hundred_distinct_names(shape: Shape) -> None:
     every = spellings(OWN, OTHER, shape)
     assert len(every) >= 100
     assert len({spelling.name for spelling in every if not spelling.wire_only}) == len(
@@ -193,7 +193,7 @@ def test_no_hostile_spelling_passes(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
-def test_where_any_key_passes_without_a_site_no_reading_of_a_hostile_spelling_names_one(shape: Shape) -> None:
+def test_no_reading_of_a_hostile_spelling_names_another_site_on_an_any_key_route(shape: Shape) -> None:
     front = Front.of(route(*shape.value, without_site="any-key"))
     for spelling in spellings(OWN, OTHER, shape):
         if spelling.wire_only:
@@ -214,7 +214,7 @@ BETWEEN = (b"/", b"%2f", b"//", b"/;/")
 
 
 @pytest.mark.parametrize("name", ["path, any key", "two routes"])
-def test_every_target_of_a_small_grammar_is_read_alike_or_refused(name: str) -> None:
+def test_every_target_of_a_small_grammar_has_one_reading_or_is_refused(name: str) -> None:
     front, outcomes = FRONTS[name], Counter[str]()
     for first, one, second, two, site in itertools.product(AFTER, BETWEEN, AFTER, BETWEEN, (b"shop", b"blog")):
         for tail in (b"/x", b"", b";/x", b"%2fx"):

@@ -112,7 +112,7 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"/api/sites/shop/x?q=a\\b%5C%0A%2e%2e/../", ("shop",)),
     ],
 )
-def test_sites_in_paths(target: bytes, expected: tuple[str, ...] | str) -> None:
+def test_path_rules_find_their_sites(target: bytes, expected: tuple[str, ...] | str) -> None:
     assert sites(PATHS, target) == expected
 
 
@@ -151,19 +151,19 @@ def test_sites_in_paths(target: bytes, expected: tuple[str, ...] | str) -> None:
         (b"/x?site=shop&site=shop;", "ambiguous_request"),
     ],
 )
-def test_sites_in_queries(target: bytes, expected: tuple[str, ...] | str) -> None:
+def test_query_rules_find_their_sites(target: bytes, expected: tuple[str, ...] | str) -> None:
     assert sites(["query:site"], target) == expected
 
 
 @pytest.mark.parametrize("name", ["site_id", "site.id"])
-def test_names_that_php_reads_alike_are_alike(name: str) -> None:
+def test_names_that_php_treats_as_equal_are_ambiguous(name: str) -> None:
     assert sites([f"query:{name}"], f"/x?{name}=shop".encode()) == ("shop",)
     for other in (b"site.id", b"site_id", b"site%20id", b"site[id", b"site+id"):
         if other.decode() != name:
             assert sites([f"query:{name}"], b"/x?" + other + b"=shop") == "ambiguous_request"
 
 
-def test_a_bracketed_name_does_not_shut_its_neighbours() -> None:
+def test_a_refused_name_in_brackets_does_not_refuse_similar_names() -> None:
     rules = ["query:filter[site]"]
     assert sites(rules, b"/x?filter[site]=shop&filter[date]=1&filter%5Bx%5D=2") == ("shop",)
     assert sites(rules, b"/x?filter%5Bsite%5D=shop") == ("shop",)
@@ -174,7 +174,7 @@ MATOMO = QueryRule(query="idSite", separator=",", all="all")
 POSTGREST = QueryRule(query="site_id", template="eq.{site}")
 
 
-def test_lists_of_sites_and_a_word_for_all() -> None:
+def test_a_value_can_list_sites_or_mean_all_of_them() -> None:
     assert sites([HeaderRule(header="X-Sites", separator=",")], b"/x", [(b"X-Sites", b"a, b ,c")]) == ("a", "b", "c")
     assert sites([MATOMO], b"/x?idSite=1,2%2C3", workspace="acme") == ("1", "2", "3")
     claim = ask(table({"sites": [MATOMO], "workspace": "acme"}), b"/x?idSite=all")
@@ -185,7 +185,7 @@ def test_lists_of_sites_and_a_word_for_all() -> None:
     assert (claim.sites, claim.named.every_site) == (("1",), True)
 
 
-def test_a_value_that_fits_no_template_names_a_site_that_nobody_has() -> None:
+def test_a_value_that_matches_no_template_names_an_impossible_site() -> None:
     assert sites([POSTGREST], b"/x?site_id=eq.shop") == ("shop",)
     for value in (b"neq.shop", b"in.(shop,blog)", b"shop", b"Eq.shop"):
         named = sites([POSTGREST], b"/x?site_id=" + value)
@@ -205,7 +205,7 @@ def test_a_value_that_fits_no_template_names_a_site_that_nobody_has() -> None:
         ([(b"X-Site", b"\xff")], ("\udcff",)),
     ],
 )
-def test_sites_in_headers(fields: Fields, expected: tuple[str, ...] | str) -> None:
+def test_header_rules_find_their_sites(fields: Fields, expected: tuple[str, ...] | str) -> None:
     assert sites(["header:X-Site"], b"/x", fields) == expected
 
 
@@ -225,7 +225,7 @@ def test_sites_in_headers(fields: Fields, expected: tuple[str, ...] | str) -> No
         ),
     ],
 )
-def test_sites_in_hosts(fields: Fields, expected: tuple[str, ...] | str) -> None:
+def test_host_rules_find_their_sites(fields: Fields, expected: tuple[str, ...] | str) -> None:
     routes = table({"sites": ["host:{site}.api.example.com"]})
     try:
         got: Claim | str = read(routes, Head(b"GET", b"/x", [*fields, KEY]))
@@ -234,12 +234,12 @@ def test_sites_in_hosts(fields: Fields, expected: tuple[str, ...] | str) -> None
     assert (got if isinstance(got, str) else got.sites) == expected
 
 
-def test_every_place_that_names_a_site_counts() -> None:
+def test_every_rule_that_finds_a_site_counts() -> None:
     rules = ["path:/{site}/**", "query:site", "header:X-Site"]
     assert sites(rules, b"/a/x?site=b", [(b"X-Site", b"c")]) == ("a", "b", "c")
 
 
-def test_the_first_route_that_holds_the_path_takes_it() -> None:
+def test_the_first_matching_route_handles_the_request() -> None:
     routes = table({"name": "v2", "path": "/v2/"}, {"name": "a", "path": "/a"}, {"name": "rest", "path": "/"})
     for target, name in ((b"/v2", "v2"), (b"/v2/x", "v2"), (b"/v2x", "rest"), (b"/a/b", "a"), (b"/ab", "rest")):
         claim = ask(routes, target, [])
@@ -250,21 +250,21 @@ def test_the_first_route_that_holds_the_path_takes_it() -> None:
     assert ask(table({"path": "/v2"}), b"/v1", []) == "no_route"
 
 
-def test_a_key_in_the_query_is_no_part_of_what_is_judged_and_sent() -> None:
+def test_a_query_key_is_removed_before_the_request_is_judged() -> None:
     routes = table({"sites": ["query:site"], "keys_from": ["query:key"]})
     claim = ask(routes, b"/x?site=shop&key=k", [])
     assert isinstance(claim, Claim)
     assert (claim.key, claim.target, claim.sites) == (b"k", b"/x?site=shop", ("shop",))
 
 
-def test_forward_key_sends_everything_as_it_came() -> None:
+def test_forward_key_leaves_the_request_unchanged() -> None:
     routes = table({"forward_key": True, "without_site": "any-key", "keys_from": ["query:key", "header:X-API-Key"]})
     claim = ask(routes, b"/x?key=k")
     assert isinstance(claim, Claim)
     assert (claim.key, claim.target, claim.fields) == (b"k", b"/x?key=k", [(b"Host", b"h"), KEY])
 
 
-def test_a_request_that_names_no_site() -> None:
+def test_without_site_decides_about_a_request_without_a_site() -> None:
     assert ask(table({}), b"/x") == "site_missing"
     claim = ask(table({}), b"/x", [])  # who carries no key is told that first
     assert isinstance(claim, Claim)
@@ -281,7 +281,7 @@ def is_open(claim: Claim | str) -> bool:
     return isinstance(claim, Claim) and claim.open
 
 
-def test_public_paths_pass_without_a_key_exactly() -> None:
+def test_only_exact_public_paths_pass_without_a_key() -> None:
     routes = table({"public": ["GET /api/health"], "sites": ["path:/api/sites/{site}/**"]})
     assert is_open(ask(routes, b"/api/health", []))
     assert is_open(ask(routes, b"/api/health?x=1", []))
@@ -310,7 +310,7 @@ def test_a_public_request_loses_its_key_and_its_method_overrides() -> None:
 PREFLIGHT: Fields = [(b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", b"GET")]
 
 
-def test_a_preflight_passes_or_not_as_the_route_says() -> None:
+def test_the_route_decides_whether_a_preflight_passes() -> None:
     rules = {"sites": ["path:/{site}/**"]}
     assert ask(table(rules), b"/shop/x", PREFLIGHT, method=b"OPTIONS") == "preflight_refused"
     passing = table(rules | {"preflight": "pass"})
@@ -333,7 +333,7 @@ def test_a_preflight_passes_or_not_as_the_route_says() -> None:
         (b"POST", None),  # Rack takes a POST without a type for a form
     ],
 )
-def test_form_bodies_are_refused_where_a_query_rule_could_be_fooled(method: bytes, kind: bytes | None) -> None:
+def test_form_bodies_are_refused_where_a_query_rule_applies_to_the_route(method: bytes, kind: bytes | None) -> None:
     fields = [KEY] + ([(b"Content-Type", kind)] if kind else [])
     by_query = {"sites": ["query:site"]}
     target = b"/x?site=shop"
@@ -343,18 +343,18 @@ def test_form_bodies_are_refused_where_a_query_rule_could_be_fooled(method: byte
     assert isinstance(ask(table({"sites": ["path:/{site}"]}), b"/shop", fields, method=method, body=True), Claim)
 
 
-def test_other_bodies_pass() -> None:
+def test_bodies_that_are_not_forms_pass() -> None:
     fields = [KEY, (b"Content-Type", b"application/json")]
     assert isinstance(ask(table({"sites": ["query:site"]}), b"/x?site=a", fields, method=b"POST", body=True), Claim)
 
 
-def test_an_endpoint_that_is_shut_for_get_is_shut_for_head_too() -> None:
+def test_an_endpoint_refused_for_get_is_refused_for_head() -> None:
     routes = table({"refuse": ["GET /dump"], "without_site": "any-key"})
     assert ask(routes, b"/dump", method=b"HEAD") == "endpoint_refused"
     assert isinstance(ask(routes, b"/dump", method=b"PUT"), Claim)
 
 
-def test_shut_endpoints_are_shut_in_every_reading() -> None:
+def test_refused_endpoints_are_refused_in_every_reading() -> None:
     routes = table({"refuse": ["POST /api/$batch", "* /internal/**", "query:urls"], "without_site": "any-key"})
     for target in (
         b"/api/$batch",
@@ -397,39 +397,39 @@ def test_shut_endpoints_are_shut_in_every_reading() -> None:
         ({"keys_from": ["body:x"]}, "header:NAME"),
     ],
 )
-def test_a_mistake_in_a_route_is_named_with_its_mend(route: dict[str, Any], hint: str) -> None:
+def test_a_config_error_names_the_mistake_and_how_to_correct_it(route: dict[str, Any], hint: str) -> None:
     with pytest.raises(ValueError, match="route 'data'") as error:
         table(route)
     assert hint in str(error.value)
 
 
-def test_two_routes_of_one_name_are_a_mistake() -> None:
+def test_two_routes_with_the_same_name_are_a_config_error() -> None:
     with pytest.raises(ValueError, match="same name"):
         table({}, {})
 
 
-def test_the_headers_that_are_judged_are_known() -> None:
+def test_a_table_lists_the_headers_that_its_decision_reads() -> None:
     routes = table({"sites": ["header:X_Site"], "keys_from": ["bearer", "cookie:k", "header:X-API-Key"]})
     assert routes.judged_names == {b"x-site", b"authorization", b"cookie", b"x-api-key", b"content-type"}
 
 
 @pytest.mark.parametrize("name", [b"]site", b"[site]", b"site]", b"%5Bsite", b"?site"])
-def test_a_name_in_stray_brackets_is_the_name_to_rails_and_express(name: bytes) -> None:
+def test_a_name_in_stray_brackets_is_ambiguous(name: bytes) -> None:
     assert sites(["query:site"], b"/x?site=shop&" + name + b"=blog") == "ambiguous_request"
 
 
-def test_a_bracketed_name_is_known_however_its_brackets_stand() -> None:
+def test_a_bracketed_name_is_recognized_with_any_brackets() -> None:
     for name in (b"filter]site", b"[filter]site", b"filter[[site]]"):
         assert sites(["query:filter[site]"], b"/x?filter[site]=shop&" + name + b"=blog") == "ambiguous_request"
 
 
-def test_a_site_named_past_the_parameters_that_backends_read_is_refused() -> None:
+def test_a_site_named_after_the_parameters_that_backends_read_is_refused() -> None:
     for pad in (b"a&" * 900, b"&" * 900, b"a=1&" * 100):
         assert sites(["query:site"], b"/x?" + pad + b"site=shop") == "ambiguous_request"
         assert sites(["query:site"], b"/x?site=shop&" + pad + b"a") == ("shop",)
 
 
-def test_a_query_behind_an_encoded_question_mark_names_no_other_site() -> None:
+def test_a_query_after_an_encoded_question_mark_is_ambiguous() -> None:
     for path in (b"/x%3Fsite=blog&y=", b"/x%253Fa=1&site=blog", b"/x%3Fsit%65[]=blog"):
         assert sites(["query:site"], path + b"?site=shop") == "ambiguous_request"
     for path in (b"/who%3Fab", b"/Who%3F%20Really...", b"/%3fa.b"):  # nobody takes these for a site
@@ -437,7 +437,7 @@ def test_a_query_behind_an_encoded_question_mark_names_no_other_site() -> None:
 
 
 @pytest.mark.parametrize("name", [b"X.Site", b"X~Site", b"X_Site", b"x!site"])
-def test_a_header_that_php_or_lighttpd_take_for_the_sites_is_refused(name: bytes) -> None:
+def test_a_header_that_php_or_lighttpd_read_as_the_site_header_is_refused(name: bytes) -> None:
     assert sites(["header:X-Site"], b"/x", [(b"X-Site", b"shop"), (name, b"blog")]) == "ambiguous_request"
 
 
@@ -451,14 +451,14 @@ def test_a_template_may_end_with_a_slash() -> None:
     assert not is_open(ask(routes, b"/health", []))
 
 
-def test_a_path_of_many_readings_is_not_remembered() -> None:
+def test_a_path_with_many_readings_is_not_remembered() -> None:
     routes = table({"sites": ["path:/sites/{site}/**"]})
     for number in range(20):
         ask(routes, b"/sites/shop/%d/%%2525252F;a//%%3B/" % number)
     assert not routes._located
 
 
-def test_a_route_forwards_the_methods_that_it_lists() -> None:
+def test_a_route_forwards_the_methods_it_lists() -> None:
     routes = table(
         {"name": "files", "path": "/files", "without_site": "any-key", "methods": ["GET", "PROPFIND", "LIST"]},
         {"path": "/api", "without_site": "any-key"},
@@ -473,7 +473,7 @@ def test_a_route_forwards_the_methods_that_it_lists() -> None:
     assert ask(routes, b"/api/a", method=b"LIST") == "method_not_allowed"
 
 
-def test_a_method_that_a_route_does_not_list_is_refused_before_the_key_with_the_methods_allowed() -> None:
+def test_an_unlisted_method_is_refused_before_the_key_and_the_allowed_methods_are_listed() -> None:
     with pytest.raises(Refused) as caught:
         read(table({"methods": ["GET", "LIST"]}), Head(b"POST", b"/a", [(b"Host", b"h")]))
     answer = refusal_response(caught.value.refusal, b"id", close=False)

@@ -33,7 +33,7 @@ def test_a_header_that_names_a_second_resource_is_found_in_every_spelling(row: K
         ("Upload-Concat", b"Final;/files/a"),
     ],
 )
-def test_a_request_that_reaches_a_second_resource_is_found(name: str, value: bytes) -> None:
+def test_a_header_that_names_a_second_resource_is_found(name: str, value: bytes) -> None:
     assert names_second_resource([HOST, (b"Accept", b"*/*"), (name.encode(), value)])
 
 
@@ -61,11 +61,11 @@ def test_a_request_that_reaches_a_second_resource_is_found(name: str, value: byt
         ("Depth", b"infinity"),
     ],
 )
-def test_a_request_that_names_one_resource_passes(name: str, value: bytes) -> None:
+def test_a_header_that_names_no_second_resource_passes(name: str, value: bytes) -> None:
     assert not names_second_resource([HOST, (name.encode(), value)])
 
 
-def test_a_long_tagged_list_costs_little() -> None:
+def test_a_long_tagged_list_is_read_in_linear_time() -> None:
     """A pattern that backtracks would take minutes here."""
     value = b"(" + b"<a>" * 10_000
     assert names_second_resource([(b"If", value)])

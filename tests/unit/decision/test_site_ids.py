@@ -46,7 +46,7 @@ def test_ids_that_requests_use_are_accepted(site_id: str) -> None:
         ("x" * 256, "at most 255"),
     ],
 )
-def test_an_id_that_some_reader_splits_or_drops_is_refused_in_a_clear_sentence(site_id: str, said: str) -> None:
+def test_an_id_that_some_server_would_split_or_drop_is_refused_with_a_reason(site_id: str, said: str) -> None:
     with pytest.raises(Invalid) as refused:
         check_site_id(site_id, "sites", 3)
     [fault] = refused.value.faults
@@ -70,7 +70,7 @@ def test_ids_that_differ_only_in_case_or_width_fold_alike(one: str, other: str) 
     assert fold_site(one) == fold_site(other)
 
 
-def test_what_is_too_long_for_an_id_is_not_folded() -> None:
+def test_text_longer_than_a_site_id_is_not_folded() -> None:
     """Putting a megabyte of accents in order takes hours, in which nothing else of the process goes on."""
     assert fold_site("\u0315\u0300") == "\u0300\u0315"
     long = "\u0315\u0300" * 500_000
@@ -84,7 +84,7 @@ def test_folding_twice_changes_nothing(text: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_what_is_accepted_holds_no_forbidden_character_folded_or_not(site_id: str) -> None:
+def test_an_accepted_id_holds_no_forbidden_character_even_when_folded(site_id: str) -> None:
     try:
         folded = check_site_id(site_id)
     except Invalid:
@@ -93,7 +93,7 @@ def test_what_is_accepted_holds_no_forbidden_character_folded_or_not(site_id: st
     assert site_id.strip() == site_id != ""
 
 
-def test_a_host_part_in_any_case_gives_the_name_of_the_site() -> None:
+def test_a_host_in_any_case_names_the_same_site() -> None:
     assert by_folded_id("shop") == by_folded_id("SHOP") == by_folded_id("Shop") == "/shop"
     assert names_of("Shop") == ("Shop", "/shop")
     assert folded_part("/shop") == "shop"

@@ -67,12 +67,12 @@ def test_a_header_rule_counts_only_within_its_paths(target: bytes, site: bytes, 
 
 
 @pytest.mark.parametrize("path", [b"/api/query/", b"/API/query", b"/api//query", b"/api/%2571uery", b"/api/export;x/y"])
-def test_readings_of_the_path_that_differ_on_a_scope_are_ambiguous_if_the_parameter_is_there(path: bytes) -> None:
+def test_a_parameter_is_ambiguous_if_readings_of_the_path_differ_on_its_scope(path: bytes) -> None:
     assert judge(SCOPED, path + b"?site=shop") == "ambiguous_request"
     assert judge({**SCOPED, "without_site": "any-key"}, path + b"?other=1") == ()
 
 
-def test_a_word_for_all_sites_outside_its_scope_needs_a_key_for_all_of_them() -> None:
+def test_a_word_for_all_sites_outside_its_scope_needs_an_all_sites_key() -> None:
     route = {
         "workspace": "acme",
         "sites": ["path:/sites/{site}/**", {"query": "idSite", "all": "all", "paths": ["/index.php"]}],
@@ -82,7 +82,7 @@ def test_a_word_for_all_sites_outside_its_scope_needs_a_key_for_all_of_them() ->
     assert judge(route, b"/index.php?idSite=all", grant=EVERY_SITE) == ()
 
 
-def test_the_refusal_says_where_a_site_is_named() -> None:
+def test_the_site_missing_refusal_lists_the_ways_to_name_a_site() -> None:
     refusal = judge_whole(SCOPED, b"/api/reports")
     assert not isinstance(refusal, tuple)
     assert "the query parameter `site` on `/api/query`, `/api/export/**`" in refusal.detail
@@ -107,7 +107,7 @@ def test_form_bodies_are_refused_where_a_query_rule_applies(form_body: str, targ
 
 
 @pytest.mark.parametrize("look_alike", [b"Content_Type", b"Content.Type"])
-def test_a_look_alike_of_content_type_does_not_hide_that_it_is_missing(look_alike: bytes) -> None:
+def test_a_look_alike_of_content_type_does_not_replace_it(look_alike: bytes) -> None:
     outcome = judge(
         {"sites": ["query:site"]},
         b"/x?site=shop",
@@ -118,7 +118,7 @@ def test_a_look_alike_of_content_type_does_not_hide_that_it_is_missing(look_alik
     assert outcome == "form_body_not_read"
 
 
-def test_a_form_may_hold_a_method_that_the_route_shuts() -> None:
+def test_a_form_is_refused_where_it_could_name_a_refused_method() -> None:
     route = {"sites": ["path:/api/sites/{site}/**"], "refuse": ["DELETE /api/sites/shop/x"]}
     assert judge(route, b"/api/sites/shop/x", FORM, method=b"POST", body=True) == "form_body_not_read"
     assert judge(route, b"/api/sites/shop/y", FORM, method=b"POST", body=True) == ("shop",)

@@ -32,7 +32,7 @@ def test_parameters_that_hold_a_slash_are_dropped_before_the_rest_is_decoded_and
 
 
 @pytest.mark.parametrize("name", ["path, any key", "two routes"])
-def test_every_target_with_a_slash_in_a_parameter_is_read_alike_or_refused(name: str) -> None:
+def test_every_target_with_a_slash_in_a_parameter_has_one_reading_or_is_refused(name: str) -> None:
     front, outcomes = FRONTS[name], Counter[str]()
     after = (b"", b";", b";v%2fw", b"%3bv%252f", b"%2f")
     for first, one, second, two in itertools.product(after, BETWEEN, after, BETWEEN):
@@ -55,7 +55,7 @@ def test_no_reading_of_a_path_with_slashes_in_parameters_names_another_site(name
     run(FRONTS[name], targets, NO_FIELDS)
 
 
-def test_an_endpoint_is_shut_for_a_slash_inside_a_parameter() -> None:
+def test_an_endpoint_is_refused_with_a_slash_inside_a_parameter() -> None:
     # The key may reach `shop`: only `refuse` stands between it and the dump.
     shut = table("path:/api/sites/{site}/**", refuse=("GET /api/sites/shop/x/dump/all",))
     assert outcome(shut, b"/api/sites/shop/x;%2fv/dump%2fall") in (ENDPOINT_REFUSED, AMBIGUOUS_REQUEST)
@@ -72,19 +72,19 @@ def test_an_endpoint_is_shut_for_a_slash_inside_a_parameter() -> None:
         ("path:/{site}.json/", b"/shop.json/"),
     ],
 )
-def test_a_rule_with_a_slash_at_its_end_names_its_site(rule: str, target: bytes) -> None:
+def test_a_path_rule_with_a_final_slash_finds_its_site(rule: str, target: bytes) -> None:
     claim = outcome(table(rule), target)
     assert isinstance(claim, Claim)
     assert claim.sites == ("shop",)
 
 
-def test_a_public_path_with_a_slash_at_its_end_is_open() -> None:
+def test_a_public_path_with_a_final_slash_is_public() -> None:
     claim = outcome(table(public=("GET /api/health/",), without_site="refuse"), b"/api/health/")
     assert isinstance(claim, Claim)
     assert claim.open
 
 
-def test_an_endpoint_with_a_slash_at_its_end_is_shut_without_it_too() -> None:
+def test_an_endpoint_with_a_final_slash_is_refused_without_it_too() -> None:
     assert outcome(table(refuse=("GET /api/dump/",)), b"/api/dump/") is ENDPOINT_REFUSED
     assert outcome(table(refuse=("GET /api/dump/",)), b"/api/dump") is ENDPOINT_REFUSED
 
@@ -92,7 +92,7 @@ def test_an_endpoint_with_a_slash_at_its_end_is_shut_without_it_too() -> None:
 # 3. A preflight passes before its path is judged.
 
 
-def test_a_preflight_that_is_read_in_two_ways_is_refused_too() -> None:
+def test_an_ambiguous_preflight_is_refused() -> None:
     settings = RouteSettings(
         name="data", upstream="http://127.0.0.1:1", sites=("path:/api/sites/{site}/**",), preflight="pass"
     )

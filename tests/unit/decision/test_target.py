@@ -36,12 +36,12 @@ ESCAPES = st.lists(
         (b"\xc3\xa9%C3%A9\n", b"\xc3\xa9\xc3\xa9\n"),
     ],
 )
-def test_decoding_once(raw: bytes, decoded: bytes) -> None:
+def test_percent_escapes_are_decoded_once(raw: bytes, decoded: bytes) -> None:
     assert decode(raw) == decoded
 
 
 @given(ESCAPES | st.binary())
-def test_decoding_equals_that_of_the_standard_library(raw: bytes) -> None:
+def test_decoding_agrees_with_the_standard_library(raw: bytes) -> None:
     assert decode(raw) == unquote_to_bytes(raw)
 
 
@@ -68,7 +68,7 @@ def test_dot_segments_that_compatibility_characters_hide_are_refused(template: s
 
 
 @pytest.mark.parametrize("query", ["q=café", "q=Müller;Jäger&text=日本語;x", "q=was?ähm=1", "q=%20é", "a&b=é"])
-def test_raw_utf8_in_the_value_of_a_parameter_is_well_formed(query: str) -> None:
+def test_raw_utf8_in_a_parameter_value_is_accepted(query: str) -> None:
     assert split(f"/x?{query}".encode()).query == query.encode()
 
 
@@ -92,12 +92,12 @@ def test_other_raw_bytes_are_refused(target: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/x?site=blog", b"/x&a=b", b"/x#a=b", b"/a&b&c=1"])
-def test_a_pair_after_a_separator_is_a_parameter(path: bytes) -> None:
+def test_a_pair_after_a_separator_in_a_path_is_a_parameter(path: bytes) -> None:
     assert holds_parameter(path)
 
 
 @pytest.mark.parametrize(
     "path", [b"/AT&T.csv", b"/what?.html", b"/a&b/c=d", b"/a=b&c", b"/x;a=b", b"/a&=b", b"/c#", b"/!$&'()*+,=:@"]
 )
-def test_a_separator_alone_is_ordinary(path: bytes) -> None:
+def test_a_separator_alone_in_a_path_is_not_a_parameter(path: bytes) -> None:
     assert not holds_parameter(path)

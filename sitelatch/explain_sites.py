@@ -1,0 +1,74 @@
+"""Which site rule of a route names which site in a request, for `explain`."""
+
+from collections.abc import Sequence
+
+from proxy.decision.decide import decide
+from proxy.decision.routes import Candidate, Claim, Route, RouteTable
+from proxy.decision.verdict import Answers, Verdict
+from proxy.http.headers import Head
+from proxy.refusals import MISSING_KEY
+from proxy.settings import HeaderRule, KeySettings, QueryRule
+from sitelatch.explanation import listed_sites
+
+_NO_OTHER_RULES = {
+    "without_site": "any-key",
+    "public": (),
+    "refuse": (),
+    "form_body": "pass",
+    "preflight": "pass",
+    "cors": None,
+    "second_resource": "pass",
+    "cookies": "ignore",
+}
+"""Options with which a route checks nothing but its site rules."""
+
+
+def describe_sites(route: Route, keys: KeySettings, head: Head) -> list[str]:
+    """Say what each site rule names. Each is tried alone, on a route of its own."""
+    lines = []
+    named_by_path = False
+    for rule in route.settings.sites:
+        is_path = isinstance(rule, str) and rule.startswith("path:")
+        if is_path and named_by_path:
+            continue  # only the first path rule that matches counts
+        options = {**_NO_OTHER_RULES, "methods": (head.method.decode("latin-1"),), "sites": (rule,)}
+        claim = Claim(RouteTable([route.settings.model_copy(update=options)], keys), head)
+        verdict = decide(claim, Answers(accept_foreign=True), 0)
+        if isinstance(verdict, Verdict) and verdict.refusal not in (None, MISSING_KEY):
+            lines.append(f"{_text_of(rule)}: {verdict.refusal.detail} ({verdict.refusal.code})")
+            continue
+        lines += [f"{_text_of(rule)} {what}" for what in _named(claim.named, claim.form)]
+        named_by_path = named_by_path or (is_path and bool(claim.named.sites))
+    if lines:
+        return lines if len(lines) == 1 else ["named in several places", *lines]
+    rules = ", ".join(map(_text_of, route.settings.sites)) or "none"
+    return [f"the request names none. Site rules: {rules}. without_site: {route.settings.without_site}."]
+
+
+def _named(named: Candidate, form: Candidate | None) -> list[str]:
+    """Return what a rule names, as predicates of a sentence."""
+    found = []
+    if named.every_site:
+        found.append("names all sites")
+    elif named.sites:
+        found.append(f"names {_either(named.sites, form.sites if form else ())}")
+    if named.others or named.others_every_site:
+        what = "all sites" if named.others_every_site else listed_sites(named.others)
+        found.append(
+            f"names {what}, on a path that is not one of its `paths`. This does not count as naming a site, but the "
+            "key's scope must contain it"
+        )
+    return found
+
+
+def _either(literal: Sequence[str], form: Sequence[str]) -> str:
+    if not form:
+        return listed_sites(literal)
+    return f"{listed_sites(literal)}, or {listed_sites(form)} if `+` is a space; the key's scope decides"
+
+
+def _text_of(rule: str | QueryRule | HeaderRule) -> str:
+    if isinstance(rule, str):
+        return rule
+    where = f" on {', '.join(rule.paths)}" if rule.paths is not None else ""
+    return f"query:{rule.query}{where}" if isinstance(rule, QueryRule) else f"header:{rule.header}{where}"

@@ -1,0 +1,110 @@
+"""The words of `explain`: numbered steps, the verdict, and hints that the public sentence of a refusal leaves out."""
+
+from collections.abc import Iterable, Mapping
+
+from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.routes import Claim
+from proxy.decision.site_ids import folded_part
+from proxy.decision.site_rules import NO_SITE
+from proxy.decision.verdict import Verdict
+from proxy.http.headers import Fields
+from proxy.refusals import Refusal
+
+_HINTS = {
+    "ambiguous_key": "`explain` adds the key itself, so leave it out of --header.",
+    "bad_connection_header": "Headers that `Connection` lists are removed, and this one has to be forwarded.",
+    "endpoint_refused": "The route's `refuse` lists it.",
+    "form_body_not_read": 'Set form_body = "pass" if the backend does not merge form bodies into the query.',
+    "invalid_key": "No API user has this key. It was mistyped, or its API user was deleted or disabled.",
+    "method_not_allowed": "The route's `methods` lists the methods that are forwarded.",
+    "missing_key": "None of the route's key locations holds a key.",
+    "no_route": "This path is not below the `path` of any [[proxy.routes]] table.",
+    "preflight_refused": "Preflights carry no key. If pages of other origins use this API, list these origins: "
+    'cors = { origins = ["https://app.example"] }.',
+    "second_resource": 'Set second_resource = "pass" on the route if its backend ignores such headers.',
+    "site_missing": "Name a site by one of the route's rules. If this endpoint shows no site's data, set "
+    'without_site = "any-key" instead.',
+}
+"""What helps the person who runs Sitelatch, by refusal code."""
+
+
+class Explanation:
+    """The text so far. Its last part is the verdict."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._steps = 0
+
+    def add_step(self, title: str, first_line: str, *more_lines: str) -> None:
+        """Add a numbered step."""
+        self._steps += 1
+        self._lines.append(f"{self._steps}. {title}: {first_line}")
+        self._lines.extend(f"   {line}" for line in more_lines)
+
+    def refused(self, refusal: Refusal, *reasons: str) -> str:
+        """Return the whole text, with a refusal as its verdict. A general hint stands in for missing reasons."""
+        hint = (_HINTS[refusal.code],) if refusal.code in _HINTS and not reasons else ()
+        return self._ended(f"REFUSED: {refusal.status} {refusal.code}. {refusal.detail}", *reasons, *hint)
+
+    def passes(self, reason: str) -> str:
+        """Return the whole text, with the verdict that the request passes."""
+        return self._ended(f"PASSES: {reason}")
+
+    def _ended(self, *verdict: str) -> str:
+        return "\n".join([*self._lines, "", *verdict])
+
+
+def describe_head(given: Fields, forwarded: Fields) -> list[str]:
+    """Say which of the given header fields are not forwarded."""
+    changed = [name for name, value in given if (name, value) not in forwarded]
+    removed = [name.decode("latin-1") for name in changed if name.lower() != b"host"]
+    dot = ["Host is forwarded without its final dot."] if len(removed) < len(changed) else []
+    if not removed:
+        return ["well-formed. All of it is forwarded.", *dot]
+    why = "hop-by-hop, set by Sitelatch, or never forwarded"
+    return [f"well-formed. Not forwarded ({why}): {', '.join(removed)}.", *dot]
+
+
+def describe_grant(grant: Grant) -> str:
+    """Say whose key it is, and for which sites."""
+    scope = "all its sites" if grant.all_sites else ", ".join(sorted(grant.sites)) or "no sites"
+    return f"API user {grant.user_id} of workspace {grant.workspace}, for {scope}."
+
+
+def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner]) -> list[str]:
+    """Say what the public sentence must not reveal: whether a site exists, and which workspace owns it."""
+    refusal, claim, grant = verdict.refusal, verdict.claim, verdict.grant
+    if refusal is None or claim is None or grant is None:
+        return []
+    if refusal.code == "all_sites_needed":
+        return [f"This asks for all sites of workspace {claim.route.settings.workspace}."]
+    if refusal.code != "site_not_allowed":
+        return []
+    reasons = []
+    for site in claim.sites:
+        owner = owners.get(site)
+        if owner is None:
+            reasons.append(f"There is no site {id_of(site)!r}.")
+        elif owner.workspace != grant.workspace:
+            reasons.append(f"The site {owner.id!r} belongs to workspace {owner.workspace}.")
+        elif not grant.all_sites and owner.id not in grant.sites:
+            reasons.append(f"The key's scope does not contain the site {owner.id!r}.")
+    return reasons
+
+
+def describe_forwarded(claim: Claim, identity: bytes) -> list[str]:
+    """Say what the upstream gets."""
+    line = b"%b %b to %b" % (claim.head.method, claim.target, claim.route.settings.upstream.encode())
+    added = [f"with {line}" for line in identity.decode().splitlines()]
+    key = "with the key, as forward_key says" if claim.route.settings.forward_key else "without the key"
+    return [line.decode(errors="backslashreplace"), *added, key]
+
+
+def id_of(name: str) -> str:
+    """Return the site id that a name stands for."""
+    return name.removeprefix(NO_SITE) if name.startswith(NO_SITE) else folded_part(name) or name
+
+
+def listed_sites(names: Iterable[str]) -> str:
+    """Return the site ids that these names stand for. Ids with control characters are escaped."""
+    return ", ".join(site if site.isprintable() else repr(site) for site in map(id_of, names))
