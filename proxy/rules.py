@@ -318,7 +318,7 @@ class QuerySiteRule(_ValueRule):
 class HeaderSiteRule(_ValueRule):
     """A request header that names sites."""
 
-    __slots__ = ("_ambiguous", "folded_name", "name")
+    __slots__ = ("_ambiguous", "_repeated", "folded_name", "name")
 
     def __init__(self, rule: HeaderRule) -> None:
         super().__init__(rule)
@@ -330,24 +330,27 @@ class HeaderSiteRule(_ValueRule):
             f"The header `{rule.header}` names the site, and this request holds a look-alike of it, which some servers "
             f"read as the same header. Send `{rule.header}` only, spelled exactly so."
         )
+        self._repeated = AMBIGUOUS_REQUEST.because(
+            f"The header `{rule.header}` names the site, and this request holds it more than once. Some servers join "
+            "the values with a comma, others read only the first or the last. Send it once."
+        )
 
     def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named | None:
-        """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not."""
-        values: dict[bytes, None] = {}
-        for name, value in fields:
-            if FOLDED[name] == self.folded_name:
-                if name.lower() != self.name:
-                    raise Refused(self._ambiguous)
-                values[value] = None
-        for name, _ in dropped:
-            if FOLDED[name] == self.folded_name:
-                raise Refused(self._ambiguous)
+        """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not. Hot."""
+        folded_name = self.folded_name
+        values = [field for field in fields if FOLDED[field[0]] == folded_name]
+        if dropped and any(FOLDED[name] == folded_name for name, _ in dropped):
+            raise Refused(self._ambiguous)
         if not values:
             return None
-        every = [self.named(text(value)) for value in values]
-        for more in every[1:]:
-            every[0].add(more)
-        return every[0]
+        if any(name.lower() != self.name for name, _ in values):
+            raise Refused(self._ambiguous)
+        if len(values) == 1:
+            return self.named(text(values[0][1]))
+        # WSGI and CGI servers join the values with a comma (RFC 3875 §4.1.18), which is right only for a plain list.
+        if self._separator != "," or self._patterns:
+            raise Refused(self._repeated)
+        return self.named(text(b",".join([value for _, value in values])))
 
 
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)

@@ -82,6 +82,8 @@ class Front:
         for name in _rules(route, "header"):
             if look_alikes := readings.look_alikes(fields, name.encode()):
                 return f"the header {name}, to some also spelled {sorted(look_alikes)}"
+            if sum(spelled.lower() == name.lower().encode() for spelled, _ in fields) > 1:
+                return f"the header {name}, whose values some servers join"
         return None
 
 

@@ -197,10 +197,9 @@ def test_an_underscore_in_a_header_is_read_as_a_hyphen(fields: Fields) -> None:
     assert outcome(HEADER, b"/data", *fields) == AMBIGUOUS_REQUEST
 
 
-def test_every_line_of_a_header_is_named() -> None:
-    claim = outcome(HEADER, b"/data", (b"X-Site", b"shop"), (b"x-site", b"blog"))
-    assert isinstance(claim, Claim)
-    assert claim.sites == ("shop", "blog")
+def test_a_header_in_several_lines_is_refused() -> None:
+    assert outcome(HEADER, b"/data", (b"X-Site", b"shop"), (b"x-site", b"blog")) == AMBIGUOUS_REQUEST
+    assert outcome(HEADER, b"/data", (b"X-Site", b"shop"), (b"X-Site", b"shop")) == AMBIGUOUS_REQUEST
 
 
 def test_a_host_and_another_place_name_both_their_sites() -> None:
