@@ -220,8 +220,8 @@ class Route:
         ]
         self._form_body = settings.form_body
         self._cookie_clash = AMBIGUOUS_REQUEST.because(
-            "A cookie has the name of the query parameter that names the site, and another value; some servers merge "
-            f"the two. Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
+            "A cookie has the name of the query parameter that names the site, and another value, or stands in several Cookie headers; "
+            f"some servers merge the two. Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
         )
         scoped = ", ".join(description for description in self._sites.described if " on " in description)
         self._scope_differs = AMBIGUOUS_REQUEST.because(
@@ -466,20 +466,27 @@ class Route:
         raw = b";".join(lines)
         if self._cookies.is_silent(raw):
             return
-        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
         found = self._cookies.find(raw)
-        if len(found) > _MAX_COOKIES:
+        if not found:
+            return
+        # PHP joins the lines with a comma, and takes what follows for the value's end.
+        if len(lines) > 1 or len(found) > _MAX_COOKIES:
             raise Refused(self._cookie_clash)
+        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
+        elsewhere = Named.none()
         for _, end, meant in found:
-            # PHP joins the lines with a comma, and takes what follows for the value's end.
-            if len(lines) > 1 and any(
-                rule.name in meant for rule, in_scope in located.queries if in_scope is not False
-            ):
-                raise Refused(self._cookie_clash)
             value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
             for rule, in_scope in located.queries:
-                if in_scope is not False and rule.name in meant and not rule.is_within(value, allowed):
+                if rule.name not in meant:
+                    continue
+                named = rule.named_in_any_reading(value)
+                if in_scope is False:
+                    elsewhere.add(named)
+                elif not named.is_within(allowed):
                     raise Refused(self._cookie_clash)
+        if elsewhere:
+            claim.named = _with_others(claim.named, elsewhere)
+            claim.form = claim.form and _with_others(claim.form, elsewhere)
 
 
 class RouteTable:
@@ -573,6 +580,14 @@ def _candidate(
         tuple(elsewhere.sites) if elsewhere else (),
         any(part.every_site for part in parts),
         elsewhere is not None and elsewhere.every_site,
+    )
+
+
+def _with_others(named: Candidate, elsewhere: Named) -> Candidate:
+    """Return what is named, with sites that must be granted as well."""
+    return named._replace(
+        others=tuple(dict.fromkeys((*named.others, *elsewhere.sites))),
+        others_every_site=named.others_every_site or elsewhere.every_site,
     )
 
 

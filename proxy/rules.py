@@ -58,6 +58,10 @@ class Named:
         self.add(more)
         return self
 
+    def is_within(self, allowed: "Named") -> bool:
+        """Tell whether nothing is named but what is allowed."""
+        return self.sites.keys() <= allowed.sites.keys() and (allowed.every_site or not self.every_site)
+
     def without_empty(self) -> "Named":
         """Return the same without empty names, which stand for no site where nothing needs one."""
         return Named({site: None for site in self.sites if site.strip()}, self.every_site)
@@ -284,15 +288,14 @@ class QuerySiteRule(_ValueRule):
                 literal, form = literal.without_empty(), form and form.without_empty()
             into.add(literal, form)
 
-    def is_within(self, raw_value: bytes, allowed: Named) -> bool:
-        """Tell whether a raw value names nothing but what is allowed, in every reading."""
+    def named_in_any_reading(self, raw_value: bytes) -> Named:
+        """Return every site that some reading of a raw value names."""
         if len(raw_value) > _LONGEST_VALUE:
-            return False
+            return _IMPOSSIBLE
+        found = Named.none()
         for reading in value_readings(raw_value).every():
-            named = self.named(reading)
-            if not named.sites.keys() <= allowed.sites.keys() or (named.every_site and not allowed.every_site):
-                return False
-        return True
+            found.add(self.named(reading))
+        return found
 
     def _read(self, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
         """Return what any reading of the parameters names, and what those named literally do."""

@@ -204,8 +204,41 @@ def test_cookies_are_ignored_where_the_route_says_so_or_no_query_rule_applies() 
     assert judge({**ALL, "cookies": "ignore"}, b"/api/data?site=shop", cookie) == ("shop",)
     assert judge(PATH, b"/api/sites/shop/x", cookie) == ("shop",)
     scoped = {"sites": ["path:/api/sites/{site}/**", {"query": "site", "paths": ["/api/data"]}]}
-    assert judge(scoped, b"/api/sites/shop/x", cookie) == ("shop",)
+    assert judge({**scoped, "cookies": "ignore"}, b"/api/sites/shop/x", cookie) == ("shop",)
     assert judge(scoped, b"/api/data?site=shop", cookie) == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "outcome"),
+    [
+        (b"site=shop; theme=dark", ("shop",)),
+        (b"site=blog", "site_not_allowed"),
+        (b"SITE=blog", "site_not_allowed"),
+        (b"a=1; site=%62log", "site_not_allowed"),
+        (b"site=%2562log", "site_not_allowed"),
+        (b"site=shop+", "site_not_allowed"),
+        (b"site=", "site_not_allowed"),  # a rewriting server may take it for no site at all
+    ],
+)
+def test_a_cookie_outside_the_rules_paths_names_only_sites_that_are_granted(cookie: bytes, outcome: object) -> None:
+    route = {"sites": ["path:/api/sites/{site}/**", {"query": "site", "paths": ["/api/data"]}]}
+    assert judge(route, b"/api/sites/shop/x", (b"Cookie", cookie)) == outcome
+    assert judge(route, b"/api/sites/shop/x?site=shop", (b"Cookie", cookie)) == outcome
+
+
+def test_a_cookie_outside_the_rules_paths_proves_nothing() -> None:
+    route = {"sites": ["path:/api/sites/{site}/**", {"query": "site", "paths": ["/api/data"]}]}
+    assert judge(route, b"/api/reports", (b"Cookie", b"site=shop")) == "site_missing"
+    lines = [(b"Cookie", b"site=shop"), (b"Cookie", b"x=1")]
+    assert judge(route, b"/api/sites/shop/x", *lines) == "ambiguous_request"
+
+
+def test_a_word_for_all_sites_in_a_cookie_outside_the_rules_paths_needs_a_key_for_all_of_them() -> None:
+    rule = {"query": "idSite", "all": "all", "paths": ["/index.php"]}
+    route = {"workspace": "acme", "sites": ["path:/api/sites/{site}/**", rule]}
+    cookie = (b"Cookie", b"idSite=all")
+    assert judge(route, b"/api/sites/shop/x", cookie) == "all_sites_needed"
+    assert judge(route, b"/api/sites/shop/x", cookie, grant=EVERY_SITE, owners={"shop": "acme"}) == ("shop",)
 
 
 # Methods.
