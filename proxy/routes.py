@@ -220,8 +220,9 @@ class Route:
         ]
         self._form_body = settings.form_body
         self._cookie_clash = AMBIGUOUS_REQUEST.because(
-            "A cookie has the name of the query parameter that names the site, and another value, or stands in several Cookie headers; "
-            f"some servers merge the two. Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
+            "A cookie has the name of the query parameter that names the site, and another value, or stands in one of "
+            "several Cookie headers; some servers merge the two. "
+            f"Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
         )
         scoped = ", ".join(description for description in self._sites.described if " on " in description)
         self._scope_differs = AMBIGUOUS_REQUEST.because(

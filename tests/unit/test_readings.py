@@ -148,7 +148,8 @@ def _beyond_the_naive(target: bytes) -> bool:
         re.search(rb"[&?#][^&?#/=;!'()*,]+=|[&?#;][\W_]*site", reading, re.IGNORECASE)
         for reading in readings.paths(path)
     )
-    return at_the_start or overlong or slash_in_parameters or parameter or b"%u" in target
+    many = len(readings.splits(path)) > 24
+    return at_the_start or overlong or slash_in_parameters or parameter or many or b"%u" in target
 
 
 # The list of hostile spellings.

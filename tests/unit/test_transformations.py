@@ -30,6 +30,7 @@ def outcome(routes: RouteTable, target: bytes, *fields: tuple[bytes, bytes], met
 
 
 PATH = table("path:/api/sites/{site}/**")
+LAST = table("path:/api/{site}")
 JSON = table("path:/{site}.json", "path:/data/{site}/**")
 QUERY = table("query:site")
 UNDERSCORE = table("query:site_id")
@@ -74,10 +75,18 @@ HOSTED = table("host:{site}.api.example.com")
         (PATH, b"/API//sites;x/blog/x"),
         (PATH, b"/%2541PI;x/%2f/sites%253b/blog/x"),
         (JSON, b"/blog%252eJSON%253bx"),
+        # Decoded, without parameters, decoded again, with slashes merged: only so does this name a site.
+        (LAST, b"/api/%252fsites%3ba//%2f%253b;"),
+        (LAST, b"/api/%252f%3B/%253Bblog"),
     ],
 )
 def test_a_path_that_a_lenient_backend_reads_otherwise_is_refused(routes: RouteTable, target: bytes) -> None:
     assert outcome(routes, target) == AMBIGUOUS_REQUEST
+
+
+def test_a_path_with_too_many_readings_is_refused() -> None:
+    assert outcome(PATH, b"/api/sites/shop//%25252f%252f%2f/%2561%25253b;") == AMBIGUOUS_REQUEST
+    assert isinstance(outcome(PATH, b"/api/sites/shop/a;b//%2f%3bc/d"), Claim)
 
 
 @pytest.mark.parametrize("before", [b"/x/", b"/api/sites/shop/x/"])
