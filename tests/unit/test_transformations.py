@@ -76,7 +76,9 @@ HOSTED = table("host:{site}.api.example.com")
         (PATH, b"/%2541PI;x/%2f/sites%253b/blog/x"),
         (JSON, b"/blog%252eJSON%253bx"),
         # Decoded, without parameters, decoded again, with slashes merged: only so does this name a site.
-        (LAST, b"/api/%252fsites%3ba//%2f%253b;"),
+        (LAST, b"/api/;/%252f%253b////%252f"),
+        (LAST, b"/api/;//%2f%252f%253b//%252f"),
+        (LAST, b"/api/%25252f%3b//%25252f%253b"),
         (LAST, b"/api/%252f%3B/%253Bblog"),
     ],
 )
