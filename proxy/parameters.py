@@ -19,7 +19,7 @@ _MAX_NAMES_BYTES = 8192
 """The size of all different names together."""
 
 _MAX_ODD_NAMES = 256
-"""Different names with unusual characters. DataTables, with 40 columns, sends 240."""
+"""Different names with unusual characters, where some of them are encoded or looked for. DataTables sends 240."""
 
 _MAX_FOUND = 128
 """Occurrences of the parameters that are looked for."""
@@ -49,8 +49,16 @@ _BEFORE = r"[\s+?!\[\]]*+"
 """PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring takes
 `!site` for the default of `site`."""
 
-_AFTER = r"[\s+]*+(?=[\[\]\0&]|\.[0-9]|\Z)"
+_AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
 """PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; what follows a NUL is lost in C strings."""
+
+_IN_NAMES = frozenset("&;?#=")
+"""What ends a name or a parameter. Encoded in a name, it does so to servers that decode a query and read it again."""
+_TO_AMPERSAND = bytes(ord("&") if chr(byte) in "&;?#" else byte for byte in range(256))
+_HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
+    "A parameter's name holds an encoded `&`, `;`, `?`, `#` or `=`, and the name of a parameter that is read here: "
+    "servers that rewrite queries find two parameters there. Encode these characters in values only."
+)
 
 _RAW_VALUE = BAD_REQUEST.because(
     "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
@@ -83,7 +91,7 @@ class Name:
         self.first_characters = "_. +[" if core[:1] in "_. +" else core[:1]
         # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
         base = core.partition("[")[0]
-        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&]|\Z)" if base != core else ""
+        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&=]|\Z)" if base != core else ""
         self._base = re.compile(_BEFORE + self.base)
         # Spellings without a special character, which can be searched for at once.
         self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
@@ -143,7 +151,7 @@ class Found(NamedTuple):
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
-    __slots__ = ("_lenient", "_meant_by_plain", "_names", "_separators", "_silent", "_to_one_separator")
+    __slots__ = ("_lenient", "_meant_by_plain", "_names", "_separators", "_simple", "_to_one_separator", "_values")
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
         """`separators` are all characters that some backend separates parameters with, the usual one first."""
@@ -156,19 +164,34 @@ class Finder:
         }
         first = ord(separators[0])
         self._to_one_separator = bytes(first if chr(byte) in separators else byte for byte in range(256))
+        self._values = re.compile(f"=[^{separators[0]}]*+".encode())
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
         # Most names are passed over at their first character.
         starts = "".join({re.escape(character) for name in names for character in name.first_characters})
         self._lenient = re.compile(f"&{_BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
-        # What has only plain names, and none of ours, has nothing to find. It is most queries.
+        # What has only plain names, and none or one of ours, is most queries.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""
-        pair = f"{others}[A-Za-z0-9_-]*(?:=[^{separators}]*)?"
-        self._silent = re.compile(f"{pair}(?:{separators[0]} ?{pair})*\\Z".encode() if names else b"")
+        pair = f"{others}[A-Za-z0-9_-]*+(?:=[^{separators}]*+)?+"
+        ours = f"|((?i:{plain}))=([A-Za-z0-9._~-]*+)(?:{separators[0]} ?{pair})*+" if plain else ""
+        self._simple = re.compile(f"(?:{pair}{separators[0]} ?){{0,99}}+(?:{pair}{ours})\\Z".encode() if names else b"")
+
+    def glance(self, raw: bytes) -> tuple[bytes, bytes] | tuple[()] | None:
+        """Return the only name and value found where that is quick to tell, `()` for none. None says nothing. Hot."""
+        if len(raw) > _SHORT:
+            return None
+        simple = self._simple.match(raw)
+        if simple is None:
+            return None
+        return (simple[1], simple[2]) if simple.lastindex else ()
 
     def is_silent(self, raw: bytes) -> bool:
         """Tell quickly that nothing is there to be found. False says nothing."""
-        return len(raw) <= _SHORT and self._silent.match(raw) is not None
+        return self.glance(raw) == ()
+
+    def means_only(self, raw_name: bytes, name: Name) -> bool:
+        """Tell whether a plain raw name means one name, and none of the others."""
+        return self._meant_by_plain.get(raw_name.lower()) == (name,)
 
     def find(self, raw: bytes) -> list[Found]:
         """Return where the names stand that mean one of ours, with text split at every separator.
@@ -179,7 +202,13 @@ class Finder:
             return []
         if sum(map(raw.count, self._separators)) >= _MAX_PARAMETERS:
             raise Refused(_TOO_MANY)
-        pieces = raw.translate(self._to_one_separator).split(self._separators[0])
+        separator = self._separators[0]
+        split = raw.translate(self._to_one_separator)
+        together = self._values.sub(b"", split)
+        # In C as far as possible, since there may be a thousand. Most often that is all.
+        if not self._may_be_meant(together, separator):
+            return []
+        pieces = split.split(separator)
         names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
         meant = self._meant_among(set(names))
         if not meant:
@@ -196,31 +225,45 @@ class Finder:
         return found
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
-        """Return those of our names that some backend reads a raw name as."""
+        """Return those of our names that some backend reads a raw name as. Raises Refused if that is a part of it."""
         plain = self._meant_by_plain.get(raw_name.lower())
         if plain is not None:
             return plain
         if _PLAIN_NAME.match(raw_name):
             return ()
         found = spellings(raw_name)
-        if not any(self._lenient.match(f"&{spelling}") for spelling in found):
+        if not any(self._lenient.search(f"&{spelling.translate(_AMPERSANDS)}") for spelling in found):
             return ()
+        if not all(map(_IN_NAMES.isdisjoint, found[1:])):
+            raise Refused(_HIDDEN_NAME)
         return tuple(name for name in self._names if any(map(name.pattern.match, found)))
+
+    def _may_be_meant(self, together: bytes, separator: bytes) -> bool:
+        """Tell whether one of these names, joined by `separator`, may mean one of ours: all are read at once."""
+        if len(together) > _MAX_NAMES_BYTES:
+            together = separator.join(set(together.split(separator)))
+            if len(together) > _MAX_NAMES_BYTES:
+                raise Refused(_TOO_MANY)
+        decoded = [together]
+        if b"%" in together:
+            if len(together) > _LONG_NAMES or together.count(separator) >= _MANY_NAMES:
+                encoded = [name for name in set(together.split(separator)) if b"%" in name]
+                decoded += _rounds_of_names(encoded, separator)[1:]
+            else:
+                decoded = rounds(together)
+        separators = _TO_AMPERSAND if separator == b"&" else _SEMICOLON_TO_AMPERSAND
+        first = decoded[0] if separator == b"&" else decoded[0].translate(separators)
+        every = [first, *(each.translate(_TO_AMPERSAND) for each in decoded[1:])]
+        return any(self._lenient.search(_without_case(b"&" + each)) for each in every)
 
     def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return those of the names that mean some of ours, with which."""
-        # In C as far as possible, since there may be a thousand.
-        together = b"&".join(names)
-        if len(together) > _MAX_NAMES_BYTES:
-            raise Refused(_TOO_MANY)
-        meant: dict[bytes, tuple[Name, ...]] = {}
         plain = self._meant_by_plain
-        if not plain.keys().isdisjoint(together.lower().split(b"&")):
-            meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
-        if together.translate(None, _PLAIN_CHARACTERS + b"&"):
-            odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
-            if len(odd) > _MAX_ODD_NAMES:
-                raise Refused(_TOO_MANY)
+        meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
+        odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
+        if len(odd) > _MAX_ODD_NAMES:
+            raise Refused(_TOO_MANY)
+        if odd:
             meant |= self._meant_among_odd(odd)
         return meant
 
@@ -228,24 +271,28 @@ class Finder:
         """Return those that mean some of ours, with which. They are read one by one only in the groups that matter."""
         names.sort()  # so that the indexes of an array are in one group
         groups = [names[begin : begin + _GROUP] for begin in range(0, len(names), _GROUP)]
-        if len(groups) > 1 and not self._may_be_meant(names):
-            return {}
         wanted: list[bytes] = []
         for group in groups:
-            if self._may_be_meant(group):
+            if len(groups) == 1 or self._may_be_meant(b"&".join(group), b"&"):
                 wanted += group
             if len(wanted) > _MAX_GROUPS * _GROUP:
                 raise Refused(_TOO_MANY)
         return {name: meant for name in wanted if (meant := self.meant(name))}
 
-    def _may_be_meant(self, names: list[bytes]) -> bool:
-        """Tell whether one of these names may mean one of ours: all are read at once."""
-        together = b"&" + b"&".join(names)
-        many = len(together) > _LONG_NAMES or len(names) > _MANY_NAMES
-        decoded = rounds(together, 1) if many else rounds(together)
-        if decoded[-1].count(b"&") > len(names) + _MAX_ODD_NAMES:
-            raise Refused(_TOO_MANY)
-        return any(self._lenient.search(text(each).casefold()) for each in decoded)
+
+_SEMICOLON_TO_AMPERSAND = bytes(ord("&") if byte == ord(";") else byte for byte in range(256))
+_AMPERSANDS = {ord(character): "&" for character in ";?#"}
+
+
+def _rounds_of_names(names: list[bytes], separator: bytes) -> list[bytes]:
+    """Return many encoded names decoded. Raises Refused if they are too many, or encoded twice."""
+    if len(names) > _MAX_ODD_NAMES:
+        raise Refused(_TOO_MANY)
+    return rounds(separator.join(names), 1)
+
+
+def _without_case(raw: bytes) -> str:
+    return raw.lower().decode("ascii") if raw.isascii() else text(raw).casefold()
 
 
 class Query:

@@ -2,8 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from proxy.cors import compile_cors
@@ -138,7 +138,11 @@ class _Located:
     """The methods that `refuse` shuts here; `*` stands for all."""
     queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
     """The query rules, each with whether this path is in its scope (None: readings differ on that)."""
+    plain_queries: Mapping[bytes, QuerySiteRule] = field(default_factory=dict)
+    """Those of them in whose scope it is, and whose value is the site's id, by the parameter's name."""
     headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
+    plain_header: HeaderSiteRule | None = None
+    """The only header rule, where the path is in its scope and its value is the site's id."""
 
 
 @dataclass(slots=True)
@@ -287,6 +291,13 @@ class Route:
             queries=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.queries],
             headers=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.headers],
         )
+        located.plain_queries = {
+            rule.raw_name: rule
+            for rule, in_scope in located.queries
+            if in_scope and rule.is_plain and self._parameters.means_only(rule.raw_name, rule.name)
+        }
+        if len(located.headers) == 1 and located.headers[0][1] and located.headers[0][0].is_plain:
+            located.plain_header = located.headers[0][0]
         try:
             site = self._site_in_path(readings)
             located.named = _NOTHING if site is None else Candidate((site,))
@@ -344,8 +355,13 @@ class Route:
             claim.open = claim.preflight = True
             return None
         raw = claim.target.partition(b"?")[2]
-        # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for.
-        query = None if not raw or self._parameters.is_silent(raw) else Query(raw, self._parameters)
+        # The shortcut for plain queries: no reading of such a one has a parameter that the route looks for, or it has
+        # just one, which names a site.
+        query = only = None
+        if raw:
+            only = self._parameters.glance(raw)
+            if only is None or (only and only[0] not in located.plain_queries):
+                query, only = Query(raw, self._parameters), None
         by_query = _NO_METHODS
         if query is not None and not _OVERRIDE_NAMES.isdisjoint(query.meant):
             by_query = self._methods_in(query)
@@ -378,10 +394,14 @@ class Route:
             return _open(claim)
         if head.has_body and self._form_may_name(located):
             _refuse_form_body(method, fields)
-        if watched & _SITE_HEADER or self._sites.hosts or (query is not None and query.splits):
-            self._name_sites(claim, head, located, query)
+        if self._sites.hosts or (query is not None and query.splits):
+            self._name_sites(claim, head, located, query, only)
+        elif not watched & _SITE_HEADER:
+            claim.named = _with_site(located.named, only[1].decode("ascii")) if only else located.named
+        elif only or located.plain_header is None or head.dropped:
+            self._name_sites(claim, head, located, query, only)
         else:
-            claim.named = located.named
+            claim.named = _with_site(located.named, located.plain_header.site_in(fields))
         if watched & _COOKIE:
             self._check_cookies(claim, located)
         named = claim.named
@@ -415,8 +435,15 @@ class Route:
                 methods |= methods_in(value.encode("utf-8", "replace"))
         return frozenset(methods)
 
-    def _name_sites(self, claim: Claim, head: Head, located: _Located, query: Query | None) -> None:
-        """Set what the claim names. Raises Refused if readings differ."""
+    def _name_sites(
+        self,
+        claim: Claim,
+        head: Head,
+        located: _Located,
+        query: Query | None,
+        only: tuple[bytes, bytes] | tuple[()] | None,
+    ) -> None:
+        """Set what the claim names. `only` is all that a plain query holds. Raises Refused if readings differ."""
         by_query: TwoReadings | None = None
         elsewhere: TwoReadings | None = None
         by_header: Named | None = None
@@ -432,6 +459,9 @@ class Route:
                 else:
                     elsewhere = elsewhere or TwoReadings()
                     rule.read_leniently(query, elsewhere)
+        elif only:
+            by_query = TwoReadings()
+            by_query.add(Named({only[1].decode("ascii"): None}))
         for header_rule, in_scope in located.headers:
             named = header_rule.read(claim.fields, head.dropped)
             if named is None:
@@ -582,6 +612,14 @@ def _candidate(
         any(part.every_site for part in parts),
         elsewhere is not None and elsewhere.every_site,
     )
+
+
+def _with_site(named: Candidate, site: str) -> Candidate:
+    """Return what is named, with a further site."""
+    sites = named.sites
+    if not sites:
+        return Candidate((site,))
+    return named if site in sites else Candidate((*sites, site))
 
 
 def _with_others(named: Candidate, elsewhere: Named) -> Candidate:

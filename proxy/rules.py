@@ -112,7 +112,7 @@ class PathPattern:
 class _ValueRule:
     """How the value of a parameter or header names sites."""
 
-    __slots__ = ("_all", "_patterns", "_separator", "scope")
+    __slots__ = ("_all", "_patterns", "_separator", "is_plain", "scope")
 
     def __init__(self, rule: ValueRule) -> None:
         if rule.template is not None and rule.templates is not None:
@@ -132,6 +132,8 @@ class _ValueRule:
                 for before, _, after in (template.partition(_MARK) for template in rule.forms)
             ]
         )
+        self.is_plain = rule.forms == (_MARK,) and rule.separator is None and rule.all is None
+        """Whether a value is a site's id and nothing else."""
         self.scope = Scope(rule.paths) if rule.paths is not None else None
         """Where the rule names the site; None: everywhere."""
 
@@ -227,14 +229,14 @@ _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 class QuerySiteRule(_ValueRule):
     """A query parameter that names sites."""
 
-    __slots__ = ("_ambiguous", "_holds_separators", "_raw_name", "name", "text")
+    __slots__ = ("_ambiguous", "_holds_separators", "name", "raw_name", "text")
 
     def __init__(self, rule: QueryRule) -> None:
         super().__init__(rule)
         if not rule.query:
             raise ValueError("query must be a parameter's name")
         self.text = rule.query
-        self._raw_name = rule.query.encode()
+        self.raw_name = rule.query.encode()
         self.name = Name(rule.query, array=rule.array)
         self._holds_separators = any(mark in part for mark in ";?" for part in (rule.separator or "", *rule.forms))
         self._ambiguous = AMBIGUOUS_REQUEST.because(
@@ -266,7 +268,7 @@ class QuerySiteRule(_ValueRule):
         values: dict[bytes, None] = {}
         for parameter in parameters:
             if self.name in parameter.meant:
-                if parameter.name != self._raw_name or not _PLAIN_VALUE.match(parameter.value):
+                if parameter.name != self.raw_name or not _PLAIN_VALUE.match(parameter.value):
                     return False
                 values[parameter.value] = None
         for value in values:
@@ -339,21 +341,32 @@ class HeaderSiteRule(_ValueRule):
         )
 
     def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named | None:
-        """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not. Hot."""
+        """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not."""
+        if any(FOLDED[name] == self.folded_name for name, _ in dropped):
+            raise Refused(self._ambiguous)
+        value = self._value(fields)
+        return None if value is None else self.named(text(value))
+
+    def site_in(self, fields: Fields) -> str:
+        """Return the site that the header names, which is there and plain. Raises Refused as `read` does. Hot."""
+        return as_id(text(self._value(fields) or b""))
+
+    def _value(self, fields: Fields) -> bytes | None:
         folded_name = self.folded_name
-        values = [field for field in fields if FOLDED[field[0]] == folded_name]
-        if dropped and any(FOLDED[name] == folded_name for name, _ in dropped):
-            raise Refused(self._ambiguous)
-        if not values:
+        found = [field for field in fields if FOLDED[field[0]] == folded_name]
+        if len(found) == 1:
+            name, value = found[0]
+            if name.lower() != self.name:
+                raise Refused(self._ambiguous)
+            return value
+        if not found:
             return None
-        if any(name.lower() != self.name for name, _ in values):
+        if any(name.lower() != self.name for name, _ in found):
             raise Refused(self._ambiguous)
-        if len(values) == 1:
-            return self.named(text(values[0][1]))
         # WSGI and CGI servers join the values with a comma (RFC 3875 §4.1.18), which is right only for a plain list.
         if self._separator != "," or self._patterns:
             raise Refused(self._repeated)
-        return self.named(text(b",".join([value for _, value in values])))
+        return b",".join([value for _, value in found])
 
 
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)

@@ -27,12 +27,41 @@ def test_the_shortcut_for_plain_queries_overlooks_no_parameter(query: bytes, nam
         assert finder.find(query) == []
 
 
+@given(st.lists(st.sampled_from([*_TOKENS, "site=shop", "&", "&", "b=1"]), max_size=12).map("".join))
+def test_the_shortcut_for_one_plain_parameter_finds_what_the_whole_search_finds(text: str) -> None:
+    finder = Finder([Name("site"), Name("site_id")])
+    only = finder.glance(text.encode())
+    if only:
+        [split] = Query(text.encode(), finder).splits
+        assert [(each.name, each.value) for each in split] == [only]
+
+
 @given(QUERIES, st.sampled_from(NAMES))
 def test_a_search_in_the_whole_query_finds_what_a_look_at_each_name_finds(query: bytes, name: str) -> None:
     wanted = Name(name)
     finest = query.replace(b";", b"&").replace(b"?", b"&").split(b"&")
     one_by_one = [piece for piece in (each.partition(b"=")[0] for each in finest) if wanted.means(piece)]
     assert found(query, name) == one_by_one
+
+
+@pytest.mark.parametrize(
+    ("query", "only"),
+    [
+        (b"site=shop", (b"site", b"shop")),
+        (b"a=1&SITE=shop&b", (b"SITE", b"shop")),
+        (b"a&b=c%20d&", ()),
+        (b"site=shop&site=shop", None),
+        (b"site=sh%6Fp", None),
+        (b"site=shop;a=1", None),
+        (b"a=1;site=shop", None),
+        (b"site", None),
+        (b"a.b=1&site=shop", None),
+        (b"a&" * 100 + b"site=shop", None),
+        (b"site=" + b"a" * 600, None),
+    ],
+)
+def test_one_plain_parameter_is_found_at_a_glance(query: bytes, only: object) -> None:
+    assert Finder([Name("site")]).glance(query) == only
 
 
 @pytest.mark.parametrize(
@@ -147,7 +176,8 @@ def test_the_names_of_a_table_with_forty_columns_pass() -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        b"&".join(b"a[%d]=x" % number for number in range(257)),
+        b"&".join(b"a%%5B%d%%5D=x" % number for number in range(257)),
+        b"&".join(b"a[%d]=x" % number for number in range(257)) + b"&site[]=a",
         b"&".join([b"a=x"] * 1001),
         b"&".join([b"site=a%20b"] * 33),
         b"&".join([b"site=a"] * 33) + b";x=1",

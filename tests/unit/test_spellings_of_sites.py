@@ -169,6 +169,39 @@ def test_every_plus_of_a_request_is_read_in_the_same_way() -> None:
     assert judge(ALL, b"/api/data?site=a+b&site=c+d", grant=grant) == "site_not_allowed"
 
 
+# Separators that are encoded in a name, which servers that rewrite queries decode.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"x%26site", b"x%3Bsite", b"x%3fsite", b"x%23site", b"%26site", b"a%3Db%26site", b"site%3Dblog", b"%3fsite"),
+        *(b"x%2526site", b"x%26SITE", b"x%26s%69te", b"x%26site%5B%5D", b"x%26site%3Dblog", b"q%26+site"),
+    ],
+)
+def test_a_separator_that_is_encoded_in_a_name_is_ambiguous(name: bytes) -> None:
+    for query in (name + b"=blog&site=shop", b"site=shop&" + name, b"site=shop&a=1;" + name + b"=shop"):
+        assert judge(ALL, b"/api/data?" + query) == "ambiguous_request"
+    scoped = {"sites": ["path:/api/sites/{site}/**", {"query": "site", "paths": ["/api/data"]}]}
+    assert judge(scoped, b"/api/sites/shop/x?" + name + b"=shop") == "ambiguous_request"
+    shut = {"sites": ["path:/api/sites/{site}/**"], "refuse": ["query:site"]}
+    assert judge(shut, b"/api/sites/shop/x?" + name + b"=1") == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"redirect=https%3A%2F%2Fa.example%2F%3Fsite%3Dblog%26x%3D1",  # a value, as of a callback URL
+        b"a%26b=1",
+        b"x%26sites=1",
+        b"x%3Fmysite=1",
+        b"a%3Db",
+    ],
+)
+def test_other_encoded_separators_are_ordinary(query: bytes) -> None:
+    assert judge(ALL, b"/api/data?site=shop&" + query) == ("shop",)
+
+
 # Cookies, which PHP merges into `$_REQUEST`.
 
 
