@@ -4,6 +4,7 @@ Clients choose these bytes, so nothing here costs more than linear time, and wha
 parameter is bounded in number. `make test-cost` counts.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,19 +16,24 @@ from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 _MAX_PARAMETERS = 1000
 """Servers ignore further ones: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
 
+_MAX_COOKIES = 256
+"""Browsers keep 180 for a domain at most."""
+
 _MAX_NAMES_BYTES = 8192
 """The size of all different names together."""
 
 _MAX_ODD_NAMES = 256
 """Different names with unusual characters, where some of them are encoded or looked for. DataTables sends 240."""
 
-_MAX_FOUND = 128
+_MAX_FOUND = 64
 """Occurrences of the parameters that are looked for."""
-_MAX_FOUND_ODD = 32
+_MAX_FOUND_ODD = 16
 """The same where values are encoded, or separated in several ways."""
+_MAX_FOUND_DEEP = 4
+"""The same with values that may be encoded twice."""
 
-_GROUP, _MAX_GROUPS = 7, 4
-"""Such names are read in groups of so many. Those that are looked for may be in so many groups."""
+_FEW_NAMES, _MAX_WANTED = 7, 28
+"""More such names are read at once. So many of them may be among those that are looked for."""
 
 _LONG_NAMES, _MANY_NAMES = 1024, 64
 """Names that are more, or take more bytes together, must not be encoded twice."""
@@ -64,8 +70,9 @@ _RAW_VALUE = BAD_REQUEST.because(
     "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
 )
 _TOO_MANY = AMBIGUOUS_REQUEST.because(
-    f"The request has more than {_MAX_PARAMETERS} parameters or cookies, too many with unusual names, or one of those "
-    "that are read here too often. Split it into several requests."
+    f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
+    f"unusual names, more than {_MAX_FOUND} of those that are read here, or more than {_MAX_FOUND_ODD} of these with "
+    "percent-encoded values or beside `;` or `?`. Split it into several requests."
 )
 
 
@@ -151,12 +158,22 @@ class Found(NamedTuple):
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
-    __slots__ = ("_lenient", "_meant_by_plain", "_names", "_separators", "_simple", "_to_one_separator", "_values")
+    __slots__ = (
+        "_lenient",
+        "_meant_by_plain",
+        "_most",
+        "_names",
+        "_separators",
+        "_simple",
+        "_to_one_separator",
+        "_values",
+    )
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
         """`separators` are all characters that some backend separates parameters with, the usual one first."""
         self._names = names
         self._separators = [separator.encode() for separator in separators]
+        self._most = _MAX_COOKIES if separators == ";" else _MAX_PARAMETERS
         self._meant_by_plain = {
             spelling.encode(): tuple(name for name in names if name.means(spelling.encode()))
             for each in names
@@ -198,21 +215,12 @@ class Finder:
 
         Raises Refused if there are too many, or if they are encoded too often.
         """
-        if not self._names or not raw:
-            return []
-        if sum(map(raw.count, self._separators)) >= _MAX_PARAMETERS:
-            raise Refused(_TOO_MANY)
-        separator = self._separators[0]
         split = raw.translate(self._to_one_separator)
-        together = self._values.sub(b"", split)
-        # In C as far as possible, since there may be a thousand. Most often that is all.
-        if not self._may_be_meant(together, separator):
-            return []
-        pieces = split.split(separator)
-        names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
-        meant = self._meant_among(set(names))
+        meant = self.meant_in(split)
         if not meant:
             return []
+        pieces = split.split(self._separators[0])
+        names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
         if sum(map(meant.__contains__, names)) > _MAX_FOUND:
             raise Refused(_TOO_MANY)
         found = []
@@ -223,6 +231,22 @@ class Finder:
                 found.append(Found(start, start + len(name), meant[name]))
             at += len(piece) + 1
         return found
+
+    def meant_in(self, split: bytes) -> dict[bytes, tuple[Name, ...]]:
+        """Return the raw names, in a text with one kind of separator, that mean some of ours, with which.
+
+        Raises Refused if there are too many, or if they are encoded too often.
+        """
+        separator = self._separators[0]
+        if not self._names or not split:
+            return {}
+        if split.count(separator) >= self._most:
+            raise Refused(_TOO_MANY)
+        together = self._values.sub(b"", split)
+        # In C as far as possible, since there may be a thousand. Most often that is all.
+        if not self._may_be_meant(together, separator):
+            return {}
+        return self._meant_among({name.lstrip(b" ") for name in together.split(separator)})
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
         """Return those of our names that some backend reads a raw name as. Raises Refused if that is a part of it."""
@@ -268,14 +292,25 @@ class Finder:
         return meant
 
     def _meant_among_odd(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
-        """Return those that mean some of ours, with which. They are read one by one only in the groups that matter."""
-        names.sort()  # so that the indexes of an array are in one group
-        groups = [names[begin : begin + _GROUP] for begin in range(0, len(names), _GROUP)]
-        wanted: list[bytes] = []
-        for group in groups:
-            if len(groups) == 1 or self._may_be_meant(b"&".join(group), b"&"):
-                wanted += group
-            if len(wanted) > _MAX_GROUPS * _GROUP:
+        """Return those that mean some of ours, with which. All are read at once to find those that may."""
+        wanted = names
+        if len(names) > _FEW_NAMES:
+            lines = b"\n".join(names)
+            decoded = [lines]
+            if b"%" in lines:
+                many = len(lines) > _LONG_NAMES or len(names) > _MANY_NAMES
+                decoded = rounds(lines, 1) if many else rounds(lines)
+            if any(each.count(b"\n") != len(names) - 1 for each in decoded):
+                raise Refused(_TOO_MANY)
+            wanted = list(
+                dict.fromkeys(
+                    name
+                    for each in decoded
+                    for name, line in zip(names, _without_case(each.translate(_TO_AMPERSAND)).split("\n"), strict=True)
+                    if self._lenient.search("&" + line)
+                )
+            )
+            if len(wanted) > _MAX_WANTED:
                 raise Refused(_TOO_MANY)
         return {name: meant for name in wanted if (meant := self.meant(name))}
 
@@ -298,38 +333,65 @@ def _without_case(raw: bytes) -> str:
 class Query:
     """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
 
-    __slots__ = ("_found", "_raw", "meant", "splits")
+    __slots__ = ("_last", "_raw", "meant", "splits")
 
     def __init__(self, raw: bytes, finder: Finder) -> None:
         """Raises Refused if the names looked for stand in it too often."""
-        self._raw = raw
-        self._found = finder.find(raw)
+        self._last = 0
         self.meant: frozenset[Name] = frozenset()
         """The names of which some reading of the query has a parameter."""
         self.splits: list[list[Parameter]] = []
         """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
-        if not self._found:
+        if b";" in raw or b"?" in raw:
+            self._read_splits(raw, finder)
+        else:
+            self._read(raw, finder)
+        if self.splits:
+            self.meant = frozenset(
+                itertools.chain.from_iterable({each.meant for split in self.splits for each in split})
+            )
+
+    def _read(self, raw: bytes, finder: Finder) -> None:
+        """Read a query that all servers split alike."""
+        meant = finder.meant_in(raw)
+        if not meant:
+            return
+        pieces = [piece.partition(b"=") for piece in raw.split(b"&")]
+        found = [number for number, piece in enumerate(pieces) if piece[0] in meant]
+        pairs = {(pieces[number][0], pieces[number][2]): None for number in found}
+        values = b"\n".join([value for _, value in pairs])
+        if not values.isascii():
+            raise Refused(_RAW_VALUE)
+        _check_found(len(found), values, splits=1)
+        self._last = found[-1]
+        self.splits = [[Parameter(name, value, meant[name]) for name, value in pairs]]
+
+    def _read_splits(self, raw: bytes, finder: Finder) -> None:
+        """Read a query that some servers split at `;` or `?` too."""
+        found = finder.find(raw)
+        if not found:
             return
         splits = [raw]
         if b";" in raw:
             splits.append(raw.replace(b";", b"&"))
         if b"?" in raw:
             splits.append(splits[-1].replace(b"?", b"&"))
-        self.splits = [_parameters_at(split, self._found, finder) for split in splits]
-        self.meant = frozenset(
-            name for meant in {each.meant for split in self.splits for each in split} for name in meant
-        )
-        if len(self._found) > _MAX_FOUND_ODD and (
-            len(splits) > 1 or any(b"%" in each.value or b"+" in each.value for each in self.splits[0])
-        ):
-            raise Refused(_TOO_MANY)
+        self.splits = [_parameters_at(split, found, finder) for split in splits]
+        _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]), splits=len(splits))
+        last = found[-1].start
+        self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
 
     def is_late(self, most: int) -> bool:
         """Tell whether a parameter that was found has `most` others, or more, before it."""
-        if not self._found:
-            return False
-        last = self._found[-1].start
-        return self._raw.count(b"&", 0, last) + self._raw.count(b";", 0, last) >= most
+        return self._last >= most
+
+
+def _check_found(count: int, values: bytes, *, splits: int) -> None:
+    """Raise Refused if so many parameters with these values (lines) are too expensive to read."""
+    is_encoded = b"%" in values or b"+" in values
+    is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
+    if count > (_MAX_FOUND_DEEP if is_deep else _MAX_FOUND_ODD if is_encoded or splits > 1 else _MAX_FOUND):
+        raise Refused(_TOO_MANY)
 
 
 def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:

@@ -19,7 +19,7 @@ _PARAMETERS_READ = 100
 """A site must be named within so many parameters (empty ones count). OpenResty's `get_uri_args` leaves out those past
 100, in silence, and PHP, Node.js, qs and Tomcat those past 1,000. To them such a request would name no site."""
 
-_SITES_READ = 256
+_SITES_READ = 64
 """Sites that one request may name. More would make a request without a key expensive."""
 
 _MARK = "{site}"
@@ -264,19 +264,24 @@ class QuerySiteRule(_ValueRule):
             into.add(literal.literal, literal.form if literal.differ else None)
 
     def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
-        """Add what plain parameters name, which every reading reads alike; return False if one is not plain. Hot."""
-        values: dict[bytes, None] = {}
+        """Add what plain parameters name, which every reading reads alike; return False if one is not plain."""
+        values: dict[str, None] = {}
         for parameter in parameters:
             if self.name in parameter.meant:
                 if parameter.name != self.raw_name or not _PLAIN_VALUE.match(parameter.value):
                     return False
-                values[parameter.value] = None
-        for value in values:
-            into.add(self.named(value.decode("ascii")))
+                values[parameter.value.decode("ascii")] = None
+        if self.is_plain:
+            into.add(Named(values))
+        else:
+            for value in values:
+                into.add(self.named(value))
         return True
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
+        if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
+            return
         # Of `shop;a=1`, which is no site's id, what some servers find between the separators is what counts.
         whole, _ = self._read(
             each

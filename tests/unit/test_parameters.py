@@ -179,8 +179,9 @@ def test_the_names_of_a_table_with_forty_columns_pass() -> None:
         b"&".join(b"a%%5B%d%%5D=x" % number for number in range(257)),
         b"&".join(b"a[%d]=x" % number for number in range(257)) + b"&site[]=a",
         b"&".join([b"a=x"] * 1001),
-        b"&".join([b"site=a%20b"] * 33),
-        b"&".join([b"site=a"] * 33) + b";x=1",
+        b"&".join([b"site=a%20b"] * 17),
+        b"&".join([b"site=a"] * 17) + b";x=1",
+        b"&".join([b"site=a%25b"] * 5),
     ],
 )
 def test_what_needs_a_step_for_each_parameter_is_bounded(query: bytes) -> None:
@@ -189,9 +190,9 @@ def test_what_needs_a_step_for_each_parameter_is_bounded(query: bytes) -> None:
 
 
 def test_a_parameter_that_is_repeated_too_often_is_refused() -> None:
-    assert len(found(b"&".join([b"site=a"] * 128), "site")) == 128
+    assert len(found(b"&".join([b"site=a"] * 64), "site")) == 64
     with pytest.raises(Refused):
-        found(b"&".join([b"site=a"] * 129), "site")
+        found(b"&".join([b"site=a"] * 65), "site")
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,7 @@ def test_raw_utf8_in_a_value_that_is_read_is_refused(query: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        b"/api/data?" + b"&".join(b"site=s%d" % number for number in range(129)),
+        b"/api/data?" + b"&".join(b"site=s%d" % number for number in range(65)),
         b"/api/sites/shop/x%25c3%25a9" + b"%2541" * 300,
     ],
 )
@@ -343,8 +343,8 @@ def test_what_would_be_expensive_to_read_is_refused(target: bytes) -> None:
 
 def test_a_list_of_too_many_sites_is_refused() -> None:
     rule = {"sites": [{"query": "ids", "separator": ","}]}
-    every = [str(number) for number in range(257)]
-    assert judge(rule, b"/x?ids=" + ",".join(every[:256]).encode(), grant=selected(*every)) == tuple(every[:256])
+    every = [str(number) for number in range(65)]
+    assert judge(rule, b"/x?ids=" + ",".join(every[:64]).encode(), grant=selected(*every)) == tuple(every[:64])
     assert judge(rule, b"/x?ids=" + ",".join(every).encode(), grant=selected(*every)) == "ambiguous_request"
 
 
