@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from proxy.decoding import TOO_DEEP, decode, decode_leniently, rounds, text
+from proxy.decoding import PERCENT, PLUS, TOO_DEEP, decode, decode_leniently, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _MAX_PARAMETERS = 1000
@@ -44,7 +44,7 @@ _LONG_VALUE = 1024
 _SHORT = 512
 """One regular expression over the whole text is the quickest way only for short ones (bytes)."""
 
-_PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_ODD_NAME = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 
 # No quantifier here gives back what it took (`*+`), so that hostile names cost linear time.
@@ -119,7 +119,7 @@ class Name:
 
 def spellings(raw: bytes) -> list[str]:
     """Return a raw name, and it decoded once, twice, …, without case. Raises Refused if it is encoded too often."""
-    if b"%" not in raw and raw.isascii():
+    if PERCENT not in raw and raw.isascii():
         return [raw.decode("ascii").lower()]
     return [text(decoded).casefold() for decoded in rounds(raw)]
 
@@ -269,9 +269,9 @@ class Finder:
             if len(together) > _MAX_NAMES_BYTES:
                 raise Refused(_TOO_MANY)
         decoded = [together]
-        if b"%" in together:
+        if PERCENT in together:
             if len(together) > _LONG_NAMES or together.count(separator) >= _MANY_NAMES:
-                encoded = [name for name in set(together.split(separator)) if b"%" in name]
+                encoded = [name for name in set(together.split(separator)) if PERCENT in name]
                 decoded += _rounds_of_names(encoded, separator)[1:]
             else:
                 decoded = rounds(together)
@@ -284,7 +284,7 @@ class Finder:
         """Return those of the names that mean some of ours, with which."""
         plain = self._meant_by_plain
         meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
-        odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
+        odd = list(filter(_ODD_NAME.search, names))
         if len(odd) > _MAX_ODD_NAMES:
             raise Refused(_TOO_MANY)
         if odd:
@@ -297,21 +297,22 @@ class Finder:
         if len(names) > _FEW_NAMES:
             lines = b"\n".join(names)
             decoded = [lines]
-            if b"%" in lines:
+            if PERCENT in lines:
                 many = len(lines) > _LONG_NAMES or len(names) > _MANY_NAMES
                 decoded = rounds(lines, 1) if many else rounds(lines)
             if any(each.count(b"\n") != len(names) - 1 for each in decoded):
                 raise Refused(_TOO_MANY)
-            wanted = list(
-                dict.fromkeys(
-                    name
-                    for each in decoded
-                    for name, line in zip(names, _without_case(each.translate(_TO_AMPERSAND)).split("\n"), strict=True)
-                    if self._lenient.search("&" + line)
-                )
-            )
-            if len(wanted) > _MAX_WANTED:
-                raise Refused(_TOO_MANY)
+            numbers: set[int] = set()
+            for each in decoded:
+                spelled = "&" + _without_case(each.translate(_TO_AMPERSAND)).replace("\n", "\n&")
+                at = number = 0
+                for match in self._lenient.finditer(spelled):
+                    number += spelled.count("\n", at, match.start())
+                    at = match.start()
+                    numbers.add(number)
+                    if len(numbers) > _MAX_WANTED:
+                        raise Refused(_TOO_MANY)
+            wanted = [names[number] for number in sorted(numbers)]
         return {name: meant for name in wanted if (meant := self.meant(name))}
 
 
@@ -433,13 +434,13 @@ class ValueReadings:
 
 def value_readings(raw: bytes) -> ValueReadings:
     """Return the readings of a raw value. Raises Refused if it is encoded too often."""
-    if b"%" not in raw and b"+" not in raw:
+    if PERCENT not in raw and PLUS not in raw:
         plain = text(raw)
         return ValueReadings(plain, plain, ())
     literal = decode(raw)
     spaced = raw.replace(b"+", b" ")
     form = literal if spaced == raw else decode(spaced)
-    if b"%" not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
+    if PERCENT not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
         return ValueReadings(text(literal), text(form), ())
     if len(raw) > _LONG_VALUE:
         raise Refused(TOO_DEEP)

@@ -92,8 +92,7 @@ class Sites:
         owners = {site: self._usable(site, now, stale=self.cut_off) for site in sites}
         awaited = {site: self._want(site) for site, owner in owners.items() if owner is _Lost.UNAVAILABLE}
         if awaited:
-            # Waiting for many futures does not cancel them with the one who waits.
-            await asyncio.wait(awaited.values(), timeout=self._seconds)
+            await self._answered(awaited.values())
         found: dict[str, SiteOwner | None] = {}
         for site, owner in owners.items():
             if site in awaited:
@@ -105,6 +104,15 @@ class Sites:
                 return None
             found[site] = owner
         return found
+
+    async def _answered(self, awaited: Iterable[asyncio.Future[_Owner]]) -> None:
+        """Wait until all are answered, for `lookup_seconds` at most. Most are answered by one query, at once."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._seconds
+        for answer in awaited:
+            left = deadline - loop.time()
+            if not answer.done() and left > 0:
+                await asyncio.wait({answer}, timeout=left)  # does not cancel it with the one who waits
 
     def confirmed_until(self, site: str, workspace: str) -> float:
         """Return until when (the clock's seconds) the site is this workspace's without being asked for; past: ask."""
