@@ -278,7 +278,14 @@ class Finder:
         separators = _TO_AMPERSAND if separator == b"&" else _SEMICOLON_TO_AMPERSAND
         first = decoded[0] if separator == b"&" else decoded[0].translate(separators)
         every = [first, *(each.translate(_TO_AMPERSAND) for each in decoded[1:])]
-        return any(self._lenient.search(_without_case(b"&" + each)) for each in every)
+        found = False
+        for each in every:
+            matches = self._lenient.finditer(_without_case(b"&" + each))
+            if next(matches, None) is not None:
+                found = True
+                if next(itertools.islice(matches, _MAX_FOUND - 1, None), None) is not None:
+                    raise Refused(_TOO_MANY)
+        return found
 
     def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return those of the names that mean some of ours, with which."""

@@ -36,8 +36,10 @@ from proxy.rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteR
 from proxy.second_resource import SECOND_RESOURCE_HEADERS, names_second_resource
 from proxy.settings import KeySettings, RouteSettings, check_method
 from proxy.steering_headers import STEERING_PARAMETERS
-from proxy.target import PathReadings, holds_parameter, read_path, separators_in, split
+from proxy.target import PathReadings, holds_parameter, is_plain, read_path, separators_in, split
+from proxy.work import FOUND_PARAMETER, LONG_TARGET, MANY_FIELDS, SITE, check_work, head_work, path_work
 
+_FEW_SITES = 4
 _MAX_COOKIES = 16
 """Cookies of one request that are called like a parameter that names sites."""
 _REMEMBERED = 10_000
@@ -132,6 +134,8 @@ class _Located:
     """Why no request with this path passes: its readings differ."""
     named: Candidate = _NOTHING
     """The site that the path names."""
+    work: int = 0
+    """How much work the path makes (work.py)."""
     public: frozenset[bytes] = frozenset()
     """The methods with which the path needs no key."""
     shut: frozenset[bytes] = frozenset()
@@ -336,6 +340,8 @@ class Route:
         if self.settings.drop_headers:
             head = replace(head, fields=self._drop.remaining(head.fields))
         try:
+            if located.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
+                check_work(located.work + head_work(head))
             key, target, fields, watched = self._places.cut(head)
         except Refused as refused:
             raise ClaimRefused(refused.refusal, Claim(self, None, head.target, head.fields)) from None
@@ -362,6 +368,9 @@ class Route:
             only = self._parameters.glance(raw)
             if only is None or (only and only[0] not in located.plain_queries):
                 query, only = Query(raw, self._parameters), None
+                if query.splits:
+                    found = sum(map(len, query.splits))
+                    check_work(located.work + head_work(head) + FOUND_PARAMETER * found)
         by_query = _NO_METHODS
         if query is not None and not _OVERRIDE_NAMES.isdisjoint(query.meant):
             by_query = self._methods_in(query)
@@ -405,6 +414,8 @@ class Route:
         if watched & _COOKIE:
             self._check_cookies(claim, located)
         named = claim.named
+        if len(named.sites) > _FEW_SITES or named.others or claim.form is not None:
+            check_work(located.work + head_work(head) + SITE * len(claim.sites))
         if not (named.sites or named.every_site):
             if settings.without_site == "all-sites":
                 claim.named = named._replace(every_site=True)
@@ -555,7 +566,9 @@ class RouteTable:
                     raise Refused(_PATH_DIFFERS)
         if route is None:
             raise Refused(NO_ROUTE)
-        return route.locate(found)
+        located = route.locate(found)
+        located.work = 0 if is_plain(path) else path_work(len(path), len(readings))
+        return located
 
     def _route(self, reading: str, *, lenient: bool) -> Route | None:
         for route in self.routes:

@@ -14,12 +14,10 @@ from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _LONG_PATH = 1024
 """A longer path (bytes) must not be encoded twice: it would have too many readings."""
-_LONGEST_PATH = 4096
-"""A longer path (bytes) must be plain. The longest keys of object stores take 3072, all of them encoded."""
-_MAX_SEPARATORS = 64
+_MAX_SEPARATORS = 32
 """Each of `;`, `&`, `?` and `#` in a path, after any decoding: servers may split it there, so each costs time."""
 
-_MAX_READINGS = 48
+_MAX_READINGS = 32
 """Of a path, by the order of splitting, decoding, dropping parameters and merging slashes."""
 
 _NO_FORM_BYTES = bytes([*range(0x21), *b"#", 0x7F])
@@ -51,10 +49,6 @@ _DOTS = AMBIGUOUS_REQUEST.because(
 )
 _ESCAPES = AMBIGUOUS_REQUEST.because(
     "The path holds a `%` without two hexadecimal digits after it. Send a literal `%` as `%25`."
-)
-_LONG = AMBIGUOUS_REQUEST.because(
-    f"The path takes more than {_LONGEST_PATH} bytes, and is percent-encoded or holds `;`, `//` or other characters that "
-    "servers treat differently. Send a shorter path."
 )
 _SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
     "The path holds an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."
@@ -121,8 +115,6 @@ def read_path(path: bytes) -> PathReadings:
     """
     if is_plain(path):
         return PathReadings([path], [text(path).replace("/", SEGMENT_END)])
-    if len(path) > _LONGEST_PATH:
-        raise Refused(_LONG)
     if len(decode(path)) != len(path) - 2 * path.count(b"%"):
         raise Refused(_ESCAPES)  # each escape becomes two bytes shorter
     texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
