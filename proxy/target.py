@@ -17,8 +17,12 @@ _LONG_PATH = 1024
 _MAX_SEPARATORS = 32
 """Each of `;`, `&`, `?` and `#` in a path, after any decoding: servers may split it there, so each costs time."""
 
-_MAX_READINGS = 32
-"""Of a path, by the order of splitting, decoding, dropping parameters and merging slashes."""
+_MAX_READINGS, _FEW_READINGS = 32, 10
+"""Of a path, by the order of splitting, decoding, dropping parameters and merging slashes. A long one may have few."""
+_READ_BYTES = 16384
+"""All of these readings together, if they are more than a few."""
+_LONG_IN_EVERY_ORDER = 2048
+"""A longer path (bytes) must not hold `;` or `//`, encoded or not."""
 
 _NO_FORM_BYTES = bytes([*range(0x21), *b"#", 0x7F])
 """What origin form (RFC 9112 §3.2.1) does not hold: control bytes, spaces and a fragment."""
@@ -57,7 +61,8 @@ _SEPARATORS = AMBIGUOUS_REQUEST.because(
     f"The path holds more than {_MAX_SEPARATORS} of `;`, `&`, `?` or `#`. Send parameters in the query."
 )
 _TOO_MANY_READINGS = AMBIGUOUS_REQUEST.because(
-    "Servers read this path in too many ways. Send it without `;` and without doubled and twice encoded slashes."
+    f"This path of more than {_LONG_IN_EVERY_ORDER} bytes, or with much percent-encoding, holds `;` or `//`, encoded or "
+    "not, so servers read it in too many ways. Send it without these."
 )
 _ORIGIN_FORM = BAD_REQUEST.because(
     "The request target must begin with `/` and hold no spaces, control characters or `#`. Percent-encode them."
@@ -121,6 +126,8 @@ def read_path(path: bytes) -> PathReadings:
     for decoded in texts:
         _refuse_forbidden(decoded)
     if b";" in texts[-1] or b"//" in texts[-1]:
+        if len(path) > _LONG_IN_EVERY_ORDER:
+            raise Refused(_TOO_MANY_READINGS)
         readings = _in_every_order(path, len(texts) - 1)
     else:
         readings = _decoded_and_split(texts)
@@ -159,6 +166,7 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
 
     The literal reading comes first. Raises Refused if there are too many.
     """
+    most = max(_FEW_READINGS, min(_MAX_READINGS, _READ_BYTES // len(path)))
     literal = decode(path.replace(b"/", _END))
     readings = {literal: None}
     level = {path: None}
@@ -170,13 +178,13 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
                 if after not in level:
                     level[after] = None
                     new.append(after)
-            if len(level) > _MAX_READINGS:
+            if len(level) > most:
                 raise Refused(_TOO_MANY_READINGS)
         # The literal reading decodes once, so none decodes less.
         if round_ or not rounds_left:
             readings |= dict.fromkeys(reading for reading in level if reading.startswith(_END))
         level = dict.fromkeys(decode_leniently(reading) for reading in level)
-    if len(readings) > _MAX_READINGS:
+    if len(readings) > most:
         raise Refused(_TOO_MANY_READINGS)
     return list(readings)
 
