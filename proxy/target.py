@@ -61,8 +61,8 @@ _SEPARATORS = AMBIGUOUS_REQUEST.because(
     f"The path holds more than {_MAX_SEPARATORS} of `;`, `&`, `?` or `#`. Send parameters in the query."
 )
 _TOO_MANY_READINGS = AMBIGUOUS_REQUEST.because(
-    f"This path of more than {_LONG_IN_EVERY_ORDER} bytes, or with much percent-encoding, holds `;` or `//`, encoded or "
-    "not, so servers read it in too many ways. Send it without these."
+    f"This path of more than {_LONG_IN_EVERY_ORDER} bytes, or with much percent-encoding, holds `;` or `//`, encoded "
+    "or not, so servers read it in too many ways. Send it without these."
 )
 _ORIGIN_FORM = BAD_REQUEST.because(
     "The request target must begin with `/` and hold no spaces, control characters or `#`. Percent-encode them."
@@ -114,7 +114,7 @@ def read_path(path: bytes) -> PathReadings:
     """Return the readings of a path.
 
     They are: split after any number of decoding rounds, segments decoded further any number of rounds, with and
-    without `;params`, with `//` merged or not. That case and a trailing slash may not matter is for rules to say.
+    without `;params`, with `//` merged or not, in every order of these. That case and a trailing slash may not matter is for rules to say.
     Raises Refused on what is never ordinary in a path: dot segments, backslashes and controls at any depth, invalid
     escapes, a `//` at its start (an authority to some).
     """

@@ -149,7 +149,10 @@ def _beyond_the_naive(target: bytes) -> bool:
         for reading in readings.paths(path)
     )
     many = len(readings.splits(path)) > 24
-    return at_the_start or overlong or slash_in_parameters or parameter or many or b"%u" in target
+    names = [piece.partition(b"=")[0] for piece in re.split(rb"[&;?]", target.partition(b"?")[2])]
+    hidden = any(re.search(rb"[&;?#=]", reading) for name in names for reading in readings.rounds(name))
+    beyond_paths = hidden or many or b"%u" in target
+    return at_the_start or overlong or slash_in_parameters or parameter or beyond_paths
 
 
 # The list of hostile spellings.
