@@ -114,7 +114,8 @@ def read_path(path: bytes) -> PathReadings:
     """Return the readings of a path.
 
     They are: split after any number of decoding rounds, segments decoded further any number of rounds, with and
-    without `;params`, with `//` merged or not, in every order of these. That case and a trailing slash may not matter is for rules to say.
+    without `;params`, with `//` merged or not, in every order of these. That case and a trailing slash may not matter
+    is for rules to say.
     Raises Refused on what is never ordinary in a path: dot segments, backslashes and controls at any depth, invalid
     escapes, a `//` at its start (an authority to some).
     """
