@@ -26,6 +26,7 @@ from proxy.decision.routes import (
 from proxy.decision.second_resource import names_second_resource
 from proxy.decision.target import split
 from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
+from proxy.decision.work import FEW_SITES, FOUND_PARAMETER, LONG_TARGET, MANY_FIELDS, SITE, check_work, head_work
 from proxy.refusals import (
     ALL_SITES_NEEDED,
     AMBIGUOUS_REQUEST,
@@ -63,27 +64,39 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             settings = route.settings
             judged = claim
 
-            # 2. One key: all key locations together hold at most one value. The key is cut out of what is forwarded.
+            # 2. Work: all parts of the head together are not too expensive to check.
+            #    400 ambiguous_request
+            if located.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
+                check_work(located.work + head_work(head))
+
+            # 3. One key: all key locations together hold at most one value. The key is cut out of what is forwarded.
             #    400 ambiguous_key, 400 ambiguous_request
             noticed = route.take_key(claim)
 
-            # 3. Answered preflights: on a route with `cors`, Sitelatch answers a CORS preflight itself.
+            # 4. Answered preflights: on a route with `cors`, Sitelatch answers a CORS preflight itself.
             if route.cors is not None and method == b"OPTIONS" and is_preflight(claim.fields):
                 claim.open = claim.preflight = True
                 return Verdict(None, claim)
 
-            # 4. Parameters: their number and their encoding can be read.
+            # 5. Parameters: their number and their encoding can be read.
             #    400 bad_request, 400 ambiguous_request
             raw = claim.target.partition(b"?")[2]
-            query = None if not raw or route.parameters.is_silent(raw) else Query(raw, route.parameters)
+            query = only = None
+            if raw:
+                # A plain query needs no further reading: it holds nothing that the route looks for, or just one site.
+                only = route.parameters.glance(raw)
+                if only is None or (only and only[0] not in located.plain_queries):
+                    query, only = Query(raw, route.parameters), None
+                    if query.splits:
+                        check_work(located.work + head_work(head) + FOUND_PARAMETER * sum(map(len, query.splits)))
             by_query = NO_METHODS if query is None else overriding_methods_in(query)
 
-            # 5. Method: the route's `methods` lists it.
+            # 6. Method: the route's `methods` lists it.
             #    405 method_not_allowed
             if method not in route.methods:
                 raise Refused(route.method_not_allowed)
 
-            # 6. One reading: every reading of the path names the same site, and nothing in the request makes a backend
+            # 7. One reading: every reading of the path names the same site, and nothing in the request makes a backend
             #    decode the query differently or take another path.
             #    400 ambiguous_request
             if located.refusal is not None:
@@ -93,7 +106,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if query is not None:
                 refuse_parameters_that_steer(query)
 
-            # 7. Second resource: no header names another resource, such as the source of a copy.
+            # 8. Second resource: no header names another resource, such as the source of a copy.
             #    400 second_resource
             if (
                 noticed & NOTICED_SECOND_RESOURCE
@@ -102,7 +115,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             ):
                 raise Refused(SECOND_RESOURCE)
 
-            # 8. Method overrides: `methods` lists each method that a header or parameter asks for. A public request is
+            # 9. Method overrides: `methods` lists each method that a header or parameter asks for. A public request is
             #    forwarded without these headers, so they do not count there.
             #    405 method_not_allowed
             public = method in located.public and not by_query
@@ -112,14 +125,14 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if not overriding <= route.methods:
                 raise Refused(route.override_not_allowed)
 
-            # 9. Refused endpoints: `refuse` does not list the method and path, or a parameter of the query.
+            # 10. Refused endpoints: `refuse` does not list the method and path, or a parameter of the query.
             #    403 endpoint_refused
             if located.shut and located.shuts({method, *overriding}):
                 raise Refused(ENDPOINT_REFUSED)
             if query is not None and not route.refused_names.isdisjoint(query.meant):
                 raise Refused(ENDPOINT_REFUSED)
 
-            # 10. Public endpoints: what `public` lists passes without a key. If `refuse` lists other methods of the
+            # 11. Public endpoints: what `public` lists passes without a key. If `refuse` lists other methods of the
             #     path, it passes only without a form body, because the body may name one of those methods.
             #     415 form_body_not_read
             if public:
@@ -128,7 +141,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
-            # 11. Preflights: they carry no key, so the route's `preflight` decides.
+            # 12. Preflights: they carry no key, so the route's `preflight` decides.
             #     403 preflight_refused
             if claim.key is None and method == b"OPTIONS" and not by_query and is_preflight(claim.fields):
                 if settings.preflight == "refuse":
@@ -136,21 +149,23 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
-            # 12. Form bodies: not where a backend may take a site, a method or a refused parameter from one.
+            # 13. Form bodies: not where a backend may take a site, a method or a refused parameter from one.
             #     415 form_body_not_read
             if head.has_body and route.form_may_name(located):
                 refuse_form_body(method, claim.fields)
 
-            # 13. Named sites: every reading of the query, the headers, the host and the cookies names the same sites.
+            # 14. Named sites: every reading of the query, the headers, the host and the cookies names the same sites.
             #     400 ambiguous_request
-            if noticed & NOTICED_SITE_HEADER or route.reads_hosts or (query is not None and query.splits):
-                route.name_sites(claim, head, located, query)
+            if noticed & NOTICED_SITE_HEADER or only or route.reads_hosts or (query is not None and query.splits):
+                route.name_sites(claim, located, noticed, query, only)
             else:
                 claim.named = located.named
             if noticed & NOTICED_COOKIE:
                 route.check_cookies(claim, located)
+            if len(claim.named.sites) > FEW_SITES or claim.named.others or claim.form is not None:
+                check_work(located.work + head_work(head) + SITE * len(claim.sites))
 
-            # 14. No site: `without_site` decides whether that is refused, or asks for all sites of the workspace. A
+            # 15. No site: `without_site` decides whether that is refused, or asks for all sites of the workspace. A
             #     client without a key is told about the key first.
             #     403 site_missing
             if not (claim.named.sites or claim.named.every_site):
@@ -160,13 +175,13 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                     raise Refused(route.site_missing)
             claim.accepted = True
 
-        # 15. Missing key: from here on, a request needs one.
+        # 16. Missing key: from here on, a request needs one.
         #     401 missing_key
         key = claim.key
         if key is None:
             raise Refused(MISSING_KEY)
 
-        # 16. Key format: a key with a wrong format or checksum is refused without a lookup. A remembered key has passed
+        # 17. Key format: a key with a wrong format or checksum is refused without a lookup. A remembered key has passed
         #     this check.
         #     401 invalid_key
         grant = known.remembered(key)
@@ -174,7 +189,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if not known.accept_foreign and not well_formed(key):
                 raise Refused(MALFORMED_KEY)
 
-            # 17. Known key: the scope table has the key, and its API user is not disabled.
+            # 18. Known key: the scope table has the key, and its API user is not disabled.
             #     401 invalid_key, 429 too_many_unknown_keys, 503 scope_unavailable
             found = known.grant(key)
             if not isinstance(found, Grant):
@@ -185,12 +200,12 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 raise Refused(SCOPE_UNAVAILABLE if found is NoGrant.UNAVAILABLE else INVALID_KEY)
             grant = found
 
-        # 18. Expiry: the key has not expired.
+        # 19. Expiry: the key has not expired.
         #     401 expired_key
         if grant.expires_at is not None and grant.expires_at <= now:
             raise Refused(EXPIRED_KEY)
 
-        # Steps 19 and 20 are in `_covered`, because a request that can be read in two ways takes them twice.
+        # Steps 20 and 21 are in `_covered`, because a request that can be read in two ways takes them twice.
         owners: Owners = _NOBODYS
         if grant.all_sites and (sites := claim.sites):
             found_owners = known.owners(sites)
@@ -210,14 +225,14 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
 
 def _covered(claim: Claim, named: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
     """Return the ids of the named sites. Raises Refused unless the grant covers everything that is named."""
-    # 19. All sites: a request for all sites needs a key for all sites of the route's workspace. The backend does not
+    # 20. All sites: a request for all sites needs a key for all sites of the route's workspace. The backend does not
     #     know workspaces, so its response covers everything that it has.
     #     403 all_sites_needed
     if (named.every_site or named.others_every_site) and not (
         grant.all_sites and grant.workspace == claim.route.settings.workspace
     ):
         raise Refused(ALL_SITES_NEEDED)
-    # 20. Each named site: the grant covers it. For an all-sites grant, its workspace owns the site.
+    # 21. Each named site: the grant covers it. For an all-sites grant, its workspace owns the site.
     #     403 site_not_allowed, 503 scope_unavailable
     sites = named.sites
     if not grant.all_sites and not named.others and grant.sites.issuperset(sites):

@@ -4,30 +4,36 @@ Clients choose these bytes, so nothing here costs more than linear time, and wha
 parameter is bounded in number. `make test-cost` counts.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from proxy.http.percent_encoding import TOO_DEEP, decode, decode_leniently, rounds, text
+from proxy.http.percent_encoding import PERCENT, PLUS, TOO_DEEP, decode, decode_leniently, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _MAX_PARAMETERS = 1000
 """Servers ignore further ones: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
 
+_MAX_COOKIES = 256
+"""Browsers keep 180 for a domain at most."""
+
 _MAX_NAMES_BYTES = 8192
 """The size of all different names together."""
 
 _MAX_ODD_NAMES = 256
-"""Different names with unusual characters. DataTables, with 40 columns, sends 240."""
+"""Different names with unusual characters, where some of them are encoded or looked for. DataTables sends 240."""
 
-_MAX_FOUND = 128
+_MAX_FOUND = 64
 """Occurrences of the parameters that are looked for."""
-_MAX_FOUND_ODD = 32
+_MAX_FOUND_ODD = 16
 """The same where values are encoded, or separated in several ways."""
+_MAX_FOUND_DEEP = 4
+"""The same with values that may be encoded twice."""
 
-_GROUP, _MAX_GROUPS = 7, 4
-"""Such names are read in groups of so many. Those that are looked for may be in so many groups."""
+_FEW_NAMES, _MAX_WANTED = 7, 28
+"""More such names are read at once. So many of them may be among those that are looked for."""
 
 _LONG_NAMES, _MANY_NAMES = 1024, 64
 """Names that are more, or take more bytes together, must not be encoded twice."""
@@ -38,7 +44,7 @@ _LONG_VALUE = 1024
 _SHORT = 512
 """One regular expression over the whole text is the quickest way only for short ones (bytes)."""
 
-_PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_ODD_NAME = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 
 # No quantifier here gives back what it took (`*+`), so that hostile names cost linear time.
@@ -49,15 +55,24 @@ _BEFORE = r"[\s+?!\[\]]*+"
 """PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring takes
 `!site` for the default of `site`."""
 
-_AFTER = r"[\s+]*+(?=[\[\]\0&]|\.[0-9]|\Z)"
+_AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
 """PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; what follows a NUL is lost in C strings."""
+
+_IN_NAMES = frozenset("&;?#=")
+"""What ends a name or a parameter. Encoded in a name, it does so to servers that decode a query and read it again."""
+_TO_AMPERSAND = bytes(ord("&") if chr(byte) in "&;?#" else byte for byte in range(256))
+_HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
+    "A parameter's name holds an encoded `&`, `;`, `?`, `#` or `=`, and the name of a parameter that is read here: "
+    "servers that rewrite queries find two parameters there. Encode these characters in values only."
+)
 
 _RAW_VALUE = BAD_REQUEST.because(
     "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
 )
 _TOO_MANY = AMBIGUOUS_REQUEST.because(
-    f"The request has more than {_MAX_PARAMETERS} parameters or cookies, too many with unusual names, or one of those "
-    "that are read here too often. Split it into several requests."
+    f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
+    f"unusual names, more than {_MAX_FOUND} of those that are read here, or more than {_MAX_FOUND_ODD} of these with "
+    "percent-encoded values or beside `;` or `?`. Split it into several requests."
 )
 
 
@@ -83,7 +98,7 @@ class Name:
         self.first_characters = "_. +[" if core[:1] in "_. +" else core[:1]
         # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
         base = core.partition("[")[0]
-        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&]|\Z)" if base != core else ""
+        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&=]|\Z)" if base != core else ""
         self._base = re.compile(_BEFORE + self.base)
         # Spellings without a special character, which can be searched for at once.
         self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
@@ -104,7 +119,7 @@ class Name:
 
 def spellings(raw: bytes) -> list[str]:
     """Return a raw name, and it decoded once, twice, …, without case. Raises Refused if it is encoded too often."""
-    if b"%" not in raw and raw.isascii():
+    if PERCENT not in raw and raw.isascii():
         return [raw.decode("ascii").lower()]
     return [text(decoded).casefold() for decoded in rounds(raw)]
 
@@ -143,12 +158,22 @@ class Found(NamedTuple):
 class Finder:
     """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
 
-    __slots__ = ("_lenient", "_meant_by_plain", "_names", "_separators", "_silent", "_to_one_separator")
+    __slots__ = (
+        "_lenient",
+        "_meant_by_plain",
+        "_most",
+        "_names",
+        "_separators",
+        "_simple",
+        "_to_one_separator",
+        "_values",
+    )
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
         """`separators` are all characters that some backend separates parameters with, the usual one first."""
         self._names = names
         self._separators = [separator.encode() for separator in separators]
+        self._most = _MAX_COOKIES if separators == ";" else _MAX_PARAMETERS
         self._meant_by_plain = {
             spelling.encode(): tuple(name for name in names if name.means(spelling.encode()))
             for each in names
@@ -156,34 +181,46 @@ class Finder:
         }
         first = ord(separators[0])
         self._to_one_separator = bytes(first if chr(byte) in separators else byte for byte in range(256))
+        self._values = re.compile(f"=[^{separators[0]}]*+".encode())
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
         # Most names are passed over at their first character.
         starts = "".join({re.escape(character) for name in names for character in name.first_characters})
         self._lenient = re.compile(f"&{_BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
-        # What has only plain names, and none of ours, has nothing to find. It is most queries.
+        # What has only plain names, and none or one of ours, is most queries.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""
-        pair = f"{others}[A-Za-z0-9_-]*(?:=[^{separators}]*)?"
-        self._silent = re.compile(f"{pair}(?:{separators[0]} ?{pair})*\\Z".encode() if names else b"")
+        pair = f"{others}[A-Za-z0-9_-]*+(?:=[^{separators}]*+)?+"
+        ours = f"|((?i:{plain}))=([A-Za-z0-9._~-]*+)(?:{separators[0]} ?{pair})*+" if plain else ""
+        self._simple = re.compile(f"(?:{pair}{separators[0]} ?){{0,99}}+(?:{pair}{ours})\\Z".encode() if names else b"")
+
+    def glance(self, raw: bytes) -> tuple[bytes, bytes] | tuple[()] | None:
+        """Return the only name and value found where that is quick to tell, `()` for none. None says nothing. Hot."""
+        if len(raw) > _SHORT:
+            return None
+        simple = self._simple.match(raw)
+        if simple is None:
+            return None
+        return (simple[1], simple[2]) if simple.lastindex else ()
 
     def is_silent(self, raw: bytes) -> bool:
         """Tell quickly that nothing is there to be found. False says nothing."""
-        return len(raw) <= _SHORT and self._silent.match(raw) is not None
+        return self.glance(raw) == ()
+
+    def means_only(self, raw_name: bytes, name: Name) -> bool:
+        """Tell whether a plain raw name means one name, and none of the others."""
+        return self._meant_by_plain.get(raw_name.lower()) == (name,)
 
     def find(self, raw: bytes) -> list[Found]:
         """Return where the names stand that mean one of ours, with text split at every separator.
 
         Raises Refused if there are too many, or if they are encoded too often.
         """
-        if not self._names or not raw:
-            return []
-        if sum(map(raw.count, self._separators)) >= _MAX_PARAMETERS:
-            raise Refused(_TOO_MANY)
-        pieces = raw.translate(self._to_one_separator).split(self._separators[0])
-        names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
-        meant = self._meant_among(set(names))
+        split = raw.translate(self._to_one_separator)
+        meant = self.meant_in(split)
         if not meant:
             return []
+        pieces = split.split(self._separators[0])
+        names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
         if sum(map(meant.__contains__, names)) > _MAX_FOUND:
             raise Refused(_TOO_MANY)
         found = []
@@ -195,94 +232,178 @@ class Finder:
             at += len(piece) + 1
         return found
 
+    def meant_in(self, split: bytes) -> dict[bytes, tuple[Name, ...]]:
+        """Return the raw names, in a text with one kind of separator, that mean some of ours, with which.
+
+        Raises Refused if there are too many, or if they are encoded too often.
+        """
+        separator = self._separators[0]
+        if not self._names or not split:
+            return {}
+        if split.count(separator) >= self._most:
+            raise Refused(_TOO_MANY)
+        together = self._values.sub(b"", split)
+        # In C as far as possible, since there may be a thousand. Most often that is all.
+        if not self._may_be_meant(together, separator):
+            return {}
+        return self._meant_among({name.lstrip(b" ") for name in together.split(separator)})
+
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
-        """Return those of our names that some backend reads a raw name as."""
+        """Return those of our names that some backend reads a raw name as. Raises Refused if that is a part of it."""
         plain = self._meant_by_plain.get(raw_name.lower())
         if plain is not None:
             return plain
         if _PLAIN_NAME.match(raw_name):
             return ()
         found = spellings(raw_name)
-        if not any(self._lenient.match(f"&{spelling}") for spelling in found):
+        if not any(self._lenient.search(f"&{spelling.translate(_AMPERSANDS)}") for spelling in found):
             return ()
+        if len(found) > 1 and _separators_in(found[0]) < max(map(_separators_in, found[1:])):
+            raise Refused(_HIDDEN_NAME)
         return tuple(name for name in self._names if any(map(name.pattern.match, found)))
+
+    def _may_be_meant(self, together: bytes, separator: bytes) -> bool:
+        """Tell whether one of these names, joined by `separator`, may mean one of ours: all are read at once."""
+        if len(together) > _MAX_NAMES_BYTES:
+            together = separator.join(set(together.split(separator)))
+            if len(together) > _MAX_NAMES_BYTES:
+                raise Refused(_TOO_MANY)
+        decoded = [together]
+        if PERCENT in together:
+            if len(together) > _LONG_NAMES or together.count(separator) >= _MANY_NAMES:
+                encoded = [name for name in set(together.split(separator)) if PERCENT in name]
+                decoded += _rounds_of_names(encoded, separator)[1:]
+            else:
+                decoded = rounds(together)
+        separators = _TO_AMPERSAND if separator == b"&" else _SEMICOLON_TO_AMPERSAND
+        first = decoded[0] if separator == b"&" else decoded[0].translate(separators)
+        every = [first, *(each.translate(_TO_AMPERSAND) for each in decoded[1:])]
+        found = False
+        for each in every:
+            matches = self._lenient.finditer(_without_case(b"&" + each))
+            if next(matches, None) is not None:
+                found = True
+                if next(itertools.islice(matches, _MAX_FOUND - 1, None), None) is not None:
+                    raise Refused(_TOO_MANY)
+        return found
 
     def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return those of the names that mean some of ours, with which."""
-        # In C as far as possible, since there may be a thousand.
-        together = b"&".join(names)
-        if len(together) > _MAX_NAMES_BYTES:
-            raise Refused(_TOO_MANY)
-        meant: dict[bytes, tuple[Name, ...]] = {}
         plain = self._meant_by_plain
-        if not plain.keys().isdisjoint(together.lower().split(b"&")):
-            meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
-        if together.translate(None, _PLAIN_CHARACTERS + b"&"):
-            odd = [name for name in names if name.translate(None, _PLAIN_CHARACTERS)]
-            if len(odd) > _MAX_ODD_NAMES:
-                raise Refused(_TOO_MANY)
+        meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
+        odd = list(filter(_ODD_NAME.search, names))
+        if len(odd) > _MAX_ODD_NAMES:
+            raise Refused(_TOO_MANY)
+        if odd:
             meant |= self._meant_among_odd(odd)
         return meant
 
     def _meant_among_odd(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
-        """Return those that mean some of ours, with which. They are read one by one only in the groups that matter."""
-        names.sort()  # so that the indexes of an array are in one group
-        groups = [names[begin : begin + _GROUP] for begin in range(0, len(names), _GROUP)]
-        if len(groups) > 1 and not self._may_be_meant(names):
-            return {}
-        wanted: list[bytes] = []
-        for group in groups:
-            if self._may_be_meant(group):
-                wanted += group
-            if len(wanted) > _MAX_GROUPS * _GROUP:
+        """Return those that mean some of ours, with which. All are read at once to find those that may."""
+        wanted = names
+        if len(names) > _FEW_NAMES:
+            lines = b"\n".join(names)
+            decoded = [lines]
+            if PERCENT in lines:
+                many = len(lines) > _LONG_NAMES or len(names) > _MANY_NAMES
+                decoded = rounds(lines, 1) if many else rounds(lines)
+            if any(each.count(b"\n") != len(names) - 1 for each in decoded):
                 raise Refused(_TOO_MANY)
+            numbers: set[int] = set()
+            for each in decoded:
+                spelled = "&" + _without_case(each.translate(_TO_AMPERSAND)).replace("\n", "\n&")
+                at = number = 0
+                for match in self._lenient.finditer(spelled):
+                    number += spelled.count("\n", at, match.start())
+                    at = match.start()
+                    numbers.add(number)
+                    if len(numbers) > _MAX_WANTED:
+                        raise Refused(_TOO_MANY)
+            wanted = [names[number] for number in sorted(numbers)]
         return {name: meant for name in wanted if (meant := self.meant(name))}
 
-    def _may_be_meant(self, names: list[bytes]) -> bool:
-        """Tell whether one of these names may mean one of ours: all are read at once."""
-        together = b"&" + b"&".join(names)
-        many = len(together) > _LONG_NAMES or len(names) > _MANY_NAMES
-        decoded = rounds(together, 1) if many else rounds(together)
-        if decoded[-1].count(b"&") > len(names) + _MAX_ODD_NAMES:
-            raise Refused(_TOO_MANY)
-        return any(self._lenient.search(text(each).casefold()) for each in decoded)
+
+_SEMICOLON_TO_AMPERSAND = bytes(ord("&") if byte == ord(";") else byte for byte in range(256))
+_AMPERSANDS = {ord(character): "&" for character in ";?#"}
+
+
+def _separators_in(name: str) -> int:
+    return sum(map(name.count, _IN_NAMES))
+
+
+def _rounds_of_names(names: list[bytes], separator: bytes) -> list[bytes]:
+    """Return many encoded names decoded. Raises Refused if they are too many, or encoded twice."""
+    if len(names) > _MAX_ODD_NAMES:
+        raise Refused(_TOO_MANY)
+    return rounds(separator.join(names), 1)
+
+
+def _without_case(raw: bytes) -> str:
+    return raw.lower().decode("ascii") if raw.isascii() else text(raw).casefold()
 
 
 class Query:
     """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
 
-    __slots__ = ("_found", "_raw", "meant", "splits")
+    __slots__ = ("_last", "_raw", "meant", "splits")
 
     def __init__(self, raw: bytes, finder: Finder) -> None:
         """Raises Refused if the names looked for stand in it too often."""
-        self._raw = raw
-        self._found = finder.find(raw)
+        self._last = 0
         self.meant: frozenset[Name] = frozenset()
         """The names of which some reading of the query has a parameter."""
         self.splits: list[list[Parameter]] = []
         """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
-        if not self._found:
+        if b";" in raw or b"?" in raw:
+            self._read_splits(raw, finder)
+        else:
+            self._read(raw, finder)
+        if self.splits:
+            self.meant = frozenset(
+                itertools.chain.from_iterable({each.meant for split in self.splits for each in split})
+            )
+
+    def _read(self, raw: bytes, finder: Finder) -> None:
+        """Read a query that all servers split alike."""
+        meant = finder.meant_in(raw)
+        if not meant:
+            return
+        pieces = [piece.partition(b"=") for piece in raw.split(b"&")]
+        found = [number for number, piece in enumerate(pieces) if piece[0] in meant]
+        pairs = {(pieces[number][0], pieces[number][2]): None for number in found}
+        values = b"\n".join([value for _, value in pairs])
+        if not values.isascii():
+            raise Refused(_RAW_VALUE)
+        _check_found(len(found), values, splits=1)
+        self._last = found[-1]
+        self.splits = [[Parameter(name, value, meant[name]) for name, value in pairs]]
+
+    def _read_splits(self, raw: bytes, finder: Finder) -> None:
+        """Read a query that some servers split at `;` or `?` too."""
+        found = finder.find(raw)
+        if not found:
             return
         splits = [raw]
         if b";" in raw:
             splits.append(raw.replace(b";", b"&"))
         if b"?" in raw:
             splits.append(splits[-1].replace(b"?", b"&"))
-        self.splits = [_parameters_at(split, self._found, finder) for split in splits]
-        self.meant = frozenset(
-            name for meant in {each.meant for split in self.splits for each in split} for name in meant
-        )
-        if len(self._found) > _MAX_FOUND_ODD and (
-            len(splits) > 1 or any(b"%" in each.value or b"+" in each.value for each in self.splits[0])
-        ):
-            raise Refused(_TOO_MANY)
+        self.splits = [_parameters_at(split, found, finder) for split in splits]
+        _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]), splits=len(splits))
+        last = found[-1].start
+        self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
 
     def is_late(self, most: int) -> bool:
         """Tell whether a parameter that was found has `most` others, or more, before it."""
-        if not self._found:
-            return False
-        last = self._found[-1].start
-        return self._raw.count(b"&", 0, last) + self._raw.count(b";", 0, last) >= most
+        return self._last >= most
+
+
+def _check_found(count: int, values: bytes, *, splits: int) -> None:
+    """Raise Refused if so many parameters with these values (lines) are too expensive to read."""
+    is_encoded = b"%" in values or b"+" in values
+    is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
+    if count > (_MAX_FOUND_DEEP if is_deep else _MAX_FOUND_ODD if is_encoded or splits > 1 else _MAX_FOUND):
+        raise Refused(_TOO_MANY)
 
 
 def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
@@ -324,13 +445,13 @@ class ValueReadings:
 
 def value_readings(raw: bytes) -> ValueReadings:
     """Return the readings of a raw value. Raises Refused if it is encoded too often."""
-    if b"%" not in raw and b"+" not in raw:
+    if PERCENT not in raw and PLUS not in raw:
         plain = text(raw)
         return ValueReadings(plain, plain, ())
     literal = decode(raw)
     spaced = raw.replace(b"+", b" ")
     form = literal if spaced == raw else decode(spaced)
-    if b"%" not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
+    if PERCENT not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
         return ValueReadings(text(literal), text(form), ())
     if len(raw) > _LONG_VALUE:
         raise Refused(TOO_DEEP)

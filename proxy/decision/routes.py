@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -18,7 +18,8 @@ from proxy.decision.method_override import (
 from proxy.decision.parameters import Finder, Name, Query, value_readings
 from proxy.decision.second_resource import SECOND_RESOURCE_HEADERS
 from proxy.decision.site_rules import HeaderSiteRule, Named, PathPattern, QuerySiteRule, SiteRules, TwoReadings, listed
-from proxy.decision.target import PathReadings, holds_parameter, read_path, separators_in
+from proxy.decision.target import PathReadings, holds_parameter, is_plain, read_path, separators_in
+from proxy.decision.work import path_work
 from proxy.http.cors import compile_cors
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.headers import FOLDED, Fields, Head
@@ -143,13 +144,19 @@ class Located:
     """Why no request with this path passes: its readings differ."""
     named: Candidate = _NOTHING
     """The site that the path names."""
+    work: int = 0
+    """How much work the path makes (work.py)."""
     public: frozenset[bytes] = frozenset()
     """The methods with which the path needs no key."""
     shut: frozenset[bytes] = frozenset()
     """The methods that `refuse` shuts here; `*` stands for all."""
     queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
     """The query rules, each with whether this path is in its scope (None: readings differ on that)."""
+    plain_queries: Mapping[bytes, QuerySiteRule] = field(default_factory=dict)
+    """Those of them in whose scope it is, and whose value is the site's id, by the parameter's name."""
     headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
+    plain_header: HeaderSiteRule | None = None
+    """The only header rule, where the path is in its scope and its value is the site's id."""
 
     def shuts(self, methods: set[bytes]) -> bool:
         """Return whether `refuse` lists one of these methods for this path."""
@@ -239,8 +246,9 @@ class Route:
         ]
         self._form_body = settings.form_body
         self._cookie_clash = AMBIGUOUS_REQUEST.because(
-            "A cookie has the name of the query parameter that names the site, and another value; some servers merge "
-            f"the two. Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
+            "A cookie has the name of the query parameter that names the site, and another value, or stands in one of "
+            "several Cookie headers; some servers merge the two. "
+            f"Send no cookie called {listed(rule.text for rule in self._sites.queries)}."
         )
         scoped = ", ".join(description for description in self._sites.described if " on " in description)
         self._scope_differs = AMBIGUOUS_REQUEST.because(
@@ -300,6 +308,13 @@ class Route:
             queries=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.queries],
             headers=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.headers],
         )
+        located.plain_queries = {
+            rule.raw_name: rule
+            for rule, in_scope in located.queries
+            if in_scope and rule.is_plain and self.parameters.means_only(rule.raw_name, rule.name)
+        }
+        if len(located.headers) == 1 and located.headers[0][1] and located.headers[0][0].is_plain:
+            located.plain_header = located.headers[0][0]
         try:
             site = self._site_in_path(readings)
             located.named = _NOTHING if site is None else Candidate((site,))
@@ -353,8 +368,24 @@ class Route:
             return self._form_body == "refuse"
         return bool(self.refused_names) or bool(located.shut) or any(scope is not False for _, scope in located.queries)
 
-    def name_sites(self, claim: Claim, head: Head, located: Located, query: Query | None) -> None:
-        """Set what the claim names. Raises Refused if readings differ."""
+    def name_sites(
+        self,
+        claim: Claim,
+        located: Located,
+        noticed: int,
+        query: Query | None,
+        only: tuple[bytes, bytes] | tuple[()] | None,
+    ) -> None:
+        """Set what the claim names. `only` is all that a plain query holds. Raises Refused if readings differ."""
+        head = claim.head
+        if not self.reads_hosts and (query is None or not query.splits):
+            # Shortcuts for requests that name one site plainly.
+            if only and not noticed & NOTICED_SITE_HEADER:
+                claim.named = _with_site(located.named, only[1].decode("ascii"))
+                return
+            if not only and located.plain_header is not None and not head.dropped:
+                claim.named = _with_site(located.named, located.plain_header.site_in(claim.fields))
+                return
         by_query: TwoReadings | None = None
         elsewhere: TwoReadings | None = None
         by_header: Named | None = None
@@ -370,6 +401,9 @@ class Route:
                 else:
                     elsewhere = elsewhere or TwoReadings()
                     rule.read_leniently(query, elsewhere)
+        elif only:
+            by_query = TwoReadings()
+            by_query.add(Named({only[1].decode("ascii"): None}))
         for header_rule, in_scope in located.headers:
             named = header_rule.read(claim.fields, head.dropped)
             if named is None:
@@ -405,20 +439,27 @@ class Route:
         raw = b";".join(lines)
         if self._cookies.is_silent(raw):
             return
-        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
         found = self._cookies.find(raw)
-        if len(found) > _MAX_COOKIES:
+        if not found:
+            return
+        # PHP joins the lines with a comma, and takes what follows for the value's end.
+        if len(lines) > 1 or len(found) > _MAX_COOKIES:
             raise Refused(self._cookie_clash)
+        allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
+        elsewhere = Named.none()
         for _, end, meant in found:
-            # PHP joins the lines with a comma, and takes what follows for the value's end.
-            if len(lines) > 1 and any(
-                rule.name in meant for rule, in_scope in located.queries if in_scope is not False
-            ):
-                raise Refused(self._cookie_clash)
             value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
             for rule, in_scope in located.queries:
-                if in_scope is not False and rule.name in meant and not rule.is_within(value, allowed):
+                if rule.name not in meant:
+                    continue
+                named = rule.named_in_any_reading(value)
+                if in_scope is False:
+                    elsewhere.add(named)
+                elif not named.is_within(allowed):
                     raise Refused(self._cookie_clash)
+        if elsewhere:
+            claim.named = _with_others(claim.named, elsewhere)
+            claim.form = claim.form and _with_others(claim.form, elsewhere)
 
 
 class RouteTable:
@@ -455,7 +496,9 @@ class RouteTable:
                     raise Refused(_PATH_DIFFERS)
         if route is None:
             raise Refused(NO_ROUTE)
-        return route.locate(found)
+        located = route.locate(found)
+        located.work = 0 if is_plain(path) else path_work(len(path), len(readings))
+        return located
 
     def _route(self, reading: str, *, lenient: bool) -> Route | None:
         for route in self.routes:
@@ -518,6 +561,22 @@ def _candidate(
         tuple(elsewhere.sites) if elsewhere else (),
         any(part.every_site for part in parts),
         elsewhere is not None and elsewhere.every_site,
+    )
+
+
+def _with_site(named: Candidate, site: str) -> Candidate:
+    """Return what is named, with a further site."""
+    sites = named.sites
+    if not sites:
+        return Candidate((site,))
+    return named if site in sites else Candidate((*sites, site))
+
+
+def _with_others(named: Candidate, elsewhere: Named) -> Candidate:
+    """Return what is named, with sites that must be granted as well."""
+    return named._replace(
+        others=tuple(dict.fromkeys((*named.others, *elsewhere.sites))),
+        others_every_site=named.others_every_site or elsewhere.every_site,
     )
 
 

@@ -19,7 +19,7 @@ _PARAMETERS_READ = 100
 """A site must be named within so many parameters (empty ones count). OpenResty's `get_uri_args` leaves out those past
 100, in silence, and PHP, Node.js, qs and Tomcat those past 1,000. To them such a request would name no site."""
 
-_SITES_READ = 256
+_SITES_READ = 64
 """Sites that one request may name. More would make a request without a key expensive."""
 
 _MARK = "{site}"
@@ -57,6 +57,10 @@ class Named:
         """Return this with what another part names added. Raises Refused if that is too much."""
         self.add(more)
         return self
+
+    def is_within(self, allowed: "Named") -> bool:
+        """Tell whether nothing is named but what is allowed."""
+        return self.sites.keys() <= allowed.sites.keys() and (allowed.every_site or not self.every_site)
 
     def without_empty(self) -> "Named":
         """Return the same without empty names, which stand for no site where nothing needs one."""
@@ -108,7 +112,7 @@ class PathPattern:
 class _ValueRule:
     """How the value of a parameter or header names sites."""
 
-    __slots__ = ("_all", "_patterns", "_separator", "scope")
+    __slots__ = ("_all", "_patterns", "_separator", "is_plain", "scope")
 
     def __init__(self, rule: ValueRule) -> None:
         if rule.template is not None and rule.templates is not None:
@@ -128,6 +132,8 @@ class _ValueRule:
                 for before, _, after in (template.partition(_MARK) for template in rule.forms)
             ]
         )
+        self.is_plain = rule.forms == (_MARK,) and rule.separator is None and rule.all is None
+        """Whether a value is a site's id and nothing else."""
         self.scope = Scope(rule.paths) if rule.paths is not None else None
         """Where the rule names the site; None: everywhere."""
 
@@ -223,14 +229,14 @@ _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 class QuerySiteRule(_ValueRule):
     """A query parameter that names sites."""
 
-    __slots__ = ("_ambiguous", "_holds_separators", "_raw_name", "name", "text")
+    __slots__ = ("_ambiguous", "_holds_separators", "name", "raw_name", "text")
 
     def __init__(self, rule: QueryRule) -> None:
         super().__init__(rule)
         if not rule.query:
             raise ValueError("query must be a parameter's name")
         self.text = rule.query
-        self._raw_name = rule.query.encode()
+        self.raw_name = rule.query.encode()
         self.name = Name(rule.query, array=rule.array)
         self._holds_separators = any(mark in part for mark in ";?" for part in (rule.separator or "", *rule.forms))
         self._ambiguous = AMBIGUOUS_REQUEST.because(
@@ -258,19 +264,24 @@ class QuerySiteRule(_ValueRule):
             into.add(literal.literal, literal.form if literal.differ else None)
 
     def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
-        """Add what plain parameters name, which every reading reads alike; return False if one is not plain. Hot."""
-        values: dict[bytes, None] = {}
+        """Add what plain parameters name, which every reading reads alike; return False if one is not plain."""
+        values: dict[str, None] = {}
         for parameter in parameters:
             if self.name in parameter.meant:
-                if parameter.name != self._raw_name or not _PLAIN_VALUE.match(parameter.value):
+                if parameter.name != self.raw_name or not _PLAIN_VALUE.match(parameter.value):
                     return False
-                values[parameter.value] = None
-        for value in values:
-            into.add(self.named(value.decode("ascii")))
+                values[parameter.value.decode("ascii")] = None
+        if self.is_plain:
+            into.add(Named(values))
+        else:
+            for value in values:
+                into.add(self.named(value))
         return True
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
         """Add every site that any reading of the query names, on a path where the rule proves nothing."""
+        if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
+            return
         # Of `shop;a=1`, which is no site's id, what some servers find between the separators is what counts.
         whole, _ = self._read(
             each
@@ -284,15 +295,14 @@ class QuerySiteRule(_ValueRule):
                 literal, form = literal.without_empty(), form and form.without_empty()
             into.add(literal, form)
 
-    def is_within(self, raw_value: bytes, allowed: Named) -> bool:
-        """Tell whether a raw value names nothing but what is allowed, in every reading."""
+    def named_in_any_reading(self, raw_value: bytes) -> Named:
+        """Return every site that some reading of a raw value names."""
         if len(raw_value) > _LONGEST_VALUE:
-            return False
+            return _IMPOSSIBLE
+        found = Named.none()
         for reading in value_readings(raw_value).every():
-            named = self.named(reading)
-            if not named.sites.keys() <= allowed.sites.keys() or (named.every_site and not allowed.every_site):
-                return False
-        return True
+            found.add(self.named(reading))
+        return found
 
     def _read(self, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
         """Return what any reading of the parameters names, and what those named literally do."""
@@ -318,7 +328,7 @@ class QuerySiteRule(_ValueRule):
 class HeaderSiteRule(_ValueRule):
     """A request header that names sites."""
 
-    __slots__ = ("_ambiguous", "folded_name", "name")
+    __slots__ = ("_ambiguous", "_repeated", "folded_name", "name")
 
     def __init__(self, rule: HeaderRule) -> None:
         super().__init__(rule)
@@ -330,24 +340,38 @@ class HeaderSiteRule(_ValueRule):
             f"The header `{rule.header}` names the site, and this request holds a look-alike of it, which some servers "
             f"read as the same header. Send `{rule.header}` only, spelled exactly so."
         )
+        self._repeated = AMBIGUOUS_REQUEST.because(
+            f"The header `{rule.header}` names the site, and this request holds it more than once. Some servers join "
+            "the values with a comma, others read only the first or the last. Send it once."
+        )
 
     def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named | None:
         """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not."""
-        values: dict[bytes, None] = {}
-        for name, value in fields:
-            if FOLDED[name] == self.folded_name:
-                if name.lower() != self.name:
-                    raise Refused(self._ambiguous)
-                values[value] = None
-        for name, _ in dropped:
-            if FOLDED[name] == self.folded_name:
+        if any(FOLDED[name] == self.folded_name for name, _ in dropped):
+            raise Refused(self._ambiguous)
+        value = self._value(fields)
+        return None if value is None else self.named(text(value))
+
+    def site_in(self, fields: Fields) -> str:
+        """Return the site that the header names, which is there and plain. Raises Refused as `read` does. Hot."""
+        return as_id(text(self._value(fields) or b""))
+
+    def _value(self, fields: Fields) -> bytes | None:
+        folded_name = self.folded_name
+        found = [field for field in fields if FOLDED[field[0]] == folded_name]
+        if len(found) == 1:
+            name, value = found[0]
+            if name.lower() != self.name:
                 raise Refused(self._ambiguous)
-        if not values:
+            return value
+        if not found:
             return None
-        every = [self.named(text(value)) for value in values]
-        for more in every[1:]:
-            every[0].add(more)
-        return every[0]
+        if any(name.lower() != self.name for name, _ in found):
+            raise Refused(self._ambiguous)
+        # WSGI and CGI servers join the values with a comma (RFC 3875 §4.1.18), which is right only for a plain list.
+        if self._separator != "," or self._patterns:
+            raise Refused(self._repeated)
+        return b",".join([value for _, value in found])
 
 
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)

@@ -14,15 +14,21 @@ from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _LONG_PATH = 1024
 """A longer path (bytes) must not be encoded twice: it would have too many readings."""
-_MAX_SEPARATORS = 64
+_MAX_SEPARATORS = 32
 """Each of `;`, `&`, `?` and `#` in a path, after any decoding: servers may split it there, so each costs time."""
 
-_FORM = re.compile(rb"/[\x21\x22\x24-\x7E\x80-\xFF]*\Z")
-"""Origin form (RFC 9112 §3.2.1): no control bytes, spaces or fragment."""
+_MAX_READINGS, _FEW_READINGS = 32, 10
+"""Of a path, by the order of splitting, decoding, dropping parameters and merging slashes. A long one may have few."""
+_READ_BYTES = 16384
+"""All of these readings together, if they are more than a few."""
+_LONG_IN_EVERY_ORDER = 2048
+"""A longer path (bytes) must not hold `;` or `//`, encoded or not."""
+
+_NO_FORM_BYTES = bytes([*range(0x21), *b"#", 0x7F])
+"""What origin form (RFC 9112 §3.2.1) does not hold: control bytes, spaces and a fragment."""
 
 _PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~!$'()*+,=:@.-/"
 
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
 _DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # those with parameters too
 _OVERLONG = re.compile(rb"[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]")
@@ -36,6 +42,8 @@ _BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
 _COMPATIBLE = _BEST_FIT | {each: unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
 """Characters that turn into `.`, `/`, `\\` or `;` under NFKC, which some backends apply."""
 _HAS_COMPATIBLE = re.compile("[" + "".join(_COMPATIBLE) + "]")
+_COMPATIBLE_LEADS = frozenset(each.encode()[:1] for each in _COMPATIBLE)
+"""The first bytes of these characters as UTF-8."""
 
 _CONTROL_IN_QUERY = re.compile("[\x80-\x9f]")
 
@@ -51,6 +59,10 @@ _SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
 )
 _SEPARATORS = AMBIGUOUS_REQUEST.because(
     f"The path holds more than {_MAX_SEPARATORS} of `;`, `&`, `?` or `#`. Send parameters in the query."
+)
+_TOO_MANY_READINGS = AMBIGUOUS_REQUEST.because(
+    f"This path of more than {_LONG_IN_EVERY_ORDER} bytes, or with much percent-encoding, holds `;` or `//`, encoded "
+    "or not, so servers read it in too many ways. Send it without these."
 )
 _ORIGIN_FORM = BAD_REQUEST.because(
     "The request target must begin with `/` and hold no spaces, control characters or `#`. Percent-encode them."
@@ -71,7 +83,7 @@ class Target:
 
 def split(target: bytes) -> Target:
     """Split a target at its first `?`. Raises Refused unless it is in origin form."""
-    if not _FORM.match(target):
+    if not target.startswith(b"/") or len(target.translate(None, _NO_FORM_BYTES)) < len(target):
         raise Refused(_ORIGIN_FORM)
     path, _, query = target.partition(b"?")
     if not target.isascii():
@@ -102,58 +114,99 @@ def read_path(path: bytes) -> PathReadings:
     """Return the readings of a path.
 
     They are: split after any number of decoding rounds, segments decoded further any number of rounds, with and
-    without `;params`, with `//` merged or not. That case and a trailing slash may not matter is for rules to say.
+    without `;params`, with `//` merged or not, in every order of these. That case and a trailing slash may not matter
+    is for rules to say.
     Raises Refused on what is never ordinary in a path: dot segments, backslashes and controls at any depth, invalid
     escapes, a `//` at its start (an authority to some).
     """
     if is_plain(path):
         return PathReadings([path], [text(path).replace("/", SEGMENT_END)])
-    if _BAD_ESCAPE.search(path):
-        raise Refused(_ESCAPES)
+    if len(decode(path)) != len(path) - 2 * path.count(b"%"):
+        raise Refused(_ESCAPES)  # each escape becomes two bytes shorter
     texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
     for decoded in texts:
         _refuse_forbidden(decoded)
-    slashes = [decoded.count(b"/") for decoded in texts]
-    # Where decoding brings no slash, it makes no difference whether a path is split before or after.
-    literal = texts[1].replace(b"/", _END) if slashes[:2] == slashes[:1] * 2 else decode(path.replace(b"/", _END))
-    readings: dict[bytes, None] = {literal: None}
-    for split_at, split_text in enumerate(texts):
-        # The literal reading decodes once, so none decodes less.
-        for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
-            if times and b";" not in split_text and slashes[split_at] == slashes[split_at + times]:
-                continue  # the same as splitting after these rounds
-            for segments in _variants(split_text.replace(b"/", _END), times):
-                readings[segments] = None
-                if _END + _END in segments:
-                    readings[_merged(segments)] = None
+    if b";" in texts[-1] or b"//" in texts[-1]:
+        if len(path) > _LONG_IN_EVERY_ORDER:
+            raise Refused(_TOO_MANY_READINGS)
+        readings = _in_every_order(path, len(texts) - 1)
+    else:
+        readings = _decoded_and_split(texts)
     return PathReadings(texts, [text(reading) for reading in readings])
 
 
 _END = SEGMENT_END.encode()
-_PARAMETERS = re.compile(rb";[^\x00]*")
+_PARAMETERS = re.compile(rb";[^/]*+")
+_PARAMETERS_OF_SEGMENTS = re.compile(rb";[^\x00]*+")
 
 
-def _variants(segments: bytes, times: int) -> Iterator[bytes]:
-    """Yield segments decoded so many times: with parameters, without them from the start, and from the end."""
-    decoded = _decode_times(segments, times)
-    yield decoded
-    if b";" in segments:
-        yield _decode_times(_PARAMETERS.sub(b"", segments), times)
-    if b";" in decoded:
-        yield _PARAMETERS.sub(b"", decoded)
+def _decoded_and_split(texts: list[bytes]) -> list[bytes]:
+    """Return a path that holds no `;` and no doubled slash, split after each round of decoding.
+
+    Segments are decoded further. The literal reading comes first.
+    """
+    slashes = [decoded.count(b"/") for decoded in texts]
+    # Where decoding brings no slash, it makes no difference whether a path is split before or after.
+    as_whole = slashes[:2] == slashes[:1] * 2
+    literal = texts[1].replace(b"/", _END) if as_whole else decode(texts[0].replace(b"/", _END))
+    readings = {literal: None}
+    for split_at, split_text in enumerate(texts):
+        # The literal reading decodes once, so none decodes less.
+        for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
+            if times and slashes[split_at] == slashes[split_at + times]:
+                continue  # the same as splitting after these rounds
+            segments = split_text.replace(b"/", _END)
+            for _ in range(times):
+                segments = decode_leniently(segments)
+            readings[segments] = None
+    return list(readings)
 
 
-def _merged(segments: bytes) -> bytes:
-    """Return a path's segments without empty ones between them."""
-    while _END + _END in segments:
-        segments = segments.replace(_END + _END, _END)
-    return segments
+def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
+    """Return what splitting, decoding, dropping parameters and merging slashes make of a path, in any order.
+
+    The literal reading comes first. Raises Refused if there are too many.
+    """
+    most = max(_FEW_READINGS, min(_MAX_READINGS, _READ_BYTES // len(path)))
+    literal = decode(path.replace(b"/", _END))
+    readings = {literal: None}
+    level = {path: None}
+    for round_ in range(rounds_left + 1):
+        new = list(level)
+        while new:
+            reading = new.pop()
+            for after in _next_steps(reading):
+                if after not in level:
+                    level[after] = None
+                    new.append(after)
+            if len(level) > most:
+                raise Refused(_TOO_MANY_READINGS)
+        # The literal reading decodes once, so none decodes less.
+        if round_ or not rounds_left:
+            readings |= dict.fromkeys(reading for reading in level if reading.startswith(_END))
+        level = dict.fromkeys(decode_leniently(reading) for reading in level)
+    if len(readings) > most:
+        raise Refused(_TOO_MANY_READINGS)
+    return list(readings)
 
 
-def _decode_times(raw: bytes, times: int) -> bytes:
-    for _ in range(times):
-        raw = decode_leniently(raw)
-    return raw
+def _next_steps(reading: bytes) -> Iterator[bytes]:
+    """Yield a path, or its segments, with one further step that does not decode."""
+    is_split = reading.startswith(_END)
+    if not is_split:
+        yield reading.replace(b"/", _END)
+    if b";" in reading:
+        yield (_PARAMETERS_OF_SEGMENTS if is_split else _PARAMETERS).sub(b"", reading)
+    slash = _END if is_split else b"/"
+    if slash + slash in reading:
+        yield _merged(reading, slash)
+
+
+def _merged(path: bytes, slash: bytes) -> bytes:
+    """Return a path without empty segments between others."""
+    while slash + slash in path:
+        path = path.replace(slash + slash, slash)
+    return path
 
 
 def _refuse_forbidden(decoded: bytes) -> None:
@@ -161,18 +214,26 @@ def _refuse_forbidden(decoded: bytes) -> None:
         raise Refused(_DOTS)
     if b"/." in decoded and _DOT_SEGMENT.search(decoded):
         raise Refused(_DOTS)
-    if any(decoded.count(separator) > _MAX_SEPARATORS for separator in (b";", b"&", b"?", b"#")):
+    if any(each in decoded and decoded.count(each) > _MAX_SEPARATORS for each in (b";", b"&", b"?", b"#")):
         raise Refused(_SEPARATORS)
     if b";" in decoded and _has_slash_in_parameters(decoded.lower()):
         raise Refused(_SLASH_IN_PARAMETERS)
     if not decoded.isascii():
+        _refuse_look_alikes(decoded)
+
+
+def _refuse_look_alikes(decoded: bytes) -> None:
+    """Raise Refused on characters in which some decoder finds a dot segment or a backslash."""
+    try:
+        characters = decoded.decode("utf-8")
+    except UnicodeDecodeError:
         if _OVERLONG.search(decoded):
-            raise Refused(_DOTS)
+            raise Refused(_DOTS) from None
         characters = text(decoded)
-        if _HAS_COMPATIBLE.search(characters):
-            for look_alike, compatible in _COMPATIBLE.items():
-                characters = characters.replace(look_alike, compatible)
-            _refuse_forbidden(characters.encode("utf-8", "surrogateescape"))
+    if any(lead in decoded for lead in _COMPATIBLE_LEADS) and _HAS_COMPATIBLE.search(characters):
+        for look_alike, compatible in _COMPATIBLE.items():
+            characters = characters.replace(look_alike, compatible)
+        _refuse_forbidden(characters.encode("utf-8", "surrogateescape"))
 
 
 _PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # no parameter's name holds the other sub-delimiters
@@ -180,7 +241,7 @@ _PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # no parameter's name hold
 
 def separators_in(text: bytes) -> int:
     """Return how many of `&`, `?`, `#` and `;` a path holds, as it came or decoded."""
-    return text.count(b"&") + text.count(b"?") + text.count(b"#") + text.count(b";")
+    return sum([text.count(separator) for separator in (b"&", b"?", b"#", b";") if separator in text])
 
 
 def holds_parameter(text: bytes) -> bool:

@@ -62,8 +62,7 @@ class SiteOwners:
         owners = {site: self._usable(site, now, stale=stale) for site in sites}
         lookups = {site: self._lookups.start(site) for site, owner in owners.items() if owner is NoAnswer.UNAVAILABLE}
         if lookups:
-            # Unlike gather(), wait() does not cancel the futures when the caller is canceled.
-            await asyncio.wait(lookups.values(), timeout=self._seconds)
+            await self._wait_for(lookups.values())
         found: dict[str, SiteOwner | None] = {}
         for site, owner in owners.items():
             if site in lookups:
@@ -75,6 +74,16 @@ class SiteOwners:
                 return None
             found[site] = owner
         return found
+
+    async def _wait_for(self, lookups: Iterable[asyncio.Future[Owner]]) -> None:
+        """Wait until all lookups are done, for `lookup_seconds` at most. One query answers most of them at once."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._seconds
+        for lookup in lookups:
+            left = deadline - loop.time()
+            if not lookup.done() and left > 0:
+                # Unlike wait_for(), wait() does not cancel the future when the caller is canceled.
+                await asyncio.wait({lookup}, timeout=left)
 
     def confirmed_until(self, site: str, workspace: str) -> float:
         """Return until when (the clock's seconds) the site is known to be this workspace's, or a time in the past."""

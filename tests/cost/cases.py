@@ -409,6 +409,16 @@ FIELDS: list[tuple[bytes, bytes]] = [
 ]
 
 
+# (unit of the path, of the query, of the cookies, named sites): all of them in one head.
+MIXES: list[tuple[bytes, bytes, bytes, int]] = [
+    (b"%ff", b"a%5B{n}%5D&", b"%6e{n}=v; ", 60),
+    (b"a%2f", b"site=s{n}&", b"n{n}=v; ", 0),
+    (b"a", b"a%5B{n}%5D&", b"%6e{n}=v; ", 0),
+    (b"a", b"ids[]=s{n}&", b"n{n}=v; ", 60),
+    (b"a", b"_method=%25252544{n}+&", b"%256e{n}=v; ", 60),
+]
+
+
 def cases() -> Iterator[Case]:
     """Yield every case."""
     for start, unit, end in PATHS:
@@ -433,6 +443,28 @@ def cases() -> Iterator[Case]:
     yield Case("name", "x-forwarded-", lambda size: Shape(fields=((fill(b"x-forwarded-", size), b"b"),)), HEAD_ROOM)
     yield Case("basic", "name:word", _basic, HEAD_ROOM * 3 // 4)
     yield Case("everything", "path, query, cookie and fields at once", _everything, HEAD_ROOM)
+    for path, query, cookie, sites in MIXES:
+        yield Case(
+            "everything", f"{path!r}, {query!r}, {cookie!r}, {sites} sites", _mix(path, query, cookie, sites), 64
+        )
+
+
+def _mix(path: bytes, query: bytes, cookie: bytes, sites: int) -> Callable[[int], Shape]:
+    """Build a head with a share of what each of its parts may hold; 64 is all."""
+
+    def build(size: int) -> Shape:
+        numbers = b",".join(b"%d" % number for number in range(max(1, sites * size // 64)))
+        site_field = ((b"X-Site", numbers),) if sites else ()
+        return Shape(
+            target=SITE + fill(path, 4000 * size // 64) + b"?" + fill(query, 3800 * size // 64),
+            fields=(
+                *_fields(b"A{n}", b"b", b"")(85 * size // 64).fields,
+                (b"Cookie", fill(cookie, 2800 * size // 64)),
+                *site_field,
+            ),
+        )
+
+    return build
 
 
 def _name(start: bytes, unit: bytes, end: bytes) -> str:

@@ -83,6 +83,8 @@ class Front:
         for name in _rules(route, "header"):
             if look_alikes := readings.look_alikes(fields, name.encode()):
                 return f"the header {name}, to some also spelled {sorted(look_alikes)}"
+            if sum(spelled.lower() == name.lower().encode() for spelled, _ in fields) > 1:
+                return f"the header {name}, whose values some servers join"
         return None
 
 
@@ -147,7 +149,11 @@ def _beyond_the_naive(target: bytes) -> bool:
         re.search(rb"[&?#][^&?#/=;!'()*,]+=|[&?#;][\W_]*site", reading, re.IGNORECASE)
         for reading in readings.paths(path)
     )
-    return at_the_start or overlong or slash_in_parameters or parameter or b"%u" in target
+    many = len(readings.splits(path)) > 24
+    names = [piece.partition(b"=")[0] for piece in re.split(rb"[&;?]", target.partition(b"?")[2])]
+    hidden = any(re.search(rb"[&;?#=]", reading) for name in names for reading in readings.rounds(name))
+    beyond_paths = hidden or many or b"%u" in target
+    return at_the_start or overlong or slash_in_parameters or parameter or beyond_paths
 
 
 # The list of hostile spellings.

@@ -185,6 +185,15 @@ def test_a_value_can_list_sites_or_mean_all_of_them() -> None:
     assert (claim.sites, claim.named.every_site) == (("1",), True)
 
 
+def test_a_header_that_is_a_list_may_be_sent_in_several_lines() -> None:
+    lines = [(b"X-Sites", b"a, b"), (b"x-sites", b"c")]
+    assert sites([HeaderRule(header="X-Sites", separator=",")], b"/x", lines) == ("a", "b", "c")
+    # Servers join lines with a comma, whatever the separator is.
+    assert sites([HeaderRule(header="X-Sites", separator=";")], b"/x", lines) == "ambiguous_request"
+    in_template = HeaderRule(header="X-Sites", separator=",", template="in.({site})")
+    assert sites([in_template], b"/x", [(b"X-Sites", b"in.(a)"), (b"X-Sites", b"in.(b)")]) == "ambiguous_request"
+
+
 def test_a_value_that_matches_no_template_names_an_impossible_site() -> None:
     assert sites([POSTGREST], b"/x?site_id=eq.shop") == ("shop",)
     for value in (b"neq.shop", b"in.(shop,blog)", b"shop", b"Eq.shop"):
@@ -197,7 +206,9 @@ def test_a_value_that_matches_no_template_names_an_impossible_site() -> None:
     ("fields", "expected"),
     [
         ([(b"X-Site", b"shop")], ("shop",)),
-        ([(b"x-site", b"shop"), (b"X-SITE", b"blog")], ("shop", "blog")),
+        ([(b"x-site", b"shop"), (b"X-SITE", b"blog")], "ambiguous_request"),
+        ([(b"X-Site", b"shop"), (b"X-Site", b"shop")], "ambiguous_request"),  # WSGI and CGI read `shop,shop`
+        ([(b"X-Site", b"shop"), (b"X-Site", b"")], "ambiguous_request"),
         ([(b"X-Site", b"shop, blog")], ("shop, blog",)),
         ([], "site_missing"),
         ([(b"X_Site", b"shop")], "ambiguous_request"),
