@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from proxy.decoding import text
+from proxy.decoding import TOO_DEEP, text
 from proxy.heads import FOLDED, Fields, fold_name
 from proxy.parameters import Name, Parameter, Query, value_readings
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
@@ -311,6 +311,8 @@ class QuerySiteRule(_ValueRule):
             if self.name not in parameter.meant:
                 continue
             if len(parameter.value) > _LONGEST_ID and self._separator is None:
+                if b"%25" in parameter.value:
+                    raise Refused(TOO_DEEP)  # as for shorter values
                 every.add(_IMPOSSIBLE)
                 exact.add(_IMPOSSIBLE)
                 continue
