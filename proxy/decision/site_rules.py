@@ -8,7 +8,7 @@ from proxy.decision.parameters import Name, Parameter, Query, value_readings
 from proxy.decision.site_ids import MAX_LENGTH, by_folded_id
 from proxy.decision.target import SEGMENT_END
 from proxy.http.headers import FOLDED, Fields, fold_name
-from proxy.http.percent_encoding import text
+from proxy.http.percent_encoding import TOO_DEEP, text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule, QueryRule, ValueRule
 
@@ -311,6 +311,8 @@ class QuerySiteRule(_ValueRule):
             if self.name not in parameter.meant:
                 continue
             if len(parameter.value) > _LONGEST_ID and self._separator is None:
+                if b"%25" in parameter.value:
+                    raise Refused(TOO_DEEP)  # as for shorter values
                 every.add(_IMPOSSIBLE)
                 exact.add(_IMPOSSIBLE)
                 continue
