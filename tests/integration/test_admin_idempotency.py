@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from admin.api.idempotency import KeyInUse, made_before
+from admin.api.idempotency import KeyInUse, claim_key
 from admin.app import admin_app
 from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 
@@ -143,10 +143,10 @@ async def test_a_replay_waits_for_the_first_and_makes_the_user_if_that_fails(
 
 async def test_a_first_that_does_not_end_is_said_so(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as first, first.transaction(), pool.acquire() as second:
-        assert await made_before(first, ADA, "k", WISH, uuid4()) is None
+        assert await claim_key(first, ADA, "k", WISH, uuid4()) is None
         with pytest.raises(KeyInUse, match="still under way"):
             async with second.transaction():
-                await made_before(second, ADA, "k", WISH, uuid4(), wait_seconds=0.2)
+                await claim_key(second, ADA, "k", WISH, uuid4(), wait_seconds=0.2)
 
 
 async def test_keys_are_forgotten_after_a_day(acme: AdminClient, pool: asyncpg.Pool) -> None:

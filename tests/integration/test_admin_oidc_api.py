@@ -12,7 +12,7 @@ from aiohttp import web
 from joserfc.jwk import RSAKey
 
 from admin.app import admin_app
-from admin.identity.oidc_issuer import FAILED_SECONDS, FRESH_SECONDS, LOOKS_PER_MINUTE, STALE_SECONDS, Issuer
+from admin.identity.oidc_issuer import FRESH_SECONDS, REFRESHES_PER_MINUTE, RETRY_SECONDS, STALE_SECONDS, Issuer
 from admin.problems import IssuerDown
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import SETTINGS, AdminClient, serve, serving
@@ -174,10 +174,10 @@ async def test_garbage_does_not_flood_the_issuer(pool: asyncpg.Pool, counted: tu
     issuer.answer = discovery
     async with serving(admin_app(settings(url), pool)) as admin:
         key = foreign_key("x")
-        for number in range(LOOKS_PER_MINUTE * 3):
+        for number in range(REFRESHES_PER_MINUTE * 3):
             token = signed({"alg": "RS256", "kid": f"made-up-{number}"}, {"iss": url}, key)
             assert (await whoami(admin, token))[0] == 401
-        assert issuer.asked <= LOOKS_PER_MINUTE * 2  # the discovery document and the keys
+        assert issuer.asked <= REFRESHES_PER_MINUTE * 2  # the discovery document and the keys
         before = issuer.asked
         for token in ("a.b.c", f"{unsigned({'alg': 'none'})}.{unsigned({})}."):
             assert (await whoami(admin, token))[0] == 401
@@ -209,9 +209,9 @@ async def test_an_issuer_that_cannot_be_used_is_said_so(pool: asyncpg.Pool, coun
             assert (status, problem["code"]) == (503, "issuer_unavailable")
             assert headers.headers["Retry-After"]
             assert (await admin.ask("GET", "/session"))[0] == 200  # a personal token needs no issuer
-            for _ in range(LOOKS_PER_MINUTE * 2):
+            for _ in range(REFRESHES_PER_MINUTE * 2):
                 assert (await whoami(admin, token))[0] == 503
-            assert issuer.asked <= LOOKS_PER_MINUTE * 2
+            assert issuer.asked <= REFRESHES_PER_MINUTE * 2
 
 
 async def test_an_issuer_that_is_silent_holds_nobody_up_for_long(
@@ -234,15 +234,15 @@ async def test_while_somebody_asks_a_silent_issuer_the_others_go_on_with_what_is
     server.answer = discovery
     now = 1000.0
     issuer = Issuer(url, clock=lambda: now)
-    known = await issuer.known()
+    known = await issuer.metadata()
     server.silent, server.asked = True, 0
     now += FRESH_SECONDS
-    asking = asyncio.create_task(issuer.known())
+    asking = asyncio.create_task(issuer.metadata())
     await asyncio.sleep(0)  # it is under way
-    assert await issuer.known() is known
+    assert await issuer.metadata() is known
     assert not asking.done()
     now += STALE_SECONDS - FRESH_SECONDS
-    waiting = asyncio.create_task(issuer.known())
+    waiting = asyncio.create_task(issuer.metadata())
     await asyncio.sleep(0.1)
     assert not waiting.done()  # what is known is too old by now
     for task in (asking, waiting):
@@ -278,26 +278,26 @@ async def test_keys_are_fetched_anew_in_time_and_count_for_an_hour_without_the_i
     now = 1000.0
     issuer = Issuer(url, clock=lambda: now)
     server.answer = discovery
-    first = await issuer.known()
+    first = await issuer.metadata()
     now += FRESH_SECONDS - 1
-    assert await issuer.known() is first
+    assert await issuer.metadata() is first
     now += 1
-    second = await issuer.known()
+    second = await issuer.metadata()
     assert second is not first
     server.answer, server.asked = None, 0
     now += FRESH_SECONDS
-    assert await issuer.known() is second
+    assert await issuer.metadata() is second
     assert server.asked == 1
-    now += FAILED_SECONDS - 1
-    assert await issuer.known() is second
+    now += RETRY_SECONDS - 1
+    assert await issuer.metadata() is second
     assert server.asked == 1  # nobody waits for an issuer that has just failed
     now += 1
-    assert await issuer.known() is second
+    assert await issuer.metadata() is second
     assert server.asked == 2
-    now += STALE_SECONDS - FRESH_SECONDS - FAILED_SECONDS
+    now += STALE_SECONDS - FRESH_SECONDS - RETRY_SECONDS
     with pytest.raises(IssuerDown):
-        await issuer.known()
+        await issuer.metadata()
     server.answer = discovery
-    now += FAILED_SECONDS
-    assert (await issuer.known()).keys
+    now += RETRY_SECONDS
+    assert (await issuer.metadata()).keys
     await issuer.close()
