@@ -92,7 +92,7 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     except DATABASE_DOWN as error:
         return problem_response(database_down(error))
     except WRONG_SCHEMA as error:
-        log.error("wrong_schema_version", reason="run `sitelatch migrate`", error=type(error).__name__)
+        log.error("admin_wrong_schema", reason="run `sitelatch migrate`", error=type(error).__name__)
         return problem_response(
             DatabaseDown("The database schema does not match this version of Sitelatch. See the log.")
         )

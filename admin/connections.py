@@ -47,7 +47,7 @@ async def borrow(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
 
 def database_down(error: BaseException) -> DatabaseDown:
     """Log the type of an asyncpg error and return the problem for it."""
-    log.warning("database_unavailable", error=type(error).__name__)
+    log.warning("admin_database_down", error=type(error).__name__)
     if isinstance(error, asyncpg.DiskFullError):
         return DatabaseDown("The database's disk is full. Nothing was changed.")
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):

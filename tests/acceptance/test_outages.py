@@ -18,8 +18,8 @@ from tests.database import run_aside
 from tests.ports import free_port
 
 ADMIN_EVENTS = (
-    "the database does not answer the admin API",
-    "the schema is not this version's: run `sitelatch migrate`",
+    "admin_database_down",
+    "admin_wrong_schema",
 )
 
 

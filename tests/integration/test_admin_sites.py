@@ -69,15 +69,19 @@ async def test_an_encoded_slash_never_reaches_a_site(acme: AdminClient) -> None:
 
 
 async def test_ids_with_unusual_characters_work_end_to_end(acme: AdminClient) -> None:
-    for spelling, site_id in (("%7Bx%7D", "{x}"), ("a+b", "a+b"), ("a%20b", "a b"), ("%E4%BE%8B", "例"), ("...", "...")):
+    for spelling, site_id in (
+        ("%7Bx%7D", "{x}"),
+        ("a+b", "a+b"),
+        ("a%20b", "a b"),
+        ("%E4%BE%8B", "例"),
+        ("...", "..."),
+    ):
         assert (await acme.ask("PUT", f"/sites/{spelling}", {"workspace": "acme"}))[0] == 201
         assert (await acme.get(f"/sites/{spelling}"))["id"] == site_id
         assert (await acme.ask("DELETE", f"/sites/{spelling}"))[0] == 204
 
 
-async def test_removing_a_site_takes_it_from_its_users(
-    acme: AdminClient, pool: asyncpg.Pool
-) -> None:
+async def test_removing_a_site_takes_it_from_its_users(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", sites=["shop"])
     assert (await acme.get("/sites/shop"))["user_count"] == 1
     assert (await acme.ask("DELETE", "/sites/shop"))[0] == 204
@@ -275,9 +279,7 @@ class Interrupted:
         return rows
 
 
-async def test_a_site_that_moves_during_an_import_is_not_renamed(
-    acme: AdminClient, pool: asyncpg.Pool
-) -> None:
+async def test_a_site_that_moves_during_an_import_is_not_renamed(acme: AdminClient, pool: asyncpg.Pool) -> None:
     async def move() -> None:
         await acme.ask("DELETE", "/sites/shop")
         assert (await acme.ask("PUT", "/sites/shop", {"workspace": "globex"}))[0] == 201
@@ -333,7 +335,10 @@ async def test_a_csv_file_is_imported_completely_or_not_at_all(pool: asyncpg.Poo
         ('site,workspace\nshop,acme\nblog,"acme"x\nwiki,acme\n', "Line 3 is not valid CSV"),
         ('"site,workspace\nshop,acme\n', "Line 1 is not valid CSV"),
         ("site,workspace\n\n\nshop,acme\n\na/b,acme\n", "Line 6: "),
-        ('site,workspace,display_name\nshop,acme,"On\ntwo lines"\na/b,acme,\n', "Line 2: A name must not contain control"),
+        (
+            'site,workspace,display_name\nshop,acme,"On\ntwo lines"\na/b,acme,\n',
+            "Line 2: A name must not contain control",
+        ),
         ("site,workspace" + "x" * 200_000, "Line 1 is not valid CSV"),
         (
             "site,workspace,display_name\nshop,acme,Shop\nshop,acme,\nshop,acme,Store\n",

@@ -26,9 +26,7 @@ def ids(page: Any) -> list[str]:
     return [user["id"] for user in page["items"]]
 
 
-async def test_a_user_for_selected_sites_gets_a_key_that_is_shown_once(
-    acme: AdminClient, pool: asyncpg.Pool
-) -> None:
+async def test_a_user_for_selected_sites_gets_a_key_that_is_shown_once(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", sites=["shop", "blog", "shop"], name=" Nightly export ")
     assert well_formed(made["api_key"].encode())
     assert made["name"] == "Nightly export"
@@ -109,9 +107,7 @@ async def test_a_body_that_is_not_a_json_object_is_refused(acme: AdminClient, bo
         ("POST", "/sites", {"csv": "site,workspace\n" + f" {'é' * 90_000},acme\n" * 20}),
     ],
 )
-async def test_errors_quote_a_bounded_part_of_the_request(
-    acme: AdminClient, method: str, path: str, body: Any
-) -> None:
+async def test_errors_quote_a_bounded_part_of_the_request(acme: AdminClient, method: str, path: str, body: Any) -> None:
     """Escaping and masking megabytes would block the event loop."""
     data = io.BytesIO(json.dumps(body, ensure_ascii=False).encode())
     status, problem, answer = await acme.ask(method, path, data=data, headers=JSON)

@@ -85,9 +85,7 @@ def test_tokens_from_the_issuer_for_this_api_are_accepted(head: dict[str, Any], 
         ({}, {"cnf": {"jkt": "x"}}),
     ],
 )
-def test_foreign_expired_and_unsuitable_tokens_are_rejected(
-    head: dict[str, Any], claims: dict[str, Any]
-) -> None:
+def test_foreign_expired_and_unsuitable_tokens_are_rejected(head: dict[str, Any], claims: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
         bearer({**HEAD, **head}, {**CLAIMS, **claims})
 
@@ -145,7 +143,9 @@ def test_an_unknown_key_is_distinguished_from_a_wrong_signature() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
-def test_edwards_curve_signatures_are_accepted_under_both_names(algorithm: str, recwarn: pytest.WarningsRecorder) -> None:
+def test_edwards_curve_signatures_are_accepted_under_both_names(
+    algorithm: str, recwarn: pytest.WarningsRecorder
+) -> None:
     key = OKPKey.generate_key("Ed25519", {"kid": "ed"})
     keys = public_keys({"keys": [*(each.as_dict(private=False) for each in KEYS), key.as_dict(private=False)]})
     head = {"alg": algorithm, "kid": "ed"}
