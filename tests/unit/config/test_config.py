@@ -15,8 +15,10 @@ from pydantic_core import PydanticUndefined
 
 from admin.key_encryption import new_secret
 from proxy.relay.listeners import TcpListen, UnixListen, parse_listen
-from sitelatch.config import Config, check_files, load
+from sitelatch.config import Config
+from sitelatch.config_checks import check_files
 from sitelatch.config_errors import ConfigError
+from sitelatch.config_file import load
 
 ROUTE = """
 [[proxy.routes]]
@@ -125,9 +127,12 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
         ),
         (ROUTE + "host = 'mine'\n", '[[proxy.routes]] "data" host: must be "keep" or "upstream".'),
         (ROUTE + "methods = []\n", '[[proxy.routes]] "data" methods: must'),
-        (ROUTE + "methods = ['GET', 'list']\n", "[[proxy.routes]] \"data\" methods, item 2: 'list' is not a method;"),
-        (ROUTE + "methods = ['*']\n", "[[proxy.routes]] \"data\" methods, item 1: '*' is not a method;"),
-        (ROUTE + "methods = ['A B']\n", "[[proxy.routes]] \"data\" methods, item 1: 'A B' is not a method;"),
+        (
+            ROUTE + "methods = ['GET', 'list']\n",
+            "[[proxy.routes]] \"data\" methods, item 2: 'list' is not a valid",
+        ),
+        (ROUTE + "methods = ['*']\n", "[[proxy.routes]] \"data\" methods, item 1: '*' is not a valid"),
+        (ROUTE + "methods = ['A B']\n", "[[proxy.routes]] \"data\" methods, item 1: 'A B' is not a valid"),
         (ROUTE + "methods = ['CONNECT']\n", '[[proxy.routes]] "data" methods, item 1: CONNECT is never forwarded:'),
         (ROUTE + "methods = ['TRACE']\n", '[[proxy.routes]] "data" methods, item 1: TRACE is never forwarded:'),
         (ROUTE + "methods = ['PRI']\n", '[[proxy.routes]] "data" methods, item 1: PRI is never forwarded:'),
