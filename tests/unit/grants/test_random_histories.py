@@ -23,8 +23,7 @@ from proxy.grants.feed_connection import ANSWER_SECONDS
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED, Refusal
-from proxy.relay.exchange import Exchange
-from proxy.relay.revocation import Revokes
+from proxy.relay.revocation import Revocation
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from sql.queries import query
 from tests.scopes import FIND_GRANT, VirtualLoop
@@ -265,10 +264,11 @@ class FeedConnection:
 
 
 class Stream:
-    """What is asked of an exchange that is open."""
+    """An exchange that passed (a `rechecks.OpenExchange`)."""
 
     def __init__(self, play: "Play", verdict: Verdict, key_digest: bytes, site: str) -> None:
-        self.verdict, self.key_digest, self.site = verdict, key_digest, site
+        self.verdict: Verdict | None = verdict
+        self.key_digest, self.site = key_digest, site
         self._number = play.passed
         self.done = False
         self._play = play
@@ -304,7 +304,7 @@ class Play:
             settings,
             self.database,
             on_lookup=lambda result: None,
-            on_lost=lambda lost: self.revokes.changed(lost),
+            on_lost=lambda lost: self.revocation.changed(lost),
             clock=clock,
             jitter=self.chance.random,
         )
@@ -313,7 +313,7 @@ class Play:
             self.grants,
             poll_seconds=POLL,
             on_dropped=self.dropped,
-            on_changes=lambda changes: self.revokes.changed(changes),
+            on_changes=lambda changes: self.revocation.changed(changes),
             clock=clock,
         )
         route = RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/{site}", "host:{site}.example"))
@@ -322,8 +322,8 @@ class Play:
             table, self.grants, Metrics(), on_use=lambda user: None, accept_foreign=True, clock=clock
         )
         self.streams: list[Stream] = []
-        self.revokes = Revokes(
-            lambda: [cast(Exchange, stream) for stream in self.streams],
+        self.revocation = Revocation(
+            lambda: self.streams,
             self.grants,
             settings,
             read_at=lambda: self.feed.read_at,
@@ -405,7 +405,8 @@ class Play:
 
     async def run(self, seconds: float) -> None:
         works = [
-            self.loop.create_task(work) for work in (self.feed.run(), self.revokes.run(), self.faults(), self.watch())
+            self.loop.create_task(work)
+            for work in (self.feed.run(), self.revocation.run(), self.faults(), self.watch())
         ]
         end = self.loop.time() + seconds
         asking: set[asyncio.Task[None]] = set()
@@ -423,7 +424,7 @@ class Play:
         for work in works:
             work.cancel()
         await asyncio.wait(works)
-        await self.revokes.close()
+        await self.revocation.close()
         await self.grants.close()
         assert self.grants.idle
 
