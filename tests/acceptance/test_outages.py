@@ -80,7 +80,7 @@ def check(campaign: Campaign, figures: Figures, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("name", QUICK)
-async def test_an_outage_lets_nobody_pass_refuses_nobody_and_loses_nothing(
+async def test_an_outage_neither_admits_nor_refuses_wrongly_and_loses_nothing(
     fleet: Fleet, tmp_path: Path, name: str
 ) -> None:
     second = fleet.second if name in WITH_A_SECOND_PROCESS else None
