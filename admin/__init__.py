@@ -1,1 +1,1 @@
-"""The admin sub-application: who may use the data API, as JSON."""
+"""The admin sub-application: the JSON API and the page for managing API users and sites."""

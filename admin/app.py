@@ -1,4 +1,4 @@
-"""The admin application: nobody gets in without a token, and no error tells more than it should."""
+"""The admin application. Every request needs credentials, and errors reveal nothing internal."""
 
 import traceback
 from collections.abc import Sequence
@@ -40,28 +40,30 @@ log = structlog.get_logger("sitelatch.admin")
 def admin_app(
     settings: AdminSettings, pool: asyncpg.Pool, try_it: ExampleRequest | None = None, guide: str = ""
 ) -> web.Application:
-    """Return the application, to be mounted at /admin. Nobody gets in without credentials.
+    """Return the application, to be mounted at /admin.
 
-    `try_it` is what the page shows of a request to this installation's data, `guide` what is handed to those who call.
+    `try_it` is the example request that the page shows beside a new key. `guide` is the integrators' guide.
     """
     tokens = AdminTokens(settings.tokens)
     oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
     proxy = None if settings.identity_proxy is None else IdentityProxy(settings.identity_proxy)
     authenticator = Authenticator(tokens, oidc, proxy, pool)
     sign_in = SignInFlow(tokens, oidc, pool)
-    routes = api_endpoints(pool, sign_in, key_cipher(settings.recoverable_keys), try_it)
+    endpoints = api_endpoints(pool, sign_in, key_cipher(settings.recoverable_keys), try_it)
     page = [*page_routes(), *callback_routes(sign_in)]
-    open_to_all = frozenset((*(route.serve for route in routes if route.open), *(serve for _, _, serve in page)))
-    middlewares = [_locate(settings.trusted_proxies), _answer_problems, _let_in(authenticator, open_to_all)]
+    open_to_all = frozenset(
+        (*(endpoint.serve for endpoint in endpoints if endpoint.open), *(serve for _, _, serve in page))
+    )
+    middlewares = [_locate(settings.trusted_proxies), _answer_problems, _authenticate(authenticator, open_to_all)]
     app = web.Application(middlewares=middlewares)
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
-    # An id may hold braces, which aiohttp's own pattern leaves out.
-    api = [(route.method, route.path.replace("{id}", "{id:[^/]+}"), route.serve) for route in routes]
+    # Ids may contain braces, which aiohttp's default pattern excludes.
+    api = [(endpoint.method, endpoint.path.replace("{id}", "{id:[^/]+}"), endpoint.serve) for endpoint in endpoints]
     for method, path, serve in (*page, *guide_routes(guide), *api):
         resource = app.router.add_resource(path)
-        for served in ("GET", "HEAD") if method == "GET" else (method,):  # RFC 9110 §9.1
-            resource.add_route(served, serve)
+        for allowed in ("GET", "HEAD") if method == "GET" else (method,):  # RFC 9110 §9.1
+            resource.add_route(allowed, serve)
     return app
 
 
@@ -79,7 +81,7 @@ def _locate(trusted_proxies: Sequence[str]) -> Middleware:
 
 @web.middleware
 async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error into problem details that hold nothing but public sentences; the log has the rest."""
+    """Answer every error with problem details. They contain public sentences only; the log has the rest."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -90,12 +92,14 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     except DATABASE_DOWN as error:
         return problem_response(database_down(error))
     except WRONG_SCHEMA as error:
-        log.error("the schema is not this version's: run `sitelatch migrate`", error=type(error).__name__)
-        return problem_response(DatabaseDown("The database has another version. The log says more."))
+        log.error("admin_wrong_schema", reason="run `sitelatch migrate`", error=type(error).__name__)
+        return problem_response(
+            DatabaseDown("The database schema does not match this version of Sitelatch. See the log.")
+        )
     except Exception as error:
-        # Where, but not the text: PostgreSQL's repeats whole rows.
+        # The location, but not the message: PostgreSQL's messages can contain whole rows.
         log.error(
-            "an admin request failed",
+            "admin_request_failed",
             method=request.method,
             error=type(error).__name__,
             where=[f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)],
@@ -103,16 +107,16 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         return problem_response(InternalError("Internal Server Error."))
 
 
-def _let_in(authenticator: Authenticator, open_to_all: frozenset[Handler]) -> Middleware:
+def _authenticate(authenticator: Authenticator, open_to_all: frozenset[Handler]) -> Middleware:
     @web.middleware
-    async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # Only what the table opens is open: what is not in it is shut like the rest.
+    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # Paths that the table does not list also need credentials.
         if request.match_info.handler not in open_to_all:
             try:
                 request[CALLER] = await authenticator.authenticate(request)
             except (NotSignedIn, Forbidden) as refused:
-                log.info("an admin request was refused", client=address_of(request), code=refused.code)
+                log.info("admin_request_refused", client=address_of(request), code=refused.code)
                 raise
         return await handler(request)
 
-    return let_in
+    return authenticate

@@ -1,4 +1,4 @@
-"""Connections to the database, and what it means when there is none."""
+"""Database connections for admin requests, and the errors that count as an outage."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ DATABASE_DOWN = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
-"""What asyncpg raises where the database is away, stopping, full, or read-only after a hand-over."""
+"""The errors that asyncpg raises while the database is unreachable, stopping, full, or read-only after a failover."""
 WRONG_SCHEMA = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 log = structlog.get_logger("sitelatch.admin")
@@ -34,7 +34,7 @@ log = structlog.get_logger("sitelatch.admin")
 
 @asynccontextmanager
 async def borrow(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
-    """Lend a connection of the pool. Raises DatabaseDown where there is none to be had."""
+    """Borrow a connection from the pool. Raises DatabaseDown if none can be acquired."""
     try:
         connection = await pool.acquire(timeout=CONNECTION_SECONDS)
     except (asyncpg.PostgresError, *DATABASE_DOWN) as error:
@@ -46,12 +46,14 @@ async def borrow(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
 
 
 def database_down(error: BaseException) -> DatabaseDown:
-    """Return the problem for what asyncpg raised; the log gets its kind."""
-    log.warning("the database does not answer the admin API", error=type(error).__name__)
+    """Log the type of an asyncpg error and return the problem for it."""
+    log.warning("admin_database_down", error=type(error).__name__)
     if isinstance(error, asyncpg.DiskFullError):
-        return DatabaseDown("The database's disk is full, so it takes no changes: nothing was changed.")
+        return DatabaseDown("The database's disk is full. Nothing was changed.")
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-        return DatabaseDown("The database is read-only for now: nothing was changed. Try again soon.")
+        return DatabaseDown("The database is temporarily read-only. Nothing was changed. Try again soon.")
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return DatabaseDown("The role of the database URL may not do this: set admin.database_url to the admin's role.")
-    return DatabaseDown("The database does not answer. Try again soon.")
+        return DatabaseDown(
+            "The database role lacks the privileges for this. Set admin.database_url to a URL with the admin role."
+        )
+    return DatabaseDown("The database is unavailable. Try again soon.")

@@ -1,6 +1,6 @@
-"""The listeners behind ops and admin: aiohttp's, but silent about what a bad request held, and with a time-out.
+"""HTTP servers for the ops and admin listeners: aiohttp's, with timeouts, and with errors that quote nothing.
 
-aiohttp's own answer to a malformed request repeats the offending line, and that line may be an Authorization header.
+aiohttp's own response to a malformed request repeats the offending line, which may be an Authorization header.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,20 +12,20 @@ from aiohttp import hdrs, web
 from admin.problems import plain_problem
 
 HEAD_SECONDS = 15.0
-"""How long a connection may wait for a whole request head, the first or the next one."""
+"""Timeout for a complete request head, for the first and for each later request of a connection."""
 
 FIELD_BYTES = 20_000
-"""The longest header field: JWTs that list many groups are longer than aiohttp's own bound of 8 KiB."""
+"""The longest header field. JWTs that list many groups exceed aiohttp's default of 8 KiB."""
 
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-log = structlog.get_logger("sitelatch.backdoor")
+log = structlog.get_logger("sitelatch.internal")
 
 
 def internal_listeners(
     ops: web.Application, ops_listen: str, admin: web.Application, admin_listen: str
 ) -> dict[str, web.Application]:
-    """Return what to serve at each address: one application for both where the addresses are the same."""
+    """Return the application for each listen address. Ops and admin share one if their addresses are equal."""
     if ops_listen == admin_listen:
         ops.add_subapp("/admin", admin)
         return {ops_listen: ops}
@@ -35,7 +35,7 @@ def internal_listeners(
 
 
 class InternalRunner(web.AppRunner):
-    """Runs an ops or admin application. Give it to TCPSite or UnixSite, and `cleanup()` it."""
+    """Runner for an ops or admin application. Pass it to TCPSite or UnixSite, and call `cleanup()` at the end."""
 
     def __init__(
         self, app: web.Application, *, head_seconds: float = HEAD_SECONDS, shutdown_timeout: float = 5.0
@@ -44,7 +44,7 @@ class InternalRunner(web.AppRunner):
             "access_log": None,
             "keepalive_timeout": head_seconds,
             "max_field_size": FIELD_BYTES,
-            # Before anybody is known, a body is a thousand times as large as what was sent.
+            # Decompression would let an unauthenticated client make a body a thousand times as large as what it sent.
             "auto_decompress": False,
         }
         super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
@@ -63,18 +63,18 @@ class _QuietConnection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer a request that could not be read, or whose handling broke. Nothing of `exc` or `message` is told."""
+        """Respond to a request that could not be parsed or handled, without quoting `exc` or `message`."""
         if status >= 500:
-            log.error("a request failed", error=type(exc).__name__)
+            log.error("request_failed", error=type(exc).__name__)
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun already")
-        answer = plain_problem(status)
-        answer.force_close()
-        return answer
+            raise ConnectionError("the response has already begun")
+        response = plain_problem(status)
+        response.force_close()
+        return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log the kind of error only: its text may hold what the client sent."""
-        log.error("a connection failed", error=type(kw.get("exc_info")).__name__)
+        """Log only the type of an error: its message may quote the client."""
+        log.error("connection_failed", error=type(kw.get("exc_info")).__name__)
 
     def log_debug(self, *args: Any, **kw: Any) -> None:
         """Log nothing."""
@@ -85,7 +85,7 @@ def _quiet(handler: RequestHandler) -> RequestHandler:
         try:
             return await handler(request)
         except web.HTTPException as error:
-            # Among them the answer to an unknown expectation, which repeats it.
+            # One of them is the response to an unknown Expect header, which aiohttp would quote.
             allow = error.headers.get(hdrs.ALLOW)
             return plain_problem(error.status, {} if allow is None else {hdrs.ALLOW: allow})
 

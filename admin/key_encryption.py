@@ -1,6 +1,6 @@
-"""Recoverable keys: API keys kept encrypted beside their digests, so that they can be shown again.
+"""Encryption of recoverable API keys, which are stored so that admins can reveal them later.
 
-AES-256-GCM, with the API user's id as associated data: a sealed key that is copied to another user opens no more.
+AES-256-GCM with the API user's id as associated data: a ciphertext copied to another user cannot be decrypted.
 """
 
 import base64
@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SECRET_BYTES = 32
 _NONCE_BYTES = 12
-"""Random: the chance that two of 2^32 keys share one is 2^-33 (NIST SP 800-38D §8.3)."""
+"""Nonces are random: among 2^32 keys, two share one with a probability of 2^-33 (NIST SP 800-38D §8.3)."""
 
 
 def new_secret() -> str:
-    """Return a new secret, as the config holds it."""
+    """Return a new secret in the form that the configuration takes."""
     return base64.b64encode(os.urandom(SECRET_BYTES)).decode()
 
 
 def read_secret(text: str) -> bytes:
-    """Return the bytes of a secret. Raises ValueError unless it is 32 bytes in Base64."""
+    """Return the bytes of a secret. Raises ValueError if it is not 32 bytes in Base64."""
     try:
         secret = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
@@ -33,25 +33,25 @@ def read_secret(text: str) -> bytes:
 
 
 def key_cipher(secret: str | None) -> "KeyCipher | None":
-    """Return the safe of `admin.recoverable_keys`; without a secret there is none."""
+    """Return the cipher for `admin.recoverable_keys`, or None if it is not set."""
     return None if secret is None else KeyCipher(secret)
 
 
 class KeyCipher:
-    """Seals keys and opens them again."""
+    """Encrypts and decrypts API keys."""
 
     def __init__(self, secret: str) -> None:
         self._cipher = AESGCM(read_secret(secret))
 
     def encrypt(self, user_id: UUID, key: str) -> bytes:
-        """Return the key of this user, encrypted."""
+        """Return the ciphertext of this user's key."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, key.encode("ascii"), user_id.bytes)
 
     def decrypt(self, user_id: UUID, sealed: bytes) -> str | None:
-        """Return the key, or None where it was sealed under another secret, for another user, or was changed."""
+        """Return the key, or None if it was encrypted with another secret or for another user, or was modified."""
         try:
-            opened = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], user_id.bytes)
+            key = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], user_id.bytes)
         except (InvalidTag, ValueError):
             return None
-        return opened.decode("ascii")
+        return key.decode("ascii")

@@ -1,4 +1,4 @@
-"""The page for admins: files that need no credentials, because they hold nothing but the page itself."""
+"""The static files of the admin page. They need no credentials, because they contain no data."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +21,7 @@ HEADERS: Final = MappingProxyType(
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        # Asked for again each time, answered with 304: an upgrade is seen at once.
+        # Browsers revalidate each time (a 304 if unchanged), so that an upgrade takes effect at once.
         "Cache-Control": "no-cache",
     }
 )
@@ -29,17 +29,17 @@ _FILES: Final = MappingProxyType({file.name: file.read_bytes() for file in _FOLD
 
 
 def page_routes() -> list[tuple[str, str, Handler]]:
-    """Return the page's routes. They are open to all."""
+    """Return the page's routes. They need no credentials."""
     return [("GET", "", _to_the_page), ("GET", "/", _index), ("GET", "/static/{name}", _static)]
 
 
 def static_text(name: str) -> str:
-    """Return a file of the page, as text."""
+    """Return the text of a static file."""
     return _FILES[name].decode()
 
 
 async def _to_the_page(request: web.Request) -> web.StreamResponse:
-    # Relative, for a proxy in front may have mounted this elsewhere.
+    # Relative, because a proxy in front may have mounted the page under another path.
     return web.Response(status=308, headers={hdrs.LOCATION: f"{request.path.rpartition('/')[2]}/"})
 
 

@@ -1,13 +1,14 @@
-"""What can be wrong with an admin's wish, as errors with a public sentence that says how to mend it.
+"""Errors of admin operations, each with a public sentence that says how to fix it.
 
-The JSON API answers them as problem details (RFC 9457), the command prints them. One place turns them into bytes.
+The JSON API responds with problem details (RFC 9457), and the command prints the sentence.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Self
 from urllib.parse import quote
 
 from aiohttp import web
@@ -16,20 +17,24 @@ from pydantic import BaseModel
 from proxy.observe.access_log import mask
 
 Place = tuple[str | int, ...]
-"""Where in the payload: `("sites", 1)` is the second of the sites."""
+"""A path into the request body: `("sites", 1)` is the second site."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: where in the payload (or which parameter), and what to do about it."""
+    """One error in a request: its place in the body, or the parameter, and a sentence about it."""
 
     place: Place
     detail: str
     in_parameter: bool = False
 
 
-class Problem(Exception):  # noqa: N818 - the kinds below are named for what they say
-    """A wish that is not granted. `code` is an interface, `str()` a public sentence."""
+MAX_FAULTS = 20
+"""How many faults a response lists."""
+
+
+class Problem(Exception):  # noqa: N818 - the subclasses are named after what went wrong
+    """A refused operation. `code` is part of the API; `detail` is a public sentence."""
 
     code = "problem"
     status = 500
@@ -39,110 +44,118 @@ class Problem(Exception):  # noqa: N818 - the kinds below are named for what the
         self.detail = detail
         self.faults = faults
 
+    @classmethod
+    def of(cls, faults: Sequence[Fault]) -> Self:
+        """Return the problem for these faults. It lists the first MAX_FAULTS, one sentence a line."""
+        sentences = [fault.detail for fault in faults[:MAX_FAULTS]]
+        if len(faults) > MAX_FAULTS:
+            sentences.append(f"And {len(faults) - MAX_FAULTS} more.")
+        return cls("\n".join(sentences), tuple(faults[:MAX_FAULTS]))
+
 
 class Invalid(Problem):
-    """The payload or a parameter breaks a rule."""
+    """The body or a parameter breaks a rule."""
 
     code = "invalid"
     status = 422
 
     @classmethod
     def at(cls, *place: str | int, detail: str) -> "Invalid":
-        """Return the error for one fault in the payload."""
+        """Return the problem for one fault in the body."""
         return cls(detail, (Fault(place, detail),))
 
 
 class Malformed(Problem):
-    """The body is not what its form promises."""
+    """The body is not valid JSON, or is incomplete."""
 
     code = "malformed"
     status = 400
 
 
 class BodyTooSlow(Problem):
-    """The body takes too long to arrive."""
+    """The body took too long to arrive."""
 
     code = "body_timeout"
     status = 408
 
 
 class BodyTooLarge(Problem):
-    """The body is larger than anything that this route takes."""
+    """The body is larger than this operation accepts."""
 
     code = "body_too_large"
     status = 413
 
 
 class NotJson(Problem):
-    """The body is not said to be JSON, as it is."""
+    """The body is not declared as plain JSON."""
 
     code = "unsupported_media_type"
     status = 415
 
 
 class NotSignedIn(Problem):
-    """No credentials, or wrong ones: which of the two is not told."""
+    """The credentials are missing or invalid."""
 
     code = "not_signed_in"
     status = 401
 
 
 class Forbidden(Problem):
-    """Known, and not allowed to."""
+    """The caller is authenticated but not allowed to do this."""
 
     code = "forbidden"
     status = 403
 
 
 class NotAnAdmin(Forbidden):
-    """Signed in elsewhere, which the allow list does not take for enough."""
+    """The caller is signed in at the issuer or proxy, but is not on the allow list."""
 
     code = "not_an_admin"
 
 
 class CrossSite(Forbidden):
-    """A browser's request, but not from our own page, or not over a way that keeps a session safe."""
+    """A browser sent the request from another page, or over a connection that does not protect a session."""
 
     code = "cross_site"
 
 
 class TooManyAttempts(Problem):
-    """Too many wrong credentials came from one address."""
+    """Too many failed attempts to sign in came from one address."""
 
     code = "too_many_attempts"
     status = 429
 
 
 class NotFound(Problem):
-    """There is no such thing, or not for this admin."""
+    """The resource does not exist, or this admin may not see it."""
 
     code = "not_found"
     status = 404
 
 
 class Conflict(Problem):
-    """What is there stands against it."""
+    """The operation conflicts with existing data."""
 
     code = "conflict"
     status = 409
 
 
 class DatabaseDown(Problem):
-    """The database does not answer, or not as this version needs it."""
+    """The database is unavailable, or its schema belongs to another version."""
 
     code = "database_unavailable"
     status = 503
 
 
 class IssuerDown(Problem):
-    """The OpenID Connect issuer cannot be reached, or answers what cannot be used."""
+    """The OpenID Connect issuer cannot be reached, or its response cannot be used."""
 
     code = "issuer_unavailable"
     status = 503
 
 
 class InternalError(Problem):
-    """A fault of ours; the log says more."""
+    """An internal error. The log has the details."""
 
     code = "internal_server_error"
 
@@ -154,11 +167,11 @@ HEADERS: Mapping[int, Mapping[str, str]] = MappingProxyType(
         HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
     }
 )
-"""What the problems of a status are sent with."""
+"""Response headers for each status."""
 
 
 class ProblemError(BaseModel, frozen=True, extra="forbid"):
-    """One thing that is wrong: at the JSON pointer `pointer` of the body, or in the parameter `parameter`."""
+    """One error: at the JSON pointer `pointer` in the body, or in the parameter `parameter`."""
 
     pointer: str | None = None
     parameter: str | None = None
@@ -166,7 +179,7 @@ class ProblemError(BaseModel, frozen=True, extra="forbid"):
 
 
 class ProblemDetails(BaseModel, frozen=True, extra="forbid"):
-    """Why a wish was not granted (RFC 9457): `code` is for programs, `detail` for people."""
+    """The reason for a refusal (RFC 9457): `code` is for programs, `detail` for people."""
 
     type: str
     title: str
@@ -177,12 +190,12 @@ class ProblemDetails(BaseModel, frozen=True, extra="forbid"):
 
 
 def problem_response(problem: Problem) -> web.Response:
-    """Return the answer for `problem`."""
+    """Return the response for `problem`."""
     return _response(problem.status, problem.code, problem.detail, problem.faults, HEADERS.get(problem.status, {}))
 
 
 def plain_problem(status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """Return the answer for a bare status, with nothing of the request in it."""
+    """Return the response for a bare status. It quotes nothing from the request."""
     phrase = HTTPStatus(status).phrase
     code = phrase.lower().replace(" ", "_").replace("-", "_").replace("'", "")
     return _response(status, code, f"{phrase}.", (), headers or {})
@@ -195,11 +208,11 @@ def _response(
         type=f"urn:sitelatch:problem:{code}",
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=_cut(detail, 20 * _MOST_TOLD),
+        detail=_shortened(detail, 20 * _MAX_LENGTH),
         code=code,
         errors=[_error(fault) for fault in faults] or None,
     )
-    # Sentences quote what was sent, and people paste keys in wrong places.
+    # Sentences quote the request, and people paste keys into the wrong fields.
     text = mask(json.dumps(details.model_dump(exclude_none=True), ensure_ascii=False))
     return web.Response(
         body=text.encode("utf-8", "replace"),
@@ -209,20 +222,21 @@ def _response(
     )
 
 
-_MOST_TOLD = 1000
-"""Characters of a sentence, which quotes what was sent. Escaping and masking megabytes of that holds everybody up."""
+_MAX_LENGTH = 1000
+"""Limit for a sentence, which may quote the request. Escaping and masking megabytes would block the event loop."""
 
 
-def _cut(text: str, most: int = _MOST_TOLD) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+def _shortened(text: str, limit: int = _MAX_LENGTH) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _error(fault: Fault) -> ProblemError:
-    detail = _cut(fault.detail)
+    detail = _shortened(fault.detail)
     if fault.in_parameter:
-        return ProblemError(parameter=_cut(str(fault.place[0])), detail=detail)
-    # A JSON pointer as a URI fragment (RFC 6901 §6), as in RFC 9457's own example.
+        return ProblemError(parameter=_shortened(str(fault.place[0])), detail=detail)
+    # A JSON pointer as a URI fragment (RFC 6901 §6), as in the example of RFC 9457.
     pointer = "".join(
-        "/" + quote(_cut(str(part)).replace("~", "~0").replace("/", "~1"), errors="replace") for part in fault.place
+        "/" + quote(_shortened(str(part)).replace("~", "~0").replace("/", "~1"), errors="replace")
+        for part in fault.place
     )
     return ProblemError(pointer=f"#{pointer}", detail=detail)

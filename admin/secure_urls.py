@@ -1,11 +1,11 @@
-"""Addresses that secrets travel to: https, or this machine itself. No I/O."""
+"""Checks for URLs that secrets are sent to: https, or loopback. No I/O."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
 def is_safe(url: str) -> bool:
-    """Say whether nobody on the way to `url` can read what is sent there, and the address is a plain one."""
+    """Return whether `url` is https or on loopback, without user, query, fragment or unusual characters."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -18,14 +18,14 @@ def is_safe(url: str) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """Return what a browser sends as the `Origin` of pages at `url` (RFC 6454 §6.1)."""
+    """Return the `Origin` that a browser sends for pages at `url` (RFC 6454 §6.1)."""
     parts = urlsplit(url)
     default = ":443" if parts.scheme == "https" else ":80"
     return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}"
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a Host header is this machine itself, as browsers judge it, which trust plain http to it."""
+    """Return whether a Host header names loopback, by the rules of browsers, which trust plain HTTP there."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback

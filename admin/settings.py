@@ -1,4 +1,4 @@
-"""The admin's part of the config file."""
+"""The `[admin]` part of the configuration file."""
 
 from hashlib import sha256
 from ipaddress import ip_network
@@ -19,15 +19,13 @@ def _secret(text: str) -> str:
 
 def _text(text: str) -> str:
     if not is_text(text):
-        raise ValueError("must hold no control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
 def _safe_url(url: str) -> str:
     if not is_safe(url):
-        raise ValueError(
-            'must begin with "https://" (http is for loopback only), without a user, a query or a fragment'
-        )
+        raise ValueError("must be an https URL (http only on loopback) without a user, a query or a fragment")
     return url
 
 
@@ -39,15 +37,17 @@ def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
-def _not_everybodys(networks: tuple[str, ...]) -> tuple[str, ...]:
+def _not_everyone(networks: tuple[str, ...]) -> tuple[str, ...]:
     if any(network != "unix" and ip_network(network, strict=False).prefixlen == 0 for network in networks):
-        raise ValueError("must not be everybody's: whoever connects from there can be any admin. Name the proxy's own")
+        raise ValueError(
+            "must not cover all addresses: any client in this range can act as any admin. Give the proxy's own address"
+        )
     return networks
 
 
 def _digest(text: str) -> str:
     if text == sha256(b"").hexdigest():
-        raise ValueError("is the SHA-256 of an empty token; `sitelatch tokens new` prints the lines")
+        raise ValueError("is the SHA-256 of an empty token; use the lines that `sitelatch tokens new` prints")
     return text
 
 
@@ -59,13 +59,13 @@ def _email(text: str) -> str:
 
 def _domain(text: str) -> str:
     if not text or "@" in text or text.startswith((".", "*")):
-        raise ValueError('must be what stands behind the @, like "example.com"; subdomains are listed one by one')
+        raise ValueError('must be the part of the email after the @, like "example.com"; list each subdomain')
     return text
 
 
 def _scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     if "openid" not in scopes:
-        raise ValueError('must hold "openid"')
+        raise ValueError('must include "openid"')
     return scopes
 
 
@@ -79,13 +79,13 @@ SafeUrl = Annotated[str, AfterValidator(_safe_url)]
 
 
 class AdminTable(BaseModel):
-    """The base of the admin's tables: frozen, strict about unknown keys, and no complaint repeats a value."""
+    """Base of the `[admin]` tables: frozen, rejects unknown keys, and does not repeat values in errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class TokenSettings(AdminTable):
-    """One `[[admin.tokens]]` table: a person who may use the admin API with the token whose SHA-256 this is."""
+    """One `[[admin.tokens]]` table: an admin, and the SHA-256 of the admin's token."""
 
     name: Annotated[Text, Field(min_length=1)]
     email: Annotated[Text, Field(min_length=3)]
@@ -94,7 +94,7 @@ class TokenSettings(AdminTable):
 
 
 class AllowSettings(AdminTable):
-    """One `[[admin.oidc.allow]]` table: who of those that the issuer knows is an admin, and where."""
+    """One `[[admin.oidc.allow]]` table: people of the issuer who are admins, and in which workspaces."""
 
     emails: tuple[Email, ...] = ()
     domains: tuple[Domain, ...] = ()
@@ -103,11 +103,11 @@ class AllowSettings(AdminTable):
     workspaces: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _one_criterion(self) -> Self:
         if (self.claim is None) != (not self.values):
-            raise ValueError("`claim` and `values` go together: the claim's name, and which values of it let in.")
+            raise ValueError("`claim` and `values` go together: the name of a claim, and the values that count.")
         if sum(map(bool, (self.emails, self.domains, self.claim))) != 1:
-            raise ValueError("must say whom it lets in by one of `emails`, `domains`, or `claim` with `values`.")
+            raise ValueError("must have exactly one of `emails`, `domains`, or `claim` with `values`.")
         return self
 
 
@@ -124,7 +124,7 @@ class OidcSettings(AdminTable):
 
 
 class ProxyAllowSettings(AdminTable):
-    """One `[[admin.identity_proxy.allow]]` table: who of those that the proxy has signed in is an admin, and where."""
+    """One `[[admin.identity_proxy.allow]]` table: people of the proxy who are admins, and in which workspaces."""
 
     emails: tuple[Email, ...] = ()
     domains: tuple[Domain, ...] = ()
@@ -132,23 +132,23 @@ class ProxyAllowSettings(AdminTable):
     workspaces: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _one_criterion(self) -> Self:
         if sum(map(bool, (self.emails, self.domains, self.users))) != 1:
-            raise ValueError("must say whom it lets in by one of `emails`, `domains` or `users`.")
+            raise ValueError("must have exactly one of `emails`, `domains` or `users`.")
         return self
 
 
 class IdentityProxySettings(AdminTable):
-    """`[admin.identity_proxy]`: a proxy in front that signs people in and says in headers who they are."""
+    """`[admin.identity_proxy]`: a proxy in front that signs people in and names them in headers."""
 
-    addresses: Annotated[Networks, Field(min_length=1), AfterValidator(_not_everybodys)]
+    addresses: Annotated[Networks, Field(min_length=1), AfterValidator(_not_everyone)]
     email_header: HeaderName = "X-Forwarded-Email"
     user_header: HeaderName = "X-Forwarded-User"
     allow: Annotated[tuple[ProxyAllowSettings, ...], Field(min_length=1)]
 
 
 class AdminSettings(AdminTable):
-    """`[admin]`: where the admin API is served, and to whom."""
+    """`[admin]`: the address of the admin API and page, and the ways for admins to sign in."""
 
     listen: str = "127.0.0.1:9091"
     public_url: SafeUrl | None = None
@@ -162,11 +162,11 @@ class AdminSettings(AdminTable):
     @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
         if len({token.sha256 for token in self.tokens}) < len(self.tokens):
-            raise ValueError("two [[admin.tokens]] have the same `sha256`: whose limits hold? Keep one of them.")
+            raise ValueError("two [[admin.tokens]] have the same `sha256`. Keep one of them.")
         return self
 
     @model_validator(mode="after")
-    def _has_an_address(self) -> Self:
+    def _has_public_url(self) -> Self:
         if self.oidc is not None and self.public_url is None:
-            raise ValueError("`public_url` is missing: the issuer sends admins back there.")
+            raise ValueError("`public_url` is missing: the issuer redirects admins to it.")
         return self

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bench.run import free_port, process, wait_for
-from sitelatch.config import load
+from sitelatch.config_file import load
 from sitelatch.database import connection_to
 
 _USERS = 100_000

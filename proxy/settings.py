@@ -1,51 +1,47 @@
-"""The proxy's part of the config file, as frozen, validated objects. Units are in the names."""
+"""The config tables of the proxy, as frozen and validated objects. Names include their units."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictBool, field_validator, model_validator
+
+from sql.settings import Settings
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
 
-class Settings(BaseModel):
-    """The base of every table of the config file: frozen, and strict about unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 _NEVER_FORWARDED = {
-    "CONNECT": "it asks for a tunnel, and Sitelatch is not a forward proxy",
-    "PRI": "it begins an HTTP/2 connection (RFC 9113 §3.4)",
+    "CONNECT": "it opens a tunnel, and Sitelatch is not a forward proxy",
+    "PRI": "it starts an HTTP/2 connection (RFC 9113 §3.4)",
     "TRACE": "its response repeats the request, with the headers that Sitelatch adds (RFC 9110 §9.3.8)",
 }
 
 
-# A token (RFC 9110 §9.1) but for small letters, which would look like another method to backends that ignore case, and
-# `*`, which stands for every method in `refuse`.
+# A token (RFC 9110 §9.1) without lowercase letters, because backends that ignore case would read another method, and
+# without `*`, which means every method in `refuse`.
 _METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]{1,64}\Z")
 
 
 def check_method(method: str) -> str:
-    """Return a method that may be forwarded. Raises ValueError on others."""
+    """Return the method if it may be forwarded. Raises ValueError otherwise."""
     if not _METHOD.match(method):
-        raise ValueError(f'{method!r} is not a method; write it in capitals, such as "PROPFIND"')
+        raise ValueError(f'{method!r} is not a valid method. Write it in uppercase, such as "PROPFIND"')
     if method in _NEVER_FORWARDED:
         raise ValueError(f"{method} is never forwarded: {_NEVER_FORWARDED[method]}")
     return method
 
 
 class TlsListenSettings(Settings):
-    """`[proxy.tls]`: PEM files that make the front door speak https."""
+    """`[proxy.tls]`: PEM files for HTTPS on the front door."""
 
     certificate: str
     key: str
 
 
 class UpstreamTlsSettings(Settings):
-    """`[proxy.routes.upstream_tls]`: how an https:// upstream is verified. Paths are PEM files."""
+    """`[proxy.routes.upstream_tls]`: verification and client certificate for an https:// upstream, as PEM files."""
 
     ca: str | None = None
     certificate: str | None = None
@@ -54,7 +50,7 @@ class UpstreamTlsSettings(Settings):
 
 
 class ValueRule(Settings):
-    """What the table forms of site rules share: how a value names sites, and on which paths it does."""
+    """The common keys of site rules in table form: how a value names sites, and on which paths."""
 
     separator: str | None = None
     all: str | None = None
@@ -64,19 +60,19 @@ class ValueRule(Settings):
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The templates of a value, in the order they are tried."""
+        """The templates of a value, in the order in which they are tried."""
         return self.templates or (self.template or "{site}",)
 
 
 class QueryRule(ValueRule):
-    """A site named by a query parameter, where the short form `query:NAME` is not enough."""
+    """A rule for a query parameter that needs more than the short form `query:NAME`."""
 
     query: str
     array: StrictBool = False
 
 
 class HeaderRule(ValueRule):
-    """A site named by a request header, where the short form `header:NAME` is not enough."""
+    """A rule for a request header that needs more than the short form `header:NAME`."""
 
     header: str
 
@@ -86,7 +82,7 @@ DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 _Method = Annotated[str, AfterValidator(check_method)]
 
 
-# An origin as browsers serialise it: small letters, without a path, and without a default port.
+# An origin as browsers serialize it: in lowercase, without a path, and without a default port.
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?\Z"
 )
@@ -100,7 +96,7 @@ def _is_origin(text: str) -> bool:
 
 
 def _is_host(text: str) -> bool:
-    """Tell whether an address, if the text is one by its form, is a valid one. Names are taken as they are."""
+    """Return whether an IP address is valid. Text that does not look like an IP address is a name, which is valid."""
     try:
         if text.startswith("["):
             IPv6Address(text[1:-1])
@@ -112,7 +108,7 @@ def _is_host(text: str) -> bool:
 
 
 class CorsSettings(Settings):
-    """`[proxy.routes.cors]`: the origins whose pages may read the route's responses, and what they may send."""
+    """`[proxy.routes.cors]`: the origins whose pages may use the route, and what they may send."""
 
     origins: Annotated[tuple[str, ...], Field(min_length=1)]
     credentials: StrictBool = False
@@ -126,14 +122,14 @@ class CorsSettings(Settings):
             return origins
         for origin in origins:
             if origin == "*":
-                raise ValueError('"*" is every origin; leave out the others, or "*"')
+                raise ValueError('"*" means every origin. Remove the other origins, or "*"')
             if not _is_origin(origin):
                 raise ValueError(
-                    f"{origin!r} is not an origin; write scheme and host in small letters, and the port if it is not "
-                    'the usual one, such as "https://app.example" or "http://localhost:5173"'
+                    f"{origin!r} is not a valid origin. Write scheme and host in lowercase, and any non-default port, "
+                    'such as "https://app.example" or "http://localhost:5173"'
                 )
             if _DEFAULT_PORTS.match(origin):
-                raise ValueError(f"{origin!r} never matches: browsers leave out the usual port. Leave it out too")
+                raise ValueError(f"{origin!r} never matches, because browsers omit the default port. Remove the port")
         return origins
 
     @field_validator("headers")
@@ -141,15 +137,15 @@ class CorsSettings(Settings):
     def _check_headers(cls, headers: tuple[str, ...]) -> tuple[str, ...]:
         for header in headers:
             if not _HEADER.match(header):
-                raise ValueError(f"{header!r} is not a header's name")
+                raise ValueError(f"{header!r} is not a valid header name")
             if header == "*" and len(headers) > 1:
-                raise ValueError('"*" is every header; leave out the others, or "*"')
+                raise ValueError('"*" means every header. Remove the other headers, or "*"')
         return headers
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
         if self.credentials and "*" in (*self.origins, *self.headers):
-            raise ValueError('credentials never go with "*": list the origins and the headers')
+            raise ValueError('credentials = true cannot be combined with "*". List the origins and the headers')
         return self
 
 
@@ -162,16 +158,16 @@ _UPSTREAM = re.compile(
 def _check_upstream(url: str) -> str:
     parts = _UPSTREAM.match(url)
     if parts is None or not _is_host(parts["host"] or "") or int(parts["port"] or 1) > _LAST_PORT:
-        # It may hold a password, so it is not repeated.
+        # The message does not repeat the value, because it may contain a password.
         raise ValueError(
             "must be http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH. A port is a number from 1 to 65535, an "
-            "IPv6 address stands in brackets, and there is no path, query or user name"
+            "IPv6 address is written in brackets, and a path, query or user name is not allowed"
         )
     return url
 
 
 class RouteSettings(Settings):
-    """One `[[proxy.routes]]` table: which requests, to which upstream, and where they name their site."""
+    """One `[[proxy.routes]]` table: the requests that it handles, their upstream, and where they name their sites."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,63}$")]
     path: str = "/"
@@ -198,7 +194,7 @@ class RouteSettings(Settings):
     @model_validator(mode="after")
     def _check_preflight(self) -> Self:
         if self.cors is not None and self.preflight == "pass":
-            raise ValueError('preflight = "pass" and cors exclude each other: with cors, Sitelatch answers preflights')
+            raise ValueError('preflight = "pass" cannot be combined with cors, where Sitelatch answers preflights')
         return self
 
 
@@ -215,7 +211,7 @@ class ProxySettings(Settings):
 
 
 class LimitSettings(Settings):
-    """`[limits]`: what one client, or all of them, may take. Each has a status of its own."""
+    """`[limits]`: limits per client and in total."""
 
     head_seconds: Seconds = 10
     head_bytes: Count = 32768
@@ -232,7 +228,7 @@ class LimitSettings(Settings):
 
 
 class KeySettings(Settings):
-    """`[keys]`: where a request carries its API key."""
+    """`[keys]`: the key locations, and limits on unknown keys."""
 
     from_: Annotated[tuple[str, ...], Field(alias="from", min_length=1)] = ("header:X-API-Key", "bearer")
     accept_foreign: StrictBool = False
@@ -240,7 +236,7 @@ class KeySettings(Settings):
 
 
 class GrantSettings(Settings):
-    """`[grants]`: how long what a key may do is remembered, and how a lookup is bounded."""
+    """`[grants]`: the cache of grants, and limits on lookups."""
 
     ttl_seconds: Seconds = 30
     stale_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300
@@ -252,26 +248,26 @@ class GrantSettings(Settings):
 
 
 class ActivitySettings(Settings):
-    """`[activity]`: how often last activity is written."""
+    """`[activity]`: how often the last activity of API users is written."""
 
     flush_seconds: Seconds = 5
     resolution_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60
 
 
 class DrainSettings(Settings):
-    """`[drain]`: how a stop goes."""
+    """`[drain]`: the phases of a graceful shutdown."""
 
     delay_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
 
 
 class LogSettings(Settings):
-    """`[log]`: what goes to stderr, besides warnings."""
+    """`[log]`: which requests are logged."""
 
     access: Literal["all", "refused", "off"] = "all"
 
 
 class OpsSettings(Settings):
-    """`[ops]`: where probes and metrics are served."""
+    """`[ops]`: the listener for probes and metrics."""
 
     listen: str = "127.0.0.1:9090"

@@ -19,7 +19,8 @@ from admin.api.users import create_user, delete_user
 from admin.identity.admin_tokens import new_token, token_digest
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.key_encryption import key_cipher, new_secret
-from sitelatch.config import Config, load
+from sitelatch.config import Config
+from sitelatch.config_file import load
 from sitelatch.database import connection_to, database_url
 from sitelatch.sample_api import sample_api
 from sitelatch.serve import CannotServe, serve

@@ -29,7 +29,7 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from proxy.relay.front_door import FrontDoor
 from proxy.relay.listeners import listening_site
-from proxy.relay.revocation import Revokes
+from proxy.relay.revocation import Revocation
 from sitelatch.config import Config
 from sitelatch.database import database_url
 from sitelatch.database_health import HealthCheck, ProvenPool
@@ -102,7 +102,7 @@ class Service:
             grants,
             poll_seconds=config.grants.poll_seconds,
             on_dropped=self.metrics.dropped,
-            on_changes=lambda changes: self.revokes.changed(changes),
+            on_changes=lambda changes: self.revocation.changed(changes),
         )
         self.metrics.watch_feed(lambda: self.database.feed_mode.value)
         self.metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
@@ -123,14 +123,14 @@ class Service:
         except (ValueError, OSError) as error:
             raise CannotServe(f"[proxy]: {_reason(error)}") from error
 
-        self.revokes = Revokes(
+        self.revocation = Revocation(
             self.front.exchanges,
             grants,
             config.grants,
             read_at=lambda: feed.read_at,
             on_ended=self.metrics.revoked,
         )
-        stack.push_async_callback(self.revokes.close)
+        stack.push_async_callback(self.revocation.close)
         # Otherwise the first requests would be refused. A database that does not answer must not delay the start for
         # long.
         with suppress(TimeoutError):
@@ -138,7 +138,7 @@ class Service:
                 await health_check.check()
         self._keep(stack, health_check.run())
         self._keep(stack, feed.run())
-        self._keep(stack, self.revokes.run())
+        self._keep(stack, self.revocation.run())
         self._keep(stack, self.activity.run())
         self.internal_addresses = await self._open_internal_listeners(
             stack,
@@ -158,7 +158,7 @@ class Service:
 
     def _lost(self, lost: Changes) -> None:
         self.metrics.dropped("refresh", len(lost.keys))
-        self.revokes.changed(lost)
+        self.revocation.changed(lost)
 
     async def _open_internal_listeners(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
         """Open the ops and admin listeners. Returns the real addresses of each one (port 0 picks a free port)."""

@@ -1,13 +1,17 @@
-"""The `[database]` section of the config file. It is in this package because every other package imports it."""
+"""The base class of all config tables, and `[database]`. They are in the lowest layer because all layers use them."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class DatabaseSettings(BaseModel):
-    """Where PostgreSQL is: `embedded:DIR`, or a URL with the role for the front door."""
+class Settings(BaseModel):
+    """The base class of config tables. They are frozen, reject unknown keys, and do not repeat values in errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    # Both may contain a password, and a repr may end up in a log.
+
+class DatabaseSettings(Settings):
+    """`[database]`: `embedded:DIR`, or the DSN of the doors role."""
+
+    # Excluded from repr, because a DSN may contain a password and a repr may end up in a log.
     url: str = Field(default="embedded:var/postgres", repr=False)
     listen_url: str | None = Field(default=None, repr=False)

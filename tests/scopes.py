@@ -1,4 +1,4 @@
-"""A scope table in memory, and a clock to turn, for tests of what is remembered of it and for how long."""
+"""A scope table in memory, and clocks that tests control."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ FIND_SITES = query("find_sites")
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -25,7 +25,7 @@ class Clock:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock goes on when nothing is left to do."""
+    """An event loop whose clock jumps to the next timer when nothing else is left to do."""
 
     _now = 1000.0
 
@@ -34,30 +34,30 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready:  # type: ignore[attr-defined]
-            # What was cancelled is passed over; else the loop would really wait for what comes after it.
+            # Skip canceled timers; otherwise the loop would wait in real time for the one after them.
             awaited = (handle.when() for handle in self._scheduled if not handle.cancelled())  # type: ignore[attr-defined]
             self._now = max(self._now, min(awaited, default=self._now))
         super()._run_once()  # type: ignore[misc]
 
 
 class MemoryScope:
-    """Stands where the pool does, and answers what `grants` and `sites` hold when it is asked.
+    """A pool that answers queries from `grants` and `sites`.
 
-    With `hold()` answers wait for `let_go()`, as on a slow network: read already, not arrived yet.
+    After `hold()`, answers that were already read wait for `let_go()`, as on a slow network.
     """
 
     def __init__(self) -> None:
         self.grants: dict[bytes, dict[str, Any]] = {}
         self.sites: dict[str, str] = {}
         self.other_folds: dict[str, str] = {}
-        """Of sites that something else wrote with another fold than ours."""
+        """Folded ids of sites that were stored with another fold than ours."""
         self.position = 0
         self.failures: list[Exception] = []
-        """Raised one after the other, by one query each."""
+        """Errors that the next queries raise, one each."""
         self.down: Exception | None = None
-        """Raised by every query, while it is set."""
+        """The error that every query raises while it is set."""
         self.ill: dict[str, Exception] = {}
-        """Raised by each of these queries, as where one table is locked."""
+        """The errors that these queries raise, as if a table was locked."""
         self.asked: list[object] = []
         """The argument of each query, oldest first."""
         self.under_way = 0
@@ -103,7 +103,7 @@ class MemoryScope:
         return rows
 
     def terminate(self) -> None:
-        """Let the next to ask have another connection, which is the same here."""
+        """Do nothing: every connection is this object."""
 
     async def execute(self, query: str, /, *args: Any) -> str:
         raise NotImplementedError
@@ -125,13 +125,13 @@ class MemoryScope:
 
 
 def owned(workspaces: Mapping[str, str | None]) -> dict[str, SiteOwner | None]:
-    """Return the owners of sites that are named by their ids, each with its workspace; None: no such site."""
+    """Return the owners of sites by id, from their workspaces; None: no such site."""
     return {site: None if workspace is None else SiteOwner(site, workspace) for site, workspace in workspaces.items()}
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for a condition; AssertionError when it does not come true in time."""
+    """Wait for a condition. Raises AssertionError if it does not become true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         await asyncio.sleep(0.001)

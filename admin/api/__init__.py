@@ -1,1 +1,1 @@
-"""The admin API: routes, models, and the operations behind them."""
+"""The admin API: endpoints, models, and the operations behind them."""

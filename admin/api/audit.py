@@ -1,4 +1,4 @@
-"""The audit log: written in the transaction of the change itself, read in pages. Lines outlive their subjects."""
+"""The audit log: written in the transaction of each change, and read in pages. Entries outlive their subjects."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from sql.queries import query
 WRITE_AUDIT = query("write_audit")
 LIST_AUDIT = query("list_audit")
 
-SITES_NOTED = 100
+SITES_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one subject."""
+    """A change to one subject."""
 
     workspace: str
     subject: str
@@ -27,7 +27,7 @@ class Change:
 
 
 async def write_audit(connection: Connection, by: Actor, action: str, changes: Sequence[Change]) -> None:
-    """Note `changes`. Call it inside the transaction that makes them."""
+    """Write an entry for each of `changes`. Call it inside the transaction that makes them."""
     await connection.execute(
         WRITE_AUDIT,
         by.person.name,
@@ -48,11 +48,11 @@ async def list_audit(
     before: int | None = None,
     limit: int = 50,
 ) -> Page[AuditLine]:
-    """Return audit lines, the newest first; `before` is the id of the last line of the page before."""
-    if not all(map(is_text, (*(within or ()), subject or ""))):  # nothing is called so; shells hand over such
+    """Return a page of entries, newest first. `before` is the id of the last entry on the previous page."""
+    if not all(map(is_text, (*(within or ()), subject or ""))):  # no subject has such a name, but a shell can pass one
         return Page(items=[], next=None)
     rows = await connection.fetch(LIST_AUDIT, workspace_names(within), subject, before, limit + 1)
-    lines = [
+    entries = [
         AuditLine(
             id=row["id"],
             at=row["at"],
@@ -63,12 +63,12 @@ async def list_audit(
             subject=row["subject"],
             detail=json.loads(row["detail"]),
         )
-        for row in rows[:limit]
+        for row in rows
     ]
-    return Page(items=lines, next=str(lines[-1].id) if len(rows) > limit else None)
+    return Page[AuditLine].of(entries, limit, lambda entry: str(entry.id))
 
 
-def some_sites(sites: Iterable[str]) -> dict[str, Any]:
-    """Return sites for a detail: the first of them, and how many there are."""
+def sites_detail(sites: Iterable[str]) -> dict[str, Any]:
+    """Return the audit detail for a list of sites: the first SITES_LISTED, and their number."""
     listed = sorted(sites)
-    return {"sites": listed[:SITES_NOTED], "site_count": len(listed)}
+    return {"sites": listed[:SITES_LISTED], "site_count": len(listed)}

@@ -1,10 +1,10 @@
-"""The admin API: its route table, whole."""
+"""All endpoints of the admin API."""
 
 import asyncpg
 from aiohttp import web
 
 from admin.api.endpoints import Endpoint, endpoint
-from admin.api.handlers import answer
+from admin.api.handlers import json_response
 from admin.api.openapi import openapi
 from admin.api.request_models import NoQuery
 from admin.api.response_models import Document, ExampleRequest
@@ -20,18 +20,18 @@ from proxy.observe.metrics import installed_version
 def api_endpoints(
     pool: asyncpg.Pool, sign_in: SignInFlow, cipher: KeyCipher | None = None, try_it: ExampleRequest | None = None
 ) -> list[Endpoint]:
-    """Return the whole route table: what is taken, what is answered, what may be refused."""
+    """Return every endpoint, with what it accepts, returns and refuses."""
 
     async def describe(request: web.Request, _: NoQuery) -> web.Response:
         """Describe this API."""
-        return answer(document)
+        return json_response(document)
 
-    routes = [
+    endpoints = [
         *UserEndpoints(pool, cipher).endpoints(),
         *WorkspaceEndpoints(pool).endpoints(),
         *SiteEndpoints(pool).endpoints(),
         *SessionEndpoints(sign_in, recoverable_keys=cipher is not None, try_it=try_it).endpoints(),
         endpoint("GET", "/openapi.json", describe, NoQuery, {200: Document}),
     ]
-    document = Document(openapi(routes, installed_version()))
-    return routes
+    document = Document(openapi(endpoints, installed_version()))
+    return endpoints

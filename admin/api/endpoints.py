@@ -1,4 +1,4 @@
-"""What a route of the admin API is. One table of these is served and, in `openapi`, described."""
+"""The definition of an admin API endpoint. The same table is served and, in `openapi`, described."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,39 +23,39 @@ from admin.problems import (
 )
 
 BODY_SECONDS = 60
-"""A CSV of a megabyte on a slow line takes as long."""
+"""Timeout for a request body. A CSV file of a megabyte takes this long on a slow connection."""
 
-Answers = Mapping[int, type[BaseModel] | None]
-"""What a route answers when all is well: the model at each status, None where there is no body."""
+Responses = Mapping[int, type[BaseModel] | None]
+"""The successful responses of an endpoint: the model for each status, None for no body."""
 
 ProblemType = type[Problem]
-"""An error that a route may answer with."""
+"""A problem that an endpoint may respond with."""
 
-ALWAYS: tuple[ProblemType, ...] = (Invalid, InternalError)
-"""Of every route: an unknown parameter is never ignored, and we may have faults."""
-OF_ADMINS: tuple[ProblemType, ...] = (NotSignedIn, Forbidden, DatabaseDown)
-"""Of every route that is not open to all: credentials come first, being known elsewhere does not make an admin, a
-change may come from a foreign page, and sessions are in the database."""
-OF_BODIES: tuple[ProblemType, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
-"""Of every route that takes a body."""
+ANY_ENDPOINT: tuple[ProblemType, ...] = (Invalid, InternalError)
+"""For every endpoint: unknown parameters are rejected, and bugs are possible."""
+NEEDS_CREDENTIALS: tuple[ProblemType, ...] = (NotSignedIn, Forbidden, DatabaseDown)
+"""For every endpoint that needs credentials. They may be missing, not belong to an admin, or be sent by a foreign page;
+sessions are in the database, which may be down."""
+TAKES_BODY: tuple[ProblemType, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
+"""For every endpoint that takes a body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path: what it takes, may answer and may refuse with."""
+    """One method of one path: its parameters or body, its responses and its problems."""
 
     method: str
     path: str
     name: str
     summary: str
     takes: type[BaseModel]
-    answers: Answers
-    refuses: tuple[ProblemType, ...]
+    responses: Responses
+    problems: tuple[ProblemType, ...]
     serve: Handler
     open: bool
-    """Nobody need be signed in."""
+    """Whether the endpoint needs no credentials."""
     idempotent: bool
-    """What is made twice with one Idempotency-Key is made once."""
+    """Whether the endpoint accepts an Idempotency-Key."""
 
     @property
     def takes_body(self) -> bool:
@@ -65,29 +65,32 @@ class Endpoint:
 def endpoint(
     method: str,
     path: str,
-    does: Callable[[web.Request, Model], Awaitable[web.Response]],
+    handler: Callable[[web.Request, Model], Awaitable[web.Response]],
     takes: type[Model],
-    answers: Answers,
-    *refuses: ProblemType,
+    responses: Responses,
+    *problems: ProblemType,
     open_to_all: bool = False,
     idempotent: bool = False,
 ) -> Endpoint:
-    """Return the route on which `does` is called with what `takes` makes of the query or the body."""
+    """Return the endpoint that calls `handler` with its query or body, parsed as `takes`.
+
+    The handler's name and docstring become the operation id and the summary in the OpenAPI document.
+    """
 
     async def serve(request: web.Request) -> web.Response:
-        return await does(request, await _read(request, takes))
+        return await handler(request, await _read(request, takes))
 
-    of_admins = () if open_to_all else OF_ADMINS
-    of_bodies = OF_BODIES if issubclass(takes, Body) else ()
-    refuses = (*ALWAYS, *of_admins, *of_bodies, *refuses)
+    authentication = () if open_to_all else NEEDS_CREDENTIALS
+    body = TAKES_BODY if issubclass(takes, Body) else ()
+    problems = (*ANY_ENDPOINT, *authentication, *body, *problems)
     return Endpoint(
         method,
         path,
-        does.__name__,
-        does.__doc__ or "",
+        handler.__name__,
+        handler.__doc__ or "",
         takes,
-        answers,
-        tuple(dict.fromkeys(refuses)),
+        responses,
+        tuple(dict.fromkeys(problems)),
         serve,
         open_to_all,
         idempotent,
@@ -99,24 +102,24 @@ async def _read(request: web.Request, model: type[Model]) -> Model:
         return read_query(model, request.query)
     read_query(NoQuery, request.query)
     if request.content_type != "application/json":
-        raise NotJson("The body must be JSON, with the header `Content-Type: application/json`.")
+        raise NotJson("The body must be JSON with the header `Content-Type: application/json`.")
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-        raise NotJson("The body must be JSON as it is: leave out `Content-Encoding`.")
+        raise NotJson("The body must not be compressed. Leave out `Content-Encoding`.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            raw = await _body(request, model.most_bytes)
+            raw = await _body(request, model.max_bytes)
     except TimeoutError:
         raise BodyTooSlow(f"The body took more than {BODY_SECONDS} seconds to arrive.") from None
     except (web.RequestPayloadError, ConnectionError):
-        raise Malformed("The body did not arrive whole.") from None
-    # Megabytes take a second, in which the front door would stand still, too.
+        raise Malformed("The body is incomplete.") from None
+    # Parsing megabytes takes up to a second. In the event loop, it would block the front door, too.
     return await asyncio.to_thread(read_body, model, raw)
 
 
-async def _body(request: web.Request, most_bytes: int) -> bytes:
+async def _body(request: web.Request, max_bytes: int) -> bytes:
     raw = bytearray()
     async for chunk in request.content.iter_any():
         raw += chunk
-        if len(raw) > most_bytes:
-            raise BodyTooLarge(f"The body has more than {most_bytes:,} bytes.")
+        if len(raw) > max_bytes:
+            raise BodyTooLarge(f"The body has more than {max_bytes:,} bytes.")
     return bytes(raw)

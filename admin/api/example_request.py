@@ -1,4 +1,4 @@
-"""How an integration asks at this installation: the example that the page shows beside a new key. No I/O."""
+"""An example request to this installation, which the page shows beside a new key. No I/O."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -10,7 +10,7 @@ UNKNOWN_ADDRESS = "https://DATA-API"
 
 
 def example_request(proxy: ProxySettings, keys_from: Sequence[str]) -> ExampleRequest:
-    """Return the first route's first way of naming a site, with the key in the first place where it may be."""
+    """Return a request to the first route, with its first site rule and its first key location."""
     route = proxy.routes[0]
     target, headers = _named_site(route)
     url = address(proxy).rstrip("/") + target
@@ -30,7 +30,7 @@ def example_request(proxy: ProxySettings, keys_from: Sequence[str]) -> ExampleRe
 
 
 def address(proxy: ProxySettings) -> str:
-    """Return where integrations reach the front door: what the config says, else where it listens."""
+    """Return the URL of the front door: the configured public URL, or else the listen address."""
     if proxy.public_url is not None:
         return proxy.public_url
     if proxy.listen.startswith("unix:"):
@@ -39,7 +39,7 @@ def address(proxy: ProxySettings) -> str:
 
 
 def _named_site(route: RouteSettings) -> tuple[str, tuple[str, ...]]:
-    """Return the target and the headers that name `{site}` as the route's first rule reads it."""
+    """Return the target and the headers that name `{site}` for the route's first site rule."""
     root = route.path if route.path.endswith("/") else f"{route.path}/"
     for rule in route.sites:
         if isinstance(rule, str):
@@ -64,5 +64,5 @@ def _named_site(route: RouteSettings) -> tuple[str, tuple[str, ...]]:
 
 
 def _encoded(text: str) -> str:
-    """Return what may stand in a URL for `text`, the marks in it as they are. curl takes brackets for ranges."""
+    """Percent-encode `text`, but not its placeholders. Brackets are encoded because curl reads them as ranges."""
     return quote(text, safe="{}")

@@ -1,7 +1,7 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a wish that is sent twice is granted once.
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a retried request creates only one API user.
 
-The key is kept in the transaction that makes the API user. So there is never one without the other; who sends it again
-meanwhile waits for that transaction's end; and a wish that was refused has used up nothing.
+The key is stored in the transaction that creates the API user. So neither exists without the other, a concurrent retry
+waits for the end of that transaction, and a refused request does not use up its key.
 """
 
 import json
@@ -22,47 +22,48 @@ PRUNE_KEYS = query("prune_idempotency_keys")
 HEADER: Final = "Idempotency-Key"
 KEPT_SECONDS: Final = 24 * 3600
 PATTERN: Final = r'^(?:"[!#-\[\]-~]{1,255}"|[!#-+\--\[\]-~]{1,255})$'
-"""A string of RFC 9651 as the draft has it, or what most clients send: the same without quotes."""
-_PRUNED_AT_ONCE: Final = 100
+"""A quoted string (RFC 9651) as the draft requires, or the same without quotes, as most clients send it."""
+_PRUNE_BATCH: Final = 100
 WAIT_SECONDS: Final = 10.0
+"""How long a retry waits for the first request."""
 
 
 class KeyReused(Invalid):
-    """The key was sent before, with another body."""
+    """The key was used before with a different body."""
 
     code = "idempotency_key_reused"
 
 
 class KeyInUse(Conflict):
-    """The first request with the key is not done: whether it will be granted nobody knows yet."""
+    """The first request with the key is still in progress."""
 
     code = "idempotency_key_in_use"
 
 
 def read_idempotency_key(lines: Sequence[str]) -> str | None:
-    """Return the key of a request's header lines, None without one. Raises Invalid."""
+    """Return the key in the header lines of a request, or None. Raises Invalid."""
     if not lines:
         return None
     if len(lines) > 1 or not re.fullmatch(PATTERN, lines[0]):
-        detail = "must be one key of 1 to 255 printable ASCII characters without spaces, like a UUID."
+        detail = "must be one key of 1 to 255 printable ASCII characters without spaces, such as a UUID."
         raise Invalid(f"{HEADER} {detail}", (Fault((HEADER,), detail, in_parameter=True),))
     return lines[0].strip('"')
 
 
-async def made_before(
-    connection: Connection, by: Person, key: str, wish: Any, user_id: UUID, *, wait_seconds: float = WAIT_SECONDS
+async def claim_key(
+    connection: Connection, by: Person, key: str, body: Any, user_id: UUID, *, wait_seconds: float = WAIT_SECONDS
 ) -> UUID | None:
-    """Return the user that this wish made before; None: it is a new one, and `user_id` is to be made for it.
+    """Claim the key for the user `user_id`, or return the user that an earlier request with it created.
 
-    Call it inside the transaction that makes the user. Raises KeyReused, and KeyInUse where a request with this key is
-    under way and does not end for `wait_seconds`.
+    Call it inside the transaction that creates the user. Raises KeyReused, and KeyInUse if another request with this
+    key does not end within `wait_seconds`.
     """
-    digest = sha256(json.dumps(wish).encode()).digest()
+    digest = sha256(json.dumps(body).encode()).digest()
     try:
-        await connection.execute(PRUNE_KEYS, KEPT_SECONDS, _PRUNED_AT_ONCE, by.email, key, timeout=wait_seconds)
-        [kept] = await connection.fetch(CLAIM_KEY, by.email, key, digest, user_id, timeout=wait_seconds)
+        await connection.execute(PRUNE_KEYS, KEPT_SECONDS, _PRUNE_BATCH, by.email, key, timeout=wait_seconds)
+        [claimed] = await connection.fetch(CLAIM_KEY, by.email, key, digest, user_id, timeout=wait_seconds)
     except TimeoutError:
-        raise KeyInUse(f"The request with this {HEADER} is still under way. Try again soon.") from None
-    if kept["wish"] != digest:
-        raise KeyReused(f"This {HEADER} was sent with another body before. Take a new one for each new wish.")
-    return None if kept["user_id"] == user_id else kept["user_id"]
+        raise KeyInUse(f"Another request with this {HEADER} is still in progress. Try again soon.") from None
+    if claimed["wish"] != digest:
+        raise KeyReused(f"This {HEADER} was used before with a different body. Use a new one for each new request.")
+    return None if claimed["user_id"] == user_id else claimed["user_id"]

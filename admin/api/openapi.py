@@ -1,4 +1,4 @@
-"""The admin API as an OpenAPI 3.1 document, made from what serves it: the route table and its models. No I/O."""
+"""The OpenAPI 3.1 document of the admin API, generated from its endpoints and models. No I/O."""
 
 import re
 from collections.abc import Iterable
@@ -18,36 +18,38 @@ _IDEMPOTENCY_KEY: Json = {
     "name": HEADER,
     "in": "header",
     "description": (
-        "A key of your own for this wish, like a UUID. The same body with the same key is granted once: sent again "
-        f"within {KEPT_SECONDS // 3600} hours it is answered with what was made, as it is now, but without the API key."
+        "A unique key for this request, such as a UUID. A retry with the same key and body within "
+        f"{KEPT_SECONDS // 3600} hours creates nothing; it returns the API user in its current state, without its key."
     ),
     "schema": {"type": "string", "pattern": PATTERN},
 }
 Schemas = dict[object, JsonSchemaValue]
-"""For each model where its schema is."""
+"""A reference to the schema of each model."""
 
 
-def openapi(routes: Iterable[Endpoint], version: str) -> Json:
-    """Return the document for the routes, as they are mounted at /admin."""
-    table = list(routes)
+def openapi(endpoints: Iterable[Endpoint], version: str) -> Json:
+    """Return the document for the endpoints, which are mounted at /admin."""
+    table = list(endpoints)
     models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
         (ProblemDetails, "serialization"),
-        *((route.takes, "validation") for route in table if route.takes_body),
-        *((answer, "serialization") for route in table for answer in route.answers.values() if answer),
+        *((each.takes, "validation") for each in table if each.takes_body),
+        *((model, "serialization") for each in table for model in each.responses.values() if model),
     ]
-    made, defined = models_json_schema(models, ref_template="#/components/schemas/{model}", schema_generator=_Schemas)
-    schemas: Schemas = {model: schema for (model, _), schema in made.items()}
+    references, defined = models_json_schema(
+        models, ref_template="#/components/schemas/{model}", schema_generator=_Schemas
+    )
+    schemas: Schemas = {model: schema for (model, _), schema in references.items()}
     paths: Json = {}
-    for route in table:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
-    refusals = {refusal for route in table for refusal in route.refuses}
+    for each in table:
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+    problems = {problem for each in table for problem in each.problems}
     return {
         "openapi": "3.1.1",
         "info": {
             "title": "Sitelatch admin",
             "version": version,
-            "description": "Who may read which sites. Every request needs an admin: a personal token, or a JWT of "
-            "the OpenID Connect issuer, as bearer.",
+            "description": "Manages API users, their keys and the sites that they may access. Authenticate with a "
+            "bearer token: a personal admin token, or a JWT from the OpenID Connect issuer.",
         },
         "servers": [{"url": "/admin"}],
         "security": [{"admin_token": []}],
@@ -56,15 +58,15 @@ def openapi(routes: Iterable[Endpoint], version: str) -> Json:
             "securitySchemes": {"admin_token": {"type": "http", "scheme": "bearer"}},
             "schemas": defined["$defs"],
             "responses": {
-                refusal.__name__: _refused(refusal, schemas)
-                for refusal in sorted(refusals, key=lambda refusal: refusal.__name__)
+                problem.__name__: _problem_response(problem, schemas)
+                for problem in sorted(problems, key=lambda problem: problem.__name__)
             },
         },
     }
 
 
 class _Schemas(GenerateJsonSchema):
-    """Pydantic's schemas, without the titles that only repeat names."""
+    """Pydantic's schemas without titles, which only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -72,35 +74,35 @@ class _Schemas(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         inner = schema["schema"]
         if self.mode == "serialization" and inner["type"] == "nullable" and schema.get("default", ...) is None:
-            return self.generate_inner(inner["schema"])  # left out rather than null
+            return self.generate_inner(inner["schema"])  # omitted rather than null
         return super().default_schema(schema)
 
 
-def _operation(route: Endpoint, schemas: Schemas) -> Json:
-    operation: Json = {"operationId": route.name, "summary": route.summary}
-    if route.open:
+def _operation(endpoint: Endpoint, schemas: Schemas) -> Json:
+    operation: Json = {"operationId": endpoint.name, "summary": endpoint.summary}
+    if endpoint.open:
         operation["security"] = []
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in re.findall(r"{(\w+)}", route.path)
+        for name in re.findall(r"{(\w+)}", endpoint.path)
     ]
-    if route.takes_body:
-        operation["requestBody"] = {"required": True, "content": _content(schemas[route.takes])}
+    if endpoint.takes_body:
+        operation["requestBody"] = {"required": True, "content": _content(schemas[endpoint.takes])}
     else:
-        # A query has no null, only what is left out: hence the mode in which that is so.
-        query = route.takes.model_json_schema(mode="serialization", schema_generator=_Schemas)["properties"]
+        # A query parameter is omitted rather than null. The serialization mode describes that.
+        query = endpoint.takes.model_json_schema(mode="serialization", schema_generator=_Schemas)["properties"]
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
-    if route.idempotent:
+    if endpoint.idempotent:
         parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
     responses: Json = {}
-    for status, model in route.answers.items():
+    for status, model in endpoint.responses.items():
         responses[str(status)] = {"description": HTTPStatus(status).phrase}
         if model is not None:
             responses[str(status)]["content"] = _content(schemas[model])
-    for refusal in sorted(route.refuses, key=lambda refusal: refusal.status):
-        responses[str(refusal.status)] = {"$ref": f"#/components/responses/{refusal.__name__}"}
+    for problem in sorted(endpoint.problems, key=lambda problem: problem.status):
+        responses[str(problem.status)] = {"$ref": f"#/components/responses/{problem.__name__}"}
     operation["responses"] = responses
     return operation
 
@@ -109,11 +111,11 @@ def _content(schema: JsonSchemaValue, media_type: str = "application/json") -> J
     return {media_type: {"schema": schema}}
 
 
-def _refused(refusal: ProblemType, schemas: Schemas) -> Json:
+def _problem_response(problem: ProblemType, schemas: Schemas) -> Json:
     response: Json = {
-        "description": refusal.__doc__ or "",
+        "description": problem.__doc__ or "",
         "content": _content(schemas[ProblemDetails], "application/problem+json"),
     }
-    if sent := HEADERS.get(refusal.status):
+    if sent := HEADERS.get(problem.status):
         response["headers"] = {name: {"required": True, "schema": {"type": "string"}} for name in sent}
     return response

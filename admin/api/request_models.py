@@ -1,6 +1,6 @@
-"""What the admin API is sent: bodies and query parameters, as models that refuse what they do not know.
+"""Models of request bodies and query parameters. They reject unknown fields.
 
-Shape is judged here; what needs the database (and what the command shares) is judged where it is done.
+The models check types and sizes. The operations check what needs the database, and what the command shares.
 """
 
 import json
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from admin.api.user_list import Sort
 from admin.api.users import MAX_SITES
-from admin.problems import Fault, Invalid, Malformed
+from admin.problems import MAX_FAULTS, Fault, Invalid, Malformed
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -22,44 +22,44 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def _text(text: str) -> str:
     if not is_text(text):
-        raise PydanticCustomError("text", "must hold no control characters.")
+        raise PydanticCustomError("text", "must not contain control characters.")
     return text
 
 
-def _judged_later(**rules: Any) -> Any:
-    """Describe rules that are judged elsewhere, with sentences of their own."""
+def _checked_later(**rules: Any) -> Any:
+    """Add rules to the schema that the operations check, because they have better error messages."""
     return Field(json_schema_extra=rules)
 
 
-Text = Annotated[str, AfterValidator(_text), _judged_later(pattern=r"^[^\u0000-\u001f\u007f-\u009f]*$")]
-Name = Annotated[Text, _judged_later(minLength=1, maxLength=NAME_LENGTH)]
-Workspace = Annotated[Text, _judged_later(pattern=f"^{WORKSPACE}$", maxLength=WORKSPACE_LENGTH)]
+Text = Annotated[str, AfterValidator(_text), _checked_later(pattern=r"^[^\u0000-\u001f\u007f-\u009f]*$")]
+Name = Annotated[Text, _checked_later(minLength=1, maxLength=NAME_LENGTH)]
+Workspace = Annotated[Text, _checked_later(pattern=f"^{WORKSPACE}$", maxLength=WORKSPACE_LENGTH)]
 
 
 class Body(BaseModel):
-    """The base of bodies: strict, so that `"all_sites": "no"` is an error and not true."""
+    """Base of request bodies: strict, so that `"all_sites": "no"` is an error rather than true."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    most_bytes: ClassVar[int] = 8 * 1024
-    """Names fit. Reading megabytes holds everything else up, and anybody may send them to where nobody is known yet."""
+    max_bytes: ClassVar[int] = 8 * 1024
+    """Enough for names. Parsing megabytes takes long, and anyone can send them to an endpoint without credentials."""
 
 
 class NewUser(Body):
-    """`POST /admin/users`: all sites of the workspace, or the named ones."""
+    """`POST /admin/users`: a user for all sites of the workspace, or for the listed ones."""
 
-    most_bytes: ClassVar[int] = 4 * 1024 * 1024
-    """Ten thousand sites with long ids fit."""
+    max_bytes: ClassVar[int] = 4 * 1024 * 1024
+    """Enough for ten thousand sites with long ids."""
 
     workspace: Workspace
     all_sites: bool = False
-    # A fault for each of a million wrong items took a minute.
-    sites: Annotated[list[Text], Field(fail_fast=True), _judged_later(minItems=1, maxItems=MAX_SITES)] | None = None
+    # fail_fast, because one error for each of a million wrong items took a minute.
+    sites: Annotated[list[Text], Field(fail_fast=True), _checked_later(minItems=1, maxItems=MAX_SITES)] | None = None
     name: Name | None = None
 
 
 class SignIn(Body):
-    """`POST /admin/session`: the token of an admin."""
+    """`POST /admin/session`: an admin token."""
 
     token: Annotated[Text, Field(max_length=500)]
 
@@ -71,28 +71,28 @@ class NewWorkspace(Body):
 
 
 class ImportSites(Body):
-    """`POST /admin/sites`: a CSV file with the columns site, workspace and, if you like, display_name."""
+    """`POST /admin/sites`: a CSV file with the columns site, workspace and, optionally, display_name."""
 
-    most_bytes: ClassVar[int] = 4 * 1024 * 1024
+    max_bytes: ClassVar[int] = 4 * 1024 * 1024
 
     csv: str
 
 
 class PutSite(Body):
-    """`PUT /admin/sites/{id}`: whose it is, and what people call it (the id, if nothing else is said)."""
+    """`PUT /admin/sites/{id}`: the workspace that owns the site, and its display name (default: the id)."""
 
     workspace: Workspace
     display_name: Name | None = None
 
 
 class RenameSite(Body):
-    """`PATCH /admin/sites/{id}`: what people call it from now on."""
+    """`PATCH /admin/sites/{id}`: the new display name."""
 
     display_name: Name
 
 
 class QueryParameters(BaseModel):
-    """The base of query parameters, which are text to begin with."""
+    """Base of query parameters. Not strict, because every parameter arrives as text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -104,7 +104,7 @@ class WorkspaceQuery(QueryParameters):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
-# No name and no id begins with a space, and what is nothing else is no search.
+# Names and ids never begin with a space, and a search for spaces only is no search.
 Search = Annotated[Text, Field(max_length=200), AfterValidator(str.lstrip)]
 
 
@@ -140,22 +140,22 @@ class NoQuery(QueryParameters):
     """No parameters."""
 
 
-_MOST_NAMES = 100
-"""Far more than any object or query of ours has. Naming each of thousands takes long, and anybody may send them."""
+_MAX_NAMES = 100
+"""Far more than any of our models has. Reporting each of thousands takes long, and anyone can send them."""
 
-_TOO_MANY_INSIDE = re.compile(rb'(?:(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+")*+[\[{]){%d}' % (_MOST_NAMES + 1))
-"""The start of a JSON text with more lists and objects than that. Strings may hold brackets, and are stepped over."""
+_TOO_MANY_CONTAINERS = re.compile(rb'(?:(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+")*+[\[{]){%d}' % (_MAX_NAMES + 1))
+"""Matches JSON that contains more lists and objects than that. Brackets inside strings do not count."""
 
 
 def read_body(model: type[Model], raw: bytes) -> Model:
-    """Return the body as `model`. Raises Malformed where it is not JSON, Invalid with a fault for each broken rule."""
-    # To make a million of them takes half a second, in which nothing else of the process goes on.
-    if _TOO_MANY_INSIDE.match(raw):
-        raise Malformed(f"The body holds more than {_MOST_NAMES} lists and objects.")
+    """Parse the body as `model`. Raises Malformed if it is not JSON, and Invalid with a fault for each broken rule."""
+    # Building a million of them takes half a second, during which the whole process is blocked.
+    if _TOO_MANY_CONTAINERS.match(raw):
+        raise Malformed(f"The body contains more than {_MAX_NAMES} lists and objects.")
     try:
-        payload = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
+        payload = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
-        raise Malformed("The body must be one JSON object in UTF-8, with each name once.") from None
+        raise Malformed("The body must be a JSON object in UTF-8 without duplicate names.") from None
     try:
         return model.model_validate(payload)
     except ValidationError as error:
@@ -163,30 +163,30 @@ def read_body(model: type[Model], raw: bytes) -> Model:
 
 
 def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
-    """Return the query parameters as `model`. Raises Invalid."""
-    if len(parameters) > _MOST_NAMES:
-        raise Invalid(f"There are more than {_MOST_NAMES} parameters.")
-    twice = {name for name in parameters if len(parameters.getall(name)) > 1}
-    if twice:
-        faults = tuple(Fault((name,), "must be given once.", in_parameter=True) for name in sorted(twice))
-        raise Invalid("A parameter is given more than once.", faults)
+    """Parse the query parameters as `model`. Raises Invalid."""
+    if len(parameters) > _MAX_NAMES:
+        raise Invalid(f"The query has more than {_MAX_NAMES} parameters.")
+    repeated = {name for name in parameters if len(parameters.getall(name)) > 1}
+    if repeated:
+        faults = tuple(Fault((name,), "must not be repeated.", in_parameter=True) for name in sorted(repeated))
+        raise Invalid("A parameter is repeated.", faults)
     try:
         return model.model_validate(dict(parameters))
     except ValidationError as error:
         raise _invalid(error, in_query=True) from None
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     read = dict(pairs)
-    # Two readers could take different ones.
-    if len(read) != len(pairs) or len(read) > _MOST_NAMES:
+    # Of two equal names, different parsers take different values.
+    if len(read) != len(pairs) or len(read) > _MAX_NAMES:
         raise ValueError
     return read
 
 
 _SENTENCES = {
     "missing": "is missing.",
-    "extra_forbidden": "is not known here.",
+    "extra_forbidden": "is unknown.",
     "string_type": "must be text.",
     "bool_type": "must be true or false.",
     "list_type": "must be a list.",
@@ -200,10 +200,10 @@ def _invalid(error: ValidationError, *, in_query: bool) -> Invalid:
         Fault(details["loc"], _sentence(details), in_parameter=in_query)
         for details in error.errors(include_url=False, include_input=False)
     )
-    return Invalid("\n".join(map(_told, faults[:20])), faults[:20])
+    return Invalid("\n".join(map(_with_name, faults[:MAX_FAULTS])), faults[:MAX_FAULTS])
 
 
-def _told(fault: Fault) -> str:
+def _with_name(fault: Fault) -> str:
     what = f'"{"/".join(map(str, fault.place))}"' if fault.place else "The body"
     return f"{what} {fault.detail}"
 

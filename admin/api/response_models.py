@@ -1,7 +1,8 @@
-"""What the admin API answers with and the command prints: users, workspaces, sites, audit lines, problems. No I/O."""
+"""Models of responses, which the command prints as well. No I/O."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
@@ -9,27 +10,33 @@ Item = TypeVar("Item")
 
 
 class View(BaseModel):
-    """The base of every answer: made by us, so nothing in it is guessed or converted."""
+    """Base of response models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Page(View, Generic[Item]):
-    """Some of a list. `next` asks for what comes after (as the parameter `after`); null: this is the end."""
+    """One page of a list. Pass `next` as the parameter `after` to get the next page; it is null on the last one."""
 
     items: list[Item]
     next: str | None
 
+    @classmethod
+    def of(cls, items: Sequence[Item], limit: int, cursor: Callable[[Item], str]) -> Self:
+        """Return the page with the first `limit` of `items`. One more item means that there is a next page."""
+        shown = list(items[:limit])
+        return cls(items=shown, next=cursor(shown[-1]) if len(items) > limit else None)
+
 
 class PersonView(View):
-    """Who authorised an API user, or did what an audit line tells."""
+    """The person who authorized an API user, or who made a change in the audit log."""
 
     name: str
     email: str
 
 
 class KeyView(View):
-    """What may be shown of an API key. `recoverable`: it is kept encrypted, and can be revealed."""
+    """The visible part of an API key. `recoverable` means that the key is stored encrypted and can be revealed."""
 
     hint: str
     created_at: datetime
@@ -38,7 +45,7 @@ class KeyView(View):
 
 
 class User(View):
-    """One API user. `sites` may be cut short in lists, `site_count` never; with `all_sites` there are none."""
+    """An API user. Lists may shorten `sites`, but `site_count` is always exact. With `all_sites`, `sites` is empty."""
 
     id: str
     name: str | None
@@ -54,40 +61,40 @@ class User(View):
 
 
 class CreatedUser(User):
-    """A new API user and its key: the only time that the key is shown. Null where the same wish was granted before."""
+    """A new API user with its key, which is not returned again. `api_key` is null in the response to a retry."""
 
     api_key: str | None
 
 
 class RevealedKey(View):
-    """A key shown again; `api_key` is null where only its hint is kept."""
+    """A revealed key. `api_key` is null if only its hint is stored."""
 
     hint: str
     api_key: str | None
 
 
 class RevealedKeys(View):
-    """The keys of an API user, the oldest first."""
+    """The keys of an API user, oldest first."""
 
     keys: list[RevealedKey]
 
 
 class Workspace(View):
-    """One workspace."""
+    """A workspace."""
 
     name: str
     created_at: datetime
 
 
 class ExampleRequest(View):
-    """A request to this installation's data: `{site}`, `{key}` and `{basic}` (RFC 7617) are to be filled in."""
+    """An example request to this installation, with the placeholders `{site}`, `{key}` and `{basic}` (RFC 7617)."""
 
     url: str
     headers: list[str]
 
 
 class ImportResult(View):
-    """How many sites an import added, renamed, and found as they were."""
+    """The numbers of sites that an import added, renamed and left unchanged."""
 
     created: int
     renamed: int
@@ -95,23 +102,23 @@ class ImportResult(View):
 
 
 class SignInMethods(View):
-    """How admins sign in on the page: with a token or not, and at which OpenID Connect issuer (its name), if any."""
+    """The sign-in methods of the page: whether tokens work, and the OpenID Connect issuer's name, if there is one."""
 
     token: bool
     oidc: str | None
 
 
 class AuthorizationRedirect(View):
-    """Where the browser goes to sign in. It comes back by itself."""
+    """The issuer's URL to send the browser to. The issuer sends the browser back."""
 
     location: str
 
 
 class SessionView(View):
-    """Who is asking, and what there is to know about this installation.
+    """The signed-in admin, and facts about this installation.
 
-    `csrf_token` goes into the header `X-CSRF-Token` of whatever changes something; it is null with an Authorization
-    header, which needs none. `can_sign_out` says that there is a session to end.
+    Send `csrf_token` in the `X-CSRF-Token` header of every request that changes something. It is null for callers
+    that send an Authorization header, which need none. `can_sign_out` means that there is a session to end.
     """
 
     person: PersonView
@@ -123,7 +130,7 @@ class SessionView(View):
 
 
 class Site(View):
-    """One site."""
+    """A site."""
 
     id: str
     workspace: str
@@ -132,13 +139,13 @@ class Site(View):
 
 
 class SiteWithUsers(Site):
-    """One site, and how many API users have it among their selected sites."""
+    """A site, with the number of API users that have selected it."""
 
     user_count: int
 
 
 class AuditLine(View):
-    """What was done, by whom, when, from where. Outlives what it tells of."""
+    """An entry of the audit log. It outlives its subject."""
 
     id: int
     at: datetime

@@ -1,9 +1,9 @@
-"""The routes by which the page signs in and out, and learns who asks."""
+"""Endpoints with which the page signs in and out and reads its session."""
 
 from aiohttp import web
 
 from admin.api.endpoints import Endpoint, endpoint
-from admin.api.handlers import CALLER, answer, nothing
+from admin.api.handlers import CALLER, json_response, no_content
 from admin.api.request_models import NoQuery, SignIn
 from admin.api.response_models import AuthorizationRedirect, ExampleRequest, PersonView, SessionView, SignInMethods
 from admin.identity.admins import workspace_names
@@ -13,7 +13,7 @@ from admin.problems import CrossSite, DatabaseDown, IssuerDown, NotFound, NotSig
 
 
 class SessionEndpoints:
-    """Signs in and out. `try_it` and `recoverable_keys` are what the page is told of this installation."""
+    """Sign in and out. `try_it` and `recoverable_keys` are facts about this installation for the page."""
 
     def __init__(self, sign_in: SignInFlow, *, recoverable_keys: bool, try_it: ExampleRequest | None) -> None:
         self._sign_in = sign_in
@@ -21,7 +21,7 @@ class SessionEndpoints:
         self._try_it = try_it
 
     def endpoints(self) -> list[Endpoint]:
-        """Return this part of the route table."""
+        """Return the endpoints of this group."""
         return [
             endpoint(
                 "POST",
@@ -52,28 +52,28 @@ class SessionEndpoints:
             endpoint("DELETE", "/session", self.sign_out, NoQuery, {204: None}),
         ]
 
-    async def sign_in(self, request: web.Request, wish: SignIn) -> web.Response:
-        """Trade an admin's token for a session, which is a cookie. For browsers: it needs their Origin."""
-        caller, cookie = await self._sign_in.with_token(request, wish.token)
-        return answer(self._session(caller), set_cookie=cookie)
+    async def sign_in(self, request: web.Request, body: SignIn) -> web.Response:
+        """Exchange an admin token for a session cookie. For browsers: requires the Origin header."""
+        caller, cookie = await self._sign_in.with_token(request, body.token)
+        return json_response(self._session(caller), set_cookie=cookie)
 
     async def list_sign_in_methods(self, request: web.Request, _: NoQuery) -> web.Response:
-        """Say how admins sign in on the page."""
-        return answer(SignInMethods(token=self._sign_in.tokens_exist, oidc=self._sign_in.issuer_name))
+        """List the sign-in methods of the page."""
+        return json_response(SignInMethods(token=self._sign_in.tokens_exist, oidc=self._sign_in.issuer_name))
 
     async def start_oidc_sign_in(self, request: web.Request, _: NoQuery) -> web.Response:
-        """Begin to sign in at the OpenID Connect issuer. For browsers: it needs their Origin, and keeps a cookie."""
+        """Start signing in at the OpenID Connect issuer. For browsers: requires the Origin header and sets a cookie."""
         location, cookie = await self._sign_in.start_oidc(request)
-        return answer(AuthorizationRedirect(location=location), set_cookie=cookie)
+        return json_response(AuthorizationRedirect(location=location), set_cookie=cookie)
 
     async def get_session(self, request: web.Request, _: NoQuery) -> web.Response:
-        """Show who is asking."""
+        """Show the signed-in admin."""
         caller = request[CALLER]
-        return answer(self._session(caller), set_cookie=caller.set_cookie)
+        return json_response(self._session(caller), set_cookie=caller.set_cookie)
 
     async def sign_out(self, request: web.Request, _: NoQuery) -> web.Response:
         """End the session."""
-        return nothing(set_cookie=await self._sign_in.sign_out(request))
+        return no_content(set_cookie=await self._sign_in.sign_out(request))
 
     def _session(self, caller: Caller) -> SessionView:
         admin = caller.admin

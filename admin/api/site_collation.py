@@ -1,13 +1,13 @@
-"""Which site ids a data service may take for equal because its database compares text loosely. No I/O.
+"""Collation of site ids: equal results mean that some data service may treat the ids as equal. No I/O.
 
-Case, width and outer spaces are dealt with in proxy/decision/site_ids.py. This goes further, to most of what these
-equate:
+Folding in proxy/decision/site_ids.py handles case, width and outer spaces. Collation goes further and covers most of
+what these treat as equal:
 - MySQL's and MariaDB's utf8mb4_0900_ai_ci, uca1400_ai_ci, unicode_ci and general_ci, SQL Server's _CI_AI, and ICU at
   primary strength: accents, ligatures, letters with a stroke, the digits of all scripts, hiragana and katakana;
-- general_ci and unicode_ci also: dotless i, and all characters beyond U+FFFF, which are one to them;
+- general_ci and unicode_ci also: dotless i, and all characters beyond U+FFFF, which are all equal to them;
 - decoders of forms: `+` and a space.
-One known gap: general_ci reads `ß` as one `s`, so `straße` equals `strase` there, and here `strasse`, as in the others.
-It says which ids may not exist side by side, and nothing else: a key for `cafe` never reaches `café`.
+Known gap: general_ci treats `ß` as one `s`: `straße` equals `strase` there, but `strasse` here, as in the others.
+Collation only prevents such ids from existing side by side. It grants nothing: a key for `cafe` never reaches `café`.
 """
 
 import re
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 
 from proxy.decision.site_ids import fold_site
 
-# Vowel signs and viramas of Indic scripts, of Thai and of Lao are marks too, but they distinguish words in every
-# collation. These are their combining classes (UnicodeData.txt, field 3).
+# Vowel signs and viramas of Indic scripts, Thai and Lao are marks too, but every collation distinguishes them. These
+# are their combining classes (UnicodeData.txt, field 3).
 _DISTINCT_CLASSES = frozenset({0, 9, 84, 91, 103, 118, 129, 130, 132})
 
-# Characters of class 0 that collations ignore all the same (DUCET: no primary weight): nasal and breath signs, tatweel,
-# variation selectors.
+# Characters of class 0 that collations still ignore, because they have no primary weight in DUCET: nasal and breath
+# signs, tatweel, variation selectors.
 _IGNORED_RANGES = """
 034f 0640 07fa 0900-0903 0981-0983 0a01-0a03 0a70-0a71 0a81-0a83 0afa-0aff 0b01-0b03 0b55 0b82 0c00-0c04 0c81-0c83
 0d00-0d03 0d81-0d83 0e47 0e4c-0e4e 0ecc-0ecd 0f3e-0f3f 0f7e-0f7f 1036 1038 17b4-17b5 17c6-17d1 17d3 180a-180d 180f
@@ -50,11 +50,11 @@ def _equal_letters() -> Iterator[tuple[int, str]]:
         plain, _, others = entry.partition("=")
         for other in others:
             yield ord(other), plain
-    # 🅐 to 🅩 and 🅰 to 🆉, which no normal form resolves.
+    # 🅐 to 🅩 and 🅰 to 🆉, which have no decomposition.
     for first in (0x1F150, 0x1F170):
         for place in range(26):
             yield first + place, chr(ord("a") + place)
-    # Georgian capitals of the old script, which utf8mb4_unicode_ci takes for those of the new one.
+    # Old Georgian capitals, which utf8mb4_unicode_ci equates with the modern ones.
     for place in range(0x26):
         yield 0x2D00 + place, chr(0x10D0 + place)
 
@@ -65,11 +65,11 @@ _HIRAGANA = {katakana: chr(katakana - 0x60) for katakana in range(0x30A1, 0x30F7
 
 
 def collate_site(site_id: str) -> str:
-    """Return what is equal for ids that some data service may take for one. Ids with equal folds have equal results."""
+    """Return the collated id. It is equal for ids that some data service may equate, and for ids with equal folds."""
     folded = fold_site(site_id)
     if not folded.isascii():
         decomposed = unicodedata.normalize("NFKD", folded)
-        # Composed again: a database may have no character for a part of one.
+        # Compose again, because a database's character set may lack the separate parts.
         folded = unicodedata.normalize("NFC", "".join(_plain(letter) for letter in decomposed if not _ignored(letter)))
         folded = folded.replace("l·", "l")  # Catalan: col·lecció
     return _SPACES.sub(" ", folded).strip()

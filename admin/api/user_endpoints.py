@@ -1,11 +1,11 @@
-"""The routes of API users."""
+"""Endpoints for API users."""
 
 import asyncpg
 from aiohttp import web
 
 from admin.api import users
 from admin.api.endpoints import Endpoint, endpoint
-from admin.api.handlers import actor_of, admin_of, answer, narrowed, nothing
+from admin.api.handlers import actor_of, admin_of, json_response, no_content, visible_workspaces
 from admin.api.idempotency import HEADER, read_idempotency_key
 from admin.api.request_models import NewUser, NoQuery, UserQuery
 from admin.api.response_models import CreatedUser, Page, RevealedKeys, User
@@ -16,14 +16,14 @@ from admin.problems import Conflict, NotFound
 
 
 class UserEndpoints:
-    """Lists, creates, shows, deletes and reveals."""
+    """List, create, show and delete API users, and reveal their keys."""
 
     def __init__(self, pool: asyncpg.Pool, cipher: KeyCipher | None) -> None:
         self._pool = pool
         self._cipher = cipher
 
     def endpoints(self) -> list[Endpoint]:
-        """Return this part of the route table."""
+        """Return the endpoints of this group."""
         return [
             endpoint("GET", "/users", self.list_users, UserQuery, {200: Page[User]}),
             endpoint("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
@@ -32,47 +32,47 @@ class UserEndpoints:
             endpoint("POST", "/users/{id}/reveal", self.reveal_user, NoQuery, {200: RevealedKeys}, NotFound, Conflict),
         ]
 
-    async def list_users(self, request: web.Request, asked: UserQuery) -> web.Response:
+    async def list_users(self, request: web.Request, query: UserQuery) -> web.Response:
         """List API users."""
-        within = narrowed(request, asked.workspace)
+        within = visible_workspaces(request, query.workspace)
         async with borrow(self._pool) as connection:
             page = await list_users(
-                connection, within=within, search=asked.search, sort=asked.sort, after=asked.after, limit=asked.limit
+                connection, within=within, search=query.search, sort=query.sort, after=query.after, limit=query.limit
             )
-        return answer(page)
+        return json_response(page)
 
-    async def create_user(self, request: web.Request, wish: NewUser) -> web.Response:
-        """Create an API user, whose key is shown this once."""
+    async def create_user(self, request: web.Request, body: NewUser) -> web.Response:
+        """Create an API user. The response contains its key, which is not shown again."""
         key = read_idempotency_key(request.headers.getall(HEADER, []))
         async with borrow(self._pool) as connection:
             user = await users.create_user(
                 connection,
-                workspace=wish.workspace,
-                all_sites=wish.all_sites,
-                sites=wish.sites,
-                name=wish.name,
+                workspace=body.workspace,
+                all_sites=body.all_sites,
+                sites=body.sites,
+                name=body.name,
                 by=actor_of(request),
                 cipher=self._cipher,
                 idempotency_key=key,
             )
-        return answer(user, 201)
+        return json_response(user, 201)
 
     async def get_user(self, request: web.Request, _: NoQuery) -> web.Response:
-        """Show an API user with all its sites."""
+        """Show an API user with all of its sites."""
         async with borrow(self._pool) as connection:
             user = await users.get_user(connection, request.match_info["id"], within=admin_of(request).workspaces)
-        return answer(user)
+        return json_response(user)
 
     async def delete_user(self, request: web.Request, _: NoQuery) -> web.Response:
-        """Delete an API user and its key, for good."""
+        """Delete an API user and its keys permanently."""
         async with borrow(self._pool) as connection:
             await users.delete_user(connection, request.match_info["id"], by=actor_of(request))
-        return nothing()
+        return no_content()
 
     async def reveal_user(self, request: web.Request, _: NoQuery) -> web.Response:
-        """Show the key of an API user again, where it is kept. The audit log notes it."""
+        """Reveal the keys of an API user, if they are recoverable. The audit log records it."""
         async with borrow(self._pool) as connection:
             keys = await users.reveal_keys(
                 connection, request.match_info["id"], cipher=self._cipher, by=actor_of(request)
             )
-        return answer(keys)
+        return json_response(keys)

@@ -1,4 +1,4 @@
-"""The list of API users: sorted, searched, in pages."""
+"""Listing of API users with sorting, search and pagination."""
 
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, get_args
@@ -15,7 +15,7 @@ from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
 Sort = Literal["-created", "created", "-last_activity", "last_activity"]
-"""`-`: the latest first. Never active comes before every time."""
+"""`-` means latest first. Users that were never active count as the least recent."""
 SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 NEWEST_FIRST = query("pick_users_newest_first")
 OLDEST_FIRST = query("pick_users_oldest_first")
@@ -25,13 +25,13 @@ SEARCH_BY_ACTIVITY = query("search_users_by_activity")
 MATCH = query("match_users")
 
 SITES_LISTED: Final = 20
-"""How many sites of a user a list shows; the user alone is shown with all."""
+"""How many sites of each user a list contains. A single user is returned with all of them."""
 NEAR: Final = 200
-"""Among how many users a search looks first."""
+"""How many of the next users a search tries before it searches all."""
 
 
 class Picked(NamedTuple):
-    """A user of a page, and what it is sorted by: when it was made, or a number that grows along the list."""
+    """A user on a page with its sort value: the creation time, or a number that grows along the list."""
 
     sorted_by: datetime | float
     id: UUID
@@ -47,14 +47,14 @@ async def list_users(
     limit: int = 50,
     sites_listed: int | None = SITES_LISTED,
 ) -> Page[User]:
-    """Return a page of API users whose name, person, site or key's hint begins with `search`,
-    each with at most `sites_listed` of its sites (None: all).
+    """Return a page of API users whose name, person, site or key hint begins with `search`.
 
-    `after` is the `next` of the page before. Raises Invalid where it is not, or is of another sorting.
+    Each has at most `sites_listed` of its sites (None: all). `after` is the `next` of the previous page. Raises Invalid
+    if `after` does not belong to this list and order.
     """
     by_activity = sort.endswith("last_activity")
-    made_for = (sort, bool(search))
-    last = None if after is None else Picked(*read_cursor(after, *made_for, by_time=not by_activity))
+    list_key = (sort, bool(search))
+    last = None if after is None else Picked(*read_cursor(after, *list_key, by_time=not by_activity))
     if search:
         picked = await _search(connection, within, search, sort, last, limit + 1)
     else:
@@ -62,15 +62,15 @@ async def list_users(
     shown = picked[:limit]
     return Page(
         items=await describe_users(connection, [user.id for user in shown], within, sites_listed),
-        next=write_cursor(shown[-1].sorted_by, shown[-1].id, *made_for) if len(picked) > limit else None,
+        next=write_cursor(shown[-1].sorted_by, shown[-1].id, *list_key) if len(picked) > limit else None,
     )
 
 
 async def _pick(
-    connection: Connection, within: WorkspaceLimit, sort: Sort, last: Picked | None, most: int
+    connection: Connection, within: WorkspaceLimit, sort: Sort, last: Picked | None, limit: int
 ) -> list[Picked]:
-    """Return the next users of the whole list."""
-    page = (workspace_names(within), most, *(last or (None, None)))
+    """Return the next users without a search."""
+    page = (workspace_names(within), limit, *(last or (None, None)))
     match sort:
         case "-created":
             rows = await connection.fetch(NEWEST_FIRST, *page)
@@ -82,32 +82,32 @@ async def _pick(
 
 
 async def _search(
-    connection: Connection, within: WorkspaceLimit, search: str, sort: Sort, last: Picked | None, most: int
+    connection: Connection, within: WorkspaceLimit, search: str, sort: Sort, last: Picked | None, limit: int
 ) -> list[Picked]:
-    """Return the next users that match."""
-    patterns = prefix_pattern(search), prefix_pattern(_hinted(search)), prefix_pattern(fold_site(search))
-    page = (workspace_names(within), most, *(last or (None, None)), *patterns)
+    """Return the next users that match the search."""
+    patterns = prefix_pattern(search), prefix_pattern(_hint_prefix(search)), prefix_pattern(fold_site(search))
+    page = (workspace_names(within), limit, *(last or (None, None)), *patterns)
     if sort.endswith("last_activity"):
         rows = await connection.fetch(SEARCH_BY_ACTIVITY, *page, _direction(sort))
     else:
-        # What most users match (the first letter that somebody types) fills a page from among the next ones, without
-        # finding all who match: 10 ms instead of 300 with 100,000 users.
+        # A search that many users match, such as a first letter, fills a page from the next users. Searching all would
+        # take 300 ms instead of 10 ms with 100,000 users.
         near = await _pick(connection, within, sort, last, NEAR)
         matching = {row["id"] for row in await connection.fetch(MATCH, [str(user.id) for user in near], *patterns)}
         found = [user for user in near if user.id in matching]
-        if len(found) >= most or len(near) < NEAR:
-            return found[:most]
+        if len(found) >= limit or len(near) < NEAR:
+            return found[:limit]
         rows = await connection.fetch(SEARCH, *page, sort == "-created")
     return [Picked(row["sorted_by"], row["id"]) for row in rows]
 
 
 def _direction(sort: Sort) -> float:
-    """Return what the queries multiply by, so that what comes first is the least."""
+    """Return the factor by which the queries multiply the sort value, so that the first row has the lowest."""
     return -1.0 if sort.startswith("-") else 1.0
 
 
-def _hinted(search: str) -> str:
-    """Return what a search means among hints: of a key typed or pasted at length, only the start is in its hint."""
+def _hint_prefix(search: str) -> str:
+    """Return the part of a search that a key hint can contain: of a whole key, only the start."""
     shown = hint(PREFIX + "x" * 38).partition("…")[0]
     if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
         return search[: len(shown)]

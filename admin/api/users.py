@@ -1,4 +1,7 @@
-"""API users: created, shown, deleted. What the admin API and the command do is done here; user_list.py lists."""
+"""Operations on API users, for the admin API and the command: create, show, delete, reveal keys.
+
+The module `user_list` lists them.
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,10 +11,9 @@ from uuid import UUID, uuid4
 
 from asyncpg import Record
 
-from admin.api.audit import Change, some_sites, write_audit
-from admin.api.idempotency import made_before
+from admin.api.audit import Change, sites_detail, write_audit
+from admin.api.idempotency import claim_key
 from admin.api.response_models import CreatedUser, KeyView, PersonView, RevealedKey, RevealedKeys, User
-from admin.api.sites import MAX_FAULTS, sentence
 from admin.api.workspaces import workspace_id
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
@@ -34,6 +36,7 @@ LOCK_USER = query("lock_user")
 DELETE_USER = query("delete_user")
 
 MAX_SITES: Final = 10_000
+_NOT_FOUND: Final = "This API user does not exist."
 
 
 async def create_user(
@@ -47,12 +50,13 @@ async def create_user(
     cipher: KeyCipher | None = None,
     idempotency_key: str | None = None,
 ) -> CreatedUser:
-    """Make an API user for all sites of the workspace or for `sites`, and its key, which is shown this once.
+    """Create an API user for all sites of the workspace or for `sites`, and its key.
 
-    With a `cipher` the key is kept in it, and can be revealed. The same wish with the same `idempotency_key` makes one
-    user, which is then returned without its key.
-    Raises Invalid (every unknown site is a fault), Forbidden, KeyReused, KeyInUse, and Conflict where that user was
-    deleted.
+    With a `cipher`, the key is also stored encrypted and can be revealed later. A retry with the same `idempotency_key`
+    returns the user that the first request created, without its key.
+
+    Raises Invalid with a fault for each unknown site, Forbidden, KeyReused, KeyInUse, and Conflict if the user of a
+    retry was deleted in the meantime.
     """
     wanted = _wanted_sites(all_sites, sites)
     if name is not None:
@@ -62,9 +66,9 @@ async def create_user(
         owner = await workspace_id(connection, workspace, by.within)
         user_id = uuid4()
         if idempotency_key is not None:
-            wish = [workspace, all_sites, sorted(wanted), name]
-            if before := await made_before(connection, by.person, idempotency_key, wish, user_id):
-                return await _made_before(connection, before, by.within)
+            body = [workspace, all_sites, sorted(wanted), name]
+            if first := await claim_key(connection, by.person, idempotency_key, body, user_id):
+                return await _retried(connection, first, by.within)
         await _check_sites(connection, owner, workspace, wanted)
         await connection.execute(CREATE_USER, user_id, owner, name, all_sites, by.person.name, by.person.email)
         await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), hint(key))
@@ -73,14 +77,14 @@ async def create_user(
         if wanted:
             await connection.execute(CREATE_USER_SITES, user_id, owner, list(wanted))
         [user] = await describe_users(connection, [user_id], by.within)
-        await write_audit(connection, by, "user.created", [Change(workspace, user.id, _noted(user))])
+        await write_audit(connection, by, "user.created", [Change(workspace, user.id, _audit_detail(user))])
     return CreatedUser(**user.model_dump(), api_key=key)
 
 
 async def describe_users(
     connection: Connection, user_ids: Sequence[UUID], within: WorkspaceLimit, sites: int | None = None
 ) -> list[User]:
-    """Return those of the users that are there, in their order, each with at most so many `sites` (None: all)."""
+    """Return the users with these ids that exist, in the same order, each with at most `sites` sites (None: all)."""
     rows = await connection.fetch(
         DESCRIBE_USERS, [str(user_id) for user_id in user_ids], workspace_names(within), sites
     )
@@ -88,65 +92,73 @@ async def describe_users(
 
 
 async def get_user(connection: Connection, user_id: str, *, within: WorkspaceLimit = None) -> User:
-    """Return one API user with all its sites. Raises NotFound."""
+    """Return one API user with all of its sites. Raises NotFound."""
     users = await describe_users(connection, [_uuid(user_id)], within)
     if not users:
-        raise NotFound("There is no such API user.")
+        raise NotFound(_NOT_FOUND)
     return users[0]
 
 
 async def delete_user(connection: Connection, user_id: str, *, by: Actor) -> None:
-    """Delete an API user and its keys, for good. Only the audit line remains. Raises NotFound."""
+    """Delete an API user and its keys permanently. Only the audit entries remain. Raises NotFound."""
     key = _uuid(user_id)
     async with connection.transaction():
-        if await connection.fetchval(LOCK_USER, key, workspace_names(by.within)) is None:
-            raise NotFound("There is no such API user.")
+        await _lock_user(connection, key, by)
         [user] = await describe_users(connection, [key], by.within)
         await connection.execute(DELETE_USER, key)
-        await write_audit(connection, by, "user.deleted", [Change(user.workspace, user.id, _noted(user))])
+        await write_audit(connection, by, "user.deleted", [Change(user.workspace, user.id, _audit_detail(user))])
 
 
 async def reveal_keys(connection: Connection, user_id: str, *, cipher: KeyCipher | None, by: Actor) -> RevealedKeys:
-    """Return the keys of an API user, and note who saw them. Raises NotFound, and Conflict where none can be shown."""
+    """Return the keys of an API user and record it in the audit log.
+
+    Raises NotFound, and Conflict if no key can be revealed.
+    """
     key = _uuid(user_id)
     async with connection.transaction():
-        if await connection.fetchval(LOCK_USER, key, workspace_names(by.within)) is None:
-            raise NotFound("There is no such API user.")
+        await _lock_user(connection, key, by)
         if cipher is None:
-            raise Conflict("Keys are shown once here: this installation does not keep them.")
+            raise Conflict("This installation does not store keys, so they cannot be revealed.")
         rows = await connection.fetch(SEALED_KEYS, key)
-        opened = [
+        keys = [
             RevealedKey(hint=row["hint"], api_key=None if row["sealed"] is None else cipher.decrypt(key, row["sealed"]))
             for row in rows
         ]
-        shown = [one.hint for one in opened if one.api_key is not None]
+        shown = [revealed.hint for revealed in keys if revealed.api_key is not None]
         if not shown:
             if any(row["sealed"] is not None for row in rows):
-                raise Conflict("This key was kept under another secret than admin.recoverable_keys, and stays a hint.")
-            raise Conflict("This key was made before keys were kept here, and stays a hint.")
+                raise Conflict(
+                    "This key cannot be revealed: it was encrypted with a different admin.recoverable_keys secret."
+                )
+            raise Conflict("This key cannot be revealed: it was created before admin.recoverable_keys was set.")
         [user] = await describe_users(connection, [key], by.within, 0)
         detail = {"name": user.name, "keys": shown}
         await write_audit(connection, by, "user.revealed", [Change(user.workspace, user.id, detail)])
-    return RevealedKeys(keys=opened)
+    return RevealedKeys(keys=keys)
 
 
-async def _made_before(connection: Connection, user_id: UUID, within: WorkspaceLimit) -> CreatedUser:
-    """Return a user as the answer to the wish that made it, sent again: its key was shown to the first."""
+async def _lock_user(connection: Connection, user_id: UUID, by: Actor) -> None:
+    if await connection.fetchval(LOCK_USER, user_id, workspace_names(by.within)) is None:
+        raise NotFound(_NOT_FOUND)
+
+
+async def _retried(connection: Connection, user_id: UUID, within: WorkspaceLimit) -> CreatedUser:
+    """Return the user that the first request created, without its key, which only the first response contains."""
     try:
         user = await get_user(connection, str(user_id), within=within)
     except NotFound:
         raise Conflict(
-            "The API user that this request made was deleted since. To make another, take a new Idempotency-Key."
+            "The API user that this request created has been deleted. To create another, use a new Idempotency-Key."
         ) from None
     return CreatedUser(**user.model_dump(), api_key=None)
 
 
 def _wanted_sites(all_sites: bool, sites: Sequence[str] | None) -> dict[str, int]:
-    """Return the selected sites, each with its first place. Raises Invalid unless one of the two scopes is chosen."""
+    """Return the selected sites, each with its first index. Raises Invalid unless exactly one scope is given."""
     if all_sites and sites is not None:
-        raise Invalid.at("sites", detail="Give either all_sites or sites, not both.")
+        raise Invalid.at("sites", detail="Set either all_sites or sites, not both.")
     if not all_sites and not sites:
-        raise Invalid.at("sites", detail="Name at least one site, or set all_sites.")
+        raise Invalid.at("sites", detail="List at least one site, or set all_sites.")
     if sites is not None and len(sites) > MAX_SITES:
         raise Invalid.at("sites", detail=f"At most {MAX_SITES} sites can be selected. Consider all_sites.")
     places: dict[str, int] = {}
@@ -156,25 +168,23 @@ def _wanted_sites(all_sites: bool, sites: Sequence[str] | None) -> dict[str, int
 
 
 async def _check_sites(connection: Connection, owner: int, workspace: str, wanted: dict[str, int]) -> None:
-    """Raise Invalid unless the workspace owns every site; keep them from being removed meanwhile.
+    """Raise Invalid unless the workspace owns every site. Lock the sites against concurrent removal.
 
-    Whether another workspace has a site of that name is not told.
+    The error does not reveal whether another workspace has a site of that name.
     """
     storable = [site for site in wanted if is_text(site)]
     owned = {row["id"] for row in await connection.fetch(LOCK_SITES, owner, storable)}
     missing = [site for site in wanted if site not in owned]
     if not missing:
         return
-    alike = await connection.fetch(SITES_FOLDED_LIKE, owner, [fold_site(site) for site in missing if is_text(site)])
-    spelt = {row["folded"]: row["id"] for row in alike}
+    similar = await connection.fetch(SITES_FOLDED_LIKE, owner, [fold_site(site) for site in missing if is_text(site)])
+    spelling = {row["folded"]: row["id"] for row in similar}
     faults = []
     for site in missing:
-        meant = spelt.get(fold_site(site))
-        mend = f'Did you mean "{meant}"?' if meant else "Add it first, or take it out."
-        faults.append(
-            Fault(("sites", wanted[site]), f'There is no site "{site}" in the workspace "{workspace}". {mend}')
-        )
-    raise Invalid(sentence(faults), tuple(faults[:MAX_FAULTS]))
+        meant = spelling.get(fold_site(site))
+        advice = f'Did you mean "{meant}"?' if meant else "Add it first, or remove it from the list."
+        faults.append(Fault(("sites", wanted[site]), f'The workspace "{workspace}" has no site "{site}". {advice}'))
+    raise Invalid.of(faults)
 
 
 def _user(row: Record) -> User:
@@ -202,13 +212,13 @@ def _user(row: Record) -> User:
 
 
 def _utc(text: str) -> datetime:
-    """Return the time that JSON of the database's making holds: it is in the session's time zone."""
+    """Parse a time in JSON from the database, which is in the session's time zone."""
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _noted(user: User) -> dict[str, Any]:
-    """Return what an audit line says of a user, enough to know it again when it is gone."""
-    scope: dict[str, Any] = {"all_sites": True} if user.all_sites else {"all_sites": False, **some_sites(user.sites)}
+def _audit_detail(user: User) -> dict[str, Any]:
+    """Return the audit detail of a user: enough to recognize it after its deletion."""
+    scope: dict[str, Any] = {"all_sites": True} if user.all_sites else {"all_sites": False, **sites_detail(user.sites)}
     return {
         "name": user.name,
         "keys": [key.hint for key in user.keys],
@@ -221,4 +231,4 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise NotFound("There is no such API user.") from None
+        raise NotFound(_NOT_FOUND) from None

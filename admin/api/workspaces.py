@@ -1,4 +1,4 @@
-"""Workspaces: made, listed and found."""
+"""Operations on workspaces: create, list and look up."""
 
 from admin.api.audit import Change, write_audit
 from admin.api.response_models import Page, Workspace
@@ -16,34 +16,34 @@ CREATE_WORKSPACE = query("create_workspace")
 async def list_workspaces(
     connection: Connection, *, within: WorkspaceLimit = None, after: str | None = None, limit: int = 100
 ) -> Page[Workspace]:
-    """Return workspaces by name; `after` is the last name of the page before."""
+    """Return a page of workspaces by name. `after` is the last name on the previous page."""
     rows = await connection.fetch(LIST_WORKSPACES, workspace_names(within), after, limit + 1)
-    items = [Workspace(name=row["name"], created_at=row["created_at"]) for row in rows[:limit]]
-    return Page(items=items, next=items[-1].name if len(rows) > limit else None)
+    items = [Workspace(name=row["name"], created_at=row["created_at"]) for row in rows]
+    return Page[Workspace].of(items, limit, lambda workspace: workspace.name)
 
 
 async def create_workspace(connection: Connection, *, name: str, by: Actor) -> Workspace:
-    """Make a workspace. Raises Invalid, Forbidden, or Conflict where the name is taken."""
+    """Create a workspace. Raises Invalid, Forbidden, and Conflict if the name is taken."""
     check_workspace(name, "name")
     check_within(name, by.within)
     async with connection.transaction():
         row = await connection.fetchrow(CREATE_WORKSPACE, name)
         if row is None:
-            raise Conflict(f'There is a workspace "{name}" already.')
+            raise Conflict(f'The workspace "{name}" already exists.')
         await write_audit(connection, by, "workspace.created", [Change(name, name)])
     return Workspace(name=name, created_at=row["created_at"])
 
 
 async def workspace_id(connection: Connection, name: str, within: WorkspaceLimit) -> int:
-    """Return the id of a workspace that a payload names. Raises Forbidden, or Invalid where there is none."""
+    """Return the id of the workspace that a request body names. Raises Forbidden, and Invalid if it does not exist."""
     check_within(name, within)
     found: int | None = await connection.fetchval(FIND_WORKSPACE, name) if is_text(name) else None
     if found is None:
-        raise Invalid.at("workspace", detail=f'There is no workspace "{name}". Create it first.')
+        raise Invalid.at("workspace", detail=f'The workspace "{name}" does not exist. Create it first.')
     return found
 
 
 def check_within(name: str, within: WorkspaceLimit) -> None:
-    """Raise Forbidden unless the workspace exists for this admin, whether or not it exists for others."""
+    """Raise Forbidden if the admin is limited to other workspaces, whether or not this one exists."""
     if within is not None and name not in within:
-        raise Forbidden(f'You may not act in the workspace "{name}".')
+        raise Forbidden(f'You do not have access to the workspace "{name}".')

@@ -1,1 +1,1 @@
-"""Who is asking the admin API: tokens, OpenID Connect, sessions, an identity proxy."""
+"""Authentication of admins: tokens, OpenID Connect, sessions and an identity proxy."""

@@ -1,4 +1,4 @@
-"""Who of those that somebody else has signed in is an admin. Being known somewhere is not enough. No I/O."""
+"""The allow list: which people that an issuer or a proxy has signed in are admins. No I/O."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from admin.settings import AllowSettings, ProxyAllowSettings
 from admin.text_rules import NAME_LENGTH, is_text
 
 Claims = Mapping[str, Any]
-"""What is said of a person, by the names of OpenID Connect Core §5.1."""
+"""Statements about a person, named as in OpenID Connect Core §5.1."""
 
-_ABOUT_PEOPLE = ("sub", "name", "preferred_username", "email", "email_verified")
+_PERSON_CLAIMS = ("sub", "name", "preferred_username", "email", "email_verified")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One way to be let in: a value of a claim; `domain` says that what stands behind the @ is compared."""
+    """One entry of the allow list: values of a claim. With `domain`, only the part of the email after the @ counts."""
 
     claim: str
     values: frozenset[str]
     within: WorkspaceLimit
     domain: bool = False
 
-    def lets_in(self, claims: Claims) -> bool:
-        """Say whether these claims fit."""
+    def matches(self, claims: Claims) -> bool:
+        """Return whether these claims match the rule."""
         if self.claim != "email":
             return not self.values.isdisjoint(_texts(claims.get(self.claim)))
         email = verified_email(claims)
@@ -32,28 +32,28 @@ class Rule:
 
 
 class AllowList:
-    """Rules, one of which must let a person in. The workspaces of all that do add up."""
+    """Rules for admins. A person needs one that matches, and gets the workspaces of all that match."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
-        self._judged = frozenset((*_ABOUT_PEOPLE, *(rule.claim for rule in self._rules)))
+        self._relevant = frozenset((*_PERSON_CLAIMS, *(rule.claim for rule in self._rules)))
 
     def admit(self, claims: Claims) -> Admin | None:
-        """Return the admin whom the claims are of, or None."""
+        """Return the admin with these claims, or None if no rule matches or the claims name nobody."""
         person = person_of(claims)
-        fitting = [rule.within for rule in self._rules if rule.lets_in(claims)]
-        if person is None or not fitting:
+        limits = [rule.within for rule in self._rules if rule.matches(claims)]
+        if person is None or not limits:
             return None
-        limits = [within for within in fitting if within is not None]
-        return Admin(person, frozenset().union(*limits) if len(limits) == len(fitting) else None)
+        finite = [limit for limit in limits if limit is not None]
+        return Admin(person, frozenset().union(*finite) if len(finite) == len(limits) else None)
 
-    def judged(self, claims: Claims) -> dict[str, Any]:
-        """Return those claims that `admit` looks at, and of those no more than it can make use of."""
-        return {name: _kept(value) for name, value in claims.items() if name in self._judged}
+    def relevant_claims(self, claims: Claims) -> dict[str, Any]:
+        """Return the claims that `admit` reads, reduced to values that it can compare and a database can store."""
+        return {name: _storable(value) for name, value in claims.items() if name in self._relevant}
 
-    def needs(self, claims: Claims) -> bool:
-        """Say whether these claims leave something open that a rule looks at, or people call each other by."""
-        return not (self._judged - {"preferred_username", "email_verified"}) <= set(claims)
+    def needs_more(self, claims: Claims) -> bool:
+        """Return whether a claim is missing that a rule compares or that names the person."""
+        return not (self._relevant - {"preferred_username", "email_verified"}) <= set(claims)
 
 
 def rule(table: AllowSettings | ProxyAllowSettings) -> Rule:
@@ -69,16 +69,16 @@ def rule(table: AllowSettings | ProxyAllowSettings) -> Rule:
 
 
 def verified_email(claims: Claims) -> str | None:
-    """Return a person's email, for comparing, if whoever says so has made sure that it is theirs."""
+    """Return the email, folded for comparison, if the issuer has verified it."""
     email = claims.get("email")
-    # Some issuers write the flag as text.
+    # Some issuers send the flag as text.
     if not isinstance(email, str) or email.count("@") != 1 or claims.get("email_verified") not in (True, "true"):
         return None
     return _folded(email)
 
 
 def person_of(claims: Claims) -> Person | None:
-    """Return how to call a person. An email that nobody has verified could be anybody's: then it is the subject."""
+    """Return the person's name and email. The subject replaces an unverified email, which could be anyone's."""
     email = claims["email"] if verified_email(claims) else claims.get("sub")
     if not _is_name(email):
         return None
@@ -91,7 +91,7 @@ def _is_name(text: object) -> TypeGuard[str]:
 
 
 def _folded(email: str) -> str:
-    """Return an email without the case of A-Z. Unicode's folding would make one of two that are not the same."""
+    """Return the email with A-Z in lower case. Unicode case folding would equate addresses that differ."""
     return email.lower() if email.isascii() else email
 
 
@@ -99,8 +99,8 @@ def _texts(value: object) -> list[str]:
     return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
-def _kept(value: object) -> bool | str | list[str] | None:
-    """Return what a rule may compare of a claim's value, and a database can hold: not every text is for it."""
+def _storable(value: object) -> bool | str | list[str] | None:
+    """Return the part of a claim's value that rules compare and a database can store."""
     if isinstance(value, bool):
         return value
     texts = [text for text in _texts(value) if is_text(text)]

@@ -1,4 +1,4 @@
-"""Who is asking: the one place that knows the ways in. Whatever is served to an admin passes `caller`."""
+"""Authentication of admin requests. Every endpoint that is not open to all calls `authenticate` first."""
 
 import secrets
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from admin.connections import borrow
 from admin.identity.admin_tokens import AdminTokens
 from admin.identity.admins import Admin
-from admin.identity.client_address import single
+from admin.identity.client_address import single_header
 from admin.identity.cookies import check_host, cookie_at, cookie_for, cookie_value
 from admin.identity.identity_proxy import IdentityProxy
 from admin.identity.json_web_tokens import looks_like_jwt
@@ -20,22 +20,25 @@ from admin.problems import CrossSite, NotAnAdmin, NotSignedIn
 CSRF_HEADER = "X-CSRF-Token"
 _PAGE = "page"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_NO_CREDENTIALS = "Send an admin token: `Authorization: Bearer …`."
+_BAD_CSRF_TOKEN = f"The {CSRF_HEADER} header is missing or wrong. Reload the page."
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking. Where browsers say so by themselves: the token that a page must send with every change."""
+    """An authenticated admin, and what the page needs to act as that admin."""
 
     admin: Admin
     csrf_token: str | None = None
+    """The token that the page must send with every change. None for callers that send an Authorization header."""
     has_session: bool = False
-    """There is something to sign out of."""
+    """Whether the caller can sign out."""
     set_cookie: str | None = None
-    """The Set-Cookie line by which the browser can keep to `csrf_token`."""
+    """A `Set-Cookie` header line that binds `csrf_token` to the browser."""
 
 
 class Authenticator:
-    """Knows admins by tokens, their own or the issuer's, by what an identity proxy says, and by their sessions."""
+    """Authenticates admins by personal token, by the issuer's JWT, by identity proxy or by session."""
 
     def __init__(self, tokens: AdminTokens, oidc: Oidc | None, proxy: IdentityProxy | None, pool: asyncpg.Pool) -> None:
         self._tokens = tokens
@@ -44,27 +47,30 @@ class Authenticator:
         self._pool = pool
 
     async def authenticate(self, request: web.BaseRequest) -> Caller:
-        """Return who is asking. Raises NotSignedIn, and Forbidden where that is no admin, or not from our page.
+        """Return the caller.
 
-        A request with an Authorization header is judged by that alone. What an identity proxy says now goes before a
-        session, which was begun earlier, but whom it names without being an admin may have one.
+        Raises NotSignedIn without valid credentials, NotAnAdmin for a person who is not on the allow list, and
+        CrossSite for a change that does not come from our own page.
+
+        An Authorization header decides alone. Otherwise the identity proxy takes precedence over a session, because
+        the session may be older. A person whom the proxy names but who is not an admin may still have a session.
         """
         fields = request.headers.getall(hdrs.AUTHORIZATION, [])
         if fields:
-            # A proxy may add the header to whatever a browser sends, a foreign page's requests included.
+            # A proxy may add the header to every request of a browser, also to those that a foreign page caused.
             if request.method not in SAFE_METHODS:
-                check_host(single(request, hdrs.ORIGIN), request.host)
+                check_host(single_header(request, hdrs.ORIGIN), request.host)
             return Caller(await self._bearer(fields))
-        named = None if self._proxy is None else self._proxy.claims(request)
-        if named is None or self._proxy is None:
+        claims = None if self._proxy is None else self._proxy.claims(request)
+        if claims is None or self._proxy is None:
             return await self._session(request)
-        if admin := self._proxy.admit(named):
-            return _of_proxy(request, admin)
+        if admin := self._proxy.admit(claims):
+            return _behind_proxy(request, admin)
         try:
             return await self._session(request)
         except NotSignedIn:
             raise NotAnAdmin(
-                f"You are signed in as {named['email'] or named['sub']}, who is not among the admins here."
+                f"You are signed in as {claims['email'] or claims['sub']}, but you are not an admin here."
             ) from None
 
     async def _bearer(self, fields: list[str]) -> Admin:
@@ -72,57 +78,58 @@ class Authenticator:
         token = token.strip(" ") if scheme.lower() == "bearer" else ""
         admin = self._tokens.find(token)
         if admin is None and self._oidc is not None and looks_like_jwt(token):
-            admin = await self._oidc.bearer(token)
+            admin = await self._oidc.admin_for_token(token)
         if admin is None:
-            raise NotSignedIn("Send the token of an admin: `Authorization: Bearer …`.")
+            raise NotSignedIn(_NO_CREDENTIALS)
         return admin
 
     async def _session(self, request: web.BaseRequest) -> Caller:
         found = cookie_value(request.headers.getall(hdrs.COOKIE, []), request.host)
         if found is None:
-            raise NotSignedIn("Send the token of an admin: `Authorization: Bearer …`.")
+            raise NotSignedIn(_NO_CREDENTIALS)
         token, cookie = found
         async with borrow(self._pool) as connection:
             session = await find_session(connection, token)
-        admin = None if session is None else self._remembered(session)
+        admin = None if session is None else self._session_admin(session)
         if admin is None:
             raise NotSignedIn("The session has ended. Sign in again.")
         if request.method not in SAFE_METHODS:
-            if cookie_for(single(request, hdrs.ORIGIN), request.host) != cookie:
-                raise CrossSite("The session was begun over another scheme than this page has.")
-            if not is_csrf_token(single(request, CSRF_HEADER) or "", token):
-                raise CrossSite(f"The header {CSRF_HEADER} is missing or wrong: load the page again.")
+            if cookie_for(single_header(request, hdrs.ORIGIN), request.host) != cookie:
+                raise CrossSite("The session was started over a different scheme (http or https) than this page uses.")
+            if not is_csrf_token(single_header(request, CSRF_HEADER) or "", token):
+                raise CrossSite(_BAD_CSRF_TOKEN)
         return Caller(admin, csrf_token(token), has_session=True)
 
-    def _remembered(self, session: Session) -> Admin | None:
-        """Return whose session this is. The config has the last word: whom it lets in no more has none."""
+    def _session_admin(self, session: Session) -> Admin | None:
+        """Return the admin of a session, or None if the configuration no longer admits that person."""
         if session.claims is None:
             return self._tokens.find_by_name(session.signed_in_with)
-        return None if self._oidc is None else self._oidc.remembered(session.signed_in_with, session.claims)
+        return None if self._oidc is None else self._oidc.admin_for_session(session.signed_in_with, session.claims)
 
 
-def _of_proxy(request: web.BaseRequest, admin: Admin) -> Caller:
-    """Return whom the proxy names. Raises CrossSite: the browser is let through whichever page has it ask.
+def _behind_proxy(request: web.BaseRequest, admin: Admin) -> Caller:
+    """Return the admin whom the identity proxy names. Raises CrossSite for a change that a foreign page caused.
 
-    In the place of a session's token stands a random cookie, which says nothing but that it is the same browser.
+    The proxy authenticates the browser whichever page sends the request, so changes need a CSRF token. There is no
+    session to derive it from: a random cookie takes its place. The cookie only shows that it is the same browser.
     """
     lines = request.headers.getall(hdrs.COOKIE, [])
     if request.method in SAFE_METHODS:
         found = cookie_value(lines, request.host, _PAGE)
         value, cookie = found or (
             secrets.token_urlsafe(32),
-            cookie_at(request.host, single(request, "X-Forwarded-Proto")),
+            cookie_at(request.host, single_header(request, "X-Forwarded-Proto")),
         )
-        kept = cookie.beside(_PAGE).kept(value, ABSOLUTE_SECONDS)
-        return Caller(admin, csrf_token(_bound(value, admin)), set_cookie=kept)
-    cookie = cookie_for(single(request, hdrs.ORIGIN), request.host)
+        set_cookie = cookie.for_purpose(_PAGE).header(value, ABSOLUTE_SECONDS)
+        return Caller(admin, csrf_token(_csrf_secret(value, admin)), set_cookie=set_cookie)
+    cookie = cookie_for(single_header(request, hdrs.ORIGIN), request.host)
     found = cookie_value(lines, request.host, _PAGE)
-    sent = single(request, CSRF_HEADER) or ""
-    if found is None or found[1] != cookie or not is_csrf_token(sent, _bound(found[0], admin)):
-        raise CrossSite(f"The header {CSRF_HEADER} is missing or wrong: load the page again.")
+    sent = single_header(request, CSRF_HEADER) or ""
+    if found is None or found[1] != cookie or not is_csrf_token(sent, _csrf_secret(found[0], admin)):
+        raise CrossSite(_BAD_CSRF_TOKEN)
     return Caller(admin)
 
 
-def _bound(value: str, admin: Admin) -> str:
-    """Return a secret of this browser and this person: a page that one has open must not act for the next."""
-    return f"{value} {admin.person.email}"
+def _csrf_secret(cookie: str, admin: Admin) -> str:
+    """Return a secret for this browser and this person, so that a page left open cannot act for the next person."""
+    return f"{cookie} {admin.person.email}"

@@ -1,24 +1,27 @@
-"""What a request says of itself."""
+"""The address that a request came from, and reading of headers that may appear only once."""
 
 from aiohttp import web
 
 from proxy.relay.socket_options import peer_name
 
 ADDRESS = web.RequestKey("address", str)
-"""Where a request came from: set before anything else is done with it."""
+"""The client address. A middleware sets it before everything else."""
 
 
 def peer_of(request: web.BaseRequest) -> str:
-    """Return who is at the other end: an address, `unix`, or `gone`, which nobody trusts. Nobody can forge it."""
+    """Return the peer of the connection: an IP address, `unix`, or `gone` if it has closed.
+
+    It comes from the socket, so that clients cannot forge it. `gone` is never a trusted proxy.
+    """
     return "gone" if request.transport is None else peer_name(request.transport)
 
 
 def address_of(request: web.BaseRequest) -> str:
-    """Return where a request came from: the peer, or whom trusted proxies say they ask for."""
+    """Return the client address: the peer's, or the one that a trusted proxy forwards."""
     return request[ADDRESS]
 
 
-def single(request: web.BaseRequest, name: str) -> str | None:
-    """Return a header's value if it is there once; two could be read differently."""
+def single_header(request: web.BaseRequest, name: str) -> str | None:
+    """Return a header's value, or None if it is missing or repeated: readers could take either of two values."""
     values = request.headers.getall(name, [])
     return values[0] if len(values) == 1 else None

@@ -1,7 +1,7 @@
-"""Our cookies, and whether a request comes from our own page: what browsers say of themselves. No I/O.
+"""The cookies of the admin page, and checks that a request comes from the page itself. No I/O.
 
-The listener speaks plain http and TLS ends before it, so which of the two the browser sees is known from the `Origin`
-that it sends. A foreign page cannot forge that, and other clients could only deceive themselves.
+The listener speaks plain HTTP behind a TLS proxy, so the scheme that the browser sees comes from the `Origin` header. A
+foreign page cannot forge it, and a client that is no browser could only deceive itself.
 """
 
 from collections.abc import Sequence
@@ -15,62 +15,64 @@ from admin.secure_urls import is_loopback
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """How the session's cookie is called and kept at one address of ours."""
+    """The name and the attributes of the session cookie at one address of ours."""
 
     name: str
     secure: bool
 
-    def kept(self, value: str, seconds: int, same_site: Literal["Strict", "Lax"] = "Strict") -> str:
-        """Return the Set-Cookie line that keeps `value`; no seconds: the one that takes it back."""
+    def header(self, value: str, seconds: int, same_site: Literal["Strict", "Lax"] = "Strict") -> str:
+        """Return the `Set-Cookie` header value that stores `value`. With 0 seconds it deletes the cookie."""
         secure = "; Secure" if self.secure else ""
         return f"{self.name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}"
 
-    def beside(self, purpose: str) -> "Cookie":
-        """Return a cookie of the same address for something else."""
+    def for_purpose(self, purpose: str) -> "Cookie":
+        """Return the cookie of the same address for another purpose."""
         return Cookie(f"{self.name}-{purpose}", self.secure)
 
 
 HTTPS = Cookie("__Host-sitelatch", secure=True)
-"""The prefix keeps other hosts of the domain from setting it (RFC 6265bis §4.1.3.2)."""
+"""The prefix prevents other hosts of the domain from setting the cookie (RFC 6265bis §4.1.3.2)."""
 
 
 def cookie_for(origin: str | None, host: str) -> Cookie:
-    """Return the cookie for a page of ours. Raises CrossSite where `origin` is not a page of `host`, or not safe."""
+    """Return the cookie for a page of ours. Raises CrossSite if `origin` is not a page of `host`, or is not safe."""
     if origin is None:
-        raise CrossSite("A browser's request that changes something must say its Origin.")
+        raise CrossSite("A browser must send the Origin header with a request that changes something.")
     page = _origin(origin)
     if page is None or page.netloc.lower() != host.lower():
         raise CrossSite(
-            "The Origin is not this host. If that is a proxy's doing, have it send the Host header on as it came."
+            "The Origin header does not match the Host header. If a proxy is in front, configure it to forward Host "
+            "unchanged."
         )
     if page.scheme == "https":
         return HTTPS
     if page.scheme == "http" and is_loopback(host):
         return _on_loopback(host)
     raise CrossSite(
-        "Signing in over plain http is for loopback only: anybody on the way could read the token. Use https."
+        "Signing in over plain HTTP works on loopback only, because anyone on the network could read the token. Use "
+        "HTTPS."
     )
 
 
 def cookie_at(host: str, scheme: str | None) -> Cookie:
-    """Return the cookie for a request without an Origin, by what the proxy says; plain http is for loopback alone."""
+    """Return the cookie for a request without an Origin. `scheme` is what the proxy forwards."""
     return _on_loopback(host) if is_loopback(host) and scheme != "https" else HTTPS
 
 
 def check_host(origin: str | None, host: str) -> None:
-    """Raise CrossSite where a browser says that the request is of a page of another host than `host`."""
+    """Raise CrossSite if a browser sends the request for a page of another host than `host`."""
     if origin is not None and ((page := _origin(origin)) is None or page.netloc.lower() != host.lower()):
-        raise CrossSite("The Origin is not this host.")
+        raise CrossSite("The Origin header does not match the Host header.")
 
 
 def cookie_value(lines: Sequence[str], host: str, purpose: str | None = None) -> tuple[str, Cookie] | None:
-    """Return the session's token among `Cookie` header lines, or what is kept beside it for `purpose`.
+    """Return the value of the cookie for `purpose` (None: the session's token) in `Cookie` header lines.
 
-    With it comes the session's cookie. None where there is no such line, or more than one.
+    The second item is the session cookie of the same address. Returns None if the cookie is missing or repeated.
     """
     for session in (HTTPS, *([_on_loopback(host)] if is_loopback(host) else [])):
-        name = session.name if purpose is None else session.beside(purpose).name
-        # Anybody may send megabytes of cookies. Taking them all apart took seconds; looking for one of them does not.
+        name = session.name if purpose is None else session.for_purpose(purpose).name
+        # Clients can send megabytes of cookies. Parsing all of them took seconds; searching for one name does not.
         found = [
             rest.partition(";")[0].strip()
             for line in lines
@@ -82,7 +84,10 @@ def cookie_value(lines: Sequence[str], host: str, purpose: str | None = None) ->
 
 
 def _on_loopback(host: str) -> Cookie:
-    """Return the cookie without TLS. Not every browser keeps a Secure one here; ports share cookies, hence the name."""
+    """Return the cookie for plain HTTP on loopback, where some browsers reject Secure cookies.
+
+    Its name contains the port because the ports of a host share their cookies.
+    """
     return Cookie(f"sitelatch-{host.rpartition(':')[2] if ':' in host.rpartition(']')[2] else 80}", secure=False)
 
 

@@ -1,4 +1,4 @@
-"""Who a trusted proxy in front says is asking. Only its own connections are believed: anybody can send headers."""
+"""Identity from a trusted proxy's headers. They count only on the proxy's own connections: any client can send them."""
 
 from aiohttp import web
 
@@ -11,29 +11,31 @@ from proxy.http.forwarding import address_matcher
 
 
 class IdentityProxy:
-    """A proxy that signs people in, and whom of those the config lets in."""
+    """A proxy that signs people in, with the allow list that decides which of them are admins."""
 
     def __init__(self, settings: IdentityProxySettings) -> None:
         self._is_ours = address_matcher(settings.addresses)
         self._email, self._user = settings.email_header, settings.user_header
-        self._allowed = AllowList(map(rule, settings.allow))
+        self._allow_list = AllowList(map(rule, settings.allow))
 
     def claims(self, request: web.BaseRequest) -> Claims | None:
-        """Return whom the proxy names; None where it names nobody, or the request is not the proxy's.
+        """Return the claims in the proxy's headers, or None if there are none or the peer is not the proxy.
 
-        Raises NotSignedIn where it names two: then it has let a client's own header through.
+        Raises NotSignedIn if a header is repeated, which means that the proxy let a client's own header through.
         """
         if not self._is_ours(peer_of(request)):
             return None
         emails, users = (request.headers.getall(name, []) for name in (self._email, self._user))
         if len(emails) > 1 or len(users) > 1:
-            raise NotSignedIn("The proxy's headers name more than one person. It must drop what its clients send.")
+            raise NotSignedIn(
+                "The identity proxy sent a header twice. Configure it to drop the headers that clients send."
+            )
         email, user = ((values[0] if values else "") for values in (emails, users))
         if not (email or user):
             return None
-        # It is trusted, so an email from it is verified.
+        # The proxy is trusted, so its email counts as verified.
         return {"sub": user, "name": user, "email": email, "email_verified": True}
 
     def admit(self, claims: Claims) -> Admin | None:
-        """Return the admin whom the proxy names, or None."""
-        return self._allowed.admit(claims)
+        """Return the admin with these claims, or None if the allow list admits nobody with them."""
+        return self._allow_list.admit(claims)

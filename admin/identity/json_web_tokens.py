@@ -1,7 +1,7 @@
-"""JSON Web Tokens of an issuer: whether one is genuine, in time, and for us. No I/O.
+"""Verification of an issuer's JSON Web Tokens: signature, lifetime, issuer and audience. No I/O.
 
-Which algorithm and key count is said by us and the issuer's key set, never by the token: `none`, and HMACs made with a
-public key, are no signatures here (RFC 8725 §3.1, §3.2).
+The accepted algorithms are fixed here, and the keys come from the issuer's key set; the token chooses neither. `none`
+and HMACs made with a public key are never accepted (RFC 8725 §3.1, §3.2).
 """
 
 import json
@@ -19,7 +19,7 @@ from joserfc.util import urlsafe_b64decode
 
 ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
-    *("EdDSA", "Ed25519"),  # two names of one (RFC 9864 §2.2)
+    *("EdDSA", "Ed25519"),  # both name the same algorithm (RFC 9864 §2.2)
 )
 LEEWAY_SECONDS: Final = 30
 TOKEN_LENGTH: Final = 16_384
@@ -29,66 +29,66 @@ PublicKey = RSAKey | ECKey | OKPKey
 
 
 class _Registry(JWSRegistry):
-    max_header_length = TOKEN_LENGTH  # some issuers send their certificates along
+    max_header_length = TOKEN_LENGTH  # some issuers include their certificates
 
     def get_alg(self, name: str) -> JWSAlgModel:
-        """Return one of our algorithms, without the warning that EdDSA has a newer name: issuers use the older one."""
+        """Return an accepted algorithm. Unlike the base class, do not warn about EdDSA: issuers still use that name."""
         if name not in ALGORITHMS:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]
 
 
-# Whoever signs may add parameters that we need not know; those that we must know are refused in `_head`.
+# Issuers may add header parameters that we need not understand. `_head` rejects those that we must understand.
 _REGISTRY = _Registry(strict_check_header=False)
 
 
-class InvalidToken(Exception):  # noqa: N818 - it says what it is
-    """A token that counts for nothing. The text is for the log and holds nothing of the token."""
+class InvalidToken(Exception):  # noqa: N818 - a rejected token is not a program error
+    """A rejected token. The text is for the log and contains nothing from the token."""
 
 
 class UnknownSigningKey(InvalidToken):
-    """A token that is signed with a key that is not in the set: perhaps with a new one."""
+    """A token signed with a key that is not in the cached key set. The issuer may have added a key since."""
 
 
 def public_keys(document: object) -> tuple[PublicKey, ...]:
-    """Return the keys of a key set (RFC 7517 §5) that signatures can be checked with, without all others."""
+    """Return the keys of a key set (RFC 7517 §5) that can verify signatures."""
     listed = document.get("keys") if isinstance(document, dict) else None
     found: list[PublicKey] = []
     for data in listed[:_MAX_KEYS] if isinstance(listed, list) else ():
-        # Symmetric ones must not be there, and would let anybody sign who can read the set.
+        # A symmetric key would let everyone who can read the set sign tokens.
         if not isinstance(data, dict) or data.get("kty") not in ("RSA", "EC", "OKP"):
             continue
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", SecurityWarning)  # keys that are too short
+                warnings.simplefilter("error", SecurityWarning)  # raised for keys that are too short
                 key = JWKRegistry.import_key(data)
                 key.check_use("sig")
                 key.check_key_op("verify")
         except (JoseError, SecurityWarning, ValueError, TypeError, KeyError):
             continue
-        # Of the octet key pairs some are not for signatures (X25519), some nobody signs with (Ed448).
+        # Of the octet key pairs, X25519 cannot sign, and Ed448 is not among the accepted algorithms.
         if isinstance(key, RSAKey | ECKey) or (isinstance(key, OKPKey) and key.curve_name == "Ed25519"):
             found.append(key)
     return tuple(found)
 
 
 def looks_like_jwt(token: str) -> bool:
-    """Say whether a bearer token may be a signed JWT: three parts."""
+    """Return whether a bearer token has the three parts of a signed JWT."""
     return token.count(".") == 2 and len(token) <= TOKEN_LENGTH
 
 
 def signed_claims(token: str, keys: Sequence[PublicKey]) -> tuple[dict[str, Any], str]:
-    """Return the claims of a token that one of the keys has signed, and its type in lower case (RFC 7515 §4.1.9).
+    """Return the claims of a token that one of the keys has signed, and its `typ` in lower case (RFC 7515 §4.1.9).
 
-    Raises InvalidToken, and UnknownSigningKey where no key of the set is meant.
+    Raises InvalidToken, and UnknownSigningKey if no key in the set fits.
     """
     head = _head(token)
     algorithm, kid = head.get("alg"), head.get("kid")
     if algorithm not in ALGORITHMS:
-        raise InvalidToken("its algorithm is not one of ours")
+        raise InvalidToken("its algorithm is not accepted")
     fitting = [key for key in keys if (kid is None or key.kid == kid) and _fits(key, algorithm)]
     if not fitting:
-        raise UnknownSigningKey("no key of the issuer's set fits it")
+        raise UnknownSigningKey("the issuer's key set has no matching key")
     for key in fitting:
         try:
             claims = jwt.decode(token, key, registry=_REGISTRY).claims
@@ -100,34 +100,34 @@ def signed_claims(token: str, keys: Sequence[PublicKey]) -> tuple[dict[str, Any]
 
 
 def check_bearer(token: str, keys: Sequence[PublicKey], *, issuer: str, audience: str, now: int) -> dict[str, Any]:
-    """Return the claims of a token for the API. Raises InvalidToken and UnknownSigningKey.
+    """Return the claims of a bearer token. Raises InvalidToken and UnknownSigningKey.
 
-    Both access tokens (RFC 9068) and ID tokens count, if they are meant for `audience`: many issuers name neither.
+    Access tokens (RFC 9068) and ID tokens for `audience` are accepted, because many issuers do not mark which is which.
     """
     claims, kind = signed_claims(token, keys)
     _check(claims, issuer, audience, now)
     # Logout tokens and security events are signed with the same keys (OpenID Connect Back-Channel Logout 1.0 §2.4).
     if kind not in ("", "jwt", "at+jwt") or "events" in claims:
-        raise InvalidToken("it is a token of another kind")
-    # It is bound to a key that whoever sends it must prove to have (RFC 7800), which nobody can here.
+        raise InvalidToken("it is neither an access token nor an ID token")
+    # The sender would have to prove possession of a key (RFC 7800), which this API does not support.
     if "cnf" in claims:
-        raise InvalidToken("it is bound to a key, and comes without a proof")
+        raise InvalidToken("it is bound to a key, and proof of possession is not supported")
     return claims
 
 
 def check_id_token(
     token: str, keys: Sequence[PublicKey], *, issuer: str, client_id: str, nonce: str, now: int
 ) -> dict[str, Any]:
-    """Return the claims of the ID token that ends a sign-in (OpenID Connect Core §3.1.3.7). Raises likewise."""
+    """Return the claims of a sign-in's ID token (OpenID Connect Core §3.1.3.7). Raises as `check_bearer` does."""
     claims, kind = signed_claims(token, keys)
     _check(claims, issuer, client_id, now)
     if kind not in ("", "jwt") or "events" in claims:
-        raise InvalidToken("it is a token of another kind")
+        raise InvalidToken("it is neither an access token nor an ID token")
     parties = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if claims.get("azp", client_id if len(parties) == 1 else None) != client_id:
-        raise InvalidToken("it was made for another party")
+        raise InvalidToken("it was issued to another client")
     if claims.get("nonce") != nonce:
-        raise InvalidToken("its nonce is not this sign-in's")
+        raise InvalidToken("its nonce belongs to another sign-in")
     if not isinstance(claims.get("sub"), str):
         raise InvalidToken("it has no subject")
     return claims
@@ -149,16 +149,16 @@ def _check(claims: dict[str, Any], issuer: str, audience: str, now: int) -> None
 
 def _head(token: str) -> dict[str, Any]:
     if not looks_like_jwt(token):
-        raise InvalidToken("it is not three parts")
+        raise InvalidToken("it does not have three parts")
     try:
         head = json.loads(urlsafe_b64decode(token.partition(".")[0].encode("ascii")))
     except (ValueError, RecursionError):
-        raise InvalidToken("its head is not JSON") from None
+        raise InvalidToken("its header is not JSON") from None
     if not isinstance(head, dict):
-        raise InvalidToken("its head is not an object")
-    # RFC 7515 §4.1.11: what must be understood and is not is an error; `b64` changes what is signed (RFC 7797).
+        raise InvalidToken("its header is not a JSON object")
+    # RFC 7515 §4.1.11: reject critical extensions that we do not support. `b64` changes what is signed (RFC 7797).
     if "crit" in head or "b64" in head:
-        raise InvalidToken("its head asks for an extension")
+        raise InvalidToken("its header requires an extension")
     return head
 
 

@@ -1,4 +1,4 @@
-"""OpenID Connect: who a token of the issuer is of, for the API, and what a sign-in at the issuer ends with."""
+"""OpenID Connect: authenticates bearer tokens of the issuer, and completes sign-ins at the issuer."""
 
 import time
 from base64 import b64encode
@@ -23,8 +23,8 @@ _UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError)
 log = structlog.get_logger("sitelatch.admin")
 
 
-class SignInFailed(Exception):  # noqa: N818 - it says what it is
-    """A sign-in at the issuer that leads to no session. `code` is what the page has a sentence for."""
+class SignInFailed(Exception):  # noqa: N818 - an outcome, not a program error
+    """A sign-in at the issuer that did not lead to a session. The page has a sentence for each `code`."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -32,12 +32,20 @@ class SignInFailed(Exception):  # noqa: N818 - it says what it is
 
 
 class Oidc:
-    """The issuer that admins sign in with, and whom of those that it knows the config lets in."""
+    """The OpenID Connect issuer, with the allow list that decides which of its people are admins."""
 
-    def __init__(self, settings: OidcSettings, public_url: str, issuer: Issuer | None = None) -> None:
+    def __init__(
+        self,
+        settings: OidcSettings,
+        public_url: str,
+        issuer: Issuer | None = None,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._issuer = issuer or Issuer(settings.issuer)
-        self._allowed = AllowList(map(rule, settings.allow))
+        self._wall_clock = wall_clock
+        self._allow_list = AllowList(map(rule, settings.allow))
         self._audience = settings.audience or settings.client_id
         self.public_url = public_url
         self.redirect_uri = public_url.rstrip("/") + CALLBACK
@@ -48,135 +56,137 @@ class Oidc:
         """Close the connections to the issuer."""
         await self._issuer.close()
 
-    async def bearer(self, token: str) -> Admin:
-        """Return whose JWT this is. Raises NotSignedIn, NotAnAdmin and IssuerDown."""
+    async def admin_for_token(self, token: str) -> Admin:
+        """Return the admin of a JWT. Raises NotSignedIn, NotAnAdmin and IssuerDown."""
         try:
             claims = await self._checked(
-                lambda known: check_bearer(
+                lambda metadata: check_bearer(
                     token,
-                    known.keys,
+                    metadata.keys,
                     issuer=self._settings.issuer,
                     audience=self._audience,
-                    now=int(time.time()),
+                    now=int(self._wall_clock()),
                 )
             )
         except InvalidToken as error:
-            log.info("a token was refused", why=str(error))
-            raise NotSignedIn("The token is not one of the issuer's for this API, or not valid any more.") from None
-        admin = self._allowed.admit(claims)
+            log.info("token_refused", reason=str(error))
+            raise NotSignedIn("The token was not issued for this API, or it is no longer valid.") from None
+        admin = self._allow_list.admit(claims)
         if admin is None:
-            raise NotAnAdmin("The issuer knows you, but you are not among the admins of this installation.")
+            raise NotAnAdmin("The issuer knows you, but you are not an admin of this installation.")
         return admin
 
-    def remembered(self, signed_in_with: str, claims: Claims) -> Admin | None:
-        """Return whose session this is, if the config would still let them in."""
-        return self._allowed.admit(claims) if signed_in_with == self.signed_in_with else None
+    def admin_for_session(self, signed_in_with: str, claims: Claims) -> Admin | None:
+        """Return the admin of a session, or None if the configuration no longer admits that person."""
+        return self._allow_list.admit(claims) if signed_in_with == self.signed_in_with else None
 
-    async def location(self, trip: OidcLogin) -> str:
-        """Return where to send the browser. Raises IssuerDown."""
-        known = await self._issuer.known()
+    async def authorization_url(self, login: OidcLogin) -> str:
+        """Return the URL to send the browser to. Raises IssuerDown."""
+        metadata = await self._issuer.metadata()
         query = urlencode(
             {
                 "response_type": "code",
                 "client_id": self._settings.client_id,
                 "redirect_uri": self.redirect_uri,
                 "scope": " ".join(self._settings.scopes),
-                "state": trip.state,
-                "nonce": trip.nonce,
-                "code_challenge": trip.challenge,
+                "state": login.state,
+                "nonce": login.nonce,
+                "code_challenge": login.challenge,
                 "code_challenge_method": "S256",
             },
             quote_via=quote,
         )
-        endpoint = known.authorization_endpoint
+        endpoint = metadata.authorization_endpoint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
 
-    async def finish(self, trip: OidcLogin, answer: Mapping[str, str]) -> tuple[Admin, Claims]:
-        """Return who has signed in, and what of them a session should remember. Raises SignInFailed.
+    async def finish(self, login: OidcLogin, response: Mapping[str, str]) -> tuple[Admin, Claims]:
+        """Complete a sign-in: return the admin, and the claims that the session should keep. Raises SignInFailed.
 
-        `answer` is what came back with the browser; its state is judged already.
+        `response` holds the query parameters that the browser brought back. The caller has checked `state`.
         """
         try:
-            claims = await self._claims(trip, answer)
+            claims = await self._claims(login, response)
         except IssuerDown:
             raise SignInFailed("issuer_unavailable") from None
         except _UNREACHABLE as error:
-            log.warning("the issuer cannot be reached", error=type(error).__name__)
+            log.warning("issuer_unreachable", error=type(error).__name__)
             raise SignInFailed("issuer_unavailable") from None
         except IssuerResponseError as error:
-            log.warning("the issuer refused a sign-in", why=str(error), error=error.error)
+            log.warning("issuer_refused_sign_in", reason=str(error), error=error.error)
             wrong_client = error.error in ("invalid_client", "unauthorized_client")
             raise SignInFailed("client_refused" if wrong_client else "sign_in_refused") from None
         except InvalidToken as error:
-            log.warning("the issuer's ID token was refused", why=str(error))
+            log.warning("id_token_refused", reason=str(error))
             raise SignInFailed("sign_in_refused") from None
-        admin = self._allowed.admit(claims)
+        admin = self._allow_list.admit(claims)
         if admin is None:
             raise SignInFailed("not_an_admin")
-        return admin, self._allowed.judged(claims)
+        return admin, self._allow_list.relevant_claims(claims)
 
-    async def _claims(self, trip: OidcLogin, answer: Mapping[str, str]) -> Claims:
-        known = await self._issuer.known()
-        # Another issuer's answer in the place of this one's is how codes are stolen (RFC 9207 §2.4).
-        if answer.get("iss", None if known.names_itself else self._settings.issuer) != self._settings.issuer:
-            raise IssuerResponseError("the answer is another issuer's")
-        if error := answer.get("error"):
+    async def _claims(self, login: OidcLogin, response: Mapping[str, str]) -> Claims:
+        metadata = await self._issuer.metadata()
+        # Without this check, a response of another issuer could be used to steal codes (RFC 9207 §2.4).
+        if response.get("iss", None if metadata.sends_iss else self._settings.issuer) != self._settings.issuer:
+            raise IssuerResponseError("the response came from another issuer")
+        if error := response.get("error"):
             if error == "access_denied":
                 raise SignInFailed("denied")
-            raise IssuerResponseError("it sent the browser back with an error", error if error.isidentifier() else None)
-        tokens = await self._issuer.ask(
-            "POST", known.token_endpoint, **self._trade(known, answer.get("code", ""), trip)
+            raise IssuerResponseError("it returned an error", error if error.isidentifier() else None)
+        tokens = await self._issuer.fetch_json(
+            "POST", metadata.token_endpoint, **self._token_request(metadata, response.get("code", ""), login)
         )
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
-            raise IssuerResponseError("it answers without an ID token")
+            raise IssuerResponseError("its response has no ID token")
         claims: Claims = await self._checked(
-            lambda known: check_id_token(
+            lambda metadata: check_id_token(
                 id_token,
-                known.keys,
+                metadata.keys,
                 issuer=self._settings.issuer,
                 client_id=self._settings.client_id,
-                nonce=trip.nonce,
-                now=int(time.time()),
+                nonce=login.nonce,
+                now=int(self._wall_clock()),
             )
         )
         access_token = tokens.get("access_token")
-        if known.userinfo_endpoint and isinstance(access_token, str) and self._allowed.needs(claims):
-            more = await self._issuer.ask("GET", known.userinfo_endpoint, authorization=f"Bearer {access_token}")
-            # Without this check somebody else's claims could be put in (OpenID Connect Core §5.3.2).
-            if more.get("sub") != claims["sub"]:
-                raise IssuerResponseError("its userinfo is about somebody else")
-            claims = _merged(claims, more)
+        if metadata.userinfo_endpoint and isinstance(access_token, str) and self._allow_list.needs_more(claims):
+            userinfo = await self._issuer.fetch_json(
+                "GET", metadata.userinfo_endpoint, authorization=f"Bearer {access_token}"
+            )
+            # Without this check, another person's claims could be substituted (OpenID Connect Core §5.3.2).
+            if userinfo.get("sub") != claims["sub"]:
+                raise IssuerResponseError("its userinfo response is about another person")
+            claims = _merged(claims, userinfo)
         return claims
 
-    def _trade(self, known: IssuerMetadata, code: str, trip: OidcLogin) -> dict[str, Any]:
+    def _token_request(self, metadata: IssuerMetadata, code: str, login: OidcLogin) -> dict[str, Any]:
         form = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": self.redirect_uri,
-            "code_verifier": trip.verifier,
+            "code_verifier": login.verifier,
         }
         client_id, secret = self._settings.client_id, self._settings.client_secret
         if secret is None:
             return {"form": {**form, "client_id": client_id}}
-        if known.secret_in_body:
+        if metadata.secret_in_body:
             return {"form": {**form, "client_id": client_id, "client_secret": secret}}
         pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"  # RFC 6749 §2.3.1
         return {"form": form, "authorization": f"Basic {b64encode(pair.encode('ascii')).decode('ascii')}"}
 
     async def _checked(self, check: Callable[[IssuerMetadata], dict[str, Any]]) -> dict[str, Any]:
-        """Run `check` with the cached keys, and again with newer ones if a key is missing."""
-        known = await self._issuer.known()
+        """Run `check` with the cached keys, and again with newer ones if the token names an unknown key."""
+        metadata = await self._issuer.metadata()
         try:
-            return check(known)
+            return check(metadata)
         except UnknownSigningKey:
-            return check(await self._issuer.known(newer_than=known))
+            return check(await self._issuer.metadata(newer_than=metadata))
 
 
-def _merged(claims: Claims, more: Claims) -> Claims:
-    """Return the ID token's claims and what the userinfo adds. An email and its flag are of one source."""
+def _merged(claims: Claims, userinfo: Claims) -> Claims:
+    """Add userinfo to the ID token's claims. An email and its `email_verified` flag come from the same source."""
     if "email" in claims:
-        more = {name: value for name, value in more.items() if name not in ("email", "email_verified")}
-    elif "email" in more:
+        userinfo = {name: value for name, value in userinfo.items() if name not in ("email", "email_verified")}
+    elif "email" in userinfo:
         claims = {name: value for name, value in claims.items() if name != "email_verified"}
-    return {**more, **claims}
+    return {**userinfo, **claims}

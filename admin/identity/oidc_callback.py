@@ -1,4 +1,4 @@
-"""Where the issuer sends the browser back to. Whatever comes of it is shown by the page."""
+"""The OpenID Connect redirect URI. It sends the browser back to the page, which shows the result."""
 
 from collections import Counter
 from typing import Final
@@ -13,36 +13,36 @@ from admin.identity.sign_in import SignInFlow
 from admin.problems import DatabaseDown
 
 _PAGE: Final = "../../"
-"""From the callback's path, for a proxy in front may have mounted this elsewhere."""
+"""Relative to the callback's path, because a proxy in front may have mounted the page under another path."""
 
 
 def callback_routes(sign_in: SignInFlow) -> list[tuple[str, str, Handler]]:
-    """Return the callback's route. It is open to all: what it takes is judged by the round trip's own cookie."""
+    """Return the callback's route. It needs no credentials: the login's own cookie decides."""
 
-    async def come_back(request: web.Request) -> web.StreamResponse:
+    async def callback(request: web.Request) -> web.StreamResponse:
         try:
-            cookies = await sign_in.finish_oidc(request, said_once(request.query))
+            cookies = await sign_in.finish_oidc(request, single_parameters(request.query))
         except SignInFailed as failed:
             return _to_the_page(f"#refused={failed.code}")
         except DatabaseDown as down:
             return _to_the_page(f"#refused={down.code}")
         except DATABASE_DOWN as error:
             return _to_the_page(f"#refused={database_down(error).code}")
-        to_the_page = _to_the_page()
+        response = _to_the_page()
         for cookie in cookies:
-            to_the_page.headers.add(hdrs.SET_COOKIE, cookie)
-        return to_the_page
+            response.headers.add(hdrs.SET_COOKIE, cookie)
+        return response
 
-    return [("GET", CALLBACK, come_back)]
+    return [("GET", CALLBACK, callback)]
 
 
-def said_once(parameters: MultiMapping[str]) -> dict[str, str]:
-    """Return what is there once. What is there twice could be read differently: it is as if it were not there."""
+def single_parameters(parameters: MultiMapping[str]) -> dict[str, str]:
+    """Return the parameters that appear once. Repeated ones are dropped: readers could take either value."""
     times = Counter(name for name, _ in parameters.items())
     return {name: value for name, value in parameters.items() if times[name] == 1}
 
 
 def _to_the_page(fragment: str = "") -> web.Response:
-    # The address that is left holds a code: it must not be told to the next page, or kept.
+    # The callback's URL contains the code, so it must not reach the next page or a cache.
     headers = {hdrs.LOCATION: _PAGE + fragment, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return web.Response(status=303, headers=headers)

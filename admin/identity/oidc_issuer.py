@@ -1,4 +1,4 @@
-"""What is asked of the OpenID Connect issuer: who it is, its keys, tokens. Bounded in time, size and number."""
+"""Requests to the OpenID Connect issuer: discovery document, keys, tokens. Bounded in time, size and number."""
 
 import asyncio
 import json
@@ -20,19 +20,19 @@ from proxy.grants.token_bucket import TokenBuckets
 FETCH_SECONDS: Final = 5
 FETCH_BYTES: Final = 256 * 1024
 FRESH_SECONDS: Final = 600
-"""After this long the keys are fetched again, so that one that the issuer withdrew counts no more."""
+"""The keys are fetched again after this time, so that a key that the issuer withdrew is no longer accepted."""
 STALE_SECONDS: Final = 3600
-"""For this long they count while the issuer cannot be reached."""
-FAILED_SECONDS: Final = 10
-"""After a look that failed nobody waits for another one for this long."""
-LOOKS_PER_MINUTE: Final = 6
-"""Looks for new keys: tokens that name made-up ones must not become a flood of requests to the issuer."""
+"""Cached keys are accepted for this time while the issuer cannot be reached."""
+RETRY_SECONDS: Final = 10
+"""After a failed refresh, requests fail at once for this time instead of waiting for another attempt."""
+REFRESHES_PER_MINUTE: Final = 6
+"""Limits refreshes, so that tokens that name made-up keys do not cause a flood of requests to the issuer."""
 
 log = structlog.get_logger("sitelatch.admin")
 
 
 class IssuerResponseError(Exception):
-    """The issuer's answer is not what it should be. `error` is its own code for that (RFC 6749 §5.2), if it has one."""
+    """An unusable response from the issuer. `error` is the issuer's own error code (RFC 6749 §5.2), if it sent one."""
 
     def __init__(self, text: str, error: str | None = None) -> None:
         super().__init__(text)
@@ -41,92 +41,99 @@ class IssuerResponseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IssuerMetadata:
-    """What the issuer says of itself (OpenID Connect Discovery 1.0 §3), and its keys."""
+    """The issuer's metadata (OpenID Connect Discovery 1.0 §3) and keys."""
 
     authorization_endpoint: str
     token_endpoint: str
     userinfo_endpoint: str | None
     secret_in_body: bool
-    """It takes the client's secret in the body, and not by Basic authentication."""
-    names_itself: bool
-    """It says in each answer that the answer is its own (RFC 9207)."""
+    """Whether the client secret goes into the body rather than into Basic authentication."""
+    sends_iss: bool
+    """Whether the issuer adds `iss` to authorization responses (RFC 9207)."""
     keys: tuple[PublicKey, ...]
 
 
 class Issuer:
-    """The issuer, asked when needed: nothing is fetched at the start, so that its outage is not ours."""
+    """The issuer with a cache of its metadata.
+
+    Metadata is fetched on first use, so that an outage of the issuer does not prevent Sitelatch from starting.
+    """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._clock = clock
-        self._known: IssuerMetadata | None = None
-        self._known_at = self._looked_at = -float("inf")
+        self._metadata: IssuerMetadata | None = None
+        self._fetched_at = self._tried_at = -float("inf")
         self._failed = False
         self._lock = asyncio.Lock()
-        self._looks = TokenBuckets(LOOKS_PER_MINUTE, clock=clock)
+        self._refreshes = TokenBuckets(REFRESHES_PER_MINUTE, clock=clock)
         self._session: ClientSession | None = None
 
-    async def known(self, *, newer_than: IssuerMetadata | None = None) -> IssuerMetadata:
-        """Return what is known of the issuer, fetched anew where it is old, or `newer_than` is what was known.
+    async def metadata(self, *, newer_than: IssuerMetadata | None = None) -> IssuerMetadata:
+        """Return the metadata, refreshed if it is old or is `newer_than`. Raises IssuerDown.
 
-        It is what was known before while too many looks were taken. Raises IssuerDown.
+        If the limit on refreshes is reached, the cached metadata is returned.
         """
-        asked_at = self._clock()
-        # While somebody looks, the others go on with what is known.
+        called_at = self._clock()
+        # During a refresh, other callers use the cache.
         if not self._is_old(newer_than) or (self._lock.locked() and newer_than is None and not self._is_stale()):
             return self._usable(newer_than)
         async with self._lock:
-            # Whoever waited for somebody else's look has had theirs.
-            if self._is_old(newer_than) and self._looked_at <= asked_at and self._may_look():
-                self._looks.charge("issuer")
-                await self._look()
+            # If another caller's refresh ended while this one waited for the lock, its result is new enough.
+            if self._is_old(newer_than) and self._tried_at <= called_at and self._may_refresh():
+                self._refreshes.charge("issuer")
+                await self._refresh()
             return self._usable(newer_than)
 
     def _is_old(self, newer_than: IssuerMetadata | None) -> bool:
-        return self._known is None or self._known is newer_than or self._clock() - self._known_at >= FRESH_SECONDS
+        return (
+            self._metadata is None or self._metadata is newer_than or self._clock() - self._fetched_at >= FRESH_SECONDS
+        )
 
     def _is_stale(self) -> bool:
-        return self._clock() - self._known_at >= STALE_SECONDS
+        return self._clock() - self._fetched_at >= STALE_SECONDS
 
-    def _may_look(self) -> bool:
-        just_failed = self._failed and self._clock() - self._looked_at < FAILED_SECONDS
-        return not just_failed and self._looks.allow("issuer")
+    def _may_refresh(self) -> bool:
+        just_failed = self._failed and self._clock() - self._tried_at < RETRY_SECONDS
+        return not just_failed and self._refreshes.allow("issuer")
 
     def _usable(self, newer_than: IssuerMetadata | None) -> IssuerMetadata:
-        if self._known is None or self._is_stale() or (self._failed and self._known is newer_than):
-            raise IssuerDown("The issuer that admins sign in with cannot be used right now. Try again soon.")
-        return self._known
+        if self._metadata is None or self._is_stale() or (self._failed and self._metadata is newer_than):
+            raise IssuerDown("The OpenID Connect issuer is unavailable. Try again soon.")
+        return self._metadata
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         try:
-            self._known = await self._fetch_all()
+            self._metadata = await self._fetch_metadata()
         except (IssuerResponseError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            told = str(error) if isinstance(error, IssuerResponseError) else type(error).__name__
-            log.warning("the issuer cannot be used", issuer=self._url, error=told)
+            reason = str(error) if isinstance(error, IssuerResponseError) else type(error).__name__
+            log.warning("issuer_metadata_unavailable", issuer=self._url, reason=reason)
             self._failed = True
         else:
-            self._known_at = self._clock()
+            self._fetched_at = self._clock()
             self._failed = False
-        self._looked_at = self._clock()
+        self._tried_at = self._clock()
 
-    async def _fetch_all(self) -> IssuerMetadata:
-        said = await self.ask("GET", self._url.rstrip("/") + "/.well-known/openid-configuration")
-        if said.get("issuer") != self._url:
-            raise IssuerResponseError("its discovery document is of another issuer: compare `issuer` letter by letter")
-        keys = public_keys(await self.ask("GET", _endpoint(said, "jwks_uri")))
+    async def _fetch_metadata(self) -> IssuerMetadata:
+        document = await self.fetch_json("GET", self._url.rstrip("/") + "/.well-known/openid-configuration")
+        if document.get("issuer") != self._url:
+            raise IssuerResponseError(
+                "its discovery document names another issuer; `issuer` must match it character for character"
+            )
+        keys = public_keys(await self.fetch_json("GET", _endpoint(document, "jwks_uri")))
         if not keys:
-            raise IssuerResponseError("its key set holds no key that can be used")
-        ways = said.get("token_endpoint_auth_methods_supported")
+            raise IssuerResponseError("its key set has no usable key")
+        methods = document.get("token_endpoint_auth_methods_supported")
         return IssuerMetadata(
-            _endpoint(said, "authorization_endpoint"),
-            _endpoint(said, "token_endpoint"),
-            _endpoint(said, "userinfo_endpoint") if "userinfo_endpoint" in said else None,
-            isinstance(ways, list) and "client_secret_basic" not in ways and "client_secret_post" in ways,
-            said.get("authorization_response_iss_parameter_supported") is True,
+            _endpoint(document, "authorization_endpoint"),
+            _endpoint(document, "token_endpoint"),
+            _endpoint(document, "userinfo_endpoint") if "userinfo_endpoint" in document else None,
+            isinstance(methods, list) and "client_secret_basic" not in methods and "client_secret_post" in methods,
+            document.get("authorization_response_iss_parameter_supported") is True,
             keys,
         )
 
-    async def ask(
+    async def fetch_json(
         self,
         method: str,
         url: str,
@@ -143,24 +150,25 @@ class Issuer:
             headers[hdrs.AUTHORIZATION] = authorization
         async with self._client().request(
             method, URL(url, encoded=True), data=form, headers=headers, allow_redirects=False
-        ) as answer:
+        ) as response:
             body = bytearray()
-            async for chunk in answer.content.iter_any():
+            async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > FETCH_BYTES:
-                    raise IssuerResponseError("it answers with more than is believable")
+                    raise IssuerResponseError(f"its response has more than {FETCH_BYTES} bytes")
             try:
-                said = json.loads(body)
+                document = json.loads(body)
             except (ValueError, RecursionError):
-                said = None
-            if answer.status != 200:
-                code = said.get("error") if isinstance(said, dict) else None
+                document = None
+            if response.status != 200:
+                code = document.get("error") if isinstance(document, dict) else None
                 raise IssuerResponseError(
-                    f"it answers {answer.status}", code if isinstance(code, str) and code.isidentifier() else None
+                    f"it responded with status {response.status}",
+                    code if isinstance(code, str) and code.isidentifier() else None,
                 )
-            if not isinstance(said, dict):
-                raise IssuerResponseError("it answers with something that is no JSON object")
-            return said
+            if not isinstance(document, dict):
+                raise IssuerResponseError("its response is not a JSON object")
+            return document
 
     def _client(self) -> ClientSession:
         if self._session is None:
@@ -173,8 +181,8 @@ class Issuer:
             await self._session.close()
 
 
-def _endpoint(said: Mapping[str, Any], name: str) -> str:
-    url = said.get(name)
+def _endpoint(document: Mapping[str, Any], name: str) -> str:
+    url = document.get(name)
     if not isinstance(url, str) or not is_safe(url.partition("?")[0]):
-        raise IssuerResponseError(f"the {name} of its discovery document is no https address")
+        raise IssuerResponseError(f"`{name}` in its discovery document is not an https URL")
     return url

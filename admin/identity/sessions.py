@@ -1,4 +1,4 @@
-"""Sessions: what the page has instead of a token. Random, kept as a digest, known to every replica, ended in time."""
+"""Sessions of the admin page: random tokens, stored as digests in PostgreSQL so that every replica knows them."""
 
 import hmac
 import json
@@ -25,7 +25,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that goes on: with which credential it was begun, and what was said then of whoever did."""
+    """A valid session: the credential that it was started with, and the issuer's claims at that time, if any."""
 
     signed_in_with: str
     claims: Mapping[str, Any] | None
@@ -34,7 +34,7 @@ class Session:
 async def start_session(
     connection: Connection, admin: Admin, signed_in_with: str, claims: Mapping[str, Any] | None = None
 ) -> str:
-    """Begin a session and return its token, which nobody had before."""
+    """Start a session and return its new token."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     await connection.execute(PRUNE_SESSIONS, IDLE_SECONDS)
     await connection.execute(
@@ -51,7 +51,7 @@ async def start_session(
 
 
 async def find_session(connection: Connection, token: str) -> Session | None:
-    """Return the session of a token, unless it ended or was idle for too long; this use of it is noted."""
+    """Return the session with this token and record its use. Returns None if it has ended or was idle too long."""
     row = await connection.fetchrow(FIND_SESSION, _digest(token), IDLE_SECONDS)
     if row is None:
         return None
@@ -61,17 +61,17 @@ async def find_session(connection: Connection, token: str) -> Session | None:
 
 
 async def end_session(connection: Connection, token: str) -> None:
-    """End the session of a token, if there is one."""
+    """End the session with this token, if there is one."""
     await connection.execute(END_SESSION, _digest(token))
 
 
 def csrf_token(token: str) -> str:
-    """Return what our page, and no other, knows of a session: changes need it. It does not lead back to the token."""
+    """Return the CSRF token of a session. Only our own page can read it; it does not reveal the session's token."""
     return hmac.digest(token.encode("utf-8", "surrogateescape"), b"sitelatch csrf", "sha256").hex()
 
 
 def is_csrf_token(sent: str, token: str) -> bool:
-    """Say whether `sent` is the session's, in constant time."""
+    """Return whether `sent` is the session's CSRF token, in constant time."""
     return hmac.compare_digest(sent.encode("utf-8", "surrogateescape"), csrf_token(token).encode("ascii"))
 
 

@@ -1,4 +1,4 @@
-"""Signing in and out on the page: what a session is traded for. Attempts are slowed per address."""
+"""Sign-in and sign-out on the page. A token, or a login at the issuer, is exchanged for a session cookie."""
 
 from collections.abc import Mapping
 
@@ -11,138 +11,138 @@ from admin.identity.admin_tokens import AdminTokens
 from admin.identity.admins import Admin
 from admin.identity.allow_list import Claims
 from admin.identity.authentication import Caller
-from admin.identity.client_address import address_of, single
+from admin.identity.client_address import address_of, single_header
 from admin.identity.cookies import Cookie, cookie_for, cookie_value
 from admin.identity.oidc import Oidc, SignInFailed
-from admin.identity.oidc_login import ROUND_TRIP_SECONDS, OidcLogin
+from admin.identity.oidc_login import LOGIN_SECONDS, OidcLogin
 from admin.identity.sessions import ABSOLUTE_SECONDS, csrf_token, end_session, start_session
 from admin.problems import CrossSite, NotFound, NotSignedIn, TooManyAttempts
 from admin.secure_urls import origin_of
 from proxy.grants.token_bucket import TokenBuckets
 
 FAILURES_PER_MINUTE = 10
-ROUND_TRIPS_PER_MINUTE = 30
-"""Each takes a row of the database until it ends."""
-_ROUND_TRIP = "round-trip"
+LOGINS_PER_MINUTE = 30
+"""Each login takes a database row until it ends."""
+_LOGIN_COOKIE = "round-trip"
 
 log = structlog.get_logger("sitelatch.admin")
 
 
 class SignInFlow:
-    """Where a token, or a sign-in at the issuer, is traded for a session, which is a cookie."""
+    """Exchanges a token, or a login at the issuer, for a session cookie. Attempts are limited per client address."""
 
     def __init__(self, tokens: AdminTokens, oidc: Oidc | None, pool: asyncpg.Pool) -> None:
         self._tokens = tokens
         self._oidc = oidc
         self._pool = pool
-        # In this process: with several replicas an address has as many times the attempts, of 2^256 that it would need.
+        # The limits hold per process. With several replicas an address has more attempts, at tokens of 256 bits.
         self._failures = TokenBuckets(FAILURES_PER_MINUTE)
-        self._round_trips = TokenBuckets(ROUND_TRIPS_PER_MINUTE)
+        self._logins = TokenBuckets(LOGINS_PER_MINUTE)
 
     @property
     def tokens_exist(self) -> bool:
-        """Whether there are personal tokens to sign in with."""
+        """Whether personal tokens are configured."""
         return bool(self._tokens)
 
     @property
     def issuer_name(self) -> str | None:
-        """What people call the issuer to sign in at, if there is one."""
+        """The display name of the issuer, if one is configured."""
         return None if self._oidc is None else self._oidc.name
 
     async def with_token(self, request: web.BaseRequest, token: str) -> tuple[Caller, str]:
-        """Trade an admin's token for a new session; return who it is, and the Set-Cookie line.
+        """Start a session for a personal token. Return the caller and the `Set-Cookie` header value.
 
-        The session that the browser had before ends. Raises CrossSite, TooManyAttempts and NotSignedIn.
+        The browser's previous session ends. Raises CrossSite, TooManyAttempts and NotSignedIn.
         """
-        cookie = cookie_for(single(request, hdrs.ORIGIN), request.host)
+        cookie = cookie_for(single_header(request, hdrs.ORIGIN), request.host)
         address = address_of(request)
         if not self._failures.allow(address):
-            raise TooManyAttempts("Too many wrong tokens came from this address. Wait a minute.")
+            raise TooManyAttempts("Too many failed sign-ins from this address. Wait a minute.")
         admin = self._tokens.find(token)
         if admin is None:
             self._failures.charge(address)
-            log.info("a sign-in was refused", client=address)
-            raise NotSignedIn("This is not the token of an admin.")
-        session = await self._begin(request, admin, self._tokens.name_of(token))
-        return Caller(admin, csrf_token(session), has_session=True), cookie.kept(session, ABSOLUTE_SECONDS)
+            log.info("sign_in_refused", client=address)
+            raise NotSignedIn("This is not a valid admin token.")
+        session = await self._start_session(request, admin, self._tokens.name_of(token))
+        return Caller(admin, csrf_token(session), has_session=True), cookie.header(session, ABSOLUTE_SECONDS)
 
     async def start_oidc(self, request: web.BaseRequest) -> tuple[str, str]:
-        """Return where to send the browser, and the Set-Cookie line that binds the round trip to it.
+        """Start a login at the issuer. Return the URL for the browser, and the `Set-Cookie` value that binds it.
 
         Raises NotFound, CrossSite, TooManyAttempts and IssuerDown.
         """
         if self._oidc is None:
-            raise NotFound("There is no OpenID Connect issuer here to sign in at.")
-        origin = single(request, hdrs.ORIGIN)
+            raise NotFound("No OpenID Connect issuer is configured.")
+        origin = single_header(request, hdrs.ORIGIN)
         cookie = cookie_for(origin, request.host)
         if origin != origin_of(self._oidc.public_url):
-            raise CrossSite(f"The issuer sends admins to {self._oidc.public_url}: open the page there to sign in.")
+            raise CrossSite(f"The issuer redirects to {self._oidc.public_url}. Open the page there to sign in.")
         address = address_of(request)
-        if not (self._round_trips.allow(address) and self._failures.allow(address)):
-            raise TooManyAttempts("Too many sign-ins were begun from this address. Wait a minute.")
-        self._round_trips.charge(address)
-        trip = OidcLogin.new()
-        location = await self._oidc.location(trip)
+        if not (self._logins.allow(address) and self._failures.allow(address)):
+            raise TooManyAttempts("Too many sign-in attempts from this address. Wait a minute.")
+        self._logins.charge(address)
+        login = OidcLogin.new()
+        location = await self._oidc.authorization_url(login)
         async with borrow(self._pool) as connection:
-            await trip.start(connection)
-        # Lax: the browser comes back from another site.
-        return location, cookie.beside(_ROUND_TRIP).kept(trip.secret, ROUND_TRIP_SECONDS, "Lax")
+            await login.start(connection)
+        # SameSite=Lax, because the browser returns from another site.
+        return location, cookie.for_purpose(_LOGIN_COOKIE).header(login.secret, LOGIN_SECONDS, "Lax")
 
-    async def finish_oidc(self, request: web.BaseRequest, answer: Mapping[str, str]) -> list[str]:
-        """End a round trip with a new session; return the Set-Cookie lines. Raises SignInFailed.
+    async def finish_oidc(self, request: web.BaseRequest, response: Mapping[str, str]) -> list[str]:
+        """Finish a login at the issuer with a new session. Return the `Set-Cookie` values. Raises SignInFailed.
 
-        `answer` is what the issuer sent back with the browser.
+        `response` holds the query parameters that the browser brought back from the issuer.
         """
         if self._oidc is None:
             raise SignInFailed("expired")
         address = address_of(request)
         if not self._failures.allow(address):
             raise SignInFailed("too_many_attempts")
-        asked = False
+        is_our_login = False
         try:
-            trip, cookie = await self._come_back(request, answer)
-            asked = True
-            admin, claims = await self._oidc.finish(trip, answer)
+            login, cookie = await self._end_login(request, response)
+            is_our_login = True
+            admin, claims = await self._oidc.finish(login, response)
         except SignInFailed as failed:
-            # Any page can send a browser here: that alone must not keep people from signing in.
-            if asked and failed.code != "issuer_unavailable":
+            # Any page can send a browser here. That must not use up the attempts of the people at this address.
+            if is_our_login and failed.code != "issuer_unavailable":
                 self._failures.charge(address)
-            log.info("a sign-in was refused", client=address, code=failed.code)
+            log.info("sign_in_refused", client=address, code=failed.code)
             raise
-        session = await self._begin(request, admin, self._oidc.signed_in_with, claims)
-        return [cookie.kept(session, ABSOLUTE_SECONDS), cookie.beside(_ROUND_TRIP).kept("", 0, "Lax")]
+        session = await self._start_session(request, admin, self._oidc.signed_in_with, claims)
+        return [cookie.header(session, ABSOLUTE_SECONDS), cookie.for_purpose(_LOGIN_COOKIE).header("", 0, "Lax")]
 
     async def sign_out(self, request: web.BaseRequest) -> str | None:
-        """End the session with which this is asked; return the Set-Cookie line that takes its cookie back."""
+        """End the request's session. Return the `Set-Cookie` value that deletes its cookie."""
         found = _cookie(request)
         if found is None:
             return None
         token, cookie = found
         async with borrow(self._pool) as connection:
             await end_session(connection, token)
-        return cookie.kept("", 0)
+        return cookie.header("", 0)
 
-    async def _come_back(self, request: web.BaseRequest, answer: Mapping[str, str]) -> tuple[OidcLogin, Cookie]:
-        """Return the round trip that ends with this request, and the cookie for its session. Raises SignInFailed."""
-        found = _cookie(request, _ROUND_TRIP)
+    async def _end_login(self, request: web.BaseRequest, response: Mapping[str, str]) -> tuple[OidcLogin, Cookie]:
+        """End the browser's login at the issuer. Return it with the cookie for its session. Raises SignInFailed."""
+        found = _cookie(request, _LOGIN_COOKIE)
         if found is None:
             raise SignInFailed("expired")
-        trip, cookie = OidcLogin(found[0]), found[1]
-        # A foreign answer must not end the round trip: whoever slips one in could keep people from signing in.
-        if not trip.is_state(answer.get("state", "")):
+        login, cookie = OidcLogin(found[0]), found[1]
+        # A forged response must not end the login; otherwise a foreign page could prevent people from signing in.
+        if not login.is_state(response.get("state", "")):
             raise SignInFailed("expired")
         async with borrow(self._pool) as connection:
-            if not await trip.end(connection):
+            if not await login.end(connection):
                 raise SignInFailed("expired")
-        return trip, cookie
+        return login, cookie
 
-    async def _begin(
+    async def _start_session(
         self, request: web.BaseRequest, admin: Admin, signed_in_with: str, claims: Claims | None = None
     ) -> str:
-        """Begin a session under a name that nobody knew before, and end the one that the browser had."""
+        """Start a session with a new token, which prevents session fixation, and end the browser's previous one."""
         async with borrow(self._pool) as connection, connection.transaction():
-            if before := _cookie(request):
-                await end_session(connection, before[0])
+            if previous := _cookie(request):
+                await end_session(connection, previous[0])
             return await start_session(connection, admin, signed_in_with, claims)
 
 

@@ -78,7 +78,7 @@ function addSite() {
     const site = id.value.trim();
     if (!site) throw new Error("A site needs an id.");
     // A browser takes these out of an address, however they are encoded.
-    if ([".", ".."].includes(site)) throw new Error(`"${site}" cannot be an id: in a path it means a folder.`);
+    if ([".", ".."].includes(site)) throw new Error(`"${site}" is not a valid site id, because in a path it means a folder.`);
     const name = display.value.trim();
     await ask("PUT", `sites/${encodeURIComponent(site)}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
     await loadSites();

@@ -10,7 +10,8 @@ import click
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.problems import Problem
 from admin.text_rules import check_name
-from sitelatch.config import Config, load
+from sitelatch.config import Config
+from sitelatch.config_file import load
 
 
 def _config(_: click.Context, __: click.Parameter, file: Path) -> Config:

@@ -6,7 +6,8 @@ import click
 
 from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
-from sitelatch.config import Config, check_files
+from sitelatch.config import Config
+from sitelatch.config_checks import check_files
 from sitelatch.config_warnings import warnings
 from sitelatch.database import database_url, migrate_at
 from sitelatch.demo import run_demo

@@ -92,7 +92,7 @@ def test_a_user_is_created_listed_and_deleted(config: Path) -> None:
     assert sitelatch("users", "delete", "--config", str(config), user["id"]) == Done(0, f"Deleted {user['id']}.\n", "")
     again = sitelatch("users", "delete", "--config", str(config), user["id"])
     assert (again.code, again.out) == (1, "")
-    assert again.log[0]["reason"] == "There is no such API user."
+    assert again.log[0]["reason"] == "This API user does not exist."
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -317,12 +317,12 @@ def test_similar_site_ids_are_refused_and_existing_ones_are_listed(
     assert (done.code, done.out) == (0, "Added: my shop.\n")
     clash = sitelatch("sites", "add", "--config", str(config), "--workspace", "globex", "my+shop")
     assert (clash.code, clash.out) == (1, "")
-    assert 'the site "my shop" of the workspace "acme" are the same' in clash.log[0]["reason"]
+    assert 'the site "my shop" of the workspace "acme" as equal' in clash.log[0]["reason"]
     csv = tmp_path / "sites.csv"
     csv.write_text("site,workspace\nMÝ shop,globex\n", encoding="utf-8")
     clash = sitelatch("sites", "import", "--config", str(config), str(csv))
     assert (clash.code, clash.out) == (1, "")
-    assert 'the site "my shop" of the workspace "acme" are the same' in clash.log[0]["reason"]
+    assert 'the site "my shop" of the workspace "acme" as equal' in clash.log[0]["reason"]
     run_aside(write_site(database_url, "my+shop"))
     listed = 'Some data services treat the sites "my shop" and "my+shop" as the same. Check that yours does not.'
     for _ in range(2):
@@ -360,7 +360,7 @@ def test_a_workspace_name_that_is_not_valid_text_is_unknown(config: Path) -> Non
     person = ("--by-name", "Ada Admin", "--by-email", "ada@example.com")
     done = sitelatch("users", "create", "--config", str(config), "--workspace", "\udcff", "--all-sites", *person)
     assert (done.code, done.out) == (1, "")
-    assert "There is no workspace" in done.log[0]["reason"]
+    assert "does not exist" in done.log[0]["reason"]
 
 
 def test_importing_a_file_that_is_not_utf_8_is_reported(config: Path, tmp_path: Path) -> None:

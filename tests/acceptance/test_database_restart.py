@@ -109,7 +109,7 @@ async def use(lane: Lane, users: list[User]) -> list[int]:
         pytest.param(10_000, 60, 10.0, id="ten thousand", marks=pytest.mark.slow),
     ],
 )
-async def test_after_a_restart_the_database_is_asked_for_the_keys_that_changed_and_no_others(
+async def test_after_a_restart_only_changed_keys_are_looked_up(
     tmp_path: Path, server: Server, tap: DatabaseTap, count: int, ttl_seconds: int, seconds: float
 ) -> None:
     users = await asyncio.to_thread(run_aside, fill(server.dsn, count))

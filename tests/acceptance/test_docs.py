@@ -12,7 +12,8 @@ import pytest
 from proxy import refusals
 from proxy.refusals import Refusal
 from sitelatch.command import cli
-from sitelatch.config import Config, load
+from sitelatch.config import Config
+from sitelatch.config_file import load
 from tests.acceptance.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]

@@ -96,7 +96,7 @@ def logged(bench: Bench, event: str) -> list[str]:
     return [line.get("reason", "") for line in bench.latch.log_lines() if line["event"] == event]
 
 
-async def test_a_killed_server_is_there_again_within_seconds(bench: Bench) -> None:
+async def test_a_killed_embedded_server_is_back_within_seconds(bench: Bench) -> None:
     place = bench.latch.folder / "disk" / "postgres"
     async with asking(bench) as (lane, _):
         for _ in range(2):
@@ -115,7 +115,7 @@ async def test_a_killed_server_is_there_again_within_seconds(bench: Bench) -> No
     await until(lambda: ended(place), "the server ends with its last process", 30)
 
 
-async def test_while_the_disk_is_full_changes_fail_clearly_and_nothing_else_does(full: Disk, bench: Bench) -> None:
+async def test_on_a_full_disk_only_changes_fail_and_say_why(full: Disk, bench: Bench) -> None:
     latch = bench.latch
     made = {user.id for user in vars(bench.keys).values()}
     doomed = latch.create_user("acme", "shop")
@@ -177,7 +177,7 @@ async def write_until_it_fails(full: Disk) -> None:
 
 
 @pytest.mark.parametrize("version", sorted(SYSTEM_BINARIES) or [16])
-def test_an_old_folder_is_said_so_by_every_command(tmp_path: Path, version: int) -> None:
+def test_every_command_reports_data_of_another_postgresql_version(tmp_path: Path, version: int) -> None:
     home = tmp_path / "postgres"
     if version in SYSTEM_BINARIES:
         EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version]).close()

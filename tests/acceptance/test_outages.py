@@ -18,8 +18,8 @@ from tests.database import run_aside
 from tests.ports import free_port
 
 ADMIN_EVENTS = (
-    "the database does not answer the admin API",
-    "the schema is not this version's: run `sitelatch migrate`",
+    "admin_database_down",
+    "admin_wrong_schema",
 )
 
 
@@ -80,7 +80,7 @@ def check(campaign: Campaign, figures: Figures, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("name", QUICK)
-async def test_an_outage_lets_nobody_pass_refuses_nobody_and_loses_nothing(
+async def test_an_outage_neither_admits_nor_refuses_wrongly_and_loses_nothing(
     fleet: Fleet, tmp_path: Path, name: str
 ) -> None:
     second = fleet.second if name in WITH_A_SECOND_PROCESS else None

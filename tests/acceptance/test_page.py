@@ -55,7 +55,7 @@ def test_the_customers_page_from_start_to_end(browser: Browser, latch: Sitelatch
         page = seen.page
         page.get_by_label("Admin token").fill("wrong")
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("alert").filter(has_text="not the token of an admin")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="not a valid admin token")).to_be_visible()
         seen.shot("01-sign-in")
         sign_in(page)
         expect(page).to_have_title("API Users · Sitelatch")
@@ -255,7 +255,7 @@ def test_whatever_people_are_called_is_shown_as_text(browser: Browser, latch: Si
         page.get_by_role("button", name="Add site").click()
         window.get_by_label("Site", exact=True).fill("<s>a/b")
         window.get_by_role("button", name="Add site").click()
-        expect(window.get_by_role("alert").filter(has_text='"<s>a/b" holds "/"')).to_be_visible()
+        expect(window.get_by_role("alert").filter(has_text='"<s>a/b" contains "/"')).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("link", name="Audit").click()
         for name in HOSTILE:

@@ -104,7 +104,7 @@ def test_whom_the_proxy_names_works_on_the_page_without_another_sign_in(browser:
         page.get_by_role("button", name="Add site").click()
         page.get_by_role("dialog").get_by_label("Site", exact=True).fill("shop")
         page.get_by_role("dialog").get_by_role("button", name="Add site").click()
-        expect(page.get_by_role("dialog").get_by_text("load the page again")).to_be_visible()
+        expect(page.get_by_role("dialog").get_by_text("Reload the page")).to_be_visible()
 
 
 def test_who_is_no_admin_or_nobody_is_told_so(browser: Browser, address: str) -> None:
@@ -114,5 +114,5 @@ def test_who_is_no_admin_or_nobody_is_told_so(browser: Browser, address: str) ->
         seen.shot("23-no-way-in")
         page.context.add_cookies([{"name": SIGNED_IN, "value": "eve@evil.example", "url": address}])
         page.reload()
-        expect(page.get_by_text("You are signed in as eve@evil.example, who is not among the admins")).to_be_visible()
+        expect(page.get_by_text("You are signed in as eve@evil.example, but you are not an admin")).to_be_visible()
         expect(page.get_by_label("Admin token")).to_be_hidden()

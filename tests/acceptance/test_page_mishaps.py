@@ -176,7 +176,7 @@ def test_what_was_done_is_said_to_who_looks_too(browser: Browser, latch: Sitelat
     [
         ("site,workspace\ncaf\u00e9,acme\n".encode("latin-1"), "The file is not UTF-8 text. Save it as UTF-8."),
         ("site,workspace\nshop,acme\n".encode("utf-16"), "The file is not UTF-8 text. Save it as UTF-8."),
-        (b"site;workspace\nshop;acme\n", "with commas between"),
+        (b"site;workspace\nshop;acme\n", "separated by commas"),
         (b"site,workspace\n" + b"shop,acme\n" * 500_000, "at most 3 MB"),
     ],
     ids=["latin-1", "utf-16", "semicolons", "huge"],
@@ -312,7 +312,7 @@ def test_renaming_a_site_that_somebody_removed_does_not_bring_it_back(browser: B
             dialog = page.get_by_role("dialog")
             dialog.get_by_label("Name").fill("Our shop")
             dialog.get_by_role("button", name="Rename").click()
-            expect(dialog.get_by_role("alert").filter(has_text='There is no site "shop"')).to_be_visible()
+            expect(dialog.get_by_role("alert").filter(has_text='The site "shop" does not exist')).to_be_visible()
             assert client.get("/sites/shop").status_code == 404
 
 
@@ -501,6 +501,6 @@ def test_a_tab_goes_on_with_the_session_of_another_only_for_the_same_person(
         if same:
             expect(dialog.get_by_role("heading", name="API user created")).to_be_visible()
         else:
-            expect(dialog.get_by_text("load the page again")).to_be_visible()
+            expect(dialog.get_by_text("Reload the page")).to_be_visible()
         with latch.admin_client() as client:
             assert len(client.get("/users").json()["items"]) == 1 + same

@@ -115,7 +115,7 @@ def test_why_a_sign_in_failed_is_said_on_the_page(browser: Browser, here: Instal
         # The token is a way in still.
         page.get_by_label("Admin token").fill("wrong")
         page.get_by_role("button", name="Sign in", exact=True).click()
-        expect(page.get_by_text("not the token of an admin")).to_be_visible()
+        expect(page.get_by_text("not a valid admin token")).to_be_visible()
         expect(told).to_be_empty()
         page.get_by_label("Admin token").fill(ADMIN_TOKEN)
         page.get_by_role("button", name="Sign in", exact=True).click()

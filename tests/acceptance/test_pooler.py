@@ -81,7 +81,7 @@ async def lifetime(served: Pooled, lane: Lane, wire: Wire) -> float:
     return began - gone
 
 
-async def test_the_doors_decide_and_note_activity(each: Pooled) -> None:
+async def test_behind_a_pooler_the_front_door_decides_and_records_activity(each: Pooled) -> None:
     keys, latch = each.keys, each.latch
     async with lane(each) as data, connect(latch.address) as wire:
         for user, rest, expected in (
@@ -111,7 +111,7 @@ async def test_the_doors_decide_and_note_activity(each: Pooled) -> None:
     assert latch.metric("sitelatch_activity_flushes_total", result="error") == 0
 
 
-async def test_a_revoke_takes_a_poll(each: Pooled) -> None:
+async def test_behind_a_pooler_a_revoke_takes_a_poll(each: Pooled) -> None:
     latch = each.latch
     assert latch.metric("sitelatch_feed_up", mode="polling") == 1
     assert latch.metric("sitelatch_feed_up", mode="woken") == 0
@@ -137,7 +137,7 @@ async def listen(client: ClientConnection) -> None:
         assert await client.recv() == "tick"
 
 
-async def test_what_is_open_ends_with_its_key(each: Pooled) -> None:
+async def test_behind_a_pooler_open_exchanges_end_with_their_key(each: Pooled) -> None:
     user = each.latch.create_user("acme", "shop")
     data = each.lanes.next(each.latch, each.keys)
 
@@ -160,7 +160,7 @@ async def test_what_is_open_ends_with_its_key(each: Pooled) -> None:
     assert closed.value.rcvd.code == 1008
 
 
-async def test_a_listen_url_past_the_pooler_wakes_the_feed(server: PooledServer, tmp_path: Path) -> None:
+async def test_a_listen_url_that_bypasses_the_pooler_gets_notifications(server: PooledServer, tmp_path: Path) -> None:
     # The poll cannot be what finds the change.
     with pooled(server, tmp_path, {"default_pool_size": 1}, listen=True, grants={"poll_seconds": 60}) as served:
         latch = served.latch
@@ -173,7 +173,7 @@ async def test_a_listen_url_past_the_pooler_wakes_the_feed(server: PooledServer,
         assert latch.metric("sitelatch_feed_up", mode="woken") == 1
 
 
-def test_the_admin_api_and_the_pages_session_work(each: Pooled) -> None:
+def test_behind_a_pooler_the_admin_api_and_sessions_work(each: Pooled) -> None:
     with each.latch.admin_client() as api:
         for _ in range(3):
             made = api.post("/users", json={"workspace": "acme", "sites": ["shop", "blog"], "name": "Zoe"}).json()
@@ -198,7 +198,7 @@ def test_the_admin_api_and_the_pages_session_work(each: Pooled) -> None:
         assert page.get("/users").status_code == 401
 
 
-async def test_a_server_connection_is_handed_on_clean(each: Pooled) -> None:
+async def test_server_connections_are_returned_to_the_pooler_clean(each: Pooled) -> None:
     """Nothing of us stays in a session that others get next: no LISTEN, no setting, no statement, no lock."""
     name = database_name(each.dsn)
     for login in ("sitelatch_doors", "sitelatch_admin"):
@@ -217,7 +217,7 @@ async def test_a_server_connection_is_handed_on_clean(each: Pooled) -> None:
 
 
 @pytest.mark.parametrize("each", ["one server connection"], indirect=True)
-def test_the_commands_work(each: Pooled, tmp_path: Path) -> None:
+def test_behind_a_pooler_the_commands_work(each: Pooled, tmp_path: Path) -> None:
     config = str(each.latch.config)
 
     def run(*words: str, code: int = 0) -> Done:
@@ -242,7 +242,7 @@ def test_the_commands_work(each: Pooled, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("each", ["many in turn"], indirect=True)
-def test_migrations_take_turns(each: Pooled) -> None:
+def test_behind_a_pooler_concurrent_migrations_take_turns(each: Pooled) -> None:
     """Their lock ends with each transaction: another session's would stay with whoever gets the connection next."""
     empty = each.server.create_database()
     owner = {"SITELATCH_ADMIN__DATABASE_URL": each.pooler.dsn("sitelatch_owner", database_name(empty))}

@@ -143,7 +143,7 @@ async def recovered(served: Pooled, data: Lane, cold: User) -> float:
     return took
 
 
-async def test_a_pooler_that_is_killed_and_comes_back_is_an_outage(served: Pooled) -> None:
+async def test_a_killed_pooler_is_an_outage(served: Pooled) -> None:
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         served.pooler.stop(signal.SIGKILL)
@@ -158,7 +158,7 @@ async def test_a_pooler_that_is_killed_and_comes_back_is_an_outage(served: Poole
     print(f"after a pooler's restart: {took:.2f} s")  # noqa: T201 - for the record
 
 
-async def test_a_pooler_that_freezes_is_an_outage(served: Pooled) -> None:
+async def test_a_frozen_pooler_is_an_outage(served: Pooled) -> None:
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         served.pooler.signal(signal.SIGSTOP)
@@ -171,7 +171,7 @@ async def test_a_pooler_that_freezes_is_an_outage(served: Pooled) -> None:
         await recovered(served, data, cold)
 
 
-async def test_a_server_that_restarts_behind_the_pooler_is_an_outage(served: Pooled, server: PooledServer) -> None:
+async def test_a_server_restart_behind_the_pooler_is_an_outage(served: Pooled, server: PooledServer) -> None:
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         await asyncio.to_thread(server.stop)
@@ -184,7 +184,7 @@ async def test_a_server_that_restarts_behind_the_pooler_is_an_outage(served: Poo
     print(f"after a restart behind the pooler: {took:.2f} s")  # noqa: T201 - for the record
 
 
-async def test_connections_that_are_cut_behind_the_pooler_are_not_noticed(served: Pooled) -> None:
+async def test_connections_closed_behind_the_pooler_go_unnoticed(served: Pooled) -> None:
     cold = [served.latch.create_user("acme", "shop") for _ in range(10)]
     past = await open_connection(served.dsn, role="tests")
     async with loaded(served) as (_, data):
@@ -199,7 +199,7 @@ async def test_connections_that_are_cut_behind_the_pooler_are_not_noticed(served
     await past.close()
 
 
-async def test_while_others_hold_all_of_the_pool_known_keys_pass(served: Pooled) -> None:
+async def test_cached_keys_work_while_the_pool_is_exhausted(served: Pooled) -> None:
     cold = served.latch.create_user("acme", "shop")
     url = served.pooler.dsn("sitelatch_doors", database_name(served.dsn))
     async with loaded(served) as (load, data):
@@ -219,7 +219,7 @@ async def test_while_others_hold_all_of_the_pool_known_keys_pass(served: Pooled)
         await recovered(served, data, cold)
 
 
-def test_a_startup_parameter_that_the_pooler_refuses_is_named(served: Pooled, tmp_path: Path) -> None:
+def test_a_startup_parameter_rejected_by_the_pooler_is_logged(served: Pooled, tmp_path: Path) -> None:
     name = database_name(served.dsn)
     url = served.pooler.dsn("sitelatch_doors", name) + "?statement_timeout=5000"
     latch = Sitelatch(tmp_path, url, served.lanes.routes())

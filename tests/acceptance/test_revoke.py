@@ -54,9 +54,7 @@ def ended(bench: Bench, cause: str) -> float:
     return bench.latch.metric("sitelatch_exchanges_ended_by_revoke_total", cause=cause)
 
 
-async def test_a_deleted_key_ends_an_event_stream_as_cut_short(
-    bench: Bench, lane: Lane, user: User, client: Wire
-) -> None:
+async def test_a_deleted_key_truncates_an_event_stream(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
     service = await events(client, lane, user)
     before = ended(bench, "key_gone")
     delete(bench, user)
@@ -70,14 +68,14 @@ async def test_a_deleted_key_ends_an_event_stream_as_cut_short(
     assert took < 1, f"ended after {took:.3f} s"
 
 
-async def test_a_deleted_key_ends_a_download(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
+async def test_a_deleted_key_truncates_a_download(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
     service = await download(client, lane, user)
     delete(bench, user)
     assert await client.closed()
     assert await service.closed()
 
 
-async def test_a_deleted_key_ends_a_download_to_http_1_0_with_a_reset(
+async def test_a_deleted_key_resets_a_download_over_http_1_0(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
     """Without a length or chunks the connection's end is the answer's: it must not look like it."""
@@ -91,7 +89,7 @@ async def test_a_deleted_key_ends_a_download_to_http_1_0_with_a_reset(
     assert client.was_reset
 
 
-async def test_a_deleted_key_ends_a_request_that_still_waits_for_its_answer_with_a_refusal(
+async def test_a_deleted_key_refuses_a_request_that_waits_for_its_response(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
     await client.send(lane.request("GET", "/sites/shop/slow", user=user))
@@ -103,7 +101,7 @@ async def test_a_deleted_key_ends_a_request_that_still_waits_for_its_answer_with
     assert await service.closed()
 
 
-async def test_a_deleted_key_ends_an_upload_with_a_refusal(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
+async def test_a_deleted_key_refuses_an_upload(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
     await client.send(lane.request("PUT", "/sites/shop/file", "Content-Length: 1000000", user=user) + bytes(1000))
     service = await lane.upstream.accept()
     await service.head()
@@ -114,7 +112,7 @@ async def test_a_deleted_key_ends_an_upload_with_a_refusal(bench: Bench, lane: L
     assert await service.closed()
 
 
-async def test_a_deleted_key_never_reaches_a_service_that_was_still_being_connected_to(
+async def test_a_key_deleted_while_connecting_never_reaches_the_upstream(
     bench: Bench, user: User, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     lanes = Lanes(1)
@@ -147,7 +145,7 @@ async def listen(client: ClientConnection) -> None:
         assert await client.recv() == "tick"
 
 
-async def test_a_websocket_client_is_told_why(bench: Bench, user: User) -> None:
+async def test_a_websocket_is_closed_with_a_reason(bench: Bench, user: User) -> None:
     lane = bench.lanes.next(bench.latch, bench.keys)
     gone = asyncio.Event()
 
@@ -173,7 +171,7 @@ async def test_a_websocket_client_is_told_why(bench: Bench, user: User) -> None:
             await gone.wait()
 
 
-async def test_in_the_middle_of_a_frame_the_connection_ends_without_another(
+async def test_within_a_websocket_frame_the_connection_ends_without_a_close_frame(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
     service = await tunnel(client, lane, user)
@@ -185,7 +183,7 @@ async def test_in_the_middle_of_a_frame_the_connection_ends_without_another(
     assert await service.closed()
 
 
-async def test_a_client_that_goes_on_sending_still_reads_the_close_frame(
+async def test_a_client_that_keeps_sending_receives_the_close_frame(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
     await tunnel(client, lane, user)
@@ -213,7 +211,7 @@ async def test_a_client_that_goes_on_sending_still_reads_the_close_frame(
     ],
     ids=["key", "disabled", "expired", "expires", "site", "rotated", "user"],
 )
-async def test_it_ends_when_the_right_is_lost(
+async def test_an_exchange_ends_when_access_is_lost(
     bench: Bench, lane: Lane, user: User, client: Wire, database: asyncpg.Connection, change: str, cause: str
 ) -> None:
     await events(client, lane, user)
@@ -227,7 +225,7 @@ async def test_it_ends_when_the_right_is_lost(
     assert ended(bench, cause) == before + 1
 
 
-async def test_a_removed_site_ends_what_an_all_sites_key_has_open_there_and_nothing_else(
+async def test_a_removed_site_ends_only_exchanges_on_that_site(
     bench: Bench, lane: Lane, client: Wire, wires: Callable[[], Awaitable[Wire]]
 ) -> None:
     with bench.latch.admin_client() as admin:
@@ -259,7 +257,7 @@ async def test_a_removed_site_ends_what_an_all_sites_key_has_open_there_and_noth
     ],
     ids=["another site", "one more", "all", "later", "same name", "another user", "everything is looked at"],
 )
-async def test_what_still_has_the_right_goes_on(
+async def test_exchanges_that_keep_access_continue(
     bench: Bench, lane: Lane, user: User, client: Wire, database: asyncpg.Connection, change: str
 ) -> None:
     service = await events(client, lane, user)
@@ -273,7 +271,7 @@ async def test_what_still_has_the_right_goes_on(
     assert not client.ended
 
 
-async def test_a_key_whose_time_was_prolonged_goes_on(
+async def test_an_exchange_continues_if_its_key_is_extended(
     bench: Bench, lane: Lane, user: User, client: Wire, database: asyncpg.Connection
 ) -> None:
     set_expiry = "UPDATE sitelatch.api_keys SET expires_at = now() + $2 * interval '1 second' WHERE digest = $1"
@@ -285,7 +283,7 @@ async def test_a_key_whose_time_was_prolonged_goes_on(
     await client.read_until(EVENT)
 
 
-async def test_of_many_streams_only_those_of_the_deleted_key_end(
+async def test_only_streams_of_the_deleted_key_end(
     bench: Bench, lane: Lane, user: User, wires: Callable[[], Awaitable[Wire]]
 ) -> None:
     mine: list[Wire] = []
@@ -301,7 +299,9 @@ async def test_of_many_streams_only_those_of_the_deleted_key_end(
         assert await wire.quiet(0.05)
 
 
-async def test_a_cut_is_told_from_an_end(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
+async def test_a_truncated_response_is_distinguishable_from_a_complete_one(
+    bench: Bench, lane: Lane, user: User, client: Wire
+) -> None:
     await client.send(lane.request("GET", "/sites/shop/events", user=user))
     service = await lane.upstream.accept()
     await service.request()

@@ -185,13 +185,13 @@ def told(taken: list[float]) -> str:
     )
 
 
-async def test_what_a_deleted_key_has_open_ends_everywhere_within_milliseconds(fleet: Fleet) -> None:
+async def test_open_exchanges_of_a_deleted_key_end_in_all_processes_within_milliseconds(fleet: Fleet) -> None:
     taken = await measure_streams(fleet, 20)
     print(told(taken))  # noqa: T201 - for the record
     assert statistics.median(taken) < 0.25, "twelve ends and three look-ups, on a machine that has other things to do"
 
 
-async def test_where_nobody_is_notified_what_a_deleted_key_has_open_ends_within_a_poll(
+async def test_without_notifications_open_exchanges_of_a_deleted_key_end_within_a_poll(
     fleet: Fleet, mute: None
 ) -> None:
     taken = await measure_streams(fleet, 5)
@@ -199,7 +199,7 @@ async def test_where_nobody_is_notified_what_a_deleted_key_has_open_ends_within_
     assert taken[-1] < 1 + 0.5 + 0.5
 
 
-async def test_a_deleted_key_is_refused_everywhere_within_milliseconds(fleet: Fleet) -> None:
+async def test_a_deleted_key_is_refused_in_all_processes_within_milliseconds(fleet: Fleet) -> None:
     figures = await measure(fleet, 40)
     print(figures)  # noqa: T201 - for the record
     assert statistics.median(figures.lifetimes) < figures.bound
@@ -209,15 +209,13 @@ async def test_a_deleted_key_is_refused_everywhere_within_milliseconds(fleet: Fl
 
 
 @pytest.mark.slow
-async def test_of_two_hundred_deleted_keys_99_in_100_are_refused_everywhere_within_the_bound(fleet: Fleet) -> None:
+async def test_99_percent_of_deleted_keys_are_refused_within_the_bound(fleet: Fleet) -> None:
     figures = await measure(fleet, 200)
     print(figures)  # noqa: T201 - for the record
     assert at_99(figures.lifetimes) < figures.bound
 
 
-async def test_where_nobody_is_notified_a_deleted_key_is_refused_everywhere_within_a_poll(
-    fleet: Fleet, mute: None
-) -> None:
+async def test_without_notifications_a_deleted_key_is_refused_within_a_poll(fleet: Fleet, mute: None) -> None:
     figures = await measure(fleet, 10)
     print(figures)  # noqa: T201 - for the record
     assert figures.lifetimes[-1] < 1 + figures.bound + 0.45

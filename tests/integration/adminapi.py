@@ -1,4 +1,4 @@
-"""The admin API on a real database, served as `serve` does, and admins to call it."""
+"""The admin API on a real database, served as `serve` does, and clients that call it as an admin."""
 
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -21,10 +21,10 @@ from proxy.observe.ops import ops_app
 
 ADA = Person("Ada Admin", "ada@example.com")
 BY_ADA = Actor(ADA, COMMAND)
-# The same on every run: tests are named after them, and xdist's workers must agree on the names.
+# Constant, because test ids contain them and xdist's workers must agree on the ids.
 ADA_TOKEN = "sla_" + "Ada-4_" * 7 + "A"
 BEN_TOKEN = "sla_" + "Ben-5_" * 7 + "B"
-"""Ben's is limited to the workspace acme."""
+"""The token of Ben, who is limited to the workspace acme."""
 
 SETTINGS = AdminSettings(
     listen="shared",
@@ -37,15 +37,15 @@ SETTINGS = AdminSettings(
 
 @dataclass
 class AdminClient:
-    """Calls the admin API with a token, or without one."""
+    """Calls the admin API with a token, with a browser's session, or without credentials."""
 
     session: ClientSession
     base: URL
     token: str | None = ADA_TOKEN
     browser: Mapping[str, str] = field(default_factory=dict)
-    """What a browser with a session sends instead of a token."""
+    """The headers that a browser with a session sends instead of a token."""
     document: Any = None
-    """What describes the API: no answer may have a status that it does not know."""
+    """The OpenAPI document. Every response must have a status that it describes."""
 
     def as_(self, token: str | None) -> "AdminClient":
         return replace(self, token=token, browser={})
@@ -55,30 +55,30 @@ class AdminClient:
         return str(self.base).rstrip("/")
 
     async def signed_in(self, token: str | None = None) -> "AdminClient":
-        """Trade a token for a session, and return whoever asks with that."""
-        wish = {"token": token or self.token}
-        nobody = self.as_(None)
-        status, session, answer = await nobody.ask("POST", "/session", wish, headers={"Origin": self.origin})
+        """Sign in with a token and return a client with the session."""
+        anonymous = self.as_(None)
+        body = {"token": token or self.token}
+        status, session, answer = await anonymous.ask("POST", "/session", body, headers={"Origin": self.origin})
         assert status == 200, session
         browser = {
             "Cookie": answer.headers["Set-Cookie"].partition(";")[0],
             "Origin": self.origin,
             "X-CSRF-Token": session["csrf_token"],
         }
-        return replace(nobody, browser=browser)
+        return replace(anonymous, browser=browser)
 
     def sending(self, **changed: str | None) -> "AdminClient":
-        """Return one that sends other headers with its session; None leaves one out."""
+        """Return a client whose session sends changed headers. None omits a header."""
         headers = {**self.browser, **{name.replace("_", "-"): value for name, value in changed.items()}}
         return replace(self, browser={name: value for name, value in headers.items() if value is not None})
 
     async def ask(self, method: str, path: str, payload: Any = None, **other: Any) -> tuple[int, Any, ClientResponse]:
-        """Return the status, the JSON of the answer (None: there is none) and the answer."""
+        """Send a request. Return the status, the JSON of the response (or None) and the response."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else dict(self.browser)
         headers |= other.pop("headers", {})
         if payload is not None:
             other["json"] = payload
-        # Paths are sent as they are written here.
+        # Paths are sent exactly as written in the test.
         url = URL(f"{self.base}admin{path}", encoded=True)
         async with self.session.request(method, url, headers=headers, **other) as answer:
             text = await answer.text()
@@ -94,21 +94,26 @@ class AdminClient:
             assert str(status) in methods[method.lower()]["responses"]
 
     async def get(self, path: str, **parameters: Any) -> Any:
-        """Return the JSON of an answer that must be a 200."""
+        """Return the JSON of a response, which must be a 200."""
         query = str(URL.build(query={name: str(value) for name, value in parameters.items()}))
         status, body, _ = await self.ask("GET", path + query)
         assert status == 200, body
         return body
 
-    async def create(self, **wish: Any) -> Any:
-        """Return the JSON of a new user."""
-        status, body, _ = await self.ask("POST", "/users", wish)
+    async def create(self, **fields: Any) -> Any:
+        """Create an API user and return its JSON."""
+        status, body, _ = await self.ask("POST", "/users", fields)
         assert status == 201, body
         return body
 
 
+def with_ops(admin: web.Application) -> web.Application:
+    """Return one application for both listeners, as for equal listen addresses."""
+    return internal_listeners(ops_app(Metrics(), lambda: (True, {})), "shared", admin, "shared")["shared"]
+
+
 async def serve(app: web.Application, *, head_seconds: float = 15, port: int = 0) -> tuple[InternalRunner, int]:
-    """Serve an application on a port of loopback, a free one unless given; clean up the runner when done."""
+    """Serve an application on a loopback port, by default a free one. The caller cleans up the runner."""
     runner = InternalRunner(app, head_seconds=head_seconds, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
@@ -118,9 +123,8 @@ async def serve(app: web.Application, *, head_seconds: float = 15, port: int = 0
 
 @asynccontextmanager
 async def serving(app: web.Application, token: str = ADA_TOKEN, *, port: int = 0) -> AsyncIterator[AdminClient]:
-    """Lend a client of an admin application, which is served beside ops."""
-    doors = internal_listeners(ops_app(Metrics(), lambda: (True, {})), "shared", app, "shared")
-    runner, port = await serve(doors["shared"], port=port)
+    """Yield a client of an admin application that is served together with ops."""
+    runner, port = await serve(with_ops(app), port=port)
     async with ClientSession() as session:
         client = AdminClient(session, URL(f"http://127.0.0.1:{port}/"), token)
         client.document = await client.get("/openapi.json")
@@ -130,14 +134,14 @@ async def serving(app: web.Application, token: str = ADA_TOKEN, *, port: int = 0
 
 @pytest.fixture
 async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
-    """The admin API, and Ada, who may everything."""
+    """The admin API with Ada's token, which has no limits."""
     async with serving(admin_app(SETTINGS, pool)) as client:
         yield client
 
 
 @pytest.fixture
 async def acme(admin: AdminClient) -> AdminClient:
-    """Two workspaces: acme with shop, blog and docs, globex with wiki."""
+    """The workspaces acme (sites shop, blog and docs) and globex (site wiki)."""
     for workspace, sites in (("acme", ("shop", "blog", "docs")), ("globex", ("wiki",))):
         await admin.ask("POST", "/workspaces", {"name": workspace})
         for site in sites:

@@ -1,4 +1,4 @@
-"""A browser for the tests of signing in, as far as cookies and redirects are concerned."""
+"""A minimal browser for sign-in tests: it keeps cookies and follows redirects."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,19 +10,19 @@ from tests.integration.adminapi import AdminClient
 
 @dataclass
 class Jar:
-    """It keeps cookies and goes where it is sent."""
+    """A browser's cookie jar."""
 
     admin: AdminClient
     cookies: dict[str, str] = field(default_factory=dict)
 
     async def begin(self) -> str:
-        """Press the button; return where the browser is sent."""
+        """Start signing in at the issuer. Return the URL that the browser is sent to."""
         status, body, _ = await self.ask("POST", "/sign-in/oidc", {"Origin": self.admin.origin})
         assert status == 200, body
         return str(body["location"])
 
     async def come_back(self, url: str) -> str:
-        """Follow the issuer's redirect; return what the page is told: nothing, or the code of a refusal."""
+        """Follow the issuer's redirect. Return the code of a refusal, or an empty string."""
         parts = urlsplit(url)
         assert parts.path == f"/admin{CALLBACK}", url
         status, _, answer = await self.ask("GET", f"{CALLBACK}?{parts.query}", {})
@@ -52,7 +52,7 @@ class Jar:
         return status, body
 
     async def client(self, **headers: str) -> AdminClient:
-        """Return one that asks as the page would: with the cookies, and the session's CSRF token."""
+        """Return a client that acts as the page: with the cookies and the session's CSRF token."""
         status, session, _ = await self.ask("GET", "/session", headers)
         assert status == 200, session
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())

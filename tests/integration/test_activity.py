@@ -61,7 +61,7 @@ def about(seconds: float) -> object:
     return pytest.approx(seconds, abs=30)
 
 
-async def test_a_use_lands_with_its_age_whatever_the_clocks_say(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_a_use_is_recorded_by_its_age_regardless_of_clocks(pool: asyncpg.Pool, users: list[str]) -> None:
     clock = Clock()
     activity = Activity(SETTINGS, pool, clock=clock)
     ada, bob, cy = users[:3]
@@ -72,7 +72,7 @@ async def test_a_use_lands_with_its_age_whatever_the_clocks_say(pool: asyncpg.Po
     assert await seconds_since_use(pool, ada, bob, cy) == [about(100), about(0), None]
 
 
-async def test_an_older_use_never_wins_over_a_later_one(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_an_older_use_never_replaces_a_later_one(pool: asyncpg.Pool, users: list[str]) -> None:
     clock = Clock()
     late, early = Activity(SETTINGS, pool, clock=clock), Activity(SETTINGS, pool, clock=clock)
     early.touch(users[0])
@@ -83,7 +83,7 @@ async def test_an_older_use_never_wins_over_a_later_one(pool: asyncpg.Pool, user
     assert await seconds_since_use(pool, users[0]) == [about(0)]
 
 
-async def test_deleted_users_are_skipped_and_the_others_written(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_deleted_users_are_skipped(pool: asyncpg.Pool, users: list[str]) -> None:
     activity = Activity(SETTINGS, pool)
     for user in users[:3]:
         activity.touch(user)
@@ -93,7 +93,7 @@ async def test_deleted_users_are_skipped_and_the_others_written(pool: asyncpg.Po
     assert await seconds_since_use(pool, users[0], users[2]) == [about(0), about(0)]
 
 
-async def test_two_replicas_that_write_the_same_users_do_not_deadlock(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_replicas_that_write_the_same_users_do_not_deadlock(pool: asyncpg.Pool, users: list[str]) -> None:
     heard: list[str] = []
     settings = ActivitySettings(resolution_seconds=0)
     replicas = [
@@ -108,9 +108,7 @@ async def test_two_replicas_that_write_the_same_users_do_not_deadlock(pool: asyn
     assert heard == ["ok"] * 90
 
 
-async def test_a_row_that_somebody_holds_keeps_nobody_elses_from_being_written(
-    pool: asyncpg.Pool, users: list[str]
-) -> None:
+async def test_a_locked_row_does_not_delay_other_users(pool: asyncpg.Pool, users: list[str]) -> None:
     """As an admin's delete does that is idle in its transaction. What waits is written when the row is free."""
     activity = Activity(SETTINGS, pool)
     for user in users:
@@ -151,7 +149,7 @@ async def test_an_outage_loses_nothing(pool: asyncpg.Pool, doors: asyncpg.Pool, 
     assert ages == [about(100 * number) for number in reversed(range(len(users) - 1))]
 
 
-async def test_a_connection_cut_in_mid_statement_loses_nothing(
+async def test_a_connection_closed_during_a_statement_loses_nothing(
     pool: asyncpg.Pool, doors: asyncpg.Pool, wire: Wire, users: list[str]
 ) -> None:
     activity = Activity(SETTINGS, doors)
@@ -174,7 +172,7 @@ async def test_a_connection_cut_in_mid_statement_loses_nothing(
     assert await seconds_since_use(pool, users[0], users[1]) == [about(0), about(0)]
 
 
-async def test_a_use_while_a_dump_is_restored_is_kept_until_its_row_is_there(
+async def test_a_use_during_a_restore_is_kept_until_its_row_exists(
     pool: asyncpg.Pool, doors: asyncpg.Pool, users: list[str]
 ) -> None:
     activity = Activity(SETTINGS, doors)
@@ -210,7 +208,7 @@ async def test_a_graceful_stop_loses_nothing(pool: asyncpg.Pool, users: list[str
 
 
 @pytest.mark.parametrize("what", ["down", "frozen"])
-async def test_a_drain_without_a_database_ends_in_time_with_one_line_that_holds_everything(
+async def test_a_drain_without_a_database_ends_in_time_and_logs_all_uses(
     doors: asyncpg.Pool, wire: Wire, users: list[str], what: str
 ) -> None:
     activity = Activity(SETTINGS, doors)
@@ -232,7 +230,7 @@ async def test_a_drain_without_a_database_ends_in_time_with_one_line_that_holds_
     assert await activity.drain()
 
 
-async def test_a_busy_user_costs_one_row_version_a_resolution(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_a_busy_user_costs_one_row_version_per_resolution(pool: asyncpg.Pool, users: list[str]) -> None:
     clock = Clock()
     activity = Activity(SETTINGS, pool, clock=clock)
     versions = set()

@@ -1,6 +1,6 @@
-"""Who may use the admin API: nobody without credentials, and who is limited nothing outside their workspaces.
+"""Access control of the admin API: it needs credentials, and limited admins see only their workspaces.
 
-Both are asked of every route in the route table, so that a new route cannot be forgotten.
+Both are tested for every route of the application, so that a new route cannot be forgotten.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ USER = "00000000-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request that reaches for globex, and how it may be answered to somebody who may only act in acme."""
+    """A request for something in globex, and the statuses that an admin limited to acme may get."""
 
     path: str
     payload: Any = None
@@ -100,11 +100,11 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ("GET", "/integrators"): [],
     ("GET", "/integrators.md"): [],
 }
-"""For every route, what somebody limited to acme might try."""
+"""For every route, requests of an admin who is limited to acme."""
 PAGE = {("GET", ""), ("GET", "/"), ("GET", "/static/{name}"), ("GET", "/sign-in/oidc/callback")}
-"""The page itself, which holds nothing, and where the issuer sends browsers back to, which leads there."""
+"""The page itself, which contains no data, and the OpenID Connect callback, which redirects to it."""
 OPEN = {("POST", "/session"), ("GET", "/sign-in"), ("POST", "/sign-in/oidc"), *PAGE}
-"""What nobody needs to be signed in for."""
+"""The routes that need no credentials."""
 
 
 PROXY = "127.0.0.2"
@@ -115,14 +115,14 @@ BEN = "ben@acme.example"
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
-    """One provider for all tests of this module."""
+    """One provider for all tests in this module."""
     with running(free_port(), PUBLIC_URL, BEN) as provider:
         yield provider
 
 
 @pytest.fixture
-async def every_way(pool: asyncpg.Pool, acme: AdminClient, provider: Provider) -> AsyncIterator[AdminClient]:
-    """The admin API on acme's database, with every way in open to Ben, who is limited to acme."""
+async def all_methods(pool: asyncpg.Pool, acme: AdminClient, provider: Provider) -> AsyncIterator[AdminClient]:
+    """The admin API with every sign-in method configured. Each limits Ben to acme."""
     within = {"emails": (BEN,), "workspaces": ("acme",)}
     everywhere = {"emails": ("ada@example.com",)}
     settings = {
@@ -142,15 +142,15 @@ async def every_way(pool: asyncpg.Pool, acme: AdminClient, provider: Provider) -
 
 
 @pytest.fixture
-async def through_the_proxy(every_way: AdminClient) -> AsyncIterator[AdminClient]:
-    """Whoever's connection comes from the identity proxy."""
+async def through_the_proxy(all_methods: AdminClient) -> AsyncIterator[AdminClient]:
+    """A client whose connections come from the identity proxy."""
     async with ClientSession(connector=TCPConnector(local_addr=(PROXY, 0))) as session:
-        yield replace(every_way, session=session)
+        yield replace(all_methods, session=session)
 
 
-async def as_ben(admin: AdminClient, provider: Provider, way_in: str) -> AdminClient:
-    """Return Ben, who has come in by one of the ways."""
-    match way_in:
+async def as_ben(admin: AdminClient, provider: Provider, sign_in: str) -> AdminClient:
+    """Return a client of Ben, authenticated with one of the methods."""
+    match sign_in:
         case "token":
             return admin.as_(BEN_TOKEN)
         case "session":
@@ -163,13 +163,13 @@ async def as_ben(admin: AdminClient, provider: Provider, way_in: str) -> AdminCl
             assert await jar.come_back(await asyncio.to_thread(provider.sign_in, location, BEN)) == ""
             return await jar.client()
         case _:
-            # `admin` is reached through the proxy.
+            # `admin` connects through the identity proxy.
             return await Jar(admin).client(**{"X-Forwarded-Email": BEN})
 
 
 @pytest.fixture
 def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
-    """The route table itself: methods and paths. HEAD is GET without what it answers."""
+    """The methods and paths of all routes, without HEAD."""
     return [
         (route.method, route.resource.canonical)
         for route in admin_app(SETTINGS, pool).router.routes()
@@ -178,7 +178,7 @@ def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
 
 
 async def everything(pool: asyncpg.Pool) -> str:
-    """All that the database holds, to see whether anything changed."""
+    """Return the contents of all tables, to detect changes."""
     tables = (
         "workspaces",
         "sites",
@@ -194,12 +194,12 @@ async def everything(pool: asyncpg.Pool) -> str:
     )
 
 
-async def test_every_route_has_its_attempts(routes: list[tuple[str, str]]) -> None:
+async def test_every_route_has_attempts(routes: list[tuple[str, str]]) -> None:
     assert sorted(routes) == sorted([*ATTEMPTS, *PAGE])
 
 
 def credentials() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Everything that is not one right token: a name, and the headers."""
+    """Return headers with missing and invalid credentials, each with a name."""
     basic = base64.b64encode(f"{ADA_TOKEN}:".encode()).decode()
     return [
         ("none", []),
@@ -220,11 +220,11 @@ def credentials() -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-async def test_every_route_is_shut_without_right_credentials(
-    every_way: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], provider: Provider
+async def test_every_route_refuses_invalid_credentials(
+    all_methods: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], provider: Provider
 ) -> None:
     before = await everything(pool)
-    nobody = every_way.as_(None)
+    anonymous = all_methods.as_(None)
     good = provider.token(BEN)
     head, claims = opened(good)
     forged = [
@@ -234,15 +234,15 @@ async def test_every_route_is_shut_without_right_credentials(
     ]
     wrong = [*credentials(), *((name, [("Authorization", f"Bearer {token}")]) for name, token in forged)]
     elsewhere = [("GET", "/nope"), ("GET", "/static"), ("POST", "/"), ("POST", ""), ("PATCH", "/users")]
-    shut = [route for route in routes if route not in OPEN]
-    for method, path in (*shut, *elsewhere):
+    protected = [route for route in routes if route not in OPEN]
+    for method, path in (*protected, *elsewhere):
         for name, headers in wrong:
             real = path.replace("{id}", "shop" if "sites" in path else USER)
-            status, problem, answer = await nobody.ask(
+            status, problem, answer = await anonymous.ask(
                 method, f"{real}?access_token={ADA_TOKEN}", {"workspace": "acme"}, headers=dict(headers)
             )
-            if name in ("two right ones", "wrong and right"):  # a dict holds one of them only
-                async with nobody.session.request(method, f"{nobody.base}admin{real}", headers=headers) as answer:
+            if name in ("two right ones", "wrong and right"):  # a dict cannot repeat a header
+                async with anonymous.session.request(method, f"{anonymous.base}admin{real}", headers=headers) as answer:
                     status, problem = answer.status, await answer.json(content_type=None)
             assert status == 401, (method, path, name)
             assert answer.headers["WWW-Authenticate"] == 'Bearer realm="admin"'
@@ -252,24 +252,24 @@ async def test_every_route_is_shut_without_right_credentials(
     assert await everything(pool) == before
 
 
-async def test_head_is_answered_like_get_but_without_the_body(acme: AdminClient, routes: list[tuple[str, str]]) -> None:
+async def test_head_returns_the_headers_of_get(acme: AdminClient, routes: list[tuple[str, str]]) -> None:
     fields = ("Content-Type", "Content-Length", "ETag", "Location", "Cache-Control", "WWW-Authenticate")
     gets = [path for method, path in routes if method == "GET"]
     assert len(gets) > 10
     for path in gets:
         real = path.replace("{id}", "shop" if "sites" in path else USER).replace("{name}", "page.js")
-        for asker in (acme, acme.as_(None)):
-            expected, _, answer = await asker.ask("GET", real, allow_redirects=False)
-            status, body, head = await asker.ask("HEAD", real, allow_redirects=False)
+        for client in (acme, acme.as_(None)):
+            expected, _, answer = await client.ask("GET", real, allow_redirects=False)
+            status, body, head = await client.ask("HEAD", real, allow_redirects=False)
             assert (status, body) == (expected, None), real
-            # An empty body's length may be left out.
+            # The length of an empty body may be omitted.
             assert [head.headers.get(name, "0") for name in fields] == [
                 answer.headers.get(name, "0") for name in fields
             ]
 
 
 def cookies(sent: str) -> list[tuple[str, str | None]]:
-    """Every cookie that is not that of one session: a name, and the header."""
+    """Return variations of a session's cookie that are no session, each with a name."""
     name, _, value = sent.partition("=")
     return [
         ("none", None),
@@ -291,7 +291,7 @@ def cookies(sent: str) -> list[tuple[str, str | None]]:
     ]
 
 
-async def test_every_route_is_shut_to_cookies_that_are_no_session(
+async def test_every_route_refuses_cookies_that_are_no_session(
     acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
 ) -> None:
     ada = await acme.signed_in()
@@ -306,11 +306,11 @@ async def test_every_route_is_shut_to_cookies_that_are_no_session(
     assert await everything(pool) == before
 
 
-@pytest.mark.parametrize("way_in", ["session", "identity proxy"])
-async def test_every_change_that_a_browser_asks_for_by_itself_needs_our_page(
-    acme: AdminClient, through_the_proxy: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], way_in: str
+@pytest.mark.parametrize("sign_in", ["session", "identity proxy"])
+async def test_every_change_by_a_browser_must_come_from_our_page(
+    acme: AdminClient, through_the_proxy: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], sign_in: str
 ) -> None:
-    if way_in == "session":
+    if sign_in == "session":
         ada, other = await acme.signed_in(), await acme.signed_in()
     else:
         ada, other = [await Jar(through_the_proxy).client(**{"X-Forwarded-Email": "ada@example.com"}) for _ in range(2)]
@@ -345,48 +345,48 @@ async def test_every_change_that_a_browser_asks_for_by_itself_needs_our_page(
 
 
 @pytest.mark.parametrize(("method", "payload"), [("DELETE", None), ("PATCH", {"display_name": "x"})])
-async def test_a_site_of_another_workspace_is_not_touched_and_so_takes_no_time(
+async def test_a_site_of_another_workspace_is_not_locked(
     acme: AdminClient, pool: asyncpg.Pool, method: str, payload: Any
 ) -> None:
-    """Whoever had to wait for somebody at it would know that it is there."""
+    """A wait for another admin's lock would reveal that the site exists."""
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM sitelatch.sites WHERE id = 'wiki' FOR UPDATE")
         async with asyncio.timeout(10):
             assert (await acme.as_(BEN_TOKEN).ask(method, "/sites/wiki", payload))[0] == 404
 
 
-async def test_the_key_of_an_api_user_opens_no_admin_route(acme: AdminClient) -> None:
+async def test_an_api_key_is_not_an_admin_credential(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert (await acme.as_(made["api_key"]).ask("GET", "/users"))[0] == 401
 
 
-@pytest.mark.parametrize("way_in", ["token", "session", "JWT", "OIDC session", "identity proxy"])
-async def test_a_limited_admin_sees_makes_and_deletes_nothing_outside_its_workspaces(
+@pytest.mark.parametrize("sign_in", ["token", "session", "JWT", "OIDC session", "identity proxy"])
+async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
     acme: AdminClient,
-    every_way: AdminClient,
+    all_methods: AdminClient,
     through_the_proxy: AdminClient,
     provider: Provider,
     pool: asyncpg.Pool,
-    way_in: str,
+    sign_in: str,
 ) -> None:
     secret = await acme.create(workspace="globex", sites=["wiki"], name="Globex exporter")
     await acme.create(workspace="globex", all_sites=True, name="wiki")
     visible = await acme.create(workspace="acme", sites=["shop"], name="Acme exporter")
     before = await everything(pool)
-    ben = await as_ben(through_the_proxy if way_in == "identity proxy" else every_way, provider, way_in)
+    ben = await as_ben(through_the_proxy if sign_in == "identity proxy" else all_methods, provider, sign_in)
     foreign = (secret["id"], secret["keys"][0]["hint"], "Globex exporter", '"wiki"', '"globex"')
     for (method, _), attempts in ATTEMPTS.items():
         for attempt in attempts:
             path = attempt.path.replace("{user}", secret["id"])
             status, body, _ = await ben.ask(method, path, attempt.payload)
             assert status in attempt.statuses, (method, path, attempt.payload, body)
-            told = json.dumps(body, ensure_ascii=False)
-            # An error may repeat what Ben himself has sent; a list has no reason to.
+            text = json.dumps(body, ensure_ascii=False)
+            # An error may quote the request, but a list must not.
             if status == 200:
-                assert not [name for name in foreign if name in told], (method, path, told)
+                assert not [name for name in foreign if name in text], (method, path, text)
             else:
-                assert secret["keys"][0]["hint"] not in told
-                assert "Globex exporter" not in told
+                assert secret["keys"][0]["hint"] not in text
+                assert "Globex exporter" not in text
     assert await everything(pool) == before
     assert [user["id"] for user in (await ben.get("/users"))["items"]] == [visible["id"]]
     assert (await ben.get("/session"))["workspaces"] == ["acme"]
@@ -394,13 +394,13 @@ async def test_a_limited_admin_sees_makes_and_deletes_nothing_outside_its_worksp
     assert (await ben.ask("DELETE", f"/users/{made['id']}"))[0] == 204
 
 
-async def test_what_is_outside_looks_like_what_is_not_there(acme: AdminClient) -> None:
+async def test_foreign_resources_look_like_missing_ones(acme: AdminClient) -> None:
     secret = await acme.create(workspace="globex", sites=["wiki"])
     ben = acme.as_(BEN_TOKEN)
 
-    async def answers(method: str, there: str, not_there: str, *payloads: Any) -> None:
-        first = await ben.ask(method, there, payloads[0] if payloads else None)
-        second = await ben.ask(method, not_there, payloads[-1] if payloads else None)
+    async def answers(method: str, existing: str, missing: str, *payloads: Any) -> None:
+        first = await ben.ask(method, existing, payloads[0] if payloads else None)
+        second = await ben.ask(method, missing, payloads[-1] if payloads else None)
         assert first[0] == second[0]
         assert json.dumps(first[1]).replace("wiki", "nope").replace("WIKI", "NOPE").replace(
             "globex", "nope"
@@ -411,14 +411,14 @@ async def test_what_is_outside_looks_like_what_is_not_there(acme: AdminClient) -
         await answers(method, "/sites/wiki", "/sites/nope")
     await answers("GET", "/users?workspace=globex", "/users?workspace=nope")
     await answers("POST", "/workspaces", "/workspaces", {"name": "globex"}, {"name": "nope"})
-    for there, not_there in (("wiki", "nope"), ("WIKI", "NOPE")):
-        wishes = [{"workspace": "acme", "sites": [site]} for site in (there, not_there)]
-        await answers("POST", "/users", "/users", *wishes)
+    for existing, missing in (("wiki", "nope"), ("WIKI", "NOPE")):
+        bodies = [{"workspace": "acme", "sites": [site]} for site in (existing, missing)]
+        await answers("POST", "/users", "/users", *bodies)
     everywhere = [{"workspace": workspace, "all_sites": True} for workspace in ("globex", "nope")]
     await answers("POST", "/users", "/users", *everywhere)
 
 
-async def test_a_limited_token_does_its_work_in_its_own_workspace(acme: AdminClient) -> None:
+async def test_a_limited_token_works_in_its_own_workspace(acme: AdminClient) -> None:
     ben = acme.as_(BEN_TOKEN)
     made = await ben.create(workspace="acme", sites=["shop"])
     assert made["authorized_by"] == {"name": "Ben", "email": "ben@example.com"}
@@ -430,7 +430,7 @@ async def test_a_limited_token_does_its_work_in_its_own_workspace(acme: AdminCli
     assert [item["name"] for item in (await ben.get("/workspaces"))["items"]] == ["acme"]
 
 
-async def test_an_unknown_address_is_a_problem_too(acme: AdminClient) -> None:
+async def test_an_unknown_path_gets_problem_details(acme: AdminClient) -> None:
     for method, path, expected in (("GET", "/nope", 404), ("PATCH", "/users", 405), ("POST", "/users/x/y", 404)):
         status, problem, answer = await acme.ask(method, path)
         assert (status, problem["status"]) == (expected, expected)

@@ -1,4 +1,4 @@
-"""Headers of a trusted identity proxy: believed from its address alone, and for whom the allow list names."""
+"""Headers of a trusted identity proxy: they count from its address only, and for people on the allow list."""
 
 import json
 from collections.abc import AsyncIterator
@@ -31,22 +31,22 @@ def settings(**changed: Any) -> AdminSettings:
     return AdminSettings.model_validate({**SETTINGS.model_dump(), "identity_proxy": table})
 
 
-async def asking_from(client: AdminClient, address: str) -> AsyncIterator[AdminClient]:
+async def connecting_from(client: AdminClient, address: str) -> AsyncIterator[AdminClient]:
     async with ClientSession(connector=TCPConnector(local_addr=(address, 0))) as session:
         yield replace(client, session=session, token=None)
 
 
 @pytest.fixture
 async def stranger(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
-    """Somebody who reaches the admin API from elsewhere than the proxy."""
+    """A client that does not connect from the proxy."""
     async with serving(admin_app(settings(), pool)) as client:
         yield client.as_(None)
 
 
 @pytest.fixture
 async def proxy(stranger: AdminClient) -> AsyncIterator[AdminClient]:
-    """Whoever comes through the proxy."""
-    async for client in asking_from(stranger, PROXY):
+    """A client that connects from the proxy."""
+    async for client in connecting_from(stranger, PROXY):
         yield client
 
 
@@ -55,7 +55,7 @@ async def whoami(client: AdminClient, headers: Any) -> tuple[int, Any]:
         return answer.status, await answer.json(content_type=None)
 
 
-async def test_whom_the_proxy_names_is_an_admin_if_the_allow_list_says_so(proxy: AdminClient) -> None:
+async def test_a_person_named_by_the_proxy_is_an_admin_if_on_the_allow_list(proxy: AdminClient) -> None:
     status, session = await whoami(proxy, ADA)
     assert status == 200
     assert session["person"] == {"name": "Ada", "email": "ada@example.com"}
@@ -82,12 +82,14 @@ async def test_whom_the_proxy_names_is_an_admin_if_the_allow_list_says_so(proxy:
         {"X-Forwarded-User": "ada@example.com"},
     ],
 )
-async def test_being_signed_in_at_the_proxy_makes_no_admin(proxy: AdminClient, headers: dict[str, str]) -> None:
+async def test_a_person_who_is_not_on_the_allow_list_is_not_an_admin(
+    proxy: AdminClient, headers: dict[str, str]
+) -> None:
     status, problem = await whoami(proxy, headers)
     assert (status, problem["code"]) == (403, "not_an_admin")
 
 
-async def test_from_anywhere_else_the_headers_are_as_if_they_were_not_there(stranger: AdminClient) -> None:
+async def test_the_headers_are_ignored_from_other_addresses(stranger: AdminClient) -> None:
     nobody = await whoami(stranger, {})
     assert nobody[0] == 401
     for more in (
@@ -102,15 +104,13 @@ async def test_from_anywhere_else_the_headers_are_as_if_they_were_not_there(stra
 
 
 @pytest.mark.parametrize("trusted", [(STRANGER,), ("127.0.0.0/8",)])
-async def test_an_address_that_may_say_for_whom_it_asks_may_not_say_who_that_is(
-    pool: asyncpg.Pool, trusted: tuple[str, ...]
-) -> None:
+async def test_a_trusted_proxy_is_not_an_identity_proxy(pool: asyncpg.Pool, trusted: tuple[str, ...]) -> None:
     at = settings(addresses=("10.0.0.7",)).model_copy(update={"trusted_proxies": trusted})
     async with serving(admin_app(at, pool)) as client:
         assert (await whoami(client.as_(None), {**ADA, "X-Forwarded-For": "10.0.0.7"}))[0] == 401
 
 
-async def test_names_that_are_there_twice_are_refused(proxy: AdminClient) -> None:
+async def test_repeated_headers_are_refused(proxy: AdminClient) -> None:
     for twice in (
         [("X-Forwarded-Email", "ada@example.com"), ("X-Forwarded-Email", "ada@example.com")],
         [("X-Forwarded-Email", "ada@example.com"), ("X-Forwarded-Email", "eve@evil.example")],
@@ -121,12 +121,12 @@ async def test_names_that_are_there_twice_are_refused(proxy: AdminClient) -> Non
         assert (status, problem["code"]) == (401, "not_signed_in")
 
 
-async def test_nobody_is_asked_for_where_the_proxy_names_nobody(proxy: AdminClient) -> None:
+async def test_empty_headers_are_not_credentials(proxy: AdminClient) -> None:
     for headers in ({}, {"X-Forwarded-Email": ""}, {"X_Forwarded_Email": "ada@example.com"}):
         assert (await whoami(proxy, headers))[0] == 401
 
 
-async def test_other_headers_can_be_the_ones_that_count(pool: asyncpg.Pool) -> None:
+async def test_the_header_names_can_be_configured(pool: asyncpg.Pool) -> None:
     at = settings(addresses=(STRANGER,), email_header="Remote-Email", user_header="Remote-User")
     async with serving(admin_app(at, pool)) as client:
         nobody = client.as_(None)
@@ -134,7 +134,7 @@ async def test_other_headers_can_be_the_ones_that_count(pool: asyncpg.Pool) -> N
         assert (await whoami(nobody, ADA))[0] == 401
 
 
-async def test_the_page_works_behind_the_proxy_and_no_foreign_page_does(proxy: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_changes_behind_the_proxy_must_come_from_our_page(proxy: AdminClient, pool: asyncpg.Pool) -> None:
     jar = Jar(proxy)
     ada = await jar.client(**ADA)
     _, _, answer = await jar.ask("GET", "/session", ADA)
@@ -144,7 +144,7 @@ async def test_the_page_works_behind_the_proxy_and_no_foreign_page_does(proxy: A
     assert (await ada.ask("POST", "/workspaces", {"name": "acme"}))[0] == 201
     line = await pool.fetchval("SELECT actor_email FROM sitelatch.audit_log ORDER BY id DESC LIMIT 1")
     assert line == "ada@example.com"
-    # The CSRF token is this browser's and this person's.
+    # The CSRF token is bound to this browser and this person.
     other = await Jar(proxy).client(**ADA)
     ben = {"X-Forwarded-Email": "ben@acme.example", "X-Forwarded-User": None}
     for changed in (
@@ -159,14 +159,12 @@ async def test_the_page_works_behind_the_proxy_and_no_foreign_page_does(proxy: A
     ):
         status, problem, _ = await ada.sending(**changed).ask("POST", "/workspaces", {"name": "no"})
         assert (status, problem["code"]) == (403, "cross_site"), changed
-    assert (await ada.ask("DELETE", "/session"))[0] == 204  # there is nothing to end
+    assert (await ada.ask("DELETE", "/session"))[0] == 204  # there is no session to end
     assert (await ada.ask("GET", "/session"))[0] == 200
 
 
 @pytest.mark.parametrize("host", [{"Host": "admin.example"}, {"Host": "localhost", "X-Forwarded-Proto": "https"}])
-async def test_over_https_the_pages_cookie_is_secure_and_of_this_host_alone(
-    proxy: AdminClient, host: dict[str, str]
-) -> None:
+async def test_over_https_the_page_cookie_is_secure_and_host_only(proxy: AdminClient, host: dict[str, str]) -> None:
     at = host["Host"]
     client = replace(proxy, browser={**ADA, **host})
     status, session, answer = await client.ask("GET", "/session")
@@ -181,7 +179,7 @@ async def test_over_https_the_pages_cookie_is_secure_and_of_this_host_alone(
     assert (status, problem["code"]) == (403, "cross_site")
 
 
-async def test_a_proxy_that_adds_bearer_tokens_lends_them_to_no_foreign_page(stranger: AdminClient) -> None:
+async def test_a_bearer_token_added_by_a_proxy_does_not_work_for_foreign_pages(stranger: AdminClient) -> None:
     with_token = replace(stranger, token=ADA_TOKEN)
     for origin in ("https://evil.example", "null", ""):
         status, problem, _ = await with_token.ask("POST", "/workspaces", {"name": "x"}, headers={"Origin": origin})
@@ -190,7 +188,7 @@ async def test_a_proxy_that_adds_bearer_tokens_lends_them_to_no_foreign_page(str
         assert (await with_token.ask("POST", "/users/x/reveal", headers=headers))[0] == 404
 
 
-async def test_what_the_proxy_says_now_goes_before_a_session_but_who_is_no_admin_there_may_have_one(
+async def test_the_proxy_takes_precedence_over_a_session_unless_it_names_no_admin(
     proxy: AdminClient,
 ) -> None:
     ben = await proxy.signed_in(BEN_TOKEN)
@@ -201,7 +199,7 @@ async def test_what_the_proxy_says_now_goes_before_a_session_but_who_is_no_admin
     assert (status, session["person"]["name"], session["can_sign_out"]) == (200, "Ben", True)
 
 
-async def test_the_audit_log_names_the_client_that_a_trusted_proxy_asks_for(pool: asyncpg.Pool) -> None:
+async def test_the_audit_log_records_the_address_that_a_trusted_proxy_forwards(pool: asyncpg.Pool) -> None:
     at = settings().model_copy(update={"trusted_proxies": (STRANGER,)})
     async with serving(admin_app(at, pool)) as client:
 

@@ -1,4 +1,4 @@
-"""JWTs of the issuer as bearer tokens for the admin API, with a real provider behind."""
+"""The issuer's JWTs as bearer tokens for the admin API, with a real provider."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from aiohttp import web
 from joserfc.jwk import RSAKey
 
 from admin.app import admin_app
-from admin.identity.oidc_issuer import FAILED_SECONDS, FRESH_SECONDS, LOOKS_PER_MINUTE, STALE_SECONDS, Issuer
+from admin.identity.oidc_issuer import FRESH_SECONDS, REFRESHES_PER_MINUTE, RETRY_SECONDS, STALE_SECONDS, Issuer
 from admin.problems import IssuerDown
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import SETTINGS, AdminClient, serve, serving
@@ -21,13 +21,13 @@ from tests.provider import API, CLIENT, SECRET, Provider, foreign_key, opened, r
 
 ADA, BEN, CYD, DAN = "ada@example.com", "ben@Acme.example", "unverified@example.com", "grouped@elsewhere.example"
 LATE = "late@acme.example"
-"""Gets tokens that are expired already."""
+"""An account whose tokens have expired on arrival."""
 PUBLIC_URL = "http://127.0.0.1:9/admin"
 
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
-    """One provider for all tests of this module."""
+    """One provider for all tests in this module."""
     with running(free_port(), PUBLIC_URL, ADA, BEN, CYD, DAN, LATE, "eve@evil.example") as provider:
         yield provider
 
@@ -46,7 +46,7 @@ def settings(issuer: str, **oidc: Any) -> AdminSettings:
 
 @pytest.fixture
 async def admin(pool: asyncpg.Pool, provider: Provider) -> AsyncIterator[AdminClient]:
-    """The admin API, which knows the provider."""
+    """The admin API with the provider as its issuer."""
     async with serving(admin_app(settings(provider.issuer), pool)) as client:
         yield client
 
@@ -56,9 +56,7 @@ async def whoami(client: AdminClient, token: str) -> tuple[int, Any]:
     return status, body
 
 
-async def test_a_token_of_the_issuer_opens_the_api_to_whom_the_allow_list_names(
-    admin: AdminClient, provider: Provider
-) -> None:
+async def test_a_token_of_a_person_on_the_allow_list_is_accepted(admin: AdminClient, provider: Provider) -> None:
     status, session = await whoami(admin, provider.token(ADA))
     assert status == 200
     assert session["person"] == {"name": "ada", "email": ADA}
@@ -73,14 +71,14 @@ async def test_a_token_of_the_issuer_opens_the_api_to_whom_the_allow_list_names(
 
 
 @pytest.mark.parametrize("email", ["eve@evil.example", CYD])
-async def test_being_signed_in_or_an_email_that_nobody_verified_makes_no_admin(
+async def test_a_person_without_a_listed_and_verified_email_is_not_an_admin(
     admin: AdminClient, provider: Provider, email: str
 ) -> None:
     status, problem = await whoami(admin, provider.token(email))
     assert (status, problem["code"]) == (403, "not_an_admin")
 
 
-async def test_tokens_that_are_not_the_issuers_for_this_api_are_refused(admin: AdminClient, provider: Provider) -> None:
+async def test_forged_and_foreign_tokens_are_refused(admin: AdminClient, provider: Provider) -> None:
     good = provider.token(ADA)
     head, claims = opened(good)
     body, signature = good.split(".")[1:]
@@ -117,7 +115,7 @@ async def test_tokens_that_are_not_the_issuers_for_this_api_are_refused(admin: A
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-async def test_a_new_key_of_the_issuer_is_found_and_the_old_one_counts_no_more(
+async def test_key_rotation_takes_effect_for_new_and_old_tokens(
     admin: AdminClient, provider: Provider, algorithm: str
 ) -> None:
     before = provider.token(ADA)
@@ -132,15 +130,15 @@ KEY = foreign_key("one")
 
 
 class Counted:
-    """An issuer that only counts: made-up tokens must not become a flood of requests to it."""
+    """An issuer that counts requests."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
         self.answer: Any = None
         self.silent = False
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        self.asked += 1
+        self.requests += 1
         if self.silent:
             await asyncio.sleep(3600)
         return self.answer(request) if self.answer else web.Response(status=500)
@@ -160,28 +158,28 @@ def discovery(request: web.Request, **changed: Any) -> web.Response:
     issuer = f"http://{request.host}"
     if request.path == "/jwks":
         return web.json_response({"keys": [KEY.as_dict(private=False)]})
-    said = {
+    document = {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/auth",
         "token_endpoint": f"{issuer}/token",
         "jwks_uri": f"{issuer}/jwks",
     }
-    return web.json_response({**said, **changed})
+    return web.json_response({**document, **changed})
 
 
-async def test_garbage_does_not_flood_the_issuer(pool: asyncpg.Pool, counted: tuple[Counted, str]) -> None:
+async def test_made_up_tokens_do_not_flood_the_issuer(pool: asyncpg.Pool, counted: tuple[Counted, str]) -> None:
     issuer, url = counted
     issuer.answer = discovery
     async with serving(admin_app(settings(url), pool)) as admin:
         key = foreign_key("x")
-        for number in range(LOOKS_PER_MINUTE * 3):
+        for number in range(REFRESHES_PER_MINUTE * 3):
             token = signed({"alg": "RS256", "kid": f"made-up-{number}"}, {"iss": url}, key)
             assert (await whoami(admin, token))[0] == 401
-        assert issuer.asked <= LOOKS_PER_MINUTE * 2  # the discovery document and the keys
-        before = issuer.asked
+        assert issuer.requests <= REFRESHES_PER_MINUTE * 2  # the discovery document and the keys
+        before = issuer.requests
         for token in ("a.b.c", f"{unsigned({'alg': 'none'})}.{unsigned({})}."):
             assert (await whoami(admin, token))[0] == 401
-        assert issuer.asked == before
+        assert issuer.requests == before
 
 
 USELESS: list[Callable[[web.Request], web.Response]] = [
@@ -199,22 +197,22 @@ USELESS: list[Callable[[web.Request], web.Response]] = [
 ]
 
 
-async def test_an_issuer_that_cannot_be_used_is_said_so(pool: asyncpg.Pool, counted: tuple[Counted, str]) -> None:
+async def test_an_unusable_issuer_is_reported(pool: asyncpg.Pool, counted: tuple[Counted, str]) -> None:
     issuer, url = counted
     token = signed({"alg": "RS256", "kid": "one"}, {"iss": url}, KEY)
     for answer in USELESS:
-        issuer.answer, issuer.asked = answer, 0
+        issuer.answer, issuer.requests = answer, 0
         async with serving(admin_app(settings(url), pool)) as admin:
             status, problem, headers = await admin.as_(token).ask("GET", "/session")
             assert (status, problem["code"]) == (503, "issuer_unavailable")
             assert headers.headers["Retry-After"]
             assert (await admin.ask("GET", "/session"))[0] == 200  # a personal token needs no issuer
-            for _ in range(LOOKS_PER_MINUTE * 2):
+            for _ in range(REFRESHES_PER_MINUTE * 2):
                 assert (await whoami(admin, token))[0] == 503
-            assert issuer.asked <= LOOKS_PER_MINUTE * 2
+            assert issuer.requests <= REFRESHES_PER_MINUTE * 2
 
 
-async def test_an_issuer_that_is_silent_holds_nobody_up_for_long(
+async def test_requests_to_a_silent_issuer_time_out(
     pool: asyncpg.Pool, counted: tuple[Counted, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer, url = counted
@@ -224,34 +222,34 @@ async def test_an_issuer_that_is_silent_holds_nobody_up_for_long(
         token = signed({"alg": "RS256", "kid": "one"}, {"iss": url}, KEY)
         answers = await asyncio.gather(*(whoami(admin, token) for _ in range(20)))
         assert {status for status, _ in answers} == {503}
-        assert issuer.asked <= 2  # whoever waited for a look has had theirs
+        assert issuer.requests <= 2  # callers that waited for a refresh use its result
 
 
-async def test_while_somebody_asks_a_silent_issuer_the_others_go_on_with_what_is_known(
+async def test_cached_metadata_is_used_during_a_refresh(
     counted: tuple[Counted, str],
 ) -> None:
     server, url = counted
     server.answer = discovery
     now = 1000.0
     issuer = Issuer(url, clock=lambda: now)
-    known = await issuer.known()
-    server.silent, server.asked = True, 0
+    cached = await issuer.metadata()
+    server.silent, server.requests = True, 0
     now += FRESH_SECONDS
-    asking = asyncio.create_task(issuer.known())
-    await asyncio.sleep(0)  # it is under way
-    assert await issuer.known() is known
-    assert not asking.done()
+    refreshing = asyncio.create_task(issuer.metadata())
+    await asyncio.sleep(0)  # the refresh has started
+    assert await issuer.metadata() is cached
+    assert not refreshing.done()
     now += STALE_SECONDS - FRESH_SECONDS
-    waiting = asyncio.create_task(issuer.known())
+    waiting = asyncio.create_task(issuer.metadata())
     await asyncio.sleep(0.1)
-    assert not waiting.done()  # what is known is too old by now
-    for task in (asking, waiting):
+    assert not waiting.done()  # the cache is too old by now
+    for task in (refreshing, waiting):
         task.cancel()
-    await asyncio.gather(asking, waiting, return_exceptions=True)
+    await asyncio.gather(refreshing, waiting, return_exceptions=True)
     await issuer.close()
 
 
-async def test_an_outage_of_the_issuer_costs_nothing_while_its_keys_are_known(
+async def test_an_issuer_outage_has_no_effect_while_its_keys_are_cached(
     pool: asyncpg.Pool, counted: tuple[Counted, str]
 ) -> None:
     issuer, url = counted
@@ -266,38 +264,38 @@ async def test_an_outage_of_the_issuer_costs_nothing_while_its_keys_are_known(
         assert (await whoami(admin, many))[0] == 200
         issuer.answer = None
         assert (await whoami(admin, token))[0] == 200
-        # Whether this key is new or made up only the issuer could tell.
+        # Only the issuer could tell whether this key is new or made up.
         status, problem = await whoami(admin, signed({"alg": "RS256", "kid": "two"}, claims, KEY))
         assert (status, problem["code"]) == (503, "issuer_unavailable")
 
 
-async def test_keys_are_fetched_anew_in_time_and_count_for_an_hour_without_the_issuer(
+async def test_keys_are_refreshed_and_expire_after_an_hour_without_the_issuer(
     counted: tuple[Counted, str],
 ) -> None:
     server, url = counted
     now = 1000.0
     issuer = Issuer(url, clock=lambda: now)
     server.answer = discovery
-    first = await issuer.known()
+    first = await issuer.metadata()
     now += FRESH_SECONDS - 1
-    assert await issuer.known() is first
+    assert await issuer.metadata() is first
     now += 1
-    second = await issuer.known()
+    second = await issuer.metadata()
     assert second is not first
-    server.answer, server.asked = None, 0
+    server.answer, server.requests = None, 0
     now += FRESH_SECONDS
-    assert await issuer.known() is second
-    assert server.asked == 1
-    now += FAILED_SECONDS - 1
-    assert await issuer.known() is second
-    assert server.asked == 1  # nobody waits for an issuer that has just failed
+    assert await issuer.metadata() is second
+    assert server.requests == 1
+    now += RETRY_SECONDS - 1
+    assert await issuer.metadata() is second
+    assert server.requests == 1  # no retry so soon after a failure
     now += 1
-    assert await issuer.known() is second
-    assert server.asked == 2
-    now += STALE_SECONDS - FRESH_SECONDS - FAILED_SECONDS
+    assert await issuer.metadata() is second
+    assert server.requests == 2
+    now += STALE_SECONDS - FRESH_SECONDS - RETRY_SECONDS
     with pytest.raises(IssuerDown):
-        await issuer.known()
+        await issuer.metadata()
     server.answer = discovery
-    now += FAILED_SECONDS
-    assert (await issuer.known()).keys
+    now += RETRY_SECONDS
+    assert (await issuer.metadata()).keys
     await issuer.close()

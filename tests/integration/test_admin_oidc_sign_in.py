@@ -1,4 +1,4 @@
-"""Signing in at the issuer, by the bytes that a browser and the issuer exchange: what is refused, and why."""
+"""Sign-in at the issuer: the messages between browser, issuer and Sitelatch, and the refusals."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ from yarl import URL
 from admin.app import admin_app
 from admin.identity.oidc import CALLBACK
 from admin.identity.oidc_login import OidcLogin
-from admin.identity.sign_in import FAILURES_PER_MINUTE, ROUND_TRIPS_PER_MINUTE
+from admin.identity.sign_in import FAILURES_PER_MINUTE, LOGINS_PER_MINUTE
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
 from tests.integration.jar import Jar
@@ -32,7 +32,7 @@ PUBLIC_URL = f"http://127.0.0.1:{PORT}/admin"
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
-    """One provider for all tests of this module."""
+    """One provider for all tests in this module."""
     with running(free_port(), PUBLIC_URL) as provider:
         yield provider
 
@@ -48,13 +48,13 @@ def settings(issuer: str, **oidc: Any) -> AdminSettings:
 
 @pytest.fixture
 async def admin(pool: asyncpg.Pool, provider: Provider) -> AsyncIterator[AdminClient]:
-    """The admin API at its public address, which knows the provider."""
+    """The admin API at its public URL, with the provider as its issuer."""
     async with serving(admin_app(settings(provider.issuer), pool), port=PORT) as client:
         yield client
 
 
 def changed(url: str, **parameters: str | None) -> str:
-    """Return an address with other parameters; None leaves one out."""
+    """Return the URL with changed parameters. None omits a parameter."""
     parts = urlsplit(url)
     query = {**dict(parse_qsl(parts.query)), **parameters}
     return parts._replace(query=urlencode({name: value for name, value in query.items() if value is not None})).geturl()
@@ -64,11 +64,11 @@ async def sign_in(provider: Provider, location: str, email: str | None = ADA) ->
     return await asyncio.to_thread(provider.sign_in, location, email)
 
 
-async def test_a_person_signs_in_at_the_issuer_and_out_here(
+async def test_a_person_signs_in_at_the_issuer_and_signs_out(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
-    status, ways, _ = await admin.as_(None).ask("GET", "/sign-in")
-    assert (status, ways) == (200, {"token": True, "oidc": "127.0.0.1"})
+    status, methods, _ = await admin.as_(None).ask("GET", "/sign-in")
+    assert (status, methods) == (200, {"token": True, "oidc": "127.0.0.1"})
     jar = Jar(admin)
     location = await jar.begin()
     asked = URL(location).query
@@ -79,7 +79,7 @@ async def test_a_person_signs_in_at_the_issuer_and_out_here(
         len({asked["state"], asked["nonce"], asked["code_challenge"], jar.cookies[f"sitelatch-{PORT}-round-trip"]}) == 4
     )
     assert await jar.come_back(await sign_in(provider, location)) == ""
-    assert list(jar.cookies) == [f"sitelatch-{PORT}"]  # that of the round trip is gone
+    assert list(jar.cookies) == [f"sitelatch-{PORT}"]  # the login cookie is deleted
     status, session = await jar.whoami()
     assert status == 200
     assert session["person"] == {"name": "ada", "email": ADA}
@@ -95,7 +95,7 @@ async def test_a_person_signs_in_at_the_issuer_and_out_here(
     assert (await jar.whoami())[0] == 401
 
 
-async def test_the_cookie_of_the_round_trip_is_short_lived_and_for_this_browser_alone(admin: AdminClient) -> None:
+async def test_the_login_cookie_is_short_lived_and_http_only(admin: AdminClient) -> None:
     _, _, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert re.fullmatch(
         rf"sitelatch-{PORT}-round-trip=[\w-]{{43}}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax",
@@ -103,7 +103,7 @@ async def test_the_cookie_of_the_round_trip_is_short_lived_and_for_this_browser_
     )
 
 
-async def test_at_an_https_address_cookies_are_secure(pool: asyncpg.Pool, provider: Provider) -> None:
+async def test_cookies_are_secure_over_https(pool: asyncpg.Pool, provider: Provider) -> None:
     at = settings(provider.issuer).model_copy(update={"public_url": "https://keys.example/admin/"})
     async with serving(admin_app(at, pool)) as admin:
         host = {"Host": "keys.example"}
@@ -115,7 +115,7 @@ async def test_at_an_https_address_cookies_are_secure(pool: asyncpg.Pool, provid
         for origin in ("http://keys.example", "https://keys.example:8443", "https://evil.example", "null", ""):
             status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": origin, **host})
             assert (status, problem["code"]) == (403, "cross_site"), origin
-        # Another address of ours: the issuer would send the browser to where its cookie is not.
+        # From another address of ours, the browser would return to an address where it has no cookie.
         for other in ("localhost:9091", "other.example"):
             headers = {"Host": other, "Origin": f"https://{other}"}
             status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", headers)
@@ -127,7 +127,7 @@ async def test_at_an_https_address_cookies_are_secure(pool: asyncpg.Pool, provid
     ("email", "code"),
     [(None, "denied"), ("eve@evil.example", "not_an_admin"), ("unverified@example.com", "not_an_admin")],
 )
-async def test_whoever_goes_away_or_is_no_admin_gets_no_session(
+async def test_a_canceled_or_unauthorized_sign_in_starts_no_session(
     admin: AdminClient, provider: Provider, email: str | None, code: str
 ) -> None:
     jar = Jar(admin)
@@ -135,24 +135,24 @@ async def test_whoever_goes_away_or_is_no_admin_gets_no_session(
     assert jar.session is None
 
 
-async def test_a_state_is_good_once_and_in_its_own_browser(
+async def test_a_state_is_valid_once_and_in_its_own_browser(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
-    jar, other, nobody = Jar(admin), Jar(admin), Jar(admin)
+    jar, other, anonymous = Jar(admin), Jar(admin), Jar(admin)
     location = await jar.begin()
     await other.begin()
     back = await sign_in(provider, location)
     kept = dict(jar.cookies)
-    assert await nobody.come_back(back) == "expired"  # without a cookie
-    assert await other.come_back(back) == "expired"  # with another one's
+    assert await anonymous.come_back(back) == "expired"  # without a cookie
+    assert await other.come_back(back) == "expired"  # with another login's cookie
     for wrong in (None, "", "x", state_of(location)[:-1], f"{state_of(location)}x"):
         assert await jar.come_back(changed(back, state=wrong)) == "expired"
-    assert await jar.come_back(f"{back}&state={state_of(location)}") == "expired"  # twice
-    assert nobody.session is other.session is jar.session is None
-    assert await jar.come_back(back) == ""  # none of it has ended the right one
+    assert await jar.come_back(f"{back}&state={state_of(location)}") == "expired"  # repeated
+    assert anonymous.session is other.session is jar.session is None
+    assert await jar.come_back(back) == ""  # none of these ended the login
     again = Jar(admin, kept)
     async with serving(admin_app(settings(provider.issuer), pool)) as replica:
-        # Neither here nor at another replica is it of any use again.
+        # It cannot be replayed, neither here nor on another replica.
         assert await again.come_back(back) == "expired"
         elsewhere = Jar(
             replica, {name.replace(str(PORT), str(replica.base.port)): value for name, value in kept.items()}
@@ -162,7 +162,7 @@ async def test_a_state_is_good_once_and_in_its_own_browser(
     assert elsewhere.session is None
 
 
-async def test_a_database_that_goes_away_in_mid_sign_in_is_told_by_the_page(
+async def test_a_database_outage_during_sign_in_is_reported_by_the_page(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
     jar = Jar(admin)
@@ -176,27 +176,25 @@ async def test_a_database_that_goes_away_in_mid_sign_in_is_told_by_the_page(
     assert jar.session is None
 
 
-async def test_of_two_answers_at_once_one_counts(admin: AdminClient, provider: Provider) -> None:
+async def test_one_of_several_concurrent_callbacks_succeeds(admin: AdminClient, provider: Provider) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
-    twins = [Jar(admin, dict(jar.cookies)) for _ in range(4)]
-    told = await asyncio.gather(*(twin.come_back(back) for twin in twins))
-    assert sorted(told) == ["", "expired", "expired", "expired"]
+    copies = [Jar(admin, dict(jar.cookies)) for _ in range(4)]
+    codes = await asyncio.gather(*(copy.come_back(back) for copy in copies))
+    assert sorted(codes) == ["", "expired", "expired", "expired"]
 
 
-async def test_a_round_trip_that_takes_too_long_is_over(
-    admin: AdminClient, provider: Provider, pool: asyncpg.Pool
-) -> None:
+async def test_a_login_expires(admin: AdminClient, provider: Provider, pool: asyncpg.Pool) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     await pool.execute("UPDATE sitelatch.round_trips SET expires_at = now()")
     assert await jar.come_back(back) == "expired"
     await jar.begin()
-    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == 1  # forgotten
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == 1  # the expired one is pruned
 
 
-async def test_a_code_of_another_sign_in_is_refused(admin: AdminClient, provider: Provider) -> None:
-    """A stolen code, slipped into the attacker's own round trip, or the attacker's into the victim's."""
+async def test_a_code_of_another_login_is_refused(admin: AdminClient, provider: Provider) -> None:
+    """Code injection: a stolen code is used in the attacker's own login."""
     victim, attacker = Jar(admin), Jar(admin)
     theirs = await sign_in(provider, await victim.begin())
     own = await sign_in(provider, await attacker.begin(), "eve@evil.example")
@@ -206,18 +204,18 @@ async def test_a_code_of_another_sign_in_is_refused(admin: AdminClient, provider
 
 
 @pytest.mark.parametrize("parameters", [{"iss": "https://evil.example"}, {"iss": None}, {"code": None}, {"code": "x"}])
-async def test_an_answer_that_is_not_the_issuers_own_is_refused(
+async def test_a_response_with_a_wrong_issuer_or_code_is_refused(
     admin: AdminClient, provider: Provider, parameters: dict[str, str | None]
 ) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     assert await jar.come_back(changed(back, **parameters)) == "sign_in_refused"
     assert jar.session is None
-    # The round trip is over by that.
+    # The login has ended.
     assert await jar.come_back(back) == "expired"
 
 
-async def test_a_session_that_somebody_planted_never_becomes_the_admins(admin: AdminClient, provider: Provider) -> None:
+async def test_a_planted_session_cookie_is_replaced(admin: AdminClient, provider: Provider) -> None:
     planted = (await admin.signed_in(BEN_TOKEN)).browser["Cookie"].partition("=")[2]
     for before in (planted, "A" * 43):
         jar = Jar(admin, {f"sitelatch-{PORT}": before})
@@ -226,7 +224,7 @@ async def test_a_session_that_somebody_planted_never_becomes_the_admins(admin: A
         assert (await Jar(admin, {f"sitelatch-{PORT}": before}).whoami())[0] == 401
 
 
-async def test_attempts_from_one_address_are_slowed(admin: AdminClient, provider: Provider) -> None:
+async def test_failed_logins_from_one_address_are_limited(admin: AdminClient, provider: Provider) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     for _ in range(FAILURES_PER_MINUTE):
@@ -238,26 +236,24 @@ async def test_attempts_from_one_address_are_slowed(admin: AdminClient, provider
     assert (status, problem["code"]) == (429, "too_many_attempts")
 
 
-async def test_a_foreign_page_that_sends_browsers_here_keeps_nobody_from_signing_in(
-    admin: AdminClient, provider: Provider
-) -> None:
+async def test_a_foreign_page_cannot_use_up_the_attempts(admin: AdminClient, provider: Provider) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     for _ in range(FAILURES_PER_MINUTE):
-        assert await Jar(admin).come_back(f"{PUBLIC_URL}{CALLBACK}") == "expired"  # as an image: without cookies
-        assert await jar.come_back(changed(back, state="x")) == "expired"  # as a window: with the Lax one
+        assert await Jar(admin).come_back(f"{PUBLIC_URL}{CALLBACK}") == "expired"  # as an image, without cookies
+        assert await jar.come_back(changed(back, state="x")) == "expired"  # as a window, with the Lax cookie
     assert await jar.come_back(back) == ""
 
 
-async def test_round_trips_from_one_address_are_slowed(admin: AdminClient, pool: asyncpg.Pool) -> None:
-    for _ in range(ROUND_TRIPS_PER_MINUTE):
+async def test_logins_from_one_address_are_limited(admin: AdminClient, pool: asyncpg.Pool) -> None:
+    for _ in range(LOGINS_PER_MINUTE):
         await Jar(admin).begin()
     status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert (status, problem["code"]) == (429, "too_many_attempts")
-    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == ROUND_TRIPS_PER_MINUTE
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == LOGINS_PER_MINUTE
 
 
-async def test_the_config_has_the_last_word_on_sessions_too(
+async def test_a_session_ends_when_the_configuration_no_longer_admits_its_person(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
     jar = Jar(admin)
@@ -272,16 +268,16 @@ async def test_the_config_has_the_last_word_on_sessions_too(
     assert (await at(settings(issuer)))[0] == 200
     limited = (AllowSettings(domains=("example.com",), workspaces=("acme",)),)
     assert (await at(settings(issuer, allow=limited)))[1]["workspaces"] == ["acme"]
-    for gone in (
+    for changed_settings in (
         settings(issuer, allow=(AllowSettings(emails=("ben@example.com",)),)),
         settings(issuer, allow=(AllowSettings(claim="roles", values=("admin",)),)),
         settings("https://other.example"),
         SETTINGS,
     ):
-        assert (await at(gone))[0] == 401
+        assert (await at(changed_settings))[0] == 401
 
 
-async def test_without_an_issuer_there_is_no_round_trip(pool: asyncpg.Pool) -> None:
+async def test_without_an_issuer_there_is_no_oidc_sign_in(pool: asyncpg.Pool) -> None:
     async with serving(admin_app(SETTINGS, pool), port=PORT) as admin:
         assert (await admin.as_(None).get("/sign-in"))["oidc"] is None
         jar = Jar(admin)
@@ -289,22 +285,22 @@ async def test_without_an_issuer_there_is_no_round_trip(pool: asyncpg.Pool) -> N
         assert await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?code=a&state=b") == "expired"
 
 
-# What a certified provider never does needs one that does.
+# The remaining tests need an issuer that misbehaves, which a certified provider does not.
 
 
 KEY = foreign_key("one")
 
 
 class Hostile:
-    """An issuer whose answers the test chooses."""
+    """An issuer whose responses the test chooses."""
 
     def __init__(self) -> None:
         self.claims: dict[str, Any] = {}
         self.token: Any = None
         self.userinfo: Any = None
         self.forms: list[dict[str, str]] = []
-        self.trip: OidcLogin | None = None
-        self.ways: list[str] | None = None
+        self.login: OidcLogin | None = None
+        self.auth_methods: list[str] | None = None
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         issuer = f"http://{request.host}"
@@ -315,13 +311,13 @@ class Hostile:
                 self.forms.append({**dict((await request.post()).items()), **request.headers})  # type: ignore[arg-type]
                 if callable(self.token):
                     return self.token()  # type: ignore[no-any-return]
-                assert self.trip is not None
+                assert self.login is not None
                 claims = {
                     "iss": issuer,
                     "aud": CLIENT,
                     "sub": "1",
                     "exp": 2_000_000_000,
-                    "nonce": self.trip.nonce,
+                    "nonce": self.login.nonce,
                     "name": "Ada",
                     "email": ADA,
                     "email_verified": True,
@@ -332,7 +328,7 @@ class Hostile:
                 return web.json_response({"id_token": token, "access_token": "opaque", "token_type": "Bearer"})
             case "/me":
                 return web.json_response(self.userinfo)
-        said = {
+        document = {
             "issuer": issuer,
             "authorization_endpoint": f"{issuer}/auth?tenant=x",
             "token_endpoint": f"{issuer}/token",
@@ -340,7 +336,7 @@ class Hostile:
             "jwks_uri": f"{issuer}/jwks",
         }
         return web.json_response(
-            {**said, **({"token_endpoint_auth_methods_supported": self.ways} if self.ways else {})}
+            {**document, **({"token_endpoint_auth_methods_supported": self.auth_methods} if self.auth_methods else {})}
         )
 
 
@@ -354,22 +350,22 @@ async def hostile() -> AsyncIterator[tuple[Hostile, str]]:
     await runner.cleanup()
 
 
-async def begun(jar: Jar) -> OidcLogin:
+async def started(jar: Jar) -> OidcLogin:
     location = await jar.begin()
     assert "/auth?tenant=x&response_type=code" in location
     return OidcLogin(jar.cookies[f"sitelatch-{PORT}-round-trip"])
 
 
-async def round_trip(admin: AdminClient, issuer: Hostile, **parameters: str) -> str:
+async def try_login(admin: AdminClient, issuer: Hostile, **parameters: str) -> str:
     jar = Jar(admin)
-    issuer.trip = await begun(jar)
-    query = {"code": "c", "state": issuer.trip.state, **parameters}
+    issuer.login = await started(jar)
+    query = {"code": "c", "state": issuer.login.state, **parameters}
     refused = await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?{urlencode(query)}")
     assert (jar.session is None) == bool(refused)
     return refused
 
 
-async def test_only_the_id_token_of_this_round_trip_counts(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+async def test_only_the_id_token_of_this_login_is_accepted(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
     issuer, url = hostile
     cases: list[tuple[dict[str, Any], str]] = [
         ({}, ""),
@@ -381,17 +377,15 @@ async def test_only_the_id_token_of_this_round_trip_counts(pool: asyncpg.Pool, h
         ({"sub": None}, "sign_in_refused"),
         ({"email": "eve@evil.example"}, "not_an_admin"),
         ({"email_verified": False}, "not_an_admin"),
-        ({"name": "Ada \x00"}, ""),  # what no database can hold
+        ({"name": "Ada \x00"}, ""),  # not storable in a database
     ]
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
         for claims, code in cases:
             issuer.claims = claims
-            assert await round_trip(admin, issuer) == code, claims
+            assert await try_login(admin, issuer) == code, claims
 
 
-async def test_what_the_id_token_leaves_out_the_userinfo_says_of_the_same_person_only(
-    pool: asyncpg.Pool, hostile: tuple[Hostile, str]
-) -> None:
+async def test_userinfo_adds_claims_of_the_same_person_only(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
     issuer, url = hostile
     issuer.claims = {"email": None, "email_verified": None, "name": None}
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
@@ -405,17 +399,17 @@ async def test_what_the_id_token_leaves_out_the_userinfo_says_of_the_same_person
             ([], "sign_in_refused"),
         ):
             issuer.userinfo = userinfo
-            assert await round_trip(admin, issuer) == code, userinfo
-        # The flag of one email says nothing of another.
+            assert await try_login(admin, issuer) == code, userinfo
+        # A flag applies only to the email from the same source.
         issuer.claims = {"email_verified": True, "email": None, "name": None}
         issuer.userinfo = {**said, "email_verified": False}
-        assert await round_trip(admin, issuer) == "not_an_admin"
+        assert await try_login(admin, issuer) == "not_an_admin"
         issuer.claims = {"email": ADA, "email_verified": False, "name": None}
         issuer.userinfo = said
-        assert await round_trip(admin, issuer) == "not_an_admin"
+        assert await try_login(admin, issuer) == "not_an_admin"
 
 
-async def test_what_goes_wrong_at_the_issuer_is_told(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+async def test_errors_of_the_token_endpoint_have_codes(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
     issuer, url = hostile
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
         for answer, code in (
@@ -429,12 +423,10 @@ async def test_what_goes_wrong_at_the_issuer_is_told(pool: asyncpg.Pool, hostile
             (lambda: web.Response(status=302, headers={"Location": "/elsewhere"}), "sign_in_refused"),
         ):
             issuer.token = answer
-            assert await round_trip(admin, issuer) == code
+            assert await try_login(admin, issuer) == code
 
 
-async def test_errors_that_the_issuer_sends_the_browser_back_with_are_told(
-    pool: asyncpg.Pool, hostile: tuple[Hostile, str]
-) -> None:
+async def test_errors_in_the_callback_have_codes(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
     issuer, url = hostile
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
         for error, code in (
@@ -443,16 +435,16 @@ async def test_errors_that_the_issuer_sends_the_browser_back_with_are_told(
             ("unauthorized_client", "client_refused"),
             ("<script>", "sign_in_refused"),
         ):
-            assert await round_trip(admin, issuer, error=error, error_description="<b>") == code
+            assert await try_login(admin, issuer, error=error, error_description="<b>") == code
         assert issuer.forms == []
 
 
-async def test_nothing_that_a_sign_in_is_made_of_is_in_the_log(
+async def test_no_secret_of_a_sign_in_is_logged(
     pool: asyncpg.Pool, hostile: tuple[Hostile, str], logged: io.StringIO
 ) -> None:
     issuer, url = hostile
     secret, code = "s3cret-of-the-client", "c0de-of-this-sign-in"
-    made_of = {secret, code}
+    secrets = {secret, code}
 
     def lost() -> web.Response:
         raise web.HTTPBadGateway(text=f"{secret} {code}")
@@ -469,40 +461,40 @@ async def test_nothing_that_a_sign_in_is_made_of_is_in_the_log(
         ):
             issuer.token = answer
             jar = Jar(admin)
-            issuer.trip = trip = await begun(jar)
-            made_of |= {trip.secret, trip.state, trip.nonce, trip.verifier}
-            query = urlencode({"code": code, "state": trip.state, "error_description": secret})
+            issuer.login = login = await started(jar)
+            secrets |= {login.secret, login.state, login.nonce, login.verifier}
+            query = urlencode({"code": code, "state": login.state, "error_description": secret})
             assert await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?{query}") == refused
-            made_of |= {jar.session} if jar.session else set()
+            secrets |= {jar.session} if jar.session else set()
         assert await Jar(admin).come_back(f"{PUBLIC_URL}{CALLBACK}?code={code}&state=x&error={secret}") == "expired"
-    told = logged.getvalue()
-    assert "a sign-in was refused" in told
-    assert not [text for text in made_of if text in told]
+    text = logged.getvalue()
+    assert "sign_in_refused" in text
+    assert not [each for each in secrets if each in text]
 
 
 @pytest.mark.parametrize(
-    ("ways", "secret"),
+    ("auth_methods", "secret"),
     [(["client_secret_post"], "s%"), (["client_secret_post", "client_secret_basic"], "s%"), (None, "s%"), (None, None)],
 )
-async def test_the_client_shows_its_secret_as_the_issuer_takes_it(
-    pool: asyncpg.Pool, hostile: tuple[Hostile, str], ways: list[str] | None, secret: str | None
+async def test_the_client_secret_is_sent_as_the_issuer_expects_it(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], auth_methods: list[str] | None, secret: str | None
 ) -> None:
     issuer, url = hostile
-    issuer.ways = ways
+    issuer.auth_methods = auth_methods
     async with serving(admin_app(settings(url, client_secret=secret), pool), port=PORT) as admin:
-        assert await round_trip(admin, issuer) == ""
+        assert await try_login(admin, issuer) == ""
     form = issuer.forms[0]
     assert form["code"] == "c"
     assert form["redirect_uri"] == PUBLIC_URL + CALLBACK
-    assert issuer.trip is not None
-    assert form["code_verifier"] == issuer.trip.verifier
-    in_body = ways == ["client_secret_post"]
+    assert issuer.login is not None
+    assert form["code_verifier"] == issuer.login.verifier
+    in_body = auth_methods == ["client_secret_post"]
     assert form.get("client_secret") == ("s%" if in_body else None)
     assert form.get("client_id") == (CLIENT if in_body or secret is None else None)
     assert form.get("Authorization") == ("Basic c2l0ZWxhdGNoOnMlMjU=" if secret and not in_body else None)
 
 
-async def test_an_issuer_that_is_down_is_told_before_the_browser_leaves(pool: asyncpg.Pool) -> None:
+async def test_an_issuer_outage_is_reported_before_the_redirect(pool: asyncpg.Pool) -> None:
     async with serving(admin_app(settings(f"http://127.0.0.1:{free_port()}"), pool), port=PORT) as admin:
         status, problem, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
         assert (status, problem["code"]) == (503, "issuer_unavailable")

@@ -1,4 +1,4 @@
-"""Recoverable keys: shown again to an admin of the workspace, with an audit line, and to nobody else."""
+"""Recoverable keys: admins of the workspace can reveal them, and the audit log records it."""
 
 from collections.abc import AsyncIterator
 
@@ -13,24 +13,24 @@ __all__ = ["acme", "admin"]
 
 
 @pytest.fixture
-async def keeping(acme: AdminClient, pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
-    """The same installation, where keys are kept."""
+async def recoverable(acme: AdminClient, pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
+    """The same installation with recoverable keys."""
     settings = SETTINGS.model_copy(update={"recoverable_keys": new_secret()})
     async with serving(admin_app(settings, pool)) as client:
         yield client
 
 
-async def test_a_kept_key_is_shown_again_as_often_as_asked_and_each_time_is_noted(
-    keeping: AdminClient, pool: asyncpg.Pool
+async def test_a_recoverable_key_is_revealed_with_an_audit_entry_each_time(
+    recoverable: AdminClient, pool: asyncpg.Pool
 ) -> None:
-    made = await keeping.create(workspace="acme", sites=["shop"], name="Export")
+    made = await recoverable.create(workspace="acme", sites=["shop"], name="Export")
     hint = made["keys"][0]["hint"]
     assert made["keys"][0]["recoverable"]
     for _ in range(2):
-        status, revealed, answer = await keeping.ask("POST", f"/users/{made['id']}/reveal")
+        status, revealed, answer = await recoverable.ask("POST", f"/users/{made['id']}/reveal")
         assert (status, revealed) == (200, {"keys": [{"hint": hint, "api_key": made["api_key"]}]})
         assert answer.headers["Cache-Control"] == "no-store"
-    lines = (await keeping.get("/audit", subject=made["id"]))["items"]
+    lines = (await recoverable.get("/audit", subject=made["id"]))["items"]
     assert [line["action"] for line in lines] == ["user.revealed", "user.revealed", "user.created"]
     assert lines[0]["actor"] == {"name": ADA.name, "email": ADA.email}
     assert lines[0]["address"] == "127.0.0.1"
@@ -40,52 +40,52 @@ async def test_a_kept_key_is_shown_again_as_often_as_asked_and_each_time_is_note
     assert made["api_key"] not in everything
 
 
-async def test_keys_from_before_stay_hints(acme: AdminClient, keeping: AdminClient) -> None:
+async def test_keys_created_earlier_cannot_be_revealed(acme: AdminClient, recoverable: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert not made["keys"][0]["recoverable"]
-    status, problem, _ = await keeping.ask("POST", f"/users/{made['id']}/reveal")
+    status, problem, _ = await recoverable.ask("POST", f"/users/{made['id']}/reveal")
     assert (status, problem["code"]) == (409, "conflict")
-    assert "stays a hint" in problem["detail"]
+    assert "created before" in problem["detail"]
 
 
-async def test_where_keys_are_not_kept_none_is_shown(acme: AdminClient, keeping: AdminClient) -> None:
-    made = await keeping.create(workspace="acme", all_sites=True)
+async def test_keys_cannot_be_revealed_without_a_secret(acme: AdminClient, recoverable: AdminClient) -> None:
+    made = await recoverable.create(workspace="acme", all_sites=True)
     status, problem, _ = await acme.ask("POST", f"/users/{made['id']}/reveal")
     assert (status, problem["code"]) == (409, "conflict")
-    assert "does not keep them" in problem["detail"]
+    assert "does not store keys" in problem["detail"]
 
 
-async def test_another_secret_opens_nothing_and_a_foreign_row_neither(keeping: AdminClient, pool: asyncpg.Pool) -> None:
-    first, second = [await keeping.create(workspace="acme", all_sites=True) for _ in range(2)]
+async def test_another_secret_or_a_copied_row_reveals_nothing(recoverable: AdminClient, pool: asyncpg.Pool) -> None:
+    first, second = [await recoverable.create(workspace="acme", all_sites=True) for _ in range(2)]
     settings = SETTINGS.model_copy(update={"recoverable_keys": new_secret()})
     async with serving(admin_app(settings, pool)) as other:
         status, problem, _ = await other.ask("POST", f"/users/{first['id']}/reveal")
     assert (status, problem["code"]) == (409, "conflict")
-    assert "another secret" in problem["detail"]
-    # Whoever can write to the table still cannot have one user's key shown as another's.
+    assert "different admin.recoverable_keys" in problem["detail"]
+    # Write access to the table does not allow copying one user's key to another.
     await pool.execute("UPDATE sitelatch.sealed_keys SET sealed = (SELECT max(sealed) FROM sitelatch.sealed_keys)")
-    answers = [(await keeping.ask("POST", f"/users/{user['id']}/reveal"))[0] for user in (first, second)]
+    answers = [(await recoverable.ask("POST", f"/users/{user['id']}/reveal"))[0] for user in (first, second)]
     assert sorted(answers) == [200, 409]
 
 
-async def test_nothing_is_shown_outside_of_an_admins_workspaces_nor_noted(keeping: AdminClient) -> None:
-    made = await keeping.create(workspace="globex", all_sites=True)
-    status, problem, _ = await keeping.as_(BEN_TOKEN).ask("POST", f"/users/{made['id']}/reveal")
+async def test_a_key_of_another_workspace_is_not_revealed(recoverable: AdminClient) -> None:
+    made = await recoverable.create(workspace="globex", all_sites=True)
+    status, problem, _ = await recoverable.as_(BEN_TOKEN).ask("POST", f"/users/{made['id']}/reveal")
     assert (status, problem["code"]) == (404, "not_found")
-    assert len((await keeping.get("/audit", subject=made["id"]))["items"]) == 1
+    assert len((await recoverable.get("/audit", subject=made["id"]))["items"]) == 1
 
 
-async def test_a_key_that_cannot_be_noted_is_not_shown(keeping: AdminClient, pool: asyncpg.Pool) -> None:
-    made = await keeping.create(workspace="acme", all_sites=True)
+async def test_no_key_is_revealed_without_an_audit_entry(recoverable: AdminClient, pool: asyncpg.Pool) -> None:
+    made = await recoverable.create(workspace="acme", all_sites=True)
     await pool.execute(
         "ALTER TABLE sitelatch.audit_log ADD CONSTRAINT shut CHECK (action <> 'user.revealed') NOT VALID"
     )
-    status, problem, _ = await keeping.ask("POST", f"/users/{made['id']}/reveal")
+    status, problem, _ = await recoverable.ask("POST", f"/users/{made['id']}/reveal")
     assert status == 500
     assert made["api_key"] not in str(problem)
 
 
-async def test_a_deleted_users_kept_key_goes_too(keeping: AdminClient, pool: asyncpg.Pool) -> None:
-    made = await keeping.create(workspace="acme", all_sites=True)
-    assert (await keeping.ask("DELETE", f"/users/{made['id']}"))[0] == 204
+async def test_deleting_a_user_deletes_its_encrypted_key(recoverable: AdminClient, pool: asyncpg.Pool) -> None:
+    made = await recoverable.create(workspace="acme", all_sites=True)
+    assert (await recoverable.ask("DELETE", f"/users/{made['id']}"))[0] == 204
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sealed_keys") == 0

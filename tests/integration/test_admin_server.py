@@ -1,4 +1,4 @@
-"""The listeners behind ops and admin: silent about what was in a bad request, bounded in time, honest when ill."""
+"""The internal listeners: errors quote no secrets, requests are bounded, outages are reported."""
 
 import asyncio
 import gzip
@@ -25,18 +25,18 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from sql.pool import open_pool
 from tests.effort import calls
-from tests.integration.adminapi import ADA_TOKEN, SETTINGS, AdminClient, acme, admin, serve
+from tests.integration.adminapi import ADA_TOKEN, SETTINGS, AdminClient, acme, admin, serve, with_ops
 
 __all__ = ["acme", "admin"]
 
 FOREIGN = "s3cret-of-no-known-format-0123456789"
-"""Whoever hashes a token of their own has one that no pattern knows."""
+"""A token that an operator chose and hashed, which no masking pattern matches."""
 PLANTED = (ADA_TOKEN, FOREIGN)
 
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """Everything that any logger writes, at its most talkative."""
+    """The output of all loggers at level DEBUG."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
@@ -49,7 +49,7 @@ def logged() -> Iterator[io.StringIO]:
 
 
 async def raw(port: int, sent: bytes) -> bytes:
-    """Send bytes and return the answer, or nothing where the server closes without one."""
+    """Send bytes and return the response, or nothing if the server closes without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
@@ -93,10 +93,10 @@ MALFORMED = [
 ]
 
 
-async def test_a_secret_in_a_malformed_request_is_in_no_answer_and_no_log(
+async def test_a_secret_in_a_malformed_request_is_neither_returned_nor_logged(
     pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
-    app = internal_listeners(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
+    app = with_ops(admin_app(SETTINGS, pool))
     runner, port = await serve(app, head_seconds=0.5)
     answered = 0
     for template in MALFORMED:
@@ -113,7 +113,7 @@ async def test_a_secret_in_a_malformed_request_is_in_no_answer_and_no_log(
     for secret in PLANTED:
         assert secret not in logged.getvalue()
     assert answered > 1.5 * len(MALFORMED)
-    assert b" 200 " in await raw(port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # still there
+    assert b" 200 " in await raw(port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # the server still works
     await runner.cleanup()
 
 
@@ -139,7 +139,7 @@ async def test_a_secret_in_a_malformed_request_is_in_no_answer_and_no_log(
         ("GET", f"/{FOREIGN}", {}, None),
     ],
 )
-async def test_a_secret_in_a_wrong_place_is_in_no_answer_and_no_log(
+async def test_a_secret_in_a_wrong_place_is_neither_returned_nor_logged(
     acme: AdminClient, logged: io.StringIO, method: str, path: str, headers: dict[str, str], body: str | None
 ) -> None:
     headers = headers if body is None else {"Content-Type": "application/json", **headers}
@@ -150,7 +150,7 @@ async def test_a_secret_in_a_wrong_place_is_in_no_answer_and_no_log(
         assert secret not in logged.getvalue()
 
 
-async def test_a_failure_of_ours_is_500_with_nothing_of_it_told(
+async def test_an_internal_error_is_500_without_details(
     acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
     await pool.execute("ALTER TABLE sitelatch.api_keys ADD CONSTRAINT shut CHECK (hint = 'x')")
@@ -162,17 +162,17 @@ async def test_a_failure_of_ours_is_500_with_nothing_of_it_told(
     assert "slk_" not in logged.getvalue()
 
 
-async def test_too_large_a_body_is_413(acme: AdminClient) -> None:
+async def test_a_body_over_the_limit_is_413(acme: AdminClient) -> None:
     status, problem, _ = await acme.ask(
         "POST", "/users", data=io.BytesIO(b"[" + b" " * (5 * 1024 * 1024)), headers={"Content-Type": "application/json"}
     )
-    # The standard's phrase, which a code could be made of, is another one from Python 3.13 on.
+    # The code is not derived from the standard phrase, which changed in Python 3.13.
     assert (status, problem["code"]) == (413, "body_too_large")
     assert problem["detail"] == "The body has more than 4,194,304 bytes."
 
 
-async def test_every_route_that_takes_a_body_refuses_what_is_none(acme: AdminClient) -> None:
-    """Of every route in the document, and so of new ones, too."""
+async def test_every_endpoint_with_a_body_refuses_invalid_ones(acme: AdminClient) -> None:
+    """All endpoints in the OpenAPI document are tested, so that new ones are included."""
     taking = [
         (method.upper(), path.replace("{id}", "shop"))
         for path, methods in acme.document["paths"].items()
@@ -194,14 +194,14 @@ async def test_every_route_that_takes_a_body_refuses_what_is_none(acme: AdminCli
             assert answer.content_type == "application/problem+json"
 
 
-async def test_a_body_of_another_kind_is_refused_with_what_to_send(acme: AdminClient) -> None:
+async def test_a_wrong_content_type_is_refused_with_the_right_one(acme: AdminClient) -> None:
     for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/jsonp"}):
         status, problem, _ = await acme.ask("POST", "/users", data=b"{}", headers=headers)
         assert (status, problem["code"]) == (415, "unsupported_media_type")
         assert "Content-Type: application/json" in problem["detail"]
 
 
-async def test_ten_thousand_sites_with_long_ids_are_not_too_large(acme: AdminClient) -> None:
+async def test_an_import_of_ten_thousand_long_ids_fits_the_limit(acme: AdminClient) -> None:
     lines = "".join(f"{number:05}{'x' * 195},acme\n" for number in range(10_000))
     body = io.BytesIO(json.dumps({"csv": f"site,workspace\n{lines}"}).encode())
     status, imported, _ = await acme.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
@@ -209,46 +209,48 @@ async def test_ten_thousand_sites_with_long_ids_are_not_too_large(acme: AdminCli
 
 
 @pytest.mark.parametrize("line", ["site-{},acme,Site {}\n", ",,{}\n"])
-async def test_a_large_import_leaves_the_loop_to_others(admin: AdminClient, line: str) -> None:
-    """The front door of the same process stood still for a second and more."""
+async def test_a_large_import_does_not_block_the_event_loop(admin: AdminClient, line: str) -> None:
+    """It blocked the front door of the same process for more than a second."""
     csv = "site,workspace,display_name\n" + "".join(line.format(number, number) for number in range(10_000))
     body = io.BytesIO(json.dumps({"csv": csv}).encode())
-    asked = asyncio.ensure_future(admin.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"}))
+    importing = asyncio.ensure_future(
+        admin.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
+    )
     longest = 0
     with calls() as made:
-        while not asked.done():
+        while not importing.done():
             before = made.total()
             await asyncio.sleep(0)
             longest = max(longest, made.total() - before)
-    assert (await asked)[0] == (422 if line.startswith(",") else 200)
-    assert longest < 30_000, "calls in one turn of the loop: a thousand sites' worth"
+    assert (await importing)[0] == (422 if line.startswith(",") else 200)
+    assert longest < 30_000, "calls in one iteration of the event loop, for a thousand sites"
 
 
-async def test_more_lines_than_one_request_may_hold_are_refused_with_the_way_out(admin: AdminClient) -> None:
+async def test_a_file_with_too_many_lines_is_refused_with_an_alternative(admin: AdminClient) -> None:
     csv = "site,workspace\n" + "a,acme\n" * 100_000
     body = io.BytesIO(json.dumps({"csv": csv}).encode())
     status, problem, _ = await admin.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
     assert (status, problem["detail"]) == (
         422,
-        "The file has more than 100,000 lines. Import it in parts, or with the command.",
+        "The file has more than 100,000 lines. Split it, or use the command `sitelatch sites import`.",
     )
     assert problem["errors"][0]["pointer"] == "#/csv"
 
 
 @pytest.mark.parametrize("path", ["/admin/session", "/admin/nope", "/livez"])
-async def test_nobody_has_a_small_body_unpacked_to_a_large_one(admin: AdminClient, path: str) -> None:
-    """Half a second it took for each 200 KB that anybody sent, and the front door stood still."""
-    packing = zlib.compressobj(9, wbits=31)
-    packed = b"".join(packing.compress(bytes(1 << 20)) for _ in range(200)) + packing.flush()
+async def test_compressed_bodies_are_not_decompressed(admin: AdminClient, path: str) -> None:
+    """Each 200 KB from an unauthenticated client took half a second, during which the front door was blocked."""
+    compressor = zlib.compressobj(9, wbits=31)
+    compressed = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(200)) + compressor.flush()
     url = f"{admin.base}{path.removeprefix('/')}"
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     with calls() as made:
-        async with admin.session.post(url, data=io.BytesIO(packed), headers=headers) as answer:
+        async with admin.session.post(url, data=io.BytesIO(compressed), headers=headers) as answer:
             assert answer.status in (401, 405, 413, 415)
-    assert not made["decompress"], "zlib's own, in the loop's thread"
+    assert not made["decompress"], "zlib's function, in the thread of the event loop"
 
 
-async def test_a_packed_body_is_refused_with_what_to_send(acme: AdminClient) -> None:
+async def test_a_compressed_body_is_refused_with_advice(acme: AdminClient) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     body = gzip.compress(b'{"workspace": "acme", "all_sites": true}')
     status, problem, _ = await acme.ask("POST", "/users", data=body, headers=headers)
@@ -259,13 +261,13 @@ async def test_a_packed_body_is_refused_with_what_to_send(acme: AdminClient) -> 
     assert (await acme.ask("POST", "/users", data=plain, headers=headers))[0] == 201
 
 
-async def test_where_a_name_is_sent_no_megabytes_are_read(acme: AdminClient) -> None:
+async def test_an_endpoint_that_takes_a_name_has_a_small_limit(acme: AdminClient) -> None:
     body = io.BytesIO(json.dumps({"display_name": "x" * 10_000}).encode())
     assert (await acme.ask("PATCH", "/sites/shop", data=body, headers={"Content-Type": "application/json"}))[0] == 413
 
 
-async def test_nobody_unknown_has_megabytes_read(admin: AdminClient) -> None:
-    """One of names that are none took more than a second, in which the front door stood still, too."""
+async def test_unauthenticated_clients_cannot_send_large_bodies(admin: AdminClient) -> None:
+    """A body full of unknown names took more than a second, during which the front door was blocked, too."""
     names = io.BytesIO(json.dumps({f"{number:x}": 0 for number in range(80_000)}).encode())
     headers = {"Origin": admin.origin, "Content-Type": "application/json"}
     status, problem, answer = await admin.as_(None).ask("POST", "/session", data=names, headers=headers)
@@ -276,7 +278,7 @@ async def test_nobody_unknown_has_megabytes_read(admin: AdminClient) -> None:
     assert status == 401
 
 
-async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg.Pool) -> None:
+async def test_a_connection_with_an_incomplete_head_is_closed(pool: asyncpg.Pool) -> None:
     runner = InternalRunner(ops_app(Metrics(), lambda: (True, {})), head_seconds=0.3)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -291,12 +293,12 @@ async def test_a_connection_that_never_finishes_its_head_is_closed(pool: asyncpg
     await runner.cleanup()
 
 
-async def test_ops_and_admin_listen_apart_or_together(pool: asyncpg.Pool) -> None:
-    ops, apart = ops_app(Metrics(), lambda: (True, {})), admin_app(SETTINGS, pool)
-    doors = internal_listeners(ops, "a", apart, "b")
-    assert doors["a"] is ops
-    assert list(doors) == ["a", "b"]
-    runners = {listen: await serve(app) for listen, app in doors.items()}
+async def test_ops_and_admin_can_listen_on_two_addresses(pool: asyncpg.Pool) -> None:
+    ops, admin_only = ops_app(Metrics(), lambda: (True, {})), admin_app(SETTINGS, pool)
+    listeners = internal_listeners(ops, "a", admin_only, "b")
+    assert listeners["a"] is ops
+    assert list(listeners) == ["a", "b"]
+    runners = {listen: await serve(app) for listen, app in listeners.items()}
     headers = {"Authorization": f"Bearer {ADA_TOKEN}"}
     async with ClientSession() as session:
         statuses = {
@@ -314,12 +316,10 @@ async def test_ops_and_admin_listen_apart_or_together(pool: asyncpg.Pool) -> Non
         await runner.cleanup()
 
 
-async def test_a_unix_socket_serves_as_well(pool: asyncpg.Pool) -> None:
+async def test_the_admin_api_works_over_a_unix_socket(pool: asyncpg.Pool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "admin.sock")
-        runner = InternalRunner(
-            internal_listeners(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
-        )
+        runner = InternalRunner(with_ops(admin_app(SETTINGS, pool)))
         await runner.setup()
         await web.UnixSite(runner, path).start()
         async with ClientSession(connector=UnixConnector(path)) as session:
@@ -333,18 +333,16 @@ async def test_a_unix_socket_serves_as_well(pool: asyncpg.Pool) -> None:
 
 @pytest.fixture
 async def nowhere(tmp_path: Path) -> AsyncIterator[AdminClient]:
-    """The admin API on a database that is not there."""
+    """The admin API with a database that does not exist."""
     pool = await open_pool(f"postgresql://nobody@/none?host={tmp_path}", role="tests")
-    runner, port = await serve(
-        internal_listeners(ops_app(Metrics(), lambda: (True, {})), "x", admin_app(SETTINGS, pool), "x")["x"]
-    )
+    runner, port = await serve(with_ops(admin_app(SETTINGS, pool)))
     async with ClientSession() as session:
         yield AdminClient(session, URL(f"http://127.0.0.1:{port}/"))
     await runner.cleanup()
     await pool.close()
 
 
-async def test_without_a_database_the_answer_is_503_and_no_stack_trace(
+async def test_without_a_database_requests_get_503_and_no_stack_trace_is_logged(
     nowhere: AdminClient, logged: io.StringIO
 ) -> None:
     for method, path, payload in (
@@ -358,10 +356,10 @@ async def test_without_a_database_the_answer_is_503_and_no_stack_trace(
         assert (status, problem["code"]) == (503, "database_unavailable")
         assert answer.headers["Retry-After"] == "2"
     assert "Traceback" not in logged.getvalue()
-    assert (await nowhere.as_(None).ask("GET", "/users"))[0] == 401  # who asks is judged first
+    assert (await nowhere.as_(None).ask("GET", "/users"))[0] == 401  # authentication comes first
 
 
-async def test_a_database_that_goes_and_comes_back_needs_no_restart(
+async def test_the_admin_api_recovers_from_a_database_outage(
     acme: AdminClient, dsn: str, database_server: str, logged: io.StringIO
 ) -> None:
     name = urlsplit(dsn).path[1:]
@@ -381,7 +379,7 @@ async def test_a_database_that_goes_and_comes_back_needs_no_restart(
     assert "Traceback" not in logged.getvalue()
 
 
-async def test_another_schema_is_503_and_the_log_says_what_to_do(
+async def test_a_wrong_schema_is_503_and_the_log_names_the_fix(
     acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
     await pool.execute("DROP TABLE sitelatch.audit_log")

@@ -1,4 +1,4 @@
-"""Sessions: traded for a token, kept as a digest, ended by signing out and by time, of no use to other sites."""
+"""Sessions: started with a token, stored as digests, ended by sign-out and timeouts, protected against other sites."""
 
 import asyncio
 import re
@@ -26,9 +26,7 @@ async def sign_in(client: AdminClient, token: str = ADA_TOKEN, **headers: str | 
     return status, body, answer.headers.get("Set-Cookie")
 
 
-async def test_a_token_is_traded_for_a_session_that_does_what_the_token_does(
-    acme: AdminClient, pool: asyncpg.Pool
-) -> None:
+async def test_a_session_started_with_a_token_acts_for_the_same_admin(acme: AdminClient, pool: asyncpg.Pool) -> None:
     status, session, cookie = await sign_in(acme)
     assert status == 200
     assert session["person"] == {"name": ADA.name, "email": ADA.email}
@@ -47,7 +45,7 @@ async def test_a_token_is_traded_for_a_session_that_does_what_the_token_does(
         assert secret not in kept
 
 
-async def test_over_https_the_cookie_is_secure_and_of_this_host_alone(acme: AdminClient) -> None:
+async def test_over_https_the_cookie_is_secure_and_host_only(acme: AdminClient) -> None:
     host = {"Host": "admin.example"}
     status, session, cookie = await sign_in(acme, Origin="https://admin.example", **host)
     assert status == 200
@@ -57,31 +55,31 @@ async def test_over_https_the_cookie_is_secure_and_of_this_host_alone(acme: Admi
     sent = {"Cookie": cookie.partition(";")[0], "X-CSRF-Token": session["csrf_token"], **host}
     browser = replace(acme.as_(None), browser={**sent, "Origin": "https://admin.example"})
     assert (await browser.ask("POST", "/workspaces", {"name": "new"}))[0] == 201
-    # The same session is of no use from where a page came over plain http.
+    # The session does not work for a page that was loaded over plain HTTP.
     assert (await browser.sending(Origin="http://admin.example").ask("POST", "/workspaces", {"name": "x"}))[0] == 403
-    # Nor is a cookie that anybody on a neighbouring host could have set.
+    # Nor does a cookie that another host of the domain could set.
     value = sent["Cookie"].partition("=")[2]
     for name in ("sitelatch-80", "sitelatch-443", "sitelatch", "__host-sitelatch"):
         assert (await browser.sending(Cookie=f"{name}={value}").ask("GET", "/users"))[0] == 401
 
 
-async def test_a_session_of_one_scheme_is_of_no_use_to_pages_of_another(acme: AdminClient) -> None:
-    """On loopback both are safe, but what stands behind another port's TLS need not be ours."""
-    for begun, other in (("https", "http"), ("http", "https")):
-        status, session, cookie = await sign_in(acme, Host="localhost", Origin=f"{begun}://localhost")
+async def test_a_session_works_only_for_pages_of_the_same_scheme(acme: AdminClient) -> None:
+    """On loopback both schemes are safe, but another port's TLS server may not be ours."""
+    for scheme, other in (("https", "http"), ("http", "https")):
+        status, session, cookie = await sign_in(acme, Host="localhost", Origin=f"{scheme}://localhost")
         assert status == 200
         assert cookie is not None
         sent = {"Cookie": cookie.partition(";")[0], "X-CSRF-Token": session["csrf_token"], "Host": "localhost"}
         page = replace(acme.as_(None), browser={**sent, "Origin": f"{other}://localhost"})
         status, problem, _ = await page.ask("POST", "/workspaces", {"name": "new"})
         assert (status, problem["code"]) == (403, "cross_site")
-        assert (await page.sending(Origin=f"{begun}://localhost").ask("DELETE", "/session"))[0] == 204
+        assert (await page.sending(Origin=f"{scheme}://localhost").ask("DELETE", "/session"))[0] == 204
 
 
 @pytest.mark.parametrize(
     ("host", "origin"),
     [
-        ("admin.example", "http://admin.example"),  # plain http, where others listen
+        ("admin.example", "http://admin.example"),  # plain HTTP over a network
         ("10.0.0.1:9091", "http://10.0.0.1:9091"),
         ("127.0.0.1.evil.example", "http://127.0.0.1.evil.example"),
         ("evil.example", "https://admin.example"),
@@ -95,7 +93,7 @@ async def test_a_session_of_one_scheme_is_of_no_use_to_pages_of_another(acme: Ad
         ("admin.example", None),
     ],
 )
-async def test_nobody_signs_in_from_a_foreign_page_or_over_plain_http(
+async def test_sign_in_from_a_foreign_page_or_over_plain_http_is_refused(
     acme: AdminClient, pool: asyncpg.Pool, host: str, origin: str | None
 ) -> None:
     status, problem, cookie = await sign_in(acme, Host=host, Origin=origin)
@@ -104,7 +102,7 @@ async def test_nobody_signs_in_from_a_foreign_page_or_over_plain_http(
 
 
 @pytest.mark.parametrize("host", ["[", "[::1", "a]b", "", "x:y:z"])
-async def test_a_host_that_is_none_is_nobodys(acme: AdminClient, host: str) -> None:
+async def test_an_invalid_host_header_is_refused(acme: AdminClient, host: str) -> None:
     for browser in ({"Host": host}, {"Host": host, "Cookie": "sitelatch-80=x"}):
         assert (await replace(acme.as_(None), browser=browser).ask("GET", "/users"))[0] == 401
     assert (await sign_in(acme, Host=host, Origin=f"http://{host}"))[0] == 403
@@ -118,43 +116,43 @@ async def test_loopback_needs_no_https(acme: AdminClient, host: str) -> None:
     assert cookie.startswith("sitelatch-9091=")
 
 
-async def test_signing_in_begins_a_new_session_and_ends_the_one_before(acme: AdminClient) -> None:
-    """A session's id that somebody planted in the browser never becomes the admin's."""
+async def test_signing_in_starts_a_new_session_and_ends_the_previous_one(acme: AdminClient) -> None:
+    """A session token planted in the browser is not used for the admin's session (session fixation)."""
     planted = (await acme.signed_in(BEN_TOKEN)).browser["Cookie"]
     status, _, cookie = await sign_in(acme, Cookie=planted)
     assert status == 200
     assert cookie is not None
     assert cookie.partition(";")[0] != planted
-    nobody = acme.as_(None)
-    assert (await replace(nobody, browser={"Cookie": planted}).ask("GET", "/users"))[0] == 401
+    anonymous = acme.as_(None)
+    assert (await replace(anonymous, browser={"Cookie": planted}).ask("GET", "/users"))[0] == 401
     made_up = f"sitelatch-{acme.base.port}={'A' * 43}"
     status, _, cookie = await sign_in(acme, Cookie=made_up)
     assert cookie is not None
     assert not cookie.startswith(made_up)
 
 
-async def test_a_session_ends_with_signing_out(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_signing_out_ends_the_session(acme: AdminClient, pool: asyncpg.Pool) -> None:
     ada, elsewhere = await acme.signed_in(), await acme.signed_in()
     status, _, answer = await ada.ask("DELETE", "/session")
     assert status == 204
     assert answer.headers["Set-Cookie"].startswith(f"sitelatch-{acme.base.port}=; Path=/; Max-Age=0; HttpOnly")
     assert (await ada.ask("GET", "/users"))[0] == 401
     assert (await elsewhere.ask("GET", "/users"))[0] == 200
-    assert (await acme.ask("DELETE", "/session"))[0] == 204  # a token has none
+    assert (await acme.ask("DELETE", "/session"))[0] == 204  # a bearer token has no session
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 1
 
 
 @pytest.mark.parametrize("change", ["expires_at = now()", "used_at = now() - interval '1 hour 1 second'"])
-async def test_a_session_ends_by_itself(acme: AdminClient, pool: asyncpg.Pool, change: str) -> None:
+async def test_a_session_times_out(acme: AdminClient, pool: asyncpg.Pool, change: str) -> None:
     ada = await acme.signed_in()
     await pool.execute(f"UPDATE sitelatch.sessions SET {change}")  # noqa: S608 - from the lines above
     status, problem, _ = await ada.ask("GET", "/users")
     assert (status, problem["detail"]) == (401, "The session has ended. Sign in again.")
     await acme.signed_in()
-    assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 1  # ended ones are forgotten
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 1  # the ended one is pruned
 
 
-async def test_use_keeps_a_session_from_being_idle_but_not_from_its_end(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_use_extends_the_idle_timeout_but_not_the_absolute_one(acme: AdminClient, pool: asyncpg.Pool) -> None:
     ada = await acme.signed_in()
     end = await pool.fetchval("SELECT expires_at FROM sitelatch.sessions")
     await pool.execute("UPDATE sitelatch.sessions SET used_at = now() - interval '59 minutes'")
@@ -165,7 +163,7 @@ async def test_use_keeps_a_session_from_being_idle_but_not_from_its_end(acme: Ad
     assert await pool.fetchval("SELECT expires_at - created_at = interval '12 hours' FROM sitelatch.sessions")
 
 
-async def test_every_replica_knows_a_session_and_what_the_config_now_says(
+async def test_every_replica_accepts_a_session_and_applies_its_own_configuration(
     acme: AdminClient, pool: asyncpg.Pool
 ) -> None:
     ada = await acme.signed_in()
@@ -186,8 +184,8 @@ async def test_every_replica_knows_a_session_and_what_the_config_now_says(
         assert (await there.ask("GET", "/users"))[0] == 401
 
 
-async def test_two_whose_sessions_had_ended_sign_in_at_once(pool: asyncpg.Pool) -> None:
-    """Each ends their own and forgets the other's; if they waited for each other, PostgreSQL would turn one away."""
+async def test_concurrent_sign_ins_after_expired_sessions_do_not_deadlock(pool: asyncpg.Pool) -> None:
+    """Each ends its own session and prunes the other's. If they waited for each other, PostgreSQL would abort one."""
     async with pool.acquire() as one, pool.acquire() as other:
         old = {connection: await start_session(connection, Admin(ADA), "token:x") for connection in (one, other)}
         await pool.execute("UPDATE sitelatch.sessions SET expires_at = now()")
@@ -198,27 +196,27 @@ async def test_two_whose_sessions_had_ended_sign_in_at_once(pool: asyncpg.Pool) 
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 2
 
 
-async def test_attempts_from_one_address_are_slowed(acme: AdminClient) -> None:
+async def test_failed_sign_ins_from_one_address_are_limited(acme: AdminClient) -> None:
     for _ in range(FAILURES_PER_MINUTE):
         status, problem, _ = await sign_in(acme, new_token())
         assert (status, problem["code"]) == (401, "not_signed_in")
     for token in (new_token(), ADA_TOKEN):
         status, problem, cookie = await sign_in(acme, token)
         assert (status, problem["code"], cookie) == (429, "too_many_attempts", None)
-    assert (await acme.ask("GET", "/users"))[0] == 200  # a right token as such is not held up
+    assert (await acme.ask("GET", "/users"))[0] == 200  # bearer tokens are not limited
 
 
-async def test_right_tokens_are_not_slowed(acme: AdminClient) -> None:
+async def test_successful_sign_ins_are_not_limited(acme: AdminClient) -> None:
     for _ in range(2 * FAILURES_PER_MINUTE):
         assert (await sign_in(acme))[0] == 200
 
 
-async def test_a_wrong_token_beside_a_session_is_refused(acme: AdminClient) -> None:
+async def test_a_wrong_token_is_refused_despite_a_session(acme: AdminClient) -> None:
     ada = await acme.signed_in()
     assert (await ada.sending(Authorization="Bearer wrong").ask("GET", "/users"))[0] == 401
 
 
-async def test_a_session_token_is_no_bearer_token(acme: AdminClient) -> None:
+async def test_a_session_token_is_not_a_bearer_token(acme: AdminClient) -> None:
     ada = await acme.signed_in()
     value = ada.browser["Cookie"].partition("=")[2]
     assert (await acme.as_(value).ask("GET", "/users"))[0] == 401

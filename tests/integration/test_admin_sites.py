@@ -1,4 +1,4 @@
-"""Sites, workspaces and the audit log over the JSON API and as the command uses them."""
+"""Sites, workspaces and the audit log, through the JSON API and through the functions that the command calls."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ def ids(page: Any) -> list[str]:
     return [site["id"] for site in page["items"]]
 
 
-async def test_adding_a_site_twice_is_no_error(acme: AdminClient) -> None:
+async def test_adding_a_site_twice_succeeds(acme: AdminClient) -> None:
     for expected in (201, 200, 200):
         status, site, _ = await acme.ask("PUT", "/sites/new", {"workspace": "acme"})
         assert status == expected
@@ -30,7 +30,7 @@ async def test_adding_a_site_twice_is_no_error(acme: AdminClient) -> None:
     assert [line["action"] for line in (await acme.get("/audit", subject="new"))["items"]] == ["site.created"]
 
 
-async def test_a_site_is_renamed_by_putting_it_again_and_keeps_its_name_otherwise(acme: AdminClient) -> None:
+async def test_putting_a_site_again_changes_only_a_given_name(acme: AdminClient) -> None:
     await acme.ask("PUT", "/sites/shop", {"workspace": "acme", "display_name": " The shop "})
     status, site, _ = await acme.ask("PUT", "/sites/shop", {"workspace": "acme"})
     assert (status, site["display_name"]) == (200, "The shop")
@@ -40,27 +40,27 @@ async def test_a_site_is_renamed_by_putting_it_again_and_keeps_its_name_otherwis
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "expected"),
     [
         ("/sites/wiki", 'belongs to the workspace "globex"'),
-        ("/sites/SHOP", 'the site "shop" are the same'),
-        ("/sites/%EF%BD%93hop", 'the site "shop" are the same'),
+        ("/sites/SHOP", 'and the site "shop" as equal'),
+        ("/sites/%EF%BD%93hop", 'and the site "shop" as equal'),
     ],
 )
-async def test_an_id_that_is_taken_is_a_conflict(acme: AdminClient, path: str, said: str) -> None:
+async def test_a_taken_id_is_a_conflict(acme: AdminClient, path: str, expected: str) -> None:
     status, problem, _ = await acme.ask("PUT", path, {"workspace": "acme"})
     assert status == 409
-    assert said in problem["errors"][0]["detail"]
+    assert expected in problem["errors"][0]["detail"]
     assert len(ids(await acme.get("/sites"))) == 4
 
 
-@pytest.mark.parametrize("spelt", ["a%5Cb", "a%3Bb", "a%2Cb", "a%25b", "a%3Fb", "a%23b", "%20a", "a%00b", "a%0Ab"])
-async def test_forbidden_ids_are_refused_with_a_sentence(acme: AdminClient, spelt: str) -> None:
-    status, problem, _ = await acme.ask("PUT", f"/sites/{spelt}", {"workspace": "acme"})
+@pytest.mark.parametrize("spelling", ["a%5Cb", "a%3Bb", "a%2Cb", "a%25b", "a%3Fb", "a%23b", "%20a", "a%00b", "a%0Ab"])
+async def test_invalid_ids_are_refused_with_a_sentence(acme: AdminClient, spelling: str) -> None:
+    status, problem, _ = await acme.ask("PUT", f"/sites/{spelling}", {"workspace": "acme"})
     assert status == 422
-    assert problem["errors"][0]["detail"].endswith(".") or "holds none of" in problem["errors"][0]["detail"]
-    assert (await acme.ask("GET", f"/sites/{spelt}"))[0] == 404
-    assert (await acme.ask("DELETE", f"/sites/{spelt}"))[0] == 404
+    assert problem["errors"][0]["detail"].endswith(".") or "must not contain any of" in problem["errors"][0]["detail"]
+    assert (await acme.ask("GET", f"/sites/{spelling}"))[0] == 404
+    assert (await acme.ask("DELETE", f"/sites/{spelling}"))[0] == 404
 
 
 async def test_an_encoded_slash_never_reaches_a_site(acme: AdminClient) -> None:
@@ -68,16 +68,20 @@ async def test_an_encoded_slash_never_reaches_a_site(acme: AdminClient) -> None:
         assert (await acme.ask(method, "/sites/a%2Fb", payload))[0] in (404, 422)
 
 
-async def test_ids_with_other_odd_characters_work_from_end_to_end(acme: AdminClient) -> None:
-    for spelt, site_id in (("%7Bx%7D", "{x}"), ("a+b", "a+b"), ("a%20b", "a b"), ("%E4%BE%8B", "例"), ("...", "...")):
-        assert (await acme.ask("PUT", f"/sites/{spelt}", {"workspace": "acme"}))[0] == 201
-        assert (await acme.get(f"/sites/{spelt}"))["id"] == site_id
-        assert (await acme.ask("DELETE", f"/sites/{spelt}"))[0] == 204
+async def test_ids_with_unusual_characters_work_end_to_end(acme: AdminClient) -> None:
+    for spelling, site_id in (
+        ("%7Bx%7D", "{x}"),
+        ("a+b", "a+b"),
+        ("a%20b", "a b"),
+        ("%E4%BE%8B", "例"),
+        ("...", "..."),
+    ):
+        assert (await acme.ask("PUT", f"/sites/{spelling}", {"workspace": "acme"}))[0] == 201
+        assert (await acme.get(f"/sites/{spelling}"))["id"] == site_id
+        assert (await acme.ask("DELETE", f"/sites/{spelling}"))[0] == 204
 
 
-async def test_removing_a_site_takes_it_from_its_users_who_then_reach_nothing(
-    acme: AdminClient, pool: asyncpg.Pool
-) -> None:
+async def test_removing_a_site_takes_it_from_its_users(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", sites=["shop"])
     assert (await acme.get("/sites/shop"))["user_count"] == 1
     assert (await acme.ask("DELETE", "/sites/shop"))[0] == 204
@@ -89,7 +93,7 @@ async def test_removing_a_site_takes_it_from_its_users_who_then_reach_nothing(
     assert (await acme.ask("DELETE", "/sites/shop"))[0] == 404
 
 
-async def test_sites_are_searched_by_the_start_of_id_or_name_and_paged(acme: AdminClient) -> None:
+async def test_sites_are_searched_by_prefix_and_paged(acme: AdminClient) -> None:
     await acme.ask("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
     assert ids(await acme.get("/sites")) == ["blog", "docs", "shop", "wiki"]
     assert ids(await acme.get("/sites", workspace="acme", search="SH")) == ["shop"]
@@ -102,7 +106,7 @@ async def test_sites_are_searched_by_the_start_of_id_or_name_and_paged(acme: Adm
     assert (ids(second), second["next"]) == (["wiki"], None)
 
 
-async def test_workspaces_are_made_once_and_listed(admin: AdminClient) -> None:
+async def test_workspaces_are_created_once_and_listed(admin: AdminClient) -> None:
     status, made, _ = await admin.ask("POST", "/workspaces", {"name": "Acme, Inc."})
     assert (status, made["name"]) == (201, "Acme, Inc.")
     status, problem, _ = await admin.ask("POST", "/workspaces", {"name": "Acme, Inc."})
@@ -112,12 +116,12 @@ async def test_workspaces_are_made_once_and_listed(admin: AdminClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "é", "x" * 256])
-async def test_a_workspace_s_name_must_fit_a_header(admin: AdminClient, name: str) -> None:
+async def test_a_workspace_name_must_fit_into_a_header(admin: AdminClient, name: str) -> None:
     status, problem, _ = await admin.ask("POST", "/workspaces", {"name": name})
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/name")
 
 
-async def test_a_site_needs_a_workspace_that_is_there(admin: AdminClient) -> None:
+async def test_a_site_needs_an_existing_workspace(admin: AdminClient) -> None:
     status, problem, _ = await admin.ask("PUT", "/sites/shop", {"workspace": "nope"})
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/workspace")
 
@@ -126,12 +130,12 @@ async def test_a_site_needs_a_workspace_that_is_there(admin: AdminClient) -> Non
     ("path", "display_name", "status", "place"),
     [
         ("/sites/shop", " ", 422, {"pointer": "#/display_name"}),
-        ("/sites/a%3Fb", None, 422, {"parameter": "id"}),  # not in the body, hence no pointer
+        ("/sites/a%3Fb", None, 422, {"parameter": "id"}),  # the id is not in the body
         ("/sites/SHOP", None, 409, {"parameter": "id"}),
         ("/sites/wiki", None, 409, {"parameter": "id"}),
     ],
 )
-async def test_a_put_that_is_refused_says_where_it_is_wrong(
+async def test_a_refused_put_names_the_wrong_field(
     acme: AdminClient, path: str, display_name: str | None, status: int, place: dict[str, str]
 ) -> None:
     got, problem, _ = await acme.ask("PUT", path, {"workspace": "acme", "display_name": display_name})
@@ -140,7 +144,7 @@ async def test_a_put_that_is_refused_says_where_it_is_wrong(
     assert error == {**place, "detail": error["detail"]}
 
 
-async def test_a_site_is_renamed_only_where_it_is_there(acme: AdminClient) -> None:
+async def test_patch_renames_only_existing_sites(acme: AdminClient) -> None:
     status, site, _ = await acme.ask("PATCH", "/sites/shop", {"display_name": " Our shop "})
     assert (status, site["display_name"], site["user_count"]) == (200, "Our shop", 0)
     [line] = (await acme.get("/audit?limit=1"))["items"]
@@ -153,7 +157,7 @@ async def test_a_site_is_renamed_only_where_it_is_there(acme: AdminClient) -> No
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/display_name")
 
 
-async def test_of_many_who_rename_a_site_at_once_each_is_told_what_it_was_called_before(acme: AdminClient) -> None:
+async def test_concurrent_renames_record_consecutive_names(acme: AdminClient) -> None:
     async def rename(number: int) -> None:
         method, wish = ("PUT", {"workspace": "acme"}) if number % 2 else ("PATCH", {})
         assert (await acme.ask(method, "/sites/shop", {**wish, "display_name": f"Shop {number}"}))[0] == 200
@@ -166,14 +170,14 @@ async def test_of_many_who_rename_a_site_at_once_each_is_told_what_it_was_called
 
 
 async def until_blocked(connection: Any) -> None:
-    """Wait until somebody waits for a lock."""
+    """Wait until another connection waits for a lock."""
     blocked = "EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
     await connection.execute(
         f"DO $$ BEGIN WHILE NOT {blocked} LOOP PERFORM pg_sleep(0.02); END LOOP; END $$", timeout=30
     )
 
 
-async def test_a_user_that_gets_a_site_while_it_is_removed_is_counted(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_a_user_authorized_during_a_removal_is_counted(acme: AdminClient, pool: asyncpg.Pool) -> None:
     user = await acme.create(workspace="acme", sites=["blog"])
     async with pool.acquire() as other:
         giving = other.transaction()
@@ -199,7 +203,7 @@ async def test_the_audit_log_is_paged_newest_first(acme: AdminClient) -> None:
     assert found == whole
 
 
-async def test_sites_are_added_all_or_none_with_every_fault_told(pool: asyncpg.Pool) -> None:
+async def test_sites_are_added_all_or_none_with_every_fault_reported(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         added = await sites.add_sites(
             connection,
@@ -227,14 +231,14 @@ async def test_sites_are_removed_all_or_none(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         new = [NewSite("shop"), NewSite("blog")]
         await sites.add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
-        with pytest.raises(NotFound, match='There is no site "nope"'):
+        with pytest.raises(NotFound, match='The site "nope" does not exist'):
             await sites.remove_sites(connection, ["shop", "nope", "a\x00"], by=BY_ADA)
         assert len((await sites.list_sites(connection)).items) == 2
         await sites.remove_sites(connection, ["shop", "blog"], by=BY_ADA)
         assert (await sites.list_sites(connection)).items == []
 
 
-async def test_two_who_add_the_same_sites_at_once_both_succeed(pool: asyncpg.Pool) -> None:
+async def test_concurrent_additions_of_the_same_sites_succeed(pool: asyncpg.Pool) -> None:
     async def add(order: int) -> None:
         new = [NewSite(f"s{number}") for number in range(50)][::order]
         async with pool.acquire() as connection:
@@ -245,8 +249,8 @@ async def test_two_who_add_the_same_sites_at_once_both_succeed(pool: asyncpg.Poo
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.audit_log WHERE action = 'site.created'") == 50
 
 
-async def test_two_who_import_the_same_sites_at_once_both_succeed(pool: asyncpg.Pool) -> None:
-    """In whatever order their files are, with ids that sort elsewhere than what they fold into."""
+async def test_concurrent_imports_of_the_same_sites_succeed(pool: asyncpg.Pool) -> None:
+    """In any order of their files, and with ids that sort differently from their folded forms."""
     new = [NewSite(("S" if number % 2 else "s") + f"{number:04}") for number in range(2_500)]
 
     async def add(order: int) -> None:
@@ -257,13 +261,13 @@ async def test_two_who_import_the_same_sites_at_once_both_succeed(pool: asyncpg.
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.audit_log WHERE action = 'site.created'") == 2_500
 
 
-class Meanwhile:
-    """A connection on which somebody else does something after one of its queries."""
+class Interrupted:
+    """A connection that runs another task after one of its queries."""
 
-    def __init__(self, connection: Any, after: str, what: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, connection: Any, after: str, task: Callable[[], Awaitable[None]]) -> None:
         self._connection = connection
         self._after = after
-        self._what = what
+        self._task = task
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -271,27 +275,25 @@ class Meanwhile:
     async def fetch(self, query: str, *values: Any) -> Any:
         rows = await self._connection.fetch(query, *values)
         if query == self._after:
-            await self._what()
+            await self._task()
         return rows
 
 
-async def test_a_site_that_went_to_another_workspace_meanwhile_is_not_renamed_there(
-    acme: AdminClient, pool: asyncpg.Pool
-) -> None:
+async def test_a_site_that_moves_during_an_import_is_not_renamed(acme: AdminClient, pool: asyncpg.Pool) -> None:
     async def move() -> None:
         await acme.ask("DELETE", "/sites/shop")
         assert (await acme.ask("PUT", "/sites/shop", {"workspace": "globex"}))[0] == 201
 
     ben = Actor(BY_ADA.person, "command", frozenset({"acme"}))
     async with pool.acquire() as connection:
-        watched: Any = Meanwhile(connection, sites.SITES_BY_COLLATED, move)
-        with pytest.raises(Conflict, match="changed at the same time"):
+        watched: Any = Interrupted(connection, sites.SITES_BY_COLLATED, move)
+        with pytest.raises(Conflict, match="at the same time"):
             await import_sites(watched, {"acme": [NewSite("shop", "Ours")]}, by=ben)
     assert (await acme.get("/sites/shop"))["display_name"] == "shop"
     assert "site.renamed" not in {line["action"] for line in (await acme.get("/audit"))["items"]}
 
 
-async def test_a_site_that_a_file_lists_many_times_counts_once(pool: asyncpg.Pool) -> None:
+async def test_a_site_listed_many_times_in_a_file_counts_once(pool: asyncpg.Pool) -> None:
     file = io.StringIO("site,workspace\n" + "".join(f"s{number % 1500},acme\n" for number in range(4_000)))
     async with pool.acquire() as connection:
         added = await import_sites(connection, read_csv(file), by=BY_ADA)
@@ -299,12 +301,12 @@ async def test_a_site_that_a_file_lists_many_times_counts_once(pool: asyncpg.Poo
 
 
 @pytest.mark.parametrize("names", [("Shop", ""), ("", "Shop"), ("Shop", "Shop")])
-def test_a_site_that_a_file_lists_twice_has_the_name_that_one_of_the_lines_gives(names: tuple[str, str]) -> None:
+def test_a_site_listed_twice_takes_the_name_from_either_line(names: tuple[str, str]) -> None:
     lines = "".join(f"shop,acme,{name}\n" for name in names)
     assert read_csv(io.StringIO(f"site,workspace,display_name\n{lines}")) == {"acme": [NewSite("shop", "Shop")]}
 
 
-async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
+async def test_a_csv_file_is_imported_completely_or_not_at_all(pool: asyncpg.Pool) -> None:
     file = io.StringIO('site,workspace,display_name\nshop,acme,"Shop, the"\nblog,acme,\nwiki,globex,Wiki\n')
     async with pool.acquire() as connection:
         added = await import_sites(connection, read_csv(file), by=BY_ADA)
@@ -318,35 +320,38 @@ async def test_a_csv_is_imported_whole(pool: asyncpg.Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "The first line must be"),
         ("id,workspace\nshop,acme\n", "The first line must be"),
         ("site,workspace,colour\nshop,acme,red\n", "The first line must be"),
-        ("site,workspace\nshop,acme\na/b,acme\n", 'Line 3: "a/b" holds "/"'),
-        ("site;workspace\nshop;acme\n", "with commas between"),
+        ("site,workspace\nshop,acme\na/b,acme\n", 'Line 3: "a/b" contains "/"'),
+        ("site;workspace\nshop;acme\n", "separated by commas"),
         ("site,workspace,site\nshop,acme,blog\n", "The first line must be"),
-        ("site,workspace\nshop\n", "Line 2: This line has another number of columns"),
-        ("site,workspace\nshop,acme,x\n", "Line 2: This line has another number of columns"),
-        ("site,workspace\nshop, acme\n", "Line 2: A workspace's name"),
-        ('site,workspace\n"shop,acme\n', "Line 2: this is not CSV"),
-        ('site,workspace\nshop,acme\nblog,"acme"x\nwiki,acme\n', "Line 3: this is not CSV"),
-        ('"site,workspace\nshop,acme\n', "Line 1: this is not CSV"),
+        ("site,workspace\nshop\n", "Line 2: The number of columns differs"),
+        ("site,workspace\nshop,acme,x\n", "Line 2: The number of columns differs"),
+        ("site,workspace\nshop, acme\n", "Line 2: A workspace name"),
+        ('site,workspace\n"shop,acme\n', "Line 2 is not valid CSV"),
+        ('site,workspace\nshop,acme\nblog,"acme"x\nwiki,acme\n', "Line 3 is not valid CSV"),
+        ('"site,workspace\nshop,acme\n', "Line 1 is not valid CSV"),
         ("site,workspace\n\n\nshop,acme\n\na/b,acme\n", "Line 6: "),
-        ('site,workspace,display_name\nshop,acme,"On\ntwo lines"\na/b,acme,\n', "Line 2: A name holds no control"),
-        ("site,workspace" + "x" * 200_000, "Line 1: this is not CSV"),
+        (
+            'site,workspace,display_name\nshop,acme,"On\ntwo lines"\na/b,acme,\n',
+            "Line 2: A name must not contain control",
+        ),
+        ("site,workspace" + "x" * 200_000, "Line 1 is not valid CSV"),
         (
             "site,workspace,display_name\nshop,acme,Shop\nshop,acme,\nshop,acme,Store\n",
-            'Line 4: On a line before, "shop" is called "Shop".',
+            'Line 4: An earlier line calls "shop" "Shop".',
         ),
     ],
 )
-def test_a_wrong_csv_names_the_line_and_the_mend(text: str, said: str) -> None:
-    with pytest.raises(Invalid, match=said.replace("(", r"\(")):
+def test_an_invalid_csv_file_is_refused_with_the_line_and_a_fix(text: str, expected: str) -> None:
+    with pytest.raises(Invalid, match=expected.replace("(", r"\(")):
         read_csv(io.StringIO(text))
 
 
-async def test_an_admin_of_one_workspace_is_not_told_whose_a_taken_id_is(acme: AdminClient) -> None:
+async def test_a_limited_admin_does_not_learn_who_owns_a_taken_id(acme: AdminClient) -> None:
     ben = acme.as_(BEN_TOKEN)
     status, problem, _ = await ben.ask("PUT", "/sites/wiki", {"workspace": "acme"})
     assert status == 409

@@ -1,4 +1,4 @@
-"""API users over the JSON API: created, listed, shown, deleted, as the customer's page describes."""
+"""API users through the JSON API: create, list, show and delete."""
 
 import asyncio
 import io
@@ -26,9 +26,7 @@ def ids(page: Any) -> list[str]:
     return [user["id"] for user in page["items"]]
 
 
-async def test_a_user_for_selected_sites_is_made_with_a_key_that_is_shown_once(
-    acme: AdminClient, pool: asyncpg.Pool
-) -> None:
+async def test_a_user_for_selected_sites_gets_a_key_that_is_shown_once(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", sites=["shop", "blog", "shop"], name=" Nightly export ")
     assert well_formed(made["api_key"].encode())
     assert made["name"] == "Nightly export"
@@ -47,46 +45,46 @@ async def test_a_user_for_selected_sites_is_made_with_a_key_that_is_shown_once(
     assert made["api_key"] not in str(await acme.get("/users"))
 
 
-async def test_a_user_for_all_sites_has_no_list_of_them(acme: AdminClient) -> None:
+async def test_a_user_for_all_sites_has_an_empty_list_of_sites(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert (made["all_sites"], made["sites"], made["site_count"], made["name"]) == (True, [], 0, None)
 
 
 @pytest.mark.parametrize(
-    ("wish", "pointer", "said"),
+    ("body", "pointer", "expected"),
     [
         ({"workspace": "acme", "all_sites": True, "sites": ["shop"]}, "#/sites", "either all_sites or sites"),
         ({"workspace": "acme", "all_sites": True, "sites": []}, "#/sites", "either all_sites or sites"),
         ({"workspace": "acme"}, "#/sites", "at least one site"),
         ({"workspace": "acme", "sites": []}, "#/sites", "at least one site"),
         ({"workspace": "acme", "all_sites": False}, "#/sites", "at least one site"),
-        ({"workspace": "acme", "sites": ["shop", "nope"]}, "#/sites/1", 'no site "nope" in the workspace "acme"'),
-        ({"workspace": "acme", "sites": ["wiki"]}, "#/sites/0", 'no site "wiki" in the workspace "acme"'),
+        ({"workspace": "acme", "sites": ["shop", "nope"]}, "#/sites/1", 'workspace "acme" has no site "nope"'),
+        ({"workspace": "acme", "sites": ["wiki"]}, "#/sites/0", 'workspace "acme" has no site "wiki"'),
         ({"workspace": "acme", "sites": ["Shop"]}, "#/sites/0", 'Did you mean "shop"?'),
-        ({"workspace": "acme", "sites": ["a\x00b"]}, "#/sites/0", "no control characters"),
-        ({"workspace": "nope", "all_sites": True}, "#/workspace", 'no workspace "nope"'),
+        ({"workspace": "acme", "sites": ["a\x00b"]}, "#/sites/0", "must not contain control characters"),
+        ({"workspace": "nope", "all_sites": True}, "#/workspace", 'workspace "nope" does not exist'),
         ({"all_sites": True}, "#/workspace", "is missing"),
         ({"workspace": "acme", "all_sites": "no"}, "#/all_sites", "true or false"),
         ({"workspace": "acme", "all_sites": 1}, "#/all_sites", "true or false"),
         ({"workspace": "acme", "sites": "shop"}, "#/sites", "must be a list"),
         ({"workspace": "acme", "sites": [1]}, "#/sites/0", "must be text"),
-        ({"workspace": "acme", "all_sites": True, "name": "a\nb"}, "#/name", "no control characters"),
+        ({"workspace": "acme", "all_sites": True, "name": "a\nb"}, "#/name", "must not contain control characters"),
         ({"workspace": "acme", "all_sites": True, "name": " "}, "#/name", "1 to 200"),
         ({"workspace": "acme", "all_sites": True, "name": "x" * 201}, "#/name", "1 to 200"),
-        ({"workspace": "acme", "all_sites": True, "email": "x"}, "#/email", "not known here"),
-        # RFC 6901 §6: what may not stand in a fragment is percent-encoded.
-        ({"workspace": "acme", "all_sites": True, "é /~%#": "x"}, "#/%C3%A9%20~1~0%25%23", "not known here"),
+        ({"workspace": "acme", "all_sites": True, "email": "x"}, "#/email", "is unknown"),
+        # RFC 6901 §6: characters that a fragment must not contain are percent-encoded.
+        ({"workspace": "acme", "all_sites": True, "é /~%#": "x"}, "#/%C3%A9%20~1~0%25%23", "is unknown"),
         (["acme"], "#", "must be a JSON object"),
     ],
 )
-async def test_a_wrong_wish_is_refused_with_where_and_how_to_mend_it(
-    acme: AdminClient, pool: asyncpg.Pool, wish: Any, pointer: str, said: str
+async def test_an_invalid_body_is_refused_with_the_place_and_a_fix(
+    acme: AdminClient, pool: asyncpg.Pool, body: Any, pointer: str, expected: str
 ) -> None:
-    status, problem, answer = await acme.ask("POST", "/users", wish)
+    status, problem, answer = await acme.ask("POST", "/users", body)
     assert status == 422
     assert answer.content_type == "application/problem+json"
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
-    assert said in problem["errors"][0]["detail"]
+    assert expected in problem["errors"][0]["detail"]
     assert problem["code"] == "invalid"
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.api_users") == 0
 
@@ -94,14 +92,14 @@ async def test_a_wrong_wish_is_refused_with_where_and_how_to_mend_it(
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff", b'{"workspace": "acme", "workspace": "globex"}', b"[" * 100_000, b'{"a": "\\ud800"}']
 )
-async def test_a_body_that_is_no_json_object_is_400_or_422_and_never_500(acme: AdminClient, body: bytes) -> None:
+async def test_a_body_that_is_not_a_json_object_is_refused(acme: AdminClient, body: bytes) -> None:
     status, _, answer = await acme.ask("POST", "/users", data=body, headers=JSON)
     assert status in (400, 422)
     assert answer.content_type == "application/problem+json"
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "wish"),
+    ("method", "path", "body"),
     [
         ("POST", "/users", {"workspace": "acme", "sites": [f"{number}{'é' * 90_000}" for number in range(20)]}),
         ("POST", "/users", {"workspace": "é" * 1_900_000, "all_sites": True}),
@@ -109,18 +107,16 @@ async def test_a_body_that_is_no_json_object_is_400_or_422_and_never_500(acme: A
         ("POST", "/sites", {"csv": "site,workspace\n" + f" {'é' * 90_000},acme\n" * 20}),
     ],
 )
-async def test_what_is_wrong_is_not_quoted_by_the_megabyte(
-    acme: AdminClient, method: str, path: str, wish: Any
-) -> None:
-    """Escaping and masking it takes everybody's time."""
-    body = io.BytesIO(json.dumps(wish, ensure_ascii=False).encode())
-    status, problem, answer = await acme.ask(method, path, data=body, headers=JSON)
+async def test_errors_quote_a_bounded_part_of_the_request(acme: AdminClient, method: str, path: str, body: Any) -> None:
+    """Escaping and masking megabytes would block the event loop."""
+    data = io.BytesIO(json.dumps(body, ensure_ascii=False).encode())
+    status, problem, answer = await acme.ask(method, path, data=data, headers=JSON)
     assert status == 422
     assert problem["errors"]
     assert int(answer.headers["Content-Length"]) < 200_000
 
 
-async def test_every_unknown_site_is_named_at_its_place_but_not_thousands(acme: AdminClient) -> None:
+async def test_unknown_sites_are_listed_with_their_index_up_to_a_limit(acme: AdminClient) -> None:
     _, problem, _ = await acme.ask("POST", "/users", {"workspace": "acme", "sites": ["a", "shop", "b", "a"]})
     assert [error["pointer"] for error in problem["errors"]] == ["#/sites/0", "#/sites/2"]
     many = [f"no{number}" for number in range(5000)]
@@ -129,13 +125,13 @@ async def test_every_unknown_site_is_named_at_its_place_but_not_thousands(acme: 
     assert "And 4980 more." in problem["detail"]
 
 
-async def test_names_of_people_are_text_whatever_they_hold(acme: AdminClient) -> None:
+async def test_names_may_contain_any_characters(acme: AdminClient) -> None:
     name = "<script>alert('\"')</script> \u202eעברית 👩‍👩‍👧 %s {0} \\"
     made = await acme.create(workspace="acme", all_sites=True, name=name)
     assert (await acme.get(f"/users/{made['id']}"))["name"] == name
 
 
-async def test_deleting_is_for_good_and_the_audit_line_remains(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_deletion_is_permanent_and_leaves_the_audit_entry(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", sites=["shop"], name="Old")
     status, body, _ = await acme.ask("DELETE", f"/users/{made['id']}")
     assert (status, body) == (204, None)
@@ -158,7 +154,7 @@ async def test_deleting_is_for_good_and_the_audit_line_remains(acme: AdminClient
     }
 
 
-async def test_one_of_two_who_delete_at_once_finds_nobody(acme: AdminClient) -> None:
+async def test_one_of_several_concurrent_deletions_succeeds(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     answers = await asyncio.gather(*(acme.ask("DELETE", f"/users/{made['id']}") for _ in range(4)))
     assert sorted(status for status, _, _ in answers) == [204, 404, 404, 404]
@@ -167,7 +163,7 @@ async def test_one_of_two_who_delete_at_once_finds_nobody(acme: AdminClient) -> 
 
 
 @pytest.mark.parametrize("user_id", ["nope", "0", "%00", "%FF", "a%2Fb", "{}", "00000000-0000-0000-0000-000000000000"])
-async def test_ids_that_nobody_has_are_404(acme: AdminClient, user_id: str) -> None:
+async def test_unknown_ids_are_404(acme: AdminClient, user_id: str) -> None:
     for method in ("GET", "DELETE"):
         status, problem, _ = await acme.ask(method, f"/users/{user_id}")
         assert status == 404
@@ -175,7 +171,7 @@ async def test_ids_that_nobody_has_are_404(acme: AdminClient, user_id: str) -> N
 
 
 async def pages(acme: AdminClient, **parameters: Any) -> list[str]:
-    """Every user's id, page by page."""
+    """Return the ids of all users, read page by page."""
     found: list[str] = []
     page = await acme.get("/users", **parameters)
     found += ids(page)
@@ -185,9 +181,9 @@ async def pages(acme: AdminClient, **parameters: Any) -> list[str]:
     return found
 
 
-async def test_the_list_is_sorted_and_paged_without_gaps_or_repeats(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_sorted_pages_have_no_gaps_or_repeats(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = [(await acme.create(workspace="acme", all_sites=True))["id"] for _ in range(7)]
-    # Two made in the same moment, as an import makes them.
+    # Two users with the same creation time, as an import creates them.
     await pool.execute(
         "UPDATE sitelatch.api_users SET created_at = (SELECT created_at FROM sitelatch.api_users WHERE id = $1)"
         " WHERE id = $2",
@@ -207,14 +203,14 @@ async def test_the_list_is_sorted_and_paged_without_gaps_or_repeats(acme: AdminC
     assert sorted(newest) == sorted(made)
     assert [newest[0], newest[-1]] == [made[6], made[0]]
 
-    dead_first = await pages(acme, limit=2, sort="last_activity")
-    assert sorted(dead_first[:3]) == sorted([made[0], made[2], made[3]])
-    assert dead_first[3] == made[1]
-    assert sorted(dead_first[4:6]) == sorted([made[5], made[6]])
-    assert dead_first[6] == made[4]
-    liveliest_first = await pages(acme, limit=3, sort="-last_activity")
-    assert liveliest_first[0] == made[4]
-    assert sorted(liveliest_first) == sorted(made)
+    least_active = await pages(acme, limit=2, sort="last_activity")
+    assert sorted(least_active[:3]) == sorted([made[0], made[2], made[3]])
+    assert least_active[3] == made[1]
+    assert sorted(least_active[4:6]) == sorted([made[5], made[6]])
+    assert least_active[6] == made[4]
+    most_active = await pages(acme, limit=3, sort="-last_activity")
+    assert most_active[0] == made[4]
+    assert sorted(most_active) == sorted(made)
     assert await pages(acme, limit=7) == newest
     for sort in SORTS:
         found = await pages(acme, limit=2, sort=sort, search="ada")
@@ -222,7 +218,7 @@ async def test_the_list_is_sorted_and_paged_without_gaps_or_repeats(acme: AdminC
         assert found[-1] == (await pages(acme, sort=sort))[-1] or sort == "-last_activity"
 
 
-async def test_a_page_goes_on_where_it_was_though_users_come_and_go(acme: AdminClient) -> None:
+async def test_paging_continues_while_users_are_created_and_deleted(acme: AdminClient) -> None:
     made = [(await acme.create(workspace="acme", all_sites=True))["id"] for _ in range(4)]
     first = await acme.get("/users", limit=2)
     assert ids(first) == [made[3], made[2]]
@@ -236,7 +232,7 @@ async def test_a_page_goes_on_where_it_was_though_users_come_and_go(acme: AdminC
 @pytest.mark.parametrize(
     "after", ["x", "", "bnVsbA", "WzFd", "WyItY3JlYXRlZCIsIDEsIDJd", "!!", "%C3%A9", "WyJjcmVhdGVkIl0"]
 )
-async def test_a_made_up_cursor_is_refused(acme: AdminClient, after: str) -> None:
+async def test_a_forged_cursor_is_refused(acme: AdminClient, after: str) -> None:
     status, problem, _ = await acme.ask("GET", f"/users?after={after}")
     assert status == 422
     assert problem["errors"][0]["parameter"] == "after"
@@ -256,13 +252,13 @@ async def test_a_cursor_of_another_list_is_refused(acme: AdminClient) -> None:
     [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("sort=name", "sort"), ("q=x", "q"),
      ("search=a&search=b", "search"), ("search=%00", "search"), ("workspace=%0a", "workspace")],
 )  # fmt: skip
-async def test_wrong_parameters_are_named(acme: AdminClient, parameters: str, name: str) -> None:
+async def test_wrong_parameters_are_refused_by_name(acme: AdminClient, parameters: str, name: str) -> None:
     status, problem, _ = await acme.ask("GET", f"/users?{parameters}")
     assert status == 422
     assert [error["parameter"] for error in problem["errors"]] == [name]
 
 
-async def test_search_finds_by_the_start_of_name_site_person_or_key(acme: AdminClient) -> None:
+async def test_search_matches_prefixes_of_name_site_person_and_key(acme: AdminClient) -> None:
     export = await acme.create(workspace="acme", sites=["shop"], name="Export_50%")
     blog = await acme.create(workspace="acme", sites=["blog"], name="Blog reader")
     ben = await acme.as_(BEN_TOKEN).create(workspace="acme", all_sites=True, name="Ärger")
@@ -276,7 +272,7 @@ async def test_search_finds_by_the_start_of_name_site_person_or_key(acme: AdminC
     assert await found("EXPORT_50%") == [export["id"]]
     assert await found("export%") == []  # no wildcards
     assert await found("e_port") == []
-    assert await found("50") == []  # the start, not somewhere inside
+    assert await found("50") == []  # the prefix, not the middle
     assert await found("SHO") == [export["id"]]  # a site
     assert await found("blog") == [blog["id"]]  # name and site: once
     assert await found("hand") == [docs["id"]]  # a site's display name
@@ -291,17 +287,17 @@ async def test_search_finds_by_the_start_of_name_site_person_or_key(acme: AdminC
     assert len(list(await found("slk_"))) == 4
 
 
-async def test_a_search_for_nothing_but_space_is_none(acme: AdminClient) -> None:
-    for wish in ({"all_sites": True}, {"sites": ["shop"], "name": "Shop exporter"}):
-        await acme.create(workspace="acme", **wish)
+async def test_a_search_for_spaces_only_matches_everything(acme: AdminClient) -> None:
+    for body in ({"all_sites": True}, {"sites": ["shop"], "name": "Shop exporter"}):
+        await acme.create(workspace="acme", **body)
     for search in ("", " ", "\u3000 "):
         assert len((await acme.get("/users", search=search))["items"]) == 2
         assert len((await acme.get("/sites", search=search))["items"]) == 4
     assert [user["name"] for user in (await acme.get("/users", search="  shop e"))["items"]] == ["Shop exporter"]
 
 
-async def test_search_finds_the_same_near_and_far(acme: AdminClient, pool: asyncpg.Pool) -> None:
-    """Among so many that a page of it may be found among the next users, or not."""
+async def test_search_results_do_not_depend_on_how_many_users_match(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    """With so many users that a page is found among the next users, or needs a search through all."""
     await pool.execute(
         """
         INSERT INTO sitelatch.api_users
@@ -313,7 +309,7 @@ async def test_search_finds_the_same_near_and_far(acme: AdminClient, pool: async
         SELECT id, CASE WHEN name LIKE '% 99_' THEN 'docs' ELSE 'shop' END FROM sitelatch.api_users
         """
     )
-    whole = {sort: [(user.id, user.name, user.sites) for user in await everybody(pool, sort)] for sort in SORTS}
+    whole = {sort: [(user.id, user.name, user.sites) for user in await all_users(pool, sort)] for sort in SORTS}
     for sort in SORTS:
         for search, matches in (
             ("usual", lambda name, _: name.startswith("usual")),
@@ -325,12 +321,12 @@ async def test_search_finds_the_same_near_and_far(acme: AdminClient, pool: async
             assert await pages(acme, limit=60, sort=sort, search=search) == expected, (sort, search)
 
 
-async def everybody(pool: asyncpg.Pool, sort: Sort) -> list[User]:
+async def all_users(pool: asyncpg.Pool, sort: Sort) -> list[User]:
     async with pool.acquire() as connection:
         return (await list_users(connection, sort=sort, limit=2000)).items
 
 
-async def test_the_list_can_be_of_one_workspace(acme: AdminClient) -> None:
+async def test_the_list_can_be_limited_to_one_workspace(acme: AdminClient) -> None:
     one = await acme.create(workspace="acme", all_sites=True)
     other = await acme.create(workspace="globex", all_sites=True)
     assert ids(await acme.get("/users", workspace="acme")) == [one["id"]]
@@ -338,7 +334,7 @@ async def test_the_list_can_be_of_one_workspace(acme: AdminClient) -> None:
     assert ids(await acme.get("/users", workspace="nope")) == []
 
 
-async def test_a_list_shows_some_of_many_sites_and_their_number_a_user_all(acme: AdminClient) -> None:
+async def test_lists_shorten_the_sites_of_a_user(acme: AdminClient) -> None:
     many = [f"s{number:03}" for number in range(30)]
     for site in many:
         await acme.ask("PUT", f"/sites/{site}", {"workspace": "acme"})
@@ -349,7 +345,7 @@ async def test_a_list_shows_some_of_many_sites_and_their_number_a_user_all(acme:
     assert (await acme.get(f"/users/{made['id']}"))["sites"] == many
 
 
-async def test_last_activity_is_what_the_doors_wrote(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_last_activity_is_read_from_the_activity_table(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     await pool.execute("UPDATE sitelatch.api_user_activity SET last_used_at = '2026-01-02 03:04:05.678+00'")
     [listed] = (await acme.get("/users"))["items"]
@@ -357,7 +353,7 @@ async def test_last_activity_is_what_the_doors_wrote(acme: AdminClient, pool: as
     assert re.fullmatch(r"2026-01-02T03:04:05\.678(000)?Z", listed["last_activity"])
 
 
-async def test_nothing_is_made_when_its_audit_line_cannot_be(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_no_user_is_created_without_an_audit_entry(acme: AdminClient, pool: asyncpg.Pool) -> None:
     await pool.execute("ALTER TABLE sitelatch.audit_log ADD CONSTRAINT shut CHECK (action <> 'user.created')")
     status, _, answer = await acme.ask("POST", "/users", {"workspace": "acme", "all_sites": True})
     assert status == 500
@@ -365,7 +361,7 @@ async def test_nothing_is_made_when_its_audit_line_cannot_be(acme: AdminClient, 
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.api_users") == 0
 
 
-async def test_a_site_that_is_being_removed_is_not_given_away(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_a_site_that_is_being_removed_cannot_be_selected(acme: AdminClient, pool: asyncpg.Pool) -> None:
     async with pool.acquire() as remover:
         removal = remover.transaction()
         await removal.start()
@@ -379,9 +375,9 @@ async def test_a_site_that_is_being_removed_is_not_given_away(acme: AdminClient,
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/sites/0")
 
 
-async def test_the_command_s_way_in_is_the_same(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_the_functions_behind_the_command_behave_like_the_api(acme: AdminClient, pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
-        with pytest.raises(Invalid, match='There is no site "nope"'):
+        with pytest.raises(Invalid, match='has no site "nope"'):
             await users.create_user(connection, workspace="acme", all_sites=False, sites=["nope"], name=None, by=BY_ADA)
         made = await users.create_user(connection, workspace="acme", all_sites=True, sites=None, name=None, by=BY_ADA)
         [line] = (await acme.get("/audit", subject=made.id))["items"]

@@ -1,4 +1,4 @@
-"""Whether the database is there: what readiness and metrics say of one that is reached and answers no look-up."""
+"""The health check on databases that can be reached but do not answer lookups."""
 
 import asyncpg
 import pytest
@@ -9,8 +9,8 @@ from sitelatch.database_health import HealthCheck
 
 
 @pytest.mark.parametrize("table", ["api_keys", "scope_changes", "sites"])
-async def test_a_database_that_answers_no_lookup_is_down(dsn: str, pool: asyncpg.Pool, table: str) -> None:
-    """Its tables may be there, and not for this role, or locked for long: that looks the same from here."""
+async def test_a_database_that_answers_no_lookups_is_down(dsn: str, pool: asyncpg.Pool, table: str) -> None:
+    """The same result as for tables that are locked, or that the role may not read."""
     database = DatabaseStatus()
     check = HealthCheck(dsn, database)
     found = []
@@ -28,7 +28,7 @@ async def test_a_database_that_answers_no_lookup_is_down(dsn: str, pool: asyncpg
     assert found == [Health.UP, Health.DOWN, Health.UP]
 
 
-async def test_a_database_in_the_middle_of_a_restore_is_not_there_yet(dsn: str, pool: asyncpg.Pool) -> None:
+async def test_a_database_being_restored_counts_as_not_reached(dsn: str, pool: asyncpg.Pool) -> None:
     await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
     database = DatabaseStatus()
     check = HealthCheck(dsn, database)
@@ -39,10 +39,8 @@ async def test_a_database_in_the_middle_of_a_restore_is_not_there_yet(dsn: str, 
         check.close()
 
 
-async def test_a_database_whose_tables_are_gone_or_of_another_version_is_down_unless_it_answers_all_the_same(
-    dsn: str, pool: asyncpg.Pool
-) -> None:
-    """It is dropped to be restored, or an older dump is. While it is migrated for a successor it goes on answering."""
+async def test_a_wrong_schema_is_down_unless_lookups_still_work(dsn: str, pool: asyncpg.Pool) -> None:
+    """As during a restore of an older dump. A database that was migrated for a successor still answers lookups."""
     database = DatabaseStatus()
     check = HealthCheck(dsn, database)
     found = []
@@ -60,6 +58,6 @@ async def test_a_database_whose_tables_are_gone_or_of_another_version_is_down_un
     finally:
         check.close()
     assert found == [Health.UP, Health.UP, Health.DOWN, Health.DOWN]
-    said = [str(log.get("reason") or log.get("note")).partition(",")[0] for log in logs]
+    messages = [str(log.get("reason") or log.get("note")).partition(",")[0] for log in logs]
     version = "the database has schema version"
-    assert said == ["None", f"{version} 9999", f"{version} 9999", f"{version} 0"]
+    assert messages == ["None", f"{version} 9999", f"{version} 9999", f"{version} 0"]

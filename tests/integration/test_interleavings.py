@@ -312,7 +312,7 @@ async def play(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_happens_when_each_answer_is_its_requests(seed: int) -> None:
+def test_each_response_belongs_to_its_request_in_any_interleaving(seed: int) -> None:
     with capture_logs() as said:
         uvloop.run(play(seed))
     assert [line for line in said if line["log_level"] == "error"] == []

@@ -27,7 +27,7 @@ async def find_grant(pool: asyncpg.Pool, digest: bytes = DIGEST) -> asyncpg.Reco
     return row
 
 
-async def test_a_grant_names_the_user_the_workspace_and_the_sites(pool: asyncpg.Pool) -> None:
+async def test_a_grant_contains_the_user_workspace_and_sites(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop", "blog", "docs")
     user_id = await add_user(pool, "acme", "shop", "blog", digest=DIGEST)
     assert dict(await find_grant(pool)) == {
@@ -41,14 +41,14 @@ async def test_a_grant_names_the_user_the_workspace_and_the_sites(pool: asyncpg.
     }
 
 
-async def test_a_grant_for_all_sites_lists_none(pool: asyncpg.Pool) -> None:
+async def test_a_grant_for_all_sites_lists_no_sites(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=DIGEST, all_sites=True)
     row = await find_grant(pool)
     assert (row["all_sites"], row["sites"]) == (True, [])
 
 
-async def test_an_unknown_key_and_a_disabled_users_key_have_no_user_but_an_expired_one_has(pool: asyncpg.Pool) -> None:
+async def test_unknown_and_disabled_keys_have_no_user_but_expired_ones_do(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=DIGEST)
     assert (await find_grant(pool, bytes(32)))["user_id"] is None
@@ -58,7 +58,7 @@ async def test_an_unknown_key_and_a_disabled_users_key_have_no_user_but_an_expir
     assert (await find_grant(pool))["user_id"] is None
 
 
-async def test_a_grant_says_how_far_the_feed_had_come(pool: asyncpg.Pool) -> None:
+async def test_a_grant_contains_the_feed_position(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     await add_user(pool, "acme", digest=DIGEST)
     before = (await find_grant(pool))["feed_position"]
@@ -66,14 +66,14 @@ async def test_a_grant_says_how_far_the_feed_had_come(pool: asyncpg.Pool) -> Non
     assert (await find_grant(pool))["feed_position"] == before + 2
 
 
-async def test_sites_are_found_with_their_workspace_and_unknown_ones_are_not(pool: asyncpg.Pool) -> None:
+async def test_sites_are_found_with_their_workspaces(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop", "blog")
     await add_workspace(pool, "globex", "wiki")
     rows = await pool.fetch(FIND_SITES, ["shop", "wiki", "nothing"])
     assert {row["name"]: row["workspace"] for row in rows} == {"shop": "acme", "wiki": "globex", "nothing": None}
 
 
-async def test_sites_are_found_by_folded_id_too(pool: asyncpg.Pool) -> None:
+async def test_sites_are_found_by_folded_id(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "Shop", "blog")
     names = ["/shop", "Shop", "shop", "/Shop", "/blog", "/", "/nothing", ""]
     rows = await pool.fetch(FIND_SITES, names)
@@ -106,7 +106,7 @@ async def test_activity_keeps_the_latest_time_and_skips_deleted_users(pool: asyn
     assert abs(times[used] - (now - 20)) < 10
 
 
-async def test_writers_of_activity_wait_for_nobody_and_are_told_whose_row_is_held(pool: asyncpg.Pool, dsn: str) -> None:
+async def test_recording_activity_skips_and_reports_locked_rows(pool: asyncpg.Pool, dsn: str) -> None:
     await add_workspace(pool, "acme")
     users = sorted([await add_user(pool, "acme") for _ in range(3)])
     holder = await open_connection(dsn, role="tests")
@@ -126,7 +126,7 @@ async def test_writers_of_activity_wait_for_nobody_and_are_told_whose_row_is_hel
     assert [row["age"] for row in ages] == pytest.approx([1, 2, 3], abs=5)
 
 
-async def test_a_user_deleted_in_the_middle_of_a_write_is_no_error(pool: asyncpg.Pool, dsn: str) -> None:
+async def test_a_user_deleted_during_a_write_is_skipped(pool: asyncpg.Pool, dsn: str) -> None:
     await add_workspace(pool, "acme")
     users = sorted([await add_user(pool, "acme") for _ in range(2)])
     deleter = await open_connection(dsn, role="tests")
@@ -141,7 +141,7 @@ async def test_a_user_deleted_in_the_middle_of_a_write_is_no_error(pool: asyncpg
         await deleter.close()
 
 
-async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Pool) -> None:
+async def test_activity_updates_are_hot(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     await pool.execute(
         "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
@@ -163,14 +163,14 @@ async def test_activity_is_rewritten_without_touching_an_index(pool: asyncpg.Poo
         assert {row["attname"] for row in indexed} == {"user_id"}
 
 
-async def test_an_older_time_writes_nothing(pool: asyncpg.Pool) -> None:
+async def test_an_older_activity_time_writes_nothing(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     user_id = await add_user(pool, "acme")
     assert await pool.fetchval(RECORD_ACTIVITY, [user_id], ["10.0"], column=1) == 1
     assert await pool.fetchval(RECORD_ACTIVITY, [user_id], ["3600.0"], column=1) == 0
 
 
-async def test_a_clock_that_runs_ahead_records_no_time_to_come(pool: asyncpg.Pool) -> None:
+async def test_a_fast_clock_records_no_future_time(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     user_id = await add_user(pool, "acme")
     await pool.execute(RECORD_ACTIVITY, [user_id], ["-3600.0"])

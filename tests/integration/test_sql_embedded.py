@@ -21,7 +21,7 @@ from tests.integration.servers import AS_ROOT, User, ask, ended, home, keeper_of
 __all__ = ["home"]
 
 
-def test_the_last_process_that_uses_a_server_ends_it(home: Path) -> None:
+def test_the_server_stops_with_the_last_process_that_uses_it(home: Path) -> None:
     first = User(home)
     assert ask(first.dsn(), "SELECT 1") == 1
     server = EmbeddedServer.open(home)
@@ -32,7 +32,7 @@ def test_the_last_process_that_uses_a_server_ends_it(home: Path) -> None:
     server.close()
 
 
-def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
+def test_processes_that_start_at_the_same_time_share_one_server(home: Path) -> None:
     users = [User(home) for _ in range(3)]
     try:
         started = {ask(user.dsn(), "SELECT pg_postmaster_start_time()") for user in users}
@@ -43,7 +43,7 @@ def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
     assert keeper.is_free(home, "server")
 
 
-def test_a_server_ends_when_its_last_user_is_killed(home: Path) -> None:
+def test_the_server_stops_when_its_last_user_is_killed(home: Path) -> None:
     users = [User(home), User(home)]
     dsns = [user.dsn() for user in users]
     users[0].kill()
@@ -52,7 +52,7 @@ def test_a_server_ends_when_its_last_user_is_killed(home: Path) -> None:
     wait_until(lambda: ended(home))
 
 
-def test_what_was_written_is_there_after_everything_was_killed(home: Path) -> None:
+def test_committed_data_survives_killing_everything(home: Path) -> None:
     user = User(home)
     dsn = user.dsn()
     ask(dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -68,7 +68,7 @@ def test_what_was_written_is_there_after_everything_was_killed(home: Path) -> No
         assert ask(server.dsn, "SELECT answer FROM kept") == 42
 
 
-def test_a_server_whose_keeper_was_killed_is_adopted_and_still_ends(home: Path) -> None:
+def test_a_server_without_a_keeper_gets_a_new_one(home: Path) -> None:
     user = User(home)
     started = ask(user.dsn(), "SELECT pg_postmaster_start_time()")
     os.kill(keeper_of(home), signal.SIGKILL)
@@ -78,7 +78,7 @@ def test_a_server_whose_keeper_was_killed_is_adopted_and_still_ends(home: Path) 
     assert keeper.is_free(home, "server")
 
 
-def test_a_server_that_died_is_started_again_by_the_next_user(home: Path) -> None:
+def test_a_dead_server_is_restarted_by_the_next_user(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as first:
         os.kill(postmaster(home), signal.SIGKILL)
         wait_until(lambda: keeper.is_free(home, "server"))
@@ -87,14 +87,14 @@ def test_a_server_that_died_is_started_again_by_the_next_user(home: Path) -> Non
     assert keeper.is_free(home, "server")
 
 
-def test_a_server_is_out_of_reach_of_the_terminals_ctrl_c(home: Path) -> None:
+def test_ctrl_c_in_the_terminal_does_not_reach_the_server(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)):
         for pid in (postmaster(home), keeper_of(home)):
             assert os.getsid(pid) != os.getsid(0)
             assert os.getpgid(pid) != os.getpgid(0)
 
 
-def test_a_server_listens_on_nothing_but_a_socket_in_a_private_folder(home: Path) -> None:
+def test_the_server_listens_only_on_a_socket_in_a_private_folder(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
         assert ask(server.dsn, "SHOW listen_addresses") == ""
         found = keeper.read_postmaster(home)
@@ -107,7 +107,7 @@ def test_a_server_listens_on_nothing_but_a_socket_in_a_private_folder(home: Path
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs another user's process")
-def test_another_user_of_the_machine_is_not_let_in(tmp_path: Path) -> None:
+def test_other_users_of_the_machine_cannot_connect(tmp_path: Path) -> None:
     binaries = find_binaries()
     psql = binaries.bin / "psql"
     with contextlib.closing(EmbeddedServer.open(tmp_path / "postgres", UNSAFE)) as server:
@@ -130,7 +130,7 @@ def test_another_user_of_the_machine_is_not_let_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["d" * 120, 'a folder, "it\'s" @100% #1', 'it\'s "a" folder @100% #1?'])
-def test_a_folder_with_a_long_or_strange_path_serves_too(name: str) -> None:
+def test_a_server_runs_in_a_folder_with_a_long_or_unusual_path(name: str) -> None:
     # Below a folder that others can enter: else, as root, the socket is elsewhere for that.
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - see above
     top.mkdir(mode=0o755)
@@ -145,7 +145,7 @@ def test_a_folder_with_a_long_or_strange_path_serves_too(name: str) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server is another user's process")
-def test_below_a_private_folder_of_root_a_server_runs_and_no_folder_is_opened_for_it(tmp_path: Path) -> None:
+def test_below_a_private_folder_of_root_no_folder_is_made_accessible(tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     before = private.stat()
@@ -160,7 +160,7 @@ def test_below_a_private_folder_of_root_a_server_runs_and_no_folder_is_opened_fo
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server is another user's process")
-def test_in_an_open_folder_the_servers_user_owns_only_data_and_socket() -> None:
+def test_in_an_accessible_folder_the_servers_user_owns_only_data_and_socket() -> None:
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - the test needs a folder that others can enter
     top.mkdir(mode=0o755)
     private = top / "private"
@@ -176,7 +176,7 @@ def test_in_an_open_folder_the_servers_user_owns_only_data_and_socket() -> None:
         shutil.rmtree(top)
 
 
-def test_a_folder_that_was_removed_under_its_server_is_no_error_at_the_end(home: Path) -> None:
+def test_closing_succeeds_after_the_folder_was_removed(home: Path) -> None:
     server = EmbeddedServer.open(home, UNSAFE)
     pid = postmaster(home)
     outside = keeper.find_outside(home)
@@ -187,13 +187,13 @@ def test_a_folder_that_was_removed_under_its_server_is_no_error_at_the_end(home:
         shutil.rmtree(outside)
 
 
-def test_a_server_that_cannot_start_says_why_and_nothing_stays(home: Path) -> None:
+def test_a_failed_start_is_explained_and_leaves_nothing_behind(home: Path) -> None:
     with pytest.raises(EmbeddedServerFailed, match="shared_buffers"):
         EmbeddedServer.open(home, {"shared_buffers": "nonsense"})
     wait_until(lambda: ended(home))
 
 
-def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
         EmbeddedServerFailed, match=f"the folder {tmp_path}/file/postgres cannot be used: Not a directory"
@@ -206,7 +206,7 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
         find_binaries("no_such_wheel")
 
 
-async def test_the_settings_say_where_the_database_is(tmp_path: Path) -> None:
+async def test_database_settings_are_resolved(tmp_path: Path) -> None:
     url = "postgresql://user@host/db"
     assert await resolve(DatabaseSettings(url=url), tmp_path) == (url, None)
     with pytest.raises(ValueError, match="must be followed by a folder"):

@@ -64,7 +64,7 @@ def as_stranger() -> Iterator[None]:
 # Kills.
 
 
-def test_a_server_that_was_killed_is_revived_where_it_was_with_all_that_was_committed(home: Path) -> None:
+def test_a_killed_server_is_restarted_with_all_committed_data(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home)) as server:
         assert not server.revive()
         ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -77,7 +77,7 @@ def test_a_server_that_was_killed_is_revived_where_it_was_with_all_that_was_comm
     assert not server.revive(), "nobody uses it any more"
 
 
-def test_a_keeper_that_was_killed_has_a_successor_who_ends_the_server_after_its_last_user_was_killed(
+def test_a_killed_keeper_is_replaced_and_still_stops_the_server(
     home: Path,
 ) -> None:
     user = User(home)
@@ -92,7 +92,7 @@ def test_a_keeper_that_was_killed_has_a_successor_who_ends_the_server_after_its_
     wait_until(lambda: ended(home))
 
 
-def test_a_keeper_that_is_killed_while_it_is_relied_on_has_a_successor_too(home: Path) -> None:
+def test_a_keeper_killed_during_close_is_replaced(home: Path) -> None:
     server = EmbeddedServer.open(home, UNSAFE)
     keeper_pid = keeper_of(home)
     os.kill(keeper_pid, signal.SIGSTOP)
@@ -109,7 +109,7 @@ def test_a_keeper_that_is_killed_while_it_is_relied_on_has_a_successor_too(home:
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.2, 0.5, 1.0])
-def test_a_first_start_that_is_killed_in_the_middle_is_made_anew(home: Path, moment: float) -> None:
+def test_a_first_start_that_was_killed_is_repeated(home: Path, moment: float) -> None:
     user = User(home)
     wait_until(lambda: (home / "start.lock").exists())
     time.sleep(moment)
@@ -120,7 +120,7 @@ def test_a_first_start_that_is_killed_in_the_middle_is_made_anew(home: Path, mom
     assert ended(home)
 
 
-def test_whatever_is_killed_when_the_next_user_finds_a_server_and_the_last_leaves_none(home: Path) -> None:
+def test_random_kills_never_break_the_next_start_or_leave_processes_behind(home: Path) -> None:
     """Users come and go, and one of them, the keeper or the server is killed, in any order."""
     chance = random.Random(7)
     kept = EmbeddedServer.open(home)
@@ -153,7 +153,7 @@ def test_whatever_is_killed_when_the_next_user_finds_a_server_and_the_last_leave
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs another user")
-def test_another_user_of_the_machine_can_neither_read_nor_use_nor_disturb_it(tmp_path: Path) -> None:
+def test_other_users_of_the_machine_can_neither_read_use_nor_disturb_it(tmp_path: Path) -> None:
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - the test needs a folder that others can enter
     top.mkdir(mode=0o755)
     place = top / "postgres"
@@ -187,7 +187,7 @@ def test_another_user_of_the_machine_can_neither_read_nor_use_nor_disturb_it(tmp
 
 
 @pytest.mark.parametrize("version", [*sorted(SYSTEM_BINARIES), 16])
-def test_data_of_another_postgresql_is_left_alone_and_the_message_says_what_to_do(home: Path, version: int) -> None:
+def test_data_of_another_postgresql_version_is_refused_with_instructions(home: Path, version: int) -> None:
     if version in SYSTEM_BINARIES:
         EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version]).close()
     else:
@@ -207,7 +207,7 @@ def test_data_of_another_postgresql_is_left_alone_and_the_message_says_what_to_d
             assert ask(server.dsn, "SELECT 1") == 1
 
 
-def test_a_server_that_somebody_started_by_hand_on_the_data_is_left_alone(home: Path) -> None:
+def test_a_server_started_manually_on_the_data_is_left_alone(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
         ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
     data = home / "data"
@@ -239,7 +239,7 @@ def test_a_server_that_somebody_started_by_hand_on_the_data_is_left_alone(home: 
         assert ask(server.dsn, "SELECT answer FROM kept") == 42
 
 
-def test_a_folder_of_something_else_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_folder_with_other_contents_is_refused_untouched(tmp_path: Path) -> None:
     project = tmp_path / "project"
     (project / "binaries").mkdir(parents=True)
     (project / "binaries" / "precious").write_text("kept")
@@ -260,7 +260,7 @@ def test_a_folder_of_something_else_is_refused_untouched(tmp_path: Path) -> None
 # A full disk.
 
 
-def test_a_disk_that_is_too_small_for_a_new_database_is_said_so_and_a_larger_one_will_do(tmp_path: Path) -> None:
+def test_a_disk_too_small_for_a_new_database_is_named_in_the_error(tmp_path: Path) -> None:
     for size in ("4m", "20m", "30m"):
         with disk(tmp_path / size, size) as small:
             place = small.folder / "postgres"
@@ -272,7 +272,7 @@ def test_a_disk_that_is_too_small_for_a_new_database_is_said_so_and_a_larger_one
                 assert ask(server.dsn, "SELECT 1") == 1
 
 
-def test_on_a_full_disk_a_server_does_not_start_says_why_and_has_everything_once_there_is_room(tmp_path: Path) -> None:
+def test_a_server_on_a_full_disk_fails_clearly_and_starts_once_there_is_space(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "120m") as full:
         place = full.folder / "postgres"
         with contextlib.closing(EmbeddedServer.open(place)) as server:

@@ -62,7 +62,7 @@ async def told(connection: asyncpg.Connection | asyncpg.Pool, after: int) -> lis
 # What bears on what a key may do is told, and nothing else.
 
 
-async def test_a_new_database_has_one_row_so_that_the_feed_is_never_empty(pool: asyncpg.Pool) -> None:
+async def test_a_new_database_has_one_row_in_the_feed(pool: asyncpg.Pool) -> None:
     assert await told(pool, 0) == [("all", None)]
 
 
@@ -95,7 +95,9 @@ async def test_a_new_database_has_one_row_so_that_the_feed_is_never_empty(pool: 
         ("TRUNCATE sitelatch.workspaces CASCADE", ["all"]),
     ],
 )
-async def test_a_change_is_told(pool: asyncpg.Pool, acme: str, change: str, expected: list[str]) -> None:
+async def test_each_change_of_access_is_published_and_no_other(
+    pool: asyncpg.Pool, acme: str, change: str, expected: list[str]
+) -> None:
     before = await head(pool)
     await pool.execute(change)
     short = {None: "", acme: "ada", KEY.hex(): "00"}
@@ -105,16 +107,14 @@ async def test_a_change_is_told(pool: asyncpg.Pool, acme: str, change: str, expe
     assert [entry[:6] if entry.startswith("key") else entry for entry in found] == expected
 
 
-async def test_a_user_that_is_enabled_again_tells_of_the_keys_that_are_remembered_as_unknown(
-    pool: asyncpg.Pool, acme: str
-) -> None:
+async def test_enabling_a_user_publishes_its_keys(pool: asyncpg.Pool, acme: str) -> None:
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = now()")
     before = await head(pool)
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = NULL")
     assert await told(pool, before) == [("key", KEY.hex()), ("user", acme)]
 
 
-async def test_what_one_transaction_changes_often_is_told_once(pool: asyncpg.Pool, acme: str) -> None:
+async def test_repeated_changes_in_a_transaction_are_published_once(pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with pool.acquire() as connection, connection.transaction():
         for _ in range(5):
@@ -126,7 +126,7 @@ async def test_what_one_transaction_changes_often_is_told_once(pool: asyncpg.Poo
     assert await told(pool, before) == [("user", acme)]
 
 
-async def test_what_is_rolled_back_is_not_told(pool: asyncpg.Pool, acme: str) -> None:
+async def test_rolled_back_changes_are_not_published(pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with pool.acquire() as connection:
         async with connection.transaction():
@@ -143,7 +143,7 @@ async def test_what_is_rolled_back_is_not_told(pool: asyncpg.Pool, acme: str) ->
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.scope_pending") == 0
 
 
-async def test_what_replication_and_restores_write_is_told(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
+async def test_changes_by_replication_and_restores_are_published(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with another(dsn) as connection:
         await connection.execute("SET session_replication_role = replica")
@@ -152,7 +152,7 @@ async def test_what_replication_and_restores_write_is_told(dsn: str, pool: async
     assert not await pool.fetch("SELECT 1 FROM pg_trigger WHERE tgname LIKE 'note%' AND tgenabled <> 'A'")
 
 
-async def test_who_migrates_has_the_triggers_tell_again_where_somebody_disabled_them(
+async def test_migrate_enables_disabled_triggers_and_publishes_everything(
     dsn: str, pool: asyncpg.Pool, acme: str
 ) -> None:
     """As `pg_restore --data-only --disable-triggers` does, and enables them as ordinary ones."""
@@ -173,7 +173,7 @@ async def test_who_migrates_has_the_triggers_tell_again_where_somebody_disabled_
         assert await told(pool, before) == [("all", None), ("key", KEY.hex())]
 
 
-async def test_constraints_made_immediate_are_told_all_the_same(pool: asyncpg.Pool, acme: str) -> None:
+async def test_changes_are_published_with_immediate_constraints(pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("DELETE FROM sitelatch.api_user_sites")
@@ -182,7 +182,7 @@ async def test_constraints_made_immediate_are_told_all_the_same(pool: asyncpg.Po
     assert set(await told(pool, before)) == {("key", KEY.hex()), ("user", acme)}
 
 
-async def test_who_may_write_a_table_needs_no_right_to_the_feed(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
+async def test_writing_a_table_needs_no_privilege_on_the_feed(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with another(dsn) as connection:
         await connection.execute("SELECT pg_advisory_lock(3)")  # roles belong to the server, which other workers share
@@ -237,9 +237,7 @@ async def test_no_change_becomes_visible_after_one_with_a_higher_number(dsn: str
             assert seen == everything
 
 
-async def test_a_writer_that_is_idle_in_its_transaction_holds_up_nobody(
-    dsn: str, pool: asyncpg.Pool, acme: str
-) -> None:
+async def test_a_writer_idle_in_a_transaction_delays_nobody(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     await add_user(pool, "acme", digest=OTHER)
     async with another(dsn) as idle:
         transaction = idle.transaction()
@@ -254,7 +252,7 @@ async def test_a_writer_that_is_idle_in_its_transaction_holds_up_nobody(
         assert await told(pool, before) == [("key", KEY.hex()), ("key", OTHER.hex())]
 
 
-async def test_two_writers_in_opposite_order_do_not_wait_in_a_circle(dsn: str, pool: asyncpg.Pool) -> None:
+async def test_writers_in_opposite_order_do_not_deadlock(dsn: str, pool: asyncpg.Pool) -> None:
     """Each changes one user, then the other one's tables: only rows are waited for, and those one after the other."""
     await add_workspace(pool, "acme", "shop")
     one = await add_user(pool, "acme", "shop", digest=KEY)
@@ -274,7 +272,7 @@ async def test_two_writers_in_opposite_order_do_not_wait_in_a_circle(dsn: str, p
     assert await told(pool, before) == sorted([("key", KEY.hex()), ("key", OTHER.hex()), ("user", one), ("user", two)])
 
 
-async def test_emptying_a_table_waits_for_nobody_who_commits(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
+async def test_truncate_does_not_deadlock_with_a_commit(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     """Were the feed's lock taken by TRUNCATE at once, these two would wait for each other."""
     async with another(dsn) as emptier, another(dsn) as writer:
         emptying, writing = emptier.transaction(), writer.transaction()
@@ -290,7 +288,7 @@ async def test_emptying_a_table_waits_for_nobody_who_commits(dsn: str, pool: asy
             await emptying.commit()
 
 
-async def test_a_hundred_thousand_changes_hold_up_no_other_revoke_and_no_lookup(
+async def test_a_hundred_thousand_changes_delay_no_other_revoke_and_no_lookup(
     dsn: str, pool: asyncpg.Pool, acme: str
 ) -> None:
     await pool.execute(
@@ -329,7 +327,7 @@ async def test_a_hundred_thousand_changes_hold_up_no_other_revoke_and_no_lookup(
 # Its length.
 
 
-async def test_a_row_is_pruned_a_day_after_the_next_one_came(pool: asyncpg.Pool, acme: str) -> None:
+async def test_a_row_is_pruned_a_day_after_the_next_one_was_added(pool: asyncpg.Pool, acme: str) -> None:
     await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
     await pool.execute(
         "INSERT INTO sitelatch.scope_changes (what, at)"
@@ -349,7 +347,7 @@ async def test_a_row_is_pruned_a_day_after_the_next_one_came(pool: asyncpg.Pool,
     assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == last
 
 
-async def test_what_is_pruned_leaves_no_gap_whatever_the_clock_said_meanwhile(pool: asyncpg.Pool, acme: str) -> None:
+async def test_pruning_leaves_no_gap_even_if_the_clock_was_wrong(pool: asyncpg.Pool, acme: str) -> None:
     """A door that had stood before the gap would go on behind it, and never hear what was in it."""
     await pool.execute("DELETE FROM sitelatch.scope_changes")
     hours = [25, 23, 25, 25]  # the clock went ahead for a while
@@ -363,9 +361,7 @@ async def test_what_is_pruned_leaves_no_gap_whatever_the_clock_said_meanwhile(po
     assert left == [newest, newest + 1]
 
 
-async def test_who_would_prune_what_another_has_pruned_meanwhile_changes_what_he_wants_all_the_same(
-    dsn: str, pool: asyncpg.Pool, acme: str
-) -> None:
+async def test_concurrent_pruning_does_not_fail_the_writer(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     """The database, not we, may have it that all transactions are REPEATABLE READ."""
     await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
     await pool.execute("INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - interval '25 hours')")
@@ -381,7 +377,7 @@ async def test_who_would_prune_what_another_has_pruned_meanwhile_changes_what_he
     "table",
     ["workspaces", "sites", "api_users", "api_keys", "api_user_sites", "api_user_activity", "scope_pending"],
 )
-async def test_the_scope_is_not_whole_while_a_table_of_it_has_no_triggers(pool: asyncpg.Pool, table: str) -> None:
+async def test_the_scope_is_incomplete_while_a_table_has_no_triggers(pool: asyncpg.Pool, table: str) -> None:
     assert await pool.fetchval("SELECT sitelatch.is_whole()")
     await pool.execute(
         f"""
@@ -400,7 +396,7 @@ async def test_the_scope_is_not_whole_while_a_table_of_it_has_no_triggers(pool: 
     assert not await pool.fetchval("SELECT sitelatch.is_whole()")
 
 
-async def test_a_full_queue_of_notifications_holds_up_no_change(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_a_full_notification_queue_does_not_fail_a_change(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("queue")
     with contextlib.closing(EmbeddedServer.open(home, {**UNSAFE, "max_notify_queue_pages": "64"})) as server:
         async with another(server.dsn) as listener, another(server.dsn) as writer:

@@ -13,14 +13,14 @@ from sql.settings import DatabaseSettings
 SECRET = "hunter2"
 
 
-async def test_a_pool_says_who_it_is_and_prepares_nothing(dsn: str) -> None:
+async def test_a_pool_sets_its_name_and_prepares_no_statements(dsn: str) -> None:
     async with await open_pool(dsn, role="doors") as pool, pool.acquire() as connection:
         assert await connection.fetchval("SELECT current_setting('application_name')") == "sitelatch-doors"
         await connection.fetchrow(query("find_grant"), bytes(32))
         assert await connection.fetchval("SELECT count(*) FROM pg_prepared_statements") == 0
 
 
-async def test_a_pool_opens_while_the_server_is_down_and_works_once_it_is_up(dsn: str) -> None:
+async def test_a_pool_can_be_opened_while_the_server_is_down(dsn: str) -> None:
     async with await open_pool("postgresql://nobody@127.0.0.1:1/none", role="doors") as pool:
         with pytest.raises(OSError, match="Connect call failed"):
             await pool.fetchval("SELECT 1")
@@ -34,7 +34,7 @@ async def test_a_pool_opens_while_the_server_is_down_and_works_once_it_is_up(dsn
         assert await pool.fetchval("SELECT 2") == 2
 
 
-async def test_a_connection_that_the_server_ended_is_replaced(dsn: str, pool: asyncpg.Pool) -> None:
+async def test_a_connection_closed_by_the_server_is_replaced(dsn: str, pool: asyncpg.Pool) -> None:
     async with await open_pool(dsn, role="doors", maximum=1) as doors:
         process = await doors.fetchval("SELECT pg_backend_pid()")
         await pool.execute("SELECT pg_terminate_backend($1)", process)
@@ -59,7 +59,7 @@ async def test_a_connection_that_the_server_ended_is_replaced(dsn: str, pool: as
         "postgresql://%2Frun%2Fpostgresql/db?passfile=/etc/pass",
     ],
 )
-def test_an_ordinary_url_is_fine(url: str) -> None:
+def test_ordinary_urls_are_accepted(url: str) -> None:
     check_url(url)
 
 
@@ -83,7 +83,7 @@ def test_an_ordinary_url_is_fine(url: str) -> None:
         f"postgresql://user@host/db?port={SECRET}",
     ],
 )
-async def test_a_url_that_cannot_be_read_is_refused_without_a_word_of_it(url: str) -> None:
+async def test_an_invalid_url_is_refused_without_quoting_it(url: str) -> None:
     for use in (open_pool, open_connection):
         with pytest.raises(BadDatabaseUrl) as refused:
             await use(url, role="doors")
@@ -91,7 +91,7 @@ async def test_a_url_that_cannot_be_read_is_refused_without_a_word_of_it(url: st
         assert SECRET not in str(refused.value)
 
 
-async def test_a_password_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_passwords_appear_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for url in (
         f"postgresql://user:{SECRET}@127.0.0.1:1/db",

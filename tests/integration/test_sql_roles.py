@@ -71,7 +71,7 @@ async def refused(connection: asyncpg.Connection, statement: str) -> None:
         await connection.execute(statement)
 
 
-async def test_the_doors_read_the_scope_and_write_activity(
+async def test_the_doors_role_reads_the_scope_and_writes_activity(
     owner: asyncpg.Connection, doors: asyncpg.Connection
 ) -> None:
     await add_workspace(owner, "acme", "shop")
@@ -86,7 +86,7 @@ async def test_the_doors_read_the_scope_and_write_activity(
     assert await doors.fetch(READ_ACTIVITY, [user_id])
 
 
-async def test_the_doors_follow_the_feed(owner: asyncpg.Connection, doors: asyncpg.Connection) -> None:
+async def test_the_doors_role_follows_the_feed(owner: asyncpg.Connection, doors: asyncpg.Connection) -> None:
     await add_workspace(owner, "acme", "shop")
     (source,) = await doors.fetch(query("feed_source"))
     assert len(source["timeline"]) == 8
@@ -97,7 +97,7 @@ async def test_the_doors_follow_the_feed(owner: asyncpg.Connection, doors: async
     await doors.add_listener("sitelatch_scope", lambda *_: None)
 
 
-async def test_the_doors_may_do_nothing_else(doors: asyncpg.Connection) -> None:
+async def test_the_doors_role_has_no_other_privileges(doors: asyncpg.Connection) -> None:
     for statement in (
         "SELECT authorized_by_email FROM sitelatch.api_users",
         "SELECT * FROM sitelatch.audit_log",
@@ -118,7 +118,7 @@ async def test_the_doors_may_do_nothing_else(doors: asyncpg.Connection) -> None:
         await refused(doors, statement)
 
 
-async def test_the_admin_changes_the_scope_and_appends_to_the_audit_log(admin: asyncpg.Connection) -> None:
+async def test_the_admin_role_changes_the_scope_and_appends_to_the_audit_log(admin: asyncpg.Connection) -> None:
     await require_latest(admin)
     await add_workspace(admin, "acme", "shop", "blog")
     user_id = await add_user(admin, "acme", "shop", digest=bytes(32))
@@ -137,7 +137,7 @@ async def test_the_admin_changes_the_scope_and_appends_to_the_audit_log(admin: a
         await admin.execute(statement)
 
 
-async def test_the_admin_may_do_nothing_else(admin: asyncpg.Connection) -> None:
+async def test_the_admin_role_has_no_other_privileges(admin: asyncpg.Connection) -> None:
     for statement in (
         "UPDATE sitelatch.audit_log SET actor_name = 'somebody else'",
         "DELETE FROM sitelatch.audit_log",
@@ -151,15 +151,13 @@ async def test_the_admin_may_do_nothing_else(admin: asyncpg.Connection) -> None:
         await refused(admin, statement)
 
 
-async def test_the_owner_changes_the_tables_but_nothing_outside_of_the_schema(owner: asyncpg.Connection) -> None:
+async def test_the_owner_role_changes_nothing_outside_the_schema(owner: asyncpg.Connection) -> None:
     await owner.execute("ALTER TABLE sitelatch.sites ADD COLUMN more text")
     for statement in ("CREATE SCHEMA other", "CREATE ROLE other", "CREATE DATABASE other"):
         await refused(owner, statement)
 
 
-async def test_roles_made_after_the_tables_get_their_rights_with_the_next_migrate(
-    database_server: str, dsn: str
-) -> None:
+async def test_roles_created_after_the_tables_get_their_privileges_from_migrate(database_server: str, dsn: str) -> None:
     server = await open_connection(database_server, role="tests")
     connection = await open_connection(dsn, role="tests")
     try:

@@ -13,13 +13,13 @@ def database_server(every_database_server: str) -> str:
     return every_database_server
 
 
-async def test_a_site_may_be_named_freely(pool: asyncpg.Pool) -> None:
+async def test_unusual_site_ids_are_accepted(pool: asyncpg.Pool) -> None:
     workspace = await add_workspace(pool, "acme")
     for site in ("shop", "42", "blog.example.com", "a b", "Straße", "日本", "a'b\"c:d@e!$&()*+=~[]{}|<>^`", "x" * 255):
         await pool.execute(ADD_SITE, site, site.casefold(), workspace)
 
 
-async def test_a_site_holds_none_of_the_characters_that_divide_a_request(pool: asyncpg.Pool) -> None:
+async def test_site_ids_cannot_contain_delimiters_or_control_characters(pool: asyncpg.Pool) -> None:
     workspace = await add_workspace(pool, "acme")
     for character in "/\\;,%?#\t\n\r\x01\x1f\x7f\x80\x9f":
         for site, folded in ((f"a{character}b", "ab"), ("ab", f"a{character}b")):
@@ -27,7 +27,7 @@ async def test_a_site_holds_none_of_the_characters_that_divide_a_request(pool: a
                 await pool.execute(ADD_SITE, site, folded, workspace)
 
 
-async def test_a_site_is_refused(pool: asyncpg.Pool) -> None:
+async def test_invalid_sites_are_refused(pool: asyncpg.Pool) -> None:
     workspace = await add_workspace(pool, "acme")
     for site, folded in (
         ("", ""),  # no name at all
@@ -41,7 +41,7 @@ async def test_a_site_is_refused(pool: asyncpg.Pool) -> None:
             await pool.execute(ADD_SITE, site, folded, workspace)
 
 
-async def test_two_sites_never_fold_into_one_in_any_workspace(pool: asyncpg.Pool) -> None:
+async def test_two_sites_cannot_have_the_same_folded_id(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
     globex = await add_workspace(pool, "globex")
     with pytest.raises(asyncpg.UniqueViolationError) as refused:
@@ -49,7 +49,7 @@ async def test_two_sites_never_fold_into_one_in_any_workspace(pool: asyncpg.Pool
     assert refused.value.constraint_name == "sites_folded_key"
 
 
-async def test_a_user_is_never_given_a_site_of_another_workspace(pool: asyncpg.Pool) -> None:
+async def test_a_user_cannot_get_a_site_of_another_workspace(pool: asyncpg.Pool) -> None:
     acme = await add_workspace(pool, "acme", "shop")
     globex = await add_workspace(pool, "globex", "wiki")
     user_id = await add_user(pool, "acme", "shop")
@@ -64,7 +64,7 @@ async def test_a_user_is_never_given_a_site_of_another_workspace(pool: asyncpg.P
         assert refused.value.constraint_name == constraint
 
 
-async def test_sites_and_users_stay_in_their_workspace(pool: asyncpg.Pool) -> None:
+async def test_sites_and_users_cannot_change_their_workspace(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
     globex = await add_workspace(pool, "globex")
     await add_user(pool, "acme")
@@ -78,7 +78,7 @@ async def test_sites_and_users_stay_in_their_workspace(pool: asyncpg.Pool) -> No
     assert await pool.execute("UPDATE sitelatch.sites SET display_name = 'The shop'") == "UPDATE 1"
 
 
-async def test_a_deleted_site_leaves_every_scope_and_a_deleted_user_takes_keys_and_activity(pool: asyncpg.Pool) -> None:
+async def test_deleting_a_site_or_user_deletes_what_belongs_to_it(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop", "blog")
     await add_user(pool, "acme", "shop", "blog", digest=bytes(32))
     await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
@@ -88,13 +88,13 @@ async def test_a_deleted_site_leaves_every_scope_and_a_deleted_user_takes_keys_a
         assert await pool.fetchval(f"SELECT count(*) FROM sitelatch.{table}") == 0  # noqa: S608 - from the line above
 
 
-async def test_a_workspace_with_sites_or_users_is_not_deleted(pool: asyncpg.Pool) -> None:
+async def test_a_workspace_with_sites_or_users_cannot_be_deleted(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await pool.execute("DELETE FROM sitelatch.workspaces")
 
 
-async def test_a_digest_is_a_sha256_and_belongs_to_one_key(pool: asyncpg.Pool) -> None:
+async def test_a_digest_has_32_bytes_and_is_unique(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     for length in (0, 31, 33):
         with pytest.raises(asyncpg.CheckViolationError):
@@ -104,7 +104,7 @@ async def test_a_digest_is_a_sha256_and_belongs_to_one_key(pool: asyncpg.Pool) -
         await add_user(pool, "acme", digest=bytes(32))
 
 
-async def test_a_workspaces_name_can_be_sent_in_a_header(pool: asyncpg.Pool) -> None:
+async def test_a_workspace_name_must_be_a_valid_header_value(pool: asyncpg.Pool) -> None:
     for name in ("", " acme", "acme ", "ac\nme", "acmé", "a" * 256):
         with pytest.raises(asyncpg.CheckViolationError):
             await add_workspace(pool, name)

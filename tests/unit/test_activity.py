@@ -105,7 +105,7 @@ async def test_a_first_use_is_written_at_the_next_tick_with_its_own_time(desk: D
     assert desk.heard == ["ok"]
 
 
-async def test_all_who_are_due_are_written_in_one_statement(desk: Desk) -> None:
+async def test_all_due_users_are_written_in_one_statement(desk: Desk) -> None:
     for number in range(1000):
         desk.activity.touch(f"user-{number}")
     await desk.activity.flush()
@@ -120,21 +120,21 @@ async def test_a_crowd_is_written_in_a_few_statements(desk: Desk) -> None:
     assert desk.activity.pending == 0
 
 
-async def test_nothing_is_written_when_nobody_was_there(desk: Desk) -> None:
+async def test_nothing_is_written_without_uses(desk: Desk) -> None:
     await desk.activity.flush()
     await desk.activity.flush(everything=True)
     assert desk.written.statements == []
     assert desk.heard == []
 
 
-async def test_a_busy_user_is_rewritten_once_a_resolution(desk: Desk) -> None:
+async def test_a_busy_user_is_written_once_per_resolution(desk: Desk) -> None:
     for _ in range(600):
         desk.activity.touch("ada")
         await desk.pass_time(5)
     assert [when for when, _ in desk.written.statements] == [1005.0 + 60 * number for number in range(50)]
 
 
-async def test_the_last_use_of_a_user_lands_when_its_rest_ends(desk: Desk) -> None:
+async def test_the_last_use_is_written_when_the_throttle_ends(desk: Desk) -> None:
     desk.activity.touch("ada")
     await desk.activity.flush()
     desk.clock.now += 3
@@ -149,7 +149,7 @@ async def test_the_last_use_of_a_user_lands_when_its_rest_ends(desk: Desk) -> No
     assert desk.activity.pending == 0
 
 
-async def test_a_use_while_the_batch_is_on_its_way_lands_too(desk: Desk) -> None:
+async def test_a_use_during_a_write_is_written_too(desk: Desk) -> None:
     desk.written.hold()
     desk.activity.touch("ada")
     flushing = asyncio.create_task(desk.activity.flush())
@@ -173,7 +173,7 @@ async def test_without_a_resolution_every_tick_writes(desk: Desk) -> None:
     assert len(desk.written.statements) == 10
 
 
-async def test_without_a_resolution_a_flush_ends_though_uses_go_on(desk: Desk) -> None:
+async def test_without_a_resolution_a_flush_ends_while_uses_continue(desk: Desk) -> None:
     class Busy(Written):
         async def fetch(self, query: str, /, *args: Any) -> Sequence[Any]:
             rows = await super().fetch(query, *args)
@@ -191,7 +191,7 @@ async def test_without_a_resolution_a_flush_ends_though_uses_go_on(desk: Desk) -
     assert activity.pending == 0
 
 
-async def test_ages_are_counted_when_the_statement_leaves_not_when_a_connection_was_asked_for(desk: Desk) -> None:
+async def test_ages_are_computed_when_the_statement_is_sent(desk: Desk) -> None:
     class Slow(Written):
         @asynccontextmanager
         async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[Written]:  # noqa: ASYNC109
@@ -208,7 +208,7 @@ async def test_ages_are_counted_when_the_statement_leaves_not_when_a_connection_
 # Another transaction holds somebody's row.
 
 
-async def test_what_is_held_up_is_written_with_the_next_flush_and_what_came_since_with_it(desk: Desk) -> None:
+async def test_a_locked_row_is_written_at_the_next_flush_with_its_latest_use(desk: Desk) -> None:
     desk.written.held = {"ada"}
     for user in ("ada", "bob"):
         desk.activity.touch(user)
@@ -226,7 +226,7 @@ async def test_what_is_held_up_is_written_with_the_next_flush_and_what_came_sinc
     assert desk.activity.pending == 0
 
 
-async def test_what_was_held_up_rests_from_when_it_was_written_and_others_from_when_they_were(desk: Desk) -> None:
+async def test_users_are_throttled_from_when_they_were_written(desk: Desk) -> None:
     desk.written.held = {"ada"}
     for user in ("ada", "bob"):
         desk.activity.touch(user)
@@ -244,7 +244,7 @@ async def test_what_was_held_up_rests_from_when_it_was_written_and_others_from_w
     ]
 
 
-async def test_what_is_held_up_to_the_end_goes_to_the_log_with_what_came_since(desk: Desk) -> None:
+async def test_uses_of_locked_rows_are_logged_if_the_drain_fails(desk: Desk) -> None:
     desk.written.held = {"ada", "bob"}
     for user in ("ada", "bob"):
         desk.activity.touch(user)
@@ -259,7 +259,7 @@ async def test_what_is_held_up_to_the_end_goes_to_the_log_with_what_came_since(d
 # The database is away.
 
 
-async def test_what_could_not_be_written_is_kept_and_the_later_use_wins(desk: Desk) -> None:
+async def test_a_failed_write_keeps_the_later_use(desk: Desk) -> None:
     desk.written.down = ConnectionRefusedError("refused")
     desk.activity.touch("ada")
     desk.activity.touch("bob")
@@ -274,7 +274,7 @@ async def test_what_could_not_be_written_is_kept_and_the_later_use_wins(desk: De
     assert desk.heard == ["error", "error", "ok"]
 
 
-async def test_a_use_after_a_write_that_failed_is_written_with_what_was_kept(desk: Desk) -> None:
+async def test_a_use_after_a_failed_write_replaces_the_kept_one(desk: Desk) -> None:
     desk.written.down = ConnectionRefusedError("refused")
     desk.activity.touch("ada")
     assert not await desk.activity.flush()
@@ -286,7 +286,7 @@ async def test_a_use_after_a_write_that_failed_is_written_with_what_was_kept(des
     assert desk.activity.pending == 0
 
 
-async def test_what_is_written_in_mid_restore_is_kept_for_after_it(desk: Desk) -> None:
+async def test_uses_during_a_restore_are_kept_until_it_is_complete(desk: Desk) -> None:
     desk.written.whole = False
     desk.activity.touch("ada")
     assert not await desk.activity.flush()
@@ -296,7 +296,7 @@ async def test_what_is_written_in_mid_restore_is_kept_for_after_it(desk: Desk) -
     assert desk.written.last_uses() == {"ada": 1000.0}
 
 
-async def test_an_outage_is_two_log_lines_however_long_it_is(desk: Desk) -> None:
+async def test_an_outage_is_logged_in_two_lines(desk: Desk) -> None:
     desk.activity.touch("ada")
     with structlog.testing.capture_logs() as lines:
         assert await desk.activity.flush()
@@ -314,7 +314,7 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(desk: Desk) -> None
 
 
 @pytest.mark.parametrize("resolution_seconds", [60, 0])
-async def test_a_use_during_a_write_that_fails_is_kept_as_the_later_one(resolution_seconds: float) -> None:
+async def test_a_use_during_a_failing_write_replaces_the_kept_one(resolution_seconds: float) -> None:
     desk = Desk(resolution_seconds=resolution_seconds)
     desk.written.hold()
     desk.activity.touch("ada")
@@ -331,7 +331,7 @@ async def test_a_use_during_a_write_that_fails_is_kept_as_the_later_one(resoluti
     assert desk.activity.pending == 0
 
 
-async def test_a_write_that_is_cancelled_loses_nothing(desk: Desk) -> None:
+async def test_a_canceled_write_loses_nothing(desk: Desk) -> None:
     desk.written.hold()
     desk.activity.touch("ada")
     flushing = asyncio.create_task(desk.activity.flush())
@@ -344,7 +344,7 @@ async def test_a_write_that_is_cancelled_loses_nothing(desk: Desk) -> None:
     assert desk.written.last_uses().keys() == {"ada", "bob"}
 
 
-async def test_a_long_outage_costs_memory_by_user_not_by_use(desk: Desk) -> None:
+async def test_a_long_outage_takes_memory_per_user_not_per_use(desk: Desk) -> None:
     desk.written.down = ConnectionRefusedError("refused")
     for _ in range(200):
         for number in range(10):
@@ -353,7 +353,7 @@ async def test_a_long_outage_costs_memory_by_user_not_by_use(desk: Desk) -> None
     assert desk.activity.pending == 10
 
 
-async def test_a_defect_keeps_what_is_due_as_an_outage_does(desk: Desk) -> None:
+async def test_an_unexpected_error_keeps_due_uses(desk: Desk) -> None:
     desk.written.down = ZeroDivisionError()
     desk.activity.touch("ada")
     assert not await desk.activity.flush()
@@ -363,7 +363,7 @@ async def test_a_defect_keeps_what_is_due_as_an_outage_does(desk: Desk) -> None:
 # The loop.
 
 
-async def test_the_loop_writes_first_uses_at_a_tick_and_late_ones_when_their_rest_ends() -> None:
+async def test_the_loop_writes_at_ticks_and_when_throttles_end() -> None:
     clock = Clock()
     written = Written(clock)
     activity = Activity(ActivitySettings(flush_seconds=0.02, resolution_seconds=0.1), written)
@@ -377,7 +377,7 @@ async def test_the_loop_writes_first_uses_at_a_tick_and_late_ones_when_their_res
     await asyncio.wait({running})
 
 
-def test_the_loop_writes_at_each_tick_also_while_others_rest_and_between_ticks_only_where_a_rest_ends() -> None:
+def test_between_ticks_the_loop_writes_only_when_a_throttle_ends() -> None:
     class LoopClock(Clock):
         @property
         def now(self) -> float:
@@ -409,7 +409,7 @@ def test_the_loop_writes_at_each_tick_also_while_others_rest_and_between_ticks_o
         runner.run(play())
 
 
-async def test_the_loop_outlives_an_outage() -> None:
+async def test_the_loop_survives_an_outage() -> None:
     written = Written(Clock())
     written.down = ConnectionRefusedError("refused")
     heard: list[str] = []
@@ -428,7 +428,7 @@ async def test_the_loop_outlives_an_outage() -> None:
 # The end.
 
 
-async def test_a_drain_writes_what_is_due_and_what_is_not(desk: Desk) -> None:
+async def test_a_drain_writes_due_and_deferred_uses(desk: Desk) -> None:
     desk.activity.touch("ada")
     await desk.activity.flush()
     desk.clock.now += 3
@@ -438,7 +438,7 @@ async def test_a_drain_writes_what_is_due_and_what_is_not(desk: Desk) -> None:
     assert desk.written.last_uses() == {"ada": 1003.0, "bob": 1003.0}
 
 
-async def test_uses_after_the_drain_began_still_land(desk: Desk) -> None:
+async def test_uses_during_a_drain_are_written(desk: Desk) -> None:
     desk.written.hold()
     desk.activity.touch("ada")
     draining = asyncio.create_task(desk.activity.drain())
@@ -452,7 +452,7 @@ async def test_uses_after_the_drain_began_still_land(desk: Desk) -> None:
     assert desk.written.last_uses() == {"ada": 1001.0, "bob": 1000.0}
 
 
-async def test_while_stopping_each_use_is_written_at_once(desk: Desk) -> None:
+async def test_while_stopping_each_use_is_written_immediately(desk: Desk) -> None:
     desk.activity.write_through()
     for number in range(3):
         desk.clock.now += 1
@@ -482,7 +482,7 @@ async def test_while_stopping_without_a_database_each_use_tries_once(desk: Desk)
     assert desk.activity.pending == 1
 
 
-async def test_a_drain_tries_again_within_its_time(desk: Desk) -> None:
+async def test_a_drain_retries_until_its_deadline(desk: Desk) -> None:
     desk.written.down = ConnectionResetError("cut")
     desk.activity.touch("ada")
     draining = asyncio.create_task(desk.activity.drain())
@@ -492,7 +492,7 @@ async def test_a_drain_tries_again_within_its_time(desk: Desk) -> None:
     assert desk.written.last_uses() == {"ada": 1000.0}
 
 
-async def test_a_drain_that_fails_puts_what_is_left_into_the_log_and_says_so(desk: Desk) -> None:
+async def test_a_failed_drain_logs_the_pending_uses(desk: Desk) -> None:
     desk.activity.touch("ada")
     await desk.activity.flush()
     desk.clock.now += 3.25

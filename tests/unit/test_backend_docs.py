@@ -9,7 +9,8 @@ from proxy.decision.grant import Grant
 from proxy.decision.routes import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import Refused
-from sitelatch.config import Config, load
+from sitelatch.config import Config
+from sitelatch.config_file import load
 from tests.unit.judging import covered, read
 
 DOCS = Path(__file__).parents[2] / "docs"

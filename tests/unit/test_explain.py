@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.http.headers import Fields
-from sitelatch.config import load
+from sitelatch.config_file import load
 from sitelatch.explain import ExplainedRequest, explain
 
 CONFIG = """

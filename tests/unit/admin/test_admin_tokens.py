@@ -1,4 +1,4 @@
-"""Admins by their tokens."""
+"""Personal admin tokens."""
 
 from admin.identity.admin_tokens import AdminTokens, new_token, token_digest
 from admin.identity.admins import Admin, Person
@@ -6,7 +6,7 @@ from admin.settings import TokenSettings
 from proxy.observe.access_log import mask
 
 
-def test_a_token_finds_its_person_and_what_it_is_limited_to() -> None:
+def test_a_token_finds_its_admin_and_workspaces() -> None:
     ada, ben = new_token(), new_token()
     tokens = AdminTokens(
         [
@@ -18,7 +18,7 @@ def test_a_token_finds_its_person_and_what_it_is_limited_to() -> None:
     assert tokens.find(ben) == Admin(Person("Ben", "ben@example.com"), frozenset({"acme"}))
 
 
-def test_nothing_else_finds_anybody() -> None:
+def test_wrong_tokens_find_no_admin() -> None:
     token = new_token()
     tokens = AdminTokens([TokenSettings(name="Ada", email="ada@example.com", sha256=token_digest(token))])
     for wrong in ("", " ", token[:-1], token + "x", token.swapcase(), token_digest(token), "\udcff", "é"):
@@ -26,7 +26,7 @@ def test_nothing_else_finds_anybody() -> None:
     assert AdminTokens([]).find("") is None
 
 
-def test_a_token_limited_to_no_workspace_is_not_one_without_limits() -> None:
+def test_an_empty_list_of_workspaces_is_not_unlimited() -> None:
     token = new_token()
     settings = TokenSettings(name="Ada", email="ada@example.com", sha256=token_digest(token), workspaces=())
     found = AdminTokens([settings]).find(token)
@@ -34,7 +34,7 @@ def test_a_token_limited_to_no_workspace_is_not_one_without_limits() -> None:
     assert found.workspaces == frozenset()
 
 
-def test_new_tokens_differ_hold_256_bits_and_are_masked_in_logs() -> None:
+def test_new_tokens_are_random_and_masked_in_logs() -> None:
     one, other = new_token(), new_token()
     assert one != other
     assert len(one) == len("sla_") + 43

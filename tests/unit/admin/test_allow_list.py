@@ -1,4 +1,4 @@
-"""Who of those that somebody else has signed in is an admin."""
+"""The allow list: which signed-in people are admins."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ from admin.settings import AllowSettings
 ADA = {"sub": "1", "name": "Ada", "email": "Ada@Example.com", "email_verified": True}
 
 
-def allowing(*tables: dict[str, Any]) -> AllowList:
+def allow_list(*tables: dict[str, Any]) -> AllowList:
     return AllowList(rule(AllowSettings(**table)) for table in tables)
 
 
-BY_EMAIL = allowing({"emails": ["ada@example.COM"]})
-BY_DOMAIN = allowing({"domains": ["Example.com"]})
-BY_GROUP = allowing({"claim": "groups", "values": ["admins", "owners"]})
+BY_EMAIL = allow_list({"emails": ["ada@example.COM"]})
+BY_DOMAIN = allow_list({"domains": ["Example.com"]})
+BY_GROUP = allow_list({"claim": "groups", "values": ["admins", "owners"]})
 
 
 @pytest.mark.parametrize("allowed", [BY_EMAIL, BY_DOMAIN])
-def test_a_verified_email_lets_in_whatever_its_case(allowed: AllowList) -> None:
+def test_a_verified_email_matches_in_any_case(allowed: AllowList) -> None:
     admin = allowed.admit(ADA)
     assert admin is not None
     assert admin.person == Person("Ada", "Ada@Example.com")
     assert admin.workspaces is None
-    assert allowed.admit({**ADA, "email_verified": "true"})  # as some issuers write it
+    assert allowed.admit({**ADA, "email_verified": "true"})  # some issuers send text
 
 
 @pytest.mark.parametrize("allowed", [BY_EMAIL, BY_DOMAIN])
@@ -54,16 +54,16 @@ def test_a_verified_email_lets_in_whatever_its_case(allowed: AllowList) -> None:
         {"sub": "ada@example.com", "name": "ada@example.com", "preferred_username": "ada@example.com"},
     ],
 )
-def test_any_other_email_does_not(allowed: AllowList, claims: dict[str, Any]) -> None:
+def test_other_and_unverified_emails_do_not_match(allowed: AllowList, claims: dict[str, Any]) -> None:
     assert allowed.admit(claims) is None
 
 
-def test_the_case_of_other_letters_is_not_folded() -> None:
-    assert allowing({"emails": ["k@example.com"]}).admit({**ADA, "email": "\u212a@example.com"}) is None
+def test_only_ascii_letters_are_case_folded() -> None:
+    assert allow_list({"emails": ["k@example.com"]}).admit({**ADA, "email": "\u212a@example.com"}) is None
 
 
 @pytest.mark.parametrize("value", ["admins", ["staff", "admins"], ["owners"]])
-def test_a_claim_lets_in_by_its_values(value: object) -> None:
+def test_a_claim_matches_by_value(value: object) -> None:
     assert BY_GROUP.admit({**ADA, "groups": value})
 
 
@@ -71,11 +71,11 @@ def test_a_claim_lets_in_by_its_values(value: object) -> None:
     "value",
     ["Admins", "admin", "admins owners", "admins,owners", [], ["staff"], [["admins"]], {"admins": 1}, None, True],
 )
-def test_other_values_do_not(value: object) -> None:
+def test_other_values_of_a_claim_do_not_match(value: object) -> None:
     assert BY_GROUP.admit({**ADA, "groups": value}) is None
 
 
-def test_who_is_let_in_by_a_claim_is_not_called_by_an_email_that_nobody_verified() -> None:
+def test_an_admin_is_never_named_by_an_unverified_email() -> None:
     claims = {"sub": "1", "email": "boss@example.com", "groups": "admins"}
     admin = BY_GROUP.admit(claims)
     assert admin is not None
@@ -83,18 +83,18 @@ def test_who_is_let_in_by_a_claim_is_not_called_by_an_email_that_nobody_verified
     admin = BY_GROUP.admit({**claims, "name": "Ada \x00"})
     assert admin is not None
     assert admin.person.name == "1"
-    assert BY_GROUP.admit({"groups": "admins"}) is None  # nobody to tell of in the audit log
+    assert BY_GROUP.admit({"groups": "admins"}) is None  # the audit log would have no name
     assert BY_GROUP.admit({"groups": "admins", "sub": " "}) is None
 
 
-def test_the_workspaces_of_all_rules_that_fit_add_up() -> None:
+def test_workspaces_of_all_matching_rules_add_up() -> None:
     tables: list[dict[str, Any]] = [
         {"domains": ["example.com"], "workspaces": ["acme"]},
         {"claim": "groups", "values": ["admins"], "workspaces": ["globex"]},
         {"emails": ["eve@example.com"]},
         {"claim": "groups", "values": ["nobodies"], "workspaces": []},
     ]
-    allowed = allowing(*tables)
+    allowed = allow_list(*tables)
 
     def within(**claims: Any) -> frozenset[str] | None:
         admin = allowed.admit({**ADA, **claims})
@@ -107,19 +107,19 @@ def test_the_workspaces_of_all_rules_that_fit_add_up() -> None:
     assert within(email="eve@elsewhere.example", groups=["nobodies"]) == frozenset()
 
 
-def test_only_what_is_judged_is_remembered() -> None:
+def test_only_relevant_claims_are_kept() -> None:
     claims = {**ADA, "groups": ["admins"], "phone_number": "1", "at_hash": "x"}
-    assert set(BY_GROUP.judged(claims)) == {*ADA, "groups"}
-    assert BY_GROUP.needs(ADA)
-    assert not BY_GROUP.needs(claims)
+    assert set(BY_GROUP.relevant_claims(claims)) == {*ADA, "groups"}
+    assert BY_GROUP.needs_more(ADA)
+    assert not BY_GROUP.needs_more(claims)
 
 
-def test_of_what_is_judged_only_that_is_remembered_which_a_database_can_hold() -> None:
+def test_only_storable_values_of_claims_are_kept() -> None:
     claims = {**ADA, "name": "Ada \x00", "groups": ["admins", "\ud800", 1, ["x"], "\x00"], "email_verified": "true"}
-    kept = BY_GROUP.judged(claims)
+    kept = BY_GROUP.relevant_claims(claims)
     assert kept == {**ADA, "name": None, "groups": ["admins"], "email_verified": "true"}
     assert BY_GROUP.admit(kept) == BY_GROUP.admit(claims)
-    assert BY_GROUP.judged({**ADA, "groups": {"admins": float("nan")}})["groups"] is None
+    assert BY_GROUP.relevant_claims({**ADA, "groups": {"admins": float("nan")}})["groups"] is None
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,6 @@ def test_of_what_is_judged_only_that_is_remembered_which_a_database_can_hold() -
         {"claim": "groups", "values": [""]},
     ],
 )
-def test_a_table_says_whom_it_lets_in_by_one_thing(table: dict[str, Any]) -> None:
+def test_an_allow_table_needs_exactly_one_criterion(table: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         AllowSettings(**table)

@@ -1,4 +1,4 @@
-"""What a request of the back door says of itself: who is at the other end, whatever that end does."""
+"""The peer address of requests to the internal listeners."""
 
 import asyncio
 import socket
@@ -15,8 +15,8 @@ REQUESTS = 20
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def test_who_is_gone_before_we_look_does_not_pass_for_a_unix_socket() -> None:
-    """With `unix` among the trusted, whoever sends a request and a RST behind it would be trusted too."""
+def test_a_closed_connection_is_not_mistaken_for_a_unix_socket() -> None:
+    """If it were, a client could send a request and a reset to be trusted wherever `unix` is trusted."""
     seen: list[str] = []
     all_seen = asyncio.Event()
 
@@ -41,22 +41,22 @@ def test_who_is_gone_before_we_look_does_not_pass_for_a_unix_socket() -> None:
             await all_seen.wait()
         await runner.cleanup()
 
-    # As `serve` does: asyncio's own loop remembers the peer, uvloop asks the socket each time.
+    # With uvloop, as in `serve`: it asks the socket each time, but asyncio's own loop remembers the peer.
     uvloop.run(reset_at_once())
     assert set(seen) <= {"127.0.0.1", "gone"}
 
 
-async def test_who_comes_over_a_unix_socket_is_known_as_such() -> None:
-    async def tell(request: web.Request) -> web.Response:
+async def test_the_peer_of_a_unix_socket_is_unix() -> None:
+    async def respond(request: web.Request) -> web.Response:
         return web.Response(text=peer_of(request))
 
     app = web.Application()
-    app.router.add_get("/", tell)
+    app.router.add_get("/", respond)
     runner = InternalRunner(app)
     await runner.setup()
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own can be longer than a socket's path may be
+    with tempfile.TemporaryDirectory() as folder:  # pytest's temporary paths can be too long for a socket
         path = f"{folder}/admin.sock"
         await web.UnixSite(runner, path).start()
-        async with ClientSession(connector=UnixConnector(path)) as session, session.get("http://x/") as answer:
-            assert await answer.text() == "unix"
+        async with ClientSession(connector=UnixConnector(path)) as session, session.get("http://x/") as response:
+            assert await response.text() == "unix"
         await runner.cleanup()

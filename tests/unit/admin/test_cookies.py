@@ -1,4 +1,4 @@
-"""Our cookies among those that a browser sends."""
+"""Finding our cookie among those that a browser sends."""
 
 import pytest
 
@@ -11,7 +11,7 @@ OURS = "__Host-sitelatch=token"
 @pytest.mark.parametrize(
     "line", [OURS, f"a=b; {OURS}", f"{OURS}; a=b", f"a=b;{OURS};c=d", f" {OURS} ; a", f"a; =; ;;b==; {OURS}"]
 )
-def test_ours_is_found_among_others(line: str) -> None:
+def test_the_session_cookie_is_found_among_others(line: str) -> None:
     assert cookie_value(["a=b", line, "c"], "keys.example") == ("token", HTTPS)
 
 
@@ -20,7 +20,7 @@ def test_ours_is_found_among_others(line: str) -> None:
     [
         "",
         f"x{OURS}",
-        f"a=b {OURS}",  # another host of the domain can set a cookie whose value is that
+        f"a=b {OURS}",  # another host of the domain can set a cookie with that value
         f"a={OURS}",
         f'a="{OURS}"',
         f"a=b,{OURS}",
@@ -33,13 +33,13 @@ def test_ours_is_found_among_others(line: str) -> None:
         "sitelatch-80=token",
     ],
 )
-def test_nothing_else_is_taken_for_it(line: str) -> None:
+def test_similar_cookies_are_not_taken_for_the_session_cookie(line: str) -> None:
     assert cookie_value([line], "keys.example") is None
 
 
 @pytest.mark.parametrize("piece", [";", "; ", "a=b;", f";{OURS}", "__Host-sitelatch="])
-def test_megabytes_of_cookies_hold_nobody_up(piece: str) -> None:
-    """Taken apart they took four seconds, in which the front door stood still, too."""
+def test_megabytes_of_cookies_are_searched_quickly(piece: str) -> None:
+    """Parsing them took four seconds, during which the front door was blocked, too."""
     lines = [piece * (19_000 // len(piece))] * 120
     with calls() as made:
         cookie_value(lines, "localhost:9091")

@@ -1,4 +1,4 @@
-"""The example that the page shows beside a new key: what it says is what the doors read."""
+"""The example request that the page shows beside a new key."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ KEY = "X-API-Key: {key}"
         ({}, {"listen": "unix:/run/a.sock"}, "https://DATA-API/", [KEY]),
     ],
 )
-def test_the_first_way_that_the_first_route_reads(
+def test_the_example_uses_the_first_site_rule_and_key_location(
     route: dict[str, Any], proxy: dict[str, Any], url: str, headers: list[str]
 ) -> None:
     settings = ProxySettings.model_validate(

@@ -1,4 +1,4 @@
-"""The guide for those who call: complete, and true of each installation."""
+"""The integrators' guide: complete, and adapted to each installation."""
 
 import re
 from pathlib import Path
@@ -12,27 +12,27 @@ ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "integrators.md").read_text()
 
 
-def test_every_refusal_has_a_row_with_its_status_and_what_to_do() -> None:
+def test_every_refusal_has_a_row_with_its_status_and_advice() -> None:
     rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| (\S.{10,}) \|$", TEXT, re.MULTILINE)
     real = {(refusal.code, refusal.status) for refusal in vars(refusals).values() if isinstance(refusal, Refusal)}
     assert {(code, int(status)) for status, code, _ in rows} == real
     assert len(rows) == len(real)
 
 
-def test_what_is_said_to_be_tried_again_after_waiting_says_how_long() -> None:
+def test_the_guide_mentions_retry_after_where_it_is_sent() -> None:
     for refusal in vars(refusals).values():
         if isinstance(refusal, Refusal):
             [row] = re.findall(rf"^\| {refusal.status} \| `{refusal.code}` \|.*$", TEXT, re.MULTILINE)
             assert ("`Retry-After`" in row) == (refusal.retry_after_seconds is not None), row
 
 
-def test_the_file_is_the_guide_to_an_installation_with_the_defaults() -> None:
+def test_the_document_is_the_guide_for_the_default_installation() -> None:
     for passage in passages(DEFAULT, DEFAULT_KEYS):
         assert passage in TEXT
     assert guide(DEFAULT, DEFAULT_KEYS) == TEXT
 
 
-def test_nothing_of_the_defaults_is_left_where_all_is_otherwise() -> None:
+def test_no_default_remains_in_the_guide_of_another_installation() -> None:
     proxy = ProxySettings.model_validate(
         {
             "public_url": "https://data.acme.test/v1/",
@@ -58,10 +58,10 @@ def test_nothing_of_the_defaults_is_left_where_all_is_otherwise() -> None:
         }
     )
     text = guide(proxy, DEFAULT_KEYS)
-    for gone in ("data.example", "X-API-Key", "/api/sites", "X-Site"):
-        assert gone not in text
+    for default in ("data.example", "X-API-Key", "/api/sites", "X-Site"):
+        assert default not in text
     assert "The address is `https://data.acme.test/v1`." in text
-    for said in (
+    for passage in (
         "as the user name of HTTP Basic, with an empty password, or as the cookie `key`, or as the query parameter",
         "- under `/metrics` as the query parameter `idSite`, several with `,` between, or `all` for all sites\n",
         "- under `/metrics` in the header `S`, written `eq.SITE`\n",
@@ -69,15 +69,15 @@ def test_nothing_of_the_defaults_is_left_where_all_is_otherwise() -> None:
         "- under `/` nowhere: requests name no site\n",
         'curl -i -u "$API_KEY:" "https://data.acme.test/v1/metrics/?idSite=shop"\n',
     ):
-        assert said in text
+        assert passage in text
 
 
-def test_an_address_that_begins_like_the_default_one_is_left_whole() -> None:
+def test_an_address_that_begins_like_the_default_one_is_replaced_whole() -> None:
     text = guide(DEFAULT.model_copy(update={"public_url": "https://data.example.com"}), DEFAULT_KEYS)
     assert text == TEXT.replace("https://data.example", "https://data.example.com")
 
 
-def test_what_means_something_in_a_string_is_escaped() -> None:
+def test_special_characters_are_escaped_in_the_examples() -> None:
     proxy = DEFAULT.model_copy(update={"public_url": 'https://a$b`"\\.test'})
     shell, python, script, *_ = passages(proxy, ("header:X",))
     assert r'"https://a\$b\`\"\\.test/' in shell

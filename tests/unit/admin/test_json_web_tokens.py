@@ -1,4 +1,4 @@
-"""JSON Web Tokens: which are genuine, in time and for us. Keys and tokens are made here, by the issuer's own means."""
+"""Verification of JSON Web Tokens, with keys and tokens made here by the library that issuers use."""
 
 import json
 import warnings
@@ -53,7 +53,7 @@ def bearer(head: dict[str, Any], claims: dict[str, Any], key: RSAKey = KEY) -> d
         ({}, {"exp": NOW + 0.5}),
     ],
 )
-def test_tokens_of_the_issuer_for_us_count(head: dict[str, Any], claims: dict[str, Any]) -> None:
+def test_tokens_from_the_issuer_for_this_api_are_accepted(head: dict[str, Any], claims: dict[str, Any]) -> None:
     assert bearer({**HEAD, **head}, {**CLAIMS, **claims})["sub"] == "1"
 
 
@@ -85,21 +85,19 @@ def test_tokens_of_the_issuer_for_us_count(head: dict[str, Any], claims: dict[st
         ({}, {"cnf": {"jkt": "x"}}),
     ],
 )
-def test_tokens_for_others_of_others_out_of_time_or_of_another_kind_are_refused(
-    head: dict[str, Any], claims: dict[str, Any]
-) -> None:
+def test_foreign_expired_and_unsuitable_tokens_are_rejected(head: dict[str, Any], claims: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
         bearer({**HEAD, **head}, {**CLAIMS, **claims})
 
 
 @pytest.mark.parametrize("name", ["iss", "aud", "exp"])
-def test_a_token_that_leaves_out_what_is_judged_is_refused(name: str) -> None:
+def test_a_token_without_a_required_claim_is_rejected(name: str) -> None:
     with pytest.raises(InvalidToken):
         bearer(HEAD, without(CLAIMS, name))
 
 
-def test_what_the_head_asks_for_changes_nothing() -> None:
-    """The key and the algorithm are the issuer's set's to say, not the token's (RFC 8725 §3.1)."""
+def test_the_header_cannot_choose_key_or_algorithm() -> None:
+    """The issuer's key set decides on them, not the token (RFC 8725 §3.1)."""
     evil = foreign_key("evil")
     good = signed(HEAD, CLAIMS, KEY)
     body, signature = good.split(".")[1:]
@@ -132,10 +130,10 @@ def test_what_the_head_asks_for_changes_nothing() -> None:
             check_bearer(token, KEYS, issuer=ISSUER, audience=API, now=NOW)
 
 
-def test_a_key_of_another_name_is_told_apart_from_a_wrong_signature() -> None:
+def test_an_unknown_key_is_distinguished_from_a_wrong_signature() -> None:
     with pytest.raises(UnknownSigningKey):
         bearer({**HEAD, "kid": "two"}, CLAIMS)
-    with pytest.raises(UnknownSigningKey):  # an algorithm that no key of the set is for
+    with pytest.raises(UnknownSigningKey):  # no key in the set has this algorithm
         check_bearer(
             signed({"alg": "ES256"}, CLAIMS, ECKey.generate_key("P-256")), KEYS, issuer=ISSUER, audience=API, now=NOW
         )
@@ -145,7 +143,9 @@ def test_a_key_of_another_name_is_told_apart_from_a_wrong_signature() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
-def test_edwards_curve_signatures_count_under_both_names(algorithm: str, recwarn: pytest.WarningsRecorder) -> None:
+def test_edwards_curve_signatures_are_accepted_under_both_names(
+    algorithm: str, recwarn: pytest.WarningsRecorder
+) -> None:
     key = OKPKey.generate_key("Ed25519", {"kid": "ed"})
     keys = public_keys({"keys": [*(each.as_dict(private=False) for each in KEYS), key.as_dict(private=False)]})
     head = {"alg": algorithm, "kid": "ed"}
@@ -167,13 +167,13 @@ def test_edwards_curve_signatures_count_under_both_names(algorithm: str, recwarn
     assert not recwarn.list
 
 
-def test_without_a_name_every_key_that_fits_is_tried() -> None:
+def test_every_matching_key_is_tried_for_a_token_without_kid() -> None:
     keys = public_keys({"keys": [foreign_key("a").as_dict(private=False), KEY.as_dict(private=False)]})
     token = signed({"alg": "RS256"}, CLAIMS, KEY)
     assert check_bearer(token, keys, issuer=ISSUER, audience=API, now=NOW)
 
 
-def test_of_a_key_set_only_what_checks_signatures_is_taken() -> None:
+def test_only_signature_keys_are_taken_from_a_key_set() -> None:
     public = KEY.as_dict(private=False)
     elliptic = ECKey.generate_key("P-256", {"kid": "e"}).as_dict(private=False)
     useless: list[Any] = [
@@ -198,8 +198,8 @@ def test_of_a_key_set_only_what_checks_signatures_is_taken() -> None:
         {**edwards, "kty": "EC"},
     ]
     assert [key.kid for key in public_keys({"keys": [*useless, public, elliptic, edwards]})] == ["one", "e", "ed"]
-    nothings: tuple[Any, ...] = (None, [], {}, {"keys": None}, {"keys": {}}, "keys")
-    assert [public_keys(nothing) for nothing in nothings] == [()] * len(nothings)
+    empties: tuple[Any, ...] = (None, [], {}, {"keys": None}, {"keys": {}}, "keys")
+    assert [public_keys(empty) for empty in empties] == [()] * len(empties)
     only_rs512 = public_keys({"keys": [{**public, "alg": "RS512"}]})
     with pytest.raises(InvalidToken):
         check_bearer(signed(HEAD, CLAIMS, KEY), only_rs512, issuer=ISSUER, audience=API, now=NOW)
@@ -211,7 +211,7 @@ def id_token(claims: dict[str, Any], head: dict[str, Any] = HEAD) -> dict[str, A
 
 
 @pytest.mark.parametrize("claims", [{}, {"azp": CLIENT}, {"aud": [CLIENT]}, {"aud": ["x", CLIENT], "azp": CLIENT}])
-def test_the_id_token_of_this_sign_in_counts(claims: dict[str, Any]) -> None:
+def test_the_id_token_of_this_sign_in_is_accepted(claims: dict[str, Any]) -> None:
     assert id_token({**ID_CLAIMS, **claims})["sub"] == "1"
 
 
@@ -232,17 +232,17 @@ def test_the_id_token_of_this_sign_in_counts(claims: dict[str, Any]) -> None:
         {"events": {}},
     ],
 )
-def test_an_id_token_of_another_sign_in_is_refused(claims: dict[str, Any]) -> None:
+def test_an_id_token_of_another_sign_in_is_rejected(claims: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
         id_token({**ID_CLAIMS, **claims})
 
 
-def test_an_access_token_is_no_id_token() -> None:
+def test_an_access_token_is_not_accepted_as_an_id_token() -> None:
     with pytest.raises(InvalidToken):
         id_token(ID_CLAIMS, {**HEAD, "typ": "at+jwt"})
 
 
-def test_what_is_no_jwt_is_seen_at_once() -> None:
+def test_text_without_three_parts_does_not_look_like_a_jwt() -> None:
     assert looks_like_jwt("a.b.c")
     for text in ("", "sla_abc", "a.b", "a.b.c.d", "a.b.c.d.e", "a.b." + "c" * TOKEN_LENGTH):
         assert not looks_like_jwt(text)

@@ -1,4 +1,4 @@
-"""Keys that can be shown again: opened by the same secret for the same user, and by nothing else."""
+"""Encryption of recoverable keys: only the same secret and the same user decrypt them."""
 
 import base64
 from uuid import UUID
@@ -11,7 +11,7 @@ from proxy.decision.api_keys import new_key
 ADA, BEN = UUID(int=1), UUID(int=2)
 
 
-def test_a_key_comes_out_as_it_went_in() -> None:
+def test_an_encrypted_key_decrypts_to_itself() -> None:
     cipher, key = KeyCipher(new_secret()), new_key()
     sealed = cipher.encrypt(ADA, key)
     assert cipher.decrypt(ADA, sealed) == key
@@ -19,7 +19,7 @@ def test_a_key_comes_out_as_it_went_in() -> None:
     assert cipher.encrypt(ADA, key) != sealed
 
 
-def test_a_sealed_key_opens_for_nobody_else_under_no_other_secret_and_unchanged_only() -> None:
+def test_a_foreign_or_modified_ciphertext_does_not_decrypt() -> None:
     cipher, key = KeyCipher(new_secret()), new_key()
     sealed = cipher.encrypt(ADA, key)
     assert cipher.decrypt(BEN, sealed) is None
@@ -49,6 +49,6 @@ def test_a_secret_is_32_bytes_in_base64(secret: str) -> None:
         read_secret(secret)
 
 
-def test_without_a_secret_there_is_no_safe() -> None:
+def test_there_is_no_cipher_without_a_secret() -> None:
     assert key_cipher(None) is None
     assert key_cipher(new_secret()) is not None

@@ -1,22 +1,22 @@
-"""What the issuer sends back with the browser."""
+"""The query parameters of the OpenID Connect callback."""
 
 from multidict import MultiDict
 
-from admin.identity.oidc_callback import said_once
+from admin.identity.oidc_callback import single_parameters
 from tests.effort import calls
 
 
-def test_what_is_there_twice_is_as_if_it_were_not_there() -> None:
-    assert said_once(MultiDict([("code", "c"), ("state", "s"), ("state", "s"), ("iss", "")])) == {
+def test_repeated_parameters_are_dropped() -> None:
+    assert single_parameters(MultiDict([("code", "c"), ("state", "s"), ("state", "s"), ("iss", "")])) == {
         "code": "c",
         "iss": "",
     }
 
 
-def test_however_often_it_is_there_it_holds_nobody_up() -> None:
-    """An address of 8 kB that repeats one name took most of a second, and anybody may send it."""
+def test_thousands_of_repetitions_are_handled_quickly() -> None:
+    """A URL of 8 kB that repeats one name took most of a second, and anyone can send it."""
     repeated = MultiDict([("a", "")] * 20_000)
     with calls() as made:
-        assert said_once(repeated) == {}
+        assert single_parameters(repeated) == {}
     assert made.total() < 25_000
-    assert "getall" not in made, "each goes through all of them"
+    assert "getall" not in made, "each call walks all parameters"

@@ -1,4 +1,4 @@
-"""Bodies as large as they may be, with nothing right in them."""
+"""Parsing of large and invalid request bodies and queries."""
 
 import json
 
@@ -14,15 +14,15 @@ NAMES = b"{" + b",".join(b'"%x":0' % number for number in range(100_000)) + b"}"
 
 
 @pytest.mark.parametrize(("body", "error"), [(NUMBERS, Invalid), (NAMES, Malformed)])
-def test_a_body_full_of_faults_holds_nobody_up(body: bytes, error: type[Exception]) -> None:
-    """Ten times as many, which fit into a body, took a minute, in which the front door stood still, too."""
+def test_a_body_full_of_errors_is_rejected_quickly(body: bytes, error: type[Exception]) -> None:
+    """Ten times as many errors fit into a body and took a minute, during which the front door was blocked, too."""
     with calls() as made, pytest.raises(error):
         read_body(NewUser, body)
     assert made.total() < 1000
 
 
-def test_a_query_full_of_faults_is_refused_without_a_look_at_each() -> None:
-    """Two thousand of them fit into an address, and took as long as twenty other requests."""
+def test_a_query_with_too_many_parameters_is_rejected_at_once() -> None:
+    """Two thousand of them fit into a URL and took as long as twenty other requests."""
     few, many = (MultiDict((f"a{number}", "") for number in range(count)) for count in (100, 101))
     with pytest.raises(Invalid) as refused:
         read_query(NoQuery, few)
@@ -33,7 +33,7 @@ def test_a_query_full_of_faults_is_refused_without_a_look_at_each() -> None:
 
 
 @pytest.mark.parametrize("inside", ["[]", "{}", '[["[{"]]', '{"a":{"b":[]}}', '"x",[ ]'])
-def test_a_body_that_holds_thousands_of_lists_is_refused_before_they_are_made(inside: str) -> None:
+def test_a_body_with_too_many_lists_is_rejected_before_it_is_parsed(inside: str) -> None:
     with pytest.raises(Invalid, match="must be text"):
         read_body(NewUser, f'{{"workspace":"a","sites":[{inside}]}}'.encode())
     with pytest.raises(Malformed, match="more than 100 lists and objects"):
@@ -42,6 +42,6 @@ def test_a_body_that_holds_thousands_of_lists_is_refused_before_they_are_made(in
 
 @pytest.mark.parametrize("site", ["[]", "{{", '"[', '\\"[{', "\\", "[\\", '"', "é[", "\u2028{"])
 @pytest.mark.parametrize("as_ascii", [True, False])
-def test_brackets_in_texts_are_no_lists(site: str, as_ascii: bool) -> None:
+def test_brackets_in_strings_do_not_count_as_lists(site: str, as_ascii: bool) -> None:
     body = json.dumps({"workspace": "a", "sites": [site] * 500}, ensure_ascii=as_ascii)
     assert read_body(NewUser, body.encode()).sites == [site] * 500

@@ -1,4 +1,4 @@
-"""Which site ids some data service may take for equal, and which stay distinct."""
+"""Collation of site ids: which are treated as equal and which are not."""
 
 import time
 
@@ -42,11 +42,11 @@ from proxy.decision.site_ids import MAX_LENGTH, fold_site
         ("محمد", "مُحَمَّد"),
         ("कस", "कंस"),
         ("shop", "shop\ufe0f"),
-        ("shop🍣", "shop🍺"),  # the same to utf8mb4_general_ci: both are beyond U+FFFF
+        ("shop🍣", "shop🍺"),  # equal in utf8mb4_general_ci, because both are beyond U+FFFF
         ("shop", "ｓｈｏｐ"),
     ],
 )
-def test_ids_that_some_data_service_takes_for_equal_collate_alike(one: str, other: str) -> None:
+def test_ids_that_some_data_service_equates_collate_equally(one: str, other: str) -> None:
     assert collate_site(one) == collate_site(other)
 
 
@@ -69,17 +69,17 @@ def test_ids_that_some_data_service_takes_for_equal_collate_alike(one: str, othe
         ("한글", "한국"),
     ],
 )
-def test_ids_that_are_distinct_to_every_data_service_stay_distinct(one: str, other: str) -> None:
+def test_ids_that_every_data_service_distinguishes_stay_distinct(one: str, other: str) -> None:
     assert collate_site(one) != collate_site(other)
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_ids_that_fold_alike_collate_alike(one: str, other: str) -> None:
+def test_ids_with_equal_folds_collate_equally(one: str, other: str) -> None:
     assert collate_site(one) == collate_site(fold_site(one))
     assert fold_site(one) != fold_site(other) or collate_site(one) == collate_site(other)
 
 
-def test_no_accepted_id_takes_long_to_collate() -> None:
+def test_the_longest_ids_collate_quickly() -> None:
     worst = [letter * MAX_LENGTH for letter in ("a", "+", "\ufdfa", "\u1e69", "🍣", "\u0315\u0300"[:1], "l·"[:1])]
     started = time.process_time()
     for _ in range(10):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sitelatch.config import load
 from sitelatch.config_errors import ConfigError
+from sitelatch.config_file import load
 
 ROUTE = '[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:9000"\n'
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sitelatch.config import load
+from sitelatch.config_file import load
 from sitelatch.config_warnings import warnings
 
 

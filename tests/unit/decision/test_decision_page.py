@@ -21,7 +21,8 @@ from proxy.http.request_parser import RequestReader
 from proxy.observe.metrics import Metrics
 from proxy.refusals import Refused
 from proxy.settings import GrantSettings, LimitSettings
-from sitelatch.config import Config, load
+from sitelatch.config import Config
+from sitelatch.config_file import load
 from tests.scopes import MemoryScope
 
 PAGE = (Path(__file__).parents[3] / "docs" / "decision.md").read_text(encoding="utf-8")

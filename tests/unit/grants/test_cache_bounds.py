@@ -1,4 +1,4 @@
-"""What look-ups may cost, and whom their bounds hit."""
+"""Limits on lookups, and which clients they affect."""
 
 import asyncio
 from collections import Counter
@@ -9,56 +9,58 @@ import pytest
 from proxy.grants.cache import UNKNOWN, Grants, TooManyUnknownKeys
 from proxy.grants.token_bucket import TokenBuckets
 from tests.scopes import until
-from tests.unit.grants_door import KEY, OTHER, Door, door, key, known
+from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
 
-__all__ = ["door"]
+__all__ = ["harness"]
 
 
-async def test_no_more_lookups_run_at_once_than_allowed(door: Door) -> None:
-    grants = door.grants(lookups_at_once=3)
+async def test_the_number_of_concurrent_lookups_is_limited(harness: Harness) -> None:
+    grants = harness.grants(lookups_at_once=3)
     await asyncio.gather(*(grants.fetch(key(number), f"192.0.2.{number % 7}") for number in range(100)))
-    assert door.scope.most_under_way == 3
+    assert harness.scope.most_under_way == 3
 
 
-async def test_one_address_never_holds_all_lookups(door: Door) -> None:
-    door.scope.hold()
-    grants = door.grants(lookups_at_once=8)
+async def test_one_address_never_uses_all_lookup_slots(harness: Harness) -> None:
+    harness.scope.hold()
+    grants = harness.grants(lookups_at_once=8)
     flood = [asyncio.create_task(grants.fetch(key(number), "192.0.2.1")) for number in range(50)]
-    await until(lambda: door.scope.under_way == 4)
+    await until(lambda: harness.scope.under_way == 4)
     other = asyncio.create_task(grants.fetch(KEY, "192.0.2.2"))
-    await until(lambda: door.scope.under_way == 5)
-    assert door.scope.asked[-1] == KEY
-    door.scope.let_go()
+    await until(lambda: harness.scope.under_way == 5)
+    assert harness.scope.asked[-1] == KEY
+    harness.scope.let_go()
     await asyncio.gather(other, *flood)
 
 
-async def test_a_flood_of_unknown_keys_costs_the_database_the_addresses_budget_and_others_nothing(door: Door) -> None:
-    door.scope.add(KEY)
-    grants = door.grants(budget=TokenBuckets(60, clock=door.clock))
+async def test_a_flood_of_unknown_keys_is_limited_to_its_address_budget(harness: Harness) -> None:
+    harness.scope.add(KEY)
+    grants = harness.grants(budget=TokenBuckets(60, clock=harness.clock))
     flood = [asyncio.create_task(grants.fetch(key(number), "192.0.2.1")) for number in range(10_000)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert known(await grants.fetch(KEY, "192.0.2.2"))
-    assert len(door.scope.asked) < 20, "the known key did not wait for the flood"
+    assert len(harness.scope.asked) < 20, "the known key did not wait for the flood"
     outcomes = Counter(
         type(outcome) if isinstance(outcome, Exception) else outcome
         for outcome in await asyncio.gather(*flood, return_exceptions=True)
     )
     assert outcomes.keys() == {UNKNOWN, TooManyUnknownKeys}
     assert 60 <= outcomes[UNKNOWN] <= 64
-    assert len(door.scope.asked) == outcomes[UNKNOWN] + 1
+    assert len(harness.scope.asked) == outcomes[UNKNOWN] + 1
 
 
-async def test_a_known_key_is_not_refused_for_the_unknown_ones_of_its_address(door: Door) -> None:
-    door.scope.add(KEY)
-    grants = door.grants(budget=TokenBuckets(2, clock=door.clock), ttl_seconds=30)
+async def test_a_known_key_is_accepted_although_its_address_used_up_the_budget(harness: Harness) -> None:
+    harness.scope.add(KEY)
+    grants = harness.grants(budget=TokenBuckets(2, clock=harness.clock), ttl_seconds=30)
     await grants.fetch(KEY, "192.0.2.1")
-    door.clock.now += 40
+    harness.clock.now += 40
     for number in range(2):
         await grants.fetch(key(number), "192.0.2.1")
     with pytest.raises(TooManyUnknownKeys):
         await grants.fetch(OTHER, "192.0.2.1")
-    assert known(await grants.fetch(KEY, "192.0.2.1")), "its time is over, but it is held: nobody guesses"
+    assert known(await grants.fetch(KEY, "192.0.2.1")), (
+        "the entry has expired but is still cached, so the client is not guessing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,28 +68,28 @@ async def test_a_known_key_is_not_refused_for_the_unknown_ones_of_its_address(do
     [lambda grants: grants.drop(KEY), lambda grants: grants.drop_user("ada"), lambda grants: grants.drop_all()],
     ids=["key", "user", "all"],
 )
-async def test_a_key_that_was_changed_is_not_refused_for_the_unknown_ones_of_its_address(
-    door: Door, drop: Callable[[Grants], object]
+async def test_a_changed_key_is_accepted_although_its_address_used_up_the_budget(
+    harness: Harness, drop: Callable[[Grants], object]
 ) -> None:
-    door.scope.add(KEY, "ada")
-    grants = door.grants(budget=TokenBuckets(2, clock=door.clock))
+    harness.scope.add(KEY, "ada")
+    grants = harness.grants(budget=TokenBuckets(2, clock=harness.clock))
     await grants.fetch(KEY, "192.0.2.1")
     for number in range(2):
         await grants.fetch(key(number), "192.0.2.1")
     drop(grants)
     assert known(await grants.fetch(KEY, "192.0.2.1"))
     drop(grants)
-    del door.scope.grants[KEY]
+    del harness.scope.grants[KEY]
     assert await grants.fetch(KEY, "192.0.2.1") is UNKNOWN
-    door.clock.now += 10
+    harness.clock.now += 10
     with pytest.raises(TooManyUnknownKeys):
         await grants.fetch(KEY, "192.0.2.1")
 
 
-async def test_no_more_keys_are_remembered_to_have_been_known_than_there_can_be_grants(door: Door) -> None:
-    grants = door.grants(max_keys=10, budget=TokenBuckets(1, clock=door.clock))
+async def test_the_number_of_remembered_dropped_keys_is_limited(harness: Harness) -> None:
+    grants = harness.grants(max_keys=10, budget=TokenBuckets(1, clock=harness.clock))
     for number in range(100):
-        door.scope.add(key(number))
+        harness.scope.add(key(number))
         await grants.fetch(key(number), "192.0.2.1")
         grants.drop(key(number))
     await grants.fetch(OTHER, "192.0.2.1")  # the budget is used up
@@ -98,77 +100,77 @@ async def test_no_more_keys_are_remembered_to_have_been_known_than_there_can_be_
         assert known(await grants.fetch(key(number), "192.0.2.1"))
 
 
-async def test_many_requests_with_one_unknown_key_are_charged_once(door: Door) -> None:
-    budget = TokenBuckets(2, clock=door.clock)
-    grants = door.grants(budget=budget)
+async def test_many_requests_with_one_unknown_key_are_charged_once(harness: Harness) -> None:
+    budget = TokenBuckets(2, clock=harness.clock)
+    grants = harness.grants(budget=budget)
     await asyncio.gather(*(grants.fetch(KEY, "192.0.2.1") for _ in range(100)))
     assert budget.allow("192.0.2.1")
 
 
-async def test_known_keys_cost_no_budget_however_many_start_cold_behind_one_address(door: Door) -> None:
+async def test_known_keys_behind_one_address_use_no_budget(harness: Harness) -> None:
     for number in range(300):
-        door.scope.add(key(number))
-    grants = door.grants(budget=TokenBuckets(2, clock=door.clock))
+        harness.scope.add(key(number))
+    grants = harness.grants(budget=TokenBuckets(2, clock=harness.clock))
     answers = await asyncio.gather(*(grants.fetch(key(number), "192.0.2.1") for number in range(300)))
     assert all(known(answer) for answer in answers)
 
 
-async def test_who_has_something_open_joins_a_lookup_under_way_and_pays_for_no_stranger(door: Door) -> None:
-    door.scope.add(KEY)
-    grants = door.grants(budget=TokenBuckets(1, clock=door.clock), lookups_at_once=1)
-    door.scope.hold()
+async def test_confirming_an_open_exchange_ignores_the_budget_of_the_lookup_it_joins(harness: Harness) -> None:
+    harness.scope.add(KEY)
+    grants = harness.grants(budget=TokenBuckets(1, clock=harness.clock), lookups_at_once=1)
+    harness.scope.hold()
     guesses = [asyncio.create_task(grants.fetch(digest, "192.0.2.1")) for digest in (OTHER, KEY)]
-    await until(lambda: door.scope.asked == [OTHER])
+    await until(lambda: harness.scope.asked == [OTHER])
     confirming = asyncio.create_task(grants.confirm(KEY))
     await asyncio.sleep(0)
-    assert door.scope.asked == [OTHER], "the other is in line, which will be over its budget then"
-    door.scope.let_go()
+    assert harness.scope.asked == [OTHER], "the other lookup is queued, and will be over budget"
+    harness.scope.let_go()
     assert known(await confirming)
     assert [type(outcome) for outcome in await asyncio.gather(*guesses, return_exceptions=True)] == [
         type(UNKNOWN),
         TooManyUnknownKeys,
     ]
-    assert door.scope.asked == [OTHER, KEY]
+    assert harness.scope.asked == [OTHER, KEY]
 
 
-async def test_who_has_something_open_and_a_request_share_one_lookup(door: Door) -> None:
-    door.scope.add(KEY)
-    grants = door.grants()
-    door.scope.hold()
+async def test_a_request_and_an_open_exchange_share_one_lookup(harness: Harness) -> None:
+    harness.scope.add(KEY)
+    grants = harness.grants()
+    harness.scope.hold()
     asking = asyncio.create_task(grants.fetch(KEY))
-    await until(lambda: door.scope.under_way == 1)
+    await until(lambda: harness.scope.under_way == 1)
     confirming = asyncio.create_task(grants.confirm(KEY))
     await asyncio.sleep(0)
-    door.scope.let_go()
+    harness.scope.let_go()
     assert known(await confirming) is known(await asking)
-    assert door.scope.asked == [KEY]
+    assert harness.scope.asked == [KEY]
 
 
-async def test_who_has_used_up_the_budget_is_refused_at_once_and_waits_in_no_line(door: Door) -> None:
-    grants = door.grants(budget=TokenBuckets(1, clock=door.clock), lookups_at_once=1)
+async def test_a_client_over_budget_is_refused_without_queuing(harness: Harness) -> None:
+    grants = harness.grants(budget=TokenBuckets(1, clock=harness.clock), lookups_at_once=1)
     assert await grants.fetch(OTHER, "192.0.2.1") is UNKNOWN
-    door.scope.hold()
+    harness.scope.hold()
     another = asyncio.create_task(grants.fetch(key(1), "192.0.2.2"))
-    await until(lambda: door.scope.under_way == 1)
+    await until(lambda: harness.scope.under_way == 1)
     async with asyncio.timeout(10):
         with pytest.raises(TooManyUnknownKeys):
             await grants.fetch(KEY, "192.0.2.1")
-    door.scope.let_go()
+    harness.scope.let_go()
     await another
 
 
-async def test_a_refusal_for_one_addresss_budget_is_not_handed_to_another(door: Door) -> None:
-    door.scope.add(KEY)
-    budget = TokenBuckets(1, clock=door.clock)
-    grants = door.grants(budget=budget, lookups_at_once=2)
-    door.scope.hold()
+async def test_one_address_over_budget_does_not_refuse_another(harness: Harness) -> None:
+    harness.scope.add(KEY)
+    budget = TokenBuckets(1, clock=harness.clock)
+    grants = harness.grants(budget=budget, lookups_at_once=2)
+    harness.scope.hold()
     guess = asyncio.create_task(grants.fetch(OTHER, "192.0.2.1"))
-    await until(lambda: door.scope.under_way == 1)
+    await until(lambda: harness.scope.under_way == 1)
     behind = asyncio.create_task(grants.fetch(KEY, "192.0.2.1"))
     await asyncio.sleep(0)
     joined = asyncio.create_task(grants.fetch(KEY, "192.0.2.2"))
     await asyncio.sleep(0)
-    door.scope.let_go()
+    harness.scope.let_go()
     assert await guess is UNKNOWN
     with pytest.raises(TooManyUnknownKeys):
         await behind

@@ -1,4 +1,4 @@
-"""What is remembered of the scope table while it cannot be asked, and when it is back."""
+"""The grant cache while the database is down, and after it is back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,20 +10,20 @@ import pytest
 
 from proxy.grants.cache import UNKNOWN, Grants, ScopeUnavailable
 from tests.scopes import MemoryScope, until
-from tests.unit.grants_door import KEY, OTHER, Door, door, key, known
+from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
 
-__all__ = ["door"]
-
-
-# The database is away.
+__all__ = ["harness"]
 
 
-async def test_a_lookup_that_takes_too_long_is_given_up_and_never_called_unknown(door: Door) -> None:
-    door.scope.hold()
-    grants = door.grants(lookup_seconds=0.05)
+# The database is down.
+
+
+async def test_a_lookup_that_times_out_does_not_make_the_key_unknown(harness: Harness) -> None:
+    harness.scope.hold()
+    grants = harness.grants(lookup_seconds=0.05)
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(KEY)
-    assert door.heard == {"error": 1}
+    assert harness.results == {"error": 1}
     assert grants.database.keys.is_open
 
 
@@ -36,74 +36,72 @@ async def test_a_lookup_that_takes_too_long_is_given_up_and_never_called_unknown
         asyncpg.UndefinedTableError("no table"),
     ],
 )
-async def test_while_the_database_fails_a_held_grant_is_served_until_it_is_too_stale(
-    door: Door, failure: Exception
-) -> None:
-    door.scope.add(KEY)
-    grants = door.grants(ttl_seconds=30, stale_seconds=300)
+async def test_a_cached_grant_is_used_stale_while_the_database_fails(harness: Harness, failure: Exception) -> None:
+    harness.scope.add(KEY)
+    grants = harness.grants(ttl_seconds=30, stale_seconds=300)
     await grants.fetch(KEY)
-    door.scope.down = failure
-    door.clock.now += 31
+    harness.scope.down = failure
+    harness.clock.now += 31
     assert grants.peek(KEY) is None
     assert known(await grants.fetch(KEY))
-    door.clock.now += 298
+    harness.clock.now += 298
     assert known(grants.peek(KEY))
-    door.clock.now += 1
+    harness.clock.now += 1
     assert grants.peek(KEY) is None
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(KEY)
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(OTHER)
-    assert door.heard["stale"] == 2
-    assert not door.lost
+    assert harness.results["stale"] == 2
+    assert not harness.lost
 
 
-async def test_once_the_database_is_known_to_be_down_nobody_waits_and_one_lookup_at_a_time_tries(door: Door) -> None:
+async def test_while_the_breaker_is_open_requests_do_not_wait_and_one_lookup_probes(harness: Harness) -> None:
     for number in range(20):
-        door.scope.add(key(number))
-    grants = door.grants(ttl_seconds=30)
+        harness.scope.add(key(number))
+    grants = harness.grants(ttl_seconds=30)
     await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))
-    door.clock.now += 40
-    door.scope.down = ConnectionRefusedError()
+    harness.clock.now += 40
+    harness.scope.down = ConnectionRefusedError()
     assert known(await grants.fetch(key(0)))
-    door.clock.now += 1
-    door.scope.hold()
-    before = len(door.scope.asked)
+    harness.clock.now += 1
+    harness.scope.hold()
+    before = len(harness.scope.asked)
     for _ in range(3):
         assert all(known(grants.peek(key(number))) for number in range(20))
-    await until(lambda: door.scope.under_way == 1)
+    await until(lambda: harness.scope.under_way == 1)
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(OTHER)
-    assert len(door.scope.asked) == before + 1
-    door.scope.down = None
-    door.scope.let_go()
+    assert len(harness.scope.asked) == before + 1
+    harness.scope.down = None
+    harness.scope.let_go()
     await until(lambda: not grants.database.keys.is_open)
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
-async def test_nobody_is_refused_for_want_of_a_probe_where_it_was_tried_again_meanwhile(door: Door) -> None:
-    """The last requests before a pause met an outage, and the first ones after it come all at once."""
-    grants = door.grants()
-    door.scope.down = ConnectionRefusedError()
+async def test_recovery_is_detected_without_traffic(harness: Harness) -> None:
+    """The last requests before a pause met an outage, and the first ones after it arrive all at once."""
+    grants = harness.grants()
+    harness.scope.down = ConnectionRefusedError()
     for asking in (grants.fetch(KEY), grants.fetch_sites(["shop"])):
         with pytest.raises(ScopeUnavailable):
             await asking
-    door.scope.down = None
-    door.scope.asked.clear()
-    door.clock.now += 1
-    door.scope.hold()
+    harness.scope.down = None
+    harness.scope.asked.clear()
+    harness.clock.now += 1
+    harness.scope.hold()
     for _ in range(3):
         grants.try_again()
-        await until(lambda: door.scope.under_way == 2)
-    door.scope.let_go()
+        await until(lambda: harness.scope.under_way == 2)
+    harness.scope.let_go()
     await until(lambda: not grants.database.sites_cut_off)
     grants.try_again()
     assert set(await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))) == {UNKNOWN}
-    assert len(door.scope.asked) == 2 + 20
+    assert len(harness.scope.asked) == 2 + 20
 
 
 class Stuck(MemoryScope):
-    """A refresh of KEY is not answered; others are."""
+    """A database that does not answer the second query for KEY."""
 
     async def fetch(self, query: str, /, *args: Any) -> Sequence[dict[str, Any]]:
         rows = await super().fetch(query, *args)
@@ -112,62 +110,62 @@ class Stuck(MemoryScope):
         return rows
 
 
-async def test_to_try_again_waits_in_no_line_and_so_keeps_nobody_from_passing(door: Door) -> None:
-    door.scope = Stuck()
-    door.scope.add(KEY)
-    grants = door.grants(lookups_at_once=4)  # one refresh at once
+async def test_the_recovery_probe_is_never_queued(harness: Harness) -> None:
+    harness.scope = Stuck()
+    harness.scope.add(KEY)
+    grants = harness.grants(lookups_at_once=4)  # one refresh at once
     await grants.fetch(KEY)
-    door.clock.now += 25
-    assert grants.peek(KEY) is not None, "and in the background it is refreshed"
-    await until(lambda: door.scope.asked.count(KEY) == 2)
+    harness.clock.now += 25
+    assert grants.peek(KEY) is not None, "it is refreshed in the background"
+    await until(lambda: harness.scope.asked.count(KEY) == 2)
     grants.database.keys.failed("no answer")
-    door.clock.now += 1
+    harness.clock.now += 1
     grants.try_again()
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
-async def test_who_would_wait_in_line_keeps_nobody_from_finding_out_whether_the_database_is_back(door: Door) -> None:
-    door.scope = Stuck()
-    door.scope.add(KEY)
-    grants = door.grants(lookups_at_once=1)
+async def test_a_request_that_would_be_queued_does_not_take_the_probe(harness: Harness) -> None:
+    harness.scope = Stuck()
+    harness.scope.add(KEY)
+    grants = harness.grants(lookups_at_once=1)
     await grants.fetch(KEY)
-    door.clock.now += 400
+    harness.clock.now += 400
     stuck = asyncio.create_task(grants.fetch(KEY))
-    await until(lambda: door.scope.asked.count(KEY) == 2)
+    await until(lambda: harness.scope.asked.count(KEY) == 2)
     grants.database.keys.failed("no answer")
-    door.clock.now += 1
+    harness.clock.now += 1
     with pytest.raises(ScopeUnavailable):
         await asyncio.wait_for(grants.fetch(key(1)), 10)
-    assert await grants.confirm(OTHER) is UNKNOWN, "which is in another line"
+    assert await grants.confirm(OTHER) is UNKNOWN, "which uses another queue"
     assert not grants.database.keys.is_open
     stuck.cancel()
 
 
-async def test_a_connection_that_was_cut_while_it_lay_idle_is_no_outage(door: Door) -> None:
-    door.scope.add(KEY)
-    door.scope.failures = [asyncpg.ConnectionDoesNotExistError("cut")]
-    grants = door.grants()
+async def test_an_idle_connection_that_was_closed_is_not_an_outage(harness: Harness) -> None:
+    harness.scope.add(KEY)
+    harness.scope.failures = [asyncpg.ConnectionDoesNotExistError("cut")]
+    grants = harness.grants()
     assert known(await grants.fetch(KEY))
     assert not grants.database.keys.is_open
 
 
-async def test_a_connection_that_heard_a_good_bye_is_ended_so_that_nobody_is_lent_it_again(door: Door) -> None:
-    class Farewell(MemoryScope):
+async def test_a_connection_the_server_said_goodbye_on_is_terminated(harness: Harness) -> None:
+    class Goodbye(MemoryScope):
         terminated = 0
 
         def terminate(self) -> None:
             self.terminated += 1
 
-    scope = Farewell()
+    scope = Goodbye()
     scope.add(KEY)
-    scope.failures = [asyncpg.InternalClientError("good-bye")]
-    door.scope = scope
-    assert known(await door.grants().fetch(KEY))
+    scope.failures = [asyncpg.InternalClientError("goodbye")]
+    harness.scope = scope
+    assert known(await harness.grants().fetch(KEY))
     assert scope.terminated == 1
 
 
-async def test_where_no_connection_can_be_made_a_lookup_tries_once(door: Door) -> None:
-    class Away(MemoryScope):
+async def test_a_lookup_that_cannot_connect_does_not_retry(harness: Harness) -> None:
+    class Unreachable(MemoryScope):
         tries = 0
 
         @asynccontextmanager
@@ -176,43 +174,41 @@ async def test_where_no_connection_can_be_made_a_lookup_tries_once(door: Door) -
             raise ConnectionRefusedError
             yield self
 
-    scope = Away()
-    door.scope = scope
+    scope = Unreachable()
+    harness.scope = scope
     with pytest.raises(ScopeUnavailable):
-        await door.grants().fetch(KEY)
+        await harness.grants().fetch(KEY)
     assert scope.tries == 1
 
 
-async def test_a_defect_in_a_lookup_is_an_error_and_not_a_wait_without_end(door: Door) -> None:
-    door.scope.failures = [ZeroDivisionError()]
+async def test_an_unexpected_error_in_a_lookup_ends_it(harness: Harness) -> None:
+    harness.scope.failures = [ZeroDivisionError()]
     with pytest.raises(ScopeUnavailable):
-        await door.grants().fetch(KEY)
+        await harness.grants().fetch(KEY)
 
 
-async def test_closing_answers_everyone_who_waits(door: Door) -> None:
-    door.scope.hold()
-    grants = door.grants()
+async def test_closing_answers_all_waiting_callers(harness: Harness) -> None:
+    harness.scope.hold()
+    grants = harness.grants()
     waiting = [asyncio.create_task(grants.fetch(key(number))) for number in range(20)]
     sites = asyncio.create_task(grants.fetch_sites(("shop",)))
-    await until(lambda: door.scope.under_way > 1)
+    await until(lambda: harness.scope.under_way > 1)
     await grants.close()
     outcomes = await asyncio.gather(sites, *waiting, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {ScopeUnavailable}
-    assert door.scope.under_way == 0
+    assert harness.scope.under_way == 0
 
 
 @pytest.mark.parametrize("followed", [True, False])
 @pytest.mark.parametrize("asked", ["a key", "an unknown key", "a site"])
-async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(
-    door: Door, asked: str, followed: bool
-) -> None:
-    """It is a standby's, or an old primary's that nobody has told: what it allows may have been revoked long ago.
+async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, asked: str, followed: bool) -> None:
+    """It comes from a standby or an old primary, so the grant may have been revoked long ago.
 
-    Nor while the feed is away: it will not say again what it has said, and vouch for what landed meanwhile.
+    The same holds while the feed is down: when it resumes, it does not repeat changes that it has already reported.
     """
-    grants = door.grants()
-    door.scope.add(KEY)
-    door.scope.sites["shop"] = "acme"
+    grants = harness.grants()
+    harness.scope.add(KEY)
+    harness.scope.sites["shop"] = "acme"
 
     async def ask() -> object:
         return await (
@@ -222,16 +218,16 @@ async def test_an_answer_from_before_what_the_feed_has_said_does_not_land(
     grants.feed_at(7)
     if not followed:
         grants.feed_left()
-    door.scope.position = 6
+    harness.scope.position = 6
     with pytest.raises(ScopeUnavailable):
         await ask()
-    door.scope.position = 7
-    door.clock.now += 1
+    harness.scope.position = 7
+    harness.clock.now += 1
     assert await ask()
 
 
-async def test_an_answer_from_after_a_restore_is_no_outage_where_the_feed_is_given_up_meanwhile(door: Door) -> None:
-    scope, grants = door.scope, door.grants()
+async def test_an_answer_after_a_restore_is_accepted_once_the_feed_is_lost(harness: Harness) -> None:
+    scope, grants = harness.scope, harness.grants()
     scope.add(KEY, "ada", "shop")
     grants.feed_at(7)
     scope.position = 3  # restored from an older dump
@@ -247,165 +243,165 @@ async def test_an_answer_from_after_a_restore_is_no_outage_where_the_feed_is_giv
     assert not grants.database.keys.is_open
 
 
-# The database is back, and the feed says what changed meanwhile.
+# The database is back, and the feed reports the changes of the meantime.
 
 
-async def outage(door: Door, grants: Grants, seconds: float) -> None:
-    """Let the database be away for so long, and answer again before the feed is read again."""
+async def outage(harness: Harness, grants: Grants, seconds: float) -> None:
+    """Simulate an outage of this length. The database answers again, but the feed has not resumed yet."""
     grants.feed_left()
-    door.scope.down = ConnectionRefusedError()
+    harness.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
-    door.clock.now += seconds
-    door.scope.down = None
+    harness.clock.now += seconds
+    harness.scope.down = None
     assert await grants.fetch(key(998)) is UNKNOWN
-    door.scope.asked.clear()
+    harness.scope.asked.clear()
 
 
 @pytest.mark.parametrize("seconds", [5, 50, 5000])
-async def test_after_an_outage_what_the_feed_did_not_mention_is_as_good_as_asked_for(
-    door: Door, seconds: float
+async def test_after_an_outage_grants_that_the_feed_does_not_mention_are_still_valid(
+    harness: Harness, seconds: float
 ) -> None:
-    grants = door.grants(ttl_seconds=30, stale_seconds=300)
+    grants = harness.grants(ttl_seconds=30, stale_seconds=300)
     for digest in (KEY, OTHER):
-        door.scope.add(digest, digest.hex())
+        harness.scope.add(digest, digest.hex())
         await grants.fetch(digest)
-    await outage(door, grants, seconds)
+    await outage(harness, grants, seconds)
     grants.drop(OTHER)
     assert grants.database.sites_cut_off
     grants.feed_back(2)
     assert not grants.database.sites_cut_off
-    door.clock.now += 9.9  # 30 × 0.4 = 12 s after the reading, which was 2 s ago
+    harness.clock.now += 9.9  # 30 × 0.4 = 12 s after the feed was read, which was 2 s ago
     assert known(grants.peek(KEY))
     assert grants.peek(OTHER) is None
     await asyncio.sleep(0)
-    assert door.scope.asked == []
+    assert harness.scope.asked == []
 
 
-async def test_when_the_feed_is_back_nobody_is_refused_for_want_of_a_probe(door: Door) -> None:
-    grants = door.grants()
+async def test_the_feed_resuming_closes_the_circuit_breakers(harness: Harness) -> None:
+    grants = harness.grants()
     grants.feed_left()
-    door.scope.down = ConnectionRefusedError()
+    harness.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
     with pytest.raises(ScopeUnavailable):
         await grants.fetch_sites(("shop",))
-    door.scope.down = None
+    harness.scope.down = None
     grants.feed_back(0)
     answers = await asyncio.gather(*(grants.fetch(key(number)) for number in range(5)))
     assert answers == [UNKNOWN] * 5
     assert await grants.fetch_sites(("shop",)) == {"shop": None}
 
 
-async def test_what_the_feed_vouched_for_is_refreshed_and_ends_as_if_it_had_been_read_then(door: Door) -> None:
-    grants = door.grants(ttl_seconds=30, stale_seconds=0)
-    door.scope.add(KEY)
+async def test_the_ttl_of_an_entry_restarts_when_the_feed_resumes(harness: Harness) -> None:
+    grants = harness.grants(ttl_seconds=30, stale_seconds=0)
+    harness.scope.add(KEY)
     await grants.fetch(KEY)
-    await outage(door, grants, 50)
+    await outage(harness, grants, 50)
     grants.feed_back(2)
-    door.clock.now += 16  # 30 × 0.6 = 18 s
+    harness.clock.now += 16  # 30 × 0.6 = 18 s
     assert known(grants.peek(KEY))
-    await until(lambda: door.scope.asked == [KEY])
-    door.clock.now += 30
+    await until(lambda: harness.scope.asked == [KEY])
+    harness.clock.now += 30
     assert grants.peek(KEY) is None
 
 
-async def test_refreshes_of_what_the_feed_vouched_for_are_spread(door: Door) -> None:
+async def test_refreshes_are_spread_after_the_feed_resumes(harness: Harness) -> None:
     spread = iter([0.0, 0.0, 0.0, 1.0])
-    grants = door.grants(ttl_seconds=30, jitter=lambda: next(spread))
+    grants = harness.grants(ttl_seconds=30, jitter=lambda: next(spread))
     for digest in (KEY, OTHER):
-        door.scope.add(digest)
+        harness.scope.add(digest)
         await grants.fetch(digest)
-    await outage(door, grants, 50)
+    await outage(harness, grants, 50)
     grants.feed_back(0)
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
-    now = door.clock.now
+    now = harness.clock.now
     assert [grants.fresh(digest) - now for digest in (KEY, OTHER)] == pytest.approx([12, 24])
 
 
-async def test_until_the_feed_is_back_stale_grants_are_served_for_a_second_at_most(door: Door) -> None:
-    grants = door.grants(ttl_seconds=30, stale_seconds=300)
-    door.scope.add(KEY)
+async def test_after_an_outage_stale_grants_are_used_for_a_second_until_the_feed_resumes(harness: Harness) -> None:
+    grants = harness.grants(ttl_seconds=30, stale_seconds=300)
+    harness.scope.add(KEY)
     await grants.fetch(KEY)
-    await outage(door, grants, 50)
+    await outage(harness, grants, 50)
     assert grants.database.sites_cut_off
     assert known(grants.peek(KEY))
-    assert grants.idle, "nothing that is not worth asking takes a place in line"
+    assert grants.idle, "no refresh is queued while the feed is expected back"
     await asyncio.sleep(0)
-    assert door.scope.asked == []
-    door.clock.now += 1
+    assert harness.scope.asked == []
+    harness.clock.now += 1
     assert not grants.database.sites_cut_off
     assert grants.peek(KEY) is None
     assert known(await grants.fetch(KEY))
-    assert door.scope.asked == [KEY]
+    assert harness.scope.asked == [KEY]
 
 
-async def test_where_only_the_feed_is_away_grants_end_in_their_time(door: Door) -> None:
-    grants = door.grants(ttl_seconds=30, stale_seconds=300)
-    door.scope.add(KEY)
+async def test_while_only_the_feed_is_down_grants_expire_after_their_ttl(harness: Harness) -> None:
+    grants = harness.grants(ttl_seconds=30, stale_seconds=300)
+    harness.scope.add(KEY)
     await grants.fetch(KEY)
     grants.feed_left()
-    door.clock.now += 30
+    harness.clock.now += 30
     assert not grants.database.sites_cut_off
     assert grants.peek(KEY) is None
 
 
-async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_makes_it_needless(door: Door) -> None:
-    grants = door.grants(ttl_seconds=30, lookups_at_once=4)
+async def test_a_queued_refresh_is_skipped_if_the_feed_validates_the_entry(harness: Harness) -> None:
+    grants = harness.grants(ttl_seconds=30, lookups_at_once=4)
     for digest in (KEY, OTHER):
-        door.scope.add(digest)
+        harness.scope.add(digest)
         await grants.fetch(digest)
-    door.scope.asked.clear()
-    door.clock.now += 25
-    door.scope.hold()
+    harness.scope.asked.clear()
+    harness.clock.now += 25
+    harness.scope.hold()
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
-    await until(lambda: door.scope.asked == [KEY])
+    await until(lambda: harness.scope.asked == [KEY])
     grants.feed_back(0)
-    door.scope.let_go()
-    await until(lambda: grants.fresh(KEY) > door.clock.now)
+    harness.scope.let_go()
+    await until(lambda: grants.fresh(KEY) > harness.clock.now)
     assert known(grants.peek(OTHER))
-    await until(lambda: not door.scope.under_way)
-    assert door.scope.asked == [KEY]
-    door.clock.now += 25
+    await until(lambda: not harness.scope.under_way)
+    assert harness.scope.asked == [KEY]
+    harness.clock.now += 25
     assert known(grants.peek(OTHER))
-    await until(lambda: door.scope.asked == [KEY, OTHER])
+    await until(lambda: harness.scope.asked == [KEY, OTHER])
 
 
-async def test_a_refresh_that_waits_in_line_is_not_made_when_the_feed_is_about_to_make_it_needless(door: Door) -> None:
-    grants = door.grants(ttl_seconds=30, lookups_at_once=4)
+async def test_a_queued_refresh_is_skipped_while_the_feed_is_expected_back(harness: Harness) -> None:
+    grants = harness.grants(ttl_seconds=30, lookups_at_once=4)
     for digest in (KEY, OTHER):
-        door.scope.add(digest)
+        harness.scope.add(digest)
         await grants.fetch(digest)
-    door.scope.asked.clear()
-    door.clock.now += 25
-    door.scope.hold()
+    harness.scope.asked.clear()
+    harness.clock.now += 25
+    harness.scope.hold()
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
-    await until(lambda: door.scope.asked == [KEY])
+    await until(lambda: harness.scope.asked == [KEY])
     grants.feed_left()
     grants.database.keys.failed("no answer")
     grants.answered()
-    door.scope.let_go()
+    harness.scope.let_go()
     await until(lambda: grants.idle)
-    assert door.scope.asked == [KEY]
+    assert harness.scope.asked == [KEY]
 
 
-async def test_a_refresh_that_is_wanted_in_the_moment_the_last_one_ends_is_made_too(door: Door) -> None:
-    """A task that has just ended takes nothing on any more."""
-    grants = door.grants(ttl_seconds=30, lookups_at_once=4)
+async def test_a_refresh_scheduled_just_as_the_last_one_ends_still_runs(harness: Harness) -> None:
+    """A task that has just ended takes no more work."""
+    grants = harness.grants(ttl_seconds=30, lookups_at_once=4)
     for digest in (KEY, OTHER):
-        door.scope.add(digest)
+        harness.scope.add(digest)
         await grants.fetch(digest)
-    door.scope.asked.clear()
+    harness.scope.asked.clear()
 
-    def want_the_other() -> None:
-        door.clock.now += 25
+    def schedule_the_other() -> None:
+        harness.clock.now += 25
         grants.peek(OTHER)
 
-    door.clock.now += 25
+    harness.clock.now += 25
     grants.peek(KEY)
-    grants.feed_back(0)  # nothing to ask: the refresh is over as soon as its task runs
-    asyncio.get_running_loop().call_soon(want_the_other)
-    await until(lambda: door.scope.asked == [OTHER])
+    grants.feed_back(0)  # so the refresh ends as soon as its task runs, without a query
+    asyncio.get_running_loop().call_soon(schedule_the_other)
+    await until(lambda: harness.scope.asked == [OTHER])

@@ -1,6 +1,6 @@
-"""When the feed is another one or went back, and how far one reading goes.
+"""The change feed when it is another feed or was reset, and how much one poll reads.
 
-The rest of it is tested with PostgreSQL (tests/integration/test_change_feed.py).
+tests/integration/test_change_feed.py tests the rest with PostgreSQL.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Source = tuple[str, str] | None
 
 
 class Connection:
-    """What the feed uses of a connection. `source`: the server's identifier and timeline; None: it may not be asked."""
+    """A fake connection. `source` is the server's identifier and timeline; None if they may not be queried."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -55,11 +55,11 @@ class Connection:
 
 
 class Followed:
-    """A feed that is followed, each time over the next of these connections, and what it dropped."""
+    """A running change feed that uses the next of these connections each time, and the reasons for its drops."""
 
     def __init__(self, *connections: Connection) -> None:
         clock = asyncio.get_running_loop().time
-        self.left = list(connections)
+        self.connections = list(connections)
         self.scope = MemoryScope()
         self.dropped: list[str] = []
         self.grants = Grants(GrantSettings(), self.scope, on_lookup=lambda result: None, clock=clock)
@@ -74,7 +74,7 @@ class Followed:
         self._running = asyncio.create_task(self.feed.run())
 
     async def _connect(self) -> asyncpg.Connection:
-        return cast(asyncpg.Connection, self.left.pop(0))
+        return cast(asyncpg.Connection, self.connections.pop(0))
 
     async def close(self) -> None:
         self._running.cancel()
@@ -99,9 +99,7 @@ def in_virtual_time(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         ([("one", "1"), None, ("two", "1")], 2),
     ],
 )
-def test_everything_is_dropped_where_another_server_or_timeline_is_known_to_answer(
-    sources: list[Source], begun: int
-) -> None:
+def test_another_server_or_timeline_drops_everything(sources: list[Source], begun: int) -> None:
     async def play() -> None:
         connections = [Connection(source) for source in sources]
         followed = Followed(*connections)
@@ -109,14 +107,14 @@ def test_everything_is_dropped_where_another_server_or_timeline_is_known_to_answ
             await asyncio.sleep(3)
             assert followed.grants.database.feed_mode is FeedMode.WOKEN
             connection.cut = connection is not connections[-1]
-        assert not followed.left
+        assert not followed.connections
         await followed.close()
         assert followed.dropped == ["feed"] * begun
 
     in_virtual_time(play)
 
 
-def test_however_much_has_changed_one_reading_goes_to_the_end() -> None:
+def test_one_poll_reads_all_changes_however_many() -> None:
     async def play() -> None:
         connection = Connection(None)
         followed = Followed(connection)
@@ -132,8 +130,8 @@ def test_however_much_has_changed_one_reading_goes_to_the_end() -> None:
     in_virtual_time(play)
 
 
-def test_a_feed_that_went_back_to_where_it_was_left_drops_everything_in_the_reading_that_finds_it() -> None:
-    """A look-up had seen more of it: what that said may never have been."""
+def test_a_feed_behind_the_lookups_drops_everything() -> None:
+    """A lookup had seen later changes, which may no longer exist."""
 
     async def play() -> None:
         followed = Followed(Connection(None))

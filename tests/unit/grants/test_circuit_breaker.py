@@ -1,4 +1,4 @@
-"""When the database is taken to be down, and who finds out that it is back."""
+"""The circuit breaker: when it opens, and who probes the database."""
 
 import structlog
 
@@ -6,16 +6,16 @@ from proxy.grants.circuit_breaker import CircuitBreaker
 from tests.scopes import Clock
 
 
-def test_one_lookup_at_a_time_tries_a_database_that_is_down() -> None:
+def test_an_open_breaker_admits_one_probe_at_a_time() -> None:
     clock = Clock()
     breaker = CircuitBreaker("keys", clock)
     assert all(breaker.admits() for _ in range(3))
     breaker.failed("refused")
     assert breaker.is_open
-    assert not breaker.admits(), "not at once again"
+    assert not breaker.admits(), "not immediately"
     clock.now += 1
     assert breaker.admits()
-    assert not breaker.admits(), "one is on its way"
+    assert not breaker.admits(), "a probe is in flight"
     breaker.failed("refused")
     breaker.probe_ended()
     assert not breaker.admits()
@@ -27,7 +27,7 @@ def test_one_lookup_at_a_time_tries_a_database_that_is_down() -> None:
     assert all(breaker.admits() for _ in range(3))
 
 
-def test_a_lookup_from_before_the_outage_that_fails_late_lets_no_second_probe_out() -> None:
+def test_a_late_failure_does_not_allow_a_second_probe() -> None:
     clock = Clock()
     breaker = CircuitBreaker("keys", clock)
     breaker.failed("refused")
@@ -38,7 +38,7 @@ def test_a_lookup_from_before_the_outage_that_fails_late_lets_no_second_probe_ou
     assert not breaker.admits()
 
 
-def test_an_outage_is_told_once_and_its_end_too() -> None:
+def test_the_start_and_end_of_an_outage_are_logged_once() -> None:
     with structlog.testing.capture_logs() as lines:
         breaker = CircuitBreaker("keys", Clock())
         breaker.succeeded()

@@ -23,17 +23,16 @@ from proxy.grants.feed_connection import ANSWER_SECONDS
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED, Refusal
-from proxy.relay.exchange import Exchange
-from proxy.relay.revocation import Revokes
+from proxy.relay.revocation import Revocation
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
 from sql.queries import query
 from tests.scopes import FIND_GRANT, VirtualLoop
 
 POLL, TTL, STALE, LOOKUP, UNKNOWN_TTL = 1.0, 5.0, 20.0, 2.0, 3.0
 SETTLED = 4.0
-"""So long after its last trouble a way to the database is in use again."""
+"""How long after a fault ends a path to the database is in use again."""
 SLACK = 0.3
-"""What answers take on their way."""
+"""The latencies of answers."""
 SITES = ("Shop", "blog", "docs")
 KEYS = [f"key-{number}" for number in range(6)]
 DIGESTS = {key: digest(key.encode()) for key in KEYS}
@@ -41,13 +40,13 @@ DIGESTS = {key: digest(key.encode()) for key in KEYS}
 
 @dataclass(frozen=True)
 class State:
-    """What the scope tables hold from a moment on."""
+    """The contents of the scope tables from a point in time."""
 
     since: float
     rows: tuple[tuple[int, str, str | None, float], ...]
     keys: dict[bytes, str]
     users: dict[str, frozenset[str] | None]
-    """The sites of each; None: all."""
+    """The sites of each user; None: all sites."""
     sites: frozenset[str]
 
     def grant(self, key_digest: bytes) -> tuple[str, frozenset[str] | None] | None:
@@ -56,37 +55,37 @@ class State:
 
 
 def verdict_by(grant: tuple[str, frozenset[str] | None] | None, sites: frozenset[str], site: str) -> Refusal | None:
-    """The specification."""
+    """The expected verdict."""
     if grant is None:
         return INVALID_KEY
     _, theirs = grant
     return None if site in (sites if theirs is None else theirs) else SITE_NOT_ALLOWED
 
 
-class Way:
-    """A way to the database, that can be cut and held up."""
+class Path:
+    """A path to the database that can be cut or delayed."""
 
     def __init__(self, chance: random.Random, *seconds: float) -> None:
         self.chance = chance
         self.seconds = seconds
-        """One way takes one of these."""
+        """Each message takes one of these."""
         self.up = True
         self.epoch = 0
         self.open = asyncio.Event()
         self.open.set()
-        self.trouble_at = 0.0
+        self.fault_at = 0.0
 
     @property
     def calm(self) -> float:
-        """For how long nothing was wrong with it."""
+        """How long ago the last fault ended."""
         now = asyncio.get_running_loop().time()
         if not self.up or not self.open.is_set():
-            self.trouble_at = now
-        return now - self.trouble_at
+            self.fault_at = now
+        return now - self.fault_at
 
     def cut(self) -> None:
         self.epoch += 1
-        self.trouble_at = asyncio.get_running_loop().time()
+        self.fault_at = asyncio.get_running_loop().time()
 
     async def go(self, epoch: int) -> None:
         await asyncio.sleep(self.chance.choice(self.seconds))
@@ -96,15 +95,15 @@ class Way:
 
 
 class Database:
-    """The scope tables and all their past, and the ways to them: of look-ups, from there to sites, and of the feed."""
+    """The scope tables with their history, and the paths to them: for lookups, for sites, and for the feed."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.lookups, self.feed = Way(chance, 0, 0.001, 0.1, 0.15), Way(chance, 0, 0.001, 0.05)
-        self.sites = Way(chance, 0)
+        self.lookups, self.feed = Path(chance, 0, 0.001, 0.1, 0.15), Path(chance, 0, 0.001, 0.05)
+        self.sites = Path(chance, 0)
         self.notifies = True
-        self.told: list[tuple[str | None, float]] = []
-        """What was ever told of, and when."""
+        self.reported: list[tuple[str | None, float]] = []
+        """Every subject that the feed has reported, and when."""
         self.listening: dict[FeedConnection, Callable[[], object]] = {}
         users: dict[str, frozenset[str] | None] = {"ada": frozenset({"Shop"}), "bob": frozenset(SITES), "eve": None}
         now = asyncio.get_running_loop().time()
@@ -113,7 +112,7 @@ class Database:
 
     @property
     def answering(self) -> float:
-        """For how long look-ups of all kinds have been answered."""
+        """How long all kinds of lookups have been answered."""
         return min(self.lookups.calm, self.sites.calm)
 
     @property
@@ -121,7 +120,7 @@ class Database:
         return self.past[-1]
 
     def between(self, since: float, until: float) -> Iterator[State]:
-        """What it held in that time."""
+        """Yield the states in this period."""
         for state, following in zip(self.past, [*self.past[1:], None], strict=True):
             if state.since <= until and (following is None or following.since >= since):
                 yield state
@@ -131,13 +130,13 @@ class Database:
         seq = self.now.rows[-1][0]
         rows = tuple((seq + number, *change, now) for number, change in enumerate(changes, 1))
         self.past.append(replace(self.now, since=now, rows=self.now.rows + rows, **what))
-        self.told += [(subject, now) for _, subject in changes]
+        self.reported += [(subject, now) for _, subject in changes]
         if self.notifies:
             for wake in self.listening.values():
                 asyncio.get_running_loop().call_later(self.chance.choice((0, 0.001, 0.02)), wake)
 
     def change(self) -> None:
-        """Do one of the things that admins do."""
+        """Make one change, as an admin would."""
         state, chance = self.now, self.chance
         what = chance.randrange(10)
         key_digest = DIGESTS[chance.choice(KEYS)]
@@ -158,34 +157,34 @@ class Database:
         else:
             self.commit(("all", None), keys={key: owner for key, owner in state.keys.items() if chance.random() < 0.7})
 
-    async def trouble(self) -> None:
-        """Have something go wrong, for a while."""
+    async def fault(self) -> None:
+        """Cause a fault for a while."""
         everything = [self.lookups, self.feed]
-        ways = self.chance.choice(
+        paths = self.chance.choice(
             ([self.lookups], [self.sites], [self.feed], [self.sites, self.feed], everything, everything)
         )
         seconds = self.chance.choice((0, 0.1, 1, 3, 3, 8, 8, 30))
         what = self.chance.randrange(6)
-        for way in ways:
+        for path in paths:
             if what == 0:
-                way.open.clear()
+                path.open.clear()
             else:
-                way.cut()
-                way.up = False
+                path.cut()
+                path.up = False
         await asyncio.sleep(seconds)
-        if what == 1:  # a dump is restored, from a while ago, and a little later there are changes again
+        if what == 1:  # an older dump is restored, and changes continue a little later
             self.lookups.cut()
             self.feed.cut()
             old = self.chance.choice(self.past[-5:])
             self.past.append(replace(old, since=asyncio.get_running_loop().time()))
         elif what == 2:
-            self.past.append(replace(self.now, rows=self.now.rows[-1:]))  # what was is pruned
-        for way in ways:
-            way.trouble_at = asyncio.get_running_loop().time()
-            way.up = True
-            way.open.set()
+            self.past.append(replace(self.now, rows=self.now.rows[-1:]))  # the feed is pruned
+        for path in paths:
+            path.fault_at = asyncio.get_running_loop().time()
+            path.up = True
+            path.open.set()
 
-    # As a pool, for look-ups.
+    # The pool for lookups.
 
     @asynccontextmanager
     async def acquire(self, *, timeout: float | None = None) -> AsyncIterator["Database"]:  # noqa: ASYNC109
@@ -200,9 +199,9 @@ class Database:
         if sql != FIND_GRANT:
             await self.sites.go(self.sites.epoch)
         state = self.now
-        always = {"whole": True, "feed_position": state.rows[-1][0]}
+        alpaths = {"whole": True, "feed_position": state.rows[-1][0]}
         if sql == FIND_GRANT:
-            row: dict[str, Any] = always | {"user_id": None}
+            row: dict[str, Any] = alpaths | {"user_id": None}
             user = state.keys.get(args[0])
             if user is not None:
                 sites = state.users[user]
@@ -212,7 +211,7 @@ class Database:
         else:
             by_name = {name: site for site in state.sites for name in names_of(site)}
             found = {name: by_name.get(name) for name in args[0]}
-            rows = [always | {"name": n, "id": s, "workspace": s and "acme"} for n, s in found.items()]
+            rows = [alpaths | {"name": n, "id": s, "workspace": s and "acme"} for n, s in found.items()]
         await self.lookups.go(epoch)
         return rows
 
@@ -220,7 +219,7 @@ class Database:
         raise NotImplementedError
 
     def terminate(self) -> None:
-        """Let the next to ask have another connection, which is the same here."""
+        """Do nothing: every connection is this object."""
 
     async def connect(self) -> asyncpg.Connection:
         epoch = self.feed.epoch
@@ -229,7 +228,7 @@ class Database:
 
 
 class FeedConnection:
-    """What the feed uses of a connection."""
+    """A fake connection for the feed."""
 
     def __init__(self, database: Database, epoch: int) -> None:
         self._database = database
@@ -258,23 +257,24 @@ class FeedConnection:
         self._database.listening[self] = wake
 
     def add_termination_listener(self, ended: Callable[[], object]) -> None:
-        pass  # as where nobody says good-bye
+        pass  # the server says no goodbye
 
     def terminate(self) -> None:
         self._database.listening.pop(self, None)
 
 
 class Stream:
-    """What is asked of an exchange that is open."""
+    """An exchange that passed (a `rechecks.OpenExchange`)."""
 
     def __init__(self, play: "Play", verdict: Verdict, key_digest: bytes, site: str) -> None:
-        self.verdict, self.key_digest, self.site = verdict, key_digest, site
+        self.verdict: Verdict | None = verdict
+        self.key_digest, self.site = key_digest, site
         self._number = play.passed
         self.done = False
         self._play = play
 
     def __hash__(self) -> int:
-        return self._number  # so that sets have an order that is the same each time
+        return self._number  # gives sets a reproducible order
 
     def revoke(self, refusal: Refusal) -> None:
         self.done = True
@@ -282,7 +282,7 @@ class Stream:
 
 
 class Play:
-    """Doors over a database, and the oracle."""
+    """A simulation of the proxy over a database, with an oracle that checks every verdict."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -304,7 +304,7 @@ class Play:
             settings,
             self.database,
             on_lookup=lambda result: None,
-            on_lost=lambda lost: self.revokes.changed(lost),
+            on_lost=lambda lost: self.revocation.changed(lost),
             clock=clock,
             jitter=self.chance.random,
         )
@@ -313,7 +313,7 @@ class Play:
             self.grants,
             poll_seconds=POLL,
             on_dropped=self.dropped,
-            on_changes=lambda changes: self.revokes.changed(changes),
+            on_changes=lambda changes: self.revocation.changed(changes),
             clock=clock,
         )
         route = RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/{site}", "host:{site}.example"))
@@ -322,8 +322,8 @@ class Play:
             table, self.grants, Metrics(), on_use=lambda user: None, accept_foreign=True, clock=clock
         )
         self.streams: list[Stream] = []
-        self.revokes = Revokes(
-            lambda: [cast(Exchange, stream) for stream in self.streams],
+        self.revocation = Revocation(
+            lambda: self.streams,
             self.grants,
             settings,
             read_at=lambda: self.feed.read_at,
@@ -336,7 +336,7 @@ class Play:
         self.ended = 0
 
     async def ask(self) -> None:
-        """Make a request, and hold the answer against the past."""
+        """Make a request, and compare the verdict with the history."""
         key, site = self.chance.choice(KEYS), self.chance.choice(SITES)
         # Named by its id or, as host names have no case, by its folded id.
         target, host = ("/" + site, "h") if self.chance.random() < 0.5 else ("/", f"{site}.example")
@@ -348,7 +348,7 @@ class Play:
         named = verdict.claim.sites[0] if verdict.claim else ""
         if verdict.refusal is SCOPE_UNAVAILABLE:
             assert not self.is_known(DIGESTS[key], site, named), (
-                f"seed {self.seed}, {self.loop.time()}: a known key is refused"
+                f"seed {self.seed}, {self.loop.time()}: a cached key is refused"
             )
         if verdict.refusal is None:
             self.passed += 1
@@ -361,42 +361,42 @@ class Play:
             self.all_dropped_at = self.loop.time()
 
     def is_known(self, key_digest: bytes, site: str, named: str) -> bool:
-        """Whether this key passed so lately that an outage may not refuse it, and nothing was said of it since."""
+        """Return whether this key passed so recently that an outage must not refuse it, and did not change since."""
         since = self.passed_at.get((key_digest, named), 0)
         if self.max_keys < len(KEYS) or since < self.loop.time() - STALE or since < self.all_dropped_at:
             return False
         state = self.database.now
         mine = {key_digest.hex(), state.keys.get(key_digest), site, None}
-        return not any(subject in mine and at > since - TTL - STALE for subject, at in self.database.told)
+        return not any(subject in mine and at > since - TTL - STALE for subject, at in self.database.reported)
 
     @property
     def bound(self) -> float:
-        """How old what is known may be."""
+        """How old an answer may be."""
         if self.database.feed.calm > SETTLED:
             return POLL + ANSWER_SECONDS + SLACK
         return TTL + SLACK + (0 if self.database.answering > SETTLED else STALE)
 
     def judge(self, refusal: Refusal | None, key_digest: bytes, site: str, bound: float) -> None:
-        """Assert that the database said this within the bound."""
+        """Assert that this verdict was right at some time within the bound."""
         now = self.loop.time()
         if refusal is SCOPE_UNAVAILABLE:
-            assert self.database.answering < SETTLED, f"seed {self.seed}, {now}: refused for want of a database"
+            assert self.database.answering < SETTLED, f"seed {self.seed}, {now}: refused although the database answers"
             return
         if refusal is INVALID_KEY and self.database.feed.calm <= SETTLED:
             bound = max(bound, UNKNOWN_TTL + LOOKUP)
         states = list(self.database.between(now - bound, now))
-        # A key and a site are looked up apart, so each answer may be as old as the bound.
+        # A key and a site are looked up separately, so each answer may be as old as the bound.
         grants = {state.grant(key_digest) for state in states}
-        said = {verdict_by(grant, sites, site) for grant in grants for sites in {state.sites for state in states}}
-        assert refusal in said, f"seed {self.seed}, {now}: {refusal}, but for {bound} s it has been {said}"
+        expected = {verdict_by(grant, sites, site) for grant in grants for sites in {state.sites for state in states}}
+        assert refusal in expected, f"seed {self.seed}, {now}: {refusal}, but for {bound} s it has been {expected}"
 
     def judge_end(self, stream: Stream, refusal: Refusal) -> None:
         self.ended += 1
         self.judge(refusal, stream.key_digest, stream.site, self.bound)
 
     def look_at_streams(self) -> None:
-        """Assert that none is open without a right to it."""
-        bound = self.bound + 1  # for the sweep, and a look-up
+        """Assert that no open stream has lost its access."""
+        bound = self.bound + 1  # for the sweep and a lookup
         if self.database.answering <= SETTLED:
             bound += 2 * LOOKUP
         self.streams = [stream for stream in self.streams if not stream.done and self.chance.random() > 0.002]
@@ -405,7 +405,8 @@ class Play:
 
     async def run(self, seconds: float) -> None:
         works = [
-            self.loop.create_task(work) for work in (self.feed.run(), self.revokes.run(), self.faults(), self.watch())
+            self.loop.create_task(work)
+            for work in (self.feed.run(), self.revocation.run(), self.faults(), self.watch())
         ]
         end = self.loop.time() + seconds
         asking: set[asyncio.Task[None]] = set()
@@ -423,12 +424,12 @@ class Play:
         for work in works:
             work.cancel()
         await asyncio.wait(works)
-        await self.revokes.close()
+        await self.revocation.close()
         await self.grants.close()
         assert self.grants.idle
 
     async def watch(self) -> None:
-        """Look as `DatabaseWatch` does, who reaches the database now and then when the doors do not."""
+        """Act as the health check, which sometimes reaches the database when lookups do not."""
         while True:
             await asyncio.sleep(1)
             if self.database.lookups.up or self.chance.random() < 0.1:
@@ -438,11 +439,11 @@ class Play:
         while True:
             await asyncio.sleep(self.chance.choice((0.1, 1, 5, 10)))
             self.database.notifies = self.chance.random() < 0.7
-            await self.database.trouble()
+            await self.database.fault()
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_the_doors_say_is_what_the_database_said_within_the_bound(seed: int) -> None:
+def test_every_verdict_matches_the_database_within_the_bound(seed: int) -> None:
     async def play() -> None:
         played = Play(seed)
         await played.run(200)

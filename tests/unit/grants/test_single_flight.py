@@ -1,4 +1,4 @@
-"""SingleFlight in line, and what their time-out says."""
+"""Lookups in the queue, their timeouts, and invalidations in the meantime."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,32 +19,32 @@ KEY = bytes(32)
 
 
 def lookups_over(scope: MemoryScope, *, seconds: float, breaker: CircuitBreaker | None = None) -> SingleFlight:
-    """SingleFlight that find nobody known."""
+    """Return a SingleFlight for which every key is unknown."""
 
-    def land(digest: bytes, found: Found | None, asked_at: float) -> Unknown:
+    def store(digest: bytes, found: Found | None, read_at: float) -> Unknown:
         return UNKNOWN
 
     clock = Clock()
     table, breaker = ScopeTable(scope, 1), breaker or CircuitBreaker("keys", clock)
-    return SingleFlight(table, breaker, Invalidations(), TokenBuckets(1), land, seconds=seconds, clock=clock)
+    return SingleFlight(table, breaker, Invalidations(), TokenBuckets(1), store, seconds=seconds, clock=clock)
 
 
-async def test_the_wait_for_a_turn_counts_and_says_nothing_about_the_database() -> None:
-    scope, turns, breaker = MemoryScope(), FairQueue(1, 1), CircuitBreaker("keys", Clock())
+async def test_a_lookup_that_times_out_in_the_queue_does_not_open_the_breaker() -> None:
+    scope, queue, breaker = MemoryScope(), FairQueue(1, 1), CircuitBreaker("keys", Clock())
     lookups = lookups_over(scope, seconds=0.05, breaker=breaker)
-    await turns.acquire("another")
-    flight = lookups.start(KEY, turns, "party", None)
-    assert flight is not None
-    assert await asyncio.shield(flight.outcome) is NoAnswer.UNAVAILABLE
+    await queue.acquire("another")
+    lookup = lookups.start(KEY, queue, "party", None)
+    assert lookup is not None
+    assert await asyncio.shield(lookup.outcome) is NoAnswer.UNAVAILABLE
     assert scope.asked == []
     assert not breaker.is_open
     await lookups.close()
-    turns.release("another")
-    await turns.acquire("yet another")
+    queue.release("another")
+    await queue.acquire("yet another")
 
 
-class SlowToClean(MemoryScope):
-    """Getting back a connection whose query was cancelled takes time."""
+class SlowToRelease(MemoryScope):
+    """A pool to which it takes time to return a connection whose query was canceled."""
 
     @asynccontextmanager
     async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[MemoryScope]:  # noqa: ASYNC109
@@ -54,20 +54,18 @@ class SlowToClean(MemoryScope):
             await asyncio.sleep(30)
 
 
-@pytest.mark.parametrize(("had_its_turn_after", "down"), [(4, True), (6, False)])
-def test_a_lookup_that_spent_most_of_its_time_in_line_says_nothing_about_the_database(
-    had_its_turn_after: float, down: bool
-) -> None:
+@pytest.mark.parametrize(("queued_for", "down"), [(4, True), (6, False)])
+def test_a_lookup_that_was_mostly_queued_does_not_open_the_breaker(queued_for: float, down: bool) -> None:
     async def play() -> None:
-        scope, turns, breaker = MemoryScope(), FairQueue(1, 1), CircuitBreaker("keys", Clock())
+        scope, queue, breaker = MemoryScope(), FairQueue(1, 1), CircuitBreaker("keys", Clock())
         lookups = lookups_over(scope, seconds=10, breaker=breaker)
         scope.hold()
-        await turns.acquire("another")
-        flight = lookups.start(KEY, turns, "party", None)
-        assert flight is not None
-        await asyncio.sleep(had_its_turn_after)
-        turns.release("another")
-        assert await asyncio.shield(flight.outcome) is NoAnswer.UNAVAILABLE
+        await queue.acquire("another")
+        lookup = lookups.start(KEY, queue, "party", None)
+        assert lookup is not None
+        await asyncio.sleep(queued_for)
+        queue.release("another")
+        assert await asyncio.shield(lookup.outcome) is NoAnswer.UNAVAILABLE
         assert scope.asked == [KEY]
         assert breaker.is_open is down
 
@@ -75,48 +73,48 @@ def test_a_lookup_that_spent_most_of_its_time_in_line_says_nothing_about_the_dat
         runner.run(play())
 
 
-def test_a_lookup_whose_time_is_over_is_waited_for_no_longer_and_its_turn_ends_when_its_connection_is_clean() -> None:
+def test_a_timed_out_lookup_keeps_its_slot_until_its_connection_is_released() -> None:
     async def play() -> None:
-        scope, turns, loop = SlowToClean(), FairQueue(1, 1), asyncio.get_running_loop()
+        scope, queue, loop = SlowToRelease(), FairQueue(1, 1), asyncio.get_running_loop()
         lookups, began = lookups_over(scope, seconds=10), loop.time()
         scope.hold()
-        flight = lookups.start(KEY, turns, "party", None)
-        assert flight is not None
-        assert await asyncio.shield(flight.outcome) is NoAnswer.UNAVAILABLE
+        lookup = lookups.start(KEY, queue, "party", None)
+        assert lookup is not None
+        assert await asyncio.shield(lookup.outcome) is NoAnswer.UNAVAILABLE
         assert loop.time() == began + 10
-        assert lookups.in_flight(KEY) is None, "another may be sent"
+        assert lookups.in_flight(KEY) is None, "another lookup may start"
         async with asyncio.timeout(1000):
-            await turns.acquire("another")
+            await queue.acquire("another")
         assert loop.time() == began + 40
-        await asyncio.wait({flight.task})
-        assert flight.task.cancelled()
+        await asyncio.wait({lookup.task})
+        assert lookup.task.cancelled()
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())
 
 
-async def test_nothing_is_kept_of_a_lookup_that_has_ended() -> None:
+async def test_an_ended_lookup_leaves_nothing_behind() -> None:
     lookups = lookups_over(MemoryScope(), seconds=30)
-    flight = lookups.start(KEY, FairQueue(1, 1), "party", None)
-    assert flight is not None
-    assert await asyncio.shield(flight.outcome) is UNKNOWN
+    lookup = lookups.start(KEY, FairQueue(1, 1), "party", None)
+    assert lookup is not None
+    assert await asyncio.shield(lookup.outcome) is UNKNOWN
     assert lookups.in_flight(KEY) is None
     await until(lambda: lookups.idle)
 
 
-async def test_closing_answers_also_who_asked_in_the_same_moment() -> None:
-    """A task that is cancelled before it has begun says nothing."""
+async def test_closing_answers_a_lookup_that_has_not_begun() -> None:
+    """A task that is canceled before it starts runs no code."""
     lookups = lookups_over(MemoryScope(), seconds=30)
-    flight = lookups.start(KEY, FairQueue(1, 1), "party", None)
-    assert flight is not None
+    lookup = lookups.start(KEY, FairQueue(1, 1), "party", None)
+    assert lookup is not None
     await lookups.close()
-    assert flight.outcome.done()
-    assert flight.outcome.result() is NoAnswer.UNAVAILABLE
+    assert lookup.outcome.done()
+    assert lookup.outcome.result() is NoAnswer.UNAVAILABLE
 
 
-def test_closing_waits_for_a_connection_to_come_clean_as_long_as_for_an_answer_and_no_longer() -> None:
+def test_closing_waits_for_connections_at_most_as_long_as_for_an_answer() -> None:
     async def play() -> None:
-        scope, loop = SlowToClean(), asyncio.get_running_loop()
+        scope, loop = SlowToRelease(), asyncio.get_running_loop()
         lookups, began = lookups_over(scope, seconds=10), loop.time()
         scope.hold()
         assert lookups.start(KEY, FairQueue(1, 1), "party", None) is not None
@@ -128,7 +126,7 @@ def test_closing_waits_for_a_connection_to_come_clean_as_long_as_for_an_answer_a
         runner.run(play())
 
 
-def test_a_recall_is_forgotten_when_no_lookup_from_before_it_is_in_the_air() -> None:
+def test_an_invalidation_is_forgotten_when_no_older_lookup_is_in_flight() -> None:
     invalidations = Invalidations()
     first = invalidations.begin()
     invalidations.add(KEY)
@@ -137,18 +135,18 @@ def test_a_recall_is_forgotten_when_no_lookup_from_before_it_is_in_the_air() -> 
     assert invalidations.affects(first, (KEY,), None)
     assert not invalidations.affects(second, (KEY, EVERYTHING), None)
     invalidations.end(first)
-    assert not invalidations.affects(first, (KEY,), None), "forgotten"
+    assert not invalidations.affects(first, (KEY,), None), "it is forgotten"
     assert invalidations.affects(second, ("ada",), 4)
     assert not invalidations.affects(second, ("ada",), 5)
     invalidations.end(second)
-    assert not len(invalidations), "nobody is left who needs to know"
+    assert not len(invalidations), "no lookup in flight needs them"
     invalidations.add("eve")
     assert not len(invalidations)
     third = invalidations.begin()
     assert not invalidations.affects(third, (KEY, "ada"), None)
 
 
-def test_of_two_invalidations_of_one_name_the_later_position_counts_and_no_position_counts_most() -> None:
+def test_the_later_of_two_invalidations_of_a_name_counts() -> None:
     invalidations = Invalidations()
     began = invalidations.begin()
     invalidations.add("ada", 5)

@@ -1,4 +1,4 @@
-"""What guessing keys costs, and whom."""
+"""Token buckets for unknown keys, by client network."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def spend(budget: TokenBuckets, address: str) -> int:
     return spent
 
 
-def test_an_address_may_try_so_many_unknown_keys_a_minute_and_then_one_as_each_is_earned() -> None:
+def test_an_address_may_try_a_limited_number_of_unknown_keys_per_minute() -> None:
     clock = Clock()
     budget = TokenBuckets(60, clock=clock)
     assert spend(budget, "192.0.2.1") == 60
@@ -28,13 +28,13 @@ def test_an_address_may_try_so_many_unknown_keys_a_minute_and_then_one_as_each_i
     assert spend(budget, "192.0.2.1") == 60
 
 
-def test_addresses_do_not_pay_for_each_other() -> None:
+def test_addresses_have_separate_buckets() -> None:
     budget = TokenBuckets(3, clock=Clock())
     spend(budget, "192.0.2.1")
     assert spend(budget, "192.0.2.2") == 3
 
 
-def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
+def test_addresses_in_one_ipv6_network_share_a_bucket() -> None:
     budget = TokenBuckets(3, clock=Clock())
     assert sum(spend(budget, f"2001:db8:0:1::{number:x}") for number in range(1, 50)) == 3
     assert spend(budget, "2001:db8:0:2::1") == 3
@@ -52,5 +52,5 @@ def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
         ("", ""),
     ],
 )
-def test_an_address_stands_for_its_network(address: str, expected: str) -> None:
+def test_the_network_of_an_address(address: str, expected: str) -> None:
     assert client_network(address) == expected

@@ -1,4 +1,4 @@
-"""Grants over a scope table in memory, for the tests of what is remembered of it."""
+"""A grant cache over a scope table in memory, for unit tests."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -21,13 +21,13 @@ def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-class Door:
-    """Grants over a scope table in memory, and what was heard from them."""
+class Harness:
+    """Builds grant caches over a scope table in memory, and records their callbacks."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.scope = MemoryScope()
-        self.heard: Counter[str] = Counter()
+        self.results: Counter[str] = Counter()
         self.lost: list[Changes] = []
         self.opened: list[Grants] = []
 
@@ -37,7 +37,7 @@ class Door:
         grants = Grants(
             GrantSettings.model_validate({"lookup_seconds": 30} | settings),
             self.scope,
-            on_lookup=lambda result: self.heard.update([result]),
+            on_lookup=lambda result: self.results.update([result]),
             on_lost=self.lost.append,
             budget=budget,
             clock=self.clock,
@@ -48,8 +48,8 @@ class Door:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    opened = Door()
+async def harness() -> AsyncIterator[Harness]:
+    opened = Harness()
     yield opened
     opened.scope.let_go()
     for grants in opened.opened:

@@ -1,0 +1,101 @@
+"""Checks of a config that need more than one table, or the code that will use its values."""
+
+from proxy.decision.key_locations import KeyPlaces
+from proxy.decision.routes import RouteTable
+from proxy.http.drop_headers import DropHeaders
+from proxy.http.forwarding import address_matcher
+from proxy.relay.front_door import server_context
+from proxy.relay.listeners import parse_listen
+from proxy.relay.upstream_pool import UpstreamPool
+from proxy.settings import KeySettings
+from sitelatch.config import Config
+from sitelatch.config_conflicts import conflicts
+from sitelatch.config_errors import ConfigError, sentence
+from sql.pool import BadDatabaseUrl, is_readable
+
+EMBEDDED = "embedded:"
+
+
+def check_values(config: Config) -> list[str]:
+    """Return an error message for each value that is invalid, and for values that are invalid in combination."""
+    found = []
+    listens = {"[proxy]": config.proxy.listen, "[ops]": config.ops.listen, "[admin]": config.admin.listen}
+    for place, listen in listens.items():
+        try:
+            parse_listen(listen)
+        except ValueError as error:
+            found.append(f"{place} listen: {error}")
+    if config.proxy.listen in (config.ops.listen, config.admin.listen) and not config.proxy.listen.endswith(":0"):
+        found.append(
+            "[proxy] listen: must not be the same address as [ops] or [admin] listen. Only those two can share an "
+            "address. Give the front door another port."
+        )
+    found += _database_problems(config)
+    try:
+        address_matcher(config.proxy.trusted_proxies)
+    except ValueError:
+        found.append('[proxy] trusted_proxies: must be addresses, networks like "10.0.0.0/8", or "unix".')
+    proxy = config.proxy
+    try:
+        DropHeaders(proxy.drop_headers)
+    except ValueError as error:
+        found.append(f"[proxy] drop_headers: {sentence(error)}")
+        proxy = proxy.model_copy(update={"drop_headers": ()})
+    for route in config.proxy.routes:
+        try:
+            UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
+        except ValueError as error:
+            found.append(f'[[proxy.routes]] "{route.name}" upstream: {sentence(error)}')
+        except OSError:
+            continue  # `check_files` reports this
+    keys = config.keys
+    try:
+        KeyPlaces(keys.from_)
+    except ValueError as error:
+        found.append(f"[keys] from: {sentence(error)}")
+        keys = KeySettings()
+    try:
+        found += conflicts(proxy, keys, RouteTable(proxy.routes, keys))
+    except ValueError as error:
+        found.append(f"[[proxy.routes]] {sentence(error)}")
+    return found
+
+
+def _database_problems(config: Config) -> list[str]:
+    found = []
+    listen_url = config.database.listen_url
+    for place, url in {
+        "[database] url": config.database.url,
+        "[admin] database_url": config.admin.database_url,
+    }.items():
+        if url is None or url.startswith(EMBEDDED):
+            continue
+        if not url.startswith(("postgresql://", "postgres://")):
+            found.append(f'{place}: must be "embedded:DIR" or a DSN that begins with "postgresql://".')
+        elif not is_readable(url):
+            found.append(f"{place}: {BadDatabaseUrl()}.")
+    if listen_url is not None and config.database.url.startswith(EMBEDDED):
+        found.append("[database] listen_url: is not used with an embedded database. Remove the line.")
+    elif listen_url is not None and not is_readable(listen_url):
+        found.append(f"[database] listen_url: {BadDatabaseUrl()}.")
+    return found
+
+
+def check_files(config: Config) -> None:
+    """Raise ConfigError if a file that `serve` needs cannot be loaded.
+
+    This is not part of `load`, so that commands such as `users list` do not need to read TLS keys.
+    """
+    found = []
+    if config.proxy.tls is not None:
+        try:
+            server_context(config.proxy.tls)
+        except OSError as error:
+            found.append(f"[proxy.tls]: cannot load the certificate or key: {error.strerror}.")
+    for route in config.proxy.routes:
+        try:
+            UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
+        except OSError as error:
+            found.append(f'[[proxy.routes]] "{route.name}" upstream_tls: cannot load a file: {error.strerror}.')
+    if found:
+        raise ConfigError(found)
