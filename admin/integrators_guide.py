@@ -16,7 +16,9 @@ from markdown_it import MarkdownIt
 
 from admin.api.example_request import address, example_request
 from admin.page import HEADERS, static_text
-from proxy.settings import HeaderRule, ProxySettings, QueryRule, RouteSettings
+from proxy.decision.key_locations import key_location
+from proxy.decision.site_rules import site_rule
+from proxy.settings import ProxySettings, RouteSettings
 
 _NAME: Final = "integrators.md"
 _HERE: Final = Path(__file__).parent
@@ -54,7 +56,7 @@ def passages(proxy: ProxySettings, keys_from: Sequence[str]) -> list[str]:
         " ".join([*map(_shell_header, asked.headers), _shell(asked.url)]),
         f"{imports}URL = {_python(asked.url)}\nHEADERS = {{{python}}}",
         f"const url = {_script(asked.url)};\nconst headers = {{{f' {script} ' if script else ''}}};",
-        ", or ".join(map(_key_place, proxy.routes[0].keys_from or keys_from)),
+        ", or ".join(key_location(text).describe() for text in proxy.routes[0].keys_from or keys_from),
         "\n".join(_site_places(proxy.routes)),
         address(proxy).rstrip("/"),
     ]
@@ -96,61 +98,15 @@ def _script(template: str) -> str:
     return f"`{filled}`"
 
 
-def _key_place(place: str) -> str:
-    kind, _, name = place.partition(":")
-    match kind:
-        case "header":
-            return f"as the header `{name}`"
-        case "query":
-            return f"as the query parameter `{name}`"
-        case "cookie":
-            return f"as the cookie `{name}`"
-        case "basic":
-            return "as the user name of HTTP Basic, with an empty password"
-        case _:
-            return "as `Authorization: Bearer KEY`"
-
-
 def _site_places(routes: Sequence[RouteSettings]) -> list[str]:
     """Return where requests name their sites, as items of a list."""
     lines = []
     for route in routes:
         where = f"under `{route.path}` " if len(routes) > 1 else ""
-        lines += [f"- {where}{_site_place(rule)}" for rule in route.sites]
+        lines += [f"- {where}{site_rule(rule).describe()}" for rule in route.sites]
         if not route.sites:
             lines.append(f"- {where}nowhere: requests name no site")
     return lines
-
-
-def _site_place(rule: str | QueryRule | HeaderRule) -> str:
-    if isinstance(rule, str):
-        kind, _, rest = rule.partition(":")
-        rest = rest.replace("{site}", "SITE").replace("**", "…")
-        match kind:
-            case "path":
-                return f"in the path: `{rest}`"
-            case "query":
-                return f"as the query parameter `{rest}`"
-            case "header":
-                return f"in the header `{rest}`"
-            case _:
-                return f"in the host name: `{rest}`"
-    where = (
-        f"as the query parameter `{rule.query}`" if isinstance(rule, QueryRule) else f"in the header `{rule.header}`"
-    )
-    if rule.forms != ("{site}",):
-        where += f", written {' or '.join(_code(form.replace('{site}', 'SITE')) for form in rule.forms)}"
-    if rule.separator is not None:
-        where += f", several with `{rule.separator}` between"
-    if rule.all is not None:
-        where += f", or `{rule.all}` for all sites"
-    if rule.paths is not None:
-        where += f", on {', '.join(map(_code, rule.paths)).replace('**', '…')}"
-    return where
-
-
-def _code(text: str) -> str:
-    return f"`{text}`"
 
 
 def guide_routes(text: str) -> list[tuple[str, str, Handler]]:

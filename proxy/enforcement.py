@@ -12,9 +12,10 @@ from typing import Literal, Protocol
 import structlog
 
 from proxy.decision.api_keys import digest, well_formed
+from proxy.decision.claim import Claim
 from proxy.decision.decide import decide
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.decision.routes import Claim, RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Answers, Lookup, NoGrant, Owners, Verdict
 from proxy.grants.cache import ScopeUnavailable, TooManyUnknownKeys, Unknown
 from proxy.http.headers import Head

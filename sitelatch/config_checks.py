@@ -1,7 +1,7 @@
 """Checks of a config that need more than one table, or the code that will use its values."""
 
-from proxy.decision.key_locations import KeyPlaces
-from proxy.decision.routes import RouteTable
+from proxy.decision.key_reader import KeyReader
+from proxy.decision.route_table import RouteTable
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.forwarding import address_matcher
 from proxy.relay.front_door import server_context
@@ -50,7 +50,7 @@ def check_values(config: Config) -> list[str]:
             continue  # `check_files` reports this
     keys = config.keys
     try:
-        KeyPlaces(keys.from_)
+        KeyReader(keys.from_)
     except ValueError as error:
         found.append(f"[keys] from: {sentence(error)}")
         keys = KeySettings()

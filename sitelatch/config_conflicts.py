@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from proxy.decision.key_locations import KeyPlaces
-from proxy.decision.parameters import Name
-from proxy.decision.routes import Route, RouteTable
+from proxy.decision.key_locations import QueryKey, parameter_names
+from proxy.decision.route_table import RouteTable
+from proxy.decision.routes import Route
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.headers import REQUEST_KINDS, fold_name
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.steering_headers import steers_backends
-from proxy.settings import HeaderRule, KeySettings, ProxySettings, QueryRule, RouteSettings
+from proxy.settings import KeySettings, ProxySettings, RouteSettings, ValueRule
 
 _MARK = "{site}"
 _HOST_HEADERS = ("host", "x-forwarded-host", "forwarded")
@@ -80,33 +80,27 @@ def _why_not_forwarded(name: str, proxy: ProxySettings) -> str:
 
 def _keys_among_sites(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
     """Report parameters and headers that are configured to carry both API keys and sites."""
-    settings = route.settings
-    places = settings.keys_from if settings.keys_from is not None else keys.from_
-    headers = KeyPlaces(places).names
-    queries = [Name(place.removeprefix("query:")) for place in places if place.startswith("query:")]
+    queries = parameter_names(route.key_reader.locations, QueryKey)
     for name in route.site_headers:
-        if fold_name(name.encode()) in headers:
+        if fold_name(name.encode()) in route.key_reader.names:
             yield f"sites: the header {name} carries API keys, so it cannot also name a site. Use another header."
-    for rule in _tables(settings):
-        if isinstance(rule, QueryRule) and any(name.means(rule.query.encode()) for name in queries):
+    for rule in route.site_rules.queries:
+        if any(name.means(rule.raw_name) for name in queries):
             yield (
-                f"sites: the query parameter `{rule.query}` carries API keys, so it cannot also name a site. "
+                f"sites: the query parameter `{rule.text}` carries API keys, so it cannot also name a site. "
                 "Use another parameter."
             )
 
 
-def _tables(route: RouteSettings) -> Iterator[QueryRule | HeaderRule]:
-    """Yield the query and header rules. Short forms are expanded to table forms."""
-    for rule in route.sites:
-        if not isinstance(rule, str):
-            yield rule
-        elif rule.startswith("query:"):
-            yield QueryRule(query=rule.removeprefix("query:"))
+def _value_rules(route: Route) -> list[ValueRule]:
+    """Return the settings of the query and header rules."""
+    rules = route.site_rules
+    return [*(rule.rule for rule in rules.queries), *(rule.rule for rule in rules.headers)]
 
 
 def _values(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[str]:
     """Report templates and words of a rule that no value can ever match."""
-    for rule in _tables(route.settings):
+    for rule in _value_rules(route):
         forms = [form.partition(_MARK) for form in rule.forms]
         for number, (before, _, after) in enumerate(forms):
             for earlier_before, _, earlier_after in forms[:number]:
@@ -126,15 +120,8 @@ def _outside_the_path(route: Route, proxy: ProxySettings, keys: KeySettings) -> 
     """Report paths that are outside the path of the route, so that the route never receives them."""
     settings = route.settings
     written: list[tuple[str, Iterable[str]]] = [
-        (
-            "sites",
-            (
-                rule.removeprefix("path:")
-                for rule in settings.sites
-                if isinstance(rule, str) and rule.startswith("path:")
-            ),
-        ),
-        ("sites", (path for rule in _tables(settings) for path in rule.paths or ())),
+        ("sites", (rule.template for rule in route.site_rules.paths)),
+        ("sites", (path for rule in _value_rules(route) for path in rule.paths or ())),
         *((key, _paths_of(entries)) for key, entries in (("public", settings.public), ("refuse", settings.refuse))),
     ]
     for key, paths in written:

@@ -3,9 +3,8 @@
 The verdict comes from the same `Enforcement` as the front door's.
 """
 
-import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 
@@ -13,8 +12,11 @@ from admin.api.users import get_user
 from admin.text_rules import is_text
 from proxy.decision.api_keys import new_key
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.decision.routes import Route, RouteTable
-from proxy.decision.target import read_path, split
+from proxy.decision.key_locations import with_key
+from proxy.decision.path_readings import read_path
+from proxy.decision.route_table import RouteTable
+from proxy.decision.routes import Route
+from proxy.decision.target import split
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, GrantSource, Pending
 from proxy.grants.cache import UNKNOWN, Grants, Unknown
@@ -122,7 +124,7 @@ async def _judge(
             key = new_key().encode()  # only the digest of the user's own key is stored
         try:
             enforcement = _enforcement(config, table, source)
-            judged = enforcement.judge(_with_key(head, route, config, key))
+            judged = enforcement.judge(_with_key(head, route, key))
             verdict = await enforcement.judge_slowly(judged, "explain") if isinstance(judged, Pending) else judged
         finally:
             await grants.close()
@@ -155,20 +157,16 @@ async def _grant_of(user_id: str, pool: asyncpg.Pool) -> Grant | Unknown:
     )
 
 
-def _with_key(head: Head, route: Route, config: Config, key: bytes) -> Head:
+def _with_key(head: Head, route: Route, key: bytes) -> Head:
     """Return the head with the key in the route's first key location."""
     if not key:
         return head
-    place, _, name = (route.settings.keys_from or config.keys.from_)[0].partition(":")
+    example = route.key_reader.locations[0].example()
     target, fields = head.target, head.fields
-    if place == "query":
-        target += (b"&" if b"?" in target else b"?") + name.encode() + b"=" + key
-    elif place == "cookie":
-        fields = [*fields, (b"Cookie", name.encode() + b"=" + key)]
-    elif place == "header":
-        fields = [*fields, (name.encode(), key)]
-    elif place == "basic":
-        fields = [*fields, (b"Authorization", b"Basic " + base64.b64encode(key + b":"))]
-    else:
-        fields = [*fields, (b"Authorization", b"Bearer " + key)]
-    return Head(head.method, target, fields, head.has_body, head.dropped)
+    if example.parameter is not None:
+        name, value = example.parameter
+        target += (b"&" if b"?" in target else b"?") + name.encode() + b"=" + with_key(value, key)
+    if example.header is not None:
+        name, value = example.header
+        fields = [*fields, (name.encode(), with_key(value, key))]
+    return replace(head, target=target, fields=fields)

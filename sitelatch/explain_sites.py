@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
+from proxy.decision.claim import Claim
 from proxy.decision.decide import decide
-from proxy.decision.routes import Candidate, Claim, Route, RouteTable
+from proxy.decision.named_sites import Candidate
+from proxy.decision.path_rules import PathSiteRule
+from proxy.decision.route_table import RouteTable
+from proxy.decision.routes import Route
 from proxy.decision.verdict import Answers, Verdict
 from proxy.http.headers import Head
 from proxy.refusals import MISSING_KEY
-from proxy.settings import HeaderRule, KeySettings, QueryRule
+from proxy.settings import KeySettings
 from sitelatch.explanation import listed_sites
 
 _NO_OTHER_RULES = {
@@ -27,21 +31,21 @@ def describe_sites(route: Route, keys: KeySettings, head: Head) -> list[str]:
     """Say what each site rule names. Each is tried alone, on a route of its own."""
     lines = []
     named_by_path = False
-    for rule in route.settings.sites:
-        is_path = isinstance(rule, str) and rule.startswith("path:")
+    for setting, rule in zip(route.settings.sites, route.site_rules.rules, strict=True):
+        is_path = isinstance(rule, PathSiteRule)
         if is_path and named_by_path:
             continue  # only the first path rule that matches counts
-        options = {**_NO_OTHER_RULES, "methods": (head.method.decode("latin-1"),), "sites": (rule,)}
+        options = {**_NO_OTHER_RULES, "methods": (head.method.decode("latin-1"),), "sites": (setting,)}
         claim = Claim(RouteTable([route.settings.model_copy(update=options)], keys), head)
         verdict = decide(claim, Answers(accept_foreign=True), 0)
         if isinstance(verdict, Verdict) and verdict.refusal not in (None, MISSING_KEY):
-            lines.append(f"{_text_of(rule)}: {verdict.refusal.detail} ({verdict.refusal.code})")
+            lines.append(f"{rule.written()}: {verdict.refusal.detail} ({verdict.refusal.code})")
             continue
-        lines += [f"{_text_of(rule)} {what}" for what in _named(claim.named, claim.form)]
+        lines += [f"{rule.written()} {what}" for what in _named(claim.named, claim.form)]
         named_by_path = named_by_path or (is_path and bool(claim.named.sites))
     if lines:
         return lines if len(lines) == 1 else ["named in several places", *lines]
-    rules = ", ".join(map(_text_of, route.settings.sites)) or "none"
+    rules = ", ".join(rule.written() for rule in route.site_rules.rules) or "none"
     return [f"the request names none. Site rules: {rules}. without_site: {route.settings.without_site}."]
 
 
@@ -65,10 +69,3 @@ def _either(literal: Sequence[str], form: Sequence[str]) -> str:
     if not form:
         return listed_sites(literal)
     return f"{listed_sites(literal)}, or {listed_sites(form)} if `+` is a space; the key's scope decides"
-
-
-def _text_of(rule: str | QueryRule | HeaderRule) -> str:
-    if isinstance(rule, str):
-        return rule
-    where = f" on {', '.join(rule.paths)}" if rule.paths is not None else ""
-    return f"query:{rule.query}{where}" if isinstance(rule, QueryRule) else f"header:{rule.header}{where}"

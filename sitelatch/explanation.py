@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
+from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.decision.routes import Claim
-from proxy.decision.site_ids import folded_part
-from proxy.decision.site_rules import NO_SITE
+from proxy.decision.site_ids import shown_id
 from proxy.decision.verdict import Verdict
 from proxy.http.headers import Fields
 from proxy.refusals import Refusal
@@ -84,7 +83,7 @@ def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner]) -> list[
     for site in claim.sites:
         owner = owners.get(site)
         if owner is None:
-            reasons.append(f"There is no site {id_of(site)!r}.")
+            reasons.append(f"There is no site {shown_id(site)!r}.")
         elif owner.workspace != grant.workspace:
             reasons.append(f"The site {owner.id!r} belongs to workspace {owner.workspace}.")
         elif not grant.all_sites and owner.id not in grant.sites:
@@ -100,11 +99,6 @@ def describe_forwarded(claim: Claim, identity: bytes) -> list[str]:
     return [line.decode(errors="backslashreplace"), *added, key]
 
 
-def id_of(name: str) -> str:
-    """Return the site id that a name stands for."""
-    return name.removeprefix(NO_SITE) if name.startswith(NO_SITE) else folded_part(name) or name
-
-
 def listed_sites(names: Iterable[str]) -> str:
     """Return the site ids that these names stand for. Ids with control characters are escaped."""
-    return ", ".join(site if site.isprintable() else repr(site) for site in map(id_of, names))
+    return ", ".join(site if site.isprintable() else repr(site) for site in map(shown_id, names))

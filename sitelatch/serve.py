@@ -16,7 +16,7 @@ from admin.app import admin_app
 from admin.integrators_guide import guide
 from admin.internal_listeners import InternalRunner, internal_listeners
 from proxy.activity import Activity
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
 from proxy.grants.cache import Grants, connections_used
 from proxy.grants.change_feed import ChangeFeed

@@ -4,29 +4,23 @@
 the key, then the sites. Cheap refusals come first, and nothing is looked up for a request that nobody may make.
 """
 
+from dataclasses import replace
+
 from proxy.decision.api_keys import well_formed
+from proxy.decision.claim import Claim
+from proxy.decision.content_types import form_may_name, refuse_charset, refuse_form_body
 from proxy.decision.grant import Grant
-from proxy.decision.method_override import overriding_methods
-from proxy.decision.parameters import Query
-from proxy.decision.routes import (
-    NO_METHODS,
-    NOTICED_CONTENT_TYPE,
-    NOTICED_COOKIE,
-    NOTICED_OVERRIDE,
-    NOTICED_SECOND_RESOURCE,
-    NOTICED_SITE_HEADER,
-    Candidate,
-    Claim,
-    is_preflight,
-    overriding_methods_in,
-    refuse_charset,
-    refuse_form_body,
-    refuse_parameters_that_steer,
-)
+from proxy.decision.method_override import NO_METHODS, overriding_methods, overriding_methods_in
+from proxy.decision.named_sites import Candidate
+from proxy.decision.noticed_headers import CONTENT_TYPE, COOKIE, OVERRIDE, SECOND_RESOURCE, SITE_HEADER
+from proxy.decision.parameters import OnlyParameter, Query
+from proxy.decision.request_sites import check_cookies, name_sites
 from proxy.decision.second_resource import names_second_resource
+from proxy.decision.steering_parameters import refuse_parameters_that_steer
 from proxy.decision.target import split
 from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
 from proxy.decision.work import FEW_SITES, FOUND_PARAMETER, LONG_TARGET, MANY_FIELDS, SITE, check_work, head_work
+from proxy.http.cors import is_preflight
 from proxy.refusals import (
     ALL_SITES_NEEDED,
     AMBIGUOUS_REQUEST,
@@ -37,10 +31,12 @@ from proxy.refusals import (
     MISSING_KEY,
     PREFLIGHT_REFUSED,
     SCOPE_UNAVAILABLE,
-    SECOND_RESOURCE,
     SITE_NOT_ALLOWED,
     TOO_MANY_UNKNOWN_KEYS,
     Refused,
+)
+from proxy.refusals import (
+    SECOND_RESOURCE as SECOND_RESOURCE_REFUSED,
 )
 
 
@@ -59,19 +55,25 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
 
             # 1. Route: the first whose `path` the request's path is below, in every reading of that path.
             #    400 bad_request, 400 ambiguous_request, 404 no_route
-            located = claim.table.locate(split(head.target).path)
-            route = claim.route = located.route
+            facts = claim.table.locate(split(head.target).path)
+            route = claim.route = facts.route
             settings = route.settings
             judged = claim
 
             # 2. Work: all parts of the head together are not too expensive to check.
             #    400 ambiguous_request
-            if located.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
-                check_work(located.work + head_work(head))
+            if facts.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
+                check_work(facts.work + head_work(head))
 
             # 3. One key: all key locations together hold at most one value. The key is cut out of what is forwarded.
             #    400 ambiguous_key, 400 ambiguous_request
-            noticed = route.take_key(claim)
+            if settings.drop_headers:
+                head = replace(head, fields=route.drop_headers.remaining(head.fields))
+            claim.key, claim.target, claim.fields, noticed = route.key_reader.read(head)
+            if settings.forward_key:
+                claim.target, claim.fields = head.target, head.fields
+            if head.dropped:
+                noticed |= SITE_HEADER
 
             # 4. Answered preflights: on a route with `cors`, Sitelatch answers a CORS preflight itself.
             if route.cors is not None and method == b"OPTIONS" and is_preflight(claim.fields):
@@ -81,14 +83,15 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             # 5. Parameters: their number and their encoding can be read.
             #    400 bad_request, 400 ambiguous_request
             raw = claim.target.partition(b"?")[2]
-            query = only = None
+            query: Query | None = None
+            only: OnlyParameter = None
             if raw:
                 # A plain query needs no further reading: it holds nothing that the route looks for, or just one site.
                 only = route.parameters.glance(raw)
-                if only is None or (only and only[0] not in located.plain_queries):
+                if only is None or (only and only[0] not in facts.plain_queries):
                     query, only = Query(raw, route.parameters), None
                     if query.splits:
-                        check_work(located.work + head_work(head) + FOUND_PARAMETER * sum(map(len, query.splits)))
+                        check_work(facts.work + head_work(head) + FOUND_PARAMETER * sum(map(len, query.splits)))
             by_query = NO_METHODS if query is None else overriding_methods_in(query)
 
             # 6. Method: the route's `methods` lists it.
@@ -99,9 +102,9 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             # 7. One reading: every reading of the path names the same site, and nothing in the request makes a backend
             #    decode the query differently or take another path.
             #    400 ambiguous_request
-            if located.refusal is not None:
-                raise Refused(located.refusal)
-            if raw and noticed & NOTICED_CONTENT_TYPE:
+            if facts.refusal is not None:
+                raise Refused(facts.refusal)
+            if raw and noticed & CONTENT_TYPE:
                 refuse_charset(claim.fields)
             if query is not None:
                 refuse_parameters_that_steer(query)
@@ -109,25 +112,25 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             # 8. Second resource: no header names another resource, such as the source of a copy.
             #    400 second_resource
             if (
-                noticed & NOTICED_SECOND_RESOURCE
+                noticed & SECOND_RESOURCE
                 and settings.second_resource == "refuse"
                 and names_second_resource(claim.fields)
             ):
-                raise Refused(SECOND_RESOURCE)
+                raise Refused(SECOND_RESOURCE_REFUSED)
 
             # 9. Method overrides: `methods` lists each method that a header or parameter asks for. A public request is
             #    forwarded without these headers, so they do not count there.
             #    405 method_not_allowed
-            public = method in located.public and not by_query
+            public = method in facts.public and not by_query
             overriding = by_query
-            if noticed & NOTICED_OVERRIDE and not public:
+            if noticed & OVERRIDE and not public:
                 overriding = by_query | overriding_methods(claim.fields)
             if not overriding <= route.methods:
                 raise Refused(route.override_not_allowed)
 
             # 10. Refused endpoints: `refuse` does not list the method and path, or a parameter of the query.
             #    403 endpoint_refused
-            if located.shut and located.shuts({method, *overriding}):
+            if facts.refused and facts.refuses({method, *overriding}):
                 raise Refused(ENDPOINT_REFUSED)
             if query is not None and not route.refused_names.isdisjoint(query.meant):
                 raise Refused(ENDPOINT_REFUSED)
@@ -136,7 +139,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             #     path, it passes only without a form body, because the body may name one of those methods.
             #     415 form_body_not_read
             if public:
-                if located.shut and head.has_body and settings.form_body != "pass":
+                if facts.refused and head.has_body and settings.form_body != "pass":
                     refuse_form_body(method, claim.fields)
                 claim.pass_without_key()
                 return Verdict(None, claim)
@@ -151,19 +154,19 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
 
             # 13. Form bodies: not where a backend may take a site, a method or a refused parameter from one.
             #     415 form_body_not_read
-            if head.has_body and route.form_may_name(located):
+            if head.has_body and form_may_name(facts):
                 refuse_form_body(method, claim.fields)
 
             # 14. Named sites: every reading of the query, the headers, the host and the cookies names the same sites.
             #     400 ambiguous_request
-            if noticed & NOTICED_SITE_HEADER or only or route.reads_hosts or (query is not None and query.splits):
-                route.name_sites(claim, located, noticed, query, only)
+            if noticed & SITE_HEADER or only or route.reads_hosts or (query is not None and query.splits):
+                name_sites(claim, facts, noticed, query, only)
             else:
-                claim.named = located.named
-            if noticed & NOTICED_COOKIE:
-                route.check_cookies(claim, located)
+                claim.named = facts.named
+            if noticed & COOKIE:
+                check_cookies(claim, facts)
             if len(claim.named.sites) > FEW_SITES or claim.named.others or claim.form is not None:
-                check_work(located.work + head_work(head) + SITE * len(claim.sites))
+                check_work(facts.work + head_work(head) + SITE * len(claim.sites))
 
             # 15. No site: `without_site` decides whether that is refused, or asks for all sites of the workspace. A
             #     client without a key is told about the key first.

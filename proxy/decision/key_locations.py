@@ -1,133 +1,180 @@
-"""Where a request may carry its key: finding it in all of these places, and cutting it out of them. No I/O."""
+"""The kinds of key locations: how each reads and removes a key, shows an example, and is described. No I/O.
+
+A new kind is one class in KEY_LOCATIONS. `explain`, the admin page, the integrators' guide and the error texts take
+everything from these classes.
+"""
 
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 from proxy.decision.api_keys import PREFIX
-from proxy.decision.parameters import Finder, Name
-from proxy.http.headers import FOLDED, Fields, Head, fold_name
+from proxy.decision.parameter_names import Name
+from proxy.decision.parameters import Finder
+from proxy.http.headers import Fields, fold_name
 from proxy.http.percent_encoding import decode
-from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, Refused
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _SCHEME = re.compile(rb"([A-Za-z0-9-]++)[ \t]++(.*)\Z", re.DOTALL)
+_HTTP_NEEDS = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"cookie"})
 _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
     "The query parameter that carries the API key stands beside `;` or `?`, at which some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
 )
 _MAX_COOKIE_LINES = 4
 _MANY_COOKIE_LINES = AMBIGUOUS_REQUEST.because(
-    f"The cookie that carries the API key stands among more than {_MAX_COOKIE_LINES} Cookie headers. Send one."
-)
-_HOW = (
-    'write one of "header:NAME", "bearer", "basic", "cookie:NAME", "query:NAME"; '
-    "a name is letters, digits, `-`, `_` and the like"
+    f"The cookie that carries the API key is among more than {_MAX_COOKIE_LINES} Cookie headers. Send only one."
 )
 
+Field = tuple[bytes, bytes]
 
-class KeyPlaces:
-    """The configured places. They are read leniently, so that a key never slips through to the upstream."""
 
-    __slots__ = ("_ambiguous", "_authorization", "_cookies", "_headers", "_noticed", "_queries", "_watched", "names")
+class KeyExample(NamedTuple):
+    """Where a request carries its key. `{key}` stands for the key, `{basic}` for its Basic credentials in base64."""
 
-    def __init__(self, places: Sequence[str], watched: Mapping[bytes, int] | None = None) -> None:
-        """Raises ValueError, with what to write instead, on an invalid key location.
+    header: tuple[str, str] | None = None
+    """A header's name and value."""
+    parameter: tuple[str, str] | None = None
+    """A query parameter's name and value."""
 
-        `watched` has a bit for each further header (lower case) whose presence `cut` tells, as it looks at all names.
-        """
-        self._headers: set[bytes] = set()
-        cookies: list[Name] = []
-        queries: list[Name] = []
-        self._authorization: set[bytes] = set()
-        for place in places:
-            kind, _, name = place.partition(":")
-            if place in ("bearer", "basic"):
-                self._authorization.add(place.encode())
-            elif kind not in ("header", "cookie", "query") or not _TOKEN.match(name):
-                raise ValueError(f"{place!r} is not a valid key location: {_HOW}")
-            elif kind == "header":
-                self._headers.add(fold_name(name.encode()))
-            else:
-                (cookies if kind == "cookie" else queries).append(Name(name))
-        self._cookies = Finder(cookies, separators=";") if cookies else None
-        self._queries = Finder(queries) if queries else None
-        where = ", ".join(places)
-        self._ambiguous = AMBIGUOUS_KEY.because(
-            f"This request carries more than one API key. Send one, in one of these places: {where}."
-        )
-        if self._headers & {b"host", b"connection", b"content-length", b"transfer-encoding", b"cookie"}:
-            raise ValueError("a key cannot be in a header that HTTP itself needs: choose another, such as X-API-Key")
-        if b"authorization" in self._headers and self._authorization:
-            raise ValueError('"header:Authorization" is the whole field: choose it, or "bearer" and "basic"')
-        self.names = frozenset(
-            self._headers
-            | ({b"authorization"} if self._authorization else set())
-            | ({b"cookie"} if self._cookies else set())
-        )
-        """The headers that may hold a key, in lower case."""
-        self._watched = dict(watched or {})
-        self._noticed = self.names | self._watched.keys()
 
-    def cut(self, head: Head) -> tuple[bytes | None, bytes, Fields, int]:
-        """Return the key (None: there is none), target and fields without it, and the bits of the watched headers.
+def with_key(value: str, key: bytes) -> bytes:
+    """Return the value of an example with this key."""
+    return value.encode().replace(b"{key}", key).replace(b"{basic}", base64.b64encode(key + b":"))
 
-        Raises Refused on two different values, and where a place could be read in two ways.
-        """
-        values: set[bytes] = set()
-        fields: Fields = []
-        noticed = self._noticed
-        watched = 0
-        has_cookies = False
-        for field in head.fields:
-            name = FOLDED[field[0]]
-            if name not in noticed:
-                fields.append(field)
-                continue
-            watched |= self._watched.get(name, 0)
-            has_cookies |= name == b"cookie"
-            kept = self._cut_field(field, name, values)
-            if kept is not None:
-                fields.append(kept)
-        if has_cookies and self._cookies is not None:
-            fields = _cut_cookies(self._cookies, fields, values)
-        for field in head.dropped:
-            self._cut_field(field, FOLDED[field[0]], values)
-        target = head.target
-        if self._queries is not None and b"?" in target:
-            target = self._cut_query(self._queries, target, values)
-        values.discard(b"")
-        if len(values) > 1:
-            raise Refused(self._ambiguous)
-        return (values.pop() if values else None), target, fields, watched
 
-    def _cut_field(self, field: tuple[bytes, bytes], name: bytes, values: set[bytes]) -> tuple[bytes, bytes] | None:
-        if name in self._headers:
-            values.add(field[1])
-            return None
-        if name == b"authorization" and self._authorization:
-            return self._cut_authorization(field, values)
-        return field
+class HeaderKey:
+    """A header whose whole value is the key."""
 
-    def _cut_authorization(self, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
-        scheme = _SCHEME.match(field[1])
-        if scheme is None and field[1].startswith(PREFIX.encode()):
-            values.add(field[1])  # a key without a scheme is meant as one, and must not go on
-            return None
-        if scheme is None or scheme[1].lower() not in self._authorization:
-            return field  # another scheme is the upstream's
-        if scheme[1].lower() == b"bearer":
-            values.add(scheme[2])
-        else:
-            try:
-                # RFC 7617: user name, colon, password. The key is the user name, as Stripe has it.
-                values.add(base64.b64decode(scheme[2], validate=True).partition(b":")[0])
-            except binascii.Error:
-                values.add(scheme[2])  # no key, but meant as one
+    form: ClassVar[str] = "header:NAME"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.field = fold_name(name.encode())
+        """The field that it reads, in lower case."""
+        if self.field in _HTTP_NEEDS:
+            raise ValueError(f"HTTP itself needs the header {name}: choose another, such as X-API-Key")
+
+    def describe(self) -> str:
+        return f"as the header `{self.name}`"
+
+    def example(self) -> KeyExample:
+        return KeyExample(header=(self.name, "{key}"))
+
+    def read(self, field: Field, keys: set[bytes]) -> Field | None:
+        """Add the key in a field to `keys`. Return the field, or None if it must not be forwarded. Hot."""
+        keys.add(field[1])
         return None
 
-    def _cut_query(self, finder: Finder, target: bytes, values: set[bytes]) -> bytes:
+
+class _AuthorizationKey:
+    """Credentials of one scheme in Authorization. Other schemes are the upstream's."""
+
+    field: ClassVar[bytes] = b"authorization"
+    scheme: ClassVar[bytes]
+
+    def __init__(self, name: str) -> None:
+        if name:
+            raise ValueError
+
+    def read(self, field: Field, keys: set[bytes]) -> Field | None:
+        """Add the key in a field to `keys`. Return the field, or None if it must not be forwarded. Hot."""
+        scheme = _SCHEME.match(field[1])
+        if scheme is None and field[1].startswith(PREFIX.encode()):
+            keys.add(field[1])  # a key without a scheme is a mistake, and must not be forwarded
+            return None
+        if scheme is None or scheme[1].lower() != self.scheme:
+            return field
+        keys.add(self.key_in(scheme[2]))
+        return None
+
+    def key_in(self, credentials: bytes) -> bytes:
+        """Return the key in the scheme's credentials."""
+        return credentials
+
+
+class BearerKey(_AuthorizationKey):
+    """A bearer token (RFC 6750 §2.1)."""
+
+    form: ClassVar[str] = "bearer"
+    scheme: ClassVar[bytes] = b"bearer"
+
+    def describe(self) -> str:
+        return "as `Authorization: Bearer KEY`"
+
+    def example(self) -> KeyExample:
+        return KeyExample(header=("Authorization", "Bearer {key}"))
+
+
+class BasicKey(_AuthorizationKey):
+    """The user name of HTTP Basic (RFC 7617), as Stripe's API has it."""
+
+    form: ClassVar[str] = "basic"
+    scheme: ClassVar[bytes] = b"basic"
+
+    def describe(self) -> str:
+        return "as the user name of HTTP Basic, with an empty password"
+
+    def example(self) -> KeyExample:
+        return KeyExample(header=("Authorization", "Basic {basic}"))
+
+    def key_in(self, credentials: bytes) -> bytes:
+        try:
+            return base64.b64decode(credentials, validate=True).partition(b":")[0]
+        except binascii.Error:
+            return credentials  # not a key, but it was sent as one
+
+
+class CookieKey:
+    """A cookie."""
+
+    form: ClassVar[str] = "cookie:NAME"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def describe(self) -> str:
+        return f"as the cookie `{self.name}`"
+
+    def example(self) -> KeyExample:
+        return KeyExample(header=("Cookie", f"{self.name}={{key}}"))
+
+    @staticmethod
+    def read(finder: Finder, fields: Fields, keys: set[bytes]) -> Fields:
+        """Return the fields without the cookies that `finder` finds, and add their values to `keys`."""
+        every = [value for name, value in fields if name.lower() == b"cookie"]
+        cookies = b";".join(every)
+        if finder.is_silent(cookies) or not finder.find(cookies):
+            return fields
+        if len(every) > _MAX_COOKIE_LINES:
+            raise Refused(_MANY_COOKIE_LINES)
+        kept = (_without_cookies(finder, field, keys) if field[0].lower() == b"cookie" else field for field in fields)
+        return [field for field in kept if field is not None]
+
+
+class QueryKey:
+    """A query parameter."""
+
+    form: ClassVar[str] = "query:NAME"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def describe(self) -> str:
+        return f"as the query parameter `{self.name}`"
+
+    def example(self) -> KeyExample:
+        return KeyExample(parameter=(self.name, "{key}"))
+
+    @staticmethod
+    def read(finder: Finder, target: bytes, keys: set[bytes]) -> bytes:
+        """Return a target without the parameters that `finder` finds, and add their values to `keys`.
+
+        Raises Refused if servers differ in where the parameter ends.
+        """
         path, _, query = target.partition(b"?")
         if finder.is_silent(query):
             return target
@@ -139,7 +186,7 @@ class KeyPlaces:
             piece = query[before : after if after >= 0 else len(query)]
             if b";" in piece or b"?" in piece.lstrip(b"?") or not piece.isascii():
                 raise Refused(_KEY_IN_TWO_READINGS)
-            values.add(decode(piece.partition(b"=")[2]))
+            keys.add(decode(piece.partition(b"=")[2]))
             if before > begin:
                 kept.append(query[begin : before - 1])
             begin = after + 1 if after >= 0 else len(query) + 1
@@ -150,19 +197,32 @@ class KeyPlaces:
         return path + b"?" + b"&".join(kept) if kept else path
 
 
-def _cut_cookies(finder: Finder, fields: Fields, values: set[bytes]) -> Fields:
-    """Return the fields with the key cut out of the cookies."""
-    every = [value for name, value in fields if name.lower() == b"cookie"]
-    cookies = b";".join(every)
-    if finder.is_silent(cookies) or not finder.find(cookies):
-        return fields
-    if len(every) > _MAX_COOKIE_LINES:
-        raise Refused(_MANY_COOKIE_LINES)
-    kept = (_cut_cookie(finder, field, values) if field[0].lower() == b"cookie" else field for field in fields)
-    return [field for field in kept if field is not None]
+FieldKey = HeaderKey | BearerKey | BasicKey
+KeyLocation = FieldKey | CookieKey | QueryKey
+KEY_LOCATIONS: tuple[type[KeyLocation], ...] = (HeaderKey, BearerKey, BasicKey, CookieKey, QueryKey)
+"""Every kind of key location."""
 
 
-def _cut_cookie(finder: Finder, field: tuple[bytes, bytes], values: set[bytes]) -> tuple[bytes, bytes] | None:
+def key_location(text: str) -> KeyLocation:
+    """Return the key location that the config spells like this. Raises ValueError, which lists the valid ones."""
+    kind, colon, name = text.partition(":")
+    for location in KEY_LOCATIONS:
+        form_kind, form_colon, _ = location.form.partition(":")
+        if kind == form_kind and colon == form_colon and (not colon or _TOKEN.match(name)):
+            return location(name)
+    forms = ", ".join(f'"{location.form}"' for location in KEY_LOCATIONS)
+    raise ValueError(
+        f"{text!r} is not a valid key location: write one of {forms}; a name is letters, digits, `-`, `_` and the like"
+    )
+
+
+def parameter_names(locations: Sequence[KeyLocation], kind: type[CookieKey] | type[QueryKey]) -> list[Name]:
+    """Return the names that the locations of one kind look for."""
+    return [Name(location.name) for location in locations if isinstance(location, kind)]
+
+
+def _without_cookies(finder: Finder, field: Field, keys: set[bytes]) -> Field | None:
+    """Return a Cookie field without the cookies that `finder` finds, or None if nothing is left."""
     raw = field[1]
     if finder.is_silent(raw):
         return field
@@ -172,7 +232,7 @@ def _cut_cookie(finder: Finder, field: tuple[bytes, bytes], values: set[bytes]) 
         before = raw.rfind(b";", 0, start) + 1
         after = raw.find(b";", end)
         value = raw[end : after if after >= 0 else len(raw)].removeprefix(b"=")
-        values.add(decode(value.strip(b' \t"')))
+        keys.add(decode(value.strip(b' \t"')))
         kept.append(raw[begin : before if after >= 0 else max(before - 1, begin)])
         begin = after + 1 if after >= 0 else len(raw)
     if not kept:

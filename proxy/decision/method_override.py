@@ -4,8 +4,12 @@ The table of docs/backends.md repeats these rows, and a test compares the two. A
 them: Matomo and many RPC interfaces use it for other things.
 """
 
+import itertools
 from typing import NamedTuple
 
+from proxy.decision.parameter_names import Name
+from proxy.decision.parameters import Query
+from proxy.decision.value_readings import value_readings
 from proxy.http.headers import Fields, Spellings, fold_name
 from proxy.http.known_headers import Certainty
 
@@ -53,7 +57,8 @@ OVERRIDE_PARAMETERS = tuple(
 # fmt: on
 
 _NAMES = frozenset(row.name.encode() for row in OVERRIDE_HEADERS)
-_NOTHING: frozenset[bytes] = frozenset()
+NO_METHODS: frozenset[bytes] = frozenset()
+OVERRIDE_NAMES = frozenset(Name(row.name) for row in OVERRIDE_PARAMETERS)
 _OVERRIDES = Spellings(lambda name: fold_name(name) in _NAMES)
 
 
@@ -71,7 +76,7 @@ def overriding_methods(fields: Fields) -> frozenset[bytes]:
     """Return the methods, in upper case, that any part of any method-override header names. Hot."""
     values = [value for name, value in fields if _OVERRIDES[name]]
     if not values:
-        return _NOTHING
+        return NO_METHODS
     return methods_in(b",".join(values))
 
 
@@ -80,3 +85,18 @@ def methods_in(value: bytes) -> frozenset[bytes]:
     if len(value) > MOST_BYTES:
         return frozenset({TOO_MANY_METHODS})
     return frozenset(part.strip().upper() for part in value.split(b",")) - {b""}
+
+
+def overriding_methods_in(query: Query) -> frozenset[bytes]:
+    """Return the methods, in upper case, that any overriding parameter of a query names."""
+    if OVERRIDE_NAMES.isdisjoint(query.meant):
+        return NO_METHODS
+    methods: set[bytes] = set()
+    for parameter in itertools.chain.from_iterable(query.splits):
+        if OVERRIDE_NAMES.isdisjoint(parameter.meant):
+            continue
+        if len(parameter.value) > MOST_BYTES:
+            return frozenset({TOO_MANY_METHODS})
+        for value in value_readings(parameter.value).every():
+            methods |= methods_in(value.encode("utf-8", "replace"))
+    return frozenset(methods)

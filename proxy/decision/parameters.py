@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from proxy.http.percent_encoding import PERCENT, PLUS, TOO_DEEP, decode, decode_leniently, rounds, text
+from proxy.decision.parameter_names import BEFORE, Name, spellings
+from proxy.http.percent_encoding import PERCENT, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _MAX_PARAMETERS = 1000
@@ -38,25 +39,11 @@ _FEW_NAMES, _MAX_WANTED = 7, 28
 _LONG_NAMES, _MANY_NAMES = 1024, 64
 """Names that are more, or take more bytes together, must not be encoded twice."""
 
-_LONG_VALUE = 1024
-"""A longer value (bytes) must not be encoded twice."""
-
 _SHORT = 512
 """One regular expression over the whole text is the quickest way only for short ones (bytes)."""
 
 _ODD_NAME = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
-
-# No quantifier here gives back what it took (`*+`), so that hostile names cost linear time.
-_SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
-"""PHP reads `.`, a space and a `[` without its `]` as `_` in a name."""
-
-_BEFORE = r"[\s+?!\[\]]*+"
-"""PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring takes
-`!site` for the default of `site`."""
-
-_AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
-"""PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; what follows a NUL is lost in C strings."""
 
 _IN_NAMES = frozenset("&;?#=")
 """What ends a name or a parameter. Encoded in a name, it does so to servers that decode a query and read it again."""
@@ -76,65 +63,8 @@ _TOO_MANY = AMBIGUOUS_REQUEST.because(
 )
 
 
-def folded(name: str) -> str:
-    """Return a name in the form in which names are compared: without case and outer spaces."""
-    return name.strip().casefold()
-
-
-class Name:
-    """One parameter's name: its literal spelling, and all spellings that some backend takes for it."""
-
-    __slots__ = ("_base", "_literal", "base", "first_characters", "lenient", "pattern", "plain_spellings")
-
-    def __init__(self, name: str, *, array: bool = False) -> None:
-        """`array` accepts `name[]` and `name[0]` as literal spellings too."""
-        literal = "".join(map(_literal_character, name))
-        if array:
-            # From index 21 on, qs makes a map instead of a list.
-            literal += r"(?:(?:\[|%5[Bb])(?:1?[0-9]|20)?(?:\]|%5[Dd]))?"
-        self._literal = re.compile(literal.encode() + rb"\Z")
-        core = folded(name).rstrip("[]")
-        self.lenient = "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
-        self.first_characters = "_. +[" if core[:1] in "_. +" else core[:1]
-        # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
-        base = core.partition("[")[0]
-        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&=]|\Z)" if base != core else ""
-        self._base = re.compile(_BEFORE + self.base)
-        # Spellings without a special character, which can be searched for at once.
-        self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
-        self.pattern = re.compile(f"{_BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
-
-    def replaces(self, raw: bytes) -> bool:
-        """Tell whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
-        return bool(self.base) and any(self._base.match(text(decoded).casefold()) for decoded in rounds(raw))
-
-    def is_literal(self, raw: bytes) -> bool:
-        """Tell whether raw bytes spell this name literally; reserved characters may be percent-encoded."""
-        return self._literal.match(raw) is not None
-
-    def means(self, raw: bytes) -> bool:
-        """Tell whether some backend reads raw bytes as this name. Raises Refused if they are encoded too often."""
-        return any(self.pattern.match(spelling) for spelling in spellings(raw))
-
-
-def spellings(raw: bytes) -> list[str]:
-    """Return a raw name, and it decoded once, twice, …, without case. Raises Refused if it is encoded too often."""
-    if PERCENT not in raw and raw.isascii():
-        return [raw.decode("ascii").lower()]
-    return [text(decoded).casefold() for decoded in rounds(raw)]
-
-
-def _literal_character(character: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9._~-]", character):
-        return re.escape(character)
-    encoded = "".join(f"%{byte:02X}" for byte in character.encode())
-    return f"(?:{re.escape(character) + '|' if character.isascii() and character.isprintable() else ''}(?i:{encoded}))"
-
-
-def _lenient_part(part: str) -> str:
-    if part[0] in "[]":
-        return r"[\[\].]++"  # qs with `allowDots` reads `a.b` as `a[b]`
-    return _SAME_AS_UNDERSCORE if part in "_. +" else re.escape(part)
+OnlyParameter = tuple[bytes, bytes] | tuple[()] | None
+"""The name and value of the one parameter in a plain query, () if it has none, or None for other queries."""
 
 
 @dataclass(slots=True)
@@ -185,7 +115,7 @@ class Finder:
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
         # Most names are passed over at their first character.
         starts = "".join({re.escape(character) for name in names for character in name.first_characters})
-        self._lenient = re.compile(f"&{_BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
+        self._lenient = re.compile(f"&{BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
         # What has only plain names, and none or one of ours, is most queries.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""
@@ -425,35 +355,3 @@ def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list
         if meant:
             parameters[name, value] = Parameter(name, value, meant)
     return list(parameters.values())
-
-
-@dataclass(slots=True)
-class ValueReadings:
-    """What a raw value may be read as."""
-
-    literal: str
-    """Decoded once (RFC 3986), with `+` as `+`."""
-    form: str
-    """Decoded once, with `+` as a space, as HTML forms encode one. Both are right, and servers differ."""
-    deeper: tuple[str, ...]
-    """Decoded in a way that only some backends decode: more than once, or `%uXXXX`."""
-
-    def every(self) -> set[str]:
-        """Return all of them."""
-        return {self.literal, self.form, *self.deeper}
-
-
-def value_readings(raw: bytes) -> ValueReadings:
-    """Return the readings of a raw value. Raises Refused if it is encoded too often."""
-    if PERCENT not in raw and PLUS not in raw:
-        plain = text(raw)
-        return ValueReadings(plain, plain, ())
-    literal = decode(raw)
-    spaced = raw.replace(b"+", b" ")
-    form = literal if spaced == raw else decode(spaced)
-    if PERCENT not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
-        return ValueReadings(text(literal), text(form), ())
-    if len(raw) > _LONG_VALUE:
-        raise Refused(TOO_DEEP)
-    deeper = {*rounds(raw)[1:], *(() if spaced == raw else rounds(spaced)[1:])} - {literal, form}
-    return ValueReadings(text(literal), text(form), tuple(map(text, deeper)))

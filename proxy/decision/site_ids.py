@@ -33,3 +33,22 @@ def folded_part(name: str) -> str | None:
 def names_of(site_id: str) -> tuple[str, str]:
     """Return both names under which requests refer to a site: its id, and its folded id."""
     return site_id, by_folded_id(site_id)
+
+
+_IMPOSSIBLE: Final = "\0"
+"""Begins the name of a value that cannot be a site's id. No id holds it, so no grant covers such a name."""
+
+
+def impossible_site(value: str) -> str:
+    """Return a name for a value that matches no template of its rule."""
+    return _IMPOSSIBLE + value
+
+
+def name_by_id(value: str) -> str:
+    """Return the name for a site id in a request. It never equals a name by folded id: only hosts give those."""
+    return impossible_site(value) if _BY_FOLD in value else value
+
+
+def shown_id(name: str) -> str:
+    """Return the id that a name stands for, or the value that cannot be one."""
+    return name.removeprefix(_IMPOSSIBLE) if name.startswith(_IMPOSSIBLE) else folded_part(name) or name

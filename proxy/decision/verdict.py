@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol
 
+from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.decision.routes import Claim
 from proxy.refusals import Refusal
 
 

@@ -6,7 +6,7 @@ Fetch standard, §HTTP-CORS protocol. What is allowed depends on the request's `
 from collections.abc import Iterable
 
 from proxy.http.headers import Fields
-from proxy.settings import CorsSettings, HeaderRule, KeySettings, RouteSettings
+from proxy.settings import CorsSettings, RouteSettings
 
 _PLAIN_HEADERS = (
     "Content-Type",  # browsers send JSON only after a preflight allowed it
@@ -82,31 +82,20 @@ class Cors:
         return response, lines + vary
 
 
-def compile_cors(route: RouteSettings, keys: KeySettings) -> Cors | None:
-    """Return the CORS of a route, or None where it has no `cors`."""
+def compile_cors(route: RouteSettings, read_headers: Iterable[str]) -> Cors | None:
+    """Return the CORS of a route, or None if it has no `cors`. `read_headers` may hold keys or name sites."""
     if route.cors is None:
         return None
-    return Cors(route.cors, route.methods, _allowed_headers(route, route.cors, keys))
+    if route.cors.headers == ("*",):
+        return Cors(route.cors, route.methods, ["*", "Authorization"])  # `*` does not cover it (Fetch standard)
+    unique = {name.lower(): name for name in (*read_headers, *_PLAIN_HEADERS, *route.cors.headers)}
+    return Cors(route.cors, route.methods, unique.values())
 
 
-def _allowed_headers(route: RouteSettings, cors: CorsSettings, keys: KeySettings) -> list[str]:
-    """Return the request headers that a page may send."""
-    if cors.headers == ("*",):
-        return ["*", "Authorization"]  # which `*` does not cover (Fetch standard)
-    names: list[str] = []
-    for place in route.keys_from if route.keys_from is not None else keys.from_:
-        kind, _, name = place.partition(":")
-        if place in ("bearer", "basic"):
-            names.append("Authorization")
-        elif kind == "header":
-            names.append(name)
-    for rule in route.sites:
-        if isinstance(rule, HeaderRule):
-            names.append(rule.header)
-        elif isinstance(rule, str) and rule.startswith("header:"):
-            names.append(rule.removeprefix("header:"))
-    unique = {name.lower(): name for name in (*names, *_PLAIN_HEADERS, *cors.headers)}
-    return list(unique.values())
+def is_preflight(fields: Fields) -> bool:
+    """Return whether an OPTIONS request is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
+    names = {name.lower() for name, _ in fields}
+    return b"origin" in names and b"access-control-request-method" in names
 
 
 def _origin(request: Fields) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from proxy.decision.routes import Claim
+from proxy.decision.claim import Claim
 from proxy.enforcement import Pending, Verdict
 from proxy.http.forwarding import forwarding_lines
 from proxy.http.head_writer import request_head

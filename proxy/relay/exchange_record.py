@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable
 
-from proxy.decision.site_ids import folded_part
-from proxy.decision.site_rules import NO_SITE
+from proxy.decision.site_ids import shown_id
 from proxy.enforcement import Verdict
 from proxy.http.headers import Head
 from proxy.observe.access_log import AccessLog
@@ -77,4 +76,4 @@ def _sites(verdict: Verdict | None) -> tuple[str, ...]:
         return ()
     if verdict.refusal is None:
         return verdict.sites
-    return tuple(folded_part(name) or name.removeprefix(NO_SITE) for name in verdict.claim.sites)
+    return tuple(shown_id(name) for name in verdict.claim.sites)

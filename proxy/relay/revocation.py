@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant
-from proxy.decision.routes import Claim
 from proxy.decision.site_ids import names_of
 from proxy.grants.cache import Grants
 from proxy.grants.changes import Changes

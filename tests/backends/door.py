@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from proxy.decision.api_keys import digest
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
 from proxy.grants.cache import Grants
 from proxy.http.headers import Fields

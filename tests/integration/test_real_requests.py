@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.decision.api_keys import digest, new_key
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
 from proxy.grants.cache import Grants
 from proxy.observe.access_log import AccessLog

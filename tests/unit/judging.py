@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.decision.claim import Claim
 from proxy.decision.decide import decide
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.decision.routes import Candidate, Claim, RouteTable
+from proxy.decision.named_sites import Candidate
+from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Answers, NoGrant, Verdict
 from proxy.http.headers import Fields, Head
 from proxy.refusals import MISSING_KEY, Refusal, Refused

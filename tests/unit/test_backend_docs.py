@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.decision.grant import Grant
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import Refused
 from sitelatch.config import Config

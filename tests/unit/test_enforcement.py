@@ -7,7 +7,7 @@ import pytest
 
 from proxy.decision.api_keys import digest, new_key
 from proxy.decision.grant import Grant
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement, Pending, RememberedGrants, Verdict
 from proxy.grants.cache import Grants
 from proxy.http.headers import Fields, Head

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from proxy.decision.api_keys import digest, new_key
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.grants.cache import Grants
 from proxy.http.headers import Head

@@ -32,7 +32,7 @@ KEY = "X-API-Key: {key}"
         ({"keys_from": ["basic"]}, {}, f"{HERE}/", ["Authorization: Basic {basic}"]),
         ({"keys_from": ["cookie:k"]}, {}, f"{HERE}/", ["Cookie: k={key}"]),
         ({"sites": ["query:site"], "keys_from": ["query:k"]}, {}, f"{HERE}/?site={{site}}&k={{key}}", []),
-        ({"keys_from": ["query:auth[key]"]}, {}, f"{HERE}/?auth%5Bkey%5D={{key}}", []),
+        ({"keys_from": ["query:auth'key"]}, {}, f"{HERE}/?auth%27key={{key}}", []),
         ({}, {"public_url": "https://data.example/"}, "https://data.example/", [KEY]),
         ({}, {"listen": "unix:/run/a.sock"}, "https://DATA-API/", [KEY]),
     ],

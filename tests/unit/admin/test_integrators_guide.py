@@ -63,9 +63,9 @@ def test_no_default_remains_in_the_guide_of_another_installation() -> None:
     assert "The address is `https://data.acme.test/v1`." in text
     for passage in (
         "as the user name of HTTP Basic, with an empty password, or as the cookie `key`, or as the query parameter",
-        "- under `/metrics` as the query parameter `idSite`, several with `,` between, or `all` for all sites\n",
+        "- under `/metrics` as the query parameter `idSite`, with `,` between several sites, or `all` for all sites\n",
         "- under `/metrics` in the header `S`, written `eq.SITE`\n",
-        "- under `/more` in the host name: `SITE.acme.test`\n",
+        "- under `/more` in the host name `SITE.acme.test`\n",
         "- under `/` nowhere: requests name no site\n",
         'curl -i -u "$API_KEY:" "https://data.acme.test/v1/metrics/?idSite=shop"\n',
     ):
@@ -83,6 +83,7 @@ def test_special_characters_are_escaped_in_the_examples() -> None:
     assert r'"https://a\$b\`\"\\.test/' in shell
     assert r'URL = "https://a$b`\"\\.test/' in python
     assert r'const url = "https://a$b`\"\\.test/' in script
-    _, python, script, *_ = passages(proxy, ("query:{k}",))
-    assert r'URL = f"https://a$b`\"\\.test/api/sites/shop/?{{k}}={KEY}"' in python
-    assert r"const url = `https://a\$b\`" in script
+    proxy = DEFAULT.model_copy(update={"public_url": 'https://{a}$b`"\\.test'})
+    _, python, script, *_ = passages(proxy, ("query:k",))
+    assert r'URL = f"https://{{a}}$b`\"\\.test/api/sites/shop/?k={KEY}"' in python
+    assert r"const url = `https://{a}\$b\`" in script

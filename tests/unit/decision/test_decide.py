@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
+from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.decision.routes import Claim
 from proxy.refusals import Refused
 from tests.scopes import owned
 from tests.unit.judging import claim_on, covered, judge, table

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.decision import decide
 from proxy.decision.api_keys import digest, new_key
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import Grants

@@ -4,17 +4,17 @@ import base64
 
 import pytest
 
-from proxy.decision.key_locations import KeyPlaces
+from proxy.decision.key_reader import KeyReader
 from proxy.http.headers import Fields, Head
 from proxy.refusals import Refused
 
-ALL = KeyPlaces(["header:X-API-Key", "bearer", "basic", "cookie:api_key", "query:api_key"])
+ALL = KeyReader(["header:X-API-Key", "bearer", "basic", "cookie:api_key", "query:api_key"])
 
 
 def cut(
-    places: KeyPlaces = ALL, target: bytes = b"/x", fields: Fields | None = None
+    places: KeyReader = ALL, target: bytes = b"/x", fields: Fields | None = None
 ) -> tuple[bytes | None, bytes, Fields]:
-    found = places.cut(Head(b"GET", target, [(b"Host", b"h"), *(fields or [])]))
+    found = places.read(Head(b"GET", target, [(b"Host", b"h"), *(fields or [])]))
     return found[:3]
 
 
@@ -107,7 +107,7 @@ def test_a_query_key_that_servers_end_at_different_bytes_is_refused() -> None:
 
 
 def test_only_configured_locations_are_read() -> None:
-    places = KeyPlaces(["header:X-API-Key"])
+    places = KeyReader(["header:X-API-Key"])
     fields = [(b"Authorization", b"Bearer of another"), (b"Cookie", b"api_key=k")]
     assert cut(places, b"/x?api_key=k", fields) == (None, b"/x?api_key=k", [(b"Host", b"h"), *fields])
 
@@ -117,4 +117,4 @@ def test_only_configured_locations_are_read() -> None:
 )
 def test_an_invalid_key_location_is_an_error_that_lists_the_valid_ones(place: str) -> None:
     with pytest.raises(ValueError, match=r"header:NAME|choose another"):
-        KeyPlaces([place])
+        KeyReader([place])

@@ -8,8 +8,9 @@ from urllib.parse import quote, urlencode
 import pytest
 from pydantic import ValidationError
 
+from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant
-from proxy.decision.routes import Claim, RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.http.headers import Head
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings

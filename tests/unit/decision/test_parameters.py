@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.decision.parameters import Finder, Name, Query, value_readings
+from proxy.decision.parameter_names import Name
+from proxy.decision.parameters import Finder, Query
+from proxy.decision.value_readings import value_readings
 from proxy.refusals import Refused
 
 _TOKENS = [

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
+from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant
-from proxy.decision.routes import Claim, RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refusal, Refused
 from proxy.settings import HeaderRule, KeySettings, QueryRule, RouteSettings

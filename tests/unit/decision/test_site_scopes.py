@@ -85,7 +85,7 @@ def test_a_word_for_all_sites_outside_its_scope_needs_an_all_sites_key() -> None
 def test_the_site_missing_refusal_lists_the_ways_to_name_a_site() -> None:
     refusal = judge_whole(SCOPED, b"/api/reports")
     assert not isinstance(refusal, tuple)
-    assert "the query parameter `site` on `/api/query`, `/api/export/**`" in refusal.detail
+    assert "as the query parameter `site`, on `/api/query` and `/api/export/…`" in refusal.detail
 
 
 FORM = (b"Content-Type", b"application/x-www-form-urlencoded")

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 from hypothesis import strategies as st
 
-from proxy.decision.routes import Claim, RouteTable
+from proxy.decision.claim import Claim
+from proxy.decision.route_table import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_REQUEST, ENDPOINT_REFUSED, Refused
 from proxy.settings import KeySettings, RouteSettings

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.decision.target import holds_parameter, read_path, split
+from proxy.decision.path_parameters import holds_parameter
+from proxy.decision.path_readings import read_path
+from proxy.decision.target import split
 from proxy.http.percent_encoding import decode, rounds
 from proxy.refusals import Refused
 

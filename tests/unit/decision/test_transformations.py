@@ -5,7 +5,8 @@ Every route here admits any key without a site, so only the comparison of readin
 
 import pytest
 
-from proxy.decision.routes import Claim, RouteTable
+from proxy.decision.claim import Claim
+from proxy.decision.route_table import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, BAD_REQUEST, ENDPOINT_REFUSED, Refusal, Refused
 from proxy.settings import KeySettings, RouteSettings

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from proxy.decision.api_keys import digest
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.decision.site_ids import names_of
 from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.grants.cache import Grants

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from proxy.decision.routes import RouteTable
-from proxy.http.cors import Cors, compile_cors
+from proxy.decision.route_table import RouteTable
+from proxy.decision.routes import Route
+from proxy.http.cors import Cors
 from proxy.http.headers import Fields, Head
 from proxy.refusals import Refused
 from proxy.settings import CorsSettings, HeaderRule, KeySettings, RouteSettings
@@ -24,7 +25,7 @@ def route(**more: Any) -> RouteSettings:
 
 
 def cors(**more: Any) -> Cors:
-    compiled = compile_cors(route(**more), KeySettings())
+    compiled = Route(route(**more), KeySettings()).cors
     assert compiled is not None
     return compiled
 

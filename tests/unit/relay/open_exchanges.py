@@ -4,7 +4,7 @@ from collections import Counter
 from hashlib import sha256
 
 from proxy.decision.grant import Grant
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.grants.cache import Grants
 from proxy.grants.changes import Changes

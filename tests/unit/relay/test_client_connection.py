@@ -9,7 +9,7 @@ import pytest
 
 from bench.driver import Driver, MemoryTransport, Setup, Visit
 from proxy.decision.api_keys import new_key
-from proxy.decision.routes import RouteTable
+from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement, Pending, Verdict
 from proxy.grants.cache import Grants
 from proxy.http.bodies import ChunkedBody

@@ -1,0 +1,56 @@
+"""What a Content-Type can be refused for: form bodies, and charsets that change how a query is read. No I/O."""
+
+import re
+
+from proxy.decision.path_facts import PathFacts
+from proxy.http.headers import FOLDED, Fields
+from proxy.refusals import AMBIGUOUS_REQUEST, FORM_BODY_NOT_READ, Refused
+
+_CHARSETS = re.compile(rb"charset[*0-9 \t]*+=")
+# Those that extend ASCII, so that names and separators are the same bytes in them.
+_CHARSET = re.compile(
+    rb"charset=[\"']?(?:utf-?8(?:-sig)?|(?:us-)?ascii|binary|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9]|"
+    rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|)[\"']?(?=[;, \t]|\Z)"
+)
+_LONGEST_CONTENT_TYPE = 1024
+_OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
+    "Some servers read the query in the `charset` of the Content-Type header. Send it as UTF-8, or leave `charset` out."
+)
+
+
+def refuse_charset(fields: Fields) -> None:
+    """Raise Refused on a charset in which ASCII means something else, such as UTF-7 or EBCDIC.
+
+    Django and ASP.NET read the query in the charset of the body, whether there is one or not.
+    """
+    for name, value in fields:
+        if FOLDED[name] == b"content-type":
+            lower = value.lower()
+            if b"charset" in lower and (
+                len(lower) > _LONGEST_CONTENT_TYPE or len(_CHARSETS.findall(lower)) != len(_CHARSET.findall(lower))
+            ):
+                raise Refused(_OTHER_CHARSET)
+
+
+_NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
+    "A POST body without a Content-Type is not accepted here, because some servers read it as a form. Send its "
+    "Content-Type."
+)
+
+
+def refuse_form_body(method: bytes, fields: Fields) -> None:
+    """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
+    # In any spelling that is forwarded; it is missing if it is missing in the exact one.
+    types = [(name, value.lower()) for name, value in fields if FOLDED[name] == b"content-type"]
+    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for _, value in types):
+        raise Refused(FORM_BODY_NOT_READ)
+    if method == b"POST" and not any(value for name, value in types if name.lower() == b"content-type"):
+        raise Refused(_NO_CONTENT_TYPE)
+
+
+def form_may_name(facts: PathFacts) -> bool:
+    """Return whether a form body may name a site, or a parameter or method that `refuse` lists."""
+    route = facts.route
+    if route.settings.form_body != "auto":
+        return route.settings.form_body == "refuse"
+    return bool(route.refused_names) or bool(facts.refused) or any(scope is not False for _, scope in facts.queries)

@@ -1,0 +1,46 @@
+"""The endpoints that `public` and `refuse` list: a method and a path. No I/O."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.decision.path_patterns import PathPattern
+from proxy.settings import check_method
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """A method, or `*` for all methods, and a path."""
+
+    method: bytes
+    path: PathPattern
+
+
+def endpoint(entry: str, *, any_method: bool = False) -> Endpoint:
+    """Compile an entry. Raises ValueError that says how to correct it."""
+    method, space, path = entry.partition(" ")
+    if not space or not path.startswith("/"):
+        raise ValueError(f'{entry!r} is not an endpoint: write "METHOD /path", such as "GET /api/health"')
+    if not (any_method and method == "*"):
+        check_method(method)
+    pattern = PathPattern(path)
+    if pattern.names_site:
+        raise ValueError(f"{entry!r}: endpoints are listed exactly, without {{site}}")
+    return Endpoint(method.encode(), pattern)
+
+
+def methods_in_every_reading(endpoints: Iterable[Endpoint], readings: list[str]) -> frozenset[bytes]:
+    """Return the methods of the endpoints whose path is each reading, literally."""
+    return frozenset(
+        endpoint.method
+        for endpoint in endpoints
+        if all(endpoint.path.match(reading, lenient=False) for reading in readings)
+    )
+
+
+def methods_in_any_reading(endpoints: Iterable[Endpoint], readings: list[str]) -> frozenset[bytes]:
+    """Return the methods of the endpoints whose path some reading may be, leniently."""
+    return frozenset(
+        endpoint.method
+        for endpoint in endpoints
+        if any(endpoint.path.match(reading, lenient=True) for reading in readings)
+    )

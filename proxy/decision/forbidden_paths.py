@@ -1,0 +1,79 @@
+"""Refuses dot segments, backslashes and control characters in paths, at any depth of encoding. No I/O."""
+
+import re
+import unicodedata
+
+from proxy.http.percent_encoding import text
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+
+_MAX_SEPARATORS = 32
+"""Each of `;`, `&`, `?` and `#` in a path, after any decoding: servers may split it there, so each costs time."""
+
+
+_FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
+_DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # those with parameters too
+_OVERLONG = re.compile(rb"[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]")
+"""Overlong UTF-8: a decoder that accepts it finds dots and slashes that others do not see."""
+
+_LOOK_ALIKES = (
+    "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
+)
+_BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
+"""Characters that Windows turns into separators where a code page lacks them."""
+_COMPATIBLE = _BEST_FIT | {each: unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
+"""Characters that turn into `.`, `/`, `\\` or `;` under NFKC, which some backends apply."""
+_HAS_COMPATIBLE = re.compile("[" + "".join(_COMPATIBLE) + "]")
+_COMPATIBLE_LEADS = frozenset(each.encode()[:1] for each in _COMPATIBLE)
+"""The first bytes of these characters as UTF-8."""
+
+_DOTS = AMBIGUOUS_REQUEST.because(
+    "The path holds a dot segment, a backslash, a control character or a `//` at its start, perhaps encoded. Servers "
+    "differ in what they make of it: send the path that it stands for."
+)
+_SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
+    "The path holds an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."
+)
+_SEPARATORS = AMBIGUOUS_REQUEST.because(
+    f"The path contains more than {_MAX_SEPARATORS} of `;`, `&`, `?` or `#`. Send parameters in the query."
+)
+
+
+def refuse_forbidden(decoded: bytes) -> None:
+    if decoded.startswith(b"//") or len(decoded.translate(None, _FORBIDDEN_BYTES)) < len(decoded):
+        raise Refused(_DOTS)
+    if b"/." in decoded and _DOT_SEGMENT.search(decoded):
+        raise Refused(_DOTS)
+    if any(each in decoded and decoded.count(each) > _MAX_SEPARATORS for each in (b";", b"&", b"?", b"#")):
+        raise Refused(_SEPARATORS)
+    if b";" in decoded and _has_slash_in_parameters(decoded.lower()):
+        raise Refused(_SLASH_IN_PARAMETERS)
+    if not decoded.isascii():
+        _refuse_look_alikes(decoded)
+
+
+def _refuse_look_alikes(decoded: bytes) -> None:
+    """Raise Refused on characters in which some decoder finds a dot segment or a backslash."""
+    try:
+        characters = decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        if _OVERLONG.search(decoded):
+            raise Refused(_DOTS) from None
+        characters = text(decoded)
+    if any(lead in decoded for lead in _COMPATIBLE_LEADS) and _HAS_COMPATIBLE.search(characters):
+        for look_alike, compatible in _COMPATIBLE.items():
+            characters = characters.replace(look_alike, compatible)
+        refuse_forbidden(characters.encode("utf-8", "surrogateescape"))
+
+
+def _has_slash_in_parameters(lower: bytes) -> bool:
+    """Tell whether an encoded slash stands behind a `;` in its segment.
+
+    Tomcat drops `;params` first, and the slash in them is gone; to others it splits the path.
+    """
+    begin = lower.find(b";")
+    while begin >= 0:
+        end = lower.find(b"/", begin)
+        if lower.find(b"%2f", begin, end if end >= 0 else len(lower)) >= 0:
+            return True
+        begin = lower.find(b";", end) if end >= 0 else -1
+    return False

@@ -1,0 +1,79 @@
+"""Site rules that read a request header. No I/O."""
+
+import re
+from collections.abc import Iterable
+from typing import ClassVar
+
+from proxy.decision.named_sites import Named
+from proxy.decision.path_patterns import SiteExample
+from proxy.decision.site_ids import name_by_id
+from proxy.decision.value_rules import ValueReader, describe_values, written_scope
+from proxy.http.headers import FOLDED, Fields, fold_name
+from proxy.http.percent_encoding import text
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+from proxy.settings import HeaderRule
+
+
+class HeaderSiteRule(ValueReader):
+    """A request header that names sites."""
+
+    form: ClassVar[str] = "header:NAME"
+    __slots__ = ("_ambiguous", "_repeated", "folded_name", "name", "rule")
+
+    def __init__(self, rule: HeaderRule) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", rule.header):
+            raise ValueError(f"{rule.header!r} is not a header name that can be forwarded: use letters, digits and `-`")
+        self.name = rule.header.lower().encode()
+        self.folded_name = fold_name(self.name)
+        self._ambiguous = AMBIGUOUS_REQUEST.because(
+            f"The header `{rule.header}` names the site, and this request holds a look-alike of it, which some servers "
+            f"read as the same header. Send `{rule.header}` only, spelled exactly so."
+        )
+        self._repeated = AMBIGUOUS_REQUEST.because(
+            f"The header `{rule.header}` names the site, and this request holds it more than once. Some servers join "
+            "the values with a comma, others read only the first or the last. Send it once."
+        )
+
+    @classmethod
+    def short(cls, name: str) -> "HeaderSiteRule":
+        return cls(HeaderRule(header=name))
+
+    def written(self) -> str:
+        return f"header:{self.rule.header}{written_scope(self.rule)}"
+
+    def describe(self) -> str:
+        return f"in the header `{self.rule.header}`{describe_values(self.rule)}"
+
+    def example(self, root: str) -> SiteExample:
+        path = root if self.rule.paths is None else self.rule.paths[0].removesuffix("**")
+        return SiteExample(path, (self.rule.header, self.rule.forms[0]))
+
+    def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named | None:
+        """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not."""
+        if any(FOLDED[name] == self.folded_name for name, _ in dropped):
+            raise Refused(self._ambiguous)
+        value = self._value(fields)
+        return None if value is None else self.named(text(value))
+
+    def site_in(self, fields: Fields) -> str:
+        """Return the site that the header names, which is there and plain. Raises Refused as `read` does. Hot."""
+        return name_by_id(text(self._value(fields) or b""))
+
+    def _value(self, fields: Fields) -> bytes | None:
+        folded_name = self.folded_name
+        found = [field for field in fields if FOLDED[field[0]] == folded_name]
+        if len(found) == 1:
+            name, value = found[0]
+            if name.lower() != self.name:
+                raise Refused(self._ambiguous)
+            return value
+        if not found:
+            return None
+        if any(name.lower() != self.name for name, _ in found):
+            raise Refused(self._ambiguous)
+        # WSGI and CGI servers join the values with a comma (RFC 3875 §4.1.18), which is right only for a plain list.
+        if self._separator != "," or self._patterns:
+            raise Refused(self._repeated)
+        return b",".join([value for _, value in found])

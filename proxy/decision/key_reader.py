@@ -1,0 +1,100 @@
+"""Finds a request's one key in all key locations of a route, and removes it from all of them. No I/O."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from proxy.decision.key_locations import (
+    CookieKey,
+    Field,
+    FieldKey,
+    HeaderKey,
+    QueryKey,
+    key_location,
+    parameter_names,
+)
+from proxy.decision.parameters import Finder
+from proxy.http.headers import FOLDED, Fields, Head
+from proxy.refusals import AMBIGUOUS_KEY, Refused
+
+_FieldReader = Callable[[Field, set[bytes]], Field | None]
+
+
+class KeyReader:
+    """The configured key locations. Names are read leniently, so that no spelling of a key reaches the upstream."""
+
+    __slots__ = ("_ambiguous", "_cookies", "_fields", "_noticed", "_queries", "_watched", "locations", "names")
+
+    def __init__(self, locations: Sequence[str], watched: Mapping[bytes, int] | None = None) -> None:
+        """Raises ValueError, which says what to write instead, for an invalid key location.
+
+        `watched` has a bit for each further header (in lower case) whose presence `read` reports, because it looks at
+        all names anyway.
+        """
+        self.locations = [key_location(text) for text in locations]
+        by_field: dict[bytes, list[FieldKey]] = {}
+        for location in self.locations:
+            if isinstance(location, FieldKey):
+                by_field.setdefault(location.field, []).append(location)
+        if len({type(location) is HeaderKey for location in by_field.get(b"authorization", ())}) > 1:
+            raise ValueError('"header:Authorization" is the whole field: choose it, or "bearer" and "basic"')
+        self._fields = {
+            name: of_field[0].read if len(of_field) == 1 else _one_after_another(of_field)
+            for name, of_field in by_field.items()
+        }
+        cookies = parameter_names(self.locations, CookieKey)
+        queries = parameter_names(self.locations, QueryKey)
+        self._cookies = Finder(cookies, separators=";") if cookies else None
+        self._queries = Finder(queries) if queries else None
+        self.names = frozenset(self._fields) | ({b"cookie"} if cookies else frozenset())
+        """The headers that may hold a key, in lower case."""
+        ways = ", or ".join(location.describe() for location in self.locations)
+        self._ambiguous = AMBIGUOUS_KEY.because(f"This request has more than one API key. Send one, {ways}.")
+        self._watched = dict(watched or {})
+        self._noticed = self.names | self._watched.keys()
+
+    def read(self, head: Head) -> tuple[bytes | None, bytes, Fields, int]:
+        """Return the key (None: there is none), the target and fields without it, and the bits of the watched headers.
+
+        Raises Refused on two different keys, and if a location could be read in two ways.
+        """
+        keys: set[bytes] = set()
+        fields: Fields = []
+        noticed = self._noticed
+        readers = self._fields
+        watched = 0
+        has_cookies = False
+        for field in head.fields:
+            name = FOLDED[field[0]]
+            if name not in noticed:
+                fields.append(field)
+                continue
+            watched |= self._watched.get(name, 0)
+            has_cookies |= name == b"cookie"
+            reader = readers.get(name)
+            kept = field if reader is None else reader(field, keys)
+            if kept is not None:
+                fields.append(kept)
+        if has_cookies and self._cookies is not None:
+            fields = CookieKey.read(self._cookies, fields, keys)
+        for field in head.dropped:
+            reader = readers.get(FOLDED[field[0]])
+            if reader is not None:
+                reader(field, keys)
+        target = head.target
+        if self._queries is not None and b"?" in target:
+            target = QueryKey.read(self._queries, target, keys)
+        keys.discard(b"")
+        if len(keys) > 1:
+            raise Refused(self._ambiguous)
+        return (keys.pop() if keys else None), target, fields, watched
+
+
+def _one_after_another(locations: Sequence[FieldKey]) -> _FieldReader:
+    """Return what reads several key locations in the same field."""
+
+    def read(field: Field, keys: set[bytes]) -> Field | None:
+        for location in locations:
+            if location.read(field, keys) is None:
+                return None
+        return field
+
+    return read

@@ -1,0 +1,130 @@
+"""The sites that parts of a request name. No I/O."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+
+MAX_SITES = 64
+"""Sites that one request may name. More would make a request without a key expensive."""
+
+TOO_MANY_SITES = AMBIGUOUS_REQUEST.because(
+    f"The request names more than {MAX_SITES} sites. Split it into several requests."
+)
+
+
+@dataclass(slots=True)
+class Named:
+    """What some part of a request names: sites, each once, in order, and whether a word for all of them."""
+
+    sites: dict[str, None]
+    every_site: bool = False
+
+    @classmethod
+    def none(cls) -> "Named":
+        """Return what names nothing."""
+        return cls({})
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is named."""
+        return bool(self.sites) or self.every_site
+
+    def add(self, more: "Named") -> None:
+        """Add what another part names. Raises Refused if that is too much."""
+        self.sites.update(more.sites)
+        self.every_site |= more.every_site
+        if len(self.sites) > MAX_SITES:
+            raise Refused(TOO_MANY_SITES)
+
+    def with_more(self, more: "Named") -> "Named":
+        """Return this with what another part names added. Raises Refused if that is too much."""
+        self.add(more)
+        return self
+
+    def is_within(self, allowed: "Named") -> bool:
+        """Tell whether nothing is named but what is allowed."""
+        return self.sites.keys() <= allowed.sites.keys() and (allowed.every_site or not self.every_site)
+
+    def without_empty(self) -> "Named":
+        """Return the same without empty names, which stand for no site where nothing needs one."""
+        return Named({site: None for site in self.sites if site.strip()}, self.every_site)
+
+
+class TwoReadings:
+    """What is named in each of the two right readings of a query: with `+` as itself, and as a space."""
+
+    __slots__ = ("_form", "literal")
+
+    def __init__(self) -> None:
+        self.literal = Named.none()
+        """As RFC 3986 reads it."""
+        self._form: Named | None = None  # until it differs
+
+    @property
+    def form(self) -> Named:
+        """As HTML forms are read, and most frameworks read every query."""
+        return self.literal if self._form is None else self._form
+
+    @property
+    def differ(self) -> bool:
+        """Whether the two name different sites."""
+        return self._form is not None and self._form != self.literal
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TwoReadings) and (self.literal, self.form) == (other.literal, other.form)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def add(self, literal: Named, form: Named | None = None) -> None:
+        """Add what is named; `form` is what the second reading names, where that differs."""
+        if form is not None and self._form is None:
+            self._form = Named(dict(self.literal.sites), self.literal.every_site)
+        self.literal.add(literal)
+        if self._form is not None:
+            self._form.add(literal if form is None else form)
+
+
+class Candidate(NamedTuple):
+    """What a request names, in one reading."""
+
+    sites: tuple[str, ...] = ()
+    """The named sites, each once, in the order of the request: ids, or names made by `by_folded_id`."""
+    others: tuple[str, ...] = ()
+    """Sites that are named where the API, by the route's rules, does not look. They must be granted as well."""
+    every_site: bool = False
+    """A word that means all sites was named (`idSite=all`), or no site was and the route says `all-sites`."""
+    others_every_site: bool = False
+    """Such a word was named where the API, by the route's rules, does not look."""
+
+    def with_site(self, site: str) -> "Candidate":
+        """Return this with a further site. Hot."""
+        sites = self.sites
+        if not sites:
+            return Candidate((site,))
+        return self if site in sites else Candidate((*sites, site))
+
+    def with_others(self, elsewhere: Named) -> "Candidate":
+        """Return this with further sites that must be granted as well."""
+        return self._replace(
+            others=tuple(dict.fromkeys((*self.others, *elsewhere.sites))),
+            others_every_site=self.others_every_site or elsewhere.every_site,
+        )
+
+
+NOTHING_NAMED = Candidate()
+
+
+def combined(by_path: Candidate, by_query: Named | None, by_header: Named | None, elsewhere: Named | None) -> Candidate:
+    """Return what all parts of a request name together."""
+    parts = [part for part in (by_query, by_header) if part]
+    if not parts and not elsewhere:
+        return by_path
+    sites = dict.fromkeys(by_path.sites)
+    for part in parts:
+        sites.update(part.sites)
+    return Candidate(
+        tuple(sites),
+        tuple(elsewhere.sites) if elsewhere else (),
+        any(part.every_site for part in parts),
+        elsewhere is not None and elsewhere.every_site,
+    )

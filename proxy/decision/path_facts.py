@@ -1,0 +1,91 @@
+"""What a path alone shows on its route. No I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from proxy.decision.endpoints import methods_in_any_reading, methods_in_every_reading
+from proxy.decision.header_rules import HeaderSiteRule
+from proxy.decision.named_sites import NOTHING_NAMED, Candidate
+from proxy.decision.path_parameters import refuse_parameters
+from proxy.decision.path_readings import PathReadings
+from proxy.decision.query_rules import QuerySiteRule
+from proxy.decision.routes import Route
+from proxy.refusals import AMBIGUOUS_REQUEST, Refusal, Refused
+
+PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
+    "Servers differ in how they split this path: encoded or doubled slashes, `;`, capitals, or a slash at its end are "
+    "in the part that names the site or the route. Send the plain path."
+)
+
+
+@dataclass(slots=True)
+class PathFacts:
+    """A pure function of a path, so it can be remembered for as long as the route table lives."""
+
+    route: Route
+    readings: list[str]
+    refusal: Refusal | None = None
+    """Why every request with this path is refused: its readings differ."""
+    named: Candidate = NOTHING_NAMED
+    """The site that the path names."""
+    work: int = 0
+    """The work that the path makes (work.py)."""
+    public: frozenset[bytes] = frozenset()
+    """The methods with which the path needs no key."""
+    refused: frozenset[bytes] = frozenset()
+    """The methods that `refuse` lists for this path; `*` stands for all."""
+    queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
+    """The query rules, each with whether this path is in its scope (None: readings differ on that)."""
+    plain_queries: Mapping[bytes, QuerySiteRule] = field(default_factory=dict)
+    """The query rules with this path in their scope whose values are site ids, by the parameter's name."""
+    headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
+    """The header rules, likewise."""
+    plain_header: HeaderSiteRule | None = None
+    """The only header rule, if this path is in its scope and its values are site ids."""
+
+    def refuses(self, methods: set[bytes]) -> bool:
+        """Return whether `refuse` lists one of these methods for this path."""
+        if b"HEAD" in methods:
+            methods = methods | {b"GET"}  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
+        return b"*" in self.refused or not methods.isdisjoint(self.refused)
+
+
+def path_facts(route: Route, path: PathReadings, work: int) -> PathFacts:
+    """Return what a path with these readings shows on its route."""
+    readings = path.split
+    rules = route.site_rules
+    facts = PathFacts(
+        route,
+        readings,
+        work=work,
+        public=methods_in_every_reading(route.public, readings),
+        refused=methods_in_any_reading(route.refused_endpoints, readings),
+        queries=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.queries],
+        headers=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.headers],
+    )
+    facts.plain_queries = {
+        rule.raw_name: rule
+        for rule, in_scope in facts.queries
+        if in_scope and rule.is_plain and route.parameters.means_only(rule.raw_name, rule.name)
+    }
+    if len(facts.headers) == 1 and facts.headers[0][1] and facts.headers[0][0].is_plain:
+        facts.plain_header = facts.headers[0][0]
+    try:
+        site = _site_in_path(route, readings)
+        facts.named = NOTHING_NAMED if site is None else Candidate((site,))
+        if route.settings.encoded_parameters == "refuse":
+            refuse_parameters(path.texts, route.path_parameters)
+    except Refused as refused:
+        facts.refusal = refused.refusal
+    return facts
+
+
+def _site_in_path(route: Route, readings: list[str]) -> str | None:
+    """Return the site that every reading of a path names, or None. Raises Refused if readings differ."""
+    rules = route.site_rules
+    site = rules.site_in_path(readings[0], lenient=False)
+    for reading in readings:
+        for lenient in (False, True):
+            if rules.site_in_path(reading, lenient=lenient) != site:
+                raise Refused(PATH_DIFFERS)
+    return site

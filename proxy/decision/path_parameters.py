@@ -1,0 +1,39 @@
+"""Parameters in a path, which servers that rewrite paths move into the query. No I/O."""
+
+import re
+from collections.abc import Iterable
+
+from proxy.decision.parameters import Finder
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+
+_ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(
+    "The path contains `&`, `?` or `#`, perhaps encoded, with a parameter after it. Servers that rewrite paths may "
+    "read it as a query parameter. Send parameters in the query."
+)
+_PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # no parameter's name holds the other sub-delimiters
+
+
+def separators_in(text: bytes) -> int:
+    """Return how many of `&`, `?`, `#` and `;` a path holds, as it came or decoded."""
+    return sum([text.count(separator) for separator in (b"&", b"?", b"#", b";") if separator in text])
+
+
+def holds_parameter(text: bytes) -> bool:
+    """Tell whether a path, as it came or decoded, holds what becomes a parameter where a path is put into a query.
+
+    Rewriting backends do that (Apache's `[QSA]`, nginx's `proxy_pass` with variables): after `&`, `?` or `#`, a pair.
+    """
+    return _PARAMETER.search(text) is not None
+
+
+def refuse_parameters(texts: Iterable[bytes], finder: Finder) -> None:
+    """Raise Refused if a path, raw or decoded, contains a parameter, or a name that `finder` looks for."""
+    read = (0, 0)
+    for decoded in texts:
+        # A further round of decoding matters only if it reveals separators or equals signs: the finder decodes names.
+        marks = (separators_in(decoded), decoded.count(b"="))
+        if not marks[0] or marks == read:
+            continue
+        read = marks
+        if holds_parameter(decoded) or finder.find(decoded):
+            raise Refused(_ENCODED_PARAMETER)

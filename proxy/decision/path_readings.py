@@ -1,0 +1,151 @@
+"""A path in every reading that a lenient server may take. No I/O.
+
+The literal reading is that of RFC 3986: split, then decode once. Everything here is linear in the path's length, and
+the depth of decoding is bounded.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from proxy.decision.forbidden_paths import refuse_forbidden
+from proxy.http.percent_encoding import decode, decode_leniently, rounds, text
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+
+_LONG_PATH = 1024
+"""A longer path (bytes) must not be encoded twice: it would have too many readings."""
+
+_MAX_READINGS, _FEW_READINGS = 32, 10
+"""Of a path, by the order of splitting, decoding, dropping parameters and merging slashes. A long one may have few."""
+_READ_BYTES = 16384
+"""All of these readings together, if they are more than a few."""
+_LONG_IN_EVERY_ORDER = 2048
+"""A longer path (bytes) must not hold `;` or `//`, encoded or not."""
+
+_PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~!$'()*+,=:@.-/"
+
+_ESCAPES = AMBIGUOUS_REQUEST.because(
+    "The path holds a `%` without two hexadecimal digits after it. Send a literal `%` as `%25`."
+)
+_TOO_MANY_READINGS = AMBIGUOUS_REQUEST.because(
+    f"This path of more than {_LONG_IN_EVERY_ORDER} bytes, or with much percent-encoding, holds `;` or `//`, encoded "
+    "or not, so servers read it in too many ways. Send it without these."
+)
+
+
+def is_plain(path: bytes) -> bool:
+    """Tell whether all readings of a path split it alike, without a slash at its end to drop."""
+    return not (path.translate(None, _PLAIN_CHARACTERS) or b"//" in path or b"/." in path or path.endswith(b"/"))
+
+
+SEGMENT_END = "\0"
+"""Ends each segment of a reading: no path that passes holds it, at any depth of decoding."""
+
+
+@dataclass(slots=True)
+class PathReadings:
+    """A path in every reading."""
+
+    texts: list[bytes]
+    """The path as it came, then decoded once, twice, …"""
+    split: list[str]
+    """The literal reading first: the path's segments decoded, each after SEGMENT_END."""
+
+
+def read_path(path: bytes) -> PathReadings:
+    """Return the readings of a path.
+
+    They are: split after any number of decoding rounds, segments decoded further any number of rounds, with and
+    without `;params`, with `//` merged or not, in every order of these. That case and a trailing slash may not matter
+    is for rules to say.
+    Raises Refused on what is never ordinary in a path: dot segments, backslashes and controls at any depth, invalid
+    escapes, a `//` at its start (an authority to some).
+    """
+    if is_plain(path):
+        return PathReadings([path], [text(path).replace("/", SEGMENT_END)])
+    if len(decode(path)) != len(path) - 2 * path.count(b"%"):
+        raise Refused(_ESCAPES)  # each escape becomes two bytes shorter
+    texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
+    for decoded in texts:
+        refuse_forbidden(decoded)
+    if b";" in texts[-1] or b"//" in texts[-1]:
+        if len(path) > _LONG_IN_EVERY_ORDER:
+            raise Refused(_TOO_MANY_READINGS)
+        readings = _in_every_order(path, len(texts) - 1)
+    else:
+        readings = _decoded_and_split(texts)
+    return PathReadings(texts, [text(reading) for reading in readings])
+
+
+_END = SEGMENT_END.encode()
+_PARAMETERS = re.compile(rb";[^/]*+")
+_PARAMETERS_OF_SEGMENTS = re.compile(rb";[^\x00]*+")
+
+
+def _decoded_and_split(texts: list[bytes]) -> list[bytes]:
+    """Return a path that holds no `;` and no doubled slash, split after each round of decoding.
+
+    Segments are decoded further. The literal reading comes first.
+    """
+    slashes = [decoded.count(b"/") for decoded in texts]
+    # Where decoding brings no slash, it makes no difference whether a path is split before or after.
+    as_whole = slashes[:2] == slashes[:1] * 2
+    literal = texts[1].replace(b"/", _END) if as_whole else decode(texts[0].replace(b"/", _END))
+    readings = {literal: None}
+    for split_at, split_text in enumerate(texts):
+        # The literal reading decodes once, so none decodes less.
+        for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
+            if times and slashes[split_at] == slashes[split_at + times]:
+                continue  # the same as splitting after these rounds
+            segments = split_text.replace(b"/", _END)
+            for _ in range(times):
+                segments = decode_leniently(segments)
+            readings[segments] = None
+    return list(readings)
+
+
+def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
+    """Return what splitting, decoding, dropping parameters and merging slashes make of a path, in any order.
+
+    The literal reading comes first. Raises Refused if there are too many.
+    """
+    most = max(_FEW_READINGS, min(_MAX_READINGS, _READ_BYTES // len(path)))
+    literal = decode(path.replace(b"/", _END))
+    readings = {literal: None}
+    level = {path: None}
+    for round_ in range(rounds_left + 1):
+        new = list(level)
+        while new:
+            reading = new.pop()
+            for after in _next_steps(reading):
+                if after not in level:
+                    level[after] = None
+                    new.append(after)
+            if len(level) > most:
+                raise Refused(_TOO_MANY_READINGS)
+        # The literal reading decodes once, so none decodes less.
+        if round_ or not rounds_left:
+            readings |= dict.fromkeys(reading for reading in level if reading.startswith(_END))
+        level = dict.fromkeys(decode_leniently(reading) for reading in level)
+    if len(readings) > most:
+        raise Refused(_TOO_MANY_READINGS)
+    return list(readings)
+
+
+def _next_steps(reading: bytes) -> Iterator[bytes]:
+    """Yield a path, or its segments, with one further step that does not decode."""
+    is_split = reading.startswith(_END)
+    if not is_split:
+        yield reading.replace(b"/", _END)
+    if b";" in reading:
+        yield (_PARAMETERS_OF_SEGMENTS if is_split else _PARAMETERS).sub(b"", reading)
+    slash = _END if is_split else b"/"
+    if slash + slash in reading:
+        yield _merged(reading, slash)
+
+
+def _merged(path: bytes, slash: bytes) -> bytes:
+    """Return a path without empty segments between others."""
+    while slash + slash in path:
+        path = path.replace(slash + slash, slash)
+    return path

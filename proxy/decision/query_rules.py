@@ -1,0 +1,145 @@
+"""Site rules that read a query parameter. No I/O."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from proxy.decision.named_sites import Named, TwoReadings
+from proxy.decision.parameter_names import Name
+from proxy.decision.parameters import Parameter, Query
+from proxy.decision.path_patterns import SiteExample, example_target
+from proxy.decision.site_ids import MAX_LENGTH, impossible_site
+from proxy.decision.value_readings import value_readings
+from proxy.decision.value_rules import ValueReader, describe_values, written_scope
+from proxy.http.percent_encoding import TOO_DEEP
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+from proxy.settings import QueryRule
+
+_PARAMETERS_READ = 100
+"""A site must be named within this many parameters (empty ones count). OpenResty's `get_uri_args` silently ignores
+parameters after 100, and PHP, Node.js, qs and Tomcat ignore those after 1,000. To them it would name no site."""
+
+_LONGEST_ID = 12 * MAX_LENGTH
+"""An id of 255 characters takes so many bytes at most, percent-encoded as UTF-8."""
+_IMPOSSIBLE = Named({impossible_site(""): None})
+_LONGEST_VALUE = 8192
+"""A cookie's value that is longer names no site that the query, which is not longer, could name too (bytes)."""
+_VALUE_AND_PAIRS = re.compile(rb"[^;?]++(?:[;?][A-Za-z0-9_.-]++=[^;?]*+)++\Z")
+_PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
+
+
+class QuerySiteRule(ValueReader):
+    """A query parameter that names sites."""
+
+    form: ClassVar[str] = "query:NAME"
+    __slots__ = ("_ambiguous", "_holds_separators", "name", "raw_name", "rule", "text")
+
+    def __init__(self, rule: QueryRule) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        if not rule.query:
+            raise ValueError("query must be a parameter's name")
+        self.text = rule.query
+        self.raw_name = rule.query.encode()
+        self.name = Name(rule.query, array=rule.array)
+        self._holds_separators = any(mark in part for mark in ";?" for part in (rule.separator or "", *rule.forms))
+        self._ambiguous = AMBIGUOUS_REQUEST.because(
+            f"The query parameter `{rule.query}` names the site, and servers differ in how they read it here. Send it "
+            "spelled exactly so, percent-encoded at most once, among the first parameters, and separate parameters "
+            "with `&` only: encode `;` as %3B and `?` as %3F in other values."
+        )
+
+    @classmethod
+    def short(cls, name: str) -> "QuerySiteRule":
+        return cls(QueryRule(query=name))
+
+    def written(self) -> str:
+        return f"query:{self.rule.query}{written_scope(self.rule)}"
+
+    def describe(self) -> str:
+        return f"as the query parameter `{self.rule.query}`{describe_values(self.rule)}"
+
+    def example(self, root: str) -> SiteExample:
+        path = root if self.rule.paths is None else self.rule.paths[0].removesuffix("**")
+        return SiteExample(f"{path}?{example_target(self.rule.query)}={example_target(self.rule.forms[0])}")
+
+    def read(self, query: Query, into: TwoReadings) -> None:
+        """Add what a query names. Raises Refused if a lenient reading names something else than the literal one."""
+        if query.is_late(_PARAMETERS_READ):
+            raise Refused(self._ambiguous)
+        if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
+            return
+        literal: TwoReadings | None = None
+        for parameters in query.splits:
+            if any(self.name in each.meant and self.name.replaces(each.name) for each in parameters):
+                raise Refused(self._ambiguous)
+            every, exact = self._read(parameters)
+            if literal is None:
+                literal = exact
+            if every != literal:
+                raise Refused(self._ambiguous)
+        if literal is not None:
+            into.add(literal.literal, literal.form if literal.differ else None)
+
+    def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
+        """Add what plain parameters name, which every reading reads alike; return False if one is not plain."""
+        values: dict[str, None] = {}
+        for parameter in parameters:
+            if self.name in parameter.meant:
+                if parameter.name != self.raw_name or not _PLAIN_VALUE.match(parameter.value):
+                    return False
+                values[parameter.value.decode("ascii")] = None
+        if self.is_plain:
+            into.add(Named(values))
+        else:
+            for value in values:
+                into.add(self.named(value))
+        return True
+
+    def read_leniently(self, query: Query, into: TwoReadings) -> None:
+        """Add every site that any reading of the query names, on a path where the rule proves nothing."""
+        if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
+            return
+        # Of `shop;a=1`, which is no site's id, what some servers find between the separators is what counts.
+        whole, _ = self._read(
+            each
+            for each in query.splits[0]
+            if not self.name.replaces(each.name) and (self._holds_separators or not _VALUE_AND_PAIRS.match(each.value))
+        )
+        finest, _ = self._read(each for each in query.splits[-1] if not self.name.replaces(each.name))
+        for found in (whole, finest):
+            literal, form = found.literal, found.form if found.differ else None
+            if found is finest:
+                literal, form = literal.without_empty(), form and form.without_empty()
+            into.add(literal, form)
+
+    def named_in_any_reading(self, raw_value: bytes) -> Named:
+        """Return every site that some reading of a raw value names."""
+        if len(raw_value) > _LONGEST_VALUE:
+            return _IMPOSSIBLE
+        found = Named.none()
+        for reading in value_readings(raw_value).every():
+            found.add(self.named(reading))
+        return found
+
+    def _read(self, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
+        """Return what any reading of the parameters names, and what those named literally do."""
+        every, exact = TwoReadings(), TwoReadings()
+        for parameter in parameters:
+            if self.name not in parameter.meant:
+                continue
+            if len(parameter.value) > _LONGEST_ID and self._separator is None:
+                if b"%25" in parameter.value:
+                    raise Refused(TOO_DEEP)  # as for shorter values
+                every.add(_IMPOSSIBLE)
+                exact.add(_IMPOSSIBLE)
+                continue
+            value = value_readings(parameter.value)
+            literal = self.named(value.literal)
+            form = None if value.form == value.literal else self.named(value.form)
+            every.add(literal, form)
+            for deeper in value.deeper:
+                every.add(self.named(deeper))
+            if self.name.is_literal(parameter.name):
+                exact.add(literal, form)
+        return every, exact

@@ -1,0 +1,104 @@
+"""Reads the sites that a request names, alike in every reading. No I/O."""
+
+from proxy.decision.claim import Claim
+from proxy.decision.named_sites import Named, TwoReadings, combined
+from proxy.decision.noticed_headers import SITE_HEADER
+from proxy.decision.parameters import OnlyParameter, Query
+from proxy.decision.path_facts import PathFacts
+from proxy.refusals import Refused
+
+_MAX_COOKIES = 16
+"""Cookies of one request with the name of a parameter that names sites."""
+
+
+def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None, only: OnlyParameter) -> None:
+    """Set what the claim names. `only` is all that a plain query holds. Raises Refused if readings differ."""
+    head = claim.head
+    if not claim.route.reads_hosts and (query is None or not query.splits):
+        # Shortcuts for requests that name one site plainly.
+        if only and not noticed & SITE_HEADER:
+            claim.named = facts.named.with_site(only[1].decode("ascii"))
+            return
+        if not only and facts.plain_header is not None and not head.dropped:
+            claim.named = facts.named.with_site(facts.plain_header.site_in(claim.fields))
+            return
+    by_query: TwoReadings | None = None
+    elsewhere: TwoReadings | None = None
+    by_header: Named | None = None
+    if query is not None and query.splits:
+        by_query = TwoReadings()
+        for rule, in_scope in facts.queries:
+            if rule.name not in query.meant:
+                continue
+            if in_scope is None:
+                raise Refused(claim.route.scope_differs)
+            if in_scope:
+                rule.read(query, by_query)
+            else:
+                elsewhere = elsewhere or TwoReadings()
+                rule.read_leniently(query, elsewhere)
+    elif only:
+        by_query = TwoReadings()
+        by_query.add(Named({only[1].decode("ascii"): None}))
+    for header_rule, in_scope in facts.headers:
+        named = header_rule.read(claim.fields, head.dropped)
+        if named is None:
+            continue
+        if in_scope is None:
+            raise Refused(claim.route.scope_differs)
+        if in_scope:
+            by_header = named if by_header is None else by_header.with_more(named)
+        else:
+            elsewhere = elsewhere or TwoReadings()
+            elsewhere.add(named.without_empty())
+    for host_rule in claim.route.site_rules.hosts:
+        by_header = by_header or Named.none()
+        host_rule.read(claim.fields, by_header)
+    claim.named = combined(
+        facts.named,
+        by_query.literal if by_query is not None else None,
+        by_header,
+        elsewhere.literal if elsewhere is not None else None,
+    )
+    if (by_query is not None and by_query.differ) or (elsewhere is not None and elsewhere.differ):
+        claim.form = combined(
+            facts.named,
+            by_query.form if by_query is not None else None,
+            by_header,
+            elsewhere.form if elsewhere is not None else None,
+        )
+
+
+def check_cookies(claim: Claim, facts: PathFacts) -> None:
+    """Raise Refused if a cookie names another site than the request does: PHP merges cookies into `$_REQUEST`.
+
+    Outside the paths of its rule, what a cookie names must be granted.
+    """
+    route = claim.route
+    finder = route.cookies
+    assert finder is not None  # noqa: S101 - for the type checker
+    lines = [value for name, value in claim.fields if name.lower() == b"cookie"]
+    raw = b";".join(lines)
+    if finder.is_silent(raw):
+        return
+    found = finder.find(raw)
+    if not found:
+        return
+    # PHP joins the lines with a comma, and takes what follows for the value's end.
+    if len(lines) > 1 or len(found) > _MAX_COOKIES:
+        raise Refused(route.cookie_clash)
+    allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
+    elsewhere = Named.none()
+    for _, end, meant in found:
+        value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
+        for rule, in_scope in facts.queries:
+            if rule.name not in meant:
+                continue
+            named = rule.named_in_any_reading(value)
+            if in_scope is False:
+                elsewhere.add(named)
+            elif not named.is_within(allowed):
+                raise Refused(route.cookie_clash)
+    if elsewhere:
+        claim.named = claim.named.with_others(elsewhere)
+        claim.form = claim.form and claim.form.with_others(elsewhere)

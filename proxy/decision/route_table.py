@@ -1,0 +1,62 @@
+"""Finds the route of a path. No I/O."""
+
+from collections.abc import Sequence
+
+from proxy.decision.path_facts import PATH_DIFFERS, PathFacts, path_facts
+from proxy.decision.path_readings import is_plain, read_path
+from proxy.decision.routes import Route
+from proxy.decision.work import path_work
+from proxy.refusals import NO_ROUTE, Refused
+from proxy.settings import KeySettings, RouteSettings
+
+_REMEMBERED = 10_000
+# Clients choose paths, so long ones and those with many readings are not remembered: 30 MB at most in total.
+_REMEMBERED_LENGTH = 256
+_REMEMBERED_READINGS = 4
+
+
+class RouteTable:
+    """The routes in the order of the config. The first one that a path is below handles its requests."""
+
+    def __init__(self, routes: Sequence[RouteSettings], keys: KeySettings) -> None:
+        """Raises ValueError that names the route, the rule and how to correct it."""
+        self.routes = [Route(settings, keys) for settings in routes]
+        names = [route.name for route in self.routes]
+        if len(set(names)) < len(names):
+            raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
+        self._facts: dict[bytes, PathFacts] = {}
+        self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
+        self.methods = frozenset().union(*(route.methods for route in self.routes))
+
+    def locate(self, path: bytes) -> PathFacts:
+        """Return what a path shows on its route. Raises Refused if it has none, or is read in two ways. Hot."""
+        facts = self._facts.get(path)
+        if facts is None:
+            facts = self._locate(path)
+            if len(path) <= _REMEMBERED_LENGTH and len(facts.readings) <= _REMEMBERED_READINGS:
+                if len(self._facts) >= _REMEMBERED:
+                    self._facts.clear()
+                self._facts[path] = facts
+        return facts
+
+    def remembers(self, path: bytes) -> bool:
+        """Return whether the facts of a path are remembered."""
+        return path in self._facts
+
+    def _locate(self, path: bytes) -> PathFacts:
+        found = read_path(path)
+        readings = found.split
+        route = self._route(readings[0], lenient=False)
+        for reading in readings:
+            for lenient in (False, True):
+                if self._route(reading, lenient=lenient) is not route:
+                    raise Refused(PATH_DIFFERS)
+        if route is None:
+            raise Refused(NO_ROUTE)
+        return path_facts(route, found, 0 if is_plain(path) else path_work(len(path), len(readings)))
+
+    def _route(self, reading: str, *, lenient: bool) -> Route | None:
+        for route in self.routes:
+            if route.holds(reading, lenient=lenient):
+                return route
+        return None

@@ -1,0 +1,18 @@
+"""Query parameters by which some frameworks take another path than the request's. No I/O."""
+
+from proxy.decision.parameter_names import Name
+from proxy.decision.parameters import Query
+from proxy.http.steering_headers import STEERING_PARAMETERS
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+
+STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
+_STEERING_PARAMETER = AMBIGUOUS_REQUEST.because(
+    "The query contains a parameter by which some frameworks take another path than the request's. Send the request "
+    "without it."
+)
+
+
+def refuse_parameters_that_steer(query: Query) -> None:
+    """Raise Refused if a query contains such a parameter."""
+    if not STEERING_NAMES.isdisjoint(query.meant):
+        raise Refused(_STEERING_PARAMETER)

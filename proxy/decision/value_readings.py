@@ -1,0 +1,41 @@
+"""What the raw value of a parameter may be read as. No I/O."""
+
+from dataclasses import dataclass
+
+from proxy.http.percent_encoding import PERCENT, PLUS, TOO_DEEP, decode, decode_leniently, rounds, text
+from proxy.refusals import Refused
+
+_LONG_VALUE = 1024
+"""A longer value (bytes) must not be encoded twice."""
+
+
+@dataclass(slots=True)
+class ValueReadings:
+    """What a raw value may be read as."""
+
+    literal: str
+    """Decoded once (RFC 3986), with `+` as `+`."""
+    form: str
+    """Decoded once, with `+` as a space, as HTML forms encode one. Both are right, and servers differ."""
+    deeper: tuple[str, ...]
+    """Decoded in a way that only some backends decode: more than once, or `%uXXXX`."""
+
+    def every(self) -> set[str]:
+        """Return all of them."""
+        return {self.literal, self.form, *self.deeper}
+
+
+def value_readings(raw: bytes) -> ValueReadings:
+    """Return the readings of a raw value. Raises Refused if it is encoded too often."""
+    if PERCENT not in raw and PLUS not in raw:
+        plain = text(raw)
+        return ValueReadings(plain, plain, ())
+    literal = decode(raw)
+    spaced = raw.replace(b"+", b" ")
+    form = literal if spaced == raw else decode(spaced)
+    if PERCENT not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
+        return ValueReadings(text(literal), text(form), ())
+    if len(raw) > _LONG_VALUE:
+        raise Refused(TOO_DEEP)
+    deeper = {*rounds(raw)[1:], *(() if spaced == raw else rounds(spaced)[1:])} - {literal, form}
+    return ValueReadings(text(literal), text(form), tuple(map(text, deeper)))
