@@ -20,8 +20,8 @@ UPSTREAM ?=
 BACKENDS := tests/backends/.venv
 # The number of pytest processes. `make test WORKERS=0` runs the tests in a single process.
 WORKERS ?= 2
-# Files run in alphabetical order: the long acceptance tests first, and the short unit tests last. By default, xdist starts
-# the files with the fewest tests last. Some of those are slow, and one process would run the last one alone.
+# Files run in alphabetical order: the long acceptance tests first, and the short unit tests last. By default, xdist
+# starts files with few tests last. Some of those are slow, and one process would run the last one alone.
 PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 
