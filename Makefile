@@ -20,7 +20,9 @@ UPSTREAM ?=
 BACKENDS := tests/backends/.venv
 # The number of pytest processes. `make test WORKERS=0` runs the tests in a single process.
 WORKERS ?= 2
-PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# Files run in alphabetical order: the long acceptance tests first, and the short unit tests last. By default, xdist
+# starts files with few tests last. Some of those are slow, and one process would run the last one alone.
+PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 
 # pip installs exactly the versions in constraints.txt, and prints nothing unless it fails.

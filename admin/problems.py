@@ -14,7 +14,7 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import BaseModel
 
-from proxy.observe.access_log import mask
+from proxy.observe.redaction import mask
 
 Place = tuple[str | int, ...]
 """A path into the request body: `("sites", 1)` is the second site."""

@@ -4,12 +4,13 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from admin.key_encryption import read_secret
 from admin.secure_urls import is_safe
 from admin.text_rules import is_text
 from proxy.http.forwarding import address_matcher
+from sql.settings import Settings
 
 
 def _secret(text: str) -> str:
@@ -78,13 +79,7 @@ Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
 SafeUrl = Annotated[str, AfterValidator(_safe_url)]
 
 
-class AdminTable(BaseModel):
-    """Base of the `[admin]` tables: frozen, rejects unknown keys, and does not repeat values in errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class TokenSettings(AdminTable):
+class TokenSettings(Settings):
     """One `[[admin.tokens]]` table: an admin, and the SHA-256 of the admin's token."""
 
     name: Annotated[Text, Field(min_length=1)]
@@ -93,7 +88,7 @@ class TokenSettings(AdminTable):
     workspaces: tuple[str, ...] | None = None
 
 
-class AllowSettings(AdminTable):
+class AllowSettings(Settings):
     """One `[[admin.oidc.allow]]` table: people of the issuer who are admins, and in which workspaces."""
 
     emails: tuple[Email, ...] = ()
@@ -111,7 +106,7 @@ class AllowSettings(AdminTable):
         return self
 
 
-class OidcSettings(AdminTable):
+class OidcSettings(Settings):
     """`[admin.oidc]`: the OpenID Connect issuer that admins sign in with."""
 
     issuer: SafeUrl
@@ -123,7 +118,7 @@ class OidcSettings(AdminTable):
     allow: Annotated[tuple[AllowSettings, ...], Field(min_length=1)]
 
 
-class ProxyAllowSettings(AdminTable):
+class ProxyAllowSettings(Settings):
     """One `[[admin.identity_proxy.allow]]` table: people of the proxy who are admins, and in which workspaces."""
 
     emails: tuple[Email, ...] = ()
@@ -138,7 +133,7 @@ class ProxyAllowSettings(AdminTable):
         return self
 
 
-class IdentityProxySettings(AdminTable):
+class IdentityProxySettings(Settings):
     """`[admin.identity_proxy]`: a proxy in front that signs people in and names them in headers."""
 
     addresses: Annotated[Networks, Field(min_length=1), AfterValidator(_not_everyone)]
@@ -147,7 +142,7 @@ class IdentityProxySettings(AdminTable):
     allow: Annotated[tuple[ProxyAllowSettings, ...], Field(min_length=1)]
 
 
-class AdminSettings(AdminTable):
+class AdminSettings(Settings):
     """`[admin]`: the address of the admin API and page, and the ways for admins to sign in."""
 
     listen: str = "127.0.0.1:9091"

@@ -14,7 +14,7 @@ import click
 import structlog
 
 from admin.problems import Problem
-from proxy.observe.access_log import configure_logging
+from proxy.observe.json_logging import configure_logging
 from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command

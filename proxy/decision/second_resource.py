@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from proxy.http.headers import Fields, Spellings, fold_name
-from proxy.http.known_headers import KnownHeader
+from proxy.http.known_headers import known_headers
 
 _S3 = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"
 _S3_RENAME = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_RenameObject.html"
@@ -22,9 +22,8 @@ _WEBDAV = "https://www.rfc-editor.org/rfc/rfc4918"
 _SYSTEMS_S3 = "Amazon S3, MinIO, Ceph RGW, Backblaze, Cloudflare R2"
 
 # fmt: off
-SECOND_RESOURCE_HEADERS = tuple(
-    KnownHeader(*row)
-    for row in (
+SECOND_RESOURCE_HEADERS = known_headers(
+    (
         ("x-amz-copy-source", _SYSTEMS_S3, "copy source", _S3, "documented"),
         ("x-amz-rename-source", "Amazon S3 Express", "rename source", _S3_RENAME, "documented"),
         ("x-goog-copy-source", "Google Cloud Storage", "copy source", _GOOGLE, "documented"),

@@ -1,6 +1,6 @@
-"""CORS of a route: the header lines that let pages of other origins read its responses. No I/O.
+"""CORS of a route: the header lines that allow pages of other origins to read its responses. No I/O.
 
-Fetch standard, §HTTP-CORS protocol. What is allowed depends on the request's `Origin` alone, never on its site or key.
+Fetch standard, §HTTP-CORS protocol. Only the request's `Origin` decides what is allowed, never its site or key.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _PLAIN_HEADERS = (
     "If-Range",
     "Range",
 )
-"""Request headers that pages of any API may send, besides those that browsers always allow."""
+"""Request headers that pages may send to any API, in addition to those that browsers always allow."""
 
 _EXPOSED = b"Access-Control-Expose-Headers: Retry-After, WWW-Authenticate, X-Request-Id\r\n"
 _VARY = b"Vary: Origin\r\n"
@@ -28,16 +28,16 @@ FORWARDED_PREFLIGHTS_WARNING = (
     'preflight = "pass" forwards OPTIONS requests without a key, and some applications answer them with data. Write '
     'cors = { origins = ["https://app.example"] } instead, with your origins: Sitelatch then answers preflights itself.'
 )
-"""What `check-config` says of a route with `preflight = "pass"`."""
+"""The warning of `check-config` about a route with `preflight = "pass"`."""
 
 
 class Cors:
-    """A route's `cors`, compiled: all header lines are rendered once, one set for each origin."""
+    """The compiled `cors` of a route. All header lines are rendered once, one set for each origin."""
 
     __slots__ = ("_any_preflight", "_any_response", "_preflights", "_responses")
 
     def __init__(self, settings: CorsSettings, methods: Iterable[str], headers: Iterable[str]) -> None:
-        """`methods` and `headers` are those that a preflight allows."""
+        """`methods` and `headers` are the ones that a preflight allows."""
         credentials = b"Access-Control-Allow-Credentials: true\r\n" if settings.credentials else b""
         allowed = (
             f"Access-Control-Allow-Methods: {', '.join(methods)}\r\n"
@@ -54,7 +54,7 @@ class Cors:
         self._any_preflight = self._preflights.get(b"*", b"")
 
     def preflight(self, request: Fields) -> bytes:
-        """Return the lines of the answer to a preflight. They allow nothing to an origin that is not listed."""
+        """Return the lines of the response to a preflight. They allow nothing to an origin that is not listed."""
         return self._preflights.get(_origin(request), self._any_preflight) + _VARY
 
     def refusal(self, request: Fields) -> bytes:
@@ -62,7 +62,7 @@ class Cors:
         return self._responses.get(_origin(request), self._any_response) + _VARY
 
     def response(self, request: Fields, response: Fields) -> tuple[Fields, bytes]:
-        """Return the fields of an upstream's response, and the lines to add. CORS of the upstream's own is kept."""
+        """Return the fields of an upstream's response, and the lines to add. CORS headers of the upstream are kept."""
         lines = self._responses.get(_origin(request), self._any_response)
         vary = _VARY
         credentials = False
@@ -77,7 +77,7 @@ class Cors:
             ):
                 vary = b""
         if credentials and lines:
-            # With our Access-Control-Allow-Origin it would say more than the route's `credentials` does.
+            # Beside Sitelatch's Access-Control-Allow-Origin, it would allow more than the route's `credentials`.
             response = [field for field in response if field[0].lower() != _ALLOW_CREDENTIALS]
         return response, lines + vary
 
@@ -99,6 +99,6 @@ def is_preflight(fields: Fields) -> bool:
 
 
 def _origin(request: Fields) -> bytes:
-    """Return the request's one `Origin`; empty where there is none, or more than one."""
+    """Return the request's `Origin`, or nothing if it has none or more than one."""
     origins = [value for name, value in request if name.lower() == b"origin"]
     return origins[0] if len(origins) == 1 else b""

@@ -1,8 +1,9 @@
-"""`drop_headers`: request headers that a deployer keeps from the upstream. No I/O."""
+"""`drop_headers`: request headers that a deployer does not want to be forwarded. No I/O."""
 
 import re
 from collections.abc import Iterable
 
+from proxy.http.header_name_set import HeaderNameSet
 from proxy.http.headers import FOLDED, Fields, fold_name
 
 _ENTRY = re.compile(r"[!#$%&'+\-.^_`|~0-9A-Za-z]+\*?\Z")
@@ -34,34 +35,32 @@ _SET_BY_SITELATCH = (
 
 
 class DropHeaders:
-    """Header names, and beginnings of names that end in `*`. They cover every spelling that a lenient backend reads."""
+    """The header names of `drop_headers`, and prefixes of names that end in `*`."""
 
-    __slots__ = ("_names", "_prefixes")
+    __slots__ = ("_dropped",)
 
     def __init__(self, entries: Iterable[str]) -> None:
         """Raises ValueError, with the reason, on an entry that is not a name or that must be forwarded."""
-        self._names: set[bytes] = set()
-        prefixes = []
-        for entry in entries:
-            if not _ENTRY.match(entry):
-                raise ValueError(f'{entry!r} is not a header name; write a name like "X-Tenant", or "X-Tenant-*"')
-            folded = fold_name(entry.rstrip("*").encode())
-            if entry.endswith("*"):
-                prefixes.append(folded)
-            else:
-                self._names.add(folded)
-            _refuse_needed(entry, folded)
-        self._prefixes = tuple(prefixes)
+        self._dropped = HeaderNameSet([_checked(entry) for entry in entries])
 
     def covers(self, folded: bytes) -> bool:
-        """Tell whether a folded name (`heads.fold_name`) is dropped."""
-        return folded in self._names or folded.startswith(self._prefixes)
+        """Return whether a folded name (`headers.fold_name`) is dropped."""
+        return self._dropped.covers(folded)
 
     def remaining(self, fields: Fields) -> Fields:
         """Return the fields that are not dropped."""
-        if not self._names and not self._prefixes:
+        if not self._dropped:
             return fields
         return [field for field in fields if not self.covers(FOLDED[field[0]])]
+
+
+def _checked(entry: str) -> bytes:
+    """Return a valid entry, folded."""
+    if not _ENTRY.match(entry):
+        raise ValueError(f'{entry!r} is not a header name; write a name like "X-Tenant", or "X-Tenant-*"')
+    folded = fold_name(entry.rstrip("*").encode())
+    _refuse_needed(entry, folded)
+    return folded + b"*" if entry.endswith("*") else folded
 
 
 def _refuse_needed(entry: str, folded: bytes) -> None:

@@ -6,7 +6,7 @@ The decision sees only what is left here, because the upstream will see the same
 import re
 from dataclasses import dataclass
 
-from proxy.http.bodies import Body, check_host, request_body
+from proxy.http.bodies import Body, request_body
 from proxy.http.forwarding import ORIGIN_NAMES, is_plain_origin
 from proxy.http.headers import (
     CONNECTION,
@@ -27,6 +27,7 @@ from proxy.http.headers import (
     tokens,
     without,
 )
+from proxy.http.host_field import check_host
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.trailers import announced_trailers
 from proxy.http.websocket_handshake import requested_key

@@ -1,16 +1,17 @@
-"""The form of the tables of request headers that known software reads."""
+"""Rows of the tables of request headers that known software reads."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 Certainty = Literal["verified", "documented", "reported"]
 
 
 class KnownHeader(NamedTuple):
-    """One row. `name` is in lower case; one that ends in `*` stands for every name that begins so.
+    """One row. `name` is in lower case; a final `*` stands for any continuation.
 
-    `source` is a CVE, an address, or OWNER/REPOSITORY:PATH of a repository on GitHub. `certainty` is "verified" where
-    that source code was read or the software was tried, "documented" where its makers describe the header, and
-    "reported" where only third parties do.
+    `source` is a CVE, an address, or OWNER/REPOSITORY:PATH of a repository on GitHub. `certainty` is "verified" if the
+    source code was read or the software was tried, "documented" if its makers describe the header, and "reported" if
+    only third parties do.
     """
 
     name: str
@@ -18,3 +19,8 @@ class KnownHeader(NamedTuple):
     effect: str
     source: str
     certainty: Certainty
+
+
+def known_headers(rows: Iterable[tuple[str, str, str, str, Certainty]]) -> tuple[KnownHeader, ...]:
+    """Return a table of rows."""
+    return tuple(KnownHeader(*row) for row in rows)

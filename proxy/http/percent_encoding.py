@@ -8,9 +8,10 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 _MAX_ROUNDS = 4
 _MAX_UNICODE_ESCAPES = 64
 _MAX_BARE_PERCENTS = 256
-"""Each `%` that begins no escape makes decoding expensive."""
+"""Each `%` that does not begin an escape makes decoding expensive."""
 
-# CPython finds a number in bytes much faster than bytes: it tries first whether these are a number, and that fails.
+# `37 in raw` is much faster than `b"%" in raw`: CPython first tries to convert the operand to a number, which fails for
+# bytes.
 PERCENT, PLUS = ord("%"), ord("+")
 _LF, _CR = ord("\n"), ord("\r")
 
@@ -25,29 +26,29 @@ TOO_DEEP = AMBIGUOUS_REQUEST.because(
 
 
 def decode(raw: bytes) -> bytes:
-    """Decode every valid escape once; a `%` that begins none stays.
+    """Decode every valid escape once. A `%` that does not begin an escape stays.
 
-    The standard library's loop takes up to a microsecond for each escape, and clients can send thousands. This borrows
-    its decoder of quoted-printable (RFC 2045 §6.7), which is in C and whose escapes begin with `=`.
+    The standard library's loop takes up to a microsecond for each escape, and clients can send thousands. This uses its
+    decoder of quoted-printable (RFC 2045 §6.7) instead, which is written in C and whose escapes begin with `=`.
     """
     escapes = raw.count(b"%")
     if not escapes:
         return raw
     coded = raw.replace(b"=", b"%3D")
-    # An escaped line end is dropped there.
+    # The decoder drops an escaped line end.
     if (_LF not in raw and _CR not in raw) or (b"%\n" not in raw and b"%\r" not in raw):
         decoded = a2b_qp(coded.replace(b"%", b"="))
-        # Each escape becomes two bytes shorter. A `%` that begins none shrinks by less.
+        # Each escape becomes two bytes shorter. A `%` that does not begin an escape shrinks by less.
         if len(decoded) == len(raw) - 2 * escapes:
             return decoded
-    # Flip only those that begin an escape, all at once: one number with another.
+    # Change only the `%` that begin an escape to `=`, all at once, by XOR of two large numbers.
     flips = coded.translate(_KINDS).replace(b"%hh", b"=hh").translate(_FLIPS)
     flipped = int.from_bytes(coded, "big") ^ int.from_bytes(flips, "big")
     return a2b_qp(flipped.to_bytes(len(coded), "big"))
 
 
 def decode_leniently(raw: bytes) -> bytes:
-    """Decode once, `%uXXXX` too, as IIS and JavaScript's `unescape` do."""
+    """Decode once, including `%uXXXX`, as IIS and JavaScript's `unescape` do."""
     decoded = decode(raw)
     if len(decoded) == len(raw) - 2 * raw.count(b"%"):
         return decoded  # every `%` begins an escape of two digits
@@ -60,7 +61,10 @@ def decode_leniently(raw: bytes) -> bytes:
 
 
 def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
-    """Return `raw`, then `raw` decoded once, twice, … until nothing is left to decode. Raises Refused past a bound."""
+    """Return `raw`, then `raw` decoded once, twice and so on, until nothing is left to decode.
+
+    Raises Refused after `most` rounds.
+    """
     found = [raw]
     while PERCENT in raw:
         decoded = decode_leniently(raw)
@@ -76,11 +80,11 @@ def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
 
 
 def has_many_bare_percents(raw: bytes, decoded: bytes) -> bool:
-    """Tell whether so many `%` of `raw` begin no escape that decoding on would be expensive."""
+    """Return whether too many `%` of `raw` do not begin an escape, so that further decoding would be expensive."""
     percents = raw.count(b"%")
     return percents > _MAX_BARE_PERCENTS and len(decoded) > len(raw) - 2 * percents
 
 
 def text(raw: bytes) -> str:
-    """Return bytes as text. Bytes that are not UTF-8 become text that no site id equals."""
+    """Return bytes as text. Bytes that are not UTF-8 become text that cannot equal any site id."""
     return raw.decode("utf-8", "surrogateescape")

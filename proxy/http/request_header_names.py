@@ -1,4 +1,4 @@
-"""Request header names, as spelt, to what Sitelatch does with the field. No I/O."""
+"""What Sitelatch does with a request field, by its name as spelled. No I/O."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from proxy.http.headers import (
 )
 from proxy.http.steering_headers import steers_backends
 
-# nginx forwards these names by default too (`ignore_invalid_headers on`, `underscores_in_headers off`).
+# nginx also forwards these names by default (`ignore_invalid_headers on`, `underscores_in_headers off`).
 _FORWARDED_NAMES = {
     "drop": re.compile(rb"[A-Za-z0-9-]+\Z"),
     "pass": re.compile(rb"[A-Za-z0-9_-]+\Z"),
@@ -27,7 +27,7 @@ _FORWARDED_NAMES = {
 
 
 class RequestSpellings(Spellings):
-    """The kind of each request field under one config: `header_underscores` and `drop_headers` of `[proxy]`."""
+    """The kind of each request field, as `header_underscores` and `drop_headers` of `[proxy]` say."""
 
     def __init__(self, underscores: Literal["drop", "pass"] = "drop", drop_headers: Sequence[str] = ()) -> None:
         """Raises ValueError on an entry of `drop_headers` that cannot be dropped."""
@@ -40,8 +40,8 @@ class RequestSpellings(Spellings):
         kind = REQUEST_KINDS.get(lower)
         if kind is not None:
             return NEVER if kind == FORWARDING and self._drop.covers(lower) else kind
-        # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484). To those backends, framing in that spelling is framing,
-        # and a header that Sitelatch sets or drops can be set in that spelling too.
+        # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484). Such backends accept framing in that spelling, and also
+        # headers that Sitelatch sets or drops.
         folded = fold_name(name)
         kind = REQUEST_KINDS.get(folded, PLAIN)
         if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
@@ -51,5 +51,5 @@ class RequestSpellings(Spellings):
         return NEVER if kind != PLAIN or steers_backends(folded) or self._drop.covers(folded) else PLAIN
 
     def forwards(self, name: str) -> bool:
-        """Tell whether a header of this name that a client sends is forwarded."""
+        """Return whether a client's header of this name is forwarded."""
         return self[name.encode()] == PLAIN

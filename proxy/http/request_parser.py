@@ -1,7 +1,7 @@
 """Read request heads from a client's bytes with llhttp, and refuse what llhttp is too lenient about. No I/O.
 
-llhttp refuses two things that some requests need: methods it does not know, and raw bytes over 0x7F in a query. It
-gets a stand-in for them, and the head keeps the original bytes. See `_shown`.
+llhttp refuses two things that some requests need: methods that it does not know, and raw bytes over 0x7F in a query.
+It gets stand-ins for them, and the head keeps the original bytes. See `_shown`.
 """
 
 import re
@@ -21,9 +21,9 @@ from proxy.refusals import (
 from proxy.settings import DEFAULT_METHODS, LimitSettings
 
 METHODS = frozenset(method.encode() for method in DEFAULT_METHODS)
-"""The methods that a route forwards unless it lists others. llhttp knows all of them."""
+"""The methods that a route forwards by default. llhttp knows all of them."""
 
-# Neither needs what follows it, so that a refusal's code does not depend on how the bytes are cut.
+# Neither pattern depends on what follows, so that a refusal's code does not depend on how the bytes arrive.
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [^ ]++ HTTP/\d\.\d")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+(?= |\Z)")
 """A method, or the beginning of one."""
@@ -34,7 +34,7 @@ _STAND_INS = bytes(range(0x80)) + b"x" * 0x80
 
 
 def _shown(head: bytes) -> bytes:
-    """Return a head, or its first part, as llhttp gets it: the method as GET, bytes over 0x7F in the query as `x`.
+    """Return a head, or its first part, with stand-ins: GET for the method, `x` for bytes over 0x7F in the query.
 
     GET has no rules of its own in llhttp (CONNECT, PRI, SOURCE and the RTSP methods do), so everything else in the
     head is parsed as it would be with a method that llhttp knows.
@@ -51,32 +51,32 @@ class RequestReader:
     __slots__ = ("_fields", "_last", "_limits", "_method", "_methods", "_parser", "_shown_up_to", "_target", "partial")
 
     def __init__(self, limits: LimitSettings, methods: frozenset[bytes] = METHODS) -> None:
-        """`methods` are those that any route forwards. Of others, only those that llhttp knows become requests."""
+        """`methods` are those that any route forwards. Any other method must be one that llhttp knows."""
         self._limits = limits
         self._methods = methods
         self._shown_up_to: int | None = None
-        """How many bytes of this head llhttp has in `_shown`'s form; None where it gets the head as it came."""
+        """How many bytes of this head llhttp got with stand-ins, or None if it gets the original head."""
         self.partial = b""
-        """A head that has not come whole."""
+        """A head that has not arrived completely."""
         self._new_head()
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew: llhttp waits for a body, which is not for it."""
+        """Replace the parser of llhttp, which waits for a body that is not fed to it."""
         self._parser = httptools.HttpRequestParser(self)
 
     def _new_head(self) -> None:
         self._method = b""  # until the head is parsed
         self._target = b""
         self._fields: Fields = []
-        self._last = False  # in llhttp's eyes, which looks at Proxy-Connection too
+        self._last = False  # whether llhttp expects no further request; it also reads Proxy-Connection
 
     def read(self, data: bytes) -> tuple[Head | None, bytes]:
-        """Return the head, where it is whole now, and what comes after it. Raises Refused; then nothing more is read.
+        """Return the head, once it is complete, and the bytes after it. After Refused, nothing more may be read.
 
-        Every byte goes to llhttp as it comes, so that what can become no request is known at once. A head that needs
-        stand-ins, or whose method llhttp does not know, is fed once more from its start, at the first byte that llhttp
-        refuses; a method is judged only when it is whole.
+        Every byte goes to llhttp as it arrives, so bytes that cannot become a request are refused at once. A head that
+        needs stand-ins is fed again from its start, when llhttp refuses its first byte. A method is judged only when it
+        is complete.
         """
         held = self.partial
         if held == b"\r" and data.startswith(b"\n"):
@@ -105,7 +105,7 @@ class RequestReader:
         return self._take(buffer), buffer[size:]
 
     def _feed_again(self, head: bytes, error: httptools.HttpParserError) -> None:
-        """Feed a head again with stand-ins if these may be all that llhttp refused. Raises Refused otherwise."""
+        """Feed a head again with stand-ins, if they may be all that llhttp refused. Raises Refused otherwise."""
         if self._shown_up_to is None and self._needs_stand_ins(head):
             self._shown_up_to = 0
             self._new_head()
@@ -130,9 +130,9 @@ class RequestReader:
         return method not in METHODS or not rest.partition(b"?")[2].isascii()
 
     def _feed_shown(self, head: bytes) -> None:
-        """Feed the bytes that llhttp does not have yet of a head, or of its first part, in `_shown`'s form.
+        """Feed the new bytes of a head, or of its first part, with stand-ins.
 
-        Nothing is fed before the method is whole: it may still turn out to be another one.
+        Nothing is fed before the method is complete, because it may still become another one.
         """
         fed = self._shown_up_to or 0
         if fed and head.find(b"\n", 0, fed) >= 0:
@@ -162,7 +162,7 @@ class RequestReader:
             raise Refused(HEAD_TOO_LARGE)
 
     def _take(self, buffer: bytes) -> Head:
-        """Return the head that `buffer` begins with, now parsed."""
+        """Return the parsed head that `buffer` begins with."""
         method, target, fields = self._method, self._target, self._fields
         if self._last:
             self.renew()  # llhttp does not decide whether another request may follow
@@ -183,26 +183,26 @@ class RequestReader:
             raise Refused(HEAD_TOO_LARGE)
         return Head(method, target, fields, False, [], minor)
 
-    # What llhttp tells.
+    # Callbacks of llhttp.
 
     def on_url(self, part: bytes) -> None:
-        """Take a part of the target."""
+        """Add a part of the target."""
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field. llhttp leaves white space at the end of a value, which is no part of it (RFC 9110 §5.5)."""
+        """Add a field. llhttp leaves white space at the end of a value, which is not part of it (RFC 9110 §5.5)."""
         self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """Take note that the head is whole."""
+        """Note that the head is complete."""
         self._method = self._parser.get_method()
         self._last = not self._parser.should_keep_alive()
 
 
 def _original(buffer: bytes, shown_target: bytes) -> tuple[bytes, bytes, int]:
-    """Return method, target and minor version of the head that `buffer` begins with, which llhttp saw as `_shown`.
+    """Return method, target and minor version of the head that `buffer` begins with, which llhttp got with stand-ins.
 
-    Raises Refused where llhttp read another target than this one.
+    Raises Refused if llhttp read another target.
     """
     line, _, _ = buffer.partition(b"\r\n")
     shown = _shown(line)

@@ -1,32 +1,47 @@
 """Request headers that make a known backend serve another path, host or file than the request names. Data only.
 
-Sitelatch judges the path and the host that it forwards. A backend that takes them from one of these headers would
-serve what was never judged, so none of them is forwarded: not from clients, not from trusted proxies, on no route.
+Sitelatch judges the path and the host that it forwards. A backend that takes them from one of these headers would serve
+something that was not judged, so none of them is forwarded, neither from clients nor from trusted proxies, on any route.
 The table of docs/backends.md repeats these rows, and a test compares the two.
 """
 
-from proxy.http.known_headers import KnownHeader
+from proxy.http.header_name_set import HeaderNameSet
+from proxy.http.known_headers import known_headers
 
 _PARAM_MINER = "PortSwigger/param-miner:resources/headers"
 _BYPASS = "lists of bypass headers"
+_NIFI = "https://nifi.apache.org/docs/nifi-docs/html/administration-guide.html#proxy_configuration"
+_YII = "yiisoft/yii2:framework/web/Request.php"
+_SWIFT = "openstack/swift:swift/common/middleware/gatekeeper.py"
+_JETTY = "jetty/jetty.project (ForwardedRequestCustomizer.java)"
+_ASGI = "https://asgi.readthedocs.io/en/latest/specs/www.html"
+_NGINX = "https://docs.nginx.com/nginx/admin-guide/security-controls/configuring-subrequest-authentication/"
+_COUCHDB = "apache/couchdb:src/chttpd/src/chttpd.erl"
+_NEXT_SERVER = "vercel/next.js:packages/next/src/server/base-server.ts"
+_NEXT_IPC = "vercel/next.js:packages/next/src/server/lib/server-ipc/utils.ts"
+_LAMBDA_ADAPTER = "https://github.com/awslabs/aws-lambda-web-adapter"
+_HOST_ATTACKS = "https://portswigger.net/web-security/host-header/exploiting"
+_WEBLOGIC = "https://docs.oracle.com/middleware/1221/webtier/develop-plugin/"
+_NITRO = "nitrojs/nitro:src/presets/vercel/runtime/isr.ts"
+_ASTRO = "withastro/astro:packages/integrations/vercel/src/serverless/entrypoint.ts"
 
 # fmt: off
-STEERING_HEADERS = tuple(KnownHeader(*row) for row in (
-    # Where the application is mounted: a part of the path is cut off, or put before it.
+STEERING_HEADERS = known_headers((
+    # Where the application is mounted: a prefix is removed from the path, or added to it.
     ("script-name", "Gunicorn (as SCRIPT_NAME), CGI", "mount point, cut from the path", "benoitc/gunicorn:gunicorn/http/wsgi.py", "verified"),
     ("path-info", "Gunicorn (as PATH_INFO), CGI", "path", "https://docs.gunicorn.org/en/stable/settings.html#forwarder-headers", "documented"),
     ("x-script-name", "Flask and Django behind a prefix middleware, klaus, Radicale, Tandoor", "mount point, cut from the path", "jonashaag/klaus:klaus/utils.py", "verified"),
     ("x-path-info", "PHP applications on IIS", "path", "public PHP code takes PATH_INFO from it", "reported"),
     ("daphne-root-path", "Daphne", "mount point (root_path)", "django/daphne:daphne/http_protocol.py", "verified"),
-    ("root-path", "ASGI applications", "mount point", "https://asgi.readthedocs.io/en/latest/specs/www.html", "reported"),
-    ("x-root-path", "ASGI applications", "mount point", "https://asgi.readthedocs.io/en/latest/specs/www.html", "reported"),
+    ("root-path", "ASGI applications", "mount point", _ASGI, "reported"),
+    ("x-root-path", "ASGI applications", "mount point", _ASGI, "reported"),
     ("x-traversal-path", "Plack, WSGIProxy", "prefix, cut from the path", "bowman/Plack-Middleware-ReverseProxyPath:lib/Plack/Middleware/ReverseProxyPath.pm", "verified"),
     ("x-traversal-query-string", "WSGIProxy", "part of the query", "the project WSGIProxy", "documented"),
     ("x-vhm-*", "Pyramid, repoze.vhm", "root of traversal, host", "Pylons/pyramid:src/pyramid/interfaces.py (VH_ROOT_KEY)", "verified"),
     ("x-proxycontextpath", "Apache NiFi, Jupyter Server Proxy", "context path", "apache/nifi (PROXY_CONTEXT_PATH_HTTP_HEADER)", "verified"),
-    ("x-proxyhost", "Apache NiFi", "host", "https://nifi.apache.org/docs/nifi-docs/html/administration-guide.html#proxy_configuration", "documented"),
-    ("x-proxyport", "Apache NiFi", "port", "https://nifi.apache.org/docs/nifi-docs/html/administration-guide.html#proxy_configuration", "documented"),
-    ("x-proxyscheme", "Apache NiFi", "scheme", "https://nifi.apache.org/docs/nifi-docs/html/administration-guide.html#proxy_configuration", "documented"),
+    ("x-proxyhost", "Apache NiFi", "host", _NIFI, "documented"),
+    ("x-proxyport", "Apache NiFi", "port", _NIFI, "documented"),
+    ("x-proxyscheme", "Apache NiFi", "scheme", _NIFI, "documented"),
     ("x-ingress-path", "Home Assistant add-ons", "mount point", "https://developers.home-assistant.io/docs/add-ons/presentation#ingress", "documented"),
     ("x-base-path", "PHP applications", "mount point", "public PHP code reads HTTP_X_BASE_PATH", "reported"),
     ("x-context-path", "Java applications", "context path", _PARAM_MINER, "reported"),
@@ -35,16 +50,16 @@ STEERING_HEADERS = tuple(KnownHeader(*row) for row in (
     ("x-request-base", "Catalyst (TraitFor::Request::ProxyBase)", "mount point", "https://metacpan.org/pod/Catalyst::TraitFor::Request::ProxyBase", "documented"),
     ("path-base", "ASP.NET Core applications", "mount point", _PARAM_MINER, "reported"),
 
-    # The path or the method before some rewrite, which the backend takes for the request's own.
+    # The path or the method before a rewrite, which the backend uses instead of the request's own.
     ("x-up-devcap-post-charset", "ASP.NET Framework", "charset in which the query is read", "OWASP Core Rule Set 920490", "documented"),
     ("x-original-url", "Symfony, Laminas, WordPress, Drupal, IIS", "path", "CVE-2018-14773", "documented"),
-    ("x-original-uri", "applications behind nginx auth_request, Python on Vercel", "path", "https://docs.nginx.com/nginx/admin-guide/security-controls/configuring-subrequest-authentication/", "documented"),
+    ("x-original-uri", "applications behind nginx auth_request, Python on Vercel", "path", _NGINX, "documented"),
     ("x-original-path", "applications behind a gateway", "path", _BYPASS, "reported"),
     ("x-original-query", "applications behind a gateway", "query", _BYPASS, "reported"),
     ("x-original-prefix", "ASP.NET Core", "mount point", "dotnet/aspnetcore:src/Middleware/HttpOverrides/src/ForwardedHeadersDefaults.cs", "documented"),
-    ("x-original-method", "applications behind nginx auth_request", "method", "https://docs.nginx.com/nginx/admin-guide/security-controls/configuring-subrequest-authentication/", "reported"),
+    ("x-original-method", "applications behind nginx auth_request", "method", _NGINX, "reported"),
     ("x-original-http-command", "Oracle Access Manager, CA SiteMinder", "method and path", _PARAM_MINER, "reported"),
-    ("x-rewrite-*", "Yii (X-Rewrite-Url), Symfony, Laminas, ISAPI_Rewrite", "path", "yiisoft/yii2:framework/web/Request.php", "verified"),
+    ("x-rewrite-*", "Yii (X-Rewrite-Url), Symfony, Laminas, ISAPI_Rewrite", "path", _YII, "verified"),
     ("x-override-url", "unknown", "path", _BYPASS, "reported"),
     ("x-http-path-override", "unknown", "path", _PARAM_MINER, "reported"),
     ("x-http-destinationurl", "unknown", "path", _PARAM_MINER, "reported"),
@@ -63,36 +78,36 @@ STEERING_HEADERS = tuple(KnownHeader(*row) for row in (
     ("x-ms-original-url", "Azure Static Web Apps", "path", "https://learn.microsoft.com/en-us/azure/static-web-apps/", "documented"),
     ("x-waws-unencoded-url", "applications on Azure App Service", "path", "public Express code sets req.originalUrl from it", "reported"),
     ("x-cf-forwarded-url", "Cloud Foundry route services", "URL", "https://docs.cloudfoundry.org/services/route-services.html", "documented"),
-    ("x-couchdb-vhost-path", "CouchDB", "requested path", "apache/couchdb:src/chttpd/src/chttpd.erl", "verified"),
-    ("x-couchdb-requested-path", "CouchDB", "requested path", "apache/couchdb:src/chttpd/src/chttpd.erl", "verified"),
+    ("x-couchdb-vhost-path", "CouchDB", "requested path", _COUCHDB, "verified"),
+    ("x-couchdb-requested-path", "CouchDB", "requested path", _COUCHDB, "verified"),
     ("x-param-override-*", "ServiceStack", "parameters of the request", "ServiceStack/ServiceStack:ServiceStack/src/ServiceStack.Common/ViewUtils.cs", "verified"),
 
-    # What a framework or a proxy sends to itself.
+    # Messages of a framework or a proxy to itself.
     ("x-middleware-*", "Next.js", "skips the middleware, rewrites", "CVE-2025-29927", "verified"),
-    ("x-invoke-*", "Next.js", "path, query, status", "vercel/next.js:packages/next/src/server/base-server.ts", "documented"),
-    ("x-matched-path", "Next.js, functions on Vercel", "path", "vercel/next.js:packages/next/src/server/base-server.ts", "verified"),
-    ("x-now-route-matches", "Next.js, Nitro and Nuxt on Vercel", "path", "nitrojs/nitro:src/presets/vercel/runtime/isr.ts", "verified"),
-    ("x-next-resume-state-length", "Next.js", "state of a rendering", "vercel/next.js:packages/next/src/server/lib/server-ipc/utils.ts", "documented"),
-    ("x-action-forwarded", "Next.js", "marks an action as forwarded", "vercel/next.js:packages/next/src/server/lib/server-ipc/utils.ts", "documented"),
+    ("x-invoke-*", "Next.js", "path, query, status", _NEXT_SERVER, "documented"),
+    ("x-matched-path", "Next.js, functions on Vercel", "path", _NEXT_SERVER, "verified"),
+    ("x-now-route-matches", "Next.js, Nitro and Nuxt on Vercel", "path", _NITRO, "verified"),
+    ("x-next-resume-state-length", "Next.js", "state of a rendering", _NEXT_IPC, "documented"),
+    ("x-action-forwarded", "Next.js", "marks an action as forwarded", _NEXT_IPC, "documented"),
     ("x-vercel-original-*", "applications on Vercel", "path", "public Python code reads HTTP_X_VERCEL_ORIGINAL_URL", "reported"),
-    ("x-astro-*", "Astro on Vercel and Netlify", "path, locals", "withastro/astro:packages/integrations/vercel/src/serverless/entrypoint.ts", "verified"),
+    ("x-astro-*", "Astro on Vercel and Netlify", "path, locals", _ASTRO, "verified"),
     ("x-react-router-*", "React Router 7", "data of loaders, rendering mode", "CVE-2025-43864, CVE-2025-43865", "verified"),
     ("x-remix-*", "Remix", "state of responses, between its servers", "https://remix.run/docs", "reported"),
     ("x-nuxt-*", "Nuxt", "rendering mode, error page", "nuxt/nuxt (x-nuxt-no-ssr, x-nuxt-error)", "verified"),
     ("x-nitro-*", "Nitro", "prerendering", "https://nitro.build", "reported"),
     ("x-apigateway-*", "aws-serverless-express", "the whole event", "https://github.com/CodeGenieApp/serverless-express", "verified"),
-    ("x-amzn-request-context", "AWS Lambda Web Adapter", "the event's context", "https://github.com/awslabs/aws-lambda-web-adapter", "documented"),
-    ("x-amzn-lambda-context", "AWS Lambda Web Adapter", "the function's context", "https://github.com/awslabs/aws-lambda-web-adapter", "documented"),
+    ("x-amzn-request-context", "AWS Lambda Web Adapter", "the event's context", _LAMBDA_ADAPTER, "documented"),
+    ("x-amzn-lambda-context", "AWS Lambda Web Adapter", "the function's context", _LAMBDA_ADAPTER, "documented"),
     ("x-amzn-remapped-*", "AWS API Gateway", "host", _PARAM_MINER, "reported"),
-    ("x-backend-*", "OpenStack Swift", "storage policy, replication, host (X-Backend-Host of others)", "openstack/swift:swift/common/middleware/gatekeeper.py", "verified"),
-    ("x-container-host", "OpenStack Swift", "node of the container", "openstack/swift:swift/common/middleware/gatekeeper.py", "verified"),
-    ("x-account-host", "OpenStack Swift", "node of the account", "openstack/swift:swift/common/middleware/gatekeeper.py", "verified"),
+    ("x-backend-*", "OpenStack Swift", "storage policy, replication, host (X-Backend-Host of others)", _SWIFT, "verified"),
+    ("x-container-host", "OpenStack Swift", "node of the container", _SWIFT, "verified"),
+    ("x-account-host", "OpenStack Swift", "node of the account", _SWIFT, "verified"),
     ("camel*", "Apache Camel", "path, query and URI of the next call", "CVE-2025-27636, CVE-2025-29891", "documented"),
 
     # Another host, or another server behind the backend.
-    ("x-host", "applications", "host", "https://portswigger.net/web-security/host-header/exploiting", "reported"),
-    ("x-original-host", "Yii, Azure Application Gateway", "host", "yiisoft/yii2:framework/web/Request.php", "verified"),
-    ("x-http-host-override", "applications", "host", "https://portswigger.net/web-security/host-header/exploiting", "reported"),
+    ("x-host", "applications", "host", _HOST_ATTACKS, "reported"),
+    ("x-original-host", "Yii, Azure Application Gateway", "host", _YII, "verified"),
+    ("x-http-host-override", "applications", "host", _HOST_ATTACKS, "reported"),
     ("x-host-override", "applications", "host", _BYPASS, "reported"),
     ("x-proxy-host", "applications", "host", _BYPASS, "reported"),
     ("proxy-host", "applications", "host", _PARAM_MINER, "reported"),
@@ -104,37 +119,36 @@ STEERING_HEADERS = tuple(KnownHeader(*row) for row in (
     ("l5d-*", "Linkerd (l5d-dst-override, l5d-dtab)", "destination", "linkerd/linkerd2-proxy (DST_OVERRIDE_HEADER)", "verified"),
     ("dtab-local", "Finagle, Linkerd 1", "routing table", "https://twitter.github.io/finagle/guide/Names.html", "documented"),
     ("x-envoy-*", "Envoy (original path, original-dst-host, retries, internal)", "path, destination, trust", "https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers", "documented"),
-    ("x-weblogic-*", "WebLogic", "server of the cluster", "https://docs.oracle.com/middleware/1221/webtier/develop-plugin/", "documented"),
-    ("wl-proxy-*", "WebLogic", "scheme, client address, certificate", "https://docs.oracle.com/middleware/1221/webtier/develop-plugin/", "documented"),
+    ("x-weblogic-*", "WebLogic", "server of the cluster", _WEBLOGIC, "documented"),
+    ("wl-proxy-*", "WebLogic", "scheme, client address, certificate", _WEBLOGIC, "documented"),
     ("x-arr-*", "IIS Application Request Routing", "scheme, certificate", "https://learn.microsoft.com/en-us/iis/extensions/planning-for-arr/", "documented"),
 
-    # Another scheme: links and redirects, in some frameworks the route. X-Forwarded-Proto says it.
+    # Another scheme, for links and redirects and, in some frameworks, for the route. X-Forwarded-Proto is forwarded.
     ("x-forwarded-*", "Werkzeug ProxyFix (Prefix), Spring (Prefix, Ssl), Paste (Script-Name), Traefik (Uri, Method), Rack (Scheme, Ssl)", "mount point, path, method, scheme, server; For, Proto, Host and Port are set by Sitelatch or believed from trusted proxies", "pallets/werkzeug:src/werkzeug/middleware/proxy_fix.py", "verified"),
     ("x-forwarded", "applications", "as Forwarded", _BYPASS, "reported"),
     ("x-url-scheme", "Gunicorn, Django applications", "scheme", _PARAM_MINER, "reported"),
     ("x-scheme", "Tornado, klaus", "scheme", "tornadoweb/tornado:tornado/httpserver.py", "documented"),
-    ("front-end-https", "Microsoft ISA and OWA, Yii", "scheme", "yiisoft/yii2:framework/web/Request.php", "documented"),
-    ("x-proxied-https", "Jetty", "scheme", "jetty/jetty.project (ForwardedRequestCustomizer.java)", "verified"),
-    ("proxy-ssl-id", "Jetty, Oracle iPlanet", "scheme, TLS session", "jetty/jetty.project (ForwardedRequestCustomizer.java)", "verified"),
-    ("proxy-auth-cert", "Jetty, Oracle iPlanet", "scheme, certificate", "jetty/jetty.project (ForwardedRequestCustomizer.java)", "verified"),
+    ("front-end-https", "Microsoft ISA and OWA, Yii", "scheme", _YII, "documented"),
+    ("x-proxied-https", "Jetty", "scheme", _JETTY, "verified"),
+    ("proxy-ssl-id", "Jetty, Oracle iPlanet", "scheme, TLS session", _JETTY, "verified"),
+    ("proxy-auth-cert", "Jetty, Oracle iPlanet", "scheme, certificate", _JETTY, "verified"),
 
-    # Which file the server before the application sends.
+    # The file that the server in front of the application sends.
     ("x-sendfile*", "Rack::Sendfile, Symfony (X-Sendfile-Type)", "file that is sent", "symfony/http-foundation:BinaryFileResponse.php", "verified"),
     ("x-accel-*", "Rack::Sendfile, Symfony (X-Accel-Mapping), nginx", "file that is sent", "rack/rack:lib/rack/sendfile.rb", "verified"),
 ))
 # fmt: on
 
 STEERING_PARAMETERS = (
-    ("x_astro_path", "Astro on Vercel", "withastro/astro:packages/integrations/vercel/src/serverless/entrypoint.ts"),
+    ("x_astro_path", "Astro on Vercel", _ASTRO),
     ("__pathname", "SvelteKit on Vercel", "sveltejs/kit:packages/adapter-vercel/files/serverless.js"),
-    ("__isr_route", "Nitro and Nuxt on Vercel", "nitrojs/nitro:src/presets/vercel/runtime/isr.ts"),
+    ("__isr_route", "Nitro and Nuxt on Vercel", _NITRO),
 )
-"""Query parameters from which a known backend takes the path, the software, and the source code that was read."""
+"""Query parameters from which a known backend takes the path: the name, the software, and the source code."""
 
-_NAMES = frozenset(row.name.encode() for row in STEERING_HEADERS if not row.name.endswith("*"))
-_PREFIXES = tuple(row.name[:-1].encode() for row in STEERING_HEADERS if row.name.endswith("*"))
+_STEERING = HeaderNameSet(row.name.encode() for row in STEERING_HEADERS)
 
 
 def steers_backends(folded: bytes) -> bool:
-    """Tell whether a folded header name (`heads.fold_name`) is in the table."""
-    return folded in _NAMES or folded.startswith(_PREFIXES)
+    """Return whether a folded header name (`headers.fold_name`) is in the table."""
+    return _STEERING.covers(folded)

@@ -1,27 +1,27 @@
-"""Where a websocket stands: between two frames, or within one (RFC 6455 §5.2). No I/O."""
+"""Where the frames of a WebSocket connection begin and end (RFC 6455 §5.2). No I/O."""
 
 _CLOSE = 0x8
 
 
 class Frames:
-    """Follows the frames that one side sends, whatever pieces their bytes come in."""
+    """Follows the frames that one side sends, however their bytes are split."""
 
     __slots__ = ("_closed", "_head", "_left")
 
     def __init__(self) -> None:
         self._left = 0
-        """Bytes to come of the frame under way."""
+        """How many bytes of the current frame are missing."""
         self._head = b""
-        """What came of a head that is not whole yet."""
+        """The beginning of a frame head that has not arrived completely."""
         self._closed = False
 
     @property
     def between(self) -> bool:
-        """Whether a frame may follow now: the last one is whole, and none of them was a close frame."""
+        """Whether another frame may follow: the last one is complete, and there was no close frame."""
         return not (self._left or self._head or self._closed)
 
     def feed(self, data: bytes) -> None:
-        """Follow the next bytes. Hot for tunnels: 0.5 µs a frame."""
+        """Follow the next bytes. Hot for tunnels: 0.5 µs per frame."""
         size = len(data)
         at = self._left
         if at >= size:
@@ -52,6 +52,6 @@ class Frames:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """Return a server's close frame. What of the reason is beyond a control frame's 125 bytes is cut off."""
+    """Return a server's close frame. The reason is cut to what fits into the 125 bytes of a control frame."""
     payload = code.to_bytes(2) + reason.encode()[:123]
     return bytes((0x80 | _CLOSE, len(payload))) + payload

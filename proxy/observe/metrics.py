@@ -1,7 +1,7 @@
-"""What is counted, for Prometheus. Names and labels are an interface: docs/metrics.md lists them, a test compares.
+"""Metrics for Prometheus. Names and labels are an interface: docs/metrics.md lists them, and a test compares the two.
 
-Counting happens in cells of our own (a dictionary or list operation each); prometheus-client only renders them when
-somebody scrapes, because its counters cost 0.4 to 1.9 µs a call. No label ever holds a key, a path, a site or a user.
+Counting is a dictionary or list operation. prometheus-client only renders the counts at a scrape, because its own
+counters cost 0.4 to 1.9 µs a call. No label ever contains a key, a path, a site or a user.
 """
 
 import platform
@@ -18,13 +18,13 @@ from prometheus_client.registry import Collector
 LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "refused_format", "error")
 FLUSH_RESULTS: Final = ("ok", "error")
 WATCHED: Final = {
-    "grants_cached": "API keys whose grant is remembered.",
+    "grants_cached": "API keys whose grant is cached.",
     "activity_pending": "API users whose last activity is not written yet.",
-    "database_up": "1 while the database answers what doors ask, else 0.",
-    "feed_lag_seconds": "Since the change feed was last read to its end.",
-    "revocation_bound_seconds": "Within these a revoked key stops passing, as things are now.",
+    "database_up": "1 while the database answers lookups, otherwise 0.",
+    "feed_lag_seconds": "Time since the change feed was last read to its end.",
+    "revocation_bound_seconds": "Upper bound on how long a revoked key is still accepted.",
 }
-"""Gauges that others own: `watch` says where to read each."""
+"""Gauges whose values other objects hold: `watch` registers a function that reads each."""
 FEED_MODES: Final = ("woken", "polling")
 REVOKE_CAUSES: Final = ("key_gone", "key_expired", "site_lost", "unconfirmed")
 DROP_CAUSES: Final = ("key", "user", "all", "feed", "refresh")
@@ -34,7 +34,7 @@ DECISION_BOUNDS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 
 FLUSH_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 Cells = list[float]
-"""A histogram: how many fell under each bound and over the last, and as the last element their sum (seconds)."""
+"""A histogram: the count for each bound, the count above the last bound, and the sum of all values in seconds."""
 
 
 def _cells(bounds: Sequence[float]) -> Cells:
@@ -42,7 +42,7 @@ def _cells(bounds: Sequence[float]) -> Cells:
 
 
 class Metrics:
-    """One process's counts. Not thread-safe, and need not be: the event loop is the only writer and reader."""
+    """The metrics of one process. It is not thread-safe: only the event loop writes and reads them."""
 
     def __init__(self) -> None:
         self.exchanges_open = 0
@@ -64,9 +64,9 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def exchange(self, route: str, outcome: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
-        """Count one finished exchange. `route` is "" where none matched, `outcome` is `passed` or a refusal's code.
+        """Count one exchange that has ended. `route` is "" if none matched; docs/metrics.md lists the outcomes.
 
-        `upstream_seconds` (to the head of its answer) is None where the upstream was not asked. Hot: 0.6 µs.
+        `upstream_seconds` is how long the head of the response took, or None without a response. Hot: 0.6 µs.
         """
         cell = (route, outcome, status)
         try:
@@ -88,87 +88,92 @@ class Metrics:
             cells[-1] += upstream_seconds
 
     def decision(self, seconds: float) -> None:
-        """Count one decision, lookups included. Hot."""
+        """Count one decision, including its lookups. Hot."""
         cells = self._decision_seconds
         cells[bisect_left(DECISION_BOUNDS, seconds)] += 1
         cells[-1] += seconds
 
     def lookup(self, result: str) -> None:
-        """Count how a key's grant was found: one of LOOKUP_RESULTS, anything else is a KeyError. Hot."""
+        """Count a lookup by its result, one of LOOKUP_RESULTS. Raises KeyError on any other. Hot."""
         self._lookups[result] += 1
 
     def flush(self, result: str, seconds: float) -> None:
-        """Count one write of last activity: one of FLUSH_RESULTS."""
+        """Count one write of last activity by its result, one of FLUSH_RESULTS."""
         self._flushes[result] += 1
         cells = self._flush_seconds
         cells[bisect_left(FLUSH_BOUNDS, seconds)] += 1
         cells[-1] += seconds
 
     def revoked(self, cause: str) -> None:
-        """Count an exchange that was ended for want of its right: one of REVOKE_CAUSES."""
+        """Count an exchange that a revocation ended, by its cause, one of REVOKE_CAUSES."""
         self._revoked[cause] += 1
 
     def dropped(self, cause: str, count: int = 1) -> None:
-        """Count grants that are remembered no longer: one of DROP_CAUSES."""
+        """Count grants that were removed from the cache, by the cause, one of DROP_CAUSES."""
         self._dropped[cause] += count
 
     def watch_feed(self, mode: Callable[[], str]) -> None:
-        """Have the change feed's mode read by `mode`: one of FEED_MODES, anything else is a feed that is down."""
+        """Register a function that returns the change feed's mode: one of FEED_MODES, or another while it is down."""
         self._feed_mode = mode
 
     def watch(self, name: str, read: Callable[[], float]) -> None:
-        """Have the gauge `name` (one of WATCHED) read by `read` at each scrape. ValueError on another name."""
+        """Register a function that reads the gauge `name` at each scrape. Raises ValueError unless WATCHED lists it."""
         if name not in WATCHED:
             raise ValueError(f"there is no metric sitelatch_{name}")
         self._watched[name] = read
 
     def render(self) -> bytes:
-        """Return everything in Prometheus's text format 0.0.4."""
+        """Return all metrics in Prometheus's text format 0.0.4."""
         return generate_latest(self._registry)
 
     def families(self) -> Iterator[Metric]:
-        """Yield what was counted as prometheus-client knows it."""
+        """Yield all metrics of Sitelatch as values of prometheus-client."""
         exchanges = CounterMetricFamily(
             "sitelatch_exchanges", "Exchanges that have ended.", labels=("route", "outcome", "status")
         )
         for (route, outcome, status), count in self._exchanges.items():
             exchanges.add_metric((route, outcome, str(status)), count)
         yield exchanges
-        yield _by_route("exchange_seconds", "From a request's first byte to its answer's last.", self._exchange_seconds)
+        yield _by_route(
+            "exchange_seconds", "Time from a request's head to the end of its response.", self._exchange_seconds
+        )
         yield _histogram(
-            "decision_seconds", "To decide on a request, lookups included.", self._decision_seconds, DECISION_BOUNDS
+            "decision_seconds",
+            "Time to decide on a request, including lookups.",
+            self._decision_seconds,
+            DECISION_BOUNDS,
         )
         yield _by_route(
-            "upstream_seconds", "From asking the upstream to the head of its answer.", self._upstream_seconds
+            "upstream_seconds",
+            "Time from sending the request to the upstream to the head of its response.",
+            self._upstream_seconds,
         )
-        yield _gauge("exchanges_open", "Exchanges that are open now.", self.exchanges_open)
-        connections = GaugeMetricFamily(
-            "sitelatch_connections_open", "Connections that are open now.", labels=("side",)
-        )
+        yield _gauge("exchanges_open", "Exchanges that are open.", self.exchanges_open)
+        connections = GaugeMetricFamily("sitelatch_connections_open", "Connections that are open.", labels=("side",))
         connections.add_metric(("downstream",), self.downstream_open)
         connections.add_metric(("upstream",), self.upstream_open)
         yield connections
-        yield _counter("grant_lookups", "How the grants of keys were found.", "result", self._lookups)
-        yield _counter("grants_dropped", "Grants that are remembered no longer.", "cause", self._dropped)
-        yield _counter(
-            "exchanges_ended_by_revoke", "Exchanges that were ended for want of their right.", "cause", self._revoked
+        yield _counter("grant_lookups", "Lookups of grants, by their result.", "result", self._lookups)
+        yield _counter("grants_dropped", "Grants that were removed from the cache.", "cause", self._dropped)
+        yield _counter("exchanges_ended_by_revoke", "Exchanges that a revocation ended.", "cause", self._revoked)
+        feed = GaugeMetricFamily(
+            "sitelatch_feed_up", "1 for the mode in which changes arrive, otherwise 0.", labels=("mode",)
         )
-        feed = GaugeMetricFamily("sitelatch_feed_up", "1 for how changes arrive now, else 0.", labels=("mode",))
         mode_now = self._feed_mode()
         for mode in FEED_MODES:
             feed.add_metric((mode,), mode == mode_now)
         yield feed
         yield _counter("activity_flushes", "Writes of last activity.", "result", self._flushes)
-        yield _histogram("activity_flush_seconds", "To write last activity.", self._flush_seconds, FLUSH_BOUNDS)
+        yield _histogram("activity_flush_seconds", "Time to write last activity.", self._flush_seconds, FLUSH_BOUNDS)
         for name, read in self._watched.items():
             yield _gauge(name, WATCHED[name], read())
-        build = GaugeMetricFamily("sitelatch_build_info", "What is running.", labels=("version", "python"))
+        build = GaugeMetricFamily("sitelatch_build_info", "The running version.", labels=("version", "python"))
         build.add_metric((installed_version(), platform.python_version()), 1)
         yield build
 
 
 class _Families(Collector):
-    """What the registry asks at a scrape."""
+    """Gives the registry all metrics at a scrape."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -178,10 +183,10 @@ class _Families(Collector):
 
 
 def installed_version() -> str:
-    """Return the version of Sitelatch that runs."""
+    """Return the installed version of Sitelatch."""
     try:
         return version("sitelatch")
-    except PackageNotFoundError:  # run from a source tree that is not installed
+    except PackageNotFoundError:  # running from a source tree that is not installed
         return "unknown"
 
 
@@ -208,7 +213,7 @@ def _histogram(name: str, purpose: str, cells: Cells, bounds: Sequence[float]) -
 
 
 def _buckets(cells: Cells, bounds: Sequence[float]) -> list[tuple[str, float]]:
-    """Return the running totals that Prometheus wants, from the counts between the bounds."""
+    """Return the cumulative counts that Prometheus expects, from the count for each bound."""
     buckets = []
     total = 0.0
     for bound, count in zip((*map(str, bounds), "+Inf"), cells[:-1], strict=True):

@@ -1,4 +1,4 @@
-"""Probes and metrics for whoever runs this: /livez, /readyz, /metrics."""
+"""Probes and metrics for operators: /livez, /readyz, /metrics."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,10 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def ops_app(metrics: Metrics, readiness: Callable[[], tuple[bool, dict[str, str]]]) -> web.Application:
-    """Return the application. `readiness` says whether to send requests here, and why (`{"database": "down"}`)."""
+    """Return the application.
+
+    `readiness` returns whether this process should get requests, and details such as `{"database": "down"}`.
+    """
 
     async def live(_: web.Request) -> web.Response:
         return web.json_response({"status": "live"}, headers={"Cache-Control": "no-store"})

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from proxy.observe.access_log import mask
+from proxy.observe.redaction import mask
 from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config

@@ -1,8 +1,9 @@
 """A server that runs `sitelatch` commands in forked processes, which need not import the modules again.
 
 `python -m tests.acceptance.command_server SOCKET` listens on a Unix socket. A request is one line of JSON with the
-words, the environment, and the files to use as standard streams. The response is one line with the exit code. Commands
-run concurrently. The server stops when the process that started it is gone.
+words, the environment, and the files to use as standard streams. The response has two lines: the process ID when the
+command starts, and the exit code when it ends. Commands run concurrently. The server stops when the process that
+started it is gone.
 """
 
 import json
@@ -13,11 +14,15 @@ from typing import NoReturn
 
 from sitelatch.command import main
 
-_STREAMS = (("stdin", os.O_RDONLY), ("stdout", os.O_WRONLY), ("stderr", os.O_WRONLY))
+_STREAMS = (
+    ("stdin", os.O_RDONLY),
+    ("stdout", os.O_WRONLY | os.O_APPEND),
+    ("stderr", os.O_WRONLY | os.O_APPEND),
+)
 
 
 class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    max_children = 100
+    max_children = 1000
 
     def __init__(self, address: str) -> None:
         super().__init__(address, _Handler)
@@ -26,7 +31,7 @@ class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     def service_actions(self) -> None:
         super().service_actions()
         if os.getppid() != self._parent:
-            sys.exit()
+            os._exit(0)  # without waiting for commands that still run
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -38,6 +43,7 @@ class _Handler(socketserver.StreamRequestHandler):
         command = os.fork()
         if command == 0:
             _run(request)
+        self.wfile.write(b"%d\n" % command)
         _, status = os.waitpid(command, 0)
         self.wfile.write(b"%d\n" % os.waitstatus_to_exitcode(status))
 
@@ -47,6 +53,7 @@ def _run(request: dict[str, object]) -> NoReturn:
     try:
         for number, (name, mode) in enumerate(_STREAMS):
             os.dup2(os.open(str(request[name]), mode), number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - the same
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - the same

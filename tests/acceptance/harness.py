@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.acceptance.shell import Command
 from tests.acceptance.wire import DEADLINE_SECONDS, Upstream, listening_socket, port_of
 from tests.ports import free_port
 
@@ -69,7 +69,7 @@ class Sitelatch:
         }
         self.config = folder / "sitelatch.toml"
         self.output = folder / "output.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Command | None = None
 
     @property
     def pid(self) -> int:
@@ -87,15 +87,9 @@ class Sitelatch:
     def launch(self) -> None:
         """Start the process without waiting for it to be ready."""
         self.config.write_text(toml(self.tables))
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sitelatch", "serve", "--config", str(self.config)],
-                cwd=REPOSITORY,
-                env={name: value for name, value in os.environ.items() if not name.startswith("SITELATCH_")},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        self.output.touch()
+        words = ("serve", "--config", str(self.config))
+        self._process = Command(words, {}, stdin=Path(os.devnull), stdout=self.output, stderr=self.output)
 
     def wait_for_readiness(self, status: int) -> None:
         """Wait until the readiness probe returns this status."""

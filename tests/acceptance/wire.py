@@ -246,6 +246,11 @@ class Upstream:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a handler is still running."""
+        return bool(self._tasks)
+
     async def start(self) -> None:
         start = asyncio.start_unix_server if self._socket.family == socket.AF_UNIX else asyncio.start_server
         # The server closes the socket it was given; the listening one outlives it, and so its port stays ours.

@@ -1,7 +1,7 @@
-"""The front door without sockets: a request passes through the real connection, and what it would send comes back.
+"""The front door without sockets: it receives the bytes of a request, and returns the bytes that it would send.
 
-`proxy.relay.client_connection.ClientConnection` reads, judges and writes heads as in production. Only its transport and
-the upstream connection are replaced, so a request costs about 0.1 ms. `test_backends.py` compares with a real
+`proxy.relay.client_connection.ClientConnection` reads, decides and writes heads as in production. Only its transport
+and the upstream connection are replaced, so a request costs about 0.1 ms. `test_door.py` compares it with a real
 `sitelatch serve`.
 """
 

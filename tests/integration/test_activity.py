@@ -1,4 +1,4 @@
-"""Last activity on a real database: what lands, and what an outage, a rival or a stop does to it."""
+"""Last activity in a real database, during outages, concurrent writes and stops."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ async def wire(dsn: str, tmp_path: Path) -> AsyncIterator[Wire]:
 
 @pytest.fixture
 async def doors(wire: Wire) -> AsyncIterator[asyncpg.Pool]:
-    """The doors' pool, by a wire that can be cut."""
+    """The front door's pool, over a connection that can be cut."""
     opened = await open_pool(wire.dsn, role="doors")
     yield opened
     opened.terminate()
@@ -42,22 +42,22 @@ async def users(pool: asyncpg.Pool) -> list[str]:
 
 
 async def seconds_since_use(pool: asyncpg.Pool, *users: str) -> list[float | None]:
-    """How long ago each user was last active, by the database's clock; None: never."""
+    """Return how long ago each user was last active, by the database's clock. None: never."""
     rows = {row["user_id"]: row["last_used_at"] for row in await pool.fetch(READ_ACTIVITY, users)}
     now = await pool.fetchval("SELECT extract(epoch FROM now())::float8")
     return [None if rows[user] is None else now - rows[user] for user in users]
 
 
 async def until_true(pool: asyncpg.Pool, condition: str) -> None:
-    """Wait for what the database says of itself; AssertionError when it does not come true in time."""
+    """Wait for a condition in the database. Raises AssertionError if it does not become true in time."""
     deadline = time.monotonic() + 10
     while not await pool.fetchval(condition):
-        assert time.monotonic() < deadline, "what was waited for did not happen"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         await asyncio.sleep(0.01)
 
 
 def about(seconds: float) -> object:
-    """That long ago, and the time the test itself takes."""
+    """Match this age, allowing for the time that the test itself takes."""
     return pytest.approx(seconds, abs=30)
 
 
@@ -109,7 +109,7 @@ async def test_replicas_that_write_the_same_users_do_not_deadlock(pool: asyncpg.
 
 
 async def test_a_locked_row_does_not_delay_other_users(pool: asyncpg.Pool, users: list[str]) -> None:
-    """As an admin's delete does that is idle in its transaction. What waits is written when the row is free."""
+    """As with an admin's uncommitted delete. The use is written when the row is unlocked."""
     activity = Activity(SETTINGS, pool)
     for user in users:
         activity.touch(user)
@@ -123,7 +123,7 @@ async def test_a_locked_row_does_not_delay_other_users(pool: asyncpg.Pool, users
         activity.touch(users[0])
         activity.touch(users[1])
         assert not await activity.flush()
-        assert activity.pending == 2, "one whose row is held, one who rests"
+        assert activity.pending == 2, "one whose row is locked, and one that is throttled"
         await deleting.rollback()
     assert await activity.flush()
     assert activity.pending == 1
@@ -177,7 +177,7 @@ async def test_a_use_during_a_restore_is_kept_until_its_row_exists(
 ) -> None:
     activity = Activity(SETTINGS, doors)
     activity.touch(users[0])
-    # As a restore goes: the rows come after the tables, the triggers after the rows.
+    # A restore creates the tables, then the rows, and then the triggers.
     definition = await pool.fetchval("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'publish_changes'")
     await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
     await pool.execute("DELETE FROM sitelatch.api_user_activity")

@@ -1,4 +1,4 @@
-"""What the doors ask and write, on every PostgreSQL of this machine."""
+"""The queries of the front door, on every PostgreSQL version of this machine."""
 
 import asyncio
 import hashlib
@@ -148,14 +148,15 @@ async def test_activity_updates_are_hot(pool: asyncpg.Pool) -> None:
         " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, 1000)"
     )
     users = [str(row["user_id"]) for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
-    # Once, into the room that each page has: when that is free again depends on who else uses the server.
+    # Only once, because each page has space for one more version of its rows, and other transactions may delay its
+    # reuse.
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(RECORD_ACTIVITY, users, ["30.0"] * len(users))
         (counts,) = await connection.fetch(
             "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'"
         )
         assert counts["n_tup_hot_upd"] == counts["n_tup_upd"] == len(users)
-        # Nor can any later one: what is written is in no index.
+        # Later updates are HOT too, because no index covers the time.
         indexed = await connection.fetch(
             "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)"
             " WHERE indrelid = 'sitelatch.api_user_activity'::regclass"

@@ -1,4 +1,4 @@
-"""The embedded server: shared by processes, ended with the last of them however it goes, and shut to everybody else."""
+"""The embedded server: shared by processes, stopped after the last one, and inaccessible to other users."""
 
 import contextlib
 import os
@@ -60,7 +60,7 @@ def test_committed_data_survives_killing_everything(home: Path) -> None:
     user.kill()
     os.kill(postmaster(home), signal.SIGKILL)
     wait_until(lambda: ended(home))
-    # Somebody else now has the number that the dead server left behind.
+    # Another process now has the id that the dead server left in its file.
     pid_file = home / "data" / "postmaster.pid"
     assert pid_file.is_file()
     pid_file.write_text("\n".join([str(os.getpid()), *pid_file.read_text().splitlines()[1:]]))
@@ -102,7 +102,7 @@ def test_the_server_listens_only_on_a_socket_in_a_private_folder(home: Path) -> 
         for folder in (Path(found.socket_folder), home / "data"):
             assert folder.stat().st_mode & 0o777 == 0o700
         assert ask(server.dsn, "SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules") == "peer"
-        # By default, and unlike here, what was committed is on the disk.
+        # Tests turn it off; by default it is on.
         assert ask(server.dsn, "SHOW fsync") == "off"
 
 
@@ -113,7 +113,7 @@ def test_other_users_of_the_machine_cannot_connect(tmp_path: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(tmp_path / "postgres", UNSAFE)) as server:
         found = keeper.read_postmaster(tmp_path / "postgres")
         assert found is not None
-        # The server's own user gets to the socket, others not even there.
+        # The server's own user can reach the socket. Other users cannot even do that.
         for name, error in (("nobody", "Peer authentication failed"), ("daemon", "Permission denied")):
             done = subprocess.run(
                 [psql, "-h", found.socket_folder, "-U", "postgres", "-c", "SELECT 1"],
@@ -131,7 +131,7 @@ def test_other_users_of_the_machine_cannot_connect(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["d" * 120, 'a folder, "it\'s" @100% #1', 'it\'s "a" folder @100% #1?'])
 def test_a_server_runs_in_a_folder_with_a_long_or_unusual_path(name: str) -> None:
-    # Below a folder that others can enter: else, as root, the socket is elsewhere for that.
+    # In a folder that others can enter. Otherwise, for root, the socket would be elsewhere for that reason.
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - see above
     top.mkdir(mode=0o755)
     try:

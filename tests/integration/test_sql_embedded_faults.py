@@ -1,4 +1,4 @@
-"""What may befall an embedded server: kills, crashes, full disks, folders of others. Nothing is lost, nothing stays."""
+"""The embedded server after kills and crashes, on full disks, and in folders with other contents."""
 
 import contextlib
 import hashlib
@@ -24,11 +24,11 @@ from tests.integration.servers import AS_ROOT, User, ask, disk, ended, home, kee
 __all__ = ["home"]
 
 STRANGER = 1
-"""Debian's `daemon`: a user who has nothing to do with it."""
+"""Debian's user `daemon`, which is unrelated to the server."""
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, float, str]]:
-    """Return what would differ if anything in a folder had been touched."""
+    """Return a fingerprint that changes if anything in a folder is modified."""
     return {
         str(path.relative_to(folder)): (
             path.stat().st_mode,
@@ -40,10 +40,10 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, float, str]]:
 
 
 def outside_of(home: Path) -> list[Path]:
-    """Return the folders for temporary files that belong to a home."""
+    """Return the temporary folders that belong to a home."""
     found = []
     for record in Path(tempfile.gettempdir()).glob("sitelatch-*/home"):
-        with contextlib.suppress(OSError):  # others' come and go
+        with contextlib.suppress(OSError):  # other tests' folders may vanish
             if record.read_text() == str(home):
                 found.append(record.parent)
     return found
@@ -51,7 +51,7 @@ def outside_of(home: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def as_stranger() -> Iterator[None]:
-    """Be another user as far as files are concerned."""
+    """Access files as another user."""
     os.setegid(STRANGER)
     os.seteuid(STRANGER)
     try:
@@ -74,7 +74,7 @@ def test_a_killed_server_is_restarted_with_all_committed_data(home: Path) -> Non
         assert ask(server.dsn, "SELECT answer FROM kept") == 42
         assert not server.revive()
     assert ended(home)
-    assert not server.revive(), "nobody uses it any more"
+    assert not server.revive(), "it is no longer in use"
 
 
 def test_a_killed_keeper_is_replaced_and_still_stops_the_server(
@@ -99,7 +99,7 @@ def test_a_keeper_killed_during_close_is_replaced(home: Path) -> None:
     wait_until(lambda: ") T " in Path(f"/proc/{keeper_pid}/stat").read_text())
     closing = threading.Thread(target=server.close)
     closing.start()
-    # Whoever uses the server no more waits for this keeper now.
+    # A process that closes the server now waits for this keeper.
     wait_until(lambda: keeper.is_free(home, "users"))
     time.sleep(0.2)
     os.kill(keeper_pid, signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_a_first_start_that_was_killed_is_repeated(home: Path, moment: float) ->
 
 
 def test_random_kills_never_break_the_next_start_or_leave_processes_behind(home: Path) -> None:
-    """Users come and go, and one of them, the keeper or the server is killed, in any order."""
+    """Users start and stop, and a user, the keeper or the server is killed, in random order."""
     chance = random.Random(7)
     kept = EmbeddedServer.open(home)
     ask(kept.dsn, "CREATE TABLE counted (n int)")
@@ -143,13 +143,13 @@ def test_random_kills_never_break_the_next_start_or_leave_processes_behind(home:
                     os.kill({"keeper": keeper_of, "server": postmaster}[deed](home), signal.SIGKILL)
     for user in users:
         user.kill()
-    # The last keeper may have been among the killed; whoever comes next cleans up.
+    # The last keeper may have been killed. The next user cleans up.
     with contextlib.closing(EmbeddedServer.open(home)) as server:
         assert ask(server.dsn, "SELECT count(*) FROM counted") == committed
     assert ended(home)
 
 
-# Other people.
+# Other users.
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs another user")
@@ -183,7 +183,7 @@ def test_other_users_of_the_machine_can_neither_read_use_nor_disturb_it(tmp_path
         shutil.rmtree(top)
 
 
-# Folders that hold something else.
+# Folders with other contents.
 
 
 @pytest.mark.parametrize("version", [*sorted(SYSTEM_BINARIES), 16])
@@ -213,7 +213,7 @@ def test_a_server_started_manually_on_the_data_is_left_alone(home: Path) -> None
     data = home / "data"
     owner = data.stat().st_uid
     binaries = find_binaries()
-    # By a descriptor: no path leads another user to pytest's folders.
+    # Through a descriptor, because another user cannot reach pytest's folders by path.
     folder = os.open(data, os.O_RDONLY)
     inside = ("-c", "listen_addresses=", "-c", "unix_socket_directories=.")
     by_hand = subprocess.Popen(
@@ -281,7 +281,7 @@ def test_a_server_on_a_full_disk_fails_clearly_and_starts_once_there_is_space(tm
         with pytest.raises(EmbeddedServerFailed, match=r"the disk of .* is full|No space left on device"):
             EmbeddedServer.open(place)
         wait_until(lambda: ended(place))
-        assert not outside_of(place), "nothing is left where nobody would find it"
+        assert not outside_of(place), "no temporary folder is left behind"
         full.free()
         with contextlib.closing(EmbeddedServer.open(place)) as server:
             assert ask(server.dsn, "SELECT answer FROM kept") == 42

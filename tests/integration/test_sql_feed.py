@@ -1,4 +1,4 @@
-"""What the tables tell the feed of changes, whoever writes to them, on every PostgreSQL of this machine."""
+"""Which changes the triggers publish in the change feed, and in which order, on every PostgreSQL of this machine."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ def database_server(every_database_server: str) -> str:
 
 @pytest.fixture
 async def acme(pool: asyncpg.Pool) -> str:
-    """A user of acme with the sites shop and blog and a key; its id."""
+    """The id of an API user of acme with the sites shop and blog and the key KEY."""
     await add_workspace(pool, "acme", "shop", "blog", "docs")
     return await add_user(pool, "acme", "shop", "blog", digest=KEY)
 
@@ -42,7 +42,7 @@ async def another(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def stopwatch(name: str, longest: dict[str, float]) -> AsyncIterator[None]:
-    """Note how long this took, in seconds, if it took longer than before."""
+    """Record how long this takes, in seconds, if it is the longest time so far."""
     began = time.perf_counter()
     yield
     longest[name] = max(longest.get(name, 0), time.perf_counter() - began)
@@ -53,17 +53,17 @@ async def head(connection: asyncpg.Connection | asyncpg.Pool) -> int:
     return int(row["seq"])
 
 
-async def told(connection: asyncpg.Connection | asyncpg.Pool, after: int) -> list[tuple[str, str | None]]:
-    """What the feed says after a position, in no order."""
+async def published(connection: asyncpg.Connection | asyncpg.Pool, after: int) -> list[tuple[str, str | None]]:
+    """Return the changes after a position, sorted."""
     rows = await connection.fetch(query("read_feed"), after, 1_000_000)
     return sorted((row["what"], row["subject"]) for row in rows if row["seq"] > after)
 
 
-# What bears on what a key may do is told, and nothing else.
+# Changes of what a key may access are published, and no others.
 
 
 async def test_a_new_database_has_one_row_in_the_feed(pool: asyncpg.Pool) -> None:
-    assert await told(pool, 0) == [("all", None)]
+    assert await published(pool, 0) == [("all", None)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_each_change_of_access_is_published_and_no_other(
     await pool.execute(change)
     short = {None: "", acme: "ada", KEY.hex(): "00"}
     found = [
-        f"{what} {short.get(subject) or (subject or '')[:4]}".strip() for what, subject in await told(pool, before)
+        f"{what} {short.get(subject) or (subject or '')[:4]}".strip() for what, subject in await published(pool, before)
     ]
     assert [entry[:6] if entry.startswith("key") else entry for entry in found] == expected
 
@@ -111,7 +111,7 @@ async def test_enabling_a_user_publishes_its_keys(pool: asyncpg.Pool, acme: str)
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = now()")
     before = await head(pool)
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = NULL")
-    assert await told(pool, before) == [("key", KEY.hex()), ("user", acme)]
+    assert await published(pool, before) == [("key", KEY.hex()), ("user", acme)]
 
 
 async def test_repeated_changes_in_a_transaction_are_published_once(pool: asyncpg.Pool, acme: str) -> None:
@@ -123,7 +123,7 @@ async def test_repeated_changes_in_a_transaction_are_published_once(pool: asyncp
             await connection.execute(
                 "INSERT INTO sitelatch.api_user_sites SELECT $1::uuid, id FROM sitelatch.sites", acme
             )
-    assert await told(pool, before) == [("user", acme)]
+    assert await published(pool, before) == [("user", acme)]
 
 
 async def test_rolled_back_changes_are_not_published(pool: asyncpg.Pool, acme: str) -> None:
@@ -139,7 +139,7 @@ async def test_rolled_back_changes_are_not_published(pool: asyncpg.Pool, acme: s
         await whole.start()
         await connection.execute("DELETE FROM sitelatch.api_users")
         await whole.rollback()
-    assert await told(pool, before) == [("key", KEY.hex())]
+    assert await published(pool, before) == [("key", KEY.hex())]
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.scope_pending") == 0
 
 
@@ -148,14 +148,14 @@ async def test_changes_by_replication_and_restores_are_published(dsn: str, pool:
     async with another(dsn) as connection:
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("DELETE FROM sitelatch.api_keys")
-    assert await told(pool, before) == [("key", KEY.hex())]
+    assert await published(pool, before) == [("key", KEY.hex())]
     assert not await pool.fetch("SELECT 1 FROM pg_trigger WHERE tgname LIKE 'note%' AND tgenabled <> 'A'")
 
 
 async def test_migrate_enables_disabled_triggers_and_publishes_everything(
     dsn: str, pool: asyncpg.Pool, acme: str
 ) -> None:
-    """As `pg_restore --data-only --disable-triggers` does, and enables them as ordinary ones."""
+    """`pg_restore --data-only --disable-triggers` disables them, and enables them without ALWAYS."""
     before = await head(pool)
     await pool.execute("ALTER TABLE sitelatch.api_keys DISABLE TRIGGER ALL")
     await pool.execute("ALTER TABLE sitelatch.scope_pending DISABLE TRIGGER ALL")
@@ -163,14 +163,14 @@ async def test_migrate_enables_disabled_triggers_and_publishes_everything(
     await pool.execute("ALTER TABLE sitelatch.api_keys ENABLE TRIGGER ALL")
     async with another(dsn) as connection:
         await migrate(connection)
-        assert await told(pool, before) == [("all", None)], "of what nobody told"
+        assert await published(pool, before) == [("all", None)], "for the changes that were not published"
         await connection.execute("SET session_replication_role = replica")
         await connection.execute(
             "INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ($1, $2, '')", KEY, acme
         )
-        assert await told(pool, before) == [("all", None), ("key", KEY.hex())]
+        assert await published(pool, before) == [("all", None), ("key", KEY.hex())]
         await migrate(connection)
-        assert await told(pool, before) == [("all", None), ("key", KEY.hex())]
+        assert await published(pool, before) == [("all", None), ("key", KEY.hex())]
 
 
 async def test_changes_are_published_with_immediate_constraints(pool: asyncpg.Pool, acme: str) -> None:
@@ -179,13 +179,15 @@ async def test_changes_are_published_with_immediate_constraints(pool: asyncpg.Po
         await connection.execute("DELETE FROM sitelatch.api_user_sites")
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         await connection.execute("DELETE FROM sitelatch.api_keys")
-    assert set(await told(pool, before)) == {("key", KEY.hex()), ("user", acme)}
+    assert set(await published(pool, before)) == {("key", KEY.hex()), ("user", acme)}
 
 
 async def test_writing_a_table_needs_no_privilege_on_the_feed(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with another(dsn) as connection:
-        await connection.execute("SELECT pg_advisory_lock(3)")  # roles belong to the server, which other workers share
+        await connection.execute(
+            "SELECT pg_advisory_lock(3)"
+        )  # roles belong to the server, which other workers use too
         await connection.execute("DROP ROLE IF EXISTS importer")
         await connection.execute("CREATE ROLE importer")
         try:
@@ -199,7 +201,7 @@ async def test_writing_a_table_needs_no_privilege_on_the_feed(dsn: str, pool: as
             await connection.execute("RESET ROLE")
             await connection.execute("DROP OWNED BY importer")
             await connection.execute("DROP ROLE importer")
-    assert await told(pool, before) == [("key", KEY.hex())]
+    assert await published(pool, before) == [("key", KEY.hex())]
 
 
 # The order of the rows is the order in which the changes became visible.
@@ -247,13 +249,13 @@ async def test_a_writer_idle_in_a_transaction_delays_nobody(dsn: str, pool: asyn
         before = await head(pool)
         async with asyncio.timeout(5):
             await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", OTHER)
-        assert await told(pool, before) == [("key", OTHER.hex())]
+        assert await published(pool, before) == [("key", OTHER.hex())]
         await transaction.commit()
-        assert await told(pool, before) == [("key", KEY.hex()), ("key", OTHER.hex())]
+        assert await published(pool, before) == [("key", KEY.hex()), ("key", OTHER.hex())]
 
 
 async def test_writers_in_opposite_order_do_not_deadlock(dsn: str, pool: asyncpg.Pool) -> None:
-    """Each changes one user, then the other one's tables: only rows are waited for, and those one after the other."""
+    """Each writer changes one user, and then the sites of the other one."""
     await add_workspace(pool, "acme", "shop")
     one = await add_user(pool, "acme", "shop", digest=KEY)
     two = await add_user(pool, "acme", "shop", digest=OTHER)
@@ -269,11 +271,13 @@ async def test_writers_in_opposite_order_do_not_deadlock(dsn: str, pool: asyncpg
         met = asyncio.Barrier(2)
         async with asyncio.timeout(10):
             await asyncio.gather(write(left, KEY, two, met), write(right, OTHER, one, met))
-    assert await told(pool, before) == sorted([("key", KEY.hex()), ("key", OTHER.hex()), ("user", one), ("user", two)])
+    assert await published(pool, before) == sorted(
+        [("key", KEY.hex()), ("key", OTHER.hex()), ("user", one), ("user", two)]
+    )
 
 
 async def test_truncate_does_not_deadlock_with_a_commit(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
-    """Were the feed's lock taken by TRUNCATE at once, these two would wait for each other."""
+    """They would wait for each other if TRUNCATE took the feed's lock immediately."""
     async with another(dsn) as emptier, another(dsn) as writer:
         emptying, writing = emptier.transaction(), writer.transaction()
         await emptying.start()
@@ -317,14 +321,14 @@ async def test_a_hundred_thousand_changes_delay_no_other_revoke_and_no_lookup(
             number += 1
             await asyncio.sleep(0.005)
         await commit
-    print(f"longest waits in seconds beside 100,000 changes: {waits}")  # noqa: T201 - for the record
-    assert number > 10, "revokes, each after a look-up, while the commit went on"
+    print(f"longest waits in seconds during 100,000 changes: {waits}")  # noqa: T201 - for the record
+    assert number > 10, "lookups and revokes during the commit"
     assert waits["revoke"] < 3
     assert waits["lookup"] < 1
-    assert len(await told(pool, before)) == 100_000 + number
+    assert len(await published(pool, before)) == 100_000 + number
 
 
-# Its length.
+# Pruning, and a full notification queue.
 
 
 async def test_a_row_is_pruned_a_day_after_the_next_one_was_added(pool: asyncpg.Pool, acme: str) -> None:
@@ -339,7 +343,7 @@ async def test_a_row_is_pruned_a_day_after_the_next_one_was_added(pool: asyncpg.
         await pool.execute("UPDATE sitelatch.api_keys SET expires_at = clock_timestamp()")
         old = max(1, old - 102)
         assert await pool.fetchval("SELECT count(*) FROM sitelatch.scope_changes") == old + new
-    assert await told(pool, newest) == [("key", KEY.hex())] * 4
+    assert await published(pool, newest) == [("key", KEY.hex())] * 4
     assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == newest
     last = await head(pool)
     await pool.execute("UPDATE sitelatch.scope_changes SET at = at - interval '25 hours'")
@@ -348,9 +352,9 @@ async def test_a_row_is_pruned_a_day_after_the_next_one_was_added(pool: asyncpg.
 
 
 async def test_pruning_leaves_no_gap_even_if_the_clock_was_wrong(pool: asyncpg.Pool, acme: str) -> None:
-    """A door that had stood before the gap would go on behind it, and never hear what was in it."""
+    """A reader positioned before a gap would continue after it, and miss the changes in it."""
     await pool.execute("DELETE FROM sitelatch.scope_changes")
-    hours = [25, 23, 25, 25]  # the clock went ahead for a while
+    hours = [25, 23, 25, 25]  # the clock was fast for a while
     for ago in hours:
         await pool.execute(
             "INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - make_interval(hours => $1))", ago
@@ -362,14 +366,14 @@ async def test_pruning_leaves_no_gap_even_if_the_clock_was_wrong(pool: asyncpg.P
 
 
 async def test_concurrent_pruning_does_not_fail_the_writer(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
-    """The database, not we, may have it that all transactions are REPEATABLE READ."""
+    """The database's default isolation level may be REPEATABLE READ."""
     await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
     await pool.execute("INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - interval '25 hours')")
     before = await head(pool)
     async with another(dsn) as connection, connection.transaction(isolation="repeatable_read"):
         await connection.execute("DELETE FROM sitelatch.api_user_sites WHERE site_id = 'blog'")
         await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'docs'")
-    assert await told(pool, before) == [("site", "docs"), ("user", acme)]
+    assert await published(pool, before) == [("site", "docs"), ("user", acme)]
     assert await pool.fetchval("SELECT min(seq) FROM sitelatch.scope_changes") == before
 
 
@@ -403,7 +407,7 @@ async def test_a_full_notification_queue_does_not_fail_a_change(tmp_path_factory
             await migrate(writer)
             await add_workspace(writer, "acme", "shop")
             await listener.execute("LISTEN elsewhere")
-            # Whoever listens and is idle in a transaction keeps the queue from emptying.
+            # A listener that is idle in a transaction keeps the queue from emptying.
             await listener.execute("BEGIN")
             fill = "SELECT pg_notify('elsewhere', repeat(i::text, 3000)) FROM generate_series(1, 9) AS i"
             with contextlib.suppress(asyncpg.ProgramLimitExceededError):
@@ -411,4 +415,4 @@ async def test_a_full_notification_queue_does_not_fail_a_change(tmp_path_factory
                     await writer.execute(fill)
             before = await head(writer)
             await writer.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
-            assert await told(writer, before) == [("site", "shop")]
+            assert await published(writer, before) == [("site", "shop")]

@@ -1,4 +1,4 @@
-"""Connections: bounded, named, and silent about passwords."""
+"""Pools and connections: their names, their limits, and passwords in errors."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ async def test_a_pool_can_be_opened_while_the_server_is_down(dsn: str) -> None:
     async with await open_pool(dsn, role="doors") as pool:
         assert pool.get_size() == 0
         await pool.fetchval("SELECT 1")
-        # As after an outage: the pool does not trust what was there before.
+        # As after an outage, when the pool discards its old connections.
         async with pool.acquire() as connection:
             await connection.execute("SELECT 1")
         await pool.expire_connections()

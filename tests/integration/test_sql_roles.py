@@ -1,4 +1,4 @@
-"""What each of the three roles may do, and what not: logged in as each, on every PostgreSQL of this machine."""
+"""The privileges of the three roles, tested as each of them, on every PostgreSQL version of this machine."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,10 +24,10 @@ def database_server(every_database_server: str) -> str:
 
 @pytest.fixture
 async def owned_dsn(database_server: str, bare_dsn: str) -> str:
-    """A database with the roles, migrated by its owner."""
+    """A database with the roles, migrated by the owner role."""
     server = await open_connection(database_server, role="tests")
     try:
-        # Roles belong to the server, which other workers share.
+        # Roles belong to the server, which other workers use too.
         await server.execute("SELECT pg_advisory_lock(2)")
         superuser = await open_connection(bare_dsn, role="tests")
         await superuser.execute(ROLES)
@@ -174,12 +174,12 @@ async def test_roles_created_after_the_tables_get_their_privileges_from_migrate(
 
 async def test_the_admin_api_says_that_it_needs_another_role(owned_dsn: str, owner: asyncpg.Connection) -> None:
     await add_workspace(owner, "acme", "shop")
-    wishes = (("GET", "/users", None), ("POST", "/users", {"workspace": "acme", "all_sites": True}))
+    requests = (("GET", "/users", None), ("POST", "/users", {"workspace": "acme", "all_sites": True}))
     async with (
         await open_pool(as_role(owned_dsn, "sitelatch_doors"), role="admin") as pool,
         serving(admin_app(SETTINGS, pool)) as admin,
     ):
-        for method, path, wish in wishes:
-            status, problem, _ = await admin.ask(method, path, wish)
+        for method, path, body in requests:
+            status, problem, _ = await admin.ask(method, path, body)
             assert (status, problem["code"]) == (503, "database_unavailable")
             assert "admin.database_url" in problem["detail"]

@@ -1,4 +1,4 @@
-"""What the tables refuse, whoever writes to them, on every PostgreSQL of this machine."""
+"""The constraints of the tables, on every PostgreSQL version of this machine."""
 
 import asyncpg
 import pytest
@@ -30,8 +30,8 @@ async def test_site_ids_cannot_contain_delimiters_or_control_characters(pool: as
 async def test_invalid_sites_are_refused(pool: asyncpg.Pool) -> None:
     workspace = await add_workspace(pool, "acme")
     for site, folded in (
-        ("", ""),  # no name at all
-        (" shop", "shop"),  # outer spaces
+        ("", ""),  # empty
+        (" shop", "shop"),  # surrounding spaces
         ("shop ", "shop"),
         ("shop", "shop "),
         ("x" * 256, "x" * 256),  # too long

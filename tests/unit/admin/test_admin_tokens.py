@@ -3,7 +3,7 @@
 from admin.identity.admin_tokens import AdminTokens, new_token, token_digest
 from admin.identity.admins import Admin, Person
 from admin.settings import TokenSettings
-from proxy.observe.access_log import mask
+from proxy.observe.redaction import mask
 
 
 def test_a_token_finds_its_admin_and_workspaces() -> None:

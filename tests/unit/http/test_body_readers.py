@@ -1,4 +1,4 @@
-"""When a connection without a response yet is taken to lead to a server that reads request bodies."""
+"""When a connection without a response is considered to lead to a server that reads request bodies."""
 
 import pytest
 
@@ -22,12 +22,12 @@ def test_an_address_is_trusted_for_a_second_after_a_response(readers: BodyReader
     assert not readers.knows(THERE, 0, now=10.9)
 
 
-def test_everything_is_forgotten_at_once(readers: BodyReaders) -> None:
+def test_forgetting_applies_to_all_addresses(readers: BodyReaders) -> None:
     readers.forget()
     assert not readers.knows(HERE, readers.generation, now=10.1)
 
 
-def test_a_connection_to_a_server_that_was_replaced_teaches_nothing(readers: BodyReaders) -> None:
+def test_a_connection_to_a_replaced_server_does_not_make_its_address_trusted(readers: BodyReaders) -> None:
     readers.forget()
     assert readers.learn(HERE, 0, NGINX, now=10.1), "the old connection itself still leads to the old server"
     assert not readers.knows(HERE, readers.generation, now=10.2)
@@ -51,7 +51,7 @@ def test_no_server_is_trusted_with_reuse_after_body_off() -> None:
     assert not readers.knows(HERE, 0, now=10.1)
 
 
-def test_addresses_are_bounded(readers: BodyReaders) -> None:
+def test_the_number_of_addresses_is_limited(readers: BodyReaders) -> None:
     for port in range(1000):
         readers.learn(("192.0.2.3", port), 0, NGINX, now=10.0)
     assert sum(readers.knows(("192.0.2.3", port), 0, now=10.1) for port in range(1000)) <= 64

@@ -1,4 +1,4 @@
-"""CORS of a route: what its header lines allow, to whom, and what the config refuses (Fetch standard)."""
+"""CORS of a route: which header lines it sends, and which config is refused (Fetch standard)."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def asked(*origins: bytes) -> Fields:
     return [(b"Host", b"h"), *((b"Origin", origin) for origin in origins)]
 
 
-def test_a_listed_origin_reads_refusals() -> None:
+def test_a_listed_origin_may_read_refusals() -> None:
     allowed = [("Access-Control-Allow-Origin", APP.decode()), EXPOSED, VARY]
     assert parsed(cors().refusal(asked(APP))) == allowed
 
@@ -64,7 +64,7 @@ NOT_LISTED = [
 
 
 @pytest.mark.parametrize("origins", NOT_LISTED)
-def test_any_other_origin_is_allowed_nothing_and_caches_are_told(origins: tuple[bytes, ...]) -> None:
+def test_an_unlisted_origin_gets_only_vary(origins: tuple[bytes, ...]) -> None:
     for credentials in (False, True):
         compiled = cors(cors={"origins": [APP.decode(), "http://localhost:5173"], "credentials": credentials})
         assert parsed(compiled.refusal(asked(*origins))) == [VARY]
@@ -72,7 +72,7 @@ def test_any_other_origin_is_allowed_nothing_and_caches_are_told(origins: tuple[
         assert compiled.response(asked(*origins), []) == ([], b"Vary: Origin\r\n")
 
 
-def test_a_preflight_is_told_the_routes_methods_and_headers() -> None:
+def test_a_preflight_response_lists_the_methods_and_headers_of_the_route() -> None:
     compiled = cors(
         methods=["GET", "LIST"],
         sites=["header:X-Site", HeaderRule(header="X-Tenant"), "query:site", "path:/{site}/**"],
@@ -96,7 +96,7 @@ def test_the_default_key_headers_are_allowed() -> None:
     assert allowed.startswith("X-API-Key, Authorization, Content-Type")
 
 
-def test_credentials_are_allowed_where_the_route_says_so() -> None:
+def test_credentials_are_allowed_if_the_route_says_so() -> None:
     compiled = cors(cors={"origins": [APP.decode()], "credentials": True})
     for lines in (compiled.preflight(asked(APP)), compiled.refusal(asked(APP))):
         assert ("Access-Control-Allow-Credentials", "true") in parsed(lines)
@@ -105,7 +105,7 @@ def test_credentials_are_allowed_where_the_route_says_so() -> None:
 
 
 @pytest.mark.parametrize("origins", [(APP,), (b"null",), ()])
-def test_every_origin_is_allowed_as_a_wildcard_and_never_echoed(origins: tuple[bytes, ...]) -> None:
+def test_a_wildcard_origin_is_sent_as_a_wildcard(origins: tuple[bytes, ...]) -> None:
     compiled = cors(cors={"origins": ["*"], "headers": ["*"]})
     assert parsed(compiled.refusal(asked(*origins))) == [("Access-Control-Allow-Origin", "*"), EXPOSED, VARY]
     found = dict(parsed(compiled.preflight(asked(*origins))))
@@ -113,7 +113,7 @@ def test_every_origin_is_allowed_as_a_wildcard_and_never_echoed(origins: tuple[b
     assert found["Access-Control-Allow-Headers"] == "*, Authorization", "the wildcard does not cover Authorization"
 
 
-def test_a_response_gets_the_lines_that_it_lacks() -> None:
+def test_a_response_gets_the_missing_cors_lines() -> None:
     fields: Fields = [(b"Content-Type", b"text/plain"), (b"ETag", b"a")]
     kept, lines = cors().response(asked(APP), fields)
     assert kept == fields
@@ -121,7 +121,7 @@ def test_a_response_gets_the_lines_that_it_lacks() -> None:
 
 
 @pytest.mark.parametrize("value", [b"*", b"https://another.example", APP])
-def test_a_response_that_allows_an_origin_itself_stays_as_it_is(value: bytes) -> None:
+def test_a_response_with_its_own_cors_headers_is_not_changed(value: bytes) -> None:
     fields: Fields = [(b"access-control-allow-origin", value), (b"Access-Control-Allow-Credentials", b"true")]
     assert cors().response(asked(APP), fields) == (fields, b"Vary: Origin\r\n")
 
@@ -137,7 +137,7 @@ def test_a_response_that_allows_an_origin_itself_stays_as_it_is(value: bytes) ->
         ([b"X-Origin"], True),
     ],
 )
-def test_vary_names_the_origin_once(values: list[bytes], added: bool) -> None:
+def test_vary_lists_origin_only_once(values: list[bytes], added: bool) -> None:
     fields = [(b"vary", value) for value in values]
     for origin in (APP, OTHER):
         kept, lines = cors().response(asked(origin), fields)
@@ -145,12 +145,12 @@ def test_vary_names_the_origin_once(values: list[bytes], added: bool) -> None:
         assert (b"Vary: Origin\r\n" in lines) is added
 
 
-def test_an_upstream_does_not_add_credentials_to_an_origin_that_the_route_allows_without() -> None:
+def test_an_upstream_cannot_allow_credentials_for_the_route() -> None:
     fields: Fields = [(b"A", b"b"), (b"access-control-allow-credentials", b"true")]
     assert cors().response(asked(APP), fields)[0] == [(b"A", b"b")]
     assert cors().response(asked(OTHER), fields)[0] == fields
     kept, lines = cors(cors={"origins": [APP.decode()], "credentials": True}).response(asked(APP), fields)
-    assert kept == [(b"A", b"b")], "browsers refuse the header if it comes twice"
+    assert kept == [(b"A", b"b")], "browsers refuse a duplicate header"
     assert b"Access-Control-Allow-Credentials: true\r\n" in lines
 
 
@@ -163,7 +163,7 @@ ORIGIN, ASKS = (b"Origin", APP), (b"Access-Control-Request-Method", b"PUT")
     "target", [b"/sites/blog/x", b"/", b"/x?site=shop&site=blog", b"/a//b/../c", b"/health", b"/shut"]
 )
 @pytest.mark.parametrize("fields", [[], [(b"X-API-Key", b"k")], [(b"Origin", OTHER)]])
-def test_a_preflight_is_answered_whatever_its_site_and_key(target: bytes, fields: Fields) -> None:
+def test_a_preflight_passes_whatever_its_site_and_key(target: bytes, fields: Fields) -> None:
     settings = route(
         sites=["path:/sites/{site}/**", "query:site"],
         methods=["GET", "PUT"],
@@ -184,7 +184,7 @@ def test_a_preflight_is_answered_whatever_its_site_and_key(target: bytes, fields
 @pytest.mark.parametrize(
     ("method", "fields"), [(b"OPTIONS", [ORIGIN]), (b"OPTIONS", [ASKS]), (b"OPTIONS", []), (b"GET", [ORIGIN, ASKS])]
 )
-def test_any_other_request_is_judged_as_without_cors(method: bytes, fields: Fields) -> None:
+def test_requests_that_are_not_preflights_are_judged_as_usual(method: bytes, fields: Fields) -> None:
     table = RouteTable([route(sites=["path:/sites/{site}/**"])], KeySettings())
     claim = read(table, Head(method, b"/sites/shop/x", [(b"Host", b"h"), *fields]))
     assert (claim.preflight, claim.open, claim.sites) == (False, False, ("shop",))
@@ -212,7 +212,7 @@ def test_a_preflight_to_a_route_without_cors_is_refused() -> None:
         ),
     ],
 )
-def test_an_exact_origin_is_taken(origin: str) -> None:
+def test_an_exact_origin_is_accepted(origin: str) -> None:
     assert CorsSettings(origins=(origin,)).origins == (origin,)
 
 
@@ -252,6 +252,6 @@ def test_any_other_cors_table_is_refused(settings: dict[str, Any]) -> None:
         CorsSettings.model_validate(settings)
 
 
-def test_cors_and_forwarded_preflights_exclude_each_other() -> None:
+def test_cors_cannot_be_combined_with_forwarded_preflights() -> None:
     with pytest.raises(ValidationError, match="cannot be combined with cors"):
         route(preflight="pass")

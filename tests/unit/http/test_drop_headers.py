@@ -1,4 +1,4 @@
-"""`drop_headers`: which names it takes, and what it keeps from the upstream."""
+"""`drop_headers`: which entries are valid, and which headers are dropped."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_an_empty_list_returns_the_same_fields() -> None:
 
 @pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize("underscores", ["drop", "pass"])
-def test_the_list_of_the_whole_proxy_is_dropped_with_the_other_headers(trusted: bool, underscores: str) -> None:
+def test_the_proxy_wide_list_is_dropped_from_requests(trusted: bool, underscores: str) -> None:
     spellings = RequestSpellings("pass" if underscores == "pass" else "drop", (*ENTRIES, "Forwarded"))
     hop = clean_request(
         Head(b"GET", b"/", [HOST, *DROPPED, (b"X_Scope_OrgID", b"1"), (b"Forwarded", b"host=x"), *KEPT]),
@@ -65,7 +65,7 @@ def test_the_list_of_the_whole_proxy_is_dropped_with_the_other_headers(trusted: 
         ("X-Request-Id", "Sitelatch sets it"),
     ],
 )
-def test_an_entry_that_cannot_be_dropped_is_refused_with_the_reason(entry: str, reason: str) -> None:
+def test_an_entry_that_cannot_be_dropped_is_refused_with_a_reason(entry: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         DropHeaders([entry])
     with pytest.raises(ValueError, match=reason):

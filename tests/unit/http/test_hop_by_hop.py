@@ -1,4 +1,4 @@
-"""What of a request's head is for this hop, and what goes on."""
+"""Which fields of a head are for this hop, and which are forwarded."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def clean(
     )
 
 
-def test_fields_go_on_in_order_case_and_number() -> None:
+def test_fields_are_forwarded_in_order_with_case_and_duplicates() -> None:
     fields = [(b"aCCept", b"b"), (b"X-B", b"1"), (b"Accept", b"a"), (b"x-b", b"2"), (b"X-Empty", b"")]
     assert clean(fields).head.fields == [HOST, *fields]
 
@@ -53,7 +53,7 @@ def test_fields_go_on_in_order_case_and_number() -> None:
         b"Proxy-Authorization",
     ],
 )
-def test_hop_by_hop_fields_end_here(name: bytes) -> None:
+def test_hop_by_hop_fields_are_not_forwarded(name: bytes) -> None:
     assert clean([(name, b"x"), (name.upper(), b"x")]).head.fields == [HOST]
 
 
@@ -78,11 +78,11 @@ def test_hop_by_hop_fields_end_here(name: bytes) -> None:
         b"X-Request-Id",
     ],
 )
-def test_what_we_set_cannot_be_set_by_the_client(name: bytes) -> None:
+def test_a_client_cannot_set_headers_that_sitelatch_sets(name: bytes) -> None:
     assert clean([(name, b"evil")]).head.fields == [HOST]
 
 
-def test_a_trusted_proxy_is_believed_on_the_origin_of_a_request_and_on_nothing_else() -> None:
+def test_a_trusted_proxy_may_set_the_origin_of_a_request_and_nothing_else() -> None:
     believed = [
         (b"X-Forwarded-For", b"1.2.3.4"),
         (b"X-Forwarded-Proto", b"https"),
@@ -122,7 +122,7 @@ def test_a_trusted_proxy_is_believed_on_the_origin_of_a_request_and_on_nothing_e
         (b"Forwarded", b'host="api.example:80#"'),
     ],
 )
-def test_a_trusted_proxy_is_not_believed_where_a_path_could_hide(name: bytes, value: bytes) -> None:
+def test_an_origin_value_that_could_hide_a_path_is_dropped(name: bytes, value: bytes) -> None:
     assert clean([(name, value)], trusted=True).head.fields == [HOST]
 
 
@@ -139,7 +139,7 @@ def test_a_trusted_proxy_is_not_believed_where_a_path_could_hide(name: bytes, va
         (b"X-Forwarded-For", b'unknown, "[::1]:80", 10.0.0.1'),
     ],
 )
-def test_a_trusted_proxy_is_believed_on_plain_origins(name: bytes, value: bytes) -> None:
+def test_a_plain_origin_value_of_a_trusted_proxy_is_forwarded(name: bytes, value: bytes) -> None:
     assert clean([(name, value)], trusted=True).head.fields == [HOST, (name, value)]
 
 
@@ -171,7 +171,7 @@ def test_connection_cannot_list_a_judged_header(listed: bytes, trusted: bool) ->
         *(b"X-Api-User-Id", b"X-Api-Sites", b"X-Original-URL", b"X_Forwarded_For"),
     ],
 )
-def test_connection_can_list_what_a_client_cannot_set_or_nobody_judges(listed: bytes) -> None:
+def test_connection_can_list_headers_that_are_not_judged(listed: bytes) -> None:
     fields = [(name, b"1") for name in listed.split(b", ")]
     assert clean([(b"Connection", b"keep-alive, " + listed), *fields]).head.fields == [HOST]
 
@@ -180,14 +180,14 @@ def test_connection_can_list_what_a_client_cannot_set_or_nobody_judges(listed: b
     "listed",
     [b"X-Forwarded-For", b"x_forwarded_for", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"Forwarded", b"X-Real-IP"],
 )
-def test_connection_of_a_trusted_proxy_cannot_list_the_origin_of_a_request(listed: bytes) -> None:
-    """A client could hide its address behind a proxy that passes Connection on."""
+def test_a_trusted_proxy_cannot_list_origin_headers_in_connection(listed: bytes) -> None:
+    """Otherwise a client could hide its address behind a proxy that forwards Connection."""
     with pytest.raises(Refused) as refused:
         clean([(b"Connection", listed), (b"X-Forwarded-For", b"6.6.6.6")], trusted=True)
     assert refused.value.refusal.code == "bad_connection_header"
 
 
-def test_connection_of_a_trusted_proxy_can_list_the_request_id() -> None:
+def test_a_trusted_proxy_can_list_the_request_id_in_connection() -> None:
     hop = clean([(b"Connection", b"X-Request-Id"), (b"X-Request-Id", b"a")], trusted=True)
     assert hop.head.fields == [HOST]
 
@@ -201,7 +201,7 @@ def test_an_overlong_connection_header_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"TRANSFER_encoding"])
-def test_framing_in_a_spelling_that_only_some_read_is_refused(name: bytes) -> None:
+def test_framing_in_a_spelling_that_only_some_servers_read_is_refused(name: bytes) -> None:
     with pytest.raises(Refused):
         clean([(name, b"5")])
 
@@ -221,7 +221,7 @@ def test_keep_alive(minor: int, connection: list[bytes], expected: bool) -> None
     assert clean([(b"Connection", value) for value in connection], minor=minor).keep_alive is expected
 
 
-def test_only_100_continue_can_be_expected() -> None:
+def test_only_the_expectation_100_continue_passes() -> None:
     assert (b"Expect", b"100-Continue") in clean([(b"Expect", b"100-Continue")]).head.fields
     assert clean([(b"Expect", b"100-continue")], minor=0).head.fields == [HOST]
     with pytest.raises(Refused) as refused:
@@ -229,7 +229,7 @@ def test_only_100_continue_can_be_expected() -> None:
     assert refused.value.refusal.status == 417
 
 
-def test_the_body_is_framed() -> None:
+def test_a_request_head_determines_the_framing_of_its_body() -> None:
     hop = clean([(b"Transfer-Encoding", b"chunked")], method=b"POST")
     assert isinstance(hop.body, ChunkedBody)
     assert hop.chunked
@@ -245,7 +245,7 @@ WEBSOCKET: Fields = [
 ]
 
 
-def test_a_valid_websocket_request_is_one() -> None:
+def test_a_valid_websocket_request_is_recognized() -> None:
     hop = clean(WEBSOCKET)
     assert hop.websocket_key == b"dGhlIHNhbXBsZSBub25jZQ=="
     assert hop.head.fields == [HOST, *WEBSOCKET[2:]]
@@ -266,18 +266,18 @@ def test_a_valid_websocket_request_is_one() -> None:
         [(b"Connection", b"upgrade, sec-websocket-key"), *WEBSOCKET[1:]],
     ],
 )
-def test_any_other_upgrade_goes_on_as_plain_http(fields: Fields) -> None:
+def test_any_other_upgrade_is_forwarded_as_plain_http(fields: Fields) -> None:
     hop = clean(fields)
     assert hop.websocket_key is None
     assert b"upgrade" not in {name.lower() for name, _ in hop.head.fields}
 
 
-def test_a_post_is_no_websocket_request() -> None:
+def test_post_and_http_1_0_cannot_open_a_websocket() -> None:
     assert clean(WEBSOCKET, method=b"POST").websocket_key is None
     assert clean(WEBSOCKET, minor=0).websocket_key is None
 
 
-def test_an_answers_hop_by_hop_fields_end_here() -> None:
+def test_hop_by_hop_fields_of_a_response_are_not_forwarded() -> None:
     hop = clean_response(
         1,
         [
@@ -311,7 +311,7 @@ def test_a_name_with_an_odd_character_is_not_forwarded(name: bytes, trusted: boo
 PASSING_UNDERSCORES = RequestSpellings("pass")
 
 
-def test_underscores_can_be_let_through_and_no_other_odd_character() -> None:
+def test_underscores_can_be_allowed_in_names_but_no_other_odd_character() -> None:
     fields = [(b"x_anything", b"1"), (b"X_API_Key", b"2"), (b"a.b", b"3"), (b"a~b", b"4")]
     hop = clean(fields, spellings=PASSING_UNDERSCORES)
     assert (hop.head.fields, hop.head.dropped) == ([HOST, *fields[:2]], fields[2:])
@@ -325,36 +325,34 @@ def test_underscores_can_be_let_through_and_no_other_odd_character() -> None:
     ],
 )
 @pytest.mark.parametrize("trusted", [False, True])
-def test_underscores_let_no_spelling_through_that_a_backend_takes_for_a_dropped_header(
-    name: bytes, trusted: bool
-) -> None:
+def test_allowed_underscores_do_not_admit_spellings_of_dropped_headers(name: bytes, trusted: bool) -> None:
     hop = clean([(name, b"evil")], spellings=PASSING_UNDERSCORES, trusted=trusted)
     assert (hop.head.fields, hop.head.dropped) == ([HOST], [])
 
 
 @pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"content.length"])
 @pytest.mark.parametrize("spellings", [SPELLINGS, PASSING_UNDERSCORES])
-def test_framing_in_an_odd_spelling_is_refused_in_both_modes(name: bytes, spellings: RequestSpellings) -> None:
+def test_framing_with_odd_characters_is_refused_in_both_modes(name: bytes, spellings: RequestSpellings) -> None:
     with pytest.raises(Refused) as refused:
         clean([(name, b"5")], spellings=spellings)
     assert refused.value.refusal.code == "bad_request"
 
 
-def test_long_names_are_not_remembered() -> None:
+def test_long_names_are_not_cached() -> None:
     spellings, name = RequestSpellings(), b"x" * 30_000
     assert (spellings[name], FOLDED[name]) == (PLAIN, name)
     assert name not in dict(spellings)
     assert name not in dict(FOLDED)
 
 
-def test_the_spellings_that_are_remembered_are_bounded() -> None:
+def test_the_cache_of_spellings_is_limited() -> None:
     spellings = RequestSpellings()
     for number in range(2 * RequestSpellings.BOUND):
         assert spellings[b"x-%d" % number] == PLAIN
     assert len(spellings) == RequestSpellings.BOUND
 
 
-def test_an_answer_that_says_close_in_one_of_two_fields_closes() -> None:
+def test_a_response_closes_if_either_of_two_connection_fields_says_close() -> None:
     for order in ((b"close", b"keep-alive"), (b"keep-alive", b"close")):
         assert not clean_response(1, [(b"Connection", option) for option in order]).keep_alive
     assert clean_response(0, [(b"Connection", b"x"), (b"Connection", b"keep-alive")]).keep_alive
@@ -363,7 +361,7 @@ def test_an_answer_that_says_close_in_one_of_two_fields_closes() -> None:
 @pytest.mark.parametrize(
     ("host", "sent"), [(b"shop.example.", b"shop.example"), (b"shop.example.:80", b"shop.example:80")]
 )
-def test_the_dot_that_ends_a_host_name_is_not_forwarded(host: bytes, sent: bytes) -> None:
+def test_the_final_dot_of_a_host_name_is_not_forwarded(host: bytes, sent: bytes) -> None:
     hop = clean_request(
         Head(b"GET", b"/", [(b"Accept", host), (b"Host", host)]),
         spellings=SPELLINGS,

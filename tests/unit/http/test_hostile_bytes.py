@@ -1,6 +1,6 @@
-"""The hostile spellings as bytes, the way a request's head goes: parser, hop-by-hop fields, routes, decision.
+"""Hostile spellings as bytes, through all pure steps: parser, hop-by-hop fields, routes, decision.
 
-All of it is pure, so no socket is needed to ask whether a key for one site gets another.
+No socket is needed to find out whether a key for one site reaches another.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
 def sent_on(raw: bytes, table: RouteTable) -> tuple[Claim, tuple[str, ...]]:
     """Return the claim and the sites of the one request in `raw`, with a key for OWN only. Raises Refused."""
     head, rest = RequestReader(LimitSettings()).read(raw)
-    assert head is not None, "the head is whole"
+    assert head is not None, "the head is complete"
     assert rest == b""
     hop = clean_request(
         head,
@@ -44,7 +44,7 @@ def folded(fields: Fields) -> set[bytes]:
 
 
 @pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
-def test_no_hostile_bytes_reach_another_site(shape: Shape) -> None:
+def test_hostile_bytes_never_reach_another_site(shape: Shape) -> None:
     table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=shape.value)], KeySettings())
     assert sent_on(honest(OWN, shape).raw(KEY), table)[1] == (OWN,)
     failures, passed = [], Counter[str]()
@@ -59,4 +59,4 @@ def test_no_hostile_bytes_reach_another_site(shape: Shape) -> None:
             failures.append((spelling.name, spelling.raw(), sites))
         assert claim.target == spelling.target
     assert failures == []
-    assert passed["DROPPED"], "fields that are dropped do not shut a request out"
+    assert passed["DROPPED"], "a request passes without the dropped fields"

@@ -1,4 +1,4 @@
-"""Requests' heads out of bytes: what llhttp refuses, what it lets through and we refuse, and how bytes are cut."""
+"""Request heads from bytes: what llhttp refuses, what Sitelatch refuses beyond that, and split input."""
 
 import pytest
 from hypothesis import given
@@ -13,11 +13,11 @@ LIMITS = LimitSettings(head_bytes=600, head_count=5, target_bytes=100)
 
 
 LISTED = METHODS | {b"LIST", b"PROPFIND", b"FLUSH", b"SOURCE", b"M-SEARCH", b"PRIORITIZE", b"A", b"V" * 64}
-"""Some that llhttp knows, one that it takes in RTSP only, some that begin like a known one, and the longest."""
+"""Methods that llhttp knows, one that it accepts only in RTSP, some that begin like a known one, and the longest."""
 
 
 def read(data: bytes, step: int = 10_000, methods: frozenset[bytes] = METHODS) -> tuple[Head | None, bytes] | str:
-    """Return the first head in `data` and the rest, or the refusal's code. `step` is how many bytes come at a time."""
+    """Return the first head in `data` and the rest, or the refusal's code. `step` bytes arrive at a time."""
     reader = RequestReader(LIMITS, methods)
     try:
         for at in range(0, len(data), step):
@@ -34,11 +34,11 @@ HEAD = Head(b"GET", b"/a?b=c", [(b"Host", b"h"), (b"X-Empty", b""), (b"A", b"b c
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 10_000])
-def test_a_head_reads_alike_however_it_is_cut(step: int) -> None:
+def test_a_head_is_read_the_same_however_it_is_split(step: int) -> None:
     assert read(GET + b"BODY", step) == (HEAD, b"BODY")
 
 
-def test_heads_come_one_after_another() -> None:
+def test_pipelined_heads_are_read_one_by_one() -> None:
     reader = RequestReader(LIMITS)
     data = GET * 3
     for left in (2, 1, 0):
@@ -47,20 +47,20 @@ def test_heads_come_one_after_another() -> None:
         assert data == GET * left
 
 
-@pytest.mark.parametrize("came_first", [1, 5, 20, len(GET) - 1])
-def test_a_head_that_came_in_pieces_leaves_nothing_to_the_next_and_takes_nothing_of_what_follows(
-    came_first: int,
+@pytest.mark.parametrize("first_bytes", [1, 5, 20, len(GET) - 1])
+def test_a_head_in_pieces_does_not_mix_with_the_next_head(
+    first_bytes: int,
 ) -> None:
-    """Also where as much follows it as had come of it before."""
+    """The bytes that follow are as many as the first part of the head."""
     reader = RequestReader(LIMITS)
-    assert reader.read(GET[:came_first]) == (None, b"")
-    follows = GET[:came_first]
-    assert reader.read(GET[came_first:] + follows) == (HEAD, follows)
+    assert reader.read(GET[:first_bytes]) == (None, b"")
+    follows = GET[:first_bytes]
+    assert reader.read(GET[first_bytes:] + follows) == (HEAD, follows)
     assert reader.partial == b""
     assert reader.read(GET) == (HEAD, b"")
 
 
-def test_what_is_just_within_the_limits_passes() -> None:
+def test_a_head_just_within_the_limits_passes() -> None:
     line = b"GET /" + b"a" * (LIMITS.target_bytes - 1) + b" HTTP/1.1\r\n"
     fields = b"A: b\r\n" * (LIMITS.head_count - 1)
     rest = b"A: " + b"b" * (LIMITS.head_bytes - len(line) - len(fields) - 7) + b"\r\n\r\n"
@@ -73,7 +73,7 @@ def test_what_is_just_within_the_limits_passes() -> None:
         assert (len(read_head[0].target), len(read_head[0].fields)) == (LIMITS.target_bytes, LIMITS.head_count)
 
 
-def test_a_head_is_bounded_also_where_a_target_might_be_longer() -> None:
+def test_a_head_is_limited_even_if_the_target_limit_is_higher() -> None:
     reader = RequestReader(LimitSettings(head_bytes=100, target_bytes=1000))
     with pytest.raises(Refused) as refused:
         reader.read(b"GET /a HTTP/1.1\r\nA: " + b"b" * 100)
@@ -89,7 +89,7 @@ def test_a_head_after_a_body_needs_a_renewed_parser() -> None:
     assert reader.read(rest[3:]) == (HEAD, b"")
 
 
-def test_an_upgrade_is_read_like_any_head() -> None:
+def test_a_head_with_an_upgrade_is_read_like_any_other() -> None:
     reader = RequestReader(LIMITS)
     raw, rest = reader.read(b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" + GET)
     assert raw is not None
@@ -140,19 +140,19 @@ def test_an_empty_line_before_a_request_is_ignored() -> None:
         (b"GET /a HTTP/1.1\r\n" + b"A: b\r\n" * 6 + b"\r\n", "head_too_large"),
     ],
 )
-def test_what_is_no_request_is_refused_alike_however_it_is_cut(data: bytes, code: str) -> None:
+def test_malformed_bytes_get_the_same_refusal_however_they_are_split(data: bytes, code: str) -> None:
     for methods in (METHODS, LISTED):
         assert {read(data, step, methods) for step in (1, 2, 3, 5, 7, 10_000)} == {code}
 
 
-def test_what_can_become_no_request_is_refused_before_it_ends() -> None:
+def test_malformed_bytes_are_refused_before_the_head_ends() -> None:
     reader = RequestReader(LIMITS)
     with pytest.raises(Refused):
         reader.read(b"GET /a HTTP/1.1\nHost")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
-def test_an_unknown_method_is_refused_once_it_is_whole(cut: int) -> None:
+def test_an_unknown_method_is_refused_once_it_is_complete(cut: int) -> None:
     reader = RequestReader(LIMITS)
     assert reader.read(b"BREW"[:cut])[0] is None
     with pytest.raises(Refused) as refused:
@@ -160,7 +160,7 @@ def test_an_unknown_method_is_refused_once_it_is_whole(cut: int) -> None:
     assert refused.value.refusal.code == "unknown_method"
 
 
-def test_an_empty_line_before_a_request_is_ignored_however_it_is_cut() -> None:
+def test_an_empty_line_before_a_request_is_ignored_however_it_is_split() -> None:
     reader = RequestReader(LimitSettings())
     assert reader.read(b"\r")[0] is None
     raw, rest = reader.read(b"\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -168,7 +168,7 @@ def test_an_empty_line_before_a_request_is_ignored_however_it_is_cut() -> None:
     assert (raw.target, rest) == (b"/x", b"")
 
 
-def test_proxy_connection_says_nothing_of_this_connection() -> None:
+def test_proxy_connection_does_not_close_the_connection() -> None:
     reader = RequestReader(LimitSettings())
     for _ in range(2):
         raw, _ = reader.read(b"GET /x HTTP/1.1\r\nHost: h\r\nProxy-Connection: close\r\n\r\n")
@@ -182,19 +182,19 @@ STEPS = [1, 2, 3, 7, 10_000]
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("method", sorted(LISTED))
-def test_a_listed_method_reads_like_any_other(method: bytes, step: int) -> None:
+def test_a_listed_method_is_read_like_any_other(method: bytes, step: int) -> None:
     head = Head(method, HEAD.target, HEAD.fields)
     assert read(method + GET[3:] + b"BODY", step, LISTED) == (head, b"BODY")
 
 
 @pytest.mark.parametrize("method", [b"PROPFIND", b"TRACE", b"M-SEARCH", b"COPY"])
-def test_a_method_that_llhttp_knows_is_read_for_the_route_to_refuse(method: bytes) -> None:
+def test_a_method_that_llhttp_knows_is_left_to_the_route(method: bytes) -> None:
     assert read(method + GET[3:] + b"BODY") == (Head(method, HEAD.target, HEAD.fields), b"BODY")
 
 
 @pytest.mark.parametrize("method", [b"CONNECT", b"LIST", b"V" * 64, b"get", b"GeT", b"GETX"])
 def test_a_method_that_no_route_lists_is_unknown(method: bytes) -> None:
-    """Method names have case (RFC 9110 §9.1)."""
+    """Method names are case-sensitive (RFC 9110 §9.1)."""
     assert read(method + GET[3:]) == "unknown_method"
 
 
@@ -205,12 +205,12 @@ def test_a_method_that_resembles_a_listed_one_is_unknown(method: bytes) -> None:
 
 
 @pytest.mark.parametrize("method", [b"LI\0T", b"LI\xc3T", b"LI(T", b"", b"V" * 65])
-def test_a_method_that_is_no_token_is_malformed(method: bytes) -> None:
+def test_a_method_that_is_not_a_token_is_malformed(method: bytes) -> None:
     for step in STEPS:
         assert read(method + GET[3:], step, LISTED) == "bad_request"
 
 
-def test_connect_is_refused_where_a_route_lists_other_methods() -> None:
+def test_connect_is_refused_even_if_a_route_lists_unusual_methods() -> None:
     for target in (b"h:80", b"/a", b"h:80?\xc3\xa9", b"/a?\xc3\xa9"):
         assert read(b"CONNECT " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n", methods=LISTED) in (
             "unknown_method",
@@ -221,7 +221,7 @@ def test_connect_is_refused_where_a_route_lists_other_methods() -> None:
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("method", [b"GET", b"LIST", b"FLUSH"])
 @pytest.mark.parametrize("query", ["q=café", "é", "a?é=é&b=c", "日本語"])
-def test_raw_bytes_in_a_query_stay_as_they_came(query: str, method: bytes, step: int) -> None:
+def test_raw_bytes_in_a_query_are_kept(query: str, method: bytes, step: int) -> None:
     target = b"/a?" + query.encode()
     data = b"%b %b HTTP/1.1\r\nHost: h\r\nX-Name: caf\xe9\r\n\r\n" % (method, target)
     head = Head(method, target, [(b"Host", b"h"), (b"X-Name", b"caf\xe9")])
@@ -258,18 +258,18 @@ def test_raw_bytes_in_a_query_stay_as_they_came(query: str, method: bytes, step:
         b"SOURCE /a ICE/1.0",
     ],
 )
-def test_stand_ins_let_no_other_request_line_through(line: bytes) -> None:
+def test_stand_ins_do_not_admit_malformed_request_lines(line: bytes) -> None:
     for step in STEPS:
         assert read(line + b"\r\nHost: h\r\n\r\n", step, LISTED) == "bad_request"
         assert read(line + b"\nHost: h\r\n\r\n", step, LISTED) == "bad_request"
 
 
 @pytest.mark.parametrize("line", [b"LIST /a HTTP/2.0", b"GET /a?\xc3 HTTP/1.2", b"LIST /a HTTP/0.9"])
-def test_a_version_that_is_not_spoken_is_named_with_stand_ins_too(line: bytes) -> None:
+def test_an_unsupported_version_is_reported_with_stand_ins_too(line: bytes) -> None:
     assert read(line + b"\r\nHost: h\r\n\r\n", methods=LISTED) == "unsupported_version"
 
 
-def test_heads_with_and_without_stand_ins_come_one_after_another() -> None:
+def test_pipelined_heads_with_and_without_stand_ins_are_read() -> None:
     listed = b"LIST /a?\xc3\xa9 HTTP/1.1\r\nHost: h\r\nConnection: close, upgrade\r\nUpgrade: x\r\n\r\n"
     reader = RequestReader(LIMITS, LISTED)
     data = GET + listed + listed + GET + listed
@@ -282,7 +282,7 @@ def test_heads_with_and_without_stand_ins_come_one_after_another() -> None:
     assert found == [plain, odd, odd, plain, odd]
 
 
-def test_limits_hold_for_heads_with_stand_ins() -> None:
+def test_limits_apply_to_heads_with_stand_ins() -> None:
     assert read(b"LIST /" + b"a" * 100 + b" HTTP/1.1\r\nHost: h\r\n\r\n", methods=LISTED) == "target_too_long"
     assert read(b"GET /?" + b"\xc3" * 100 + b" HTTP/1.1\r\nHost: h\r\n\r\n", methods=LISTED) == "target_too_long"
     assert read(b"LIST /a HTTP/1.1\r\nA: " + b"b" * 700, 5, LISTED) == "head_too_large"
@@ -299,8 +299,8 @@ PARTS = st.sampled_from(
 
 
 @given(parts=st.lists(PARTS, max_size=12), step=st.integers(1, 40), well_formed=st.booleans())
-def test_nothing_but_the_method_differs_with_a_stand_in(parts: list[bytes], step: int, well_formed: bool) -> None:
-    """PUT is known to llhttp, LIST is not: whatever follows them is read, cut and refused alike."""
+def test_a_stand_in_for_the_method_changes_nothing_else(parts: list[bytes], step: int, well_formed: bool) -> None:
+    """llhttp knows PUT but not LIST. Whatever follows the method is read and refused in the same way."""
     rest = (b" /a HTTP/1.1\r\n" if well_formed else b" ") + b"".join(parts)
     known, listed = (read(method + rest, step, LISTED) for method in (b"PUT", b"LIST"))
     if isinstance(known, tuple) and known[0] is not None:
@@ -309,7 +309,7 @@ def test_nothing_but_the_method_differs_with_a_stand_in(parts: list[bytes], step
 
 
 @given(parts=st.lists(PARTS, max_size=12), step=st.integers(1, 40), high=st.sampled_from([b"\x80", b"\xe9", b"\xff"]))
-def test_nothing_but_the_query_differs_with_raw_bytes_in_it(parts: list[bytes], step: int, high: bytes) -> None:
+def test_stand_ins_for_raw_bytes_change_nothing_else(parts: list[bytes], step: int, high: bytes) -> None:
     plain, raw = (read(b"PUT /a?q=" + byte + b"".join(parts), step, LISTED) for byte in (b"x", high))
     if isinstance(plain, tuple) and plain[0] is not None:
         plain[0].target = plain[0].target.replace(b"x", high, 1)

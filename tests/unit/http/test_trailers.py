@@ -1,4 +1,4 @@
-"""Trailers of responses: those that frame, route or set state are dropped (RFC 9110 §6.5.1), others pass."""
+"""Response trailers: those that frame, route or set state are dropped (RFC 9110 §6.5.1), others pass."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_trailer_that_frames_routes_or_sets_state_is_dropped(name: str) -> Non
         *("X-Amz-Checksum-Crc32", "Expires-In", "Age-Days", "Signature", "X-Stream-Error"),
     ],
 )
-def test_other_trailers_pass_as_they_came(name: str) -> None:
+def test_other_trailers_pass_unchanged(name: str) -> None:
     trailers = [(name.encode(), b"a"), (name.lower().encode(), b"b")]
     assert forwarded_trailers(trailers) == trailers
 
@@ -56,7 +56,7 @@ def test_other_trailers_pass_as_they_came(name: str) -> None:
         ([b"Content-Length", b"X-Sum"], [b"X-Sum"]),
     ],
 )
-def test_trailer_announces_only_fields_that_pass(announced: list[bytes], forwarded: list[bytes]) -> None:
+def test_the_trailer_header_announces_only_forwarded_fields(announced: list[bytes], forwarded: list[bytes]) -> None:
     before, after = (b"Date", b"x"), (b"ETag", b"y")
     answer = clean_response(1, [before, *((b"trailer", value) for value in announced), after])
     assert answer.fields == [before, *((b"trailer", value) for value in forwarded), after]

@@ -1,4 +1,4 @@
-"""Following websocket frames: whatever the pieces are, it is known whether one is under way."""
+"""Following WebSocket frames, however their bytes are split."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ def frame(payload: bytes, opcode: Opcode = Opcode.BINARY, *, mask: bool = False,
 
 @pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 100_000])
-def test_a_frame_is_over_with_its_last_byte(size: int, mask: bool) -> None:
+def test_a_frame_ends_with_its_last_byte(size: int, mask: bool) -> None:
     data = frame(bytes(size), mask=mask)
     frames = Frames()
     assert frames.between
@@ -31,7 +31,7 @@ def test_a_frame_is_over_with_its_last_byte(size: int, mask: bool) -> None:
     st.lists(st.tuples(st.integers(0, 300), st.booleans(), st.booleans()), max_size=8),
     st.lists(st.integers(1, 200), max_size=40),
 )
-def test_pieces_do_not_matter(sent: list[tuple[int, bool, bool]], sizes: list[int]) -> None:
+def test_frames_are_followed_however_they_are_split(sent: list[tuple[int, bool, bool]], sizes: list[int]) -> None:
     data = b"".join(frame(bytes(size), mask=mask, fin=fin) for size, mask, fin in sent)
     ends = {0}
     for size, mask, fin in sent:
@@ -44,12 +44,12 @@ def test_pieces_do_not_matter(sent: list[tuple[int, bool, bool]], sizes: list[in
         assert frames.between == (at in ends)
 
 
-def test_after_a_close_frame_no_other_may_follow() -> None:
+def test_no_frame_may_follow_a_close_frame() -> None:
     frames = Frames()
     frames.feed(frame(b"a") + frame(b"", Opcode.CLOSE) + frame(b""))
     assert not frames.between
 
 
-def test_a_close_frame_is_one_that_a_client_reads() -> None:
+def test_a_close_frame_is_valid_and_short_enough() -> None:
     assert close_frame(1008, "This API key is not valid.") == frame(b"\x03\xf0This API key is not valid.", Opcode.CLOSE)
     assert len(close_frame(1008, "x" * 500)) == 127

@@ -1,4 +1,4 @@
-"""Counting, and that what is rendered is what docs/metrics.md promises."""
+"""Counting and rendering of metrics, compared with docs/metrics.md."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 def rendered(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Every sample by its name and labels."""
+    """Return every sample by its name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(metrics.render().decode())
@@ -30,7 +30,7 @@ def used() -> Metrics:
     return metrics
 
 
-def test_the_document_lists_exactly_what_is_rendered() -> None:
+def test_the_document_lists_exactly_the_rendered_metrics() -> None:
     documented = {
         match[1]: (match[2], frozenset(re.findall(r"`(\w+)`", match[3])))
         for match in re.finditer(r"^\| `(sitelatch_\w+)` \| (\w+) \| ([^|]*)\|", DOCUMENT.read_text("utf-8"), re.M)
@@ -45,12 +45,12 @@ def test_the_document_lists_exactly_what_is_rendered() -> None:
 
 
 def table_after(heading: str) -> tuple[str, ...]:
-    """The first column of the table that follows some words of the document."""
+    """Return the first column of the table after some words of the document."""
     table = DOCUMENT.read_text("utf-8").partition(heading)[2].partition("\n\n")[2].partition("\n\n")[0]
     return tuple(re.findall(r"^\| `([a-z_]+)` \| [^|]+\|$", table, re.M))
 
 
-def test_the_document_lists_every_result_and_cause_and_the_process_s_figures() -> None:
+def test_the_document_lists_every_result_every_cause_and_the_process_metrics() -> None:
     assert table_after("`result` of a lookup") == LOOKUP_RESULTS
     assert table_after("`cause` of a dropped grant") == DROP_CAUSES
     assert table_after("`cause` of an exchange that was ended") == REVOKE_CAUSES
@@ -75,13 +75,13 @@ def test_exchanges_are_counted_by_route_outcome_and_status() -> None:
     ("seconds", "bound"),
     [
         (0.0, "0.001"),
-        (0.001, "0.001"),  # a bound is part of its bucket
+        (0.001, "0.001"),  # a bucket includes its bound
         (0.0010001, "0.0025"),
         (60.0, "60.0"),
         (3600.0, "+Inf"),
     ],
 )
-def test_a_duration_counts_in_its_bucket_and_all_above(seconds: float, bound: str) -> None:
+def test_a_duration_counts_in_its_bucket_and_all_higher_ones(seconds: float, bound: str) -> None:
     metrics = Metrics()
     metrics.exchange("data", "passed", 200, seconds, None)
     samples = rendered(metrics)
@@ -96,7 +96,7 @@ def test_a_duration_counts_in_its_bucket_and_all_above(seconds: float, bound: st
     assert samples["sitelatch_exchange_seconds_sum", (("route", "data"),)] == seconds
 
 
-def test_gauges_show_what_is_true_at_the_scrape() -> None:
+def test_gauges_are_read_at_the_scrape() -> None:
     metrics = Metrics()
     pending = [3.0]
     metrics.watch("activity_pending", lambda: pending[0])
@@ -108,7 +108,8 @@ def test_gauges_show_what_is_true_at_the_scrape() -> None:
     assert rendered(metrics)["sitelatch_connections_open", (("side", "downstream"),)] == 6
 
 
-def test_results_of_lookups_are_there_from_the_start_so_that_their_rates_are_right() -> None:
+def test_lookup_results_are_rendered_before_the_first_lookup() -> None:
+    """Otherwise Prometheus would miss the first increase."""
     metrics = Metrics()
     metrics.lookup("miss")
     samples = rendered(metrics)
@@ -116,7 +117,7 @@ def test_results_of_lookups_are_there_from_the_start_so_that_their_rates_are_rig
     assert samples["sitelatch_grant_lookups_total", (("result", "error"),)] == 0
 
 
-def test_the_feed_is_up_in_one_mode_or_down() -> None:
+def test_the_feed_is_up_in_at_most_one_mode() -> None:
     metrics = Metrics()
     mode = ["woken"]
     metrics.watch_feed(lambda: mode[0])
@@ -126,7 +127,7 @@ def test_the_feed_is_up_in_one_mode_or_down() -> None:
         assert tuple(samples["sitelatch_feed_up", (("mode", name),)] for name in ("woken", "polling")) == up
 
 
-def test_a_name_that_nobody_documented_is_refused() -> None:
+def test_an_undocumented_name_is_refused() -> None:
     metrics = Metrics()
     with pytest.raises(ValueError, match="sitelatch_made_up"):
         metrics.watch("made_up", lambda: 1)

@@ -1,4 +1,4 @@
-"""The probes and the scrape, over a real socket."""
+"""The probes and the metrics endpoint, over a real socket."""
 
 from pytest_aiohttp.plugin import AiohttpClient
 
@@ -6,7 +6,7 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 
 
-async def test_live_is_always_answered_and_ready_says_why_not(aiohttp_client: AiohttpClient) -> None:
+async def test_readyz_gives_details_and_livez_always_succeeds(aiohttp_client: AiohttpClient) -> None:
     state: tuple[bool, dict[str, str]] = (False, {"database": "never reached"})
     client = await aiohttp_client(ops_app(Metrics(), lambda: state))
     assert (await client.get("/livez")).status == 200
@@ -22,7 +22,7 @@ async def test_live_is_always_answered_and_ready_says_why_not(aiohttp_client: Ai
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_the_scrape_is_prometheus_text(aiohttp_client: AiohttpClient) -> None:
+async def test_metrics_are_served_as_prometheus_text(aiohttp_client: AiohttpClient) -> None:
     metrics = Metrics()
     metrics.lookup("hit")
     answer = await (await aiohttp_client(ops_app(metrics, lambda: (True, {})))).get("/metrics")

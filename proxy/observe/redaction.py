@@ -1,0 +1,75 @@
+"""Removes API keys and admin tokens from everything that is logged, however they are encoded."""
+
+import re
+from typing import Final
+
+from proxy.http.percent_encoding import decode, has_many_bare_percents
+
+MASK: Final = "***"
+_SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
+"""API keys and admin tokens of Sitelatch, complete or cut off, in any case: even a part of one is a secret."""
+_SECRET_IN_LOWER_CASE = re.compile(rb"sl[ka]_[0-9a-z_-]{6}")
+
+# Clients choose how much text is checked, and each part costs time.
+_DECODING_ROUNDS: Final = 6
+_MAX_DOUBLE_ENCODED_BYTES: Final = 1024
+"""Longer text that is encoded twice is masked unread."""
+_MAX_SEGMENTS: Final = 32
+"""A longer path that contains a secret is masked as a whole; in others, each segment is checked."""
+_MAX_SITES: Final = 32
+"""Further sites are left out of the log line."""
+_MAX_SITE_LENGTH: Final = 256
+"""No site id is longer, so longer text is masked."""
+
+
+def mask(text: str) -> str:
+    """Return `text` with every API key and admin token masked."""
+    return _SECRET.sub(MASK, text)
+
+
+def public_path(path: bytes) -> str:
+    """Return a request's path as it may be logged: without the query, and without segments that contain a secret."""
+    # A malformed target may still have its query, or be a whole URL with user name and password.
+    path = path.partition(b"?")[0]
+    if not path.startswith(b"/"):
+        path = path.rpartition(b"@")[2]
+    if _contains_secret(path):
+        segments = path.split(b"/")
+        if len(segments) > _MAX_SEGMENTS:
+            return MASK
+        path = b"/".join([MASK.encode() if _contains_secret(segment) else segment for segment in segments])
+    return path.decode("latin-1")
+
+
+def public_sites(sites: tuple[str, ...]) -> list[str]:
+    """Return site ids as they may be logged. In a refused request, a misplaced key can look like a site."""
+    shown = [site if len(site) <= _MAX_SITE_LENGTH else MASK for site in sites[:_MAX_SITES]]
+    text = "\n".join(shown)
+    if ("%" in text or "_" in text) and _contains_secret(_bytes(text)):
+        shown = [MASK if _contains_secret(_bytes(site)) else site for site in shown]
+    if len(sites) > _MAX_SITES:
+        shown.append("…")
+    return shown
+
+
+def _bytes(site: str) -> bytes:
+    return site.encode("utf-8", "surrogatepass")
+
+
+def _contains_secret(raw: bytes) -> bool:
+    if b"%" not in raw and b"_" not in raw:
+        return False
+    first = raw
+    for _ in range(_DECODING_ROUNDS):
+        lower = raw.lower()
+        if (b"slk_" in lower or b"sla_" in lower) and _SECRET_IN_LOWER_CASE.search(lower):
+            return True
+        if b"%" not in raw:
+            return False
+        decoded = decode(raw)
+        if decoded == raw:
+            return False
+        if has_many_bare_percents(raw, decoded) or (len(raw) > _MAX_DOUBLE_ENCODED_BYTES and raw is not first):
+            return True
+        raw = decoded
+    return True  # ordinary requests are not encoded that often

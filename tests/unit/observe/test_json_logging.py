@@ -1,0 +1,53 @@
+"""The log lines of the process: JSON, from every logger, without secrets."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from proxy.observe.json_logging import configure_logging
+
+KEY = "slk_" + "a1B2c3D4" * 4 + "9Zz9Zz"
+TOKEN = "sla_" + "x7-_" * 11
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logging(stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def test_every_logger_writes_json_lines(logged: io.StringIO) -> None:
+    structlog.get_logger("sitelatch").info("started", listen="127.0.0.1:8080")
+    logging.getLogger("asyncio").warning("slow %s", "callback")
+    ours, theirs = map(json.loads, logged.getvalue().splitlines())
+    assert ours["event"] == "started"
+    assert ours["listen"] == "127.0.0.1:8080"
+    assert theirs["event"] == "slow callback"
+    assert theirs["logger"] == "asyncio"
+    assert {"time", "level"} <= ours.keys() & theirs.keys()
+
+
+def test_tracebacks_show_no_secrets_and_no_local_variables(logged: io.StringIO) -> None:
+    def fail(secret: str) -> None:
+        raise RuntimeError(f"no use for {secret}")
+
+    try:
+        fail(KEY)
+    except RuntimeError:
+        logging.getLogger("aiohttp.server").exception("failed with %s", TOKEN, exc_info=sys.exc_info())
+    written = logged.getvalue()
+    assert "RuntimeError: no use for ***" in json.loads(written)["exception"]
+    assert KEY not in written
+    assert TOKEN not in written
