@@ -218,8 +218,10 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
         (ROUTE + "without_site = 'all-sites'\n", "[[proxy.routes]] route 'data': without_site = \"all-sites\" needs"),
         (
             ROUTE + "without_site = 'all-sites'\n",
-            "[[proxy.routes]] route 'data': "
-            'without_site = "all-sites" needs workspace = "…": all sites of which one?',
+            (
+                "[[proxy.routes]] route 'data': "
+                'without_site = "all-sites" needs workspace = "…": all sites of which one?'
+            ),
         ),
         (ROUTE + ROUTE, "[[proxy.routes]] two routes have the same name"),
         (
