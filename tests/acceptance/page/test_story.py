@@ -10,7 +10,9 @@ import httpx
 from playwright.sync_api import Browser, Route, expect
 
 from admin.key_encryption import new_secret
-from tests.acceptance.adminpage import (
+from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core, visit
+from tests.acceptance.harness import ADMIN_TOKEN, REPOSITORY, Keys, Sitelatch
+from tests.acceptance.page.admin_page import (
     browser,
     empty_database,
     latch,
@@ -21,8 +23,6 @@ from tests.acceptance.adminpage import (
     stopped_clock,
     url,
 )
-from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core, visit
-from tests.acceptance.harness import ADMIN_TOKEN, REPOSITORY, Keys, Sitelatch
 from tests.database import run_aside
 
 __all__ = ["browser", "empty_database", "latch"]

@@ -4,10 +4,10 @@ import time
 
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, url
 from tests.acceptance.browser import SEEN_MS, visit
 from tests.acceptance.harness import Sitelatch
-from tests.acceptance.test_page_mishaps import lose_once, make_users
+from tests.acceptance.page.admin_page import browser, empty_database, latch, sign_in, url
+from tests.acceptance.page.test_recovery import lose_once, make_users
 
 __all__ = ["browser", "empty_database", "latch"]
 

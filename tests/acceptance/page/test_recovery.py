@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from admin.identity.admin_tokens import token_digest
-from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, status, stopped_clock, url
 from tests.acceptance.browser import visit
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
-from tests.acceptance.test_page_keyboard_and_rows import slow_down
+from tests.acceptance.page.admin_page import browser, empty_database, latch, sign_in, status, stopped_clock, url
+from tests.acceptance.page.test_keyboard import slow_down
 
 __all__ = ["browser", "empty_database", "latch"]
 

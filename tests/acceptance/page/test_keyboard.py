@@ -7,7 +7,9 @@ import pytest
 from playwright.sync_api import Browser, CDPSession, Locator, Page, expect
 
 from admin.key_encryption import new_secret
-from tests.acceptance.adminpage import (
+from tests.acceptance.browser import SEEN_MS, visit
+from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
+from tests.acceptance.page.admin_page import (
     browser,
     empty_database,
     held_requests,
@@ -19,8 +21,6 @@ from tests.acceptance.adminpage import (
     stopped_clock,
     url,
 )
-from tests.acceptance.browser import SEEN_MS, visit
-from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
 
 __all__ = ["browser", "empty_database", "latch"]
 

@@ -3,9 +3,9 @@
 from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from admin.key_encryption import new_secret
-from tests.acceptance.adminpage import browser, empty_database, latch, sign_in, stopped_clock, url
 from tests.acceptance.browser import DESKTOP, PHONE, visit
 from tests.acceptance.harness import Sitelatch
+from tests.acceptance.page.admin_page import browser, empty_database, latch, sign_in, stopped_clock, url
 
 __all__ = ["browser", "empty_database", "latch"]
 
