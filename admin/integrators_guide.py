@@ -1,7 +1,7 @@
-"""The guide for those who call: docs/integrators.md, with this installation's address and ways, as a page and as text.
+"""The integrators' guide: docs/integrators.md adapted to this installation, as a page and as text.
 
-It is for admins to hand out, so they must be signed in to get it. Its examples stand in it as they are where everything
-is as by default; elsewhere just these passages are replaced.
+The document describes an installation with the defaults. For another one, only the passages that differ are replaced.
+Admins pass the guide on to developers, so that it needs an admin's credentials.
 """
 
 import json
@@ -22,7 +22,7 @@ from proxy.settings import ProxySettings, RouteSettings
 
 _NAME: Final = "integrators.md"
 _HERE: Final = Path(__file__).parent
-# In the wheel it lies beside this file.
+# In a wheel the document is next to this file.
 _FILE: Final = next(file for file in (_HERE / _NAME, _HERE.parent / "docs" / _NAME) if file.is_file())
 SITE: Final = "shop"
 DEFAULT: Final = ProxySettings(
@@ -39,31 +39,33 @@ DEFAULT_KEYS: Final = ("header:X-API-Key", "bearer")
 
 
 def guide(proxy: ProxySettings, keys_from: Sequence[str]) -> str:
-    """Return the guide as Markdown, for this installation."""
-    ours = dict(zip(passages(DEFAULT, DEFAULT_KEYS), passages(proxy, keys_from), strict=True))
-    # All at once: what is put in may look like a default itself.
-    return re.sub("|".join(map(re.escape, ours)), lambda found: ours[found[0]], _FILE.read_text(encoding="utf-8"))
+    """Return the guide for this installation as Markdown."""
+    replacements = dict(zip(passages(DEFAULT, DEFAULT_KEYS), passages(proxy, keys_from), strict=True))
+    # All at once, because a replacement may contain the text of another default passage.
+    return re.sub(
+        "|".join(map(re.escape, replacements)), lambda found: replacements[found[0]], _FILE.read_text(encoding="utf-8")
+    )
 
 
 def passages(proxy: ProxySettings, keys_from: Sequence[str]) -> list[str]:
-    """Return what the guide says of an installation, each passage before those that are a part of it."""
-    asked = example_request(proxy, keys_from)
-    fields = [tuple(header.split(": ", 1)) for header in asked.headers]
+    """Return the passages about an installation. Each comes before the passages that it contains."""
+    example = example_request(proxy, keys_from)
+    fields = [tuple(header.split(": ", 1)) for header in example.headers]
     python = ", ".join(f"{json.dumps(name)}: {_python(value)}" for name, value in fields)
     script = ", ".join(f"{json.dumps(name)}: {_script(value)}" for name, value in fields)
     imports = "from base64 import b64encode\n\n" if any("{basic}" in value for _, value in fields) else ""
     return [
-        " ".join([*map(_shell_header, asked.headers), _shell(asked.url)]),
-        f"{imports}URL = {_python(asked.url)}\nHEADERS = {{{python}}}",
-        f"const url = {_script(asked.url)};\nconst headers = {{{f' {script} ' if script else ''}}};",
+        " ".join([*map(_shell_header, example.headers), _shell(example.url)]),
+        f"{imports}URL = {_python(example.url)}\nHEADERS = {{{python}}}",
+        f"const url = {_script(example.url)};\nconst headers = {{{f' {script} ' if script else ''}}};",
         ", or ".join(key_location(text).describe() for text in proxy.routes[0].keys_from or keys_from),
-        "\n".join(_site_places(proxy.routes)),
+        "\n".join(_site_rules(proxy.routes)),
         address(proxy).rstrip("/"),
     ]
 
 
 def _filled(template: str, key: str, basic: str, escape: Callable[[str], str]) -> str:
-    """Return a template of `try_it` as the inside of some language's string."""
+    """Fill in a template of the example request, as the content of a string in some language."""
     pieces = re.split(r"(\{key\}|\{basic\})", template.replace("{site}", SITE))
     return "".join({"{key}": key, "{basic}": basic}.get(piece) or escape(piece) for piece in pieces)
 
@@ -98,21 +100,21 @@ def _script(template: str) -> str:
     return f"`{filled}`"
 
 
-def _site_places(routes: Sequence[RouteSettings]) -> list[str]:
-    """Return where requests name their sites, as items of a list."""
+def _site_rules(routes: Sequence[RouteSettings]) -> list[str]:
+    """Return the list items that say where requests name their sites."""
     lines = []
     for route in routes:
         where = f"under `{route.path}` " if len(routes) > 1 else ""
         lines += [f"- {where}{site_rule(rule).describe()}" for rule in route.sites]
         if not route.sites:
-            lines.append(f"- {where}nowhere: requests name no site")
+            lines.append(f"- {where}nowhere: requests do not name a site")
     return lines
 
 
 def guide_routes(text: str) -> list[tuple[str, str, Handler]]:
-    """Return the routes of the guide, for who is signed in."""
+    """Return the routes of the guide, which need credentials."""
     rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    # What scrolls sideways must do so by keyboard, too.
+    # Makes wide code blocks scrollable with the keyboard.
     rendered = rendered.replace("<pre>", '<pre tabindex="0">')
     page = static_text("integrators.html").replace("<!-- guide -->", rendered)
 

@@ -104,7 +104,7 @@ class WorkspaceQuery(QueryParameters):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
-# Names and ids never begin with a space, and a search for spaces only is no search.
+# Names and ids never begin with a space, and a search for nothing but spaces is ignored.
 Search = Annotated[Text, Field(max_length=200), AfterValidator(str.lstrip)]
 
 

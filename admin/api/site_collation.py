@@ -20,7 +20,7 @@ from proxy.decision.site_ids import fold_site
 # are their combining classes (UnicodeData.txt, field 3).
 _DISTINCT_CLASSES = frozenset({0, 9, 84, 91, 103, 118, 129, 130, 132})
 
-# Characters of class 0 that collations still ignore, because they have no primary weight in DUCET: nasal and breath
+# Characters of class 0 that collations still ignore, because DUCET gives them no primary weight: nasal and breath
 # signs, tatweel, variation selectors.
 _IGNORED_RANGES = """
 034f 0640 07fa 0900-0903 0981-0983 0a01-0a03 0a70-0a71 0a81-0a83 0afa-0aff 0b01-0b03 0b55 0b82 0c00-0c04 0c81-0c83

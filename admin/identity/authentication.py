@@ -49,11 +49,11 @@ class Authenticator:
     async def authenticate(self, request: web.BaseRequest) -> Caller:
         """Return the caller.
 
-        Raises NotSignedIn without valid credentials, NotAnAdmin for a person who is not on the allow list, and
+        Raises NotSignedIn without valid credentials, NotAnAdmin for people outside the allow list, and
         CrossSite for a change that does not come from our own page.
 
         An Authorization header decides alone. Otherwise the identity proxy takes precedence over a session, because
-        the session may be older. A person whom the proxy names but who is not an admin may still have a session.
+        the session may be older. If the proxy names someone who is not an admin, a session still counts.
         """
         fields = request.headers.getall(hdrs.AUTHORIZATION, [])
         if fields:
@@ -108,7 +108,7 @@ class Authenticator:
 
 
 def _behind_proxy(request: web.BaseRequest, admin: Admin) -> Caller:
-    """Return the admin whom the identity proxy names. Raises CrossSite for a change that a foreign page caused.
+    """Return the caller for an admin named by the identity proxy. Raises CrossSite for changes by a foreign page.
 
     The proxy authenticates the browser whichever page sends the request, so changes need a CSRF token. There is no
     session to derive it from: a random cookie takes its place. The cookie only shows that it is the same browser.

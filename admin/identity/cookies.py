@@ -1,7 +1,7 @@
 """The cookies of the admin page, and checks that a request comes from the page itself. No I/O.
 
 The listener speaks plain HTTP behind a TLS proxy, so the scheme that the browser sees comes from the `Origin` header. A
-foreign page cannot forge it, and a client that is no browser could only deceive itself.
+foreign page cannot forge it, and other clients could only deceive themselves.
 """
 
 from collections.abc import Sequence

@@ -1,32 +1,33 @@
-// The admin API: one function that asks, and says what went wrong in words.
+// Requests to the admin API. Failures become errors with a sentence for the user.
 
-// Whoever asks again after that asks for the same: what must not be done twice has an Idempotency-Key.
-const PATIENCE_MS = 60_000;
+// After this time the user may retry. Requests that must not be repeated carry an Idempotency-Key.
+const TIMEOUT_MS = 60_000;
+const PROGRESS_DELAY_MS = 300;
 
 let csrfToken = null;
-let whose = null;
-let open = 0;
-let slow = null;
+let email = null;
+let pending = 0;
+let progressTimer = null;
 let onSignedOut = () => {};
 
 export function useSession(session) {
   csrfToken = session?.csrf_token ?? null;
-  whose = session?.person.email ?? null;
+  email = session?.person.email ?? null;
 }
 
-// In another tab the same person may have signed in anew: then the page goes on with that session. For nobody else.
-async function renewed() {
-  const session = await ask("GET", "session").catch(() => null);
-  if (session?.person.email !== whose || session.csrf_token === csrfToken) return false;
+// If the same person has signed in again in another tab, continue with that session. Returns whether that is so.
+async function renewSession() {
+  const session = await request("GET", "session").catch(() => null);
+  if (session?.person.email !== email || session.csrf_token === csrfToken) return false;
   useSession(session);
   return true;
 }
 
-export function whenSignedOut(then) {
-  onSignedOut = then;
+export function whenSignedOut(callback) {
+  onSignedOut = callback;
 }
 
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(status, problem) {
     super(problem.detail);
     this.status = status;
@@ -34,41 +35,41 @@ export class Refused extends Error {
     this.faults = problem.errors ?? [];
   }
 
-  // What is wrong with one field of the body, or null.
+  // Return the errors of one field of the body, or null.
   at(field) {
     const found = this.faults.filter((fault) => fault.pointer === `#/${field}` || fault.pointer?.startsWith(`#/${field}/`));
     return found.length ? found.map((fault) => fault.detail).join("\n") : null;
   }
 }
 
-export async function ask(method, path, body, { quiet = false, signal, headers: more = {} } = {}) {
-  const headers = { Accept: "application/json", ...more };
+export async function request(method, path, body, { quiet = false, signal, headers: extra = {} } = {}) {
+  const headers = { Accept: "application/json", ...extra };
   if (csrfToken && method !== "GET") headers["X-CSRF-Token"] = csrfToken;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (!quiet) begin();
+  if (!quiet) showProgress();
   try {
-    const patience = AbortSignal.timeout(PATIENCE_MS);
-    const answer = await fetch(path, {
-      method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: signal ? AbortSignal.any([signal, patience]) : patience,
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const response = await fetch(path, {
+      method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
-    if (answer.ok) return answer.status === 204 ? null : await answer.json();
-    const problem = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
-    if (problem.code === "cross_site" && csrfToken && (await renewed())) return await ask(method, path, body, { quiet, signal, headers: more });
-    if (answer.status === 401 && path !== "session") onSignedOut();
-    throw new Refused(answer.status, problem);
+    if (response.ok) return response.status === 204 ? null : await response.json();
+    const problem = await response.json().catch(() => ({ detail: `The server responded with status ${response.status}.` }));
+    if (problem.code === "cross_site" && csrfToken && (await renewSession())) return await request(method, path, body, { quiet, signal, headers: extra });
+    if (response.status === 401 && path !== "session") onSignedOut();
+    throw new RequestError(response.status, problem);
   } catch (error) {
-    if (error instanceof TypeError) throw new Refused(0, { detail: "The server cannot be reached. Try again." });
-    if (error.name === "TimeoutError") throw new Refused(0, { detail: "No answer came. Try again." });
+    if (error instanceof TypeError) throw new RequestError(0, { detail: "The server cannot be reached. Try again." });
+    if (error.name === "TimeoutError") throw new RequestError(0, { detail: "The server did not respond. Try again." });
     throw error;
   } finally {
-    if (!quiet) end();
+    if (!quiet) hideProgress();
   }
 }
 
-// Delete what may be gone already: by somebody else, or by a request whose answer was lost.
-export async function gone(path) {
+// Delete a resource that may not exist any more: another admin, or a request whose response was lost, may have deleted it.
+export async function deleteIfExists(path) {
   try {
-    await ask("DELETE", path);
+    await request("DELETE", path);
   } catch (error) {
     if (error.status !== 404) throw error;
   }
@@ -79,16 +80,16 @@ export function query(path, parameters) {
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
-function begin() {
-  open += 1;
-  // As a popover it is above the windows, too.
-  slow ??= setTimeout(() => document.getElementById("progress").showPopover(), 300);
+function showProgress() {
+  pending += 1;
+  // A popover, so that it also shows above dialogs.
+  progressTimer ??= setTimeout(() => document.getElementById("progress").showPopover(), PROGRESS_DELAY_MS);
 }
 
-function end() {
-  open -= 1;
-  if (open) return;
-  clearTimeout(slow);
-  slow = null;
+function hideProgress() {
+  pending -= 1;
+  if (pending) return;
+  clearTimeout(progressTimer);
+  progressTimer = null;
   document.getElementById("progress").hidePopover();
 }

@@ -1,71 +1,71 @@
-// The windows: a confirmation, a small form. Focus goes back to where it was when they close.
+// Dialogs: opening and closing, a confirmation, and a small form. Closing one returns the focus.
 
-import { busy, byId, el, tell } from "./dom.js";
+import { busy, byId, el, showToast } from "./dom.js";
 
 for (const dialog of document.querySelectorAll("dialog")) {
-  // What is under way is waited for; what is marked so goes only by its own button.
-  const underWay = () => dialog.querySelector("[aria-busy]") !== null;
-  const stay = (event) => { if (underWay() || dialog.dataset.stays) event.preventDefault(); };
-  dialog.addEventListener("cancel", stay);
-  // Browsers ask by a cancel event only once: the second Escape would close.
-  dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") stay(event); });
-  // Nor does the whole page go without a question, with a key that is shown once.
-  addEventListener("beforeunload", (event) => { if (dialog.open) stay(event); });
+  // A dialog stays open while a request is in progress. One with data-stays closes only with its own button.
+  const isBusy = () => dialog.querySelector("[aria-busy]") !== null;
+  const preventClosing = (event) => { if (isBusy() || dialog.dataset.stays) event.preventDefault(); };
+  dialog.addEventListener("cancel", preventClosing);
+  // Browsers fire a cancelable event only for the first Escape; the second one would close the dialog.
+  dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") preventClosing(event); });
+  // Ask before the page is closed or reloaded, too: the dialog may show a key that is shown only once.
+  addEventListener("beforeunload", (event) => { if (dialog.open) preventClosing(event); });
   for (const button of dialog.querySelectorAll("[data-close]")) {
-    button.addEventListener("click", () => { if (!underWay()) dialog.close(); });
+    button.addEventListener("click", () => { if (!isBusy()) dialog.close(); });
   }
 }
 
-// A form that was open when its person's session ended.
-let aside = null;
-const whenClosed = new WeakMap();
+// The form that was open when the session ended, and its person's email.
+let interrupted = null;
+const closeCallbacks = new WeakMap();
 
-// Close all windows, as a session ends: by itself that of `whose`, or (null) as its person wants it.
-export function closeAll(whose) {
-  aside = null;
+// Close all dialogs at the end of a session. If it timed out, `email` is its person's, and an open form is remembered.
+export function closeAll(email) {
+  interrupted = null;
   for (const dialog of document.querySelectorAll("dialog[open]")) {
-    if (whose && dialog.querySelector("form:not([hidden])")) aside = { dialog, whose };
+    if (email && dialog.querySelector("form:not([hidden])")) interrupted = { dialog, email };
     dialog.close();
   }
 }
 
-// Open the form again, with what was typed, for the person who typed it.
-export function reopen(who) {
-  if (aside?.whose === who) {
-    for (const error of aside.dialog.querySelectorAll(".error")) error.textContent = "";
-    show(aside.dialog, whenClosed.get(aside.dialog));
+// Reopen the interrupted form with its input, for the same person only.
+export function reopen(email) {
+  if (interrupted?.email === email) {
+    for (const error of interrupted.dialog.querySelectorAll(".error")) error.textContent = "";
+    show(interrupted.dialog, closeCallbacks.get(interrupted.dialog));
   }
-  aside = null;
+  interrupted = null;
 }
 
-// Open a dialog; `closed` is called when it closes. The browser returns the focus if its place is still there.
+// Open a dialog, and call `closed` when it closes. The browser returns the focus if the element still exists.
 export function show(dialog, closed = () => {}) {
   const before = document.activeElement;
-  whenClosed.set(dialog, closed);
-  const whenItCloses = () => {
-    if (dialog.open) return; // opened again before this was heard of its last closing
-    dialog.removeEventListener("close", whenItCloses);
+  closeCallbacks.set(dialog, closed);
+  const onClose = () => {
+    if (dialog.open) return; // reopened before the event of the previous closing
+    dialog.removeEventListener("close", onClose);
     closed();
     if (!before?.isConnected) document.querySelector("main > section:not([hidden]) h1")?.focus();
   };
-  dialog.addEventListener("close", whenItCloses);
+  dialog.addEventListener("close", onClose);
   dialog.showModal();
 }
 
-// Ask before something that cannot be undone. `text` are the elements that say what will happen, `work` returns what was done, in parts.
-export function confirm(title, text, yes, work) {
+// Ask before something that cannot be undone. `text` explains the consequences. `work` returns the parts of the toast.
+export function confirm(title, text, verb, work) {
   const dialog = byId("confirm");
   byId("confirm-title").replaceChildren(...title);
   byId("confirm-text").replaceChildren(...text);
   byId("confirm-error").textContent = "";
-  const button = byId("confirm-yes");
-  button.textContent = yes;
+  const button = byId("confirm-submit");
+  button.textContent = verb;
   button.onclick = () => busy(button, async () => {
     byId("confirm-error").textContent = "";
     try {
-      const done = await work();
+      const message = await work();
       dialog.close();
-      tell(...done);
+      showToast(...message);
     } catch (error) {
       byId("confirm-error").textContent = error.message;
     }
@@ -74,35 +74,35 @@ export function confirm(title, text, yes, work) {
   dialog.querySelector("[data-close]").focus();
 }
 
-// Ask for a few texts: `fields` are {name, label, value, help, element}, `work` returns what was done, in parts.
-export function prompt(title, fields, yes, work) {
-  const dialog = byId("ask");
-  byId("ask-title").textContent = title;
-  byId("ask-error").textContent = "";
-  byId("ask-yes").textContent = yes;
+// Show a form. `fields` are {name, label, value, help, element}. `work` gets the inputs by name and returns the parts of the toast.
+export function prompt(title, fields, verb, work) {
+  const dialog = byId("prompt");
+  byId("prompt-title").textContent = title;
+  byId("prompt-error").textContent = "";
+  byId("prompt-submit").textContent = verb;
   const inputs = {};
-  const shown = fields.flatMap(({ name, label, value = "", help, element }) => {
+  const elements = fields.flatMap(({ name, label, value = "", help, element }) => {
     const input = element ?? el("input", { autocomplete: "off" });
-    input.id = `ask-${name}`;
+    input.id = `prompt-${name}`;
     if (!element) input.value = value;
-    if (help) input.setAttribute("aria-describedby", `ask-${name}-help`);
+    if (help) input.setAttribute("aria-describedby", `prompt-${name}-help`);
     inputs[name] = input;
     return [
       el("label", { for: input.id }, label), input,
-      help ? el("p", { class: "quiet", id: `ask-${name}-help` }, help) : null,
+      help ? el("p", { class: "quiet", id: `prompt-${name}-help` }, help) : null,
     ].filter(Boolean);
   });
-  byId("ask-fields").replaceChildren(...shown);
-  byId("ask-form").onsubmit = (event) => {
+  byId("prompt-fields").replaceChildren(...elements);
+  byId("prompt-form").onsubmit = (event) => {
     event.preventDefault();
-    busy(byId("ask-yes"), async () => {
-      byId("ask-error").textContent = "";
+    busy(byId("prompt-submit"), async () => {
+      byId("prompt-error").textContent = "";
       try {
-        const done = await work(inputs);
+        const message = await work(inputs);
         dialog.close();
-        tell(...done);
+        showToast(...message);
       } catch (error) {
-        byId("ask-error").textContent = error.message;
+        byId("prompt-error").textContent = error.message;
       }
     });
   };

@@ -1,73 +1,74 @@
-// Elements, and small things that every view does with them. Text is only ever set as text.
+// DOM helpers that every view uses. Text is only ever inserted as text, never as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
-export function el(tag, given = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(given)) {
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
 }
 
-// What people named: its direction is its own, so that it cannot turn the text around it.
-export const named = (text, given = {}) => el("bdi", given, text);
+// Text that a user entered, isolated so that its direction (right to left) does not affect the text around it.
+export const isolated = (text, attributes = {}) => el("bdi", attributes, text);
 
-// An address, which breaks where people would break it.
-export const mail = (text, given = {}) => el("bdi", given, ...text.split(/(?<=@)|(?=\.)/).flatMap((part, index) => (index ? [el("wbr"), part] : [part])));
+// An email address with line break opportunities after the @ and before each dot.
+export const emailAddress = (text, attributes = {}) => el("bdi", attributes, ...text.split(/(?<=@)|(?=\.)/).flatMap((part, index) => (index ? [el("wbr"), part] : [part])));
 
 export const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
 
 export const row = (...cells) => el("tr", { role: "row" }, ...cells);
 
-export function say(text) {
-  byId("said").textContent = "";
-  // What is outside of an open window is said by no screen reader.
-  (document.querySelector("dialog[open]") ?? document.body).append(byId("said"));
-  requestAnimationFrame(() => { byId("said").textContent = text; });
+// Announce a text to screen readers.
+export function announce(text) {
+  byId("announcement").textContent = "";
+  // Screen readers ignore everything outside an open modal dialog.
+  (document.querySelector("dialog[open]") ?? document.body).append(byId("announcement"));
+  requestAnimationFrame(() => { byId("announcement").textContent = text; });
 }
 
-// Say it to who looks, too: what was done, or failed, where it has no place of its own.
-let told = null;
-export function tell(...parts) {
-  const shown = byId("told");
-  clearTimeout(told);
-  shown.replaceChildren(...parts);
-  say(shown.textContent);
-  shown.showPopover();
-  told = setTimeout(() => shown.hidePopover(), Math.max(4000, shown.textContent.length * 80));
+// Show a message for a few seconds, and announce it.
+let toastTimer = null;
+export function showToast(...parts) {
+  const toast = byId("toast");
+  clearTimeout(toastTimer);
+  toast.replaceChildren(...parts);
+  announce(toast.textContent);
+  toast.showPopover();
+  toastTimer = setTimeout(() => toast.hidePopover(), Math.max(4000, toast.textContent.length * 80));
 }
 
 export async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    tell("Copying is not allowed here. Select the text and copy it.");
+    showToast("The browser does not allow copying here. Select the text and copy it.");
     return;
   }
-  button.dataset.says ??= button.textContent;
+  button.dataset.label ??= button.textContent;
   button.textContent = "Copied";
-  say("Copied.");
+  announce("Copied.");
   clearTimeout(button.dataset.timer);
-  button.dataset.timer = setTimeout(() => { button.textContent = button.dataset.says; }, 1500);
+  button.dataset.timer = setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
 }
 
-// Run one thing at a time for a button, which says so meanwhile.
-export async function busy(button, work) {
-  // Not disabled: that would take the focus away.
-  if (button.getAttribute("aria-busy")) return;
-  button.setAttribute("aria-busy", "true");
+// Run `work` with the element marked as busy. Calls while it is busy are ignored.
+export async function busy(element, work) {
+  // Not disabled, because that would remove the focus.
+  if (element.getAttribute("aria-busy")) return;
+  element.setAttribute("aria-busy", "true");
   try {
     await work();
   } finally {
-    button.removeAttribute("aria-busy");
+    element.removeAttribute("aria-busy");
   }
 }
 
-export function later(milliseconds, work) {
+export function debounced(milliseconds, work) {
   let timer = null;
   return (...given) => {
     clearTimeout(timer);

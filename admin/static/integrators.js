@@ -1,10 +1,10 @@
-// The guide for those who call: taken along as text, or on paper.
+// The integrators' guide: buttons to copy and print it.
 
-import { busy, byId, copy, tell } from "./dom.js";
+import { busy, byId, copy, showToast } from "./dom.js";
 
 byId("print").addEventListener("click", () => print());
 byId("copy").addEventListener("click", (event) => busy(event.target, async () => {
-  const answer = await fetch("integrators.md").catch(() => null);
-  if (answer?.ok) await copy(await answer.text(), event.target);
-  else tell(answer?.status === 401 ? "You are not signed in any more." : "The server cannot be reached. Try again.");
+  const response = await fetch("integrators.md").catch(() => null);
+  if (response?.ok) await copy(await response.text(), event.target);
+  else showToast(response?.status === 401 ? "You are no longer signed in." : "The server cannot be reached. Try again.");
 }));

@@ -1,10 +1,11 @@
-// Lists in pages, forwards by the API's `next`, backwards by what was remembered. Loading says whether it did.
+// Pagination of a list: forward with the API's `next` cursor, backward with the cursors of the previous pages.
 
 import { busy, el } from "./dom.js";
 
 export class Pages {
-  constructor(place, load) {
-    this.place = place;
+  // `load` loads the page after the cursor `after` and returns whether it succeeded.
+  constructor(container, load) {
+    this.container = container;
     this.load = load;
     this.before = [];
     this.after = null;
@@ -16,19 +17,19 @@ export class Pages {
   }
 
   show(next) {
-    const previous = el("button", { type: "button", onclick: () => busy(this.place, () => this.turn(...this.back())) }, "Previous");
-    const following = el("button", { type: "button", onclick: () => busy(this.place, () => this.turn([...this.before, this.after], next)) }, "Next");
+    const previous = el("button", { type: "button", onclick: () => busy(this.container, () => this.turn(...this.back())) }, "Previous");
+    const following = el("button", { type: "button", onclick: () => busy(this.container, () => this.turn([...this.before, this.after], next)) }, "Next");
     previous.disabled = !this.before.length;
     following.disabled = !next;
     const needed = this.before.length || next;
-    this.place.replaceChildren(...(needed ? [el("span", { class: "quiet" }, `Page ${this.before.length + 1}`), previous, following] : []));
+    this.container.replaceChildren(...(needed ? [el("span", { class: "quiet" }, `Page ${this.before.length + 1}`), previous, following] : []));
   }
 
   back() {
     return [this.before.slice(0, -1), this.before.at(-1)];
   }
 
-  // Where the last of a page went, so does the page. Returns whether there is one before it, which is then shown.
+  // After the last item of a page was deleted, show the previous page. Returns whether there is one.
   async leaveEmpty() {
     if (!this.before.length) return false;
     [this.before, this.after] = this.back();
@@ -37,14 +38,14 @@ export class Pages {
   }
 
   async turn(before, after) {
-    const was = [this.before, this.after];
+    const current = [this.before, this.after];
     [this.before, this.after] = [before, after];
     if (!(await this.load())) {
-      // Unless the list was begun anew meanwhile, the page that is shown is still the one before.
-      if (this.before === before) [this.before, this.after] = was;
+      // The page did not change, unless the list was reset in the meantime.
+      if (this.before === before) [this.before, this.after] = current;
       return;
     }
-    this.place.closest("section").querySelector("h1").focus();
+    this.container.closest("section").querySelector("h1").focus();
     scrollTo(0, 0);
   }
 }

@@ -1,49 +1,50 @@
-// Choosing sites: a search, its first matches as checkboxes, chips for what is chosen. Only what is shown is loaded.
+// The site picker: a search box, the first matches as checkboxes, and chips for the selected sites. It loads only the
+// matches that it shows.
 
-import { ask, query } from "./api.js";
-import { busy, byId, el, named, say } from "./dom.js";
+import { query, request } from "./api.js";
+import { announce, busy, byId, el, isolated } from "./dom.js";
 
 const SHOWN = 50;
 
 export class Picker {
   constructor() {
-    this.chosen = new Map();
+    this.selected = new Map();
     this.workspace = null;
     this.running = null;
     this.timer = null;
-    byId("pick-search").addEventListener("input", () => {
+    byId("picker-search").addEventListener("input", () => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.search(), 120);
     });
-    byId("pick-search").addEventListener("keydown", async (event) => {
+    byId("picker-search").addEventListener("keydown", async (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
       clearTimeout(this.timer);
-      // What is shown may still be what was searched for before.
-      if (!byId("pick-search").value.trim() || !(await this.search())) return;
-      byId("pick").querySelector("input:not(:checked)")?.click();
+      // The list may still show the matches of an earlier search.
+      if (!byId("picker-search").value.trim() || !(await this.search())) return;
+      byId("picker").querySelector("input:not(:checked)")?.click();
     });
   }
 
   reset(workspace) {
     this.workspace = workspace;
-    this.chosen.clear();
-    byId("pick-search").value = "";
+    this.selected.clear();
+    byId("picker-search").value = "";
     byId("chips").replaceChildren();
     this.count();
-    byId("pick").replaceChildren();
+    byId("picker").replaceChildren();
     this.note("");
     return this.search();
   }
 
-  // Show the matches; say whether they are still wanted.
+  // Show the matches. Returns false if a later search has replaced this one, or on an error.
   async search() {
     this.running?.abort();
     this.running = new AbortController();
-    const wanted = byId("pick-search").value.trim();
+    const search = byId("picker-search").value.trim();
     try {
-      const page = await ask("GET", query("sites", { workspace: this.workspace, search: wanted, limit: SHOWN }), undefined, { signal: this.running.signal });
-      this.show(page, wanted);
+      const page = await request("GET", query("sites", { workspace: this.workspace, search, limit: SHOWN }), undefined, { signal: this.running.signal });
+      this.show(page, search);
       return true;
     } catch (error) {
       if (error.name !== "AbortError") this.fail(error);
@@ -51,66 +52,66 @@ export class Picker {
     }
   }
 
-  show(page, wanted) {
-    byId("pick").replaceChildren(...page.items.map((site) => this.choice(site)));
-    byId("pick").scrollTop = 0;
-    let said = "";
-    if (!page.items.length) said = wanted ? `No site begins with “${wanted}”.` : "This workspace has no sites yet. Add them on the page Sites.";
-    else if (page.next) said = `The first ${SHOWN} are shown: type to find others.`;
-    this.note(said);
+  show(page, search) {
+    byId("picker").replaceChildren(...page.items.map((site) => this.choice(site)));
+    byId("picker").scrollTop = 0;
+    let note = "";
+    if (!page.items.length) note = search ? `No site begins with “${search}”.` : "This workspace has no sites yet. Add them on the Sites page.";
+    else if (page.next) note = `Showing the first ${SHOWN}. Type to find others.`;
+    this.note(note);
   }
 
-  // Nothing is left to choose from that was not searched for.
+  // Clear the list, because it no longer matches the search.
   fail(error) {
-    const again = el("button", { type: "button", class: "small", onclick: () => busy(again, async () => {
+    const retry = el("button", { type: "button", class: "small", onclick: () => busy(retry, async () => {
       await this.search();
-      (byId("pick").querySelector(".again button") ?? byId("pick-search")).focus();
+      (byId("picker").querySelector(".retry button") ?? byId("picker-search")).focus();
     }) }, "Try again");
-    byId("pick").replaceChildren(el("li", { class: "again" }, again));
+    byId("picker").replaceChildren(el("li", { class: "retry" }, retry));
     this.note(error.message, "error");
   }
 
-  note(text, looks = "quiet") {
-    byId("pick-said").className = looks;
-    byId("pick-said").textContent = text;
+  note(text, className = "quiet") {
+    byId("picker-note").className = className;
+    byId("picker-note").textContent = text;
   }
 
   choice(site) {
     const box = el("input", { type: "checkbox", value: site.id });
-    box.checked = this.chosen.has(site.id);
+    box.checked = this.selected.has(site.id);
     box.addEventListener("change", () => (box.checked ? this.add(site.id) : this.remove(site.id)));
-    const name = site.display_name === site.id ? null : named(site.display_name, { class: "quiet" });
-    return el("li", {}, el("label", {}, box, named(site.id), name));
+    const name = site.display_name === site.id ? null : isolated(site.display_name, { class: "quiet" });
+    return el("li", {}, el("label", {}, box, isolated(site.id), name));
   }
 
   add(id) {
     const chip = el("button", { type: "button", "aria-label": `Remove ${id}`, onclick: () => {
       const next = chip.parentElement.nextElementSibling ?? chip.parentElement.previousElementSibling;
       this.remove(id);
-      (next?.firstElementChild ?? byId("pick-search")).focus();
-    } }, named(id), el("span", { "aria-hidden": "true" }, "×"));
+      (next?.firstElementChild ?? byId("picker-search")).focus();
+    } }, isolated(id), el("span", { "aria-hidden": "true" }, "×"));
     const item = el("li", {}, chip);
-    this.chosen.set(id, item);
+    this.selected.set(id, item);
     byId("chips").append(item);
     byId("create-sites-error").textContent = "";
     this.count();
     byId("chips").scrollTop = byId("chips").scrollHeight;
-    say(`${id} selected. ${this.chosen.size} in all.`);
+    announce(`${id} selected. ${this.selected.size} in total.`);
   }
 
   remove(id) {
-    this.chosen.get(id)?.remove();
-    this.chosen.delete(id);
+    this.selected.get(id)?.remove();
+    this.selected.delete(id);
     this.count();
-    for (const box of byId("pick").querySelectorAll("input")) if (box.value === id) box.checked = false;
-    say(`${id} removed. ${this.chosen.size} in all.`);
+    for (const box of byId("picker").querySelectorAll("input")) if (box.value === id) box.checked = false;
+    announce(`${id} removed. ${this.selected.size} in total.`);
   }
 
   count() {
-    byId("chosen-count").textContent = this.chosen.size ? `${this.chosen.size} selected` : "";
+    byId("selected-count").textContent = this.selected.size ? `${this.selected.size} selected` : "";
   }
 
   get sites() {
-    return [...this.chosen.keys()];
+    return [...this.selected.keys()];
   }
 }

@@ -1,37 +1,37 @@
-// The list of sites: added, imported, renamed, removed.
+// The list of sites: add, import, rename and remove.
 
-import { ask, gone, query } from "./api.js";
+import { deleteIfExists, query, request } from "./api.js";
 import { confirm, prompt } from "./dialogs.js";
-import { busy, byId, cell, el, later, named, row } from "./dom.js";
+import { busy, byId, cell, debounced, el, isolated, row } from "./dom.js";
 import { Pages } from "./pages.js";
 import { state } from "./state.js";
 import { time } from "./times.js";
-import { loadWorkspaces, meet, newWorkspace } from "./workspaces.js";
+import { addMissingWorkspaces, loadWorkspaces, newWorkspace } from "./workspaces.js";
 
-// The server takes 4 MiB, in which line ends and quotes are escaped.
-const MOST_BYTES = 3_000_000;
+// The server accepts a body of 4 MiB, in which JSON escapes line ends and quotes.
+const MAX_BYTES = 3_000_000;
 let pages = null;
-let latest = 0;
+let latestLoad = 0;
 
 export function setUpSites() {
   pages = new Pages(byId("sites-pages"), loadSites);
-  byId("site-search").addEventListener("input", later(200, startOver));
+  byId("site-search").addEventListener("input", debounced(200, loadFirstPage));
   byId("add-site").addEventListener("click", () => (state.workspaces.length ? addSite() : newWorkspace()));
   byId("import-sites").addEventListener("click", importSites);
 }
 
-export function startOver() {
+export function loadFirstPage() {
   pages.reset();
   return loadSites();
 }
 
 export async function loadSites() {
-  const number = ++latest;
+  const load = ++latestLoad;
   const search = byId("site-search").value.trim();
   try {
-    const page = await ask("GET", query("sites", { workspace: state.workspace, search, after: pages.after, limit: 100 }));
-    await meet(page.items);
-    if (number !== latest) return false;
+    const page = await request("GET", query("sites", { workspace: state.workspace, search, after: pages.after, limit: 100 }));
+    await addMissingWorkspaces(page.items);
+    if (load !== latestLoad) return false;
     byId("sites-error").textContent = "";
     if (!page.items.length && (await pages.leaveEmpty())) return true;
     byId("sites-rows").replaceChildren(...page.items.map(siteRow));
@@ -39,12 +39,12 @@ export async function loadSites() {
     const empty = !page.items.length;
     byId("sites-empty").hidden = !empty;
     byId("sites-empty").previousElementSibling.hidden = empty;
-    byId("sites-empty").replaceChildren(search ? el("p", {}, "No site begins with “", named(search), "”.")
+    byId("sites-empty").replaceChildren(search ? el("p", {}, "No site begins with “", isolated(search), "”.")
       : el("p", { class: "quiet" }, "No sites yet. Add one, or import a CSV file with the columns ", el("code", {}, "site"), ", ", el("code", {}, "workspace"), " and ",
         el("code", {}, "display_name"), "."));
     return true;
   } catch (error) {
-    if (number === latest) byId("sites-error").textContent = error.message;
+    if (load === latestLoad) byId("sites-error").textContent = error.message;
     return false;
   }
 }
@@ -53,11 +53,11 @@ function siteRow(site) {
   const removing = el("button", { type: "button", class: "remove small", "aria-label": `Remove ${site.id}` }, "Remove");
   removing.addEventListener("click", () => busy(removing, () => remove(site)));
   return row(
-    cell("Site", el("div", {}, el("code", {}, named(site.id)))),
-    cell("Name", el("div", {}, named(site.display_name))),
-    cell("Workspace", el("div", {}, named(site.workspace))),
+    cell("Site", el("div", {}, el("code", {}, isolated(site.id)))),
+    cell("Name", el("div", {}, isolated(site.display_name))),
+    cell("Workspace", el("div", {}, isolated(site.workspace))),
     cell("Added", el("div", {}, time(site.created_at))),
-    el("td", { role: "cell", class: "act" }, el("div", { class: "buttons" },
+    el("td", { role: "cell", class: "actions" }, el("div", { class: "buttons" },
       el("button", { type: "button", class: "small", "aria-label": `Rename ${site.id}`, onclick: () => rename(site) }, "Rename"), removing)),
   );
 }
@@ -70,58 +70,58 @@ function workspaceField() {
 
 function addSite() {
   const fields = [
-    { name: "id", label: "Site", help: "The id that requests use: shop, 42 or blog.example.com." },
+    { name: "id", label: "Site", help: "The id that requests use, such as shop, 42 or blog.example.com." },
     { name: "display", label: "Name (optional)" },
     ...(state.workspaces.length > 1 ? [workspaceField()] : []),
   ];
   prompt("Add site", fields, "Add site", async ({ id, display, workspace }) => {
     const site = id.value.trim();
-    if (!site) throw new Error("A site needs an id.");
-    // A browser takes these out of an address, however they are encoded.
+    if (!site) throw new Error("Enter the id of the site.");
+    // Browsers remove these segments from a URL, even if they are encoded.
     if ([".", ".."].includes(site)) throw new Error(`"${site}" is not a valid site id, because in a path it means a folder.`);
     const name = display.value.trim();
-    await ask("PUT", `sites/${encodeURIComponent(site)}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
+    await request("PUT", `sites/${encodeURIComponent(site)}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
     await loadSites();
-    return ["The site ", named(site), " is there."];
+    return ["Added the site ", isolated(site), "."];
   });
 }
 
 function rename(site) {
-  prompt(`Rename ${site.id}`, [{ name: "name", label: "Name", value: site.display_name, help: "What people call it. The id stays." }], "Rename", async ({ name }) => {
-    await ask("PATCH", `sites/${encodeURIComponent(site.id)}`, { display_name: name.value.trim() });
+  prompt(`Rename ${site.id}`, [{ name: "name", label: "Name", value: site.display_name, help: "The display name. The id does not change." }], "Rename", async ({ name }) => {
+    await request("PATCH", `sites/${encodeURIComponent(site.id)}`, { display_name: name.value.trim() });
     await loadSites();
-    return [named(site.id), " is called ", named(name.value.trim()), "."];
+    return ["Renamed ", isolated(site.id), " to ", isolated(name.value.trim()), "."];
   });
 }
 
 async function remove(site) {
   let users;
   try {
-    users = (await ask("GET", `sites/${encodeURIComponent(site.id)}`)).user_count;
+    users = (await request("GET", `sites/${encodeURIComponent(site.id)}`)).user_count;
   } catch (error) {
     byId("sites-error").textContent = error.message;
     return;
   }
-  const lose = users === 0 ? "No API user has it among its selected sites."
+  const consequence = users === 0 ? "No API user has selected it."
     : users === 1 ? "1 API user loses access to it." : `${users} API users lose access to it.`;
   confirm(
-    ["Remove the site ", named(site.id), "?"],
+    ["Remove the site ", isolated(site.id), "?"],
     [
-      el("p", {}, el("b", {}, lose), " Those for all sites can no longer access it either."),
-      el("p", {}, "An API user whose last site goes reaches nothing. This action cannot be undone."),
+      el("p", {}, el("b", {}, consequence), " API users for all sites lose access, too."),
+      el("p", {}, "An API user without any site left is refused everywhere. This action cannot be undone."),
     ],
     "Remove",
     async () => {
-      await gone(`sites/${encodeURIComponent(site.id)}`);
+      await deleteIfExists(`sites/${encodeURIComponent(site.id)}`);
       await loadSites();
-      return ["The site ", named(site.id), " is removed."];
+      return ["Removed the site ", isolated(site.id), "."];
     },
   );
 }
 
-// The file's text, or an error that says why there is none: a browser would put question marks for what it cannot read.
+// Return the file's text. Raises an error if it is not UTF-8, where browsers would silently substitute characters.
 async function textOf(file) {
-  if (file.size > MOST_BYTES) throw new Error("The file must have at most 3 MB. Import it in parts, or with the command sitelatch sites import.");
+  if (file.size > MAX_BYTES) throw new Error("The file is larger than 3 MB. Split it, or use the command sitelatch sites import.");
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
   } catch (error) {
@@ -131,13 +131,13 @@ async function textOf(file) {
 
 function importSites() {
   const file = el("input", { type: "file", accept: ".csv,text/csv" });
-  const help = "The first line is site,workspace or site,workspace,display_name. All lines are added, or none.";
+  const help = "The first line must be site,workspace or site,workspace,display_name. If a line has an error, nothing is imported.";
   prompt("Import sites", [{ name: "file", label: "CSV file", element: file, help }], "Import", async () => {
     if (!file.files.length) throw new Error("Choose a file.");
-    const done = await ask("POST", "sites", { csv: await textOf(file.files[0]) });
-    // What cannot be read now is no fault of the import, which is done.
+    const result = await request("POST", "sites", { csv: await textOf(file.files[0]) });
+    // The import has succeeded, even if the lists cannot be reloaded now.
     await loadWorkspaces().catch(() => {});
     await loadSites();
-    return [`${done.created} added, ${done.renamed} renamed, ${done.unchanged} were there already.`];
+    return [`${result.created} added, ${result.renamed} renamed, ${result.unchanged} unchanged.`];
   });
 }

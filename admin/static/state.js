@@ -1,3 +1,3 @@
-// What all views know: who is signed in, which workspaces there are, which one is looked at (null: all).
+// State shared by all views: the session, the names of all workspaces, and the selected workspace (null for all).
 
 export const state = { session: null, workspaces: [], workspace: null };

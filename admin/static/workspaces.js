@@ -1,17 +1,17 @@
-// Workspaces: which one is looked at, and how to make one.
+// Workspaces: selecting one, and creating one.
 
-import { ask, query } from "./api.js";
+import { query, request } from "./api.js";
 import { prompt } from "./dialogs.js";
-import { byId, el, named } from "./dom.js";
+import { byId, el, isolated } from "./dom.js";
 import { state } from "./state.js";
 
-let changed = () => {};
+let onChange = () => {};
 
 export function setUpWorkspaces(whenChanged) {
-  changed = whenChanged;
+  onChange = whenChanged;
   byId("workspace").addEventListener("change", () => {
     state.workspace = byId("workspace").value || null;
-    changed();
+    onChange();
   });
   byId("new-workspace").addEventListener("click", newWorkspace);
 }
@@ -20,7 +20,7 @@ export async function loadWorkspaces() {
   const names = [];
   let after = null;
   do {
-    const page = await ask("GET", query("workspaces", { after, limit: 1000 }));
+    const page = await request("GET", query("workspaces", { after, limit: 1000 }));
     names.push(...page.items.map((workspace) => workspace.name));
     after = page.next;
   } while (after);
@@ -34,37 +34,38 @@ function showWorkspaces(names) {
   select.replaceChildren(el("option", { value: "" }, "All workspaces"), ...names.map((name) => el("option", { value: name }, name)));
   select.value = state.workspace ?? "";
   select.hidden = names.length < 2;
-  byId("new-workspace").hidden = state.session.workspaces !== null && !unmade();
+  byId("new-workspace").hidden = state.session.workspaces !== null && !missingWorkspace();
 }
 
-// An admin of some workspaces can make those, and no other. Returns one that is not there yet.
-const unmade = () => state.session.workspaces?.find((name) => !state.workspaces.includes(name));
+// An admin who is limited to some workspaces can create only those. Returns one that does not exist yet.
+const missingWorkspace = () => state.session.workspaces?.find((name) => !state.workspaces.includes(name));
 
-// What is listed may be of a workspace that somebody made elsewhere. Then it can be chosen, too.
-export async function meet(items) {
+// Items of a list can belong to workspaces that another admin has just created. Add them to the selection.
+export async function addMissingWorkspaces(items) {
   if (items.some(({ workspace }) => !state.workspaces.includes(workspace))) await loadWorkspaces().catch(() => {});
 }
 
-// Where one workspace is looked at, and not all of them, look at this one.
-export function lookInto(name) {
+// Select the workspace, unless all workspaces are shown.
+export function switchTo(name) {
   if (state.workspace !== null) state.workspace = byId("workspace").value = name;
 }
 
-export async function aSiteOf(workspace) {
-  const page = await ask("GET", query("sites", { workspace, limit: 1 }));
+export async function firstSiteOf(workspace) {
+  const page = await request("GET", query("sites", { workspace, limit: 1 }));
   return page.items[0]?.id ?? null;
 }
 
 export function newWorkspace() {
-  prompt("New workspace", [{ name: "name", label: "Name", value: unmade(), help: "A workspace owns sites and API users." }], "Create workspace", async ({ name }) => {
-    const made = await ask("POST", "workspaces", { name: name.value.trim() }).catch(async (error) => {
-      // It may be there because the answer of a try before was lost: then it can be chosen.
+  const help = "A workspace owns sites and API users.";
+  prompt("New workspace", [{ name: "name", label: "Name", value: missingWorkspace(), help }], "Create workspace", async ({ name }) => {
+    const workspace = await request("POST", "workspaces", { name: name.value.trim() }).catch(async (error) => {
+      // It may exist because the response to an earlier attempt was lost. Then it can be selected.
       if (error.status === 409) await loadWorkspaces();
       throw error;
     });
-    state.workspace = made.name;
-    showWorkspaces([...state.workspaces, made.name].sort());
-    await changed();
-    return ["The workspace ", named(made.name), " is there."];
+    state.workspace = workspace.name;
+    showWorkspaces([...state.workspaces, workspace.name].sort());
+    await onChange();
+    return ["Created the workspace ", isolated(workspace.name), "."];
   });
 }

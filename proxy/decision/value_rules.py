@@ -67,7 +67,7 @@ def describe_values(rule: ValueRule) -> str:
     if rule.forms != (SITE_MARK,):
         text += f", written {' or '.join(f'`{form.replace(SITE_MARK, SITE_EXAMPLE)}`' for form in rule.forms)}"
     if rule.separator is not None:
-        text += f", with `{rule.separator}` between several sites"
+        text += f", several separated by `{rule.separator}`"
     if rule.all is not None:
         text += f", or `{rule.all}` for all sites"
     if rule.paths is not None:

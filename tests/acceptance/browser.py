@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, for the tests of the page for admins."""
+"""Chromium, driven by Playwright, for tests in a real browser."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, syn
 from tests.npm import package
 
 SHOTS = os.environ.get("SITELATCH_TEST_SHOTS")
-"""A folder for screenshots, for people to look at."""
+"""A folder for screenshots that a person wants to look at. None are taken by default."""
 SEEN_MS = 15_000
-"""How long the slowest machine may take to show something."""
+"""Timeout for something to appear on a slow machine."""
 
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
@@ -25,11 +25,11 @@ DARK: Final = "dark"
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Lend a browser that asks nobody but the pages it is sent to."""
+    """Yield a browser that makes no requests of its own."""
     program = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
     )
-    assert program is not None, "The browser tests need Chromium: apt-get install chromium, or have it on PATH."
+    assert program is not None, "The browser tests need Chromium on PATH: apt-get install chromium."
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program,
@@ -57,13 +57,13 @@ def axe_core() -> str:
 
 @dataclass
 class Visit:
-    """One page in a browser of its own, and what it complained of."""
+    """A page in a browser context of its own, and the errors in its console."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)
+    console_errors: list[str] = field(default_factory=list)
 
-    def shot(self, name: str, page: Page | None = None) -> None:
-        """Take a picture at desktop and phone width, light and dark, where somebody asked for them."""
+    def screenshot(self, name: str, page: Page | None = None) -> None:
+        """Take screenshots for desktop and phone, light and dark, if SHOTS is set."""
         if not SHOTS:
             return
         page = page or self.page
@@ -75,27 +75,27 @@ class Visit:
         page.set_viewport_size(DESKTOP)
         page.emulate_media(color_scheme="light")
 
-    def note(self, message: ConsoleMessage) -> None:
-        """Keep what the browser complains of."""
-        # A refusal that the page shows in words is an error to the browser's console too.
+    def record(self, message: ConsoleMessage) -> None:
+        """Record an error in the browser's console."""
+        # The browser logs 4xx responses as errors, which the page shows to the user.
         if message.type == "error" and "responded with a status of 4" not in message.text:
-            self.complaints.append(message.text)
+            self.console_errors.append(message.text)
 
 
 @contextmanager
 def visit(browser: Browser, url: str) -> Iterator[Visit]:
-    """Lend a page at `url`; whatever it breaks of its Content-Security-Policy, or throws, is a failure."""
+    """Open `url` in a new browser context. The block fails if the page breaks its CSP or throws an error."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 800}, permissions=["clipboard-read", "clipboard-write"]
     )
     context.set_default_timeout(SEEN_MS)
     page = context.new_page()
     visit = Visit(page)
-    page.on("console", visit.note)
-    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    page.on("console", visit.record)
+    page.on("pageerror", lambda error: visit.console_errors.append(str(error)))
     page.goto(url)
     try:
         yield visit
-        assert visit.complaints == []
+        assert visit.console_errors == []
     finally:
         context.close()

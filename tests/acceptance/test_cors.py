@@ -215,9 +215,9 @@ def test_a_browser_lets_a_page_of_a_listed_origin_read_refusals_and_data(
             # The page may not send this header, or use a route without CORS.
             assert read(page, "pages", "shop", headers=key | {"X-Other": "1"}) == ["TypeError"]
             assert read(page, "without", "shop", headers=key) == ["TypeError"]
-            visited.complaints.clear()
+            visited.console_errors.clear()
         with visit(browser, url(other) + "/page") as visited:
             assert read(visited.page, "pages", "shop") == ["TypeError"]
             assert read(visited.page, "pages", "shop", headers=key) == ["TypeError"]
             assert read(visited.page, "all", "shop", headers=key)[:2] == [200, "of shop"]
-            visited.complaints.clear()
+            visited.console_errors.clear()

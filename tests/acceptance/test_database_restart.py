@@ -1,4 +1,4 @@
-"""How often the database is asked after it was restarted: for the keys that changed, not for all that are in use."""
+"""Lookups after a restart of the database: only of keys that changed, not of all keys in use."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ DELETED = 5
 
 
 class Server:
-    """A PostgreSQL that can be stopped and started, with a tap before it."""
+    """A PostgreSQL server that can be stopped and started."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -37,10 +37,10 @@ class Server:
     def stop(self) -> None:
         postmaster = keeper.read_postmaster(self._home)
         assert postmaster is not None
-        os.kill(postmaster.pid, signal.SIGINT)  # "fast": it takes leave of everybody
+        os.kill(postmaster.pid, signal.SIGINT)  # a fast shutdown, which notifies all clients
         deadline = time.monotonic() + 30
         while keeper.read_postmaster(self._home) is not None:
-            assert time.monotonic() < deadline, "the server does not end"
+            assert time.monotonic() < deadline, "the server does not stop"
             time.sleep(0.05)
 
     def start(self) -> None:
@@ -65,7 +65,7 @@ def tap(server: Server) -> Iterator[DatabaseTap]:
 
 
 async def fill(dsn: str, count: int) -> list[User]:
-    """Migrate, and add so many keys for the site shop."""
+    """Migrate, and add this number of keys for the site shop."""
     connection = await open_connection(dsn, role="tests")
     await migrate(connection)
     await add_workspace(connection, "acme", "shop", "blog")
@@ -79,15 +79,15 @@ async def fill(dsn: str, count: int) -> list[User]:
     return users
 
 
-async def change(dsn: str, users: list[User]) -> None:
-    """Delete some API users, behind the back of a door that is cut off."""
+async def delete_users(dsn: str, users: list[User]) -> None:
+    """Delete some API users directly in the database."""
     connection = await open_connection(dsn, role="tests")
     await connection.execute("DELETE FROM sitelatch.api_users WHERE id = ANY ($1::uuid[])", [user.id for user in users])
     await connection.close()
 
 
 async def use(lane: Lane, users: list[User]) -> list[int]:
-    """Send one request with each key; the status of each answer."""
+    """Send one request with each key, and return the status of each response."""
 
     async def some(share: list[User]) -> list[int]:
         async with connect(lane.latch.address) as wire:
@@ -105,7 +105,7 @@ async def use(lane: Lane, users: list[User]) -> list[int]:
     ("count", "ttl_seconds", "seconds"),
     [
         pytest.param(200, 5, 0.0, id="few"),
-        # On a slow machine the last requests come late; at 0.4 of their time the first grants are refreshed.
+        # On a slow machine the last requests come late, and the first grants are refreshed after 0.4 of their TTL.
         pytest.param(10_000, 60, 10.0, id="ten thousand", marks=pytest.mark.slow),
     ],
 )
@@ -114,7 +114,7 @@ async def test_after_a_restart_only_changed_keys_are_looked_up(
 ) -> None:
     users = await asyncio.to_thread(run_aside, fill(server.dsn, count))
     lanes = Lanes(1)
-    grants = {"ttl_seconds": ttl_seconds, "unknown_ttl_seconds": 60}  # each deleted key shall be looked up once
+    grants = {"ttl_seconds": ttl_seconds, "unknown_ttl_seconds": 60}  # so that each deleted key is looked up once
     latch = Sitelatch(tmp_path, tap.url, lanes.routes(), grants=grants, log={"access": "off"})
     async with AsyncExitStack() as stack:
         stack.callback(lanes.close)
@@ -129,14 +129,14 @@ async def test_after_a_restart_only_changed_keys_are_looked_up(
         await asyncio.to_thread(server.stop)
         stopped = time.monotonic()
         while time.monotonic() < stopped + ttl_seconds:
-            assert set(await use(lane, users)) == {200}  # past their time: nothing that is held is fresh any more
+            assert set(await use(lane, users)) == {200}  # until every grant has expired
         await asyncio.to_thread(server.start)
         deleted, living = users[:DELETED], users[DELETED:]
         asked = tap.asked(KEYS)
         began = time.monotonic()
-        await change(server.dsn, deleted)
+        await delete_users(server.dsn, deleted)
         while latch.metric("sitelatch_feed_up", mode="woken") != 1:
-            assert time.monotonic() < began + 30, "the feed does not come back"
+            assert time.monotonic() < began + 30, "the feed does not resume"
             assert set(await use(lane, living[:100])) == {200}
         used = 0
         while time.monotonic() < began + seconds or not used:
@@ -145,5 +145,5 @@ async def test_after_a_restart_only_changed_keys_are_looked_up(
             used += count
         asked = tap.asked(KEYS) - asked
         print(f"{asked} lookups in {time.monotonic() - began:.1f} s, {count} keys in use, {used} requests")  # noqa: T201
-        # One more finds out that the database is back.
+        # One more lookup may be the probe.
         assert DELETED <= asked <= DELETED + 2

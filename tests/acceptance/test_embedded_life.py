@@ -1,4 +1,4 @@
-"""`serve` on an embedded database whose server is killed, or whose disk is full: an outage at worst, nothing lost."""
+"""`serve` with an embedded database whose server is killed, or whose disk is full."""
 
 import asyncio
 import os
@@ -28,14 +28,14 @@ RECOVERY_SECONDS = 30.0
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of its own below the database; to be asked for before `bench`."""
+    """A separate disk for the database. A test must request it before `bench`."""
     with disk(tmp_path / "disk", "250m") as full:
         yield full
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """A `serve` with its database in the folder `disk`."""
+    """A `serve` process with its database in the folder `disk`."""
     with serving(
         tmp_path,
         "embedded:disk/postgres",
@@ -47,21 +47,21 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @asynccontextmanager
-async def asking(bench: Bench) -> AsyncIterator[tuple[Lane, Counter[tuple[int, str]]]]:
-    """Have a known key ask all the time, which always passes."""
+async def requesting(bench: Bench) -> AsyncIterator[tuple[Lane, Counter[tuple[int, str]]]]:
+    """Send requests with a cached key continuously. All of them must pass."""
     lane = bench.lanes.next(bench.latch, bench.keys)
     lane.upstream.handler = Answering()
     async with lane.upstream:
         answers: Counter[tuple[int, str]] = Counter()
 
-        async def ask_on() -> None:
+        async def send_requests() -> None:
             async with connect(bench.latch.address) as wire:
                 while True:
                     answers[await ask(wire, lane.request("GET", "/sites/shop/x"))] += 1
                     await asyncio.sleep(0.01)
 
-        client = asyncio.create_task(ask_on())
-        await until(lambda: answers.total() > 10 or client.done(), "it is asked")
+        client = asyncio.create_task(send_requests())
+        await until(lambda: answers.total() > 10 or client.done(), "requests are sent")
         yield lane, answers
         assert not client.done()
         client.cancel()
@@ -74,8 +74,8 @@ async def once(bench: Bench, lane: Lane, user: User) -> tuple[int, str]:
         return await ask(wire, lane.request("GET", "/sites/shop/x", user=user))
 
 
-async def served_again(bench: Bench, lane: Lane, cold: User) -> None:
-    """Wait until a key that nobody knows is looked up: for that the doors try the database themselves, now and then."""
+async def wait_for_recovery(bench: Bench, lane: Lane, cold: User) -> None:
+    """Wait until a cold key is looked up, which requires that the front door probes the database by itself."""
     async with asyncio.timeout(RECOVERY_SECONDS):
         while (answer := await once(bench, lane, cold)) != (200, ""):
             assert answer == (503, "scope_unavailable")
@@ -98,33 +98,33 @@ def logged(bench: Bench, event: str) -> list[str]:
 
 async def test_a_killed_embedded_server_is_back_within_seconds(bench: Bench) -> None:
     place = bench.latch.folder / "disk" / "postgres"
-    async with asking(bench) as (lane, _):
+    async with requesting(bench) as (lane, _):
         for _ in range(2):
             cold = bench.latch.create_user("acme", "shop")
             os.kill(keeper_of(place), signal.SIGKILL)
             os.kill(postmaster(place), signal.SIGKILL)
             began = time.perf_counter()
             wanted = len(logged(bench, "embedded_server_revived")) + 1
-            await until(lambda: len(logged(bench, "embedded_server_revived")) == wanted, "it is revived", 30)  # noqa: B023
-            await until(lambda: bench.latch.metric("sitelatch_database_up") == 1, "it is seen", 30)
+            await until(lambda: len(logged(bench, "embedded_server_revived")) == wanted, "the server is restarted", 30)  # noqa: B023
+            await until(lambda: bench.latch.metric("sitelatch_database_up") == 1, "the health check succeeds", 30)
             print(f"after a kill of server and keeper: {time.perf_counter() - began:.2f} s")  # noqa: T201
-            await served_again(bench, lane, cold)
+            await wait_for_recovery(bench, lane, cold)
         await until(lambda: bench.latch.metric("sitelatch_activity_pending") == 0, "activity is written")
     bench.latch.signal(signal.SIGKILL)
     bench.latch.wait()
-    await until(lambda: ended(place), "the server ends with its last process", 30)
+    await until(lambda: ended(place), "the server stops with its last process", 30)
 
 
 async def test_on_a_full_disk_only_changes_fail_and_say_why(full: Disk, bench: Bench) -> None:
     latch = bench.latch
     made = {user.id for user in vars(bench.keys).values()}
     doomed = latch.create_user("acme", "shop")
-    async with asking(bench) as (lane, answers):
+    async with requesting(bench) as (lane, answers):
         assert await once(bench, lane, doomed) == (200, "")
         full.fill()
         with latch.admin_client() as api:
             made.add(doomed.id)
-            # There is room left within the tables' files, until there is none.
+            # The tables' files have some free space left.
             for _ in range(2000):
                 answer = await asyncio.to_thread(api.post, "/users", json={"workspace": "acme", "sites": ["shop"]})
                 if answer.status_code != 201:
@@ -132,7 +132,7 @@ async def test_on_a_full_disk_only_changes_fail_and_say_why(full: Disk, bench: B
                 made.add(answer.json()["id"])
             assert answer.status_code == 503
             assert answer.json()["detail"] == "The database's disk is full. Nothing was changed."
-            # Reading goes on, and a revoke either holds or says that it does not.
+            # Reads continue, and a revoke either takes effect or fails.
             assert names(api) == made
             assert await once(bench, lane, User("", "slk_" + "0" * 38)) == (401, "invalid_key")
             revoked = (await asyncio.to_thread(api.delete, f"/users/{doomed.id}")).status_code == 204
@@ -140,25 +140,25 @@ async def test_on_a_full_disk_only_changes_fail_and_say_why(full: Disk, bench: B
             assert await once(bench, lane, doomed) == ((401, "invalid_key") if revoked else (200, ""))
             if revoked:
                 made.discard(doomed.id)
-        # At last the server itself cannot go on: what it has to write down first has no room either.
+        # In the end the server itself fails, because it cannot write its log.
         await write_until_it_fails(full)
         seen = answers.total()
-        await until(lambda: answers.total() > seen + 100, "known keys pass")
+        await until(lambda: answers.total() > seen + 100, "cached keys pass")
         full.free()
         began = time.perf_counter()
         await until(lambda: latch.metric("sitelatch_database_up") == 1, "the database is back", RECOVERY_SECONDS)
-        print(f"with room on the disk again: {time.perf_counter() - began:.2f} s")  # noqa: T201 - for the record
+        print(f"with space on the disk again: {time.perf_counter() - began:.2f} s")  # noqa: T201 - for the record
         with latch.admin_client() as api:
             assert names(api) == made
         cold = latch.create_user("acme", "shop")
-        await served_again(bench, lane, cold)
+        await wait_for_recovery(bench, lane, cold)
     await until(lambda: latch.metric("sitelatch_activity_pending") == 0, "activity is written", RECOVERY_SECONDS)
     with latch.admin_client() as api:
         assert api.get(f"/users/{bench.keys.shop.id}").json()["last_activity"] is not None
 
 
 async def write_until_it_fails(full: Disk) -> None:
-    """Write to the log of the server until there is no room for that, which ends it."""
+    """Write to the server's log until there is no space left, which crashes the server."""
     place = full.folder / "postgres"
     found = keeper.read_postmaster(place)
     assert found is not None

@@ -1,4 +1,4 @@
-"""How often the database is asked: bursts, garbage and floods, counted on the wire between Sitelatch and PostgreSQL."""
+"""Queries during bursts and floods, counted on the connection between Sitelatch and PostgreSQL."""
 
 import asyncio
 import secrets
@@ -39,7 +39,7 @@ def answering(lane: Lane) -> Answering:
 
 
 async def statuses(lane: Lane, requests: list[bytes], connections: int, source: str = "127.0.0.1") -> dict[int, int]:
-    """Send the requests pipelined over so many connections; how many answers had each status."""
+    """Send the requests pipelined over several connections, and count the responses by status."""
     counted: dict[int, int] = {}
 
     async def one(share: list[bytes]) -> None:
@@ -70,15 +70,17 @@ async def test_a_burst_with_one_cold_key_makes_one_query(lane: Lane, answering: 
     assert lane.latch.metric("sitelatch_grant_lookups_total", result="miss") >= 1
 
 
-def broken(key: str) -> str:
-    """The key with another last character, so that its checksum is wrong."""
+def with_wrong_checksum(key: str) -> str:
+    """Return the key with another last character, so that its checksum is wrong."""
     return key[:-1] + ("0" if key[-1] != "0" else "1")
 
 
 async def test_keys_with_a_wrong_checksum_make_no_query(lane: Lane, tap: DatabaseTap) -> None:
     before = len(tap.statements)
     refused = lane.latch.metric("sitelatch_grant_lookups_total", result="refused_format")
-    requests = [lane.keyless("GET", "/sites/shop/x", f"X-API-Key: {broken(new_key())}") for _ in range(1000)]
+    requests = [
+        lane.keyless("GET", "/sites/shop/x", f"X-API-Key: {with_wrong_checksum(new_key())}") for _ in range(1000)
+    ]
     assert await statuses(lane, requests, connections=20) == {401: 1000}
     assert [statement for statement in tap.statements[before:] if "api_keys" in statement] == []
     assert lane.latch.metric("sitelatch_grant_lookups_total", result="refused_format") - refused == 1000
@@ -106,7 +108,7 @@ async def test_a_flood_of_unknown_keys_slows_no_other_address(
     flood = [lane.keyless("GET", "/sites/shop/x", f"X-API-Key: {new_key()}") for _ in range(10_000)]
     flooding = asyncio.ensure_future(statuses(lane, flood, connections=50, source="127.0.0.4"))
     took = []
-    # Each of these keys is cold: it was never used before.
+    # Each of these keys is cold, because it was never used before.
     for user in [lane.latch.create_user("acme", "shop") for _ in range(5)]:
         began = time.monotonic()
         request = lane.request("GET", "/sites/shop/x", user=user)
@@ -116,7 +118,7 @@ async def test_a_flood_of_unknown_keys_slows_no_other_address(
     counted = await flooding
     assert set(counted) <= {401, 429}
     assert sum(counted.values()) == 10_000
-    # The budget of an address, 60 a minute, bounds what a flood costs the database.
+    # The budget of an address, 60 keys a minute, limits the queries of a flood.
     assert tap.asked(KEYS) - before < 500
 
 

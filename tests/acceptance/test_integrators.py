@@ -1,4 +1,4 @@
-"""The guide's examples, run as they stand there: against the front door, wherever the key and the site are."""
+"""The examples of the integrators' guide, run against the front door with every kind of key location and site rule."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch, Table
 from tests.ports import free_port
 
 SECONDS = 60.0
-WAYS: list[dict[str, Any]] = [
+ROUTES: list[dict[str, Any]] = [
     {"path": "/in-basic", "keys_from": ["basic"], "sites": ["query:site"]},
     {"path": "/in-query", "keys_from": ["query:api_key"], "sites": [{"query": "id", "template": "eq.{site}"}]},
     {"path": "/in-cookie", "keys_from": ["cookie:key"], "sites": ["header:X-Site"]},
@@ -32,14 +32,14 @@ WAYS: list[dict[str, Any]] = [
 
 @dataclass
 class DataApi:
-    """Answers each request, and says 503 before it as often as it is told to."""
+    """A data API that can first respond with some 503s, or with a redirect."""
 
     busy: int = 0
-    asked: int = 0
+    requests: int = 0
     moved_to: str | None = None
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.asked += 1
+        self.requests += 1
         if self.moved_to:
             return web.Response(status=302, headers={"Location": self.moved_to})
         if self.busy:
@@ -63,7 +63,9 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def latch(tmp_path_factory: pytest.TempPathFactory, database_url: str, port: int) -> Iterator[Sitelatch]:
     upstream = f"http://127.0.0.1:{port}"
-    routes: list[Table] = [{"name": f"way{number}", "upstream": upstream, **way} for number, way in enumerate(WAYS)]
+    routes: list[Table] = [
+        {"name": f"route{number}", "upstream": upstream, **route} for number, route in enumerate(ROUTES)
+    ]
     latch = Sitelatch(tmp_path_factory.mktemp("guide"), database_url, routes, limits={"upstream_idle_seconds": 0.1})
     try:
         latch.start()
@@ -86,9 +88,9 @@ async def data(port: int) -> AsyncIterator[DataApi]:
     await runner.cleanup()
 
 
-def examples(latch: Sitelatch, way: dict[str, Any] | None = None) -> dict[str, list[str]]:
-    """The code of the guide to an installation with this route, by language."""
-    route = RouteSettings.model_validate({"name": "way", "upstream": "http://x", **(way or WAYS[-1])})
+def examples(latch: Sitelatch, options: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """Return the code blocks of the guide for an installation with this route, by language."""
+    route = RouteSettings.model_validate({"name": "data", "upstream": "http://x", **(options or ROUTES[-1])})
     text = guide(ProxySettings(listen=latch.address, routes=(route,)), ("header:X-API-Key", "bearer"))
     code: dict[str, list[str]] = {}
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
@@ -115,7 +117,7 @@ async def start(language: str, code: str, key: str) -> asyncio.subprocess.Proces
 
 
 async def run(language: str, code: str, key: str) -> tuple[int | None, str, str]:
-    """Run an example; the exit code, and what it printed."""
+    """Run an example. Return the exit code, the output and the errors."""
     process = await start(language, code, key)
     try:
         async with asyncio.timeout(SECONDS):
@@ -127,21 +129,21 @@ async def run(language: str, code: str, key: str) -> tuple[int | None, str, str]
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way["path"])
-async def test_an_example_reads_the_data_wherever_the_key_and_the_site_are(
-    latch: Sitelatch, data: DataApi, way: dict[str, Any], language: str
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route["path"])
+async def test_an_example_works_with_every_key_location_and_site_rule(
+    latch: Sitelatch, data: DataApi, route: dict[str, Any], language: str
 ) -> None:
     user = latch.create_user("acme", "shop")
-    code, out, err = await run(language, examples(latch, way)[language][0], user.key)
+    code, out, err = await run(language, examples(latch, route)[language][0], user.key)
     assert code == 0, err
-    assert data.asked == 1
+    assert data.requests == 1
     assert '"site": "shop"' in out.replace("'", '"').replace("site:", '"site":')
 
 
 @pytest.mark.parametrize(
     ("language", "number", "scheme"), [*((language, 0, "http") for language in PROGRAMS), ("python", 1, "ws")]
 )
-async def test_an_example_takes_the_key_along_to_no_other_host(
+async def test_an_example_does_not_send_the_key_to_another_host(
     latch: Sitelatch, data: DataApi, language: str, number: int, scheme: str
 ) -> None:
     elsewhere = DataApi()
@@ -149,35 +151,35 @@ async def test_an_example_takes_the_key_along_to_no_other_host(
         data.moved_to = str(server.make_url("/").with_scheme(scheme))
         user = latch.create_user("acme", "shop")
         code, out, err = await run(language, examples(latch)[language][number], user.key)
-    assert elsewhere.asked == 0
-    assert data.asked == 1
+    assert elsewhere.requests == 0
+    assert data.requests == 1
     assert "302" in out + err
-    assert code == (0 if language == "sh" else 1)  # curl shows what came
+    assert code == (0 if language == "sh" else 1)  # curl prints the redirect and succeeds
 
 
 @pytest.mark.parametrize("language", ["python", "js"])
-async def test_an_example_tries_again_and_not_for_ever(latch: Sitelatch, data: DataApi, language: str) -> None:
+async def test_an_example_retries_a_limited_number_of_times(latch: Sitelatch, data: DataApi, language: str) -> None:
     user = latch.create_user("acme", "shop")
     program = examples(latch)[language][0]
     data.busy = 2
     code, _, err = await run(language, program, user.key)
-    assert (code, data.asked) == (0, 3), err
+    assert (code, data.requests) == (0, 3), err
     data.busy = 100
     code, _, err = await run(language, program, user.key)
     assert code != 0
     assert "503" in err
-    assert data.asked == 3 + 5
+    assert data.requests == 3 + 5
 
 
 @pytest.mark.parametrize("language", ["python", "js"])
-async def test_an_example_does_not_try_again_what_is_refused(latch: Sitelatch, data: DataApi, language: str) -> None:
+async def test_an_example_does_not_retry_a_refused_request(latch: Sitelatch, data: DataApi, language: str) -> None:
     code, _, err = await run(language, examples(latch)[language][0], "slk_nope")
     assert code != 0
     assert "invalid_key" in err
-    assert data.asked == 0
+    assert data.requests == 0
 
 
-async def test_the_curl_lines_with_retries(latch: Sitelatch, data: DataApi) -> None:
+async def test_the_curl_examples_retry(latch: Sitelatch, data: DataApi) -> None:
     user = latch.create_user("acme", "shop")
     data.busy = 1
     code, out, err = await run("sh", examples(latch)["sh"][1], user.key)
@@ -185,7 +187,7 @@ async def test_the_curl_lines_with_retries(latch: Sitelatch, data: DataApi) -> N
     assert out.count('{"site": "shop"}') == 2
 
 
-async def test_the_websocket_connects_again_until_it_is_refused(latch: Sitelatch, data: DataApi) -> None:
+async def test_the_websocket_example_reconnects_until_it_is_refused(latch: Sitelatch, data: DataApi) -> None:
     user = latch.create_user("acme", "shop")
     process = await start("python", examples(latch)["python"][1], user.key)
     assert process.stdout is not None
@@ -195,16 +197,16 @@ async def test_the_websocket_connects_again_until_it_is_refused(latch: Sitelatch
             assert await process.stdout.readline() == b"hello\n"
             with latch.admin_client() as client:
                 client.delete(f"/users/{user.id}").raise_for_status()
-            told = (await process.stderr.read()).decode()
+            errors = (await process.stderr.read()).decode()
             assert await process.wait() != 0
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-    assert "invalid_key" in told
-    assert data.asked == 1
+    assert "invalid_key" in errors
+    assert data.requests == 1
 
 
-def test_the_guide_is_served_to_who_is_signed_in_with_this_installation_s_address(latch: Sitelatch) -> None:
+def test_the_guide_with_this_installations_address_is_served_to_admins(latch: Sitelatch) -> None:
     with latch.admin_client() as client:
         page, text = client.get("/integrators"), client.get("/integrators.md")
     assert page.status_code == text.status_code == 200

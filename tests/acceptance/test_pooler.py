@@ -1,4 +1,4 @@
-"""Behind a real PgBouncer in transaction mode everything works, and a revoke takes `poll_seconds`, or `listen_url`."""
+"""Sitelatch behind a real PgBouncer in transaction mode."""
 
 import asyncio
 import json
@@ -28,15 +28,15 @@ from tests.pooler import PASSWORD, PooledServer, database_name, version
 POLL_SECONDS = 1.0
 ANSWER_SECONDS = 0.5
 SLACK_SECONDS = 0.5
-"""For a machine that has other things to do too."""
+"""Tolerance for a busy machine."""
 TTL_SECONDS = GrantSettings().ttl_seconds
 
 POOLERS: dict[str, dict[str, object]] = {
-    # What is held while something else is asked for would wait for ever.
+    # A connection that is kept while another is acquired would deadlock.
     "one server connection": {"default_pool_size": 1},
-    # Whatever two statements in a row share would be missed.
-    "many in turn": {"default_pool_size": 5, "server_round_robin": 1},
-    "reset each time": {
+    # Consecutive statements run in different sessions.
+    "round robin": {"default_pool_size": 5, "server_round_robin": 1},
+    "always reset": {
         "default_pool_size": 2,
         "server_reset_query": "DISCARD ALL",
         "server_reset_query_always": 1,
@@ -59,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PooledServer]:
 def each(
     request: pytest.FixtureRequest, server: PooledServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pooled]:
-    """Sitelatch behind a pooler that is set up in each of these ways."""
+    """Sitelatch behind a pooler with each of these configurations."""
     with pooled(
         server, tmp_path_factory.mktemp("each"), POOLERS[request.param], activity={"flush_seconds": 0.2}
     ) as served:
@@ -67,7 +67,7 @@ def each(
 
 
 async def lifetime(served: Pooled, lane: Lane, wire: Wire) -> float:
-    """Delete a key; return for how many seconds it still passed."""
+    """Delete a key, and return for how many seconds it still passed."""
     user = served.latch.create_user("acme", "shop")
     request = lane.request("GET", "/sites/shop/x", user=user)
     assert await ask(wire, request) == (200, "")
@@ -93,7 +93,7 @@ async def test_behind_a_pooler_the_front_door_decides_and_records_activity(each:
             (User("", "slk_" + "0" * 38), "/sites/shop/x", (401, "invalid_key")),
         ):
             assert await ask(wire, data.request("GET", rest, user=user)) == expected
-        # Many at once, more than there are server connections, none known yet.
+        # More concurrent cold keys than server connections.
         users = [latch.create_user("acme", "shop") for _ in range(12)]
 
         async def first(user: User) -> tuple[int, str]:
@@ -102,11 +102,11 @@ async def test_behind_a_pooler_the_front_door_decides_and_records_activity(each:
 
         assert await asyncio.gather(*map(first, users)) == [(200, "")] * len(users)
 
-        def noted() -> bool:
+        def recorded() -> bool:
             with latch.admin_client() as admin:
                 return all(admin.get(f"/users/{user.id}").json()["last_activity"] for user in [*users, keys.acme])
 
-        await until(noted, "last activity was written")
+        await until(recorded, "last activity was written")
     assert latch.metric("sitelatch_database_up") == 1
     assert latch.metric("sitelatch_activity_flushes_total", result="error") == 0
 
@@ -123,11 +123,11 @@ async def test_behind_a_pooler_a_revoke_takes_a_poll(each: Pooled) -> None:
             if latch.feed_losses == losses:
                 taken.append(lived)
             else:
-                print(f"left out, for the feed could not be read: {lived:.2f} s")  # noqa: T201 - for the record
-                assert lived < TTL_SECONDS, "the bound while the feed cannot be read"
+                print(f"discarded, because the feed could not be read: {lived:.2f} s")  # noqa: T201 - for the record
+                assert lived < TTL_SECONDS, "the bound without the feed"
             if len(taken) == 5:
                 break
-    assert len(taken) == 5, "the feed cannot be read half of the time"
+    assert len(taken) == 5, "the feed was too often unreadable"
     print(f"behind a pooler a deleted key lived {max(taken):.2f} s at most")  # noqa: T201 - for the record
     assert max(taken) < POLL_SECONDS + ANSWER_SECONDS + SLACK_SECONDS
 
@@ -161,14 +161,14 @@ async def test_behind_a_pooler_open_exchanges_end_with_their_key(each: Pooled) -
 
 
 async def test_a_listen_url_that_bypasses_the_pooler_gets_notifications(server: PooledServer, tmp_path: Path) -> None:
-    # The poll cannot be what finds the change.
+    # Polling is too slow to find the change.
     with pooled(server, tmp_path, {"default_pool_size": 1}, listen=True, grants={"poll_seconds": 60}) as served:
         latch = served.latch
-        await until(lambda: latch.metric("sitelatch_feed_up", mode="woken") == 1, "the feed is woken")
+        await until(lambda: latch.metric("sitelatch_feed_up", mode="woken") == 1, "notifications arrive")
         assert latch.metric("sitelatch_revocation_bound_seconds") == 0.05
         async with lane(served) as data, connect(latch.address) as wire:
             taken = [await lifetime(served, data, wire) for _ in range(10)]
-        print(f"with a listen_url past the pooler a deleted key lived {max(taken):.3f} s at most")  # noqa: T201
+        print(f"with a listen_url that bypasses the pooler a deleted key lived {max(taken):.3f} s at most")  # noqa: T201
         assert max(taken) < 2
         assert latch.metric("sitelatch_feed_up", mode="woken") == 1
 
@@ -192,24 +192,24 @@ def test_behind_a_pooler_the_admin_api_and_sessions_work(each: Pooled) -> None:
         session = page.post("/session", json={"token": ADMIN_TOKEN})
         assert session.status_code == 200
         csrf = {"X-CSRF-Token": session.json()["csrf_token"]}
-        wish = {"workspace": "acme", "all_sites": True}
-        assert page.post("/users", json=wish, headers=csrf).status_code == 201
+        body = {"workspace": "acme", "all_sites": True}
+        assert page.post("/users", json=body, headers=csrf).status_code == 201
         assert page.delete("/session", headers=csrf).status_code == 204
         assert page.get("/users").status_code == 401
 
 
 async def test_server_connections_are_returned_to_the_pooler_clean(each: Pooled) -> None:
-    """Nothing of us stays in a session that others get next: no LISTEN, no setting, no statement, no lock."""
+    """The next client gets a session without a LISTEN, setting, prepared statement or lock of ours."""
     name = database_name(each.dsn)
     for login in ("sitelatch_doors", "sitelatch_admin"):
         connections = [await open_connection(each.pooler.dsn(login, name), role="tests") for _ in range(5)]
-        # In transactions at once they are on as many server connections as there are.
+        # Concurrent transactions use all server connections.
         size = min(int(str(each.pooler.settings["default_pool_size"])), 2)
         for connection in connections[:size]:
             await connection.execute("BEGIN")
             row = await connection.fetchrow(leftovers())
             assert row is not None
-            # What PgBouncer itself sets for each client.
+            # PgBouncer sets these for each client.
             assert set(row["settings"]) <= {"application_name", "client_encoding"}, login
             assert (row["channels"], row["statements"], row["locks"]) == ([], [], 0)
         for connection in connections:
@@ -241,9 +241,9 @@ def test_behind_a_pooler_the_commands_work(each: Pooled, tmp_path: Path) -> None
     assert run("sites", "remove", "a1", "a2", "kiosk").code == 0
 
 
-@pytest.mark.parametrize("each", ["many in turn"], indirect=True)
+@pytest.mark.parametrize("each", ["round robin"], indirect=True)
 def test_behind_a_pooler_concurrent_migrations_take_turns(each: Pooled) -> None:
-    """Their lock ends with each transaction: another session's would stay with whoever gets the connection next."""
+    """Their lock ends with each transaction. A session lock would stay with the next client of the connection."""
     empty = each.server.create_database()
     owner = {"SITELATCH_ADMIN__DATABASE_URL": each.pooler.dsn("sitelatch_owner", database_name(empty))}
 
@@ -253,8 +253,8 @@ def test_behind_a_pooler_concurrent_migrations_take_turns(each: Pooled) -> None:
     with ThreadPoolExecutor(3) as threads:
         done = list(threads.map(migrate, range(3)))
     assert [one.code for one in done] == [0, 0, 0], done
-    said = "".join(one.out for one in done).splitlines()
-    assert [line for line in sorted(said) if not line.startswith("The schema")] == [step.name for step in MIGRATIONS]
+    lines = "".join(one.out for one in done).splitlines()
+    assert [line for line in sorted(lines) if not line.startswith("The schema")] == [step.name for step in MIGRATIONS]
 
     async def locks() -> object:
         connection = await open_connection(each.dsn, role="tests")

@@ -1,4 +1,4 @@
-"""What happens to a PgBouncer, or behind it, is an outage at worst: known keys pass, and all comes back by itself."""
+"""Faults of PgBouncer and of the server behind it: cached keys pass, and everything recovers by itself."""
 
 import asyncio
 import signal
@@ -22,13 +22,13 @@ from tests.pooler import PooledServer, database_name
 RECOVERY_SECONDS = 10.0
 POOLER = {
     "default_pool_size": 2,
-    # PgBouncer's own are 15 and 120: for so long it would not try again, or keep who waits.
+    # The defaults are 15 and 120 seconds, which is too long for a test.
     "server_login_retry": 1,
     "query_wait_timeout": 5,
 }
 TABLES: Mapping[str, Any] = {
     "activity": {"flush_seconds": 0.2, "resolution_seconds": 1},
-    # Every key is looked up again and again.
+    # Short, so that every key is looked up repeatedly.
     "grants": {"ttl_seconds": 2, "stale_seconds": 600, "lookup_seconds": 1},
     "log": {"access": "refused"},
 }
@@ -48,7 +48,7 @@ def served(server: PooledServer, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 class Load:
-    """Clients that ask all the time, each with a key of its own that is known, and what they were answered."""
+    """Clients that send requests continuously, each with its own cached key, and the responses."""
 
     def __init__(self, served: Pooled, data: Lane) -> None:
         self.users = [served.latch.create_user("acme", "shop") for _ in range(6)]
@@ -56,21 +56,21 @@ class Load:
         self._served = served
         self._data = data
         self._clients: set[asyncio.Task[None]] = set()
-        self._known = 0
+        self._cached = 0
 
     async def begin(self) -> None:
-        """Return when each key is known: on a slow machine the first look-up of one may outlast all of the others."""
-        self._clients = {asyncio.create_task(self._ask_on(user)) for user in self.users}
-        await until(lambda: self._known == len(self.users) or self._gone, "all keys are known", 30)
+        """Start, and wait until every key is cached. On a slow machine, the first lookups may time out."""
+        self._clients = {asyncio.create_task(self._send_requests(user)) for user in self.users}
+        await until(lambda: self._cached == len(self.users) or self._failed, "all keys are cached", 30)
         await self.more()
 
     async def more(self, count: int = 100) -> None:
-        """Wait until so many more are answered."""
+        """Wait for this number of further responses."""
         wanted = self.answers.total() + count
-        await until(lambda: self.answers.total() >= wanted or self._gone, "answers")
+        await until(lambda: self.answers.total() >= wanted or self._failed, "answers")
 
     @property
-    def _gone(self) -> bool:
+    def _failed(self) -> bool:
         return any(task.done() for task in self._clients)
 
     async def end(self) -> None:
@@ -79,12 +79,12 @@ class Load:
         await asyncio.wait(self._clients)
         assert all(client.cancelled() for client in self._clients)
 
-    async def _ask_on(self, user: User) -> None:
+    async def _send_requests(self, user: User) -> None:
         request = self._data.request("GET", "/sites/shop/x", user=user)
         async with connect(self._served.latch.address) as wire:
             while (answer := await ask(wire, request)) != (200, ""):
                 assert answer == (503, "scope_unavailable")
-            self._known += 1
+            self._cached += 1
             while True:
                 self.answers[await ask(wire, request)] += 1
                 await asyncio.sleep(0.005)
@@ -92,7 +92,7 @@ class Load:
 
 @asynccontextmanager
 async def loaded(served: Pooled) -> AsyncIterator[tuple[Load, Lane]]:
-    """Lend a load that must see nothing, and whose activity must all be written in the end."""
+    """Run a load whose requests must all pass, and whose activity must all be written in the end."""
     async with lane(served) as data:
         load = Load(served, data)
         await load.begin()
@@ -103,16 +103,16 @@ async def loaded(served: Pooled) -> AsyncIterator[tuple[Load, Lane]]:
         used = time.time()
         latch = served.latch
         await until(lambda: latch.metric("sitelatch_activity_pending") == 0, "all activity is written", 20)
-        past = await open_connection(served.dsn, role="tests")
-        ages = await past.fetch(
+        direct = await open_connection(served.dsn, role="tests")
+        ages = await direct.fetch(
             "SELECT extract(epoch FROM last_used_at)::float8 AS at FROM sitelatch.api_user_activity"
             " WHERE user_id::text = ANY($1)",
             [user.id for user in load.users],
         )
-        await past.close()
+        await direct.close()
         assert [abs(row["at"] - used) < 5 for row in ages] == [True] * len(load.users)
-        # Whoever gave up has left no server connection taken.
-        await until(lambda: idle(served), "all server connections are given back")
+        # Lookups that timed out have released their server connections.
+        await until(lambda: idle(served), "all server connections are released")
 
 
 def idle(served: Pooled) -> bool:
@@ -126,7 +126,7 @@ async def asked(served: Pooled, data: Lane, user: User) -> tuple[int, str]:
 
 
 async def recovered(served: Pooled, data: Lane, cold: User) -> float:
-    """Wait until keys that nobody knows are looked up and revokes arrive again; return after how many seconds."""
+    """Wait until cold keys are looked up and revokes take effect again, and return the seconds that this took."""
     began = time.perf_counter()
     while (answer := await asked(served, data, cold)) != (200, ""):
         assert answer == (503, "scope_unavailable")
@@ -134,7 +134,7 @@ async def recovered(served: Pooled, data: Lane, cold: User) -> float:
         await asyncio.sleep(0.05)
     latch = served.latch
     await until(lambda: latch.metric("sitelatch_feed_up", mode="polling") == 1, "the feed is read")
-    await until(lambda: latch.metric("sitelatch_database_up") == 1, "the database is seen")
+    await until(lambda: latch.metric("sitelatch_database_up") == 1, "the health check succeeds")
     took = time.perf_counter() - began
     with latch.admin_client() as admin:
         assert admin.delete(f"/users/{cold.id}").status_code == 204
@@ -147,7 +147,7 @@ async def test_a_killed_pooler_is_an_outage(served: Pooled) -> None:
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         served.pooler.stop(signal.SIGKILL)
-        await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the outage is seen")
+        await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the health check fails")
         assert await asked(served, data, cold) == (503, "scope_unavailable")
         with served.latch.admin_client() as admin:
             assert admin.get("/users").status_code == 503
@@ -175,7 +175,7 @@ async def test_a_server_restart_behind_the_pooler_is_an_outage(served: Pooled, s
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         await asyncio.to_thread(server.stop)
-        await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the outage is seen", 20)
+        await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the health check fails", 20)
         assert await asked(served, data, cold) == (503, "scope_unavailable")
         await asyncio.sleep(3)
         await load.more()
@@ -186,17 +186,17 @@ async def test_a_server_restart_behind_the_pooler_is_an_outage(served: Pooled, s
 
 async def test_connections_closed_behind_the_pooler_go_unnoticed(served: Pooled) -> None:
     cold = [served.latch.create_user("acme", "shop") for _ in range(10)]
-    past = await open_connection(served.dsn, role="tests")
+    direct = await open_connection(served.dsn, role="tests")
     async with loaded(served) as (_, data):
         for user in cold:
-            await past.execute(
+            await direct.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE usename = 'sitelatch_doors' AND datname = current_database()"
             )
-            # What was cut in mid-query is asked again; where it was cut once more, that is an outage of a moment.
+            # A query whose connection was closed is retried. If that one is closed too, the key is briefly unavailable.
             assert await asked(served, data, user) in ((200, ""), (503, "scope_unavailable"))
         await recovered(served, data, cold[0])
-    await past.close()
+    await direct.close()
 
 
 async def test_cached_keys_work_while_the_pool_is_exhausted(served: Pooled) -> None:
@@ -208,8 +208,10 @@ async def test_cached_keys_work_while_the_pool_is_exhausted(served: Pooled) -> N
             others.append(await open_connection(url, role="tests"))
             await others[-1].execute("BEGIN")
         latch = served.latch
-        # No read of the feed is answered in time: the bound is another, and the metric says so.
-        await until(lambda: latch.metric("sitelatch_revocation_bound_seconds") > 1.5, "the bound is said to be worse")
+        # The feed cannot be read in time, so the bound is worse.
+        await until(
+            lambda: latch.metric("sitelatch_revocation_bound_seconds") > 1.5, "the metric shows the worse bound"
+        )
         assert await asked(served, data, cold) == (503, "scope_unavailable")
         await asyncio.sleep(3)
         await load.more()
@@ -226,11 +228,11 @@ def test_a_startup_parameter_rejected_by_the_pooler_is_logged(served: Pooled, tm
     latch.launch()
     try:
         latch.wait_for_readiness(503)
-        said = {line["event"]: line["reason"] for line in latch.log_lines() if "reason" in line}
+        reasons = {line["event"]: line["reason"] for line in latch.log_lines() if "reason" in line}
     finally:
         latch.stop()
     for event in ("database_down", "feed_down"):
-        assert "unsupported startup parameter: statement_timeout" in said[event]
+        assert "unsupported startup parameter: statement_timeout" in reasons[event]
     done = sitelatch("users", "list", "--config", str(latch.config))
     assert done.code == 1
     assert "unsupported startup parameter: statement_timeout" in done.log[0]["reason"]

@@ -1,4 +1,4 @@
-"""What is open ends when the right to it is lost, and what has the right goes on: on real sockets, by real changes."""
+"""Open exchanges end when they lose access, and continue otherwise. With real sockets and real changes."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def user(bench: Bench) -> User:
-    """A user of the test's own, for shop and blog."""
+    """A new API user with the sites shop and blog."""
     return bench.latch.create_user("acme", "shop", "blog")
 
 
@@ -61,10 +61,10 @@ async def test_a_deleted_key_truncates_an_event_stream(bench: Bench, lane: Lane,
     began = time.perf_counter()
     assert await client.closed()
     took = time.perf_counter() - began
-    assert not client.received.endswith(b"0\r\n\r\n"), "a stream that was cut never looks whole"
+    assert not client.received.endswith(b"0\r\n\r\n"), "a truncated stream must not look complete"
     assert await service.closed()
     assert ended(bench, "key_gone") == before + 1
-    await until(lambda: bench.latch.log_lines()[-1].get("outcome") == "revoked", "the exchange was logged as revoked")
+    await until(lambda: bench.latch.log_lines()[-1].get("outcome") == "revoked", "the exchange is logged as revoked")
     assert took < 1, f"ended after {took:.3f} s"
 
 
@@ -78,7 +78,7 @@ async def test_a_deleted_key_truncates_a_download(bench: Bench, lane: Lane, user
 async def test_a_deleted_key_resets_a_download_over_http_1_0(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
-    """Without a length or chunks the connection's end is the answer's: it must not look like it."""
+    """Without a length or chunks, a normal close would make the response look complete."""
     await client.send(lane.request("GET", "/sites/shop/file", user=user, version="1.0"))
     service = await lane.upstream.accept()
     await service.request()
@@ -116,21 +116,21 @@ async def test_a_key_deleted_while_connecting_never_reaches_the_upstream(
     bench: Bench, user: User, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     lanes = Lanes(1)
-    one_place = {"upstream_connections": 1, "upstream_wait_seconds": 30}
-    with serving(tmp_path_factory.mktemp("full"), database_url, lanes, limits=one_place) as full:
+    limits = {"upstream_connections": 1, "upstream_wait_seconds": 30}
+    with serving(tmp_path_factory.mktemp("full"), database_url, lanes, limits=limits) as full:
         lane = lanes.next(full.latch, bench.keys)
         async with lane.upstream, connect(full.latch.address) as first, connect(full.latch.address) as second:
             await first.send(lane.request("GET", "/sites/shop/slow", user=bench.keys.shop))
             service = await lane.upstream.accept()
             await service.request()
             await second.send(lane.request("GET", "/sites/shop/late", user=user))
-            await until(lambda: full.latch.metric("sitelatch_exchanges_open") == 2, "both are under way")
+            await until(lambda: full.latch.metric("sitelatch_exchanges_open") == 2, "both requests are open")
             delete(bench, user)
             answer = await second.answer()
             assert (answer.status, answer.code) == (401, "invalid_key")
             await service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             assert (await first.answer()).status == 200
-            # Whatever reaches the service from here on comes over this one connection, in order.
+            # Everything that reaches the upstream from now on arrives over this connection, in order.
             await first.send(lane.request("GET", "/sites/shop/next", user=bench.keys.shop))
             await service.request()
             assert b"/sites/shop/next" in service.received
@@ -195,7 +195,7 @@ async def test_a_client_that_keeps_sending_receives_the_close_frame(
     assert not client.was_reset
 
 
-# What else takes the right away.
+# Other changes that end access.
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,7 @@ async def test_an_exchange_ends_when_access_is_lost(
 ) -> None:
     await events(client, lane, user)
     before = ended(bench, cause)
-    whose = f"'{user.id}'"
-    statements = change.format(user=whose).split("; ")
+    statements = change.format(user=f"'{user.id}'").split("; ")
     async with database.transaction():
         for statement in statements:
             await database.execute(statement, *([digest(user.key.encode())] if "$1" in statement else []))
@@ -255,7 +254,15 @@ async def test_a_removed_site_ends_only_exchanges_on_that_site(
         "DELETE FROM sitelatch.api_users WHERE id <> {user} AND name = 'somebody else'",
         "TRUNCATE sitelatch.sessions; INSERT INTO sitelatch.scope_changes (what) VALUES ('all')",
     ],
-    ids=["another site", "one more", "all", "later", "same name", "another user", "everything is looked at"],
+    ids=[
+        "another site",
+        "an additional site",
+        "all sites",
+        "later expiry",
+        "same name",
+        "another user",
+        "everything is rechecked",
+    ],
 )
 async def test_exchanges_that_keep_access_continue(
     bench: Bench, lane: Lane, user: User, client: Wire, database: asyncpg.Connection, change: str
@@ -264,8 +271,8 @@ async def test_exchanges_that_keep_access_continue(
     gone = bench.latch.create_user("acme", "shop")
     for statement in change.format(user=f"'{user.id}'").split("; "):
         await database.execute(statement)
-    delete(bench, gone)  # by the end of another's stream it is known that the change has arrived
-    await asyncio.sleep(1.2)  # a poll and two sweeps
+    delete(bench, gone)  # a later change
+    await asyncio.sleep(1.2)  # longer than a poll and two sweeps
     await service.send(EVENT)
     await client.read_until(EVENT)
     assert not client.ended
@@ -307,7 +314,7 @@ async def test_a_truncated_response_is_distinguishable_from_a_complete_one(
     await service.request()
     await service.send(SSE + EVENT)
     answer = asyncio.create_task(client.answer())
-    await until(lambda: EVENT in client.received, "the first event has come")
+    await until(lambda: EVENT in client.received, "the first event arrives")
     delete(bench, user)
     with pytest.raises(CutShortError):
         await answer

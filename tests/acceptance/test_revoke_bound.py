@@ -1,4 +1,4 @@
-"""How long a deleted key lives, in four processes on one database: with notifications, and where there can be none."""
+"""How long a deleted key is still accepted by four processes on one database, with and without notifications."""
 
 import asyncio
 import statistics
@@ -22,7 +22,7 @@ TTL_SECONDS = GrantSettings().ttl_seconds
 
 
 class Fleet:
-    """Several processes on one database, with one data service behind them."""
+    """Several processes with one database and one upstream."""
 
     def __init__(self, latches: list[Sitelatch], lanes: Lanes, keys: Keys) -> None:
         self.latches = latches
@@ -34,17 +34,17 @@ class Fleet:
         return sum(latch.feed_losses for latch in self.latches)
 
     def deletes(self, wanted: int, taken: list[float]) -> Iterator[None]:
-        """Have keys deleted until so many took a time while every process read the feed; leave out the others."""
+        """Yield for each delete, until there are enough measurements during which every process read the feed."""
         for _ in range(2 * wanted):
             measured, losses = len(taken), self.feed_losses
             yield
             if self.feed_losses > losses:
-                print(f"left out, for the feed could not be read: {taken[measured:]} s")  # noqa: T201 - for the record
-                assert max(taken[measured:]) < TTL_SECONDS, "the bound while the feed cannot be read"
+                print(f"discarded, because the feed could not be read: {taken[measured:]} s")  # noqa: T201 - for the record
+                assert max(taken[measured:]) < TTL_SECONDS, "the bound without the feed"
                 del taken[measured:]
             if len(taken) == wanted:
                 return
-        raise AssertionError("the feed cannot be read half of the time")
+        raise AssertionError("the feed was too often unreadable")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
                 database_url,
                 lanes.routes(),
                 log={"access": "off"},
-                # Each key is unknown at last, and all come from one address.
+                # Every deleted key counts as unknown, and all requests come from one address.
                 keys={"unknown_per_minute": 10_000},
             )
             stack.callback(latch.stop)
@@ -69,8 +69,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 
 @pytest.fixture
-def mute(database_url: str) -> Iterator[None]:
-    """A database whose changes are written, and notified to nobody."""
+def no_notifications(database_url: str) -> Iterator[None]:
+    """A database without notifications."""
 
     async def redefine(before: str, after: str) -> None:
         connection: asyncpg.Connection = await open_connection(database_url, role="tests")
@@ -79,16 +79,16 @@ def mute(database_url: str) -> Iterator[None]:
         await connection.execute(definition.replace(before, after))
         await connection.close()
 
-    notify, nothing = "PERFORM pg_notify('sitelatch_scope', '')", "PERFORM 'nobody hears this'"
+    notify, nothing = "PERFORM pg_notify('sitelatch_scope', '')", "PERFORM 'no notification'"
     run_aside(redefine(notify, nothing))
     yield
     run_aside(redefine(nothing, notify))
 
 
 async def first_refusal(wire: Wire, request: bytes) -> float:
-    """Ask again and again; when (perf_counter) the request began that was refused.
+    """Send requests until one is refused, and return when (perf_counter) that one began.
 
-    Every 2 ms and no more often: four processes that are kept busy would be what is measured.
+    Requests are 2 ms apart. More of them would keep the four processes busy, and slow down what is measured.
     """
     while True:
         began = time.perf_counter()
@@ -105,14 +105,14 @@ async def ask(wire: Wire, request: bytes) -> int:
 
 @dataclass
 class Figures:
-    """Seconds, in ascending order: how long deleted keys lived, and what one request to each process takes anyway."""
+    """The lifetimes of deleted keys, and the times of a request to each process, in seconds, ascending."""
 
     lifetimes: list[float]
     requests: list[float]
 
     @property
     def bound(self) -> float:
-        """What 99 of 100 keep, on a machine that has other things to do too."""
+        """The bound for 99 of 100 deletes on a busy machine."""
         return 0.05 + at_99(self.requests)
 
     def __str__(self) -> str:
@@ -128,9 +128,9 @@ def at_99(ascending: list[float]) -> float:
 
 
 async def measure(fleet: Fleet, deletes: int) -> Figures:
-    """From the admin's 204 to the first refusal everywhere, for each of so many deleted keys."""
+    """Measure the times from the admin API's 204 to the first refusal by every process."""
     taken: list[float] = []
-    anyway = []
+    baseline = []
     async with AsyncExitStack() as stack:
         lane = fleet.lanes.next(fleet.latches[0], fleet.keys)
         await stack.enter_async_context(Upstream(lane.socket, Answering()))
@@ -143,17 +143,17 @@ async def measure(fleet: Fleet, deletes: int) -> Figures:
                     assert await ask(wire, request) == 200
                 began = time.perf_counter()
                 await asyncio.gather(*(ask(wire, request) for wire in wires))
-                anyway.append(time.perf_counter() - began)
+                baseline.append(time.perf_counter() - began)
                 answer = await asyncio.to_thread(admin.delete, f"/users/{made['id']}")
                 gone = time.perf_counter()
                 assert answer.status_code == 204
                 refused = await asyncio.gather(*(first_refusal(wire, request) for wire in wires))
                 taken.append(max(0.0, max(refused) - gone))
-    return Figures(sorted(taken), sorted(anyway))
+    return Figures(sorted(taken), sorted(baseline))
 
 
 async def measure_streams(fleet: Fleet, deletes: int) -> list[float]:
-    """From the admin's 204 until all that the key has open in every process has ended, for each of so many keys."""
+    """Measure the times from the admin API's 204 to the end of all exchanges of the key in every process."""
     taken: list[float] = []
     lane = fleet.lanes.next(fleet.latches[0], fleet.keys)
     async with lane.upstream:
@@ -178,7 +178,7 @@ def delete(latch: Sitelatch, user: User) -> None:
         assert admin.delete(f"/users/{user.id}").status_code == 204
 
 
-def told(taken: list[float]) -> str:
+def summary(taken: list[float]) -> str:
     return (
         f"3 streams in each of {PROCESSES} processes, {len(taken)} deletes: all ended after"
         f" p50 {1000 * statistics.median(taken):.1f} ms, longest {1000 * taken[-1]:.1f} ms"
@@ -187,15 +187,15 @@ def told(taken: list[float]) -> str:
 
 async def test_open_exchanges_of_a_deleted_key_end_in_all_processes_within_milliseconds(fleet: Fleet) -> None:
     taken = await measure_streams(fleet, 20)
-    print(told(taken))  # noqa: T201 - for the record
-    assert statistics.median(taken) < 0.25, "twelve ends and three look-ups, on a machine that has other things to do"
+    print(summary(taken))  # noqa: T201 - for the record
+    assert statistics.median(taken) < 0.25, "twelve exchanges and three lookups, on a busy machine"
 
 
 async def test_without_notifications_open_exchanges_of_a_deleted_key_end_within_a_poll(
-    fleet: Fleet, mute: None
+    fleet: Fleet, no_notifications: None
 ) -> None:
     taken = await measure_streams(fleet, 5)
-    print(told(taken))  # noqa: T201 - for the record
+    print(summary(taken))  # noqa: T201 - for the record
     assert taken[-1] < 1 + 0.5 + 0.5
 
 
@@ -215,7 +215,9 @@ async def test_99_percent_of_deleted_keys_are_refused_within_the_bound(fleet: Fl
     assert at_99(figures.lifetimes) < figures.bound
 
 
-async def test_without_notifications_a_deleted_key_is_refused_within_a_poll(fleet: Fleet, mute: None) -> None:
+async def test_without_notifications_a_deleted_key_is_refused_within_a_poll(
+    fleet: Fleet, no_notifications: None
+) -> None:
     figures = await measure(fleet, 10)
     print(figures)  # noqa: T201 - for the record
     assert figures.lifetimes[-1] < 1 + figures.bound + 0.45

@@ -111,7 +111,7 @@ def test_the_config_error_lists_every_site_rule(rule: type[SiteRule]) -> None:
 def test_an_option_of_a_value_rule_is_part_of_its_description() -> None:
     rule = QueryRule(query="id", templates=("eq.{site}", "{site}"), separator=",", all="all", paths=("/a/**",))
     assert site_rule(rule).describe() == (
-        "as the query parameter `id`, written `eq.SITE` or `SITE`, with `,` between several sites, or `all` for all "
+        "as the query parameter `id`, written `eq.SITE` or `SITE`, several separated by `,`, or `all` for all "
         "sites, on `/a/…`"
     )
     assert PathSiteRule("/{site}.json").describe() == "in the path `/SITE.json`"

@@ -63,10 +63,10 @@ def test_no_default_remains_in_the_guide_of_another_installation() -> None:
     assert "The address is `https://data.acme.test/v1`." in text
     for passage in (
         "as the user name of HTTP Basic, with an empty password, or as the cookie `key`, or as the query parameter",
-        "- under `/metrics` as the query parameter `idSite`, with `,` between several sites, or `all` for all sites\n",
+        "- under `/metrics` as the query parameter `idSite`, several separated by `,`, or `all` for all sites\n",
         "- under `/metrics` in the header `S`, written `eq.SITE`\n",
         "- under `/more` in the host name `SITE.acme.test`\n",
-        "- under `/` nowhere: requests name no site\n",
+        "- under `/` nowhere: requests do not name a site\n",
         'curl -i -u "$API_KEY:" "https://data.acme.test/v1/metrics/?idSite=shop"\n',
     ):
         assert passage in text

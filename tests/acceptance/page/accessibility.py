@@ -1,0 +1,32 @@
+"""Accessibility checks with axe-core."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page
+
+from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core
+
+
+@contextmanager
+def page_with_axe(browser: Browser) -> Iterator[Page]:
+    """Yield a page that can run axe-core, which the Content-Security-Policy would forbid."""
+    context = browser.new_context(bypass_csp=True)
+    context.set_default_timeout(SEEN_MS)
+    page = context.new_page()
+    page.add_init_script(axe_core())
+    yield page
+    context.close()
+
+
+def check_accessibility(page: Page, label: str) -> None:
+    """Fail if axe-core finds a violation, or the page scrolls sideways, in any size and color scheme."""
+    for scheme in (DARK, LIGHT):
+        page.emulate_media(color_scheme=scheme)
+        for size in (PHONE, DESKTOP):
+            page.set_viewport_size(size)
+            # Contrast is measured after transitions have ended.
+            page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+            found = page.evaluate("axe.run().then(({ violations }) => violations.map((v) => [v.id, v.nodes[0].html]))")
+            assert found == [], (label, scheme, size)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (label, size)

@@ -1,0 +1,70 @@
+"""The admin page when responses arrive late, after the person has done something else."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.acceptance.page.admin_page import AdminPage
+from tests.acceptance.page.conftest import Installation, OpenPage
+from tests.acceptance.page.network import HeldRequest
+
+REFRESH_MS = 5000
+"""The interval at which the page refreshes the list of users."""
+
+
+@pytest.fixture
+def two_pages_of_users(open_page: OpenPage, installation: Installation) -> Iterator[AdminPage]:
+    """The page with 60 users, whose clock the test controls."""
+    installation.create_users(60)
+    with open_page(sign_in=False) as admin:
+        admin.page.clock.install()
+        admin.page.reload()
+        admin.sign_in()
+        admin.users.expect_count(50)
+        yield admin
+
+
+def test_a_refresh_does_not_replace_a_page_that_is_loading(two_pages_of_users: AdminPage) -> None:
+    admin = two_pages_of_users
+    request = HeldRequest(admin.page, "**/admin/users?*after=*")
+    admin.users.next_page()
+    admin.page.clock.fast_forward(REFRESH_MS)
+    request.release()
+    admin.users.expect_count(10)
+    with admin.page.expect_response("**/admin/users?*") as refresh:
+        admin.page.clock.fast_forward(REFRESH_MS)
+    assert "after=" in refresh.value.url
+    admin.users.expect_page(2)
+    admin.users.expect_count(10)
+
+
+def test_a_search_replaces_a_page_that_is_still_loading(two_pages_of_users: AdminPage) -> None:
+    admin = two_pages_of_users
+    admin.users.next_page()
+    admin.users.expect_count(10)
+    request = HeldRequest(admin.page, "**/admin/users?*")
+    admin.users.previous_page()
+    admin.users.search("User 05")
+    expect(admin.page.get_by_text("Page 2", exact=True)).to_be_hidden()
+    with admin.page.expect_response("**/admin/users?*"):
+        request.release()
+    with admin.page.expect_response("**/admin/users?*") as refresh:
+        admin.page.clock.fast_forward(REFRESH_MS)
+    assert refresh.value.status == 200
+    assert "after=" not in refresh.value.url
+    admin.users.expect_count(10)
+    expect(admin.users.rows.first).to_contain_text("User 059")
+
+
+def test_a_view_that_loads_late_does_not_take_the_focus(open_page: OpenPage, installation: Installation) -> None:
+    installation.latch.enrol()
+    with open_page() as admin:
+        admin.users.expect_count(5)
+        request = HeldRequest(admin.page, "**/admin/sites?*")
+        admin.open("Sites")
+        expect(admin.heading("Sites")).to_be_focused()
+        admin.sites.search_field.focus()
+        request.release()
+        admin.sites.expect_count(4)
+        expect(admin.sites.search_field).to_be_focused()
