@@ -126,4 +126,4 @@ def test_a_page_names_paths_of_this_repository_that_exist(page: Path) -> None:
 
 
 def test_the_architecture_page_can_be_read_in_one_sitting() -> None:
-    assert len(ARCHITECTURE.read_text(encoding="utf-8").splitlines()) <= 280
+    assert len(ARCHITECTURE.read_text(encoding="utf-8").splitlines()) <= 300
