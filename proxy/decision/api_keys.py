@@ -1,7 +1,7 @@
-"""API keys: their format, and what is kept of them. No I/O.
+"""The format of API keys, and the digest that is stored instead of them. No I/O.
 
-A key is `slk_`, 32 base62 characters (190 bits) from `secrets`, and 6 base62 characters of the CRC-32 of all before
-them: scanners find it by its prefix, and a mistyped or made-up one is known without asking the database.
+A key is `slk_`, 32 base62 characters (190 bits) from `secrets`, and 6 base62 characters of the CRC-32 of everything
+before them. Secret scanners find keys by the prefix. A mistyped or made-up key is detected without a database lookup.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def new_key() -> str:
 
 
 def well_formed(key: bytes) -> bool:
-    """Tell whether this has the format and checksum of our own keys."""
+    """Return whether a key has the format and checksum of Sitelatch's own keys."""
     return _FORMAT.match(key) is not None and key[-_CHECKSUM_LENGTH:] == _checksum(key[:-_CHECKSUM_LENGTH])
 
 
@@ -38,10 +38,10 @@ def _checksum(unchecked: bytes) -> bytes:
 
 
 def digest(key: bytes) -> bytes:
-    """Return the SHA-256 of a key: all that the database and the cache know of it. Keys are too random to guess."""
+    """Return the SHA-256 of a key, which the database and the cache store instead. Keys are too random to guess."""
     return hashlib.sha256(key).digest()
 
 
 def hint(key: str) -> str:
-    """Return what is shown of a key after its creation: `slk_ab12…wxyz`. Too short ones show nothing."""
+    """Return the part of a key that is shown after its creation: `slk_ab12…wxyz`. Short keys show nothing."""
     return f"{key[: len(PREFIX) + 4]}…{key[-4:]}" if len(key) >= 24 else "…"

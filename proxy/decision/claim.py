@@ -11,7 +11,7 @@ from proxy.http.headers import Fields, Head
 
 @dataclass(slots=True)
 class Claim:
-    """What a request asks for, alike in every reading, and the head that is forwarded for it.
+    """What a request asks for, in every reading, and the head that is forwarded for it.
 
     `decide` fills it in. It is not frozen only because that costs 1.5 µs a request.
     """

@@ -7,21 +7,21 @@ from proxy.http.headers import FOLDED, Fields
 from proxy.refusals import AMBIGUOUS_REQUEST, FORM_BODY_NOT_READ, Refused
 
 _CHARSETS = re.compile(rb"charset[*0-9 \t]*+=")
-# Those that extend ASCII, so that names and separators are the same bytes in them.
+# Charsets that extend ASCII, so that names and separators have the same bytes.
 _CHARSET = re.compile(
     rb"charset=[\"']?(?:utf-?8(?:-sig)?|(?:us-)?ascii|binary|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9]|"
     rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|)[\"']?(?=[;, \t]|\Z)"
 )
 _LONGEST_CONTENT_TYPE = 1024
 _OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
-    "Some servers read the query in the `charset` of the Content-Type header. Send it as UTF-8, or leave `charset` out."
+    "Some servers decode the query in the `charset` of the Content-Type header. Send UTF-8, or leave `charset` out."
 )
 
 
 def refuse_charset(fields: Fields) -> None:
-    """Raise Refused on a charset in which ASCII means something else, such as UTF-7 or EBCDIC.
+    """Raise Refused on a charset in which ASCII bytes mean something else, such as UTF-7 or EBCDIC.
 
-    Django and ASP.NET read the query in the charset of the body, whether there is one or not.
+    Django and ASP.NET decode the query in the charset of the body, even if there is no body.
     """
     for name, value in fields:
         if FOLDED[name] == b"content-type":
@@ -39,8 +39,8 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
 
 
 def refuse_form_body(method: bytes, fields: Fields) -> None:
-    """Raise Refused on a body that backends merge with the query: forms, and what Rack takes for one."""
-    # In any spelling that is forwarded; it is missing if it is missing in the exact one.
+    """Raise Refused on a body that backends merge with the query: forms, and bodies that Rack reads as forms."""
+    # A look-alike of Content-Type can make a body a form. Only the exact name counts as a Content-Type that is present.
     types = [(name, value.lower()) for name, value in fields if FOLDED[name] == b"content-type"]
     if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for _, value in types):
         raise Refused(FORM_BODY_NOT_READ)

@@ -1,7 +1,7 @@
 """Who passes: the specification. docs/decision.md explains each rule with examples. No I/O.
 
-`decide` reaches every outcome, in the order in which the outcomes stand in it: first what the request alone shows, then
-the key, then the sites. Cheap refusals come first, and nothing is looked up for a request that nobody may make.
+`decide` reaches every outcome, in one order: first what the request alone shows, then the key, then the sites. Cheap
+refusals come first, and a request that no key could make pass causes no lookup.
 """
 
 from dataclasses import replace
@@ -41,10 +41,10 @@ from proxy.refusals import (
 
 
 def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
-    """Decide whether a request passes, or return what has to be looked up before it can be decided.
+    """Decide whether a request passes. Return the verdict, or the lookup that is needed first.
 
-    After a lookup, call it again with the same claim: the steps that the request passed are not repeated. `now` is in
-    seconds since the epoch. Each refusal's status and code stands beside its step.
+    After the lookup, call this again with the same claim: the steps that the request has passed are not repeated. `now`
+    is in seconds since the epoch. The comment at each step lists its refusals.
     """
     judged = claim if claim.accepted else None
     grant: Grant | None = None
@@ -65,7 +65,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if facts.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
                 check_work(facts.work + head_work(head))
 
-            # 3. One key: all key locations together hold at most one value. The key is cut out of what is forwarded.
+            # 3. One key: all key locations together have at most one value. The key is removed from the forwarded head.
             #    400 ambiguous_key, 400 ambiguous_request
             if settings.drop_headers:
                 head = replace(head, fields=route.drop_headers.remaining(head.fields))
@@ -86,7 +86,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             query: Query | None = None
             only: OnlyParameter = None
             if raw:
-                # A plain query needs no further reading: it holds nothing that the route looks for, or just one site.
+                # A plain query has nothing that the route looks for, or only one site, so it needs no further reading.
                 only = route.parameters.glance(raw)
                 if only is None or (only and only[0] not in facts.plain_queries):
                     query, only = Query(raw, route.parameters), None

@@ -24,7 +24,7 @@ def endpoint(entry: str, *, any_method: bool = False) -> Endpoint:
         check_method(method)
     pattern = PathPattern(path)
     if pattern.names_site:
-        raise ValueError(f"{entry!r}: endpoints are listed exactly, without {{site}}")
+        raise ValueError(f"{entry!r}: an endpoint is one exact path, without {{site}}")
     return Endpoint(method.encode(), pattern)
 
 

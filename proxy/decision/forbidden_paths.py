@@ -7,31 +7,31 @@ from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_SEPARATORS = 32
-"""Each of `;`, `&`, `?` and `#` in a path, after any decoding: servers may split it there, so each costs time."""
+"""The most of each of `;`, `&`, `?` and `#` in a path, at any depth: servers may split it there, so each costs time."""
 
 
 _FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
-_DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # those with parameters too
+_DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # including those with parameters
 _OVERLONG = re.compile(rb"[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]")
-"""Overlong UTF-8: a decoder that accepts it finds dots and slashes that others do not see."""
+"""Overlong UTF-8: a decoder that accepts it finds dots and slashes that other decoders do not."""
 
 _LOOK_ALIKES = (
     "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
 )
 _BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
-"""Characters that Windows turns into separators where a code page lacks them."""
+"""Characters that Windows maps to separators if the code page does not have them."""
 _COMPATIBLE = _BEST_FIT | {each: unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
-"""Characters that turn into `.`, `/`, `\\` or `;` under NFKC, which some backends apply."""
+"""Characters that NFKC, which some backends apply, turns into `.`, `/`, `\\` or `;`."""
 _HAS_COMPATIBLE = re.compile("[" + "".join(_COMPATIBLE) + "]")
 _COMPATIBLE_LEADS = frozenset(each.encode()[:1] for each in _COMPATIBLE)
 """The first bytes of these characters as UTF-8."""
 
 _DOTS = AMBIGUOUS_REQUEST.because(
-    "The path holds a dot segment, a backslash, a control character or a `//` at its start, perhaps encoded. Servers "
-    "differ in what they make of it: send the path that it stands for."
+    "The path contains a dot segment, a backslash, a control character or a `//` at its start, perhaps encoded. "
+    "Servers interpret these differently. Send the path that is meant."
 )
 _SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
-    "The path holds an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."
+    "The path contains an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."
 )
 _SEPARATORS = AMBIGUOUS_REQUEST.because(
     f"The path contains more than {_MAX_SEPARATORS} of `;`, `&`, `?` or `#`. Send parameters in the query."
@@ -52,7 +52,7 @@ def refuse_forbidden(decoded: bytes) -> None:
 
 
 def _refuse_look_alikes(decoded: bytes) -> None:
-    """Raise Refused on characters in which some decoder finds a dot segment or a backslash."""
+    """Raise Refused on characters that some decoder reads as a dot segment or a backslash."""
     try:
         characters = decoded.decode("utf-8")
     except UnicodeDecodeError:
@@ -66,9 +66,9 @@ def _refuse_look_alikes(decoded: bytes) -> None:
 
 
 def _has_slash_in_parameters(lower: bytes) -> bool:
-    """Tell whether an encoded slash stands behind a `;` in its segment.
+    """Return whether a segment has an encoded slash after a `;`.
 
-    Tomcat drops `;params` first, and the slash in them is gone; to others it splits the path.
+    Tomcat drops `;params` first, and the slash with them. For other servers the slash splits the path.
     """
     begin = lower.find(b";")
     while begin >= 0:

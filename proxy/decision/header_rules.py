@@ -24,16 +24,16 @@ class HeaderSiteRule(ValueReader):
         super().__init__(rule)
         self.rule = rule
         if not re.fullmatch(r"[A-Za-z0-9_-]+", rule.header):
-            raise ValueError(f"{rule.header!r} is not a header name that can be forwarded: use letters, digits and `-`")
+            raise ValueError(f"{rule.header!r} is not a header name that is forwarded: use letters, digits and `-`")
         self.name = rule.header.lower().encode()
         self.folded_name = fold_name(self.name)
         self._ambiguous = AMBIGUOUS_REQUEST.because(
-            f"The header `{rule.header}` names the site, and this request holds a look-alike of it, which some servers "
-            f"read as the same header. Send `{rule.header}` only, spelled exactly so."
+            f"The header `{rule.header}` names the site, and this request contains a look-alike that some servers "
+            f"read as the same header. Send only `{rule.header}`, in exactly this spelling."
         )
         self._repeated = AMBIGUOUS_REQUEST.because(
-            f"The header `{rule.header}` names the site, and this request holds it more than once. Some servers join "
-            "the values with a comma, others read only the first or the last. Send it once."
+            f"The header `{rule.header}` names the site, and this request contains it more than once. Some servers "
+            "join the values with a comma, others read only the first or the last. Send it once."
         )
 
     @classmethod
@@ -51,14 +51,14 @@ class HeaderSiteRule(ValueReader):
         return SiteExample(path, (self.rule.header, self.rule.forms[0]))
 
     def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named | None:
-        """Return what the header names, or None without it. Raises Refused on a look-alike, forwarded or not."""
+        """Return what the header names, or None if it is missing. Raises Refused on a look-alike, forwarded or not."""
         if any(FOLDED[name] == self.folded_name for name, _ in dropped):
             raise Refused(self._ambiguous)
         value = self._value(fields)
         return None if value is None else self.named(text(value))
 
     def site_in(self, fields: Fields) -> str:
-        """Return the site that the header names, which is there and plain. Raises Refused as `read` does. Hot."""
+        """Return the site in the header of a plain rule, which is present. Raises Refused like `read`. Hot."""
         return name_by_id(text(self._value(fields) or b""))
 
     def _value(self, fields: Fields) -> bytes | None:
@@ -73,7 +73,7 @@ class HeaderSiteRule(ValueReader):
             return None
         if any(name.lower() != self.name for name, _ in found):
             raise Refused(self._ambiguous)
-        # WSGI and CGI servers join the values with a comma (RFC 3875 §4.1.18), which is right only for a plain list.
+        # WSGI and CGI servers join the values with a comma (RFC 3875 §4.1.18), which is correct only for a plain list.
         if self._separator != "," or self._patterns:
             raise Refused(self._repeated)
         return b",".join([value for _, value in found])

@@ -13,14 +13,15 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)
 _FORWARDED_HOST_NAMES = (b"x-forwarded-host", b"forwarded")
 _LONGEST_FORWARDED = 2048
-"""Of what a trusted proxy says, which a client may have begun (bytes)."""
+"""The most bytes of forwarded hosts. A client may have written the first part of what a trusted proxy forwards."""
 _HOSTS_DIFFER = AMBIGUOUS_REQUEST.because(
-    "Host and the host that a trusted proxy forwards name different sites. Let the proxy forward the client's Host."
+    "Host and the host that a trusted proxy forwards name different sites. Configure the proxy to forward the Host of "
+    "the client."
 )
 
 
 class HostSiteRule:
-    """A host name that holds the site's id, without case, as host names have none."""
+    """A host name that contains the site's id. Case does not matter in host names."""
 
     form: ClassVar[str] = f"host:{SITE_MARK}.DOMAIN"
     __slots__ = ("_pattern", "template")
@@ -48,7 +49,7 @@ class HostSiteRule:
         return SiteExample(root, ("Host", self.template))
 
     def read(self, fields: Fields, into: Named) -> None:
-        """Add the site that Host names. Raises Refused if a host that a trusted proxy forwards names another one."""
+        """Add the site that Host names. Raises Refused if a host forwarded by a trusted proxy names another site."""
         found: list[str | None] = []
         forwarded = 0
         for name, value in fields:

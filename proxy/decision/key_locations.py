@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _SCHEME = re.compile(rb"([A-Za-z0-9-]++)[ \t]++(.*)\Z", re.DOTALL)
 _HTTP_NEEDS = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"cookie"})
 _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
-    "The query parameter that carries the API key stands beside `;` or `?`, at which some servers separate parameters. "
+    "The query parameter that carries the API key is next to `;` or `?`, where some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
 )
 _MAX_COOKIE_LINES = 4

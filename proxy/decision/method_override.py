@@ -1,7 +1,7 @@
 """Request headers and query parameters by which frameworks take another method than the request line's. No I/O.
 
-The table of docs/backends.md repeats these rows, and a test compares the two. A parameter called `method` is not among
-them: Matomo and many RPC interfaces use it for other things.
+A test compares these rows with the table in docs/backends.md. A parameter called `method` is not listed, because
+Matomo and many RPC interfaces use it for other things.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from proxy.http.known_headers import Certainty
 
 
 class MethodOverride(NamedTuple):
-    """One row. `name` is in lower case; the rest has the form of `known_headers.KnownHeader`."""
+    """One row. `name` is in lower case; the other columns are those of `known_headers.KnownHeader`."""
 
     name: str
     software: str
@@ -63,12 +63,12 @@ _OVERRIDES = Spellings(lambda name: fold_name(name) in _NAMES)
 
 
 def overrides_method(name: bytes) -> bool:
-    """Tell whether a header of this name overrides the method, in any spelling."""
+    """Return whether a header with this name, in any spelling, overrides the method."""
     return bool(_OVERRIDES[name])
 
 
 TOO_MANY_METHODS = b"?"
-"""Stands for the methods of an overlong list. No route lists it, since it is no token."""
+"""Stands for the methods of an overlong list. It is not a token, so no route can list it."""
 MOST_BYTES = 256
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 MAX_SITES = 64
-"""Sites that one request may name. More would make a request without a key expensive."""
+"""The most sites that one request may name. Refusing a request without a key would be expensive with more."""
 
 TOO_MANY_SITES = AMBIGUOUS_REQUEST.because(
     f"The request names more than {MAX_SITES} sites. Split it into several requests."
@@ -15,59 +15,59 @@ TOO_MANY_SITES = AMBIGUOUS_REQUEST.because(
 
 @dataclass(slots=True)
 class Named:
-    """What some part of a request names: sites, each once, in order, and whether a word for all of them."""
+    """What one part of a request names: sites, each once, in order, and whether a word for all sites is among them."""
 
     sites: dict[str, None]
     every_site: bool = False
 
     @classmethod
     def none(cls) -> "Named":
-        """Return what names nothing."""
+        """Return an empty one."""
         return cls({})
 
     def __bool__(self) -> bool:
-        """Tell whether anything is named."""
+        """Return whether anything is named."""
         return bool(self.sites) or self.every_site
 
     def add(self, more: "Named") -> None:
-        """Add what another part names. Raises Refused if that is too much."""
+        """Add what another part names. Raises Refused if there are too many sites."""
         self.sites.update(more.sites)
         self.every_site |= more.every_site
         if len(self.sites) > MAX_SITES:
             raise Refused(TOO_MANY_SITES)
 
     def with_more(self, more: "Named") -> "Named":
-        """Return this with what another part names added. Raises Refused if that is too much."""
+        """Add what another part names, and return this. Raises Refused if there are too many sites."""
         self.add(more)
         return self
 
     def is_within(self, allowed: "Named") -> bool:
-        """Tell whether nothing is named but what is allowed."""
+        """Return whether everything that is named is allowed."""
         return self.sites.keys() <= allowed.sites.keys() and (allowed.every_site or not self.every_site)
 
     def without_empty(self) -> "Named":
-        """Return the same without empty names, which stand for no site where nothing needs one."""
+        """Return the same without empty names, which do not count on a path where no site is needed."""
         return Named({site: None for site in self.sites if site.strip()}, self.every_site)
 
 
 class TwoReadings:
-    """What is named in each of the two right readings of a query: with `+` as itself, and as a space."""
+    """What a query names in each of its two valid readings: with `+` as a plus, and with `+` as a space."""
 
     __slots__ = ("_form", "literal")
 
     def __init__(self) -> None:
         self.literal = Named.none()
         """As RFC 3986 reads it."""
-        self._form: Named | None = None  # until it differs
+        self._form: Named | None = None  # None while both are equal
 
     @property
     def form(self) -> Named:
-        """As HTML forms are read, and most frameworks read every query."""
+        """As HTML forms are decoded, and as most frameworks decode every query."""
         return self.literal if self._form is None else self._form
 
     @property
     def differ(self) -> bool:
-        """Whether the two name different sites."""
+        """Whether the two readings name different sites."""
         return self._form is not None and self._form != self.literal
 
     def __eq__(self, other: object) -> bool:
@@ -76,7 +76,7 @@ class TwoReadings:
     __hash__ = None  # type: ignore[assignment]
 
     def add(self, literal: Named, form: Named | None = None) -> None:
-        """Add what is named; `form` is what the second reading names, where that differs."""
+        """Add what is named. `form` is what the second reading names, if that differs."""
         if form is not None and self._form is None:
             self._form = Named(dict(self.literal.sites), self.literal.every_site)
         self.literal.add(literal)

@@ -19,48 +19,48 @@ _AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
 
 
 def folded(name: str) -> str:
-    """Return a name in the form in which names are compared: without case and outer spaces."""
+    """Return a name in the form that is compared: casefolded, without outer spaces."""
     return name.strip().casefold()
 
 
 class Name:
-    """One parameter's name: its literal spelling, and all spellings that some backend takes for it."""
+    """The name of one parameter: its literal spelling, and all spellings that some backend reads as it."""
 
     __slots__ = ("_base", "_literal", "base", "first_characters", "lenient", "pattern", "plain_spellings")
 
     def __init__(self, name: str, *, array: bool = False) -> None:
-        """`array` accepts `name[]` and `name[0]` as literal spellings too."""
+        """`array` also accepts `name[]` and `name[0]` as literal spellings."""
         literal = "".join(map(_literal_character, name))
         if array:
-            # From index 21 on, qs makes a map instead of a list.
+            # From index 21, qs makes a map instead of a list.
             literal += r"(?:(?:\[|%5[Bb])(?:1?[0-9]|20)?(?:\]|%5[Dd]))?"
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
         self.lenient = "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
         self.first_characters = "_. +[" if core[:1] in "_. +" else core[:1]
-        # `filter=x` beside `filter[site]=shop` replaces it in PHP and qs.
+        # In PHP and qs, `filter=x` replaces `filter[site]=shop`.
         base = core.partition("[")[0]
         self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&=]|\Z)" if base != core else ""
         self._base = re.compile(BEFORE + self.base)
-        # Spellings without a special character, which can be searched for at once.
+        # Spellings without special characters, which can be searched for as they are.
         self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
         self.pattern = re.compile(f"{BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
 
     def replaces(self, raw: bytes) -> bool:
-        """Tell whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
+        """Return whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
         return bool(self.base) and any(self._base.match(text(decoded).casefold()) for decoded in rounds(raw))
 
     def is_literal(self, raw: bytes) -> bool:
-        """Tell whether raw bytes spell this name literally; reserved characters may be percent-encoded."""
+        """Return whether raw bytes spell this name literally. Reserved characters may be percent-encoded."""
         return self._literal.match(raw) is not None
 
     def means(self, raw: bytes) -> bool:
-        """Tell whether some backend reads raw bytes as this name. Raises Refused if they are encoded too often."""
+        """Return whether some backend reads raw bytes as this name. Raises Refused if they are encoded too deeply."""
         return any(self.pattern.match(spelling) for spelling in spellings(raw))
 
 
 def spellings(raw: bytes) -> list[str]:
-    """Return a raw name, and it decoded once, twice, …, without case. Raises Refused if it is encoded too often."""
+    """Return a name casefolded: raw, decoded once, twice, and so on. Raises Refused if it is encoded too deeply."""
     if PERCENT not in raw and raw.isascii():
         return [raw.decode("ascii").lower()]
     return [text(decoded).casefold() for decoded in rounds(raw)]

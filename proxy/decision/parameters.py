@@ -1,7 +1,7 @@
-"""Parameters (`name=value`) of queries and cookies, found in every spelling that some backend accepts. No I/O.
+"""Finds parameters (`name=value`) of queries and cookies in every spelling that some backend accepts. No I/O.
 
-Clients choose these bytes, so nothing here costs more than linear time, and what needs a step of Python for each
-parameter is bounded in number. `make test-cost` counts.
+Clients choose these bytes, so nothing here takes more than linear time, and the number of parameters that need a step
+of Python each is bounded. `make test-cost` counts the instructions.
 """
 
 import itertools
@@ -15,56 +15,56 @@ from proxy.http.percent_encoding import PERCENT, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
 
 _MAX_PARAMETERS = 1000
-"""Servers ignore further ones: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
+"""Servers ignore further parameters: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
 
 _MAX_COOKIES = 256
-"""Browsers keep 180 for a domain at most."""
+"""Browsers keep at most 180 for a domain."""
 
 _MAX_NAMES_BYTES = 8192
-"""The size of all different names together."""
+"""The most bytes of all different names together."""
 
 _MAX_ODD_NAMES = 256
-"""Different names with unusual characters, where some of them are encoded or looked for. DataTables sends 240."""
+"""The most different names with unusual characters, if one is encoded or wanted. DataTables sends 240."""
 
 _MAX_FOUND = 64
-"""Occurrences of the parameters that are looked for."""
+"""The most occurrences of wanted parameters."""
 _MAX_FOUND_ODD = 16
-"""The same where values are encoded, or separated in several ways."""
+"""The same if values are encoded, or the query can be split in several ways."""
 _MAX_FOUND_DEEP = 4
-"""The same with values that may be encoded twice."""
+"""The same if values may be encoded twice."""
 
 _FEW_NAMES, _MAX_WANTED = 7, 28
-"""More such names are read at once. So many of them may be among those that are looked for."""
+"""More unusual names than the first number are searched in one text. At most the second number may be wanted ones."""
 
 _LONG_NAMES, _MANY_NAMES = 1024, 64
-"""Names that are more, or take more bytes together, must not be encoded twice."""
+"""If the names take more bytes together, or there are more of them, they must not be encoded twice."""
 
 _SHORT = 512
-"""One regular expression over the whole text is the quickest way only for short ones (bytes)."""
+"""One regular expression over the whole text is fastest only for short texts (bytes)."""
 
 _ODD_NAME = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 
 _IN_NAMES = frozenset("&;?#=")
-"""What ends a name or a parameter. Encoded in a name, it does so to servers that decode a query and read it again."""
+"""What ends a name or a parameter. Servers that decode a query and read it again also find encoded ones."""
 _TO_AMPERSAND = bytes(ord("&") if chr(byte) in "&;?#" else byte for byte in range(256))
 _HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
-    "A parameter's name holds an encoded `&`, `;`, `?`, `#` or `=`, and the name of a parameter that is read here: "
-    "servers that rewrite queries find two parameters there. Encode these characters in values only."
+    "The name of a parameter contains an encoded `&`, `;`, `?`, `#` or `=`, and the name of a parameter that matters "
+    "here. Servers that rewrite queries find two parameters there. Use these characters in values only."
 )
 
 _RAW_VALUE = BAD_REQUEST.because(
-    "A query parameter that is read here holds bytes outside ASCII. Percent-encode them as UTF-8."
+    "A query parameter that matters here contains bytes outside ASCII. Percent-encode them as UTF-8."
 )
 _TOO_MANY = AMBIGUOUS_REQUEST.because(
     f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
-    f"unusual names, more than {_MAX_FOUND} of those that are read here, or more than {_MAX_FOUND_ODD} of these with "
-    "percent-encoded values or beside `;` or `?`. Split it into several requests."
+    f"unusual names, more than {_MAX_FOUND} parameters that matter here, or more than {_MAX_FOUND_ODD} of these with "
+    "percent-encoded values or next to `;` or `?`. Split it into several requests."
 )
 
 
 OnlyParameter = tuple[bytes, bytes] | tuple[()] | None
-"""The name and value of the one parameter in a plain query, () if it has none, or None for other queries."""
+"""The name and value of the only wanted parameter in a plain query, () without one, None for other queries."""
 
 
 @dataclass(slots=True)
@@ -74,11 +74,11 @@ class Parameter:
     name: bytes
     value: bytes
     meant: tuple[Name, ...] = ()
-    """The names looked for that some backend reads it as."""
+    """The wanted names that some backend reads it as."""
 
 
 class Found(NamedTuple):
-    """Where a raw name stands, and the names looked for that some backend reads it as."""
+    """The position of a raw name, and the wanted names that some backend reads it as."""
 
     start: int
     end: int
@@ -86,7 +86,7 @@ class Found(NamedTuple):
 
 
 class Finder:
-    """Finds the parameters of some names, in every spelling, in the text of a query or a cookie."""
+    """Finds the parameters with wanted names, in every spelling, in a query or in cookies."""
 
     __slots__ = (
         "_lenient",
@@ -100,7 +100,7 @@ class Finder:
     )
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
-        """`separators` are all characters that some backend separates parameters with, the usual one first."""
+        """`separators` are all characters at which some backend separates parameters, the usual one first."""
         self._names = names
         self._separators = [separator.encode() for separator in separators]
         self._most = _MAX_COOKIES if separators == ";" else _MAX_PARAMETERS
@@ -113,10 +113,10 @@ class Finder:
         self._to_one_separator = bytes(first if chr(byte) in separators else byte for byte in range(256))
         self._values = re.compile(f"=[^{separators[0]}]*+".encode())
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
-        # Most names are passed over at their first character.
+        # Most names can be skipped at their first character.
         starts = "".join({re.escape(character) for name in names for character in name.first_characters})
         self._lenient = re.compile(f"&{BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
-        # What has only plain names, and none or one of ours, is most queries.
+        # Most queries have only plain names, and at most one wanted name.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""
         pair = f"{others}[A-Za-z0-9_-]*+(?:=[^{separators}]*+)?+"
@@ -133,17 +133,17 @@ class Finder:
         return (simple[1], simple[2]) if simple.lastindex else ()
 
     def is_silent(self, raw: bytes) -> bool:
-        """Tell quickly that nothing is there to be found. False says nothing."""
+        """Return True if there is certainly no wanted parameter. False means that there may be one."""
         return self.glance(raw) == ()
 
     def means_only(self, raw_name: bytes, name: Name) -> bool:
-        """Tell whether a plain raw name means one name, and none of the others."""
+        """Return whether a plain raw name means this wanted name and no other one."""
         return self._meant_by_plain.get(raw_name.lower()) == (name,)
 
     def find(self, raw: bytes) -> list[Found]:
-        """Return where the names stand that mean one of ours, with text split at every separator.
+        """Return the positions of wanted names, with the text split at every separator.
 
-        Raises Refused if there are too many, or if they are encoded too often.
+        Raises Refused if there are too many, or if they are encoded too deeply.
         """
         split = raw.translate(self._to_one_separator)
         meant = self.meant_in(split)
@@ -163,9 +163,9 @@ class Finder:
         return found
 
     def meant_in(self, split: bytes) -> dict[bytes, tuple[Name, ...]]:
-        """Return the raw names, in a text with one kind of separator, that mean some of ours, with which.
+        """Return the raw names that mean wanted names, with those names, in a text with one kind of separator.
 
-        Raises Refused if there are too many, or if they are encoded too often.
+        Raises Refused if there are too many, or if they are encoded too deeply.
         """
         separator = self._separators[0]
         if not self._names or not split:
@@ -173,13 +173,13 @@ class Finder:
         if split.count(separator) >= self._most:
             raise Refused(_TOO_MANY)
         together = self._values.sub(b"", split)
-        # In C as far as possible, since there may be a thousand. Most often that is all.
+        # There may be a thousand names, so as much as possible is done in C. Usually the search ends here.
         if not self._may_be_meant(together, separator):
             return {}
         return self._meant_among({name.lstrip(b" ") for name in together.split(separator)})
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
-        """Return those of our names that some backend reads a raw name as. Raises Refused if that is a part of it."""
+        """Return the wanted names that some backend reads a raw name as. Raises Refused if only a part of it is one."""
         plain = self._meant_by_plain.get(raw_name.lower())
         if plain is not None:
             return plain
@@ -193,7 +193,7 @@ class Finder:
         return tuple(name for name in self._names if any(map(name.pattern.match, found)))
 
     def _may_be_meant(self, together: bytes, separator: bytes) -> bool:
-        """Tell whether one of these names, joined by `separator`, may mean one of ours: all are read at once."""
+        """Return whether one of these names, joined by `separator`, may be wanted. All are searched in one text."""
         if len(together) > _MAX_NAMES_BYTES:
             together = separator.join(set(together.split(separator)))
             if len(together) > _MAX_NAMES_BYTES:
@@ -218,7 +218,7 @@ class Finder:
         return found
 
     def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
-        """Return those of the names that mean some of ours, with which."""
+        """Return the raw names that mean wanted names, with those names."""
         plain = self._meant_by_plain
         meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
         odd = list(filter(_ODD_NAME.search, names))
@@ -229,7 +229,7 @@ class Finder:
         return meant
 
     def _meant_among_odd(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
-        """Return those that mean some of ours, with which. All are read at once to find those that may."""
+        """Do the same for unusual names. All are searched in one text to find those that may be wanted."""
         wanted = names
         if len(names) > _FEW_NAMES:
             lines = b"\n".join(names)
@@ -262,7 +262,7 @@ def _separators_in(name: str) -> int:
 
 
 def _rounds_of_names(names: list[bytes], separator: bytes) -> list[bytes]:
-    """Return many encoded names decoded. Raises Refused if they are too many, or encoded twice."""
+    """Decode many encoded names. Raises Refused if there are too many, or if they are encoded twice."""
     if len(names) > _MAX_ODD_NAMES:
         raise Refused(_TOO_MANY)
     return rounds(separator.join(names), 1)
@@ -273,17 +273,17 @@ def _without_case(raw: bytes) -> str:
 
 
 class Query:
-    """A raw query, split in every way that some backend splits it: at `&`, at `;` too, and at `?` too."""
+    """A raw query, split in every way that some backend splits it: at `&`, also at `;`, and also at `?`."""
 
     __slots__ = ("_last", "_raw", "meant", "splits")
 
     def __init__(self, raw: bytes, finder: Finder) -> None:
-        """Raises Refused if the names looked for stand in it too often."""
+        """Raises Refused if the wanted names occur too often."""
         self._last = 0
         self.meant: frozenset[Name] = frozenset()
-        """The names of which some reading of the query has a parameter."""
+        """The wanted names that some reading of the query finds."""
         self.splits: list[list[Parameter]] = []
-        """The parameters found, one list for each way of splitting, the literal one first. Empty if there are none."""
+        """The wanted parameters, one list for each way of splitting, the literal way first. Empty if there are none."""
         if b";" in raw or b"?" in raw:
             self._read_splits(raw, finder)
         else:
@@ -294,7 +294,7 @@ class Query:
             )
 
     def _read(self, raw: bytes, finder: Finder) -> None:
-        """Read a query that all servers split alike."""
+        """Read a query that all servers split in the same way."""
         meant = finder.meant_in(raw)
         if not meant:
             return
@@ -309,7 +309,7 @@ class Query:
         self.splits = [[Parameter(name, value, meant[name]) for name, value in pairs]]
 
     def _read_splits(self, raw: bytes, finder: Finder) -> None:
-        """Read a query that some servers split at `;` or `?` too."""
+        """Read a query that some servers also split at `;` or `?`."""
         found = finder.find(raw)
         if not found:
             return
@@ -324,12 +324,12 @@ class Query:
         self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
 
     def is_late(self, most: int) -> bool:
-        """Tell whether a parameter that was found has `most` others, or more, before it."""
+        """Return whether at least `most` other parameters precede a wanted one."""
         return self._last >= most
 
 
 def _check_found(count: int, values: bytes, *, splits: int) -> None:
-    """Raise Refused if so many parameters with these values (lines) are too expensive to read."""
+    """Raise Refused if there are too many wanted parameters for such values (lines)."""
     is_encoded = b"%" in values or b"+" in values
     is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
     if count > (_MAX_FOUND_DEEP if is_deep else _MAX_FOUND_ODD if is_encoded or splits > 1 else _MAX_FOUND):
@@ -337,7 +337,7 @@ def _check_found(count: int, values: bytes, *, splits: int) -> None:
 
 
 def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
-    """Return the parameters, of a text to be split at `&`, that hold these names, each different one once."""
+    """Return the parameters with these names in a text that is split at `&`, each different one once."""
     parameters: dict[tuple[bytes, bytes], Parameter] = {}
     read_to = -1
     for at in found:

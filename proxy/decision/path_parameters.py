@@ -10,18 +10,19 @@ _ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(
     "The path contains `&`, `?` or `#`, perhaps encoded, with a parameter after it. Servers that rewrite paths may "
     "read it as a query parameter. Send parameters in the query."
 )
-_PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # no parameter's name holds the other sub-delimiters
+_PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # names of parameters do not contain the other sub-delimiters
 
 
 def separators_in(text: bytes) -> int:
-    """Return how many of `&`, `?`, `#` and `;` a path holds, as it came or decoded."""
+    """Return the number of `&`, `?`, `#` and `;` in a path, raw or decoded."""
     return sum([text.count(separator) for separator in (b"&", b"?", b"#", b";") if separator in text])
 
 
 def holds_parameter(text: bytes) -> bool:
-    """Tell whether a path, as it came or decoded, holds what becomes a parameter where a path is put into a query.
+    """Return whether a path, raw or decoded, has a pair after `&`, `?` or `#`.
 
-    Rewriting backends do that (Apache's `[QSA]`, nginx's `proxy_pass` with variables): after `&`, `?` or `#`, a pair.
+    Such a pair becomes a parameter in servers that put paths into queries (Apache's `[QSA]`, nginx's `proxy_pass` with
+    variables).
     """
     return _PARAMETER.search(text) is not None
 

@@ -14,14 +14,16 @@ SITE_EXAMPLE: Final = "SITE"
 
 
 class PathPattern:
-    """A path template. It matches a reading (`target.read_path`) exactly, or without case and trailing slash."""
+    """A path template. It matches a reading (`read_path`) exactly, or in any case, with or without a final slash."""
 
     __slots__ = ("_exact", "_lenient", "names_site")
 
     def __init__(self, template: str, *, prefix: bool = False) -> None:
-        """`prefix` matches whatever begins with the template, by whole segments. Raises ValueError on a bad one."""
+        """`prefix` matches every path below the template, by whole segments. Raises ValueError."""
         if not template.startswith("/") or "?" in template or "#" in template or "%" in template:
-            raise ValueError(f"{template!r} is no path: write it decoded, beginning with `/`, without `?`, `#` or `%`")
+            raise ValueError(
+                f"{template!r} is not a path: write it decoded, beginning with `/`, without `?`, `#` or `%`"
+            )
         if prefix:
             template = template.rstrip("/") or "/"
         segments = template.split("/")[1:]
@@ -29,13 +31,15 @@ class PathPattern:
         if has_rest:
             segments.pop()
         if any("**" in segment for segment in segments):
-            raise ValueError(f"{template!r}: `**` stands for the rest, so it can only be the whole last segment")
+            raise ValueError(
+                f"{template!r}: `**` stands for the rest of the path, so it must be the whole last segment"
+            )
         if (
             template.count(SITE_MARK) > 1
             or "{" in template.replace(SITE_MARK, "")
             or "}" in template.replace(SITE_MARK, "")
         ):
-            raise ValueError(f"{template!r}: {SITE_MARK} is the only placeholder, and can stand there once")
+            raise ValueError(f"{template!r}: {SITE_MARK} is the only placeholder, and can occur once")
         if prefix and segments == [""]:
             segments = []  # "/" is a prefix of every path
         self.names_site = SITE_MARK in template
@@ -50,7 +54,7 @@ class PathPattern:
         self._lenient = re.compile("".join(named) + f"{SEGMENT_END}?" + rest, re.DOTALL | re.IGNORECASE)
 
     def match(self, reading: str, *, lenient: bool) -> re.Match[str] | None:
-        """Match a reading; the first group is the site's id where the template has one."""
+        """Match a reading. The first group is the site's id if the template has one."""
         return (self._lenient if lenient else self._exact).match(reading)
 
 
@@ -67,7 +71,7 @@ class Scope:
             )
 
     def holds(self, readings: Iterable[str]) -> bool | None:
-        """Tell whether a path with these readings is in the scope; None if readings differ on that."""
+        """Return whether a path with these readings is in the scope. None: readings differ."""
         found = {
             any(pattern.match(reading, lenient=lenient) for pattern in self._patterns)
             for reading in readings

@@ -13,33 +13,34 @@ from proxy.http.percent_encoding import decode, decode_leniently, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _LONG_PATH = 1024
-"""A longer path (bytes) must not be encoded twice: it would have too many readings."""
+"""A longer path (bytes) must not be encoded twice, because it would have too many readings."""
 
 _MAX_READINGS, _FEW_READINGS = 32, 10
-"""Of a path, by the order of splitting, decoding, dropping parameters and merging slashes. A long one may have few."""
+"""The most readings of a path in all orders of splitting, decoding, dropping parameters and merging slashes. A long
+path may have only a few."""
 _READ_BYTES = 16384
-"""All of these readings together, if they are more than a few."""
+"""The most bytes of all these readings together, if there are more than a few."""
 _LONG_IN_EVERY_ORDER = 2048
-"""A longer path (bytes) must not hold `;` or `//`, encoded or not."""
+"""A longer path (bytes) must not contain `;` or `//`, encoded or not."""
 
 _PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~!$'()*+,=:@.-/"
 
 _ESCAPES = AMBIGUOUS_REQUEST.because(
-    "The path holds a `%` without two hexadecimal digits after it. Send a literal `%` as `%25`."
+    "The path contains a `%` without two hexadecimal digits after it. Send a literal `%` as `%25`."
 )
 _TOO_MANY_READINGS = AMBIGUOUS_REQUEST.because(
-    f"This path of more than {_LONG_IN_EVERY_ORDER} bytes, or with much percent-encoding, holds `;` or `//`, encoded "
-    "or not, so servers read it in too many ways. Send it without these."
+    f"This path has more than {_LONG_IN_EVERY_ORDER} bytes, or much percent-encoding, and contains `;` or `//`, "
+    "encoded or not, so servers may read it in too many ways. Send it without these."
 )
 
 
 def is_plain(path: bytes) -> bool:
-    """Tell whether all readings of a path split it alike, without a slash at its end to drop."""
+    """Return whether every reading of a path is the literal one, and it does not end with a slash."""
     return not (path.translate(None, _PLAIN_CHARACTERS) or b"//" in path or b"/." in path or path.endswith(b"/"))
 
 
 SEGMENT_END = "\0"
-"""Ends each segment of a reading: no path that passes holds it, at any depth of decoding."""
+"""Begins each segment of a reading. No path that passes contains it, at any depth of decoding."""
 
 
 @dataclass(slots=True)
@@ -47,24 +48,22 @@ class PathReadings:
     """A path in every reading."""
 
     texts: list[bytes]
-    """The path as it came, then decoded once, twice, …"""
+    """The raw path, then decoded once, twice, and so on."""
     split: list[str]
-    """The literal reading first: the path's segments decoded, each after SEGMENT_END."""
+    """The readings, the literal one first: decoded segments, each after SEGMENT_END."""
 
 
 def read_path(path: bytes) -> PathReadings:
     """Return the readings of a path.
 
-    They are: split after any number of decoding rounds, segments decoded further any number of rounds, with and
-    without `;params`, with `//` merged or not, in every order of these. That case and a trailing slash may not matter
-    is for rules to say.
-    Raises Refused on what is never ordinary in a path: dot segments, backslashes and controls at any depth, invalid
-    escapes, a `//` at its start (an authority to some).
+    These are all orders of decoding, splitting, dropping `;params` and merging `//`, with any number of rounds of
+    decoding. Case and a final slash are left to the templates. Raises Refused on dot segments, backslashes and controls
+    at any depth, on invalid escapes, and on a `//` at the start, which some servers read as an authority.
     """
     if is_plain(path):
         return PathReadings([path], [text(path).replace("/", SEGMENT_END)])
     if len(decode(path)) != len(path) - 2 * path.count(b"%"):
-        raise Refused(_ESCAPES)  # each escape becomes two bytes shorter
+        raise Refused(_ESCAPES)  # each valid escape becomes two bytes shorter
     texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
     for decoded in texts:
         refuse_forbidden(decoded)
@@ -83,17 +82,17 @@ _PARAMETERS_OF_SEGMENTS = re.compile(rb";[^\x00]*+")
 
 
 def _decoded_and_split(texts: list[bytes]) -> list[bytes]:
-    """Return a path that holds no `;` and no doubled slash, split after each round of decoding.
+    """Return the readings of a path without `;` and `//`: split after each round of decoding, segments decoded further.
 
-    Segments are decoded further. The literal reading comes first.
+    The literal reading comes first.
     """
     slashes = [decoded.count(b"/") for decoded in texts]
-    # Where decoding brings no slash, it makes no difference whether a path is split before or after.
+    # If decoding reveals no slash, splitting before or after it makes no difference.
     as_whole = slashes[:2] == slashes[:1] * 2
     literal = texts[1].replace(b"/", _END) if as_whole else decode(texts[0].replace(b"/", _END))
     readings = {literal: None}
     for split_at, split_text in enumerate(texts):
-        # The literal reading decodes once, so none decodes less.
+        # The literal reading decodes once, so no reading decodes less.
         for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
             if times and slashes[split_at] == slashes[split_at + times]:
                 continue  # the same as splitting after these rounds
@@ -105,7 +104,7 @@ def _decoded_and_split(texts: list[bytes]) -> list[bytes]:
 
 
 def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
-    """Return what splitting, decoding, dropping parameters and merging slashes make of a path, in any order.
+    """Return the readings of a path in every order of splitting, decoding, dropping parameters and merging slashes.
 
     The literal reading comes first. Raises Refused if there are too many.
     """
@@ -123,7 +122,7 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
                     new.append(after)
             if len(level) > most:
                 raise Refused(_TOO_MANY_READINGS)
-        # The literal reading decodes once, so none decodes less.
+        # The literal reading decodes once, so no reading decodes less.
         if round_ or not rounds_left:
             readings |= dict.fromkeys(reading for reading in level if reading.startswith(_END))
         level = dict.fromkeys(decode_leniently(reading) for reading in level)
@@ -133,7 +132,7 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
 
 
 def _next_steps(reading: bytes) -> Iterator[bytes]:
-    """Yield a path, or its segments, with one further step that does not decode."""
+    """Yield a path, or its segments, after one further step other than decoding."""
     is_split = reading.startswith(_END)
     if not is_split:
         yield reading.replace(b"/", _END)

@@ -20,10 +20,10 @@ _PARAMETERS_READ = 100
 parameters after 100, and PHP, Node.js, qs and Tomcat ignore those after 1,000. To them it would name no site."""
 
 _LONGEST_ID = 12 * MAX_LENGTH
-"""An id of 255 characters takes so many bytes at most, percent-encoded as UTF-8."""
+"""The most bytes of an id with 255 characters, percent-encoded as UTF-8."""
 _IMPOSSIBLE = Named({impossible_site(""): None})
 _LONGEST_VALUE = 8192
-"""A cookie's value that is longer names no site that the query, which is not longer, could name too (bytes)."""
+"""A longer cookie value (bytes) cannot equal a value of the query, whose length is limited."""
 _VALUE_AND_PAIRS = re.compile(rb"[^;?]++(?:[;?][A-Za-z0-9_.-]++=[^;?]*+)++\Z")
 _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 
@@ -38,15 +38,15 @@ class QuerySiteRule(ValueReader):
         super().__init__(rule)
         self.rule = rule
         if not rule.query:
-            raise ValueError("query must be a parameter's name")
+            raise ValueError("query must be the name of a parameter")
         self.text = rule.query
         self.raw_name = rule.query.encode()
         self.name = Name(rule.query, array=rule.array)
         self._holds_separators = any(mark in part for mark in ";?" for part in (rule.separator or "", *rule.forms))
         self._ambiguous = AMBIGUOUS_REQUEST.because(
-            f"The query parameter `{rule.query}` names the site, and servers differ in how they read it here. Send it "
-            "spelled exactly so, percent-encoded at most once, among the first parameters, and separate parameters "
-            "with `&` only: encode `;` as %3B and `?` as %3F in other values."
+            f"The query parameter `{rule.query}` names the site, and servers read it differently in this request. "
+            "Send it in exactly this spelling, percent-encoded at most once, among the first parameters. Separate "
+            "parameters only with `&`, and encode `;` as %3B and `?` as %3F in other values."
         )
 
     @classmethod
@@ -64,7 +64,7 @@ class QuerySiteRule(ValueReader):
         return SiteExample(f"{path}?{example_target(self.rule.query)}={example_target(self.rule.forms[0])}")
 
     def read(self, query: Query, into: TwoReadings) -> None:
-        """Add what a query names. Raises Refused if a lenient reading names something else than the literal one."""
+        """Add what a query names. Raises Refused if a lenient reading names other sites than the literal one."""
         if query.is_late(_PARAMETERS_READ):
             raise Refused(self._ambiguous)
         if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
@@ -82,7 +82,7 @@ class QuerySiteRule(ValueReader):
             into.add(literal.literal, literal.form if literal.differ else None)
 
     def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
-        """Add what plain parameters name, which every reading reads alike; return False if one is not plain."""
+        """Add what plain parameters name, which all readings agree on. Return False if one is not plain."""
         values: dict[str, None] = {}
         for parameter in parameters:
             if self.name in parameter.meant:
@@ -97,10 +97,10 @@ class QuerySiteRule(ValueReader):
         return True
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
-        """Add every site that any reading of the query names, on a path where the rule proves nothing."""
+        """Add every site that some reading of the query names, on a path outside the rule's scope."""
         if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
             return
-        # Of `shop;a=1`, which is no site's id, what some servers find between the separators is what counts.
+        # `shop;a=1` is not a site id, so only what servers find between the separators counts.
         whole, _ = self._read(
             each
             for each in query.splits[0]
@@ -123,7 +123,7 @@ class QuerySiteRule(ValueReader):
         return found
 
     def _read(self, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
-        """Return what any reading of the parameters names, and what those named literally do."""
+        """Return what any reading of the parameters names, and what those with a literal name do."""
         every, exact = TwoReadings(), TwoReadings()
         for parameter in parameters:
             if self.name not in parameter.meant:

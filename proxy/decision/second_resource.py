@@ -1,7 +1,7 @@
 """Request headers that name a second resource: the source of a copy, a destination, the target of a link. No I/O.
 
 Sitelatch judges the resource that the target names. A backend that also reads or writes the one in such a header would
-reach a site that was never judged. The table of docs/backends.md repeats these rows, and a test compares the two.
+reach a site that was never judged. A test compares these rows with the table in docs/backends.md.
 """
 
 import re
@@ -89,7 +89,7 @@ _KINDS = Spellings(_kind)
 
 
 def names_second_resource(fields: Fields) -> bool:
-    """Tell whether a header names a resource besides the target. Hot."""
+    """Return whether a header names a resource other than the target. Hot."""
     for name, value in fields:
         kind = _KINDS[name]
         if kind == _ALWAYS or (kind == _BY_VALUE and _VALUE_CHECKS[fold_name(name)](value)):

@@ -1,37 +1,37 @@
-"""When two site ids are the same to some backend, and the names under which requests refer to a site. No I/O."""
+"""When two site ids are equal for some backend, and the names by which requests refer to a site. No I/O."""
 
 import unicodedata
 from typing import Final
 
 MAX_LENGTH: Final = 255
-"""The most characters of a site's id."""
+"""The most characters of a site id."""
 
 _BY_FOLD: Final = "/"
-"""Begins every name that stands for a folded id. No site's id holds it, so the two kinds of names cannot meet."""
+"""Begins every name that stands for a folded id. No site id contains it, so the two kinds of names never collide."""
 
 
 def fold_site(site_id: str) -> str:
-    """Return the form in which ids are compared: NFKC, case-folded and trimmed. Longer text is unchanged."""
-    # The time that NFKC takes grows with the square of the length: accents by the megabyte would take hours.
+    """Return the form in which ids are compared: NFKC, casefolded and trimmed. Longer text stays unchanged."""
+    # NFKC takes quadratic time: a megabyte of accents would take hours.
     if len(site_id) > MAX_LENGTH:
         return site_id
-    # Case folding can undo the normal form, so that is made again.
+    # Case folding can undo the normal form, so the text is normalized again.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", site_id).casefold())
     return folded.strip()
 
 
 def by_folded_id(host_part: str) -> str:
-    """Return the name of the site whose folded id this is the same as: host names have no case."""
+    """Return the name of the site with the same folded id, because case does not matter in host names."""
     return _BY_FOLD + fold_site(host_part)
 
 
 def folded_part(name: str) -> str | None:
-    """Return the folded id that a name stands for, or None where the name is an id."""
+    """Return the folded id that a name stands for, or None if the name is an id."""
     return name[1:] if name.startswith(_BY_FOLD) else None
 
 
 def names_of(site_id: str) -> tuple[str, str]:
-    """Return both names under which requests refer to a site: its id, and its folded id."""
+    """Return both names by which requests refer to a site: its id, and its folded id."""
     return site_id, by_folded_id(site_id)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of site rules: how each reads the sites of a request, shows an example, and is described. No I/O.
+"""The kinds of site rules: how each reads sites, shows an example, and is described. No I/O.
 
 A new kind is one class in SITE_RULES. `explain`, the admin page, the integrators' guide and the error texts take
 everything from these classes: `form` is how the config spells a rule of this kind, `written()` this rule, `describe()`

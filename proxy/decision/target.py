@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from proxy.refusals import BAD_REQUEST, Refused
 
 _NO_FORM_BYTES = bytes([*range(0x21), *b"#", 0x7F])
-"""What origin form (RFC 9112 §3.2.1) does not hold: control bytes, spaces and a fragment."""
+"""Bytes that origin form (RFC 9112 §3.2.1) does not allow: controls, spaces and a fragment."""
 
 _CONTROL_IN_QUERY = re.compile("[\x80-\x9f]")
 
@@ -14,10 +14,10 @@ _RAW_NAME = re.compile(rb"(?:\A|&)[^=&\x80-\xFF]*+[\x80-\xFF]")
 """A name with a raw byte over 0x7F."""
 
 _ORIGIN_FORM = BAD_REQUEST.because(
-    "The request target must begin with `/` and hold no spaces, control characters or `#`. Percent-encode them."
+    "The request target must begin with `/`, without spaces, control characters or `#`. Percent-encode these."
 )
 _RAW_BYTES = BAD_REQUEST.because(
-    "The request target holds bytes outside ASCII that are not UTF-8 in the value of a query parameter. "
+    "The request target contains bytes outside ASCII that are not UTF-8 in the value of a query parameter. "
     "Percent-encode them."
 )
 
@@ -41,7 +41,7 @@ def split(target: bytes) -> Target:
 
 
 def _check_raw_bytes(path: bytes, query: bytes) -> None:
-    """Refuse raw bytes over 0x7F but for UTF-8 in values of a query. Whether such a value is read, rules say."""
+    """Refuse raw bytes over 0x7F, except UTF-8 in values of a query. Rules refuse it in the values that they read."""
     try:
         characters = query.decode("utf-8")
     except UnicodeDecodeError:

@@ -11,14 +11,14 @@ _LONG_VALUE = 1024
 
 @dataclass(slots=True)
 class ValueReadings:
-    """What a raw value may be read as."""
+    """The readings of one raw value."""
 
     literal: str
     """Decoded once (RFC 3986), with `+` as `+`."""
     form: str
-    """Decoded once, with `+` as a space, as HTML forms encode one. Both are right, and servers differ."""
+    """Decoded once, with `+` as a space, as HTML forms encode it. Both readings are valid, and servers differ."""
     deeper: tuple[str, ...]
-    """Decoded in a way that only some backends decode: more than once, or `%uXXXX`."""
+    """Decoded as only some backends do: more than once, or with `%uXXXX`."""
 
     def every(self) -> set[str]:
         """Return all of them."""
@@ -26,7 +26,7 @@ class ValueReadings:
 
 
 def value_readings(raw: bytes) -> ValueReadings:
-    """Return the readings of a raw value. Raises Refused if it is encoded too often."""
+    """Return the readings of a raw value. Raises Refused if it is encoded too deeply."""
     if PERCENT not in raw and PLUS not in raw:
         plain = text(raw)
         return ValueReadings(plain, plain, ())

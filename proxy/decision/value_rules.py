@@ -19,9 +19,9 @@ class ValueReader:
             raise ValueError("a site rule has either template or templates, not both")
         for template in rule.forms:
             if template.count(SITE_MARK) != 1:
-                raise ValueError(f"template {template!r} must hold {SITE_MARK} once")
+                raise ValueError(f"template {template!r} must contain {SITE_MARK} once")
         if rule.separator == "":
-            raise ValueError("separator must not be empty: leave it out where a value names one site")
+            raise ValueError("separator must not be empty: leave it out if a value names one site")
         self._separator = rule.separator
         self._all = rule.all
         self._patterns = (
@@ -33,12 +33,12 @@ class ValueReader:
             ]
         )
         self.is_plain = rule.forms == (SITE_MARK,) and rule.separator is None and rule.all is None
-        """Whether a value is a site's id and nothing else."""
+        """Whether a value is a site id and nothing else."""
         self.scope = Scope(rule.paths) if rule.paths is not None else None
-        """Where the rule names the site; None: everywhere."""
+        """The paths on which the rule names the site. None: all paths."""
 
     def named(self, value: str) -> Named:
-        """Return what a decoded value names. Raises Refused if that is too much."""
+        """Return what a decoded value names. Raises Refused if it names too many sites."""
         found = Named.none()
         if self._all is not None and value == self._all:
             found.every_site = True
@@ -52,7 +52,7 @@ class ValueReader:
         if self._separator and value.count(self._separator) >= MAX_SITES:
             raise Refused(TOO_MANY_SITES)
         for part in dict.fromkeys(value.split(self._separator)) if self._separator else (value,):
-            # A list in a header may hold spaces (RFC 9110 §5.6.1). No site's id has outer ones, so none is mistaken.
+            # A list in a header may contain spaces (RFC 9110 §5.6.1). Site ids have no outer spaces.
             site = part.strip(" \t") if self._separator else part
             if self._all is not None and site == self._all:
                 found.every_site = True

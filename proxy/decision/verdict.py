@@ -1,4 +1,4 @@
-"""What the decision returns, and what it has to be told. No I/O."""
+"""What the decision returns, and what it asks its caller for. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from proxy.refusals import Refusal
 
 @dataclass(slots=True)
 class Verdict:
-    """The outcome for one request. `refusal` is None if it passes; `claim` is None if no route was found."""
+    """The outcome for one request. If it passes, `refusal` is None. If no route was found, `claim` is None."""
 
     refusal: Refusal | None
     claim: Claim | None = None
@@ -24,7 +24,7 @@ class Verdict:
 
 
 class Lookup(Enum):
-    """What the decision needs before it can go on."""
+    """What the decision needs before it can continue."""
 
     GRANT = "grant"
     """The grant of the claim's key."""
@@ -49,7 +49,7 @@ Owners = Mapping[str, SiteOwner | None]
 
 
 class Known(Protocol):
-    """What the decision may ask for without waiting."""
+    """What the decision can ask for without waiting."""
 
     @property
     def accept_foreign(self) -> bool:
@@ -62,12 +62,12 @@ class Known(Protocol):
         """Return the grant of a key, or why there is none."""
 
     def owners(self, sites: tuple[str, ...]) -> Owners | Literal[NoGrant.UNAVAILABLE] | None:
-        """Return the owners of these sites, or None if they have to be looked up first."""
+        """Return the owners of these sites, or None if a lookup is needed."""
 
 
 @dataclass(slots=True)
 class Answers:
-    """What has been looked up for one request (a `Known`)."""
+    """The results of the lookups for one request. It implements `Known`."""
 
     found: Grant | NoGrant = NoGrant.NOT_LOOKED_UP
     found_owners: Owners | Literal[NoGrant.UNAVAILABLE] | None = None

@@ -8,7 +8,7 @@ from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # In hundredths of the cost of a plain head.
-MOST_WORK = 2300
+MOST_WORK = 2200
 FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 6, 8, 24
 _PATH_READING = 50
 _PATH_BYTES = 5
