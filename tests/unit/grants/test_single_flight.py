@@ -1,4 +1,4 @@
-"""Lookups in the queue, their timeouts, and invalidations in the meantime."""
+"""Lookups in the queue, and their timeouts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import pytest
 from proxy.grants.answers import UNKNOWN, Found, NoAnswer, Unknown
 from proxy.grants.circuit_breaker import CircuitBreaker
 from proxy.grants.fair_queue import FairQueue
-from proxy.grants.invalidations import EVERYTHING, Invalidations
+from proxy.grants.invalidations import Invalidations
 from proxy.grants.scope_table import ScopeTable
 from proxy.grants.single_flight import SingleFlight
 from proxy.grants.token_bucket import TokenBuckets
@@ -124,34 +124,3 @@ def test_closing_waits_for_connections_at_most_as_long_as_for_an_answer() -> Non
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())
-
-
-def test_an_invalidation_is_forgotten_when_no_older_lookup_is_in_flight() -> None:
-    invalidations = Invalidations()
-    first = invalidations.begin()
-    invalidations.add(KEY)
-    second = invalidations.begin()
-    invalidations.add("ada", 5)
-    assert invalidations.affects(first, (KEY,), None)
-    assert not invalidations.affects(second, (KEY, EVERYTHING), None)
-    invalidations.end(first)
-    assert not invalidations.affects(first, (KEY,), None), "it is forgotten"
-    assert invalidations.affects(second, ("ada",), 4)
-    assert not invalidations.affects(second, ("ada",), 5)
-    invalidations.end(second)
-    assert not len(invalidations), "no lookup in flight needs them"
-    invalidations.add("eve")
-    assert not len(invalidations)
-    third = invalidations.begin()
-    assert not invalidations.affects(third, (KEY, "ada"), None)
-
-
-def test_the_later_of_two_invalidations_of_a_name_counts() -> None:
-    invalidations = Invalidations()
-    began = invalidations.begin()
-    invalidations.add("ada", 5)
-    invalidations.add("ada", 3)
-    assert invalidations.affects(began, ("ada",), 4)
-    invalidations.add("ada")
-    invalidations.add("ada", 3)
-    assert invalidations.affects(began, ("ada",), 100)

@@ -1,0 +1,98 @@
+"""Last activity while the process stops."""
+
+import asyncio
+
+import structlog
+
+from tests.scopes import until
+from tests.unit.activity_recorder import Recorder, recorder
+
+__all__ = ["recorder"]
+
+
+async def test_a_drain_writes_due_and_deferred_uses(recorder: Recorder) -> None:
+    recorder.activity.touch("ada")
+    await recorder.activity.flush()
+    recorder.clock.now += 3
+    recorder.activity.touch("ada")
+    recorder.activity.touch("bob")
+    assert await recorder.activity.drain()
+    assert recorder.written.last_uses() == {"ada": 1003.0, "bob": 1003.0}
+
+
+async def test_uses_during_a_drain_are_written(recorder: Recorder) -> None:
+    recorder.written.hold()
+    recorder.activity.touch("ada")
+    draining = asyncio.create_task(recorder.activity.drain())
+    await until(lambda: recorder.written.in_flight == 1)
+    recorder.activity.touch("bob")
+    recorder.written.let_go()
+    assert await draining
+    recorder.clock.now += 1
+    recorder.activity.touch("ada")
+    await until(lambda: recorder.activity.pending == 0)
+    assert recorder.written.last_uses() == {"ada": 1001.0, "bob": 1000.0}
+
+
+async def test_while_stopping_each_use_is_written_immediately(recorder: Recorder) -> None:
+    recorder.activity.write_through()
+    for number in range(3):
+        recorder.clock.now += 1
+        recorder.activity.touch("ada")
+        expected = {"ada": 1001.0 + number}
+        await until(lambda expected=expected: recorder.written.last_uses() == expected)  # type: ignore[misc]
+    recorder.written.hold()
+    recorder.activity.touch("bob")
+    await until(lambda: recorder.written.in_flight == 1)
+    tasks = asyncio.all_tasks()
+    recorder.activity.touch("bob")
+    recorder.activity.touch("cy")
+    assert asyncio.all_tasks() == tasks, "one task writes all of them"
+    recorder.written.let_go()
+    await until(lambda: recorder.activity.pending == 0)
+    assert recorder.written.last_uses().keys() == {"ada", "bob", "cy"}
+
+
+async def test_while_stopping_without_a_database_each_use_tries_once(recorder: Recorder) -> None:
+    recorder.written.down = ConnectionRefusedError("refused")
+    recorder.activity.write_through()
+    for tries in (1, 2):
+        recorder.activity.touch("ada")
+        await until(lambda tries=tries: len(recorder.results) == tries)  # type: ignore[misc]
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert recorder.results == ["error", "error"]
+    assert recorder.activity.pending == 1
+
+
+async def test_a_drain_retries_until_its_deadline(recorder: Recorder) -> None:
+    recorder.written.down = ConnectionResetError("cut")
+    recorder.activity.touch("ada")
+    draining = asyncio.create_task(recorder.activity.drain())
+    await until(lambda: recorder.results == ["error"])
+    recorder.written.down = None
+    assert await draining
+    assert recorder.written.last_uses() == {"ada": 1000.0}
+
+
+async def test_a_failed_drain_logs_the_pending_uses(recorder: Recorder) -> None:
+    recorder.activity.touch("ada")
+    await recorder.activity.flush()
+    recorder.clock.now += 3.25
+    recorder.activity.touch("ada")
+    recorder.activity.touch("bob")
+    recorder.written.down = ConnectionRefusedError("refused")
+    with structlog.testing.capture_logs() as lines:
+        assert not await recorder.activity.drain()
+    left = [line for line in lines if line["event"] == "activity_not_written"]
+    assert left == [
+        {
+            "event": "activity_not_written",
+            "log_level": "error",
+            "pending": {"ada": "2023-11-14T22:30:03.250+00:00", "bob": "2023-11-14T22:30:03.250+00:00"},
+        }
+    ]
+    # If the process continues, nothing is lost.
+    recorder.written.down = None
+    assert await recorder.activity.drain()
+    assert recorder.written.last_uses() == {"ada": 1003.25, "bob": 1003.25}
