@@ -14,12 +14,12 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def decoded(text: bytes) -> bytes:
-    """Return `text` after one round of percent-decoding. What is no escape stays."""
+    """Return `text` after one round of percent-decoding. Invalid escapes stay as they are."""
     return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), text)
 
 
 def rounds(text: bytes) -> Iterator[bytes]:
-    """Yield `text` after no, one, two, … rounds of decoding, until nothing changes."""
+    """Yield `text` after zero, one, two and more rounds of decoding, until nothing changes."""
     yield text
     while (further := decoded(text)) != text:
         yield further
@@ -27,7 +27,7 @@ def rounds(text: bytes) -> Iterator[bytes]:
 
 
 def closure(start: bytes, transformations: Iterable[Transformation]) -> frozenset[bytes]:
-    """Return everything that the transformations make of `start`, in any order, any number of times."""
+    """Return every result of the transformations on `start`, in any order, any number of times."""
     steps = tuple(transformations)
     found, new = {start}, [start]
     while new:
@@ -79,7 +79,7 @@ def splits(path: bytes) -> frozenset[tuple[bytes, ...]]:
 
 
 def literal(path: bytes) -> tuple[bytes, ...]:
-    """Return the segments as RFC 3986 has them: split first, then decoded once."""
+    """Return the segments by RFC 3986: split first, then decoded once."""
     return tuple(decoded(segment) for segment in path.split(b"/")[1:])
 
 
@@ -92,7 +92,7 @@ class Reader:
     """Whether a slash at the end of a path makes a difference. Many routers ignore it."""
 
     def known(self, segments: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return segments without what this reader ignores at their end."""
+        """Return segments without those that this reader ignores at the end."""
         return segments[:-1] if not self.slashes and len(segments) > 1 and not segments[-1] else segments
 
 
@@ -102,12 +102,12 @@ READERS = tuple(Reader(caseless, slashes) for caseless in (False, True) for slas
 
 @dataclass(frozen=True)
 class Template:
-    """A `path:` rule, or a plain path where it has no `{site}`."""
+    """A `path:` rule, or a plain path if it has no `{site}`."""
 
     text: bytes
 
     def match(self, segments: tuple[bytes, ...], reader: Reader) -> bytes | None:
-        """Return the site (empty for a template without one), or None where the segments do not fit."""
+        """Return the site (empty for a template without one), or None if the segments do not match."""
         wanted = tuple(self.text.split(b"/")[1:])
         rest = wanted[-1] == b"**"
         if rest:
@@ -130,14 +130,14 @@ class Template:
 
 @dataclass(frozen=True)
 class Prefixed:
-    """A route as far as the path goes: its prefix, and its `path:` templates in order."""
+    """The path settings of a route: its prefix, and its `path:` templates in order."""
 
     name: str
     prefix: bytes
     templates: tuple[Template, ...]
 
     def takes(self, segments: tuple[bytes, ...], reader: Reader) -> bool:
-        """Return whether the route's prefix covers these segments, by whole segments."""
+        """Return whether these segments are below the route's prefix."""
         wanted = tuple(part for part in self.prefix.split(b"/") if part)
         start = segments[: len(wanted)]
         if reader.caseless:
@@ -145,7 +145,7 @@ class Prefixed:
         return start == wanted
 
     def site(self, segments: tuple[bytes, ...], reader: Reader) -> bytes | None:
-        """Return the site that the first matching template names, if any does."""
+        """Return the site that the first matching template names, or None."""
         for template in self.templates:
             site = template.match(segments, reader)
             if site is not None:
@@ -156,7 +156,7 @@ class Prefixed:
 def named_by_path(
     routes: Iterable[Prefixed], segments: tuple[bytes, ...], reader: Reader
 ) -> tuple[str | None, bytes | None]:
-    """Return the route that takes these segments and the site that it finds in them."""
+    """Return the route of these segments, and the site that it finds in them."""
     for route in routes:
         if route.takes(segments, reader):
             return route.name, route.site(segments, reader)
@@ -164,7 +164,7 @@ def named_by_path(
 
 
 def path_readings(routes: Iterable[Prefixed], path: bytes) -> frozenset[tuple[str | None, bytes | None]]:
-    """Return every (route, site) that some reading of the path gives, the literal one among them."""
+    """Return every (route, site) that some reading of the path gives, including the literal one."""
     table = tuple(routes)
     return frozenset(
         named_by_path(table, segments, reader) for segments in splits(path) | {literal(path)} for reader in READERS
@@ -172,7 +172,7 @@ def path_readings(routes: Iterable[Prefixed], path: bytes) -> frozenset[tuple[st
 
 
 def always_refused(target: bytes) -> str | None:
-    """Return which rule of §3.2 shuts this target out whatever it names, or None."""
+    """Return which rule refuses this target no matter what it names, or None."""
     if not target.startswith(b"/"):
         return "not origin form"
     if any(byte < 0x21 or byte > 0x7E for byte in target):
@@ -220,17 +220,17 @@ _LENIENT = (_left_trimmed, _cut_at_nul, _cut_at_bracket, _underscored, bytes.low
 
 
 def names(name: bytes) -> frozenset[bytes]:
-    """Return everything a raw parameter name is read as: decoded in rounds, then known by what is left of it."""
+    """Return everything that a raw parameter name is read as, after any number of rounds of decoding."""
     return frozenset[bytes]().union(*(closure(text, _LENIENT) for text in closure(name, _ENCODED)))
 
 
 def values(value: bytes) -> frozenset[bytes]:
-    """Return everything a raw value is read as. Nobody reads one without decoding it."""
+    """Return everything that a raw value is read as. Every server decodes it at least once."""
     return closure(decoded(value), _ENCODED) | closure(decoded(_plus(value)), _ENCODED)
 
 
 def named_by_query(query: bytes, parameter: bytes) -> frozenset[frozenset[bytes]]:
-    """Return the values that readings of the query give `parameter`: split at `&`, at `;` too, and at `?` too."""
+    """Return the values of `parameter` in all readings of the query: split at `&`, also at `;`, and also at `?`."""
     same = closure(parameter, (bytes.lower, _underscored))
     return frozenset(
         frozenset(
@@ -244,7 +244,7 @@ def named_by_query(query: bytes, parameter: bytes) -> frozenset[frozenset[bytes]
 
 
 def literally_named(query: bytes, parameter: bytes) -> frozenset[bytes]:
-    """Return the values of `parameter` as RFC 3986 and the usual `&` have them, where it is spelled literally."""
+    """Return the values of `parameter` in its literal spelling, with the query split at `&` only."""
     pairs = (piece.partition(b"=") for piece in query.split(b"&") if piece)
     return frozenset(decoded(value) for name, _, value in pairs if name == parameter)
 
@@ -253,13 +253,13 @@ def literally_named(query: bytes, parameter: bytes) -> frozenset[bytes]:
 
 
 def look_alikes(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> frozenset[bytes]:
-    """Return the names of fields that only some readers, with `_` as `-` (WSGI, PHP), take for `name`."""
+    """Return the names of fields that only readers of `_` as `-` (WSGI, PHP) read as `name`."""
     every = (spelt.lower() for spelt, _ in fields)
     return frozenset(spelt for spelt in every if spelt.replace(b"_", b"-") == name.lower() != spelt)
 
 
 def named_by_host(fields: Iterable[tuple[bytes, bytes]], template: bytes) -> frozenset[bytes]:
-    """Return every site that a Host line names, its port and a closing dot left out, without case."""
+    """Return every site that a Host line names, without port and final dot, in lower case."""
     before, _, after = template.lower().partition(b"{site}")
     shape = re.compile(re.escape(before) + b"(.+)" + re.escape(after) + rb"\.?(?::\d*)?")
     hosts = (value.lower() for name, value in fields if name.lower() == b"host")

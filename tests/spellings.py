@@ -1,4 +1,4 @@
-"""Hostile spellings of "the other site": every way we know to name it past a judge who lets only `own` through.
+"""Hostile spellings of "the other site": every known way to reach it with a key that covers only `own`.
 
 One list for every suite that asks "can a one-site key reach another site?": the pure ones take `Spelling.fields` and
 `Spelling.target` as they are, those with real sockets send `Spelling.raw(…)`. Bytes are never fixed up on the way.
@@ -14,31 +14,31 @@ HOST = b"api.example.com"
 
 
 class Expected(Enum):
-    """What must become of a spelling sent with a key that may reach `own` only."""
+    """The expected outcome of a spelling that is sent with a key for `own` only."""
 
     REFUSED = "refused"
     """Never forwarded: some reading (docs/decision.md) names `other`, or the literal one does not name just `own`."""
     DROPPED = "dropped"
-    """The header fields of `Spelling.drops` are the trick: refused, or sent on without them."""
+    """Refused, or forwarded without the header fields of `Spelling.drops`."""
     EXOTIC = "exotic"
-    """No listed reading names `other`. It may pass, byte for byte; a real backend must not answer with `other`."""
+    """No listed reading names `other`. It may pass unchanged, and a real backend must not respond with `other`."""
 
 
 class Shape(Enum):
-    """Where a route's requests name their site. The value is the route's `sites`, as in the config file."""
+    """Where the requests of a route name their site. The value is the route's `sites`, as in the config file."""
 
     PATH = ("path:/api/sites/{site}/**",)
     DATASETTE = ("path:/{site}.json", "path:/{site}/**")
     QUERY = ("query:site",)
     QUERY_ID = ("query:site_id",)
-    """A name with an underscore, which PHP makes of dots, spaces and brackets too."""
+    """A name with an underscore, which PHP also produces from dots, spaces and brackets."""
     HEADER = ("header:X-Site",)
     HOST = ("host:{site}.api.example.com",)
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """One hostile request, without a key. `fields` holds its Host lines too."""
+    """One hostile request, without a key. `fields` includes its Host lines."""
 
     name: str
     method: bytes
@@ -46,9 +46,9 @@ class Spelling:
     fields: Fields = field(hash=False)
     expected: Expected = Expected.REFUSED
     drops: tuple[bytes, ...] = ()
-    """Lower-case names of the fields that may not be sent on."""
+    """The lower-case names of the fields that must not be forwarded."""
     wire_only: bool = False
-    """For real sockets only: the parser, or what clears the hop-by-hop fields, must refuse it before any decision."""
+    """For real sockets only: the parser or the hop-by-hop rules must refuse it before the decision."""
 
     def raw(self, *more: tuple[bytes, bytes]) -> bytes:
         """Return the whole request as it goes over the wire, with `more` fields (the key) at the end."""
@@ -61,7 +61,7 @@ class Spelling:
 
 
 def honest(site: str, shape: Shape) -> Spelling:
-    """Return the plain request for `site`: what a suite compares with, and what must pass."""
+    """Return the plain request for `site`, which must pass, and with which suites compare."""
     name, fields = site.encode(), [(b"Host", HOST)]
     match shape:
         case Shape.PATH:
@@ -82,7 +82,7 @@ def honest(site: str, shape: Shape) -> Spelling:
 
 
 def spellings(own: str, other: str, shape: Shape) -> list[Spelling]:
-    """Return every spelling for a route of this shape, each name once. Both sites are plain ASCII words."""
+    """Return every spelling for a route of this shape, each with its own name. Both sites are plain ASCII words."""
     mine, theirs = own.encode(), other.encode()
     found: Iterable[Spelling]
     match shape:
@@ -190,7 +190,7 @@ UPS = (
     b"..\x7f",
     b"..\t",
 )
-"""Ways to go one segment up that are dot segments, backslashes, bad escapes or control bytes at some decoding depth."""
+"""Ways to go up one segment: dot segments, backslashes, invalid escapes or control bytes at some depth of decoding."""
 
 EXOTIC_UPS = (
     b"%c0%ae%c0%ae",
@@ -229,7 +229,7 @@ EXOTIC_UPS = (
     b"..%23",
     b"..?",
 )
-"""Ways that only a backend with Unicode, charset or file system tricks of its own resolves."""
+"""Ways that only backends with special treatment of Unicode, charsets or file systems resolve."""
 
 SLASHES = (b"%2f", b"%2F", b"%252f", b"%25252F", b"%5c", b"%255C", b"\\", b"//", b"%2f%2f", b"%c0%af", b"%ef%bc%8f")
 
@@ -243,7 +243,7 @@ def _paths(mine: bytes, theirs: bytes, prefix: bytes, tails: list[bytes]) -> Ite
             yield _path(
                 f"own, exotic up {_show(up)}, other{_show(tail)}",
                 b"%b/%b/%b%b" % (start, up, theirs, tail),
-                # A hash in a target is a fragment, whatever it was meant for.
+                # A hash in a target begins a fragment.
                 Expected.REFUSED if b"#" in up else Expected.EXOTIC,
             )
     other = prefix + b"/" + theirs
@@ -259,7 +259,7 @@ def _paths(mine: bytes, theirs: bytes, prefix: bytes, tails: list[bytes]) -> Ite
         shown = _show(slash)
         yield _path(f"slash as {shown} between prefix and other", b"%b%b%b/x" % (prefix, slash, theirs))
         yield _path(f"slash as {shown} after other", b"%b/%b%bx" % (prefix, theirs, slash))
-        # Merged or not, an empty segment after the site's leaves the site what it is.
+        # An empty segment after the site's does not change the site, merged or not.
         merged = Expected.EXOTIC if slash == b"//" else Expected.REFUSED
         yield _path(f"slash as {shown} between own and other", b"%b%b%b/x" % (start, slash, theirs), merged)
         yield _path(f"slash as {shown} between other and own", b"%b%b%b/x" % (other, slash, mine))
@@ -274,7 +274,7 @@ def _paths(mine: bytes, theirs: bytes, prefix: bytes, tails: list[bytes]) -> Ite
 
 
 def _prefixes(mine: bytes, theirs: bytes, prefix: bytes) -> Iterator[Spelling]:
-    """Yield targets whose fixed segments are bent, so that the literal reading sees no site at all."""
+    """Yield targets with altered fixed segments, so that the literal reading finds no site."""
     first, second = prefix[1:].split(b"/")
     bent = [
         b"/" + first.upper() + b"/" + second.upper(),
@@ -367,7 +367,7 @@ def _datasette(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
 
 
 def _site_names(mine: bytes, theirs: bytes) -> list[tuple[str, bytes]]:
-    """Return spellings of one value that a lenient reader takes for `theirs`, or for both; none is plain `mine`."""
+    """Return spellings of one value that a lenient reader reads as `theirs`, or as both sites."""
     wide = "".join(chr(ord(c) + 0xFEE0) for c in theirs.decode()).encode()
     values = [
         ("plain other", theirs),
@@ -515,7 +515,7 @@ EXOTIC_PARAMETERS = (
     b"filter[site]",
     b"x.site",
 )
-"""Names that are another parameter's in every listed reading, though some framework might bind them."""
+"""Names of another parameter in every listed reading, although some framework might bind them."""
 
 
 def _queries(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
@@ -528,7 +528,7 @@ def _queries(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
         yield _query(f"{shown} before a semicolon", b"%b=%b;site=%b" % (parameter, theirs, mine))
     for parameter in EXOTIC_PARAMETERS:
         shown = _show(parameter)
-        # An ampersand's entity, read with semicolons as separators, is the parameter itself.
+        # With semicolons as separators, the entity of an ampersand leaves the parameter itself.
         expected = Expected.REFUSED if b";" in parameter else Expected.EXOTIC
         yield _query(f"own, then exotic {shown}", b"site=%b&%b=%b" % (mine, parameter, theirs), expected)
         yield _query(f"exotic {shown}, then own", b"%b=%b&site=%b" % (parameter, theirs, mine), expected)
@@ -628,7 +628,7 @@ def _headers(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
         yield _header(f"{shown} alone", [(name, theirs)])
         yield _header(f"own, then empty {shown}", [plain, (name, b"")])
         yield _header(f"{shown} between two of own", [plain, (name, theirs), plain])
-    # Some gateways turn every odd character of a header's name into an underscore.
+    # Some gateways turn every special character of a header name into an underscore.
     for name in (b"X.Site", b"X~Site", b"X!Site", b"X'Site", b"X--Site", b"HTTP_X_SITE", b"HTTP-X-Site", b"X-Site-"):
         yield _header(f"own, then exotic {name.decode()}", [plain, (name, theirs)], Expected.EXOTIC)
         yield _header(f"exotic {name.decode()} alone", [(name, theirs)])
@@ -753,7 +753,7 @@ def _hosts(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
 
 
 def _around(own: Spelling, other: Spelling, theirs: bytes) -> Iterator[Spelling]:
-    """Yield what does not depend on where the site is named: forms of the target, fields that other software obeys."""
+    """Yield spellings that work for every shape: forms of the target, and fields that other software obeys."""
     their_host = dict(other.fields)[b"Host"]
     for name, value in [
         (b"X-Original-URL", other.target),
@@ -803,7 +803,7 @@ def _around(own: Spelling, other: Spelling, theirs: bytes) -> Iterator[Spelling]
         own.target + b"\xff",
         own.target + b"\xe2\x80\xa8",
     ):
-        # Where the host or a header names the site, a strange path does not name another one.
+        # If the host or a header names the site, an unusual path does not name another one.
         names_by_target = own.target != other.target
         expected = Expected.REFUSED
         if target.startswith(b"//") and not names_by_target:

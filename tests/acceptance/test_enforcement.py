@@ -55,13 +55,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str, service: 
 
 @dataclass
 class Door:
-    """Asks the front door, and tells what the data service saw."""
+    """Sends requests to the front door, and records what the data service received."""
 
     bench: Bench
     seen: list[Message] = field(default_factory=list)
 
     async def ask(self, who: User | str | None, start: str, *lines: str, body: str = "") -> Message:
-        """Send `METHOD TARGET` with a user's key, a key, or none."""
+        """Send `METHOD TARGET` with the key of a user, with a key, or without one."""
         method, target = start.split(" ", 1)
         key = who.key if isinstance(who, User) else who
         head = [f"{method} {target} HTTP/1.1", *lines]
@@ -75,19 +75,19 @@ class Door:
         async with connect(self.bench.latch.address) as client:
             await client.send("\r\n".join((*head, "", body)).encode())
             answer = await client.answer(method)
-        # Passed or refused: there is nothing between.
+        # A request either passes or is refused.
         assert (len(self.seen) == before) == (answer.status != 200)
         return answer
 
     async def outcome(self, who: User | str | None, start: str, *lines: str, body: str = "") -> str:
-        """`passed`, or the refusal's code."""
+        """`passed`, or the code of the refusal."""
         answer = await self.ask(who, start, *lines, body=body)
         return "passed" if answer.status == 200 else answer.code
 
 
 @pytest.fixture
 async def door(bench: Bench, service: socket.socket) -> AsyncIterator[Door]:
-    # Closing each time keeps tests from meeting each other's connections.
+    # Connections are closed each time, so tests cannot affect each other.
     answering = Answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nyes")
     async with Upstream(service, answering):
         yield Door(bench, answering.requests)
@@ -96,7 +96,7 @@ async def door(bench: Bench, service: socket.socket) -> AsyncIterator[Door]:
 WHO = ("shop", "shop_and_blog", "acme", "wiki")
 
 TABLE: list[tuple[str, tuple[str, ...], str]] = [
-    # A request, and what shop, shop+blog, all of acme, and wiki of globex get for it: P passes, else the code.
+    # A request, and its outcomes for keys of shop, shop+blog, all of acme, and wiki of globex: P passes, else the code.
     ("GET /data/sites/shop/x", (), "P P P site_not_allowed"),
     ("GET /data/sites/blog/x", (), "site_not_allowed P P site_not_allowed"),
     ("GET /data/sites/wiki/x", (), "site_not_allowed site_not_allowed site_not_allowed P"),
@@ -131,19 +131,21 @@ TABLE: list[tuple[str, tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("start", "lines", "outcomes"), TABLE, ids=[f"{row[0]} {' '.join(row[1])}" for row in TABLE])
-async def test_who_passes(door: Door, start: str, lines: tuple[str, ...], outcomes: str) -> None:
+async def test_requests_pass_or_are_refused_as_listed(
+    door: Door, start: str, lines: tuple[str, ...], outcomes: str
+) -> None:
     got = [await door.outcome(getattr(door.bench.keys, who), start, *lines) for who in WHO]
     assert got == outcomes.replace("P", "passed").split()
 
 
 @pytest.mark.parametrize("start", ["GET /data/sites/shop/x", "GET /any/x", "GET /all/x", "GET /data/x"])
-async def test_nobody_passes_without_a_key(door: Door, start: str) -> None:
+async def test_requests_without_a_key_are_refused(door: Door, start: str) -> None:
     answer = await door.ask(None, start)
     assert (answer.status, answer.code) == (401, "missing_key")
     assert (answer.one("WWW-Authenticate") or b"").lower().startswith(b"bearer")
 
 
-async def test_public_paths_are_exact(door: Door) -> None:
+async def test_public_paths_match_exactly(door: Door) -> None:
     for start in ("GET /data/health", "GET /data/health?x=1", "GET /data/healt%68"):
         assert await door.outcome(None, start) == "passed", start
     for start in (
@@ -159,11 +161,11 @@ async def test_public_paths_are_exact(door: Door) -> None:
         assert await door.outcome(None, start) in ("missing_key", "ambiguous_request"), start
 
 
-async def test_a_preflight_passes_where_the_route_says_so(door: Door) -> None:
+async def test_the_route_decides_about_preflights(door: Door) -> None:
     lines = ("Origin: https://a.example", "Access-Control-Request-Method: GET")
     assert await door.outcome(None, "OPTIONS /all/x?idSite=shop", *lines) == "passed"
     assert await door.outcome(None, "OPTIONS /data/sites/shop/x", *lines) == "preflight_refused"
-    # Not every OPTIONS is a preflight.
+    # Not every OPTIONS request is a preflight.
     assert await door.outcome(None, "OPTIONS /all/x?idSite=shop") == "missing_key"
 
 
@@ -176,7 +178,7 @@ async def test_a_preflight_passes_where_the_route_says_so(door: Door) -> None:
         "multipart/mixed; boundary=b",
     ],
 )
-async def test_a_form_body_may_name_another_site_and_is_not_read(door: Door, media_type: str) -> None:
+async def test_form_bodies_that_could_name_a_site_are_refused(door: Door, media_type: str) -> None:
     shop = door.bench.keys.shop
     line = f"Content-Type: {media_type}"
     answer = await door.ask(shop, "POST /data/x?site=shop", line, body="site=blog")
@@ -185,10 +187,10 @@ async def test_a_form_body_may_name_another_site_and_is_not_read(door: Door, med
     assert await door.outcome(shop, "POST /data/x?site=shop", "Content-Type: application/json", body="{}") == "passed"
 
 
-# Keys that are no good.
+# Invalid keys.
 
 
-async def test_no_wrong_key_is_told_from_another(door: Door) -> None:
+async def test_all_invalid_keys_get_the_same_response(door: Door) -> None:
     deleted = door.bench.latch.create_user("acme", "shop")
     with door.bench.latch.admin_client() as admin:
         assert admin.delete(f"/users/{deleted.id}").status_code == 204
@@ -215,11 +217,11 @@ async def test_a_refused_head_has_no_body(door: Door) -> None:
     assert (answer.status, answer.one("Content-Type")) == (403, b"application/problem+json")
 
 
-# What changes while it runs.
+# Changes at run time.
 
 
 async def until_outcome(door: Door, who: User, start: str, outcome: str) -> None:
-    """Ask until the grant that was remembered is gone: a TTL at most, and some patience."""
+    """Retry until the cached grant is gone, which takes one TTL at most."""
     for _ in range(100):
         if await door.outcome(who, start) == outcome:
             return
@@ -227,7 +229,7 @@ async def until_outcome(door: Door, who: User, start: str, outcome: str) -> None
     raise AssertionError(f"{start} never became {outcome}")
 
 
-async def test_a_deleted_key_stops_passing(door: Door) -> None:
+async def test_a_deleted_key_is_refused(door: Door) -> None:
     user = door.bench.latch.create_user("acme", "shop")
     assert await door.outcome(user, "GET /data/sites/shop/x") == "passed"
     with door.bench.latch.admin_client() as admin:
@@ -235,7 +237,7 @@ async def test_a_deleted_key_stops_passing(door: Door) -> None:
     await until_outcome(door, user, "GET /data/sites/shop/x", "invalid_key")
 
 
-async def test_all_sites_means_those_added_later_too(door: Door) -> None:
+async def test_an_all_sites_key_covers_sites_added_later(door: Door) -> None:
     acme = door.bench.keys.acme
     assert await door.outcome(acme, "GET /data/sites/new-site/x") == "site_not_allowed"
     with door.bench.latch.admin_client() as admin:
@@ -245,7 +247,7 @@ async def test_all_sites_means_those_added_later_too(door: Door) -> None:
     assert await door.outcome(door.bench.keys.shop, "GET /data/sites/new-site/x") == "site_not_allowed"
 
 
-async def test_a_removed_site_is_taken_from_every_key(door: Door) -> None:
+async def test_a_removed_site_is_removed_from_every_key(door: Door) -> None:
     with door.bench.latch.admin_client() as admin:
         assert admin.put("/sites/brief", json={"workspace": "acme"}).status_code == 201
         user = door.bench.latch.create_user("acme", "brief")
@@ -256,7 +258,7 @@ async def test_a_removed_site_is_taken_from_every_key(door: Door) -> None:
     await until_outcome(door, door.bench.keys.acme, "GET /data/sites/brief/x", "site_not_allowed")
 
 
-async def test_an_expired_and_a_disabled_key_stop_passing(door: Door, database_url: str) -> None:
+async def test_expired_and_disabled_keys_are_refused(door: Door, database_url: str) -> None:
     expired, disabled = (door.bench.latch.create_user("acme", "shop") for _ in range(2))
     connection = await asyncpg.connect(database_url)
     try:
@@ -271,7 +273,7 @@ async def test_an_expired_and_a_disabled_key_stop_passing(door: Door, database_u
     assert await door.outcome(disabled, "GET /data/sites/shop/x") == "invalid_key"
 
 
-async def test_a_user_cannot_be_given_another_workspaces_site(door: Door) -> None:
+async def test_a_user_cannot_get_a_site_of_another_workspace(door: Door) -> None:
     with door.bench.latch.admin_client() as admin:
         answer = admin.post("/users", json={"workspace": "acme", "sites": ["shop", "wiki"]})
         assert 400 <= answer.status_code < 500
@@ -279,7 +281,7 @@ async def test_a_user_cannot_be_given_another_workspaces_site(door: Door) -> Non
         assert 400 <= unknown.status_code < 500
 
 
-async def test_the_admin_sees_who_was_active(door: Door) -> None:
+async def test_last_activity_is_visible_to_admins(door: Door) -> None:
     user = door.bench.latch.create_user("acme", "shop")
     assert await door.outcome(user, "GET /data/sites/blog/x") == "site_not_allowed"
 

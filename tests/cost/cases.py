@@ -1,4 +1,4 @@
-"""Heads that cost much, as data: each grows in one dimension, and each is the worst of its kind that was found.
+"""Expensive heads, as data. Each grows in one dimension, and is the worst of its kind that was found.
 
 A row is a beginning, a unit that is repeated, and an end. Issue 8 gave the first ones; `python -m tests.cost.search`
 looks for more.
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from tests.cost.heads import Shape, fill
 
 TARGET_ROOM = 7900
-"""Bytes of a target that a case may fill: `limits.target_bytes` is 8192."""
+"""The bytes of a target that a case can fill; `limits.target_bytes` is 8192."""
 HEAD_ROOM = 31000
-"""Bytes of a head that a case may fill: `limits.head_bytes` is 32768."""
+"""The bytes of a head that a case can fill; `limits.head_bytes` is 32768."""
 MOST_FIELDS = 92
-"""Header fields that a case may add: `limits.head_count` is 100."""
+"""The header fields that a case can add; `limits.head_count` is 100."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ PATHS: list[tuple[bytes, bytes, bytes]] = [
     (SITE, b"%25", b""),
     (SITE, b"%2525", b""),
     (SITE, b"%252525", b""),
-    (SITE, b"%25", b"41"),  # the whole path is one escape, deep as it is long
+    (SITE, b"%25", b"41"),  # the whole path is one escape, as deep as it is long
     (SITE, b"25", b"41"),
     (SITE + b"%", b"25", b"41"),
     (SITE, b"%u0041", b""),
@@ -450,7 +450,7 @@ def cases() -> Iterator[Case]:
 
 
 def _mix(path: bytes, query: bytes, cookie: bytes, sites: int) -> Callable[[int], Shape]:
-    """Build a head with a share of what each of its parts may hold; 64 is all."""
+    """Build a head that uses a share of what each of its parts may contain; 64 is everything."""
 
     def build(size: int) -> Shape:
         numbers = b",".join(b"%d" % number for number in range(max(1, sites * size // 64)))
@@ -480,7 +480,7 @@ def _query(start: bytes, unit: bytes, end: bytes) -> Callable[[int], Shape]:
 
 
 def _value(name: bytes, start: bytes, unit: bytes, end: bytes) -> Callable[[int], Shape]:
-    """Build a field. A body comes with it where only those of requests with one are read."""
+    """Build a field, with a body if only requests with a body have it read."""
     if name == b"Content-Type":
         with_body = ((b"Content-Length", b"1"),)
         return lambda size: Shape(method=b"POST", fields=((name, start + fill(unit, size) + end), *with_body))
@@ -496,7 +496,7 @@ def _fields(name: bytes, value: bytes, more: bytes) -> Callable[[int], Shape]:
 
 
 def _long_fields(name: bytes, value: bytes) -> Callable[[int], Shape]:
-    """Build as many fields as may be, with lists behind their values that share the size."""
+    """Build as many fields as allowed, with lists in their values that share the size."""
     return lambda size: _fields(name, value, b"," + fill(b"A{n},", size // MOST_FIELDS))(MOST_FIELDS)
 
 

@@ -1,4 +1,4 @@
-"""What each case costs in every size: `python -m tests.cost.growth` prints all, the dearest first.
+"""The cost of each case in every size. `python -m tests.cost.growth` prints all, the most expensive first.
 
 The clock finds the setup and the key with which a case costs most. What counts are instructions.
 """
@@ -12,14 +12,14 @@ from tests.cost.measure import EVERYWHERE, Cost, Sent, Stopwatch, in_instruction
 from tests.cost.setups import KEYS
 
 SHARES = (8, 4, 2, 1)
-"""A case's largest size is divided by these."""
+"""Divisors of the largest size of a case."""
 WORTH_COUNTING = (3, 1000)
-"""Plain heads by the clock. What costs less is harmless. What costs more is too much, and would take long to count."""
+"""Plain heads by the clock. Cheaper heads are harmless. Counting more expensive ones, which fail anyway, takes long."""
 
 
 @dataclass(frozen=True)
 class Grown:
-    """A case in every size, smallest first, in the setup and with the key that make it cost most."""
+    """A case in every size, smallest first, in the setup and with the key that make it most expensive."""
 
     case: Case
     setup: str
@@ -28,7 +28,7 @@ class Grown:
 
     @property
     def most(self) -> float:
-        """What the dearest size costs."""
+        """The cost of the most expensive size."""
         return max(cost.ratio for cost in self.costs)
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Grown:
 
 
 async def _timed() -> list[Grown]:
-    """Time every case, in the setup and with the key with which it costs most."""
+    """Time every case, in the setup and with the key that make it most expensive."""
     watch = Stopwatch()
     await watch.start()
     timed = []
@@ -59,7 +59,7 @@ def _sizes(case: Case, setup: str, key: str) -> list[Sent]:
 
 
 def grow_all() -> list[Grown]:
-    """Measure every case; the one that costs most is the first."""
+    """Measure every case, and return the most expensive one first."""
     timed = asyncio.run(_timed())
     worth = [grown for grown in timed if WORTH_COUNTING[0] < grown.most < WORTH_COUNTING[1]]
     costs = iter(in_instructions([sent for grown in worth for sent in _sizes(grown.case, grown.setup, grown.key)]))

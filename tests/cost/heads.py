@@ -1,4 +1,4 @@
-"""Request heads as values: what cases and the search build, and the bytes that a client sends."""
+"""Request heads as values, which cases and the search build, and their bytes."""
 
 import re
 from dataclasses import dataclass, replace
@@ -55,4 +55,4 @@ PLAIN = Shape(
     target=b"/api/sites/shop/report?from=2026-01-01",
     fields=((b"User-Agent", b"curl/8.5.0"), (b"Accept", b"*/*")),
 )
-"""What a client sends that has nothing to hide: others are compared with it."""
+"""The head of an ordinary client, with which others are compared."""

@@ -1,4 +1,4 @@
-"""What a head costs, as a multiple of a plain head in the same setup: by the clock, and in instructions."""
+"""Measures heads in multiples of a plain head in the same setup: by the clock, and in instructions."""
 
 import gc
 import time
@@ -15,7 +15,7 @@ _PLAIN_TRIES = 300
 
 @dataclass(frozen=True)
 class Sent:
-    """A head, the setup that it is sent to, and the name of the key in it."""
+    """A head, the setup that it is sent to, and the name of its key."""
 
     setup: str
     key: str
@@ -24,22 +24,22 @@ class Sent:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a head costs: `ratio` is to a plain one."""
+    """The cost of a head. `ratio` is the multiple of a plain one."""
 
     ratio: float
     code: str
-    """`passed`, or the refusal's."""
+    """`passed`, or the code of the refusal."""
 
 
 class Stopwatch:
-    """Times heads against plain ones, by the processor time of this thread. It chooses, it does not judge."""
+    """Times heads against plain ones, by this thread's processor time. Its result selects heads to count."""
 
     def __init__(self) -> None:
         self._drivers = {name: Driver(setup) for name, setup in SETUPS.items()}
         self._plain: dict[str, int] = {}
 
     async def start(self) -> None:
-        """Time plain heads. Until `close`, no garbage collection looks at all objects: it would time the past."""
+        """Time plain heads. Until `close`, full garbage collections are off, because they would distort the times."""
         self._threshold = gc.get_threshold()
         gc.collect()
         gc.freeze()
@@ -57,7 +57,7 @@ class Stopwatch:
             await driver.close()
 
     async def cost(self, sent: Sent, *, tries: int) -> Cost:
-        """Return the least of several times. Each finds nothing remembered of the one before."""
+        """Return the shortest of several times. Nothing is remembered between them."""
         driver = self._drivers[sent.setup]
         least = float("inf")
         for _ in range(tries):
@@ -76,7 +76,7 @@ class Stopwatch:
 
 
 def in_instructions(heads: Sequence[Sent]) -> list[Cost]:
-    """Count each head's instructions, with nothing remembered. A plain one is counted as one of many alike."""
+    """Count the instructions of each head, with nothing remembered, and of a warm plain head."""
     plain = [Head(name, PLAIN.head(SITE_KEY), warm=True) for name in SETUPS]
     counts = count(SETUPS, [*plain, *(Head(sent.setup, sent.head) for sent in heads)])
     of_plain = {name: counted.instructions for name, counted in zip(SETUPS, counts, strict=False)}

@@ -1,4 +1,4 @@
-"""Look for heads that cost much: `python -m tests.cost.search [SECONDS [SEED]]`.
+"""Searches for expensive heads: `python -m tests.cost.search [SECONDS [SEED]]`.
 
 A head is described by what is repeated in each part of it. The search changes one thing at a time, in a random part,
 and keeps what costs more by the clock. It begins with random heads and with the cases that are known, and prints the
@@ -20,7 +20,7 @@ from tests.cost.setups import KEYS
 SEED = 8
 _TRIES = 2
 _PATIENCE = 60
-"""Changes in a row that cost no more, after which a new beginning is tried."""
+"""The search starts over after this many changes in a row without a higher cost."""
 _MOST_PARTS = 3
 _LONGEST_UNIT = 40
 
@@ -75,7 +75,7 @@ _NAMES = [
 ]
 
 Parts = tuple[bytes, ...]
-"""Units, each repeated in its share of the room."""
+"""Units, each repeated in its share of the available size."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Found:
     end: bytes = b""
     name: bytes = b"Cookie"
     count: int = 1
-    """How many fields share the room."""
+    """The number of fields that share the available size."""
     method: bytes = b"GET"
     setup: str = EVERYWHERE[0][0]
     key: str = EVERYWHERE[0][1]
@@ -111,7 +111,7 @@ class Found:
         return b"".join(fill(part, max(0, room) // len(self.parts)) for part in self.parts)
 
     def sent(self, share: int = 1) -> Sent:
-        """Return the bytes, and where they are sent."""
+        """Return the bytes, and the setup that they are sent to."""
         return Sent(self.setup, self.key, self.shape(share).head(KEYS[self.key]))
 
     def __str__(self) -> str:
@@ -124,7 +124,7 @@ def _cut(target: bytes, room: int) -> bytes:
 
 
 def _known() -> list[Found]:
-    """Return the cases as beginnings."""
+    """Return the known cases, as heads to begin with."""
     known = [Found("path", start, (unit,), end) for start, unit, end in PATHS]
     known += [Found("query", start, (unit,), end) for start, unit, end in QUERIES]
     known += [Found("fields", start, (unit,), end) for start, unit, end in COOKIES]
@@ -208,7 +208,7 @@ class _Mutations:
 
 
 async def search(watch: Stopwatch, *, seconds: float, seed: int, enough: float) -> list[tuple[Cost, Found]]:
-    """Return the worst heads that were found, the worst first; one that costs `enough` ends the climb from there."""
+    """Return the most expensive heads that were found, the worst first. A head that costs `enough` ends its climb."""
     mutations = _Mutations(random.Random(seed))
     ends = time.monotonic() + seconds
     tops: dict[tuple[str, bytes, str], tuple[Cost, Found]] = {}
@@ -219,7 +219,7 @@ async def search(watch: Stopwatch, *, seconds: float, seed: int, enough: float) 
         while in_vain < _PATIENCE and cost.ratio < enough and time.monotonic() < ends:
             other = mutations.change(best)
             other_cost = await watch.cost(other.sent(), tries=1)
-            if other_cost.ratio > cost.ratio:  # a busy machine may have made it look so
+            if other_cost.ratio > cost.ratio:  # it may only have looked cheaper on a busy machine
                 other_cost = await watch.cost(other.sent(), tries=_TRIES)
             if other_cost.ratio > cost.ratio:
                 best, cost, in_vain = other, other_cost, 0

@@ -6,11 +6,11 @@ from bench.driver import Setup
 from proxy.decision.api_keys import new_key
 
 SITE_KEY = new_key()
-"""Of an API user for the site `shop`."""
+"""The key of an API user with the site `shop`."""
 WORKSPACE_KEY = new_key()
-"""Of an API user for all sites of its workspace."""
+"""The key of an API user with all sites of its workspace."""
 UNKNOWN_KEY = new_key()
-"""Well formed, and nobody's."""
+"""Well-formed, but no API user has it."""
 
 KEYS = {"site key": SITE_KEY, "workspace key": WORKSPACE_KEY, "unknown key": UNKNOWN_KEY, "no key": ""}
 

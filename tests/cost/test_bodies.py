@@ -1,4 +1,4 @@
-"""Chunked bodies cost time that is linear in their size, whatever their chunks and trailers hold.
+"""Chunked bodies take time linear in their size, no matter what their chunks and trailers contain.
 
 Times are the processor time of this thread, the least of several tries.
 """
@@ -42,11 +42,11 @@ EXTENSIONS: list[tuple[bytes, bytes, bytes]] = [
     (b"", b"1" + b";" * 4000 + b"\r\nx\r\n", b"0\r\n\r\n"),
 ]
 PIECES = [1 << 20, 1000]
-"""Bytes that come at a time."""
+"""Bytes that arrive at a time."""
 
 
 def read_all(body: ChunkedBody, pieces: list[bytes]) -> None:
-    """Read a body to its end, or to what makes it none."""
+    """Read a body to its end, or to the byte that makes it invalid."""
     try:
         for piece in pieces:
             body.feed(piece)
@@ -55,7 +55,7 @@ def read_all(body: ChunkedBody, pieces: list[bytes]) -> None:
 
 
 def seconds(data: bytes, piece: int, *, extensions: bool) -> float:
-    """Return what it takes to read a chunked body, or to find that it is not one."""
+    """Return the time to read a chunked body, or to find that it is invalid."""
     pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
     least = float("inf")
     for _ in range(TRIES):

@@ -1,4 +1,4 @@
-"""No head costs the proxy much more than a plain one, however it is spelled (issue 8, point 2).
+"""No request head costs the proxy much more than a plain one.
 
 Costs are in instructions, as multiples of a plain head in the same setup.
 """
@@ -21,10 +21,10 @@ pytestmark = [
 ]
 
 MOST = 30
-"""Plain heads that a head may cost."""
+"""The most that a head may cost, in plain heads."""
 MOST_BY_DOUBLING = 2.5
 CHEAP = 4
-"""Plain heads: what costs less may grow faster, as the first of something does."""
+"""Cheaper heads (in plain heads) may grow faster, because the first of something has a fixed cost."""
 SEARCH_SECONDS = 25
 
 
@@ -32,18 +32,18 @@ async def _searched() -> list[tuple[Cost, Found]]:
     watch = Stopwatch()
     await watch.start()
     found = await search(watch, seconds=SEARCH_SECONDS, seed=SEED, enough=WORTH_COUNTING[1])
-    again = [(await watch.cost(top.sent(), tries=5), top) for _, top in found]  # the machine may have been busy
+    again = [(await watch.cost(top.sent(), tries=5), top) for _, top in found]  # the machine may have been busy before
     await watch.close()
     return again
 
 
 @pytest.fixture(scope="module")
 def measured() -> list[Grown]:
-    """Every case, the one that costs most first."""
+    """Every case, the most expensive one first."""
     return grow_all()
 
 
-def test_a_count_repeats() -> None:
+def test_counts_are_repeatable() -> None:
     plain = Sent("default", "site key", PLAIN.head(SITE_KEY))
     once, again = in_instructions([plain, plain])
     assert once.code == again.code == "passed"

@@ -1,4 +1,4 @@
-"""What the web platform and the servers in between add: browsers, CORS, caches, tracing, CDNs, websockets, webhooks."""
+"""Requests of browsers, and what intermediaries add: CORS, caches, tracing, CDNs, websockets, webhooks."""
 
 from dataclasses import replace
 

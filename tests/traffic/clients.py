@@ -1,4 +1,4 @@
-"""HTTP clients: the headers each sends on its own, the spellings of its query encoder, and its request bodies."""
+"""HTTP clients: their default headers, the output of their query encoders, and their request bodies."""
 
 from tests.traffic.shape import FORM, Lines, Shape, family
 
@@ -8,13 +8,13 @@ HEADER = ("header:X-Site",)
 
 
 def _client(name: str, source: str, *lines: str) -> list[Shape]:
-    """Return what a client sends on its own: a GET that names its site in the path, and a POST of JSON."""
+    """Return a client's plain requests: a GET that names its site in the path, and a POST of JSON."""
     rows = ["GET /api/sites/shop/visits?period=day&date=2026-11-23", "POST /api/sites/shop/events"]
     return family(name, source, PATH, rows, lines=lines)
 
 
 def _encoder(name: str, source: str, *rows: str, lines: Lines = ()) -> list[Shape]:
-    """Return what a client's query encoder makes of lists, nested values, spaces and text beyond ASCII."""
+    """Return how a client encodes lists, nested values, spaces and text outside ASCII in a query."""
     return family(name, source, QUERY, rows, lines=lines)
 
 

@@ -1,9 +1,9 @@
-"""Ordinary requests in which no key is found, whatever the config: the other side of the share that passes."""
+"""Ordinary requests in which no key is found with any config. The share that passes counts them as refused."""
 
 from tests.traffic.shape import Shape, family
 
 SHAPES: list[Shape] = [
-    # `Bearer` and `Basic` are the only schemes of Authorization that a key is found in.
+    # Keys are read only from the Authorization schemes `Bearer` and `Basic`.
     *family(
         "InfluxDB 2, the token as the key",
         "influxdata/docs-v2 content/influxdb/v2/api-guide/api_intro.md (Authorization: Token)",

@@ -14,9 +14,9 @@ Lines = tuple[str, ...]
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
 )
-"""Fields that end at Sitelatch (RFC 9110 §7.6.1). Body framing is written anew."""
+"""Fields that are not forwarded (RFC 9110 §7.6.1). Sitelatch writes the framing of the body itself."""
 SET_BY_SITELATCH = frozenset({"forwarded", "x-real-ip", "x-request-id"})
-"""Fields that Sitelatch sets itself, with X-Forwarded-*; it believes them of trusted proxies only."""
+"""Fields that Sitelatch sets itself, like X-Forwarded-*. It accepts them only from trusted proxies."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class Shape:
     sites: tuple[str, ...]
     lines: Lines = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Other keys of the route's table that the shape needs."""
+    """Further settings of the route that the shape needs."""
     forwarded: str | None = None
-    """The target that goes on, where the key is cut out of it."""
+    """The forwarded target, if the key is removed from it."""
     dropped: tuple[str, ...] = ()
-    """Further fields that do not go on, by decision of the route."""
+    """Further fields that the route does not forward."""
     host: str | None = None
-    """The Host that goes on, where it is not the one that came."""
+    """The forwarded Host, if it differs from the received one."""
     every_site: bool = False
-    """A word for all sites is named, by a key for all sites of the workspace."""
+    """Whether it names all sites with a word, with a key for all sites of the workspace."""
     keyless: bool = False
-    """It passes without a key: a public path, or a preflight."""
+    """Whether it passes without a key: a public path, or a preflight."""
 
     @property
     def carries_key(self) -> bool:
-        """Tell whether the key stands in the shape itself; otherwise X-API-Key is added."""
+        """Return whether the shape contains the key. If not, X-API-Key is added."""
         return "<key>" in self.target or any("<key>" in line for line in self.lines)
 
     def wire(self, key: str) -> bytes:
@@ -64,7 +64,7 @@ class Shape:
         return found
 
     def fields_on(self, key: str) -> list[tuple[bytes, bytes]]:
-        """Return the fields that must reach the upstream as they came."""
+        """Return the fields that must reach the upstream unchanged."""
         gone = HOP_BY_HOP | SET_BY_SITELATCH | {dropped.lower() for dropped in self.dropped}
         found = []
         for name, value in self.fields(key):

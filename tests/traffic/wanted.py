@@ -1,4 +1,4 @@
-"""Ordinary requests that need config made for them, and those that were refused before it."""
+"""Ordinary requests that need a special config, and those that were refused before it existed."""
 
 from dataclasses import replace
 

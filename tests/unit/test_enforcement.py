@@ -1,20 +1,25 @@
-"""The decision joined with grants and activity."""
+"""The decision together with grants, lookups and activity."""
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.decision.api_keys import digest, new_key
 from proxy.decision.grant import Grant
+from proxy.decision.path_facts import PathFacts
 from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement, Pending, RememberedGrants, Verdict
+from proxy.grants.answers import Unknown
 from proxy.grants.cache import Grants
 from proxy.http.headers import Fields, Head
 from proxy.identity_lines import IdentityLines, render_identity
-from proxy.observe.metrics import Metrics
+from proxy.observe.metrics import LOOKUP_RESULTS, Metrics
+from proxy.refusals import INTERNAL_ERROR
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
-from tests.scopes import MemoryScope, until
+from tests.scopes import Clock, MemoryScope, until
 
 KEY = new_key()
 ROUTE = RouteSettings(
@@ -23,7 +28,7 @@ ROUTE = RouteSettings(
 
 
 class Front:
-    """An enforcement over a scope table in memory, and the users it saw."""
+    """An enforcement over a scope table in memory, and the API users whose activity it reported."""
 
     def __init__(self, **settings: float) -> None:
         self.scope = MemoryScope()
@@ -46,6 +51,16 @@ class Front:
     async def judge(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict:
         verdict = self.judge_at_once(target, fields, key=key)
         return await self.enforcement.judge_slowly(verdict, "1.2.3.4") if isinstance(verdict, Pending) else verdict
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float:
+    """Return the value of a metric."""
+    return sum(
+        sample.value
+        for family in metrics.families()
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
 
 
 def code(verdict: Verdict) -> str | None:
@@ -131,24 +146,28 @@ async def test_a_refused_endpoint_is_reported_before_a_missing_or_malformed_key(
 
 async def test_lookup_results_are_counted_for_remembered_and_cached_grants() -> None:
     front = Front()
-    for _ in range(3):  # by a look-up, in the cache, and in front of it
+    for _ in range(3):  # a lookup, a cached grant, and a remembered grant
         await front.judge(b"/shop/x")
     await front.judge(b"/shop/x", key="slk_garbage")
-    counted = {result: count for result, count in front.metrics._lookups.items() if count}
+    counted = {
+        result: count
+        for result in LOOKUP_RESULTS
+        if (count := sample(front.metrics, "sitelatch_grant_lookups_total", result=result))
+    }
     assert counted == {"miss": 1, "hit": 2, "refused_format": 1}
 
 
 async def test_a_remembered_grant_is_not_used_after_a_change() -> None:
     front = Front()
     assert code(await front.judge(b"/shop/x")) is None
-    assert code(await front.judge(b"/shop/x")) is None  # by what is remembered in front of the cache
+    assert code(await front.judge(b"/shop/x")) is None  # by the remembered grant
     front.scope.grants.clear()
     front.grants.drop(digest(KEY.encode()))
     assert code(await front.judge(b"/shop/x")) == "invalid_key"
 
 
 async def test_a_remembered_grant_is_not_used_after_a_change_that_the_cache_has_already_read() -> None:
-    """It was pushed out of the cache and looked up again since, so to the cache the change is no news."""
+    """The grant was evicted and looked up again after the change, so the change does not alter the cache."""
     front = Front(max_keys=2)
     key = digest(KEY.encode())
     front.scope.add(key, "ada", all_sites=True)
@@ -166,7 +185,7 @@ async def test_a_remembered_grant_is_not_used_after_a_change_that_the_cache_has_
 
 
 async def test_identity_lines_name_the_workspace_that_was_judged() -> None:
-    """It is renamed while a site is looked up, for a key whose identity lines were made before."""
+    """The workspace is renamed during the lookup of a site, after identity lines were rendered for the key."""
     front = Front(ttl_seconds=0.01)
     key = digest(KEY.encode())
     front.scope.add(key, "ada", all_sites=True)
@@ -209,3 +228,69 @@ def test_a_long_exchange_counts_as_activity() -> None:
     front = Front()
     front.enforcement.still_used("ada")
     assert front.used == ["ada"]
+
+
+class FailingRoutes(RouteTable):
+    """Has a fault in the decision."""
+
+    def locate(self, path: bytes) -> PathFacts:
+        raise RuntimeError
+
+
+class FailingGrants(Grants):
+    """Has a fault in the lookup."""
+
+    async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
+        raise RuntimeError
+
+
+HEAD = Head(b"GET", b"/shop/x", [(b"Host", b"h"), (b"X-API-Key", KEY.encode())])
+
+
+def enforcement(routes: type[RouteTable] = RouteTable, grants: type[Grants] = Grants, **options: Any) -> Enforcement:
+    metrics = options.pop("metrics", Metrics())
+    source = grants(GrantSettings(), options.pop("scope", MemoryScope()), on_lookup=metrics.lookup)
+    return Enforcement(
+        routes([ROUTE], KeySettings()), source, metrics, on_use=lambda _: None, accept_foreign=False, **options
+    )
+
+
+async def test_a_fault_in_the_decision_is_an_internal_error_that_is_logged() -> None:
+    with capture_logs() as logs:
+        verdict = enforcement(routes=FailingRoutes).judge(HEAD)
+    assert isinstance(verdict, Verdict)
+    assert verdict.refusal is INTERNAL_ERROR
+    assert [log["log_level"] for log in logs] == ["error"]
+
+
+async def test_a_fault_in_a_lookup_is_an_internal_error_on_the_route() -> None:
+    failing = enforcement(grants=FailingGrants)
+    pending = failing.judge(HEAD)
+    assert isinstance(pending, Pending)
+    with capture_logs() as logs:
+        verdict = await failing.judge_slowly(pending, "192.0.2.1")
+    assert verdict.refusal is INTERNAL_ERROR
+    assert verdict.claim is not None
+    assert verdict.claim.route.name == "data"
+    assert [log["log_level"] for log in logs] == ["error"]
+
+
+async def test_each_decision_is_timed_once_with_or_without_a_lookup() -> None:
+    front = Front()
+    for number, target in enumerate((b"/shop/x", b"/shop/x", b"/"), start=1):
+        await front.judge(target)
+        assert sample(front.metrics, "sitelatch_decision_seconds_count") == number
+
+
+async def test_keys_expire_by_the_wall_clock_that_is_given() -> None:
+    clock, scope = Clock(), MemoryScope()
+    scope.add(digest(KEY.encode()), "ada", "shop", expires_at=2000.0)
+    front = enforcement(scope=scope, wall_clock=clock)
+
+    async def outcome() -> str | None:
+        verdict = front.judge(HEAD)
+        return code(await front.judge_slowly(verdict, "") if isinstance(verdict, Pending) else verdict)
+
+    assert await outcome() is None
+    clock.now = 2000.0
+    assert await outcome() == "expired_key"

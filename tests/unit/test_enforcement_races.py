@@ -1,4 +1,4 @@
-"""Judging what has to be looked up first: what was revoked in the meantime does not pass."""
+"""Requests that wait for a lookup: a revocation that arrives during the lookup counts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -30,12 +30,12 @@ class Door:
     def judge_slowly(self, target: bytes = b"/sites/shop", host: bytes = b"api") -> "asyncio.Task[Verdict]":
         head = Head(b"GET", target, [(b"Host", host), (b"X-API-Key", KEY.encode())], has_body=False)
         pending = self.enforcement.judge(head)
-        assert isinstance(pending, Pending), "it has to be looked up"
+        assert isinstance(pending, Pending), "a lookup is needed"
         return asyncio.create_task(self.enforcement.judge_slowly(pending, "192.0.2.1"))
 
 
 async def at_once_when(condition: Callable[[], bool]) -> None:
-    """Go on in the first turn of the event loop in which this is so: before those who were told of it."""
+    """Return in the first turn of the event loop in which the condition holds, before tasks that wait for it resume."""
     while not condition():  # noqa: ASYNC110 - each turn matters
         await asyncio.sleep(0)
 
@@ -111,7 +111,7 @@ async def test_a_site_named_by_host_and_removed_during_its_lookup_is_refused(doo
 async def test_a_revoked_grant_is_not_used_even_if_a_newer_one_is_cached(
     door: Door,
 ) -> None:
-    """What another request has looked up meanwhile was read after the change; what is judged by here was not."""
+    """Another request looked up the newer grant after the change. This request still holds the older one."""
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
     await door.grants.fetch(DIGEST)

@@ -1,4 +1,4 @@
-"""The format of keys, and what is kept of them."""
+"""The format, digest and hint of API keys."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""Who passes."""
+"""Which grant covers which claim."""
 
 import tracemalloc
 
@@ -29,17 +29,17 @@ def claim(*sites: str, every_site: bool = False) -> Claim:
     ("grant", "asked", "code"),
     [
         (SHOP, claim("shop"), None),
-        (SHOP, claim(), None),  # no site is named, and the route lets any key
+        (SHOP, claim(), None),  # no site is named, and the route admits any key
         (SHOP, claim("blog"), "site_not_allowed"),
         (SHOP, claim("shop", "blog"), "site_not_allowed"),  # all of them must be in the grant
         (SHOP, claim("wiki"), "site_not_allowed"),
-        (SHOP, claim("none"), "site_not_allowed"),  # the same whether the site exists or not
+        (SHOP, claim("none"), "site_not_allowed"),  # the same refusal whether the site exists or not
         (SHOP, claim("Shop"), "site_not_allowed"),
         (SHOP, claim(""), "site_not_allowed"),
         (SHOP, claim(every_site=True), "all_sites_needed"),
         (ACME, claim("shop"), None),
         (ACME, claim("shop", "blog"), None),
-        (ACME, claim("wiki"), "site_not_allowed"),  # all sites of its workspace, never another's
+        (ACME, claim("wiki"), "site_not_allowed"),  # all sites of its own workspace only
         (ACME, claim("shop", "wiki"), "site_not_allowed"),
         (ACME, claim("none"), "site_not_allowed"),
         (ACME, claim("unheard-of"), "site_not_allowed"),
@@ -52,7 +52,7 @@ def claim(*sites: str, every_site: bool = False) -> Claim:
         (ACME, claim("/docs"), None),
         (ACME, claim("/docs", "/wiki"), "site_not_allowed"),
         (ACME, claim("/none"), "site_not_allowed"),
-        (GLOBEX, claim(every_site=True), "all_sites_needed"),  # the route's workspace is another
+        (GLOBEX, claim(every_site=True), "all_sites_needed"),  # the route has another workspace
         (GLOBEX, claim("wiki"), None),
         (None, claim("shop"), "invalid_key"),
         (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=999), claim("shop"), "expired_key"),

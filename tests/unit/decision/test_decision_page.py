@@ -1,4 +1,4 @@
-"""docs/decision.md: every example of the page is judged, and its steps are those of `decide`."""
+"""docs/decision.md: every example has the stated outcome, and the steps are those of `decide`."""
 
 import inspect
 import re
@@ -33,7 +33,7 @@ ADDRESS, GUESSER = "192.0.2.1", "192.0.2.2"
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a table: a request, its key, and what becomes of it."""
+    """One row of a table: a request, its key, and its outcome."""
 
     section: str
     line: str
@@ -89,7 +89,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 async def judged(config: Config, example: Example) -> str:
-    """Return the outcome as the page writes it."""
+    """Return the outcome in the words of the page."""
     scope = MemoryScope()
     scope.sites = {"shop": "acme", "blog": "acme", "my shop": "acme", "my+shop": "acme", "wiki": "globex"}
     scope.add(digest(KEYS["shop"].encode()), "1", "shop")

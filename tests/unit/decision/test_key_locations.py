@@ -1,4 +1,4 @@
-"""Where keys are looked for, and that they are cut out there without touching another byte."""
+"""Keys are found in every key location, and removed from it without changing another byte."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Headers by which a framework takes another method."""
+"""Headers and parameters by which frameworks take another method."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The upstream and the access log get the ids of the named sites, however a request refers to them."""
+"""The upstream and the access log get the ids of the named sites, no matter how a request names them."""
 
 import pytest
 

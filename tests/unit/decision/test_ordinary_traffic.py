@@ -31,7 +31,7 @@ IDS = ("shop", "42", "blog.example.com", "my shop", "café", "a@b", "~tilde", "i
 def passed(
     rules: tuple[object, ...], target: bytes, fields: Fields, *, method: bytes = b"GET", **more: object
 ) -> Claim:
-    """Return the claim that a key for all of IDS gets passed, after checking that nothing was touched."""
+    """Return the claim of a request that passes with a key for all of IDS, after checking that it is unchanged."""
     settings = {"name": "data", "upstream": "http://127.0.0.1:1", "sites": rules, **more}
     table = RouteTable([RouteSettings.model_validate(settings)], KeySettings())
     claim = read(table, Head(method, target, [HOST, KEY, *fields]))
@@ -43,7 +43,7 @@ def passed(
 
 
 def claim_of(shape: Shape, **options: object) -> Claim:
-    """Return the claim of a shape, read from the bytes on the wire as the front door reads them."""
+    """Return the claim of a shape, read from the bytes on the wire like the front door does."""
     settings = {"name": "data", "upstream": "http://127.0.0.1:1", "sites": shape.rules, **options}
     table = RouteTable([RouteSettings.model_validate(settings)], KeySettings())
     raw, rest = RequestReader(LimitSettings(), table.methods).read(shape.wire(SLK))
@@ -60,7 +60,7 @@ def claim_of(shape: Shape, **options: object) -> Claim:
 
 
 def sent(shape: Shape, **options: object) -> Claim:
-    """Return a shape's claim that its sites' key gets passed, after checking that nothing was touched."""
+    """Return the claim of a shape that passes with a key for its sites, after checking that it is unchanged."""
     claim = claim_of(shape, **options)
     sites = covered(claim, Grant("1", "acme", all_sites=shape.every_site, sites=frozenset(shape.sites)))
     assert claim.target == (shape.forwarded or shape.target).encode()
@@ -94,7 +94,7 @@ def test_there_are_four_hundred_distinct_shapes_with_a_source() -> None:
 
 
 def test_nearly_all_real_requests_pass_on_a_plain_route() -> None:
-    """Print the share that passes with the route's site rules and key locations, and every other option as it is."""
+    """Print the share of shapes that pass with the route's site rules and key locations and default options."""
     every = [*SHAPES, *WANTED, *REFUSED]
     refused = [shape for shape in every if not passes_plainly(shape)]
     print(f"\n{len(every) - len(refused)} of {len(every)} shapes of {len({s.source for s in every})} sources pass")  # noqa: T201
@@ -103,7 +103,7 @@ def test_nearly_all_real_requests_pass_on_a_plain_route() -> None:
 
 
 def passes_plainly(shape: Shape) -> bool:
-    """Tell whether a shape passes where the route says no more than its site rules, its workspace and its keys."""
+    """Return whether a shape passes on a route with only its site rules, workspace and key locations."""
     options = {name: value for name, value in shape.options.items() if name in ("keys_from", "workspace", "public")}
     try:
         sent(shape, **options)
@@ -113,7 +113,7 @@ def passes_plainly(shape: Shape) -> bool:
 
 
 SPARED = "!$'()*,/:?@[]{}|^`\\=~"
-"""What browsers and careless clients leave as it is in a value. A raw semicolon would separate parameters to some."""
+"""Characters that browsers and careless clients do not encode in a value. Some servers separate parameters at `;`."""
 
 PROMQL = 'sum by (site) (rate(http_requests_total{site=~"shop|blog", path!~"/api/.*\\\\d+"}[5m])) / 2 > 0.5'
 GRAPHQL = (

@@ -1,4 +1,4 @@
-"""No reading of what a one-site key gets through names another site; and what everybody reads alike gets through.
+"""No reading of a request that passes with a key for one site names another site; unambiguous requests pass.
 
 The readings are found by `tests.readings`, which tries everything and knows nothing of the proxy's code.
 """
@@ -28,12 +28,12 @@ HOST = (b"Host", b"api.example.com")
 GRANT = Grant("1", "acme", all_sites=False, sites=frozenset({OWN}))
 
 MISREAD = (AMBIGUOUS_REQUEST, BAD_REQUEST)
-"""The refusals that say: not everybody reads this alike."""
+"""The refusals of requests that servers may read differently."""
 
 
 @dataclass(frozen=True)
 class Front:
-    """A table of routes, and the same for the naive reader."""
+    """A route table, and the same routes for the naive reader."""
 
     routes: tuple[RouteSettings, ...]
     table: RouteTable
@@ -52,7 +52,7 @@ class Front:
         return cls(routes, RouteTable(routes, KeySettings()), naive)
 
     def outcome(self, target: bytes, fields: Fields, method: bytes = b"GET") -> Claim | Refusal:
-        """Return the claim that a key for OWN gets passed, or the refusal."""
+        """Return the claim of a request that passes with a key for OWN, or the refusal."""
         try:
             claim = read(self.table, Head(method, target, [HOST, *fields, KEY]))
             covered(claim, GRANT)
@@ -64,7 +64,7 @@ class Front:
         return next(route for route in self.routes if route.name == name)
 
     def misread(self, target: bytes, fields: Fields) -> str | None:
-        """Return how the naive readings of a request differ from each other, or None."""
+        """Say how the naive readings of a request differ, or return None."""
         why = readings.always_refused(target)
         if why is not None:
             return why
@@ -125,7 +125,7 @@ FRONTS = {
 
 
 def check(front: Front, target: bytes, fields: Fields) -> str:
-    """Judge one request both ways; return how it went."""
+    """Judge one request in both ways and compare. Return which outcome it had."""
     outcome = front.outcome(target, fields)
     misread = front.misread(target, fields)
     if isinstance(outcome, Claim):
@@ -230,11 +230,11 @@ def test_every_target_of_a_small_grammar_has_one_reading_or_is_refused(name: str
     assert set(outcomes) == {"passed", "misread", "refused"} or name == "two routes"
 
 
-# Properties. Targets are hostile pieces around an honest core, so that many of them pass and few are far off.
+# Properties. Targets are hostile pieces around an honest core, so many of them pass.
 
 
 def mostly(usual: bytes, *odd: bytes, out_of: int = 4) -> st.SearchStrategy[bytes]:
-    """Draw `usual` unless a die of so many sides shows 0, three times out of four."""
+    """Draw from `usual` most of the time, and otherwise from everything."""
     return st.integers(0, out_of - 1).flatmap(lambda dice: st.sampled_from(odd) if dice == 0 else st.just(usual))
 
 
@@ -297,7 +297,7 @@ NO_FIELDS: st.SearchStrategy[Fields] = st.just([])
 
 
 def assert_fair(outcomes: Counter[str]) -> None:
-    """Check that a property saw enough of both sides: what passes proves it safe, what is refused proves it sharp."""
+    """Check that a property saw enough requests of each outcome: passed ones test safety, refused ones precision."""
     every = outcomes.total()
     assert outcomes["passed"] > every / 20, outcomes
     assert outcomes["misread"] > every / 20, outcomes
@@ -306,7 +306,7 @@ def assert_fair(outcomes: Counter[str]) -> None:
 def run(
     front: Front, targets: st.SearchStrategy[bytes], fields: st.SearchStrategy[Fields], *examples: bytes
 ) -> Counter[str]:
-    """Run the property over a strategy, the examples first; return how many went which way."""
+    """Run the property over a strategy, the examples first. Return how many requests had each outcome."""
     outcomes = Counter[str]()
 
     def property_of(target: bytes, drawn: Fields) -> None:
@@ -321,7 +321,7 @@ def run(
 
 
 MERGED_AFTER_SPLITTING = b"/api/sites%3b/%3b//%2f"
-"""Who splits, decodes, drops parameters and then ignores empty segments finds the site `/`."""
+"""A reader that splits, decodes, drops parameters and then ignores empty segments finds the site `/`."""
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_no_reading_of_a_query_that_passes_names_another_site(name: str) -> None
 
 def test_no_reading_of_a_query_that_passes_names_another_site_by_a_name_with_an_underscore() -> None:
     targets = QUERY_TARGETS.map(lambda target: target.replace(b"site=", b"site_id=").replace(b"site.x", b"Site%2eid"))
-    # Of such names there are so few that every other target gets one more: both outcomes must be seen often enough.
+    # Such names are rare, so every other target gets one more: both outcomes must occur often enough.
     targets |= targets.map(lambda target: target.replace(b"q=", b"site.id="))
     assert_fair(run(FRONTS["query with underscore, any key"], targets, NO_FIELDS))
 

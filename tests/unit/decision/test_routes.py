@@ -1,4 +1,4 @@
-"""From heads to claims: routes, site rules, public paths, preflights, forms, shut endpoints, config errors."""
+"""What routes read from requests: site rules, public paths, preflights, forms, refused endpoints; config errors."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"/exact/shop/more", "site_missing"),
         (b"/", "site_missing"),
         (b"/.well-known/x", "site_missing"),
-        # A lenient backend would read these otherwise.
+        # A lenient backend would read these differently.
         (b"/exact/shop/", "ambiguous_request"),
         (b"/API/sites/shop/x", "ambiguous_request"),
         (b"/shop.JSON", "ambiguous_request"),
@@ -95,7 +95,7 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"/api/sites/shop/%u002e", "ambiguous_request"),
         (b"//api/sites/shop", "ambiguous_request"),
         (b"/%2Fapi/sites/shop", "ambiguous_request"),
-        (b"/api/sites/shop/" + b"%25" * 1 + b"25" * 6 + b"41", "ambiguous_request"),  # encoded too often
+        (b"/api/sites/shop/" + b"%25" * 1 + b"25" * 6 + b"41", "ambiguous_request"),  # encoded too deeply
         (b"/api/sites/shop/%2e%2e/blog/%252e%252e/shop/x", "ambiguous_request"),
         (b"/api/sites/shop#x", "bad_request"),
         (b"http://h/api/sites/shop/x", "bad_request"),
@@ -126,7 +126,7 @@ def test_path_rules_find_their_sites(target: bytes, expected: tuple[str, ...] | 
         (b"/x?site=shop&site=shop", ("shop",)),
         (b"/x?site=sh%6Fp", ("shop",)),
         (b"/x?s%69te=sh%6Fp", "ambiguous_request"),
-        (b"/x?site=", ("",)),  # to a backend that may mean all of them, so it must not be nothing
+        (b"/x?site=", ("",)),  # it may mean all sites to a backend, so it must count as a site
         (b"/x?site", ("",)),
         (b"/x?site=shop,blog", ("shop,blog",)),
         (b"/x", "site_missing"),
@@ -147,7 +147,7 @@ def test_path_rules_find_their_sites(target: bytes, expected: tuple[str, ...] | 
         (b"/x?site=shop&a=1;site=blog", "ambiguous_request"),
         (b"/x?site=a+b", ("a+b", "a b")),  # the grant decides which of the two is meant
         (b"/x?site=%2573hop", "ambiguous_request"),
-        (b"/x?site=shop&q=a%26site%3Dblog", ("shop",)),  # split before decoding: this is a value
+        (b"/x?site=shop&q=a%26site%3Dblog", ("shop",)),  # the query is split before decoding, so this is a value
         (b"/x?site=shop&q=a%3Bsite%3Dblog", ("shop",)),
         (b"/x?site=shop&site=shop;", "ambiguous_request"),
     ],
@@ -189,7 +189,7 @@ def test_a_value_can_list_sites_or_mean_all_of_them() -> None:
 def test_a_header_that_is_a_list_may_be_sent_in_several_lines() -> None:
     lines = [(b"X-Sites", b"a, b"), (b"x-sites", b"c")]
     assert sites([HeaderRule(header="X-Sites", separator=",")], b"/x", lines) == ("a", "b", "c")
-    # Servers join lines with a comma, whatever the separator is.
+    # Servers join lines with a comma, no matter what the separator is.
     assert sites([HeaderRule(header="X-Sites", separator=";")], b"/x", lines) == "ambiguous_request"
     in_template = HeaderRule(header="X-Sites", separator=",", template="in.({site})")
     assert sites([in_template], b"/x", [(b"X-Sites", b"in.(a)"), (b"X-Sites", b"in.(b)")]) == "ambiguous_request"
@@ -278,7 +278,7 @@ def test_forward_key_leaves_the_request_unchanged() -> None:
 
 def test_without_site_decides_about_a_request_without_a_site() -> None:
     assert ask(table({}), b"/x") == "site_missing"
-    claim = ask(table({}), b"/x", [])  # who carries no key is told that first
+    claim = ask(table({}), b"/x", [])  # a client without a key is told about the key first
     assert isinstance(claim, Claim)
     assert claim.key is None
     claim = ask(table({"without_site": "any-key"}), b"/x")
@@ -342,7 +342,7 @@ def test_the_route_decides_whether_a_preflight_passes() -> None:
         (b"POST", b"Multipart/Form-Data; boundary=x"),
         (b"PUT", b"application/X-WWW-form-urlencoded; charset=utf-8"),
         (b"GET", b"multipart/mixed; boundary=x"),
-        (b"POST", None),  # Rack takes a POST without a type for a form
+        (b"POST", None),  # Rack reads a POST without a type as a form
     ],
 )
 def test_form_bodies_are_refused_where_a_query_rule_applies_to_the_route(method: bytes, kind: bytes | None) -> None:
@@ -350,7 +350,9 @@ def test_form_bodies_are_refused_where_a_query_rule_applies_to_the_route(method:
     by_query = {"sites": ["query:site"]}
     target = b"/x?site=shop"
     assert ask(table(by_query), target, fields, method=method, body=True) == "form_body_not_read"
-    assert isinstance(ask(table(by_query), target, fields, method=method), Claim)  # no body, nothing to merge
+    assert isinstance(
+        ask(table(by_query), target, fields, method=method), Claim
+    )  # without a body there is nothing to merge
     assert isinstance(ask(table(by_query | {"form_body": "pass"}), target, fields, method=method, body=True), Claim)
     assert isinstance(ask(table({"sites": ["path:/{site}"]}), b"/shop", fields, method=method, body=True), Claim)
 
@@ -444,7 +446,7 @@ def test_a_site_named_after_the_parameters_that_backends_read_is_refused() -> No
 def test_a_query_after_an_encoded_question_mark_is_ambiguous() -> None:
     for path in (b"/x%3Fsite=blog&y=", b"/x%253Fa=1&site=blog", b"/x%3Fsit%65[]=blog"):
         assert sites(["query:site"], path + b"?site=shop") == "ambiguous_request"
-    for path in (b"/who%3Fab", b"/Who%3F%20Really...", b"/%3fa.b"):  # nobody takes these for a site
+    for path in (b"/who%3Fab", b"/Who%3F%20Really...", b"/%3fa.b"):  # no server reads these as a site
         assert sites(["query:site"], path + b"?site=shop") == ("shop",)
 
 

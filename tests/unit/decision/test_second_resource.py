@@ -1,4 +1,4 @@
-"""Headers that name a second resource: which do, and which only look so."""
+"""Headers that name a second resource, and headers that only look like it."""
 
 import pytest
 

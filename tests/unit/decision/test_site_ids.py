@@ -31,7 +31,7 @@ def test_ids_that_requests_use_are_accepted(site_id: str) -> None:
         ("a?b", 'contains "?"'),
         ("a#b", 'contains "#"'),
         ("a\uff0fb", 'contains "/"'),  # a full-width slash is a slash after NFKC
-        ("a\u2100b", 'contains "/"'),  # so is the one in ℀
+        ("a\u2100b", 'contains "/"'),  # ℀ contains one too
         ("a\uff1bb", 'contains ";"'),
         ("a\nb", "U+000A"),
         ("a\x00b", "U+0000"),
@@ -71,7 +71,7 @@ def test_ids_that_differ_only_in_case_or_width_fold_alike(one: str, other: str) 
 
 
 def test_text_longer_than_a_site_id_is_not_folded() -> None:
-    """Putting a megabyte of accents in order takes hours, in which nothing else of the process goes on."""
+    """Sorting a megabyte of accents takes hours and would block the process."""
     assert fold_site("\u0315\u0300") == "\u0300\u0315"
     long = "\u0315\u0300" * 500_000
     assert fold_site(long[:256]) == long[:256]

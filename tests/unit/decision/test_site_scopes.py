@@ -1,4 +1,4 @@
-"""A site rule counts where the API looks for the site, and is checked everywhere (`paths`)."""
+"""A site rule counts on its `paths`, and what it finds elsewhere must be granted too."""
 
 import pytest
 
@@ -20,12 +20,12 @@ SCOPED = {
         (b"/api/query?site=blog", "site_not_allowed"),
         (b"/api/export/a/b.csv?site=shop", ("shop",)),
         (b"/api/export?site=shop", ("shop",)),
-        # A superfluous parameter proves nothing where the API does not read it.
+        # A parameter proves nothing on a path where the API does not read it.
         (b"/api/sites?site=shop", "site_missing"),
         (b"/api/reports/everything?site=shop", "site_missing"),
         (b"/index.php/api/sites/blog/x?site=shop", "site_missing"),
         (b"/api/queryx?site=shop", "site_missing"),
-        # What it names must be granted all the same, in every reading.
+        # But the sites that it names must be granted, in every reading.
         (b"/api/sites/shop/x?site=shop", ("shop",)),
         (b"/api/sites/shop/x?site=blog", "site_not_allowed"),
         (b"/api/sites/shop/x?SITE=blog", "site_not_allowed"),
@@ -34,8 +34,8 @@ SCOPED = {
         (b"/api/sites/shop/x?q=a;site=blog", "site_not_allowed"),
         (b"/api/sites/shop/x?q=?site=blog", "site_not_allowed"),
         (b"/api/sites/shop/x?site=%62log%2500", "site_not_allowed"),
-        # What is left of a value at the finest split counts.
-        (b"/api/sites/shop/x?site=", "site_not_allowed"),  # a rewriting server may take it for no site at all
+        # What remains of a value after splitting at every separator counts.
+        (b"/api/sites/shop/x?site=", "site_not_allowed"),  # a rewriting server may read it as no site
         (b"/api/sites/shop/x?site", "site_not_allowed"),
         (b"/api/sites/shop/x?site=shop;a=1", ("shop",)),
         (b"/api/sites/shop/x?q=a;site", ("shop",)),

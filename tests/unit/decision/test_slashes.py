@@ -1,4 +1,4 @@
-"""Slashes where they are easily lost: inside parameters, at the end of a rule, doubled in a preflight."""
+"""Slashes in places where servers lose them: in parameters, at the end of a rule, doubled in a preflight."""
 
 import itertools
 from collections import Counter
@@ -15,7 +15,7 @@ from tests.unit.decision.test_readings import BETWEEN, FRONTS, NO_FIELDS, SEPARA
 from tests.unit.decision.test_transformations import HOST, PATH, TWO, outcome, table
 from tests.unit.judging import read
 
-# 1. Parameters that hold an encoded slash, dropped before the rest is decoded and split (Tomcat).
+# 1. Parameters with an encoded slash, which Tomcat drops before it decodes and splits the rest.
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_no_reading_of_a_path_with_slashes_in_parameters_names_another_site(name
 
 
 def test_an_endpoint_is_refused_with_a_slash_inside_a_parameter() -> None:
-    # The key may reach `shop`: only `refuse` stands between it and the dump.
+    # The key covers `shop`, so only `refuse` protects the dump.
     shut = table("path:/api/sites/{site}/**", refuse=("GET /api/sites/shop/x/dump/all",))
     assert outcome(shut, b"/api/sites/shop/x;%2fv/dump%2fall") in (ENDPOINT_REFUSED, AMBIGUOUS_REQUEST)
 
 
-# 2. A slash at the end of a rule (every Django API): compared with readings that have lost theirs.
+# 2. A slash at the end of a rule (every Django API), compared with readings that ignore it.
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_endpoint_with_a_final_slash_is_refused_without_it_too() -> None:
     assert outcome(table(refuse=("GET /api/dump/",)), b"/api/dump") is ENDPOINT_REFUSED
 
 
-# 3. A preflight passes before its path is judged.
+# 3. Preflights.
 
 
 def test_an_ambiguous_preflight_is_refused() -> None:

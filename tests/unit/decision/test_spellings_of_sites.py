@@ -1,4 +1,4 @@
-"""Parameters, cookies and methods that real backends read otherwise than the literal reading."""
+"""Parameters, cookies and methods that real backends read differently from the literal reading."""
 
 import pytest
 
@@ -168,7 +168,7 @@ def test_every_plus_of_a_request_has_the_same_meaning() -> None:
     assert judge(ALL, b"/api/data?site=a+b&site=c+d", grant=grant) == "site_not_allowed"
 
 
-# Separators that are encoded in a name, which servers that rewrite queries decode.
+# Encoded separators in a name, which servers that rewrite queries decode.
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_separator_that_is_encoded_in_a_name_is_ambiguous(name: bytes) -> None
 @pytest.mark.parametrize(
     "query",
     [
-        b"redirect=https%3A%2F%2Fa.example%2F%3Fsite%3Dblog%26x%3D1",  # a value, as of a callback URL
+        b"redirect=https%3A%2F%2Fa.example%2F%3Fsite%3Dblog%26x%3D1",  # a value, such as a callback URL
         b"a%26b=1",
         b"x%26sites=1",
         b"x%3Fmysite=1",
@@ -249,7 +249,7 @@ def test_cookies_are_ignored_if_configured_or_without_a_query_rule() -> None:
         (b"a=1; site=%62log", "site_not_allowed"),
         (b"site=%2562log", "site_not_allowed"),
         (b"site=shop+", "site_not_allowed"),
-        (b"site=", "site_not_allowed"),  # a rewriting server may take it for no site at all
+        (b"site=", "site_not_allowed"),  # a rewriting server may read it as no site
     ],
 )
 def test_a_cookie_outside_the_rules_paths_names_only_sites_that_are_granted(cookie: bytes, outcome: object) -> None:
@@ -371,7 +371,7 @@ def test_a_public_path_loses_override_headers() -> None:
     assert judge(route, b"/health?_method=DELETE", key=False) == "missing_key"
 
 
-# The charset in which Django and ASP.NET read the query.
+# The charset in which Django and ASP.NET decode the query.
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_a_charset_that_extends_ascii_passes(content_type: bytes) -> None:
     assert judge(ALL, b"/api/sites/shop/x", (b"Content-Type", b"text/plain; charset=utf-16")) == ("shop",)
 
 
-# What needs no key.
+# Requests without a key.
 
 
 @pytest.mark.parametrize("target", [b"/static/secret", b"/static/x?urls=a"])
@@ -442,7 +442,7 @@ def test_an_admitted_request_stays_limited_to_the_site_that_admitted_it() -> Non
     assert covered(claim, selected("my+shop", "my shop")) == ("my shop",)
 
 
-# Parameters that stand in or around the one of a rule.
+# Parameters inside or around the parameter of a rule.
 
 
 def test_a_map_around_the_site_parameter_passes_outside_its_scope() -> None:

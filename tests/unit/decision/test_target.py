@@ -1,4 +1,4 @@
-"""Targets: how they are split, decoded and read."""
+"""Targets are split, decoded and read in every way."""
 
 import re
 import unicodedata
@@ -28,7 +28,7 @@ ESCAPES = st.lists(
         (b"/plain", b"/plain"),
         (b"%41%e9%2F", b"A\xe9/"),
         (b"%2541", b"%41"),
-        (b"%%34%31", b"%41"),  # the first one begins no escape, and what follows is not read again
+        (b"%%34%31", b"%41"),  # the first `%` does not begin an escape, and decoding does not start over
         (b"%2%35", b"%25"),
         (b"%", b"%"),
         (b"100%", b"100%"),

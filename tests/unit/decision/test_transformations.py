@@ -18,7 +18,7 @@ HOST = (b"Host", b"api.example.com")
 
 
 def table(*sites: object, **more: object) -> RouteTable:
-    """Return one route that lets any key through where no site is named."""
+    """Return one route that admits any key if no site is named."""
     settings = {"name": "data", "upstream": "http://127.0.0.1:1", "sites": sites, "without_site": "any-key", **more}
     return RouteTable([RouteSettings.model_validate(settings)], KeySettings())
 
@@ -77,7 +77,7 @@ HOSTED = table("host:{site}.api.example.com")
         (PATH, b"/API//sites;x/blog/x"),
         (PATH, b"/%2541PI;x/%2f/sites%253b/blog/x"),
         (JSON, b"/blog%252eJSON%253bx"),
-        # Decoded, without parameters, decoded again, with slashes merged: only so does this name a site.
+        # These name a site only if decoded, stripped of parameters, decoded again, with slashes merged.
         (LAST, b"/api/;/%252f%253b////%252f"),
         (LAST, b"/api/;//%2f%252f%253b//%252f"),
         (LAST, b"/api/%25252f%3b//%25252f%253b"),
@@ -117,7 +117,7 @@ def test_dot_segments_backslashes_and_controls_in_a_path_are_always_refused(
 )
 def test_raw_controls_high_bytes_and_fragments_are_refused_in_the_whole_target(place: bytes, odd: bytes) -> None:
     if place == b"/x?q=%b" and odd == "é".encode():
-        return  # UTF-8 in a value that no rule reads is ordinary
+        return  # UTF-8 in a value that no rule reads passes
     assert outcome(PATH, place % odd) in (AMBIGUOUS_REQUEST, BAD_REQUEST)
 
 
@@ -170,7 +170,7 @@ def test_every_form_except_origin_form_is_refused(target: bytes) -> None:
         b"%53ite=blog",
         # Several at once.
         b"a=1;+%53it%2565%00[]=blog",
-        # Beside a plain one: first, last, and every duplicate.
+        # Next to a plain one: first, last, and every duplicate.
         b"site=shop&SITE=blog",
         b"SITE=blog&site=shop",
         b"site=shop&site[]=blog",
@@ -235,7 +235,7 @@ def test_only_an_encoded_plus_in_a_value_is_unambiguous() -> None:
     assert (either.named.sites, either.form.sites) == (("a+b",), ("a b",))
 
 
-# Routes and endpoints, which are read like sites.
+# Routes and endpoints, which are compared like sites.
 
 TWO = RouteTable(
     [
@@ -349,7 +349,7 @@ def test_an_endpoint_is_refused_for_the_method_of_an_override(name: bytes) -> No
     assert outcome(SHUT, b"/api/$batch", (name, b"post"), method=b"PUT") is ENDPOINT_REFUSED
 
 
-# The key, wherever it is: found, cut, and nothing else touched.
+# The key: found in every location and removed, with everything else unchanged.
 
 
 def query_keyed(*places: str) -> RouteTable:
