@@ -40,12 +40,12 @@ class GrantSource(Protocol):
     @property
     def generation(self) -> int: ...
     def peek(self, digest: bytes) -> Grant | Unknown | None: ...
-    def fresh(self, digest: bytes) -> float: ...
+    def reusable_until(self, digest: bytes) -> float: ...
     def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None: ...
     async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown: ...
     async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None]: ...
     def watched(self) -> AbstractContextManager[int]: ...
-    def recalled(self, began: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool: ...
+    def invalidated(self, token: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class RememberedGrants:
             return NoGrant.UNKNOWN
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
-        self._remembered[key] = (found, self._grants.fresh(key_digest))
+        self._remembered[key] = (found, self._grants.reusable_until(key_digest))
         return found
 
     def owners(self, sites: tuple[str, ...]) -> Owners | Literal[NoGrant.UNAVAILABLE] | None:
@@ -185,9 +185,9 @@ class Enforcement:
         answers = Answers()
         for _ in range(_TRIES):
             answers = Answers(accept_foreign=self._known.accept_foreign)
-            with self._grants.watched() as began:
+            with self._grants.watched() as token:
                 # A change that arrives during a lookup counts: whatever ends open exchanges does not see this one yet.
-                while not self._recalled(began, key_digest, answers, claim):
+                while not self._invalidated(token, key_digest, answers, claim):
                     verdict = decide(claim, answers, self._wall_clock())
                     if isinstance(verdict, Verdict):
                         return verdict
@@ -197,11 +197,11 @@ class Enforcement:
         verdict.grant = answers.found if isinstance(answers.found, Grant) else None
         return verdict
 
-    def _recalled(self, began: int, key_digest: bytes, answers: Answers, claim: Claim) -> bool:
+    def _invalidated(self, token: int, key_digest: bytes, answers: Answers, claim: Claim) -> bool:
         """Return whether what was looked up has changed since, so that it has to be looked up again."""
         grant = answers.found
-        return isinstance(grant, Grant) and self._grants.recalled(
-            began, key_digest, grant, claim.sites if grant.all_sites else ()
+        return isinstance(grant, Grant) and self._grants.invalidated(
+            token, key_digest, grant, claim.sites if grant.all_sites else ()
         )
 
     async def _look_up(self, wanted: Lookup, claim: Claim, key_digest: bytes, address: str, answers: Answers) -> None:

@@ -26,7 +26,7 @@ def _ignore() -> None:
     pass
 
 
-class SchemaNotProven(ConnectionError):  # noqa: N818 - it says what it is
+class SchemaNotProven(ConnectionError):  # noqa: N818 - names what happened
     """The database has not yet been seen with the right schema, so it must not be queried."""
 
 

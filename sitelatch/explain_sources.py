@@ -16,7 +16,7 @@ class NothingCached:
     def peek(self, digest: bytes) -> Grant | Unknown | None:
         return None
 
-    def fresh(self, digest: bytes) -> float:
+    def reusable_until(self, digest: bytes) -> float:
         return -math.inf
 
     def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
@@ -31,7 +31,7 @@ class NothingCached:
     def watched(self) -> AbstractContextManager[int]:
         return nullcontext(0)
 
-    def recalled(self, began: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
+    def invalidated(self, token: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
         return False
 
 

@@ -47,7 +47,7 @@ _INTERNAL_STOP_SECONDS = 1.0
 _FIRST_LOOK_SECONDS = 1.0
 
 
-class CannotServe(Exception):  # noqa: N818 - it says what is
+class CannotServe(Exception):  # noqa: N818 - names what happened
     """The config asks for something that is not possible on this machine. The message says what, and why."""
 
 
@@ -80,7 +80,7 @@ class Service:
         stack.callback(admin_pool.terminate)
 
         self.database = DatabaseStatus()
-        health_check = HealthCheck(url, self.database, on_up=lambda: grants.try_again())
+        health_check = HealthCheck(url, self.database, on_up=lambda: grants.probe())
         stack.callback(health_check.close)
         proven = ProvenPool(pool, self.database)
         self.metrics = Metrics()

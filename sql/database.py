@@ -10,7 +10,7 @@ _EMBEDDED = "embedded:"
 
 
 class Database(NamedTuple):
-    """The URL of the database. The caller must stop `server`, which is None unless it is an embedded one."""
+    """The URL of the database. The caller must stop `server`, the embedded server if there is one."""
 
     dsn: str
     server: EmbeddedServer | None

@@ -1,4 +1,4 @@
--- Queries of the front door. Its role (roles.sql) has no other privileges.
+-- Queries of the front door. Its role (roles.sql) has only the privileges for these.
 
 -- name: find_grant
 -- The grant of the key with digest $1, and the change feed's position in the same snapshot. The user is null if the key
@@ -48,7 +48,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN sitelatch.workspaces ON workspaces.id = site.workspace_id;
 
 -- name: record_activity
--- Record that the users $1 were active $2 seconds ago. The latest time wins; deleted users have no row. This does not
+-- Record that the users $1 were active $2 seconds ago. The latest time wins, and deleted users are skipped. This does not
 -- wait for row locks: users whose row is locked (by a delete that is not committed yet, for example) are returned as
 -- `held`, to be recorded again later. If `whole` is false (see find_grant), rows are missing, and everything must be
 -- recorded again. Arrays are passed as text[] (see pool.py).

@@ -1,4 +1,4 @@
--- The privileges of the roles in roles.sql. They have no others.
+-- All privileges of the roles in roles.sql.
 
 -- name: grant_to_doors
 -- Read the scope, except who authorized a user, and write last activity.

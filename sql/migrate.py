@@ -49,7 +49,7 @@ MIGRATIONS = read_migrations(Path(__file__).parent / "migrations")
 LATEST = len(MIGRATIONS)
 
 
-class WrongSchemaVersion(Exception):  # noqa: N818 - it says what it is
+class WrongSchemaVersion(Exception):  # noqa: N818 - names what happened
     """The database's schema does not match this version of Sitelatch. The message says how to fix it."""
 
 

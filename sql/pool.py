@@ -23,7 +23,7 @@ _URL = re.compile(
 )
 
 
-class BadDatabaseUrl(ValueError):  # noqa: N818 - it says what it is
+class BadDatabaseUrl(ValueError):  # noqa: N818 - names what happened
     """The URL of a database is not valid. The message does not quote it, because it may contain a password."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 _NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 
 
-class UnknownQuery(KeyError):  # noqa: N818 - it says what it is
+class UnknownQuery(KeyError):  # noqa: N818 - names what happened
     """There is no query with this name in `sql/*.sql`."""
 
     def __str__(self) -> str:

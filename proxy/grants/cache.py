@@ -32,11 +32,11 @@ _NO_KEY = b""
 """The digest of no key. A lookup of it only shows whether the database answers."""
 
 
-class ScopeUnavailable(Exception):  # noqa: N818 - it says what is, as Refused does
+class ScopeUnavailable(Exception):  # noqa: N818 - names what happened
     """The database did not answer, and no cached answer may be used."""
 
 
-class TooManyUnknownKeys(Exception):  # noqa: N818 - it says what is, as Refused does
+class TooManyUnknownKeys(Exception):  # noqa: N818 - names what happened
     """The key was not looked up, because the client's network has tried too many unknown keys."""
 
 
@@ -130,7 +130,7 @@ class Grants:
             self._refreshes.schedule(digest, entry)
         return entry.value
 
-    def fresh(self, digest: bytes) -> float:
+    def reusable_until(self, digest: bytes) -> float:
         """Return until when (the clock's seconds) the caller may keep the answer of `peek`, or a time in the past.
 
         After that it must call `peek` again, which refreshes the entry. It must also compare `generation`.
@@ -182,19 +182,19 @@ class Grants:
         return owners
 
     def watched(self) -> AbstractContextManager[int]:
-        """Yield a token for `recalled()`, for callers that await between reading a grant and acting on it.
+        """Yield a token for `invalidated()`, for callers that await between reading a grant and acting on it.
 
         A revoke may arrive while they wait, even between the arrival of an answer and the moment they resume.
         """
         return self._invalidations.watched()
 
-    def recalled(self, began: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
-        """Return whether the grant or the owner of one of the sites was invalidated since the token `began`."""
+    def invalidated(self, token: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
+        """Return whether the grant or the owner of one of the sites was invalidated since the token."""
         entry = self._entries.get(digest)
         position = entry.position if entry is not None and entry.value is grant else None
         return self._invalidations.affects(
-            began, (digest, grant.user_id, EVERYTHING), position
-        ) or self._invalidations.affects(began, map(_site_name, sites), None)
+            token, (digest, grant.user_id, EVERYTHING), position
+        ) or self._invalidations.affects(token, map(_site_name, sites), None)
 
     # For open exchanges.
 
@@ -263,11 +263,11 @@ class Grants:
         """Record how far the feed was read: older answers are discarded. 0 if the position is not known."""
         self._scope.feed_position = position
 
-    def feed_left(self) -> None:
+    def feed_lost(self) -> None:
         """Record that the feed cannot be read for now. The changes that it has reported stay valid."""
         self.database.feed_up = False
 
-    def feed_back(self, age_seconds: float) -> None:
+    def feed_resumed(self, age_seconds: float) -> None:
         """Record that the feed was resumed where it was left, and that it was read to its end so many seconds ago.
 
         So every entry that is still cached was valid then, and need not be looked up again.
@@ -280,7 +280,7 @@ class Grants:
         """Record that the database answers, so that lookups need no probe."""
         self.database.answered()
 
-    def try_again(self) -> None:
+    def probe(self) -> None:
         """Probe a database that was down, so that its recovery is detected without traffic.
 
         Otherwise the first request would be the probe, and requests that arrive together with it would be refused.

@@ -33,7 +33,7 @@ class CachedKeys:
         self.grants = GrantEntries(settings.max_keys)
         # Unknown keys have a cache of their own, so that a flood of them evicts no grants.
         self.unknown: TTLCache[bytes, None] = TTLCache(_MAX_UNKNOWN, settings.unknown_ttl_seconds, timer=clock)
-        # Keys that were dropped and not looked up since: a client that uses one of them is not guessing.
+        # Keys that were dropped and not looked up since. A client that sends one of them is not guessing.
         self._dropped: dict[bytes, None] = {}
         self._max_keys = settings.max_keys
         self._lifetimes = lifetimes

@@ -96,7 +96,7 @@ class ChangeFeed:
                 woken = await self._wait()
         finally:
             self._database.feed_notified = False
-            self._grants.feed_left()
+            self._grants.feed_lost()
             connection.terminate()
 
     def _notified(self) -> None:
@@ -135,7 +135,7 @@ class ChangeFeed:
                     raise FeedUnavailable("reconnecting, because this server may be an old primary")
                 self.read_at = asked_at
                 if not self._database.feed_up:
-                    self._grants.feed_back(self._clock() - asked_at)
+                    self._grants.feed_resumed(self._clock() - asked_at)
                 return
 
     def _lose(self, why: str) -> None:

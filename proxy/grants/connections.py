@@ -27,11 +27,11 @@ class Pool(Protocol):
         """Lend a connection. `timeout` limits acquiring and releasing it, in seconds each."""
 
 
-class ScopeIncomplete(Exception):  # noqa: N818 - it says what is
+class ScopeIncomplete(Exception):  # noqa: N818 - names what happened
     """The scope tables are being restored from a dump, so a row that is missing may still arrive."""
 
 
-class ScopeOutdated(Exception):  # noqa: N818 - it says what is
+class ScopeOutdated(Exception):  # noqa: N818 - names what happened
     """The answer is older than the change feed: it comes from a standby, an old primary or a restored database."""
 
 

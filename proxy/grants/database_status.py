@@ -7,7 +7,7 @@ from enum import Enum
 from proxy.grants.circuit_breaker import CircuitBreaker
 
 _FEED_RETURNS_SECONDS = 1.0
-"""How long after an outage stale answers are used, while the feed has not yet said which of them are still valid."""
+"""How long after an outage stale answers are used, until the feed reports which of them are still valid."""
 
 
 class Health(Enum):
@@ -40,7 +40,7 @@ class DatabaseStatus:
 
     Keys and sites have separate circuit breakers because one table may be locked while the other can be read. The
     health check does not replace them: it has its own connection, and the connections of the pool may fare differently,
-    for example behind a pooler that has none left.
+    for example when a pooler has run out of server connections.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

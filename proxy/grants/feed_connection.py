@@ -29,13 +29,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Row(NamedTuple):
-    """A row of the feed. Another feed has no row with the same number and time."""
+    """A row of the feed. The number and the time identify the row across feeds."""
 
     seq: int
     at: float
 
 
-class FeedUnavailable(Exception):  # noqa: N818 - it says what is
+class FeedUnavailable(Exception):  # noqa: N818 - names what happened
     """This connection cannot report changes: the feed is empty, nothing writes it, or it is a standby's."""
 
 
@@ -54,7 +54,7 @@ class FeedConnection:
         """
         async with asyncio.timeout(_ATTACH_SECONDS):
             (backend,) = await self._connection.fetch(_FEED_BACKEND)
-            if backend["standby"]:  # it has the same feed, but lags behind: what was read so far stays valid
+            if backend["standby"]:  # the same feed with a delay, so the changes read so far stay valid
                 raise FeedUnavailable("the server is a standby, which may lag behind")
             source = await self._source()
             self._connection.add_termination_listener(lambda *_: on_end())

@@ -47,7 +47,7 @@ class RefreshAhead:
             return
         entry.refreshing = True
         self._waiting.append(digest)
-        # A task that has just ended takes no more work, but is still listed.
+        # A task that has just ended is still listed, but cannot take more work.
         if sum(not task.done() for task in self._tasks) < self._max_tasks:
             task = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(task)

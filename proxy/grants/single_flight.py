@@ -75,7 +75,7 @@ class SingleFlight:
         return self._lookups.get(digest)
 
     def start(self, digest: bytes, queue: FairQueue, party: Party, charged: str | None) -> Lookup | None:
-        """Start a lookup of a key that has none in flight. Returns None while the circuit breaker is open.
+        """Start a lookup of a key that is not being looked up. Returns None while the circuit breaker is open.
 
         A probe is never queued: nothing else could find out whether the database is back while it waits.
         """

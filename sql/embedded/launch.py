@@ -41,7 +41,7 @@ _SETTINGS = {
 }
 
 
-class EmbeddedServerFailed(Exception):  # noqa: N818 - it says what it is
+class EmbeddedServerFailed(Exception):  # noqa: N818 - names what happened
     """The embedded server could not be started. The message says why, with the end of its log."""
 
 

@@ -7,8 +7,8 @@ CREATE TABLE sitelatch.api_user_activity (
     last_used_at timestamptz
 ) WITH (fillfactor = 40);
 
--- The row exists as long as the user does, so recording a use is a plain UPDATE. It takes no lock on the user, needs no
--- INSERT privilege, and does nothing for a deleted user.
+-- The row exists as long as the user does, so recording a use is a plain UPDATE. It does not lock the user, does not
+-- need the INSERT privilege, and does nothing for a deleted user.
 CREATE FUNCTION sitelatch.begin_activity() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO sitelatch.api_user_activity (user_id) VALUES (NEW.id);

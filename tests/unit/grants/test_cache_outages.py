@@ -91,11 +91,11 @@ async def test_recovery_is_detected_without_traffic(harness: Harness) -> None:
     harness.clock.now += 1
     harness.scope.hold()
     for _ in range(3):
-        grants.try_again()
+        grants.probe()
         await until(lambda: harness.scope.under_way == 2)
     harness.scope.let_go()
     await until(lambda: not grants.database.sites_cut_off)
-    grants.try_again()
+    grants.probe()
     assert set(await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))) == {UNKNOWN}
     assert len(harness.scope.asked) == 2 + 20
 
@@ -120,7 +120,7 @@ async def test_the_recovery_probe_is_never_queued(harness: Harness) -> None:
     await until(lambda: harness.scope.asked.count(KEY) == 2)
     grants.database.keys.failed("no answer")
     harness.clock.now += 1
-    grants.try_again()
+    grants.probe()
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
@@ -217,7 +217,7 @@ async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, aske
 
     grants.feed_at(7)
     if not followed:
-        grants.feed_left()
+        grants.feed_lost()
     harness.scope.position = 6
     with pytest.raises(ScopeUnavailable):
         await ask()

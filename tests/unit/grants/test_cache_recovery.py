@@ -13,7 +13,7 @@ __all__ = ["harness"]
 
 async def outage(harness: Harness, grants: Grants, seconds: float) -> None:
     """Simulate an outage of this length. The database answers again, but the feed has not resumed yet."""
-    grants.feed_left()
+    grants.feed_lost()
     harness.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
@@ -34,7 +34,7 @@ async def test_after_an_outage_grants_that_the_feed_does_not_mention_are_still_v
     await outage(harness, grants, seconds)
     grants.drop(OTHER)
     assert grants.database.sites_cut_off
-    grants.feed_back(2)
+    grants.feed_resumed(2)
     assert not grants.database.sites_cut_off
     harness.clock.now += 9.9  # 30 × 0.4 = 12 s after the feed was read, which was 2 s ago
     assert known(grants.peek(KEY))
@@ -45,14 +45,14 @@ async def test_after_an_outage_grants_that_the_feed_does_not_mention_are_still_v
 
 async def test_the_feed_resuming_closes_the_circuit_breakers(harness: Harness) -> None:
     grants = harness.grants()
-    grants.feed_left()
+    grants.feed_lost()
     harness.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
     with pytest.raises(ScopeUnavailable):
         await grants.fetch_sites(("shop",))
     harness.scope.down = None
-    grants.feed_back(0)
+    grants.feed_resumed(0)
     answers = await asyncio.gather(*(grants.fetch(key(number)) for number in range(5)))
     assert answers == [UNKNOWN] * 5
     assert await grants.fetch_sites(("shop",)) == {"shop": None}
@@ -63,7 +63,7 @@ async def test_the_ttl_of_an_entry_restarts_when_the_feed_resumes(harness: Harne
     harness.scope.add(KEY)
     await grants.fetch(KEY)
     await outage(harness, grants, 50)
-    grants.feed_back(2)
+    grants.feed_resumed(2)
     harness.clock.now += 16  # 30 × 0.6 = 18 s
     assert known(grants.peek(KEY))
     await until(lambda: harness.scope.asked == [KEY])
@@ -78,11 +78,11 @@ async def test_refreshes_are_spread_after_the_feed_resumes(harness: Harness) -> 
         harness.scope.add(digest)
         await grants.fetch(digest)
     await outage(harness, grants, 50)
-    grants.feed_back(0)
+    grants.feed_resumed(0)
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
     now = harness.clock.now
-    assert [grants.fresh(digest) - now for digest in (KEY, OTHER)] == pytest.approx([12, 24])
+    assert [grants.reusable_until(digest) - now for digest in (KEY, OTHER)] == pytest.approx([12, 24])
 
 
 async def test_after_an_outage_stale_grants_are_used_for_a_second_until_the_feed_resumes(harness: Harness) -> None:
@@ -106,7 +106,7 @@ async def test_while_only_the_feed_is_down_grants_expire_after_their_ttl(harness
     grants = harness.grants(ttl_seconds=30, stale_seconds=300)
     harness.scope.add(KEY)
     await grants.fetch(KEY)
-    grants.feed_left()
+    grants.feed_lost()
     harness.clock.now += 30
     assert not grants.database.sites_cut_off
     assert grants.peek(KEY) is None
@@ -123,9 +123,9 @@ async def test_a_queued_refresh_is_skipped_if_the_feed_validates_the_entry(harne
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
     await until(lambda: harness.scope.asked == [KEY])
-    grants.feed_back(0)
+    grants.feed_resumed(0)
     harness.scope.let_go()
-    await until(lambda: grants.fresh(KEY) > harness.clock.now)
+    await until(lambda: grants.reusable_until(KEY) > harness.clock.now)
     assert known(grants.peek(OTHER))
     await until(lambda: not harness.scope.under_way)
     assert harness.scope.asked == [KEY]
@@ -145,7 +145,7 @@ async def test_a_queued_refresh_is_skipped_while_the_feed_is_expected_back(harne
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
     await until(lambda: harness.scope.asked == [KEY])
-    grants.feed_left()
+    grants.feed_lost()
     grants.database.keys.failed("no answer")
     grants.answered()
     harness.scope.let_go()
@@ -167,6 +167,6 @@ async def test_a_refresh_scheduled_just_as_the_last_one_ends_still_runs(harness:
 
     harness.clock.now += 25
     grants.peek(KEY)
-    grants.feed_back(0)  # so the refresh ends as soon as its task runs, without a query
+    grants.feed_resumed(0)  # so the refresh ends as soon as its task runs, without a query
     asyncio.get_running_loop().call_soon(schedule_the_other)
     await until(lambda: harness.scope.asked == [OTHER])

@@ -206,7 +206,7 @@ class Play:
         while True:
             await asyncio.sleep(1)
             if self.database.lookups.up or self.chance.random() < 0.1:
-                self.grants.try_again()
+                self.grants.probe()
 
     async def faults(self) -> None:
         while True:

@@ -143,7 +143,7 @@ async def test_while_only_keys_cannot_be_read_site_lookups_do_not_close_their_br
 
 async def test_after_an_outage_sites_are_not_looked_up_while_the_feed_is_expected_back(harness: Harness) -> None:
     await harness.grants.fetch_sites(("shop", "blog"))
-    harness.grants.feed_left()
+    harness.grants.feed_lost()
     harness.scope.down = ConnectionRefusedError()
     harness.clock.now += 40
     assert await harness.grants.fetch_sites(("shop",)) == owned({"shop": "acme"})
@@ -157,7 +157,7 @@ async def test_after_an_outage_sites_are_not_looked_up_while_the_feed_is_expecte
     assert harness.scope.asked == []
     harness.clock.now += 1
     assert harness.grants.peek_sites(("shop",)) is None, "the feed did not resume, so the entry is not validated"
-    harness.grants.feed_back(0)
+    harness.grants.feed_resumed(0)
     assert harness.grants.peek_sites(("shop", "blog")) == owned({"shop": "acme", "blog": "acme"})
     assert harness.scope.asked == []
 
