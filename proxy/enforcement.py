@@ -23,8 +23,6 @@ from proxy.identity_lines import IdentityLines
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
 
-__all__ = ["Enforcement", "GrantSource", "Pending", "RememberedGrants", "Verdict"]
-
 _REMEMBERED = 10_000
 """Keys whose grants are remembered in front of the cache."""
 

@@ -5,7 +5,8 @@ import asyncio
 import structlog
 
 from proxy.decision.claim import Claim
-from proxy.enforcement import Pending, Verdict
+from proxy.decision.verdict import Verdict
+from proxy.enforcement import Pending
 from proxy.http.forwarding import forwarding_lines
 from proxy.http.head_writer import request_head
 from proxy.refusals import INTERNAL_ERROR

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from proxy.decision.api_keys import digest
-from proxy.enforcement import Verdict
+from proxy.decision.verdict import Verdict
 from proxy.http.cors import Cors
 from proxy.http.hop_by_hop import RequestHop
 from proxy.refusals import Refusal

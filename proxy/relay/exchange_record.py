@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from proxy.decision.site_ids import shown_id
-from proxy.enforcement import Verdict
+from proxy.decision.verdict import Verdict
 from proxy.http.headers import Head
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics

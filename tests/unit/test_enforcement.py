@@ -11,7 +11,8 @@ from proxy.decision.api_keys import digest, new_key
 from proxy.decision.grant import Grant
 from proxy.decision.path_facts import PathFacts
 from proxy.decision.route_table import RouteTable
-from proxy.enforcement import Enforcement, Pending, RememberedGrants, Verdict
+from proxy.decision.verdict import Verdict
+from proxy.enforcement import Enforcement, Pending, RememberedGrants
 from proxy.grants.answers import Unknown
 from proxy.grants.cache import Grants
 from proxy.http.headers import Fields, Head

@@ -7,7 +7,8 @@ import pytest
 
 from proxy.decision.api_keys import digest, new_key
 from proxy.decision.route_table import RouteTable
-from proxy.enforcement import Enforcement, Pending, Verdict
+from proxy.decision.verdict import Verdict
+from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import Grants
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics

@@ -9,7 +9,8 @@ import random
 import pytest
 
 from proxy.decision.route_table import RouteTable
-from proxy.enforcement import Enforcement, Pending, Verdict
+from proxy.decision.verdict import Verdict
+from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import Grants
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.feed_connection import ANSWER_SECONDS

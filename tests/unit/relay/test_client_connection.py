@@ -10,7 +10,8 @@ import pytest
 from bench.driver import Driver, MemoryTransport, Setup, Visit
 from proxy.decision.api_keys import new_key
 from proxy.decision.route_table import RouteTable
-from proxy.enforcement import Enforcement, Pending, Verdict
+from proxy.decision.verdict import Verdict
+from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import Grants
 from proxy.http.bodies import ChunkedBody
 from proxy.observe.access_log import AccessLog
