@@ -13,7 +13,7 @@ from proxy.decision.grant import Grant
 from proxy.decision.method_override import NO_METHODS, overriding_methods, overriding_methods_in
 from proxy.decision.named_sites import Candidate
 from proxy.decision.noticed_headers import CONTENT_TYPE, COOKIE, OVERRIDE, SECOND_RESOURCE, SITE_HEADER
-from proxy.decision.parameters import OnlyParameter, Query
+from proxy.decision.queries import OnlyParameter, Query
 from proxy.decision.request_sites import check_cookies, name_sites
 from proxy.decision.second_resource import names_second_resource
 from proxy.decision.steering_parameters import refuse_parameters_that_steer

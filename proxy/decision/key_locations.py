@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from proxy.decision.api_keys import PREFIX
+from proxy.decision.parameter_finder import Finder
 from proxy.decision.parameter_names import Name
-from proxy.decision.parameters import Finder
 from proxy.http.headers import Fields, fold_name
 from proxy.http.percent_encoding import decode
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused

@@ -11,7 +11,7 @@ from proxy.decision.key_locations import (
     key_location,
     parameter_names,
 )
-from proxy.decision.parameters import Finder
+from proxy.decision.parameter_finder import Finder
 from proxy.http.headers import FOLDED, Fields, Head
 from proxy.refusals import AMBIGUOUS_KEY, Refused
 

@@ -8,7 +8,7 @@ import itertools
 from typing import NamedTuple
 
 from proxy.decision.parameter_names import Name
-from proxy.decision.parameters import Query
+from proxy.decision.queries import Query
 from proxy.decision.value_readings import value_readings
 from proxy.http.headers import Fields, Spellings, fold_name
 from proxy.http.known_headers import Certainty

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from proxy.decision.parameters import Finder
+from proxy.decision.parameter_finder import Finder
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from proxy.decision.named_sites import Named, TwoReadings
 from proxy.decision.parameter_names import Name
-from proxy.decision.parameters import Parameter, Query
 from proxy.decision.path_patterns import SiteExample, example_target
+from proxy.decision.queries import Parameter, Query
 from proxy.decision.site_ids import MAX_LENGTH, impossible_site
 from proxy.decision.value_readings import value_readings
 from proxy.decision.value_rules import ValueReader, describe_values, written_scope

@@ -3,8 +3,8 @@
 from proxy.decision.claim import Claim
 from proxy.decision.named_sites import Named, TwoReadings, combined
 from proxy.decision.noticed_headers import SITE_HEADER
-from proxy.decision.parameters import OnlyParameter, Query
 from proxy.decision.path_facts import PathFacts
+from proxy.decision.queries import OnlyParameter, Query
 from proxy.refusals import Refused
 
 _MAX_COOKIES = 16

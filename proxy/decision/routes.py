@@ -5,8 +5,8 @@ from proxy.decision.key_locations import CookieKey
 from proxy.decision.key_reader import KeyReader
 from proxy.decision.method_override import OVERRIDE_NAMES
 from proxy.decision.noticed_headers import noticed_headers
+from proxy.decision.parameter_finder import Finder
 from proxy.decision.parameter_names import Name
-from proxy.decision.parameters import Finder
 from proxy.decision.path_patterns import PathPattern
 from proxy.decision.site_rules import SiteRules, listed
 from proxy.decision.steering_parameters import STEERING_NAMES

@@ -1,7 +1,7 @@
 """Query parameters by which some frameworks take another path than the request's. No I/O."""
 
 from proxy.decision.parameter_names import Name
-from proxy.decision.parameters import Query
+from proxy.decision.queries import Query
 from proxy.http.steering_headers import STEERING_PARAMETERS
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.decision.parameter_finder import Finder
 from proxy.decision.parameter_names import Name
-from proxy.decision.parameters import Finder, Query
+from proxy.decision.queries import Query
 from proxy.decision.value_readings import value_readings
 from proxy.refusals import Refused
 

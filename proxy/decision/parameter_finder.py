@@ -6,13 +6,12 @@ of Python each is bounded. `make test-cost` counts the instructions.
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from proxy.decision.parameter_names import BEFORE, Name, spellings
 from proxy.http.percent_encoding import PERCENT, rounds, text
-from proxy.refusals import AMBIGUOUS_REQUEST, BAD_REQUEST, Refused
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_PARAMETERS = 1000
 """Servers ignore further parameters: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
@@ -26,13 +25,10 @@ _MAX_NAMES_BYTES = 8192
 _MAX_ODD_NAMES = 256
 """The most different names with unusual characters, if one is encoded or wanted. DataTables sends 240."""
 
-_MAX_FOUND = 64
+MAX_FOUND = 64
 """The most occurrences of wanted parameters."""
-_MAX_FOUND_ODD = 16
+MAX_FOUND_ODD = 16
 """The same if values are encoded, or the query can be split in several ways."""
-_MAX_FOUND_DEEP = 4
-"""The same if values may be encoded twice."""
-
 _FEW_NAMES, _MAX_WANTED = 7, 28
 """More unusual names than the first number are searched in one text. At most the second number may be wanted ones."""
 
@@ -53,28 +49,11 @@ _HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
     "here. Servers that rewrite queries find two parameters there. Use these characters in values only."
 )
 
-_RAW_VALUE = BAD_REQUEST.because(
-    "A query parameter that matters here contains bytes outside ASCII. Percent-encode them as UTF-8."
-)
-_TOO_MANY = AMBIGUOUS_REQUEST.because(
+TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
     f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
-    f"unusual names, more than {_MAX_FOUND} parameters that matter here, or more than {_MAX_FOUND_ODD} of these with "
+    f"unusual names, more than {MAX_FOUND} parameters that matter here, or more than {MAX_FOUND_ODD} of these with "
     "percent-encoded values or next to `;` or `?`. Split it into several requests."
 )
-
-
-OnlyParameter = tuple[bytes, bytes] | tuple[()] | None
-"""The name and value of the only wanted parameter in a plain query, () without one, None for other queries."""
-
-
-@dataclass(slots=True)
-class Parameter:
-    """A raw name and its raw value."""
-
-    name: bytes
-    value: bytes
-    meant: tuple[Name, ...] = ()
-    """The wanted names that some backend reads it as."""
 
 
 class Found(NamedTuple):
@@ -151,8 +130,8 @@ class Finder:
             return []
         pieces = split.split(self._separators[0])
         names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
-        if sum(map(meant.__contains__, names)) > _MAX_FOUND:
-            raise Refused(_TOO_MANY)
+        if sum(map(meant.__contains__, names)) > MAX_FOUND:
+            raise Refused(TOO_MANY_PARAMETERS)
         found = []
         at = 0
         for piece, name in zip(pieces, names, strict=True):
@@ -171,7 +150,7 @@ class Finder:
         if not self._names or not split:
             return {}
         if split.count(separator) >= self._most:
-            raise Refused(_TOO_MANY)
+            raise Refused(TOO_MANY_PARAMETERS)
         together = self._values.sub(b"", split)
         # There may be a thousand names, so as much as possible is done in C. Usually the search ends here.
         if not self._may_be_meant(together, separator):
@@ -197,7 +176,7 @@ class Finder:
         if len(together) > _MAX_NAMES_BYTES:
             together = separator.join(set(together.split(separator)))
             if len(together) > _MAX_NAMES_BYTES:
-                raise Refused(_TOO_MANY)
+                raise Refused(TOO_MANY_PARAMETERS)
         decoded = [together]
         if PERCENT in together:
             if len(together) > _LONG_NAMES or together.count(separator) >= _MANY_NAMES:
@@ -213,8 +192,8 @@ class Finder:
             matches = self._lenient.finditer(_without_case(b"&" + each))
             if next(matches, None) is not None:
                 found = True
-                if next(itertools.islice(matches, _MAX_FOUND - 1, None), None) is not None:
-                    raise Refused(_TOO_MANY)
+                if next(itertools.islice(matches, MAX_FOUND - 1, None), None) is not None:
+                    raise Refused(TOO_MANY_PARAMETERS)
         return found
 
     def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
@@ -223,7 +202,7 @@ class Finder:
         meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
         odd = list(filter(_ODD_NAME.search, names))
         if len(odd) > _MAX_ODD_NAMES:
-            raise Refused(_TOO_MANY)
+            raise Refused(TOO_MANY_PARAMETERS)
         if odd:
             meant |= self._meant_among_odd(odd)
         return meant
@@ -238,7 +217,7 @@ class Finder:
                 many = len(lines) > _LONG_NAMES or len(names) > _MANY_NAMES
                 decoded = rounds(lines, 1) if many else rounds(lines)
             if any(each.count(b"\n") != len(names) - 1 for each in decoded):
-                raise Refused(_TOO_MANY)
+                raise Refused(TOO_MANY_PARAMETERS)
             numbers: set[int] = set()
             for each in decoded:
                 spelled = "&" + _without_case(each.translate(_TO_AMPERSAND)).replace("\n", "\n&")
@@ -248,7 +227,7 @@ class Finder:
                     at = match.start()
                     numbers.add(number)
                     if len(numbers) > _MAX_WANTED:
-                        raise Refused(_TOO_MANY)
+                        raise Refused(TOO_MANY_PARAMETERS)
             wanted = [names[number] for number in sorted(numbers)]
         return {name: meant for name in wanted if (meant := self.meant(name))}
 
@@ -264,94 +243,9 @@ def _separators_in(name: str) -> int:
 def _rounds_of_names(names: list[bytes], separator: bytes) -> list[bytes]:
     """Decode many encoded names. Raises Refused if there are too many, or if they are encoded twice."""
     if len(names) > _MAX_ODD_NAMES:
-        raise Refused(_TOO_MANY)
+        raise Refused(TOO_MANY_PARAMETERS)
     return rounds(separator.join(names), 1)
 
 
 def _without_case(raw: bytes) -> str:
     return raw.lower().decode("ascii") if raw.isascii() else text(raw).casefold()
-
-
-class Query:
-    """A raw query, split in every way that some backend splits it: at `&`, also at `;`, and also at `?`."""
-
-    __slots__ = ("_last", "_raw", "meant", "splits")
-
-    def __init__(self, raw: bytes, finder: Finder) -> None:
-        """Raises Refused if the wanted names occur too often."""
-        self._last = 0
-        self.meant: frozenset[Name] = frozenset()
-        """The wanted names that some reading of the query finds."""
-        self.splits: list[list[Parameter]] = []
-        """The wanted parameters, one list for each way of splitting, the literal way first. Empty if there are none."""
-        if b";" in raw or b"?" in raw:
-            self._read_splits(raw, finder)
-        else:
-            self._read(raw, finder)
-        if self.splits:
-            self.meant = frozenset(
-                itertools.chain.from_iterable({each.meant for split in self.splits for each in split})
-            )
-
-    def _read(self, raw: bytes, finder: Finder) -> None:
-        """Read a query that all servers split in the same way."""
-        meant = finder.meant_in(raw)
-        if not meant:
-            return
-        pieces = [piece.partition(b"=") for piece in raw.split(b"&")]
-        found = [number for number, piece in enumerate(pieces) if piece[0] in meant]
-        pairs = {(pieces[number][0], pieces[number][2]): None for number in found}
-        values = b"\n".join([value for _, value in pairs])
-        if not values.isascii():
-            raise Refused(_RAW_VALUE)
-        _check_found(len(found), values, splits=1)
-        self._last = found[-1]
-        self.splits = [[Parameter(name, value, meant[name]) for name, value in pairs]]
-
-    def _read_splits(self, raw: bytes, finder: Finder) -> None:
-        """Read a query that some servers also split at `;` or `?`."""
-        found = finder.find(raw)
-        if not found:
-            return
-        splits = [raw]
-        if b";" in raw:
-            splits.append(raw.replace(b";", b"&"))
-        if b"?" in raw:
-            splits.append(splits[-1].replace(b"?", b"&"))
-        self.splits = [_parameters_at(split, found, finder) for split in splits]
-        _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]), splits=len(splits))
-        last = found[-1].start
-        self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
-
-    def is_late(self, most: int) -> bool:
-        """Return whether at least `most` other parameters precede a wanted one."""
-        return self._last >= most
-
-
-def _check_found(count: int, values: bytes, *, splits: int) -> None:
-    """Raise Refused if there are too many wanted parameters for such values (lines)."""
-    is_encoded = b"%" in values or b"+" in values
-    is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
-    if count > (_MAX_FOUND_DEEP if is_deep else _MAX_FOUND_ODD if is_encoded or splits > 1 else _MAX_FOUND):
-        raise Refused(_TOO_MANY)
-
-
-def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
-    """Return the parameters with these names in a text that is split at `&`, each different one once."""
-    parameters: dict[tuple[bytes, bytes], Parameter] = {}
-    read_to = -1
-    for at in found:
-        if at.start < read_to:
-            continue
-        begin = split.rfind(b"&", 0, at.start) + 1
-        finish = split.find(b"&", at.end)
-        read_to = finish if finish >= 0 else len(split)
-        name, _, value = split[begin:read_to].partition(b"=")
-        if (name, value) in parameters:
-            continue
-        meant = at.meant if begin == at.start and len(name) == at.end - at.start else finder.meant(name)
-        if meant and not value.isascii():
-            raise Refused(_RAW_VALUE)
-        if meant:
-            parameters[name, value] = Parameter(name, value, meant)
-    return list(parameters.values())

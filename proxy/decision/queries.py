@@ -1,0 +1,114 @@
+"""Queries, split in every way that some backend splits them. No I/O."""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.decision.parameter_finder import MAX_FOUND, MAX_FOUND_ODD, TOO_MANY_PARAMETERS, Finder, Found
+from proxy.decision.parameter_names import Name
+from proxy.refusals import BAD_REQUEST, Refused
+
+_MAX_FOUND_DEEP = 4
+"""The same if values may be encoded twice."""
+
+_RAW_VALUE = BAD_REQUEST.because(
+    "A query parameter that matters here contains bytes outside ASCII. Percent-encode them as UTF-8."
+)
+
+OnlyParameter = tuple[bytes, bytes] | tuple[()] | None
+"""The name and value of the only wanted parameter in a plain query, () without one, None for other queries."""
+
+
+@dataclass(slots=True)
+class Parameter:
+    """A raw name and its raw value."""
+
+    name: bytes
+    value: bytes
+    meant: tuple[Name, ...] = ()
+    """The wanted names that some backend reads it as."""
+
+
+class Query:
+    """A raw query, split in every way that some backend splits it: at `&`, also at `;`, and also at `?`."""
+
+    __slots__ = ("_last", "_raw", "meant", "splits")
+
+    def __init__(self, raw: bytes, finder: Finder) -> None:
+        """Raises Refused if the wanted names occur too often."""
+        self._last = 0
+        self.meant: frozenset[Name] = frozenset()
+        """The wanted names that some reading of the query finds."""
+        self.splits: list[list[Parameter]] = []
+        """The wanted parameters, one list for each way of splitting, the literal way first. Empty if there are none."""
+        if b";" in raw or b"?" in raw:
+            self._read_splits(raw, finder)
+        else:
+            self._read(raw, finder)
+        if self.splits:
+            self.meant = frozenset(
+                itertools.chain.from_iterable({each.meant for split in self.splits for each in split})
+            )
+
+    def _read(self, raw: bytes, finder: Finder) -> None:
+        """Read a query that all servers split in the same way."""
+        meant = finder.meant_in(raw)
+        if not meant:
+            return
+        pieces = [piece.partition(b"=") for piece in raw.split(b"&")]
+        found = [number for number, piece in enumerate(pieces) if piece[0] in meant]
+        pairs = {(pieces[number][0], pieces[number][2]): None for number in found}
+        values = b"\n".join([value for _, value in pairs])
+        if not values.isascii():
+            raise Refused(_RAW_VALUE)
+        _check_found(len(found), values, splits=1)
+        self._last = found[-1]
+        self.splits = [[Parameter(name, value, meant[name]) for name, value in pairs]]
+
+    def _read_splits(self, raw: bytes, finder: Finder) -> None:
+        """Read a query that some servers also split at `;` or `?`."""
+        found = finder.find(raw)
+        if not found:
+            return
+        splits = [raw]
+        if b";" in raw:
+            splits.append(raw.replace(b";", b"&"))
+        if b"?" in raw:
+            splits.append(splits[-1].replace(b"?", b"&"))
+        self.splits = [_parameters_at(split, found, finder) for split in splits]
+        _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]), splits=len(splits))
+        last = found[-1].start
+        self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
+
+    def is_late(self, most: int) -> bool:
+        """Return whether at least `most` other parameters precede a wanted one."""
+        return self._last >= most
+
+
+def _check_found(count: int, values: bytes, *, splits: int) -> None:
+    """Raise Refused if there are too many wanted parameters for such values (lines)."""
+    is_encoded = b"%" in values or b"+" in values
+    is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
+    if count > (_MAX_FOUND_DEEP if is_deep else MAX_FOUND_ODD if is_encoded or splits > 1 else MAX_FOUND):
+        raise Refused(TOO_MANY_PARAMETERS)
+
+
+def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
+    """Return the parameters with these names in a text that is split at `&`, each different one once."""
+    parameters: dict[tuple[bytes, bytes], Parameter] = {}
+    read_to = -1
+    for at in found:
+        if at.start < read_to:
+            continue
+        begin = split.rfind(b"&", 0, at.start) + 1
+        finish = split.find(b"&", at.end)
+        read_to = finish if finish >= 0 else len(split)
+        name, _, value = split[begin:read_to].partition(b"=")
+        if (name, value) in parameters:
+            continue
+        meant = at.meant if begin == at.start and len(name) == at.end - at.start else finder.meant(name)
+        if meant and not value.isascii():
+            raise Refused(_RAW_VALUE)
+        if meant:
+            parameters[name, value] = Parameter(name, value, meant)
+    return list(parameters.values())
