@@ -119,7 +119,8 @@ class UpstreamConnection:
         self._exchange = exchange
         self._receiver = receiver
         self.answered = False
-        self.write([head])
+        if not self.transport.is_closing():
+            self.transport.write(head)
 
     def write(self, buffers: list[bytes]) -> None:
         """Send more, unless the connection is closing: `connection_lost` reports that."""
