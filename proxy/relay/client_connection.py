@@ -198,7 +198,7 @@ class ClientConnection:
         self._input.close()
         now = self._loop.time()
         if not linger:
-            self._deadline = now + self._services.limits.upload_idle_seconds  # for what is not written yet
+            self._deadline = now + self._services.limits.upload_idle_seconds  # for bytes that are not written yet
             self.transport.close()
             return
         if not self.transport.get_write_buffer_size():

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import secrets
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -62,8 +63,13 @@ class FrontDoor:
         enforcement: Enforcement,
         metrics: Metrics,
         access_log: AccessLog,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, OSError on TLS files."""
+        """`clock` measures durations. The event loop's clock, in uvloop, only counts milliseconds.
+
+        Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, and OSError on TLS files.
+        """
         self._settings = settings
         self._metrics = metrics
         self._tls = server_context(settings.tls) if settings.tls else None
@@ -87,11 +93,12 @@ class FrontDoor:
             spellings=RequestSpellings(settings.header_underscores, settings.drop_headers),
             pools=pools,
             metrics=metrics,
-            record=Record(metrics, access_log),
+            record=Record(metrics, access_log, clock),
             is_trusted=address_matcher(settings.trusted_proxies),
             next_request_id=_request_ids(),
             connections=set(),
             drained=asyncio.Event(),
+            clock=clock,
         )
         self._runner: web.ServerRunner | None = None
         self._sites: list[web.BaseSite] = []
