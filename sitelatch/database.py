@@ -45,8 +45,8 @@ async def _keep_alive(server: EmbeddedServer) -> None:
     while True:
         await asyncio.sleep(_CHECK_SECONDS)
         try:
-            if await asyncio.to_thread(server.revive):
-                _log.warning("embedded_server_revived")
+            if await asyncio.to_thread(server.restart_if_dead):
+                _log.warning("embedded_server_restarted")
             failing = False
         except EmbeddedServerFailed as error:
             # On a full disk, for example, this fails for a while. Log it once.
