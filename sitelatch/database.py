@@ -40,7 +40,7 @@ async def database_url(settings: DatabaseSettings, directory: Path) -> AsyncIter
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:
-    """Restart the server whenever it dies. Until then, that is an outage like that of any other database."""
+    """Restart the server whenever it dies. While it is down, clients see an ordinary database outage."""
     failing = False
     while True:
         await asyncio.sleep(_CHECK_SECONDS)
