@@ -1,8 +1,8 @@
-"""The front door without sockets: a request's head goes in, the head for the upstream or a refusal comes out.
+"""The front door without sockets: a request goes in, and the head for the upstream or a refusal comes out.
 
-Everything between the two transports is the real code: reading the head, the decision with its grants, the head that
-is sent on, the metrics and the access log. Only the database is in memory. What a head costs can so be counted and
-timed without the kernel and without a network.
+Everything between the two transports is the real code: the parser, the decision with cached grants, the head writer,
+the metrics and the access log. Only the database is in memory. This makes it possible to count and time what a request
+costs, without the kernel and the network.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySetti
 from tests.scopes import MemoryScope
 
 _TURNS = 200
-"""Turns of the event loop within which every lookup is answered: the scope table in memory takes a few."""
+"""Turns of the event loop to wait for a decision. A lookup in the scope table in memory takes a few."""
 
 _DOORS = 16
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A configuration and the keys that its scope table holds, as values that JSON can carry."""
+    """A config and the contents of the scope table, as values that can be written as JSON."""
 
     proxy: Mapping[str, Any]
     """`[proxy]` as in the config file, without `listen`."""
     keys: Mapping[str, Any] = field(default_factory=dict)
     """`[keys]` as in the config file."""
     known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """API keys with their rows of the scope table, as far as they differ from MemoryScope's."""
+    """API keys, with the columns of their rows that differ from MemoryScope's defaults."""
     sites: Mapping[str, str] = field(default_factory=dict)
     """The workspace of each site."""
     peer: str = "192.0.2.1"
@@ -50,17 +50,17 @@ class Setup:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one head: `code` is `passed`, or the refusal's code."""
+    """The outcome of one head. `code` is `passed` or the refusal's code."""
 
     code: str
     sent_on: bytes
-    """The head that the upstream got."""
+    """The bytes that the upstream got."""
     answer: bytes
-    """What the client got, where the request was refused."""
+    """The bytes that the client got, if the request was refused."""
 
 
 class MemoryTransport(asyncio.Transport):
-    """Keeps what is written to it."""
+    """A transport that keeps everything written to it."""
 
     def __init__(self, peer: str = "") -> None:
         super().__init__({"peername": (peer, 1)})
@@ -80,10 +80,10 @@ class MemoryTransport(asyncio.Transport):
         self._closing = True
 
     def pause_reading(self) -> None:
-        """Nothing more comes anyway."""
+        """Do nothing: no bytes arrive by themselves."""
 
     def resume_reading(self) -> None:
-        """Nothing more comes anyway."""
+        """Do nothing: no bytes arrive by themselves."""
 
     def can_write_eof(self) -> bool:
         return False
@@ -93,7 +93,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 class Visit:
-    """A client's new connection, and an idle one to each upstream."""
+    """A new client connection, and an idle connection to each upstream."""
 
     def __init__(self, services: Services, peer: str) -> None:
         self.client = MemoryTransport(peer)
@@ -121,7 +121,7 @@ class Visit:
                 connection.data_received(response)
 
     async def send(self, head: bytes) -> None:
-        """Send a head, wait for the decision, and leave, so that the log line is written."""
+        """Send a head, wait for the decision, and close the connection, so that the log line is written."""
         self.downstream.data_received(head)
         turns = 0
         while not self._decided and turns < _TURNS:
@@ -135,19 +135,19 @@ class Visit:
 
     @property
     def outcome(self) -> Outcome:
-        """What came of it. RuntimeError where nothing did."""
+        """The outcome. Raises RuntimeError if there is none."""
         sent_on = b"".join(upstream.written for upstream in self.upstreams)
         answer = self.client.written
         if sent_on:
             return Outcome("passed", sent_on, answer)
         if not answer:
-            raise RuntimeError("the head was neither sent on nor refused")
+            raise RuntimeError("the head was neither forwarded nor refused")
         body = answer.partition(b"\r\n\r\n")[2]
         return Outcome(json.loads(body)["code"] if body else answer.split()[1].decode(), sent_on, answer)
 
 
 class Driver:
-    """A front door of one `Setup`. It needs a running event loop."""
+    """The front door of one `Setup`. It needs a running event loop."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -180,14 +180,14 @@ class Driver:
         return FrontDoor(self._proxy, self._limits, enforcement, self._metrics, self._access_log)
 
     async def start(self) -> None:
-        """Remember the known keys as a door does that has served each once."""
+        """Cache the grants of the known keys, as if each had been used before."""
         for key_digest in self._known:
             await self._grants.fetch(key_digest)
 
     def forget(self) -> None:
-        """Forget what earlier requests left behind: a head with bytes never seen before finds nothing remembered.
+        """Discard what earlier requests have left in caches, except the grants of the known keys.
 
-        Opening a door takes longer than most heads, so the next of several is taken, which saw other heads long ago.
+        A new front door would cost more than most heads, so the least recently used of several is taken.
         """
         for cache in self._caches:
             cache()
@@ -202,6 +202,10 @@ class Driver:
                     self._grants.drop_site(site)
         self._log.truncate(0)
 
+    def flush_log(self) -> None:
+        """Write the waiting lines of the access log, which otherwise happens during some later request."""
+        self._access_log.flush()
+
     @property
     def log(self) -> list[dict[str, Any]]:
         """The lines of the access log."""
@@ -209,22 +213,22 @@ class Driver:
         return [json.loads(line) for line in self._log.getvalue().splitlines()]
 
     def connect(self) -> Visit:
-        """Return a new client's connection."""
+        """Return a new client connection."""
         return Visit(self._doors[0].services, self.setup.peer)
 
     async def send(self, head: bytes) -> Outcome:
-        """Return what becomes of a head."""
+        """Return the outcome of a head."""
         visit = self.connect()
         await visit.send(head)
         return visit.outcome
 
     async def close(self) -> None:
-        """End the lookups that are under way."""
+        """Cancel the lookups."""
         await self._grants.close()
 
 
 def _caches() -> list[Callable[[], None]]:
-    """Return what empties each cache that a module of the proxy keeps for the whole process."""
+    """Return a function for each module-level cache of the proxy that empties it."""
     found: list[Callable[[], None]] = []
     for name, module in list(sys.modules.items()):
         if name.startswith("proxy."):

@@ -1,8 +1,8 @@
-"""The processor's instructions that each head costs, counted by callgrind: the same on every run, however busy it is.
+"""Counts the instructions that each request costs, with callgrind. The result does not depend on the machine's load.
 
-`count` starts one process under valgrind that sends all heads through `bench.driver`. The process tells callgrind
-itself where a head begins and ends, so that neither the start of Python nor the preparation is in the figures. A time
-would not be as steady, and a count of Python's lines would not see the inside of a regular expression.
+`count` starts one process under valgrind, which sends all requests through `bench.driver`. The process tells callgrind
+when a request begins and ends, so the figures include neither Python's start nor the preparation. Times would vary
+more, and a profile of Python functions would not show the cost of a regular expression.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from typing import Any
 from bench.driver import Driver, Setup
 
 _WARM_UP = 40
-"""Plain heads before anything is counted: the interpreter specializes its code within a few calls."""
+"""Requests that are sent before the count, because the interpreter specializes its code during the first calls."""
 
-# A client request to valgrind as valgrind/valgrind.h has it for x86-64: rotations that together change nothing, and an
-# exchange of a register with itself, which valgrind takes for a call. On the bare processor it does nothing.
+# A client request to valgrind, as defined in valgrind/valgrind.h for x86-64: rotations that cancel out, and an exchange
+# of a register with itself, which valgrind recognizes. On a real processor, it does nothing.
 _REQUEST = bytes.fromhex(
     "4889f8"  # mov rax, rdi: the request
-    "31d2"  # xor edx, edx: the answer outside of valgrind
+    "31d2"  # xor edx, edx: the result outside valgrind
     "48c1c703 48c1c70d 48c1c73d 48c1c733"  # rol rdi, 3 / 13 / 61 / 51
     "4887db"  # xchg rbx, rbx
     "4889d0"  # mov rax, rdx
@@ -43,12 +43,12 @@ _DUMP, _ZERO, _START = _CALLGRIND, _CALLGRIND + 1, _CALLGRIND + 4
 
 @dataclass(frozen=True)
 class Head:
-    """A head to count, and the name of the setup that it is sent to."""
+    """A request to count, and the name of its setup."""
 
     setup: str
     data: bytes
     warm: bool = False
-    """Whether it is counted as one of many alike, instead of with bytes that were never seen before."""
+    """Whether the same request was sent before; otherwise its bytes have never been seen."""
     response: bytes = b""
     """The upstream's response. If set, a whole exchange is counted, on connections that are already warm."""
     introduction: bytes = b""
@@ -57,19 +57,19 @@ class Head:
 
 @dataclass(frozen=True)
 class Count:
-    """What one head cost, and what became of it."""
+    """What one request cost, and its outcome."""
 
     instructions: int
     code: str
 
 
 def available() -> bool:
-    """Tell whether instructions can be counted on this machine."""
+    """Return whether instructions can be counted on this machine."""
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 
 def count(setups: Mapping[str, Setup], heads: Sequence[Head], *, seconds: float = 600) -> list[Count]:
-    """Count each head. Raises subprocess.TimeoutExpired where that takes longer than `seconds`."""
+    """Count each request. Raises subprocess.TimeoutExpired if that takes longer than `seconds`."""
     with tempfile.TemporaryDirectory(prefix="sitelatch-count-") as name:
         folder = Path(name)
         task = {
@@ -111,13 +111,13 @@ def count(setups: Mapping[str, Setup], heads: Sequence[Head], *, seconds: float 
 
 
 def _totals(path: Path) -> list[int]:
-    """Return the instructions of each dump in a file of callgrind's."""
+    """Return the instructions of each dump in a file of callgrind."""
     with path.open() as lines:
         return [int(line.split()[1]) for line in lines if line.startswith("summary:")]
 
 
 class _Callgrind:
-    """The tool that this process runs under."""
+    """Controls callgrind, which runs this process."""
 
     def __init__(self) -> None:
         self._code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -134,11 +134,11 @@ class _Callgrind:
         return answer
 
     def start(self) -> None:
-        """Count from now on."""
+        """Start counting."""
         self._ask(_START)
 
     def zero(self) -> None:
-        """Begin a new count."""
+        """Reset the count."""
         self._ask(_ZERO)
 
     def dump(self) -> None:
@@ -147,7 +147,7 @@ class _Callgrind:
 
 
 async def _nothing() -> None:
-    """Cost what a call costs."""
+    """Do nothing, to measure the cost of a call."""
 
 
 async def _count_all(folder: Path) -> None:
@@ -163,15 +163,15 @@ async def _count_all(folder: Path) -> None:
         if warm and not response:
             for _ in range(_WARM_UP):
                 await driver.send(head)
-    # When garbage is collected depends on what was there before, and one collection costs as much as several heads.
+    # The time of a garbage collection depends on earlier requests, and it costs as much as several of them.
     gc.disable()
     callgrind.start()
-    for _ in range(2):  # the first count of a process pays for what is done once
+    for _ in range(2):  # the first count includes work that is done only once
         gc.collect()
         callgrind.zero()
         await _nothing()
     callgrind.dump()
-    gc.freeze()  # what is there for good is not looked at again for each head
+    gc.freeze()  # permanent objects need not be traversed for each request
     codes = []
     for driver, warm, head, response, introduction in heads:
         if response:
@@ -179,6 +179,8 @@ async def _count_all(folder: Path) -> None:
             visit.exchange(introduction or head, response)
             for _ in range(_WARM_UP):
                 visit.exchange(head, response)
+            driver.flush_log()
+            visit.exchange(head, response)  # starts a new batch of log lines
             visit.client.written = b""
             gc.collect()
             callgrind.zero()

@@ -40,13 +40,13 @@ async def database_url(settings: DatabaseSettings, directory: Path) -> AsyncIter
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:
-    """Restart the server whenever it dies. Until then, that is an outage like that of any other database."""
+    """Restart the server whenever it dies. While it is down, clients see an ordinary database outage."""
     failing = False
     while True:
         await asyncio.sleep(_CHECK_SECONDS)
         try:
-            if await asyncio.to_thread(server.revive):
-                _log.warning("embedded_server_revived")
+            if await asyncio.to_thread(server.restart_if_dead):
+                _log.warning("embedded_server_restarted")
             failing = False
         except EmbeddedServerFailed as error:
             # On a full disk, for example, this fails for a while. Log it once.

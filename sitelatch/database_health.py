@@ -97,7 +97,7 @@ class HealthCheck:
 
 
 async def _look_up(connection: asyncpg.Connection) -> None:
-    """Run the queries of the front door: they fail if the tables exist, but are locked or may not be read."""
+    """Run the front door's queries, which also fail if the tables are locked, or the role may not read them."""
     rows = [*await connection.fetch(_FIND_GRANT, b""), *await connection.fetch(_FIND_SITES, [""])]
     if not all(row["whole"] for row in rows):
         raise ScopeIncomplete

@@ -44,7 +44,7 @@ _ADMIN_CONNECTIONS = 4
 _OTHER_CONNECTIONS = 2
 """For writing activity, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
-_FIRST_LOOK_SECONDS = 1.0
+_FIRST_CHECK_SECONDS = 1.0
 
 
 class CannotServe(Exception):  # noqa: N818 - names what happened
@@ -104,13 +104,7 @@ class Service:
             on_dropped=self.metrics.dropped,
             on_changes=lambda changes: self.revocation.changed(changes),
         )
-        self.metrics.watch_feed(lambda: self.database.feed_mode.value)
-        self.metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
-        self.metrics.watch("revocation_bound_seconds", lambda: revocation_bound(self.database, config.grants))
-        self.metrics.watch("grants_cached", lambda: len(grants))
-        self.metrics.watch("activity_pending", lambda: self.activity.pending)
-        self.metrics.watch("database_up", lambda: self.database.health is Health.UP)
-
+        self._report(grants, feed)
         enforcement = Enforcement(
             RouteTable(config.proxy.routes, config.keys),
             grants,
@@ -131,15 +125,14 @@ class Service:
             on_ended=self.metrics.revoked,
         )
         stack.push_async_callback(self.revocation.close)
-        # Otherwise the first requests would be refused. A database that does not answer must not delay the start for
-        # long.
+        # Without a check, the first requests would be refused. A database that does not answer delays the start by 1 s.
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+            async with asyncio.timeout(_FIRST_CHECK_SECONDS):
                 await health_check.check()
-        self._keep(stack, health_check.run())
-        self._keep(stack, feed.run())
-        self._keep(stack, self.revocation.run())
-        self._keep(stack, self.activity.run())
+        self._run(stack, health_check.run())
+        self._run(stack, feed.run())
+        self._run(stack, self.revocation.run())
+        self._run(stack, self.activity.run())
         self.internal_addresses = await self._open_internal_listeners(
             stack,
             admin_app(
@@ -155,6 +148,16 @@ class Service:
         except OSError as error:
             raise CannotServe(f"[proxy] listen {config.proxy.listen}: {_reason(error)}") from error
         self._opened = True
+
+    def _report(self, grants: Grants, feed: ChangeFeed) -> None:
+        """Connect the metrics that are read when Prometheus asks for them."""
+        metrics, database, config = self.metrics, self.database, self.config
+        metrics.watch_feed(lambda: database.feed_mode.value)
+        metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
+        metrics.watch("revocation_bound_seconds", lambda: revocation_bound(database, config.grants))
+        metrics.watch("grants_cached", lambda: len(grants))
+        metrics.watch("activity_pending", lambda: self.activity.pending)
+        metrics.watch("database_up", lambda: database.health is Health.UP)
 
     def _lost(self, lost: Changes) -> None:
         self.metrics.dropped("refresh", len(lost.keys))
@@ -178,7 +181,7 @@ class Service:
             addresses[listen] = list(runner.addresses)
         return addresses
 
-    def _keep(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in the background until the service closes. If it ends before, the service stops."""
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._ended)
@@ -225,7 +228,7 @@ class Service:
 async def serve(config: Config, signals: Signals, *, opened: Callable[[], None] = lambda: None) -> int:
     """Serve until a signal, and return the exit code. `opened` is called when the listeners are open.
 
-    Raises CannotServe, and what the start of an embedded server raises.
+    Raises CannotServe, and the errors of EmbeddedServer.
     """
     signals.listen()
     async with AsyncExitStack() as stack:

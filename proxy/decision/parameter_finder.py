@@ -29,17 +29,25 @@ MAX_FOUND = 64
 """The most occurrences of wanted parameters."""
 MAX_FOUND_ODD = 16
 """The same if values are encoded, or the query can be split in several ways."""
+MAX_FOUND_DEEP = 4
+"""The same if values may be encoded twice."""
+
 _FEW_NAMES, _MAX_WANTED = 7, 28
 """More unusual names than the first number are searched in one text. At most the second number may be wanted ones."""
 
 _LONG_NAMES, _MANY_NAMES = 1024, 64
-"""If the names take more bytes together, or there are more of them, they must not be encoded twice."""
+"""If the names take more bytes together, or there are more of them, they must not be encoded twice. A wanted name must not
+be longer than the first number."""
+
+_LONG_FOREIGN_NAMES = 2048
+"""The most bytes of all names together if some are not ASCII, because folding their case is slow."""
 
 _SHORT = 512
 """One regular expression over the whole text is fastest only for short texts (bytes)."""
 
 _ODD_NAME = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
+_PLAIN_BYTES = bytes(byte for byte in range(256) if not _ODD_NAME.match(bytes([byte])))
 
 _IN_NAMES = frozenset("&;?#=")
 """What ends a name or a parameter. Servers that decode a query and read it again also find encoded ones."""
@@ -51,8 +59,9 @@ _HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
 
 TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
     f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
-    f"unusual names, more than {MAX_FOUND} parameters that matter here, or more than {MAX_FOUND_ODD} of these with "
-    "percent-encoded values or next to `;` or `?`. Split it into several requests."
+    f"unusual names, names outside ASCII that are too long, or too many parameters that matter here: {MAX_FOUND} are "
+    f"allowed, {MAX_FOUND_ODD} if their values are percent-encoded or the query contains `;` or `?`, and "
+    f"{MAX_FOUND_DEEP} if values are encoded twice. Split it into several requests."
 )
 
 
@@ -75,7 +84,6 @@ class Finder:
         "_separators",
         "_simple",
         "_to_one_separator",
-        "_values",
     )
 
     def __init__(self, names: Sequence[Name], separators: str = "&;?") -> None:
@@ -90,7 +98,6 @@ class Finder:
         }
         first = ord(separators[0])
         self._to_one_separator = bytes(first if chr(byte) in separators else byte for byte in range(256))
-        self._values = re.compile(f"=[^{separators[0]}]*+".encode())
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
         # Most names can be skipped at their first character.
         starts = "".join({re.escape(character) for name in names for character in name.first_characters})
@@ -125,37 +132,46 @@ class Finder:
         Raises Refused if there are too many, or if they are encoded too deeply.
         """
         split = raw.translate(self._to_one_separator)
-        meant = self.meant_in(split)
+        names, meant = self.meant_in(split)
         if not meant:
             return []
-        pieces = split.split(self._separators[0])
-        names = [piece.partition(b"=")[0].lstrip(b" ") for piece in pieces]
-        if sum(map(meant.__contains__, names)) > MAX_FOUND:
+        numbers = list(itertools.compress(itertools.count(), map(meant.__contains__, names)))
+        if len(numbers) > MAX_FOUND:
             raise Refused(TOO_MANY_PARAMETERS)
+        pieces = split.split(self._separators[0])
         found = []
-        at = 0
-        for piece, name in zip(pieces, names, strict=True):
-            if name in meant:
-                start = at + len(piece) - len(piece.lstrip(b" "))
-                found.append(Found(start, start + len(name), meant[name]))
-            at += len(piece) + 1
+        start = before = 0
+        for number in numbers:
+            start += sum(map(len, pieces[before:number])) + number - before
+            before = number
+            piece, name = pieces[number], names[number]
+            at = start + len(piece) - len(piece.lstrip(b" "))
+            found.append(Found(at, at + len(name), meant[name]))
         return found
 
-    def meant_in(self, split: bytes) -> dict[bytes, tuple[Name, ...]]:
-        """Return the raw names that mean wanted names, with those names, in a text with one kind of separator.
+    def meant_in(self, split: bytes) -> tuple[list[bytes], dict[bytes, tuple[Name, ...]]]:
+        """Return all raw names in a text with one kind of separator, and the wanted names that some of them mean.
 
-        Raises Refused if there are too many, or if they are encoded too deeply.
+        Both are empty if no raw name means a wanted name. Raises Refused if there are too many, or if they are encoded
+        too deeply.
         """
         separator = self._separators[0]
         if not self._names or not split:
-            return {}
+            return [], {}
         if split.count(separator) >= self._most:
             raise Refused(TOO_MANY_PARAMETERS)
-        together = self._values.sub(b"", split)
         # There may be a thousand names, so as much as possible is done in C. Usually the search ends here.
+        names = split.split(separator)
+        if b"=" in split:
+            names = [name.partition(b"=")[0] for name in names]
+        together = separator.join(names)
         if not self._may_be_meant(together, separator):
-            return {}
-        return self._meant_among({name.lstrip(b" ") for name in together.split(separator)})
+            return [], {}
+        if b" " in together:
+            names = [name.lstrip(b" ") for name in names]
+            together = separator.join(names)
+        meant = self._meant_among(names, together)
+        return (names, meant) if meant else ([], {})
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
         """Return the wanted names that some backend reads a raw name as. Raises Refused if only a part of it is one."""
@@ -165,8 +181,10 @@ class Finder:
         if _PLAIN_NAME.match(raw_name):
             return ()
         found = spellings(raw_name)
-        if not any(self._lenient.search(f"&{spelling.translate(_AMPERSANDS)}") for spelling in found):
+        if not any(self._lenient.search(f"&{_at_ampersands(spelling)}") for spelling in found):
             return ()
+        if len(raw_name) > _LONG_NAMES:
+            raise Refused(TOO_MANY_PARAMETERS)
         if len(found) > 1 and _separators_in(found[0]) < max(map(_separators_in, found[1:])):
             raise Refused(_HIDDEN_NAME)
         return tuple(name for name in self._names if any(map(name.pattern.match, found)))
@@ -189,6 +207,8 @@ class Finder:
         every = [first, *(each.translate(_TO_AMPERSAND) for each in decoded[1:])]
         found = False
         for each in every:
+            if len(each) > _LONG_FOREIGN_NAMES and not each.isascii():
+                raise Refused(TOO_MANY_PARAMETERS)
             matches = self._lenient.finditer(_without_case(b"&" + each))
             if next(matches, None) is not None:
                 found = True
@@ -196,11 +216,14 @@ class Finder:
                     raise Refused(TOO_MANY_PARAMETERS)
         return found
 
-    def _meant_among(self, names: set[bytes]) -> dict[bytes, tuple[Name, ...]]:
-        """Return the raw names that mean wanted names, with those names."""
-        plain = self._meant_by_plain
-        meant = {name: plain[name.lower()] for name in names if name.lower() in plain}
-        odd = list(filter(_ODD_NAME.search, names))
+    def _meant_among(self, names: list[bytes], together: bytes) -> dict[bytes, tuple[Name, ...]]:
+        """Return the raw names that mean wanted names, with those names. `together` is all raw names joined."""
+        plain, separator = self._meant_by_plain, self._separators[0]
+        are_plain = map(plain.__contains__, together.lower().split(separator))
+        meant = {name: plain[name.lower()] for name in set(itertools.compress(names, are_plain))}
+        if not together.translate(None, _PLAIN_BYTES + separator):
+            return meant
+        odd = list(filter(_ODD_NAME.search, set(names)))
         if len(odd) > _MAX_ODD_NAMES:
             raise Refused(TOO_MANY_PARAMETERS)
         if odd:
@@ -233,7 +256,11 @@ class Finder:
 
 
 _SEMICOLON_TO_AMPERSAND = bytes(ord("&") if byte == ord(";") else byte for byte in range(256))
-_AMPERSANDS = {ord(character): "&" for character in ";?#"}
+
+
+def _at_ampersands(name: str) -> str:
+    # str.translate is slow: inside it, a KeyError is raised for each character outside ASCII.
+    return name.replace(";", "&").replace("?", "&").replace("#", "&")
 
 
 def _separators_in(name: str) -> int:

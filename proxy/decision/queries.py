@@ -4,12 +4,9 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.decision.parameter_finder import MAX_FOUND, MAX_FOUND_ODD, TOO_MANY_PARAMETERS, Finder, Found
+from proxy.decision.parameter_finder import MAX_FOUND, MAX_FOUND_DEEP, MAX_FOUND_ODD, TOO_MANY_PARAMETERS, Finder, Found
 from proxy.decision.parameter_names import Name
 from proxy.refusals import BAD_REQUEST, Refused
-
-_MAX_FOUND_DEEP = 4
-"""The same if values may be encoded twice."""
 
 _RAW_VALUE = BAD_REQUEST.because(
     "A query parameter that matters here contains bytes outside ASCII. Percent-encode them as UTF-8."
@@ -52,12 +49,12 @@ class Query:
 
     def _read(self, raw: bytes, finder: Finder) -> None:
         """Read a query that all servers split in the same way."""
-        meant = finder.meant_in(raw)
+        names, meant = finder.meant_in(raw)
         if not meant:
             return
-        pieces = [piece.partition(b"=") for piece in raw.split(b"&")]
-        found = [number for number, piece in enumerate(pieces) if piece[0] in meant]
-        pairs = {(pieces[number][0], pieces[number][2]): None for number in found}
+        found = list(itertools.compress(itertools.count(), map(meant.__contains__, names)))
+        pieces = raw.split(b"&")
+        pairs = dict.fromkeys((names[number], pieces[number].partition(b"=")[2]) for number in found)
         values = b"\n".join([value for _, value in pairs])
         if not values.isascii():
             raise Refused(_RAW_VALUE)
@@ -89,7 +86,7 @@ def _check_found(count: int, values: bytes, *, splits: int) -> None:
     """Raise Refused if there are too many wanted parameters for such values (lines)."""
     is_encoded = b"%" in values or b"+" in values
     is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
-    if count > (_MAX_FOUND_DEEP if is_deep else MAX_FOUND_ODD if is_encoded or splits > 1 else MAX_FOUND):
+    if count > (MAX_FOUND_DEEP if is_deep else MAX_FOUND_ODD if is_encoded or splits > 1 else MAX_FOUND):
         raise Refused(TOO_MANY_PARAMETERS)
 
 

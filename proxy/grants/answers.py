@@ -24,7 +24,7 @@ class NoAnswer(Enum):
 
 
 class Found(NamedTuple):
-    """A grant as the scope table had it when the change feed was at `position`."""
+    """A grant, and the change feed's position when it was read."""
 
     grant: Grant
     position: int

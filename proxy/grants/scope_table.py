@@ -45,7 +45,7 @@ class ScopeTable:
         return Found(grant, row["feed_position"])
 
     async def find_sites(self, names: Sequence[str]) -> dict[str, SiteOwner]:
-        """Return the sites that these names (site_ids.py) refer to. Names of no site are missing from the result."""
+        """Return the sites that these names (site_ids.py) refer to. Names without a site are not in the result."""
         rows = await self._fetch(_FIND_SITES, list(names))
         return {
             row["name"]: SiteOwner(row["id"], intern(row["workspace"]))

@@ -14,6 +14,14 @@ KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
+_CHALLENGE = b'WWW-Authenticate: Bearer realm="api"\r\n'
+_PROBLEMS = {
+    int(status): b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"
+    % (status, status.phrase.encode())
+    for status in HTTPStatus
+}
+"""The beginning of each refusal, by its status."""
+
 _HANDSHAKE_NAMES = frozenset({b"connection", b"upgrade"})
 
 
@@ -66,18 +74,15 @@ def refusal_response(
 ) -> bytes:
     """Return a refusal as a whole response (RFC 9457 problem details). `request_id` is made of token characters."""
     body = refusal.body(request_id)
-    head = [
-        b"HTTP/1.1 %d %b" % (refusal.status, HTTPStatus(refusal.status).phrase.encode()),
-        b"Content-Type: application/problem+json",
-        b"Cache-Control: no-store",
-        b"Content-Length: %d" % len(body),
-        b"X-Request-Id: " + request_id,
-    ]
-    if refusal.challenge:
-        head.append(b'WWW-Authenticate: Bearer realm="api"')
-    if refusal.retry_after_seconds is not None:
-        head.append(b"Retry-After: %d" % refusal.retry_after_seconds)
-    if close:
-        head.append(b"Connection: close")
-    head.append(refusal.lines + lines)
-    return b"\r\n".join(head) + b"\r\n" + (b"" if head_only else body)
+    retry = refusal.retry_after_seconds
+    head = b"%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b%b%b%b\r\n" % (
+        _PROBLEMS[refusal.status],
+        len(body),
+        request_id,
+        _CHALLENGE if refusal.challenge else b"",
+        b"Retry-After: %d\r\n" % retry if retry is not None else b"",
+        CLOSE if close else b"",
+        refusal.lines,
+        lines,
+    )
+    return head if head_only else head + body

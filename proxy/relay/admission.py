@@ -1,4 +1,4 @@
-"""From a request to its verdict, and from the verdict to what is sent."""
+"""Judges each request of a client connection, then forwards it or responds to it."""
 
 import asyncio
 
@@ -83,7 +83,7 @@ class Admission:
             self._requests.start(exchange, pool, head, self._responses)
 
     def _request_head(self, exchange: Exchange, verdict: Verdict, claim: Claim, pool: UpstreamPool) -> bytes:
-        """Return the head for the upstream: what was judged, who the API user is, and where the request came from."""
+        """Return the head for the upstream, with the headers about the API user and the request's origin."""
         hop = exchange.hop
         peer = self._peer
         fields, lines, exchange.request_id = forwarding_lines(

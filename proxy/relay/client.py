@@ -18,6 +18,11 @@ CLIENT_FULL = 16
 YIELDING = 32
 """Other connections have their turn."""
 
+OF_ONE_EXCHANGE = JUDGING | CONNECTING | UPSTREAM_FULL | PIPELINED
+"""Reasons that end with the exchange."""
+WHILE_PENDING = JUDGING | CONNECTING | YIELDING
+"""Reasons for which bytes that have already arrived must wait too."""
+
 
 class Client(Protocol):
     """What the parts of an exchange may ask of the client's connection."""

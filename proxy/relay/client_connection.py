@@ -8,7 +8,7 @@ from proxy.http.headers import Head
 from proxy.http.hop_by_hop import RequestHop
 from proxy.refusals import HEAD_TIMEOUT, TOO_MANY_EXCHANGES, Refusal
 from proxy.relay.admission import Admission
-from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, UPSTREAM_FULL
+from proxy.relay.client import CLIENT_FULL, OF_ONE_EXCHANGE
 from proxy.relay.client_input import ClientInput
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_ending import ExchangeEnding
@@ -171,7 +171,7 @@ class ClientConnection:
             self._finish(linger=linger or not exchange.body.done)
             return
         self._deadline = self._loop.time() + self._services.limits.keepalive_seconds
-        self._input.release(JUDGING | CONNECTING | UPSTREAM_FULL | PIPELINED)
+        self._input.release(OF_ONE_EXCHANGE)
         if self._services.draining and self.exchange is None:
             self._finish(linger=False)
 
@@ -198,7 +198,7 @@ class ClientConnection:
         self._input.close()
         now = self._loop.time()
         if not linger:
-            self._deadline = now + self._services.limits.upload_idle_seconds  # for what is not written yet
+            self._deadline = now + self._services.limits.upload_idle_seconds  # for bytes that are not written yet
             self.transport.close()
             return
         if not self.transport.get_write_buffer_size():

@@ -8,7 +8,7 @@ from proxy.http.headers import Head
 from proxy.http.hop_by_hop import RequestHop, clean_request
 from proxy.http.request_parser import RequestReader
 from proxy.refusals import BAD_REQUEST, Refusal, Refused
-from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, YIELDING, Client
+from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, WHILE_PENDING, YIELDING, Client
 from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.services import Services
 
@@ -194,8 +194,10 @@ class ClientInput:
     def release(self, reason: int) -> None:
         """Remove a reason not to read. Handle pending bytes if they can be handled now."""
         held = self._holds
+        if not held and not self._pending:
+            return
         self._holds &= ~reason
-        if self._pending and not self._consuming and not self._holds & (JUDGING | CONNECTING | YIELDING):
+        if self._pending and not self._consuming and not self._holds & WHILE_PENDING:
             data, self._pending = self._pending, b""
             self._consume(data)
         if held and not self._holds and not self._transport.is_closing():

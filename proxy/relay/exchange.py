@@ -1,4 +1,4 @@
-"""One request and its response: what was requested, what was decided, and how it ended."""
+"""The facts of one request and its response: the head, the verdict, the outcome, and the figures for the log."""
 
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class Ending(Protocol):
 
 
 class Exchange:
-    """The facts of one request and its response. It is created for each request, and moves no bytes itself."""
+    """One request and its response. It is created for each request, and moves no bytes itself."""
 
     __slots__ = (
         "_digest",

@@ -1,6 +1,5 @@
 """What metrics and the access log record of each exchange, once, at its end."""
 
-import time
 from collections.abc import Callable
 
 from proxy.decision.site_ids import shown_id
@@ -15,9 +14,7 @@ from proxy.relay.exchange import Exchange
 class Record:
     """Counts and logs exchanges."""
 
-    def __init__(
-        self, metrics: Metrics, access_log: AccessLog, *, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, metrics: Metrics, access_log: AccessLog, clock: Callable[[], float]) -> None:
         """`clock` is the one by which exchanges began."""
         self._metrics = metrics
         self._access_log = access_log

@@ -1,9 +1,10 @@
-"""The front door: listeners, upstream pools, one sweep for every time-out, drain."""
+"""The front door: its listener, the upstream pools, the sweep that checks all timeouts, and draining."""
 
 import asyncio
 import itertools
 import secrets
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ _SWEEP_SECONDS = 0.5
 
 
 class _Server(web.Server):
-    """aiohttp's server with our protocol in it: aiohttp keeps the listeners, we keep the connections."""
+    """aiohttp's server with Sitelatch's protocol: aiohttp manages the listeners, but not the connections."""
 
     def __init__(self, services: Services, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(_never_called)
@@ -49,11 +50,11 @@ class _Server(web.Server):
 
 
 async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError("requests are taken by ClientConnection")
+    raise AssertionError("ClientConnection handles all requests")
 
 
 class FrontDoor:
-    """Serves `[proxy]`: clients in front, upstreams behind, the decision between."""
+    """Serves `[proxy]`: takes requests, has them judged, and forwards them."""
 
     def __init__(
         self,
@@ -62,8 +63,13 @@ class FrontDoor:
         enforcement: Enforcement,
         metrics: Metrics,
         access_log: AccessLog,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, OSError on TLS files."""
+        """`clock` measures durations. The event loop's clock, in uvloop, only counts milliseconds.
+
+        Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, and OSError on TLS files.
+        """
         self._settings = settings
         self._metrics = metrics
         self._tls = server_context(settings.tls) if settings.tls else None
@@ -72,7 +78,7 @@ class FrontDoor:
         for route in enforcement.table.routes:
             where = (route.settings.upstream, route.settings.upstream_tls)
             if where not in shared:
-                # Routes with the same upstream share its connections, so one that distrusts it speaks for all.
+                # Routes with the same upstream share its connections, so `reuse_after_body` applies to all of them.
                 reuse = all(
                     other.settings.reuse_after_body
                     for other in enforcement.table.routes
@@ -87,11 +93,12 @@ class FrontDoor:
             spellings=RequestSpellings(settings.header_underscores, settings.drop_headers),
             pools=pools,
             metrics=metrics,
-            record=Record(metrics, access_log),
+            record=Record(metrics, access_log, clock),
             is_trusted=address_matcher(settings.trusted_proxies),
             next_request_id=_request_ids(),
             connections=set(),
             drained=asyncio.Event(),
+            clock=clock,
         )
         self._runner: web.ServerRunner | None = None
         self._sites: list[web.BaseSite] = []
@@ -102,12 +109,12 @@ class FrontDoor:
 
     @property
     def addresses(self) -> list[Any]:
-        """What the sockets are bound to: (host, port, …) or a path."""
+        """The addresses of the sockets: (host, port, …) or a path."""
         return list(self._runner.addresses) if self._runner is not None else []
 
     @property
     def services(self) -> Services:
-        """What its connections share."""
+        """What its client connections share."""
         return self._services
 
     @property
@@ -116,13 +123,13 @@ class FrontDoor:
         return self._pools
 
     def exchanges(self) -> Iterator[Exchange]:
-        """Yield the exchanges that are open now."""
+        """Yield the open exchanges."""
         for connection in list(self._services.connections):
             if connection.exchange is not None:
                 yield connection.exchange
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the address cannot be had."""
+        """Listen. Raises OSError if the address is not available."""
         loop = asyncio.get_running_loop()
         self._runner = web.ServerRunner(_Server(self._services, loop), shutdown_timeout=0)
         await self._runner.setup()
@@ -137,15 +144,15 @@ class FrontDoor:
         for connection in list(self._services.connections):
             try:
                 connection.sweep(now)
-            except Exception:  # one connection must not take the time-outs from all others
-                _log.exception("a connection could not be swept; it was ended")
+            except Exception:  # a defect in one connection must not disable the timeouts of all others
+                _log.exception("checking the timeouts of a connection failed; it was closed")
                 connection.abort()
         for pool in self._pools:
             pool.sweep(now)
         self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def drain(self, timeout_seconds: float) -> bool:
-        """Stop accepting and let open exchanges end; return whether they did within the time. May be cancelled."""
+        """Stop accepting, and let open exchanges end. Return whether all did in time. It may be canceled."""
         services = self._services
         services.draining = True
         for site in self._sites:
@@ -163,7 +170,7 @@ class FrontDoor:
         return True
 
     async def close(self) -> None:
-        """End everything that is still open."""
+        """Close everything that is still open."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._runner is not None:
@@ -173,7 +180,7 @@ class FrontDoor:
 
 
 def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
-    """Return what makes the front door speak https. Raises OSError on files that cannot be used."""
+    """Return the TLS context of the front door. Raises OSError if a file cannot be used."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(tls.certificate, tls.key)
@@ -181,7 +188,10 @@ def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
 
 
 def _request_ids() -> Callable[[], bytes]:
-    """Return a maker of request ids: a random prefix a process, and a counter (a random id each costs 1 µs more)."""
+    """Return a function that makes request ids: a random prefix per process, and a counter.
+
+    A random id for each request would cost 1 µs more.
+    """
     prefix = secrets.token_hex(6).encode()
     count = itertools.count(1)
     return lambda: b"%b-%x" % (prefix, next(count))

@@ -1,4 +1,4 @@
-"""Where to listen: `HOST:PORT`, `[IPV6]:PORT` or `unix:/PATH`."""
+"""Addresses to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:/PATH`."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:/\s
 
 @dataclass(frozen=True, slots=True)
 class TcpListen:
-    """A host and a port; port 0 takes a free one."""
+    """A host and a port. Port 0 means any free port."""
 
     host: str
     port: int
@@ -24,13 +24,13 @@ class TcpListen:
 
 @dataclass(frozen=True, slots=True)
 class UnixListen:
-    """An absolute path of a unix socket."""
+    """The absolute path of a unix socket."""
 
     path: str
 
 
 def parse_listen(text: str) -> TcpListen | UnixListen:
-    """Read one listen address. Raises ValueError with a sentence that says how to mend it."""
+    """Parse a listen address. Raises ValueError with a sentence that says how to fix it."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path.startswith("/"):
@@ -43,7 +43,7 @@ def parse_listen(text: str) -> TcpListen | UnixListen:
 
 
 def listening_site(runner: web.BaseRunner, listen: str, tls: ssl.SSLContext | None = None) -> web.BaseSite:
-    """Return what binds a runner to an address, when it is started. Raises ValueError as `parse_listen` does."""
+    """Return a site that listens on an address once it is started. Raises ValueError as `parse_listen` does."""
     where = parse_listen(listen)
     if isinstance(where, TcpListen):
         return web.TCPSite(runner, where.host, where.port, ssl_context=tls, backlog=_BACKLOG)
@@ -52,7 +52,7 @@ def listening_site(runner: web.BaseRunner, listen: str, tls: ssl.SSLContext | No
 
 
 def _clear_stale_socket(path: str) -> None:
-    """Remove the socket file of a server that was killed; a living one's stays, and listening will fail."""
+    """Remove the socket file of a server that was killed. If the server is running, keep it; listening then fails."""
     if not Path(path).is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe:

@@ -10,7 +10,8 @@ from proxy.http.head_writer import with_connection_close
 from proxy.refusals import INTERNAL_ERROR, Refused
 from proxy.relay.client import CONNECTING, UPSTREAM_FULL, Client
 from proxy.relay.exchange import Exchange
-from proxy.relay.upstream_connection import Receiver, UpstreamConnection
+from proxy.relay.receiver import Receiver
+from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.relay.upstream_pool import UpstreamPool
 
 _log = structlog.get_logger(__name__)

@@ -16,7 +16,7 @@ from proxy.relay.request_forwarder import RequestForwarder
 
 
 class ResponseForwarder:
-    """Forwards the responses to a client connection's requests (an `upstream_connection.Receiver`).
+    """Forwards the responses to a client connection's requests (a `receiver.Receiver`).
 
     One object serves all exchanges of the connection, one after another.
     """
@@ -35,7 +35,7 @@ class ResponseForwarder:
         self._loop = loop
         self._clock = clock
         self._out: list[bytes] = []
-        """What the current read from the upstream brought. It is written in one go."""
+        """Bytes from the current read from the upstream. They are written in one go."""
         self._chunked = False
         """Whether the response's body is sent to the client in chunks."""
         self.frames: Frames | None = None
@@ -63,7 +63,7 @@ class ResponseForwarder:
         """Forward the response's head, framed for this client."""
         self._begin(exchange, status)
         if not exchange.body.done:
-            exchange.keep_alive = False  # the client may continue sending a body that nobody reads
+            exchange.keep_alive = False  # the client may continue to send its body, which is no longer read
         minor = exchange.minor
         chunked = False
         if hop.codings and minor == 1 and body.done and status != 204:  # RFC 9112 §6.1: never in a 204
@@ -100,7 +100,7 @@ class ResponseForwarder:
         self._out += chunk(pieces) if self._chunked else pieces
 
     def flush(self) -> None:
-        """Write what one read from the upstream brought, in one go."""
+        """Write the bytes from one read from the upstream in one go."""
         out = self._out
         if not out:
             return
@@ -129,5 +129,5 @@ class ResponseForwarder:
         self._requests.upstream_full(full)
 
     def reset(self) -> None:
-        """Discard what is not written yet."""
+        """Discard bytes that are not written yet."""
         self._out.clear()

@@ -1,7 +1,6 @@
 """What all connections of a front door share."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -49,6 +48,6 @@ class Services:
     connections: set[OpenConnection]
     drained: asyncio.Event
     """Set when the last connection has closed after `draining` was set."""
+    clock: Callable[[], float]
+    """Measures durations, in seconds."""
     draining: bool = False
-    clock: Callable[[], float] = time.perf_counter
-    """Measures durations in seconds. The event loop's clock, in uvloop, only counts milliseconds."""

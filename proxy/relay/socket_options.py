@@ -1,4 +1,4 @@
-"""What of a connection only its socket can do."""
+"""Socket options that asyncio does not expose."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ _PROBES = 4
 
 
 def probe_peer(transport: asyncio.Transport) -> None:
-    """Have the kernel find out when the peer is gone without a word: a quiet stream would never notice (2 minutes)."""
+    """Let the kernel probe the peer, so that a silent disappearance is noticed within 2 minutes."""
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -22,7 +22,7 @@ def probe_peer(transport: asyncio.Transport) -> None:
 
 
 def reset_connection(transport: asyncio.Transport) -> None:
-    """End with RST, where a FIN would look like the end of an answer."""
+    """Close with RST, because a FIN would look like the end of a response."""
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -30,7 +30,7 @@ def reset_connection(transport: asyncio.Transport) -> None:
 
 
 def peer_name(transport: asyncio.Transport) -> str:
-    """Return the peer's address; `unix` on a unix socket, `gone` where the peer left before we looked."""
+    """Return the peer's address, `unix` on a unix socket, or `gone` if the peer has already left."""
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family == socket.AF_UNIX:
         return "unix"

@@ -3,47 +3,16 @@
 import asyncio
 from typing import Protocol, cast
 
-from proxy.http.bodies import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, Pieces, response_body
+from proxy.http.bodies import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, response_body
 from proxy.http.body_readers import BodyReaders
-from proxy.http.headers import Fields
 from proxy.http.hop_by_hop import ResponseHop, clean_response
 from proxy.http.response_parser import MAX_HEAD_BYTES, ResponseReader
 from proxy.relay.exchange import Exchange
+from proxy.relay.receiver import Receiver
 from proxy.relay.socket_options import probe_peer
 
 _CLOSE_SECONDS = 10
 """For how long a closing connection may still send what was written to it."""
-
-
-class Receiver(Protocol):
-    """Takes the response to an exchange's request."""
-
-    def interim(self, exchange: Exchange, status: int, reason: bytes, fields: Fields) -> None:
-        """Take a 1xx response other than 101."""
-
-    def switched(self, exchange: Exchange, reason: bytes, raw: Fields) -> bool:
-        """Take a 101; return whether the request asked for it."""
-
-    def head(self, exchange: Exchange, status: int, reason: bytes, hop: ResponseHop, body: Body) -> None:
-        """Take the response's head."""
-
-    def data(self, exchange: Exchange, pieces: Pieces) -> None:
-        """Take body data, or the bytes of a tunnel."""
-
-    def end(self, exchange: Exchange, trailers: Fields) -> None:
-        """Take the end of the response. The connection serves this exchange no longer."""
-
-    def flush(self) -> None:
-        """Everything that one read from the upstream brought has been passed on."""
-
-    def lost(self, exchange: Exchange, *, may_retry: bool) -> None:
-        """The connection was lost before the end of the response.
-
-        `may_retry`: it had served an earlier exchange, and not a byte of this response arrived.
-        """
-
-    def upstream_full(self, full: bool) -> None:
-        """Stop or continue sending the request."""
 
 
 class Home(Protocol):
@@ -119,7 +88,8 @@ class UpstreamConnection:
         self._exchange = exchange
         self._receiver = receiver
         self.answered = False
-        self.write([head])
+        if not self.transport.is_closing():
+            self.transport.write(head)
 
     def write(self, buffers: list[bytes]) -> None:
         """Send more, unless the connection is closing: `connection_lost` reports that."""

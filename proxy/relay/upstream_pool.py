@@ -1,4 +1,4 @@
-"""The connections to one upstream: at most so many, idle ones kept for a while, waiting for a place bounded."""
+"""The pool of connections to one upstream: their limit, idle connections, and the queue for a place."""
 
 import asyncio
 import re
@@ -17,9 +17,9 @@ _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
 
 
 class UpstreamPool:
-    """The connections to one upstream: at most `upstream_connections`, with a bounded wait for a place.
+    """The connections to one upstream: at most `upstream_connections`. Waiting for a place is limited in time.
 
-    Names are resolved on each new connection.
+    Host names are resolved for each new connection.
     """
 
     def __init__(
@@ -31,9 +31,10 @@ class UpstreamPool:
         *,
         reuse_after_body: bool = True,
     ) -> None:
-        """`on_open` is told +1 and -1 as connections come and go. Raises ValueError on a bad URL, OSError on files.
+        """`on_open` is called with +1 and -1 as connections open and close.
 
-        With `reuse_after_body` off, a connection serves no further request after one with a body.
+        If `reuse_after_body` is False, a connection closes after a request with a body. Raises ValueError on a bad URL,
+        and OSError if a TLS file cannot be used.
         """
         if not _UPSTREAM_URL.match(url):
             raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
@@ -65,7 +66,7 @@ class UpstreamPool:
         return len(self._waiters)
 
     def take(self) -> UpstreamConnection | None:
-        """Return an idle connection, the one used last first, or None."""
+        """Return the idle connection that was used last, or None."""
         idle = self._idle
         if idle:
             now = asyncio.get_running_loop().time()
@@ -80,15 +81,15 @@ class UpstreamPool:
         return None
 
     async def open(self, *, fresh: bool = False) -> UpstreamConnection:
-        """Return a connection, new unless one comes free while all are in use (never such a one if `fresh`).
+        """Return a new connection, or one that becomes free while all are in use (never if `fresh`).
 
-        Raises Refused where there is no place within the time, or no connection.
+        Raises Refused if no place becomes free in time, or if the upstream cannot be reached.
         """
         given = await self._place()
         if given is not None:
             if not fresh and not given.transport.is_closing():
                 return given
-            self._open += 1  # the place of the one to come; that of the closed one is freed when it is lost
+            self._open += 1  # for the new connection; the place of the closed one is freed when it is lost
             given.transport.abort()
         connection = UpstreamConnection(self)
         try:
@@ -96,10 +97,10 @@ class UpstreamPool:
                 await self._connect(connection)
         except BaseException as error:
             if connection.connected:
-                connection.give_up()  # which frees its place
+                connection.give_up()  # this frees its place
             else:
                 self._free_place()
-            if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # the last: a name that is none (IDNA)
+            if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # UnicodeError: the name is not valid (IDNA)
                 self.body_readers.forget()
                 raise Refused(UPSTREAM_UNREACHABLE) from error
             raise
@@ -121,12 +122,12 @@ class UpstreamPool:
             await loop.create_connection(protocol, self._host, self._port)
 
     async def _place(self) -> UpstreamConnection | None:
-        """Wait for a place for a new connection (None), or for a connection that came free."""
+        """Wait for a place for a new connection (None), or for a connection that becomes free."""
         if not self._waiters:
             if self._open < self._limits.upstream_connections:
                 self._open += 1
                 return None
-            # One may have come free since the asker looked; nobody would hand it out again.
+            # A connection may have become free since `take` was called, and nothing else would hand it out.
             if (idle := self.take()) is not None:
                 return idle
         waiter: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
@@ -136,7 +137,7 @@ class UpstreamPool:
                 return await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled():
-                given = waiter.result()  # it came with the end of the waiting: pass it on
+                given = waiter.result()  # it arrived at the same moment: pass it on
                 if given is None:
                     self._free_place()
                 else:
@@ -148,13 +149,13 @@ class UpstreamPool:
             raise
 
     def give_back(self, connection: UpstreamConnection, idle_seconds: float | None) -> None:
-        """Take back a connection whose exchange has ended cleanly. `idle_seconds`: what the upstream allows."""
+        """Take back a connection whose exchange ended cleanly. The upstream keeps it open for `idle_seconds`."""
         if self._closing or connection.transport.is_closing():
             connection.transport.close()
             return
         seconds = self._limits.upstream_idle_seconds
         if idle_seconds is not None:
-            seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # be the first to close
+            seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # close before the upstream does
         connection.idle_until = asyncio.get_running_loop().time() + seconds
         self._hand_out(connection)
 
@@ -168,11 +169,11 @@ class UpstreamPool:
         self._idle.append(connection)
 
     def opened(self) -> None:
-        """A connection is there."""
+        """Count a new connection."""
         self._on_open(1)
 
     def lost(self, connection: UpstreamConnection) -> None:
-        """A connection is gone, for whatever reason: its place is free."""
+        """Free the place of a connection that is closed, for whatever reason."""
         self._on_open(-1)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -187,13 +188,13 @@ class UpstreamPool:
         self._open -= 1
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle too long. `now` is the loop's time in seconds."""
+        """Close connections that were idle for too long. `now` is the event loop's time in seconds."""
         for connection in [idle for idle in self._idle if idle.idle_until <= now]:
             self._idle.remove(connection)
             connection.transport.close()
 
     def close(self) -> None:
-        """Close the idle connections, and those in use when they come back."""
+        """Close the idle connections, and the others when they are given back."""
         self._closing = True
         for connection in self._idle:
             connection.transport.close()

@@ -75,7 +75,7 @@ class EmbeddedServer:
             raise _unusable(home, error) from error
         return cls(home, users_lock, socket_folder, settings, binaries)
 
-    def revive(self) -> bool:
+    def restart_if_dead(self) -> bool:
         """Restart the server if it died, and return whether it had. Raises EmbeddedServerFailed.
 
         The URL stays the same. A keeper that was killed is replaced.

@@ -116,7 +116,7 @@ CREATE TRIGGER fill_workspace BEFORE INSERT ON sitelatch.api_user_sites
 -- never given access to them.
 CREATE FUNCTION sitelatch.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'the identity and the workspace of a row in % are for good', TG_TABLE_NAME
+    RAISE EXCEPTION 'the id and the workspace of a row in % cannot be changed', TG_TABLE_NAME
         USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_TABLE_NAME || '_workspace_for_good';
 END
 $$;

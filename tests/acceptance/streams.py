@@ -1,4 +1,4 @@
-"""What a client can have open for long: an event stream, a download, a websocket. The data service is the test."""
+"""Long-lived responses: an event stream, a download, a WebSocket connection. The test is the data service."""
 
 from tests.acceptance.harness import Lane, User
 from tests.acceptance.wire import Wire
@@ -13,11 +13,11 @@ HANDSHAKE = (
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 )
-ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"  # the answer to that key (RFC 6455 §1.3)
+ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"  # the response to that key (RFC 6455 §1.3)
 
 
 async def events(client: Wire, lane: Lane, user: User) -> Wire:
-    """Open an SSE stream; the first event has come. Returns the data service's side."""
+    """Open an SSE stream, and wait for its first event. Return the data service's side."""
     await client.send(lane.request("GET", "/sites/shop/events", user=user))
     service = await lane.upstream.accept()
     await service.request()

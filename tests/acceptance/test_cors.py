@@ -1,4 +1,4 @@
-"""CORS of a route on real sockets, and in a real browser: what pages of other origins may send and read."""
+"""CORS of a route on real sockets and in a real browser: what pages of other origins may send and read."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.browser import chromium, visit
 from tests.acceptance.harness import Bench, Lane, Lanes, serving
-from tests.acceptance.wire import Answering, Wire
+from tests.acceptance.wire import Answering, Wire, open_exchange
 
 APP = "https://app.example"
 ALLOWED = APP.encode()
@@ -19,7 +19,7 @@ EXPOSED = b"Retry-After, WWW-Authenticate, X-Request-Id"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Serves pages at `/page`, and a data API without CORS everywhere else."""
+    """Serves pages at `/page`, and a data API without CORS at all other paths."""
 
     protocol_version = "HTTP/1.1"
 
@@ -92,7 +92,7 @@ async def test_a_preflight_is_answered_and_never_forwarded(client: Wire, lane: L
     assert lane.latch.metric(metric, route=lane.name, outcome="preflight_answered", status="204") == 4
 
 
-async def test_a_preflight_of_another_origin_is_allowed_nothing(client: Wire, lane: Lane) -> None:
+async def test_a_preflight_of_an_unlisted_origin_gets_no_permission(client: Wire, lane: Lane) -> None:
     for origin in ("https://evil.example", "null", f"{APP}:8443"):
         await client.send(lane.keyless("OPTIONS", "/sites/shop/x", f"Origin: {origin}", *ASKS[1:]))
         answer = await client.answer("HEAD")
@@ -124,7 +124,7 @@ async def test_a_preflight_with_a_body_ends_its_connection(client: Wire, lane: L
         ("OPTIONS", "/sites/blog/x", None, 403),
     ],
 )
-async def test_refusals_of_a_known_route_can_be_read(
+async def test_pages_can_read_refusals_of_a_route_with_cors(
     client: Wire, lane: Lane, method: str, rest: str, key: str | None, status: int
 ) -> None:
     lines = [] if key == "" else [f"X-API-Key: {lane.keys.shop.key if key is None else key}"]
@@ -140,16 +140,14 @@ async def test_refusals_of_a_known_route_can_be_read(
     assert lane.upstream.untouched
 
 
-async def test_refusals_that_come_after_the_decision_can_be_read(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x", f"Origin: {APP}"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_pages_can_read_refusals_after_the_decision(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x", f"Origin: {APP}"))
     await served.send(b"not HTTP\r\n\r\n")
     answer = await client.answer()
     assert (answer.code, answer.one("Access-Control-Allow-Origin")) == ("upstream_broken", ALLOWED)
 
 
-async def test_a_passed_response_gets_the_headers_that_it_lacks(client: Wire, lane: Lane) -> None:
+async def test_a_forwarded_response_gets_missing_cors_headers(client: Wire, lane: Lane) -> None:
     answers = {
         b"": (ALLOWED, [b"Origin"]),
         b"Vary: Accept\r\n": (ALLOWED, [b"Accept", b"Origin"]),
@@ -166,7 +164,7 @@ async def test_a_passed_response_gets_the_headers_that_it_lacks(client: Wire, la
         assert (answer.one("Access-Control-Allow-Origin"), answer.all("Vary")) == (origin, vary)
 
 
-async def test_a_request_of_another_origin_is_handled_without_cors(client: Wire, lane: Lane) -> None:
+async def test_a_request_of_an_unlisted_origin_is_handled_without_cors(client: Wire, lane: Lane) -> None:
     lane.upstream.handler = service = Answering()
     for lines in ((), ("Origin: https://evil.example",), ("Origin: null",)):
         await client.send(lane.request("GET", "/sites/shop/x", *lines))
@@ -189,7 +187,7 @@ async ([url, init]) => {
 CHALLENGE = 'Bearer realm="api"'
 
 
-def test_a_browser_lets_a_page_of_a_listed_origin_read_refusals_and_data(
+def test_in_a_browser_a_page_of_a_listed_origin_can_read_refusals_and_data(
     bench: Bench, servers: list[ThreadingHTTPServer]
 ) -> None:
     _, listed, other = servers

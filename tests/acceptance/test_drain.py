@@ -1,4 +1,4 @@
-"""How a stop goes: not ready, no new connections, open exchanges finished, activity written, exit code 0."""
+"""Stopping: not ready, no new connections, open exchanges finish, activity is written, exit code 0."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tests.acceptance.harness import Bench, Lane, Lanes, Table, serving
-from tests.acceptance.wire import Answering, connect, until
+from tests.acceptance.wire import Answering, connect, open_exchange, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Start = Callable[[Table], Bench]
@@ -20,7 +20,7 @@ Start = Callable[[Table], Bench]
 
 @pytest.fixture
 def start(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Start]:
-    """Starts a process with a `[drain]` of the test's own; it never writes activity unless it is told to stop."""
+    """Starts a process with the given `[drain]`. It writes activity only when it stops."""
     with contextlib.ExitStack() as stack:
 
         def start(drain: Table) -> Bench:
@@ -60,7 +60,7 @@ async def exit_code(bench: Bench) -> int:
     return bench.latch.wait()
 
 
-async def test_a_stop_finishes_what_is_open_and_then_exits_with_0(start: Start, database_url: str) -> None:
+async def test_a_stop_finishes_open_exchanges_and_exits_with_0(start: Start, database_url: str) -> None:
     bench = start({"delay_seconds": 1.5, "timeout_seconds": 20})
     latch = bench.latch
     async with one_lane(bench) as lane, connect(latch.address) as slow, connect(latch.address) as idle:
@@ -72,14 +72,14 @@ async def test_a_stop_finishes_what_is_open_and_then_exits_with_0(start: Start, 
 
         latch.signal(signal.SIGTERM)
         await until(lambda: latch.ready() == 503, "the readiness probe says 503")
-        # Load balancers look at the probe now and then: until they did, connections are still served.
+        # Load balancers only poll the probe. Until they have noticed, connections are still served.
         async with connect(latch.address) as late:
             lane.upstream.handler = Answering()
             await late.send(lane.request("GET", "/sites/shop/late"))
             assert (await late.answer()).status == 200
         await until(lambda: not accepts(latch.address), "no new connection is taken")
         assert await idle.closed()
-        # Uses are written at once now: whoever kills what takes long to stop costs none of them.
+        # Activity is written at once now, so killing a slow stop loses none of it.
         async with asyncio.timeout(10):
             while await last_use(database_url, bench.keys.shop.id) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -90,12 +90,10 @@ async def test_a_stop_finishes_what_is_open_and_then_exits_with_0(start: Start, 
         assert await exit_code(bench) == 0
 
 
-async def test_an_exchange_that_does_not_end_is_ended(start: Start) -> None:
+async def test_an_exchange_that_does_not_end_is_aborted(start: Start) -> None:
     bench = start({"delay_seconds": 0, "timeout_seconds": 1})
     async with one_lane(bench) as lane, connect(bench.latch.address) as client:
-        await client.send(lane.request("GET", "/sites/shop/events"))
-        served = await lane.upstream.accept()
-        await served.head()
+        served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/events"))
         await served.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await client.read_until(b"hello")
         bench.latch.signal(signal.SIGTERM)
@@ -105,12 +103,10 @@ async def test_an_exchange_that_does_not_end_is_ended(start: Start) -> None:
         assert await exit_code(bench) == 0
 
 
-async def test_a_connection_in_use_is_told_to_close(start: Start) -> None:
+async def test_connections_in_use_get_connection_close(start: Start) -> None:
     bench = start({"delay_seconds": 0, "timeout_seconds": 10})
     async with one_lane(bench) as lane, connect(bench.latch.address) as client:
-        await client.send(lane.request("GET", "/sites/shop/slow"))
-        served = await lane.upstream.accept()
-        await served.head()
+        served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/slow"))
         bench.latch.signal(signal.SIGTERM)
         await until(lambda: not accepts(bench.latch.address), "no new connection is taken")
         await served.send(OK)
@@ -120,12 +116,10 @@ async def test_a_connection_in_use_is_told_to_close(start: Start) -> None:
         assert await exit_code(bench) == 0
 
 
-async def test_a_second_signal_skips_the_waiting(start: Start, database_url: str) -> None:
+async def test_a_second_signal_skips_the_wait(start: Start, database_url: str) -> None:
     bench = start({"delay_seconds": 60, "timeout_seconds": 60})
     async with one_lane(bench) as lane, connect(bench.latch.address) as client:
-        await client.send(lane.request("GET", "/sites/shop/events"))
-        served = await lane.upstream.accept()
-        await served.head()
+        served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/events"))
         await served.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await client.read_until(b"hello")
         bench.latch.signal(signal.SIGTERM)
@@ -134,18 +128,18 @@ async def test_a_second_signal_skips_the_waiting(start: Start, database_url: str
         bench.latch.signal(signal.SIGTERM)
         assert await exit_code(bench) == 0
         assert time.monotonic() - began < 20
-    # What was used is written all the same.
+    # Activity is still written.
     assert await last_use(database_url, bench.keys.shop.id) is not None
 
 
-async def test_ctrl_c_stops_as_sigterm_does(start: Start) -> None:
+async def test_sigint_stops_like_sigterm(start: Start) -> None:
     bench = start({"delay_seconds": 0, "timeout_seconds": 5})
     bench.latch.signal(signal.SIGINT)
     assert await exit_code(bench) == 0
     assert "Traceback" not in bench.latch.output.read_text()
 
 
-async def test_refused_requests_of_a_known_key_are_activity_too(start: Start, database_url: str) -> None:
+async def test_refused_requests_of_a_known_key_count_as_activity(start: Start, database_url: str) -> None:
     bench = start({"delay_seconds": 0, "timeout_seconds": 5})
     async with one_lane(bench) as lane, connect(bench.latch.address) as client:
         await client.send(lane.request("GET", "/sites/blog/x", user=bench.keys.wiki))

@@ -1,4 +1,4 @@
-"""What an end costs last activity: a kill no more than is stated, a stop without a database not a line of it."""
+"""Last activity when the process ends: by a kill, and by a stop while the database is out."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tests.ports import free_port
 
 FLUSH_SECONDS, RESOLUTION_SECONDS = 0.5, 1.0
 SLACK_SECONDS = 0.5
-"""For the write itself, and a loaded machine."""
+"""Allowance for the write itself, and for a loaded machine."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ async def last_uses(database: OwnDatabase) -> dict[str, float]:
 
 
 async def kill_under_load(latch: Sitelatch, database: OwnDatabase, known: list[Key], seconds: float) -> float:
-    """Kill the process in the middle of requests; return how old the oldest use was that is lost, in seconds."""
+    """Kill the process during requests. Return the age of the oldest lost use in seconds."""
     for key in known:
         key.uses.clear()
     async with Load(latch.address, Book(known), rate=1500):
@@ -81,14 +81,14 @@ async def kill_under_load(latch: Sitelatch, database: OwnDatabase, known: list[K
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-async def test_a_kill_costs_no_activity_older_than_stated(
+async def test_a_kill_loses_no_activity_older_than_documented(
     latch: Sitelatch, database: OwnDatabase, known: list[Key], times: int
 ) -> None:
     oldest = []
     for _ in range(times):
         oldest.append(await kill_under_load(latch, database, known, random.uniform(1.2, 2.5)))
         latch.start()
-    print(f"lost by kill -9: {[round(age, 2) for age in sorted(oldest)]} s old at most")  # noqa: T201 - for the record
+    print(f"lost by kill -9: {[round(age, 2) for age in sorted(oldest)]} s old at most")  # noqa: T201 - for the report
     assert max(oldest) <= max(FLUSH_SECONDS, RESOLUTION_SECONDS) + SLACK_SECONDS
 
 
@@ -108,7 +108,7 @@ async def ill(database: OwnDatabase, how: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen", "frozen, and a write under way"])
-async def test_a_stop_while_the_database_is_out_logs_what_it_cannot_write_and_exits_with_1(
+async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
     latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
 ) -> None:
     book = Book(known)

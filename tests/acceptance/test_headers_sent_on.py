@@ -1,4 +1,4 @@
-"""What is forwarded (docs/decision.md): the API user's identity, never the key, and no header that a client made up."""
+"""Forwarded requests (docs/decision.md): they contain the identity, never the key, and no forged header."""
 
 import base64
 from collections.abc import AsyncIterator, Iterator
@@ -27,7 +27,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Bench]:
-    """A door behind another proxy, whose X-Forwarded-* it believes."""
+    """A server behind a trusted proxy, whose X-Forwarded-* headers it keeps."""
     lanes = Lanes(20)
     proxy: Table = {"trusted_proxies": ["10.0.0.0/8", "127.0.0.1/32"]}
     with serving(tmp_path_factory.mktemp("trusting"), database_url, lanes, proxy=proxy) as trusting:
@@ -36,7 +36,7 @@ def trusting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Ite
 
 @pytest.fixture(scope="module")
 def forwarding(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Bench]:
-    """A door before services that check the key once more, under their own host name."""
+    """A server in front of services that check the key again, under their own host name."""
     lanes = Lanes(20, forward_key=True, keys_from=EVERYWHERE, host="upstream")
     with serving(tmp_path_factory.mktemp("forwarding"), database_url, lanes) as forwarding:
         yield forwarding
@@ -67,10 +67,10 @@ async def sent_on(client: Wire, service: Answering, request: bytes, method: str 
     return service.requests[-1]
 
 
-# Who asks.
+# The identity.
 
 
-async def test_the_service_is_told_who_asks_for_what(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_the_service_gets_the_identity_of_the_api_user(client: Wire, lane: Lane, service: Answering) -> None:
     seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", user=lane.keys.shop_and_blog))
     assert seen.one("X-Api-User-Id") == lane.keys.shop_and_blog.id.encode()
     assert seen.one("X-Api-Workspace") == b"acme"
@@ -82,14 +82,14 @@ async def test_the_service_is_told_who_asks_for_what(client: Wire, lane: Lane, s
     assert seen.one("Host") == b"data.example"
 
 
-async def test_all_named_sites_are_told(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_the_service_gets_all_named_sites(client: Wire, lane: Lane, service: Answering) -> None:
     request = lane.request("GET", "/sites/shop/x?site=blog", "X-Site: shop", user=lane.keys.shop_and_blog)
     seen = await sent_on(client, service, request)
     sites = seen.one("X-Api-Sites") or b""
     assert sorted(part.strip() for part in sites.split(b",")) == [b"blog", b"shop"]
 
 
-async def test_each_request_has_an_id_of_its_own(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_each_request_has_its_own_id(client: Wire, lane: Lane, service: Answering) -> None:
     for _ in range(3):
         await sent_on(client, service, lane.request("GET", "/sites/shop/x"))
     assert len({request.one("X-Request-Id") for request in service.requests}) == 3
@@ -154,7 +154,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-async def test_no_header_that_the_client_forged_is_sent_on(lane: Lane, service: Answering, kind: str) -> None:
+async def test_forged_headers_are_not_forwarded(lane: Lane, service: Answering, kind: str) -> None:
     method, rest, lines = KINDS[kind]
     make = lane.keyless if kind in ("public", "preflight") else lane.request
     for spelling in SPELLINGS:
@@ -166,14 +166,16 @@ async def test_no_header_that_the_client_forged_is_sent_on(lane: Lane, service: 
     assert len(service.requests) == len(SPELLINGS)
 
 
-async def test_a_public_path_names_nobody_and_loses_the_key(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_a_request_for_a_public_path_has_no_identity_and_loses_the_key(
+    client: Wire, lane: Lane, service: Answering
+) -> None:
     seen = await sent_on(client, service, lane.request("GET", "/health"))
     assert (seen.all("X-Api-User-Id"), seen.all("X-Api-Workspace"), seen.all("X-Api-Sites")) == ([], [], [])
     assert lane.keys.shop.key.encode() not in seen.raw_head
     assert seen.one("X-Request-Id")
 
 
-async def test_a_preflight_names_nobody_unless_it_has_a_key(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_a_preflight_has_an_identity_only_with_a_key(client: Wire, lane: Lane, service: Answering) -> None:
     method, rest, lines = KINDS["preflight"]
     seen = await sent_on(client, service, lane.keyless(method, rest, *lines), method)
     assert (seen.all("X-Api-User-Id"), seen.all("X-Api-Workspace")) == ([], [])
@@ -185,16 +187,18 @@ async def test_a_preflight_names_nobody_unless_it_has_a_key(client: Wire, lane: 
 @pytest.mark.parametrize(
     "name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override"]
 )
-async def test_an_open_path_loses_method_overrides(client: Wire, lane: Lane, service: Answering, name: str) -> None:
+async def test_a_request_without_a_key_loses_method_overrides(
+    client: Wire, lane: Lane, service: Answering, name: str
+) -> None:
     seen = await sent_on(client, service, lane.keyless("GET", "/health", f"{name}: DELETE"))
     assert b"DELETE" not in seen.raw_head
 
 
-# Behind a proxy that is trusted, or not.
+# Behind a trusted or untrusted proxy.
 
 
 @pytest.mark.parametrize("other_lane", ["trusting"], indirect=True)
-async def test_a_trusted_proxy_is_believed(other_lane: tuple[Lane, Answering]) -> None:
+async def test_forwarding_headers_of_a_trusted_proxy_are_kept(other_lane: tuple[Lane, Answering]) -> None:
     lane, service = other_lane
     lines = ("X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.example")
     async with connect(lane.latch.address) as client:
@@ -212,7 +216,7 @@ async def test_a_trusted_proxy_is_believed(other_lane: tuple[Lane, Answering]) -
         *("X-Script-Name", "Daphne-Root-Path", "X-Matched-Path"),
     ],
 )
-async def test_even_a_trusted_proxy_neither_forges_an_identity_nor_steers_the_service(
+async def test_a_trusted_proxy_cannot_forge_an_identity_or_steer_the_service(
     other_lane: tuple[Lane, Answering], spelling: str
 ) -> None:
     lane, service = other_lane
@@ -221,11 +225,11 @@ async def test_even_a_trusted_proxy_neither_forges_an_identity_nor_steers_the_se
     assert FORGED.encode() not in seen.raw_head
 
 
-# Without the key.
+# The key is removed.
 
 
 def everywhere(user: User) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """A target and header lines for each place that may carry the key, in spellings a lenient backend reads too."""
+    """A target and header lines for each key location, including spellings that only lenient backends read."""
     key = user.key
     basic = base64.b64encode(f"{key}:".encode()).decode()
     with_password = base64.b64encode(f"{key}:secret".encode()).decode()
@@ -263,11 +267,13 @@ PLACES = list(everywhere(User("", "slk_")))
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_the_key_is_cut_out_wherever_it_was(client: Wire, lane: Lane, service: Answering, place: str) -> None:
+async def test_the_key_is_removed_from_every_key_location(
+    client: Wire, lane: Lane, service: Answering, place: str
+) -> None:
     rest, lines = everywhere(lane.keys.shop)[place]
     await client.send(lane.keyless("GET", rest, *lines))
     answer = await client.answer()
-    # A spelling that not everybody reads as the key may be refused instead.
+    # A spelling that only some backends read as the key may be refused instead.
     lenient = place in (
         "header with underscores",
         "cookie in quotes",
@@ -290,7 +296,7 @@ async def test_the_key_is_cut_out_wherever_it_was(client: Wire, lane: Lane, serv
         ("?api_key={}&a=1&api_key={}&b", ("?a=1&b",)),
     ],
 )
-async def test_a_query_key_is_cut_without_touching_other_bytes(
+async def test_removing_a_query_key_changes_no_other_bytes(
     client: Wire, lane: Lane, service: Answering, query: str, left: tuple[str, ...]
 ) -> None:
     rest = "/sites/shop/%7Ex" + query.replace("{}", lane.keys.shop.key)
@@ -298,7 +304,7 @@ async def test_a_query_key_is_cut_without_touching_other_bytes(
     assert seen.target in [lane.target("/sites/shop/%7Ex" + end).encode() for end in left]
 
 
-async def test_other_cookies_and_credentials_stay(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_other_cookies_and_credentials_are_kept(client: Wire, lane: Lane, service: Answering) -> None:
     lines = (f'Cookie: a=1;  b="2"; api_session={lane.keys.shop.key}; c=%33', "Cookie: d=4")
     seen = await sent_on(client, service, lane.keyless("GET", "/sites/shop/x", *lines))
     assert seen.all("Cookie") == [b'a=1;  b="2"; c=%33', b"d=4"]
@@ -321,7 +327,7 @@ async def test_other_cookies_and_credentials_stay(client: Wire, lane: Lane, serv
         ("/sites/shop/x", ("Authorization: Bearer {shop}", "Authorization: Bearer {blog}")),
     ],
 )
-async def test_two_keys_are_none(
+async def test_two_keys_are_refused(
     client: Wire, lane: Lane, service: Answering, rest: str, lines: tuple[str, ...]
 ) -> None:
     keys = {"shop": lane.keys.shop.key, "blog": lane.keys.blog.key}
@@ -332,21 +338,21 @@ async def test_two_keys_are_none(
 
 
 @pytest.mark.parametrize("other_lane", ["forwarding"], indirect=True)
-async def test_a_service_that_checks_the_key_itself_may_have_it(other_lane: tuple[Lane, Answering]) -> None:
+async def test_the_key_is_forwarded_if_the_route_says_so(other_lane: tuple[Lane, Answering]) -> None:
     lane, service = other_lane
     key = lane.keys.shop.key
     async with connect(lane.latch.address) as client:
         seen = await sent_on(client, service, lane.request("GET", f"/sites/shop/x?b=1&api_key={key}&a=%7e"))
     assert seen.one("X-API-Key") == key.encode()
     assert seen.target == lane.target(f"/sites/shop/x?b=1&api_key={key}&a=%7e").encode()
-    # Its own name is asked for, and the client's name is told beside it.
+    # Host is the service's own name, and X-Forwarded-Host the client's.
     assert (seen.one("Host"), seen.one("X-Forwarded-Host")) == (
         f"127.0.0.1:{lane.socket.getsockname()[1]}".encode(),
         b"data.example",
     )
 
 
-# Connection, which takes headers away.
+# Connection lists headers to remove.
 
 
 @pytest.mark.parametrize(
@@ -367,7 +373,7 @@ async def test_a_service_that_checks_the_key_itself_may_have_it(other_lane: tupl
     ],
 )
 @pytest.mark.parametrize("kind", ["site", "public"])
-async def test_connection_takes_no_header_that_counts(client: Wire, lane: Lane, kind: str, listed: str) -> None:
+async def test_connection_cannot_remove_headers_that_matter(client: Wire, lane: Lane, kind: str, listed: str) -> None:
     method, rest, lines = KINDS[kind]
     await client.send(lane.request(method, rest, f"Connection: {listed}", "X-Site: shop", *lines))
     answer = await client.answer()
@@ -379,7 +385,9 @@ async def test_connection_takes_no_header_that_counts(client: Wire, lane: Lane, 
     "listed",
     ["X-Api-User-Id", "X-Api-Sites", "keep-alive,\tx-api-workspace", "X-Request-Id", "X-Forwarded-For", "X-Any-Other"],
 )
-async def test_connection_may_list_what_is_set_anew(client: Wire, lane: Lane, service: Answering, listed: str) -> None:
+async def test_connection_may_list_headers_that_sitelatch_sets(
+    client: Wire, lane: Lane, service: Answering, listed: str
+) -> None:
     name = listed.rpartition("\t")[2]
     lines = (f"Connection: {listed}", f"{name}: {FORGED}")
     seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", *lines))
@@ -390,7 +398,7 @@ async def test_connection_may_list_what_is_set_anew(client: Wire, lane: Lane, se
     assert seen.one("X-Request-Id")
 
 
-async def test_hop_by_hop_headers_end_here(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_hop_by_hop_headers_of_requests_are_not_forwarded(client: Wire, lane: Lane, service: Answering) -> None:
     lines = (
         "Connection: X-Hop, keep-alive",
         "Connection: x-other-hop",
@@ -411,7 +419,7 @@ async def test_hop_by_hop_headers_end_here(client: Wire, lane: Lane, service: An
     assert seen.one("X-Kept") == b"1"
 
 
-async def test_hop_by_hop_headers_of_the_answer_end_here(client: Wire, lane: Lane, service: Answering) -> None:
+async def test_hop_by_hop_headers_of_responses_are_not_forwarded(client: Wire, lane: Lane, service: Answering) -> None:
     service.answer = (
         b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: a\r\n"
         b"X-Kept: 1\r\nContent-Length: 2\r\n\r\nok"

@@ -1,4 +1,4 @@
-"""Keys are planted wherever a client, an admin or a broken service can put one, and then looked for everywhere."""
+"""Puts keys wherever a client, an admin or a broken service can put one, and then searches everything for them."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 
 def everywhere_encoded(key: str) -> str:
-    """Every character percent-encoded."""
+    """Return the text with every character percent-encoded."""
     return "".join(f"%{ord(character):02X}" for character in key)
 
 
@@ -47,7 +47,7 @@ def sometimes_encoded(key: str) -> str:
 
 @dataclass
 class Evidence:
-    """Every byte that left the process, by where it went."""
+    """Every byte that left the process, by destination."""
 
     places: dict[str, bytes] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class Evidence:
         self.places[place] = self.places.get(place, b"") + data
 
     def leaks(self, secrets: dict[str, str]) -> list[str]:
-        """Where which secret was found, in any encoding; the first and last characters are shown on purpose."""
+        """Return where each secret was found, in any encoding. Its first and last characters may be shown."""
         return [
             f"{name} in {place}"
             for place, data in self.places.items()
@@ -68,7 +68,7 @@ BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 
 
 def views(data: bytes) -> Iterator[bytes]:
-    """The data as it is, percent-decoded twice, and what its runs of base64 say."""
+    """Return the data unchanged, percent-decoded twice, and with base64 decoded."""
     yield data
     yield (once := unquote_to_bytes(data))
     yield unquote_to_bytes(once)
@@ -79,7 +79,7 @@ def views(data: bytes) -> Iterator[bytes]:
                 yield base64.b64decode(part[: len(part) // 4 * 4])
 
 
-def test_the_search_finds_what_is_hidden() -> None:
+def test_the_search_finds_encoded_keys() -> None:
     key = new_key()
     for hidden in (
         key,
@@ -98,7 +98,7 @@ def test_the_search_finds_what_is_hidden() -> None:
 
 
 def places(key: str) -> list[tuple[str, tuple[str, ...]]]:
-    """What to put behind `/sites/shop/x`, and header lines: the key in each configured place."""
+    """Return a suffix for `/sites/shop/x` and header lines, for each configured key location."""
     basic = base64.b64encode(f"{key}:".encode()).decode()
     return [
         ("", (f"X-API-Key: {key}",)),
@@ -119,7 +119,7 @@ def places(key: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def odd_requests(key: str, target: str) -> list[str]:
-    """Requests with the key where none belongs: nothing of them may pass."""
+    """Return requests with the key in a wrong place. None of them may pass."""
     host = "Host: a"
     return [
         f"{key} {target} HTTP/1.1\r\n{host}\r\n\r\n",
@@ -155,7 +155,7 @@ def odd_requests(key: str, target: str) -> list[str]:
 
 
 async def say_all(evidence: Evidence, place: str, address: str, requests: list[bytes]) -> None:
-    """Send each on a connection of its own, twenty at once, and keep whatever comes back."""
+    """Send each request on its own connection, twenty at a time, and keep all responses."""
     at_once = asyncio.Semaphore(20)
 
     async def say(request: bytes) -> None:
@@ -168,7 +168,7 @@ async def say_all(evidence: Evidence, place: str, address: str, requests: list[b
     await asyncio.gather(*map(say, requests))
 
 
-async def test_no_key_is_found_anywhere_but_where_it_belongs(bench: Bench, lane: Lane, database_url: str) -> None:
+async def test_keys_appear_only_where_they_belong(bench: Bench, lane: Lane, database_url: str) -> None:
     latch, shop = bench.latch, bench.keys.shop
     wrong_checksum = shop.key[:-1] + ("0" if shop.key[-1] != "0" else "1")
     secrets = {
@@ -195,7 +195,7 @@ async def test_no_key_is_found_anywhere_but_where_it_belongs(bench: Bench, lane:
     await say_all(evidence, "answers", latch.address, said)
     assert any(request.one("X-Api-User-Id") for request in service.requests)
 
-    # A service that is gone, breaks, answers nonsense or says nothing, asked with a good key.
+    # A service that is gone, broken or silent, or responds with nonsense, with a valid key.
     dead = lane.request("GET", f"/shop/x?api_key={shop.key}").replace(lane.name.encode(), b"dead", 1)
     await say_all(evidence, "answers", latch.address, [dead])
 
@@ -215,10 +215,10 @@ async def test_no_key_is_found_anywhere_but_where_it_belongs(bench: Bench, lane:
         said.append(lane.keyless("GET", f"/sites/shop/{what}?api_key={shop.key}"))
     await say_all(evidence, "answers", latch.address, said)
 
-    # The admin's doors.
+    # The admin API.
     said = []
     for secret in secrets.values():
-        # A token that is good opens the list, which shows no key either.
+        # With a valid token, the list does not show keys either.
         line = f"Authorization: Bearer {secret}"
         for target in ("/admin/users", f"/admin/users/{secret}", f"/livez?token={secret}", f"/{secret}"):
             said.append(f"GET {target} HTTP/1.1\r\nHost: a\r\n{line}\r\nConnection: close\r\n\r\n".encode())
@@ -252,7 +252,7 @@ async def test_no_key_is_found_anywhere_but_where_it_belongs(bench: Bench, lane:
 
 
 async def whole_database(database_url: str) -> bytes:
-    """Every row of every table, as text."""
+    """Return every row of every table as text."""
     connection = await asyncpg.connect(database_url)
     try:
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'sitelatch'")

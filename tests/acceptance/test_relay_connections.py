@@ -1,4 +1,4 @@
-"""Connections on both sides: pipelining, leaving, cutting short, pooling, being full, back-pressure."""
+"""Connections on both sides: pipelining, early disconnects, truncated responses, pooling, limits, backpressure."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.acceptance import wire
 from tests.acceptance.harness import Bench, Lane, Lanes, serving
 from tests.acceptance.wire import Answering, CutShortError, Wire, connect, port_of, until
 
@@ -22,7 +23,7 @@ STALL_SECONDS = 2.5
 
 @pytest.fixture(scope="module")
 def nowhere() -> Iterator[socket.socket]:
-    """A port where nobody listens, and nobody else will."""
+    """A port on which nothing listens or will listen."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock
@@ -30,7 +31,7 @@ def nowhere() -> Iterator[socket.socket]:
 
 @pytest.fixture(scope="module")
 def full() -> Iterator[socket.socket]:
-    """A port whose listener takes no more connections: the kernel drops who asks (a full backlog)."""
+    """A port whose listener accepts no more connections: its backlog is full, so the kernel drops new ones."""
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(socket.socket())
         sock.bind(("127.0.0.1", 0))
@@ -70,19 +71,14 @@ def bench(
 
 
 async def open_exchange(client: Wire, lane: Lane, request: bytes | None = None) -> Wire:
-    """Send a request and return the connection on which the data service got its head."""
-    await client.send(request or lane.request("GET", "/sites/shop/x"))
-    served = await lane.upstream.accept()
-    await served.head()
-    return served
+    """Send a request, and return the connection on which the data service got its head."""
+    return await wire.open_exchange(client, lane.upstream, request or lane.request("GET", "/sites/shop/x"))
 
 
 # Pipelining.
 
 
-async def test_pipelined_requests_are_judged_each_by_its_own_key_and_answered_in_order(
-    client: Wire, lane: Lane
-) -> None:
+async def test_pipelined_requests_are_judged_by_their_own_keys_and_answered_in_order(client: Wire, lane: Lane) -> None:
     service = Answering()
     lane.upstream.handler = service
     shop, blog, wiki = lane.keys.shop, lane.keys.blog, lane.keys.wiki
@@ -102,7 +98,7 @@ async def test_pipelined_requests_are_judged_each_by_its_own_key_and_answered_in
     ]
 
 
-async def test_a_pipelined_request_with_a_body_keeps_the_next_one_apart(client: Wire, lane: Lane) -> None:
+async def test_the_body_of_a_pipelined_request_is_separate_from_the_next_request(client: Wire, lane: Lane) -> None:
     service = Answering()
     lane.upstream.handler = service
     hidden = lane.request("GET", "/sites/shop/hidden")
@@ -116,7 +112,7 @@ async def test_a_pipelined_request_with_a_body_keeps_the_next_one_apart(client: 
     assert [request.body for request in service.requests] == [hidden, hidden, b""]
 
 
-async def test_the_body_of_a_refused_request_is_no_request(client: Wire, lane: Lane) -> None:
+async def test_the_body_of_a_refused_request_is_not_read_as_a_request(client: Wire, lane: Lane) -> None:
     service = Answering()
     lane.upstream.handler = service
     hidden = lane.request("GET", "/sites/shop/hidden")
@@ -125,13 +121,13 @@ async def test_the_body_of_a_refused_request_is_no_request(client: Wire, lane: L
         + lane.request("GET", "/sites/shop/2")
     )
     assert (await client.answer()).status == 403
-    # Either the body is read away and the connection goes on, or it is closed.
+    # Either the body is discarded and the connection stays open, or it is closed.
     with contextlib.suppress(CutShortError):
         assert (await client.answer()).status == 200
     assert not any(request.target.endswith(b"hidden") for request in service.requests)
 
 
-async def test_an_answer_never_overtakes_an_earlier_one(client: Wire, lane: Lane) -> None:
+async def test_a_response_never_overtakes_an_earlier_one(client: Wire, lane: Lane) -> None:
     await client.send(lane.request("GET", "/sites/shop/1") + lane.keyless("GET", "/sites/shop/2"))
     served = await lane.upstream.accept()
     await served.head()
@@ -140,17 +136,17 @@ async def test_an_answer_never_overtakes_an_earlier_one(client: Wire, lane: Lane
     assert [(await client.answer()).status, (await client.answer()).status] == [200, 401]
 
 
-# Leaving.
+# Early disconnects.
 
 
-async def test_a_client_that_leaves_before_the_answer_cancels_the_exchange(lane: Lane) -> None:
+async def test_a_client_that_leaves_before_the_response_cancels_the_exchange(lane: Lane) -> None:
     async with connect(lane.latch.address) as client:
         served = await open_exchange(client, lane)
     assert await served.closed(ANSWER_SECONDS)
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_a_client_that_leaves_in_the_middle_cancels_the_exchange(lane: Lane, how: str) -> None:
+async def test_a_client_that_leaves_during_the_response_cancels_the_exchange(lane: Lane, how: str) -> None:
     async with connect(lane.latch.address) as client:
         served = await open_exchange(client, lane)
         await served.send(CHUNKED + b"5\r\nhello\r\n")
@@ -160,7 +156,7 @@ async def test_a_client_that_leaves_in_the_middle_cancels_the_exchange(lane: Lan
     assert await served.closed()
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_body_never_makes_it_whole(lane: Lane) -> None:
+async def test_a_client_that_leaves_during_its_upload_never_completes_it(lane: Lane) -> None:
     async with connect(lane.latch.address) as client:
         request = lane.request("POST", "/sites/shop/x", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n"
         served = await open_exchange(client, lane, request)
@@ -169,7 +165,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_never_makes_it_who
         await served.read_until(b"0\r\n\r\n")
 
 
-async def test_a_client_that_leaves_gives_its_place_back(bench: Bench, lane: Lane) -> None:
+async def test_a_client_that_leaves_frees_its_place_in_the_pool(bench: Bench, lane: Lane) -> None:
     for _ in range(POOL + 2):
         async with connect(bench.latch.address) as client:
             await open_exchange(client, lane)
@@ -180,12 +176,14 @@ async def test_a_client_that_leaves_gives_its_place_back(bench: Bench, lane: Lan
     await until(lambda: bench.latch.metric("sitelatch_exchanges_open") == 0, "no exchange is open")
 
 
-# Cut short.
+# Truncated responses.
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_an_answer_cut_short_is_passed_on_as_cut_short(client: Wire, lane: Lane, framing: str, how: str) -> None:
+async def test_a_response_that_is_cut_short_arrives_as_cut_short(
+    client: Wire, lane: Lane, framing: str, how: str
+) -> None:
     served = await open_exchange(client, lane)
     head = CHUNKED + b"5\r\n" if framing == "chunked" else b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
     await served.send(head + b"hello" + (b"\r\n" if framing == "chunked" else b""))
@@ -195,7 +193,7 @@ async def test_an_answer_cut_short_is_passed_on_as_cut_short(client: Wire, lane:
     assert b"0\r\n\r\n" not in rest
 
 
-async def test_a_chunk_cut_short_is_passed_on_as_cut_short(client: Wire, lane: Lane) -> None:
+async def test_a_chunk_that_is_cut_short_arrives_as_cut_short(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(CHUNKED + b"ff\r\nhello")
     await client.read_until(b"hello")
@@ -203,7 +201,7 @@ async def test_a_chunk_cut_short_is_passed_on_as_cut_short(client: Wire, lane: L
     assert b"0\r\n\r\n" not in await client.read_to_end()
 
 
-async def test_a_reset_of_an_answer_without_length_is_no_clean_end(client: Wire, lane: Lane) -> None:
+async def test_a_reset_during_a_response_without_length_is_not_a_clean_end(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello")
     await client.read_until(b"hello")
@@ -213,7 +211,7 @@ async def test_a_reset_of_an_answer_without_length_is_no_clean_end(client: Wire,
     assert client.was_reset or b"chunked" in client.received
 
 
-async def test_an_answer_that_breaks_its_framing_is_passed_on_as_cut_short(client: Wire, lane: Lane) -> None:
+async def test_a_response_that_breaks_its_framing_arrives_as_cut_short(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(CHUNKED + b"5\r\nhello\r\n")
     await client.read_until(b"hello")
@@ -222,29 +220,29 @@ async def test_an_answer_that_breaks_its_framing_is_passed_on_as_cut_short(clien
     assert await served.closed()
 
 
-# An upstream that is not there, silent or broken.
+# An upstream that is unreachable, silent or broken.
 
 
-async def test_an_upstream_that_refuses_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
+async def test_an_upstream_that_refuses_connections_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
     await client.send(lane.request("GET", "").replace(lane.name.encode(), b"nowhere/shop/x"))
     answer = await client.answer()
     assert (answer.status, answer.code) == (502, "upstream_unreachable")
 
 
-async def test_an_upstream_that_takes_no_connection_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
+async def test_an_upstream_that_accepts_no_connection_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
     await client.send(lane.request("GET", "").replace(lane.name.encode(), b"full/shop/x"))
     answer = await client.answer()
     assert (answer.status, answer.code) == (502, "upstream_unreachable")
 
 
-async def test_an_upstream_that_is_silent_is_504_and_is_let_go(client: Wire, lane: Lane) -> None:
+async def test_a_silent_upstream_is_504_and_its_connection_closes(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     answer = await client.answer()
     assert (answer.status, answer.code) == (504, "upstream_timeout")
     assert await served.closed()
 
 
-async def test_interim_answers_do_not_make_a_silent_upstream_speak_forever(client: Wire, lane: Lane) -> None:
+async def test_interim_responses_do_not_extend_the_timeout(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(b"HTTP/1.1 102 Processing\r\n\r\n")
     assert (await client.answer()).status == 102
@@ -275,7 +273,7 @@ async def test_interim_answers_do_not_make_a_silent_upstream_speak_forever(clien
     ],
     ids=lambda answer: answer[:60].decode().replace("\r\n", "|"),
 )
-async def test_an_upstream_that_speaks_no_http_is_502(client: Wire, lane: Lane, answer: bytes) -> None:
+async def test_an_upstream_that_does_not_speak_http_is_502(client: Wire, lane: Lane, answer: bytes) -> None:
     served = await open_exchange(client, lane)
     with contextlib.suppress(OSError):
         await served.send(answer)
@@ -298,7 +296,7 @@ async def pooled(client: Wire, lane: Lane) -> Wire:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-async def test_an_idempotent_request_without_a_body_is_retried_once_when_its_pooled_connection_dies(
+async def test_an_idempotent_request_without_a_body_is_retried_if_its_pooled_connection_dies(
     client: Wire, lane: Lane, method: str
 ) -> None:
     stale = await pooled(client, lane)
@@ -314,7 +312,7 @@ async def test_an_idempotent_request_without_a_body_is_retried_once_when_its_poo
 @pytest.mark.parametrize(
     ("method", "lines"), [("POST", ("Content-Length: 0",)), ("PATCH", ()), ("PUT", ("Content-Length: 2",))]
 )
-async def test_a_request_that_may_have_been_done_is_not_retried(
+async def test_a_request_that_may_have_been_processed_is_not_retried(
     client: Wire, lane: Lane, method: str, lines: tuple[str, ...]
 ) -> None:
     stale = await pooled(client, lane)
@@ -340,14 +338,14 @@ async def test_a_request_is_retried_only_once(client: Wire, lane: Lane) -> None:
     assert len(lane.upstream.connections) == 2
 
 
-async def test_a_request_is_not_retried_on_a_connection_that_was_fresh(client: Wire, lane: Lane) -> None:
+async def test_a_request_on_a_new_connection_is_not_retried(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.close()
     assert (await client.answer()).status == 502
     assert len(lane.upstream.connections) == 1
 
 
-async def test_a_request_is_not_retried_after_the_first_byte_of_an_answer(client: Wire, lane: Lane) -> None:
+async def test_a_request_is_not_retried_after_the_first_byte_of_its_response(client: Wire, lane: Lane) -> None:
     stale = await pooled(client, lane)
     await client.send(lane.request("GET", "/sites/shop/x"))
     await stale.head()
@@ -357,7 +355,7 @@ async def test_a_request_is_not_retried_after_the_first_byte_of_an_answer(client
     assert len(lane.upstream.connections) == 1
 
 
-async def test_bytes_that_nobody_asked_for_close_a_pooled_connection(client: Wire, lane: Lane) -> None:
+async def test_unsolicited_bytes_close_a_pooled_connection(client: Wire, lane: Lane) -> None:
     served = await pooled(client, lane)
     await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
     assert await served.closed()
@@ -366,7 +364,7 @@ async def test_bytes_that_nobody_asked_for_close_a_pooled_connection(client: Wir
     assert (await client.answer()).body == b"ok"
 
 
-async def test_bytes_behind_an_answer_are_never_another_answer(client: Wire, lane: Lane) -> None:
+async def test_bytes_after_a_response_are_never_read_as_another_response(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
     assert (await client.answer()).body == b"ok"
@@ -376,12 +374,12 @@ async def test_bytes_behind_an_answer_are_never_another_answer(client: Wire, lan
     assert b"poison" not in client.received
 
 
-async def test_an_idle_connection_to_the_upstream_is_closed_in_time(client: Wire, lane: Lane) -> None:
+async def test_an_idle_upstream_connection_is_closed_in_time(client: Wire, lane: Lane) -> None:
     served = await pooled(client, lane)
     assert await served.closed(5)
 
 
-async def test_an_upstream_that_says_close_is_not_used_again(client: Wire, lane: Lane) -> None:
+async def test_a_connection_is_not_reused_after_connection_close(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
     answer = await client.answer()
@@ -390,12 +388,12 @@ async def test_an_upstream_that_says_close_is_not_used_again(client: Wire, lane:
     assert (await client.answer()).body == b"ok"
 
 
-# Being full.
+# Limits.
 
 
 @contextlib.asynccontextmanager
 async def exchanges_open(lane: Lane, count: int) -> AsyncIterator[list[tuple[Wire, Wire]]]:
-    """Hold so many exchanges open, each on connections of its own; their answers have begun."""
+    """Hold several exchanges open, each on its own connections. Their responses have begun."""
     async with contextlib.AsyncExitStack() as stack:
         pairs = []
         for _ in range(count):
@@ -416,7 +414,7 @@ async def test_a_full_pool_is_503(client: Wire, lane: Lane) -> None:
         assert len(lane.upstream.connections) == POOL
 
 
-async def test_who_waits_for_the_pool_is_served_when_a_place_is_free(client: Wire, lane: Lane) -> None:
+async def test_a_request_that_waits_for_the_pool_is_served_when_a_place_becomes_free(client: Wire, lane: Lane) -> None:
     async with exchanges_open(lane, POOL) as pairs:
         await client.send(lane.request("GET", "/sites/shop/waiting"))
         first_client, first_served = pairs[0]
@@ -427,7 +425,7 @@ async def test_who_waits_for_the_pool_is_served_when_a_place_is_free(client: Wir
         assert (await client.answer()).body == b"ok"
 
 
-async def test_a_full_pool_refuses_before_it_stops_deciding(client: Wire, lane: Lane) -> None:
+async def test_requests_are_still_judged_while_the_pool_is_full(client: Wire, lane: Lane) -> None:
     async with exchanges_open(lane, POOL):
         await client.send(lane.request("GET", "/sites/blog/x"))
         assert (await client.answer()).status == 403
@@ -449,14 +447,14 @@ async def test_too_many_open_exchanges_are_503(bench: Bench, client: Wire, lane:
     await until(lambda: bench.latch.metric("sitelatch_exchanges_open") == 0, "all exchanges have ended")
 
 
-# Back-pressure and stalled transfers.
+# Backpressure and stalled transfers.
 
 PLENTY = 64 << 20
-"""More than any buffer between two sockets of loopback holds."""
+"""More than all buffers between two loopback sockets can hold."""
 
 
 async def push(wire: Wire, data: bytes) -> int:
-    """Write until nothing moves for a while or `PLENTY` went; the bytes that went."""
+    """Write until nothing moves for a while or `PLENTY` bytes were sent. Return how many were sent."""
     sent = 0
     while sent < PLENTY:
         wire.writer.write(data)
@@ -469,7 +467,7 @@ async def push(wire: Wire, data: bytes) -> int:
     return sent
 
 
-async def test_a_slow_reader_slows_the_upstream(bench: Bench, lane: Lane) -> None:
+async def test_a_slow_client_slows_down_the_upstream(bench: Bench, lane: Lane) -> None:
     before = bench.latch.memory_kib("VmRSS")
     async with connect(lane.latch.address) as client:
         served = await open_exchange(client, lane)
@@ -477,12 +475,12 @@ async def test_a_slow_reader_slows_the_upstream(bench: Bench, lane: Lane) -> Non
         sent = await push(served, b"x" * (1 << 18))
         assert sent < PLENTY
         assert bench.latch.memory_kib("VmRSS") - before < 16 * 1024
-        # Reading goes on where it stopped.
+        # Reading continues where it stopped.
         await client.head()
         assert await client.discard(sent) == sent
 
 
-async def test_a_slow_upstream_slows_the_sender(bench: Bench, lane: Lane) -> None:
+async def test_a_slow_upstream_slows_down_the_client(bench: Bench, lane: Lane) -> None:
     before = bench.latch.memory_kib("VmRSS")
     async with connect(lane.latch.address) as client:
         await client.send(lane.request("POST", "/sites/shop/x", f"Content-Length: {2 * PLENTY}"))
@@ -494,7 +492,7 @@ async def test_a_slow_upstream_slows_the_sender(bench: Bench, lane: Lane) -> Non
         assert await served.discard(sent) == sent
 
 
-async def test_an_upload_that_stops_arriving_is_408(client: Wire, lane: Lane) -> None:
+async def test_a_stalled_upload_is_408(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane, lane.request("POST", "/sites/shop/x", "Content-Length: 10") + b"half")
     await served.read_until(b"half")
     answer = await client.answer(seconds=STALL_SECONDS * 3)
@@ -503,7 +501,7 @@ async def test_an_upload_that_stops_arriving_is_408(client: Wire, lane: Lane) ->
     assert await served.closed()
 
 
-async def test_a_client_that_reads_nothing_is_let_go(lane: Lane) -> None:
+async def test_a_client_that_reads_nothing_is_disconnected(lane: Lane) -> None:
     async with connect(lane.latch.address) as client:
         served = await open_exchange(client, lane)
         await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * PLENTY))
@@ -511,7 +509,7 @@ async def test_a_client_that_reads_nothing_is_let_go(lane: Lane) -> None:
         assert await served.closed(STALL_SECONDS * 4)
 
 
-async def test_a_quiet_stream_is_not_stalled(client: Wire, lane: Lane) -> None:
+async def test_a_quiet_stream_is_not_treated_as_stalled(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(CHUNKED)
     await client.head()
@@ -520,11 +518,11 @@ async def test_a_quiet_stream_is_not_stalled(client: Wire, lane: Lane) -> None:
     assert await client.read_until(b"0\r\n\r\n")
 
 
-# All of it at once.
+# Everything at once.
 
 
 async def moody_service(wire: Wire) -> None:
-    """Answer each request in another way, most of them bad."""
+    """Respond to each request in a different way, mostly wrong."""
     while True:
         request = await wire.head()
         mood = random.choice(["well", "well", "chunked", "late", "short", "reset", "nonsense", "close", "silent"])
@@ -552,7 +550,7 @@ async def moody_service(wire: Wire) -> None:
 
 
 async def moody_client(lane: Lane) -> None:
-    """Send a few requests, and leave early now and then."""
+    """Send a few requests, and sometimes disconnect early."""
     with contextlib.suppress(CutShortError, OSError, TimeoutError):
         async with connect(lane.latch.address) as client:
             for _ in range(random.randrange(1, 4)):
@@ -572,7 +570,7 @@ async def moody_client(lane: Lane) -> None:
                 await client.answer(seconds=ANSWER_SECONDS * 3)
 
 
-async def test_after_a_storm_every_place_is_free_again(bench: Bench, lane: Lane) -> None:
+async def test_after_many_faults_every_place_in_the_pool_is_free(bench: Bench, lane: Lane) -> None:
     random.seed(2)
     lane.upstream.handler = moody_service
     for _ in range(7):
@@ -587,6 +585,6 @@ async def test_after_a_storm_every_place_is_free_again(bench: Bench, lane: Lane)
         assert latch.metric("sitelatch_connections_open", side="upstream") == POOL
 
 
-async def test_the_process_is_quiet_about_strangers_faults(bench: Bench) -> None:
+async def test_faults_of_clients_and_services_are_not_logged_as_errors(bench: Bench) -> None:
     assert "Traceback" not in bench.latch.output.read_text()
     assert bench.latch.running

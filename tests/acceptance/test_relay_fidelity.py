@@ -1,4 +1,4 @@
-"""What passes arrives as it was sent, both ways: each point of fidelity, on raw sockets."""
+"""Requests and responses arrive as they were sent, byte for byte, on raw sockets."""
 
 import asyncio
 import gzip
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.harness import Bench, Lane, Lanes, serving
-from tests.acceptance.wire import Answering, Message, Wire, connect
+from tests.acceptance.wire import Answering, Message, Wire, connect, open_exchange
 
 ADDED = {b"x-api-user-id", b"x-api-workspace", b"x-api-sites", b"x-request-id"} | {
     b"x-forwarded-" + name for name in (b"for", b"proto", b"host")
 }
-"""What the door puts into a request of its own."""
+"""The fields that Sitelatch adds to a request."""
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
 
@@ -31,14 +31,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 
 def sent_by_client(message: Message) -> list[tuple[bytes, bytes]]:
-    """The fields of a request less what the door adds and what belongs to the hop."""
+    """Return the fields of a request without those that Sitelatch adds and hop-by-hop fields."""
     return [(name, value) for name, value in message.fields if name.lower() not in ADDED | HOP_BY_HOP]
 
 
 async def exchange(
     client: Wire, lane: Lane, request: bytes, answer: bytes, method: str = "GET"
 ) -> tuple[Message, Message]:
-    """Send a request, answer it, and return it as the data service saw it with the answer as the client saw it."""
+    """Send a request and a response. Return both as the other side received them."""
     await client.send(request)
     served = await lane.upstream.accept()
     seen = await served.request()
@@ -73,7 +73,7 @@ async def test_request_fields_keep_their_order_case_and_duplicates(client: Wire,
     assert sent_by_client(seen) == expected
 
 
-async def test_answer_fields_keep_their_order_case_and_duplicates(client: Wire, lane: Lane) -> None:
+async def test_response_fields_keep_their_order_case_and_duplicates(client: Wire, lane: Lane) -> None:
     head = (
         b"HTTP/1.1 203 Quite Fine\r\nserver: Old/1.0\r\nSet-Cookie: a=1\r\nDATE: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
         b"set-cookie: b=2\r\nX-Empty:\r\nVary: a\r\nvary: b\r\nSet-Cookie: a=3\r\nX-Latin: caf\xe9\r\n"
@@ -85,7 +85,7 @@ async def test_answer_fields_keep_their_order_case_and_duplicates(client: Wire, 
     assert answer.start == b"HTTP/1.1 203 Quite Fine"
 
 
-async def test_nothing_is_added_where_the_data_service_sends_no_date_and_no_server(client: Wire, lane: Lane) -> None:
+async def test_no_date_or_server_is_added_to_a_response(client: Wire, lane: Lane) -> None:
     _, answer = await exchange(client, lane, lane.request("GET", "/sites/shop/x"), OK)
     assert [answer.all(name) for name in ("Date", "Server", "Via", "Content-Type")] == [[], [], [], []]
 
@@ -106,19 +106,19 @@ async def test_nothing_is_added_where_the_data_service_sends_no_date_and_no_serv
         "/sites/%73hop/x",
     ],
 )
-async def test_the_target_is_sent_on_byte_for_byte(client: Wire, lane: Lane, rest: str) -> None:
+async def test_the_target_is_forwarded_byte_for_byte(client: Wire, lane: Lane, rest: str) -> None:
     seen, answer = await exchange(client, lane, lane.request("GET", rest), OK)
     assert (seen.target, answer.status) == (lane.target(rest).encode(), 200)
 
 
 @pytest.mark.parametrize("method", OTHER_METHODS)
-async def test_methods_pass(client: Wire, lane: Lane, method: str) -> None:
+async def test_methods_are_forwarded(client: Wire, lane: Lane, method: str) -> None:
     seen, answer = await exchange(client, lane, lane.request(method, "/sites/shop/x"), OK)
     assert (seen.start.split()[0], answer.body) == (method.encode(), b"ok")
 
 
 @pytest.mark.parametrize("reason", [b"Fine", b"", b"Tr\xc3\xa8s bien", b"All\tright (really!)", b"\xa0"])
-async def test_a_reason_phrase_passes(client: Wire, lane: Lane, reason: bytes) -> None:
+async def test_a_reason_phrase_is_forwarded(client: Wire, lane: Lane, reason: bytes) -> None:
     head = b"HTTP/1.1 200 " + reason
     _, answer = await exchange(
         client, lane, lane.request("GET", "/sites/shop/x"), head + b"\r\nContent-Length: 2\r\n\r\nok"
@@ -127,7 +127,7 @@ async def test_a_reason_phrase_passes(client: Wire, lane: Lane, reason: bytes) -
 
 
 @pytest.mark.parametrize("method", ["LIST", "PROPFIND"])
-async def test_a_request_with_a_rare_method_has_its_body_and_the_next_one_follows(
+async def test_a_request_with_an_unusual_method_and_a_body_can_be_followed_by_another(
     client: Wire, lane: Lane, method: str
 ) -> None:
     service = Answering()
@@ -152,24 +152,20 @@ async def test_a_method_that_the_route_does_not_list_is_refused(client: Wire, la
     assert (await client.answer()).status == 200, "the connection can still be used"
 
 
-async def test_a_head_answer_has_a_length_and_no_body(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("HEAD", "/sites/shop/x"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_a_response_to_head_has_a_length_and_no_body(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("HEAD", "/sites/shop/x"))
     await served.send(b'HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: "a"\r\n\r\n')
     answer = await client.answer("HEAD")
     assert (answer.status, answer.one("Content-Length"), answer.one("ETag")) == (200, b"1234", b'"a"')
-    # The same connections, both sides, serve the next exchange.
+    # The same connections serve the next exchange.
     await client.send(lane.request("GET", "/sites/shop/x"))
     await served.head()
     await served.send(OK)
     assert (await client.answer()).body == b"ok"
 
 
-async def test_a_head_answer_may_say_chunked(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("HEAD", "/sites/shop/x"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_a_response_to_head_may_announce_chunks(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("HEAD", "/sites/shop/x"))
     await served.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert (await client.answer("HEAD")).status == 200
     await client.send(lane.request("GET", "/sites/shop/x"))
@@ -184,7 +180,7 @@ async def until_bytes(wire: Wire) -> bool:
     before = len(wire.received)
     async with asyncio.timeout(10):
         while len(wire.received) == before:
-            if not await wire._more():
+            if not await wire.more():
                 return False
     return True
 
@@ -199,10 +195,8 @@ async def until_bytes(wire: Wire) -> bool:
     ],
     ids=["204", "304-with-length", "304", "200-empty"],
 )
-async def test_answers_without_a_body_leave_the_connection_usable(client: Wire, lane: Lane, head: bytes) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_connections_stay_usable_after_responses_without_a_body(client: Wire, lane: Lane, head: bytes) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x"))
     await served.send(head)
     answer = await client.answer()
     assert [field for field in answer.fields if field[0] != b"X-Request-Id"] == Message(head).fields
@@ -212,7 +206,7 @@ async def test_answers_without_a_body_leave_the_connection_usable(client: Wire, 
     assert (await client.answer()).body == b"ok"
 
 
-async def test_ranges_pass(client: Wire, lane: Lane) -> None:
+async def test_range_requests_are_forwarded(client: Wire, lane: Lane) -> None:
     request = lane.request("GET", "/sites/shop/x", "Range: bytes=2-4", 'If-Range: "v1"')
     partial = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\n\r\n234"
     seen, answer = await exchange(client, lane, request, partial)
@@ -220,17 +214,15 @@ async def test_ranges_pass(client: Wire, lane: Lane) -> None:
     assert (answer.status, answer.one("Content-Range"), answer.body) == (206, b"bytes 2-4/10", b"234")
 
 
-async def test_a_compressed_body_stays_as_it_is(client: Wire, lane: Lane) -> None:
+async def test_a_compressed_body_is_not_changed(client: Wire, lane: Lane) -> None:
     body = gzip.compress(b"rows " * 500)
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
     _, answer = await exchange(client, lane, lane.request("GET", "/sites/shop/x"), head + body)
     assert (answer.body, answer.one("Content-Encoding")) == (body, b"gzip")
 
 
-async def test_interim_answers_pass_in_order_before_the_final_one(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_interim_responses_arrive_in_order_before_the_final_one(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x"))
     await served.send(b"HTTP/1.1 102 Processing\r\n\r\n")
     assert (await client.answer()).status == 102
     await served.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nlink: </b>\r\n\r\n")
@@ -240,15 +232,13 @@ async def test_interim_answers_pass_in_order_before_the_final_one(client: Wire, 
     assert (await client.answer()).body == b"ok"
 
 
-async def test_a_client_of_http_1_0_gets_no_interim_answer(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x", version="1.0"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_an_http_1_0_client_gets_no_interim_response(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x", version="1.0"))
     await served.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + OK)
     assert (await client.answer()).status == 200
 
 
-async def test_the_body_is_asked_for_after_the_decision(client: Wire, lane: Lane) -> None:
+async def test_100_continue_arrives_only_after_the_decision(client: Wire, lane: Lane) -> None:
     await client.send(lane.request("POST", "/sites/shop/x", "Expect: 100-continue", "Content-Length: 5"))
     served = await lane.upstream.accept()
     seen = await served.head()
@@ -261,7 +251,7 @@ async def test_the_body_is_asked_for_after_the_decision(client: Wire, lane: Lane
     assert (await client.answer("POST")).status == 200
 
 
-async def test_a_refused_request_is_never_asked_for_its_body(client: Wire, lane: Lane) -> None:
+async def test_a_refused_request_gets_no_100_continue(client: Wire, lane: Lane) -> None:
     refused = lane.request("POST", "/sites/blog/x", "Expect: 100-continue", "Content-Length: 5")
     await client.send(refused)
     answer = await client.answer("POST")
@@ -269,10 +259,10 @@ async def test_a_refused_request_is_never_asked_for_its_body(client: Wire, lane:
     assert lane.upstream.untouched
 
 
-async def test_a_data_service_may_refuse_the_body(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("POST", "/sites/shop/x", "Expect: 100-continue", "Content-Length: 5"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_an_upstream_may_refuse_the_body(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(
+        client, lane.upstream, lane.request("POST", "/sites/shop/x", "Expect: 100-continue", "Content-Length: 5")
+    )
     await served.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
     answer = await client.answer("POST")
     while answer.status == 100:
@@ -280,19 +270,17 @@ async def test_a_data_service_may_refuse_the_body(client: Wire, lane: Lane) -> N
     assert (answer.status, answer.body) == (413, b"big")
 
 
-async def test_an_early_answer_reaches_a_client_that_still_sends(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("POST", "/sites/shop/x", "Content-Length: 1000000") + b"x" * 1000)
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_an_early_response_reaches_a_client_that_is_still_sending(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(
+        client, lane.upstream, lane.request("POST", "/sites/shop/x", "Content-Length: 1000000") + b"x" * 1000
+    )
     await served.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
     answer = await client.answer("POST")
     assert (answer.status, answer.body) == (413, b"big")
 
 
-async def test_answer_trailers_pass(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x", "TE: trailers"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_response_trailers_are_forwarded(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x", "TE: trailers"))
     await served.send(
         b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"5\r\nhello\r\n0\r\nX-Sum: abc\r\nx-other: d\r\n\r\n"
@@ -301,10 +289,8 @@ async def test_answer_trailers_pass(client: Wire, lane: Lane) -> None:
     assert (answer.body, answer.trailers) == (b"hello", [(b"X-Sum", b"abc"), (b"x-other", b"d")])
 
 
-async def test_answer_trailers_that_set_state_are_dropped(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x", "TE: trailers"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_response_trailers_that_set_state_are_dropped(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x", "TE: trailers"))
     await served.send(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
         b"Content-Length: 1\r\nSet-Cookie: a=b\r\nServer-Timing: db;dur=5\r\n"
@@ -326,7 +312,7 @@ async def test_request_trailers_are_dropped(client: Wire, lane: Lane) -> None:
     assert (await client.answer("POST")).status == 200
 
 
-async def test_chunk_framing_is_written_anew(client: Wire, lane: Lane) -> None:
+async def test_chunk_sizes_are_normalized(client: Wire, lane: Lane) -> None:
     await client.send(
         lane.request("POST", "/sites/shop/x", "Transfer-Encoding: chunked")
         + b"0000a\r\n0123456789\r\n5\r\nhello\r\n000\r\n\r\n"
@@ -342,11 +328,9 @@ async def test_chunk_framing_is_written_anew(client: Wire, lane: Lane) -> None:
 
 
 @pytest.mark.parametrize("keep_alive", [False, True])
-async def test_a_client_of_http_1_0_gets_no_chunked_framing(client: Wire, lane: Lane, keep_alive: bool) -> None:
+async def test_an_http_1_0_client_gets_no_chunks(client: Wire, lane: Lane, keep_alive: bool) -> None:
     lines = ("Connection: keep-alive",) if keep_alive else ()
-    await client.send(lane.request("GET", "/sites/shop/x", *lines, version="1.0"))
-    served = await lane.upstream.accept()
-    await served.head()
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x", *lines, version="1.0"))
     await served.send(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\nT: 1\r\n\r\n"
     )
@@ -354,10 +338,10 @@ async def test_a_client_of_http_1_0_gets_no_chunked_framing(client: Wire, lane: 
     assert (answer.all("Transfer-Encoding"), answer.body) == ([], b"hello world")
 
 
-async def test_a_client_of_http_1_0_keeps_its_connection_only_if_it_asks(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x", "Connection: keep-alive", version="1.0"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_an_http_1_0_connection_stays_open_only_on_request(client: Wire, lane: Lane) -> None:
+    served = await open_exchange(
+        client, lane.upstream, lane.request("GET", "/sites/shop/x", "Connection: keep-alive", version="1.0")
+    )
     await served.send(OK)
     first = await client.answer()
     assert (first.body, (first.one("Connection") or b"").lower()) == (b"ok", b"keep-alive")
@@ -368,17 +352,17 @@ async def test_a_client_of_http_1_0_keeps_its_connection_only_if_it_asks(client:
     assert await client.closed()
 
 
-async def test_a_client_that_says_close_is_closed(client: Wire, lane: Lane) -> None:
+async def test_connection_close_of_a_client_closes_its_connection(client: Wire, lane: Lane) -> None:
     _, answer = await exchange(client, lane, lane.request("GET", "/sites/shop/x", "Connection: close"), OK)
     assert (answer.body, answer.one("Connection")) == (b"ok", b"close")
     assert await client.closed()
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
-async def test_an_answer_that_ends_with_its_connection_arrives_whole(client: Wire, lane: Lane, version: bytes) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x"))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_a_response_that_ends_with_its_connection_arrives_completely(
+    client: Wire, lane: Lane, version: bytes
+) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x"))
     await served.send(b"HTTP/%b 200 OK\r\nConnection: close\r\n\r\nall of" % version)
     await served.send(b" it")
     await served.close()
@@ -386,9 +370,9 @@ async def test_an_answer_that_ends_with_its_connection_arrives_whole(client: Wir
 
 
 async def test_the_first_event_arrives_before_the_stream_ends(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/events", "Accept: text/event-stream"))
-    served = await lane.upstream.accept()
-    await served.head()
+    served = await open_exchange(
+        client, lane.upstream, lane.request("GET", "/sites/shop/events", "Accept: text/event-stream")
+    )
     await served.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert (await client.head()).one("Content-Type") == b"text/event-stream"
     for event in (b"data: 1\n\n", b"data: 2\n\n"):
@@ -399,9 +383,7 @@ async def test_the_first_event_arrives_before_the_stream_ends(client: Wire, lane
 
 
 async def test_a_slow_upload_arrives_piece_by_piece(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("POST", "/sites/shop/x", "Content-Length: 6"))
-    served = await lane.upstream.accept()
-    await served.head()
+    served = await open_exchange(client, lane.upstream, lane.request("POST", "/sites/shop/x", "Content-Length: 6"))
     for piece in (b"ab", b"cd", b"ef"):
         await client.send(piece)
         assert await served.read_exactly(2) == piece
@@ -412,9 +394,9 @@ async def test_a_slow_upload_arrives_piece_by_piece(client: Wire, lane: Lane) ->
 @pytest.mark.slow
 async def test_an_event_arrives_after_ninety_quiet_seconds(bench: Bench, lane: Lane) -> None:
     async with connect(bench.latch.address) as client:
-        await client.send(lane.request("GET", "/sites/shop/events", "Accept: text/event-stream"))
-        served = await lane.upstream.accept()
-        await served.head()
+        served = await open_exchange(
+            client, lane.upstream, lane.request("GET", "/sites/shop/events", "Accept: text/event-stream")
+        )
         await served.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         await client.head()
         await asyncio.sleep(90)

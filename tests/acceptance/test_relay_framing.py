@@ -1,4 +1,4 @@
-"""What two parsers could read as two things is refused, and the connection ends (RFC 9112 §11.2)."""
+"""Requests that two parsers could read differently are refused, and the connection ends (RFC 9112 §11.2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
-from tests.acceptance.wire import Answering, CutShortError, Wire, connect, until
+from tests.acceptance.wire import Answering, CutShortError, Wire, connect, open_exchange, until
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 @dataclass(frozen=True)
 class Case:
-    """Bytes in which `{path}` is a path of the key's site and `{key}` its header line, and the statuses allowed."""
+    """A malformed request with a `{path}` of the key's site and the `{key}` header line, and the allowed statuses."""
 
     name: str
     raw: str
@@ -34,7 +34,7 @@ START = "GET {path} HTTP/1.1\r\nHost: a\r\n{key}\r\n"
 POST = "POST {path} HTTP/1.1\r\nHost: a\r\n{key}\r\n"
 CHUNKED = POST + "Transfer-Encoding: chunked\r\n\r\n"
 NEXT = "GET {path}?smuggled HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n"
-"""A request that a desynchronised server would take out of the body of the one before."""
+"""A request that a desynchronized server would find in the body of the previous one."""
 
 HEADS = [
     Case("two hosts", START + "Host: b\r\n\r\n"),
@@ -73,7 +73,7 @@ HEADS = [
     Case("high byte in the query", "GET {path}?q=\xe9 HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n"),
     Case("absolute form", "GET http://a{path} HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n"),
     Case("authority form", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n{key}\r\n\r\n", (400, 501)),
-    Case("connect to a path", "CONNECT {path} HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n", (400, 501)),
+    Case("CONNECT to a path", "CONNECT {path} HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n", (400, 501)),
     Case("asterisk form", "OPTIONS * HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n"),
     Case("target without a slash", "GET x{path} HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n"),
     Case("unknown method", "FROB {path} HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n", (501,)),
@@ -146,7 +146,7 @@ BODIES = [
     Case("a negative size", CHUNKED + "-5\r\nhello\r\n0\r\n\r\n" + NEXT),
     Case("a signed size", CHUNKED + "+5\r\nhello\r\n0\r\n\r\n" + NEXT),
     Case("an empty size", CHUNKED + "\r\nhello\r\n0\r\n\r\n" + NEXT),
-    Case("a size that is none", CHUNKED + "G\r\nhello\r\n0\r\n\r\n" + NEXT),
+    Case("a size without digits", CHUNKED + "G\r\nhello\r\n0\r\n\r\n" + NEXT),
     Case("a size that overflows", CHUNKED + "10000000000000005\r\nhello\r\n0\r\n\r\n" + NEXT),
     Case("a chunk longer than its size", CHUNKED + "5\r\nhelloXX\r\n0\r\n\r\n" + NEXT),
     Case("a chunk that ends in LF", CHUNKED + "5\r\nhello\n0\r\n\r\n" + NEXT),
@@ -157,7 +157,7 @@ BODIES = [
 
 
 def with_stand_ins(rows: list[Case]) -> list[Case]:
-    """The same with methods that llhttp does not know, or knows in RTSP only: it gets a stand-in for them."""
+    """Return the case with methods that llhttp does not know, or only in RTSP, and for which it gets a stand-in."""
     methods = {"GET {path}": "LIST {path}", "POST {path}": "FLUSH {path}"}
     found = []
     for row in rows:
@@ -173,7 +173,7 @@ def cases(rows: list[Case]) -> pytest.MarkDecorator:
 
 
 async def refused(client: Wire, lane: Lane, case: Case) -> None:
-    """Send the case and see it refused, the connection closed and nothing answered after the refusal."""
+    """Send the case, and check that it is refused, and that the connection closes without another response."""
     await client.send(case.bytes(lane, lane.keys.shop))
     answer = await client.answer()
     assert answer.status in case.statuses, answer.raw_head + answer.body
@@ -184,14 +184,16 @@ async def refused(client: Wire, lane: Lane, case: Case) -> None:
 
 
 @cases(HEADS + LENGTHS + with_stand_ins(HEADS + LENGTHS))
-async def test_a_malformed_head_is_refused_and_never_sent_on(client: Wire, lane: Lane, case: Case) -> None:
+async def test_a_malformed_head_is_refused_and_not_forwarded(client: Wire, lane: Lane, case: Case) -> None:
     lane.upstream.handler = Answering()
     await refused(client, lane, case)
     assert lane.upstream.untouched
 
 
 @cases(BODIES + with_stand_ins(BODIES))
-async def test_a_malformed_chunk_is_refused_and_its_body_never_ends_clean(client: Wire, lane: Lane, case: Case) -> None:
+async def test_a_malformed_chunk_is_refused_and_its_body_does_not_end_cleanly(
+    client: Wire, lane: Lane, case: Case
+) -> None:
     service = Answering()
     lane.upstream.handler = service
     await refused(client, lane, case)
@@ -201,12 +203,10 @@ async def test_a_malformed_chunk_is_refused_and_its_body_never_ends_clean(client
 
 
 @cases(BODIES)
-async def test_a_malformed_chunk_is_refused_when_it_comes_later(client: Wire, lane: Lane, case: Case) -> None:
+async def test_a_malformed_chunk_later_in_the_body_is_refused(client: Wire, lane: Lane, case: Case) -> None:
     raw = case.bytes(lane, lane.keys.shop)
     head, _, rest = raw.partition(b"\r\n\r\n")
-    await client.send(head + b"\r\n\r\n3\r\nabc\r\n")
-    served = await lane.upstream.accept()
-    await served.head()
+    served = await open_exchange(client, lane.upstream, head + b"\r\n\r\n3\r\nabc\r\n")
     await served.read_until(b"abc")
     await client.send(rest)
     assert (await client.answer()).status == 400
@@ -218,14 +218,14 @@ async def test_a_malformed_chunk_is_refused_when_it_comes_later(client: Wire, la
 
 @pytest.mark.parametrize("escape", ["%zz", "%2", "%", "%u0041", "%2g/x"])
 async def test_a_path_with_a_bad_escape_is_refused(client: Wire, lane: Lane, escape: str) -> None:
-    """Readers differ about the path, not about where the request ends: the connection may be used on."""
+    """Parsers may differ on the path, but not on where the request ends, so the connection may stay open."""
     await client.send(lane.request("GET", f"/sites/shop/x{escape}"))
     answer = await client.answer()
     assert (answer.status, answer.code) == (400, "ambiguous_request")
     assert lane.upstream.untouched
 
 
-async def test_a_field_split_over_many_packets_is_still_one_field(client: Wire, lane: Lane) -> None:
+async def test_a_field_split_across_packets_is_one_field(client: Wire, lane: Lane) -> None:
     service = Answering()
     lane.upstream.handler = service
     request = lane.request("POST", "/sites/shop/x", "X-A: 1", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n"
@@ -236,7 +236,9 @@ async def test_a_field_split_over_many_packets_is_still_one_field(client: Wire, 
 
 
 @pytest.mark.parametrize("lines", [("Transfer-Encoding: Chunked",), ("Transfer-Encoding:chunked",)])
-async def test_a_lone_chunked_passes_however_it_is_spelt(client: Wire, lane: Lane, lines: tuple[str, ...]) -> None:
+async def test_transfer_encoding_chunked_is_accepted_in_any_case(
+    client: Wire, lane: Lane, lines: tuple[str, ...]
+) -> None:
     service = Answering()
     lane.upstream.handler = service
     await client.send(lane.request("POST", "/sites/shop/x", *lines) + b"2\r\nok\r\n0\r\n\r\n")
@@ -244,7 +246,7 @@ async def test_a_lone_chunked_passes_however_it_is_spelt(client: Wire, lane: Lan
     assert service.requests[0].body == b"ok"
 
 
-async def test_an_expectation_but_100_continue_is_refused(client: Wire, lane: Lane) -> None:
+async def test_expectations_other_than_100_continue_are_refused(client: Wire, lane: Lane) -> None:
     await client.send(lane.request("POST", "/sites/shop/x", "Expect: 200-ok", "Content-Length: 0"))
     answer = await client.answer()
     assert (answer.status, answer.code) == (417, "unknown_expectation")
@@ -264,7 +266,7 @@ LIMITS = [
 
 
 @cases(LIMITS)
-async def test_a_head_over_the_limits_has_a_status_of_its_own(client: Wire, lane: Lane, case: Case) -> None:
+async def test_each_head_limit_has_its_own_status(client: Wire, lane: Lane, case: Case) -> None:
     client.writer.write(case.bytes(lane, lane.keys.shop))
     answer = await client.answer()
     assert answer.status in case.statuses
@@ -290,14 +292,14 @@ async def test_a_head_that_does_not_arrive_in_time_is_refused(client: Wire, lane
     assert await client.closed()
 
 
-async def test_an_idle_connection_is_closed_without_a_word(client: Wire, lane: Lane) -> None:
+async def test_an_idle_connection_is_closed_without_a_response(client: Wire, lane: Lane) -> None:
     lane.upstream.handler = Answering()
     await client.send(lane.request("GET", "/sites/shop/x"))
     assert (await client.answer()).status == 200
     assert await client.read_to_end() == b""
 
 
-async def test_the_process_survives_it_all(bench: Bench, lane: Lane) -> None:
+async def test_the_process_survives_all_malformed_requests(bench: Bench, lane: Lane) -> None:
     lane.upstream.handler = Answering()
     async with connect(bench.latch.address) as client:
         await client.send(lane.request("GET", "/sites/shop/x"))

@@ -1,4 +1,4 @@
-"""Bodies far larger than memory should ever be: relayed as they arrive, with flat memory."""
+"""Very large bodies are relayed as they arrive, without using more memory."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from tests.acceptance.harness import Bench, Lane, Lanes, serving
 
 PIECE = b"0123456789abcdef" * 16384
 FLAT_KIB = 48 * 1024
-"""How much the process may grow, whatever the body's size."""
+"""How much the process may grow, regardless of the body's size."""
 
 SIZES = [
     pytest.param(200 << 20, id="200MB"),
@@ -26,12 +26,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 @pytest.fixture
 def lane(bench: Bench) -> Lane:
-    """A lane whose data service a thread plays: blocking sockets move bytes quickest."""
+    """A lane whose data service is a thread, because blocking sockets are fastest."""
     return bench.lanes.next(bench.latch, bench.keys)
 
 
 def read_head(sock: socket.socket) -> bytes:
-    """Read a head and nothing behind it, byte by byte where it ends."""
+    """Read a head and nothing after it."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         data = sock.recv(1)
@@ -51,7 +51,7 @@ def send_body(sock: socket.socket, size: int, *, chunked: bool) -> None:
 
 
 def count_body(sock: socket.socket, head: bytes) -> int:
-    """Read a body away and return its size without any framing."""
+    """Discard a body, and return its size without framing."""
     lines = head.lower().split(b"\r\n")
     if b"transfer-encoding: chunked" not in lines:
         [length] = [int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")]
@@ -59,7 +59,7 @@ def count_body(sock: socket.socket, head: bytes) -> int:
     seen = 0
     while size := chunk_size(sock):
         assert count_bytes(sock, seen, size) == size
-        assert sock.recv(1) + sock.recv(1) == b"\r\n"  # MSG_WAITALL does not wait on a socket with a time-out
+        assert sock.recv(1) + sock.recv(1) == b"\r\n"  # MSG_WAITALL does not wait on a socket with a timeout
         seen += size
     return seen
 
@@ -72,7 +72,7 @@ def chunk_size(sock: socket.socket) -> int:
 
 
 def count_bytes(sock: socket.socket, at: int, expected: int) -> int:
-    """Read so many bytes away, looking at each piece's first; `at` is their place in the body. Fewer: it ended."""
+    """Discard up to `count` bytes, and check the first byte of each piece. `at` is their offset in the body."""
     buffer = bytearray(1 << 18)
     seen = 0
     while seen < expected:
@@ -85,7 +85,7 @@ def count_bytes(sock: socket.socket, at: int, expected: int) -> int:
 
 
 def play(lane: Lane, serve: Callable[[socket.socket], None]) -> threading.Thread:
-    """Let a thread be the data service for one connection."""
+    """Serve one connection in a thread."""
 
     def run() -> None:
         lane.socket.setblocking(True)
@@ -105,7 +105,7 @@ def client_socket(lane: Lane) -> socket.socket:
 
 
 def report(lane: Lane, before: int, size: int, way: str) -> None:
-    """Say how much memory it took, and fail where that grew with the body."""
+    """Print how much memory was used, and fail if it grew with the body."""
     peak = lane.latch.memory_kib("VmHWM")
     print(f"\n{way} {size / 1e9:.1f} GB: {before / 1024:.0f} MiB before, peak {peak / 1024:.0f} MiB")  # noqa: T201
     assert peak - before < FLAT_KIB
@@ -113,7 +113,7 @@ def report(lane: Lane, before: int, size: int, way: str) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_large_download_takes_no_memory(lane: Lane, size: int, chunked: bool) -> None:
+def test_memory_does_not_grow_with_a_large_download(lane: Lane, size: int, chunked: bool) -> None:
     before = lane.latch.memory_kib("VmRSS")
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
 
@@ -132,7 +132,7 @@ def test_a_large_download_takes_no_memory(lane: Lane, size: int, chunked: bool) 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_large_upload_takes_no_memory(lane: Lane, size: int, chunked: bool) -> None:
+def test_memory_does_not_grow_with_a_large_upload(lane: Lane, size: int, chunked: bool) -> None:
     before = lane.latch.memory_kib("VmRSS")
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
     counted: list[int] = []

@@ -1,6 +1,6 @@
-"""An upstream that does not read a request's body takes it for the next request (CL.0): Python's own http.server.
+"""Upstreams that leave a request's body unread and take it for the next request (CL.0), such as Python's http.server.
 
-A body can hold a whole request for another site. The upstream must never run it, and nobody may get its response.
+A body can contain a whole request for another site. The upstream must never execute it.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ OTHERS_DATA = b"the data of blog"
 
 
 class Service(ThreadingHTTPServer):
-    """A data service that never reads a body unless it `reads_bodies`. It remembers the requests that it ran."""
+    """A data service that reads bodies only if `reads_bodies` is set. It records the requests that it executed."""
 
     daemon_threads = True
 
@@ -34,11 +34,11 @@ class Service(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop as a process does: its connections end with it."""
+        """Stop and close all connections, as the end of a process does."""
         self.shutdown()
         self.server_close()
         for sock in self._sockets:
-            with contextlib.suppress(OSError):  # it is closed already
+            with contextlib.suppress(OSError):  # it is already closed
                 sock.shutdown(socket.SHUT_RDWR)
 
     def get_request(self):  # type: ignore[no-untyped-def]
@@ -49,7 +49,7 @@ class Service(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers every method alike and leaves the body on the connection."""
+    """Responds to every method in the same way, and leaves the body on the connection."""
 
     protocol_version = "HTTP/1.1"
     server: Service
@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Behind:
-    """A route of its own to a service of its own."""
+    """A route with its own data service."""
 
     def __init__(self, name: str, *, names_itself: bool = True, reads_bodies: bool = False, **route: object) -> None:
         self.name = name
@@ -134,7 +134,7 @@ async def ask(bench: Bench, request: bytes) -> Message:
 
 
 async def see_nothing_smuggled(bench: Bench, behind: Behind, method: str, chunked: bool) -> None:
-    """Send the request with another one in its body, then ask again: everybody gets their own response only."""
+    """Send a request with another one in its body, then one more. Check that each gets its own response."""
     user = bench.keys.shop
     async with connect(bench.latch.address) as attacker:
         for _ in range(3):
@@ -149,7 +149,7 @@ async def see_nothing_smuggled(bench: Bench, behind: Behind, method: str, chunke
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_request_in_a_body_is_never_run(bench: Bench, services: dict[str, Behind], name: str) -> None:
+async def test_a_request_in_a_body_is_never_executed(bench: Bench, services: dict[str, Behind], name: str) -> None:
     when, method, framing = name.split("-")
     behind = services[name]
     if when == "later":
@@ -164,9 +164,7 @@ async def test_reuse_after_body_protects_from_a_server_without_a_name(
     await see_nothing_smuggled(bench, services["silent"], method, chunked=False)
 
 
-async def test_connections_to_it_are_reused_after_requests_without_a_body(
-    bench: Bench, services: dict[str, Behind]
-) -> None:
+async def test_connections_are_reused_after_requests_without_a_body(bench: Bench, services: dict[str, Behind]) -> None:
     behind = services["plain"]
     async with connect(bench.latch.address) as client:
         for method in ("GET", "POST", "DELETE", "GET"):
@@ -188,10 +186,10 @@ async def test_connections_to_a_server_that_reads_bodies_are_reused_after_bodies
 
 
 @pytest.mark.parametrize("name", REPLACED)
-async def test_a_server_that_takes_over_an_address_never_runs_a_request_in_a_body(
+async def test_a_server_that_takes_over_an_address_never_executes_a_request_in_a_body(
     bench: Bench, services: dict[str, Behind], name: str
 ) -> None:
-    """The first server reads bodies, the second does not. What is known of the first must not serve the second."""
+    """The first server reads bodies, but the second does not, and must not be trusted because of the first."""
     behind = services[name]
     for method, has_body in REPLACED[name]:
         assert (await ask(bench, behind.request(method, bench.keys.shop, smuggle=has_body))).body == b"ok"
@@ -201,7 +199,9 @@ async def test_a_server_that_takes_over_an_address_never_runs_a_request_in_a_bod
     await see_nothing_smuggled(bench, behind, "POST", chunked=False)
 
 
-async def test_connections_to_another_server_are_reused_after_bodies_once_it_answered(client: Wire, lane: Lane) -> None:
+async def test_connections_to_another_server_are_reused_after_bodies_once_it_has_responded(
+    client: Wire, lane: Lane
+) -> None:
     lane.upstream.handler = Answering()
     for _ in range(4):
         await client.send(lane.request("POST", "/sites/shop/x", "Content-Length: 2", body=b"ok"))
@@ -210,7 +210,7 @@ async def test_connections_to_another_server_are_reused_after_bodies_once_it_ans
 
 
 async def test_a_server_that_changes_its_name_is_noticed(client: Wire, lane: Lane) -> None:
-    """A deployment can put other software behind the same address."""
+    """A deployment can replace the software behind an address."""
     named = b"HTTP/1.1 200 OK\r\nServer: %b\r\nContent-Length: 2\r\n\r\nok"
     post = lane.request("POST", "/sites/shop/x", "Content-Length: 2", body=b"ok")
     await client.send(lane.request("GET", "/sites/shop/x"))
@@ -232,7 +232,9 @@ async def test_a_server_that_changes_its_name_is_noticed(client: Wire, lane: Lan
         assert await served.closed()
 
 
-async def test_a_body_that_waits_for_100_is_never_run(bench: Bench, services: dict[str, Behind]) -> None:
+async def test_a_request_in_a_body_that_waits_for_100_continue_is_never_executed(
+    bench: Bench, services: dict[str, Behind]
+) -> None:
     behind = services["waiting"]
     head, _, body = behind.request("POST", bench.keys.shop, smuggle=True).partition(b"\r\n\r\n")
     async with connect(bench.latch.address) as client:

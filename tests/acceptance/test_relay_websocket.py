@@ -1,4 +1,4 @@
-"""Websockets through the door, with a real client and a real server; every other upgrade is taken out."""
+"""WebSocket connections, with a real client and a real server. Any other upgrade is removed."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.typing import Subprotocol
 
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
-from tests.acceptance.wire import Answering, CutShortError, Wire, connect, until
+from tests.acceptance.wire import Answering, CutShortError, Wire, connect, open_exchange, until
 
 MIB = 1 << 20
 
@@ -30,7 +30,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 @pytest.fixture
 async def service(bench: Bench) -> AsyncIterator[Service]:
-    """Starts a real websocket server as the data service of a lane."""
+    """Starts a real WebSocket server as the data service of a lane."""
     servers = []
 
     async def start(handler: Callable[[ServerConnection], Awaitable[None]]) -> Lane:
@@ -45,7 +45,7 @@ async def service(bench: Bench) -> AsyncIterator[Service]:
 
 
 def second(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The second subprotocol that the client offers, where it offers two."""
+    """The second subprotocol that the client offers, if it offers two."""
     return offered[1] if len(offered) > 1 else None
 
 
@@ -62,7 +62,7 @@ def key(user: User) -> dict[str, str]:
     return {"X-API-Key": user.key}
 
 
-async def test_messages_pass_both_ways(service: Service) -> None:
+async def test_messages_arrive_in_both_directions(service: Service) -> None:
     lane = await service(echo)
     async with websocket(url(lane), additional_headers=key(lane.keys.shop), proxy=None) as client:
         for message in ("text", b"bytes", "ü" * 1000):
@@ -70,7 +70,7 @@ async def test_messages_pass_both_ways(service: Service) -> None:
             assert await client.recv() == message
 
 
-async def test_a_message_of_20_mib_passes_both_ways(service: Service) -> None:
+async def test_a_message_of_20_mib_arrives_in_both_directions(service: Service) -> None:
     lane = await service(echo)
     message = os.urandom(MIB) * 20
     async with websocket(
@@ -80,7 +80,7 @@ async def test_a_message_of_20_mib_passes_both_ways(service: Service) -> None:
         assert await client.recv() == message
 
 
-async def test_ping_and_pong_pass(service: Service) -> None:
+async def test_ping_and_pong_are_forwarded(service: Service) -> None:
     pinged: list[float] = []
 
     async def ping(connection: ServerConnection) -> None:
@@ -95,7 +95,7 @@ async def test_ping_and_pong_pass(service: Service) -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 4003])
-async def test_the_service_close_code_and_reason_reach_the_client(service: Service, code: int) -> None:
+async def test_the_close_code_and_reason_of_the_service_reach_the_client(service: Service, code: int) -> None:
     async def leave(connection: ServerConnection) -> None:
         await connection.close(code, "enough")
 
@@ -107,7 +107,7 @@ async def test_the_service_close_code_and_reason_reach_the_client(service: Servi
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (code, "enough")
 
 
-async def test_the_client_close_code_reaches_the_service(service: Service) -> None:
+async def test_the_close_code_of_the_client_reaches_the_service(service: Service) -> None:
     seen: asyncio.Queue[int | None] = asyncio.Queue()
 
     async def wait(connection: ServerConnection) -> None:
@@ -121,7 +121,7 @@ async def test_the_client_close_code_reaches_the_service(service: Service) -> No
         assert await seen.get() == 4001
 
 
-async def test_compression_is_agreed_between_the_ends(service: Service) -> None:
+async def test_client_and_service_negotiate_compression(service: Service) -> None:
     lane = await service(echo)
     async with websocket(url(lane), additional_headers=key(lane.keys.shop), proxy=None) as client:
         assert [type(extension) for extension in client.protocol.extensions] == [PerMessageDeflate]
@@ -129,7 +129,7 @@ async def test_compression_is_agreed_between_the_ends(service: Service) -> None:
         assert await client.recv() == "rows " * 10_000
 
 
-async def test_a_subprotocol_is_agreed_between_the_ends(service: Service) -> None:
+async def test_client_and_service_negotiate_a_subprotocol(service: Service) -> None:
     lane = await service(echo)
     async with websocket(
         url(lane),
@@ -140,7 +140,7 @@ async def test_a_subprotocol_is_agreed_between_the_ends(service: Service) -> Non
         assert client.subprotocol == "rows.v2"
 
 
-async def test_identity_is_set_and_the_key_cut_on_an_upgrade(service: Service) -> None:
+async def test_a_handshake_gets_identity_headers_and_loses_the_key(service: Service) -> None:
     async def tell(connection: ServerConnection) -> None:
         assert connection.request is not None
         headers = connection.request.headers
@@ -154,7 +154,7 @@ async def test_identity_is_set_and_the_key_cut_on_an_upgrade(service: Service) -
 
 
 @pytest.mark.parametrize(("who", "status"), [("blog", 403), ("wiki", 403), (None, 401)])
-async def test_a_websocket_needs_the_right_key(service: Service, who: str | None, status: int) -> None:
+async def test_a_websocket_needs_a_key_for_its_site(service: Service, who: str | None, status: int) -> None:
     lane = await service(echo)
     headers = key(getattr(lane.keys, who)) if who else {}
     with pytest.raises(InvalidStatus) as refused:
@@ -163,7 +163,7 @@ async def test_a_websocket_needs_the_right_key(service: Service, who: str | None
     assert refused.value.response.status_code == status
 
 
-async def test_a_client_that_leaves_ends_the_service_side(service: Service) -> None:
+async def test_a_client_that_leaves_closes_the_connection_to_the_service(service: Service) -> None:
     left = asyncio.Event()
 
     async def wait(connection: ServerConnection) -> None:
@@ -178,7 +178,7 @@ async def test_a_client_that_leaves_ends_the_service_side(service: Service) -> N
     await client.wait_closed()
 
 
-async def test_a_service_that_breaks_off_ends_the_client_side(service: Service) -> None:
+async def test_a_service_that_disconnects_closes_the_connection_to_the_client(service: Service) -> None:
     async def crash(connection: ServerConnection) -> None:
         connection.transport.abort()
 
@@ -201,7 +201,7 @@ def accept_of(nonce: str) -> str:
     ).decode()
 
 
-async def test_the_tunnel_is_raw_after_101(client: Wire, lane: Lane) -> None:
+async def test_bytes_are_relayed_unchanged_after_101(client: Wire, lane: Lane) -> None:
     await client.send(lane.request("GET", "/sites/shop/ws", *UPGRADE))
     served = await lane.upstream.accept()
     seen = await served.head()
@@ -221,16 +221,14 @@ async def test_the_tunnel_is_raw_after_101(client: Wire, lane: Lane) -> None:
     assert await served.closed()
 
 
-async def test_bytes_sent_before_101_are_no_tunnel(client: Wire, lane: Lane) -> None:
-    """A client that guesses the 101 must get no second request past the door."""
+async def test_bytes_sent_before_101_do_not_bypass_the_decision(client: Wire, lane: Lane) -> None:
+    """A client that sends ahead must not get a second request past the decision."""
     secret = lane.request("GET", "/sites/blog/secret", user=lane.keys.shop)
-    await client.send(lane.request("GET", "/sites/shop/ws", *UPGRADE) + secret)
-    served = await lane.upstream.accept()
-    await served.head()
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/ws", *UPGRADE) + secret)
     assert await served.quiet()
     await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
     assert (await client.answer()).body == b"no"
-    # What follows is judged as a request of its own, or never read.
+    # The bytes after it are judged as a request, or never read.
     with contextlib.suppress(CutShortError):
         assert (await client.answer()).status == 403
     assert b"secret" not in served.received
@@ -241,9 +239,7 @@ async def test_bytes_sent_before_101_are_no_tunnel(client: Wire, lane: Lane) -> 
     ["HTTP/1.1 400 Bad Request", "HTTP/1.1 403 Forbidden", "HTTP/1.1 426 Upgrade Required", "HTTP/1.1 200 OK"],
 )
 async def test_a_service_may_refuse_the_upgrade(client: Wire, lane: Lane, status_line: str) -> None:
-    await client.send(lane.request("GET", "/sites/shop/ws", *UPGRADE))
-    served = await lane.upstream.accept()
-    await served.head()
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/ws", *UPGRADE))
     await served.send(status_line.encode() + b"\r\nContent-Length: 2\r\n\r\nno")
     answer = await client.answer()
     assert (answer.start, answer.body) == (status_line.encode(), b"no")
@@ -260,9 +256,7 @@ async def test_a_service_may_refuse_the_upgrade(client: Wire, lane: Lane, status
     ids=["no-accept", "h2c", "no-upgrade", "wrong-accept"],
 )
 async def test_a_101_that_does_not_echo_the_upgrade_is_502(client: Wire, lane: Lane, head: str) -> None:
-    await client.send(lane.request("GET", "/sites/shop/ws", *UPGRADE))
-    served = await lane.upstream.accept()
-    await served.head()
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/ws", *UPGRADE))
     await served.send(("HTTP/1.1 101 Switching Protocols\r\n" + head.format(accept=accept_of(NONCE)) + "\r\n").encode())
     answer = await client.answer()
     assert (answer.status, answer.code) == (502, "upstream_broken")
@@ -282,7 +276,7 @@ async def test_a_101_that_does_not_echo_the_upgrade_is_502(client: Wire, lane: L
         ("Upgrade: h2c",),
     ],
 )
-async def test_any_other_upgrade_is_removed_and_the_request_goes_on(
+async def test_any_other_upgrade_is_removed_and_the_request_forwarded(
     client: Wire, lane: Lane, lines: tuple[str, ...]
 ) -> None:
     service = Answering()
@@ -295,10 +289,8 @@ async def test_any_other_upgrade_is_removed_and_the_request_goes_on(
 
 
 @pytest.mark.parametrize("lines", [("Upgrade: h2c", "Connection: Upgrade")])
-async def test_a_101_that_nobody_asked_for_opens_no_tunnel(client: Wire, lane: Lane, lines: tuple[str, ...]) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x", *lines))
-    served = await lane.upstream.accept()
-    await served.head()
+async def test_an_unsolicited_101_opens_no_tunnel(client: Wire, lane: Lane, lines: tuple[str, ...]) -> None:
+    served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/x", *lines))
     await served.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
     assert (await client.answer()).status == 502
     assert await served.closed()
@@ -317,7 +309,7 @@ async def test_a_101_that_nobody_asked_for_opens_no_tunnel(client: Wire, lane: L
     ],
     ids=["no-version", "no-key", "short-key", "two-keys", "old-version", "POST", "with-a-body"],
 )
-async def test_a_handshake_that_is_none_opens_no_tunnel(
+async def test_a_malformed_handshake_opens_no_tunnel(
     client: Wire, lane: Lane, change: tuple[str, tuple[str, ...]]
 ) -> None:
     method, lines = change
@@ -326,7 +318,7 @@ async def test_a_handshake_that_is_none_opens_no_tunnel(
     )
 
     async def serve_101() -> None:
-        """Say 101 to a plain request: it must not be believed."""
+        """Respond with 101 to a plain request, which must not open a tunnel."""
         served = await lane.upstream.accept()
         assert (await served.head()).all("Upgrade") == []
         await served.send(
@@ -334,7 +326,7 @@ async def test_a_handshake_that_is_none_opens_no_tunnel(
             b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_of(NONCE).encode()
         )
 
-    # Refused by the door, or sent on as a plain request.
+    # Refused, or forwarded as a plain request.
     serving_101 = asyncio.ensure_future(serve_101())
     try:
         assert (await client.answer()).status in (400, 426, 502)
@@ -343,7 +335,7 @@ async def test_a_handshake_that_is_none_opens_no_tunnel(
         await asyncio.wait((serving_101,))
 
 
-async def test_an_upgrade_over_http_1_0_is_none(bench: Bench, lane: Lane) -> None:
+async def test_an_upgrade_over_http_1_0_is_ignored(bench: Bench, lane: Lane) -> None:
     service = Answering()
     lane.upstream.handler = service
     async with connect(bench.latch.address) as client:

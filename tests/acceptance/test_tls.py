@@ -1,4 +1,4 @@
-"""TLS on both sides and unix sockets on both sides, with certificates of the test's own."""
+"""TLS and unix sockets on both sides, with generated certificates."""
 
 import contextlib
 import shutil
@@ -20,7 +20,7 @@ from tests.ports import free_port
 
 @dataclass
 class Service:
-    """A route's data service: its own TLS, and how the door is told to speak to it."""
+    """The data service of a route: its TLS, and the route's settings for it."""
 
     tls: ssl.SSLContext | None = None
     settings: Mapping[str, str] | None = None
@@ -38,7 +38,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A folder with a short name: unix sockets take no more than 107 bytes."""
+    """A folder with a short name, because a unix socket path has at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="sl-") as folder:
         yield Path(folder)
 
@@ -54,7 +54,7 @@ def stranger(folder: Path) -> Authority:
 
 
 class Names:
-    """Remembers which name each client asked for (SNI)."""
+    """Records which name each client sent (SNI)."""
 
     def __init__(self) -> None:
         self.asked: list[str | None] = []
@@ -118,7 +118,7 @@ def trust(authority: Authority) -> ssl.SSLContext:
 
 @pytest.fixture
 async def answering(services: dict[str, Service]) -> AsyncIterator[dict[str, Answering]]:
-    """Every data service answers; returned by route name."""
+    """Let every data service respond. Return the handlers by route name."""
     answering = {name: Answering() for name in services}
     async with contextlib.AsyncExitStack() as stack:
         for name, service in services.items():
@@ -135,7 +135,7 @@ async def ask(bench: Bench, trust: ssl.SSLContext, route: str) -> Message:
 
 
 @pytest.mark.parametrize("route", ["own", "named", "member", "unix"])
-async def test_a_service_that_proves_itself_is_asked(
+async def test_a_service_with_a_valid_certificate_gets_requests(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], route: str
 ) -> None:
     assert (await ask(bench, trust, route)).body == b"yes"
@@ -144,17 +144,17 @@ async def test_a_service_that_proves_itself_is_asked(
 
 
 @pytest.mark.parametrize("route", ["unknown", "strange", "misnamed", "ended", "nobody", "plain"])
-async def test_a_service_that_does_not_prove_itself_is_not_asked(
+async def test_a_service_without_a_valid_certificate_gets_no_requests(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], route: str
 ) -> None:
     answer = await ask(bench, trust, route)
-    # A server that refuses our certificate says so after the handshake (TLS 1.3), in the place of an answer.
+    # A server that refuses a client certificate says so after the handshake (TLS 1.3), instead of responding.
     allowed = ["upstream_unreachable", "upstream_broken"] if route == "nobody" else ["upstream_unreachable"]
     assert (answer.status, answer.code in allowed) == (502, True)
     assert answering[route].requests == []
 
 
-async def test_the_service_is_asked_for_by_name(
+async def test_the_service_gets_its_name_by_sni(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], names: Names
 ) -> None:
     assert (await ask(bench, trust, "named")).status == 200
@@ -168,14 +168,14 @@ def test_a_real_client_trusts_the_front_door(bench: Bench, trust: ssl.SSLContext
     assert (answer.status_code, answer.json()["code"]) == (401, "missing_key")
 
 
-async def test_plain_http_at_the_tls_door_gets_nothing(bench: Bench) -> None:
+async def test_plain_http_on_the_tls_port_gets_no_response(bench: Bench) -> None:
     async with connect(bench.latch.address) as client:
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"HTTP/1.1 2" not in await client.read_to_end()
     assert bench.latch.running
 
 
-async def test_a_large_body_passes_tls_on_both_sides(
+async def test_a_large_body_arrives_over_tls_on_both_sides(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering]
 ) -> None:
     body = b"0123456789abcdef" * (1 << 18)
@@ -209,7 +209,7 @@ def unix_door(
         yield bench, service
 
 
-async def test_unix_sockets_on_both_sides(unix_door: tuple[Bench, Service]) -> None:
+async def test_unix_sockets_work_on_both_sides(unix_door: tuple[Bench, Service]) -> None:
     bench, service = unix_door
     answering = Answering()
     async with Upstream(service.socket, answering), connect(bench.latch.address) as client:
@@ -219,7 +219,7 @@ async def test_unix_sockets_on_both_sides(unix_door: tuple[Bench, Service]) -> N
     assert [request.one("Host") for request in answering.requests] == [b"a"]
 
 
-async def test_a_socket_file_that_was_left_behind_is_no_obstacle(
+async def test_a_stale_socket_file_is_replaced(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str
 ) -> None:
     left = str(folder / "left.sock")
@@ -235,7 +235,7 @@ async def test_a_socket_file_that_was_left_behind_is_no_obstacle(
         latch.stop()
 
 
-def test_curl_speaks_through_a_unix_socket(unix_door: tuple[Bench, Service]) -> None:
+def test_curl_works_over_a_unix_socket(unix_door: tuple[Bench, Service]) -> None:
     bench, _ = unix_door
     assert shutil.which("curl")
     done = subprocess.run(

@@ -1,6 +1,6 @@
-"""Both sides of the relay as raw bytes: a client that sends exactly what a test says, a data service that answers so.
+"""Both sides of the relay as raw bytes: a client that sends exactly what a test says, and a data service that does too.
 
-Nothing here knows Sitelatch: `test_harness.py` proves it with the client straight at the data service.
+Nothing here is specific to Sitelatch. `test_harness.py` connects the client directly to the data service.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class CutShortError(AssertionError):
-    """The connection ended before what was waited for; `so_far` holds what came."""
+    """The connection ended too early. `so_far` contains the bytes that arrived."""
 
     def __init__(self, so_far: bytes) -> None:
         super().__init__(f"the connection ended after {so_far[-200:]!r}")
@@ -30,7 +30,7 @@ class CutShortError(AssertionError):
 
 @dataclass
 class Message:
-    """A head as it came, byte for byte, and what followed it."""
+    """A head byte for byte, and the body after it."""
 
     raw_head: bytes
     body: bytes = b""
@@ -47,7 +47,7 @@ class Message:
         return [(name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
 
     def all(self, name: str) -> list[bytes]:
-        """Every value of a field, in order, whatever the case of its name."""
+        """Return every value of a field, in order. The name is case-insensitive."""
         wanted = name.lower().encode()
         return [value for spelt, value in self.fields if spelt.lower() == wanted]
 
@@ -81,7 +81,7 @@ class Message:
 
 
 class Wire:
-    """One connection, either side. Every wait has a deadline."""
+    """One side of a connection. Every wait has a deadline."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -97,7 +97,8 @@ class Wire:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await self.writer.drain()
 
-    async def _more(self) -> bool:
+    async def more(self) -> bool:
+        """Read more bytes. Return False at the end of the connection."""
         if self.ended:
             return False
         try:
@@ -115,25 +116,25 @@ class Wire:
     async def read_until(self, mark: bytes, seconds: float = DEADLINE_SECONDS) -> bytes:
         async with asyncio.timeout(seconds):
             while (found := self.received.find(mark, self._taken)) < 0:
-                if not await self._more():
+                if not await self.more():
                     raise CutShortError(self._take(len(self.received)))
         return self._take(found + len(mark))
 
     async def read_exactly(self, count: int, seconds: float = DEADLINE_SECONDS) -> bytes:
         async with asyncio.timeout(seconds):
             while len(self.received) - self._taken < count:
-                if not await self._more():
+                if not await self.more():
                     raise CutShortError(self._take(len(self.received)))
         return self._take(self._taken + count)
 
     async def read_to_end(self, seconds: float = DEADLINE_SECONDS) -> bytes:
         async with asyncio.timeout(seconds):
-            while await self._more():
+            while await self.more():
                 pass
         return self._take(len(self.received))
 
     async def discard(self, count: int, seconds: float = DEADLINE_SECONDS) -> int:
-        """Read away `count` bytes of what is on its way without keeping them; fewer come back at the end."""
+        """Discard up to `count` bytes. Return how many arrived."""
         gone = min(count, len(self.received) - self._taken)
         self._taken += gone
         async with asyncio.timeout(seconds):
@@ -147,7 +148,7 @@ class Wire:
         return Message(await self.read_until(b"\r\n\r\n", seconds))
 
     async def chunked_body(self, message: Message) -> None:
-        """Read a chunked body into `message`, refusing anything but plain sizes."""
+        """Read a chunked body into `message`, and fail on anything but plain sizes."""
         while True:
             size = int((await self.read_until(b"\r\n"))[:-2], 16)
             if not size:
@@ -160,7 +161,7 @@ class Wire:
         message.body = b"".join(message.chunks)
 
     async def request(self) -> Message:
-        """Read one whole request, as a server does."""
+        """Read one complete request, as a server does."""
         message = await self.head()
         if message.chunked:
             await self.chunked_body(message)
@@ -169,7 +170,7 @@ class Wire:
         return message
 
     async def answer(self, method: str = "GET", seconds: float = DEADLINE_SECONDS) -> Message:
-        """Read one whole answer, as a client does; an interim answer (1xx) counts as one."""
+        """Read one complete response, as a client does. An interim response (1xx) counts as one."""
         message = await self.head(seconds)
         if method == "HEAD" or message.status < 200 or message.status in (204, 304):
             return message
@@ -182,23 +183,23 @@ class Wire:
         return message
 
     async def closed(self, seconds: float = DEADLINE_SECONDS) -> bool:
-        """Wait for the other side to end the connection; what still comes is kept in `received`."""
+        """Wait for the other side to close the connection. Bytes that still arrive are kept in `received`."""
         await self.read_to_end(seconds)
         return True
 
     async def quiet(self, seconds: float = 0.2) -> bool:
-        """Whether nothing comes for a while. Only for what must not happen: a pass proves little, a failure much."""
+        """Return whether nothing arrives for a while. Use it only for events that must not happen."""
         before = len(self.received)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._more()
+                await self.more()
         return len(self.received) == before and not self.ended
 
     def finish_sending(self) -> None:
         self.writer.write_eof()
 
     async def reset(self) -> None:
-        """Break the connection off as a crash does."""
+        """Reset the connection, as a crash does."""
         sock = self.writer.get_extra_info("socket")
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -209,13 +210,13 @@ class Wire:
         self.writer.close()
         with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
             async with asyncio.timeout(DEADLINE_SECONDS):
-                # All who wait share one future, and a task that is cancelled meanwhile would cancel it for all.
+                # All waiting tasks share one future, and canceling one of them would cancel it for all.
                 await asyncio.shield(self.writer.wait_closed())
 
 
 @contextlib.asynccontextmanager
 async def connect(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
-    """A raw client's connection to `host:port` or `unix:PATH`."""
+    """Connect a raw client to `host:port` or `unix:PATH`."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         if address.startswith("unix:"):
             streams = await asyncio.open_unix_connection(address.removeprefix("unix:"))
@@ -235,7 +236,7 @@ Handler = Callable[[Wire], Awaitable[None]]
 
 
 class Upstream:
-    """A data service on a socket that already listens: each connection goes to `handler`, or waits for `accept()`."""
+    """A data service on a listening socket. Each connection goes to `handler`, or waits for `accept()`."""
 
     def __init__(self, listening: socket.socket, handler: Handler | None = None, tls: ssl.SSLContext | None = None):
         self._socket = listening
@@ -253,7 +254,7 @@ class Upstream:
 
     async def start(self) -> None:
         start = asyncio.start_unix_server if self._socket.family == socket.AF_UNIX else asyncio.start_server
-        # The server closes the socket it was given; the listening one outlives it, and so its port stays ours.
+        # The server closes the socket that it was given. The listening one stays open, and keeps the port.
         self._server = await start(self._connected, sock=self._socket.dup(), ssl=self._tls)
 
     async def __aenter__(self) -> "Upstream":
@@ -274,19 +275,19 @@ class Upstream:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, handler: Handler, wire: Wire) -> None:
-        # A client may leave whenever it likes; what a test wants to know of it, it asks the wire.
+        # A client may disconnect at any time. A test checks that on its own side.
         with contextlib.suppress(CutShortError, TimeoutError, OSError):
             await handler(wire)
         await wire.close()
 
     async def accept(self, seconds: float = DEADLINE_SECONDS) -> Wire:
-        """The next connection that came in."""
+        """Return the next incoming connection."""
         async with asyncio.timeout(seconds):
             return await self._waiting.get()
 
     @property
     def untouched(self) -> bool:
-        """Whether not a single byte came."""
+        """Whether no byte has arrived."""
         return not any(wire.received for wire in self.connections)
 
     async def stop(self) -> None:
@@ -301,9 +302,17 @@ class Upstream:
             await self._server.wait_closed()
 
 
+async def open_exchange(client: Wire, upstream: "Upstream", request: bytes) -> Wire:
+    """Send a request, and return the connection on which the data service got its head."""
+    await client.send(request)
+    served = await upstream.accept()
+    await served.head()
+    return served
+
+
 @dataclass
 class Answering:
-    """A handler that gives every request the same answer and keeps the requests."""
+    """A handler that sends the same response to every request, and keeps the requests."""
 
     answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nyes"
     requests: list[Message] = field(default_factory=list)
@@ -315,7 +324,7 @@ class Answering:
 
 
 def listening_socket(path: str | None = None) -> socket.socket:
-    """A socket that listens on a free port of loopback, or at `path`."""
+    """Yield a socket that listens on a free loopback port, or at `path`."""
     if path is not None:
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(path)
@@ -333,7 +342,7 @@ def port_of(sock: socket.socket) -> int:
 
 
 async def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait for a condition, looking every 20 ms."""
+    """Wait for a condition, checking it every 20 ms."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"waited {seconds} s in vain for: {what}"

@@ -8,6 +8,7 @@ and the upstream connection are replaced, so a request costs about 0.1 ms. `test
 import asyncio
 import io
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -154,11 +155,12 @@ class Door:
             spellings=RequestSpellings(underscores, ()),
             pools={table.routes[0]: self._pool},
             metrics=metrics,
-            record=Record(metrics, AccessLog(io.BytesIO(), "off")),
+            record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter),
             is_trusted=lambda _: trusted,
             next_request_id=lambda: b"request-%x" % next(numbers),
             connections=set(),
             drained=asyncio.Event(),
+            clock=time.perf_counter,
         )
         self._tables = {
             kind: RouteTable([route.model_copy(update={"sites": rules, "without_site": "any-key"})], keys)

@@ -252,6 +252,13 @@ QUERIES: list[tuple[bytes, bytes, bytes]] = [
     (b"api_key=", b"a", b""),
     (b"", b"token=&", b""),
     (b"", b"[+%252525{n}].token;", b""),
+    (b"", b"ab=cd;", b"site_id=shop"),
+    (b"", b"p{n}=1;", b"site_id=shop"),  # once 38 plain heads: a step of Python for each piece
+    (b"", b"p{n};", b"a=b;site_id=shop"),
+    (b"p%41;", b"p{n};", b"a=b;site_id=shop"),
+    (b"", b"site%00s%2f", b""),
+    (b"site%00%c3%a9;", b"S%ef%b7%ba%81{x};", b""),  # once 65 plain heads: str.translate is slow outside ASCII
+    (b"site%00%c3%a9", b"S%ef%b7%ba%81", b""),
 ]
 
 # (beginning, unit, end): repeated in one Cookie field.

@@ -1,4 +1,4 @@
-"""The front door on real sockets, in this process: what must stay bounded, come back and end."""
+"""The front door on real sockets, in this process: limits, connections that return to the pool, and timeouts."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def on_uvloop(test: Callable[Arguments, Coroutine[Any, Any, None]]) -> Callable[Arguments, None]:
-    """Run a test on the loop that serves: what is buffered where, and told when, is the loop's own."""
+    """Run a test on uvloop, as in production: buffering and callbacks depend on the event loop."""
 
     @functools.wraps(test)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -123,7 +123,7 @@ def request(method: str, *lines: str, key: str = KEY) -> bytes:
 
 @asynccontextmanager
 async def narrow_client(front: Front) -> AsyncIterator[socket.socket]:
-    """A client whose kernel keeps little of what it does not read."""
+    """A client whose kernel buffers little unread data."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
@@ -142,21 +142,21 @@ async def send_until_it_sticks(sock: socket.socket, data: bytes, most: int, seco
 
 
 @on_uvloop
-async def test_refusals_that_the_client_does_not_read_are_not_piled_up() -> None:
+async def test_unread_refusals_do_not_accumulate() -> None:
     async with front() as door, narrow_client(door) as client:
         await send_until_it_sticks(client, request("GET", key="none") * 1000, 100_000_000)
         assert door.client.transport.get_write_buffer_size() < 200_000
 
 
 @on_uvloop
-async def test_a_client_that_reads_no_refusals_is_left() -> None:
+async def test_a_client_that_reads_no_refusals_is_disconnected() -> None:
     async with front(upload_idle_seconds=0.5) as door, narrow_client(door) as client:
         await send_until_it_sticks(client, request("GET", key="none") * 1000, 100_000_000)
         await until(lambda: not door.connections, "the connection's end")
 
 
 @on_uvloop
-async def test_an_answer_is_not_begun_while_the_one_before_is_unread() -> None:
+async def test_a_response_does_not_begin_while_the_previous_one_is_unread() -> None:
     loop = asyncio.get_running_loop()
     async with front() as door, narrow_client(door) as client:
         await loop.sock_sendall(client, request("GET") * 2)
@@ -166,12 +166,12 @@ async def test_an_answer_is_not_begun_while_the_one_before_is_unread() -> None:
         while not door.client.transport.get_write_buffer_size():
             await served.send(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
             await asyncio.sleep(0.002)
-        await served.send(b"10800\r\n" + b"x" * 0x10800 + b"\r\n0\r\n\r\n")  # one read, and full after it
+        await served.send(b"10800\r\n" + b"x" * 0x10800 + b"\r\n0\r\n\r\n")  # one read, and the client is full after it
         await until(lambda: door.client.exchange is None, "the first answer's end")
         assert door.client.full
         assert await served.quiet()
         reading = asyncio.create_task(send_nothing_read_all(client))
-        await served.head()  # now it comes
+        await served.head()  # now it arrives
         reading.cancel()
 
 
@@ -181,7 +181,7 @@ async def send_nothing_read_all(sock: socket.socket) -> None:
 
 
 @on_uvloop
-async def test_a_client_that_leaves_behind_pipelined_requests_is_seen_to_leave() -> None:
+async def test_leaving_is_noticed_while_pipelined_requests_wait() -> None:
     async with front() as door:
         async with connect(door.address) as client:
             await client.send(request("GET") * 2)
@@ -194,7 +194,7 @@ async def test_a_client_that_leaves_behind_pipelined_requests_is_seen_to_leave()
 
 
 @on_uvloop
-async def test_an_answer_to_head_without_a_length_leaves_the_connection_usable() -> None:
+async def test_the_connection_stays_usable_after_a_response_to_head_without_length() -> None:
     async with front() as door, connect(door.address) as client:
         await client.send(request("HEAD"))
         served = await door.upstream.accept()
@@ -218,7 +218,7 @@ async def test_a_204_never_has_a_transfer_encoding() -> None:
 
 
 @on_uvloop
-async def test_an_upload_that_stalls_after_the_answers_head_is_ended() -> None:
+async def test_an_upload_that_stalls_after_the_response_head_ends() -> None:
     async with front(upload_idle_seconds=0.5) as door, connect(door.address) as client:
         await client.send(request("POST", "Content-Length: 100") + b"abc")
         served = await door.upstream.accept()
@@ -230,7 +230,7 @@ async def test_an_upload_that_stalls_after_the_answers_head_is_ended() -> None:
 
 
 @on_uvloop
-async def test_a_host_name_that_is_none_is_an_upstream_out_of_reach() -> None:
+async def test_an_invalid_upstream_host_name_is_unreachable() -> None:
     async with front(upstream="http://a..b:80") as door, connect(door.address) as client:
         await client.send(request("GET"))
         assert (await client.answer()).code == "upstream_unreachable"
@@ -248,7 +248,7 @@ async def deaf_upstream() -> AsyncIterator[socket.socket]:
 
 
 @on_uvloop
-async def test_an_upstream_that_answers_early_and_reads_no_more_keeps_no_place() -> None:
+async def test_an_upstream_that_responds_early_and_stops_reading_frees_its_place() -> None:
     loop = asyncio.get_running_loop()
     async with (
         deaf_upstream() as listening,
@@ -259,13 +259,13 @@ async def test_an_upstream_that_answers_early_and_reads_no_more_keeps_no_place()
         served, _ = await loop.sock_accept(listening)
         with served:
             await until(lambda: door.client.paused, "a full upstream")
-            await asyncio.sleep(0.3)  # the kernels on the way fill up meanwhile
+            await asyncio.sleep(0.3)  # until the buffers of the kernel are full
             await loop.sock_sendall(served, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
             await until(lambda: door.pool.places_taken == 0, "the place's return", seconds=5)
 
 
 @on_uvloop
-async def test_a_connection_with_unsent_bytes_serves_nobody_else() -> None:
+async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
     loop = asyncio.get_running_loop()
     async with (
         deaf_upstream() as listening,
@@ -306,7 +306,7 @@ class BrokenConnection:
 
 
 @on_uvloop
-async def test_a_connection_that_cannot_be_swept_takes_the_time_outs_from_nobody() -> None:
+async def test_an_error_while_checking_one_connection_does_not_disable_other_timeouts() -> None:
     async with front(head_seconds=0.3) as door, connect(door.address):
         await until(lambda: len(door.connections) == 1, "the first connection")
         broken = BrokenConnection(door.door.services)
@@ -317,15 +317,15 @@ async def test_a_connection_that_cannot_be_swept_takes_the_time_outs_from_nobody
 
 
 @on_uvloop
-async def test_the_body_of_a_get_never_becomes_the_next_request_of_somebody_else() -> None:
-    """Some servers ignore the body of a GET, and read a request out of it (CL.0)."""
+async def test_the_body_of_a_get_never_becomes_the_next_request() -> None:
+    """Some servers leave the body of a GET unread, and take it for the next request (CL.0)."""
     smuggled = b"GET /sites/blog/x HTTP/1.1\r\nHost: h\r\n\r\n"
     for method, reused in (("GET", False), ("DELETE", False), ("PUT", True), ("POST", True)):
         async with front() as door, connect(door.address) as client:
             await client.send(request("GET"))
             served = await door.upstream.accept()
             await served.head()
-            await served.send(OK)  # which names no server that ignores bodies
+            await served.send(OK)  # it does not name a server that leaves bodies unread
             assert (await client.answer()).status == 200
             await client.send(request(method, f"Content-Length: {len(smuggled)}") + smuggled)
             head = await served.head()
@@ -338,10 +338,8 @@ async def test_the_body_of_a_get_never_becomes_the_next_request_of_somebody_else
 
 @pytest.mark.parametrize("said", [True, False], ids=["close-notify", "torn-off"])
 @on_uvloop
-async def test_an_answer_over_tls_ends_with_its_connection_only_if_the_service_says_so(
-    tmp_path: Path, said: bool
-) -> None:
-    """Whoever sits on the line can end a connection, but cannot say so in TLS (RFC 9112 §9.8)."""
+async def test_a_tls_response_without_length_needs_close_notify_to_end(tmp_path: Path, said: bool) -> None:
+    """An attacker on the network can end a connection, but cannot send close_notify (RFC 9112 §9.8)."""
     authority = Authority(tmp_path, "authority")
     settings = {"upstream_tls": {"ca": authority.file}}
     tls = authority.pair("127.0.0.1").server_context()
@@ -354,13 +352,13 @@ async def test_an_answer_over_tls_ends_with_its_connection_only_if_the_service_s
         if said:
             served.writer.close()
         else:
-            served.writer.transport.abort()  # nothing is unread there, so this is no RST
+            served.writer.transport.abort()  # nothing is unread there, so this does not send RST
         assert await client.read_to_end() == (b"0\r\n\r\n" if said else b"")
         await until(lambda: not door.metrics.exchanges_open, "the exchange's end")
 
 
 @on_uvloop
-async def test_the_services_own_keep_alive_decides_for_how_long_a_connection_is_kept() -> None:
+async def test_keep_alive_of_the_upstream_limits_idle_connections() -> None:
     async with front(upstream_idle_seconds=60) as door, connect(door.address) as client:
         for said, kept in ((b"timeout=60, max=9", True), (b"max=9, timeout=1", False), (b"timeout=0", False)):
             await client.send(request("GET"))
@@ -370,14 +368,14 @@ async def test_the_services_own_keep_alive_decides_for_how_long_a_connection_is_
             assert (await client.answer()).all("Keep-Alive") == []
             if kept:
                 assert await served.quiet(1.2)
-                served.writer.close()  # the next request gets another
+                served.writer.close()  # the next request gets another connection
                 await until(lambda: door.pool.places_taken == 0, "its end")
             else:
                 assert await served.closed(seconds=3)
 
 
 @on_uvloop
-async def test_a_service_behind_a_unix_socket_is_asked_as_localhost_where_the_route_says_upstream() -> None:
+async def test_host_upstream_is_localhost_for_a_unix_socket() -> None:
     for host, expected in (("upstream", b"localhost"), ("keep", b"h")):
         with tempfile.TemporaryDirectory(prefix="sl-") as folder:
             path = f"{folder}/s"
@@ -390,8 +388,8 @@ async def test_a_service_behind_a_unix_socket_is_asked_as_localhost_where_the_ro
 @pytest.mark.parametrize("start", ["GET /health", "OPTIONS /sites/shop/x", "GET /sites/shop/x"])
 @pytest.mark.parametrize("host", ["keep", "upstream"])
 @on_uvloop
-async def test_what_is_sent_on_is_the_same_on_every_path(start: str, host: str) -> None:
-    """No key and no other upgrade is forwarded, and identity lines only for requests that needed a key."""
+async def test_forwarded_fields_are_the_same_for_all_kinds_of_requests(start: str, host: str) -> None:
+    """Neither the key nor other upgrades are forwarded, and identity headers only for requests that needed a key."""
     settings = {"public": ("GET /health",), "preflight": "pass", "host": host}
     lines = [f"{start} HTTP/1.1", "Host: h", "Connection: Upgrade, HTTP2-Settings, keep-alive", "Upgrade: h2c"]
     lines += ["HTTP2-Settings: AAMAAABkAAQAAP__", "http2_settings: AAMAAABkAAQAAP__", "X-Original-URL: /sites/blog/x"]
@@ -419,8 +417,8 @@ async def test_what_is_sent_on_is_the_same_on_every_path(start: str, host: str) 
 
 
 @on_uvloop
-async def test_a_peer_can_be_gone_when_it_is_written_to() -> None:
-    """A transport can be closed, or on its way out, before anybody is told."""
+async def test_writing_to_a_closing_connection_is_harmless() -> None:
+    """A transport can be closing before its protocol is told."""
     unhandled: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     async with front() as door:
@@ -431,7 +429,7 @@ async def test_a_peer_can_be_gone_when_it_is_written_to() -> None:
             ours = door.client
             upstream = ours.upstream
             upstream.transport.abort()
-            ours.data_received(b"1\r\nb\r\n0\r\n\r\n")  # comes before the loop says that the service is gone
+            ours.data_received(b"1\r\nb\r\n0\r\n\r\n")  # before the loop reports that the service is gone
             upstream.resume_writing()
             assert (await client.answer()).code == "upstream_broken"
             await client.send(request("GET"))
@@ -447,7 +445,7 @@ async def test_a_peer_can_be_gone_when_it_is_written_to() -> None:
 
 
 class Resolving(asyncio.SelectorEventLoop):
-    """A loop with one name of its own, which may move."""
+    """An event loop that resolves one name to an address that can change."""
 
     address = "127.0.0.1"
 
@@ -455,7 +453,7 @@ class Resolving(asyncio.SelectorEventLoop):
         return await super().getaddrinfo(self.address if host == "service.test" else host, port, **rest)
 
 
-def test_names_are_resolved_again_for_each_new_connection() -> None:
+def test_host_names_are_resolved_for_each_new_connection() -> None:
     async def move(loop: Resolving) -> None:
         with listening_socket() as first, socket.socket() as second:
             second.bind(("127.0.0.2", port_of(first)))
@@ -477,7 +475,7 @@ def test_names_are_resolved_again_for_each_new_connection() -> None:
 
 
 @on_uvloop
-async def test_a_connection_given_up_in_any_moment_keeps_no_place() -> None:
+async def test_canceling_a_connection_attempt_always_frees_its_place() -> None:
     async with front() as door:
         pool = door.pool
         for steps in range(10):

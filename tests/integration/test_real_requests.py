@@ -27,11 +27,11 @@ ADDED = frozenset(
     {
         *("x-api-user-id", "x-api-workspace", "x-api-sites", "x-request-id"),
         *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"),
-        # The connection's own: a websocket's handshake, and the framing of a chunked body.
+        # The WebSocket handshake, and the framing of a chunked body.
         *("connection", "upgrade", "transfer-encoding"),
     }
 )
-"""What Sitelatch adds behind the fields that it forwards."""
+"""Fields that Sitelatch adds after the ones that it forwards."""
 
 
 def _groups() -> dict[str, list[Shape]]:
@@ -49,7 +49,7 @@ GROUPS = _groups()
 
 @dataclass
 class Upstream:
-    """A server that answers 200 and keeps the last head as it came."""
+    """A server that responds with 200, and keeps the last head unchanged."""
 
     port: int = 0
     head: bytes = b""
@@ -110,7 +110,7 @@ def _body(shape: Shape) -> bytes:
 
 
 async def _send(shape: Shape, port: int) -> bytes:
-    """Send a shape over a connection of its own, and return the head of the answer."""
+    """Send a shape over its own connection, and return the head of the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(shape.wire(KEY) + _body(shape))
@@ -122,7 +122,7 @@ async def _send(shape: Shape, port: int) -> bytes:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-async def test_what_a_real_client_sends_reaches_the_upstream_byte_for_byte(group: str) -> None:
+async def test_requests_of_real_clients_reach_the_upstream_byte_for_byte(group: str) -> None:
     async with front(GROUPS[group]) as (upstream, port):
         for shape in GROUPS[group]:
             upstream.head = b""

@@ -66,15 +66,15 @@ def as_stranger() -> Iterator[None]:
 
 def test_a_killed_server_is_restarted_with_all_committed_data(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home)) as server:
-        assert not server.revive()
+        assert not server.restart_if_dead()
         ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
         os.kill(postmaster(home), signal.SIGKILL)
         wait_until(lambda: keeper.is_free(home, "server"))
-        assert server.revive()
+        assert server.restart_if_dead()
         assert ask(server.dsn, "SELECT answer FROM kept") == 42
-        assert not server.revive()
+        assert not server.restart_if_dead()
     assert ended(home)
-    assert not server.revive(), "it is no longer in use"
+    assert not server.restart_if_dead(), "it is no longer in use"
 
 
 def test_a_killed_keeper_is_replaced_and_still_stops_the_server(
@@ -85,7 +85,7 @@ def test_a_killed_keeper_is_replaced_and_still_stops_the_server(
         assert user.dsn() == server.dsn
         os.kill(keeper_of(home), signal.SIGKILL)
         wait_until(lambda: keeper.is_free(home, "keeper"))
-        assert not server.revive()
+        assert not server.restart_if_dead()
         assert keeper_of(home)
         server.close()
     user.kill()

@@ -73,7 +73,7 @@ async def test_sites_and_users_cannot_change_their_workspace(pool: asyncpg.Pool)
         "UPDATE sitelatch.sites SET id = 'other' || $1::bigint",
         "UPDATE sitelatch.api_users SET workspace_id = $1",
     ):
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="for good"):
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="cannot be changed"):
             await pool.execute(change, globex)
     assert await pool.execute("UPDATE sitelatch.sites SET display_name = 'The shop'") == "UPDATE 1"
 

@@ -27,10 +27,10 @@ async def pool(upstream: tuple[str, Upstream]) -> AsyncIterator[UpstreamPool]:
     await asyncio.sleep(0)
 
 
-async def test_a_connection_that_came_free_before_the_asker_waits_is_found(pool: UpstreamPool) -> None:
+async def test_a_connection_that_becomes_free_before_the_wait_is_used(pool: UpstreamPool) -> None:
     first = await pool.open()
     assert pool.take() is None
-    # Between the look for an idle connection and the wait for a place a loop's turn goes by.
+    # One turn of the event loop passes between the check for an idle connection and the wait for a place.
     opening = asyncio.ensure_future(pool.open())
     pool.give_back(first, None)
     assert await opening is first
@@ -50,7 +50,7 @@ async def test_a_fresh_connection_takes_the_place_of_an_idle_one(
     second.transport.abort()
 
 
-async def test_who_finds_no_place_is_told_in_time(pool: UpstreamPool) -> None:
+async def test_waiting_for_a_place_times_out(pool: UpstreamPool) -> None:
     first = await pool.open()
     with pytest.raises(Refused, match="upstream_busy"):
         await pool.open()

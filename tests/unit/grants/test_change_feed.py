@@ -1,6 +1,6 @@
-"""The change feed when it is another feed or was reset, and how much one poll reads.
+"""A replaced or reset change feed, and how much one poll reads.
 
-tests/integration/test_change_feed.py tests the rest with PostgreSQL.
+tests/integration/test_change_feed.py covers the rest with PostgreSQL.
 """
 
 import asyncio

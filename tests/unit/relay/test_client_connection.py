@@ -1,4 +1,4 @@
-"""A client's connection without sockets: how much of what it sends is handled before others have their turn."""
+"""A client connection without sockets: how many of its bytes are handled before other connections have their turn."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ CHUNKS = 5000
 
 
 class Client(MemoryTransport):
-    """Tells when something was written to it."""
+    """Signals when something is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Client(MemoryTransport):
 
 
 class FailingEnforcement(Enforcement):
-    """Has a fault in what comes after the first look at a request."""
+    """Fails in decisions that need a lookup."""
 
     async def judge_slowly(self, pending: Pending, address: str) -> Verdict:
         raise RuntimeError
@@ -62,7 +62,7 @@ MOST_TURNS = 10_000
 
 
 async def turns(visit: Visit, wanted: int, counted: bytes) -> list[int]:
-    """Let the loop turn until the client got `wanted` answers; return how many there were after each turn."""
+    """Run the event loop until the client got `wanted` responses. Return how many there were after each turn."""
     counts = [visit.client.written.count(counted)]
     while counts[-1] < wanted and len(counts) < MOST_TURNS:
         await asyncio.sleep(0)
@@ -70,14 +70,14 @@ async def turns(visit: Visit, wanted: int, counted: bytes) -> list[int]:
     return counts
 
 
-async def test_pipelined_refusals_leave_turns_to_other_connections(visit: Visit) -> None:
+async def test_pipelined_refusals_yield_to_other_connections(visit: Visit) -> None:
     visit.downstream.data_received(KEYLESS * REQUESTS)
     counts = await turns(visit, REQUESTS, b"HTTP/1.1 401")
     assert counts[-1] == REQUESTS
     assert max(later - earlier for earlier, later in itertools.pairwise([0, *counts])) <= 32
 
 
-async def test_what_comes_between_turns_is_answered_in_order(visit: Visit) -> None:
+async def test_requests_that_arrive_between_turns_are_answered_in_order(visit: Visit) -> None:
     visit.downstream.data_received(KEYLESS * 100)
     visit.downstream.data_received(b"HEAD" + KEYLESS[3:] + b"GET /api/sites/shop/la")
     visit.downstream.data_received(b"st?x=%zz HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a..b\r\n\r\n")
@@ -87,7 +87,7 @@ async def test_what_comes_between_turns_is_answered_in_order(visit: Visit) -> No
     assert [len(answer.partition(b"\r\n\r\n")[2]) > 0 for answer in answers] == [True] * 100 + [False] + [True] * 2
 
 
-async def test_requests_that_wait_for_their_turn_end_with_the_connection(visit: Visit) -> None:
+async def test_waiting_requests_are_discarded_with_the_connection(visit: Visit) -> None:
     visit.downstream.data_received(KEYLESS * 100)
     visit.downstream.connection_lost(None)
     written = visit.client.written
@@ -96,14 +96,14 @@ async def test_requests_that_wait_for_their_turn_end_with_the_connection(visit: 
     assert visit.client.written == written
 
 
-async def test_a_drain_answers_requests_that_wait_for_their_turn(visit: Visit) -> None:
+async def test_a_drain_answers_waiting_requests(visit: Visit) -> None:
     visit.downstream.data_received(KEYLESS * 33)
     visit.downstream.drain()
     counts = await turns(visit, 33, b"HTTP/1.1 401")
     assert counts[-1] == 33
 
 
-async def test_many_tiny_chunks_leave_turns_to_other_connections(visit: Visit) -> None:
+async def test_many_tiny_chunks_yield_to_other_connections(visit: Visit) -> None:
     data = [b"%05d" % number for number in range(CHUNKS)]
     chunks = b"".join(b"5\r\n%b\r\n" % piece for piece in data)
     [upstream] = visit.upstreams
@@ -121,7 +121,7 @@ async def test_many_tiny_chunks_leave_turns_to_other_connections(visit: Visit) -
     assert body.done
 
 
-async def test_an_internal_error_after_the_route_is_known_can_be_read_by_pages() -> None:
+async def test_internal_errors_of_a_route_with_cors_have_cors_headers() -> None:
     origin = "https://app.example"
     proxy = ProxySettings.model_validate({"routes": [ROUTES[0] | {"cors": {"origins": [origin]}}]})
     metrics = Metrics()
