@@ -36,8 +36,8 @@ _FEW_NAMES, _MAX_WANTED = 7, 28
 """More unusual names than the first number are searched in one text. At most the second number may be wanted ones."""
 
 _LONG_NAMES, _MANY_NAMES = 1024, 64
-"""If the names take more bytes together, or there are more of them, they must not be encoded twice. A wanted name must not
-be longer than the first number."""
+"""If the names take more bytes together, or there are more of them, they must not be encoded twice. Nor must a wanted
+name be longer than the first number."""
 
 _LONG_FOREIGN_NAMES = 2048
 """The most bytes of all names together if some are not ASCII, because folding their case is slow."""
