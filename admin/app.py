@@ -22,15 +22,8 @@ from admin.identity.sign_in import SignInFlow
 from admin.integrators_guide import guide_routes
 from admin.key_encryption import key_cipher
 from admin.page import page_routes
-from admin.problems import (
-    DatabaseDown,
-    Forbidden,
-    InternalError,
-    NotSignedIn,
-    Problem,
-    plain_problem,
-    problem_response,
-)
+from admin.problem_details import plain_problem, problem_response
+from admin.problems import DatabaseDown, Forbidden, InternalError, NotSignedIn, Problem
 from admin.settings import AdminSettings
 from proxy.http.forwarding import address_matcher, client_address
 

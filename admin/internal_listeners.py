@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import hdrs, web
 
-from admin.problems import plain_problem
+from admin.problem_details import plain_problem
 
 HEAD_SECONDS = 15.0
 """Timeout for a complete request head, for the first and for each later request of a connection."""

@@ -13,9 +13,10 @@ import asyncpg
 import click
 from aiohttp import web
 
-from admin.api.sites import NewSite, add_sites
+from admin.api.site_creation import NewSite, add_sites
+from admin.api.user_creation import create_user
 from admin.api.user_list import list_users
-from admin.api.users import create_user, delete_user
+from admin.api.users import delete_user
 from admin.identity.admin_tokens import new_token, token_digest
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.key_encryption import key_cipher, new_secret

@@ -8,7 +8,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
-from admin.api.request_models import Body, Model, NoQuery, read_body, read_query
+from admin.api.request_models import Body, NoQuery
+from admin.api.request_parsing import Model, read_body, read_query
 from admin.problems import (
     BodyTooLarge,
     BodyTooSlow,

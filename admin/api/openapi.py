@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 
 from admin.api.endpoints import Endpoint, ProblemType
 from admin.api.idempotency import HEADER, KEPT_SECONDS, PATTERN
-from admin.problems import HEADERS, ProblemDetails
+from admin.problem_details import HEADERS, ProblemDetails
 
 Json = dict[str, Any]
 _IDEMPOTENCY_KEY: Json = {

@@ -3,21 +3,14 @@
 The models check types and sizes. The operations check what needs the database, and what the command shares.
 """
 
-import json
-import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from multidict import MultiMapping
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
+from admin.api.user_creation import MAX_SITES
 from admin.api.user_list import Sort
-from admin.api.users import MAX_SITES
-from admin.problems import MAX_FAULTS, Fault, Invalid, Malformed
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def _text(text: str) -> str:
@@ -138,88 +131,3 @@ class AuditQuery(QueryParameters):
 
 class NoQuery(QueryParameters):
     """No parameters."""
-
-
-_MAX_NAMES = 100
-"""Far more than any of our models has. Reporting each of thousands takes long, and anyone can send them."""
-
-_TOO_MANY_CONTAINERS = re.compile(rb'(?:(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+")*+[\[{]){%d}' % (_MAX_NAMES + 1))
-"""Matches JSON that contains more lists and objects than that. Brackets inside strings do not count."""
-
-
-def read_body(model: type[Model], raw: bytes) -> Model:
-    """Parse the body as `model`. Raises Malformed if it is not JSON, and Invalid with a fault for each broken rule."""
-    # Building a million of them takes half a second, during which the whole process is blocked.
-    if _TOO_MANY_CONTAINERS.match(raw):
-        raise Malformed(f"The body contains more than {_MAX_NAMES} lists and objects.")
-    try:
-        payload = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError):
-        raise Malformed("The body must be a JSON object in UTF-8 without duplicate names.") from None
-    try:
-        return model.model_validate(payload)
-    except ValidationError as error:
-        raise _invalid(error, in_query=False) from None
-
-
-def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
-    """Parse the query parameters as `model`. Raises Invalid."""
-    if len(parameters) > _MAX_NAMES:
-        raise Invalid(f"The query has more than {_MAX_NAMES} parameters.")
-    repeated = {name for name in parameters if len(parameters.getall(name)) > 1}
-    if repeated:
-        faults = tuple(Fault((name,), "must not be repeated.", in_parameter=True) for name in sorted(repeated))
-        raise Invalid("A parameter is repeated.", faults)
-    try:
-        return model.model_validate(dict(parameters))
-    except ValidationError as error:
-        raise _invalid(error, in_query=True) from None
-
-
-def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    read = dict(pairs)
-    # Of two equal names, different parsers take different values.
-    if len(read) != len(pairs) or len(read) > _MAX_NAMES:
-        raise ValueError
-    return read
-
-
-_SENTENCES = {
-    "missing": "is missing.",
-    "extra_forbidden": "is unknown.",
-    "string_type": "must be text.",
-    "bool_type": "must be true or false.",
-    "list_type": "must be a list.",
-    "int_parsing": "must be a whole number.",
-    "model_type": "must be a JSON object.",
-}
-
-
-def _invalid(error: ValidationError, *, in_query: bool) -> Invalid:
-    faults = tuple(
-        Fault(details["loc"], _sentence(details), in_parameter=in_query)
-        for details in error.errors(include_url=False, include_input=False)
-    )
-    return Invalid("\n".join(map(_with_name, faults[:MAX_FAULTS])), faults[:MAX_FAULTS])
-
-
-def _with_name(fault: Fault) -> str:
-    what = f'"{"/".join(map(str, fault.place))}"' if fault.place else "The body"
-    return f"{what} {fault.detail}"
-
-
-def _sentence(details: ErrorDetails) -> str:
-    context = details.get("ctx", {})
-    match details["type"]:
-        case "greater_than_equal":
-            return f"must be {context['ge']} or more."
-        case "less_than_equal":
-            return f"must be {context['le']} or less."
-        case "less_than":
-            return f"must be less than {context['lt']}."
-        case "string_too_long" | "too_long":
-            return f"must have at most {context['max_length']} characters."
-        case "literal_error":
-            return f"must be one of {context['expected']}."
-        case kind:
-            return _SENTENCES.get(kind, details["msg"])

@@ -12,6 +12,7 @@ from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content, visible_workspaces
 from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, SiteQuery
 from admin.api.response_models import ImportResult, Page, Site, SiteWithUsers
+from admin.api.site_creation import NewSite, add_sites
 from admin.api.site_import import import_sites, read_csv
 from admin.connections import borrow
 from admin.problems import Conflict, Fault, Invalid, NotFound
@@ -73,10 +74,10 @@ class SiteEndpoints:
         site_id = request.match_info["id"]
         async with borrow(self._pool) as connection, connection.transaction():
             try:
-                added = await sites.add_sites(
+                added = await add_sites(
                     connection,
                     workspace=body.workspace,
-                    sites=[sites.NewSite(site_id, body.display_name)],
+                    sites=[NewSite(site_id, body.display_name)],
                     by=actor_of(request),
                 )
                 site = await sites.get_site(connection, site_id, within=admin.workspaces)

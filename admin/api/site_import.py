@@ -7,8 +7,8 @@ from itertools import chain
 from typing import Final, TextIO
 
 from admin.api.site_collation import collate_site
+from admin.api.site_creation import AddedSites, NewSite, add_sites
 from admin.api.site_id_rules import check_site_id
-from admin.api.sites import AddedSites, NewSite, add_sites
 from admin.connections import Connection
 from admin.identity.admins import Actor
 from admin.problems import Fault, Invalid

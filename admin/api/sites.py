@@ -1,48 +1,22 @@
-"""Operations on sites: add, list, rename, remove. Ids are unique across workspaces, also after folding."""
+"""Operations on sites: list, rename and remove. The module `site_creation` adds them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import asyncpg
 
 from admin.api.audit import Change, write_audit
 from admin.api.response_models import Page, Site, SiteWithUsers
-from admin.api.similar_sites import fill_in_collations
-from admin.api.site_collation import collate_site
-from admin.api.site_id_rules import check_site_id
-from admin.api.workspaces import CREATE_WORKSPACE, FIND_WORKSPACE, check_within, workspace_id
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
-from admin.problems import MAX_FAULTS, Conflict, Fault, Invalid, NotFound
-from admin.text_rules import check_name, check_workspace, is_text, prefix_pattern
+from admin.problems import MAX_FAULTS, Conflict, NotFound
+from admin.text_rules import check_name, is_text, prefix_pattern
 from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
 LIST_SITES = query("list_sites")
 FIND_SITE = query("find_site")
-CREATE_SITES = query("create_sites")
-SITES_BY_COLLATED = query("sites_by_collated")
 RENAME_SITES = query("rename_sites")
 LOCK_FOR_CHANGE = query("lock_sites_for_change")
 COUNT_SITE_USERS = query("count_site_users")
 DELETE_SITES = query("delete_sites")
-
-
-@dataclass(frozen=True, slots=True)
-class NewSite:
-    """A site to add. Without a `display_name`, an existing site keeps its name, and a new one is named by its id."""
-
-    id: str
-    display_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AddedSites:
-    """The result of `add_sites`."""
-
-    created: tuple[str, ...]
-    renamed: tuple[str, ...]
-    unchanged: tuple[str, ...]
 
 
 async def list_sites(
@@ -73,75 +47,13 @@ async def get_site(connection: Connection, site_id: str, *, within: WorkspaceLim
     return SiteWithUsers.model_validate(dict(row))
 
 
-async def add_sites(
-    connection: Connection,
-    *,
-    workspace: str,
-    sites: Sequence[NewSite],
-    by: Actor,
-    create_workspace: bool = False,
-) -> AddedSites:
-    """Add sites to a workspace: all or none. A site that exists is not an error, and takes the given display name.
-
-    Raises Invalid and Forbidden, and Conflict if an id belongs to another workspace or is similar to another site's
-    (`site_collation`). The places of the faults begin with the index in `sites`.
-    """
-    by_folded = _by_folded(sites)
-    collated = {folded: collate_site(site.id) for folded, (_, site) in by_folded.items()}
-    async with connection.transaction():
-        await fill_in_collations(connection)
-        if create_workspace:
-            await _ensure_workspace(connection, workspace, by)
-        owner = await workspace_id(connection, workspace, by.within)
-        created = {
-            row["id"]
-            for row in await connection.fetch(
-                CREATE_SITES,
-                owner,
-                [site.id for _, site in by_folded.values()],
-                list(by_folded),
-                list(collated.values()),
-                [site.display_name or site.id for _, site in by_folded.values()],
-            )
-        }
-        existing: dict[str, list[asyncpg.Record]] = {}
-        for row in await connection.fetch(SITES_BY_COLLATED, list(set(collated.values()))):
-            existing.setdefault(row["collated"], []).append(row)
-        faults = []
-        renamed: dict[str, str] = {}
-        changes = []
-        for folded, (place, site) in by_folded.items():
-            similar = existing.get(collated[folded], [])
-            same = next((row for row in similar if row["folded"] == folded), None)
-            if not similar:  # removed concurrently
-                raise changed_concurrently(site.id)
-            if same is None or same["id"] != site.id or same["workspace"] != workspace:
-                faults.append(Fault((place, "id"), _taken(site.id, same, similar, workspace, by.within)))
-            elif site.id in created:
-                changes.append(Change(workspace, site.id, {"display_name": same["display_name"]}))
-            elif site.display_name is not None and site.display_name != same["display_name"]:
-                renamed[site.id] = site.display_name
-        if faults:
-            raise Conflict.of(faults)
-        if changes:
-            await write_audit(connection, by, "site.created", changes)
-        if renamed and await _rename(connection, workspace, renamed, by) < len(renamed):
-            raise Conflict("Another request changed some of these sites at the same time. Try again.")
-    ids = [site.id for _, site in by_folded.values()]
-    return AddedSites(
-        created=tuple(site for site in ids if site in created),
-        renamed=tuple(renamed),
-        unchanged=tuple(site for site in ids if site not in created and site not in renamed),
-    )
-
-
 async def rename_site(connection: Connection, site_id: str, display_name: str, *, by: Actor) -> SiteWithUsers:
     """Change the display name of an existing site. Raises Invalid and NotFound."""
     display_name = check_name(display_name, "display_name")
     async with connection.transaction():
         site = await get_site(connection, site_id, within=by.within)
         if display_name != site.display_name:
-            await _rename(connection, site.workspace, {site_id: display_name}, by)
+            await rename_sites(connection, site.workspace, {site_id: display_name}, by)
         return await get_site(connection, site_id, within=by.within)
 
 
@@ -171,61 +83,6 @@ async def remove_sites(connection: Connection, sites: Sequence[str], *, by: Acto
         )
 
 
-def _by_folded(sites: Sequence[NewSite]) -> dict[str, tuple[int, NewSite]]:
-    """Return the sites by folded id, each with its index. Raises Invalid with the faults of all of them."""
-    by_folded: dict[str, tuple[int, NewSite]] = {}
-    faults: list[Fault] = []
-    for place, site in enumerate(sites):
-        try:
-            folded = check_site_id(site.id, place, "id")
-            name = site.display_name
-            if name is not None:
-                name = check_name(name, place, "display_name")
-            first = by_folded.setdefault(folded, (place, NewSite(site.id, name)))[1]
-            if first.id != site.id:
-                raise Invalid.at(place, "id", detail=f'Some data services treat "{first.id}" and "{site.id}" as equal.')
-        except Invalid as problem:
-            faults += problem.faults
-    if faults:
-        raise Invalid.of(faults)
-    return by_folded
-
-
-def _taken(
-    site_id: str, same: asyncpg.Record | None, similar: Sequence[asyncpg.Record], workspace: str, within: WorkspaceLimit
-) -> str:
-    """Return why a new site cannot have this id. `same` has the same folded id; `similar` have the same collated id.
-
-    Sites in workspaces that the admin may not see are not named.
-    """
-
-    def is_visible(row: asyncpg.Record) -> bool:
-        return within is None or row["workspace"] in within
-
-    if same is not None and same["workspace"] != workspace:
-        owner = f'the workspace "{same["workspace"]}"' if is_visible(same) else "another workspace"
-        return f'"{site_id}" belongs to {owner}. Site ids are unique across workspaces.'
-    other = same or min(similar, key=lambda row: (row["workspace"] != workspace, not is_visible(row)))
-    if other["workspace"] == workspace:
-        return f'Some data services treat "{site_id}" and the site "{other["id"]}" as equal.'
-    if is_visible(other):
-        owned = f'the site "{other["id"]}" of the workspace "{other["workspace"]}"'
-        return f'Some data services treat "{site_id}" and {owned} as equal. Site ids are unique across workspaces.'
-    return (
-        f'"{site_id}" is taken: a site in another workspace has an id that some data services treat as equal, '
-        "because they ignore case, accents or spaces. Site ids are unique across workspaces."
-    )
-
-
-async def _ensure_workspace(connection: Connection, name: str, by: Actor) -> None:
-    check_workspace(name, "workspace")
-    check_within(name, by.within)
-    if await connection.fetchval(FIND_WORKSPACE, name) is not None:
-        return
-    if await connection.fetchrow(CREATE_WORKSPACE, name) is not None:
-        await write_audit(connection, by, "workspace.created", [Change(name, name)])
-
-
 def changed_concurrently(site_id: str) -> Conflict:
     """Return the problem for a site that another request changed or removed in the meantime."""
     return Conflict(f'Another request changed "{site_id}" at the same time. Try again.')
@@ -235,7 +92,7 @@ def _not_found(site_id: str) -> str:
     return f'The site "{site_id}" does not exist.'
 
 
-async def _rename(connection: Connection, workspace: str, renamed: Mapping[str, str], by: Actor) -> int:
+async def rename_sites(connection: Connection, workspace: str, renamed: Mapping[str, str], by: Actor) -> int:
     """Rename sites and record the previous names in the audit log. Return how many of the sites still exist."""
     rows = await connection.fetch(RENAME_SITES, list(renamed), list(renamed.values()), workspace)
     changes = [Change(workspace, row["id"], {"from": row["before"], "to": renamed[row["id"]]}) for row in rows]

@@ -9,6 +9,7 @@ from admin.api.handlers import actor_of, admin_of, json_response, no_content, vi
 from admin.api.idempotency import HEADER, read_idempotency_key
 from admin.api.request_models import NewUser, NoQuery, UserQuery
 from admin.api.response_models import CreatedUser, Page, RevealedKeys, User
+from admin.api.user_creation import create_user
 from admin.api.user_list import list_users
 from admin.connections import borrow
 from admin.key_encryption import KeyCipher
@@ -45,7 +46,7 @@ class UserEndpoints:
         """Create an API user. The response contains its key, which is not shown again."""
         key = read_idempotency_key(request.headers.getall(HEADER, []))
         async with borrow(self._pool) as connection:
-            user = await users.create_user(
+            user = await create_user(
                 connection,
                 workspace=body.workspace,
                 all_sites=body.all_sites,

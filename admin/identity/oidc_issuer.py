@@ -59,8 +59,11 @@ class Issuer:
     Metadata is fetched on first use, so that an outage of the issuer does not prevent Sitelatch from starting.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.monotonic, fetch_seconds: float = FETCH_SECONDS
+    ) -> None:
         self._url = url
+        self._fetch_seconds = fetch_seconds
         self._clock = clock
         self._metadata: IssuerMetadata | None = None
         self._fetched_at = self._tried_at = -float("inf")
@@ -172,7 +175,7 @@ class Issuer:
 
     def _client(self) -> ClientSession:
         if self._session is None:
-            self._session = ClientSession(timeout=ClientTimeout(FETCH_SECONDS), cookie_jar=DummyCookieJar())
+            self._session = ClientSession(timeout=ClientTimeout(self._fetch_seconds), cookie_jar=DummyCookieJar())
         return self._session
 
     async def close(self) -> None:

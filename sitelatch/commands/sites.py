@@ -6,8 +6,9 @@ import asyncpg
 import click
 
 from admin.api.response_models import Site
+from admin.api.site_creation import AddedSites, NewSite, add_sites
 from admin.api.site_import import import_sites, read_csv
-from admin.api.sites import AddedSites, NewSite, add_sites, list_sites, remove_sites
+from admin.api.sites import list_sites, remove_sites
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
 from sitelatch.commands.output import echo_json, echo_table
 from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database

@@ -6,8 +6,9 @@ import asyncpg
 import click
 
 from admin.api.response_models import Page, User
+from admin.api.user_creation import create_user
 from admin.api.user_list import SITES_LISTED, list_users
-from admin.api.users import create_user, delete_user
+from admin.api.users import delete_user
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.key_encryption import key_cipher
 from sitelatch.commands.options import config_option, email, json_option, operator, person, workspace_option

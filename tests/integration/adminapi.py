@@ -24,7 +24,7 @@ BY_ADA = Actor(ADA, COMMAND)
 # Constant, because test ids contain them and xdist's workers must agree on the ids.
 ADA_TOKEN = "sla_" + "Ada-4_" * 7 + "A"
 BEN_TOKEN = "sla_" + "Ben-5_" * 7 + "B"
-"""The token of Ben, who is limited to the workspace acme."""
+"""Ben's token, limited to the workspace acme."""
 
 SETTINGS = AdminSettings(
     listen="shared",
@@ -134,7 +134,7 @@ async def serving(app: web.Application, token: str = ADA_TOKEN, *, port: int = 0
 
 @pytest.fixture
 async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
-    """The admin API with Ada's token, which has no limits."""
+    """The admin API with Ada's unlimited token."""
     async with serving(admin_app(SETTINGS, pool)) as client:
         yield client
 

@@ -100,7 +100,7 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ("GET", "/integrators"): [],
     ("GET", "/integrators.md"): [],
 }
-"""For every route, requests of an admin who is limited to acme."""
+"""For every route, requests of an admin limited to acme."""
 PAGE = {("GET", ""), ("GET", "/"), ("GET", "/static/{name}"), ("GET", "/sign-in/oidc/callback")}
 """The page itself, which contains no data, and the OpenID Connect callback, which redirects to it."""
 OPEN = {("POST", "/session"), ("GET", "/sign-in"), ("POST", "/sign-in/oidc"), *PAGE}
@@ -269,7 +269,7 @@ async def test_head_returns_the_headers_of_get(acme: AdminClient, routes: list[t
 
 
 def cookies(sent: str) -> list[tuple[str, str | None]]:
-    """Return variations of a session's cookie that are no session, each with a name."""
+    """Return invalid variations of a session's cookie, each with a name."""
     name, _, value = sent.partition("=")
     return [
         ("none", None),
@@ -291,7 +291,7 @@ def cookies(sent: str) -> list[tuple[str, str | None]]:
     ]
 
 
-async def test_every_route_refuses_cookies_that_are_no_session(
+async def test_every_route_refuses_invalid_session_cookies(
     acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
 ) -> None:
     ada = await acme.signed_in()

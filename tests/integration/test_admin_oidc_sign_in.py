@@ -115,7 +115,7 @@ async def test_cookies_are_secure_over_https(pool: asyncpg.Pool, provider: Provi
         for origin in ("http://keys.example", "https://keys.example:8443", "https://evil.example", "null", ""):
             status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": origin, **host})
             assert (status, problem["code"]) == (403, "cross_site"), origin
-        # From another address of ours, the browser would return to an address where it has no cookie.
+        # From another address of ours, the browser would return without its cookie.
         for other in ("localhost:9091", "other.example"):
             headers = {"Host": other, "Origin": f"https://{other}"}
             status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", headers)

@@ -158,7 +158,7 @@ async def test_an_internal_error_is_500_without_details(
     assert (status, problem["detail"]) == (500, "Internal Server Error.")
     line = json.loads(logged.getvalue().splitlines()[-1])
     assert (line["level"], line["error"]) == ("error", "CheckViolationError")
-    assert "admin/api/users.py:" in "".join(line["where"])
+    assert "admin/api/user_creation.py:" in "".join(line["where"])
     assert "slk_" not in logged.getvalue()
 
 

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from admin.api import sites
+from admin.api.site_creation import SITES_BY_COLLATED, NewSite, add_sites
 from admin.api.site_import import import_sites, read_csv
-from admin.api.sites import NewSite
 from admin.identity.admins import Actor
 from admin.problems import Conflict, Invalid, NotFound
 from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
@@ -205,7 +205,7 @@ async def test_the_audit_log_is_paged_newest_first(acme: AdminClient) -> None:
 
 async def test_sites_are_added_all_or_none_with_every_fault_reported(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
-        added = await sites.add_sites(
+        added = await add_sites(
             connection,
             workspace="acme",
             sites=[NewSite("shop"), NewSite("blog", "The blog"), NewSite("shop")],
@@ -214,14 +214,14 @@ async def test_sites_are_added_all_or_none_with_every_fault_reported(pool: async
         )
         assert added.created == ("shop", "blog")
         with pytest.raises(Invalid) as wrong:
-            await sites.add_sites(
+            await add_sites(
                 connection, workspace="acme", sites=[NewSite("ok"), NewSite("a/b"), NewSite("a;b")], by=BY_ADA
             )
         assert [fault.place for fault in wrong.value.faults] == [(1, "id"), (2, "id")]
         with pytest.raises(Conflict):
-            await sites.add_sites(connection, workspace="acme", sites=[NewSite("new"), NewSite("Shop")], by=BY_ADA)
+            await add_sites(connection, workspace="acme", sites=[NewSite("new"), NewSite("Shop")], by=BY_ADA)
         assert [site.id for site in (await sites.list_sites(connection)).items] == ["blog", "shop"]
-        again = await sites.add_sites(
+        again = await add_sites(
             connection, workspace="acme", sites=[NewSite("shop"), NewSite("blog", "Blog")], by=BY_ADA
         )
         assert (again.created, again.renamed, again.unchanged) == ((), ("blog",), ("shop",))
@@ -230,7 +230,7 @@ async def test_sites_are_added_all_or_none_with_every_fault_reported(pool: async
 async def test_sites_are_removed_all_or_none(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         new = [NewSite("shop"), NewSite("blog")]
-        await sites.add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
+        await add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
         with pytest.raises(NotFound, match='The site "nope" does not exist'):
             await sites.remove_sites(connection, ["shop", "nope", "a\x00"], by=BY_ADA)
         assert len((await sites.list_sites(connection)).items) == 2
@@ -242,7 +242,7 @@ async def test_concurrent_additions_of_the_same_sites_succeed(pool: asyncpg.Pool
     async def add(order: int) -> None:
         new = [NewSite(f"s{number}") for number in range(50)][::order]
         async with pool.acquire() as connection:
-            await sites.add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
+            await add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
 
     await asyncio.gather(add(1), add(-1), add(1), add(-1))
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sites") == 50
@@ -286,7 +286,7 @@ async def test_a_site_that_moves_during_an_import_is_not_renamed(acme: AdminClie
 
     ben = Actor(BY_ADA.person, "command", frozenset({"acme"}))
     async with pool.acquire() as connection:
-        watched: Any = Interrupted(connection, sites.SITES_BY_COLLATED, move)
+        watched: Any = Interrupted(connection, SITES_BY_COLLATED, move)
         with pytest.raises(Conflict, match="at the same time"):
             await import_sites(watched, {"acme": [NewSite("shop", "Ours")]}, by=ben)
     assert (await acme.get("/sites/shop"))["display_name"] == "shop"

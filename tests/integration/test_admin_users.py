@@ -12,6 +12,7 @@ import pytest
 
 from admin.api import users
 from admin.api.response_models import User
+from admin.api.user_creation import create_user
 from admin.api.user_list import SORTS, Sort, list_users
 from admin.problems import Invalid
 from proxy.decision.api_keys import digest, hint, well_formed
@@ -378,8 +379,8 @@ async def test_a_site_that_is_being_removed_cannot_be_selected(acme: AdminClient
 async def test_the_functions_behind_the_command_behave_like_the_api(acme: AdminClient, pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         with pytest.raises(Invalid, match='has no site "nope"'):
-            await users.create_user(connection, workspace="acme", all_sites=False, sites=["nope"], name=None, by=BY_ADA)
-        made = await users.create_user(connection, workspace="acme", all_sites=True, sites=None, name=None, by=BY_ADA)
+            await create_user(connection, workspace="acme", all_sites=False, sites=["nope"], name=None, by=BY_ADA)
+        made = await create_user(connection, workspace="acme", all_sites=True, sites=None, name=None, by=BY_ADA)
         [line] = (await acme.get("/audit", subject=made.id))["items"]
         assert line["address"] == "command"
         page = await list_users(connection)

@@ -9,8 +9,9 @@ import pytest
 
 from admin.api.similar_sites import fill_in_collations, list_similar_sites
 from admin.api.site_collation import collate_site
+from admin.api.site_creation import NewSite, add_sites
 from admin.api.site_import import import_sites, read_csv
-from admin.api.sites import NewSite, add_sites, list_sites, remove_sites
+from admin.api.sites import list_sites, remove_sites
 from admin.identity.admins import Actor
 from admin.problems import Conflict
 from sql.migrate import migrate

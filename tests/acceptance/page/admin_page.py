@@ -1,17 +1,21 @@
 """The page object of the admin page: its elements, and what a person does with them."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final, Literal
 
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
 from tests.acceptance.browser import Visit
 from tests.acceptance.harness import ADMIN_TOKEN
+from tests.acceptance.page.dialogs import CreateDialog, Dialog
+from tests.acceptance.page.lists import SiteList, UserList
 
 View = Literal["API Users", "Sites", "Audit"]
 
-KEY: Final = re.compile(r"slk_\w{38}")
+OpenPage = Callable[..., AbstractContextManager["AdminPage"]]
+"""The fixture `open_page`: opens the page with an optional URL fragment, and by default signs in."""
+
 UNREACHABLE: Final = "The server cannot be reached. Try again."
 SESSION_ENDED: Final = "Your session has ended. Sign in again."
 
@@ -83,202 +87,3 @@ class AdminPage:
         text = self.page.evaluate("navigator.clipboard.readText()")
         assert isinstance(text, str)
         return text
-
-
-class ListView:
-    """A list with pages."""
-
-    def __init__(self, page: Page, view: str) -> None:
-        self.page = page
-        self.rows = page.locator(f"#{view}-rows tr")
-        self.error = page.locator(f"#{view}-error")
-        self.empty = page.locator(f"#{view}-empty")
-        self.next_button = page.get_by_role("button", name="Next")
-        self.previous_button = page.get_by_role("button", name="Previous")
-
-    def row(self, text: str) -> Locator:
-        return self.rows.filter(has_text=text)
-
-    def row_with(self, exact_text: str) -> Locator:
-        return self.rows.filter(has=self.page.get_by_text(exact_text, exact=True))
-
-    def expect_count(self, count: int) -> None:
-        expect(self.rows).to_have_count(count)
-
-    def expect_page(self, number: int) -> None:
-        expect(self.page.get_by_text(f"Page {number}", exact=True)).to_be_visible()
-
-    def next_page(self) -> None:
-        self.next_button.click()
-
-    def previous_page(self) -> None:
-        self.previous_button.click()
-
-
-class UserList(ListView):
-    """The view API Users."""
-
-    def __init__(self, page: Page) -> None:
-        super().__init__(page, "users")
-        self.search_field = page.get_by_label("Search by name")
-        self.sort_field = page.get_by_label("Sort by")
-        self.create_button = page.get_by_role("button", name="Create API User")
-        self.no_users = page.get_by_text("No API users yet")
-
-    def search(self, text: str) -> None:
-        self.search_field.fill(text)
-
-    def delete_button(self, row: Locator) -> Locator:
-        return row.get_by_role("button", name="Delete User")
-
-    def hint(self, row: Locator) -> Locator:
-        """The hint of a key, or the key itself while it is revealed."""
-        return row.locator("code")
-
-    def show_key_buttons(self) -> Locator:
-        return self.page.get_by_role("button", name="Show key")
-
-    def copy_key_buttons(self) -> Locator:
-        return self.page.get_by_role("button", name="Copy key slk")
-
-    def last_activity(self, row: Locator) -> Locator:
-        return row.locator(".activity")
-
-
-class SiteList(ListView):
-    """The view Sites."""
-
-    def __init__(self, page: Page) -> None:
-        super().__init__(page, "sites")
-        self.search_field = page.get_by_label("Search by id")
-        self.add_button = page.get_by_role("button", name="Add site")
-        self.import_button = page.get_by_role("button", name="Import CSV")
-        self.dialog = Dialog(page)
-
-    def text(self, text: str) -> Locator:
-        return self.page.locator("#sites-rows").get_by_text(text, exact=True).first
-
-    def add(self, site: str, name: str = "") -> None:
-        self.start_adding(site, name)
-        self.dialog.expect_closed()
-        expect(self.text(site)).to_be_visible()
-
-    def start_adding(self, site: str, name: str = "") -> None:
-        """Fill in and submit the form, without waiting for the result."""
-        self.add_button.click()
-        self.dialog.field("Site", exact=True).fill(site)
-        self.dialog.field("Name (optional)").fill(name)
-        self.dialog.submit("Add site")
-
-    def rename_button(self, site: str) -> Locator:
-        return self.page.get_by_role("button", name=f"Rename {site}", exact=True)
-
-    def remove_button(self, site: str) -> Locator:
-        return self.page.get_by_role("button", name=f"Remove {site}", exact=True)
-
-    def rename(self, site: str, name: str) -> None:
-        self.rename_button(site).click()
-        self.dialog.field("Name").fill(name)
-        self.dialog.submit("Rename")
-
-    def import_csv(self, content: bytes) -> None:
-        """Open the dialog and import a file."""
-        self.import_button.click()
-        self.choose_csv(content)
-        self.dialog.submit("Import")
-
-    def choose_csv(self, content: bytes) -> None:
-        file: FilePayload = {"name": "sites.csv", "mimeType": "text/csv", "buffer": content}
-        self.dialog.field("CSV file").set_input_files(file)
-
-
-class Dialog:
-    """The open dialog."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.root = page.get_by_role("dialog")
-        self.title = self.root.get_by_role("heading")
-
-    def field(self, label: str, *, exact: bool = False) -> Locator:
-        return self.root.get_by_label(label, exact=exact)
-
-    def button(self, name: str) -> Locator:
-        return self.root.get_by_role("button", name=name, exact=True)
-
-    def submit(self, name: str) -> None:
-        self.button(name).click()
-
-    def cancel(self) -> None:
-        self.button("Cancel").click()
-
-    def error(self, text: str) -> Locator:
-        return self.root.get_by_role("alert").filter(has_text=text)
-
-    def text(self, text: str) -> Locator:
-        return self.root.get_by_text(text)
-
-    def expect_closed(self) -> None:
-        expect(self.root).to_be_hidden()
-
-    def expect_text(self, text: str) -> None:
-        expect(self.root).to_contain_text(text)
-
-
-class CreateDialog(Dialog):
-    """The dialog Create API User: the form, and then the key."""
-
-    def __init__(self, page: Page) -> None:
-        super().__init__(page)
-        self.name = self.field("Name")
-        self.workspace = self.field("Workspace")
-        self.all_sites = self.root.get_by_role("switch", name="Authorize for all sites")
-        self.search_field = self.field("Search sites")
-        self.sites = self.root.get_by_role("checkbox")
-        self.create_button = self.button("Create")
-        self.created_title = self.root.get_by_role("heading", name="API user created")
-        self.key = self.field("API key", exact=True)
-        self.copy_button = self.root.locator("button[data-copy=created-key]")
-        self.example = self.field("Try it")
-        self.done_button = self.button("Done")
-
-    def open(self) -> None:
-        self.page.get_by_role("button", name="Create API User").click()
-
-    def site(self, site: str) -> Locator:
-        return self.root.get_by_role("checkbox", name=site)
-
-    def selected_site(self, site: str) -> Locator:
-        """The chip of a selected site. A click on it deselects the site."""
-        return self.root.get_by_role("button", name=f"Remove {site}", exact=True)
-
-    def fill(
-        self, *, sites: Sequence[str] = (), all_sites: bool = False, name: str = "", workspace: str | None = None
-    ) -> None:
-        """Open the dialog and fill in the form."""
-        self.open()
-        if workspace is not None:
-            self.workspace.select_option(workspace)
-        if name:
-            self.name.fill(name)
-        if all_sites:
-            self.all_sites.check()
-        for site in sites:
-            self.site(site).check()
-
-    def create(
-        self, *, sites: Sequence[str] = (), all_sites: bool = False, name: str = "", workspace: str | None = None
-    ) -> str:
-        """Create an API user and return its key. The dialog stays open."""
-        self.fill(sites=sites, all_sites=all_sites, name=name, workspace=workspace)
-        self.create_button.click()
-        return self.created_key()
-
-    def created_key(self) -> str:
-        """Wait for the key and return it."""
-        expect(self.key).to_have_value(KEY)
-        return self.key.input_value()
-
-    def done(self) -> None:
-        self.done_button.click()
-        self.expect_closed()

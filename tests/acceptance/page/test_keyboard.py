@@ -5,8 +5,9 @@ from typing import Final
 from playwright.sync_api import Locator, Page, expect
 
 from tests.acceptance.harness import ADMIN_TOKEN
-from tests.acceptance.page.admin_page import KEY
-from tests.acceptance.page.conftest import Installation, OpenPage
+from tests.acceptance.page.admin_page import OpenPage
+from tests.acceptance.page.dialogs import KEY
+from tests.acceptance.page.installation import Installation
 from tests.acceptance.page.network import held_requests, slow_down, stopped_clock
 
 MAX_TABS: Final = 60

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.acceptance.page.admin_page import AdminPage
-from tests.acceptance.page.conftest import Installation, OpenPage
+from tests.acceptance.page.admin_page import AdminPage, OpenPage
+from tests.acceptance.page.installation import Installation
 from tests.acceptance.page.network import HeldRequest
 
 REFRESH_MS = 5000

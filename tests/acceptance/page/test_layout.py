@@ -4,8 +4,8 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from admin.key_encryption import new_secret
 from tests.acceptance.browser import DESKTOP, PHONE
-from tests.acceptance.page.admin_page import View
-from tests.acceptance.page.conftest import Installation, OpenPage
+from tests.acceptance.page.admin_page import OpenPage, View
+from tests.acceptance.page.installation import Installation
 from tests.acceptance.page.network import stopped_clock
 
 LONG = "The-workspace-of-the-northern-subsidiary-and-its-customers-" + 3 * "abroad"

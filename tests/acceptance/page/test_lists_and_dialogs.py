@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.acceptance.page.conftest import BEN_TOKEN, Installation, OpenPage
+from tests.acceptance.page.admin_page import OpenPage
+from tests.acceptance.page.installation import BEN_TOKEN, Installation
 from tests.acceptance.page.network import slow_down, stopped_clock
 
 

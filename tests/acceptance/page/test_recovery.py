@@ -6,8 +6,10 @@ from playwright.sync_api import expect
 from admin.key_encryption import new_secret
 from tests.acceptance.browser import Visit
 from tests.acceptance.harness import ADMIN_TOKEN
-from tests.acceptance.page.admin_page import KEY, SESSION_ENDED, UNREACHABLE, AdminPage, ListView
-from tests.acceptance.page.conftest import BEN_TOKEN, Installation, OpenPage
+from tests.acceptance.page.admin_page import SESSION_ENDED, UNREACHABLE, AdminPage, OpenPage
+from tests.acceptance.page.dialogs import KEY
+from tests.acceptance.page.installation import BEN_TOKEN, Installation
+from tests.acceptance.page.lists import ListView
 from tests.acceptance.page.network import lose_response
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 from multidict import MultiDict
 
-from admin.api.request_models import NewUser, NoQuery, read_body, read_query
+from admin.api.request_models import NewUser, NoQuery
+from admin.api.request_parsing import read_body, read_query
 from admin.problems import Invalid, Malformed
 from tests.effort import calls
 

@@ -1,0 +1,119 @@
+"""Sitelatch for the tests of the admin page, and the data that they start with."""
+
+import http.server
+import time
+from copy import deepcopy
+from typing import Final
+
+import asyncpg
+import httpx
+
+from admin.identity.admin_tokens import token_digest
+from tests.acceptance.harness import Keys, Sitelatch
+from tests.database import run_aside
+
+BEN_TOKEN: Final = "sla_ben"
+
+
+class DataApi(http.server.BaseHTTPRequestHandler):
+    """A data API that responds to every request with an empty object."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Write no log."""
+
+
+class Installation:
+    """Sitelatch in front of a data API, with a database that is emptied before each test."""
+
+    def __init__(self, latch: Sitelatch, database_url: str) -> None:
+        self.latch = latch
+        self.database_url = database_url
+        self._configured = deepcopy(latch.tables)
+        """The configuration that the running process was started with."""
+        self._original = deepcopy(latch.tables)
+
+    def reset(self) -> None:
+        """Empty the database, and restore the original configuration if a test changed it."""
+        self.execute(
+            "TRUNCATE sitelatch.workspaces, sitelatch.sites, sitelatch.api_users, sitelatch.api_keys,"
+            " sitelatch.api_user_sites, sitelatch.api_user_activity, sitelatch.sealed_keys, sitelatch.idempotency_keys,"
+            " sitelatch.sessions, sitelatch.round_trips, sitelatch.audit_log"
+        )
+        if self.latch.tables != self._original or not self.latch.running:
+            self.latch.tables = deepcopy(self._original)
+            self.restart()
+
+    def restart(self) -> None:
+        """Restart Sitelatch if its configuration has changed."""
+        if self.latch.tables == self._configured and self.latch.running:
+            return
+        self.latch.stop()
+        self.latch.start()
+        self._configured = deepcopy(self.latch.tables)
+
+    def configure_admin(self, **options: object) -> None:
+        """Restart Sitelatch with more options in `[admin]`."""
+        self.latch.tables["admin"] = {**self.latch.tables["admin"], **options}
+        self.restart()
+
+    def add_ben(self, **limits: object) -> None:
+        """Configure a second admin, Ben, whose token is BEN_TOKEN."""
+        ben = {"name": "Ben", "email": "ben@example.com", "sha256": token_digest(BEN_TOKEN), **limits}
+        self.configure_admin(tokens=[*self.latch.tables["admin"]["tokens"], ben])
+
+    def execute(self, statement: str, *values: object) -> None:
+        """Run an SQL statement."""
+
+        async def run() -> None:
+            connection = await asyncpg.connect(self.database_url)
+            await connection.execute(statement, *values)
+            await connection.close()
+
+        run_aside(run())
+
+    def create_workspaces(self, *names: str) -> None:
+        with self.latch.admin_client() as client:
+            for name in names:
+                client.post("/workspaces", json={"name": name}).raise_for_status()
+
+    def import_sites(self, csv: str) -> None:
+        with self.latch.admin_client() as client:
+            client.post("/sites", json={"csv": csv}).raise_for_status()
+
+    def create_users(self, count: int) -> None:
+        """Create users named User 000, User 001 and so on, for the site shop of acme."""
+        self.import_sites("site,workspace\nshop,acme\n")
+        with self.latch.admin_client() as client:
+            for number in range(count):
+                user = {"workspace": "acme", "sites": ["shop"], "name": f"User {number:03}"}
+                client.post("/users", json=user).raise_for_status()
+
+    def disable_and_expire(self, keys: Keys) -> None:
+        """Disable the user of shop, and let the key of blog expire in the past and the key of acme in an hour."""
+        self.execute("UPDATE sitelatch.api_users SET disabled_at = now() WHERE id = $1", keys.shop.id)
+        for user, expiry in ((keys.blog, "-2 days -1 hour"), (keys.acme, "1 hour")):
+            self.execute(
+                "UPDATE sitelatch.api_keys SET expires_at = now() + $2::text::interval WHERE user_id = $1",
+                user.id,
+                expiry,
+            )
+
+    def status(self, site: str, key: str) -> int:
+        """Return the status that the front door gives to a request for a site with this key."""
+        with httpx.Client(trust_env=False) as client:
+            return client.get(f"{self.latch.url}/api/sites/{site}/uptime", headers={"X-API-Key": key}).status_code
+
+    def expect_status(self, site: str, key: str, expected: int, *, seconds: float = 5) -> None:
+        """Wait until requests get this status. Changes reach the front door through the change feed."""
+        deadline = time.monotonic() + seconds
+        while (found := self.status(site, key)) != expected:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)

@@ -1,0 +1,112 @@
+"""Page objects of the lists of API users and sites."""
+
+from playwright.sync_api import FilePayload, Locator, Page, expect
+
+from tests.acceptance.page.dialogs import Dialog
+
+
+class ListView:
+    """A list with pages."""
+
+    def __init__(self, page: Page, view: str) -> None:
+        self.page = page
+        self.rows = page.locator(f"#{view}-rows tr")
+        self.error = page.locator(f"#{view}-error")
+        self.empty = page.locator(f"#{view}-empty")
+        self.next_button = page.get_by_role("button", name="Next")
+        self.previous_button = page.get_by_role("button", name="Previous")
+
+    def row(self, text: str) -> Locator:
+        return self.rows.filter(has_text=text)
+
+    def row_with(self, exact_text: str) -> Locator:
+        return self.rows.filter(has=self.page.get_by_text(exact_text, exact=True))
+
+    def expect_count(self, count: int) -> None:
+        expect(self.rows).to_have_count(count)
+
+    def expect_page(self, number: int) -> None:
+        expect(self.page.get_by_text(f"Page {number}", exact=True)).to_be_visible()
+
+    def next_page(self) -> None:
+        self.next_button.click()
+
+    def previous_page(self) -> None:
+        self.previous_button.click()
+
+
+class UserList(ListView):
+    """The view API Users."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page, "users")
+        self.search_field = page.get_by_label("Search by name")
+        self.sort_field = page.get_by_label("Sort by")
+        self.create_button = page.get_by_role("button", name="Create API User")
+        self.no_users = page.get_by_text("No API users yet")
+
+    def search(self, text: str) -> None:
+        self.search_field.fill(text)
+
+    def delete_button(self, row: Locator) -> Locator:
+        return row.get_by_role("button", name="Delete User")
+
+    def hint(self, row: Locator) -> Locator:
+        """The hint of a key, or the key itself while it is revealed."""
+        return row.locator("code")
+
+    def show_key_buttons(self) -> Locator:
+        return self.page.get_by_role("button", name="Show key")
+
+    def copy_key_buttons(self) -> Locator:
+        return self.page.get_by_role("button", name="Copy key slk")
+
+    def last_activity(self, row: Locator) -> Locator:
+        return row.locator(".activity")
+
+
+class SiteList(ListView):
+    """The view Sites."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page, "sites")
+        self.search_field = page.get_by_label("Search by id")
+        self.add_button = page.get_by_role("button", name="Add site")
+        self.import_button = page.get_by_role("button", name="Import CSV")
+        self.dialog = Dialog(page)
+
+    def text(self, text: str) -> Locator:
+        return self.page.locator("#sites-rows").get_by_text(text, exact=True).first
+
+    def add(self, site: str, name: str = "") -> None:
+        self.start_adding(site, name)
+        self.dialog.expect_closed()
+        expect(self.text(site)).to_be_visible()
+
+    def start_adding(self, site: str, name: str = "") -> None:
+        """Fill in and submit the form, without waiting for the result."""
+        self.add_button.click()
+        self.dialog.field("Site", exact=True).fill(site)
+        self.dialog.field("Name (optional)").fill(name)
+        self.dialog.submit("Add site")
+
+    def rename_button(self, site: str) -> Locator:
+        return self.page.get_by_role("button", name=f"Rename {site}", exact=True)
+
+    def remove_button(self, site: str) -> Locator:
+        return self.page.get_by_role("button", name=f"Remove {site}", exact=True)
+
+    def rename(self, site: str, name: str) -> None:
+        self.rename_button(site).click()
+        self.dialog.field("Name").fill(name)
+        self.dialog.submit("Rename")
+
+    def import_csv(self, content: bytes) -> None:
+        """Open the dialog and import a file."""
+        self.import_button.click()
+        self.choose_csv(content)
+        self.dialog.submit("Import")
+
+    def choose_csv(self, content: bytes) -> None:
+        file: FilePayload = {"name": "sites.csv", "mimeType": "text/csv", "buffer": content}
+        self.dialog.field("CSV file").set_input_files(file)
