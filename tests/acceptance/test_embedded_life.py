@@ -106,7 +106,9 @@ async def test_a_killed_embedded_server_is_back_within_seconds(bench: Bench) -> 
             began = time.perf_counter()
             wanted = len(logged(bench, "embedded_server_restarted")) + 1
             await until(
-                lambda: len(logged(bench, "embedded_server_restarted")) == wanted, "the server is restarted", 30
+                lambda: len(logged(bench, "embedded_server_restarted")) == wanted,  # noqa: B023
+                "the server is restarted",
+                30,
             )
             await until(lambda: bench.latch.metric("sitelatch_database_up") == 1, "the health check succeeds", 30)
             print(f"after a kill of server and keeper: {time.perf_counter() - began:.2f} s")  # noqa: T201

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.run import wait_for
 from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
 from tests.acceptance.load import Book, Key, Load, ask, client_of
 from tests.acceptance.outages import CLOCK_SECONDS, enrol
@@ -53,6 +54,7 @@ def latch(tmp_path: Path, database: OwnDatabase) -> Iterator[Sitelatch]:
         )
         stack.callback(latch.stop)
         latch.start()
+        wait_for(upstream)
         yield latch
 
 

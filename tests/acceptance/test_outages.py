@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.run import wait_for
 from tests.acceptance.faults import FAULTS, Fault
 from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
 from tests.acceptance.load import Key
@@ -49,6 +50,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             stack.callback(latch.stop)
         known = run_aside(enrol(database))
         first.start()
+        wait_for(upstream)
         yield Fleet(database, first, second, known)
 
 
