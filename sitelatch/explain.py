@@ -121,7 +121,7 @@ async def _judge(
         key = request.key or b""
         if request.user_id:
             source = UserScope(grants, await _grant_of(request.user_id, pool))
-            key = new_key().encode()  # only the digest of the user's own key is stored
+            key = new_key().encode()  # the user's own key is not known: only its digest is stored
         try:
             enforcement = _enforcement(config, table, source)
             judged = enforcement.judge(_with_key(head, route, key))

@@ -80,7 +80,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 claim.open = claim.preflight = True
                 return Verdict(None, claim)
 
-            # 5. Parameters: their number and their encoding can be read.
+            # 5. Parameters: their number and the depth of their encoding are within bounds.
             #    400 bad_request, 400 ambiguous_request
             raw = claim.target.partition(b"?")[2]
             query: Query | None = None
@@ -219,8 +219,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             owners = found_owners
         if claim.form is None:
             return Verdict(None, claim, grant, _covered(claim, claim.named, grant, owners))
-        # A `+` may stand for a space. The grant decides which of the two is meant; which sites exist must not, because
-        # clients could then find that out.
+        # A `+` may stand for a space. The grant decides which reading is meant. If the existence of sites decided, clients
+        # could find out which sites exist.
         return Verdict(None, claim, grant, _covered_in_one_reading(claim, claim.form, grant, owners))
     except Refused as refused:
         return Verdict(refused.refusal, judged, grant)

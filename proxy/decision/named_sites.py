@@ -90,11 +90,11 @@ class Candidate(NamedTuple):
     sites: tuple[str, ...] = ()
     """The named sites, each once, in the order of the request: ids, or names made by `by_folded_id`."""
     others: tuple[str, ...] = ()
-    """Sites that are named where the API, by the route's rules, does not look. They must be granted as well."""
+    """Sites named in places where the API, by the route's rules, does not look. They must be granted as well."""
     every_site: bool = False
     """A word that means all sites was named (`idSite=all`), or no site was and the route says `all-sites`."""
     others_every_site: bool = False
-    """Such a word was named where the API, by the route's rules, does not look."""
+    """Such a word was named in a place where the API, by the route's rules, does not look."""
 
     def with_site(self, site: str) -> "Candidate":
         """Return this with a further site. Hot."""

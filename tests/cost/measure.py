@@ -50,7 +50,7 @@ class Stopwatch:
             self._plain[name] = min([await self._nanoseconds(driver, head) for _ in range(_PLAIN_TRIES)])
 
     async def close(self) -> None:
-        """Close the doors."""
+        """Close the drivers."""
         gc.set_threshold(*self._threshold)
         gc.unfreeze()
         for driver in self._drivers.values():

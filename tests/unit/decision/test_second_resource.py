@@ -66,7 +66,7 @@ def test_a_header_that_names_no_second_resource_passes(name: str, value: bytes) 
 
 
 def test_a_long_tagged_list_is_read_in_linear_time() -> None:
-    """A pattern that backtracks would take minutes here."""
+    """A backtracking pattern would take minutes here."""
     value = b"(" + b"<a>" * 10_000
     assert names_second_resource([(b"If", value)])
     assert not names_second_resource([(b"If", b"(<a>)" * 6_000)])

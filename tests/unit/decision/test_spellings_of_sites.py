@@ -88,7 +88,7 @@ def test_parameters_that_no_rule_reads_pass(query: bytes) -> None:
     assert judge(PATH, b"/api/sites/shop/x?" + query) == ("shop",)
 
 
-def test_an_encoded_parameter_name_names_no_site() -> None:
+def test_an_encoded_parameter_name_does_not_name_a_site() -> None:
     assert judge(ALL, b"/api/data?s%69te=shop") == "ambiguous_request"
 
 
