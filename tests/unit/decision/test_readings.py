@@ -297,7 +297,7 @@ NO_FIELDS: st.SearchStrategy[Fields] = st.just([])
 
 
 def assert_fair(outcomes: Counter[str]) -> None:
-    """Check that a property saw enough requests of each outcome: passed ones test safety, refused ones test precision."""
+    """Check that a property saw enough requests of each outcome: passed ones test safety, refused ones precision."""
     every = outcomes.total()
     assert outcomes["passed"] > every / 20, outcomes
     assert outcomes["misread"] > every / 20, outcomes
