@@ -219,8 +219,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             owners = found_owners
         if claim.form is None:
             return Verdict(None, claim, grant, _covered(claim, claim.named, grant, owners))
-        # A `+` may stand for a space, and the grant decides which reading is meant. If it depended on which sites exist,
-        # clients could find that out.
+        # A `+` may stand for a space, and the grant decides which reading is meant. If it depended on which sites
+        # exist, clients could find that out.
         return Verdict(None, claim, grant, _covered_in_one_reading(claim, claim.form, grant, owners))
     except Refused as refused:
         return Verdict(refused.refusal, judged, grant)
