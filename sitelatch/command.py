@@ -102,7 +102,7 @@ def _exit_code(arguments: list[str] | None) -> int:
             _log.error("database_unreachable", reason=getattr(error, "strerror", None) or type(error).__name__)
         return FAILED
     except Exception:
-        _log.critical("fault", exc_info=True)
+        _log.critical("internal_error", exc_info=True)
         return FAILED
     return code if isinstance(code, int) else 0
 

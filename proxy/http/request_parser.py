@@ -75,8 +75,8 @@ class RequestReader:
         """Return the head, once it is complete, and the bytes after it. After Refused, nothing more may be read.
 
         Every byte goes to llhttp as it arrives, so bytes that cannot become a request are refused at once. A head that
-        needs stand-ins is fed again from its start, when llhttp refuses its first byte. A method is judged only when it
-        is complete.
+        needs stand-ins is fed again from its start, as soon as llhttp refuses a byte of it. A method is judged only
+        when it is complete.
         """
         held = self.partial
         if held == b"\r" and data.startswith(b"\n"):

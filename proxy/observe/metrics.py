@@ -11,9 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from proxy.observe.metric_families import Cells, by_route, counter, gauge, histogram
 
 LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "refused_format", "error")
 FLUSH_RESULTS: Final = ("ok", "error")
@@ -32,9 +34,6 @@ DROP_CAUSES: Final = ("key", "user", "all", "feed", "refresh")
 EXCHANGE_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 DECISION_BOUNDS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 1e-2, 1e-1, 1.0)
 FLUSH_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-Cells = list[float]
-"""A histogram: the count for each bound, the count above the last bound, and the sum of all values in seconds."""
 
 
 def _cells(bounds: Sequence[float]) -> Cells:
@@ -134,28 +133,32 @@ class Metrics:
         for (route, outcome, status), count in self._exchanges.items():
             exchanges.add_metric((route, outcome, str(status)), count)
         yield exchanges
-        yield _by_route(
-            "exchange_seconds", "Time from a request's head to the end of its response.", self._exchange_seconds
+        yield by_route(
+            "exchange_seconds",
+            "Time from a request's head to the end of its response.",
+            self._exchange_seconds,
+            EXCHANGE_BOUNDS,
         )
-        yield _histogram(
+        yield histogram(
             "decision_seconds",
             "Time to decide on a request, including lookups.",
             self._decision_seconds,
             DECISION_BOUNDS,
         )
-        yield _by_route(
+        yield by_route(
             "upstream_seconds",
             "Time from sending the request to the upstream to the head of its response.",
             self._upstream_seconds,
+            EXCHANGE_BOUNDS,
         )
-        yield _gauge("exchanges_open", "Exchanges that are open.", self.exchanges_open)
+        yield gauge("exchanges_open", "Exchanges that are open.", self.exchanges_open)
         connections = GaugeMetricFamily("sitelatch_connections_open", "Connections that are open.", labels=("side",))
         connections.add_metric(("downstream",), self.downstream_open)
         connections.add_metric(("upstream",), self.upstream_open)
         yield connections
-        yield _counter("grant_lookups", "Lookups of grants, by their result.", "result", self._lookups)
-        yield _counter("grants_dropped", "Grants that were removed from the cache.", "cause", self._dropped)
-        yield _counter("exchanges_ended_by_revoke", "Exchanges that a revocation ended.", "cause", self._revoked)
+        yield counter("grant_lookups", "Lookups of grants, by their result.", "result", self._lookups)
+        yield counter("grants_dropped", "Grants that were removed from the cache.", "cause", self._dropped)
+        yield counter("exchanges_ended_by_revoke", "Exchanges that a revocation ended.", "cause", self._revoked)
         feed = GaugeMetricFamily(
             "sitelatch_feed_up", "1 for the mode in which changes arrive, otherwise 0.", labels=("mode",)
         )
@@ -163,10 +166,10 @@ class Metrics:
         for mode in FEED_MODES:
             feed.add_metric((mode,), mode == mode_now)
         yield feed
-        yield _counter("activity_flushes", "Writes of last activity.", "result", self._flushes)
-        yield _histogram("activity_flush_seconds", "Time to write last activity.", self._flush_seconds, FLUSH_BOUNDS)
+        yield counter("activity_flushes", "Writes of last activity.", "result", self._flushes)
+        yield histogram("activity_flush_seconds", "Time to write last activity.", self._flush_seconds, FLUSH_BOUNDS)
         for name, read in self._watched.items():
-            yield _gauge(name, WATCHED[name], read())
+            yield gauge(name, WATCHED[name], read())
         build = GaugeMetricFamily("sitelatch_build_info", "The running version.", labels=("version", "python"))
         build.add_metric((installed_version(), platform.python_version()), 1)
         yield build
@@ -188,35 +191,3 @@ def installed_version() -> str:
         return version("sitelatch")
     except PackageNotFoundError:  # running from a source tree that is not installed
         return "unknown"
-
-
-def _gauge(name: str, purpose: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"sitelatch_{name}", purpose, value=float(value))
-
-
-def _counter(name: str, purpose: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"sitelatch_{name}", purpose, labels=(label,))
-    for value, count in counts.items():
-        family.add_metric((value,), count)
-    return family
-
-
-def _by_route(name: str, purpose: str, by_route: dict[str, Cells]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(f"sitelatch_{name}", purpose, labels=("route",))
-    for route, cells in by_route.items():
-        family.add_metric((route,), _buckets(cells, EXCHANGE_BOUNDS), cells[-1])
-    return family
-
-
-def _histogram(name: str, purpose: str, cells: Cells, bounds: Sequence[float]) -> HistogramMetricFamily:
-    return HistogramMetricFamily(f"sitelatch_{name}", purpose, buckets=_buckets(cells, bounds), sum_value=cells[-1])
-
-
-def _buckets(cells: Cells, bounds: Sequence[float]) -> list[tuple[str, float]]:
-    """Return the cumulative counts that Prometheus expects, from the count for each bound."""
-    buckets = []
-    total = 0.0
-    for bound, count in zip((*map(str, bounds), "+Inf"), cells[:-1], strict=True):
-        total += count
-        buckets.append((bound, total))
-    return buckets

@@ -24,7 +24,7 @@ class Receiver(Protocol):
         """Take body data, or the bytes of a tunnel."""
 
     def end(self, exchange: Exchange, trailers: Fields) -> None:
-        """Take the end of the response. The connection serves this exchange no longer."""
+        """Take the end of the response. The connection no longer serves this exchange."""
 
     def flush(self) -> None:
         """Everything that one read from the upstream brought has been passed on."""

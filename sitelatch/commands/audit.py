@@ -11,11 +11,11 @@ from sitelatch.commands.running import PAGE_SIZE, run_with_database
 from sitelatch.config import Config
 
 
-@click.command("audit")
+@click.command("audit", short_help="List who changed what, newest first.")
 @config_option
 @json_option
-@click.option("--workspace", help="Show only changes in this workspace.")
-@click.option("--subject", help="Show only changes to this API user (ID), site (ID) or workspace (name).")
+@click.option("--workspace", metavar="NAME", help="Show only changes in this workspace.")
+@click.option("--subject", metavar="ID", help="Show only changes to this API user (ID), site (ID) or workspace (name).")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

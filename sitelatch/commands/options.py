@@ -34,10 +34,15 @@ def email(context: click.Context, parameter: click.Parameter, text: str) -> str:
 
 
 config_option = click.option(
-    "--config", required=True, type=click.Path(path_type=Path), callback=_config, help="Path of the config file (TOML)."
+    "--config",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=_config,
+    help="Path of the config file (TOML).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")
-workspace_option = click.option("--workspace", required=True, help="Name of the workspace.")
+workspace_option = click.option("--workspace", metavar="NAME", required=True, help="Name of the workspace.")
 
 
 def operator() -> Actor:

@@ -16,7 +16,7 @@ from sitelatch.signals import Signals
 from sql.migrate import LATEST
 
 
-@click.command("serve")
+@click.command("serve", short_help="Run the proxy.")
 @config_option
 def serve_command(config: Config) -> int:
     """Run the proxy. The first SIGTERM or Ctrl-C stops it gracefully, the second one immediately."""
@@ -24,7 +24,7 @@ def serve_command(config: Config) -> int:
     return run(_serve(config))
 
 
-@click.command("migrate")
+@click.command("migrate", short_help="Migrate the database schema.")
 @config_option
 def migrate_command(config: Config) -> None:
     """Migrate the database schema to the latest version, as the role in admin.database_url."""
@@ -45,7 +45,7 @@ def migrate_command(config: Config) -> None:
     run(work())
 
 
-@click.command("check-config")
+@click.command("check-config", short_help="Check a config file.")
 @config_option
 def check_config_command(config: Config) -> None:
     """Check a config file: report errors, and warn about settings that are probably mistakes."""
@@ -56,8 +56,8 @@ def check_config_command(config: Config) -> None:
     click.echo(f"The config is valid. Routes: {routes}.")
 
 
-@click.command("run")
-@click.option("--upstream", help="URL of your own data API. Without it, a sample API is used.")
+@click.command("run", short_help="Run a demo.")
+@click.option("--upstream", metavar="URL", help="URL of your own data API. Without it, a sample API is used.")
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),

@@ -15,7 +15,7 @@ from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database
 from sitelatch.config import Config
 
 
-@click.group("sites")
+@click.group("sites", short_help="Manage the sites of workspaces.")
 def sites_group() -> None:
     """List, add, import and remove sites, which API users can be authorized for."""
 
@@ -55,7 +55,7 @@ def list_sites_command(config: Config, as_json: bool) -> None:
     echo_table(("SITE", "WORKSPACE", "NAME"), [(site.id, site.workspace, site.display_name) for site in sites])
 
 
-@sites_group.command("remove")
+@sites_group.command("remove", short_help="Remove sites permanently.")
 @config_option
 @click.argument("sites", metavar="SITE…", nargs=-1, required=True)
 def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
@@ -64,7 +64,7 @@ def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
     click.echo(f"Removed {', '.join(sites)}.")
 
 
-@sites_group.command("import")
+@sites_group.command("import", short_help="Add the sites in a CSV file.")
 @config_option
 @click.argument("file", metavar="FILE.csv", type=click.File(encoding="utf-8-sig"))
 def import_sites_command(config: Config, file: TextIO) -> None:

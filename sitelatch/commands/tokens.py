@@ -8,14 +8,14 @@ from admin.identity.admin_tokens import new_token, token_digest
 from sitelatch.commands.options import email, person
 
 
-@click.group("tokens")
+@click.group("tokens", short_help="Create admin tokens.")
 def tokens_group() -> None:
     """Create tokens for the admin API and the admin page."""
 
 
-@tokens_group.command("new")
-@click.option("--name", required=True, callback=person, help="Name of the admin who gets the token.")
-@click.option("--email", required=True, callback=email, help="Email address of that admin.")
+@tokens_group.command("new", short_help="Create an admin token.")
+@click.option("--name", metavar="NAME", required=True, callback=person, help="Name of the admin who gets the token.")
+@click.option("--email", metavar="ADDRESS", required=True, callback=email, help="Email address of that admin.")
 def new_token_command(name: str, email: str) -> None:
     """Create an admin token and print it with its config entry, which contains only the SHA-256."""
     token = new_token()

@@ -17,19 +17,23 @@ from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database
 from sitelatch.config import Config
 
 
-@click.group("users")
+@click.group("users", short_help="Manage API users.")
 def users_group() -> None:
     """List, create and delete API users."""
 
 
-@users_group.command("create")
+@users_group.command("create", short_help="Create an API user and print its key.")
 @config_option
 @workspace_option
 @click.option("--all-sites", is_flag=True, help="Authorize for all sites of the workspace, including future ones.")
-@click.option("--site", "sites", multiple=True, help="Authorize for this site. Can be repeated.")
-@click.option("--name", help="Name of the API user.")
-@click.option("--by-name", required=True, callback=person, help="Name of the person who authorizes the API user.")
-@click.option("--by-email", required=True, callback=email, help="Email address of that person.")
+@click.option(
+    "--site", "sites", metavar="ID", multiple=True, help="Authorize for this site. Can be given several times."
+)
+@click.option("--name", metavar="NAME", help="Name of the API user.")
+@click.option(
+    "--by-name", metavar="NAME", required=True, callback=person, help="Name of the person who authorizes the API user."
+)
+@click.option("--by-email", metavar="ADDRESS", required=True, callback=email, help="Email address of that person.")
 def create_user_command(
     config: Config,
     workspace: str,
@@ -94,7 +98,7 @@ def list_users_command(config: Config, as_json: bool) -> None:
     )
 
 
-@users_group.command("delete")
+@users_group.command("delete", short_help="Delete an API user permanently.")
 @config_option
 @click.argument("user_id", metavar="ID")
 def delete_user_command(config: Config, user_id: str) -> None:

@@ -8,6 +8,7 @@ started it is gone.
 
 import json
 import os
+import signal
 import socketserver
 import sys
 from typing import NoReturn
@@ -23,6 +24,7 @@ _STREAMS = (
 
 class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     max_children = 1000
+    request_queue_size = 100
 
     def __init__(self, address: str) -> None:
         super().__init__(address, _Handler)
@@ -51,6 +53,7 @@ class _Handler(socketserver.StreamRequestHandler):
 def _run(request: dict[str, object]) -> NoReturn:
     code: object = 1
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for number, (name, mode) in enumerate(_STREAMS):
             os.dup2(os.open(str(request[name]), mode), number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -70,5 +73,7 @@ def _run(request: dict[str, object]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    # On Ctrl-C, pytest stops its commands, and then this server.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _Server(sys.argv[1]) as server:
         server.serve_forever()
