@@ -37,7 +37,7 @@ from sql.pool import open_pool
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRequest:
-    """A request, and the API user who makes it: by id, or by `key`."""
+    """A request, and the API user who makes it: `user_id` or `key` identifies the user."""
 
     method: bytes
     target: bytes

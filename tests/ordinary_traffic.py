@@ -1,7 +1,7 @@
 """Requests of real API clients and popular data APIs, each with its source. They must pass byte for byte.
 
-`SHAPES` pass with the site rules that they show and, but for a few, with no other key of the route. `WANTED` need
-config that exists for them: scopes of rules, templates, arrays, methods, CORS and the like. `REFUSED` do not pass.
+`SHAPES` pass with the site rules that they state, and most of them without any other setting of the route. `WANTED`
+need special settings: scopes of rules, templates, arrays, methods, CORS and the like. `REFUSED` do not pass.
 """
 
 from tests.traffic import (

@@ -1,7 +1,7 @@
 """Every way in which a backend might read a request's head (docs/decision.md), found by trying everything.
 
-It shares no line with the proxy. Where both disagree, one of them is wrong. Whole-path transformations are applied in
-every order until nothing new appears, so a reading that decodes, drops, decodes and merges is among them.
+It shares no code with the proxy, so a disagreement shows that one of them is wrong. Transformations of whole paths are
+applied in every order until nothing new appears.
 """
 
 import re
@@ -59,9 +59,9 @@ def paths(path: bytes) -> frozenset[bytes]:
 
 
 def splits(path: bytes) -> frozenset[tuple[bytes, ...]]:
-    """Return every list of segments that some reading gives. Each reader decodes once or more, before or after.
+    """Return every list of segments that some reading gives. A reader decodes at least once, before or after splitting.
 
-    Whoever drops parameters, or merges slashes, may do so after splitting, too.
+    Parameters may be dropped, and slashes merged, before or after splitting too.
     """
     raw = closure(path, (without_params, merged))
     wholes = frozenset[bytes]().union(*(paths(decoded(whole)) for whole in raw))

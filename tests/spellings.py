@@ -1,7 +1,7 @@
 """Hostile spellings of "the other site": every known way to reach it with a key that covers only `own`.
 
-One list for every suite that asks "can a one-site key reach another site?": the pure ones take `Spelling.fields` and
-`Spelling.target` as they are, those with real sockets send `Spelling.raw(…)`. Bytes are never fixed up on the way.
+Every suite that asks "can a key for one site reach another site?" uses this list. Suites without I/O use
+`Spelling.fields` and `Spelling.target`, and suites with real sockets send `Spelling.raw(…)`. Bytes are never changed.
 """
 
 from collections.abc import Iterable, Iterator

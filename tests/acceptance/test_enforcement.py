@@ -212,7 +212,7 @@ async def test_a_refusal_is_a_problem_document_without_the_key(door: Door) -> No
     assert b"blog" not in answer.raw_head + answer.body
 
 
-async def test_a_refused_head_has_no_body(door: Door) -> None:
+async def test_the_response_to_a_refused_head_request_is_empty(door: Door) -> None:
     answer = await door.ask(door.bench.keys.shop, "HEAD /data/sites/blog/x")
     assert (answer.status, answer.one("Content-Type")) == (403, b"application/problem+json")
 

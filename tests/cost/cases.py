@@ -1,7 +1,6 @@
 """Expensive heads, as data. Each grows in one dimension, and is the worst of its kind that was found.
 
-A row is a beginning, a unit that is repeated, and an end. Issue 8 gave the first ones; `python -m tests.cost.search`
-looks for more.
+A row is a beginning, a unit that is repeated, and an end. `python -m tests.cost.search` searches for more.
 """
 
 import base64

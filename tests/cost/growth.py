@@ -1,6 +1,6 @@
 """The cost of each case in every size. `python -m tests.cost.growth` prints all, the most expensive first.
 
-The clock finds the setup and the key with which a case costs most. What counts are instructions.
+The clock selects the setup and the key that make a case most expensive. The result is in instructions.
 """
 
 import asyncio

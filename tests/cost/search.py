@@ -1,8 +1,8 @@
 """Searches for expensive heads: `python -m tests.cost.search [SECONDS [SEED]]`.
 
-A head is described by what is repeated in each part of it. The search changes one thing at a time, in a random part,
-and keeps what costs more by the clock. It begins with random heads and with the cases that are known, and prints the
-worst of each dimension with their instructions, as rows for `tests.cost.cases`.
+Each part of a head repeats a few units. The search changes one thing at a time, in a random part, and keeps changes
+that make the head slower. It begins with random heads and with the known cases. It prints the worst head of each dimension
+with its instructions, as rows for `tests.cost.cases`.
 """
 
 import asyncio
@@ -219,7 +219,7 @@ async def search(watch: Stopwatch, *, seconds: float, seed: int, enough: float) 
         while in_vain < _PATIENCE and cost.ratio < enough and time.monotonic() < ends:
             other = mutations.change(best)
             other_cost = await watch.cost(other.sent(), tries=1)
-            if other_cost.ratio > cost.ratio:  # it may only have looked cheaper on a busy machine
+            if other_cost.ratio > cost.ratio:  # it may only have looked more expensive on a busy machine
                 other_cost = await watch.cost(other.sent(), tries=_TRIES)
             if other_cost.ratio > cost.ratio:
                 best, cost, in_vain = other, other_cost, 0

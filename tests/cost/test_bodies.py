@@ -1,6 +1,6 @@
 """Chunked bodies take time linear in their size, no matter what their chunks and trailers contain.
 
-Times are the processor time of this thread, the least of several tries.
+A time is this thread's processor time, the shortest of several tries.
 """
 
 import time

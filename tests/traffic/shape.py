@@ -1,7 +1,7 @@
-"""A request shape of a real client or data API: what it sends, where that is documented, and which sites it names.
+"""Requests of real clients and data APIs: what they send, where that is documented, and which sites they name.
 
-The shapes are theirs, the ids are ours: where a source has its own tenant, database, index or bucket, `shop` (or `42`,
-where ids are numbers) stands in its place, and `<key>` where the API key goes.
+The shapes are real, but the ids are not: `shop` (or `42` for numeric ids) replaces a source's own tenant, database,
+index or bucket, and `<key>` its credentials.
 """
 
 import re
@@ -94,8 +94,8 @@ def family(
 ) -> list[Shape]:
     """Return the shapes of one API from one source.
 
-    A row is "TARGET" or "METHOD TARGET"; as a tuple it goes on with header lines and ends, where it names other sites
-    than the family does, with a tuple of these. Methods with a body get JSON of two bytes unless a line says otherwise.
+    A row is "TARGET" or "METHOD TARGET". A tuple also has header lines and, if the row names other sites than the
+    family, ends with a tuple of these sites. Methods with a body get two bytes of JSON unless a line says otherwise.
     """
     return [_shape(name, source, rules, row, sites, lines, options) for row in rows]
 

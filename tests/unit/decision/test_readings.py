@@ -1,6 +1,6 @@
 """No reading of a request that passes with a key for one site names another site; unambiguous requests pass.
 
-The readings are found by `tests.readings`, which tries everything and knows nothing of the proxy's code.
+`tests.readings` finds the readings by trying everything, without using the proxy's code.
 """
 
 import itertools
