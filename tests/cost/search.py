@@ -1,8 +1,8 @@
 """Searches for expensive heads: `python -m tests.cost.search [SECONDS [SEED]]`.
 
 Each part of a head repeats a few units. The search changes one thing at a time, in a random part, and keeps changes
-that make the head slower. It begins with random heads and with the known cases. It prints the worst head of each dimension
-with its instructions, as rows for `tests.cost.cases`.
+that make the head slower. It begins with random heads and with the known cases. It prints the worst head of each
+dimension with its instructions, as rows for `tests.cost.cases`.
 """
 
 import asyncio
