@@ -94,7 +94,8 @@ def _free_memory() -> int:
 def _remove_abandoned_data() -> None:
     """Remove the data of test runs that were killed."""
     for folder in _MEMORY.glob("sitelatch-tests-*"):
-        if not Path("/proc", folder.name.rpartition("-")[2]).exists():
+        pid = folder.name.rpartition("-")[2]
+        if pid == str(os.getpid()) or not Path("/proc", pid).exists():
             shutil.rmtree(folder, ignore_errors=True)
 
 

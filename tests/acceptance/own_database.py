@@ -68,7 +68,7 @@ class OwnDatabase:
 
     @contextlib.asynccontextmanager
     async def superuser(self, database: str = NAME) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the superuser, for whom some are kept free."""
+        """Connect as superuser. PostgreSQL reserves some connections for superusers."""
         connection = await open_connection(self.url(database=database), role="tests")
         try:
             yield connection
