@@ -68,7 +68,7 @@ def available() -> bool:
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 
-def count(setups: Mapping[str, Setup], heads: Sequence[Head], *, seconds: float = 600) -> list[Count]:
+def count(setups: Mapping[str, Setup], heads: Sequence[Head], *, seconds: float = 3600) -> list[Count]:
     """Count each request. Raises subprocess.TimeoutExpired if that takes longer than `seconds`."""
     with tempfile.TemporaryDirectory(prefix="sitelatch-count-") as name:
         folder = Path(name)

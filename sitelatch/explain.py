@@ -64,7 +64,7 @@ async def explain(config: Config, request: ExplainedRequest) -> str:
     except Refused as refused:
         explanation.add_step("Path", "it is refused on every route")
         return explanation.refused(refused.refusal)
-    route = next((route for route in table.routes if route.holds(readings[0], lenient=False)), None)
+    route = table.route_of(readings[0], lenient=False)
     if route is not None:
         explanation.add_step("Route", f'"{route.name}", to {route.settings.upstream}')
         explanation.add_step("Sites", *describe_sites(route, config.keys, head))

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,8 +95,18 @@ def _free_memory() -> int:
 def _remove_abandoned_data() -> None:
     """Remove the data of test runs that were killed."""
     for folder in _MEMORY.glob("sitelatch-tests-*"):
-        if not Path("/proc", folder.name.rpartition("-")[2]).exists():
+        pid = folder.name.rpartition("-")[2]
+        if pid == str(os.getpid()) or not Path("/proc", pid).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def data_directory(otherwise: Path) -> Path:
+    """Return a new directory in memory for the data of a server, or `otherwise` if there is too little memory."""
+    if _DATA_VARIABLE not in os.environ:
+        return otherwise
+    folder = Path(tempfile.mkdtemp(dir=os.environ[_DATA_VARIABLE]))
+    folder.chmod(0o755)  # root starts servers as another user
+    return folder
 
 
 def on_database(dsn: str, name: str) -> str:

@@ -21,7 +21,7 @@ from sql.embedded.launch import ServerUser
 from sql.embedded.server import EmbeddedServer
 from sql.migrate import migrate
 from sql.pool import open_connection
-from tests.database import UNSAFE, as_role, create_database, run_aside
+from tests.database import UNSAFE, as_role, create_database, data_directory, run_aside
 from tests.ports import free_port
 
 # Debian installs daemons in directories that are only in root's PATH.
@@ -130,7 +130,8 @@ class PgBouncer:
 class PooledServer:
     """A PostgreSQL server that PgBouncer's user may connect to as each of the roles."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        home = data_directory(folder)
         self._server = EmbeddedServer.open(home, UNSAFE)
         self.dsn = self._server.dsn
         self.home = home

@@ -41,10 +41,14 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
 def refuse_form_body(method: bytes, fields: Fields) -> None:
     """Raise Refused on a body that backends merge with the query: forms, and bodies that Rack reads as forms."""
     # A look-alike of Content-Type can make a body a form. Only the exact name counts as a Content-Type that is present.
-    types = [(name, value.lower()) for name, value in fields if FOLDED[name] == b"content-type"]
-    if any(b"x-www-form-urlencoded" in value or b"multipart/" in value for _, value in types):
-        raise Refused(FORM_BODY_NOT_READ)
-    if method == b"POST" and not any(value for name, value in types if name.lower() == b"content-type"):
+    is_present = False
+    for name, value in fields:
+        if FOLDED[name] == b"content-type":
+            lower = value.lower()
+            if b"x-www-form-urlencoded" in lower or b"multipart/" in lower:
+                raise Refused(FORM_BODY_NOT_READ)
+            is_present = is_present or (value != b"" and name.lower() == b"content-type")
+    if method == b"POST" and not is_present:
         raise Refused(_NO_CONTENT_TYPE)
 
 
@@ -53,4 +57,9 @@ def form_may_name(facts: PathFacts) -> bool:
     route = facts.route
     if route.settings.form_body != "auto":
         return route.settings.form_body == "refuse"
-    return bool(route.refused_names) or bool(facts.refused) or any(scope is not False for _, scope in facts.queries)
+    if route.refused_names or facts.refused:
+        return True
+    for _, in_scope in facts.queries:  # noqa: SIM110 - a generator costs more, and this is the hot path
+        if in_scope is not False:
+            return True
+    return False

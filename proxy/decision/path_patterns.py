@@ -53,9 +53,30 @@ class PathPattern:
             named.pop()
         self._lenient = re.compile("".join(named) + f"{SEGMENT_END}?" + rest, re.DOTALL | re.IGNORECASE)
 
+    @property
+    def sources(self) -> tuple[str, str]:
+        """The regular expressions of the exact and the lenient match."""
+        return self._exact.pattern, self._lenient.pattern
+
     def match(self, reading: str, *, lenient: bool) -> re.Match[str] | None:
         """Match a reading. The first group is the site's id if the template has one."""
         return (self._lenient if lenient else self._exact).match(reading)
+
+
+class FirstOf:
+    """Several path templates without `{site}` as one regular expression, because a config may have many routes."""
+
+    __slots__ = ("_exact", "_lenient")
+
+    def __init__(self, patterns: Iterable[PathPattern]) -> None:
+        sources = [pattern.sources for pattern in patterns]
+        self._exact = re.compile("|".join(f"({exact})" for exact, _ in sources), re.DOTALL)
+        self._lenient = re.compile("|".join(f"({lenient})" for _, lenient in sources), re.DOTALL | re.IGNORECASE)
+
+    def match(self, reading: str, *, lenient: bool) -> int | None:
+        """Return the index of the first template that matches a reading, or None."""
+        found = (self._lenient if lenient else self._exact).match(reading)
+        return None if found is None or found.lastindex is None else found.lastindex - 1
 
 
 class Scope:

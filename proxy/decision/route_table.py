@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from proxy.decision.path_facts import PATH_DIFFERS, PathFacts, path_facts
+from proxy.decision.path_patterns import FirstOf
 from proxy.decision.path_readings import is_plain, read_path
 from proxy.decision.routes import Route
 from proxy.decision.work import path_work
@@ -24,6 +25,7 @@ class RouteTable:
         names = [route.name for route in self.routes]
         if len(set(names)) < len(names):
             raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
+        self._paths = FirstOf(route.prefix for route in self.routes)
         self._facts: dict[bytes, PathFacts] = {}
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
         self.methods = frozenset().union(*(route.methods for route in self.routes))
@@ -46,17 +48,16 @@ class RouteTable:
     def _locate(self, path: bytes) -> PathFacts:
         found = read_path(path)
         readings = found.split
-        route = self._route(readings[0], lenient=False)
+        route = self.route_of(readings[0], lenient=False)
         for reading in readings:
             for lenient in (False, True):
-                if self._route(reading, lenient=lenient) is not route:
+                if self.route_of(reading, lenient=lenient) is not route:
                     raise Refused(PATH_DIFFERS)
         if route is None:
             raise Refused(NO_ROUTE)
         return path_facts(route, found, 0 if is_plain(path) else path_work(len(path), len(readings)))
 
-    def _route(self, reading: str, *, lenient: bool) -> Route | None:
-        for route in self.routes:
-            if route.holds(reading, lenient=lenient):
-                return route
-        return None
+    def route_of(self, reading: str, *, lenient: bool) -> Route | None:
+        """Return the first route whose path a reading of a path is below."""
+        index = self._paths.match(reading, lenient=lenient)
+        return None if index is None else self.routes[index]

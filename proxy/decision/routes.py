@@ -134,10 +134,6 @@ class Route:
         """The headers that name sites, in lower case."""
         return [rule.name.decode() for rule in self.site_rules.headers]
 
-    def holds(self, reading: str, *, lenient: bool) -> bool:
-        """Return whether a reading of a path is below this route's path."""
-        return self.prefix.match(reading, lenient=lenient) is not None
-
 
 def _site_missing(ways: list[str]) -> Refusal:
     if not ways:

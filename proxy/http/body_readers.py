@@ -7,14 +7,20 @@ upstream has left bodies unread, no connection without a response is trusted.
 """
 
 import re
+from functools import lru_cache
 
-from proxy.http.headers import Fields
+from proxy.http.headers import FOLDED, Fields
 
 _KNOWN_SECONDS = 1.0
 """Long enough that a client which sends only requests with bodies gets a connection that stays open."""
 _MAX_ADDRESSES = 64
-_IGNORES_BODIES = re.compile(rb"(?i)(?:Base|Simple)HTTP|CherryPy|Cheroot").search
+_IGNORES_BODIES = re.compile(rb"(?i)(?:Base|Simple)HTTP|CherryPy|Cheroot")
 """The `Server` of software that may leave a body unread: Python's http.server, and Cheroot with chunked bodies."""
+
+
+@lru_cache(maxsize=64)
+def _ignores_bodies(server: bytes) -> bool:
+    return _IGNORES_BODIES.search(server) is not None
 
 
 class BodyReaders:
@@ -38,10 +44,11 @@ class BodyReaders:
         """Learn from a response's fields. Return whether the server on this connection reads bodies."""
         if not self._trusted:
             return False
-        if any(name.lower() == b"server" and _IGNORES_BODIES(value) for name, value in fields):
-            self._mixed = True
-            self.forget()
-            return False
+        for name, value in fields:
+            if FOLDED[name] == b"server" and _ignores_bodies(value):
+                self._mixed = True
+                self.forget()
+                return False
         if generation == self.generation and not self._mixed:
             if len(self._until) >= _MAX_ADDRESSES:
                 self._until.clear()

@@ -22,7 +22,7 @@ from sql.migrate import migrate
 from sql.pool import open_connection
 from tests.acceptance.harness import REPOSITORY
 from tests.acceptance.wire import DEADLINE_SECONDS
-from tests.database import run_aside
+from tests.database import data_directory, run_aside
 from tests.ports import free_port
 
 NAME = "fleet"
@@ -68,7 +68,7 @@ class OwnDatabase:
 
     @contextlib.asynccontextmanager
     async def superuser(self, database: str = NAME) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the superuser, for whom some are kept free."""
+        """Connect as superuser. PostgreSQL reserves some connections for superusers."""
         connection = await open_connection(self.url(database=database), role="tests")
         try:
             yield connection
@@ -82,6 +82,7 @@ class OwnDatabase:
             # The machine itself does not crash, so data does not need to reach the disk. Commits of a killed server
             # survive without fsync.
             "fsync": "off",
+            "max_wal_size": "256MB",
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
             "max_connections": str(MAX_CONNECTIONS),
@@ -185,7 +186,7 @@ def _parents() -> Iterator[tuple[int, int]]:
 @contextlib.contextmanager
 def own_database(folder: Path) -> Iterator[OwnDatabase]:
     """Run a server with the tables and roles of Sitelatch, and stop it afterwards."""
-    database = OwnDatabase(folder)
+    database = OwnDatabase(data_directory(folder))
     try:
         database.create()
         yield database
