@@ -4,46 +4,28 @@ Every door and `explain` get their verdicts here, so that no two of them can dif
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import structlog
 
-from proxy.decision.api_keys import digest, well_formed
+from proxy.decision.api_keys import digest
 from proxy.decision.claim import Claim
 from proxy.decision.decide import decide
-from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.grant import Grant
 from proxy.decision.route_table import RouteTable
-from proxy.decision.verdict import Answers, Lookup, NoGrant, Owners, Verdict
+from proxy.decision.verdict import Answers, Lookup, NoGrant, Verdict
 from proxy.grants.cache import ScopeUnavailable, TooManyUnknownKeys, Unknown
+from proxy.grants.remembered_grants import GrantSource, RememberedGrants
 from proxy.http.headers import Head
 from proxy.identity_lines import IdentityLines
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
 
-_REMEMBERED = 10_000
-"""Keys whose grants are remembered in front of the cache."""
-
 _TRIES = 5
 """How often a key is looked up that changes during each lookup."""
 
 _log = structlog.get_logger(__name__)
-
-
-class GrantSource(Protocol):
-    """Where grants and site owners come from; `proxy.grants.cache.Grants` says what each method does."""
-
-    @property
-    def generation(self) -> int: ...
-    def peek(self, digest: bytes) -> Grant | Unknown | None: ...
-    def reusable_until(self, digest: bytes) -> float: ...
-    def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None: ...
-    async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown: ...
-    async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None]: ...
-    def watched(self) -> AbstractContextManager[int]: ...
-    def invalidated(self, token: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -53,73 +35,6 @@ class Pending:
     claim: Claim
     began: float
     """When the decision began (seconds of `time.perf_counter`)."""
-
-
-class RememberedGrants:
-    """What is known without waiting (`verdict.Known`): grants by key, remembered in front of the cache.
-
-    That saves hashing the key: 5 µs a request. A grant is remembered for as long as the cache would use it and nothing
-    is known to have changed.
-    """
-
-    def __init__(
-        self,
-        grants: GrantSource,
-        *,
-        accept_foreign: bool,
-        on_lookup: Callable[[str], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self.accept_foreign = accept_foreign
-        self._grants = grants
-        self._on_lookup = on_lookup
-        self._clock = clock
-        self._generation = grants.generation
-        self._remembered: dict[bytes, tuple[Grant, float]] = {}
-
-    def __len__(self) -> int:
-        """Return how many grants are remembered."""
-        return len(self._remembered)
-
-    def remembered(self, key: bytes) -> Grant | None:
-        """Return the grant remembered for a key, if it still holds. Hot."""
-        if self._generation != self._grants.generation:
-            self._generation = self._grants.generation
-            self._remembered.clear()
-            return None
-        known = self._remembered.get(key)
-        if known is None or known[1] <= self._clock():
-            return None
-        self._on_lookup("hit")
-        return known[0]
-
-    def grant(self, key: bytes) -> Grant | NoGrant:
-        """Return the cached grant of a key, and remember it."""
-        key_digest = digest(key)
-        found = self._grants.peek(key_digest)
-        if found is None:
-            return NoGrant.NOT_LOOKED_UP
-        if isinstance(found, Unknown):
-            return NoGrant.UNKNOWN
-        if len(self._remembered) >= _REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = (found, self._grants.reusable_until(key_digest))
-        return found
-
-    def owners(self, sites: tuple[str, ...]) -> Owners | Literal[NoGrant.UNAVAILABLE] | None:
-        """Return the cached owners of sites, or None if one of them is not cached."""
-        return self._grants.peek_sites(sites)
-
-    def user_of(self, key: bytes) -> Grant | None:
-        """Return the grant of a key for whose request no lookup is worth while, if it is cached."""
-        grant = self.remembered(key)
-        if grant is not None:
-            return grant
-        if not self.accept_foreign and not well_formed(key):
-            self._on_lookup("refused_format")
-            return None
-        found = self.grant(key)
-        return found if isinstance(found, Grant) else None
 
 
 class Enforcement:

@@ -18,8 +18,9 @@ from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
 from proxy.decision.target import split
 from proxy.decision.verdict import Verdict
-from proxy.enforcement import Enforcement, GrantSource, Pending
+from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import UNKNOWN, Grants, Unknown
+from proxy.grants.remembered_grants import GrantSource
 from proxy.grants.scope_table import ScopeTable
 from proxy.http.headers import Fields, Head
 from proxy.http.hop_by_hop import clean_request

@@ -1,4 +1,4 @@
-"""Grants for `explain` (`enforcement.GrantSource`)."""
+"""Grants for `explain` (`remembered_grants.GrantSource`)."""
 
 import math
 from collections.abc import Iterable, Mapping

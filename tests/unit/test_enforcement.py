@@ -12,9 +12,10 @@ from proxy.decision.grant import Grant
 from proxy.decision.path_facts import PathFacts
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
-from proxy.enforcement import Enforcement, Pending, RememberedGrants
+from proxy.enforcement import Enforcement, Pending
 from proxy.grants.answers import Unknown
 from proxy.grants.cache import Grants
+from proxy.grants.remembered_grants import RememberedGrants
 from proxy.http.headers import Fields, Head
 from proxy.identity_lines import IdentityLines, render_identity
 from proxy.observe.metrics import LOOKUP_RESULTS, Metrics
