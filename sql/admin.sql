@@ -178,23 +178,23 @@ DELETE FROM sitelatch.api_users WHERE id = $1
 
 -- name: prune_idempotency_keys
 -- Delete idempotency keys that are older than $1 seconds: the $2 oldest that no other transaction has locked, and the
--- key $4 of the asker $3.
+-- key $4 of the caller $3.
 WITH oldest AS (
-  SELECT asker, key FROM sitelatch.idempotency_keys
+  SELECT caller, key FROM sitelatch.idempotency_keys
   WHERE created_at <= now() - make_interval(secs => $1)
   ORDER BY created_at LIMIT $2
   FOR UPDATE SKIP LOCKED
 )
 DELETE FROM sitelatch.idempotency_keys
 WHERE created_at <= now() - make_interval(secs => $1)
-  AND (asker, key) IN (SELECT asker, key FROM oldest UNION ALL SELECT $3::text, $4::text)
+  AND (caller, key) IN (SELECT caller, key FROM oldest UNION ALL SELECT $3::text, $4::text)
 
 -- name: claim_idempotency_key
--- Record for the asker $1 that the key $2 with the request $3 creates the user $4, unless the key is already recorded.
+-- Record for the caller $1 that the key $2 with the request $3 creates the user $4, unless the key is already recorded.
 -- Returns what is recorded. Waits for another transaction that is about to record the same key.
-INSERT INTO sitelatch.idempotency_keys AS kept (asker, key, wish, user_id) VALUES ($1, $2, $3, $4)
-ON CONFLICT (asker, key) DO UPDATE SET wish = kept.wish
-RETURNING wish, user_id
+INSERT INTO sitelatch.idempotency_keys AS kept (caller, key, request_digest, user_id) VALUES ($1, $2, $3, $4)
+ON CONFLICT (caller, key) DO UPDATE SET request_digest = kept.request_digest
+RETURNING request_digest, user_id
 
 -- name: start_session
 -- Create a session with digest $1 for the person $2, $3 and the workspaces $4 (null: all), who signed in with the
@@ -225,17 +225,17 @@ DELETE FROM sitelatch.sessions WHERE digest IN (
   FOR UPDATE SKIP LOCKED
 )
 
--- name: start_round_trip
+-- name: start_oidc_login
 -- Record a login with digest $1, which expires after $2 seconds.
-INSERT INTO sitelatch.round_trips (digest, expires_at) VALUES ($1, now() + make_interval(secs => $2))
+INSERT INTO sitelatch.oidc_logins (digest, expires_at) VALUES ($1, now() + make_interval(secs => $2))
 
--- name: end_round_trip
+-- name: end_oidc_login
 -- Complete the login with digest $1. Returns no row if it does not exist, was already completed, or has expired.
-DELETE FROM sitelatch.round_trips WHERE digest = $1 AND expires_at > now() RETURNING true
+DELETE FROM sitelatch.oidc_logins WHERE digest = $1 AND expires_at > now() RETURNING true
 
--- name: prune_round_trips
+-- name: prune_oidc_logins
 -- Delete logins that have expired.
-DELETE FROM sitelatch.round_trips WHERE expires_at <= now()
+DELETE FROM sitelatch.oidc_logins WHERE expires_at <= now()
 
 -- name: list_sites
 -- Sites by id: in the workspaces $1 (null: all), whose folded id matches $2 or whose display name matches $3 (null:

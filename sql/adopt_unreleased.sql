@@ -1,6 +1,6 @@
--- Keeps a database that was created by a development version of Sitelatch, from before the first release. The schema is
--- the same, so this only records it as created by the migrations that replaced the earlier ones. Run it once, as the
--- owner of the schema:
+-- Keeps a database that was created by a development version of Sitelatch, from before the first release. It renames
+-- what was renamed, and records the schema as created by the migrations that replaced the earlier ones. Run it once, as
+-- the owner of the schema:
 --
 --     psql -f adopt_unreleased.sql "dbname=YOURS"
 --     sitelatch migrate
@@ -14,6 +14,14 @@ BEGIN
     THEN
         RAISE EXCEPTION 'the last migration of this database is not 0010_collated_sites; nothing was changed';
     END IF;
+    ALTER TABLE sitelatch.idempotency_keys RENAME COLUMN asker TO caller;
+    ALTER TABLE sitelatch.idempotency_keys RENAME COLUMN wish TO request_digest;
+    ALTER TABLE sitelatch.idempotency_keys
+        RENAME CONSTRAINT idempotency_keys_wish_length TO idempotency_keys_request_digest_length;
+    ALTER TABLE sitelatch.round_trips RENAME TO oidc_logins;
+    ALTER TABLE sitelatch.oidc_logins RENAME CONSTRAINT round_trips_pkey TO oidc_logins_pkey;
+    ALTER TABLE sitelatch.oidc_logins RENAME CONSTRAINT round_trips_digest_length TO oidc_logins_digest_length;
+    ALTER INDEX sitelatch.round_trips_expires_idx RENAME TO oidc_logins_expires_idx;
     DELETE FROM sitelatch.schema_migrations;
     INSERT INTO sitelatch.schema_migrations (version, name) VALUES
         (1, '0001_scope_tables'),

@@ -35,7 +35,7 @@ BEGIN
             sitelatch.sealed_keys,
             sitelatch.idempotency_keys,
             sitelatch.sessions,
-            sitelatch.round_trips
+            sitelatch.oidc_logins
         TO sitelatch_admin;
         GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;
         -- Triggers write the change feed.

@@ -64,6 +64,6 @@ async def claim_key(
         [claimed] = await connection.fetch(CLAIM_KEY, by.email, key, digest, user_id, timeout=wait_seconds)
     except TimeoutError:
         raise KeyInUse(f"Another request with this {HEADER} is still in progress. Try again soon.") from None
-    if claimed["wish"] != digest:
+    if claimed["request_digest"] != digest:
         raise KeyReused(f"This {HEADER} was used before with a different body. Use a new one for each new request.")
     return None if claimed["user_id"] == user_id else claimed["user_id"]

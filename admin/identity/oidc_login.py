@@ -14,9 +14,9 @@ from typing import Final
 from admin.connections import Connection
 from sql.queries import query
 
-START_ROUND_TRIP = query("start_round_trip")
-END_ROUND_TRIP = query("end_round_trip")
-PRUNE_ROUND_TRIPS = query("prune_round_trips")
+START_LOGIN = query("start_oidc_login")
+END_LOGIN = query("end_oidc_login")
+PRUNE_LOGINS = query("prune_oidc_logins")
 
 LOGIN_SECONDS: Final = 600
 _SECRET_BYTES = 32
@@ -66,12 +66,12 @@ class OidcLogin:
 
     async def start(self, connection: Connection) -> None:
         """Record the login as open for LOGIN_SECONDS."""
-        await connection.execute(PRUNE_ROUND_TRIPS)
-        await connection.execute(START_ROUND_TRIP, self._digest, LOGIN_SECONDS)
+        await connection.execute(PRUNE_LOGINS)
+        await connection.execute(START_LOGIN, self._digest, LOGIN_SECONDS)
 
     async def end(self, connection: Connection) -> bool:
         """End the login. Return whether it was open."""
-        return bool(await connection.fetchval(END_ROUND_TRIP, self._digest))
+        return bool(await connection.fetchval(END_LOGIN, self._digest))
 
 
 def _text(raw: bytes) -> str:

@@ -9,16 +9,16 @@ CREATE TABLE sitelatch.sealed_keys (
 -- Which request created which API user, so that a request that is sent twice creates only one.
 CREATE TABLE sitelatch.idempotency_keys (
     -- The admin who sent the request. The keys of different admins are independent.
-    asker text NOT NULL,
+    caller text NOT NULL,
     key text NOT NULL,
     -- SHA-256 of the request.
-    wish bytea NOT NULL,
+    request_digest bytea NOT NULL,
     -- No foreign key: a late retry must not create a user again that was deleted in the meantime.
     user_id uuid NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (asker, key),
+    PRIMARY KEY (caller, key),
     CONSTRAINT idempotency_keys_length CHECK (char_length(key) <= 255),
-    CONSTRAINT idempotency_keys_wish_length CHECK (octet_length(wish) = 32)
+    CONSTRAINT idempotency_keys_request_digest_length CHECK (octet_length(request_digest) = 32)
 );
 CREATE INDEX idempotency_keys_created_idx ON sitelatch.idempotency_keys (created_at);
 
@@ -39,12 +39,12 @@ CREATE TABLE sitelatch.sessions (
 CREATE INDEX sessions_expires_idx ON sitelatch.sessions (expires_at);
 
 -- OpenID Connect logins in progress. Each can be completed once, by any replica.
-CREATE TABLE sitelatch.round_trips (
+CREATE TABLE sitelatch.oidc_logins (
     digest bytea PRIMARY KEY,
     expires_at timestamptz NOT NULL,
-    CONSTRAINT round_trips_digest_length CHECK (octet_length(digest) = 32)
+    CONSTRAINT oidc_logins_digest_length CHECK (octet_length(digest) = 32)
 );
-CREATE INDEX round_trips_expires_idx ON sitelatch.round_trips (expires_at);
+CREATE INDEX oidc_logins_expires_idx ON sitelatch.oidc_logins (expires_at);
 
 -- No foreign keys: an entry outlives the rows it refers to.
 CREATE TABLE sitelatch.audit_log (

@@ -130,7 +130,7 @@ async def test_a_retry_waits_for_the_first_request_and_replaces_it_if_it_fails(
         transaction = first.transaction()
         await transaction.start()
         await first.execute(
-            "INSERT INTO sitelatch.idempotency_keys (asker, key, wish, user_id)"
+            "INSERT INTO sitelatch.idempotency_keys (caller, key, request_digest, user_id)"
             " VALUES ('ada@example.com', 'k', $1, gen_random_uuid())",
             bytes(32),
         )
@@ -170,7 +170,7 @@ async def test_an_expired_key_that_is_not_pruned_yet_is_ignored(acme: AdminClien
     await pool.execute("UPDATE sitelatch.idempotency_keys SET created_at = now() - interval '24:01'")
     # As many older keys as one request prunes, so that this one remains.
     await pool.execute(
-        "INSERT INTO sitelatch.idempotency_keys (asker, key, wish, user_id, created_at)"
+        "INSERT INTO sitelatch.idempotency_keys (caller, key, request_digest, user_id, created_at)"
         " SELECT 'x', n::text, $1, gen_random_uuid(), now() - interval '2 days' FROM generate_series(1, 100) n",
         bytes(32),
     )

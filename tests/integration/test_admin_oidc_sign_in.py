@@ -88,7 +88,7 @@ async def test_a_person_signs_in_at_the_issuer_and_signs_out(
     for headers in ({}, {**changes, "Origin": "http://evil.example"}, {**changes, "X-CSRF-Token": "x"}):
         assert (await jar.ask("DELETE", "/session", headers))[0] == 403
     kept = str(await pool.fetch("SELECT * FROM sitelatch.sessions")) + str(
-        await pool.fetch("SELECT * FROM sitelatch.round_trips")
+        await pool.fetch("SELECT * FROM sitelatch.oidc_logins")
     )
     assert str(jar.session) not in kept
     assert (await jar.ask("DELETE", "/session", changes))[0] == 204
@@ -171,7 +171,7 @@ async def test_a_database_outage_during_sign_in_is_reported_by_the_page(
         "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE 'terminating' USING ERRCODE = 'admin_shutdown'; END $$"
     )
-    await pool.execute("CREATE TRIGGER stop BEFORE DELETE ON sitelatch.round_trips EXECUTE FUNCTION stop()")
+    await pool.execute("CREATE TRIGGER stop BEFORE DELETE ON sitelatch.oidc_logins EXECUTE FUNCTION stop()")
     assert await jar.come_back(location) == "database_unavailable"
     assert jar.session is None
 
@@ -187,10 +187,10 @@ async def test_one_of_several_concurrent_callbacks_succeeds(admin: AdminClient, 
 async def test_a_login_expires(admin: AdminClient, provider: Provider, pool: asyncpg.Pool) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
-    await pool.execute("UPDATE sitelatch.round_trips SET expires_at = now()")
+    await pool.execute("UPDATE sitelatch.oidc_logins SET expires_at = now()")
     assert await jar.come_back(back) == "expired"
     await jar.begin()
-    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == 1  # the expired one is pruned
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.oidc_logins") == 1  # the expired one is pruned
 
 
 async def test_a_code_of_another_login_is_refused(admin: AdminClient, provider: Provider) -> None:
@@ -250,7 +250,7 @@ async def test_logins_from_one_address_are_limited(admin: AdminClient, pool: asy
         await Jar(admin).begin()
     status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert (status, problem["code"]) == (429, "too_many_attempts")
-    assert await pool.fetchval("SELECT count(*) FROM sitelatch.round_trips") == LOGINS_PER_MINUTE
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.oidc_logins") == LOGINS_PER_MINUTE
 
 
 async def test_a_session_ends_when_the_configuration_no_longer_admits_its_person(

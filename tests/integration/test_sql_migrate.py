@@ -92,6 +92,29 @@ async def test_a_failed_migration_is_rolled_back(dsn: str) -> None:
         await connection.close()
 
 
+UNRELEASED_NAMES = """
+    ALTER TABLE sitelatch.idempotency_keys RENAME COLUMN caller TO asker;
+    ALTER TABLE sitelatch.idempotency_keys RENAME COLUMN request_digest TO wish;
+    ALTER TABLE sitelatch.idempotency_keys
+        RENAME CONSTRAINT idempotency_keys_request_digest_length TO idempotency_keys_wish_length;
+    ALTER TABLE sitelatch.oidc_logins RENAME TO round_trips;
+    ALTER TABLE sitelatch.round_trips RENAME CONSTRAINT oidc_logins_pkey TO round_trips_pkey;
+    ALTER TABLE sitelatch.round_trips RENAME CONSTRAINT oidc_logins_digest_length TO round_trips_digest_length;
+    ALTER INDEX sitelatch.oidc_logins_expires_idx RENAME TO round_trips_expires_idx;
+"""
+"""Gives back the names that the development versions used."""
+
+
+async def schema_names(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+    """Return the names of all tables, indexes, columns and constraints."""
+    return await connection.fetch("""
+        SELECT c.relname, a.attname FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+        WHERE c.relnamespace = 'sitelatch'::regnamespace
+        UNION ALL SELECT conrelid::regclass::text, conname FROM pg_constraint
+        WHERE connamespace = 'sitelatch'::regnamespace ORDER BY 1, 2
+    """)
+
+
 async def record_unreleased(connection: asyncpg.Connection, names: tuple[str, ...]) -> None:
     """Record the schema as created by the development version that these migrations belong to."""
     await connection.execute("DELETE FROM sitelatch.schema_migrations")
@@ -120,11 +143,14 @@ async def test_a_database_of_a_development_version_is_refused_untouched_with_ins
 async def test_the_adopt_script_keeps_a_database_of_the_last_development_version(bare_dsn: str) -> None:
     connection = await open_connection(bare_dsn, role="tests")
     try:
-        await migrate(connection, MIGRATIONS[:4])  # they create the same schema
+        await migrate(connection, MIGRATIONS[:4])  # they create the same schema, with other names
         await add_workspace(connection, "acme", "shop")
         user_id = await add_user(connection, "acme", "shop", digest=bytes(32))
+        names = await schema_names(connection)
+        await connection.execute(UNRELEASED_NAMES)
         await record_unreleased(connection, UNRELEASED)
         await connection.execute(ADOPT_UNRELEASED)
+        assert await schema_names(connection) == names
         assert await migrate(connection) == [migration.name for migration in MIGRATIONS[4:]]
         await require_latest(connection)
         assert str(await connection.fetchval("SELECT user_id FROM sitelatch.api_keys")) == user_id

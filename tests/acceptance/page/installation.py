@@ -19,7 +19,7 @@ TABLES: Final = (
     "workspaces",
     "idempotency_keys",
     "sessions",
-    "round_trips",
+    "oidc_logins",
     "audit_log",
 )
 """The tables to empty. The others depend on them (ON DELETE CASCADE)."""
