@@ -9,7 +9,7 @@ import gc
 import time
 
 from bench.driver import Driver, Setup
-from bench.instructions import Head, count
+from bench.instructions import Request, count
 from proxy.decision.api_keys import new_key
 
 _RUNS = 20
@@ -83,8 +83,8 @@ def main() -> None:
     setup = Setup({"routes": routes}, known={key: {"sites": ["shop"]}}, sites={"shop": "acme", "blog": "acme"})
     cases = _cases(key)
     introduction = next(iter(cases.values()))[0]
-    heads = [Head("data", request, True, response, introduction) for request, response in cases.values()]
-    counts = count({"data": setup}, heads)
+    requests = [Request("data", request, True, response, introduction) for request, response in cases.values()]
+    counts = count({"data": setup}, requests)
     print(f"{'exchange':<26}{'status':>8}{'instructions':>14}{'us':>8}")
     for (name, case), counted in zip(cases.items(), counts, strict=True):
         microseconds = asyncio.run(_microseconds(setup, introduction, *case))

@@ -42,7 +42,7 @@ _DUMP, _ZERO, _START = _CALLGRIND, _CALLGRIND + 1, _CALLGRIND + 4
 
 
 @dataclass(frozen=True)
-class Head:
+class Request:
     """A request to count, and the name of its setup."""
 
     setup: str
@@ -68,19 +68,19 @@ def available() -> bool:
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 
-def count(setups: Mapping[str, Setup], heads: Sequence[Head], *, seconds: float = 3600) -> list[Count]:
+def count(setups: Mapping[str, Setup], requests: Sequence[Request], *, seconds: float = 3600) -> list[Count]:
     """Count each request. Raises subprocess.TimeoutExpired if that takes longer than `seconds`."""
     with tempfile.TemporaryDirectory(prefix="sitelatch-count-") as name:
         folder = Path(name)
         task = {
             "setups": {name: asdict(setup) for name, setup in setups.items()},
-            "heads": [
+            "requests": [
                 (
-                    head.setup,
-                    head.warm,
-                    *(text.decode("latin-1") for text in (head.data, head.response, head.introduction)),
+                    request.setup,
+                    request.warm,
+                    *(text.decode("latin-1") for text in (request.data, request.response, request.introduction)),
                 )
-                for head in heads
+                for request in requests
             ],
         }
         (folder / "task.json").write_text(json.dumps(task))
@@ -150,19 +150,52 @@ async def _nothing() -> None:
     """Do nothing, to measure the cost of a call."""
 
 
+async def _count_head(callgrind: _Callgrind, driver: Driver, data: bytes, *, warm: bool) -> str:
+    """Count a request up to the decision. Return the outcome."""
+    if warm:
+        for _ in range(3):
+            await driver.send(data)
+    else:
+        driver.forget()
+    visit = driver.connect()
+    gc.collect()
+    callgrind.zero()
+    await visit.send(data)
+    callgrind.dump()
+    return visit.outcome.code
+
+
+def _count_exchange(callgrind: _Callgrind, driver: Driver, introduction: bytes, data: bytes, response: bytes) -> str:
+    """Count a request and its response on warm connections. Return the response's status."""
+    visit = driver.connect()
+    visit.exchange(introduction or data, response)
+    for _ in range(_WARM_UP):
+        visit.exchange(data, response)
+    driver.flush_log()
+    visit.exchange(data, response)  # starts a new batch of log lines
+    visit.client.written = b""
+    gc.collect()
+    callgrind.zero()
+    visit.exchange(data, response)
+    callgrind.dump()
+    status = visit.client.written.split()[1].decode()
+    visit.downstream.connection_lost(None)
+    return status
+
+
 async def _count_all(folder: Path) -> None:
     task = json.loads((folder / "task.json").read_text())
     callgrind = _Callgrind()
     drivers = {name: Driver(Setup(**setup)) for name, setup in task["setups"].items()}
     for driver in drivers.values():
         await driver.start()
-    heads = [
-        (drivers[setup], warm, *(text.encode("latin-1") for text in texts)) for setup, warm, *texts in task["heads"]
+    requests = [
+        (drivers[setup], warm, *(text.encode("latin-1") for text in texts)) for setup, warm, *texts in task["requests"]
     ]
-    for driver, warm, head, response, _ in heads:
+    for driver, warm, data, response, _ in requests:
         if warm and not response:
             for _ in range(_WARM_UP):
-                await driver.send(head)
+                await driver.send(data)
     # The time of a garbage collection depends on earlier requests, and it costs as much as several of them.
     gc.disable()
     callgrind.start()
@@ -173,33 +206,11 @@ async def _count_all(folder: Path) -> None:
     callgrind.dump()
     gc.freeze()  # permanent objects need not be traversed for each request
     codes = []
-    for driver, warm, head, response, introduction in heads:
+    for driver, warm, data, response, introduction in requests:
         if response:
-            visit = driver.connect()
-            visit.exchange(introduction or head, response)
-            for _ in range(_WARM_UP):
-                visit.exchange(head, response)
-            driver.flush_log()
-            visit.exchange(head, response)  # starts a new batch of log lines
-            visit.client.written = b""
-            gc.collect()
-            callgrind.zero()
-            visit.exchange(head, response)
-            callgrind.dump()
-            codes.append(visit.client.written.split()[1].decode())
-            visit.downstream.connection_lost(None)
-            continue
-        if warm:
-            for _ in range(3):
-                await driver.send(head)
+            codes.append(_count_exchange(callgrind, driver, introduction, data, response))
         else:
-            driver.forget()
-        visit = driver.connect()
-        gc.collect()
-        callgrind.zero()
-        await visit.send(head)
-        callgrind.dump()
-        codes.append(visit.outcome.code)
+            codes.append(await _count_head(callgrind, driver, data, warm=warm))
     for driver in drivers.values():
         await driver.close()
     (folder / "codes.json").write_text(json.dumps(codes))

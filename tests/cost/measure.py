@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.driver import Driver
-from bench.instructions import Head, count
+from bench.instructions import Request, count
 from tests.cost.heads import PLAIN
 from tests.cost.setups import KEYS, SETUPS, SITE_KEY
 
@@ -77,8 +77,8 @@ class Stopwatch:
 
 def in_instructions(heads: Sequence[Sent]) -> list[Cost]:
     """Count the instructions of each head, with nothing remembered, and of a warm plain head."""
-    plain = [Head(name, PLAIN.head(SITE_KEY), warm=True) for name in SETUPS]
-    counts = count(SETUPS, [*plain, *(Head(sent.setup, sent.head) for sent in heads)])
+    plain = [Request(name, PLAIN.head(SITE_KEY), warm=True) for name in SETUPS]
+    counts = count(SETUPS, [*plain, *(Request(sent.setup, sent.head) for sent in heads)])
     of_plain = {name: counted.instructions for name, counted in zip(SETUPS, counts, strict=False)}
     return [
         Cost(counted.instructions / of_plain[sent.setup], counted.code)
