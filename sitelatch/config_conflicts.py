@@ -7,9 +7,8 @@ from proxy.decision.key_locations import QueryKey, parameter_names
 from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
 from proxy.http.drop_headers import DropHeaders
-from proxy.http.headers import REQUEST_KINDS, fold_name
-from proxy.http.request_header_names import RequestSpellings
-from proxy.http.steering_headers import steers_backends
+from proxy.http.headers import fold_name
+from proxy.http.request_header_names import RequestSpellings, why_never_forwarded
 from proxy.settings import KeySettings, ProxySettings, RouteSettings, ValueRule
 
 _MARK = "{site}"
@@ -66,14 +65,11 @@ def _headers_that_never_arrive(route: Route, proxy: ProxySettings, keys: KeySett
 
 def _why_not_forwarded(name: str, proxy: ProxySettings) -> str:
     """Return why the header is not forwarded and what to change. Return "" if it is forwarded."""
-    folded = fold_name(name.encode())
     if RequestSpellings(proxy.header_underscores, proxy.drop_headers).forwards(name):
         return ""
-    if folded in REQUEST_KINDS:
-        return "HTTP needs it, or Sitelatch sets it. Name the site in another header."
-    if steers_backends(folded):
-        return "it makes some backends serve another path or host (docs/backends.md). Name the site in another header."
-    if DropHeaders(proxy.drop_headers).covers(folded):
+    if why := why_never_forwarded(name):
+        return f"{why}. Name the site in another header."
+    if DropHeaders(proxy.drop_headers).covers(fold_name(name.encode())):
         return "[proxy] drop_headers removes it. Remove that entry."
     return 'a name with `_` needs [proxy] header_underscores = "pass".'
 

@@ -15,11 +15,11 @@ from proxy.decision.parameter_finder import Finder
 from proxy.decision.parameter_names import Name
 from proxy.http.headers import Fields, fold_name
 from proxy.http.percent_encoding import decode
+from proxy.http.request_header_names import why_never_forwarded
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _SCHEME = re.compile(rb"([A-Za-z0-9-]++)[ \t]++(.*)\Z", re.DOTALL)
-_HTTP_NEEDS = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"cookie"})
 _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
     "The query parameter that carries the API key is next to `;` or `?`, where some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
@@ -55,8 +55,12 @@ class HeaderKey:
         self.name = name
         self.field = fold_name(name.encode())
         """The field that it reads, in lower case."""
-        if self.field in _HTTP_NEEDS:
-            raise ValueError(f"HTTP itself needs the header {name}: choose another, such as X-API-Key")
+        if self.field == b"cookie":
+            raise ValueError(f'the header {name} cannot carry a key as a whole: write "cookie:NAME"')
+        if why := why_never_forwarded(name):
+            raise ValueError(
+                f'the header {name} cannot carry a key, because {why}. Write another, such as "header:X-API-Key"'
+            )
 
     def describe(self) -> str:
         return f"as the header `{self.name}`"

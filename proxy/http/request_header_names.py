@@ -26,6 +26,16 @@ _FORWARDED_NAMES = {
 }
 
 
+def why_never_forwarded(name: str) -> str:
+    """Return why a client's header of this name is never forwarded, whatever the settings. Return "" if it may be."""
+    folded = fold_name(name.encode())
+    if folded in REQUEST_KINDS:
+        return "HTTP needs it, or Sitelatch sets or removes it"
+    if steers_backends(folded):
+        return "it makes some backends serve another path or host (docs/backends.md)"
+    return ""
+
+
 class RequestSpellings(Spellings):
     """The kind of each request field, as `header_underscores` and `drop_headers` of `[proxy]` say."""
 

@@ -1,9 +1,12 @@
 """Settings that are valid on their own but conflict."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from proxy.http.headers import REQUEST_KINDS
+from proxy.http.steering_headers import STEERING_HEADERS
 from sitelatch.config_errors import ConfigError
 from sitelatch.config_file import load
 
@@ -61,8 +64,8 @@ def test_a_dropped_header_that_a_route_reads_is_an_error(tmp_path: Path, text: s
         ('drop_headers = ["X-Si*"]', "X-Site", "the header x-site is not forwarded: [proxy] drop_headers removes it."),
         ("", "X-Forwarded-Prefix", "the header x-forwarded-prefix is not forwarded: it makes some backends serve"),
         ('header_underscores = "pass"', "X_Original_URL", "the header x_original_url is not forwarded: it makes some"),
-        ("", "X-Api-Sites", "the header x-api-sites is not forwarded: HTTP needs it, or Sitelatch sets it."),
-        ("", "Upgrade", "the header upgrade is not forwarded: HTTP needs it, or Sitelatch sets it."),
+        ("", "X-Api-Sites", "the header x-api-sites is not forwarded: HTTP needs it, or Sitelatch sets or removes it."),
+        ("", "Upgrade", "the header upgrade is not forwarded: HTTP needs it, or Sitelatch sets or removes it."),
         ("", "Host", 'use a rule like "host:{site}.api.example.com" to read a site from the host, not host.'),
         ("", "X-Forwarded-Host", 'use a rule like "host:{site}.api.example.com" to read a site'),
     ],
@@ -72,6 +75,33 @@ def test_a_site_rule_whose_header_is_not_forwarded_is_an_error(
 ) -> None:
     [message] = complaints(tmp_path, route(f'sites = ["header:{header}"]', proxy))
     assert message.startswith(f'[[proxy.routes]] "data" sites: {reason}')
+
+
+NEVER_FORWARDED = [name.decode() for name in REQUEST_KINDS] + [row.name.replace("*", "a") for row in STEERING_HEADERS]
+
+
+@pytest.mark.parametrize("spelled", [str.title, str.upper, lambda name: name.replace("-", "_")])
+def test_a_key_location_whose_header_is_never_forwarded_is_an_error(
+    tmp_path: Path, spelled: Callable[[str], str]
+) -> None:
+    for name in map(spelled, NEVER_FORWARDED):
+        advice = f"the header {name} cannot carry a key, because "
+        shared = complaints(tmp_path, f'[keys]\nfrom = ["header:{name}"]\n{ROUTE}')
+        own = complaints(tmp_path, route(f'keys_from = ["bearer", "header:{name}"]'))
+        assert len(shared) == len(own) == 1, name
+        assert shared[0].startswith(f"[keys] from: {advice}")
+        assert own[0].startswith(f"[[proxy.routes]] route 'data': {advice}")
+        assert 'such as "header:X-API-Key"' in shared[0]
+
+
+def test_the_cookie_header_is_not_a_key_location_but_a_cookie_is(tmp_path: Path) -> None:
+    [message] = complaints(tmp_path, f'[keys]\nfrom = ["header:Cookie"]\n{ROUTE}')
+    assert message == '[keys] from: the header Cookie cannot carry a key as a whole: write "cookie:NAME".'
+
+
+@pytest.mark.parametrize("underscores", ["drop", "pass"])
+def test_a_key_location_with_an_underscore_needs_no_other_setting(tmp_path: Path, underscores: str) -> None:
+    assert not complaints(tmp_path, route('keys_from = ["header:X_Key"]', f'header_underscores = "{underscores}"'))
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,7 @@ def test_only_configured_locations_are_read() -> None:
     assert cut(places, b"/x?api_key=k", fields) == (None, b"/x?api_key=k", [(b"Host", b"h"), *fields])
 
 
-@pytest.mark.parametrize(
-    "place", ["", "headers:X", "header:", "header:X Y", "Bearer", "query", "cookie:a=b", "header:Host", "body:x"]
-)
+@pytest.mark.parametrize("place", ["", "headers:X", "header:", "header:X Y", "Bearer", "query", "cookie:a=b", "body:x"])
 def test_an_invalid_key_location_is_an_error_that_lists_the_valid_ones(place: str) -> None:
-    with pytest.raises(ValueError, match=r"header:NAME|choose another"):
+    with pytest.raises(ValueError, match="header:NAME"):
         KeyReader([place])
