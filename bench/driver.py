@@ -16,7 +16,7 @@ from typing import Any
 from proxy.decision.api_keys import digest
 from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.relay.client_connection import ClientConnection
@@ -163,7 +163,7 @@ class Driver:
         self._log = io.BytesIO()
         # The time stands still, because formatting a new second costs as much as a part of a request.
         self._access_log = AccessLog(self._log, wall_clock=lambda: 1_800_000_000.0)
-        self._grants = Grants(
+        self._grants = GrantCache(
             GrantSettings(ttl_seconds=3600, unknown_ttl_seconds=3600), self._scope, on_lookup=self._metrics.lookup
         )
         self._doors = [self._open() for _ in range(_DOORS)]

@@ -19,7 +19,7 @@ from proxy.decision.routes import Route
 from proxy.decision.target import split
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
-from proxy.grants.cache import UNKNOWN, Grants, Unknown
+from proxy.grants.cache import UNKNOWN, GrantCache, Unknown
 from proxy.grants.remembered_grants import GrantSource
 from proxy.grants.scope_table import ScopeTable
 from proxy.http.headers import Fields, Head
@@ -117,7 +117,7 @@ async def _judge(
         database_url(config.admin_database, config.directory) as url,
         await open_pool(url, role="command") as pool,
     ):
-        grants = Grants(config.grants, pool, on_lookup=lambda _: None)
+        grants = GrantCache(config.grants, pool, on_lookup=lambda _: None)
         source: GrantSource = grants
         key = request.key or b""
         if request.user_id:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.grants.cache import Grants, ScopeUnavailable, Unknown
+from proxy.grants.cache import GrantCache, ScopeUnavailable, Unknown
 
 
 class NothingCached:
@@ -38,7 +38,7 @@ class NothingCached:
 class UserScope(NothingCached):
     """The scope of one API user, for every key, because the user's own key is not known."""
 
-    def __init__(self, grants: Grants, grant: Grant | Unknown) -> None:
+    def __init__(self, grants: GrantCache, grant: Grant | Unknown) -> None:
         self._grants = grants
         self._grant = grant
 

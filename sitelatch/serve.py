@@ -18,7 +18,7 @@ from admin.internal_listeners import InternalRunner, internal_listeners
 from proxy.activity import Activity
 from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.grants.cache import Grants, connections_used
+from proxy.grants.cache import GrantCache, connections_used
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.changes import Changes
 from proxy.grants.database_status import DatabaseStatus, Health
@@ -88,7 +88,7 @@ class Service:
         stack.callback(access_log.flush)
         self.activity = Activity(config.activity, proven, database=self.database, on_flush=self.metrics.flush)
         budget = TokenBuckets(config.keys.unknown_per_minute)
-        grants = Grants(
+        grants = GrantCache(
             config.grants,
             proven,
             on_lookup=self.metrics.lookup,
@@ -149,7 +149,7 @@ class Service:
             raise CannotServe(f"[proxy] listen {config.proxy.listen}: {_reason(error)}") from error
         self._opened = True
 
-    def _report(self, grants: Grants, feed: ChangeFeed) -> None:
+    def _report(self, grants: GrantCache, feed: ChangeFeed) -> None:
         """Connect the metrics that are read when Prometheus asks for them."""
         metrics, database, config = self.metrics, self.database, self.config
         metrics.watch_feed(lambda: database.feed_mode.value)

@@ -26,7 +26,7 @@ from proxy.grants.site_owners import SiteOwners
 from proxy.grants.token_bucket import TokenBuckets, client_network
 from proxy.settings import GrantSettings
 
-__all__ = ["UNKNOWN", "Grants", "ScopeUnavailable", "TooManyUnknownKeys", "Unknown", "connections_used"]
+__all__ = ["UNKNOWN", "GrantCache", "ScopeUnavailable", "TooManyUnknownKeys", "Unknown", "connections_used"]
 
 _NO_KEY = b""
 """The digest of no key. A lookup of it only shows whether the database answers."""
@@ -44,7 +44,7 @@ def _ignore(lost: Changes) -> None:
     pass
 
 
-class Grants:
+class GrantCache:
     """Grants by key digest: cached for `ttl_seconds`, refreshed while used, used stale while the database is down.
 
     `on_lookup` is called with the result of each request's lookup: `hit`, `stale`, `miss` (the request waited for the

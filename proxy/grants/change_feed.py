@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import structlog
 
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.changes import Changes
 from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
 from proxy.grants.feed_connection import PAGE, FeedConnection, FeedUnavailable, Row
@@ -35,7 +35,7 @@ class ChangeFeed:
     def __init__(
         self,
         connect: Callable[[], Awaitable[asyncpg.Connection]],
-        grants: Grants,
+        grants: GrantCache,
         *,
         poll_seconds: float,
         on_dropped: Callable[[str, int], None],

@@ -14,7 +14,7 @@ _REMEMBERED = 10_000
 
 
 class GrantSource(Protocol):
-    """Where grants and site owners come from; `proxy.grants.cache.Grants` says what each method does."""
+    """Where grants and site owners come from; `proxy.grants.cache.GrantCache` says what each method does."""
 
     @property
     def generation(self) -> int: ...

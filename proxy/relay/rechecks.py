@@ -11,12 +11,12 @@ import structlog
 from proxy.decision.decide import decide
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.verdict import Answers, Verdict
-from proxy.grants.cache import Grants, ScopeUnavailable, Unknown
+from proxy.grants.cache import GrantCache, ScopeUnavailable, Unknown
 from proxy.refusals import EXPIRED_KEY, INVALID_KEY, SCOPE_UNAVAILABLE, Refusal
 from proxy.settings import GrantSettings
 
 _WORKERS = 8
-"""Keys that are rechecked at the same time. `Grants.confirm` limits how many of them query the database."""
+"""Keys that are rechecked at the same time. `GrantCache.confirm` limits how many of them query the database."""
 
 _CAUSES: Mapping[Refusal, str] = {
     INVALID_KEY: "key_gone",
@@ -65,7 +65,7 @@ class Rechecks:
 
     def __init__(
         self,
-        grants: Grants,
+        grants: GrantCache,
         settings: GrantSettings,
         *,
         on_ended: Callable[[str], None],

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant
 from proxy.decision.site_ids import names_of
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.changes import Changes
 from proxy.relay.rechecks import OpenExchange, Rechecks, has_expired
 from proxy.settings import GrantSettings
@@ -33,7 +33,7 @@ class Revocation:
     def __init__(
         self,
         exchanges: Callable[[], Iterable[OpenExchange]],
-        grants: Grants,
+        grants: GrantCache,
         settings: GrantSettings,
         *,
         read_at: Callable[[], float],

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 from proxy.decision.api_keys import digest
 from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.http.headers import Fields
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
@@ -136,7 +136,7 @@ class Door:
         self._digest = digest(key.encode())
         scope = MemoryScope()
         scope.add(self._digest, "ada", *sites)
-        self._grants = Grants(GrantSettings(ttl_seconds=3600), scope, on_lookup=lambda _: None)
+        self._grants = GrantCache(GrantSettings(ttl_seconds=3600), scope, on_lookup=lambda _: None)
         metrics = Metrics()
         keys = KeySettings.model_validate({"from": keys_from})
         table = RouteTable([route], keys)

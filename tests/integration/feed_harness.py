@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from proxy.decision.grant import Grant
-from proxy.grants.cache import Grants, connections_used
+from proxy.grants.cache import GrantCache, connections_used
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.changes import Changes
 from proxy.grants.database_status import FeedMode
@@ -80,7 +80,7 @@ class Harness:
         self.pool = DelayedPool(pool)
         self.dropped: Counter[str] = Counter()
         self.changes: list[Changes] = []
-        self.grants = Grants(SETTINGS, self.pool, on_lookup=lambda result: None, clock=self.clock)
+        self.grants = GrantCache(SETTINGS, self.pool, on_lookup=lambda result: None, clock=self.clock)
         self.feed = ChangeFeed(
             lambda: asyncpg.connect(
                 dsn,

@@ -19,7 +19,7 @@ import uvloop
 from proxy.decision.api_keys import digest, new_key
 from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.relay.front_door import FrontDoor
@@ -52,7 +52,7 @@ class Front:
     door: FrontDoor
     metrics: Metrics
     upstream: Upstream
-    grants: Grants
+    grants: GrantCache
 
     @property
     def pool(self) -> UpstreamPool:
@@ -102,7 +102,7 @@ async def front(
             name="data", upstream=upstream or where, sites=("path:/sites/{site}/**",), **(route_settings or {})
         )
         metrics = Metrics()
-        grants = Grants(GrantSettings(), scope, on_lookup=metrics.lookup)
+        grants = GrantCache(GrantSettings(), scope, on_lookup=metrics.lookup)
         enforcement = Enforcement(
             RouteTable([route], KeySettings()), grants, metrics, on_use=lambda _: None, accept_foreign=False
         )

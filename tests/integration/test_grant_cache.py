@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from proxy.decision.grant import Grant
-from proxy.grants.cache import UNKNOWN, Grants, ScopeUnavailable, TooManyUnknownKeys, connections_used
+from proxy.grants.cache import UNKNOWN, GrantCache, ScopeUnavailable, TooManyUnknownKeys, connections_used
 from proxy.grants.connections import Connection
 from proxy.grants.token_bucket import TokenBuckets
 from proxy.settings import GrantSettings
@@ -49,7 +49,7 @@ class Harness:
         self.pool = CountingPool(pool)
         self.clock = Clock()
         self.results: Counter[str] = Counter()
-        self.grants = Grants(
+        self.grants = GrantCache(
             settings,
             self.pool,
             on_lookup=lambda result: self.results.update([result]),
@@ -203,7 +203,7 @@ async def test_a_connection_to_an_old_primary_is_not_reused(dsn: str, pool: asyn
     await add_user(pool, "acme", "shop", digest=KEY)
     clock = Clock()
     async with asyncpg.create_pool(dsn, min_size=0, statement_cache_size=0, connection_class=Elsewhere) as lent:
-        grants = Grants(GrantSettings(), lent, on_lookup=lambda result: None, clock=clock)
+        grants = GrantCache(GrantSettings(), lent, on_lookup=lambda result: None, clock=clock)
         grants.feed_at(await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes"))
         with pytest.raises(ScopeUnavailable):
             await grants.fetch(KEY)
@@ -220,7 +220,7 @@ async def test_lookups_of_an_unresponsive_database_time_out_and_release_their_co
     locker = await open_connection(dsn, role="tests")
     async with wire_to(dsn, tmp_path) as wire:
         pool = await open_pool(wire.dsn, maximum=connections_used(settings), role="doors")
-        grants = Grants(settings, pool, on_lookup=lambda result: None)
+        grants = GrantCache(settings, pool, on_lookup=lambda result: None)
         assert await grants.fetch(KEY, "192.0.2.1") is UNKNOWN
         lock = locker.transaction()
         await lock.start()

@@ -12,7 +12,7 @@ import pytest
 from proxy.decision.api_keys import digest, new_key
 from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.relay.front_door import FrontDoor
@@ -81,7 +81,7 @@ async def front(shapes: list[Shape]) -> AsyncIterator[tuple[Upstream, int]]:
     sites = {site for each in shapes for site in each.sites}
     scope.add(digest(KEY.encode()), "ada", *sites, all_sites=shape.every_site)
     metrics = Metrics()
-    grants = Grants(GrantSettings(), scope, on_lookup=metrics.lookup)
+    grants = GrantCache(GrantSettings(), scope, on_lookup=metrics.lookup)
     enforcement = Enforcement(
         RouteTable([route], KeySettings()), grants, metrics, on_use=lambda _: None, accept_foreign=False
     )

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from proxy.decision.grant import Grant
-from proxy.grants.cache import Grants, connections_used
+from proxy.grants.cache import GrantCache, connections_used
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.database_status import FeedMode
 from proxy.relay.revocation import Revocation
@@ -37,7 +37,7 @@ async def test_when_thousands_are_rechecked_those_with_a_deleted_key_end(
         " SELECT sha256(convert_to(name, 'UTF8')), id, '' FROM sitelatch.api_users"
     )
     doors_pool = await open_pool(dsn, maximum=connections_used(SETTINGS), role="doors")
-    grants = Grants(SETTINGS, doors_pool, on_lookup=lambda result: None)
+    grants = GrantCache(SETTINGS, doors_pool, on_lookup=lambda result: None)
     streams: list[FakeExchange] = []
     ended: Counter[str] = Counter()
     revocation = Revocation(

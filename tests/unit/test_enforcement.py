@@ -14,7 +14,7 @@ from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
 from proxy.grants.answers import Unknown
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.remembered_grants import RememberedGrants
 from proxy.http.headers import Fields, Head
 from proxy.identity_lines import IdentityLines, render_identity
@@ -37,7 +37,7 @@ class Front:
         self.scope.add(digest(KEY.encode()), "ada", "shop")
         self.used: list[str] = []
         self.metrics = Metrics()
-        self.grants = Grants(GrantSettings.model_validate(settings), self.scope, on_lookup=self.metrics.lookup)
+        self.grants = GrantCache(GrantSettings.model_validate(settings), self.scope, on_lookup=self.metrics.lookup)
         self.enforcement = Enforcement(
             RouteTable([ROUTE], KeySettings()),
             self.grants,
@@ -118,7 +118,7 @@ async def test_site_owners_are_not_looked_up_for_a_key_with_listed_sites() -> No
 
 async def test_the_number_of_remembered_keys_is_bounded() -> None:
     scope = MemoryScope()
-    grants = Grants(GrantSettings(), scope, on_lookup=lambda result: None)
+    grants = GrantCache(GrantSettings(), scope, on_lookup=lambda result: None)
     remembered = RememberedGrants(grants, accept_foreign=True, on_lookup=lambda result: None, clock=time.monotonic)
     keys = [b"%d" % number for number in range(10_001)]
     for key in keys:
@@ -239,7 +239,7 @@ class FailingRoutes(RouteTable):
         raise RuntimeError
 
 
-class FailingGrants(Grants):
+class FailingGrants(GrantCache):
     """Has a fault in the lookup."""
 
     async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
@@ -249,7 +249,9 @@ class FailingGrants(Grants):
 HEAD = Head(b"GET", b"/shop/x", [(b"Host", b"h"), (b"X-API-Key", KEY.encode())])
 
 
-def enforcement(routes: type[RouteTable] = RouteTable, grants: type[Grants] = Grants, **options: Any) -> Enforcement:
+def enforcement(
+    routes: type[RouteTable] = RouteTable, grants: type[GrantCache] = GrantCache, **options: Any
+) -> Enforcement:
     metrics = options.pop("metrics", Metrics())
     source = grants(GrantSettings(), options.pop("scope", MemoryScope()), on_lookup=metrics.lookup)
     return Enforcement(

@@ -9,7 +9,7 @@ from proxy.decision.api_keys import digest, new_key
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED
@@ -23,7 +23,7 @@ DIGEST = digest(KEY.encode())
 class Door:
     def __init__(self) -> None:
         self.scope = MemoryScope()
-        self.grants = Grants(GrantSettings(lookup_seconds=30), self.scope, on_lookup=lambda result: None)
+        self.grants = GrantCache(GrantSettings(lookup_seconds=30), self.scope, on_lookup=lambda result: None)
         rules = ("path:/sites/{site}", "host:{site}.example")
         table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=rules)], KeySettings())
         self.enforcement = Enforcement(table, self.grants, Metrics(), on_use=lambda user_id: None, accept_foreign=False)

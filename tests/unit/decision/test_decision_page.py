@@ -13,7 +13,7 @@ from proxy.decision.api_keys import digest, new_key
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.token_bucket import TokenBuckets
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
@@ -103,7 +103,7 @@ async def judged(config: Config, example: Example) -> str:
     if example.key == "outage":
         scope.down = OSError("gone")
     table = RouteTable(config.proxy.routes, config.keys)
-    grants = Grants(GrantSettings(), scope, on_lookup=lambda result: None, budget=budget)
+    grants = GrantCache(GrantSettings(), scope, on_lookup=lambda result: None, budget=budget)
     enforcement = Enforcement(table, grants, Metrics(), on_use=lambda user: None, accept_foreign=False)
     try:
         raw, rest = RequestReader(LimitSettings(), table.methods).read(example.raw)

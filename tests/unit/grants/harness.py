@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from proxy.decision.grant import Grant
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.changes import Changes
 from proxy.grants.token_bucket import TokenBuckets
 from proxy.settings import GrantSettings
@@ -29,12 +29,12 @@ class Harness:
         self.scope = MemoryScope()
         self.results: Counter[str] = Counter()
         self.lost: list[Changes] = []
-        self.opened: list[Grants] = []
+        self.opened: list[GrantCache] = []
 
     def grants(
         self, *, budget: TokenBuckets | None = None, jitter: Callable[[], float] = lambda: 0.5, **settings: float
-    ) -> Grants:
-        grants = Grants(
+    ) -> GrantCache:
+        grants = GrantCache(
             GrantSettings.model_validate({"lookup_seconds": 30} | settings),
             self.scope,
             on_lookup=lambda result: self.results.update([result]),

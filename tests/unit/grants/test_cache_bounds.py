@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.grants.cache import UNKNOWN, Grants, TooManyUnknownKeys
+from proxy.grants.cache import UNKNOWN, GrantCache, TooManyUnknownKeys
 from proxy.grants.token_bucket import TokenBuckets
 from tests.scopes import until
 from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
@@ -69,7 +69,7 @@ async def test_a_known_key_is_accepted_although_its_address_used_up_the_budget(h
     ids=["key", "user", "all"],
 )
 async def test_a_changed_key_is_accepted_although_its_address_used_up_the_budget(
-    harness: Harness, drop: Callable[[Grants], object]
+    harness: Harness, drop: Callable[[GrantCache], object]
 ) -> None:
     harness.scope.add(KEY, "ada")
     grants = harness.grants(budget=TokenBuckets(2, clock=harness.clock))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.grants.cache import UNKNOWN, Grants
+from proxy.grants.cache import UNKNOWN, GrantCache
 from tests.scopes import until
 from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
 
@@ -34,7 +34,7 @@ async def test_a_dropped_grant_is_looked_up_again(harness: Harness) -> None:
     ids=["key", "user", "site", "all"],
 )
 async def test_every_drop_invalidates_answers_kept_by_callers(
-    harness: Harness, drop: Callable[[Grants], object]
+    harness: Harness, drop: Callable[[GrantCache], object]
 ) -> None:
     harness.scope.add(KEY, "ada", "shop")
     grants = harness.grants()
@@ -84,7 +84,7 @@ async def test_all_keys_of_a_user_are_dropped_together(harness: Harness) -> None
     ids=["key", "key at a position", "user", "user at a position", "all"],
 )
 async def test_an_answer_from_before_a_revoke_is_not_used_after_it(
-    harness: Harness, invalidate: Callable[[Grants], object]
+    harness: Harness, invalidate: Callable[[GrantCache], object]
 ) -> None:
     harness.scope.add(KEY, "ada")
     harness.scope.hold()

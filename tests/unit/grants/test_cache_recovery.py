@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from proxy.grants.cache import UNKNOWN, Grants, ScopeUnavailable
+from proxy.grants.cache import UNKNOWN, GrantCache, ScopeUnavailable
 from tests.scopes import until
 from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
 
 __all__ = ["harness"]
 
 
-async def outage(harness: Harness, grants: Grants, seconds: float) -> None:
+async def outage(harness: Harness, grants: GrantCache, seconds: float) -> None:
     """Simulate an outage of this length. The database answers again, but the feed has not resumed yet."""
     grants.feed_lost()
     harness.scope.down = ConnectionRefusedError()

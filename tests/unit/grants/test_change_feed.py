@@ -10,7 +10,7 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.database_status import FeedMode
 from proxy.settings import GrantSettings
@@ -62,7 +62,7 @@ class Followed:
         self.connections = list(connections)
         self.scope = MemoryScope()
         self.dropped: list[str] = []
-        self.grants = Grants(GrantSettings(), self.scope, on_lookup=lambda result: None, clock=clock)
+        self.grants = GrantCache(GrantSettings(), self.scope, on_lookup=lambda result: None, clock=clock)
         self.feed = ChangeFeed(
             self._connect,
             self.grants,

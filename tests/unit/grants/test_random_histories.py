@@ -11,7 +11,7 @@ import pytest
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.feed_connection import ANSWER_SECONDS
 from proxy.http.headers import Head
@@ -74,7 +74,7 @@ class Play:
             max_keys=self.max_keys,
             lookups_at_once=4,
         )
-        self.grants = Grants(
+        self.grants = GrantCache(
             settings,
             self.database,
             on_lookup=lambda result: None,

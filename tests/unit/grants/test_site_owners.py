@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.grants.cache import Grants, ScopeUnavailable
+from proxy.grants.cache import GrantCache, ScopeUnavailable
 from proxy.settings import GrantSettings
 from tests.scopes import FIND_GRANT, FIND_SITES, Clock, MemoryScope, owned, until
 
@@ -20,7 +20,7 @@ class Harness:
         self.clock = Clock()
         self.scope = MemoryScope()
         self.scope.sites = {"shop": "acme", "blog": "acme", "wiki": "globex"}
-        self.grants = Grants(
+        self.grants = GrantCache(
             GrantSettings(lookup_seconds=30), self.scope, on_lookup=lambda result: None, clock=self.clock
         )
 
@@ -163,7 +163,7 @@ async def test_after_an_outage_sites_are_not_looked_up_while_the_feed_is_expecte
 
 
 async def test_a_slow_site_lookup_times_out(harness: Harness) -> None:
-    grants = Grants(GrantSettings(lookup_seconds=0.05), harness.scope, on_lookup=lambda result: None)
+    grants = GrantCache(GrantSettings(lookup_seconds=0.05), harness.scope, on_lookup=lambda result: None)
     harness.scope.hold()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch_sites(("shop",))

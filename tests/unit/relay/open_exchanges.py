@@ -6,7 +6,7 @@ from hashlib import sha256
 from proxy.decision.grant import Grant
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.grants.changes import Changes
 from proxy.refusals import Refusal
 from proxy.relay.revocation import Revocation
@@ -49,7 +49,7 @@ class Streams:
         self.ended: Counter[str] = Counter()
         self.open: list[FakeExchange] = []
         settings = GrantSettings(ttl_seconds=TTL, stale_seconds=STALE, lookup_seconds=LOOKUP)
-        self.grants = Grants(
+        self.grants = GrantCache(
             settings,
             self.scope,
             on_lookup=lambda result: None,

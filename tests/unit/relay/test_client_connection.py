@@ -12,7 +12,7 @@ from proxy.decision.api_keys import new_key
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
-from proxy.grants.cache import Grants
+from proxy.grants.cache import GrantCache
 from proxy.http.bodies import ChunkedBody
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
@@ -125,7 +125,7 @@ async def test_internal_errors_of_a_route_with_cors_have_cors_headers() -> None:
     origin = "https://app.example"
     proxy = ProxySettings.model_validate({"routes": [ROUTES[0] | {"cors": {"origins": [origin]}}]})
     metrics = Metrics()
-    grants = Grants(GrantSettings(), MemoryScope(), on_lookup=metrics.lookup)
+    grants = GrantCache(GrantSettings(), MemoryScope(), on_lookup=metrics.lookup)
     table = RouteTable(proxy.routes, KeySettings())
     enforcement = FailingEnforcement(table, grants, metrics, on_use=lambda user_id: None, accept_foreign=False)
     door = FrontDoor(proxy, LimitSettings(), enforcement, metrics, AccessLog(io.BytesIO()))
