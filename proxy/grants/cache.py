@@ -16,7 +16,7 @@ from proxy.grants.cached_keys import CachedKeys
 from proxy.grants.changes import Changes
 from proxy.grants.connections import Pool
 from proxy.grants.database_status import DatabaseStatus
-from proxy.grants.entries import Lifetimes, jitter
+from proxy.grants.entries import Lifetimes, random_jitter
 from proxy.grants.fair_queue import FairQueue, Party
 from proxy.grants.invalidations import EVERYTHING, Invalidations
 from proxy.grants.refresh_ahead import RefreshAhead, concurrent_refreshes
@@ -29,7 +29,7 @@ from proxy.settings import GrantSettings
 __all__ = ["UNKNOWN", "GrantCache", "ScopeUnavailable", "TooManyUnknownKeys", "Unknown", "connections_used"]
 
 _NO_KEY = b""
-"""The digest of no key. A lookup of it only shows whether the database answers."""
+"""Looked up instead of a digest, to find out whether the database answers."""
 
 
 class ScopeUnavailable(Exception):  # noqa: N818 - names what happened
@@ -62,7 +62,7 @@ class GrantCache:
         on_lost: Callable[[Changes], None] = _ignore,
         database: DatabaseStatus | None = None,
         clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = jitter,
+        jitter: Callable[[], float] = random_jitter,
     ) -> None:
         self.generation = 0
         """Incremented whenever an earlier answer may be invalid. Callers that keep answers must compare it."""
@@ -79,7 +79,7 @@ class GrantCache:
         self._invalidations = Invalidations()
         self._lookups = SingleFlight(
             self._scope,
-            self.database.keys,
+            self.database.key_breaker,
             self._invalidations,
             budget,
             self._keys.store,
@@ -119,7 +119,7 @@ class GrantCache:
         if now < entry.refresh_at:
             self._on_lookup("hit")
             return entry.value
-        self._lifetimes.extend(entry)
+        self._lifetimes.extend(entry)  # the feed may have confirmed it since it was read
         if now < entry.fresh_until:
             self._on_lookup("hit")
         elif self.database.keys_cut_off and now < entry.stale_until:
@@ -150,6 +150,7 @@ class GrantCache:
         lookup = self._lookups.in_flight(digest)
         started = lookup is None
         if lookup is None:
+            # A key that was known takes turns on its own and is not charged. Any other counts for its client's network.
             party: Party = digest
             charged = None
             if not self._keys.known_before(digest):
@@ -157,7 +158,7 @@ class GrantCache:
                 if self._budget is not None and not self._budget.allow(charged):
                     raise TooManyUnknownKeys
             lookup = self._lookups.start(digest, self._queue, party, charged)
-            if lookup is None:
+            if lookup is None:  # the circuit breaker is open
                 return self._stale(digest)
         # The shield keeps a caller that is canceled from canceling the lookup for the others.
         outcome = await asyncio.shield(lookup.outcome)
@@ -191,6 +192,7 @@ class GrantCache:
     def invalidated(self, token: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
         """Return whether the grant or the owner of one of the sites was invalidated since the token."""
         entry = self._entries.get(digest)
+        # An equal grant may have been read at another position.
         position = entry.position if entry is not None and entry.value is grant else None
         return self._invalidations.affects(
             token, (digest, grant.user_id, EVERYTHING), position
@@ -222,7 +224,7 @@ class GrantCache:
         A time in the past means that the caller must `confirm` it.
         """
         entry = self._entries.get(digest)
-        if entry is None or entry.value != grant:
+        if entry is None or entry.value != grant:  # an equal answer confirms it, even if it was read again
             return -math.inf
         self._lifetimes.extend(entry)
         if not grant.all_sites:
@@ -234,13 +236,13 @@ class GrantCache:
     def drop(self, digest: bytes, position: int | None = None) -> Grant | None:
         """Drop the answer for a key, including the answer of a lookup in flight. Returns the grant that was cached."""
         self._invalidations.add(digest, position)
-        self.generation += 1  # even if nothing was dropped: callers may have kept an older answer
+        self._changed()  # even if nothing was dropped: callers may have kept an older answer
         return self._keys.drop(digest, position)
 
     def drop_user(self, user_id: str, position: int | None = None) -> dict[bytes, Grant]:
         """Drop the grants of all keys of an API user, and return them by digest."""
         self._invalidations.add(user_id, position)
-        self.generation += 1
+        self._changed()
         return self._keys.drop_user(user_id, position)
 
     def drop_site(self, site: str) -> None:
@@ -248,22 +250,22 @@ class GrantCache:
         for name in names_of(site):
             self._invalidations.add(_site_name(name))
         self._sites.drop(site)
-        self.generation += 1
+        self._changed()
 
     def drop_all(self) -> int:
         """Drop everything, and return how many grants were cached."""
         self._invalidations.add(EVERYTHING)
         dropped = self._keys.drop_all()
         self._sites.drop_all()
-        self._scope.newest_position = 0
-        self.generation += 1
+        self._scope.newest_position = 0  # answers from before may belong to another feed
+        self._changed()
         return dropped
 
     def feed_at(self, position: int) -> None:
         """Record how far the feed was read: older answers are discarded. 0 if the position is not known."""
         self._scope.feed_position = position
 
-    def feed_lost(self) -> None:
+    def feed_down(self) -> None:
         """Record that the feed cannot be read for now. The changes that it has reported stay valid."""
         self.database.feed_up = False
 
@@ -285,7 +287,7 @@ class GrantCache:
 
         Otherwise the first request would be the probe, and requests that arrive together with it would be refused.
         """
-        if self.database.keys.is_open and self._lookups.in_flight(_NO_KEY) is None:
+        if self.database.key_breaker.is_open and self._lookups.in_flight(_NO_KEY) is None:
             self._lookups.start(_NO_KEY, self._refreshes.queue, _NO_KEY, None)
         self._sites.probe()
 
@@ -296,7 +298,7 @@ class GrantCache:
         await self._sites.close()
 
     def _stale(self, digest: bytes) -> Grant:
-        """Return the stale grant, after the database did not answer."""
+        """Return the stale grant, after the database did not answer. Raises ScopeUnavailable if there is none."""
         entry = self._entries.get(digest)
         if entry is not None and self._clock() < entry.stale_until:
             self._on_lookup("stale")
@@ -309,6 +311,7 @@ class GrantCache:
         self._on_lost(Changes(sites={site}))
 
     def _changed(self) -> None:
+        """Tell callers that keep answers that an earlier one may be invalid."""
         self.generation += 1
 
 

@@ -96,7 +96,7 @@ class ChangeFeed:
                 woken = await self._wait()
         finally:
             self._database.feed_notified = False
-            self._grants.feed_lost()
+            self._grants.feed_down()
             connection.terminate()
 
     def _notified(self) -> None:

@@ -30,13 +30,13 @@ class FeedMode(Enum):
 class DatabaseStatus:
     """The state of the database.
 
-    | state            | values                            | set by           | read by                     |
-    |------------------|-----------------------------------|------------------|-----------------------------|
-    | `health`         | unreached, wrong schema, up, down | the health check | `/readyz`, metrics          |
-    | `schema_proven`  | whether `health` was ever up      | the health check | `/readyz`, every lookup     |
-    | `keys`, `sites`  | circuit breaker closed or open    | lookups          | the grant cache, revocation |
-    | `feed_mode`      | woken, polling, down              | the change feed  | the grant cache, metrics    |
-    | `writes_failing` | whether the last write failed     | activity         | activity                    |
+    | state                         | values                            | set by       | read by                     |
+    |-------------------------------|-----------------------------------|--------------|-----------------------------|
+    | `health`                      | unreached, wrong schema, up, down | health check | `/readyz`, metrics          |
+    | `schema_proven`               | whether `health` was ever up      | health check | `/readyz`, every lookup     |
+    | `key_breaker`, `site_breaker` | closed or open                    | lookups      | the grant cache, revocation |
+    | `feed_mode`                   | woken, polling, down              | change feed  | the grant cache, metrics    |
+    | `writes_failing`              | whether the last write failed     | activity     | activity                    |
 
     Keys and sites have separate circuit breakers because one table may be locked while the other can be read. The
     health check does not replace them: it has its own connection, and the connections of the pool may fare differently,
@@ -46,10 +46,10 @@ class DatabaseStatus:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.health = Health.UNREACHED
         self.schema_proven = False
-        self.keys = CircuitBreaker("keys", clock)
-        self.sites = CircuitBreaker("sites", clock)
+        self.key_breaker = CircuitBreaker("keys", clock)
+        self.site_breaker = CircuitBreaker("sites", clock)
         self.feed_up: bool | None = None
-        """Whether the feed can be read. None until it was first read or lost: then there is no feed to wait for."""
+        """Whether the feed can be read. None until it was first read, or failed: then there is no feed to wait for."""
         self.feed_notified = False
         """Whether notifications arrive, as far as the feed can tell."""
         self.writes_failing = False
@@ -65,12 +65,12 @@ class DatabaseStatus:
     @property
     def keys_cut_off(self) -> bool:
         """Whether stale grants are used: the database is down, or was down until just now and the feed still is."""
-        return self._cut_off(self.keys)
+        return self._cut_off(self.key_breaker)
 
     @property
     def sites_cut_off(self) -> bool:
         """Whether stale site owners are used, also when only key lookups have found the database down so far."""
-        return self._cut_off(self.sites) or self._cut_off(self.keys)
+        return self._cut_off(self.site_breaker) or self._cut_off(self.key_breaker)
 
     @property
     def cut_off(self) -> bool:
@@ -80,17 +80,17 @@ class DatabaseStatus:
     @property
     def keys_worth_asking(self) -> bool:
         """Whether to look up keys that are still cached. Not while the feed is about to say that they are valid."""
-        return self._worth_asking(self.keys)
+        return self._worth_asking(self.key_breaker)
 
     @property
     def sites_worth_asking(self) -> bool:
         """Whether to look up sites that are still cached, like `keys_worth_asking`."""
-        return self._worth_asking(self.sites)
+        return self._worth_asking(self.site_breaker)
 
     def answered(self) -> None:
         """Record that the database answers, so that lookups need no probe."""
-        self.keys.succeeded()
-        self.sites.succeeded()
+        self.key_breaker.succeeded()
+        self.site_breaker.succeeded()
 
     def _cut_off(self, lookups: CircuitBreaker) -> bool:
         return lookups.is_open or (self.feed_up is False and self._clock() < lookups.closed_at + _FEED_RETURNS_SECONDS)

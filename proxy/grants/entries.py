@@ -65,7 +65,7 @@ class Lifetimes:
             entry.stale_until = fresh_until + self._stale
 
 
-def jitter() -> float:
+def random_jitter() -> float:
     """Return a random number from 0 to 1, to spread refreshes."""
     return random.random()  # noqa: S311 - spreads load, hides nothing
 

@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-EVERYTHING = b""
-"""The name that invalidates every answer."""
+EVERYTHING = b"everything"
+"""The name that invalidates every answer. It is neither a digest (32 bytes) nor text."""
 
 
 class Invalidations:

@@ -41,7 +41,9 @@ class SiteOwners:
         self._known: LRUCache[str, Entry[SiteOwner]] = LRUCache(settings.max_keys)
         # Unknown names have a cache of their own, so that made-up names evict only each other.
         self._unknown: TTLCache[str, None] = TTLCache(_MAX_UNKNOWN, settings.unknown_ttl_seconds, timer=clock)
-        self._lookups = SiteLookups(scope, database.sites, self._store, seconds=settings.lookup_seconds, clock=clock)
+        self._lookups = SiteLookups(
+            scope, database.site_breaker, self._store, seconds=settings.lookup_seconds, clock=clock
+        )
 
     def peek(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
         """Return the owners of these sites (None: the site does not exist), or None unless all are cached."""
@@ -109,7 +111,7 @@ class SiteOwners:
 
     def probe(self) -> None:
         """Find out whether the database answers again, if it did not."""
-        if self._database.sites.is_open:
+        if self._database.site_breaker.is_open:
             self._lookups.probe()
 
     async def close(self) -> None:

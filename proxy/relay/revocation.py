@@ -94,7 +94,9 @@ class Revocation:
                 deadline = confirmed_until + settings.stale_seconds  # as for cached grants in an outage
                 if deadline <= now or (confirmed_until <= now and may_ask):
                     rechecks.add(exchange, deadline, changed=False)
-                    may_ask = not database.keys.is_open  # while the breaker is open, one recheck probes the database
+                    may_ask = (
+                        not database.key_breaker.is_open
+                    )  # while the breaker is open, one recheck probes the database
         rechecks.start()
 
     async def close(self) -> None:

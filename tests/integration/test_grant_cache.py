@@ -154,16 +154,16 @@ async def test_during_an_outage_cached_keys_work_and_others_are_unavailable(
     assert harness.grants.peek(KEY) is grant, "immediately, while a probe runs in the background"
     await harness.wire.mend()
     harness.clock.now += 1
-    await until(lambda: harness.grants.database.keys.ready)
+    await until(lambda: harness.grants.database.key_breaker.ready)
     assert isinstance(await harness.grants.fetch(OTHER), Grant)
-    assert not harness.grants.database.keys.is_open
+    assert not harness.grants.database.key_breaker.is_open
 
 
 async def test_a_start_without_a_database_recovers(harness: Harness, pool: asyncpg.Pool) -> None:
     await harness.wire.cut()
     with pytest.raises(ScopeUnavailable):
         await harness.grants.fetch(KEY)
-    assert harness.grants.database.keys.is_open
+    assert harness.grants.database.key_breaker.is_open
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=KEY)
     await harness.wire.mend()
@@ -179,7 +179,7 @@ async def test_closed_connections_in_the_pool_are_not_an_outage(harness: Harness
     )
     answers = await asyncio.gather(*(harness.grants.fetch(key(number), str(number)) for number in range(50, 100)))
     assert set(answers) == {UNKNOWN}
-    assert not harness.grants.database.keys.is_open
+    assert not harness.grants.database.key_breaker.is_open
 
 
 class Elsewhere(asyncpg.Connection):
@@ -232,21 +232,21 @@ async def test_lookups_of_an_unresponsive_database_time_out_and_release_their_co
             *(grants.fetch(key(number), str(number)) for number in range(20)), return_exceptions=True
         )
         assert {type(outcome) for outcome in outcomes} == {ScopeUnavailable}
-        assert grants.database.keys.is_open
+        assert grants.database.key_breaker.is_open
         await lock.rollback()
         await wire.mend()
-        await until(lambda: grants.database.keys.ready)
+        await until(lambda: grants.database.key_breaker.ready)
         answers: list[object] = []
         async with asyncio.timeout(30):
             while UNKNOWN not in answers:  # the probe may still wait for a connection that is being released
                 answers += await asyncio.gather(grants.fetch(OTHER), return_exceptions=True)
-                await until(lambda: grants.database.keys.ready)
+                await until(lambda: grants.database.key_breaker.ready)
             asking: Sequence[int] = range(100, 140)
             while asking:  # on a slow machine the last in the queue may wait longer than `lookup_seconds`
                 more = await asyncio.gather(*(grants.fetch(key(n), str(n)) for n in asking), return_exceptions=True)
                 assert {type(answer) for answer in more} <= {type(UNKNOWN), ScopeUnavailable}
                 asking = [n for n, answer in zip(asking, more, strict=True) if answer is not UNKNOWN]
-                await until(lambda: grants.database.keys.ready)
+                await until(lambda: grants.database.key_breaker.ready)
         await until(lambda: pool.get_idle_size() == pool.get_size())
         await grants.close()
         pool.terminate()

@@ -24,7 +24,7 @@ async def test_a_lookup_that_times_out_does_not_make_the_key_unknown(harness: Ha
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(KEY)
     assert harness.results == {"error": 1}
-    assert grants.database.keys.is_open
+    assert grants.database.key_breaker.is_open
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_while_the_breaker_is_open_requests_do_not_wait_and_one_lookup_pro
     assert len(harness.scope.asked) == before + 1
     harness.scope.down = None
     harness.scope.let_go()
-    await until(lambda: not grants.database.keys.is_open)
+    await until(lambda: not grants.database.key_breaker.is_open)
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
@@ -118,7 +118,7 @@ async def test_the_recovery_probe_is_never_queued(harness: Harness) -> None:
     harness.clock.now += 25
     assert grants.peek(KEY) is not None, "it is refreshed in the background"
     await until(lambda: harness.scope.asked.count(KEY) == 2)
-    grants.database.keys.failed("no answer")
+    grants.database.key_breaker.failed("no answer")
     harness.clock.now += 1
     grants.probe()
     assert await grants.fetch(OTHER) is UNKNOWN
@@ -132,12 +132,12 @@ async def test_a_request_that_would_be_queued_does_not_take_the_probe(harness: H
     harness.clock.now += 400
     stuck = asyncio.create_task(grants.fetch(KEY))
     await until(lambda: harness.scope.asked.count(KEY) == 2)
-    grants.database.keys.failed("no answer")
+    grants.database.key_breaker.failed("no answer")
     harness.clock.now += 1
     with pytest.raises(ScopeUnavailable):
         await asyncio.wait_for(grants.fetch(key(1)), 10)
     assert await grants.confirm(OTHER) is UNKNOWN, "which uses another queue"
-    assert not grants.database.keys.is_open
+    assert not grants.database.key_breaker.is_open
     stuck.cancel()
 
 
@@ -146,7 +146,7 @@ async def test_an_idle_connection_that_was_closed_is_not_an_outage(harness: Harn
     harness.scope.failures = [asyncpg.ConnectionDoesNotExistError("cut")]
     grants = harness.grants()
     assert known(await grants.fetch(KEY))
-    assert not grants.database.keys.is_open
+    assert not grants.database.key_breaker.is_open
 
 
 async def test_a_connection_the_server_said_goodbye_on_is_terminated(harness: Harness) -> None:
@@ -217,7 +217,7 @@ async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, aske
 
     grants.feed_at(7)
     if not followed:
-        grants.feed_lost()
+        grants.feed_down()
     harness.scope.position = 6
     with pytest.raises(ScopeUnavailable):
         await ask()
@@ -240,4 +240,4 @@ async def test_an_answer_after_a_restore_is_accepted_once_the_feed_is_lost(harne
     grants.feed_at(3)
     scope.let_go()
     assert await asked != UNKNOWN
-    assert not grants.database.keys.is_open
+    assert not grants.database.key_breaker.is_open

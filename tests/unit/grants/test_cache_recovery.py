@@ -13,7 +13,7 @@ __all__ = ["harness"]
 
 async def outage(harness: Harness, grants: GrantCache, seconds: float) -> None:
     """Simulate an outage of this length. The database answers again, but the feed has not resumed yet."""
-    grants.feed_lost()
+    grants.feed_down()
     harness.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
@@ -45,7 +45,7 @@ async def test_after_an_outage_grants_that_the_feed_does_not_mention_are_still_v
 
 async def test_the_feed_resuming_closes_the_circuit_breakers(harness: Harness) -> None:
     grants = harness.grants()
-    grants.feed_lost()
+    grants.feed_down()
     harness.scope.down = ConnectionRefusedError()
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(key(999))
@@ -106,7 +106,7 @@ async def test_while_only_the_feed_is_down_grants_expire_after_their_ttl(harness
     grants = harness.grants(ttl_seconds=30, stale_seconds=300)
     harness.scope.add(KEY)
     await grants.fetch(KEY)
-    grants.feed_lost()
+    grants.feed_down()
     harness.clock.now += 30
     assert not grants.database.sites_cut_off
     assert grants.peek(KEY) is None
@@ -145,8 +145,8 @@ async def test_a_queued_refresh_is_skipped_while_the_feed_is_expected_back(harne
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
     await until(lambda: harness.scope.asked == [KEY])
-    grants.feed_lost()
-    grants.database.keys.failed("no answer")
+    grants.feed_down()
+    grants.database.key_breaker.failed("no answer")
     grants.answered()
     harness.scope.let_go()
     await until(lambda: grants.idle)

@@ -146,11 +146,11 @@ async def test_a_failed_refresh_keeps_the_grant_and_is_retried(harness: Harness)
     harness.clock.now += 22
     harness.scope.down = ConnectionRefusedError()
     assert known(grants.peek(KEY))
-    await until(lambda: grants.database.keys.is_open and grants.reusable_until(KEY) > harness.clock.now)
+    await until(lambda: grants.database.key_breaker.is_open and grants.reusable_until(KEY) > harness.clock.now)
     harness.scope.down = None
     harness.clock.now += 2
     assert known(grants.peek(KEY))
-    await until(lambda: not grants.database.keys.is_open)
+    await until(lambda: not grants.database.key_breaker.is_open)
     assert grants.reusable_until(KEY) > harness.clock.now
 
 

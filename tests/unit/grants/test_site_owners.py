@@ -143,7 +143,7 @@ async def test_while_only_keys_cannot_be_read_site_lookups_do_not_close_their_br
 
 async def test_after_an_outage_sites_are_not_looked_up_while_the_feed_is_expected_back(harness: Harness) -> None:
     await harness.grants.fetch_sites(("shop", "blog"))
-    harness.grants.feed_lost()
+    harness.grants.feed_down()
     harness.scope.down = ConnectionRefusedError()
     harness.clock.now += 40
     assert await harness.grants.fetch_sites(("shop",)) == owned({"shop": "acme"})

@@ -76,7 +76,7 @@ async def test_the_owner_of_a_site_is_confirmed_once_per_ttl(streams: Streams) -
     before = streams.lookups
     await streams.sweep_each_second(10 * TTL + 1)
     assert 16 <= streams.lookups - before <= 20, "the key, and the site"
-    streams.grants.feed_lost()
+    streams.grants.feed_down()
     streams.clock.now += TTL + 1
     before = streams.lookups
     streams.grants.feed_resumed(0)
@@ -184,7 +184,7 @@ async def test_in_an_outage_thousands_of_streams_cost_one_query_per_sweep(stream
 async def test_after_an_outage_streams_wait_for_the_feed_to_confirm_them(streams: Streams) -> None:
     names = [f"user-{number}" for number in range(20)]
     await streams.opened_by(*names)
-    streams.grants.feed_lost()
+    streams.grants.feed_down()
     streams.scope.down = ConnectionRefusedError()
     streams.clock.now += TTL + 1
     await streams.swept()
