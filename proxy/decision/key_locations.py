@@ -81,8 +81,7 @@ class _AuthorizationKey:
     scheme: ClassVar[bytes]
 
     def __init__(self, name: str) -> None:
-        if name:
-            raise ValueError
+        """`name` is always empty: the config names only the scheme."""
 
     def read(self, field: Field, keys: set[bytes]) -> Field | None:
         """Add the key in a field to `keys`. Return the field, or None if it must not be forwarded. Hot."""

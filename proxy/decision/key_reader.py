@@ -34,8 +34,8 @@ class KeyReader:
         for location in self.locations:
             if isinstance(location, FieldKey):
                 by_field.setdefault(location.field, []).append(location)
-        if len({type(location) is HeaderKey for location in by_field.get(b"authorization", ())}) > 1:
-            raise ValueError('"header:Authorization" is the whole field: choose it, or "bearer" and "basic"')
+        for of_field in by_field.values():
+            _refuse_part_of_whole(of_field)
         self._fields = {
             name: of_field[0].read if len(of_field) == 1 else _one_after_another(of_field)
             for name, of_field in by_field.items()
@@ -86,6 +86,15 @@ class KeyReader:
         if len(keys) > 1:
             raise Refused(self._ambiguous)
         return (keys.pop() if keys else None), target, fields, watched
+
+
+def _refuse_part_of_whole(locations: Sequence[FieldKey]) -> None:
+    """Raise ValueError if one location reads a whole header of which another reads a part."""
+    wholes = [location for location in locations if isinstance(location, HeaderKey)]
+    parts = [location for location in locations if not isinstance(location, HeaderKey)]
+    if wholes and parts:
+        others = " and ".join(dict.fromkeys(f'"{part.form}"' for part in parts))
+        raise ValueError(f'"header:{wholes[0].name}" is the whole header: choose it, or {others}')
 
 
 def _one_after_another(locations: Sequence[FieldKey]) -> _FieldReader:

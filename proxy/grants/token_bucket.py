@@ -1,4 +1,4 @@
-"""Token buckets that limit how many unknown keys a client may try."""
+"""Token buckets that limit what one party does per minute: unknown keys, failed sign-ins, refreshes."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,10 @@ _MAX_BUCKETS = 65_536
 
 
 class TokenBuckets:
-    """A token bucket for each client network. Only keys that turn out to be unknown take a token."""
+    """A token bucket for each party, all with the same rate. `allow` checks for a token, and `charge` takes one.
+
+    A party is a client address, or any other text. Addresses of one client network share a bucket.
+    """
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._full = float(per_minute)
@@ -20,13 +23,13 @@ class TokenBuckets:
         # and when they were counted.
         self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(_MAX_BUCKETS, ttl=60, timer=clock)
 
-    def allow(self, address: str) -> bool:
-        """Return whether this address has a token left."""
-        return self._tokens(client_network(address)) >= 1
+    def allow(self, party: str) -> bool:
+        """Return whether this party has a token left."""
+        return self._tokens(client_network(party)) >= 1
 
-    def charge(self, address: str) -> None:
-        """Take a token from this address."""
-        network = client_network(address)
+    def charge(self, party: str) -> None:
+        """Take a token from this party."""
+        network = client_network(party)
         self._buckets[network] = (max(self._tokens(network) - 1, 0.0), self._clock())
 
     def _tokens(self, network: str) -> float:

@@ -34,8 +34,8 @@ CREATE TABLE sitelatch.sites (
     workspace_id bigint NOT NULL REFERENCES sitelatch.workspaces (id),
     display_name text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    -- The id as a collation sees it (admin/collation.py). Data services may treat two sites with the same value as
-    -- equal, so the second one is refused. NULL if the site was not written by the admin API; it is filled in later.
+    -- The id as a collation sees it (admin/api/site_collation.py). Data services may treat two sites with the same value
+    -- as equal, so the second one is refused. NULL if the site was not written by the admin API; it is filled in later.
     collated text,
     -- 0, except for sites that already shared their collated id with another site when it was filled in.
     collated_twin integer NOT NULL DEFAULT 0,

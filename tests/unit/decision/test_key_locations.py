@@ -116,3 +116,20 @@ def test_only_configured_locations_are_read() -> None:
 def test_an_invalid_key_location_is_an_error_that_lists_the_valid_ones(place: str) -> None:
     with pytest.raises(ValueError, match="header:NAME"):
         KeyReader([place])
+
+
+@pytest.mark.parametrize(
+    ("locations", "choices"),
+    [
+        (["bearer", "header:authorization"], '"header:authorization" is the whole header: choose it, or "bearer"'),
+        (["header:Authorization", "basic", "bearer"], 'choose it, or "basic" and "bearer"'),
+    ],
+)
+def test_a_whole_header_and_a_part_of_it_cannot_both_be_key_locations(locations: list[str], choices: str) -> None:
+    with pytest.raises(ValueError, match=f"{choices}$"):
+        KeyReader(locations)
+
+
+def test_the_same_header_can_be_listed_in_two_spellings() -> None:
+    places = KeyReader(["header:X-API-Key", "header:x_api_key"])
+    assert cut(places, fields=[(b"X-API-KEY", b"k")]) == (b"k", b"/x", [(b"Host", b"h")])
