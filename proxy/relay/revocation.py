@@ -43,7 +43,7 @@ class Revocation:
     ) -> None:
         """`read_at` returns up to when the change feed has been read, in seconds of `clock`.
 
-        `on_ended` is called with the cause of each end: `key_gone` (the key was deleted, disabled or rotated away),
+        `on_ended` is called with the cause of each end: `key_gone` (the key was deleted, disabled or replaced),
         `key_expired`, `site_lost` (the site was taken from the scope, or removed) or `unconfirmed` (the database did
         not say what became of a change, or was out for too long).
         """
@@ -94,9 +94,7 @@ class Revocation:
                 deadline = confirmed_until + settings.stale_seconds  # as for cached grants in an outage
                 if deadline <= now or (confirmed_until <= now and may_ask):
                     rechecks.add(exchange, deadline, changed=False)
-                    may_ask = (
-                        not database.key_breaker.is_open
-                    )  # while the breaker is open, one recheck probes the database
+                    may_ask = not database.key_breaker.is_open  # while it is open, one recheck probes the database
         rechecks.start()
 
     async def close(self) -> None:
