@@ -1,6 +1,7 @@
 """The decision together with what it needs: grants, site owners, budgets, and activity.
 
-Every door and `explain` get their verdicts here, so that no two of them can differ.
+The front door and `explain` get their verdicts here, so that these cannot differ. Open exchanges are judged again by the
+same `decide` (proxy/relay/rechecks.py).
 """
 
 import time
@@ -51,7 +52,8 @@ class Enforcement:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`on_use` is called with the API user of each request with a known key, passed or refused.
+        """`on_use` is called with the API user of each request with a known key, passed or refused, and again while its
+        exchange is open.
 
         `accept_foreign` looks up keys in other formats than Sitelatch's own, such as imported ones. `clock` is the
         clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
@@ -99,12 +101,13 @@ class Enforcement:
         for _ in range(_TRIES):
             answers = Answers(accept_foreign=self._known.accept_foreign)
             with self._grants.watched() as token:
-                # A change that arrives during a lookup counts: whatever ends open exchanges does not see this one yet.
+                # Revocation sees only exchanges that have a verdict, so a change during the lookup is noticed here.
                 while not self._invalidated(token, key_digest, answers, claim):
                     verdict = decide(claim, answers, self._wall_clock())
                     if isinstance(verdict, Verdict):
                         return verdict
                     await self._look_up(verdict, claim, key_digest, address, answers)
+        # The key changed during every lookup: 503, as if the database were down. Its format was checked before.
         verdict = decide(claim, Answers(NoGrant.UNAVAILABLE, accept_foreign=True), self._wall_clock())
         assert isinstance(verdict, Verdict)  # noqa: S101 - for the type checker
         verdict.grant = answers.found if isinstance(answers.found, Grant) else None
@@ -141,11 +144,11 @@ class Enforcement:
             self._on_use(grant.user_id)
             if refusal is None:
                 verdict.identity = self._identity.of(grant, verdict.sites)
-        elif refusal is MALFORMED_KEY:
+        elif refusal is MALFORMED_KEY:  # the object, because clients see the same as for an unknown key
             self._metrics.lookup("refused_format")
-        elif refusal is not None and claim is not None and claim.key is not None and not claim.accepted:
+        elif refusal is not None and claim is not None and claim.key is not None and not claim.passes_by_itself:
             # Refused before its key mattered: it counts if it is known, but it is not looked up for that.
-            verdict.grant = self._known.user_of(claim.key)
+            verdict.grant = self._known.cached_grant(claim.key)
             if verdict.grant is not None:
                 self._on_use(verdict.grant.user_id)
 

@@ -41,7 +41,7 @@ def describe_sites(route: Route, keys: KeySettings, head: Head) -> list[str]:
         if isinstance(verdict, Verdict) and verdict.refusal not in (None, MISSING_KEY):
             lines.append(f"{rule.written()}: {verdict.refusal.detail} ({verdict.refusal.code})")
             continue
-        lines += [f"{rule.written()} {what}" for what in _named(claim.named, claim.form)]
+        lines += [f"{rule.written()} {what}" for what in _named(claim.named, claim.plus_as_space)]
         named_by_path = named_by_path or (is_path and bool(claim.named.sites))
     if lines:
         return lines if len(lines) == 1 else ["named in several places", *lines]

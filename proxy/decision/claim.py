@@ -26,7 +26,7 @@ class Claim:
     fields: Fields = field(init=False, repr=False)
     """The header fields that are forwarded: without the key. Not set if there were several keys."""
     key: bytes | None = field(default=None, repr=False)
-    accepted: bool = False
+    passes_by_itself: bool = False
     """Whether the request alone gives no reason to refuse it: only its key and the owners of sites may."""
     open: bool = False
     """Whether it passes without a key: a public endpoint, or a preflight that the route passes."""
@@ -34,16 +34,16 @@ class Claim:
     """Whether it is a CORS preflight that Sitelatch answers itself, as the route's `cors` says."""
     named: Candidate = NOTHING_NAMED
     """What it names by RFC 3986."""
-    form: Candidate | None = None
+    plus_as_space: Candidate | None = None
     """What it names with `+` read as a space, if that differs. The grant decides which of the two is meant."""
 
     @property
     def sites(self) -> tuple[str, ...]:
         """The name of every site, in any reading, whose owner the decision may have to know."""
-        named, form = self.named, self.form
-        if form is None:
+        named, spaced = self.named, self.plus_as_space
+        if spaced is None:
             return named.sites + named.others if named.others else named.sites
-        return tuple(dict.fromkeys((*named.sites, *named.others, *form.sites, *form.others)))
+        return tuple(dict.fromkeys((*named.sites, *named.others, *spaced.sites, *spaced.others)))
 
     def pass_without_key(self) -> None:
         """Let the request pass without a key, and as the method that it shows: remove method overrides."""
@@ -53,5 +53,5 @@ class Claim:
     def name_every_site(self) -> None:
         """Take a request that names no site for one that asks for all sites."""
         self.named = self.named._replace(every_site=True)
-        if self.form is not None:
-            self.form = self.form._replace(every_site=True)
+        if self.plus_as_space is not None:
+            self.plus_as_space = self.plus_as_space._replace(every_site=True)

@@ -46,10 +46,11 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
     After the lookup, call this again with the same claim: the steps that the request has passed are not repeated. `now`
     is in seconds since the epoch. The comment at each step lists its refusals.
     """
-    judged = claim if claim.accepted else None
+    # What a refusal reports. Before step 1 the claim has no route.
+    located = claim if claim.passes_by_itself else None
     grant: Grant | None = None
     try:
-        if not claim.accepted:
+        if not claim.passes_by_itself:
             head = claim.head
             method = head.method
 
@@ -58,22 +59,23 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             facts = claim.table.locate(split(head.target).path)
             route = claim.route = facts.route
             settings = route.settings
-            judged = claim
+            located = claim
 
-            # 2. Work: all parts of the head together are not too expensive to check.
+            # 2. Work: the head as a whole is not too expensive to check. A plain head is not weighed.
             #    400 ambiguous_request
             if facts.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
                 check_work(facts.work + head_work(head))
 
             # 3. One key: all key locations together have at most one value. The key is removed from the forwarded head.
             #    400 ambiguous_key, 400 ambiguous_request
+            #    `noticed` has a bit for each kind of header that a later step reads.
             if settings.drop_headers:
                 head = replace(head, fields=route.drop_headers.remaining(head.fields))
             claim.key, claim.target, claim.fields, noticed = route.key_reader.read(head)
             if settings.forward_key:
                 claim.target, claim.fields = head.target, head.fields
             if head.dropped:
-                noticed |= SITE_HEADER
+                noticed |= SITE_HEADER  # a dropped header may look like one that names a site
 
             # 4. Answered preflights: on a route with `cors`, Sitelatch answers a CORS preflight itself.
             if route.cors is not None and method == b"OPTIONS" and is_preflight(claim.fields):
@@ -82,17 +84,17 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
 
             # 5. Parameters: their number and the depth of their encoding are within bounds.
             #    400 bad_request, 400 ambiguous_request
-            raw = claim.target.partition(b"?")[2]
+            raw_query = claim.target.partition(b"?")[2]
             query: Query | None = None
             only: OnlyParameter = None
-            if raw:
+            if raw_query:
                 # A plain query has nothing that the route looks for, or only one site, so it needs no further reading.
-                only = route.parameters.glance(raw)
+                only = route.parameters.glance(raw_query)
                 if only is None or (only and only[0] not in facts.plain_queries):
-                    query, only = Query(raw, route.parameters), None
+                    query, only = Query(raw_query, route.parameters), None
                     if query.splits:
                         check_work(facts.work + head_work(head) + FOUND_PARAMETER * sum(map(len, query.splits)))
-            by_query = NO_METHODS if query is None else overriding_methods_in(query)
+            query_methods = NO_METHODS if query is None else overriding_methods_in(query)
 
             # 6. Method: the route's `methods` lists it.
             #    405 method_not_allowed
@@ -104,7 +106,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             #    400 ambiguous_request
             if facts.refusal is not None:
                 raise Refused(facts.refusal)
-            if raw and noticed & CONTENT_TYPE:
+            if raw_query and noticed & CONTENT_TYPE:
                 refuse_charset(claim.fields)
             if query is not None:
                 refuse_parameters_that_steer(query)
@@ -121,10 +123,10 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             # 9. Method overrides: `methods` lists each method that a header or parameter asks for. A public request is
             #    forwarded without these headers, so they do not count there.
             #    405 method_not_allowed
-            public = method in facts.public and not by_query
-            overriding = by_query
+            public = method in facts.public and not query_methods
+            overriding = query_methods
             if noticed & OVERRIDE and not public:
-                overriding = by_query | overriding_methods(claim.fields)
+                overriding = query_methods | overriding_methods(claim.fields)
             if not overriding <= route.methods:
                 raise Refused(route.override_not_allowed)
 
@@ -144,28 +146,30 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
-            # 12. Preflights: they carry no key, so the route's `preflight` decides.
+            # 12. Preflights: they carry no key, so the route's `preflight` decides. A request that asks for another
+            #     method is not a preflight to the backend.
             #     403 preflight_refused
-            if claim.key is None and method == b"OPTIONS" and not by_query and is_preflight(claim.fields):
+            if claim.key is None and method == b"OPTIONS" and not query_methods and is_preflight(claim.fields):
                 if settings.preflight == "refuse":
                     raise Refused(PREFLIGHT_REFUSED)
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
-            # 13. Form bodies: not where a backend may take a site, a method or a refused parameter from one.
+            # 13. Form bodies: none where a backend may take a site, a method or a refused parameter from it.
             #     415 form_body_not_read
             if head.has_body and form_may_name(facts):
                 refuse_form_body(method, claim.fields)
 
             # 14. Named sites: every reading of the query, the headers, the host and the cookies names the same sites.
+            #     If only the path can name a site, the rest is not read.
             #     400 ambiguous_request
-            if noticed & SITE_HEADER or only or route.reads_hosts or (query is not None and query.splits):
+            if noticed & SITE_HEADER or only or route.always_reads_sites or (query is not None and query.splits):
                 name_sites(claim, facts, noticed, query, only)
             else:
                 claim.named = facts.named
             if noticed & COOKIE:
                 check_cookies(claim, facts)
-            if len(claim.named.sites) > FEW_SITES or claim.named.others or claim.form is not None:
+            if len(claim.named.sites) > FEW_SITES or claim.named.others or claim.plus_as_space is not None:
                 check_work(facts.work + head_work(head) + SITE * len(claim.sites))
 
             # 15. No site: `without_site` decides whether that is refused, or asks for all sites of the workspace. A
@@ -176,7 +180,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                     claim.name_every_site()
                 elif settings.without_site == "refuse" and claim.key is not None:
                     raise Refused(route.site_missing)
-            claim.accepted = True
+            claim.passes_by_itself = True
 
         # 16. Missing key: from here on, a request needs one.
         #     401 missing_key
@@ -185,7 +189,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             raise Refused(MISSING_KEY)
 
         # 17. Key format: a key with a wrong format or checksum is refused without a lookup. A remembered key has passed
-        #     this check.
+        #     this check and the next.
         #     401 invalid_key
         grant = known.remembered(key)
         if grant is None:
@@ -209,7 +213,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             raise Refused(EXPIRED_KEY)
 
         # Steps 20 and 21 are in `_covered`, because a request that can be read in two ways takes them twice.
-        owners: Owners = _NOBODYS
+        owners: Owners = _NO_OWNERS
         if grant.all_sites and (sites := claim.sites):
             found_owners = known.owners(sites)
             if found_owners is None:
@@ -217,13 +221,13 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if found_owners is NoGrant.UNAVAILABLE:
                 raise Refused(SCOPE_UNAVAILABLE)
             owners = found_owners
-        if claim.form is None:
+        if claim.plus_as_space is None:
             return Verdict(None, claim, grant, _covered(claim, claim.named, grant, owners))
         # A `+` may stand for a space, and the grant decides which reading is meant. If it depended on which sites
         # exist, clients could find that out.
-        return Verdict(None, claim, grant, _covered_in_one_reading(claim, claim.form, grant, owners))
+        return Verdict(None, claim, grant, _covered_in_one_reading(claim, claim.plus_as_space, grant, owners))
     except Refused as refused:
-        return Verdict(refused.refusal, judged, grant)
+        return Verdict(refused.refusal, located, grant)
 
 
 def _covered(claim: Claim, named: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
@@ -235,8 +239,9 @@ def _covered(claim: Claim, named: Candidate, grant: Grant, owners: Owners) -> tu
         grant.all_sites and grant.workspace == claim.route.settings.workspace
     ):
         raise Refused(ALL_SITES_NEEDED)
-    # 21. Each named site: the grant covers it. For an all-sites grant, its workspace owns the site.
-    #     403 site_not_allowed, 503 scope_unavailable
+    # 21. Each named site: the grant covers it. For an all-sites grant, its workspace owns the site. If the site can be
+    #     read in two ways, the grant covers exactly one of them.
+    #     400 ambiguous_request, 403 site_not_allowed, 503 scope_unavailable
     sites = named.sites
     if not grant.all_sites and not named.others and grant.sites.issuperset(sites):
         return sites
@@ -275,12 +280,12 @@ def _covered_in_one_reading(claim: Claim, form: Candidate, grant: Grant, owners:
         raise refused
     if len(covered) > 1:
         raise Refused(_PLUS)
-    [(claim.named, sites)] = covered
-    claim.form = None
+    claim.named, sites = covered[0]
+    claim.plus_as_space = None
     return sites
 
 
-_NOBODYS: Owners = {}
+_NO_OWNERS: Owners = {}
 _PLUS = AMBIGUOUS_REQUEST.because(
     "A site is named with a `+`, which servers read as a plus or as a space, and this API key covers both sites. Send "
     "%2B for a plus and %20 for a space."

@@ -14,7 +14,7 @@ _MAX_COOKIES = 16
 def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None, only: OnlyParameter) -> None:
     """Set what the claim names. `only` is all that a plain query holds. Raises Refused if readings differ."""
     head = claim.head
-    if not claim.route.reads_hosts and (query is None or not query.splits):
+    if not claim.route.always_reads_sites and (query is None or not query.splits):
         # Shortcuts for requests that name one site plainly.
         if only and not noticed & SITE_HEADER:
             claim.named = facts.named.with_site(only[1].decode("ascii"))
@@ -61,7 +61,7 @@ def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None
         elsewhere.literal if elsewhere is not None else None,
     )
     if (by_query is not None and by_query.differ) or (elsewhere is not None and elsewhere.differ):
-        claim.form = combined(
+        claim.plus_as_space = combined(
             facts.named,
             by_query.form if by_query is not None else None,
             by_header,
@@ -101,4 +101,4 @@ def check_cookies(claim: Claim, facts: PathFacts) -> None:
                 raise Refused(route.cookie_clash)
     if elsewhere:
         claim.named = claim.named.with_others(elsewhere)
-        claim.form = claim.form and claim.form.with_others(elsewhere)
+        claim.plus_as_space = claim.plus_as_space and claim.plus_as_space.with_others(elsewhere)

@@ -20,6 +20,7 @@ class Route:
     """One route: what `decide` asks of it, and the refusals whose sentences name its settings."""
 
     __slots__ = (
+        "always_reads_sites",
         "cookie_clash",
         "cookies",
         "cors",
@@ -33,7 +34,6 @@ class Route:
         "path_parameters",
         "prefix",
         "public",
-        "reads_hosts",
         "refused_endpoints",
         "refused_names",
         "scope_differs",
@@ -66,7 +66,7 @@ class Route:
         self.parameters = Finder(names)
         self.path_parameters = Finder(names, separators="&?#;")
         self.cookies = Finder(site_names, separators=";") if settings.cookies == "check" and site_names else None
-        self.reads_hosts = bool(self.site_rules.hosts)
+        self.always_reads_sites = bool(self.site_rules.hosts)
         self.key_reader = KeyReader(
             settings.keys_from if settings.keys_from is not None else keys.from_,
             noticed_headers((rule.folded_name for rule in self.site_rules.headers), cookies=self.cookies is not None),

@@ -231,8 +231,8 @@ def test_only_an_encoded_plus_in_a_value_is_unambiguous() -> None:
     assert claim.sites == ("a+b",)
     either = outcome(QUERY, b"/data?site=a+b")
     assert isinstance(either, Claim)
-    assert either.form is not None
-    assert (either.named.sites, either.form.sites) == (("a+b",), ("a b",))
+    assert either.plus_as_space is not None
+    assert (either.named.sites, either.plus_as_space.sites) == (("a+b",), ("a b",))
 
 
 # Routes and endpoints, which are compared like sites.
