@@ -1,7 +1,7 @@
 """The decision together with what it needs: grants, site owners, budgets, and activity.
 
-The front door and `explain` get their verdicts here, so that these cannot differ. Open exchanges are judged again by the
-same `decide` (proxy/relay/rechecks.py).
+The front door and `explain` get their verdicts here, so that these cannot differ. Open exchanges are judged again by
+the same `decide` (proxy/relay/rechecks.py).
 """
 
 import time

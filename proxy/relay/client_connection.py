@@ -16,7 +16,7 @@ from proxy.relay.peer import Peer
 from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.response_forwarder import ResponseForwarder
 from proxy.relay.services import Services
-from proxy.relay.socket_options import probe_peer, reset_connection
+from proxy.relay.socket_options import enable_keepalive, reset_connection
 from proxy.relay.upstream_connection import UpstreamConnection
 
 _LINGER_SECONDS = 2.0
@@ -37,8 +37,8 @@ class ClientConnection:
         "_input",
         "_loop",
         "_peer",
-        "_requests",
-        "_responses",
+        "_request_forwarder",
+        "_response_forwarder",
         "_services",
         "exchange",
         "full",
@@ -52,12 +52,16 @@ class ClientConnection:
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.exchange: Exchange | None = None
         self.full = False
+        """Whether the client reads more slowly than its response arrives."""
         self.full_since = 0.0
+        self._deadline = 0.0
+        """When `sweep` acts: a head is late, an idle connection closes, or a closing one is aborted."""
         clock = services.clock
-        self._requests = requests = RequestForwarder(self, loop, clock)
-        self._responses = responses = ResponseForwarder(self, requests, loop, clock)
+        self._request_forwarder = requests = RequestForwarder(self, loop, clock)
+        self._response_forwarder = responses = ResponseForwarder(self, requests, loop, clock)
         self._ending = ExchangeEnding(self, requests, responses, services.enforcement, services.limits)
         self._input = ClientInput(self, requests, services, loop)
+        # Set in connection_made.
         self._admission: Admission
         self._peer: Peer
 
@@ -69,7 +73,7 @@ class ClientConnection:
     @property
     def upstream(self) -> UpstreamConnection | None:
         """The upstream connection that serves the open exchange."""
-        return self._requests.connection
+        return self._request_forwarder.connection
 
     # Events of the transport.
 
@@ -78,9 +82,11 @@ class ClientConnection:
         self.transport = transport
         self._peer = peer = Peer(transport, services.is_trusted)
         self._input.connect(transport, trusted=peer.trusted)
-        self._admission = Admission(self, peer, self._requests, self._responses, self._ending, services, self._loop)
-        self.head_begun()
-        probe_peer(transport)
+        self._admission = Admission(
+            self, peer, self._request_forwarder, self._response_forwarder, self._ending, services, self._loop
+        )
+        self.await_head()
+        enable_keepalive(transport)
         services.connections.add(self)
         services.metrics.downstream_open += 1
 
@@ -104,19 +110,19 @@ class ClientConnection:
     def pause_writing(self) -> None:
         self.full = True
         self.full_since = self._loop.time()
-        self._requests.client_full(True)
+        self._request_forwarder.client_full(True)
 
     def resume_writing(self) -> None:
         self.full = False
-        self._requests.client_full(False)
-        self._input.release(CLIENT_FULL)
+        self._request_forwarder.client_full(False)
+        self._input.release(CLIENT_FULL)  # held if a further request waits
 
     def data_received(self, data: bytes) -> None:
         self._input.feed(data)
 
     # What the input calls (client_input.RequestTaker).
 
-    def head_begun(self) -> None:
+    def await_head(self) -> None:
         """Give the client its time for a whole head."""
         self._deadline = self._loop.time() + self._services.limits.head_seconds
 
@@ -127,7 +133,7 @@ class ClientConnection:
         if services.draining:
             exchange.keep_alive = False
         self.exchange = exchange
-        services.metrics.exchanges_open += 1
+        services.metrics.exchanges_open += 1  # Record.exchange subtracts it again
         if services.metrics.exchanges_open > services.limits.open_exchanges:
             exchange.refuse(TOO_MANY_EXCHANGES)
             return
@@ -171,12 +177,15 @@ class ClientConnection:
             self._finish(linger=linger or not exchange.body.done)
             return
         self._deadline = self._loop.time() + self._services.limits.keepalive_seconds
-        self._input.release(OF_ONE_EXCHANGE)
+        self._input.release(OF_ONE_EXCHANGE)  # this may begin the next exchange
         if self._services.draining and self.exchange is None:
             self._finish(linger=False)
 
     def exchange_cut(self, *, reset: bool) -> None:
-        """Close the connection in the middle of a response, with RST if a FIN would look like the response's end."""
+        """Close the connection in the middle of a response.
+
+        It ends with RST if a FIN would look like the response's end, or could not be sent because the client is full.
+        """
         self._take_exchange()
         self._input.closed = True
         self._deadline = self._loop.time() + self._services.limits.upload_idle_seconds
@@ -208,7 +217,7 @@ class ClientConnection:
         if self.transport.is_closing():
             return
         self._input.resume_for_good()
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof():  # not with TLS, where the deadline ends the connection
             self.transport.write_eof()
 
     def _record(self, exchange: Exchange) -> None:

@@ -28,7 +28,7 @@ class RequestTaker(Client, Protocol):
     def refuse_head(self, refusal: Refusal, raw: Head | None) -> None:
         """Refuse bytes that are not a request, and close the connection."""
 
-    def head_begun(self) -> None:
+    def await_head(self) -> None:
         """A head has begun that is not complete yet."""
 
 
@@ -167,7 +167,7 @@ class ClientInput:
             raw, rest = reader.read(data)
             if raw is None:
                 if begins and reader.partial:
-                    self._client.head_begun()
+                    self._client.await_head()
                 return b""
             hop = clean_request(
                 raw,

@@ -10,7 +10,7 @@ _PROBE_EVERY_SECONDS = 15
 _PROBES = 4
 
 
-def probe_peer(transport: asyncio.Transport) -> None:
+def enable_keepalive(transport: asyncio.Transport) -> None:
     """Let the kernel probe the peer, so that a silent disappearance is noticed within 2 minutes."""
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family != socket.AF_UNIX:

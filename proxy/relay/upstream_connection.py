@@ -9,7 +9,7 @@ from proxy.http.hop_by_hop import ResponseHop, clean_response
 from proxy.http.response_parser import MAX_HEAD_BYTES, ResponseReader
 from proxy.relay.exchange import Exchange
 from proxy.relay.receiver import Receiver
-from proxy.relay.socket_options import probe_peer
+from proxy.relay.socket_options import enable_keepalive
 
 _CLOSE_SECONDS = 10
 """For how long a closing connection may still send what was written to it."""
@@ -118,7 +118,7 @@ class UpstreamConnection:
         self.transport = transport
         self.connected = True
         self._address = transport.get_extra_info("peername")
-        probe_peer(transport)
+        enable_keepalive(transport)
         self._pool.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:
