@@ -55,12 +55,6 @@ class HeaderKey:
         self.name = name
         self.field = fold_name(name.encode())
         """The field that it reads, in lower case."""
-        if self.field == b"cookie":
-            raise ValueError(f'the header {name} cannot carry a key as a whole: write "cookie:NAME"')
-        if why := why_never_forwarded(name):
-            raise ValueError(
-                f'the header {name} cannot carry a key, because {why}. Write another, such as "header:X-API-Key"'
-            )
 
     def describe(self) -> str:
         return f"as the header `{self.name}`"
@@ -207,16 +201,29 @@ KEY_LOCATIONS: tuple[type[KeyLocation], ...] = (HeaderKey, BearerKey, BasicKey, 
 
 
 def key_location(text: str) -> KeyLocation:
-    """Return the key location that the config spells like this. Raises ValueError, which lists the valid ones."""
+    """Return the key location that the config spells like this. Raises ValueError, which says what to write instead."""
     kind, colon, name = text.partition(":")
     for location in KEY_LOCATIONS:
         form_kind, form_colon, _ = location.form.partition(":")
         if kind == form_kind and colon == form_colon and (not colon or _TOKEN.match(name)):
-            return location(name)
+            made = location(name)
+            if isinstance(made, FieldKey):
+                _check_header(made.field, name or made.field.decode())
+            return made
     forms = ", ".join(f'"{location.form}"' for location in KEY_LOCATIONS)
     raise ValueError(
         f"{text!r} is not a valid key location: write one of {forms}; a name is letters, digits, `-`, `_` and the like"
     )
+
+
+def _check_header(field: bytes, name: str) -> None:
+    """Raise ValueError, which says what to write instead, if no key can arrive in the header."""
+    if field == b"cookie":
+        raise ValueError(f'the header {name} cannot carry a key as a whole: write "cookie:NAME"')
+    if why := why_never_forwarded(field.decode()):
+        raise ValueError(
+            f'the header {name} cannot carry a key, because {why}. Write another, such as "header:X-API-Key"'
+        )
 
 
 def parameter_names(locations: Sequence[KeyLocation], kind: type[CookieKey] | type[QueryKey]) -> list[Name]:
