@@ -1,1 +1,1 @@
-"""Everything a request touches, in the order it is touched: see docs/architecture.md."""
+"""The proxy: parses, judges and forwards requests. docs/architecture.md follows a request through it."""

@@ -16,7 +16,7 @@ from sql.queries import query
 _RECORD_ACTIVITY = query("record_activity")
 
 _BATCH = 10_000
-"""The most API users that one statement writes. Splitting a crowd keeps each statement within its time limit."""
+"""The maximum number of API users per statement. Splitting large batches keeps each statement within its time limit."""
 
 _WRITE_SECONDS = 5.0
 """How long acquiring a connection and writing a batch may take."""
@@ -32,12 +32,12 @@ def _ignore(result: str, seconds: float) -> None:
 
 
 class Activity:
-    """The last use of each API user, by id, in the clock's seconds.
+    """Collects the last use of each API user and writes it to the database.
 
-    A user's first use is due at the next tick, every `flush_seconds`. After it is written, the user is throttled for
-    `resolution_seconds`: later uses replace each other, and the last one is due when that time ends. So a busy user
+    A user's first use is written at the next tick. Ticks are `flush_seconds` apart. After that, the user is throttled
+    for `resolution_seconds`: only the latest use is kept, and it is written when the throttle ends. So a busy user
     costs one row version per `resolution_seconds`, and the last use is always written. `on_flush` is called for each
-    batch with `ok` or `error` and the seconds that it took.
+    batch with its result (`ok` or `error`) and its duration in seconds.
     """
 
     def __init__(
@@ -54,28 +54,28 @@ class Activity:
         self._database = database or DatabaseStatus(clock)
         self._flush_seconds = settings.flush_seconds
         self._throttle_seconds = settings.resolution_seconds
-        # Throttles that end within this time of each other end together. Otherwise each flush would cause a wake-up of
-        # its own, again and again.
+        # Throttles that end up to this many seconds from now are ended at the same wake-up, to save wake-ups.
         self._slack = min(settings.flush_seconds, settings.resolution_seconds or settings.flush_seconds) / 10
         self._on_flush = on_flush
         self._clock = clock
         self._wall = wall
-        # Every use that is not written yet is in one of these: due at the next tick; being written; locked (another
-        # transaction holds the row, so it is due at the next flush); or deferred until the user's throttle ends.
+        # Times of last use by user id, in seconds of `clock`. Each unwritten use is in one of these four: due at the
+        # next tick; being written; locked (another transaction holds the row, so the next flush retries it); or
+        # deferred until the user's throttle ends.
         self._due: dict[str, float] = {}
         self._writing: dict[str, float] = {}
         self._locked: dict[str, float] = {}
         self._deferred: dict[str, float] = {}
         self._throttled: set[str] = set()
         self._throttles: deque[tuple[float, list[str]]] = deque()
-        """When throttles end, and for which users."""
+        """The end of each throttle, and the users that it applies to, earliest first."""
         self._one_flush = asyncio.Lock()
         self._write_through = False
         self._writer: asyncio.Task[None] | None = None
 
     @property
     def pending(self) -> int:
-        """How many API users have a use that is not known to be written."""
+        """The number of API users with a use that may not have been written yet."""
         return len(self._due.keys() | self._writing.keys() | self._locked.keys() | self._deferred.keys())
 
     def touch(self, user_id: str) -> None:
@@ -88,12 +88,12 @@ class Activity:
             self._writer = asyncio.get_running_loop().create_task(self._write_pending())
 
     async def flush(self, *, everything: bool = False) -> bool:
-        """Write what is due, or everything. Returns False if something was not written; it stays for the next flush."""
+        """Write the due uses, or all uses. Returns False if some were not written; the next flush retries them."""
         async with self._one_flush:
             self._end_throttles(everything=everything)
             self._retry_locked()
-            # A fixed number of batches: without a throttle, a busy user is due again at once, and the loop would not
-            # end.
+            # The number of batches is fixed in advance: without a throttle, a busy user is due again immediately, and
+            # the loop would never end.
             for _ in range(0, len(self._due), _BATCH):
                 if not await self._flush_batch():
                     return False
@@ -114,9 +114,9 @@ class Activity:
         self._write_through = True
 
     async def drain(self) -> bool:
-        """Write everything within 2 s, once the listeners are closed. Uses that still arrive are written at once.
+        """Write all uses within 2 s, after the listeners have closed. Later uses are written immediately.
 
-        Returns False if something was not written; it is logged instead.
+        Returns False, and logs how many are left, if some could not be written.
         """
         self.write_through()
         draining = asyncio.get_running_loop().create_task(self._write_until_done())
@@ -157,7 +157,7 @@ class Activity:
             self._make_due(users)
 
     def _retry_locked(self) -> None:
-        """Make uses due whose rows were locked, and later uses of the same users."""
+        """Make the uses with locked rows due again, together with later uses of the same users."""
         locked, self._locked = self._locked, {}
         _keep_latest(self._due, locked)
         self._throttled.difference_update(locked)
@@ -190,7 +190,7 @@ class Activity:
             if not failed_before:
                 _log.exception("activity_kept", users=len(users))
         finally:
-            # Also when canceled: it is not known then whether the batch was written, but writing it again is harmless.
+            # A canceled batch is kept too: it may have been written, but writing it again is harmless.
             if not written:
                 _keep_latest(self._due, self._writing)
                 self._throttled.difference_update(users)
@@ -207,9 +207,9 @@ class Activity:
         return written
 
     async def _write(self, uses: Mapping[str, float]) -> list[str]:
-        """Write these uses, and return the users whose rows are locked, so that they were not written."""
+        """Write these uses. Return the users that were skipped because their rows are locked."""
         async with asyncio.timeout(_WRITE_SECONDS), acquire(self._pool, _WRITE_SECONDS) as connection:
-            now = self._clock()  # not earlier: the uses aged while this waited for a connection
+            now = self._clock()  # read after acquiring the connection, because uses age while waiting for it
             ages = [str(now - used_at) for used_at in uses.values()]
             (row,) = await connection.fetch(_RECORD_ACTIVITY, list(uses), ages)
             if not row["whole"]:

@@ -1,7 +1,7 @@
-"""The decision together with what it needs: grants, site owners, budgets, and activity.
+"""Runs the decision with the grants and site owners that it needs, and records activity.
 
-The front door and `explain` get their verdicts here, so that these cannot differ. Open exchanges are judged again by
-the same `decide` (proxy/relay/rechecks.py).
+The front door and `explain` both get their verdicts here, so they cannot disagree. Rechecks of open exchanges call the
+same `decide` (proxy/relay/rechecks.py).
 """
 
 import time
@@ -24,7 +24,7 @@ from proxy.observe.metrics import Metrics
 from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
 
 _TRIES = 5
-"""How often a key is looked up that changes during each lookup."""
+"""The maximum number of attempts for a request whose key or sites change during each lookup."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Pending:
 
 
 class Enforcement:
-    """Takes heads and returns verdicts: at once if everything needed is cached, otherwise after lookups."""
+    """Returns the verdict on a request head: immediately if everything needed is cached, otherwise after lookups."""
 
     def __init__(
         self,
@@ -101,27 +101,28 @@ class Enforcement:
         for _ in range(_TRIES):
             answers = Answers(accept_foreign=self._known.accept_foreign)
             with self._grants.watched() as token:
-                # Revocation sees only exchanges that have a verdict, so a change during the lookup is noticed here.
+                # `Revocation` only watches exchanges that have a verdict, so changes during the lookup are caught here.
                 while not self._invalidated(token, key_digest, answers, claim):
                     verdict = decide(claim, answers, self._wall_clock())
                     if isinstance(verdict, Verdict):
                         return verdict
                     await self._look_up(verdict, claim, key_digest, address, answers)
-        # The key changed during every lookup: 503, as if the database were down. Its format was checked before.
+        # The answers changed during every attempt. Respond with 503, as if the database were down. The lookups show
+        # that the key's format was accepted, so it is not checked again.
         verdict = decide(claim, Answers(NoGrant.UNAVAILABLE, accept_foreign=True), self._wall_clock())
         assert isinstance(verdict, Verdict)  # noqa: S101 - for the type checker
         verdict.grant = answers.found if isinstance(answers.found, Grant) else None
         return verdict
 
     def _invalidated(self, token: int, key_digest: bytes, answers: Answers, claim: Claim) -> bool:
-        """Return whether what was looked up has changed since, so that it has to be looked up again."""
+        """Return whether an answer has changed since `token` was issued, so that the lookup must be repeated."""
         grant = answers.found
         return isinstance(grant, Grant) and self._grants.invalidated(
             token, key_digest, grant, claim.sites if grant.all_sites else ()
         )
 
     async def _look_up(self, wanted: Lookup, claim: Claim, key_digest: bytes, address: str, answers: Answers) -> None:
-        """Look up what the decision wants, into `answers`."""
+        """Perform the lookup that the decision needs, and store the result in `answers`."""
         if wanted is Lookup.SITE_OWNERS:
             try:
                 answers.found_owners = await self._grants.fetch_sites(claim.sites)
@@ -144,10 +145,10 @@ class Enforcement:
             self._on_use(grant.user_id)
             if refusal is None:
                 verdict.identity = self._identity.of(grant, verdict.sites)
-        elif refusal is MALFORMED_KEY:  # the object, because clients see the same as for an unknown key
+        elif refusal is MALFORMED_KEY:  # compare identity, because its code is the same as that of INVALID_KEY
             self._metrics.lookup("refused_format")
         elif refusal is not None and claim is not None and claim.key is not None and not claim.passes_by_itself:
-            # Refused before its key mattered: it counts if it is known, but it is not looked up for that.
+            # Refused before its key was checked: count the use if the key is cached, but do not look it up for that.
             verdict.grant = self._known.cached_grant(claim.key)
             if verdict.grant is not None:
                 self._on_use(verdict.grant.user_id)

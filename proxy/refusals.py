@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A reason not to forward a request: `code` is for programs (metrics, logs, clients), `detail` is for people."""
+    """A reason to refuse a request: `code` is for programs (metrics, logs, clients), `detail` is for people."""
 
     code: str
     status: int
@@ -36,10 +36,10 @@ class Refusal:
         object.__setattr__(self, "body_head", json.dumps(problem)[:-1].encode() + b', "request_id": "')
 
     def because(self, detail: str, lines: bytes = b"") -> "Refusal":
-        """Return the same refusal with a sentence that says what to change, and with further header lines.
+        """Return this refusal with a sentence that says what to change, and with further header lines.
 
-        Call it while the config is compiled, because it renders the body. `detail` may hold configured names, but
-        nothing from a request.
+        Call it while compiling the config, not for each request, because it renders the body. `detail` may contain
+        names from the config, but nothing from a request.
         """
         return replace(self, detail=detail, lines=lines)
 
@@ -48,15 +48,15 @@ class Refusal:
         return self.body_head + request_id + b'"}'
 
 
-class Refused(Exception):  # noqa: N818 - it is a decision, not an error
-    """Raised by code without I/O when a request is refused."""
+class Refused(Exception):  # noqa: N818 - a decision, not an error
+    """Raised to refuse a request."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
 
 
-# The key.
+# Refusals about the key.
 MISSING_KEY = Refusal("missing_key", 401, "This request has no API key.", challenge=True)
 INVALID_KEY = Refusal("invalid_key", 401, "This API key is not valid.", challenge=True)
 MALFORMED_KEY = INVALID_KEY.because(INVALID_KEY.detail)
@@ -70,7 +70,7 @@ TOO_MANY_UNKNOWN_KEYS = Refusal(
     retry_after_seconds=60,
 )
 
-# The sites, and what the route allows.
+# Refusals about the sites, and about endpoints and methods that the route does not allow.
 SITE_NOT_ALLOWED = Refusal("site_not_allowed", 403, "This API key does not cover a site that this request names.")
 SITE_MISSING = Refusal("site_missing", 403, "This request must name a site.")
 ALL_SITES_NEEDED = Refusal("all_sites_needed", 403, "This endpoint requires an API key for all sites of its workspace.")
@@ -85,7 +85,7 @@ FORM_BODY_NOT_READ = Refusal(
     "the parameters into the query.",
 )
 
-# Requests that servers may read differently.
+# Requests that are malformed, unsupported, or that servers may interpret differently.
 AMBIGUOUS_REQUEST = Refusal("ambiguous_request", 400, "Servers may read this request in more than one way.")
 BAD_REQUEST = Refusal("bad_request", 400, "This is not a well-formed HTTP/1.1 request.", closes=True)
 PROTECTED_HOP_HEADER = Refusal(

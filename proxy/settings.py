@@ -19,8 +19,8 @@ _NEVER_FORWARDED = {
 }
 
 
-# A token (RFC 9110 §9.1) without lowercase letters, because backends that ignore case would read another method, and
-# without `*`, which means every method in `refuse`.
+# A token (RFC 9110 §9.1), without lowercase letters, because a backend that ignores case would see a different method,
+# and without `*`, which means every method in `refuse`.
 _METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]{1,64}\Z")
 
 
@@ -60,7 +60,7 @@ class ValueRule(Settings):
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The templates of a value, in the order in which they are tried."""
+        """The templates for a value, in the order in which they are tried."""
         return self.templates or (self.template or "{site}",)
 
 
@@ -96,7 +96,7 @@ def _is_origin(text: str) -> bool:
 
 
 def _is_host(text: str) -> bool:
-    """Return whether an IP address is valid. Text that does not look like an IP address is a name, which is valid."""
+    """Return False for text that looks like an IP address but is not one. Anything else is a host name."""
     try:
         if text.startswith("["):
             IPv6Address(text[1:-1])
@@ -167,7 +167,7 @@ def _check_upstream(url: str) -> str:
 
 
 class RouteSettings(Settings):
-    """One `[[proxy.routes]]` table: the requests that it handles, their upstream, and where they name their sites."""
+    """One `[[proxy.routes]]` table: which requests it handles, their upstream, and where they name their sites."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,63}$")]
     path: str = "/"
@@ -228,7 +228,7 @@ class LimitSettings(Settings):
 
 
 class KeySettings(Settings):
-    """`[keys]`: the key locations, and limits on unknown keys."""
+    """`[keys]`: where requests carry their key, and limits on unknown keys."""
 
     from_: Annotated[tuple[str, ...], Field(alias="from", min_length=1)] = ("header:X-API-Key", "bearer")
     accept_foreign: StrictBool = False

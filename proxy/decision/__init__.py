@@ -1,1 +1,1 @@
-"""Who passes: from a request head and a grant to a verdict. No I/O."""
+"""The decision: takes a request head and a grant, and returns a verdict. No I/O."""

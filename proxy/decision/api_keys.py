@@ -1,7 +1,7 @@
 """The format of API keys, and the digest that is stored instead of them. No I/O.
 
 A key is `slk_`, 32 base62 characters (190 bits) from `secrets`, and 6 base62 characters of the CRC-32 of everything
-before them. Secret scanners find keys by the prefix. A mistyped or made-up key is detected without a database lookup.
+before them. The prefix lets secret scanners find keys. The checksum detects mistyped and made-up keys without a lookup.
 """
 
 import hashlib
@@ -38,10 +38,13 @@ def _checksum(unchecked: bytes) -> bytes:
 
 
 def digest(key: bytes) -> bytes:
-    """Return the SHA-256 of a key, which the database and the cache store instead. Keys are too random to guess."""
+    """Return the SHA-256 of a key, which the database and the cache store instead of the key.
+
+    A slow password hash is not needed, because keys are too random to guess.
+    """
     return hashlib.sha256(key).digest()
 
 
 def hint(key: str) -> str:
-    """Return the part of a key that is shown after its creation: `slk_ab12…wxyz`. Short keys show nothing."""
+    """Return a key shortened for display, such as `slk_ab12…wxyz`. A short key is hidden completely."""
     return f"{key[: len(PREFIX) + 4]}…{key[-4:]}" if len(key) >= 24 else "…"

@@ -1,4 +1,4 @@
-"""What a Content-Type can be refused for: form bodies, and charsets that change how a query is read. No I/O."""
+"""Refuses Content-Types: form bodies, and charsets that change how a backend decodes the query. No I/O."""
 
 import re
 
@@ -19,7 +19,7 @@ _OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
 
 
 def refuse_charset(fields: Fields) -> None:
-    """Raise Refused on a charset in which ASCII bytes mean something else, such as UTF-7 or EBCDIC.
+    """Raise Refused if the charset gives ASCII bytes another meaning, as UTF-7 and EBCDIC do.
 
     Django and ASP.NET decode the query in the charset of the body, even if there is no body.
     """
@@ -39,8 +39,8 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
 
 
 def refuse_form_body(method: bytes, fields: Fields) -> None:
-    """Raise Refused on a body that backends merge with the query: forms, and bodies that Rack reads as forms."""
-    # A look-alike of Content-Type can make a body a form. Only the exact name counts as a Content-Type that is present.
+    """Raise Refused if a backend may merge the body with the query: forms, and bodies that Rack parses as forms."""
+    # A look-alike of Content-Type can declare a form. But only the exact name counts as declaring another type.
     is_present = False
     for name, value in fields:
         if FOLDED[name] == b"content-type":
@@ -59,7 +59,7 @@ def form_may_name(facts: PathFacts) -> bool:
         return route.settings.form_body == "refuse"
     if route.refused_names or facts.refused:
         return True
-    for _, in_scope in facts.queries:  # noqa: SIM110 - a generator costs more, and this is the hot path
+    for _, in_scope in facts.queries:  # noqa: SIM110 - a generator is slower, and this is the hot path
         if in_scope is not False:
             return True
     return False

@@ -1,7 +1,7 @@
-"""Who passes: the specification. docs/decision.md explains each rule with examples. No I/O.
+"""The decision, which is the specification of who passes. docs/decision.md explains each rule with examples. No I/O.
 
-`decide` reaches every outcome, in one order: first what the request alone shows, then the key, then the sites. Cheap
-refusals come first, and a request that no key could make pass causes no lookup.
+`decide` checks the request itself first, then the key, then the sites. Cheap checks come first. A request that would be
+refused with any key causes no lookup.
 """
 
 from dataclasses import replace
@@ -43,10 +43,10 @@ from proxy.refusals import (
 def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
     """Decide whether a request passes. Return the verdict, or the lookup that is needed first.
 
-    After the lookup, call this again with the same claim: the steps that the request has passed are not repeated. `now`
-    is in seconds since the epoch. The comment at each step lists its refusals.
+    After the lookup, call this again with the same claim: steps 1 to 15 are not repeated. `now` is in seconds since the
+    epoch. The comment at each step lists its refusals.
     """
-    # What a refusal reports. Before step 1 the claim has no route.
+    # The claim that a refusal reports: None until step 1 has found a route.
     located = claim if claim.passes_by_itself else None
     grant: Grant | None = None
     try:
@@ -54,14 +54,14 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             head = claim.head
             method = head.method
 
-            # 1. Route: the first whose `path` the request's path is below, in every reading of that path.
+            # 1. Route: the first route whose `path` is a prefix of the request's path. All readings must agree on it.
             #    400 bad_request, 400 ambiguous_request, 404 no_route
             facts = claim.table.locate(split(head.target).path)
             route = claim.route = facts.route
             settings = route.settings
             located = claim
 
-            # 2. Work: the head as a whole is not too expensive to check. A plain head is not weighed.
+            # 2. Work: the head as a whole is not too expensive to check. Small, plain heads skip this step.
             #    400 ambiguous_request
             if facts.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
                 check_work(facts.work + head_work(head))
@@ -88,7 +88,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             query: Query | None = None
             only: OnlyParameter = None
             if raw_query:
-                # A plain query has nothing that the route looks for, or only one site, so it needs no further reading.
+                # In a plain query, `glance` finds the only wanted parameter, or none, so no full parsing is needed.
                 only = route.parameters.glance(raw_query)
                 if only is None or (only and only[0] not in facts.plain_queries):
                     query, only = Query(raw_query, route.parameters), None
@@ -212,7 +212,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
         if grant.expires_at is not None and grant.expires_at <= now:
             raise Refused(EXPIRED_KEY)
 
-        # Steps 20 and 21 are in `_covered`, because a request that can be read in two ways takes them twice.
+        # Steps 20 and 21 are in `_covered`, because they run twice for a request with two valid readings.
         owners: Owners = _NO_OWNERS
         if grant.all_sites and (sites := claim.sites):
             found_owners = known.owners(sites)
@@ -223,8 +223,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             owners = found_owners
         if claim.plus_as_space is None:
             return Verdict(None, claim, grant, _covered(claim, claim.named, grant, owners))
-        # A `+` may stand for a space, and the grant decides which reading is meant. If it depended on which sites
-        # exist, clients could find that out.
+        # A `+` may stand for a space. The grant decides which reading is meant. If this depended on which sites exist,
+        # clients could find out which ones do.
         return Verdict(None, claim, grant, _covered_in_one_reading(claim, claim.plus_as_space, grant, owners))
     except Refused as refused:
         return Verdict(refused.refusal, located, grant)
@@ -233,7 +233,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
 def _covered(claim: Claim, named: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
     """Return the ids of the named sites. Raises Refused unless the grant covers everything that is named."""
     # 20. All sites: a request for all sites needs a key for all sites of the route's workspace. The backend does not
-    #     know workspaces, so its response covers everything that it has.
+    #     know about workspaces, so its response covers all of its data.
     #     403 all_sites_needed
     if (named.every_site or named.others_every_site) and not (
         grant.all_sites and grant.workspace == claim.route.settings.workspace
@@ -267,7 +267,7 @@ def _granted(site: str, grant: Grant, owners: Owners) -> str:
 def _covered_in_one_reading(claim: Claim, form: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
     """Return the ids of the sites in the one reading that the grant covers, and narrow the claim to that reading.
 
-    The claim stays narrowed: an exchange that is judged again goes on with the sites that it was admitted for.
+    The claim stays narrowed, so that a recheck of an open exchange judges the sites that it was admitted for.
     """
     covered: list[tuple[Candidate, tuple[str, ...]]] = []
     refused: Refused | None = None

@@ -16,7 +16,7 @@ class Endpoint:
 
 
 def endpoint(entry: str, *, any_method: bool = False) -> Endpoint:
-    """Compile an entry. Raises ValueError that says how to correct it."""
+    """Compile an entry of `public` or `refuse`. Raises ValueError with a message that says how to correct it."""
     method, space, path = entry.partition(" ")
     if not space or not path.startswith("/"):
         raise ValueError(f'{entry!r} is not an endpoint: write "METHOD /path", such as "GET /api/health"')
@@ -29,7 +29,7 @@ def endpoint(entry: str, *, any_method: bool = False) -> Endpoint:
 
 
 def methods_in_every_reading(endpoints: Iterable[Endpoint], readings: list[str]) -> frozenset[bytes]:
-    """Return the methods of the endpoints whose path is each reading, literally."""
+    """Return the methods of the endpoints whose path literally equals every reading."""
     return frozenset(
         endpoint.method
         for endpoint in endpoints
@@ -38,7 +38,7 @@ def methods_in_every_reading(endpoints: Iterable[Endpoint], readings: list[str])
 
 
 def methods_in_any_reading(endpoints: Iterable[Endpoint], readings: list[str]) -> frozenset[bytes]:
-    """Return the methods of the endpoints whose path some reading may be, leniently."""
+    """Return the methods of the endpoints whose path leniently matches at least one reading."""
     return frozenset(
         endpoint.method
         for endpoint in endpoints

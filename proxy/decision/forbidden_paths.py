@@ -7,7 +7,10 @@ from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_SEPARATORS = 32
-"""The most of each of `;`, `&`, `?` and `#` in a path, at any depth: servers may split it there, so each costs time."""
+"""The maximum count of each of `;`, `&`, `?` and `#` in a path, at any depth of decoding.
+
+Servers may split the path at each of them, so each costs time to check.
+"""
 
 
 _FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
@@ -19,7 +22,7 @@ _LOOK_ALIKES = (
     "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
 )
 _BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
-"""Characters that Windows maps to separators if the code page does not have them."""
+"""Characters that Windows maps to `/` or `\\` when the code page lacks them."""
 _COMPATIBLE = _BEST_FIT | {each: unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
 """Characters that NFKC, which some backends apply, turns into `.`, `/`, `\\` or `;`."""
 _HAS_COMPATIBLE = re.compile("[" + "".join(_COMPATIBLE) + "]")

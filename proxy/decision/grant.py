@@ -1,4 +1,4 @@
-"""What an API key may reach, and who owns a site. No I/O."""
+"""The scope of an API key, and the owner of a site. No I/O."""
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from proxy.decision.site_ids import fold_site, folded_part
 
 
 class SiteOwner(NamedTuple):
-    """A site that a name refers to: its id as it is spelled, and the workspace that owns it."""
+    """The site that a name refers to: its id in its original spelling, and the workspace that owns it."""
 
     id: str
     workspace: str
@@ -16,7 +16,7 @@ class SiteOwner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a key may reach, as the scope table had it at one moment."""
+    """The scope of a key, read from the scope table at one moment."""
 
     user_id: str
     workspace: str
@@ -40,7 +40,7 @@ class Grant:
             return folded
         by_fold = self._by_fold
         if by_fold is None:
-            # A binary search needs no folded ids in memory: 8 bytes a site, where a dict needs 150.
+            # A binary search needs no folded ids in memory: it takes 8 bytes per site, and a dict would take 150.
             by_fold = tuple(sorted((site for site in self.sites if fold_site(site) != site), key=fold_site))
             object.__setattr__(self, "_by_fold", by_fold)
         place = bisect_left(by_fold, folded, key=fold_site)

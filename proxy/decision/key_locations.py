@@ -1,7 +1,7 @@
 """The kinds of key locations: how each reads and removes a key, shows an example, and is described. No I/O.
 
-A new kind is one class in KEY_LOCATIONS. `explain`, the admin page, the integrators' guide and the error texts take
-everything from these classes.
+To add a kind, add one class to KEY_LOCATIONS. `explain`, the admin page, the integrators' guide and the error messages
+get everything from these classes.
 """
 
 import base64
@@ -47,7 +47,7 @@ def with_key(value: str, key: bytes) -> bytes:
 
 
 class HeaderKey:
-    """A header whose whole value is the key."""
+    """A header whose entire value is the key."""
 
     form: ClassVar[str] = "header:NAME"
 
@@ -69,7 +69,7 @@ class HeaderKey:
 
 
 class _AuthorizationKey:
-    """Credentials of one scheme in Authorization. Other schemes are the upstream's."""
+    """A key in Authorization with one scheme. Credentials with other schemes are for the upstream, and are kept."""
 
     field: ClassVar[bytes] = b"authorization"
     scheme: ClassVar[bytes]
@@ -81,7 +81,7 @@ class _AuthorizationKey:
         """Add the key in a field to `keys`. Return the field, or None if it must not be forwarded. Hot."""
         scheme = _SCHEME.match(field[1])
         if scheme is None and field[1].startswith(PREFIX.encode()):
-            keys.add(field[1])  # a key without a scheme is a mistake, and must not be forwarded
+            keys.add(field[1])  # probably a key sent without the scheme by mistake, so it must not be forwarded
             return None
         if scheme is None or scheme[1].lower() != self.scheme:
             return field
@@ -107,7 +107,7 @@ class BearerKey(_AuthorizationKey):
 
 
 class BasicKey(_AuthorizationKey):
-    """The user name of HTTP Basic (RFC 7617), as Stripe's API has it."""
+    """The user name of HTTP Basic authentication (RFC 7617), as in Stripe's API."""
 
     form: ClassVar[str] = "basic"
     scheme: ClassVar[bytes] = b"basic"
@@ -122,7 +122,7 @@ class BasicKey(_AuthorizationKey):
         try:
             return base64.b64decode(credentials, validate=True).partition(b":")[0]
         except binascii.Error:
-            return credentials  # not a key, but it was sent as one
+            return credentials  # not valid base64, but it was sent as a key
 
 
 class CookieKey:
@@ -170,7 +170,7 @@ class QueryKey:
     def read(finder: Finder, target: bytes, keys: set[bytes]) -> bytes:
         """Return a target without the parameters that `finder` finds, and add their values to `keys`.
 
-        Raises Refused if servers differ in where the parameter ends.
+        Raises Refused if servers disagree on where the parameter ends.
         """
         path, _, query = target.partition(b"?")
         if finder.is_silent(query):
@@ -201,7 +201,7 @@ KEY_LOCATIONS: tuple[type[KeyLocation], ...] = (HeaderKey, BearerKey, BasicKey, 
 
 
 def key_location(text: str) -> KeyLocation:
-    """Return the key location that the config spells like this. Raises ValueError, which says what to write instead."""
+    """Parse a key location in the config's notation. Raises ValueError, with a message that says what to write."""
     kind, colon, name = text.partition(":")
     for location in KEY_LOCATIONS:
         form_kind, form_colon, _ = location.form.partition(":")

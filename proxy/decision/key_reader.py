@@ -19,15 +19,15 @@ _FieldReader = Callable[[Field, set[bytes]], Field | None]
 
 
 class KeyReader:
-    """The configured key locations. Names are read leniently, so that no spelling of a key reaches the upstream."""
+    """Reads the configured key locations. It matches names leniently, so that no key reaches the upstream."""
 
     __slots__ = ("_ambiguous", "_cookies", "_fields", "_noticed", "_queries", "_watched", "locations", "names")
 
     def __init__(self, locations: Sequence[str], watched: Mapping[bytes, int] | None = None) -> None:
-        """Raises ValueError, which says what to write instead, for an invalid key location.
+        """Raises ValueError, with a message that says what to write instead, if a key location is invalid.
 
-        `watched` has a bit for each further header (in lower case) whose presence `read` reports, because it looks at
-        all names anyway.
+        `watched` maps further header names (in lower case) to bits. `read` reports which of them are present, because
+        it looks at all header names anyway.
         """
         self.locations = [key_location(text) for text in locations]
         by_field: dict[bytes, list[FieldKey]] = {}
@@ -52,9 +52,9 @@ class KeyReader:
         self._noticed = self.names | self._watched.keys()
 
     def read(self, head: Head) -> tuple[bytes | None, bytes, Fields, int]:
-        """Return the key (None: there is none), the target and fields without it, and the bits of the watched headers.
+        """Return the key or None, the target and fields without the key, and the bits of the watched headers found.
 
-        Raises Refused on two different keys, and if a location could be read in two ways.
+        Raises Refused if there are two different keys, or if a location can be read in two ways.
         """
         keys: set[bytes] = set()
         fields: Fields = []
@@ -89,7 +89,7 @@ class KeyReader:
 
 
 def _refuse_part_of_whole(locations: Sequence[FieldKey]) -> None:
-    """Raise ValueError if one location reads a whole header of which another reads a part."""
+    """Raise ValueError if one location reads an entire header and another one reads a part of the same header."""
     wholes = [location for location in locations if isinstance(location, HeaderKey)]
     parts = [location for location in locations if not isinstance(location, HeaderKey)]
     if wholes and parts:
@@ -98,7 +98,7 @@ def _refuse_part_of_whole(locations: Sequence[FieldKey]) -> None:
 
 
 def _one_after_another(locations: Sequence[FieldKey]) -> _FieldReader:
-    """Return what reads several key locations in the same field."""
+    """Return a reader that tries several key locations in the same field, one after another."""
 
     def read(field: Field, keys: set[bytes]) -> Field | None:
         for location in locations:

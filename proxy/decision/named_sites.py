@@ -6,7 +6,7 @@ from typing import NamedTuple
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 MAX_SITES = 64
-"""The most sites that one request may name. Refusing a request without a key would be expensive with more."""
+"""The maximum number of sites that one request may name. With more, even refusing a request would be expensive."""
 
 TOO_MANY_SITES = AMBIGUOUS_REQUEST.because(
     f"The request names more than {MAX_SITES} sites. Split it into several requests."
@@ -15,14 +15,14 @@ TOO_MANY_SITES = AMBIGUOUS_REQUEST.because(
 
 @dataclass(slots=True)
 class Named:
-    """What one part of a request names: sites, each once, in order, and whether a word for all sites is among them."""
+    """What one part of a request names: the sites without duplicates, in order, and whether it asks for all sites."""
 
     sites: dict[str, None]
     every_site: bool = False
 
     @classmethod
     def none(cls) -> "Named":
-        """Return an empty one."""
+        """Return an instance that names nothing."""
         return cls({})
 
     def __bool__(self) -> bool:
@@ -46,7 +46,7 @@ class Named:
         return self.sites.keys() <= allowed.sites.keys() and (allowed.every_site or not self.every_site)
 
     def without_empty(self) -> "Named":
-        """Return the same without empty names, which do not count on a path where no site is needed."""
+        """Return this without the empty name, which does not name a site on a path outside the rule's scope."""
         return Named({site: None for site in self.sites if site.strip()}, self.every_site)
 
 
@@ -57,12 +57,12 @@ class TwoReadings:
 
     def __init__(self) -> None:
         self.literal = Named.none()
-        """As RFC 3986 reads it."""
-        self._form: Named | None = None  # None while both are equal
+        """The reading according to RFC 3986: `+` is a plus."""
+        self._form: Named | None = None  # None while the readings are equal
 
     @property
     def form(self) -> Named:
-        """As HTML forms are decoded, and as most frameworks decode every query."""
+        """The reading as an HTML form, which most frameworks use for every query: `+` is a space."""
         return self.literal if self._form is None else self._form
 
     @property
@@ -76,7 +76,7 @@ class TwoReadings:
     __hash__ = None  # type: ignore[assignment]
 
     def add(self, literal: Named, form: Named | None = None) -> None:
-        """Add what is named. `form` is what the second reading names, if that differs."""
+        """Add what another part names. `form` is its second reading, if that differs."""
         if form is not None and self._form is None:
             self._form = Named(dict(self.literal.sites), self.literal.every_site)
         self.literal.add(literal)
@@ -88,23 +88,23 @@ class Candidate(NamedTuple):
     """What a request names, in one reading."""
 
     sites: tuple[str, ...] = ()
-    """The named sites, each once, in the order of the request: ids, or names made by `by_folded_id`."""
+    """The named sites without duplicates, in the order of the request: ids, or names made by `by_folded_id`."""
     others: tuple[str, ...] = ()
-    """Sites named in places where the API, by the route's rules, does not look. They must be granted as well."""
+    """Sites named in places where the API does not look, according to the route's rules. They must be granted too."""
     every_site: bool = False
-    """A word that means all sites was named (`idSite=all`), or no site was and the route says `all-sites`."""
+    """Whether it asks for all sites: with a word (`idSite=all`), or by naming none on an `all-sites` route."""
     others_every_site: bool = False
-    """Such a word was named in a place where the API, by the route's rules, does not look."""
+    """Whether a word for all sites is in a place where the API does not look, according to the route's rules."""
 
     def with_site(self, site: str) -> "Candidate":
-        """Return this with a further site. Hot."""
+        """Return this with one more site. Hot."""
         sites = self.sites
         if not sites:
             return Candidate((site,))
         return self if site in sites else Candidate((*sites, site))
 
     def with_others(self, elsewhere: Named) -> "Candidate":
-        """Return this with further sites that must be granted as well."""
+        """Return this with more sites in `others`."""
         return self._replace(
             others=tuple(dict.fromkeys((*self.others, *elsewhere.sites))),
             others_every_site=self.others_every_site or elsewhere.every_site,

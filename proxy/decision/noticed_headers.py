@@ -1,4 +1,4 @@
-"""Headers whose presence makes a step of the decision necessary, as bits. No I/O."""
+"""One bit for each kind of header that makes an extra step of the decision necessary. No I/O."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ CONTENT_TYPE = 16
 
 
 def noticed_headers(site_headers: Iterable[bytes], *, cookies: bool) -> dict[bytes, int]:
-    """Return the bits of each header, by its folded name. `cookies`: whether cookies are checked."""
+    """Return the bits of each header by its lower-case name. `cookies` says whether cookies are checked."""
     noticed = {
         **{row[0].encode(): OVERRIDE for row in OVERRIDE_HEADERS},
         **{row[0].encode(): SECOND_RESOURCE for row in SECOND_RESOURCE_HEADERS},

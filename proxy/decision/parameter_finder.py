@@ -1,7 +1,7 @@
 """Finds parameters (`name=value`) of queries and cookies in every spelling that some backend accepts. No I/O.
 
-Clients choose these bytes, so nothing here takes more than linear time, and the number of parameters that need a step
-of Python each is bounded. `make test-cost` counts the instructions.
+Clients choose these bytes, so everything here takes at most linear time. The number of parameters that are handled one
+by one in Python is bounded. `make test-cost` counts the instructions.
 """
 
 import itertools
@@ -17,40 +17,41 @@ _MAX_PARAMETERS = 1000
 """Servers ignore further parameters: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
 
 _MAX_COOKIES = 256
-"""Browsers keep at most 180 for a domain."""
+"""Browsers keep at most 180 cookies per domain."""
 
 _MAX_NAMES_BYTES = 8192
-"""The most bytes of all different names together."""
+"""The maximum total length, in bytes, of all distinct names."""
 
 _MAX_ODD_NAMES = 256
-"""The most different names with unusual characters, if one is encoded or wanted. DataTables sends 240."""
+"""The maximum number of distinct names with unusual characters, if one is encoded or wanted. DataTables sends 240."""
 
 MAX_FOUND = 64
-"""The most occurrences of wanted parameters."""
+"""The maximum number of occurrences of wanted parameters."""
 MAX_FOUND_ODD = 16
-"""The same if values are encoded, or the query can be split in several ways."""
+"""The limit if values are encoded, or if the query can be split in several ways."""
 MAX_FOUND_DEEP = 4
-"""The same if values may be encoded twice."""
+"""The limit if values may be encoded twice."""
 
 _FEW_NAMES, _MAX_WANTED = 7, 28
-"""More unusual names than the first number are searched in one text. At most the second number may be wanted ones."""
+"""More than 7 unusual names are joined and searched as one text. Then at most 28 of them may be wanted."""
 
 _LONG_NAMES, _MANY_NAMES = 1024, 64
-"""If the names take more bytes together, or there are more of them, they must not be encoded twice. Nor must a wanted
-name be longer than the first number."""
+"""Names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. A wanted name must
+not be longer than 1024 bytes."""
 
 _LONG_FOREIGN_NAMES = 2048
-"""The most bytes of all names together if some are not ASCII, because folding their case is slow."""
+"""The maximum total length, in bytes, of all names if some are not ASCII, because case folding is slow for these."""
 
 _SHORT = 512
-"""One regular expression over the whole text is fastest only for short texts (bytes)."""
+"""Up to this length, in bytes, one regular expression over the whole text is the fastest way."""
 
 _ODD_NAME = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 _PLAIN_BYTES = bytes(byte for byte in range(256) if not _ODD_NAME.match(bytes([byte])))
 
 _IN_NAMES = frozenset("&;?#=")
-"""What ends a name or a parameter. Servers that decode a query and read it again also find encoded ones."""
+"""Characters that end a name or a parameter. A server that decodes a query and parses it again also finds encoded
+ones."""
 _TO_AMPERSAND = bytes(ord("&") if chr(byte) in "&;?#" else byte for byte in range(256))
 _HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
     "The name of a parameter contains an encoded `&`, `;`, `?`, `#` or `=`, and the name of a parameter that matters "
@@ -110,7 +111,11 @@ class Finder:
         self._simple = re.compile(f"(?:{pair}{separators[0]} ?){{0,99}}+(?:{pair}{ours})\\Z".encode() if names else b"")
 
     def glance(self, raw: bytes) -> tuple[bytes, bytes] | tuple[()] | None:
-        """Return the only name and value found where that is quick to tell, `()` for none. None says nothing. Hot."""
+        """Search a short, plain text quickly. Hot.
+
+        Returns the name and value of the only wanted parameter, `()` if there is none, or None if a full search is
+        needed.
+        """
         if len(raw) > _SHORT:
             return None
         simple = self._simple.match(raw)
@@ -119,7 +124,7 @@ class Finder:
         return (simple[1], simple[2]) if simple.lastindex else ()
 
     def is_silent(self, raw: bytes) -> bool:
-        """Return True if there is certainly no wanted parameter. False means that there may be one."""
+        """Return True if there is definitely no wanted parameter. False means that there may be one."""
         return self.glance(raw) == ()
 
     def means_only(self, raw_name: bytes, name: Name) -> bool:
@@ -150,7 +155,7 @@ class Finder:
         return found
 
     def meant_in(self, split: bytes) -> tuple[list[bytes], dict[bytes, tuple[Name, ...]]]:
-        """Return all raw names in a text with one kind of separator, and the wanted names that some of them mean.
+        """Return all raw names in a text with one kind of separator, and the wanted names that each may stand for.
 
         Both are empty if no raw name means a wanted name. Raises Refused if there are too many, or if they are encoded
         too deeply.
@@ -160,7 +165,8 @@ class Finder:
             return [], {}
         if split.count(separator) >= self._most:
             raise Refused(TOO_MANY_PARAMETERS)
-        # There may be a thousand names, so as much as possible is done in C. Usually the search ends here.
+        # There may be a thousand names, so this leaves as much as possible to functions in C. Most searches end at
+        # `_may_be_meant`.
         names = split.split(separator)
         if b"=" in split:
             names = [name.partition(b"=")[0] for name in names]
@@ -231,7 +237,7 @@ class Finder:
         return meant
 
     def _meant_among_odd(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
-        """Do the same for unusual names. All are searched in one text to find those that may be wanted."""
+        """Like `_meant_among`, for unusual names. Many names are joined and searched as one text first."""
         wanted = names
         if len(names) > _FEW_NAMES:
             lines = b"\n".join(names)
@@ -259,7 +265,7 @@ _SEMICOLON_TO_AMPERSAND = bytes(ord("&") if byte == ord(";") else byte for byte 
 
 
 def _at_ampersands(name: str) -> str:
-    # str.translate is slow: inside it, a KeyError is raised for each character outside ASCII.
+    # str.translate would be slow, because it raises a KeyError internally for each character outside ASCII.
     return name.replace(";", "&").replace("?", "&").replace("#", "&")
 
 

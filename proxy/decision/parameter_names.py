@@ -8,7 +8,7 @@ _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 
 # Possessive quantifiers (`*+`) never backtrack, so hostile names cost linear time.
 _SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
-"""PHP reads `.`, a space and a `[` without its `]` as `_` in a name."""
+"""In a name, PHP reads `.`, a space, and a `[` without a matching `]` as `_`."""
 
 BEFORE = r"[\s+?!\[\]]*+"
 """PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring reads
@@ -19,7 +19,7 @@ _AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
 
 
 def folded(name: str) -> str:
-    """Return a name in the form that is compared: casefolded, without outer spaces."""
+    """Return a name normalized for comparison: casefolded, and without surrounding spaces."""
     return name.strip().casefold()
 
 
@@ -32,7 +32,7 @@ class Name:
         """`array` also accepts `name[]` and `name[0]` as literal spellings."""
         literal = "".join(map(_literal_character, name))
         if array:
-            # From index 21, qs makes a map instead of a list.
+            # qs parses an index above 20 as a key of an object, not of a list.
             literal += r"(?:(?:\[|%5[Bb])(?:1?[0-9]|20)?(?:\]|%5[Dd]))?"
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
@@ -42,7 +42,7 @@ class Name:
         base = core.partition("[")[0]
         self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&=]|\Z)" if base != core else ""
         self._base = re.compile(BEFORE + self.base)
-        # Spellings without special characters, which can be searched for as they are.
+        # Spellings without special characters, which can be searched for literally.
         self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
         self.pattern = re.compile(f"{BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
 

@@ -1,4 +1,4 @@
-"""What a path alone shows on its route. No I/O."""
+"""The facts that follow from a path and its route alone. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,38 +20,38 @@ PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
 
 @dataclass(slots=True)
 class PathFacts:
-    """A pure function of a path, so it can be remembered for as long as the route table lives."""
+    """The facts about a path on its route. They depend on nothing else, so the route table can cache them."""
 
     route: Route
     readings: list[str]
     refusal: Refusal | None = None
-    """Why every request with this path is refused: its readings differ."""
+    """The refusal of every request with this path, if its readings differ."""
     named: Candidate = NOTHING_NAMED
     """The site that the path names."""
     work: int = 0
-    """The work that the path makes (work.py)."""
+    """The work that checking the path takes (work.py)."""
     public: frozenset[bytes] = frozenset()
-    """The methods with which the path needs no key."""
+    """The methods that need no key on this path."""
     refused: frozenset[bytes] = frozenset()
     """The methods that `refuse` lists for this path; `*` stands for all."""
     queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
-    """The query rules, each with whether this path is in its scope (None: readings differ on that)."""
+    """The query rules, each with whether this path is in its scope (None if the readings differ on that)."""
     plain_queries: Mapping[bytes, QuerySiteRule] = field(default_factory=dict)
-    """The query rules with this path in their scope whose values are site ids, by the parameter's name."""
+    """The query rules that apply to this path and whose values are plain site ids, by the parameter's name."""
     headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
-    """The header rules, likewise."""
+    """The header rules, each with whether this path is in its scope, as in `queries`."""
     plain_header: HeaderSiteRule | None = None
-    """The only header rule, if this path is in its scope and its values are site ids."""
+    """The only header rule, if it applies to this path and its values are plain site ids."""
 
     def refuses(self, methods: set[bytes]) -> bool:
         """Return whether `refuse` lists one of these methods for this path."""
         if b"HEAD" in methods:
-            methods = methods | {b"GET"}  # most backends answer HEAD by doing the GET (RFC 9110 §9.3.2)
+            methods = methods | {b"GET"}  # most backends handle HEAD like GET (RFC 9110 §9.3.2)
         return b"*" in self.refused or not methods.isdisjoint(self.refused)
 
 
 def path_facts(route: Route, path: PathReadings, work: int) -> PathFacts:
-    """Return what a path with these readings shows on its route."""
+    """Return the facts about a path with these readings on its route."""
     readings = path.split
     rules = route.site_rules
     facts = PathFacts(

@@ -1,4 +1,4 @@
-"""Parameters in a path, which servers that rewrite paths move into the query. No I/O."""
+"""Refuses parameters in a path, because servers that rewrite paths may move them into the query. No I/O."""
 
 import re
 from collections.abc import Iterable
@@ -31,7 +31,8 @@ def refuse_parameters(texts: Iterable[bytes], finder: Finder) -> None:
     """Raise Refused if a path, raw or decoded, contains a parameter, or a name that `finder` looks for."""
     read = (0, 0)
     for decoded in texts:
-        # A further round of decoding matters only if it reveals separators or equals signs: the finder decodes names.
+        # Another round of decoding matters only if it reveals separators or equals signs, because the finder decodes
+        # the names itself.
         marks = (separators_in(decoded), decoded.count(b"="))
         if not marks[0] or marks == read:
             continue

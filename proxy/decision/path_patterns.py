@@ -1,25 +1,25 @@
-"""Path templates of the config, compiled. No I/O."""
+"""Compiled path templates from the config. No I/O."""
 
 import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from proxy.decision.path_readings import SEGMENT_END
+from proxy.decision.path_readings import SEGMENT_START
 
 SITE_MARK: Final = "{site}"
-"""Stands for the site's id in templates."""
+"""The placeholder for the site's id in templates."""
 SITE_EXAMPLE: Final = "SITE"
-"""Stands for the site's id in sentences."""
+"""The placeholder for the site's id in texts for people."""
 
 
 class PathPattern:
-    """A path template. It matches a reading (`read_path`) exactly, or in any case, with or without a final slash."""
+    """A path template. A literal match with a reading is exact. A lenient one ignores case and a final slash."""
 
     __slots__ = ("_exact", "_lenient", "names_site")
 
     def __init__(self, template: str, *, prefix: bool = False) -> None:
-        """`prefix` matches every path below the template, by whole segments. Raises ValueError."""
+        """`prefix` makes it match every path that begins with the template's segments. Raises ValueError."""
         if not template.startswith("/") or "?" in template or "#" in template or "%" in template:
             raise ValueError(
                 f"{template!r} is not a path: write it decoded, beginning with `/`, without `?`, `#` or `%`"
@@ -44,14 +44,14 @@ class PathPattern:
             segments = []  # "/" is a prefix of every path
         self.names_site = SITE_MARK in template
         named = [
-            re.escape(SEGMENT_END) + re.escape(segment).replace(re.escape(SITE_MARK), f"([^{SEGMENT_END}]+)")
+            re.escape(SEGMENT_START) + re.escape(segment).replace(re.escape(SITE_MARK), f"([^{SEGMENT_START}]+)")
             for segment in segments
         ]
-        rest = f"(?={SEGMENT_END}|\\Z)" if has_rest or prefix else "\\Z"
+        rest = f"(?={SEGMENT_START}|\\Z)" if has_rest or prefix else "\\Z"
         self._exact = re.compile("".join(named) + rest, re.DOTALL)
         if named and not segments[-1]:
             named.pop()
-        self._lenient = re.compile("".join(named) + f"{SEGMENT_END}?" + rest, re.DOTALL | re.IGNORECASE)
+        self._lenient = re.compile("".join(named) + f"{SEGMENT_START}?" + rest, re.DOTALL | re.IGNORECASE)
 
     @property
     def sources(self) -> tuple[str, str]:
@@ -64,7 +64,7 @@ class PathPattern:
 
 
 class FirstOf:
-    """Several path templates without `{site}` as one regular expression, because a config may have many routes."""
+    """Matches several path templates without `{site}` with one regular expression, because there may be many routes."""
 
     __slots__ = ("_exact", "_lenient")
 
@@ -80,7 +80,7 @@ class FirstOf:
 
 
 class Scope:
-    """The paths on which a rule names the site."""
+    """The paths to which a site rule applies."""
 
     __slots__ = ("_patterns",)
 
@@ -92,7 +92,7 @@ class Scope:
             )
 
     def holds(self, readings: Iterable[str]) -> bool | None:
-        """Return whether a path with these readings is in the scope. None: readings differ."""
+        """Return whether a path with these readings is in the scope, or None if the readings differ on that."""
         found = {
             any(pattern.match(reading, lenient=lenient) for pattern in self._patterns)
             for reading in readings
@@ -102,19 +102,19 @@ class Scope:
 
 
 def shown_path(template: str) -> str:
-    """Return a template as it stands in a sentence: `/api/sites/SITE/…`."""
+    """Return a template as shown to people, such as `/api/sites/SITE/…`."""
     return template.replace(SITE_MARK, SITE_EXAMPLE).replace("**", "…")
 
 
 class SiteExample(NamedTuple):
-    """How a request names a site. `{site}` stands for the site's id."""
+    """An example of a request that names a site. `{site}` stands for the site's id."""
 
     target: str
-    """Percent-encoded, except for the mark."""
+    """The example's target, percent-encoded except for `{site}`."""
     header: tuple[str, str] | None = None
     """A header's name and value."""
 
 
 def example_target(text: str) -> str:
-    """Return text as it stands in an example's target: percent-encoded, except for marks."""
+    """Return text for an example's target: percent-encoded, except for `{site}`."""
     return quote(text, safe="{}")

@@ -1,7 +1,7 @@
-"""A path in every reading that a lenient server may take. No I/O.
+"""Computes every reading of a path that some lenient server may use. No I/O.
 
-The literal reading is that of RFC 3986: split, then decode once. Everything here is linear in the path's length, and
-the depth of decoding is bounded.
+The literal reading is the one of RFC 3986: split, then decode once. Everything here takes time that is linear in the
+path's length, and the depth of decoding is bounded.
 """
 
 import re
@@ -13,15 +13,15 @@ from proxy.http.percent_encoding import decode, decode_leniently, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _LONG_PATH = 1024
-"""A longer path (bytes) must not be encoded twice, because it would have too many readings."""
+"""A path with more bytes must not be encoded twice, because it would have too many readings."""
 
 _MAX_READINGS, _FEW_READINGS = 32, 10
-"""The most readings of a path in all orders of splitting, decoding, dropping parameters and merging slashes. A long
-path may have only a few."""
+"""The maximum number of readings of a path, in all orders of splitting, decoding, dropping parameters and merging
+slashes. A long path may have only a few."""
 _READ_BYTES = 16384
-"""The most bytes of all these readings together, if there are more than a few."""
+"""The maximum total length, in bytes, of these readings, if there are more than a few."""
 _LONG_IN_EVERY_ORDER = 2048
-"""A longer path (bytes) must not contain `;` or `//`, encoded or not."""
+"""A path with more bytes must not contain `;` or `//`, encoded or not."""
 
 _PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~!$'()*+,=:@.-/"
 
@@ -35,33 +35,33 @@ _TOO_MANY_READINGS = AMBIGUOUS_REQUEST.because(
 
 
 def is_plain(path: bytes) -> bool:
-    """Return whether every reading of a path is the literal one, and it does not end with a slash."""
+    """Return True only if a path has no reading but the literal one, and does not end with a slash."""
     return not (path.translate(None, _PLAIN_CHARACTERS) or b"//" in path or b"/." in path or path.endswith(b"/"))
 
 
-SEGMENT_END = "\0"
-"""Begins each segment of a reading. No path that passes contains it, at any depth of decoding."""
+SEGMENT_START = "\0"
+"""Precedes each segment in a reading. A NUL, at any depth of decoding, makes `read_path` refuse the path."""
 
 
 @dataclass(slots=True)
 class PathReadings:
-    """A path in every reading."""
+    """All readings of a path."""
 
     texts: list[bytes]
-    """The raw path, then decoded once, twice, and so on."""
+    """The raw path, then the path decoded once, twice, and so on."""
     split: list[str]
-    """The readings, the literal one first: decoded segments, each after SEGMENT_END."""
+    """The readings, the literal one first. In each, SEGMENT_START precedes every decoded segment."""
 
 
 def read_path(path: bytes) -> PathReadings:
     """Return the readings of a path.
 
-    These are all orders of decoding, splitting, dropping `;params` and merging `//`, with any number of rounds of
-    decoding. Case and a final slash are left to the templates. Raises Refused on dot segments, backslashes and controls
-    at any depth, on invalid escapes, and on a `//` at the start, which some servers read as an authority.
+    They cover all orders of decoding, splitting, dropping `;params` and merging `//`, with any number of rounds of
+    decoding. Path templates handle case and a final slash. Raises Refused on dot segments, backslashes and control
+    characters at any depth, on invalid escapes, and on a `//` at the start, which some servers read as an authority.
     """
     if is_plain(path):
-        return PathReadings([path], [text(path).replace("/", SEGMENT_END)])
+        return PathReadings([path], [text(path).replace("/", SEGMENT_START)])
     if len(decode(path)) != len(path) - 2 * path.count(b"%"):
         raise Refused(_ESCAPES)  # each valid escape becomes two bytes shorter
     texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
@@ -76,27 +76,27 @@ def read_path(path: bytes) -> PathReadings:
     return PathReadings(texts, [text(reading) for reading in readings])
 
 
-_END = SEGMENT_END.encode()
+_START = SEGMENT_START.encode()
 _PARAMETERS = re.compile(rb";[^/]*+")
 _PARAMETERS_OF_SEGMENTS = re.compile(rb";[^\x00]*+")
 
 
 def _decoded_and_split(texts: list[bytes]) -> list[bytes]:
-    """Return the readings of a path without `;` and `//`: split after each round of decoding, segments decoded further.
+    """Return the readings of a path without `;` and `//`, the literal one first.
 
-    The literal reading comes first.
+    Each reading splits the path after a different round of decoding, and may decode the segments further.
     """
     slashes = [decoded.count(b"/") for decoded in texts]
     # If decoding reveals no slash, splitting before or after it makes no difference.
     as_whole = slashes[:2] == slashes[:1] * 2
-    literal = texts[1].replace(b"/", _END) if as_whole else decode(texts[0].replace(b"/", _END))
+    literal = texts[1].replace(b"/", _START) if as_whole else decode(texts[0].replace(b"/", _START))
     readings = {literal: None}
     for split_at, split_text in enumerate(texts):
         # The literal reading decodes once, so no reading decodes less.
         for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
             if times and slashes[split_at] == slashes[split_at + times]:
                 continue  # the same as splitting after these rounds
-            segments = split_text.replace(b"/", _END)
+            segments = split_text.replace(b"/", _START)
             for _ in range(times):
                 segments = decode_leniently(segments)
             readings[segments] = None
@@ -109,7 +109,7 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
     The literal reading comes first. Raises Refused if there are too many.
     """
     most = max(_FEW_READINGS, min(_MAX_READINGS, _READ_BYTES // len(path)))
-    literal = decode(path.replace(b"/", _END))
+    literal = decode(path.replace(b"/", _START))
     readings = {literal: None}
     level = {path: None}
     for round_ in range(rounds_left + 1):
@@ -124,7 +124,7 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
                 raise Refused(_TOO_MANY_READINGS)
         # The literal reading decodes once, so no reading decodes less.
         if round_ or not rounds_left:
-            readings |= dict.fromkeys(reading for reading in level if reading.startswith(_END))
+            readings |= dict.fromkeys(reading for reading in level if reading.startswith(_START))
         level = dict.fromkeys(decode_leniently(reading) for reading in level)
     if len(readings) > most:
         raise Refused(_TOO_MANY_READINGS)
@@ -132,19 +132,19 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
 
 
 def _next_steps(reading: bytes) -> Iterator[bytes]:
-    """Yield a path, or its segments, after one further step other than decoding."""
-    is_split = reading.startswith(_END)
+    """Yield the results of one more step other than decoding: splitting, dropping parameters, merging slashes."""
+    is_split = reading.startswith(_START)
     if not is_split:
-        yield reading.replace(b"/", _END)
+        yield reading.replace(b"/", _START)
     if b";" in reading:
         yield (_PARAMETERS_OF_SEGMENTS if is_split else _PARAMETERS).sub(b"", reading)
-    slash = _END if is_split else b"/"
+    slash = _START if is_split else b"/"
     if slash + slash in reading:
         yield _merged(reading, slash)
 
 
 def _merged(path: bytes, slash: bytes) -> bytes:
-    """Return a path without empty segments between others."""
+    """Return a path with repeated slashes merged."""
     while slash + slash in path:
         path = path.replace(slash + slash, slash)
     return path

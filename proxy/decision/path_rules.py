@@ -7,7 +7,7 @@ from proxy.decision.site_ids import name_by_id
 
 
 class PathSiteRule:
-    """A path template that holds the site's id. Of several, the first one that matches names the site."""
+    """A path template that contains the site's id. The first rule that matches a path names its site."""
 
     form: ClassVar[str] = f"path:/…/{SITE_MARK}/…"
     __slots__ = ("_pattern", "template")

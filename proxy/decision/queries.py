@@ -1,4 +1,4 @@
-"""Queries, split in every way that some backend splits them. No I/O."""
+"""Parses queries, split in every way in which some backend splits them. No I/O."""
 
 import itertools
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _RAW_VALUE = BAD_REQUEST.because(
 )
 
 OnlyParameter = tuple[bytes, bytes] | tuple[()] | None
-"""The name and value of the only wanted parameter in a plain query, () without one, None for other queries."""
+"""The name and value of the only wanted parameter in a plain query, `()` if it has none, or None for other queries."""
 
 
 @dataclass(slots=True)
@@ -23,21 +23,21 @@ class Parameter:
     name: bytes
     value: bytes
     meant: tuple[Name, ...] = ()
-    """The wanted names that some backend reads it as."""
+    """The wanted names for which some backend takes `name`."""
 
 
 class Query:
-    """A raw query, split in every way that some backend splits it: at `&`, also at `;`, and also at `?`."""
+    """A raw query, split in every way in which some backend splits it: at `&`, also at `;`, and also at `?`."""
 
     __slots__ = ("_last", "_raw", "meant", "splits")
 
     def __init__(self, raw: bytes, finder: Finder) -> None:
-        """Raises Refused if the wanted names occur too often."""
+        """Raises Refused if there are too many wanted parameters."""
         self._last = 0
         self.meant: frozenset[Name] = frozenset()
-        """The wanted names that some reading of the query finds."""
+        """The wanted names that occur in at least one reading of the query."""
         self.splits: list[list[Parameter]] = []
-        """The wanted parameters, one list for each way of splitting, the literal way first. Empty if there are none."""
+        """The wanted parameters: one list per way of splitting, the literal one first. Empty if there are none."""
         if b";" in raw or b"?" in raw:
             self._read_splits(raw, finder)
         else:
@@ -83,7 +83,7 @@ class Query:
 
 
 def _check_found(count: int, values: bytes, *, splits: int) -> None:
-    """Raise Refused if there are too many wanted parameters for such values (lines)."""
+    """Raise Refused on too many wanted parameters. The limit is lower if `values`, one per line, are encoded."""
     is_encoded = b"%" in values or b"+" in values
     is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
     if count > (MAX_FOUND_DEEP if is_deep else MAX_FOUND_ODD if is_encoded or splits > 1 else MAX_FOUND):
@@ -91,7 +91,7 @@ def _check_found(count: int, values: bytes, *, splits: int) -> None:
 
 
 def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
-    """Return the parameters with these names in a text that is split at `&`, each different one once."""
+    """Return the parameters at these positions in a text that is split at `&`, without duplicates."""
     parameters: dict[tuple[bytes, bytes], Parameter] = {}
     read_to = -1
     for at in found:

@@ -20,10 +20,10 @@ _PARAMETERS_READ = 100
 parameters after 100, and PHP, Node.js, qs and Tomcat ignore those after 1,000. To them it would name no site."""
 
 _LONGEST_ID = 12 * MAX_LENGTH
-"""The most bytes of an id with 255 characters, percent-encoded as UTF-8."""
+"""The maximum length, in bytes, of a site id of 255 characters that is percent-encoded as UTF-8."""
 _IMPOSSIBLE = Named({impossible_site(""): None})
 _LONGEST_VALUE = 8192
-"""A longer cookie value (bytes) cannot equal a value of the query, whose length is limited."""
+"""A cookie value with more bytes cannot equal a value in the query, because the length of queries is limited."""
 _VALUE_AND_PAIRS = re.compile(rb"[^;?]++(?:[;?][A-Za-z0-9_.-]++=[^;?]*+)++\Z")
 _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 
@@ -64,7 +64,7 @@ class QuerySiteRule(ValueReader):
         return SiteExample(f"{path}?{example_target(self.rule.query)}={example_target(self.rule.forms[0])}")
 
     def read(self, query: Query, into: TwoReadings) -> None:
-        """Add what a query names. Raises Refused if a lenient reading names other sites than the literal one."""
+        """Add the sites that a query names. Raises Refused if a lenient reading names other sites than the literal."""
         if query.is_late(_PARAMETERS_READ):
             raise Refused(self._ambiguous)
         if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
@@ -82,7 +82,7 @@ class QuerySiteRule(ValueReader):
             into.add(literal.literal, literal.form if literal.differ else None)
 
     def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
-        """Add what plain parameters name, which all readings agree on. Return False if one is not plain."""
+        """Add the sites that plain parameters name. All readings agree on these. Return False if one is not plain."""
         values: dict[str, None] = {}
         for parameter in parameters:
             if self.name in parameter.meant:
@@ -97,10 +97,10 @@ class QuerySiteRule(ValueReader):
         return True
 
     def read_leniently(self, query: Query, into: TwoReadings) -> None:
-        """Add every site that some reading of the query names, on a path outside the rule's scope."""
+        """Add every site that any reading of the query names. Used for a path outside the rule's scope."""
         if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
             return
-        # `shop;a=1` is not a site id, so only what servers find between the separators counts.
+        # `shop;a=1` cannot be a site id, so such a value counts only after splitting at `;`.
         whole, _ = self._read(
             each
             for each in query.splits[0]
@@ -114,7 +114,7 @@ class QuerySiteRule(ValueReader):
             into.add(literal, form)
 
     def named_in_any_reading(self, raw_value: bytes) -> Named:
-        """Return every site that some reading of a raw value names."""
+        """Return every site that any reading of a raw value names."""
         if len(raw_value) > _LONGEST_VALUE:
             return _IMPOSSIBLE
         found = Named.none()
@@ -123,7 +123,7 @@ class QuerySiteRule(ValueReader):
         return found
 
     def _read(self, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
-        """Return what any reading of the parameters names, and what those with a literal name do."""
+        """Return the sites in any reading of the parameters, and the sites in parameters with a literal name."""
         every, exact = TwoReadings(), TwoReadings()
         for parameter in parameters:
             if self.name not in parameter.meant:

@@ -1,4 +1,4 @@
-"""Reads the sites that a request names, alike in every reading. No I/O."""
+"""Reads the sites that a request names, and refuses requests whose readings differ. No I/O."""
 
 from proxy.decision.claim import Claim
 from proxy.decision.named_sites import Named, TwoReadings, combined
@@ -8,14 +8,17 @@ from proxy.decision.queries import OnlyParameter, Query
 from proxy.refusals import Refused
 
 _MAX_COOKIES = 16
-"""Cookies of one request with the name of a parameter that names sites."""
+"""The maximum number of cookies in a request that have the name of a parameter that names sites."""
 
 
 def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None, only: OnlyParameter) -> None:
-    """Set what the claim names. `only` is all that a plain query holds. Raises Refused if readings differ."""
+    """Set the sites that the claim names. Raises Refused if readings differ.
+
+    `only` is the only wanted parameter of a plain query.
+    """
     head = claim.head
     if not claim.route.always_reads_sites and (query is None or not query.splits):
-        # Shortcuts for requests that name one site plainly.
+        # Shortcuts for requests that name one site in plain form.
         if only and not noticed & SITE_HEADER:
             claim.named = facts.named.with_site(only[1].decode("ascii"))
             return
@@ -70,9 +73,9 @@ def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None
 
 
 def check_cookies(claim: Claim, facts: PathFacts) -> None:
-    """Raise Refused if a cookie names another site than the request does: PHP merges cookies into `$_REQUEST`.
+    """Raise Refused if a cookie names a site that the request does not name. PHP merges cookies into `$_REQUEST`.
 
-    Outside the paths of its rule, what a cookie names must be granted.
+    Outside the paths of its rule, the key must cover the sites that a cookie names.
     """
     route = claim.route
     finder = route.cookies
@@ -84,7 +87,7 @@ def check_cookies(claim: Claim, facts: PathFacts) -> None:
     found = finder.find(raw)
     if not found:
         return
-    # PHP joins the lines with a comma, and takes what follows for the value's end.
+    # PHP joins several Cookie headers with a comma, so the second header becomes part of the value before it.
     if len(lines) > 1 or len(found) > _MAX_COOKIES:
         raise Refused(route.cookie_clash)
     allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)

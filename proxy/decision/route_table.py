@@ -1,4 +1,4 @@
-"""Finds the route of a path. No I/O."""
+"""Finds the route for a path. No I/O."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from proxy.refusals import NO_ROUTE, Refused
 from proxy.settings import KeySettings, RouteSettings
 
 _REMEMBERED = 10_000
-# Clients choose paths, so long ones and those with many readings are not remembered: 30 MB at most in total.
+# Clients choose paths, so long paths and paths with many readings are not cached. The cache takes at most 30 MB.
 _REMEMBERED_LENGTH = 256
 _REMEMBERED_READINGS = 4
 
 
 class RouteTable:
-    """The routes in the order of the config. The first one that a path is below handles its requests."""
+    """The routes in config order. The first route whose `path` is a prefix of a request's path handles the request."""
 
     def __init__(self, routes: Sequence[RouteSettings], keys: KeySettings) -> None:
-        """Raises ValueError that names the route, the rule and how to correct it."""
+        """Raises ValueError with a message that names the route and the rule, and says how to correct it."""
         self.routes = [Route(settings, keys) for settings in routes]
         names = [route.name for route in self.routes]
         if len(set(names)) < len(names):
@@ -31,7 +31,7 @@ class RouteTable:
         self.methods = frozenset().union(*(route.methods for route in self.routes))
 
     def locate(self, path: bytes) -> PathFacts:
-        """Return what a path shows on its route. Raises Refused if it has none, or is read in two ways. Hot."""
+        """Return the facts about a path on its route. Raises Refused if no route matches or readings differ. Hot."""
         facts = self._facts.get(path)
         if facts is None:
             facts = self._locate(path)
@@ -42,7 +42,7 @@ class RouteTable:
         return facts
 
     def remembers(self, path: bytes) -> bool:
-        """Return whether the facts of a path are remembered."""
+        """Return whether the facts about a path are cached."""
         return path in self._facts
 
     def _locate(self, path: bytes) -> PathFacts:
@@ -58,6 +58,6 @@ class RouteTable:
         return path_facts(route, found, 0 if is_plain(path) else path_work(len(path), len(readings)))
 
     def route_of(self, reading: str, *, lenient: bool) -> Route | None:
-        """Return the first route whose path a reading of a path is below."""
+        """Return the first route whose `path` is a prefix of this reading."""
         index = self._paths.match(reading, lenient=lenient)
         return None if index is None else self.routes[index]

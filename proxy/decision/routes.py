@@ -17,7 +17,7 @@ from proxy.settings import KeySettings, RouteSettings
 
 
 class Route:
-    """One route: what `decide` asks of it, and the refusals whose sentences name its settings."""
+    """One compiled route: the rules that `decide` applies, and the refusals whose texts mention its settings."""
 
     __slots__ = (
         "always_reads_sites",
@@ -43,7 +43,7 @@ class Route:
     )
 
     def __init__(self, settings: RouteSettings, keys: KeySettings) -> None:
-        """Raises ValueError that names the route, the rule and how to correct it."""
+        """Raises ValueError with a message that names the route and the rule, and says how to correct it."""
         self.name = settings.name
         self.settings = settings
         try:
@@ -79,7 +79,7 @@ class Route:
         self.cors = compile_cors(settings, self._headers_for_pages())
 
     def _compile_refusals(self, settings: RouteSettings) -> None:
-        """Make the refusals whose sentences name settings."""
+        """Create the refusals whose texts mention the route's settings."""
         allowed = ", ".join(settings.methods)
         self.method_not_allowed = METHOD_NOT_ALLOWED.because(
             f"This endpoint does not allow this method. Allowed methods: {allowed}.", f"Allow: {allowed}\r\n".encode()
@@ -118,7 +118,7 @@ class Route:
                     )
 
     def _headers_for_pages(self) -> list[str]:
-        """Return the headers in which pages of other origins may send keys and name sites."""
+        """Return the headers with which pages of other origins may send keys and name sites."""
         examples = [
             location.example().header for location in self.key_reader.locations if not isinstance(location, CookieKey)
         ]

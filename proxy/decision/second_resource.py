@@ -1,7 +1,7 @@
 """Request headers that name a second resource: the source of a copy, a destination, the target of a link. No I/O.
 
-Sitelatch judges the resource that the target names. A backend that also reads or writes the one in such a header would
-reach a site that was never judged. A test compares these rows with the table in docs/backends.md.
+Sitelatch judges only the resource that the target names. A backend that also reads or writes the resource in such a
+header might access a site that was not judged. A test compares these rows with the table in docs/backends.md.
 """
 
 import re

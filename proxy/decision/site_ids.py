@@ -1,13 +1,16 @@
-"""When two site ids are equal for some backend, and the names by which requests refer to a site. No I/O."""
+"""Compares site ids as lenient backends do, and defines the names with which requests refer to a site. No I/O.
+
+A name is a site id, or `/` and a folded id (see `fold_site`).
+"""
 
 import unicodedata
 from typing import Final
 
 MAX_LENGTH: Final = 255
-"""The most characters of a site id."""
+"""The maximum length of a site id in characters."""
 
 _BY_FOLD: Final = "/"
-"""Begins every name that stands for a folded id. No site id contains it, so the two kinds of names never collide."""
+"""The prefix of a name with a folded id. Site ids cannot contain it, so the two kinds of names never collide."""
 
 
 def fold_site(site_id: str) -> str:
@@ -21,22 +24,23 @@ def fold_site(site_id: str) -> str:
 
 
 def by_folded_id(host_part: str) -> str:
-    """Return the name of the site with the same folded id, because case does not matter in host names."""
+    """Return the name for the site with this folded id. Rules for hosts use it, because host names ignore case."""
     return _BY_FOLD + fold_site(host_part)
 
 
 def folded_part(name: str) -> str | None:
-    """Return the folded id that a name stands for, or None if the name is an id."""
+    """Return the folded id in a name, or None if the name is a site id."""
     return name[1:] if name.startswith(_BY_FOLD) else None
 
 
 def names_of(site_id: str) -> tuple[str, str]:
-    """Return both names by which requests refer to a site: its id, and its folded id."""
+    """Return both names with which requests refer to a site: by id and by folded id."""
     return site_id, by_folded_id(site_id)
 
 
 _IMPOSSIBLE: Final = "\0"
-"""Begins the name of a value that cannot be a site's id. No id holds it, so no grant covers such a name."""
+"""The prefix of a name for a value that cannot be a site id. Site ids cannot contain it, so no grant covers such a
+name."""
 
 
 def impossible_site(value: str) -> str:
@@ -45,10 +49,10 @@ def impossible_site(value: str) -> str:
 
 
 def name_by_id(value: str) -> str:
-    """Return the name for a site id in a request. It never equals a name by folded id: only hosts give those."""
+    """Return the name for a site id in a request. It is never a name by folded id, which only host rules produce."""
     return impossible_site(value) if _BY_FOLD in value else value
 
 
 def shown_id(name: str) -> str:
-    """Return the id that a name stands for, or the value that cannot be one."""
+    """Return the id or folded id in a name, or the original value if it cannot be a site id."""
     return name.removeprefix(_IMPOSSIBLE) if name.startswith(_IMPOSSIBLE) else folded_part(name) or name

@@ -1,8 +1,9 @@
 """The kinds of site rules: how each reads sites, shows an example, and is described. No I/O.
 
-A new kind is one class in SITE_RULES. `explain`, the admin page, the integrators' guide and the error texts take
-everything from these classes: `form` is how the config spells a rule of this kind, `written()` this rule, `describe()`
-says where a request names the site, `example(root)` shows one that does, on a route whose path is `root`.
+To add a kind, add one class to SITE_RULES. `explain`, the admin page, the integrators' guide and the error messages get
+everything from these classes. `form` is the notation of this kind of rule in the config, and `written()` is one rule in
+that notation. `describe()` says where a request names the site. `example(root)` is an example of such a request on a
+route whose path is `root`.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ SITE_RULES: tuple[type[SiteRule], ...] = (PathSiteRule, QuerySiteRule, HeaderSit
 
 
 def site_rule(rule: str | QueryRule | HeaderRule) -> SiteRule:
-    """Compile one entry of a route's `sites`. Raises ValueError that names the rule and how to correct it."""
+    """Compile one entry of a route's `sites`. Raises ValueError, with a message that says how to correct the entry."""
     if isinstance(rule, QueryRule):
         return QuerySiteRule(rule)
     if isinstance(rule, HeaderRule):
@@ -33,7 +34,7 @@ def site_rule(rule: str | QueryRule | HeaderRule) -> SiteRule:
 
 
 class SiteRules:
-    """All site rules of a route, in the order of the config, and by the part of the request that they read."""
+    """All site rules of a route, in the order of the config, and grouped by the part of the request that they read."""
 
     __slots__ = ("headers", "hosts", "paths", "queries", "rules")
 
@@ -45,7 +46,7 @@ class SiteRules:
         self.hosts = [rule for rule in self.rules if isinstance(rule, HostSiteRule)]
 
     def site_in_path(self, reading: str, *, lenient: bool) -> str | None:
-        """Return the site that a reading of the path names by the first rule that matches it, or None."""
+        """Return the site in a reading of the path, according to the first rule that matches, or None."""
         for rule in self.paths:
             site = rule.read(reading, lenient=lenient)
             if site is not None:
@@ -54,5 +55,5 @@ class SiteRules:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return configured names as they stand in a sentence: `a`, `b`."""
+    """Return names from the config as a list for people: `a`, `b`."""
     return ", ".join(f"`{name}`" for name in names)

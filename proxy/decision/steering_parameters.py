@@ -1,4 +1,4 @@
-"""Query parameters by which some frameworks take another path than the request's. No I/O."""
+"""Query parameters with which some frameworks override the path of the request. No I/O."""
 
 from proxy.decision.parameter_names import Name
 from proxy.decision.queries import Query

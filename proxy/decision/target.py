@@ -11,7 +11,7 @@ _NO_FORM_BYTES = bytes([*range(0x21), *b"#", 0x7F])
 _CONTROL_IN_QUERY = re.compile("[\x80-\x9f]")
 
 _RAW_NAME = re.compile(rb"(?:\A|&)[^=&\x80-\xFF]*+[\x80-\xFF]")
-"""A name with a raw byte over 0x7F."""
+"""A parameter name that contains a raw byte over 0x7F."""
 
 _ORIGIN_FORM = BAD_REQUEST.because(
     "The request target must begin with `/`, without spaces, control characters or `#`. Percent-encode these."
@@ -41,7 +41,10 @@ def split(target: bytes) -> Target:
 
 
 def _check_raw_bytes(path: bytes, query: bytes) -> None:
-    """Refuse raw bytes over 0x7F, except UTF-8 in values of a query. Rules refuse it in the values that they read."""
+    """Raise Refused on raw bytes over 0x7F, except for UTF-8 in the values of a query.
+
+    Site rules refuse even that in the values that they read.
+    """
     try:
         characters = query.decode("utf-8")
     except UnicodeDecodeError:

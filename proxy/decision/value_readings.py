@@ -1,4 +1,4 @@
-"""What the raw value of a parameter may be read as. No I/O."""
+"""Decodes the raw value of a parameter in every way in which some backend does. No I/O."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from proxy.http.percent_encoding import PERCENT, PLUS, TOO_DEEP, decode, decode_
 from proxy.refusals import Refused
 
 _LONG_VALUE = 1024
-"""A longer value (bytes) must not be encoded twice."""
+"""A value with more bytes must not be encoded twice."""
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class ValueReadings:
     """Decoded as only some backends do: more than once, or with `%uXXXX`."""
 
     def every(self) -> set[str]:
-        """Return all of them."""
+        """Return all readings."""
         return {self.literal, self.form, *self.deeper}
 
 

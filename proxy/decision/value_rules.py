@@ -10,7 +10,7 @@ from proxy.settings import ValueRule
 
 
 class ValueReader:
-    """How the value of a parameter or header names sites: templates, separators, and a word for all of them."""
+    """Reads sites from the value of a parameter or header: with templates, a separator, and a word for all sites."""
 
     __slots__ = ("_all", "_patterns", "_separator", "is_plain", "scope")
 
@@ -33,9 +33,9 @@ class ValueReader:
             ]
         )
         self.is_plain = rule.forms == (SITE_MARK,) and rule.separator is None and rule.all is None
-        """Whether a value is a site id and nothing else."""
+        """Whether a value is always a single site id."""
         self.scope = Scope(rule.paths) if rule.paths is not None else None
-        """The paths on which the rule names the site. None: all paths."""
+        """The paths to which the rule applies. None means all paths."""
 
     def named(self, value: str) -> Named:
         """Return what a decoded value names. Raises Refused if it names too many sites."""
@@ -62,7 +62,7 @@ class ValueReader:
 
 
 def describe_values(rule: ValueRule) -> str:
-    """Say how a value names sites, and on which paths it does, as the rest of a rule's description."""
+    """Return the part of a rule's description that says how values name sites, and on which paths."""
     text = ""
     if rule.forms != (SITE_MARK,):
         text += f", written {' or '.join(f'`{form.replace(SITE_MARK, SITE_EXAMPLE)}`' for form in rule.forms)}"
@@ -76,5 +76,5 @@ def describe_values(rule: ValueRule) -> str:
 
 
 def written_scope(rule: ValueRule) -> str:
-    """Return a rule's paths as they follow its short form in `explain`."""
+    """Return a rule's paths, as `explain` shows them after the short form of the rule."""
     return f" on {', '.join(rule.paths)}" if rule.paths is not None else ""

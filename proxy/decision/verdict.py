@@ -1,4 +1,4 @@
-"""What the decision returns, and what it asks its caller for. No I/O."""
+"""The results of the decision (a verdict or a lookup to perform), and the answers that it needs. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,11 +45,11 @@ class NoGrant(Enum):
 
 
 Owners = Mapping[str, SiteOwner | None]
-"""The owner of each named site; None: no such site."""
+"""The owner of each named site, or None if there is no such site."""
 
 
 class Known(Protocol):
-    """What the decision can ask for without waiting."""
+    """The answers that the decision can get without waiting."""
 
     @property
     def accept_foreign(self) -> bool:

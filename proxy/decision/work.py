@@ -1,23 +1,23 @@
-"""The work that all parts of one head make together, and its bound. No I/O.
+"""Limits the work that checking one head takes, as the sum over all of its parts. No I/O.
 
-Each part is bounded where it is read. A head with the most of everything would still cost more than thirty plain heads,
-so all parts are weighed together as well. `make test-cost` counts what heads cost.
+Each part is limited where it is read. A head that reaches every limit would still cost more than thirty plain heads, so
+the sum is limited too. `make test-cost` counts the instructions that heads cost.
 """
 
 from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
-# In hundredths of the cost of a plain head.
+# One unit of work is a hundredth of the cost of a plain head.
 MOST_WORK = 2200
 FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 6, 8, 24
 _PATH_READING = 50
 _PATH_BYTES = 5
-"""Bytes of a path, other than a plain one, that weigh one."""
+"""The number of bytes of a path, other than a plain one, that count as one unit."""
 
 MANY_FIELDS, LONG_TARGET = 24, 512
-"""A head with more fields, or a longer target (bytes), is weighed even if it has few parameters and sites."""
+"""A head with more fields, or with more bytes in its target, is checked even if it has few parameters and sites."""
 FEW_SITES = 4
-"""A head that names more sites is weighed."""
+"""A head that names more sites is checked."""
 
 _TOO_MUCH = AMBIGUOUS_REQUEST.because(
     "The request is too complex: together, its header fields, cookies, parameters, named sites and percent-encoding "
@@ -26,18 +26,18 @@ _TOO_MUCH = AMBIGUOUS_REQUEST.because(
 
 
 def check_work(work: int) -> None:
-    """Raise Refused if a head makes too much work."""
+    """Raise Refused if a head takes too much work."""
     if work > MOST_WORK:
         raise Refused(_TOO_MUCH)
 
 
 def path_work(length: int, readings: int) -> int:
-    """Return the work that a path makes. A plain path makes none."""
+    """Return the work that a path takes. A plain path takes none."""
     return length // _PATH_BYTES + _PATH_READING * (readings - 1)
 
 
 def head_work(head: Head) -> int:
-    """Return the work that a head makes, apart from its path and the parameters and sites that are found in it."""
+    """Return the work that a head takes, except for its path and for the parameters and sites that are found in it."""
     query = head.target.partition(b"?")[2]
     parameters = query.count(b"&") + query.count(b";") + query.count(b"?")
     is_odd = any(each in query for each in (b"%", b"[", b"+", b"."))

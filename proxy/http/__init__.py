@@ -1,1 +1,1 @@
-"""Bytes and heads: parsing, header fields, hop-by-hop rules, bodies, websocket frames. No I/O."""
+"""The HTTP protocol: parsing, header fields, hop-by-hop rules, body framing, WebSocket frames. No I/O."""

@@ -1,7 +1,7 @@
-"""Where a message's body ends (RFC 9112 §6), and which framings are refused because two parsers could differ. No I/O.
+"""Finds the end of a message's body (RFC 9112 §6), and refuses framing that two parsers could read differently. No I/O.
 
-llhttp parses only heads. Bodies are framed here, because httptools reports neither chunk extensions nor responses to
-HEAD nor bodies that end with the connection.
+llhttp parses only heads. Body framing is implemented here, because httptools does not report chunk extensions, and does
+not support responses to HEAD or bodies that end with the connection.
 """
 
 import re
@@ -9,20 +9,20 @@ import re
 from proxy.refusals import BAD_REQUEST, Refused
 
 Pieces = list[bytes]
-"""Body data in order, without its framing."""
+"""Consecutive pieces of body data, without the framing."""
 
-_MAX_LENGTH_DIGITS = 18  # of a Content-Length: 19 digits could overflow 64 bits in a backend
-_MAX_SIZE_DIGITS = 15  # of a chunk's size, in hex: more could overflow 64 bits in a backend
+_MAX_LENGTH_DIGITS = 18  # in Content-Length: 19 digits could overflow 64 bits in a backend
+_MAX_SIZE_DIGITS = 15  # in the hexadecimal size of a chunk: 16 digits could overflow 64 bits in a backend
 _MAX_EXTENSION_BYTES = 4096
 _LINES_PER_TURN = 1000
-"""Lines of a chunked body that are read at a time, so that tiny chunks do not keep other connections waiting."""
+"""The number of lines of a chunked body to read in one go, so that tiny chunks do not delay other connections."""
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,%d}\Z" % _MAX_SIZE_DIGITS)
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([^\x00-\x08\x0A-\x1F\x7F]*+)\Z")
-"""A trailer line. The quantifiers are possessive, so that a long line costs linear time."""
+"""A trailer line. The quantifiers are possessive, so matching takes linear time."""
 
 
 class FramingError(Exception):
-    """The body's bytes do not follow the framing that the head announced."""
+    """The message's framing is invalid, or its body does not follow the framing that the head announced."""
 
 
 class NoBody:
@@ -69,10 +69,10 @@ class CloseBody:
 
 
 class ChunkedBody:
-    """A chunked body (RFC 9112 §7.1), read strictly: CRLF only, no white space around sizes.
+    """A chunked body (RFC 9112 §7.1), parsed strictly: only CRLF ends a line, and no white space may surround a size.
 
     Chunk extensions are refused in requests, because servers disagree on where such a line ends. In responses they are
-    dropped. `trailers` contains the trailer fields once `done`, and `trailer_bytes` limits their size.
+    dropped. `trailers` contains the trailer fields once the body is `done`, and `trailer_bytes` limits their size.
     """
 
     __slots__ = ("_extensions", "_left", "_line", "_state", "_trailer_bytes", "done", "trailers")
@@ -84,7 +84,7 @@ class ChunkedBody:
         self._trailer_bytes = trailer_bytes
         self._state = self._SIZE_LINE
         self._left = 0
-        self._line = b""  # the beginning of a line that has not arrived completely
+        self._line = b""  # the beginning of an incomplete line
         self.done = False
         self.trailers: list[tuple[bytes, bytes]] = []
 

@@ -1,6 +1,6 @@
-"""CORS of a route: the header lines that allow pages of other origins to read its responses. No I/O.
+"""The header lines with which a route allows pages of other origins to read its responses (CORS). No I/O.
 
-Fetch standard, §HTTP-CORS protocol. Only the request's `Origin` decides what is allowed, never its site or key.
+See the Fetch standard, §HTTP-CORS protocol. The lines depend only on the request's `Origin`, never on its site or key.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _PLAIN_HEADERS = (
     "If-Range",
     "Range",
 )
-"""Request headers that pages may send to any API, in addition to those that browsers always allow."""
+"""Request headers that a preflight always allows, in addition to those that need no preflight."""
 
 _EXPOSED = b"Access-Control-Expose-Headers: Retry-After, WWW-Authenticate, X-Request-Id\r\n"
 _VARY = b"Vary: Origin\r\n"
@@ -54,11 +54,11 @@ class Cors:
         self._any_preflight = self._preflights.get(b"*", b"")
 
     def preflight(self, request: Fields) -> bytes:
-        """Return the lines of the response to a preflight. They allow nothing to an origin that is not listed."""
+        """Return the lines of the response to a preflight. An origin that is not listed is allowed nothing."""
         return self._preflights.get(_origin(request), self._any_preflight) + _VARY
 
     def refusal(self, request: Fields) -> bytes:
-        """Return the lines for a refusal."""
+        """Return the lines to add to a refusal."""
         return self._responses.get(_origin(request), self._any_response) + _VARY
 
     def response(self, request: Fields, response: Fields) -> tuple[Fields, bytes]:
@@ -77,13 +77,13 @@ class Cors:
             ):
                 vary = b""
         if credentials and lines:
-            # Beside Sitelatch's Access-Control-Allow-Origin, it would allow more than the route's `credentials`.
+            # Together with Sitelatch's Access-Control-Allow-Origin, it would allow more than the route's `credentials`.
             response = [field for field in response if field[0].lower() != _ALLOW_CREDENTIALS]
         return response, lines + vary
 
 
 def compile_cors(route: RouteSettings, read_headers: Iterable[str]) -> Cors | None:
-    """Return the CORS of a route, or None if it has no `cors`. `read_headers` may hold keys or name sites."""
+    """Compile a route's `cors`, or return None if it has none. `read_headers` are the headers with keys or sites."""
     if route.cors is None:
         return None
     if route.cors.headers == ("*",):

@@ -1,4 +1,4 @@
-"""`drop_headers`: request headers that a deployer does not want to be forwarded. No I/O."""
+"""`drop_headers`: request headers that the config excludes from forwarding. No I/O."""
 
 import re
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ class DropHeaders:
     __slots__ = ("_dropped",)
 
     def __init__(self, entries: Iterable[str]) -> None:
-        """Raises ValueError, with the reason, on an entry that is not a name or that must be forwarded."""
+        """Raises ValueError on an entry that is not a header name, or that covers a header that cannot be dropped."""
         self._dropped = HeaderNameSet([_checked(entry) for entry in entries])
 
     def covers(self, folded: bytes) -> bool:

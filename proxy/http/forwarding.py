@@ -1,4 +1,4 @@
-"""Where a request came from: what trusted proxies say about it, and what the upstream is told. No I/O."""
+"""The origin of a request: what trusted proxies report about it, and what Sitelatch tells the upstream. No I/O."""
 
 import ipaddress
 import re
@@ -8,12 +8,12 @@ from functools import lru_cache
 from proxy.http.headers import BELIEVED, Fields
 
 ORIGIN_NAMES = BELIEVED - {b"x-request-id"}
-"""The headers in which a trusted proxy says where a request came from. Without them, the request would seem to come
-from the proxy."""
+"""The headers in which a trusted proxy says where a request came from. Without them, the proxy itself would appear to
+be the client."""
 
-# Frameworks build the request's URL from these. A proxy may pass on a client's own value, and then `https://x/path?` in
-# X-Forwarded-Proto, or a path behind the port, is the path that they serve (CVE-2025-64525, CVE-2025-31137).
-# The quantifiers are possessive, so that each pattern takes linear time.
+# Frameworks build the request's URL from these headers. A proxy may pass on a client's own values. Then
+# `https://x/path?` in X-Forwarded-Proto, or a path after the port, replaces the path that the framework serves
+# (CVE-2025-64525, CVE-2025-31137). The quantifiers are possessive, so that each pattern takes linear time.
 _COMMA = rb"[ \t]*+,[ \t]*+"
 _HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+"
 
@@ -29,16 +29,16 @@ _ORIGIN_VALUES = {
     b"forwarded": re.compile(rb"[^/\\?#]*+\Z"),
 }
 _MAX_ORIGIN_BYTES = 2048
-"""Proxies write shorter values, but the client may have written the beginning."""
+"""The values that proxies write are shorter. But a client may have written the beginning of a value."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 
 _MAX_HOPS = 16
-"""No request passes more trusted proxies. The client can write any number of hops in front of theirs."""
+"""The maximum number of trusted proxies in a row. A client can write any number of entries before theirs."""
 _MAX_HOP_BYTES = 64
 """An IPv6 address in brackets with a port takes at most 53 characters."""
 _HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f:.]+)(?::\d+)?)\Z")
-"""An address as proxies write it, some with a port."""
+"""An address in the notation of proxies. Some add a port."""
 
 
 def address_matcher(networks: Iterable[str]) -> Callable[[str], bool]:
@@ -65,7 +65,7 @@ def address_matcher(networks: Iterable[str]) -> Callable[[str], bool]:
 
 
 def is_plain_origin(field: tuple[bytes, bytes]) -> bool:
-    """Return whether a trusted proxy's header about a request's origin contains nothing else, such as a path."""
+    """Return False if a trusted proxy's header about a request's origin contains something else, such as a path."""
     pattern = _ORIGIN_VALUES.get(field[0].lower())
     return pattern is None or (len(field[1]) <= _MAX_ORIGIN_BYTES and pattern.match(field[1]) is not None)
 
@@ -73,9 +73,10 @@ def is_plain_origin(field: tuple[bytes, bytes]) -> bool:
 def forwarding_lines(
     fields: Fields, *, peer: bytes, scheme: bytes, host: bytes, request_id: bytes, trusted: bool
 ) -> tuple[Fields, bytes, bytes]:
-    """Return the fields without those that are set anew, the lines about the request's origin, and its id.
+    """Return the remaining fields, the new lines about the request's origin, and the request id.
 
-    A trusted proxy's X-Forwarded-For is continued. Its X-Forwarded-Proto, X-Forwarded-Host and X-Request-Id are kept.
+    The peer's address is appended to a trusted proxy's X-Forwarded-For. The proxy's X-Forwarded-Proto, X-Forwarded-Host
+    and X-Request-Id are kept.
     """
     if not trusted:
         lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (
@@ -109,7 +110,7 @@ def forwarding_lines(
 def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted: Callable[[str], bool]) -> str:
     """Return the nearest address that is not a trusted proxy's, reading X-Forwarded-For from the right.
 
-    Reading stops at the first entry that is not an address: everything to its left is unreliable.
+    Reading stops at the first entry that is not an address, because everything to its left is unreliable.
     """
     chain = b",".join([value for name, value in fields if name.lower() == b"x-forwarded-for"])
     hops = chain.rsplit(b",", _MAX_HOPS)[-_MAX_HOPS:]

@@ -1,7 +1,7 @@
-"""The one place that writes message heads: the request's to the upstream, and every response's to the client. No I/O.
+"""Writes all message heads: request heads for the upstream, and response heads for the client. No I/O.
 
-Heads are always written from parsed values, never copied as raw bytes. Fields keep their order and spelling; lines that
-Sitelatch adds come after them. `lines` arguments are whole header lines, each ended by CRLF.
+Heads are always written from parsed values, never copied as raw bytes. Fields keep their order and spelling. Lines that
+Sitelatch adds come after them. `lines` arguments are complete header lines, each ending with CRLF.
 """
 
 from http import HTTPStatus
@@ -20,7 +20,7 @@ _PROBLEMS = {
     % (status, status.phrase.encode())
     for status in HTTPStatus
 }
-"""The beginning of each refusal, by its status."""
+"""The first lines of a refusal's head, by status."""
 
 _HANDSHAKE_NAMES = frozenset({b"connection", b"upgrade"})
 
@@ -41,7 +41,7 @@ def request_head(
 
 
 def with_connection_close(head: bytes) -> bytes:
-    """Return a head with a line that asks the receiver to close the connection after this message."""
+    """Return a head with an added `Connection: close`."""
     return head[:-2] + CLOSE + b"\r\n"
 
 
@@ -72,7 +72,7 @@ def preflight_response(request_id: bytes, lines: bytes, *, close: bool) -> bytes
 def refusal_response(
     refusal: Refusal, request_id: bytes, lines: bytes = b"", *, close: bool, head_only: bool = False
 ) -> bytes:
-    """Return a refusal as a whole response (RFC 9457 problem details). `request_id` is made of token characters."""
+    """Return the response for a refusal (RFC 9457 problem details). `request_id` contains only token characters."""
     body = refusal.body(request_id)
     retry = refusal.retry_after_seconds
     head = b"%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b%b%b%b\r\n" % (

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class HeaderNameSet:
-    """Folded header names, and prefixes of names, written with a final `*`."""
+    """A set of folded header names, and of prefixes, which are written with a final `*`."""
 
     __slots__ = ("_names", "_prefixes")
 

@@ -1,6 +1,6 @@
-"""Message heads as values, and what each header field means to this hop. No I/O.
+"""Message heads as values, and how this proxy handles each header field. No I/O.
 
-llhttp has parsed the fields: names are tokens, and values contain no folding, bare CR, LF or NUL.
+llhttp has parsed the fields, so names are tokens, and values contain no line folding, bare CR, LF or NUL.
 """
 
 from collections.abc import Callable, Iterable
@@ -8,14 +8,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 Fields = list[tuple[bytes, bytes]]
-"""Header fields in the order in which they arrived, with their spelling, and values without outer white space."""
+"""Header fields in order of arrival. Names keep their spelling, and values have no surrounding white space."""
 
 
 @dataclass(slots=True)
 class Head:
-    """One request's head. `minor` is the 0 or 1 of HTTP/1.x; `target` is as it arrived (RFC 9112 §3.2).
+    """A request head. `minor` is the 0 or 1 of HTTP/1.x. `target` is unchanged (RFC 9112 §3.2).
 
-    The request parser returns it with all fields. `clean_request` returns it as the decision and the upstream see it.
+    The request parser returns a head with all fields. `clean_request` returns one without hop-by-hop fields, as the
+    decision and the upstream see it.
     """
 
     method: bytes
@@ -27,7 +28,7 @@ class Head:
     minor: int = 1
 
 
-# What a field means to this hop. PLAIN is forwarded unchanged; hop_by_hop.py handles each of the others.
+# How this proxy handles a field. PLAIN fields are forwarded unchanged. hop_by_hop.py handles the other kinds.
 PLAIN = 0
 CONNECTION = 1
 HOP = 2
@@ -58,7 +59,7 @@ REQUEST_KINDS = {
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"expect": EXPECT,
-    # Where the request came from. Only trusted proxies may say so.
+    # The origin of the request. These fields are forwarded only from trusted proxies.
     b"forwarded": FORWARDING,
     b"x-forwarded-for": FORWARDING,
     b"x-forwarded-proto": FORWARDING,
@@ -66,7 +67,7 @@ REQUEST_KINDS = {
     b"x-forwarded-port": FORWARDING,
     b"x-real-ip": FORWARDING,
     b"x-request-id": FORWARDING,
-    # The identity that Sitelatch adds itself.
+    # The identity of the API user, which only Sitelatch sets.
     b"x-api-user-id": NEVER,
     b"x-api-workspace": NEVER,
     b"x-api-sites": NEVER,
@@ -91,7 +92,7 @@ _FOLD = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in 
 
 
 def fold_name(name: bytes) -> bytes:
-    """Return a field's name as CGI, WSGI and PHP see it: they read `_`, and some any odd character, as `-`."""
+    """Return a field's name as CGI, WSGI and PHP see it: in lower case, with every odd character read as `-`."""
     return name.translate(_FOLD)
 
 
@@ -100,7 +101,7 @@ def _kind_of_response_field(name: bytes) -> int:
 
 
 _MAX_CACHED_NAME_BYTES = 64
-"""Longer names are not cached: clients choose them, and 4,096 names of 32 KiB would stay in memory."""
+"""Longer names are not cached, because clients choose names, and 4,096 cached names could take 32 KiB each."""
 
 
 class Spellings(dict[bytes, int]):
@@ -123,7 +124,7 @@ class Spellings(dict[bytes, int]):
 
 
 class FoldedNames(dict[bytes, bytes]):
-    """The result of `fold_name` for each field name, cached by spelling. Bounded as `Spellings` is."""
+    """The result of `fold_name` for each field name, cached by spelling, and bounded like `Spellings`."""
 
     def __missing__(self, name: bytes) -> bytes:
         folded = fold_name(name)

@@ -1,6 +1,6 @@
-"""Hop-by-hop fields (RFC 9110 §7.6.1): what a head says to this hop, and what is forwarded. No I/O.
+"""Separates hop-by-hop fields (RFC 9110 §7.6.1), which are for this proxy, from the fields to forward. No I/O.
 
-The decision sees only what is left here, because the upstream will see the same.
+The decision sees only the remaining fields, because the upstream will see the same ones.
 """
 
 import re
@@ -35,13 +35,13 @@ from proxy.refusals import BAD_REQUEST, PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATIO
 
 _FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 _MAX_CONNECTION_BYTES = 1024
-"""Real clients send shorter lists in Connection, and each member costs time."""
+"""Real clients send shorter lists in Connection, and each member takes time to check."""
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
 
 
 @dataclass(slots=True)
 class RequestHop:
-    """A request's head without the fields for this hop, and what those fields said."""
+    """A request head without hop-by-hop fields, and the information from those fields."""
 
     head: Head
     host: bytes
@@ -55,10 +55,10 @@ class RequestHop:
 def clean_request(
     raw: Head, *, spellings: RequestSpellings, trusted: bool, judged: frozenset[bytes], trailer_bytes: int
 ) -> RequestHop:
-    """Separate the fields for this hop from those that are forwarded. `judged` are the names that the decision reads.
+    """Separate hop-by-hop fields from the fields to forward. `judged` are the names that the decision reads.
 
-    `trusted` keeps what the peer says about the request's origin. Raises Refused on a head whose framing or hop-by-hop
-    fields could be read in two ways.
+    `trusted` keeps the peer's headers about the request's origin. Raises Refused on a head whose framing or hop-by-hop
+    fields can be read in two ways.
     """
     method, minor = raw.method, raw.minor
     passing: Fields = []
@@ -119,9 +119,9 @@ def clean_request(
 
 
 def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: bool) -> None:
-    """Raise Refused if Connection lists a field without which the decision or the framing would differ.
+    """Raise Refused if Connection lists a field whose removal would change the decision or the framing.
 
-    Any other listed field is removed, and the decision does not see it. Fields that Sitelatch sets are set afterwards.
+    Any other listed field is removed before the decision. Sitelatch sets its own fields afterwards.
     """
     for name in listed:
         folded = fold_name(name)
@@ -131,21 +131,21 @@ def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: 
 
 @dataclass(slots=True)
 class ResponseHop:
-    """A response's fields without those for this hop, and what those fields said."""
+    """A response's fields without hop-by-hop fields, and the information from those fields."""
 
     fields: Fields
     lengths: list[bytes]
     codings: list[bytes]
     keep_alive: bool
     idle_seconds: float | None
-    """How long the upstream keeps the idle connection open, by its own account (`Keep-Alive: timeout=`)."""
+    """How long the upstream says that it keeps the connection open while idle (`Keep-Alive: timeout=`)."""
 
 
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,\s])timeout=([0-9]{1,6})")
 
 
 def clean_response(minor: int, fields: Fields) -> ResponseHop:
-    """Separate the fields for this hop from those that are forwarded. `minor` is the 0 or 1 of HTTP/1.x."""
+    """Separate hop-by-hop fields from the fields to forward. `minor` is the 0 or 1 of HTTP/1.x."""
     passing: Fields = []
     lengths: list[bytes] = []
     codings: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Rows of the tables of request headers that known software reads."""
+"""The row type of the tables of request headers that known software reads."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -7,7 +7,7 @@ Certainty = Literal["verified", "documented", "reported"]
 
 
 class KnownHeader(NamedTuple):
-    """One row. `name` is in lower case; a final `*` stands for any continuation.
+    """One row. `name` is in lower case. A final `*` makes it a prefix.
 
     `source` is a CVE, an address, or OWNER/REPOSITORY:PATH of a repository on GitHub. `certainty` is "verified" if the
     source code was read or the software was tried, "documented" if its makers describe the header, and "reported" if
@@ -22,5 +22,5 @@ class KnownHeader(NamedTuple):
 
 
 def known_headers(rows: Iterable[tuple[str, str, str, str, Certainty]]) -> tuple[KnownHeader, ...]:
-    """Return a table of rows."""
+    """Convert tuples to rows."""
     return tuple(KnownHeader(*row) for row in rows)

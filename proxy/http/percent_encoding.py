@@ -1,4 +1,4 @@
-"""Percent-decoding (RFC 3986 §2.1), strict and lenient, in time that is linear in the input. No I/O."""
+"""Percent-decoding (RFC 3986 §2.1), strict and lenient, in linear time. No I/O."""
 
 import re
 from binascii import a2b_qp
@@ -26,22 +26,23 @@ TOO_DEEP = AMBIGUOUS_REQUEST.because(
 
 
 def decode(raw: bytes) -> bytes:
-    """Decode every valid escape once. A `%` that does not begin an escape stays.
+    """Decode every valid escape once. A `%` that does not begin an escape is kept.
 
-    The standard library's loop takes up to a microsecond for each escape, and clients can send thousands. This uses its
-    decoder of quoted-printable (RFC 2045 §6.7) instead, which is written in C and whose escapes begin with `=`.
+    The standard library's percent-decoder takes up to a microsecond per escape, and clients can send thousands. So this
+    uses the standard library's quoted-printable decoder (RFC 2045 §6.7), which is written in C. Its escapes begin with
+    `=` instead of `%`.
     """
     escapes = raw.count(b"%")
     if not escapes:
         return raw
     coded = raw.replace(b"=", b"%3D")
-    # The decoder drops an escaped line end.
+    # The quoted-printable decoder drops a `=` at the end of a line.
     if (_LF not in raw and _CR not in raw) or (b"%\n" not in raw and b"%\r" not in raw):
         decoded = a2b_qp(coded.replace(b"%", b"="))
         # Each escape becomes two bytes shorter. A `%` that does not begin an escape shrinks by less.
         if len(decoded) == len(raw) - 2 * escapes:
             return decoded
-    # Change only the `%` that begin an escape to `=`, all at once, by XOR of two large numbers.
+    # Replace each `%` that begins an escape by `=`. The XOR of two large numbers does this for all of them at once.
     flips = coded.translate(_KINDS).replace(b"%hh", b"=hh").translate(_FLIPS)
     flipped = int.from_bytes(coded, "big") ^ int.from_bytes(flips, "big")
     return a2b_qp(flipped.to_bytes(len(coded), "big"))
@@ -51,7 +52,7 @@ def decode_leniently(raw: bytes) -> bytes:
     """Decode once, including `%uXXXX`, as IIS and JavaScript's `unescape` do."""
     decoded = decode(raw)
     if len(decoded) == len(raw) - 2 * raw.count(b"%"):
-        return decoded  # every `%` begins an escape of two digits
+        return decoded  # every `%` begins an escape with two digits, so there is no `%uXXXX`
     if b"%u" in raw or b"%U" in raw:
         if raw.count(b"%u") + raw.count(b"%U") > _MAX_UNICODE_ESCAPES:
             raise Refused(TOO_DEEP)
@@ -80,7 +81,7 @@ def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
 
 
 def has_many_bare_percents(raw: bytes, decoded: bytes) -> bool:
-    """Return whether too many `%` of `raw` do not begin an escape, so that further decoding would be expensive."""
+    """Return whether `raw` has so many `%` that begin no escape that further decoding would be expensive."""
     percents = raw.count(b"%")
     return percents > _MAX_BARE_PERCENTS and len(decoded) > len(raw) - 2 * percents
 

@@ -1,4 +1,4 @@
-"""What Sitelatch does with a request field, by its name as spelled. No I/O."""
+"""Classifies request fields by the spelling of their names. No I/O."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _FORWARDED_NAMES = {
 
 
 def why_never_forwarded(name: str) -> str:
-    """Return why a client's header of this name is never forwarded, whatever the settings. Return "" if it may be."""
+    """Return why a client's header with this name is never forwarded, or "" if the settings decide."""
     folded = fold_name(name.encode())
     if folded in REQUEST_KINDS:
         return "HTTP needs it, or Sitelatch sets or removes it"
@@ -37,7 +37,7 @@ def why_never_forwarded(name: str) -> str:
 
 
 class RequestSpellings(Spellings):
-    """The kind of each request field, as `header_underscores` and `drop_headers` of `[proxy]` say."""
+    """The kind of each request field, which depends on `header_underscores` and `drop_headers` of `[proxy]`."""
 
     def __init__(self, underscores: Literal["drop", "pass"] = "drop", drop_headers: Sequence[str] = ()) -> None:
         """Raises ValueError on an entry of `drop_headers` that cannot be dropped."""
@@ -50,8 +50,8 @@ class RequestSpellings(Spellings):
         kind = REQUEST_KINDS.get(lower)
         if kind is not None:
             return NEVER if kind == FORWARDING and self._drop.covers(lower) else kind
-        # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484). Such backends accept framing in that spelling, and also
-        # headers that Sitelatch sets or drops.
+        # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484). So with `_` in the name, such backends also accept framing
+        # headers, and headers that Sitelatch sets or drops.
         folded = fold_name(name)
         kind = REQUEST_KINDS.get(folded, PLAIN)
         if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):

@@ -1,7 +1,7 @@
-"""Read request heads from a client's bytes with llhttp, and refuse what llhttp is too lenient about. No I/O.
+"""Parses request heads with llhttp, and refuses some that llhttp accepts. No I/O.
 
 llhttp refuses two things that some requests need: methods that it does not know, and raw bytes over 0x7F in a query.
-It gets stand-ins for them, and the head keeps the original bytes. See `_shown`.
+The parser gives llhttp stand-ins for them (see `_shown`). The parsed head contains the original bytes.
 """
 
 import re
@@ -55,14 +55,14 @@ class RequestReader:
         self._limits = limits
         self._methods = methods
         self._shown_up_to: int | None = None
-        """How many bytes of this head llhttp got with stand-ins, or None if it gets the original head."""
+        """How many bytes of the head with stand-ins llhttp has received. None if it receives the original head."""
         self.partial = b""
         """A head that has not arrived completely."""
         self._new_head()
         self.renew()
 
     def renew(self) -> None:
-        """Replace the parser of llhttp, which waits for a body that is not fed to it."""
+        """Create a new llhttp parser, because the old one waits for a body that is not fed to it."""
         self._parser = httptools.HttpRequestParser(self)
 
     def _new_head(self) -> None:
@@ -74,15 +74,15 @@ class RequestReader:
     def read(self, data: bytes) -> tuple[Head | None, bytes]:
         """Return the head, once it is complete, and the bytes after it. After Refused, nothing more may be read.
 
-        Every byte goes to llhttp as it arrives, so bytes that cannot become a request are refused at once. A head that
-        needs stand-ins is fed again from its start, as soon as llhttp refuses a byte of it. A method is judged only
+        Every byte is passed to llhttp as it arrives, so that invalid bytes are refused immediately. When llhttp refuses
+        a byte that may need a stand-in, the head is fed again from its start, with stand-ins. A method is judged only
         when it is complete.
         """
         held = self.partial
         if held == b"\r" and data.startswith(b"\n"):
             held, data = b"", held + data
         if not held and data.startswith(b"\r\n"):
-            data = data[2:]  # RFC 9112 §2.2: an empty line before a request is ignored
+            data = data[2:]  # ignore an empty line before a request (RFC 9112 §2.2)
         buffer = held + data if held else data
         end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
         size = len(buffer) if end < 0 else end + 4
@@ -95,7 +95,7 @@ class RequestReader:
             else:
                 self._feed_shown(buffer[:size])
         except httptools.HttpParserUpgrade:
-            self.renew()  # llhttp does not decide whether this is an upgrade
+            self.renew()  # the relay decides whether this is an upgrade, not llhttp
         except httptools.HttpParserError as error:
             self._feed_again(buffer[:size], error)
         if end < 0:
@@ -105,7 +105,7 @@ class RequestReader:
         return self._take(buffer), buffer[size:]
 
     def _feed_again(self, head: bytes, error: httptools.HttpParserError) -> None:
-        """Feed a head again with stand-ins, if they may be all that llhttp refused. Raises Refused otherwise."""
+        """Feed a head again with stand-ins if it needs them. Raises Refused otherwise."""
         if self._shown_up_to is None and self._needs_stand_ins(head):
             self._shown_up_to = 0
             self._new_head()
@@ -178,7 +178,7 @@ class RequestReader:
         else:
             raise Refused(_malformed(buffer))
         if method == b"CONNECT":
-            raise Refused(UNKNOWN_METHOD)  # this is not a forward proxy
+            raise Refused(UNKNOWN_METHOD)  # Sitelatch is not a forward proxy
         if len(fields) > self._limits.head_count:
             raise Refused(HEAD_TOO_LARGE)
         return Head(method, target, fields, False, [], minor)
@@ -200,7 +200,7 @@ class RequestReader:
 
 
 def _original(buffer: bytes, shown_target: bytes) -> tuple[bytes, bytes, int]:
-    """Return method, target and minor version of the head that `buffer` begins with, which llhttp got with stand-ins.
+    """Return the original method, target and minor version of the head in `buffer`, which llhttp got with stand-ins.
 
     Raises Refused if llhttp read another target.
     """

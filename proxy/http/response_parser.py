@@ -1,4 +1,4 @@
-"""Read response heads from an upstream's bytes with llhttp, and refuse what llhttp is too lenient about. No I/O."""
+"""Parses response heads with llhttp, and refuses some that llhttp accepts. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from proxy.http.bodies import FramingError
 from proxy.http.headers import Fields
 
 MAX_HEAD_BYTES = 256 * 1024
-"""Limit of one head, and of one trailer section. An upstream is trusted, but it may have bugs."""
+"""The maximum size of a head or a trailer section, in bytes. The upstream is trusted, but it may have bugs."""
 
 _USUAL_REASONS = frozenset(status.phrase.encode() for status in HTTPStatus)
 _CONTROL = re.compile(rb"[\x00-\x08\x0A-\x1F\x7F]").search  # RFC 9112 §4 allows tab, space, visible and high bytes
@@ -18,7 +18,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0A-\x1F\x7F]").search  # RFC 9112 §4 allow
 
 @dataclass(slots=True)
 class ResponseHead:
-    """One response's head as it arrived. `minor` is the 0 or 1 of HTTP/1.x."""
+    """A response head with all fields. `minor` is the 0 or 1 of HTTP/1.x."""
 
     status: int
     reason: bytes
@@ -38,7 +38,7 @@ class ResponseReader:
         self.renew()
 
     def renew(self) -> None:
-        """Replace the parser of llhttp, which may wait for a body that is not fed to it, or for nothing any more."""
+        """Create a new llhttp parser. The old one may have finished, or may wait for a body that is not fed to it."""
         self._parser = httptools.HttpResponseParser(self)
 
     def _new_head(self) -> None:
@@ -82,7 +82,7 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # llhttp does not decide whether this is an upgrade
+            pass  # the relay decides whether this is an upgrade, not llhttp
         except httptools.HttpParserError as error:
             raise FramingError("the response's head is malformed") from error
 

@@ -1,8 +1,8 @@
 """Request headers that make a known backend serve another path, host or file than the request names. Data only.
 
 Sitelatch judges the path and the host that it forwards. A backend that takes them from one of these headers would serve
-something that was not judged, so none of them is forwarded, neither from clients nor from trusted proxies, on any route.
-The table of docs/backends.md repeats these rows, and a test compares the two.
+something that was not judged. So these headers are never forwarded, on any route, not even from trusted proxies. A test
+compares these rows with the table in docs/backends.md.
 """
 
 from proxy.http.header_name_set import HeaderNameSet
@@ -82,7 +82,7 @@ STEERING_HEADERS = known_headers((
     ("x-couchdb-requested-path", "CouchDB", "requested path", _COUCHDB, "verified"),
     ("x-param-override-*", "ServiceStack", "parameters of the request", "ServiceStack/ServiceStack:ServiceStack/src/ServiceStack.Common/ViewUtils.cs", "verified"),
 
-    # Messages of a framework or a proxy to itself.
+    # Headers with which a framework or a proxy sends messages to itself.
     ("x-middleware-*", "Next.js", "skips the middleware, rewrites", "CVE-2025-29927", "verified"),
     ("x-invoke-*", "Next.js", "path, query, status", _NEXT_SERVER, "documented"),
     ("x-matched-path", "Next.js, functions on Vercel", "path", _NEXT_SERVER, "verified"),

@@ -1,8 +1,8 @@
-"""Which trailer fields of a response are forwarded. No I/O.
+"""Drops trailer fields of a response that are not safe to forward. No I/O.
 
 A recipient may merge trailers into header fields that it has already acted on. RFC 9110 §6.5.1 therefore forbids
-trailers that a recipient needs before the content, and lists the classes below. Names are compared with odd characters
-read as `-`, as CGI and PHP do.
+trailers that a recipient needs before the content, and lists the classes below. For the comparison, odd characters in
+names are read as `-`, as in CGI and PHP.
 """
 
 from proxy.http.headers import Fields, fold_name
@@ -10,16 +10,16 @@ from proxy.http.headers import Fields, fold_name
 _FRAMING = frozenset(
     {b"content-length", b"transfer-encoding", b"trailer", b"connection", b"keep-alive", b"upgrade", b"status"}
 )
-"""They say where the message ends, whether its connection stays open, and, in CGI, the status."""
+"""Fields that determine where the message ends, whether the connection stays open, and (in CGI) the status."""
 
 _ROUTING = frozenset({b"host", b"location", b"refresh", b"alt-svc", b"forwarded", b"proxy"})
-"""They say where this request or the next one goes."""
+"""Fields that determine where this request or the next one is sent."""
 
 _MODIFIERS = frozenset({b"expect", b"max-forwards", b"pragma", b"range", b"te"})
-"""They change what a request means, as do names that begin with `if-`."""
+"""Fields that change what a request means. Names that begin with `if-` do too."""
 
 _AUTHENTICATION = frozenset({b"authorization", b"www-authenticate", b"set-cookie", b"set-cookie2", b"cookie"})
-"""They authenticate, as do names that begin with `proxy-`. Authentication-Info may be a trailer."""
+"""Fields that authenticate. Names that begin with `proxy-` do too. Authentication-Info may be a trailer."""
 
 _CONTROLS = frozenset(
     {
@@ -34,8 +34,8 @@ _CONTROLS = frozenset(
         b"warning",
     }
 )
-"""They control caches: how long a response may be stored, for whom, and what a client clears. So do names that end with
-`-cache-control` (RFC 9213), which address one kind of cache each.
+"""Fields that control caches: how long a response may be stored, for whom, and what a client clears. Names that end in
+`-cache-control` (RFC 9213) do too, each for one kind of cache.
 """
 
 _CONTENT = frozenset(
@@ -49,10 +49,11 @@ _CONTENT = frozenset(
         b"x-content-type-options",
     }
 )
-"""They say how the content is read. Content-Digest and Content-MD5 are checksums, and useful at its end."""
+"""Fields that say how to interpret the content. Content-Digest and Content-MD5 are not listed, because a checksum is
+useful after the content."""
 
 _POLICIES = frozenset({b"permissions-policy", b"referrer-policy", b"strict-transport-security", b"x-frame-options"})
-"""They say what a browser allows a page to do. So do names that begin with the prefixes below."""
+"""Fields that say what a browser allows a page to do. Names with some of the prefixes below do too."""
 
 _DROPPED = _FRAMING | _ROUTING | _MODIFIERS | _AUTHENTICATION | _CONTROLS | _CONTENT | _POLICIES
 _DROPPED_PREFIXES = (
@@ -69,7 +70,7 @@ _DROPPED_PREFIXES = (
 
 
 def forwarded_trailers(trailers: Fields) -> Fields:
-    """Return the trailers that change neither the message nor what its recipient does with it."""
+    """Return the trailers that are safe to forward."""
     return [field for field in trailers if not _is_dropped(field[0])]
 
 

@@ -1,27 +1,27 @@
-"""Where the frames of a WebSocket connection begin and end (RFC 6455 §5.2). No I/O."""
+"""Finds the frame boundaries of a WebSocket connection (RFC 6455 §5.2). No I/O."""
 
 _CLOSE = 0x8
 
 
 class Frames:
-    """Follows the frames that one side sends, however their bytes are split."""
+    """Tracks the frames that one side sends, no matter how their bytes are split into reads."""
 
     __slots__ = ("_closed", "_head", "_left")
 
     def __init__(self) -> None:
         self._left = 0
-        """How many bytes of the current frame are missing."""
+        """The number of bytes of the current frame that have not arrived yet."""
         self._head = b""
-        """The beginning of a frame head that has not arrived completely."""
+        """The beginning of an incomplete frame head."""
         self._closed = False
 
     @property
     def between(self) -> bool:
-        """Whether another frame may follow: the last one is complete, and there was no close frame."""
+        """Whether another frame may follow: the last frame is complete, and no close frame was sent."""
         return not (self._left or self._head or self._closed)
 
     def feed(self, data: bytes) -> None:
-        """Follow the next bytes. Hot for tunnels: 0.5 µs per frame."""
+        """Process the next bytes. Hot for tunnels: 0.5 µs per frame."""
         size = len(data)
         at = self._left
         if at >= size:
@@ -52,6 +52,6 @@ class Frames:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """Return a server's close frame. The reason is cut to what fits into the 125 bytes of a control frame."""
+    """Return a server's close frame. The reason is truncated to fit into the 125 bytes of a control frame."""
     payload = code.to_bytes(2) + reason.encode()[:123]
     return bytes((0x80 | _CLOSE, len(payload))) + payload

@@ -1,4 +1,4 @@
-"""Sets up logging: every line of the process is a JSON object, without secrets."""
+"""Sets up logging. Every log line of the process is a JSON object, with secrets masked."""
 
 import logging
 import sys

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 Cells = list[float]
-"""A histogram: the count for each bound, the count above the last bound, and the sum of all values in seconds."""
+"""A histogram's data: the count for each bound, the count above the last bound, and the sum of values in seconds."""
 
 
 def gauge(name: str, purpose: str, value: float) -> GaugeMetricFamily:

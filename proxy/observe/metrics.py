@@ -26,7 +26,7 @@ WATCHED: Final = {
     "feed_lag_seconds": "Time since the change feed was last read to its end.",
     "revocation_bound_seconds": "Upper bound on how long a revoked key is still accepted.",
 }
-"""Gauges whose values other objects hold: `watch` registers a function that reads each."""
+"""Gauges whose values other objects hold. `watch` registers a function that reads the value."""
 FEED_MODES: Final = ("woken", "polling")
 REVOKE_CAUSES: Final = ("key_gone", "key_expired", "site_lost", "unconfirmed")
 DROP_CAUSES: Final = ("key", "user", "all", "feed", "refresh")
@@ -65,7 +65,7 @@ class Metrics:
     def exchange(self, route: str, outcome: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
         """Count one exchange that has ended. `route` is "" if none matched; docs/metrics.md lists the outcomes.
 
-        `upstream_seconds` is how long the head of the response took, or None without a response. Hot: 0.6 µs.
+        `upstream_seconds` is the time until the head of the upstream's response, or None without one. Hot: 0.6 µs.
         """
         cell = (route, outcome, status)
         try:
@@ -176,7 +176,7 @@ class Metrics:
 
 
 class _Families(Collector):
-    """Gives the registry all metrics at a scrape."""
+    """The collector from which prometheus-client gets all metrics at a scrape."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

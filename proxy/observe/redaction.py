@@ -7,19 +7,20 @@ from proxy.http.percent_encoding import decode, has_many_bare_percents
 
 MASK: Final = "***"
 _SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
-"""API keys and admin tokens of Sitelatch, complete or cut off, in any case: even a part of one is a secret."""
+"""Matches Sitelatch's API keys and admin tokens in any case, even truncated ones, because a part is secret too."""
 _SECRET_IN_LOWER_CASE = re.compile(rb"sl[ka]_[0-9a-z_-]{6}")
 
-# Clients choose how much text is checked, and each part costs time.
+# Limits, because clients choose how much text there is to check, and checking takes time.
 _DECODING_ROUNDS: Final = 6
 _MAX_DOUBLE_ENCODED_BYTES: Final = 1024
-"""Longer text that is encoded twice is masked unread."""
+"""Text with more bytes is masked without a check if it is encoded twice."""
 _MAX_SEGMENTS: Final = 32
-"""A longer path that contains a secret is masked as a whole; in others, each segment is checked."""
+"""If a path with more segments contains a secret, the whole path is masked. In other paths, only the segments with a
+secret are masked."""
 _MAX_SITES: Final = 32
 """Further sites are left out of the log line."""
 _MAX_SITE_LENGTH: Final = 256
-"""No site id is longer, so longer text is masked."""
+"""The maximum length of a site id. Longer text is masked."""
 
 
 def mask(text: str) -> str:
@@ -28,8 +29,8 @@ def mask(text: str) -> str:
 
 
 def public_path(path: bytes) -> str:
-    """Return a request's path as it may be logged: without the query, and without segments that contain a secret."""
-    # A malformed target may still have its query, or be a whole URL with user name and password.
+    """Return the path of a target for the log: without the query, and with segments that contain a secret masked."""
+    # The target may be malformed. Then it may be a complete URL with a user name and password.
     path = path.partition(b"?")[0]
     if not path.startswith(b"/"):
         path = path.rpartition(b"@")[2]
@@ -42,7 +43,7 @@ def public_path(path: bytes) -> str:
 
 
 def public_sites(sites: tuple[str, ...]) -> list[str]:
-    """Return site ids as they may be logged. In a refused request, a misplaced key can look like a site."""
+    """Return site ids for the log, with secrets masked. In a refused request, a misplaced key can look like a site."""
     shown = [site if len(site) <= _MAX_SITE_LENGTH else MASK for site in sites[:_MAX_SITES]]
     text = "\n".join(shown)
     if ("%" in text or "_" in text) and _contains_secret(_bytes(text)):
@@ -72,4 +73,4 @@ def _contains_secret(raw: bytes) -> bool:
         if has_many_bare_percents(raw, decoded) or (len(raw) > _MAX_DOUBLE_ENCODED_BYTES and raw is not first):
             return True
         raw = decoded
-    return True  # ordinary requests are not encoded that often
+    return True  # ordinary requests are not encoded that many times
