@@ -53,7 +53,7 @@ class Outcome:
     """The outcome of one head. `code` is `passed` or the refusal's code."""
 
     code: str
-    sent_on: bytes
+    forwarded: bytes
     """The bytes that the upstream got."""
     answer: bytes
     """The bytes that the client got, if the request was refused."""
@@ -136,14 +136,14 @@ class Visit:
     @property
     def outcome(self) -> Outcome:
         """The outcome. Raises RuntimeError if there is none."""
-        sent_on = b"".join(upstream.written for upstream in self.upstreams)
+        forwarded = b"".join(upstream.written for upstream in self.upstreams)
         answer = self.client.written
-        if sent_on:
-            return Outcome("passed", sent_on, answer)
+        if forwarded:
+            return Outcome("passed", forwarded, answer)
         if not answer:
             raise RuntimeError("the head was neither forwarded nor refused")
         body = answer.partition(b"\r\n\r\n")[2]
-        return Outcome(json.loads(body)["code"] if body else answer.split()[1].decode(), sent_on, answer)
+        return Outcome(json.loads(body)["code"] if body else answer.split()[1].decode(), forwarded, answer)
 
 
 class Driver:
@@ -193,8 +193,8 @@ class Driver:
         for cache in self._caches:
             cache()
         self._doors.append(self._doors.pop(0))
-        asked, self._scope.asked = self._scope.asked, []
-        for argument in asked:
+        queried, self._scope.queried = self._scope.queried, []
+        for argument in queried:
             if isinstance(argument, bytes):
                 if argument not in self._known:
                     self._grants.drop(argument)

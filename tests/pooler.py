@@ -114,7 +114,7 @@ class PgBouncer:
         file = self._folder / "pgbouncer.log"
         return file.read_text()[-4000:] if file.is_file() else ""
 
-    def ask(self, command: str) -> list[dict[str, str]]:
+    def run_command(self, command: str) -> list[dict[str, str]]:
         """Run a command such as `SHOW POOLS` in the admin console, and return the rows."""
         psql = find_binaries().bin / "psql"
         done = subprocess.run(

@@ -43,7 +43,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class MemoryScope:
     """A pool that answers queries from `grants` and `sites`.
 
-    After `hold()`, answers that were already read wait for `let_go()`, as on a slow network.
+    After `hold()`, answers that were already read wait for `resume()`, as on a slow network.
     """
 
     def __init__(self) -> None:
@@ -56,10 +56,10 @@ class MemoryScope:
         """Errors that the next queries raise, one each."""
         self.down: Exception | None = None
         """The error that every query raises while it is set."""
-        self.ill: dict[str, Exception] = {}
-        """The errors that these queries raise, as if a table was locked."""
-        self.asked: list[object] = []
-        """The argument of each query, oldest first."""
+        self.failing: dict[str, Exception] = {}
+        """The error that each of these queries raises, as if a table were locked."""
+        self.queried: list[object] = []
+        """The argument of each query so far, oldest first."""
         self.under_way = 0
         self.most_under_way = 0
         self._open = asyncio.Event()
@@ -77,7 +77,7 @@ class MemoryScope:
     def hold(self) -> None:
         self._open.clear()
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         self._open.set()
 
     @asynccontextmanager
@@ -85,7 +85,7 @@ class MemoryScope:
         yield self
 
     async def fetch(self, query: str, /, *args: Any) -> Sequence[dict[str, Any]]:
-        self.asked.append(args[0])
+        self.queried.append(args[0])
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -96,8 +96,8 @@ class MemoryScope:
                 raise self.failures.pop(0)
             if self.down is not None:
                 raise self.down
-            if query in self.ill:
-                raise self.ill[query]
+            if query in self.failing:
+                raise self.failing[query]
         finally:
             self.under_way -= 1
         return rows

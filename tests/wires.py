@@ -28,8 +28,8 @@ class Wire:
         self._relaying = asyncio.Event()
         self._relaying.set()
 
-    async def mend(self) -> None:
-        """Accept connections, and relay the data that was held back."""
+    async def restore(self) -> None:
+        """Accept connections again, and relay the data that was held back."""
         self._relaying.set()
         if self._server is None:
             self._server = await asyncio.start_unix_server(self._connected, self._relay_socket)
@@ -84,7 +84,7 @@ class Wire:
 async def wire_to(dsn: str, folder: Path) -> AsyncIterator[Wire]:
     """Run a relay to the database."""
     wire = Wire(dsn, folder)
-    await wire.mend()
+    await wire.restore()
     try:
         yield wire
     finally:

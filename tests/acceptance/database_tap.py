@@ -29,8 +29,8 @@ class DatabaseTap:
         self.delay_seconds = 0.0
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def asked(self, table: str) -> int:
-        """Return the number of statements that mention a table."""
+    def statement_count(self, table: str) -> int:
+        """Return the number of executed statements that mention a table."""
         return sum(table in statement for statement in self.statements)
 
     def close(self) -> None:

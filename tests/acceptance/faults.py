@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 
 from sql.pool import open_connection
-from tests.acceptance.load import Book
+from tests.acceptance.load import KeyLog
 from tests.acceptance.own_database import NAME, OwnDatabase
 
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('sitelatch_doors', 'sitelatch_admin')"
@@ -30,7 +30,7 @@ class Fault:
     async def begin(self) -> None:
         raise NotImplementedError
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         raise NotImplementedError
 
 
@@ -38,7 +38,7 @@ class Stopped(Fault):
     async def begin(self) -> None:
         await asyncio.to_thread(self.database.stop)
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         await asyncio.to_thread(self.database.start)
 
 
@@ -51,7 +51,7 @@ class Restarted(Fault):
         await asyncio.to_thread(self.database.stop)
         await asyncio.to_thread(self.database.start)
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         pass
 
 
@@ -64,7 +64,7 @@ class Frozen(Fault):
     async def begin(self) -> None:
         self.database.freeze()
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         self.database.thaw()
 
 
@@ -86,7 +86,7 @@ class Cut(Fault):
                         await connection.execute(_CUT)
                 await asyncio.sleep(0.1)
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         self._cutting.cancel()
         await asyncio.wait({self._cutting})
 
@@ -97,7 +97,7 @@ class ReadOnly(Fault):
     async def begin(self) -> None:
         await self._set("ALTER SYSTEM SET default_transaction_read_only = on")
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         await self._set("ALTER SYSTEM RESET default_transaction_read_only")
 
     async def _set(self, command: str) -> None:
@@ -116,7 +116,7 @@ class Locked(Fault):
         self._connection: asyncpg.Connection = await open_connection(self.database.url(), role="tests")
         await self._connection.execute(f"BEGIN; LOCK TABLE sitelatch.{self.table}")
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         await self._connection.execute("ROLLBACK")
         self._connection.terminate()
 
@@ -156,7 +156,7 @@ class Crowded(Fault):
             except asyncpg.TooManyConnectionsError:
                 await asyncio.sleep(0.002)
 
-    async def end(self, book: Book) -> None:
+    async def end(self, key_log: KeyLog) -> None:
         for crowding in self._crowding:
             crowding.cancel()
         await asyncio.wait(self._crowding)
@@ -179,10 +179,10 @@ class Restored(Fault):
             await connection.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
             await connection.execute(f"CREATE DATABASE {NAME}")
 
-    async def end(self, book: Book) -> None:
-        book.rewind(self._dumped_at)
+    async def end(self, key_log: KeyLog) -> None:
+        key_log.begin_restore(self._dumped_at)
         await asyncio.to_thread(self.database.restore, self._dump, *self.options)
-        book.rewound(self._dumped_at)
+        key_log.end_restore(self._dumped_at)
 
 
 class RestoredGradually(Restored):
@@ -198,8 +198,8 @@ class RestoredGradually(Restored):
         async with self.database.superuser() as connection:
             await connection.execute("GRANT sitelatch_owner TO sitelatch_doors")
 
-    async def end(self, book: Book) -> None:
-        await super().end(book)
+    async def end(self, key_log: KeyLog) -> None:
+        await super().end(key_log)
         async with self.database.superuser() as connection:
             await connection.execute("REVOKE sitelatch_owner FROM sitelatch_doors")
 
@@ -231,11 +231,11 @@ class Replaced(Restored):
     async def begin(self) -> None:
         await asyncio.to_thread(self.database.stop)
 
-    async def end(self, book: Book) -> None:
-        book.rewind(self._dumped_at)
+    async def end(self, key_log: KeyLog) -> None:
+        key_log.begin_restore(self._dumped_at)
         await asyncio.to_thread(self.database.replace_data, self._copy)
         await asyncio.to_thread(self.database.start)
-        book.rewound(self._dumped_at)
+        key_log.end_restore(self._dumped_at)
 
 
 FAULTS: dict[str, type[Fault]] = {

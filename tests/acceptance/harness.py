@@ -176,7 +176,7 @@ class Sitelatch:
         assert answer.status_code == 201, answer.text
         return User(answer.json()["id"], answer.json()["api_key"])
 
-    def enrol(self) -> "Keys":
+    def create_sites_and_users(self) -> "Keys":
         """Create the sites shop, blog and docs of acme and wiki of globex, and one API user for each kind of scope."""
         with self.admin_client() as client:
             for workspace in ("acme", "globex"):
@@ -292,7 +292,7 @@ def serving(
     latch = Sitelatch(folder, database_url, [*routes, *lanes.routes()], **tables)
     try:
         latch.start()
-        yield Bench(latch, latch.enrol(), lanes)
+        yield Bench(latch, latch.create_sites_and_users(), lanes)
     finally:
         latch.stop()
         lanes.close()

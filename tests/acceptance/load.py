@@ -18,7 +18,7 @@ from tests.acceptance.wire import DEADLINE_SECONDS
 _NOTICED_SECONDS = 2.0
 """The time to detect the loss of the change feed (`poll_seconds` + 0.5 s) and to read the bound again."""
 
-GONE_SLACK_SECONDS = 0.5
+REVOCATION_SLACK_SECONDS = 0.5
 """The additional time that revocations may take on a loaded machine."""
 
 
@@ -29,15 +29,15 @@ class Key:
     user_id: str
     key: str = field(repr=False)
     sites: frozenset[str] = frozenset({"shop"})
-    born: float = 0.0
+    created_at: float = 0.0
     """The time when its creation was confirmed."""
-    doomed: float | None = None
+    deleting_since: float | None = None
     """The time when its deletion was requested. From then on it may be refused."""
-    gone: float | None = None
+    deleted_at: float | None = None
     """The time when its deletion was confirmed. From then on it must be refused within the bound."""
     known_since: float | None = None
     """The time when it first passed at the process under load."""
-    in_doubt: bool = False
+    uncertain: bool = False
     """Whether its state is unknown, because the admin API did not respond."""
     uses: list[float] = field(default_factory=list, repr=False)
     """The start times of requests whose response shows that the key was known. Each counts as activity."""
@@ -82,7 +82,7 @@ class Client(asyncio.Protocol):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(ConnectionError("the connection closed before the response"))
 
-    async def ask(self, request: bytes, seconds: float = DEADLINE_SECONDS) -> Answer:
+    async def send(self, request: bytes, seconds: float = DEADLINE_SECONDS) -> Answer:
         if self.lost:
             raise ConnectionError("the connection is closed")
         self._waiting = asyncio.get_running_loop().create_future()
@@ -103,24 +103,24 @@ async def client_of(address: str) -> Client:
     return client
 
 
-class Book:
+class KeyLog:
     """All keys of a test, and the number of responses by kind."""
 
     def __init__(self, known: Sequence[Key]) -> None:
         self.known = list(known)
         """Keys that exist during the whole test."""
-        self.living: list[Key] = []
+        self.existing_keys: list[Key] = []
         """Keys that were created during the test and still exist."""
-        self.dead: list[Key] = []
+        self.deleted_keys: list[Key] = []
         """Keys that were deleted during the test."""
-        self.strangers: list[Key] = []
+        self.unused_keys: list[Key] = []
         """Valid keys that have never been used."""
-        self.turned_away: list[Key] = []
+        self.unavailable_keys: list[Key] = []
         """Keys that got 503 on their first use."""
         self.counts: Counter[str] = Counter()
-        self.odd: list[str] = []
+        self.wrong: list[str] = []
         """Descriptions of wrong responses."""
-        self.late: list[tuple[Key, float, float]] = []
+        self.late_passes: list[tuple[Key, float, float]] = []
         """Passes of deleted keys: the key, the time of its deletion, and the start time of the request."""
         self.bounds: list[tuple[float, float]] = []
         """The revocation bounds that Sitelatch reported: the time of the report, and the bound in seconds."""
@@ -131,8 +131,8 @@ class Book:
 
     def all(self) -> Iterable[Key]:
         yield from self.known
-        yield from self.living
-        yield from self.dead
+        yield from self.existing_keys
+        yield from self.deleted_keys
 
     def judge(self, key: Key, site: str, began: float, answer: Answer) -> None:
         """Check and count the response to a request that started at `began` and has just ended."""
@@ -147,58 +147,58 @@ class Book:
         elif status == 200:
             self.counts["passed"] += 1
             key.known_since = key.known_since or now
-            if key.gone is not None and not key.in_doubt and began > key.gone:
-                self.late.append((key, key.gone, began))
+            if key.deleted_at is not None and not key.uncertain and began > key.deleted_at:
+                self.late_passes.append((key, key.deleted_at, began))
         elif status == 403 and not allowed:
             self.counts["refused"] += 1
         elif status == 401:
             self.counts["unknown"] += 1
-            if not key.doomed and not key.in_doubt:
+            if not key.deleting_since and not key.uncertain:
                 self._note("wrong 401", f"{'a known' if known else 'an unknown'} key that exists")
         elif status == 503 and answer.retry_after and not (known and allowed):
             # A known key can get 503 for a site whose owner has not been looked up yet.
             self.counts["unavailable"] += 1
             if self.healthy:
-                self._note("odd answers", "503 while the database is healthy")
-        elif not (key.doomed or key.in_doubt):
-            self._note("failed known keys" if known else "odd answers", f"{status} for {site}")
-        if known and not key.doomed:
+                self._note("wrong responses", "503 while the database is healthy")
+        elif not (key.deleting_since or key.uncertain):
+            self._note("failed known keys" if known else "wrong responses", f"{status} for {site}")
+        if known and not key.deleting_since:
             self.waits.append(now - began)
 
-    def judge_garbage(self, answer: Answer) -> None:
+    def judge_unknown_key(self, answer: Answer) -> None:
         self.counts["requests"] += 1
         if answer.status == 200:
             self._note("wrong passes", "a key that never existed")
         elif answer.status not in (401, 503):
-            self._note("odd answers", f"{answer.status} for a key that never existed")
+            self._note("wrong responses", f"{answer.status} for a key that never existed")
 
-    def rewind(self, to: float) -> None:
+    def begin_restore(self, to: float) -> None:
         """Mark that the database is about to be restored to an earlier time, so that later changes may be undone."""
         now = time.time()
-        for key in [*self.living, *self.dead]:
-            if key.born > to or (key.doomed and key.doomed > to):
-                key.doomed = key.doomed or now
-                key.in_doubt = True
+        for key in [*self.existing_keys, *self.deleted_keys]:
+            if key.created_at > to or (key.deleting_since and key.deleting_since > to):
+                key.deleting_since = key.deleting_since or now
+                key.uncertain = True
 
-    def rewound(self, to: float) -> None:
-        """Mark that the restore is complete: keys created since then are gone, and deleted keys exist again."""
+    def end_restore(self, to: float) -> None:
+        """Mark that the restore is complete: keys created since then are deleted, and deleted keys exist again."""
         now = time.time()
-        for key in [*self.living, *self.dead]:
-            if key.born > to:
-                key.gone, key.in_doubt = now, False
-            elif key.doomed and key.doomed > to:
-                key.gone = None  # its state is uncertain until the database is healthy again
-                key.doomed = now
+        for key in [*self.existing_keys, *self.deleted_keys]:
+            if key.created_at > to:
+                key.deleted_at, key.uncertain = now, False
+            elif key.deleting_since and key.deleting_since > to:
+                key.deleted_at = None  # its state is uncertain until the database is healthy again
+                key.deleting_since = now
 
     def lost(self, key: Key, error: Exception) -> None:
-        if not key.doomed:
+        if not key.deleting_since:
             self._note("failed known keys", f"{type(error).__name__}: {error}")
 
     def _note(self, count: str, what: str) -> None:
         self.counts[count] += 1
-        self.odd.append(f"{count}: {what}")
+        self.wrong.append(f"{count}: {what}")
 
-    def settle_late(self) -> float:
+    def check_late_passes(self) -> float:
         """Count passes of deleted keys that exceeded the bound, and return the longest delay in seconds.
 
         The reported bound assumes that the state of the database does not change. So a report counts only if no larger
@@ -210,25 +210,26 @@ class Book:
             if all(later <= bound for then, later in self.bounds if at < then < at + bound + _NOTICED_SECONDS)
         ]
         longest = 0.0
-        for _, gone, began in self.late:
-            longest = max(longest, began - gone)
-            since = max((at for at, _ in self.bounds if at <= gone), default=gone)
-            until = min((max(at, gone) + bound for at, bound in stated if at >= since), default=math.inf)
-            if began > until + GONE_SLACK_SECONDS:
-                near = [(round(at - gone, 3), bound) for at, bound in self.bounds if abs(at - gone) < 1]
+        for _, deleted_at, began in self.late_passes:
+            longest = max(longest, began - deleted_at)
+            since = max((at for at, _ in self.bounds if at <= deleted_at), default=deleted_at)
+            until = min((max(at, deleted_at) + bound for at, bound in stated if at >= since), default=math.inf)
+            if began > until + REVOCATION_SLACK_SECONDS:
+                near = [(round(at - deleted_at, 3), bound) for at, bound in self.bounds if abs(at - deleted_at) < 1]
                 self._note(
-                    "wrong passes", f"a deleted key, {began - gone:.2f} s after its deletion; reported bounds: {near}"
+                    "wrong passes",
+                    f"a deleted key, {began - deleted_at:.2f} s after its deletion; reported bounds: {near}",
                 )
-        self.late.clear()
+        self.late_passes.clear()
         return longest
 
 
 class Load:
-    """Clients that send requests with the keys of the book at a given rate until they are stopped."""
+    """Clients that send requests with the keys of the log at a given rate until they are stopped."""
 
-    def __init__(self, address: str, book: Book, *, rate: float, connections: int = 6) -> None:
+    def __init__(self, address: str, key_log: KeyLog, *, rate: float, connections: int = 6) -> None:
         self._address = address
-        self._book = book
+        self._key_log = key_log
         self._pause = connections / rate
         self._connections = connections
         self._tasks: list[asyncio.Task[None]] = []
@@ -250,41 +251,41 @@ class Load:
             if client.lost:
                 with contextlib.suppress(OSError):
                     client = await client_of(self._address)
-            await self._ask(client)
+            await self._send_random_request(client)
             due = max(due + self._pause, time.monotonic() - 0.2)
             if due > time.monotonic():
                 await asyncio.sleep(due - time.monotonic())
         client.close()
 
-    async def _ask(self, client: Client) -> None:
-        book, dice = self._book, random.random()
+    async def _send_random_request(self, client: Client) -> None:
+        key_log, draw = self._key_log, random.random()
         site = "shop"
-        if dice < 0.02:
+        if draw < 0.02:
             with contextlib.suppress(ConnectionError):
-                book.judge_garbage(await client.ask(Key("", new_key()).request("shop")))
+                key_log.judge_unknown_key(await client.send(Key("", new_key()).request("shop")))
             return
-        if dice < 0.06 and book.strangers:
-            key = book.strangers.pop()
-        elif dice < 0.16 and book.living:
-            key = random.choice(book.living)
-        elif dice < 0.24 and book.dead:
-            key = random.choice(book.dead[-20:])
+        if draw < 0.06 and key_log.unused_keys:
+            key = key_log.unused_keys.pop()
+        elif draw < 0.16 and key_log.existing_keys:
+            key = random.choice(key_log.existing_keys)
+        elif draw < 0.24 and key_log.deleted_keys:
+            key = random.choice(key_log.deleted_keys[-20:])
         else:
-            key = random.choice(book.known)
-            site = random.choice(("shop", "blog", "wiki")) if dice < 0.35 else random.choice(list(key.sites))
-        stranger = key.known_since is None
-        answer = await ask(client, book, key, site)
-        if stranger and answer is not None and answer.status == 503:
-            book.turned_away.append(key)
+            key = random.choice(key_log.known)
+            site = random.choice(("shop", "blog", "wiki")) if draw < 0.35 else random.choice(list(key.sites))
+        is_unused = key.known_since is None
+        answer = await send_and_check(client, key_log, key, site)
+        if is_unused and answer is not None and answer.status == 503:
+            key_log.unavailable_keys.append(key)
 
 
-async def ask(client: Client, book: Book, key: Key, site: str) -> Answer | None:
+async def send_and_check(client: Client, key_log: KeyLog, key: Key, site: str) -> Answer | None:
     """Send one request and check the response. Return None if there is no response."""
     began = time.time()
     try:
-        answer = await client.ask(key.request(site))
+        answer = await client.send(key.request(site))
     except ConnectionError as error:
-        book.lost(key, error)
+        key_log.lost(key, error)
         return None
-    book.judge(key, site, began, answer)
+    key_log.judge(key, site, began, answer)
     return answer

@@ -22,7 +22,7 @@ import httpx
 from proxy.decision.api_keys import digest, new_key
 from tests.acceptance.faults import Fault
 from tests.acceptance.harness import ADMIN_TOKEN, START_SECONDS, Sitelatch, Table
-from tests.acceptance.load import Book, Client, Key, Load, ask, client_of
+from tests.acceptance.load import Client, Key, KeyLog, Load, client_of, send_and_check
 from tests.acceptance.own_database import OwnDatabase
 from tests.acceptance.wire import DEADLINE_SECONDS, until
 from tests.database import add_user, add_workspace
@@ -72,7 +72,15 @@ class Figures:
     """The number of log events of the process by name."""
 
     def __str__(self) -> str:
-        counted = ("created", "deleted", "unavailable", "wrong passes", "wrong 401", "failed known keys", "odd answers")
+        counted = (
+            "created",
+            "deleted",
+            "unavailable",
+            "wrong passes",
+            "wrong 401",
+            "failed known keys",
+            "wrong responses",
+        )
         parts = [
             f"{self.counts['requests']} requests",
             *(f"{name} {self.counts[name]}" for name in counted),
@@ -103,14 +111,14 @@ class Campaign:
     requests: int = 0
     """The minimum number of requests."""
     fault_seconds: float = 1.4
-    odd: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     async def run(self, name: str, fault: Fault) -> Figures:
-        book = self.book = Book(self.known)
-        await self._make_strangers(500 + int(0.06 * self.requests))
+        key_log = self.key_log = KeyLog(self.known)
+        await self._create_unused_keys(500 + int(0.06 * self.requests))
         await fault.prepare()
         log_before, memory_before = len(self.latch.log_lines()), self.latch.memory_kib("VmRSS")
-        load = Load(self.latch.address, book, rate=self.rate)
+        load = Load(self.latch.address, key_log, rate=self.rate)
         async with contextlib.AsyncExitStack() as stack:
             if self.second is not None:
                 stack.callback(self.second.stop)
@@ -118,10 +126,10 @@ class Campaign:
             async with contextlib.AsyncExitStack() as lasting:
                 async with load, self._admins():
                     await asyncio.sleep(max(0.5, 0.2 * self.requests / self.rate))
-                    book.healthy = False
+                    key_log.healthy = False
                     began = time.monotonic()
                     await fault.begin()
-                    lasting.push_async_callback(fault.end, book)
+                    lasting.push_async_callback(fault.end, key_log)
                     if self.second is not None:
                         self.second.launch()
                     await asyncio.sleep(self.fault_seconds)
@@ -135,23 +143,23 @@ class Campaign:
             back = time.monotonic()
             lasted = back - began
             feed, lookups, second = await asyncio.gather(
-                self._feed_up(back), self._first_stranger(back), self._second_serves(back, self.second)
+                self._feed_up(back), self._first_unused_key_passes(back), self._second_serves(back, self.second)
             )
             await self._resolve_uncertain_keys()
-            book.healthy = True
+            key_log.healthy = True
             async with self._admins():
                 await asyncio.sleep(max(0.3, 0.2 * self.requests / self.rate))
-            await until(lambda: book.counts["requests"] >= self.requests, "enough requests", 120)
+            await until(lambda: key_log.counts["requests"] >= self.requests, "enough requests", 120)
             await load.__aexit__()
             await self._check_every_key()
             await self._activity_written()
             lost = await self._lost_activity()
-        longest = book.settle_late()
-        waits = sorted(book.waits)
-        self.odd = book.odd
+        longest = key_log.check_late_passes()
+        waits = sorted(key_log.waits)
+        self.wrong = key_log.wrong
         return Figures(
             name,
-            book.counts,
+            key_log.counts,
             lasted,
             lookups,
             feed,
@@ -164,7 +172,7 @@ class Campaign:
             Counter(str(line["event"]) for line in self.latch.log_lines()[log_before:]),
         )
 
-    async def _make_strangers(self, count: int) -> None:
+    async def _create_unused_keys(self, count: int) -> None:
         made = [Key(str(uuid4()), new_key()) for _ in range(count)]
         async with self.database.superuser() as connection, connection.transaction():
             users = [key.user_id for key in made]
@@ -184,7 +192,7 @@ class Campaign:
                 users,
                 [digest(key.key.encode()) for key in made],
             )
-        self.book.strangers = made
+        self.key_log.unused_keys = made
 
     @contextlib.asynccontextmanager
     async def _admins(self) -> AsyncIterator[None]:
@@ -196,29 +204,29 @@ class Campaign:
             yield
 
     async def _create_and_delete(self, admin: httpx.AsyncClient) -> None:
-        book = self.book
+        key_log = self.key_log
         while True:
             with contextlib.suppress(httpx.TransportError):
                 made = await admin.post("/users", json={"workspace": "acme", "sites": ["shop"]})
                 if made.status_code == 201:
-                    book.counts["created"] += 1
-                    book.living.append(Key(made.json()["id"], made.json()["api_key"], born=time.time()))
+                    key_log.counts["created"] += 1
+                    key_log.existing_keys.append(Key(made.json()["id"], made.json()["api_key"], created_at=time.time()))
             await asyncio.sleep(0.04)
-            if len(book.living) > 4:
-                key = book.living.pop(random.randrange(len(book.living)))
-                key.doomed, key.in_doubt = time.time(), True
-                book.dead.append(key)
+            if len(key_log.existing_keys) > 4:
+                key = key_log.existing_keys.pop(random.randrange(len(key_log.existing_keys)))
+                key.deleting_since, key.uncertain = time.time(), True
+                key_log.deleted_keys.append(key)
                 with contextlib.suppress(httpx.TransportError):
                     answer = await admin.delete(f"/users/{key.user_id}")
                     if answer.status_code in (204, 404):
-                        book.counts["deleted"] += 1
-                        key.gone, key.in_doubt = time.time(), False
+                        key_log.counts["deleted"] += 1
+                        key.deleted_at, key.uncertain = time.time(), False
             await asyncio.sleep(0.04)
 
     async def _metrics(self) -> dict[str, float]:
         ops = await client_of(self.latch.ops)
         try:
-            answer = await ops.ask(b"GET /metrics HTTP/1.1\r\nHost: ops\r\n\r\n")
+            answer = await ops.send(b"GET /metrics HTTP/1.1\r\nHost: ops\r\n\r\n")
         finally:
             ops.close()
         return {name.decode(): float(value) for name, value in _METRIC.findall(answer.body)}
@@ -226,7 +234,7 @@ class Campaign:
     async def _watch_bound(self) -> None:
         while True:
             at = time.time()
-            self.book.bounds.append((at, (await self._metrics())["revocation_bound_seconds"]))
+            self.key_log.bounds.append((at, (await self._metrics())["revocation_bound_seconds"]))
             await asyncio.sleep(0.1)
 
     async def _idle(self) -> float:
@@ -242,10 +250,10 @@ class Campaign:
                     return time.monotonic() - since
                 await asyncio.sleep(0.02)
 
-    async def _first_stranger(self, since: float) -> float:
+    async def _first_unused_key_passes(self, since: float) -> float:
         async with asyncio.timeout(DEADLINE_SECONDS), _client(self.latch) as client:
             while True:
-                answer = await ask(client, self.book, self.book.strangers.pop(), "shop")
+                answer = await send_and_check(client, self.key_log, self.key_log.unused_keys.pop(), "shop")
                 if answer is not None and answer.status == 200:
                     return time.monotonic() - since
                 await asyncio.sleep(0.01)
@@ -254,18 +262,18 @@ class Campaign:
         """Check that a process that started during the fault responds with 200 or with 503 and Retry-After."""
         await until(lambda: listens(second.address), "the second process listens", seconds=START_SECONDS)
         async with _client(second) as client:
-            answer = await client.ask(self.known[0].request("shop"))
+            answer = await client.send(self.known[0].request("shop"))
             if answer.status != 200 and not (answer.status == 503 and answer.retry_after):
-                self.book.odd.append(f"the second process responded with {answer.status}")
+                self.key_log.wrong.append(f"the second process responded with {answer.status}")
 
     async def _second_serves(self, since: float, second: Sitelatch | None) -> float:
         if second is None:
             return 0.0
         async with _client(second) as client:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                while (answer := await client.ask(self.known[0].request("shop"))).status != 200:
+                while (answer := await client.send(self.known[0].request("shop"))).status != 200:
                     if answer.status != 503:
-                        self.book.odd.append(f"the second process responded with {answer.status}")
+                        self.key_log.wrong.append(f"the second process responded with {answer.status}")
                     await asyncio.sleep(0.02)
         served = time.monotonic() - since
         await asyncio.to_thread(second.wait_for_readiness, 200)
@@ -273,29 +281,29 @@ class Campaign:
 
     async def _resolve_uncertain_keys(self) -> None:
         """Read from the database whether requests to the admin API without a response took effect."""
-        book = self.book
+        key_log = self.key_log
         async with self.database.superuser() as connection:
             existing = {str(row["id"]) for row in await connection.fetch("SELECT id FROM sitelatch.api_users")}
-        for key in [*book.living, *book.dead]:
-            if key.in_doubt and key.user_id in existing:
-                key.doomed, key.gone, key.in_doubt = None, None, False
-            elif key.in_doubt:
-                key.gone, key.in_doubt = key.gone or time.time(), False
-        everyone = [*book.living, *book.dead]
-        book.living = [key for key in everyone if not key.doomed]
-        book.dead = [key for key in everyone if key.doomed]
+        for key in [*key_log.existing_keys, *key_log.deleted_keys]:
+            if key.uncertain and key.user_id in existing:
+                key.deleting_since, key.deleted_at, key.uncertain = None, None, False
+            elif key.uncertain:
+                key.deleted_at, key.uncertain = key.deleted_at or time.time(), False
+        everyone = [*key_log.existing_keys, *key_log.deleted_keys]
+        key_log.existing_keys = [key for key in everyone if not key.deleting_since]
+        key_log.deleted_keys = [key for key in everyone if key.deleting_since]
 
     async def _check_every_key(self) -> None:
         """Send a request with every key. Now that the database is healthy, each must get the right response."""
         async with _client(self.latch) as client:
-            for key in [*self.book.all(), *self.book.turned_away[-50:]]:
-                if key.in_doubt:
+            for key in [*self.key_log.all(), *self.key_log.unavailable_keys[-50:]]:
+                if key.uncertain:
                     continue  # its deletion was in progress when the admins were stopped
-                answer = await ask(client, self.book, key, "shop")
+                answer = await send_and_check(client, self.key_log, key, "shop")
                 assert answer is not None
-                if answer.status != (401 if key.doomed else 200):
-                    self.book.odd.append(
-                        f"finally {answer.status} for a key that {'is deleted' if key.doomed else 'exists'}"
+                if answer.status != (401 if key.deleting_since else 200):
+                    self.key_log.wrong.append(
+                        f"finally {answer.status} for a key that {'is deleted' if key.deleting_since else 'exists'}"
                     )
 
     async def _activity_written(self) -> None:
@@ -313,7 +321,7 @@ class Campaign:
         written = {row["user_id"]: row["used"] or 0.0 for row in rows}
         return [
             f"{key.user_id}: used {key.uses[-1]:.3f}, written {written[key.user_id]:.3f}"
-            for key in [*self.book.all(), *self.book.turned_away]
+            for key in [*self.key_log.all(), *self.key_log.unavailable_keys]
             if key.uses and key.user_id in written and written[key.user_id] < key.uses[-1] - CLOCK_SECONDS
         ]
 
@@ -363,7 +371,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def enrol(database: OwnDatabase, others: int = 5_000) -> list[Key]:
+async def create_sites_and_keys(database: OwnDatabase, others: int = 5_000) -> list[Key]:
     """Create the sites, and the keys that exist during the whole test: for one site, two sites, or all sites."""
     scopes = [("shop",), ("shop", "blog"), ()]
     known = []
@@ -373,7 +381,7 @@ async def enrol(database: OwnDatabase, others: int = 5_000) -> list[Key]:
         for number in range(60):
             key, sites = new_key(), scopes[number % 3]
             user_id = await add_user(connection, "acme", *sites, digest=digest(key.encode()), all_sites=not sites)
-            known.append(Key(user_id, key, frozenset(sites or ("shop", "blog")), born=time.time()))
+            known.append(Key(user_id, key, frozenset(sites or ("shop", "blog")), created_at=time.time()))
         # Many other users, so that a restore takes some time.
         await connection.execute(
             "WITH made AS ("

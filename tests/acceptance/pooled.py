@@ -42,7 +42,7 @@ def pooled(
         latch.tables["admin"] = {**latch.tables["admin"], "database_url": admin_url, "recoverable_keys": RECOVERABLE}
         try:
             latch.start()
-            yield Pooled(server, dsn, pooler, latch, latch.enrol(), lanes)
+            yield Pooled(server, dsn, pooler, latch, latch.create_sites_and_users(), lanes)
         finally:
             latch.stop()
             lanes.close()
@@ -57,7 +57,7 @@ async def lane(served: Pooled) -> AsyncIterator[Lane]:
         yield lane
 
 
-async def ask(wire: Wire, request: bytes) -> tuple[int, str]:
+async def send_request(wire: Wire, request: bytes) -> tuple[int, str]:
     """Send a request, and return the status and, for a refusal, its code."""
     await wire.send(request)
     answer = await wire.answer()

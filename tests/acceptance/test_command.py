@@ -438,16 +438,16 @@ def test_explain_refuses_a_site_of_another_workspace(config: Path, everything: d
 
 
 def test_explain_reads_the_key_from_standard_input_and_never_prints_it(config: Path, shop: dict[str, Any]) -> None:
-    def ask(key: str) -> Done:
+    def explain_with(key: str) -> Done:
         words = ("--config", str(config), "--key-stdin", "GET", "/api/sites/shop/uptime")
         return sitelatch("explain", *words, stdin=key + "\n")
 
-    known = ask(shop["api_key"])
+    known = explain_with(shop["api_key"])
     assert (known.code, known.err) == (0, "")
     assert "PASSES" in known.out
     assert shop["api_key"] not in known.out
-    assert "REFUSED: 401 invalid_key" in ask("slk_" + "0" * 38).out
-    assert "REFUSED: 401 missing_key" in ask("").out
+    assert "REFUSED: 401 invalid_key" in explain_with("slk_" + "0" * 38).out
+    assert "REFUSED: 401 missing_key" in explain_with("").out
 
 
 def test_explain_masks_a_key_in_an_unexpected_place(config: Path, shop: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from sql.embedded import keeper
 from sql.embedded.server import EmbeddedServer
 from sql.pool import open_connection
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
-from tests.acceptance.pooled import ask
+from tests.acceptance.pooled import send_request
 from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import Answering, connect, until
 from tests.database import SYSTEM_BINARIES, UNSAFE
@@ -57,7 +57,7 @@ async def requesting(bench: Bench) -> AsyncIterator[tuple[Lane, Counter[tuple[in
         async def send_requests() -> None:
             async with connect(bench.latch.address) as wire:
                 while True:
-                    answers[await ask(wire, lane.request("GET", "/sites/shop/x"))] += 1
+                    answers[await send_request(wire, lane.request("GET", "/sites/shop/x"))] += 1
                     await asyncio.sleep(0.01)
 
         client = asyncio.create_task(send_requests())
@@ -71,7 +71,7 @@ async def requesting(bench: Bench) -> AsyncIterator[tuple[Lane, Counter[tuple[in
 
 async def once(bench: Bench, lane: Lane, user: User) -> tuple[int, str]:
     async with connect(bench.latch.address) as wire:
-        return await ask(wire, lane.request("GET", "/sites/shop/x", user=user))
+        return await send_request(wire, lane.request("GET", "/sites/shop/x", user=user))
 
 
 async def wait_for_recovery(bench: Bench, lane: Lane, cold: User) -> None:

@@ -1,4 +1,4 @@
-"""Last activity when the process ends: by a kill, and by a stop while the database is out."""
+"""Last activity when the process ends: by a kill, and by a stop while the database is down."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ import pytest
 
 from bench.run import wait_for
 from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
-from tests.acceptance.load import Book, Key, Load, ask, client_of
-from tests.acceptance.outages import CLOCK_SECONDS, enrol
+from tests.acceptance.load import Key, KeyLog, Load, client_of, send_and_check
+from tests.acceptance.outages import CLOCK_SECONDS, create_sites_and_keys
 from tests.acceptance.own_database import OwnDatabase, own_database
 from tests.database import run_aside
 from tests.ports import free_port
@@ -34,7 +34,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnDatabase]:
 
 @pytest.fixture(scope="module")
 def known(database: OwnDatabase) -> list[Key]:
-    return run_aside(enrol(database, 0))
+    return run_aside(create_sites_and_keys(database, 0))
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def kill_under_load(latch: Sitelatch, database: OwnDatabase, known: list[K
     """Kill the process during requests. Return the age of the oldest lost use in seconds."""
     for key in known:
         key.uses.clear()
-    async with Load(latch.address, Book(known), rate=1500):
+    async with Load(latch.address, KeyLog(known), rate=1500):
         await asyncio.sleep(seconds)
         latch.signal(signal.SIGKILL)
         killed = time.time()
@@ -95,7 +95,7 @@ async def test_a_kill_loses_no_activity_older_than_documented(
 
 
 @contextlib.asynccontextmanager
-async def ill(database: OwnDatabase, how: str) -> AsyncIterator[None]:
+async def outage(database: OwnDatabase, how: str) -> AsyncIterator[None]:
     if how == "stopped":
         await asyncio.to_thread(database.stop)
     else:
@@ -109,19 +109,19 @@ async def ill(database: OwnDatabase, how: str) -> AsyncIterator[None]:
             database.thaw()
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen", "frozen, and a write under way"])
+@pytest.mark.parametrize("how", ["stopped", "frozen", "frozen, and a write in progress"])
 async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
     latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
 ) -> None:
-    book = Book(known)
+    key_log = KeyLog(known)
     client = await client_of(latch.address)
     for key in known:
         key.uses.clear()
-        await ask(client, book, key, "shop")
-    async with ill(database, how):
+        await send_and_check(client, key_log, key, "shop")
+    async with outage(database, how):
         for key in known[:20]:
-            await ask(client, book, key, "shop")
-        if how.endswith("under way"):
+            await send_and_check(client, key_log, key, "shop")
+        if how.endswith("in progress"):
             await asyncio.sleep(FLUSH_SECONDS + 0.1)
         latch.signal()
         began = time.monotonic()
@@ -135,4 +135,4 @@ async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
     for key in known:
         assert max(logged.get(key.user_id, 0.0), written[key.user_id]) >= key.uses[-1] - CLOCK_SECONDS
     assert logged.keys() >= {key.user_id for key in known[:20]}
-    assert not book.odd
+    assert not key_log.wrong

@@ -60,7 +60,7 @@ class Door:
     bench: Bench
     seen: list[Message] = field(default_factory=list)
 
-    async def ask(self, who: User | str | None, start: str, *lines: str, body: str = "") -> Message:
+    async def send(self, who: User | str | None, start: str, *lines: str, body: str = "") -> Message:
         """Send `METHOD TARGET` with the key of a user, with a key, or without one."""
         method, target = start.split(" ", 1)
         key = who.key if isinstance(who, User) else who
@@ -81,7 +81,7 @@ class Door:
 
     async def outcome(self, who: User | str | None, start: str, *lines: str, body: str = "") -> str:
         """`passed`, or the code of the refusal."""
-        answer = await self.ask(who, start, *lines, body=body)
+        answer = await self.send(who, start, *lines, body=body)
         return "passed" if answer.status == 200 else answer.code
 
 
@@ -140,7 +140,7 @@ async def test_requests_pass_or_are_refused_as_listed(
 
 @pytest.mark.parametrize("start", ["GET /data/sites/shop/x", "GET /any/x", "GET /all/x", "GET /data/x"])
 async def test_requests_without_a_key_are_refused(door: Door, start: str) -> None:
-    answer = await door.ask(None, start)
+    answer = await door.send(None, start)
     assert (answer.status, answer.code) == (401, "missing_key")
     assert (answer.one("WWW-Authenticate") or b"").lower().startswith(b"bearer")
 
@@ -181,7 +181,7 @@ async def test_the_route_decides_about_preflights(door: Door) -> None:
 async def test_form_bodies_that_could_name_a_site_are_refused(door: Door, media_type: str) -> None:
     shop = door.bench.keys.shop
     line = f"Content-Type: {media_type}"
-    answer = await door.ask(shop, "POST /data/x?site=shop", line, body="site=blog")
+    answer = await door.send(shop, "POST /data/x?site=shop", line, body="site=blog")
     assert (answer.status, answer.code) == (415, "form_body_not_read")
     assert await door.outcome(shop, "POST /any/x?site=shop", line, body="site=blog") == "passed"
     assert await door.outcome(shop, "POST /data/x?site=shop", "Content-Type: application/json", body="{}") == "passed"
@@ -195,7 +195,7 @@ async def test_all_invalid_keys_get_the_same_response(door: Door) -> None:
     with door.bench.latch.admin_client() as admin:
         assert admin.delete(f"/users/{deleted.id}").status_code == 204
     answers = [
-        await door.ask(key, "GET /data/sites/shop/x")
+        await door.send(key, "GET /data/sites/shop/x")
         for key in (deleted.key, new_key(), "nonsense", door.bench.keys.shop.key[:-1] + "-")
     ]
     assert {(answer.status, answer.code) for answer in answers} == {(401, "invalid_key")}
@@ -205,7 +205,7 @@ async def test_all_invalid_keys_get_the_same_response(door: Door) -> None:
 
 async def test_a_refusal_is_a_problem_document_without_the_key(door: Door) -> None:
     shop = door.bench.keys.shop
-    answer = await door.ask(shop, "GET /data/sites/blog/x")
+    answer = await door.send(shop, "GET /data/sites/blog/x")
     assert set(answer.problem) == {"type", "title", "status", "detail", "code", "request_id"}
     assert (answer.one("Cache-Control"), answer.problem["status"]) == (b"no-store", 403)
     assert shop.key.encode() not in answer.raw_head + answer.body
@@ -213,7 +213,7 @@ async def test_a_refusal_is_a_problem_document_without_the_key(door: Door) -> No
 
 
 async def test_the_response_to_a_refused_head_request_is_empty(door: Door) -> None:
-    answer = await door.ask(door.bench.keys.shop, "HEAD /data/sites/blog/x")
+    answer = await door.send(door.bench.keys.shop, "HEAD /data/sites/blog/x")
     assert (answer.status, answer.one("Content-Type")) == (403, b"application/problem+json")
 
 
@@ -268,7 +268,7 @@ async def test_expired_and_disabled_keys_are_refused(door: Door, database_url: s
         await connection.execute("UPDATE sitelatch.api_users SET disabled_at = now() WHERE id = $1", disabled.id)
     finally:
         await connection.close()
-    answer = await door.ask(expired, "GET /data/sites/shop/x")
+    answer = await door.send(expired, "GET /data/sites/shop/x")
     assert (answer.status, answer.code) == (401, "expired_key")
     assert await door.outcome(disabled, "GET /data/sites/shop/x") == "invalid_key"
 
@@ -298,8 +298,8 @@ async def test_outcomes_are_counted(door: Door) -> None:
         outcome: latch.metric("sitelatch_exchanges_total", route="everywhere", outcome=outcome)
         for outcome in ("passed", "site_not_allowed", "missing_key")
     }
-    await door.ask(door.bench.keys.shop, "GET /data/sites/shop/x")
-    await door.ask(door.bench.keys.shop, "GET /data/sites/blog/x")
-    await door.ask(None, "GET /data/sites/blog/x")
+    await door.send(door.bench.keys.shop, "GET /data/sites/shop/x")
+    await door.send(door.bench.keys.shop, "GET /data/sites/blog/x")
+    await door.send(None, "GET /data/sites/blog/x")
     for outcome, count in before.items():
         assert latch.metric("sitelatch_exchanges_total", route="everywhere", outcome=outcome) == count + 1

@@ -58,7 +58,7 @@ async def statuses(lane: Lane, requests: list[bytes], connections: int, source: 
 
 
 async def test_a_burst_with_one_cold_key_makes_one_query(lane: Lane, answering: Answering, tap: DatabaseTap) -> None:
-    before = tap.asked(KEYS)
+    before = tap.statement_count(KEYS)
     tap.delay_seconds = 0.2
     try:
         user = lane.keys.shop
@@ -66,7 +66,7 @@ async def test_a_burst_with_one_cold_key_makes_one_query(lane: Lane, answering: 
     finally:
         tap.delay_seconds = 0
     assert counted == {200: 1000}
-    assert tap.asked(KEYS) - before == 1
+    assert tap.statement_count(KEYS) - before == 1
     assert lane.latch.metric("sitelatch_grant_lookups_total", result="miss") >= 1
 
 
@@ -87,24 +87,24 @@ async def test_keys_with_a_wrong_checksum_make_no_query(lane: Lane, tap: Databas
 
 
 async def test_malformed_keys_make_no_query(lane: Lane, tap: DatabaseTap) -> None:
-    before = tap.asked(KEYS)
+    before = tap.statement_count(KEYS)
     keys = [secrets.token_urlsafe(32) for _ in range(50)] + ["x", "slk_", "slk_" + "0" * 38, "k" * 4000, "%00", "'--"]
     requests = [lane.keyless("GET", "/sites/shop/x", f"X-API-Key: {key}") for key in keys]
     assert await statuses(lane, requests, connections=4) == {401: len(requests)}
-    assert tap.asked(KEYS) == before
+    assert tap.statement_count(KEYS) == before
 
 
 async def test_an_unknown_key_is_looked_up_once(lane: Lane, tap: DatabaseTap) -> None:
-    before = tap.asked(KEYS)
+    before = tap.statement_count(KEYS)
     requests = [lane.keyless("GET", "/sites/shop/x", f"X-API-Key: {new_key()}")] * 200
     assert await statuses(lane, requests, connections=20, source="127.0.0.3") == {401: 200}
-    assert tap.asked(KEYS) - before == 1
+    assert tap.statement_count(KEYS) - before == 1
 
 
 async def test_a_flood_of_unknown_keys_slows_no_other_address(
     lane: Lane, answering: Answering, tap: DatabaseTap
 ) -> None:
-    before = tap.asked(KEYS)
+    before = tap.statement_count(KEYS)
     flood = [lane.keyless("GET", "/sites/shop/x", f"X-API-Key: {new_key()}") for _ in range(10_000)]
     flooding = asyncio.ensure_future(statuses(lane, flood, connections=50, source="127.0.0.4"))
     took = []
@@ -119,7 +119,7 @@ async def test_a_flood_of_unknown_keys_slows_no_other_address(
     assert set(counted) <= {401, 429}
     assert sum(counted.values()) == 10_000
     # The budget of an address, 60 keys a minute, limits the queries of a flood.
-    assert tap.asked(KEYS) - before < 500
+    assert tap.statement_count(KEYS) - before < 500
 
 
 async def test_a_lookup_that_times_out_is_503_not_401(lane: Lane, tap: DatabaseTap) -> None:

@@ -86,4 +86,4 @@ async def test_the_database_tap_counts_each_execution_of_a_statement(dsn: str) -
         async with await open_pool(tap.url, role="tests") as pool:
             for _ in range(3):
                 assert await pool.fetchval("SELECT count(*) FROM sitelatch.sites WHERE id <> $1", "x") == 0
-    assert tap.asked("sitelatch.sites") == 3
+    assert tap.statement_count("sitelatch.sites") == 3

@@ -23,16 +23,16 @@ MADE_UP_TOKEN = "sla_" + "madeUpTokenOfNobody" * 3
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Bench]:
     keys = {"from": EVERYWHERE, "unknown_per_minute": 100000}
-    dead = {
-        "name": "dead",
-        "path": "/dead",
+    unreachable = {
+        "name": "unreachable",
+        "path": "/unreachable",
         "upstream": f"http://127.0.0.1:{free_port()}",
-        "sites": ["path:/dead/{site}/**"],
+        "sites": ["path:/unreachable/{site}/**"],
     }
     limits = {"answer_seconds": 1, "head_seconds": 1, "upload_idle_seconds": 1}
     folder = tmp_path_factory.mktemp("leaks")
     log = {"access": "all"}
-    with serving(folder, database_url, Lanes(20), routes=[dead], keys=keys, limits=limits, log=log) as bench:
+    with serving(folder, database_url, Lanes(20), routes=[unreachable], keys=keys, limits=limits, log=log) as bench:
         yield bench
 
 
@@ -154,18 +154,18 @@ def odd_requests(key: str, target: str) -> list[str]:
     ]
 
 
-async def say_all(evidence: Evidence, place: str, address: str, requests: list[bytes]) -> None:
+async def send_all(evidence: Evidence, place: str, address: str, requests: list[bytes]) -> None:
     """Send each request on its own connection, twenty at a time, and keep all responses."""
     at_once = asyncio.Semaphore(20)
 
-    async def say(request: bytes) -> None:
+    async def send(request: bytes) -> None:
         async with at_once, connect(address) as client:
             with contextlib.suppress(CutShortError, ConnectionError, TimeoutError):
                 await client.send(request)
                 await client.answer(seconds=3)
             evidence.add(place, bytes(client.received))
 
-    await asyncio.gather(*map(say, requests))
+    await asyncio.gather(*map(send, requests))
 
 
 async def test_keys_appear_only_where_they_belong(bench: Bench, lane: Lane, database_url: str) -> None:
@@ -183,21 +183,21 @@ async def test_keys_appear_only_where_they_belong(bench: Bench, lane: Lane, data
     service = Answering()
     lane.upstream.handler = service
 
-    said = []
+    sent = []
     for secret in secrets.values():
         for query, lines in places(secret):
-            said += [
+            sent += [
                 lane.keyless("GET", rest + query, *lines) for rest in ("/sites/shop/x", "/sites/blog/x", "/health")
             ]
-            said.append(said[-1].replace(lane.name.encode(), b"nowhere", 1))
-        said += [odd.encode("latin-1") for odd in odd_requests(secret, lane.target("/sites/shop/x"))]
-    said.append(lane.request("GET", "/sites/shop/x", f"Authorization: Bearer {wrong_checksum}"))
-    await say_all(evidence, "answers", latch.address, said)
+            sent.append(sent[-1].replace(lane.name.encode(), b"nowhere", 1))
+        sent += [odd.encode("latin-1") for odd in odd_requests(secret, lane.target("/sites/shop/x"))]
+    sent.append(lane.request("GET", "/sites/shop/x", f"Authorization: Bearer {wrong_checksum}"))
+    await send_all(evidence, "answers", latch.address, sent)
     assert any(request.one("X-Api-User-Id") for request in service.requests)
 
     # A service that is gone, broken or silent, or responds with nonsense, with a valid key.
-    dead = lane.request("GET", f"/shop/x?api_key={shop.key}").replace(lane.name.encode(), b"dead", 1)
-    await say_all(evidence, "answers", latch.address, [dead])
+    unreachable = lane.request("GET", f"/shop/x?api_key={shop.key}").replace(lane.name.encode(), b"unreachable", 1)
+    await send_all(evidence, "answers", latch.address, [unreachable])
 
     async def broken(wire: Wire) -> None:
         request = await wire.head()
@@ -209,31 +209,31 @@ async def test_keys_appear_only_where_they_belong(bench: Bench, lane: Lane, data
             await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")
 
     lane.upstream.handler = broken
-    said = []
+    sent = []
     for what in ("nonsense", "silent", "short", "nothing"):
-        said.append(lane.request("GET", f"/sites/shop/{what}"))
-        said.append(lane.keyless("GET", f"/sites/shop/{what}?api_key={shop.key}"))
-    await say_all(evidence, "answers", latch.address, said)
+        sent.append(lane.request("GET", f"/sites/shop/{what}"))
+        sent.append(lane.keyless("GET", f"/sites/shop/{what}?api_key={shop.key}"))
+    await send_all(evidence, "answers", latch.address, sent)
 
     # The admin API.
-    said = []
+    sent = []
     for secret in secrets.values():
         # With a valid token, the list does not show keys either.
         line = f"Authorization: Bearer {secret}"
         for target in ("/admin/users", f"/admin/users/{secret}", f"/livez?token={secret}", f"/{secret}"):
-            said.append(f"GET {target} HTTP/1.1\r\nHost: a\r\n{line}\r\nConnection: close\r\n\r\n".encode())
-        said += [odd.encode("latin-1") for odd in odd_requests(secret, "/admin/users")]
+            sent.append(f"GET {target} HTTP/1.1\r\nHost: a\r\n{line}\r\nConnection: close\r\n\r\n".encode())
+        sent += [odd.encode("latin-1") for odd in odd_requests(secret, "/admin/users")]
         for body in (
             f'{{"workspace": "acme", "sites": "{secret}"}}',
             f'{{"{secret}": 1}}',
             f'{{"workspace": "{secret}',
         ):
-            said.append(
+            sent.append(
                 f"POST /admin/users HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nConnection: close\r\n"
                 f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
             )
     for address in (latch.admin, latch.ops):
-        await say_all(evidence, "admin answers", address, said)
+        await send_all(evidence, "admin answers", address, sent)
 
     evidence.add("metrics", latch.metrics().encode())
     with latch.admin_client() as admin:

@@ -19,7 +19,7 @@ from proxy.settings import GrantSettings
 from sql.migrate import MIGRATIONS
 from sql.pool import open_connection
 from tests.acceptance.harness import ADMIN_TOKEN, Lane, User
-from tests.acceptance.pooled import Pooled, ask, lane, leftovers, pooled
+from tests.acceptance.pooled import Pooled, lane, leftovers, pooled, send_request
 from tests.acceptance.shell import Done, sitelatch
 from tests.acceptance.wire import Wire, connect, until
 from tests.database import run_aside
@@ -70,11 +70,11 @@ async def lifetime(served: Pooled, lane: Lane, wire: Wire) -> float:
     """Delete a key, and return for how many seconds it still passed."""
     user = served.latch.create_user("acme", "shop")
     request = lane.request("GET", "/sites/shop/x", user=user)
-    assert await ask(wire, request) == (200, "")
+    assert await send_request(wire, request) == (200, "")
     with served.latch.admin_client() as admin:
         assert (await asyncio.to_thread(admin.delete, f"/users/{user.id}")).status_code == 204
     gone = began = time.perf_counter()
-    while (answer := await ask(wire, request))[0] == 200:
+    while (answer := await send_request(wire, request))[0] == 200:
         await asyncio.sleep(0.01)
         began = time.perf_counter()
     assert answer == (401, "invalid_key")
@@ -92,13 +92,13 @@ async def test_behind_a_pooler_the_front_door_decides_and_records_activity(each:
             (keys.acme, "/sites/wiki/x", (403, "site_not_allowed")),
             (User("", "slk_" + "0" * 38), "/sites/shop/x", (401, "invalid_key")),
         ):
-            assert await ask(wire, data.request("GET", rest, user=user)) == expected
+            assert await send_request(wire, data.request("GET", rest, user=user)) == expected
         # More concurrent cold keys than server connections.
         users = [latch.create_user("acme", "shop") for _ in range(12)]
 
         async def first(user: User) -> tuple[int, str]:
             async with connect(latch.address) as own:
-                return await ask(own, data.request("GET", "/sites/shop/x", user=user))
+                return await send_request(own, data.request("GET", "/sites/shop/x", user=user))
 
         assert await asyncio.gather(*map(first, users)) == [(200, "")] * len(users)
 

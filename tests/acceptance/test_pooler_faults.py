@@ -14,7 +14,7 @@ import pytest
 
 from sql.pool import open_connection
 from tests.acceptance.harness import Lane, Sitelatch, User
-from tests.acceptance.pooled import Pooled, ask, lane, pooled
+from tests.acceptance.pooled import Pooled, lane, pooled, send_request
 from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import connect, until
 from tests.pooler import PooledServer, database_name
@@ -82,11 +82,11 @@ class Load:
     async def _send_requests(self, user: User) -> None:
         request = self._data.request("GET", "/sites/shop/x", user=user)
         async with connect(self._served.latch.address) as wire:
-            while (answer := await ask(wire, request)) != (200, ""):
+            while (answer := await send_request(wire, request)) != (200, ""):
                 assert answer == (503, "scope_unavailable")
             self._cached += 1
             while True:
-                self.answers[await ask(wire, request)] += 1
+                self.answers[await send_request(wire, request)] += 1
                 await asyncio.sleep(0.005)
 
 
@@ -116,19 +116,19 @@ async def loaded(served: Pooled) -> AsyncIterator[tuple[Load, Lane]]:
 
 
 def idle(served: Pooled) -> bool:
-    rows = [row for row in served.pooler.ask("SHOW POOLS") if row["user"] != "pgbouncer"]
+    rows = [row for row in served.pooler.run_command("SHOW POOLS") if row["user"] != "pgbouncer"]
     return all(int(row[what]) == 0 for row in rows for what in ("cl_waiting", "sv_active"))
 
 
-async def asked(served: Pooled, data: Lane, user: User) -> tuple[int, str]:
+async def send_on_new_connection(served: Pooled, data: Lane, user: User) -> tuple[int, str]:
     async with connect(served.latch.address) as wire:
-        return await ask(wire, data.request("GET", "/sites/shop/x", user=user))
+        return await send_request(wire, data.request("GET", "/sites/shop/x", user=user))
 
 
 async def recovered(served: Pooled, data: Lane, cold: User) -> float:
     """Wait until cold keys are looked up and revokes take effect again, and return the seconds that this took."""
     began = time.perf_counter()
-    while (answer := await asked(served, data, cold)) != (200, ""):
+    while (answer := await send_on_new_connection(served, data, cold)) != (200, ""):
         assert answer == (503, "scope_unavailable")
         assert time.perf_counter() - began < RECOVERY_SECONDS
         await asyncio.sleep(0.05)
@@ -139,7 +139,7 @@ async def recovered(served: Pooled, data: Lane, cold: User) -> float:
     with latch.admin_client() as admin:
         assert admin.delete(f"/users/{cold.id}").status_code == 204
     await asyncio.sleep(latch.metric("sitelatch_revocation_bound_seconds") + 0.5)
-    assert await asked(served, data, cold) == (401, "invalid_key")
+    assert await send_on_new_connection(served, data, cold) == (401, "invalid_key")
     return took
 
 
@@ -148,7 +148,7 @@ async def test_a_killed_pooler_is_an_outage(served: Pooled) -> None:
     async with loaded(served) as (load, data):
         served.pooler.stop(signal.SIGKILL)
         await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the health check fails")
-        assert await asked(served, data, cold) == (503, "scope_unavailable")
+        assert await send_on_new_connection(served, data, cold) == (503, "scope_unavailable")
         with served.latch.admin_client() as admin:
             assert admin.get("/users").status_code == 503
         await asyncio.sleep(3)
@@ -163,7 +163,7 @@ async def test_a_frozen_pooler_is_an_outage(served: Pooled) -> None:
     async with loaded(served) as (load, data):
         served.pooler.signal(signal.SIGSTOP)
         try:
-            assert await asked(served, data, cold) == (503, "scope_unavailable")
+            assert await send_on_new_connection(served, data, cold) == (503, "scope_unavailable")
             await asyncio.sleep(3)
             await load.more()
         finally:
@@ -176,7 +176,7 @@ async def test_a_server_restart_behind_the_pooler_is_an_outage(served: Pooled, s
     async with loaded(served) as (load, data):
         await asyncio.to_thread(server.stop)
         await until(lambda: served.latch.metric("sitelatch_database_up") == 0, "the health check fails", 20)
-        assert await asked(served, data, cold) == (503, "scope_unavailable")
+        assert await send_on_new_connection(served, data, cold) == (503, "scope_unavailable")
         await asyncio.sleep(3)
         await load.more()
         await asyncio.to_thread(server.start)
@@ -194,7 +194,7 @@ async def test_connections_closed_behind_the_pooler_go_unnoticed(served: Pooled)
                 " WHERE usename = 'sitelatch_doors' AND datname = current_database()"
             )
             # A query whose connection was closed is retried. If that one is closed too, the key is briefly unavailable.
-            assert await asked(served, data, user) in ((200, ""), (503, "scope_unavailable"))
+            assert await send_on_new_connection(served, data, user) in ((200, ""), (503, "scope_unavailable"))
         await recovered(served, data, cold[0])
     await direct.close()
 
@@ -212,7 +212,7 @@ async def test_cached_keys_work_while_the_pool_is_exhausted(served: Pooled) -> N
         await until(
             lambda: latch.metric("sitelatch_revocation_bound_seconds") > 1.5, "the metric shows the worse bound"
         )
-        assert await asked(served, data, cold) == (503, "scope_unavailable")
+        assert await send_on_new_connection(served, data, cold) == (503, "scope_unavailable")
         await asyncio.sleep(3)
         await load.more()
         for other in others:

@@ -521,19 +521,19 @@ async def test_a_quiet_stream_is_not_treated_as_stalled(client: Wire, lane: Lane
 # Everything at once.
 
 
-async def moody_service(wire: Wire) -> None:
+async def erratic_service(wire: Wire) -> None:
     """Respond to each request in a different way, mostly wrong."""
     while True:
         request = await wire.head()
-        mood = random.choice(["well", "well", "chunked", "late", "short", "reset", "nonsense", "close", "silent"])
+        behavior = random.choice(["well", "well", "chunked", "late", "short", "reset", "nonsense", "close", "silent"])
         await asyncio.sleep(random.random() * 0.02)
-        if mood in ("reset", "close"):
-            await (wire.reset() if mood == "reset" else wire.close())
+        if behavior in ("reset", "close"):
+            await (wire.reset() if behavior == "reset" else wire.close())
             return
-        if mood == "silent":
+        if behavior == "silent":
             await wire.read_to_end()
             return
-        if mood == "late":
+        if behavior == "late":
             await asyncio.sleep(0.3)
         body = request.one("Content-Length")
         if body is not None and random.random() < 0.7:
@@ -543,27 +543,27 @@ async def moody_service(wire: Wire) -> None:
                 "chunked": CHUNKED + b"5\r\nhello\r\n0\r\n\r\n",
                 "short": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour",
                 "nonsense": b"nonsense\r\n\r\n",
-            }.get(mood, OK)
+            }.get(behavior, OK)
         )
-        if mood == "short":
+        if behavior == "short":
             return
 
 
-async def moody_client(lane: Lane) -> None:
+async def erratic_client(lane: Lane) -> None:
     """Send a few requests, and sometimes disconnect early."""
     with contextlib.suppress(CutShortError, OSError, TimeoutError):
         async with connect(lane.latch.address) as client:
             for _ in range(random.randrange(1, 4)):
-                mood = random.choice(["get", "get", "post", "half", "two", "malformed", "leave"])
+                behavior = random.choice(["get", "get", "post", "half", "two", "malformed", "leave"])
                 request = lane.request("GET", "/sites/shop/x")
-                if mood == "post":
+                if behavior == "post":
                     request = lane.request("POST", "/sites/shop/x", "Content-Length: 5", body=b"hello")
-                elif mood == "half":
+                elif behavior == "half":
                     request = lane.request("POST", "/sites/shop/x", "Content-Length: 50", body=b"hello")
-                elif mood == "malformed":
+                elif behavior == "malformed":
                     request = lane.request("POST", "/sites/shop/x", "Transfer-Encoding: chunked") + b"5\r\nhelloXX"
-                await client.send(request * (2 if mood == "two" else 1))
-                if mood in ("leave", "half"):
+                await client.send(request * (2 if behavior == "two" else 1))
+                if behavior in ("leave", "half"):
                     await asyncio.sleep(random.random() * 0.05)
                     await (client.reset() if random.random() < 0.5 else client.close())
                     return
@@ -572,9 +572,9 @@ async def moody_client(lane: Lane) -> None:
 
 async def test_after_many_faults_every_place_in_the_pool_is_free(bench: Bench, lane: Lane) -> None:
     random.seed(2)
-    lane.upstream.handler = moody_service
+    lane.upstream.handler = erratic_service
     for _ in range(7):
-        await asyncio.gather(*(moody_client(lane) for _ in range(OPEN + 2)))
+        await asyncio.gather(*(erratic_client(lane) for _ in range(OPEN + 2)))
     latch = bench.latch
     await until(lambda: latch.metric("sitelatch_exchanges_open") == 0, "no exchange is open", 20)
     await until(lambda: latch.metric("sitelatch_connections_open", side="downstream") == 0, "no client is there", 20)

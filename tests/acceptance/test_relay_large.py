@@ -84,7 +84,7 @@ def count_bytes(sock: socket.socket, at: int, expected: int) -> int:
     return seen
 
 
-def play(lane: Lane, serve: Callable[[socket.socket], None]) -> threading.Thread:
+def serve_in_thread(lane: Lane, serve: Callable[[socket.socket], None]) -> threading.Thread:
     """Serve one connection in a thread."""
 
     def run() -> None:
@@ -104,8 +104,8 @@ def client_socket(lane: Lane) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=120)
 
 
-def report(lane: Lane, before: int, size: int, way: str) -> None:
-    """Print how much memory was used, and fail if it grew with the body."""
+def check_memory(lane: Lane, before: int, size: int, way: str) -> None:
+    """Print the memory use, and fail if it grew with the size of the body."""
     peak = lane.latch.memory_kib("VmHWM")
     print(f"\n{way} {size / 1e9:.1f} GB: {before / 1024:.0f} MiB before, peak {peak / 1024:.0f} MiB")  # noqa: T201
     assert peak - before < FLAT_KIB
@@ -122,12 +122,12 @@ def test_memory_does_not_grow_with_a_large_download(lane: Lane, size: int, chunk
         sock.sendall(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
         send_body(sock, size, chunked=chunked)
 
-    thread = play(lane, serve)
+    thread = serve_in_thread(lane, serve)
     with client_socket(lane) as client:
         client.sendall(lane.request("GET", "/sites/shop/x"))
         assert count_body(client, read_head(client)) == size
     thread.join(10)
-    report(lane, before, size, "download")
+    check_memory(lane, before, size, "download")
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
@@ -141,11 +141,11 @@ def test_memory_does_not_grow_with_a_large_upload(lane: Lane, size: int, chunked
         counted.append(count_body(sock, read_head(sock)))
         sock.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    thread = play(lane, serve)
+    thread = serve_in_thread(lane, serve)
     with client_socket(lane) as client:
         client.sendall(lane.request("POST", "/sites/shop/x", framing))
         send_body(client, size, chunked=chunked)
         assert read_head(client).startswith(b"HTTP/1.1 204 ")
     thread.join(10)
     assert counted == [size]
-    report(lane, before, size, "upload")
+    check_memory(lane, before, size, "upload")

@@ -23,7 +23,7 @@ class Service(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, *, names_itself: bool = True, reads_bodies: bool = False, port: int = 0) -> None:
-        self.ran: list[str] = []
+        self.executed: list[str] = []
         self.connections = 0
         self.names_itself = names_itself
         self.reads_bodies = reads_bodies
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Service
 
     def answer(self) -> None:
-        self.server.ran.append(f"{self.command} {self.path}")
+        self.server.executed.append(f"{self.command} {self.path}")
         if self.server.reads_bodies:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = OTHERS_DATA if "/blog" in self.path else b"ok"
@@ -127,13 +127,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str, services:
         yield bench
 
 
-async def ask(bench: Bench, request: bytes) -> Message:
+async def send_request(bench: Bench, request: bytes) -> Message:
     async with connect(bench.latch.address) as client:
         await client.send(request)
         return await client.answer()
 
 
-async def see_nothing_smuggled(bench: Bench, behind: Behind, method: str, chunked: bool) -> None:
+async def check_nothing_smuggled(bench: Bench, behind: Behind, method: str, chunked: bool) -> None:
     """Send a request with another one in its body, then one more. Check that each gets its own response."""
     user = bench.keys.shop
     async with connect(bench.latch.address) as attacker:
@@ -141,11 +141,11 @@ async def see_nothing_smuggled(bench: Bench, behind: Behind, method: str, chunke
             await attacker.send(behind.request(method, user, smuggle=True, chunked=chunked))
             assert (await attacker.answer()).body == b"ok"
             for _ in range(3):
-                assert (await ask(bench, behind.request("GET", user))).body == b"ok"
+                assert (await send_request(bench, behind.request("GET", user))).body == b"ok"
         await attacker.send(behind.request("GET", user))
         assert (await attacker.answer()).body == b"ok"
         assert OTHERS_DATA not in attacker.received
-    assert not [ran for ran in behind.service.ran if "blog" in ran]
+    assert not [executed for executed in behind.service.executed if "blog" in executed]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -153,15 +153,15 @@ async def test_a_request_in_a_body_is_never_executed(bench: Bench, services: dic
     when, method, framing = name.split("-")
     behind = services[name]
     if when == "later":
-        assert (await ask(bench, behind.request("GET", bench.keys.shop))).body == b"ok"
-    await see_nothing_smuggled(bench, behind, method.upper(), framing == "chunked")
+        assert (await send_request(bench, behind.request("GET", bench.keys.shop))).body == b"ok"
+    await check_nothing_smuggled(bench, behind, method.upper(), framing == "chunked")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
 async def test_reuse_after_body_protects_from_a_server_without_a_name(
     bench: Bench, services: dict[str, Behind], method: str
 ) -> None:
-    await see_nothing_smuggled(bench, services["silent"], method, chunked=False)
+    await check_nothing_smuggled(bench, services["silent"], method, chunked=False)
 
 
 async def test_connections_are_reused_after_requests_without_a_body(bench: Bench, services: dict[str, Behind]) -> None:
@@ -182,7 +182,7 @@ async def test_connections_to_a_server_that_reads_bodies_are_reused_after_bodies
             await client.send(behind.request("POST", bench.keys.shop, smuggle=True))
             assert (await client.answer()).body == b"ok"
     assert behind.service.connections == 2, "the first connection closes, because nothing is known of the server"
-    assert behind.service.ran == ["POST /reader/shop/x"] * 20
+    assert behind.service.executed == ["POST /reader/shop/x"] * 20
 
 
 @pytest.mark.parametrize("name", REPLACED)
@@ -192,11 +192,11 @@ async def test_a_server_that_takes_over_an_address_never_executes_a_request_in_a
     """The first server reads bodies, but the second does not, and must not be trusted because of the first."""
     behind = services[name]
     for method, has_body in REPLACED[name]:
-        assert (await ask(bench, behind.request(method, bench.keys.shop, smuggle=has_body))).body == b"ok"
+        assert (await send_request(bench, behind.request(method, bench.keys.shop, smuggle=has_body))).body == b"ok"
     behind.service.stop()
     behind.service = Service(port=behind.service.server_address[1])
     behind.service.start()
-    await see_nothing_smuggled(bench, behind, "POST", chunked=False)
+    await check_nothing_smuggled(bench, behind, "POST", chunked=False)
 
 
 async def test_connections_to_another_server_are_reused_after_bodies_once_it_has_responded(
@@ -243,5 +243,5 @@ async def test_a_request_in_a_body_that_waits_for_100_continue_is_never_executed
         assert (await client.answer()).body == b"ok"
         await client.send(body)
         assert OTHERS_DATA not in await client.read_to_end()
-    assert (await ask(bench, behind.request("GET", bench.keys.shop))).body == b"ok"
-    assert not [ran for ran in behind.service.ran if "blog" in ran]
+    assert (await send_request(bench, behind.request("GET", bench.keys.shop))).body == b"ok"
+    assert not [executed for executed in behind.service.executed if "blog" in executed]

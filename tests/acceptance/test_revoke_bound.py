@@ -64,7 +64,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
             stack.callback(latch.stop)
             latch.start()
             latches.append(latch)
-        yield Fleet(latches, lanes, latches[0].enrol())
+        yield Fleet(latches, lanes, latches[0].create_sites_and_users())
         lanes.close()
 
 
@@ -98,7 +98,7 @@ async def first_refusal(wire: Wire, request: bytes) -> float:
         await asyncio.sleep(0.002)
 
 
-async def ask(wire: Wire, request: bytes) -> int:
+async def send_request(wire: Wire, request: bytes) -> int:
     await wire.send(request)
     return (await wire.answer()).status
 
@@ -140,9 +140,9 @@ async def measure(fleet: Fleet, deletes: int) -> Figures:
                 made = admin.post("/users", json={"workspace": "acme", "sites": ["shop"]}).json()
                 request = lane.request("GET", "/sites/shop/x", user=User(made["id"], made["api_key"]))
                 for wire in wires:
-                    assert await ask(wire, request) == 200
+                    assert await send_request(wire, request) == 200
                 began = time.perf_counter()
-                await asyncio.gather(*(ask(wire, request) for wire in wires))
+                await asyncio.gather(*(send_request(wire, request) for wire in wires))
                 baseline.append(time.perf_counter() - began)
                 answer = await asyncio.to_thread(admin.delete, f"/users/{made['id']}")
                 gone = time.perf_counter()

@@ -57,10 +57,10 @@ class Names:
     """Records which name each client sent (SNI)."""
 
     def __init__(self) -> None:
-        self.asked: list[str | None] = []
+        self.requested: list[str | None] = []
 
     def __call__(self, _connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        self.asked.append(name)
+        self.requested.append(name)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ async def answering(services: dict[str, Service]) -> AsyncIterator[dict[str, Ans
         yield answering
 
 
-async def ask(bench: Bench, trust: ssl.SSLContext, route: str) -> Message:
+async def send_request(bench: Bench, trust: ssl.SSLContext, route: str) -> Message:
     async with connect(bench.latch.address, trust) as client:
         await client.send(
             f"GET /{route}/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: {bench.keys.shop.key}\r\n\r\n".encode()
@@ -138,7 +138,7 @@ async def ask(bench: Bench, trust: ssl.SSLContext, route: str) -> Message:
 async def test_a_service_with_a_valid_certificate_gets_requests(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], route: str
 ) -> None:
-    assert (await ask(bench, trust, route)).body == b"yes"
+    assert (await send_request(bench, trust, route)).body == b"yes"
     [seen] = answering[route].requests
     assert seen.one("X-Forwarded-Proto") == b"https"
 
@@ -147,7 +147,7 @@ async def test_a_service_with_a_valid_certificate_gets_requests(
 async def test_a_service_without_a_valid_certificate_gets_no_requests(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], route: str
 ) -> None:
-    answer = await ask(bench, trust, route)
+    answer = await send_request(bench, trust, route)
     # A server that refuses a client certificate says so after the handshake (TLS 1.3), instead of responding.
     allowed = ["upstream_unreachable", "upstream_broken"] if route == "nobody" else ["upstream_unreachable"]
     assert (answer.status, answer.code in allowed) == (502, True)
@@ -157,8 +157,8 @@ async def test_a_service_without_a_valid_certificate_gets_no_requests(
 async def test_the_service_gets_its_name_by_sni(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], names: Names
 ) -> None:
-    assert (await ask(bench, trust, "named")).status == 200
-    assert set(names.asked) == {"data.internal"}
+    assert (await send_request(bench, trust, "named")).status == 200
+    assert set(names.requested) == {"data.internal"}
 
 
 def test_a_real_client_trusts_the_front_door(bench: Bench, trust: ssl.SSLContext, front: Pair) -> None:

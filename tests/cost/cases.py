@@ -13,7 +13,7 @@ TARGET_ROOM = 7900
 """The bytes of a target that a case can fill; `limits.target_bytes` is 8192."""
 HEAD_ROOM = 31000
 """The bytes of a head that a case can fill; `limits.head_bytes` is 32768."""
-MOST_FIELDS = 92
+MAX_FIELDS = 92
 """The header fields that a case can add; `limits.head_count` is 100."""
 
 
@@ -436,8 +436,8 @@ def cases() -> Iterator[Case]:
     for name, start, unit, end in VALUES:
         yield Case("value", f"{name.decode()}: {_name(start, unit, end)}", _value(name, start, unit, end), HEAD_ROOM)
     for name, value in FIELDS:
-        yield Case("fields", f"{name.decode()}: {value.decode('latin-1')}", _fields(name, value, b""), MOST_FIELDS)
-        filled = HEAD_ROOM - MOST_FIELDS * (len(name) + len(value) + 10)
+        yield Case("fields", f"{name.decode()}: {value.decode('latin-1')}", _fields(name, value, b""), MAX_FIELDS)
+        filled = HEAD_ROOM - MAX_FIELDS * (len(name) + len(value) + 10)
         yield Case("long fields", f"{name.decode()}: {value.decode('latin-1')}", _long_fields(name, value), filled)
     yield Case("host", "a.", lambda size: Shape(host=fill(b"a.", size)), HEAD_ROOM)
     yield Case("host", ".api.example.com", lambda size: Shape(host=b"a" + fill(b".api.example.com", size)), HEAD_ROOM)
@@ -503,7 +503,7 @@ def _fields(name: bytes, value: bytes, more: bytes) -> Callable[[int], Shape]:
 
 def _long_fields(name: bytes, value: bytes) -> Callable[[int], Shape]:
     """Build as many fields as allowed, with lists in their values that share the size."""
-    return lambda size: _fields(name, value, b"," + fill(b"A{n},", size // MOST_FIELDS))(MOST_FIELDS)
+    return lambda size: _fields(name, value, b"," + fill(b"A{n},", size // MAX_FIELDS))(MAX_FIELDS)
 
 
 def _basic(size: int) -> Shape:

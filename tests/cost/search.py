@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.cost.cases import COOKIES, HEAD_ROOM, MOST_FIELDS, PATHS, QUERIES, SITE, TARGET_ROOM, VALUES
+from tests.cost.cases import COOKIES, HEAD_ROOM, MAX_FIELDS, PATHS, QUERIES, SITE, TARGET_ROOM, VALUES
 from tests.cost.heads import Shape, fill
 from tests.cost.measure import EVERYWHERE, Cost, Sent, Stopwatch, in_instructions
 from tests.cost.setups import KEYS
@@ -21,7 +21,7 @@ SEED = 8
 _TRIES = 2
 _PATIENCE = 60
 """The search starts over after this many changes in a row without a higher cost."""
-_MOST_PARTS = 3
+_MAX_PARTS = 3
 _LONGEST_UNIT = 40
 
 _ESCAPED = [b"%25", b"%2525", b"%252525", b"%41", b"%2541", b"%25252541", b"%u0041", b"%c3%a9", b"%ff", b"%00", b"%0a"]
@@ -186,7 +186,7 @@ class _Mutations:
             parts.pop(self._chance.randrange(len(parts)))
         else:
             parts.insert(self._chance.randint(0, len(parts)), self._unit(found))
-        return replace(found, parts=tuple(parts[:_MOST_PARTS]))
+        return replace(found, parts=tuple(parts[:_MAX_PARTS]))
 
     def _elsewhere(self, found: Found) -> Found:
         setup, key = self._chance.choice(EVERYWHERE)
@@ -204,7 +204,7 @@ class _Mutations:
     def _change_fields(self, found: Found) -> Found:
         if self._chance.random() < 0.5:
             return replace(found, name=self._chance.choice(_NAMES))
-        return replace(found, count=self._chance.choice([1, 1, 2, 10, MOST_FIELDS // 2, MOST_FIELDS]))
+        return replace(found, count=self._chance.choice([1, 1, 2, 10, MAX_FIELDS // 2, MAX_FIELDS]))
 
 
 async def search(watch: Stopwatch, *, seconds: float, seed: int, enough: float) -> list[tuple[Cost, Found]]:

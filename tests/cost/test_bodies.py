@@ -14,7 +14,7 @@ pytestmark = pytest.mark.cost
 
 SMALLEST = 16 * 1024
 DOUBLINGS = 4
-MOST_BY_DOUBLING = 2.5
+MAX_RATIO_BY_DOUBLING = 2.5
 TRIES = 5
 NOISE_SECONDS = 0.0005
 
@@ -82,4 +82,4 @@ def test_doubling_a_chunked_body_costs_at_most_two_and_a_half_times_as_much(
     for doubling in range(DOUBLINGS + 1):
         data = beginning + fill(unit, SMALLEST << doubling) + end
         costs.append(seconds(data, piece, extensions=extensions))
-        assert costs[-1] < costs[0] * MOST_BY_DOUBLING**doubling + NOISE_SECONDS, costs
+        assert costs[-1] < costs[0] * MAX_RATIO_BY_DOUBLING**doubling + NOISE_SECONDS, costs

@@ -20,9 +20,9 @@ pytestmark = [
     pytest.mark.skipif(not available(), reason="instructions are counted by valgrind on x86-64"),
 ]
 
-MOST = 30
+MAX_COST = 30
 """The most that a head may cost, in plain heads."""
-MOST_BY_DOUBLING = 2.5
+MAX_RATIO_BY_DOUBLING = 2.5
 CHEAP = 4
 """Cheaper heads (in plain heads) may grow faster, because the first of something has a fixed cost."""
 SEARCH_SECONDS = 25
@@ -52,7 +52,7 @@ def test_counts_are_repeatable() -> None:
 
 
 def test_no_case_costs_more_than_thirty_plain_heads(measured: list[Grown]) -> None:
-    too_much = [str(grown) for grown in measured if grown.most > MOST]
+    too_much = [str(grown) for grown in measured if grown.most > MAX_COST]
     assert not too_much, f"{len(too_much)} of {len(measured)}:\n" + "\n".join(too_much)
 
 
@@ -61,7 +61,7 @@ def test_doubling_a_case_costs_at_most_two_and_a_half_times_as_much(measured: li
         str(grown)
         for grown in measured
         for less, more in itertools.pairwise(cost.ratio for cost in grown.costs)
-        if more > CHEAP and more > MOST_BY_DOUBLING * less
+        if more > CHEAP and more > MAX_RATIO_BY_DOUBLING * less
     ]
     assert not steep, "\n".join(steep)
 
@@ -69,11 +69,11 @@ def test_doubling_a_case_costs_at_most_two_and_a_half_times_as_much(measured: li
 def test_the_search_finds_no_head_that_costs_more_than_thirty_plain_ones() -> None:
     found = asyncio.run(_searched())
     by_clock = [f"{cost.ratio:.1f} by the clock: {top}" for cost, top in found if cost.ratio >= WORTH_COUNTING[1]]
-    worth_counting = [top for cost, top in found if MOST / 3 < cost.ratio < WORTH_COUNTING[1]]
+    worth_counting = [top for cost, top in found if MAX_COST / 3 < cost.ratio < WORTH_COUNTING[1]]
     counted = in_instructions([top.sent() for top in worth_counting])
     too_much = by_clock + [
         f"{cost.ratio:.1f}: {top.setup}, {top.key}: {top}"
         for cost, top in zip(counted, worth_counting, strict=True)
-        if cost.ratio > MOST
+        if cost.ratio > MAX_COST
     ]
     assert not too_much, "\n".join(too_much)

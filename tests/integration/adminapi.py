@@ -58,7 +58,7 @@ class AdminClient:
         """Sign in with a token and return a client with the session."""
         anonymous = self.as_(None)
         body = {"token": token or self.token}
-        status, session, answer = await anonymous.ask("POST", "/session", body, headers={"Origin": self.origin})
+        status, session, answer = await anonymous.request("POST", "/session", body, headers={"Origin": self.origin})
         assert status == 200, session
         browser = {
             "Cookie": answer.headers["Set-Cookie"].partition(";")[0],
@@ -72,7 +72,9 @@ class AdminClient:
         headers = {**self.browser, **{name.replace("_", "-"): value for name, value in changed.items()}}
         return replace(self, browser={name: value for name, value in headers.items() if value is not None})
 
-    async def ask(self, method: str, path: str, payload: Any = None, **other: Any) -> tuple[int, Any, ClientResponse]:
+    async def request(
+        self, method: str, path: str, payload: Any = None, **other: Any
+    ) -> tuple[int, Any, ClientResponse]:
         """Send a request. Return the status, the JSON of the response (or None) and the response."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else dict(self.browser)
         headers |= other.pop("headers", {})
@@ -96,13 +98,13 @@ class AdminClient:
     async def get(self, path: str, **parameters: Any) -> Any:
         """Return the JSON of a response, which must be a 200."""
         query = str(URL.build(query={name: str(value) for name, value in parameters.items()}))
-        status, body, _ = await self.ask("GET", path + query)
+        status, body, _ = await self.request("GET", path + query)
         assert status == 200, body
         return body
 
     async def create(self, **fields: Any) -> Any:
         """Create an API user and return its JSON."""
-        status, body, _ = await self.ask("POST", "/users", fields)
+        status, body, _ = await self.request("POST", "/users", fields)
         assert status == 201, body
         return body
 
@@ -143,8 +145,8 @@ async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
 async def acme(admin: AdminClient) -> AdminClient:
     """The workspaces acme (sites shop, blog and docs) and globex (site wiki)."""
     for workspace, sites in (("acme", ("shop", "blog", "docs")), ("globex", ("wiki",))):
-        await admin.ask("POST", "/workspaces", {"name": workspace})
+        await admin.request("POST", "/workspaces", {"name": workspace})
         for site in sites:
-            status, body, _ = await admin.ask("PUT", f"/sites/{site}", {"workspace": workspace})
+            status, body, _ = await admin.request("PUT", f"/sites/{site}", {"workspace": workspace})
             assert status == 201, body
     return admin

@@ -43,7 +43,7 @@ class DelayedPool:
     def hold(self) -> None:
         self._open.clear()
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         self._open.set()
 
     @asynccontextmanager
@@ -119,7 +119,7 @@ class Harness:
         await until(lambda: self.grants.peek(digest) is None, seconds)
 
     async def close(self) -> None:
-        self.pool.let_go()
+        self.pool.resume()
         self._task.cancel()
         await asyncio.wait({self._task})
         await self.grants.close()

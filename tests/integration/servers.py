@@ -58,7 +58,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
         keeper.remove_outside(folder)
 
 
-def ask(dsn: str, statement: str) -> object:
+def fetch_value(dsn: str, statement: str) -> object:
     """Run a statement, and return its only value."""
 
     async def fetch() -> object:

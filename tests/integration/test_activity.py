@@ -143,7 +143,7 @@ async def test_an_outage_loses_nothing(pool: asyncpg.Pool, doors: asyncpg.Pool, 
         activity.touch(user)
         assert not await activity.flush()
     assert activity.pending == len(users) - 1
-    await wire.mend()
+    await wire.restore()
     assert await activity.flush()
     ages = await seconds_since_use(pool, *users[1:])
     assert ages == [about(100 * number) for number in reversed(range(len(users) - 1))]
@@ -226,7 +226,7 @@ async def test_a_drain_without_a_database_ends_in_time_and_logs_all_uses(
     assert line["pending"].keys() == set(users[:3])
     for used_at in line["pending"].values():
         assert datetime.fromisoformat(used_at).timestamp() == about(time.time())
-    await wire.mend()
+    await wire.restore()
     assert await activity.drain()
 
 

@@ -160,7 +160,7 @@ async def as_ben(admin: AdminClient, provider: Provider, sign_in: str) -> AdminC
         case "OIDC session":
             jar = Jar(admin)
             location = await jar.begin()
-            assert await jar.come_back(await asyncio.to_thread(provider.sign_in, location, BEN)) == ""
+            assert await jar.follow_redirect(await asyncio.to_thread(provider.sign_in, location, BEN)) == ""
             return await jar.client()
         case _:
             # `admin` connects through the identity proxy.
@@ -238,7 +238,7 @@ async def test_every_route_refuses_invalid_credentials(
     for method, path in (*protected, *elsewhere):
         for name, headers in wrong:
             real = path.replace("{id}", "shop" if "sites" in path else USER)
-            status, problem, answer = await anonymous.ask(
+            status, problem, answer = await anonymous.request(
                 method, f"{real}?access_token={ADA_TOKEN}", {"workspace": "acme"}, headers=dict(headers)
             )
             if name in ("two right ones", "wrong and right"):  # a dict cannot repeat a header
@@ -259,8 +259,8 @@ async def test_head_returns_the_headers_of_get(acme: AdminClient, routes: list[t
     for path in gets:
         real = path.replace("{id}", "shop" if "sites" in path else USER).replace("{name}", "page.js")
         for client in (acme, acme.as_(None)):
-            expected, _, answer = await client.ask("GET", real, allow_redirects=False)
-            status, body, head = await client.ask("HEAD", real, allow_redirects=False)
+            expected, _, answer = await client.request("GET", real, allow_redirects=False)
+            status, body, head = await client.request("HEAD", real, allow_redirects=False)
             assert (status, body) == (expected, None), real
             # The length of an empty body may be omitted.
             assert [head.headers.get(name, "0") for name in fields] == [
@@ -301,7 +301,7 @@ async def test_every_route_refuses_invalid_session_cookies(
             continue
         real = path.replace("{id}", "shop" if "sites" in path else USER)
         for name, cookie in cookies(ada.browser["Cookie"]):
-            status, problem, _ = await ada.sending(Cookie=cookie).ask(method, real, {"workspace": "acme"})
+            status, problem, _ = await ada.sending(Cookie=cookie).request(method, real, {"workspace": "acme"})
             assert (status, problem["code"]) == (401, "not_signed_in"), (method, path, name)
     assert await everything(pool) == before
 
@@ -338,10 +338,10 @@ async def test_every_change_by_a_browser_must_come_from_our_page(
     for method, path in changes:
         real = path.replace("{id}", "shop" if "sites" in path else USER)
         for headers in foreign:
-            status, problem, _ = await ada.sending(**headers).ask(method, real, {"workspace": "acme"})
+            status, problem, _ = await ada.sending(**headers).request(method, real, {"workspace": "acme"})
             assert (status, problem["code"]) == (403, "cross_site"), (method, path, headers)
     assert await everything(pool) == before
-    assert (await ada.ask("GET", "/session"))[0] == 200
+    assert (await ada.request("GET", "/session"))[0] == 200
 
 
 @pytest.mark.parametrize(("method", "payload"), [("DELETE", None), ("PATCH", {"display_name": "x"})])
@@ -352,12 +352,12 @@ async def test_a_site_of_another_workspace_is_not_locked(
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM sitelatch.sites WHERE id = 'wiki' FOR UPDATE")
         async with asyncio.timeout(10):
-            assert (await acme.as_(BEN_TOKEN).ask(method, "/sites/wiki", payload))[0] == 404
+            assert (await acme.as_(BEN_TOKEN).request(method, "/sites/wiki", payload))[0] == 404
 
 
 async def test_an_api_key_is_not_an_admin_credential(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
-    assert (await acme.as_(made["api_key"]).ask("GET", "/users"))[0] == 401
+    assert (await acme.as_(made["api_key"]).request("GET", "/users"))[0] == 401
 
 
 @pytest.mark.parametrize("sign_in", ["token", "session", "JWT", "OIDC session", "identity proxy"])
@@ -378,7 +378,7 @@ async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
     for (method, _), attempts in ATTEMPTS.items():
         for attempt in attempts:
             path = attempt.path.replace("{user}", secret["id"])
-            status, body, _ = await ben.ask(method, path, attempt.payload)
+            status, body, _ = await ben.request(method, path, attempt.payload)
             assert status in attempt.statuses, (method, path, attempt.payload, body)
             text = json.dumps(body, ensure_ascii=False)
             # An error may quote the request, but a list must not.
@@ -391,7 +391,7 @@ async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
     assert [user["id"] for user in (await ben.get("/users"))["items"]] == [visible["id"]]
     assert (await ben.get("/session"))["workspaces"] == ["acme"]
     made = await ben.create(workspace="acme", sites=["shop"])
-    assert (await ben.ask("DELETE", f"/users/{made['id']}"))[0] == 204
+    assert (await ben.request("DELETE", f"/users/{made['id']}"))[0] == 204
 
 
 async def test_foreign_resources_look_like_missing_ones(acme: AdminClient) -> None:
@@ -399,8 +399,8 @@ async def test_foreign_resources_look_like_missing_ones(acme: AdminClient) -> No
     ben = acme.as_(BEN_TOKEN)
 
     async def answers(method: str, existing: str, missing: str, *payloads: Any) -> None:
-        first = await ben.ask(method, existing, payloads[0] if payloads else None)
-        second = await ben.ask(method, missing, payloads[-1] if payloads else None)
+        first = await ben.request(method, existing, payloads[0] if payloads else None)
+        second = await ben.request(method, missing, payloads[-1] if payloads else None)
         assert first[0] == second[0]
         assert json.dumps(first[1]).replace("wiki", "nope").replace("WIKI", "NOPE").replace(
             "globex", "nope"
@@ -422,9 +422,9 @@ async def test_a_limited_token_works_in_its_own_workspace(acme: AdminClient) -> 
     ben = acme.as_(BEN_TOKEN)
     made = await ben.create(workspace="acme", sites=["shop"])
     assert made["authorized_by"] == {"name": "Ben", "email": "ben@example.com"}
-    assert (await ben.ask("PUT", "/sites/new", {"workspace": "acme"}))[0] == 201
-    assert (await ben.ask("DELETE", "/sites/new"))[0] == 204
-    assert (await ben.ask("DELETE", f"/users/{made['id']}"))[0] == 204
+    assert (await ben.request("PUT", "/sites/new", {"workspace": "acme"}))[0] == 201
+    assert (await ben.request("DELETE", "/sites/new"))[0] == 204
+    assert (await ben.request("DELETE", f"/users/{made['id']}"))[0] == 204
     actions = [line["action"] for line in (await ben.get("/audit"))["items"]]
     assert actions[:4] == ["user.deleted", "site.removed", "site.created", "user.created"]
     assert [item["name"] for item in (await ben.get("/workspaces"))["items"]] == ["acme"]
@@ -432,6 +432,6 @@ async def test_a_limited_token_works_in_its_own_workspace(acme: AdminClient) -> 
 
 async def test_an_unknown_path_gets_problem_details(acme: AdminClient) -> None:
     for method, path, expected in (("GET", "/nope", 404), ("PATCH", "/users", 405), ("POST", "/users/x/y", 404)):
-        status, problem, answer = await acme.ask(method, path)
+        status, problem, answer = await acme.request(method, path)
         assert (status, problem["status"]) == (expected, expected)
         assert answer.content_type == "application/problem+json"

@@ -17,7 +17,7 @@ BODY = {"workspace": "acme", "sites": ["shop", "blog"], "name": "Export"}
 
 
 async def create(client: AdminClient, key: str, **other: Any) -> tuple[int, Any]:
-    status, body, _ = await client.ask("POST", "/users", {**BODY, **other}, headers={"Idempotency-Key": key})
+    status, body, _ = await client.request("POST", "/users", {**BODY, **other}, headers={"Idempotency-Key": key})
     return status, body
 
 
@@ -59,14 +59,14 @@ async def test_a_retry_returns_the_current_state_of_the_user(
     acme: AdminClient,
 ) -> None:
     _, made = await create(acme, "k")
-    await acme.ask("DELETE", "/sites/blog")
+    await acme.request("DELETE", "/sites/blog")
     status, again = await create(acme, "k")
     assert (status, again["id"], again["sites"]) == (201, made["id"], ["shop"])
 
 
 async def test_a_retry_does_not_recreate_a_deleted_user(acme: AdminClient, pool: asyncpg.Pool) -> None:
     _, made = await create(acme, "k")
-    await acme.ask("DELETE", f"/users/{made['id']}")
+    await acme.request("DELETE", f"/users/{made['id']}")
     status, problem = await create(acme, "k")
     assert (status, problem["code"]) == (409, "conflict")
     assert "has been deleted" in problem["detail"]

@@ -137,11 +137,11 @@ async def test_the_header_names_can_be_configured(pool: asyncpg.Pool) -> None:
 async def test_changes_behind_the_proxy_must_come_from_our_page(proxy: AdminClient, pool: asyncpg.Pool) -> None:
     jar = Jar(proxy)
     ada = await jar.client(**ADA)
-    _, _, answer = await jar.ask("GET", "/session", ADA)
+    _, _, answer = await jar.request("GET", "/session", ADA)
     line = answer.headers["Set-Cookie"]
     assert line.startswith(f"sitelatch-{proxy.base.port}-page=")
     assert line.endswith("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict")
-    assert (await ada.ask("POST", "/workspaces", {"name": "acme"}))[0] == 201
+    assert (await ada.request("POST", "/workspaces", {"name": "acme"}))[0] == 201
     line = await pool.fetchval("SELECT actor_email FROM sitelatch.audit_log ORDER BY id DESC LIMIT 1")
     assert line == "ada@example.com"
     # The CSRF token is bound to this browser and this person.
@@ -157,45 +157,45 @@ async def test_changes_behind_the_proxy_must_come_from_our_page(proxy: AdminClie
         {"Origin": "https://evil.example"},
         {name.replace("-", "_"): value for name, value in ben.items()},
     ):
-        status, problem, _ = await ada.sending(**changed).ask("POST", "/workspaces", {"name": "no"})
+        status, problem, _ = await ada.sending(**changed).request("POST", "/workspaces", {"name": "no"})
         assert (status, problem["code"]) == (403, "cross_site"), changed
-    assert (await ada.ask("DELETE", "/session"))[0] == 204  # there is no session to end
-    assert (await ada.ask("GET", "/session"))[0] == 200
+    assert (await ada.request("DELETE", "/session"))[0] == 204  # there is no session to end
+    assert (await ada.request("GET", "/session"))[0] == 200
 
 
 @pytest.mark.parametrize("host", [{"Host": "admin.example"}, {"Host": "localhost", "X-Forwarded-Proto": "https"}])
 async def test_over_https_the_page_cookie_is_secure_and_host_only(proxy: AdminClient, host: dict[str, str]) -> None:
     at = host["Host"]
     client = replace(proxy, browser={**ADA, **host})
-    status, session, answer = await client.ask("GET", "/session")
+    status, session, answer = await client.request("GET", "/session")
     assert status == 200
     line = answer.headers["Set-Cookie"]
     assert line.startswith("__Host-sitelatch-page=")
     assert line.endswith("; SameSite=Strict; Secure")
     sent = {"Cookie": line.partition(";")[0], "X-CSRF-Token": session["csrf_token"]}
     page = replace(proxy, browser={**ADA, **host, **sent, "Origin": f"https://{at}"})
-    assert (await page.ask("POST", "/workspaces", {"name": "new"}))[0] == 201
-    status, problem, _ = await page.sending(Origin=f"http://{at}").ask("POST", "/workspaces", {"name": "x"})
+    assert (await page.request("POST", "/workspaces", {"name": "new"}))[0] == 201
+    status, problem, _ = await page.sending(Origin=f"http://{at}").request("POST", "/workspaces", {"name": "x"})
     assert (status, problem["code"]) == (403, "cross_site")
 
 
 async def test_a_bearer_token_added_by_a_proxy_does_not_work_for_foreign_pages(stranger: AdminClient) -> None:
     with_token = replace(stranger, token=ADA_TOKEN)
     for origin in ("https://evil.example", "null", ""):
-        status, problem, _ = await with_token.ask("POST", "/workspaces", {"name": "x"}, headers={"Origin": origin})
+        status, problem, _ = await with_token.request("POST", "/workspaces", {"name": "x"}, headers={"Origin": origin})
         assert (status, problem["code"]) == (403, "cross_site"), origin
     for headers in ({"Origin": stranger.origin}, {}):
-        assert (await with_token.ask("POST", "/users/x/reveal", headers=headers))[0] == 404
+        assert (await with_token.request("POST", "/users/x/reveal", headers=headers))[0] == 404
 
 
 async def test_the_proxy_takes_precedence_over_a_session_unless_it_names_no_admin(
     proxy: AdminClient,
 ) -> None:
     ben = await proxy.signed_in(BEN_TOKEN)
-    status, session, _ = await replace(ben, browser={**ben.browser, **ADA}).ask("GET", "/session")
+    status, session, _ = await replace(ben, browser={**ben.browser, **ADA}).request("GET", "/session")
     assert (status, session["person"]["email"]) == (200, "ada@example.com")
     eve = {"X-Forwarded-Email": "eve@evil.example"}
-    status, session, _ = await replace(ben, browser={**ben.browser, **eve}).ask("GET", "/session")
+    status, session, _ = await replace(ben, browser={**ben.browser, **eve}).request("GET", "/session")
     assert (status, session["person"]["name"], session["can_sign_out"]) == (200, "Ben", True)
 
 
@@ -204,7 +204,7 @@ async def test_the_audit_log_records_the_address_that_a_trusted_proxy_forwards(p
     async with serving(admin_app(at, pool)) as client:
 
         async def address(name: str, forwarded: str) -> str:
-            status, body, _ = await client.ask(
+            status, body, _ = await client.request(
                 "POST", "/workspaces", {"name": name}, headers={"X-Forwarded-For": forwarded}
             )
             assert status == 201, body
@@ -215,7 +215,7 @@ async def test_the_audit_log_records_the_address_that_a_trusted_proxy_forwards(p
         assert await address("c", "203.0.113.9, 127.0.0.1") == "203.0.113.9"
         assert await address("d", "who?") == "127.0.0.1"
     async with serving(admin_app(settings(), pool)) as client:
-        status, _, _ = await client.ask(
+        status, _, _ = await client.request(
             "POST", "/workspaces", {"name": "e"}, headers={"X-Forwarded-For": "203.0.113.9"}
         )
         assert status == 201

@@ -52,7 +52,7 @@ async def admin(pool: asyncpg.Pool, provider: Provider) -> AsyncIterator[AdminCl
 
 
 async def whoami(client: AdminClient, token: str) -> tuple[int, Any]:
-    status, body, _ = await client.as_(token).ask("GET", "/session")
+    status, body, _ = await client.as_(token).request("GET", "/session")
     return status, body
 
 
@@ -65,7 +65,7 @@ async def test_a_token_of_a_person_on_the_allow_list_is_accepted(admin: AdminCli
     assert (await whoami(admin, provider.token(BEN)))[1]["workspaces"] == ["acme"]
     assert (await whoami(admin, provider.token(DAN)))[1]["workspaces"] == ["acme", "globex"]
     ada = admin.as_(provider.token(ADA))
-    assert (await ada.ask("POST", "/workspaces", {"name": "acme"}))[0] == 201
+    assert (await ada.request("POST", "/workspaces", {"name": "acme"}))[0] == 201
     made = await ada.create(workspace="acme", all_sites=True)
     assert made["authorized_by"] == {"name": "ada", "email": ADA}
 
@@ -203,10 +203,10 @@ async def test_an_unusable_issuer_is_reported(pool: asyncpg.Pool, counted: tuple
     for answer in USELESS:
         issuer.answer, issuer.requests = answer, 0
         async with serving(admin_app(settings(url), pool)) as admin:
-            status, problem, headers = await admin.as_(token).ask("GET", "/session")
+            status, problem, headers = await admin.as_(token).request("GET", "/session")
             assert (status, problem["code"]) == (503, "issuer_unavailable")
             assert headers.headers["Retry-After"]
-            assert (await admin.ask("GET", "/session"))[0] == 200  # a personal token needs no issuer
+            assert (await admin.request("GET", "/session"))[0] == 200  # a personal token needs no issuer
             for _ in range(REFRESHES_PER_MINUTE * 2):
                 assert (await whoami(admin, token))[0] == 503
             assert issuer.requests <= REFRESHES_PER_MINUTE * 2

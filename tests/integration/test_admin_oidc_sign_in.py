@@ -67,7 +67,7 @@ async def sign_in(provider: Provider, location: str, email: str | None = ADA) ->
 async def test_a_person_signs_in_at_the_issuer_and_signs_out(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
-    status, methods, _ = await admin.as_(None).ask("GET", "/sign-in")
+    status, methods, _ = await admin.as_(None).request("GET", "/sign-in")
     assert (status, methods) == (200, {"token": True, "oidc": "127.0.0.1"})
     jar = Jar(admin)
     location = await jar.begin()
@@ -78,7 +78,7 @@ async def test_a_person_signs_in_at_the_issuer_and_signs_out(
     assert (
         len({asked["state"], asked["nonce"], asked["code_challenge"], jar.cookies[f"sitelatch-{PORT}-round-trip"]}) == 4
     )
-    assert await jar.come_back(await sign_in(provider, location)) == ""
+    assert await jar.follow_redirect(await sign_in(provider, location)) == ""
     assert list(jar.cookies) == [f"sitelatch-{PORT}"]  # the login cookie is deleted
     status, session = await jar.whoami()
     assert status == 200
@@ -86,17 +86,17 @@ async def test_a_person_signs_in_at_the_issuer_and_signs_out(
     assert session["workspaces"] is None
     changes = {"Origin": admin.origin, "X-CSRF-Token": session["csrf_token"]}
     for headers in ({}, {**changes, "Origin": "http://evil.example"}, {**changes, "X-CSRF-Token": "x"}):
-        assert (await jar.ask("DELETE", "/session", headers))[0] == 403
+        assert (await jar.request("DELETE", "/session", headers))[0] == 403
     kept = str(await pool.fetch("SELECT * FROM sitelatch.sessions")) + str(
         await pool.fetch("SELECT * FROM sitelatch.oidc_logins")
     )
     assert str(jar.session) not in kept
-    assert (await jar.ask("DELETE", "/session", changes))[0] == 204
+    assert (await jar.request("DELETE", "/session", changes))[0] == 204
     assert (await jar.whoami())[0] == 401
 
 
 async def test_the_login_cookie_is_short_lived_and_http_only(admin: AdminClient) -> None:
-    _, _, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+    _, _, answer = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert re.fullmatch(
         rf"sitelatch-{PORT}-round-trip=[\w-]{{43}}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax",
         answer.headers["Set-Cookie"],
@@ -107,18 +107,18 @@ async def test_cookies_are_secure_over_https(pool: asyncpg.Pool, provider: Provi
     at = settings(provider.issuer).model_copy(update={"public_url": "https://keys.example/admin/"})
     async with serving(admin_app(at, pool)) as admin:
         host = {"Host": "keys.example"}
-        _, _, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": "https://keys.example", **host})
+        _, _, answer = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": "https://keys.example", **host})
         cookie = answer.headers["Set-Cookie"]
         assert cookie.startswith("__Host-sitelatch-round-trip=")
         assert cookie.endswith("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure")
         assert URL((await answer.json())["location"]).query["redirect_uri"] == f"https://keys.example/admin{CALLBACK}"
         for origin in ("http://keys.example", "https://keys.example:8443", "https://evil.example", "null", ""):
-            status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": origin, **host})
+            status, problem, _ = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": origin, **host})
             assert (status, problem["code"]) == (403, "cross_site"), origin
         # From another address of ours, the browser would return without its cookie.
         for other in ("localhost:9091", "other.example"):
             headers = {"Host": other, "Origin": f"https://{other}"}
-            status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", headers)
+            status, problem, _ = await Jar(admin).request("POST", "/sign-in/oidc", headers)
             assert (status, problem["code"]) == (403, "cross_site")
             assert "https://keys.example/admin/" in problem["detail"]
 
@@ -131,7 +131,7 @@ async def test_a_canceled_or_unauthorized_sign_in_starts_no_session(
     admin: AdminClient, provider: Provider, email: str | None, code: str
 ) -> None:
     jar = Jar(admin)
-    assert await jar.come_back(await sign_in(provider, await jar.begin(), email)) == code
+    assert await jar.follow_redirect(await sign_in(provider, await jar.begin(), email)) == code
     assert jar.session is None
 
 
@@ -143,21 +143,21 @@ async def test_a_state_is_valid_once_and_in_its_own_browser(
     await other.begin()
     back = await sign_in(provider, location)
     kept = dict(jar.cookies)
-    assert await anonymous.come_back(back) == "expired"  # without a cookie
-    assert await other.come_back(back) == "expired"  # with another login's cookie
+    assert await anonymous.follow_redirect(back) == "expired"  # without a cookie
+    assert await other.follow_redirect(back) == "expired"  # with another login's cookie
     for wrong in (None, "", "x", state_of(location)[:-1], f"{state_of(location)}x"):
-        assert await jar.come_back(changed(back, state=wrong)) == "expired"
-    assert await jar.come_back(f"{back}&state={state_of(location)}") == "expired"  # repeated
+        assert await jar.follow_redirect(changed(back, state=wrong)) == "expired"
+    assert await jar.follow_redirect(f"{back}&state={state_of(location)}") == "expired"  # repeated
     assert anonymous.session is other.session is jar.session is None
-    assert await jar.come_back(back) == ""  # none of these ended the login
+    assert await jar.follow_redirect(back) == ""  # none of these ended the login
     again = Jar(admin, kept)
     async with serving(admin_app(settings(provider.issuer), pool)) as replica:
         # It cannot be replayed, neither here nor on another replica.
-        assert await again.come_back(back) == "expired"
+        assert await again.follow_redirect(back) == "expired"
         elsewhere = Jar(
             replica, {name.replace(str(PORT), str(replica.base.port)): value for name, value in kept.items()}
         )
-        assert await elsewhere.come_back(back) == "expired"
+        assert await elsewhere.follow_redirect(back) == "expired"
     assert again.session is None
     assert elsewhere.session is None
 
@@ -172,7 +172,7 @@ async def test_a_database_outage_during_sign_in_is_reported_by_the_page(
         "$$ BEGIN RAISE 'terminating' USING ERRCODE = 'admin_shutdown'; END $$"
     )
     await pool.execute("CREATE TRIGGER stop BEFORE DELETE ON sitelatch.oidc_logins EXECUTE FUNCTION stop()")
-    assert await jar.come_back(location) == "database_unavailable"
+    assert await jar.follow_redirect(location) == "database_unavailable"
     assert jar.session is None
 
 
@@ -180,7 +180,7 @@ async def test_one_of_several_concurrent_callbacks_succeeds(admin: AdminClient, 
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     copies = [Jar(admin, dict(jar.cookies)) for _ in range(4)]
-    codes = await asyncio.gather(*(copy.come_back(back) for copy in copies))
+    codes = await asyncio.gather(*(copy.follow_redirect(back) for copy in copies))
     assert sorted(codes) == ["", "expired", "expired", "expired"]
 
 
@@ -188,7 +188,7 @@ async def test_a_login_expires(admin: AdminClient, provider: Provider, pool: asy
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     await pool.execute("UPDATE sitelatch.oidc_logins SET expires_at = now()")
-    assert await jar.come_back(back) == "expired"
+    assert await jar.follow_redirect(back) == "expired"
     await jar.begin()
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.oidc_logins") == 1  # the expired one is pruned
 
@@ -199,7 +199,7 @@ async def test_a_code_of_another_login_is_refused(admin: AdminClient, provider: 
     theirs = await sign_in(provider, await victim.begin())
     own = await sign_in(provider, await attacker.begin(), "eve@evil.example")
     code = dict(parse_qsl(urlsplit(theirs).query))["code"]
-    assert await attacker.come_back(changed(own, code=code)) == "sign_in_refused"
+    assert await attacker.follow_redirect(changed(own, code=code)) == "sign_in_refused"
     assert attacker.session is None
 
 
@@ -209,17 +209,17 @@ async def test_a_response_with_a_wrong_issuer_or_code_is_refused(
 ) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
-    assert await jar.come_back(changed(back, **parameters)) == "sign_in_refused"
+    assert await jar.follow_redirect(changed(back, **parameters)) == "sign_in_refused"
     assert jar.session is None
     # The login has ended.
-    assert await jar.come_back(back) == "expired"
+    assert await jar.follow_redirect(back) == "expired"
 
 
 async def test_a_planted_session_cookie_is_replaced(admin: AdminClient, provider: Provider) -> None:
     planted = (await admin.signed_in(BEN_TOKEN)).browser["Cookie"].partition("=")[2]
     for before in (planted, "A" * 43):
         jar = Jar(admin, {f"sitelatch-{PORT}": before})
-        assert await jar.come_back(await sign_in(provider, await jar.begin())) == ""
+        assert await jar.follow_redirect(await sign_in(provider, await jar.begin())) == ""
         assert jar.session not in (None, before)
         assert (await Jar(admin, {f"sitelatch-{PORT}": before}).whoami())[0] == 401
 
@@ -230,9 +230,9 @@ async def test_failed_logins_from_one_address_are_limited(admin: AdminClient, pr
     for _ in range(FAILURES_PER_MINUTE):
         guess = Jar(admin)
         state = state_of(await guess.begin())
-        assert await guess.come_back(changed(back, state=state, code="x")) == "sign_in_refused"
-    assert await jar.come_back(back) == "too_many_attempts"
-    status, problem, _ = await jar.ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+        assert await guess.follow_redirect(changed(back, state=state, code="x")) == "sign_in_refused"
+    assert await jar.follow_redirect(back) == "too_many_attempts"
+    status, problem, _ = await jar.request("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert (status, problem["code"]) == (429, "too_many_attempts")
 
 
@@ -240,15 +240,15 @@ async def test_a_foreign_page_cannot_use_up_the_attempts(admin: AdminClient, pro
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     for _ in range(FAILURES_PER_MINUTE):
-        assert await Jar(admin).come_back(f"{PUBLIC_URL}{CALLBACK}") == "expired"  # as an image, without cookies
-        assert await jar.come_back(changed(back, state="x")) == "expired"  # as a window, with the Lax cookie
-    assert await jar.come_back(back) == ""
+        assert await Jar(admin).follow_redirect(f"{PUBLIC_URL}{CALLBACK}") == "expired"  # as an image, without cookies
+        assert await jar.follow_redirect(changed(back, state="x")) == "expired"  # as a window, with the Lax cookie
+    assert await jar.follow_redirect(back) == ""
 
 
 async def test_logins_from_one_address_are_limited(admin: AdminClient, pool: asyncpg.Pool) -> None:
     for _ in range(LOGINS_PER_MINUTE):
         await Jar(admin).begin()
-    status, problem, _ = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+    status, problem, _ = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert (status, problem["code"]) == (429, "too_many_attempts")
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.oidc_logins") == LOGINS_PER_MINUTE
 
@@ -257,7 +257,7 @@ async def test_a_session_ends_when_the_configuration_no_longer_admits_its_person
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
     jar = Jar(admin)
-    assert await jar.come_back(await sign_in(provider, await jar.begin())) == ""
+    assert await jar.follow_redirect(await sign_in(provider, await jar.begin())) == ""
 
     async def at(settings: AdminSettings) -> tuple[int, Any]:
         async with serving(admin_app(settings, pool)) as replica:
@@ -281,8 +281,8 @@ async def test_without_an_issuer_there_is_no_oidc_sign_in(pool: asyncpg.Pool) ->
     async with serving(admin_app(SETTINGS, pool), port=PORT) as admin:
         assert (await admin.as_(None).get("/sign-in"))["oidc"] is None
         jar = Jar(admin)
-        assert (await jar.ask("POST", "/sign-in/oidc", {"Origin": admin.origin}))[0] == 404
-        assert await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?code=a&state=b") == "expired"
+        assert (await jar.request("POST", "/sign-in/oidc", {"Origin": admin.origin}))[0] == 404
+        assert await jar.follow_redirect(f"{PUBLIC_URL}{CALLBACK}?code=a&state=b") == "expired"
 
 
 # The remaining tests need an issuer that misbehaves, which a certified provider does not.
@@ -360,7 +360,7 @@ async def try_login(admin: AdminClient, issuer: Hostile, **parameters: str) -> s
     jar = Jar(admin)
     issuer.login = await started(jar)
     query = {"code": "c", "state": issuer.login.state, **parameters}
-    refused = await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?{urlencode(query)}")
+    refused = await jar.follow_redirect(f"{PUBLIC_URL}{CALLBACK}?{urlencode(query)}")
     assert (jar.session is None) == bool(refused)
     return refused
 
@@ -464,9 +464,11 @@ async def test_no_secret_of_a_sign_in_is_logged(
             issuer.login = login = await started(jar)
             secrets |= {login.secret, login.state, login.nonce, login.verifier}
             query = urlencode({"code": code, "state": login.state, "error_description": secret})
-            assert await jar.come_back(f"{PUBLIC_URL}{CALLBACK}?{query}") == refused
+            assert await jar.follow_redirect(f"{PUBLIC_URL}{CALLBACK}?{query}") == refused
             secrets |= {jar.session} if jar.session else set()
-        assert await Jar(admin).come_back(f"{PUBLIC_URL}{CALLBACK}?code={code}&state=x&error={secret}") == "expired"
+        assert (
+            await Jar(admin).follow_redirect(f"{PUBLIC_URL}{CALLBACK}?code={code}&state=x&error={secret}") == "expired"
+        )
     text = logged.getvalue()
     assert "sign_in_refused" in text
     assert not [each for each in secrets if each in text]
@@ -496,6 +498,6 @@ async def test_the_client_secret_is_sent_as_the_issuer_expects_it(
 
 async def test_an_issuer_outage_is_reported_before_the_redirect(pool: asyncpg.Pool) -> None:
     async with serving(admin_app(settings(f"http://127.0.0.1:{free_port()}"), pool), port=PORT) as admin:
-        status, problem, answer = await Jar(admin).ask("POST", "/sign-in/oidc", {"Origin": admin.origin})
+        status, problem, answer = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": admin.origin})
         assert (status, problem["code"]) == (503, "issuer_unavailable")
         assert "Set-Cookie" not in answer.headers

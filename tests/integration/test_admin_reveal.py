@@ -27,7 +27,7 @@ async def test_a_recoverable_key_is_revealed_with_an_audit_entry_each_time(
     hint = made["keys"][0]["hint"]
     assert made["keys"][0]["recoverable"]
     for _ in range(2):
-        status, revealed, answer = await recoverable.ask("POST", f"/users/{made['id']}/reveal")
+        status, revealed, answer = await recoverable.request("POST", f"/users/{made['id']}/reveal")
         assert (status, revealed) == (200, {"keys": [{"hint": hint, "api_key": made["api_key"]}]})
         assert answer.headers["Cache-Control"] == "no-store"
     lines = (await recoverable.get("/audit", subject=made["id"]))["items"]
@@ -43,14 +43,14 @@ async def test_a_recoverable_key_is_revealed_with_an_audit_entry_each_time(
 async def test_keys_created_earlier_cannot_be_revealed(acme: AdminClient, recoverable: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert not made["keys"][0]["recoverable"]
-    status, problem, _ = await recoverable.ask("POST", f"/users/{made['id']}/reveal")
+    status, problem, _ = await recoverable.request("POST", f"/users/{made['id']}/reveal")
     assert (status, problem["code"]) == (409, "conflict")
     assert "created before" in problem["detail"]
 
 
 async def test_keys_cannot_be_revealed_without_a_secret(acme: AdminClient, recoverable: AdminClient) -> None:
     made = await recoverable.create(workspace="acme", all_sites=True)
-    status, problem, _ = await acme.ask("POST", f"/users/{made['id']}/reveal")
+    status, problem, _ = await acme.request("POST", f"/users/{made['id']}/reveal")
     assert (status, problem["code"]) == (409, "conflict")
     assert "does not store keys" in problem["detail"]
 
@@ -59,18 +59,18 @@ async def test_another_secret_or_a_copied_row_reveals_nothing(recoverable: Admin
     first, second = [await recoverable.create(workspace="acme", all_sites=True) for _ in range(2)]
     settings = SETTINGS.model_copy(update={"recoverable_keys": new_secret()})
     async with serving(admin_app(settings, pool)) as other:
-        status, problem, _ = await other.ask("POST", f"/users/{first['id']}/reveal")
+        status, problem, _ = await other.request("POST", f"/users/{first['id']}/reveal")
     assert (status, problem["code"]) == (409, "conflict")
     assert "different admin.recoverable_keys" in problem["detail"]
     # Write access to the table does not allow copying one user's key to another.
     await pool.execute("UPDATE sitelatch.sealed_keys SET sealed = (SELECT max(sealed) FROM sitelatch.sealed_keys)")
-    answers = [(await recoverable.ask("POST", f"/users/{user['id']}/reveal"))[0] for user in (first, second)]
+    answers = [(await recoverable.request("POST", f"/users/{user['id']}/reveal"))[0] for user in (first, second)]
     assert sorted(answers) == [200, 409]
 
 
 async def test_a_key_of_another_workspace_is_not_revealed(recoverable: AdminClient) -> None:
     made = await recoverable.create(workspace="globex", all_sites=True)
-    status, problem, _ = await recoverable.as_(BEN_TOKEN).ask("POST", f"/users/{made['id']}/reveal")
+    status, problem, _ = await recoverable.as_(BEN_TOKEN).request("POST", f"/users/{made['id']}/reveal")
     assert (status, problem["code"]) == (404, "not_found")
     assert len((await recoverable.get("/audit", subject=made["id"]))["items"]) == 1
 
@@ -80,12 +80,12 @@ async def test_no_key_is_revealed_without_an_audit_entry(recoverable: AdminClien
     await pool.execute(
         "ALTER TABLE sitelatch.audit_log ADD CONSTRAINT shut CHECK (action <> 'user.revealed') NOT VALID"
     )
-    status, problem, _ = await recoverable.ask("POST", f"/users/{made['id']}/reveal")
+    status, problem, _ = await recoverable.request("POST", f"/users/{made['id']}/reveal")
     assert status == 500
     assert made["api_key"] not in str(problem)
 
 
 async def test_deleting_a_user_deletes_its_encrypted_key(recoverable: AdminClient, pool: asyncpg.Pool) -> None:
     made = await recoverable.create(workspace="acme", all_sites=True)
-    assert (await recoverable.ask("DELETE", f"/users/{made['id']}"))[0] == 204
+    assert (await recoverable.request("DELETE", f"/users/{made['id']}"))[0] == 204
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sealed_keys") == 0

@@ -143,7 +143,7 @@ async def test_a_secret_in_a_wrong_place_is_neither_returned_nor_logged(
     acme: AdminClient, logged: io.StringIO, method: str, path: str, headers: dict[str, str], body: str | None
 ) -> None:
     headers = headers if body is None else {"Content-Type": "application/json", **headers}
-    status, problem, _ = await acme.ask(method, path, headers=headers, data=body)
+    status, problem, _ = await acme.request(method, path, headers=headers, data=body)
     assert 400 <= status < 500, problem
     for secret in PLANTED:
         assert secret not in json.dumps(problem)
@@ -154,7 +154,7 @@ async def test_an_internal_error_is_500_without_details(
     acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
     await pool.execute("ALTER TABLE sitelatch.api_keys ADD CONSTRAINT shut CHECK (hint = 'x')")
-    status, problem, _ = await acme.ask("POST", "/users", {"workspace": "acme", "all_sites": True})
+    status, problem, _ = await acme.request("POST", "/users", {"workspace": "acme", "all_sites": True})
     assert (status, problem["detail"]) == (500, "Internal Server Error.")
     line = json.loads(logged.getvalue().splitlines()[-1])
     assert (line["level"], line["error"]) == ("error", "CheckViolationError")
@@ -163,7 +163,7 @@ async def test_an_internal_error_is_500_without_details(
 
 
 async def test_a_body_over_the_limit_is_413(acme: AdminClient) -> None:
-    status, problem, _ = await acme.ask(
+    status, problem, _ = await acme.request(
         "POST", "/users", data=io.BytesIO(b"[" + b" " * (5 * 1024 * 1024)), headers={"Content-Type": "application/json"}
     )
     # The code is not derived from the standard phrase, which changed in Python 3.13.
@@ -189,14 +189,14 @@ async def test_every_endpoint_with_a_body_refuses_invalid_ones(acme: AdminClient
             (b"{}", {"Content-Type": "text/plain"}, (415, "unsupported_media_type")),
             (b" " * (4 * 1024 * 1024 + 1), json_type, (413, "body_too_large")),
         ):
-            status, problem, answer = await acme.ask(method, path, data=io.BytesIO(body), headers=headers)
+            status, problem, answer = await acme.request(method, path, data=io.BytesIO(body), headers=headers)
             assert (status, problem["code"]) == expected, (method, path)
             assert answer.content_type == "application/problem+json"
 
 
 async def test_a_wrong_content_type_is_refused_with_the_right_one(acme: AdminClient) -> None:
     for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/jsonp"}):
-        status, problem, _ = await acme.ask("POST", "/users", data=b"{}", headers=headers)
+        status, problem, _ = await acme.request("POST", "/users", data=b"{}", headers=headers)
         assert (status, problem["code"]) == (415, "unsupported_media_type")
         assert "Content-Type: application/json" in problem["detail"]
 
@@ -204,7 +204,7 @@ async def test_a_wrong_content_type_is_refused_with_the_right_one(acme: AdminCli
 async def test_an_import_of_ten_thousand_long_ids_fits_the_limit(acme: AdminClient) -> None:
     lines = "".join(f"{number:05}{'x' * 195},acme\n" for number in range(10_000))
     body = io.BytesIO(json.dumps({"csv": f"site,workspace\n{lines}"}).encode())
-    status, imported, _ = await acme.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
+    status, imported, _ = await acme.request("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
     assert (status, imported["created"]) == (200, 10_000)
 
 
@@ -214,7 +214,7 @@ async def test_a_large_import_does_not_block_the_event_loop(admin: AdminClient, 
     csv = "site,workspace,display_name\n" + "".join(line.format(number, number) for number in range(10_000))
     body = io.BytesIO(json.dumps({"csv": csv}).encode())
     importing = asyncio.ensure_future(
-        admin.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
+        admin.request("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
     )
     longest = 0
     with calls() as made:
@@ -229,7 +229,7 @@ async def test_a_large_import_does_not_block_the_event_loop(admin: AdminClient, 
 async def test_a_file_with_too_many_lines_is_refused_with_an_alternative(admin: AdminClient) -> None:
     csv = "site,workspace\n" + "a,acme\n" * 100_000
     body = io.BytesIO(json.dumps({"csv": csv}).encode())
-    status, problem, _ = await admin.ask("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
+    status, problem, _ = await admin.request("POST", "/sites", data=body, headers={"Content-Type": "application/json"})
     assert (status, problem["detail"]) == (
         422,
         "The file has more than 100,000 lines. Split it, or use the command `sitelatch sites import`.",
@@ -253,28 +253,30 @@ async def test_compressed_bodies_are_not_decompressed(admin: AdminClient, path: 
 async def test_a_compressed_body_is_refused_with_advice(acme: AdminClient) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     body = gzip.compress(b'{"workspace": "acme", "all_sites": true}')
-    status, problem, _ = await acme.ask("POST", "/users", data=body, headers=headers)
+    status, problem, _ = await acme.request("POST", "/users", data=body, headers=headers)
     assert (status, problem["code"]) == (415, "unsupported_media_type")
     assert "Content-Encoding" in problem["detail"]
     headers["Content-Encoding"] = "Identity"
     plain = gzip.decompress(body)
-    assert (await acme.ask("POST", "/users", data=plain, headers=headers))[0] == 201
+    assert (await acme.request("POST", "/users", data=plain, headers=headers))[0] == 201
 
 
 async def test_an_endpoint_that_takes_a_name_has_a_small_limit(acme: AdminClient) -> None:
     body = io.BytesIO(json.dumps({"display_name": "x" * 10_000}).encode())
-    assert (await acme.ask("PATCH", "/sites/shop", data=body, headers={"Content-Type": "application/json"}))[0] == 413
+    assert (await acme.request("PATCH", "/sites/shop", data=body, headers={"Content-Type": "application/json"}))[
+        0
+    ] == 413
 
 
 async def test_unauthenticated_clients_cannot_send_large_bodies(admin: AdminClient) -> None:
     """A body full of unknown names took more than a second, during which the front door was blocked, too."""
     names = io.BytesIO(json.dumps({f"{number:x}": 0 for number in range(80_000)}).encode())
     headers = {"Origin": admin.origin, "Content-Type": "application/json"}
-    status, problem, answer = await admin.as_(None).ask("POST", "/session", data=names, headers=headers)
+    status, problem, answer = await admin.as_(None).request("POST", "/session", data=names, headers=headers)
     assert (status, problem["status"]) == (413, 413)
     assert "Set-Cookie" not in answer.headers
     longest = {"token": "\U0001f511" * 250}
-    status, _, _ = await admin.as_(None).ask("POST", "/session", longest, headers=headers)
+    status, _, _ = await admin.as_(None).request("POST", "/session", longest, headers=headers)
     assert status == 401
 
 
@@ -324,7 +326,7 @@ async def test_the_admin_api_works_over_a_unix_socket(pool: asyncpg.Pool) -> Non
         await web.UnixSite(runner, path).start()
         async with ClientSession(connector=UnixConnector(path)) as session:
             client = AdminClient(session, URL("http://localhost/"))
-            status, _, _ = await client.ask("POST", "/workspaces", {"name": "acme"})
+            status, _, _ = await client.request("POST", "/workspaces", {"name": "acme"})
             assert status == 201
             [line] = (await client.get("/audit"))["items"]
             assert line["address"] == "unix"
@@ -352,11 +354,11 @@ async def test_without_a_database_requests_get_503_and_no_stack_trace_is_logged(
         ("PUT", "/sites/shop", {"workspace": "acme"}),
         ("GET", "/audit", None),
     ):
-        status, problem, answer = await nowhere.ask(method, path, payload)
+        status, problem, answer = await nowhere.request(method, path, payload)
         assert (status, problem["code"]) == (503, "database_unavailable")
         assert answer.headers["Retry-After"] == "2"
     assert "Traceback" not in logged.getvalue()
-    assert (await nowhere.as_(None).ask("GET", "/users"))[0] == 401  # authentication comes first
+    assert (await nowhere.as_(None).request("GET", "/users"))[0] == 401  # authentication comes first
 
 
 async def test_the_admin_api_recovers_from_a_database_outage(
@@ -368,13 +370,13 @@ async def test_the_admin_api_recovers_from_a_database_outage(
         await server.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
         await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
         for _ in range(3):
-            status, problem, _ = await acme.ask("GET", "/users")
+            status, problem, _ = await acme.request("GET", "/users")
             assert (status, problem["code"]) == (503, "database_unavailable")
         await server.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
     finally:
         await server.close()
     async with asyncio.timeout(10):
-        while (await acme.ask("GET", "/users"))[0] != 200:  # noqa: ASYNC110
+        while (await acme.request("GET", "/users"))[0] != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert "Traceback" not in logged.getvalue()
 
@@ -383,6 +385,6 @@ async def test_a_wrong_schema_is_503_and_the_log_names_the_fix(
     acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
     await pool.execute("DROP TABLE sitelatch.audit_log")
-    status, problem, _ = await acme.ask("GET", "/audit")
+    status, problem, _ = await acme.request("GET", "/audit")
     assert (status, problem["code"]) == (503, "database_unavailable")
     assert "sitelatch migrate" in logged.getvalue()

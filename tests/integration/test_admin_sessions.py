@@ -20,7 +20,7 @@ __all__ = ["acme", "admin"]
 
 async def sign_in(client: AdminClient, token: str = ADA_TOKEN, **headers: str | None) -> tuple[int, Any, str | None]:
     sent = {"Origin": client.origin, **headers}
-    status, body, answer = await client.as_(None).ask(
+    status, body, answer = await client.as_(None).request(
         "POST", "/session", {"token": token}, headers={name: value for name, value in sent.items() if value is not None}
     )
     return status, body, answer.headers.get("Set-Cookie")
@@ -54,13 +54,15 @@ async def test_over_https_the_cookie_is_secure_and_host_only(acme: AdminClient) 
     assert cookie.endswith("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict; Secure")
     sent = {"Cookie": cookie.partition(";")[0], "X-CSRF-Token": session["csrf_token"], **host}
     browser = replace(acme.as_(None), browser={**sent, "Origin": "https://admin.example"})
-    assert (await browser.ask("POST", "/workspaces", {"name": "new"}))[0] == 201
+    assert (await browser.request("POST", "/workspaces", {"name": "new"}))[0] == 201
     # The session does not work for a page that was loaded over plain HTTP.
-    assert (await browser.sending(Origin="http://admin.example").ask("POST", "/workspaces", {"name": "x"}))[0] == 403
+    assert (await browser.sending(Origin="http://admin.example").request("POST", "/workspaces", {"name": "x"}))[
+        0
+    ] == 403
     # Nor does a cookie that another host of the domain could set.
     value = sent["Cookie"].partition("=")[2]
     for name in ("sitelatch-80", "sitelatch-443", "sitelatch", "__host-sitelatch"):
-        assert (await browser.sending(Cookie=f"{name}={value}").ask("GET", "/users"))[0] == 401
+        assert (await browser.sending(Cookie=f"{name}={value}").request("GET", "/users"))[0] == 401
 
 
 async def test_a_session_works_only_for_pages_of_the_same_scheme(acme: AdminClient) -> None:
@@ -71,9 +73,9 @@ async def test_a_session_works_only_for_pages_of_the_same_scheme(acme: AdminClie
         assert cookie is not None
         sent = {"Cookie": cookie.partition(";")[0], "X-CSRF-Token": session["csrf_token"], "Host": "localhost"}
         page = replace(acme.as_(None), browser={**sent, "Origin": f"{other}://localhost"})
-        status, problem, _ = await page.ask("POST", "/workspaces", {"name": "new"})
+        status, problem, _ = await page.request("POST", "/workspaces", {"name": "new"})
         assert (status, problem["code"]) == (403, "cross_site")
-        assert (await page.sending(Origin=f"{scheme}://localhost").ask("DELETE", "/session"))[0] == 204
+        assert (await page.sending(Origin=f"{scheme}://localhost").request("DELETE", "/session"))[0] == 204
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ async def test_sign_in_from_a_foreign_page_or_over_plain_http_is_refused(
 @pytest.mark.parametrize("host", ["[", "[::1", "a]b", "", "x:y:z"])
 async def test_an_invalid_host_header_is_refused(acme: AdminClient, host: str) -> None:
     for browser in ({"Host": host}, {"Host": host, "Cookie": "sitelatch-80=x"}):
-        assert (await replace(acme.as_(None), browser=browser).ask("GET", "/users"))[0] == 401
+        assert (await replace(acme.as_(None), browser=browser).request("GET", "/users"))[0] == 401
     assert (await sign_in(acme, Host=host, Origin=f"http://{host}"))[0] == 403
 
 
@@ -124,7 +126,7 @@ async def test_signing_in_starts_a_new_session_and_ends_the_previous_one(acme: A
     assert cookie is not None
     assert cookie.partition(";")[0] != planted
     anonymous = acme.as_(None)
-    assert (await replace(anonymous, browser={"Cookie": planted}).ask("GET", "/users"))[0] == 401
+    assert (await replace(anonymous, browser={"Cookie": planted}).request("GET", "/users"))[0] == 401
     made_up = f"sitelatch-{acme.base.port}={'A' * 43}"
     status, _, cookie = await sign_in(acme, Cookie=made_up)
     assert cookie is not None
@@ -133,12 +135,12 @@ async def test_signing_in_starts_a_new_session_and_ends_the_previous_one(acme: A
 
 async def test_signing_out_ends_the_session(acme: AdminClient, pool: asyncpg.Pool) -> None:
     ada, elsewhere = await acme.signed_in(), await acme.signed_in()
-    status, _, answer = await ada.ask("DELETE", "/session")
+    status, _, answer = await ada.request("DELETE", "/session")
     assert status == 204
     assert answer.headers["Set-Cookie"].startswith(f"sitelatch-{acme.base.port}=; Path=/; Max-Age=0; HttpOnly")
-    assert (await ada.ask("GET", "/users"))[0] == 401
-    assert (await elsewhere.ask("GET", "/users"))[0] == 200
-    assert (await acme.ask("DELETE", "/session"))[0] == 204  # a bearer token has no session
+    assert (await ada.request("GET", "/users"))[0] == 401
+    assert (await elsewhere.request("GET", "/users"))[0] == 200
+    assert (await acme.request("DELETE", "/session"))[0] == 204  # a bearer token has no session
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 1
 
 
@@ -146,7 +148,7 @@ async def test_signing_out_ends_the_session(acme: AdminClient, pool: asyncpg.Poo
 async def test_a_session_times_out(acme: AdminClient, pool: asyncpg.Pool, change: str) -> None:
     ada = await acme.signed_in()
     await pool.execute(f"UPDATE sitelatch.sessions SET {change}")  # noqa: S608 - from the lines above
-    status, problem, _ = await ada.ask("GET", "/users")
+    status, problem, _ = await ada.request("GET", "/users")
     assert (status, problem["detail"]) == (401, "The session has ended. Sign in again.")
     await acme.signed_in()
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 1  # the ended one is pruned
@@ -156,7 +158,7 @@ async def test_use_extends_the_idle_timeout_but_not_the_absolute_one(acme: Admin
     ada = await acme.signed_in()
     end = await pool.fetchval("SELECT expires_at FROM sitelatch.sessions")
     await pool.execute("UPDATE sitelatch.sessions SET used_at = now() - interval '59 minutes'")
-    assert (await ada.ask("GET", "/users"))[0] == 200
+    assert (await ada.request("GET", "/users"))[0] == 200
     used = "SELECT used_at > now() - interval '10 seconds' FROM sitelatch.sessions"
     assert await pool.fetchval(used)
     assert await pool.fetchval("SELECT expires_at FROM sitelatch.sessions") == end
@@ -170,18 +172,18 @@ async def test_every_replica_accepts_a_session_and_applies_its_own_configuration
     host = {"Host": acme.base.authority}
     async with serving(admin_app(SETTINGS, pool)) as replica:
         there = replace(ada, base=replica.base, browser={**ada.browser, **host})
-        assert (await there.ask("GET", "/users"))[0] == 200
-        assert (await there.ask("POST", "/workspaces", {"name": "new"}))[0] == 201
+        assert (await there.request("GET", "/users"))[0] == 200
+        assert (await there.request("POST", "/workspaces", {"name": "new"}))[0] == 201
     limited = SETTINGS.tokens[0].model_copy(update={"workspaces": ("acme",)})
     async with serving(admin_app(SETTINGS.model_copy(update={"tokens": (limited,)}), pool)) as replica:
         there = replace(ada, base=replica.base, browser={**ada.browser, **host})
         assert (await there.get("/session"))["workspaces"] == ["acme"]
-        assert (await there.ask("GET", "/users?workspace=globex"))[0] == 403
+        assert (await there.request("GET", "/users?workspace=globex"))[0] == 403
     async with serving(
         admin_app(SETTINGS.model_copy(update={"tokens": SETTINGS.tokens[1:]}), pool), BEN_TOKEN
     ) as replica:
         there = replace(ada, base=replica.base, browser={**ada.browser, **host})
-        assert (await there.ask("GET", "/users"))[0] == 401
+        assert (await there.request("GET", "/users"))[0] == 401
 
 
 async def test_concurrent_sign_ins_after_expired_sessions_do_not_deadlock(pool: asyncpg.Pool) -> None:
@@ -203,7 +205,7 @@ async def test_failed_sign_ins_from_one_address_are_limited(acme: AdminClient) -
     for token in (new_token(), ADA_TOKEN):
         status, problem, cookie = await sign_in(acme, token)
         assert (status, problem["code"], cookie) == (429, "too_many_attempts", None)
-    assert (await acme.ask("GET", "/users"))[0] == 200  # bearer tokens are not limited
+    assert (await acme.request("GET", "/users"))[0] == 200  # bearer tokens are not limited
 
 
 async def test_successful_sign_ins_are_not_limited(acme: AdminClient) -> None:
@@ -213,10 +215,10 @@ async def test_successful_sign_ins_are_not_limited(acme: AdminClient) -> None:
 
 async def test_a_wrong_token_is_refused_despite_a_session(acme: AdminClient) -> None:
     ada = await acme.signed_in()
-    assert (await ada.sending(Authorization="Bearer wrong").ask("GET", "/users"))[0] == 401
+    assert (await ada.sending(Authorization="Bearer wrong").request("GET", "/users"))[0] == 401
 
 
 async def test_a_session_token_is_not_a_bearer_token(acme: AdminClient) -> None:
     ada = await acme.signed_in()
     value = ada.browser["Cookie"].partition("=")[2]
-    assert (await acme.as_(value).ask("GET", "/users"))[0] == 401
+    assert (await acme.as_(value).request("GET", "/users"))[0] == 401

@@ -24,15 +24,15 @@ def ids(page: Any) -> list[str]:
 
 async def test_adding_a_site_twice_succeeds(acme: AdminClient) -> None:
     for expected in (201, 200, 200):
-        status, site, _ = await acme.ask("PUT", "/sites/new", {"workspace": "acme"})
+        status, site, _ = await acme.request("PUT", "/sites/new", {"workspace": "acme"})
         assert status == expected
         assert (site["id"], site["workspace"], site["display_name"], site["user_count"]) == ("new", "acme", "new", 0)
     assert [line["action"] for line in (await acme.get("/audit", subject="new"))["items"]] == ["site.created"]
 
 
 async def test_putting_a_site_again_changes_only_a_given_name(acme: AdminClient) -> None:
-    await acme.ask("PUT", "/sites/shop", {"workspace": "acme", "display_name": " The shop "})
-    status, site, _ = await acme.ask("PUT", "/sites/shop", {"workspace": "acme"})
+    await acme.request("PUT", "/sites/shop", {"workspace": "acme", "display_name": " The shop "})
+    status, site, _ = await acme.request("PUT", "/sites/shop", {"workspace": "acme"})
     assert (status, site["display_name"]) == (200, "The shop")
     renamed, _ = (await acme.get("/audit", subject="shop"))["items"]
     assert renamed["action"] == "site.renamed"
@@ -48,7 +48,7 @@ async def test_putting_a_site_again_changes_only_a_given_name(acme: AdminClient)
     ],
 )
 async def test_a_taken_id_is_a_conflict(acme: AdminClient, path: str, expected: str) -> None:
-    status, problem, _ = await acme.ask("PUT", path, {"workspace": "acme"})
+    status, problem, _ = await acme.request("PUT", path, {"workspace": "acme"})
     assert status == 409
     assert expected in problem["errors"][0]["detail"]
     assert len(ids(await acme.get("/sites"))) == 4
@@ -56,16 +56,16 @@ async def test_a_taken_id_is_a_conflict(acme: AdminClient, path: str, expected: 
 
 @pytest.mark.parametrize("spelling", ["a%5Cb", "a%3Bb", "a%2Cb", "a%25b", "a%3Fb", "a%23b", "%20a", "a%00b", "a%0Ab"])
 async def test_invalid_ids_are_refused_with_a_sentence(acme: AdminClient, spelling: str) -> None:
-    status, problem, _ = await acme.ask("PUT", f"/sites/{spelling}", {"workspace": "acme"})
+    status, problem, _ = await acme.request("PUT", f"/sites/{spelling}", {"workspace": "acme"})
     assert status == 422
     assert problem["errors"][0]["detail"].endswith(".") or "must not contain any of" in problem["errors"][0]["detail"]
-    assert (await acme.ask("GET", f"/sites/{spelling}"))[0] == 404
-    assert (await acme.ask("DELETE", f"/sites/{spelling}"))[0] == 404
+    assert (await acme.request("GET", f"/sites/{spelling}"))[0] == 404
+    assert (await acme.request("DELETE", f"/sites/{spelling}"))[0] == 404
 
 
 async def test_an_encoded_slash_never_reaches_a_site(acme: AdminClient) -> None:
     for method, payload in (("GET", None), ("PUT", {"workspace": "acme"}), ("DELETE", None)):
-        assert (await acme.ask(method, "/sites/a%2Fb", payload))[0] in (404, 422)
+        assert (await acme.request(method, "/sites/a%2Fb", payload))[0] in (404, 422)
 
 
 async def test_ids_with_unusual_characters_work_end_to_end(acme: AdminClient) -> None:
@@ -76,25 +76,25 @@ async def test_ids_with_unusual_characters_work_end_to_end(acme: AdminClient) ->
         ("%E4%BE%8B", "例"),
         ("...", "..."),
     ):
-        assert (await acme.ask("PUT", f"/sites/{spelling}", {"workspace": "acme"}))[0] == 201
+        assert (await acme.request("PUT", f"/sites/{spelling}", {"workspace": "acme"}))[0] == 201
         assert (await acme.get(f"/sites/{spelling}"))["id"] == site_id
-        assert (await acme.ask("DELETE", f"/sites/{spelling}"))[0] == 204
+        assert (await acme.request("DELETE", f"/sites/{spelling}"))[0] == 204
 
 
 async def test_removing_a_site_takes_it_from_its_users(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", sites=["shop"])
     assert (await acme.get("/sites/shop"))["user_count"] == 1
-    assert (await acme.ask("DELETE", "/sites/shop"))[0] == 204
+    assert (await acme.request("DELETE", "/sites/shop"))[0] == 204
     left = await acme.get(f"/users/{made['id']}")
     assert (left["all_sites"], left["sites"], left["site_count"]) == (False, [], 0)
     [line, _] = (await acme.get("/audit", subject="shop"))["items"]
     assert line["action"] == "site.removed"
     assert line["detail"] == {"display_name": "shop", "user_count": 1}
-    assert (await acme.ask("DELETE", "/sites/shop"))[0] == 404
+    assert (await acme.request("DELETE", "/sites/shop"))[0] == 404
 
 
 async def test_sites_are_searched_by_prefix_and_paged(acme: AdminClient) -> None:
-    await acme.ask("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
+    await acme.request("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
     assert ids(await acme.get("/sites")) == ["blog", "docs", "shop", "wiki"]
     assert ids(await acme.get("/sites", workspace="acme", search="SH")) == ["shop"]
     assert ids(await acme.get("/sites", search="ＨＡＮＤ")) == []
@@ -107,9 +107,9 @@ async def test_sites_are_searched_by_prefix_and_paged(acme: AdminClient) -> None
 
 
 async def test_workspaces_are_created_once_and_listed(admin: AdminClient) -> None:
-    status, made, _ = await admin.ask("POST", "/workspaces", {"name": "Acme, Inc."})
+    status, made, _ = await admin.request("POST", "/workspaces", {"name": "Acme, Inc."})
     assert (status, made["name"]) == (201, "Acme, Inc.")
-    status, problem, _ = await admin.ask("POST", "/workspaces", {"name": "Acme, Inc."})
+    status, problem, _ = await admin.request("POST", "/workspaces", {"name": "Acme, Inc."})
     assert (status, problem["code"]) == (409, "conflict")
     assert [item["name"] for item in (await admin.get("/workspaces"))["items"]] == ["Acme, Inc."]
     assert [line["action"] for line in (await admin.get("/audit"))["items"]] == ["workspace.created"]
@@ -117,12 +117,12 @@ async def test_workspaces_are_created_once_and_listed(admin: AdminClient) -> Non
 
 @pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "é", "x" * 256])
 async def test_a_workspace_name_must_fit_into_a_header(admin: AdminClient, name: str) -> None:
-    status, problem, _ = await admin.ask("POST", "/workspaces", {"name": name})
+    status, problem, _ = await admin.request("POST", "/workspaces", {"name": name})
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/name")
 
 
 async def test_a_site_needs_an_existing_workspace(admin: AdminClient) -> None:
-    status, problem, _ = await admin.ask("PUT", "/sites/shop", {"workspace": "nope"})
+    status, problem, _ = await admin.request("PUT", "/sites/shop", {"workspace": "nope"})
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/workspace")
 
 
@@ -138,29 +138,29 @@ async def test_a_site_needs_an_existing_workspace(admin: AdminClient) -> None:
 async def test_a_refused_put_names_the_wrong_field(
     acme: AdminClient, path: str, display_name: str | None, status: int, place: dict[str, str]
 ) -> None:
-    got, problem, _ = await acme.ask("PUT", path, {"workspace": "acme", "display_name": display_name})
+    got, problem, _ = await acme.request("PUT", path, {"workspace": "acme", "display_name": display_name})
     assert got == status
     [error] = problem["errors"]
     assert error == {**place, "detail": error["detail"]}
 
 
 async def test_patch_renames_only_existing_sites(acme: AdminClient) -> None:
-    status, site, _ = await acme.ask("PATCH", "/sites/shop", {"display_name": " Our shop "})
+    status, site, _ = await acme.request("PATCH", "/sites/shop", {"display_name": " Our shop "})
     assert (status, site["display_name"], site["user_count"]) == (200, "Our shop", 0)
     [line] = (await acme.get("/audit?limit=1"))["items"]
     assert (line["action"], line["detail"]) == ("site.renamed", {"from": "shop", "to": "Our shop"})
-    assert (await acme.ask("PATCH", "/sites/shop", {"display_name": "Our shop"}))[0] == 200
+    assert (await acme.request("PATCH", "/sites/shop", {"display_name": "Our shop"}))[0] == 200
     assert (await acme.get("/audit?limit=1"))["items"] == [line]
-    assert (await acme.ask("PATCH", "/sites/nowhere", {"display_name": "x"}))[0] == 404
-    assert (await acme.ask("GET", "/sites/nowhere"))[0] == 404
-    status, problem, _ = await acme.ask("PATCH", "/sites/shop", {"display_name": " "})
+    assert (await acme.request("PATCH", "/sites/nowhere", {"display_name": "x"}))[0] == 404
+    assert (await acme.request("GET", "/sites/nowhere"))[0] == 404
+    status, problem, _ = await acme.request("PATCH", "/sites/shop", {"display_name": " "})
     assert (status, problem["errors"][0]["pointer"]) == (422, "#/display_name")
 
 
 async def test_concurrent_renames_record_consecutive_names(acme: AdminClient) -> None:
     async def rename(number: int) -> None:
         method, wish = ("PUT", {"workspace": "acme"}) if number % 2 else ("PATCH", {})
-        assert (await acme.ask(method, "/sites/shop", {**wish, "display_name": f"Shop {number}"}))[0] == 200
+        assert (await acme.request(method, "/sites/shop", {**wish, "display_name": f"Shop {number}"}))[0] == 200
 
     await asyncio.gather(*(rename(number) for number in range(40)))
     lines = (await acme.get("/audit?subject=shop&limit=100"))["items"][-2::-1]
@@ -183,7 +183,7 @@ async def test_a_user_authorized_during_a_removal_is_counted(acme: AdminClient, 
         giving = other.transaction()
         await giving.start()
         await other.execute("INSERT INTO sitelatch.api_user_sites (user_id, site_id) VALUES ($1, 'shop')", user["id"])
-        removing = asyncio.create_task(acme.ask("DELETE", "/sites/shop"))
+        removing = asyncio.create_task(acme.request("DELETE", "/sites/shop"))
         await until_blocked(other)
         await giving.commit()
         assert (await removing)[0] == 204
@@ -281,8 +281,8 @@ class Interrupted:
 
 async def test_a_site_that_moves_during_an_import_is_not_renamed(acme: AdminClient, pool: asyncpg.Pool) -> None:
     async def move() -> None:
-        await acme.ask("DELETE", "/sites/shop")
-        assert (await acme.ask("PUT", "/sites/shop", {"workspace": "globex"}))[0] == 201
+        await acme.request("DELETE", "/sites/shop")
+        assert (await acme.request("PUT", "/sites/shop", {"workspace": "globex"}))[0] == 201
 
     ben = Actor(BY_ADA.person, "command", frozenset({"acme"}))
     async with pool.acquire() as connection:
@@ -353,8 +353,8 @@ def test_an_invalid_csv_file_is_refused_with_the_line_and_a_fix(text: str, expec
 
 async def test_a_limited_admin_does_not_learn_who_owns_a_taken_id(acme: AdminClient) -> None:
     ben = acme.as_(BEN_TOKEN)
-    status, problem, _ = await ben.ask("PUT", "/sites/wiki", {"workspace": "acme"})
+    status, problem, _ = await ben.request("PUT", "/sites/wiki", {"workspace": "acme"})
     assert status == 409
     assert "globex" not in str(problem)
-    assert (await ben.ask("POST", "/workspaces", {"name": "other"}))[0] == 403
+    assert (await ben.request("POST", "/workspaces", {"name": "other"}))[0] == 403
     assert acme.token == ADA_TOKEN

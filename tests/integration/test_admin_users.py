@@ -81,7 +81,7 @@ async def test_a_user_for_all_sites_has_an_empty_list_of_sites(acme: AdminClient
 async def test_an_invalid_body_is_refused_with_the_place_and_a_fix(
     acme: AdminClient, pool: asyncpg.Pool, body: Any, pointer: str, expected: str
 ) -> None:
-    status, problem, answer = await acme.ask("POST", "/users", body)
+    status, problem, answer = await acme.request("POST", "/users", body)
     assert status == 422
     assert answer.content_type == "application/problem+json"
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
@@ -94,7 +94,7 @@ async def test_an_invalid_body_is_refused_with_the_place_and_a_fix(
     "body", [b"", b"{", b"\xff", b'{"workspace": "acme", "workspace": "globex"}', b"[" * 100_000, b'{"a": "\\ud800"}']
 )
 async def test_a_body_that_is_not_a_json_object_is_refused(acme: AdminClient, body: bytes) -> None:
-    status, _, answer = await acme.ask("POST", "/users", data=body, headers=JSON)
+    status, _, answer = await acme.request("POST", "/users", data=body, headers=JSON)
     assert status in (400, 422)
     assert answer.content_type == "application/problem+json"
 
@@ -111,17 +111,17 @@ async def test_a_body_that_is_not_a_json_object_is_refused(acme: AdminClient, bo
 async def test_errors_quote_a_bounded_part_of_the_request(acme: AdminClient, method: str, path: str, body: Any) -> None:
     """Escaping and masking megabytes would block the event loop."""
     data = io.BytesIO(json.dumps(body, ensure_ascii=False).encode())
-    status, problem, answer = await acme.ask(method, path, data=data, headers=JSON)
+    status, problem, answer = await acme.request(method, path, data=data, headers=JSON)
     assert status == 422
     assert problem["errors"]
     assert int(answer.headers["Content-Length"]) < 200_000
 
 
 async def test_unknown_sites_are_listed_with_their_index_up_to_a_limit(acme: AdminClient) -> None:
-    _, problem, _ = await acme.ask("POST", "/users", {"workspace": "acme", "sites": ["a", "shop", "b", "a"]})
+    _, problem, _ = await acme.request("POST", "/users", {"workspace": "acme", "sites": ["a", "shop", "b", "a"]})
     assert [error["pointer"] for error in problem["errors"]] == ["#/sites/0", "#/sites/2"]
     many = [f"no{number}" for number in range(5000)]
-    _, problem, _ = await acme.ask("POST", "/users", {"workspace": "acme", "sites": many})
+    _, problem, _ = await acme.request("POST", "/users", {"workspace": "acme", "sites": many})
     assert len(problem["errors"]) == 20
     assert "And 4980 more." in problem["detail"]
 
@@ -134,12 +134,12 @@ async def test_names_may_contain_any_characters(acme: AdminClient) -> None:
 
 async def test_deletion_is_permanent_and_leaves_the_audit_entry(acme: AdminClient, pool: asyncpg.Pool) -> None:
     made = await acme.create(workspace="acme", sites=["shop"], name="Old")
-    status, body, _ = await acme.ask("DELETE", f"/users/{made['id']}")
+    status, body, _ = await acme.request("DELETE", f"/users/{made['id']}")
     assert (status, body) == (204, None)
     for table in ("api_users", "api_keys", "api_user_sites", "api_user_activity"):
         assert await pool.fetchval(f"SELECT count(*) FROM sitelatch.{table}") == 0  # noqa: S608 - names from here
-    assert (await acme.ask("GET", f"/users/{made['id']}"))[0] == 404
-    assert (await acme.ask("DELETE", f"/users/{made['id']}"))[0] == 404
+    assert (await acme.request("GET", f"/users/{made['id']}"))[0] == 404
+    assert (await acme.request("DELETE", f"/users/{made['id']}"))[0] == 404
     deleted, created = (await acme.get("/audit", subject=made["id"]))["items"]
     assert (deleted["action"], created["action"]) == ("user.deleted", "user.created")
     assert deleted["actor"] == {"name": ADA.name, "email": ADA.email}
@@ -157,7 +157,7 @@ async def test_deletion_is_permanent_and_leaves_the_audit_entry(acme: AdminClien
 
 async def test_one_of_several_concurrent_deletions_succeeds(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
-    answers = await asyncio.gather(*(acme.ask("DELETE", f"/users/{made['id']}") for _ in range(4)))
+    answers = await asyncio.gather(*(acme.request("DELETE", f"/users/{made['id']}") for _ in range(4)))
     assert sorted(status for status, _, _ in answers) == [204, 404, 404, 404]
     lines = (await acme.get("/audit", subject=made["id"]))["items"]
     assert [line["action"] for line in lines] == ["user.deleted", "user.created"]
@@ -166,7 +166,7 @@ async def test_one_of_several_concurrent_deletions_succeeds(acme: AdminClient) -
 @pytest.mark.parametrize("user_id", ["nope", "0", "%00", "%FF", "a%2Fb", "{}", "00000000-0000-0000-0000-000000000000"])
 async def test_unknown_ids_are_404(acme: AdminClient, user_id: str) -> None:
     for method in ("GET", "DELETE"):
-        status, problem, _ = await acme.ask(method, f"/users/{user_id}")
+        status, problem, _ = await acme.request(method, f"/users/{user_id}")
         assert status == 404
         assert problem["status"] == 404
 
@@ -223,7 +223,7 @@ async def test_paging_continues_while_users_are_created_and_deleted(acme: AdminC
     made = [(await acme.create(workspace="acme", all_sites=True))["id"] for _ in range(4)]
     first = await acme.get("/users", limit=2)
     assert ids(first) == [made[3], made[2]]
-    await acme.ask("DELETE", f"/users/{made[2]}")
+    await acme.request("DELETE", f"/users/{made[2]}")
     await acme.create(workspace="acme", all_sites=True)
     second = await acme.get("/users", limit=2, after=first["next"])
     assert ids(second) == [made[1], made[0]]
@@ -234,7 +234,7 @@ async def test_paging_continues_while_users_are_created_and_deleted(acme: AdminC
     "after", ["x", "", "bnVsbA", "WzFd", "WyItY3JlYXRlZCIsIDEsIDJd", "!!", "%C3%A9", "WyJjcmVhdGVkIl0"]
 )
 async def test_a_forged_cursor_is_refused(acme: AdminClient, after: str) -> None:
-    status, problem, _ = await acme.ask("GET", f"/users?after={after}")
+    status, problem, _ = await acme.request("GET", f"/users?after={after}")
     assert status == 422
     assert problem["errors"][0]["parameter"] == "after"
 
@@ -244,7 +244,7 @@ async def test_a_cursor_of_another_list_is_refused(acme: AdminClient) -> None:
         await acme.create(workspace="acme", all_sites=True)
     after = (await acme.get("/users", limit=1))["next"]
     for other in ("sort=last_activity", "sort=created", "search=ada"):
-        status, problem, _ = await acme.ask("GET", f"/users?{other}&after={after}")
+        status, problem, _ = await acme.request("GET", f"/users?{other}&after={after}")
         assert (status, problem["errors"][0]["parameter"]) == (422, "after")
 
 
@@ -254,7 +254,7 @@ async def test_a_cursor_of_another_list_is_refused(acme: AdminClient) -> None:
      ("search=a&search=b", "search"), ("search=%00", "search"), ("workspace=%0a", "workspace")],
 )  # fmt: skip
 async def test_wrong_parameters_are_refused_by_name(acme: AdminClient, parameters: str, name: str) -> None:
-    status, problem, _ = await acme.ask("GET", f"/users?{parameters}")
+    status, problem, _ = await acme.request("GET", f"/users?{parameters}")
     assert status == 422
     assert [error["parameter"] for error in problem["errors"]] == [name]
 
@@ -263,7 +263,7 @@ async def test_search_matches_prefixes_of_name_site_person_and_key(acme: AdminCl
     export = await acme.create(workspace="acme", sites=["shop"], name="Export_50%")
     blog = await acme.create(workspace="acme", sites=["blog"], name="Blog reader")
     ben = await acme.as_(BEN_TOKEN).create(workspace="acme", all_sites=True, name="Ärger")
-    await acme.ask("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
+    await acme.request("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
     docs = await acme.create(workspace="acme", sites=["docs"])
 
     async def found(search: str) -> Iterable[str]:
@@ -338,7 +338,7 @@ async def test_the_list_can_be_limited_to_one_workspace(acme: AdminClient) -> No
 async def test_lists_shorten_the_sites_of_a_user(acme: AdminClient) -> None:
     many = [f"s{number:03}" for number in range(30)]
     for site in many:
-        await acme.ask("PUT", f"/sites/{site}", {"workspace": "acme"})
+        await acme.request("PUT", f"/sites/{site}", {"workspace": "acme"})
     made = await acme.create(workspace="acme", sites=many)
     [listed] = (await acme.get("/users"))["items"]
     assert listed["sites"] == many[:20]
@@ -356,7 +356,7 @@ async def test_last_activity_is_read_from_the_activity_table(acme: AdminClient, 
 
 async def test_no_user_is_created_without_an_audit_entry(acme: AdminClient, pool: asyncpg.Pool) -> None:
     await pool.execute("ALTER TABLE sitelatch.audit_log ADD CONSTRAINT shut CHECK (action <> 'user.created')")
-    status, _, answer = await acme.ask("POST", "/users", {"workspace": "acme", "all_sites": True})
+    status, _, answer = await acme.request("POST", "/users", {"workspace": "acme", "all_sites": True})
     assert status == 500
     assert answer.content_type == "application/problem+json"
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.api_users") == 0
@@ -367,7 +367,7 @@ async def test_a_site_that_is_being_removed_cannot_be_selected(acme: AdminClient
         removal = remover.transaction()
         await removal.start()
         await remover.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
-        creation = asyncio.create_task(acme.ask("POST", "/users", {"workspace": "acme", "sites": ["shop"]}))
+        creation = asyncio.create_task(acme.request("POST", "/users", {"workspace": "acme", "sites": ["shop"]}))
         async with asyncio.timeout(10):
             while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -156,7 +156,7 @@ async def test_an_answer_from_before_a_delete_is_not_used_after_it(
     await pool.execute("DELETE FROM sitelatch.api_users")
     await harness.catch_up()
     assert harness.grants.peek(KEY) is None
-    harness.pool.let_go()
+    harness.pool.resume()
     answer = await task
     if kind == "cold":
         assert answer is UNKNOWN
@@ -167,7 +167,7 @@ async def test_an_unknown_from_before_a_create_is_not_used_after_it(harness: Har
     task = await delayed_lookup(harness, "cold")
     user_id = await add_user(pool, "acme", "shop", digest=KEY)
     await harness.catch_up()
-    harness.pool.let_go()
+    harness.pool.resume()
     answer = await task
     assert isinstance(answer, Grant)
     assert answer.user_id == user_id
@@ -180,7 +180,7 @@ async def test_a_site_answer_from_before_a_removal_is_not_used_after_it(harness:
     await until(lambda: harness.pool.held_back == 1)
     await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'shop'")
     await harness.catch_up()
-    harness.pool.let_go()
+    harness.pool.resume()
     assert await task == {"shop": None}
 
 
@@ -193,7 +193,7 @@ async def test_a_grant_read_after_a_change_survives_its_later_notification(
         await pool.execute("DELETE FROM sitelatch.api_user_sites WHERE site_id = 'blog'")
         grant = await harness.grant(KEY)
         assert grant.sites == {"shop"}
-        await wire.mend()
+        await wire.restore()
         await until(lambda: bool(harness.changes[-1].users))
         assert harness.grants.peek(KEY) is grant
         assert harness.pool.queries[KEY] == 1

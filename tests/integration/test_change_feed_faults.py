@@ -123,7 +123,7 @@ async def test_a_feed_without_changes_for_days_is_resumed(
         await harness.wait_for(FeedMode.DOWN)
         await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", OTHER)
         await pool.execute(ADD_DOCS)
-        await wire.mend()
+        await wire.restore()
         await harness.catch_up()
         assert +harness.dropped == {"key": 1}
         assert harness.grants.peek(KEY) is grant
@@ -186,7 +186,7 @@ async def test_a_feed_restored_to_its_last_position_drops_newer_answers(
         await pool.execute("DELETE FROM sitelatch.sites WHERE id = 'docs'")
         await add_user(pool, "acme", "shop", digest=OTHER)
         await pool.execute("DELETE FROM sitelatch.scope_changes WHERE seq > $1", head)
-        await wire.mend()
+        await wire.restore()
         await until(lambda: harness.changes == [Changes(everything=True)])
         assert await harness.grants.fetch(KEY) is UNKNOWN
         assert await harness.grants.fetch_sites(("docs",)) == owned({"docs": None})
@@ -356,7 +356,7 @@ async def test_after_an_outage_only_changed_keys_are_looked_up_again(
             await wire.cut()
             await harness.wait_for(FeedMode.DOWN)
         await pool.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", KEY)
-        await wire.mend()
+        await wire.restore()
         await harness.wait_until_dropped(KEY, seconds=20)
         assert harness.grants.peek(OTHER) is not None
         await harness.wait_for(FeedMode.WOKEN)

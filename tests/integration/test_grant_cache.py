@@ -152,7 +152,7 @@ async def test_during_an_outage_cached_keys_work_and_others_are_unavailable(
             await harness.grants.fetch(OTHER)
         harness.clock.now += 1
     assert harness.grants.peek(KEY) is grant, "immediately, while a probe runs in the background"
-    await harness.wire.mend()
+    await harness.wire.restore()
     harness.clock.now += 1
     await until(lambda: harness.grants.database.key_breaker.ready)
     assert isinstance(await harness.grants.fetch(OTHER), Grant)
@@ -166,7 +166,7 @@ async def test_a_start_without_a_database_recovers(harness: Harness, pool: async
     assert harness.grants.database.key_breaker.is_open
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=KEY)
-    await harness.wire.mend()
+    await harness.wire.restore()
     harness.clock.now += 1
     assert isinstance(await harness.grants.fetch(KEY), Grant)
 
@@ -234,7 +234,7 @@ async def test_lookups_of_an_unresponsive_database_time_out_and_release_their_co
         assert {type(outcome) for outcome in outcomes} == {ScopeUnavailable}
         assert grants.database.key_breaker.is_open
         await lock.rollback()
-        await wire.mend()
+        await wire.restore()
         await until(lambda: grants.database.key_breaker.ready)
         answers: list[object] = []
         async with asyncio.timeout(30):

@@ -81,7 +81,7 @@ def cut(data: bytes, rng: random.Random) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(marks)]
 
 
-async def dribble(wire: Wire, data: bytes, rng: random.Random) -> None:
+async def send_in_pieces(wire: Wire, data: bytes, rng: random.Random) -> None:
     for piece in cut(data, rng):
         if wire.writer.transport.is_closing():
             return
@@ -89,7 +89,7 @@ async def dribble(wire: Wire, data: bytes, rng: random.Random) -> None:
         await asyncio.sleep(rng.choice((0, 0, 0, 0.001, 0.004)))
 
 
-class Play:
+class Interleaving:
     """One random interleaving."""
 
     def __init__(self, seed: int, front_door: Front) -> None:
@@ -99,7 +99,7 @@ class Play:
         self.faults: list[str] = []
         self.draining = False
         self.revoked: set[str] = set()
-        self.revoked_unasked: set[str] = set()
+        self.revoked_before_forwarding: set[str] = set()
 
     # The upstream.
 
@@ -108,10 +108,10 @@ class Play:
         while True:
             head = await wire.head()
             request = self.requests[(head.one("X-Tag") or b"").decode()]
-            if not request.passes or head.one("X-API-Key") is not None or request.tag in self.revoked_unasked:
+            if not request.passes or head.one("X-API-Key") is not None or request.tag in self.revoked_before_forwarding:
                 self.faults.append(f"{request} reached the upstream: {head.raw_head!r}")
             if request.behavior == "early" and request.body:
-                await self.say(wire, request, head, "length", request.tag.encode(), rng)
+                await self.respond(wire, request, head, "length", request.tag.encode(), rng)
                 await asyncio.sleep(rng.choice((0, 0.005)))
                 return
             if head.chunked:
@@ -122,13 +122,15 @@ class Play:
                 self.faults.append(f"{request}: received another body: {head.body!r}")
             if request.behavior == "websocket":
                 answer = b"HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n"
-                await dribble(wire, answer % ACCEPT + b"\r\n" + request.tag.encode(), rng)
+                await send_in_pieces(wire, answer % ACCEPT + b"\r\n" + request.tag.encode(), rng)
                 while True:
-                    await dribble(wire, await wire.read_exactly(1), rng)
-            if not await self.say(wire, request, head, request.behavior, request.fingerprint, rng):
+                    await send_in_pieces(wire, await wire.read_exactly(1), rng)
+            if not await self.respond(wire, request, head, request.behavior, request.fingerprint, rng):
                 return
 
-    async def say(self, wire: Wire, request: Request, head: Message, how: str, body: bytes, rng: random.Random) -> bool:
+    async def respond(
+        self, wire: Wire, request: Request, head: Message, how: str, body: bytes, rng: random.Random
+    ) -> bool:
         """Respond, and return whether the connection stays open."""
         start = b"HTTP/1.1 200 OK\r\nX-Tag: %b\r\n" % request.tag.encode()
         length = b"Content-Length: %d\r\n\r\n"
@@ -140,23 +142,23 @@ class Play:
             if not wire.writer.transport.is_closing():
                 await wire.reset()
         elif how == "nonsense":
-            await dribble(wire, b"HTTP/1.1 2000 OK\r\n\r\n", rng)
+            await send_in_pieces(wire, b"HTTP/1.1 2000 OK\r\n\r\n", rng)
         elif how == "cut-length":
-            await dribble(wire, start + length % (len(body) + 5) + body, rng)
+            await send_in_pieces(wire, start + length % (len(body) + 5) + body, rng)
         elif how == "cut-chunked":
-            await dribble(wire, start + chunked, rng)
+            await send_in_pieces(wire, start + chunked, rng)
         elif how == "to-close":
-            await dribble(wire, start + b"\r\n" + body, rng)
+            await send_in_pieces(wire, start + b"\r\n" + body, rng)
         elif how == "204":
-            await dribble(wire, start.replace(b"200", b"204") + b"\r\n", rng)
+            await send_in_pieces(wire, start.replace(b"200", b"204") + b"\r\n", rng)
         elif how == "chunked":
             end = b"" if request.method == "HEAD" else b"0\r\nX-Sum: 1\r\n\r\n"
-            await dribble(wire, start + (chunked or b"Transfer-Encoding: chunked\r\n\r\n") + end, rng)
+            await send_in_pieces(wire, start + (chunked or b"Transfer-Encoding: chunked\r\n\r\n") + end, rng)
         elif how == "says-more":
-            await dribble(wire, start + length % len(body) + body + b"HTTP/1.1 200 OK\r\nX-Tag: nobody\r\n", rng)
+            await send_in_pieces(wire, start + length % len(body) + body + b"HTTP/1.1 200 OK\r\nX-Tag: nobody\r\n", rng)
         elif how != "dies":
             interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" if how == "interim" else b""
-            await dribble(wire, interim + start + length % len(body) + body, rng)
+            await send_in_pieces(wire, interim + start + length % len(body) + body, rng)
         return how in ("204", "length", "chunked", "interim", "says-more") and bool(head)
 
     # The clients.
@@ -188,7 +190,9 @@ class Play:
         data = b"".join(request.wire(rng) for request in requests)
         leaves = rng.random() < 0.2
         async with connect(self.front.address) as wire:
-            sending = asyncio.create_task(dribble(wire, data[: rng.randint(1, len(data))] if leaves else data, rng))
+            sending = asyncio.create_task(
+                send_in_pieces(wire, data[: rng.randint(1, len(data))] if leaves else data, rng)
+            )
             try:
                 if leaves:
                     await sending
@@ -246,17 +250,17 @@ class Play:
             self.faults.append(f"{request} was answered with {answer.raw_head!r} {answer.body!r}")
 
     async def tunnel(self, wire: Wire, request: Request) -> None:
-        said = random.Random(request.tag).randbytes(50)
+        sent = random.Random(request.tag).randbytes(50)
         try:
-            await dribble(wire, said, random.Random(request.tag))
-            heard = await wire.read_exactly(len(request.tag) + len(said))
+            await send_in_pieces(wire, sent, random.Random(request.tag))
+            received = await wire.read_exactly(len(request.tag) + len(sent))
         except (CutShortError, OSError):
             if not (self.draining or request.tag in self.revoked):
                 self.faults.append(f"{request}: the tunnel was closed")
             return
         # After a revoke, a close frame may come in between.
-        if heard != request.tag.encode() + said and request.tag not in self.revoked:
-            self.faults.append(f"{request}: the tunnel returned {heard!r}")
+        if received != request.tag.encode() + sent and request.tag not in self.revoked:
+            self.faults.append(f"{request}: the tunnel returned {received!r}")
 
     async def disturb(self) -> None:
         """Drop grants now and then, so that some requests need a lookup, and revoke access."""
@@ -270,7 +274,7 @@ class Play:
                 tag = next(value.decode() for name, value in exchange.head.fields if name == b"X-Tag")
                 self.revoked.add(tag)
                 if not exchange.sent_at:
-                    self.revoked_unasked.add(tag)
+                    self.revoked_before_forwarding.add(tag)
                 exchange.revoke(INVALID_KEY)
 
     async def drain(self) -> None:
@@ -293,17 +297,17 @@ class Play:
                 self.faults.append(repr(gone))
 
 
-async def play(seed: int) -> None:
+async def run_interleaving(seed: int) -> None:
     unhandled: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     wait = random.Random(seed).choice((0.02, 5.0))
     async with front(upstream_connections=3, upstream_wait_seconds=wait) as opened:
-        game = Play(seed, opened)
-        await game.run()
+        interleaving = Interleaving(seed, opened)
+        await interleaving.run()
         pool = opened.door.pools[0]
         pool.close()
         await until(lambda: not opened.upstream.busy, "the end of the upstream's tasks")
-        assert game.faults == []
+        assert interleaving.faults == []
         await until(lambda: not opened.metrics.exchanges_open, "the end of all exchanges")
         await until(lambda: not opened.metrics.downstream_open, "the end of all connections")
         await until(lambda: not pool.places_taken, "the release of all connections")
@@ -315,5 +319,5 @@ async def play(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_response_belongs_to_its_request_in_any_interleaving(seed: int) -> None:
     with capture_logs() as logs:
-        uvloop.run(play(seed))
+        uvloop.run(run_interleaving(seed))
     assert [line for line in logs if line["log_level"] == "error"] == []

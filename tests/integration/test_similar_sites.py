@@ -78,15 +78,15 @@ async def test_a_similar_site_is_named_only_to_admins_of_its_workspace(
 
 
 async def test_the_admin_api_refuses_a_similar_site(acme: AdminClient) -> None:
-    assert (await acme.ask("PUT", "/sites/caf%C3%A9", {"workspace": "acme"}))[0] == 201
-    status, problem, _ = await acme.ask("PUT", "/sites/cafe", {"workspace": "acme"})
+    assert (await acme.request("PUT", "/sites/caf%C3%A9", {"workspace": "acme"}))[0] == 201
+    status, problem, _ = await acme.request("PUT", "/sites/cafe", {"workspace": "acme"})
     assert (status, problem["code"]) == (409, "conflict")
     [error] = problem["errors"]
     assert error["parameter"] == "id"
     assert 'and the site "café" as equal' in error["detail"]
-    status, problem, _ = await acme.ask("POST", "/sites", {"csv": "site,workspace\nok,acme\ncafe,acme\n"})
+    status, problem, _ = await acme.request("POST", "/sites", {"csv": "site,workspace\nok,acme\ncafe,acme\n"})
     assert status == 409
-    assert (await acme.ask("GET", "/sites/ok"))[0] == 404
+    assert (await acme.request("GET", "/sites/ok"))[0] == 404
 
 
 async def test_only_one_of_many_concurrent_similar_sites_is_added(dsn: str) -> None:

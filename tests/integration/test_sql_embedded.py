@@ -16,17 +16,17 @@ from sql.embedded.binaries import ServerBinariesMissing, find_binaries
 from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from sql.settings import DatabaseSettings
 from tests.database import UNSAFE
-from tests.integration.servers import AS_ROOT, User, ask, ended, home, keeper_of, postmaster, wait_until
+from tests.integration.servers import AS_ROOT, User, ended, fetch_value, home, keeper_of, postmaster, wait_until
 
 __all__ = ["home"]
 
 
 def test_the_server_stops_with_the_last_process_that_uses_it(home: Path) -> None:
     first = User(home)
-    assert ask(first.dsn(), "SELECT 1") == 1
+    assert fetch_value(first.dsn(), "SELECT 1") == 1
     server = EmbeddedServer.open(home)
     first.leave()
-    assert ask(server.dsn, "SELECT 1") == 1
+    assert fetch_value(server.dsn, "SELECT 1") == 1
     server.close()
     assert keeper.is_free(home, "server")
     server.close()
@@ -35,7 +35,7 @@ def test_the_server_stops_with_the_last_process_that_uses_it(home: Path) -> None
 def test_processes_that_start_at_the_same_time_share_one_server(home: Path) -> None:
     users = [User(home) for _ in range(3)]
     try:
-        started = {ask(user.dsn(), "SELECT pg_postmaster_start_time()") for user in users}
+        started = {fetch_value(user.dsn(), "SELECT pg_postmaster_start_time()") for user in users}
         assert len(started) == 1
     finally:
         for user in users:
@@ -47,7 +47,7 @@ def test_the_server_stops_when_its_last_user_is_killed(home: Path) -> None:
     users = [User(home), User(home)]
     dsns = [user.dsn() for user in users]
     users[0].kill()
-    assert ask(dsns[1], "SELECT 1") == 1
+    assert fetch_value(dsns[1], "SELECT 1") == 1
     users[1].kill()
     wait_until(lambda: ended(home))
 
@@ -55,7 +55,7 @@ def test_the_server_stops_when_its_last_user_is_killed(home: Path) -> None:
 def test_committed_data_survives_killing_everything(home: Path) -> None:
     user = User(home)
     dsn = user.dsn()
-    ask(dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+    fetch_value(dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
     os.kill(keeper_of(home), signal.SIGKILL)
     user.kill()
     os.kill(postmaster(home), signal.SIGKILL)
@@ -65,16 +65,16 @@ def test_committed_data_survives_killing_everything(home: Path) -> None:
     assert pid_file.is_file()
     pid_file.write_text("\n".join([str(os.getpid()), *pid_file.read_text().splitlines()[1:]]))
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
-        assert ask(server.dsn, "SELECT answer FROM kept") == 42
+        assert fetch_value(server.dsn, "SELECT answer FROM kept") == 42
 
 
 def test_a_server_without_a_keeper_gets_a_new_one(home: Path) -> None:
     user = User(home)
-    started = ask(user.dsn(), "SELECT pg_postmaster_start_time()")
+    started = fetch_value(user.dsn(), "SELECT pg_postmaster_start_time()")
     os.kill(keeper_of(home), signal.SIGKILL)
     user.kill()
     with contextlib.closing(EmbeddedServer.open(home)) as server:
-        assert ask(server.dsn, "SELECT pg_postmaster_start_time()") == started
+        assert fetch_value(server.dsn, "SELECT pg_postmaster_start_time()") == started
     assert keeper.is_free(home, "server")
 
 
@@ -83,7 +83,7 @@ def test_a_dead_server_is_restarted_by_the_next_user(home: Path) -> None:
         os.kill(postmaster(home), signal.SIGKILL)
         wait_until(lambda: keeper.is_free(home, "server"))
         with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as second:
-            assert ask(second.dsn, "SELECT 1") == ask(first.dsn, "SELECT 1")
+            assert fetch_value(second.dsn, "SELECT 1") == fetch_value(first.dsn, "SELECT 1")
     assert keeper.is_free(home, "server")
 
 
@@ -96,14 +96,14 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(home: Path) -> None:
 
 def test_the_server_listens_only_on_a_socket_in_a_private_folder(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
-        assert ask(server.dsn, "SHOW listen_addresses") == ""
+        assert fetch_value(server.dsn, "SHOW listen_addresses") == ""
         found = keeper.read_postmaster(home)
         assert found is not None
         for folder in (Path(found.socket_folder), home / "data"):
             assert folder.stat().st_mode & 0o777 == 0o700
-        assert ask(server.dsn, "SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules") == "peer"
+        assert fetch_value(server.dsn, "SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules") == "peer"
         # Tests turn it off; by default it is on.
-        assert ask(server.dsn, "SHOW fsync") == "off"
+        assert fetch_value(server.dsn, "SHOW fsync") == "off"
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs another user's process")
@@ -126,7 +126,7 @@ def test_other_users_of_the_machine_cannot_connect(tmp_path: Path) -> None:
                 check=False,
             )
             assert (done.returncode, error in done.stderr) == (2, True)
-        assert ask(server.dsn, "SELECT 1") == 1
+        assert fetch_value(server.dsn, "SELECT 1") == 1
 
 
 @pytest.mark.parametrize("name", ["d" * 120, 'a folder, "it\'s" @100% #1', 'it\'s "a" folder @100% #1?'])
@@ -136,7 +136,7 @@ def test_a_server_runs_in_a_folder_with_a_long_or_unusual_path(name: str) -> Non
     top.mkdir(mode=0o755)
     try:
         with contextlib.closing(EmbeddedServer.open(top / name / "postgres", UNSAFE)) as server:
-            assert ask(server.dsn, "SELECT 1") == 1
+            assert fetch_value(server.dsn, "SELECT 1") == 1
             found = keeper.read_postmaster(top / name / "postgres")
             assert found is not None
         assert not Path(found.socket_folder).exists() or Path(found.socket_folder).is_relative_to(top)
@@ -151,7 +151,7 @@ def test_below_a_private_folder_of_root_no_folder_is_made_accessible(tmp_path: P
     before = private.stat()
     copies = find_binaries().copy_into(private)
     with contextlib.closing(EmbeddedServer.open(private / "postgres", UNSAFE, copies)) as server:
-        assert ask(server.dsn, "SELECT current_setting('data_directory') LIKE '/proc/self/fd/%'")
+        assert fetch_value(server.dsn, "SELECT current_setting('data_directory') LIKE '/proc/self/fd/%'")
         outside = Path((private / "postgres" / "outside").read_text())
         assert outside.stat().st_mode & 0o777 == 0o711
     after = private.stat()
@@ -168,7 +168,7 @@ def test_in_an_accessible_folder_the_servers_user_owns_only_data_and_socket() ->
     try:
         copies = find_binaries().copy_into(private)
         with contextlib.closing(EmbeddedServer.open(top / "postgres", UNSAFE, copies)) as server:
-            assert ask(server.dsn, "SHOW data_directory") == str(top / "postgres" / "data")
+            assert fetch_value(server.dsn, "SHOW data_directory") == str(top / "postgres" / "data")
             owned = {path.name for path in (top / "postgres").iterdir() if path.stat().st_uid != 0}
             assert owned == {"data", "socket"}
             assert not (top / "postgres" / "outside").exists()

@@ -19,7 +19,7 @@ from sql.embedded import keeper
 from sql.embedded.binaries import find_binaries
 from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from tests.database import SYSTEM_BINARIES, UNSAFE
-from tests.integration.servers import AS_ROOT, User, ask, disk, ended, home, keeper_of, postmaster, wait_until
+from tests.integration.servers import AS_ROOT, User, disk, ended, fetch_value, home, keeper_of, postmaster, wait_until
 
 __all__ = ["home"]
 
@@ -67,11 +67,11 @@ def as_stranger() -> Iterator[None]:
 def test_a_killed_server_is_restarted_with_all_committed_data(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home)) as server:
         assert not server.restart_if_dead()
-        ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+        fetch_value(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
         os.kill(postmaster(home), signal.SIGKILL)
         wait_until(lambda: keeper.is_free(home, "server"))
         assert server.restart_if_dead()
-        assert ask(server.dsn, "SELECT answer FROM kept") == 42
+        assert fetch_value(server.dsn, "SELECT answer FROM kept") == 42
         assert not server.restart_if_dead()
     assert ended(home)
     assert not server.restart_if_dead(), "it is no longer in use"
@@ -115,7 +115,7 @@ def test_a_first_start_that_was_killed_is_repeated(home: Path, moment: float) ->
     time.sleep(moment)
     user.kill()
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
-        assert ask(server.dsn, "SELECT 1") == 1
+        assert fetch_value(server.dsn, "SELECT 1") == 1
         assert not (home / "data.new").exists()
     assert ended(home)
 
@@ -124,14 +124,14 @@ def test_random_kills_never_break_the_next_start_or_leave_processes_behind(home:
     """Users start and stop, and a user, the keeper or the server is killed, in random order."""
     chance = random.Random(7)
     kept = EmbeddedServer.open(home)
-    ask(kept.dsn, "CREATE TABLE counted (n int)")
+    fetch_value(kept.dsn, "CREATE TABLE counted (n int)")
     kept.close()
     users: list[User] = []
     committed = 0
     for _ in range(12):
         users.append(User(home))
         dsn = users[-1].dsn()
-        assert ask(dsn, "INSERT INTO counted VALUES (1) RETURNING n") == 1
+        assert fetch_value(dsn, "INSERT INTO counted VALUES (1) RETURNING n") == 1
         committed += 1
         for deed in chance.sample(["user", "keeper", "server", "leave", "nothing"], 2):
             if deed == "user" and users:
@@ -145,7 +145,7 @@ def test_random_kills_never_break_the_next_start_or_leave_processes_behind(home:
         user.kill()
     # The last keeper may have been killed. The next user cleans up.
     with contextlib.closing(EmbeddedServer.open(home)) as server:
-        assert ask(server.dsn, "SELECT count(*) FROM counted") == committed
+        assert fetch_value(server.dsn, "SELECT count(*) FROM counted") == committed
     assert ended(home)
 
 
@@ -178,7 +178,7 @@ def test_other_users_of_the_machine_can_neither_read_use_nor_disturb_it(tmp_path
                         os.open(place / name, os.O_RDONLY)
                 with pytest.raises(EmbeddedServerFailed, match="cannot be used: Permission denied"):
                     EmbeddedServer.open(place)
-            assert ask(server.dsn, "SELECT 1") == 1
+            assert fetch_value(server.dsn, "SELECT 1") == 1
     finally:
         shutil.rmtree(top)
 
@@ -204,12 +204,12 @@ def test_data_of_another_postgresql_version_is_refused_with_instructions(home: P
     wait_until(lambda: ended(home))
     if version in SYSTEM_BINARIES:
         with contextlib.closing(EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version])) as server:
-            assert ask(server.dsn, "SELECT 1") == 1
+            assert fetch_value(server.dsn, "SELECT 1") == 1
 
 
 def test_a_server_started_manually_on_the_data_is_left_alone(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
-        ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+        fetch_value(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
     data = home / "data"
     owner = data.stat().st_uid
     binaries = find_binaries()
@@ -236,7 +236,7 @@ def test_a_server_started_manually_on_the_data_is_left_alone(home: Path) -> None
         by_hand.send_signal(signal.SIGINT)
         by_hand.wait(60)
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
-        assert ask(server.dsn, "SELECT answer FROM kept") == 42
+        assert fetch_value(server.dsn, "SELECT answer FROM kept") == 42
 
 
 def test_a_folder_with_other_contents_is_refused_untouched(tmp_path: Path) -> None:
@@ -269,14 +269,14 @@ def test_a_disk_too_small_for_a_new_database_is_named_in_the_error(tmp_path: Pat
             assert not (place / "data").exists()
             small.resize("200m")
             with contextlib.closing(EmbeddedServer.open(place, UNSAFE)) as server:
-                assert ask(server.dsn, "SELECT 1") == 1
+                assert fetch_value(server.dsn, "SELECT 1") == 1
 
 
 def test_a_server_on_a_full_disk_fails_clearly_and_starts_once_there_is_space(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "120m") as full:
         place = full.folder / "postgres"
         with contextlib.closing(EmbeddedServer.open(place)) as server:
-            ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+            fetch_value(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
         full.fill()
         with pytest.raises(EmbeddedServerFailed, match=r"the disk of .* is full|No space left on device"):
             EmbeddedServer.open(place)
@@ -284,4 +284,4 @@ def test_a_server_on_a_full_disk_fails_clearly_and_starts_once_there_is_space(tm
         assert not outside_of(place), "no temporary folder is left behind"
         full.free()
         with contextlib.closing(EmbeddedServer.open(place)) as server:
-            assert ask(server.dsn, "SELECT answer FROM kept") == 42
+            assert fetch_value(server.dsn, "SELECT answer FROM kept") == 42

@@ -180,6 +180,6 @@ async def test_the_admin_api_says_that_it_needs_another_role(owned_dsn: str, own
         serving(admin_app(SETTINGS, pool)) as admin,
     ):
         for method, path, body in requests:
-            status, problem, _ = await admin.ask(method, path, body)
+            status, problem, _ = await admin.request(method, path, body)
             assert (status, problem["code"]) == (503, "database_unavailable")
             assert "admin.database_url" in problem["detail"]

@@ -12,7 +12,7 @@ from proxy.settings import ActivitySettings
 from tests.scopes import Clock
 
 
-class Written:
+class RecordingPool:
     """A pool that records statements as (when, {user: time of the last use})."""
 
     def __init__(self, clock: Clock) -> None:
@@ -29,7 +29,7 @@ class Written:
     def hold(self) -> None:
         self._open.clear()
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         self._open.set()
 
     def last_uses(self) -> dict[str, float]:
@@ -41,7 +41,7 @@ class Written:
         return uses
 
     @asynccontextmanager
-    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator["Written"]:  # noqa: ASYNC109
+    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator["RecordingPool"]:  # noqa: ASYNC109
         yield self
 
     def terminate(self) -> None:
@@ -72,7 +72,7 @@ class Recorder:
 
     def __init__(self, **settings: float) -> None:
         self.clock = Clock()
-        self.written = Written(self.clock)
+        self.written = RecordingPool(self.clock)
         self.results: list[str] = []
         self.activity = Activity(
             ActivitySettings.model_validate({"flush_seconds": 5, "resolution_seconds": 60} | settings),

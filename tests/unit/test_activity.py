@@ -8,7 +8,7 @@ from typing import Any
 from proxy.activity import Activity
 from proxy.settings import ActivitySettings
 from tests.scopes import Clock, VirtualLoop, until
-from tests.unit.activity_recorder import Recorder, Written, recorder
+from tests.unit.activity_recorder import Recorder, RecordingPool, recorder
 
 __all__ = ["recorder"]
 
@@ -75,7 +75,7 @@ async def test_a_use_during_a_write_is_written_too(recorder: Recorder) -> None:
     recorder.activity.touch("ada")
     recorder.activity.touch("bob")
     assert recorder.activity.pending == 2
-    recorder.written.let_go()
+    recorder.written.resume()
     assert await flushing
     assert recorder.activity.pending <= 2
     await recorder.pass_time(65)
@@ -91,7 +91,7 @@ async def test_without_a_resolution_every_tick_writes(recorder: Recorder) -> Non
 
 
 async def test_without_a_resolution_a_flush_ends_while_uses_continue(recorder: Recorder) -> None:
-    class Busy(Written):
+    class Busy(RecordingPool):
         async def fetch(self, query: str, /, *args: Any) -> Sequence[Any]:
             rows = await super().fetch(query, *args)
             if len(self.statements) < 10:
@@ -109,9 +109,9 @@ async def test_without_a_resolution_a_flush_ends_while_uses_continue(recorder: R
 
 
 async def test_ages_are_computed_when_the_statement_is_sent(recorder: Recorder) -> None:
-    class Slow(Written):
+    class Slow(RecordingPool):
         @asynccontextmanager
-        async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[Written]:  # noqa: ASYNC109
+        async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[RecordingPool]:  # noqa: ASYNC109
             self.clock.now += 4
             yield self
 
@@ -127,7 +127,7 @@ async def test_ages_are_computed_when_the_statement_is_sent(recorder: Recorder) 
 
 async def test_the_loop_writes_at_ticks_and_when_throttles_end() -> None:
     clock = Clock()
-    written = Written(clock)
+    written = RecordingPool(clock)
     activity = Activity(ActivitySettings(flush_seconds=0.02, resolution_seconds=0.1), written)
     running = asyncio.create_task(activity.run())
     activity.touch("ada")
@@ -149,9 +149,9 @@ def test_between_ticks_the_loop_writes_only_when_a_throttle_ends() -> None:
         def now(self, seconds: float) -> None:
             pass
 
-    async def play() -> None:
+    async def scenario() -> None:
         clock = LoopClock()
-        written = Written(clock)
+        written = RecordingPool(clock)
         activity = Activity(ActivitySettings(flush_seconds=5, resolution_seconds=61), written, clock=clock)
         running = asyncio.create_task(activity.run())
         activity.touch("ada")
@@ -168,11 +168,11 @@ def test_between_ticks_the_loop_writes_only_when_a_throttle_ends() -> None:
         ]
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+        runner.run(scenario())
 
 
 async def test_the_loop_survives_an_outage() -> None:
-    written = Written(Clock())
+    written = RecordingPool(Clock())
     written.down = ConnectionRefusedError("refused")
     results: list[str] = []
     activity = Activity(

@@ -48,7 +48,7 @@ async def test_users_are_throttled_from_when_they_were_written(recorder: Recorde
 
 
 def test_uses_of_locked_rows_are_logged_if_the_drain_fails() -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         recorder = Recorder()
         recorder.written.locked = {"ada", "bob"}
         for user in ("ada", "bob"):
@@ -59,7 +59,7 @@ def test_uses_of_locked_rows_are_logged_if_the_drain_fails() -> None:
         assert not await recorder.activity.drain()
 
     with structlog.testing.capture_logs() as lines, asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+        runner.run(scenario())
     assert lines[0]["pending"] == {"ada": "2023-11-14T22:30:01.000+00:00", "bob": "2023-11-14T22:30:00.000+00:00"}
 
 
@@ -127,7 +127,7 @@ async def test_a_use_during_a_failing_write_replaces_the_kept_one(resolution_sec
     recorder.clock.now += 1
     recorder.activity.touch("ada")
     recorder.written.down = ConnectionResetError("reset")
-    recorder.written.let_go()
+    recorder.written.resume()
     assert not await flushing
     recorder.written.down = None
     await recorder.activity.flush()
@@ -143,7 +143,7 @@ async def test_a_canceled_write_loses_nothing(recorder: Recorder) -> None:
     recorder.activity.touch("bob")
     flushing.cancel()
     await asyncio.wait({flushing})
-    recorder.written.let_go()
+    recorder.written.resume()
     assert await recorder.activity.flush()
     assert recorder.written.last_uses().keys() == {"ada", "bob"}
 

@@ -26,7 +26,7 @@ async def test_uses_during_a_drain_are_written(recorder: Recorder) -> None:
     draining = asyncio.create_task(recorder.activity.drain())
     await until(lambda: recorder.written.in_flight == 1)
     recorder.activity.touch("bob")
-    recorder.written.let_go()
+    recorder.written.resume()
     assert await draining
     recorder.clock.now += 1
     recorder.activity.touch("ada")
@@ -48,7 +48,7 @@ async def test_while_stopping_each_use_is_written_immediately(recorder: Recorder
     recorder.activity.touch("bob")
     recorder.activity.touch("cy")
     assert asyncio.all_tasks() == tasks, "one task writes all of them"
-    recorder.written.let_go()
+    recorder.written.resume()
     await until(lambda: recorder.activity.pending == 0)
     assert recorder.written.last_uses().keys() == {"ada", "bob", "cy"}
 

@@ -11,9 +11,9 @@ async def test_the_driver_returns_the_forwarded_head() -> None:
     await driver.start()
     outcome = await driver.send(Shape(b"/api/sites/shop/report").head(SITE_KEY))
     assert outcome.code == "passed"
-    assert outcome.sent_on.startswith(b"GET /api/sites/shop/report HTTP/1.1\r\nHost: shop.api.example.com\r\n")
-    assert b"\r\nX-Api-Sites: shop\r\n" in outcome.sent_on
-    assert SITE_KEY.encode() not in outcome.sent_on
+    assert outcome.forwarded.startswith(b"GET /api/sites/shop/report HTTP/1.1\r\nHost: shop.api.example.com\r\n")
+    assert b"\r\nX-Api-Sites: shop\r\n" in outcome.forwarded
+    assert SITE_KEY.encode() not in outcome.forwarded
     assert outcome.answer == b""
 
 

@@ -104,7 +104,7 @@ async def test_a_known_key_counts_as_activity_when_its_sites_cannot_be_looked_up
 async def test_a_request_refused_on_its_own_makes_no_lookup() -> None:
     front = Front()
     assert code(await front.judge(b"/")) == "site_missing"
-    assert front.scope.asked == []
+    assert front.scope.queried == []
 
 
 async def test_site_owners_are_not_looked_up_for_a_key_with_listed_sites() -> None:
@@ -112,7 +112,7 @@ async def test_site_owners_are_not_looked_up_for_a_key_with_listed_sites() -> No
     for _ in range(2):
         assert code(await front.judge(b"/shop/x")) is None
         assert code(await front.judge(b"/blog/x")) == "site_not_allowed"
-    assert front.scope.asked == [digest(KEY.encode())]
+    assert front.scope.queried == [digest(KEY.encode())]
     assert isinstance(front.judge_at_once(b"/shop/x"), Verdict), "without a task"
 
 
@@ -133,7 +133,7 @@ async def test_the_number_of_remembered_keys_is_bounded() -> None:
 async def test_a_malformed_key_makes_no_lookup() -> None:
     front = Front()
     assert code(await front.judge(b"/shop/x", key=KEY[:-1] + ("A" if KEY[-1] != "A" else "B"))) == "invalid_key"
-    assert front.scope.asked == []
+    assert front.scope.queried == []
     assert front.used == []
 
 
@@ -200,7 +200,7 @@ async def test_identity_lines_name_the_workspace_that_was_judged() -> None:
     front.scope.add(key, "ada", all_sites=True, workspace="umbrella")
     front.scope.sites = {"shop": "umbrella"}
     front.grants.drop_all()
-    front.scope.let_go()
+    front.scope.resume()
     assert b"X-Api-Workspace: umbrella\r\n" in (await verdict).identity
 
 

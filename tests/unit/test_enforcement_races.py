@@ -45,7 +45,7 @@ async def at_once_when(condition: Callable[[], bool]) -> None:
 async def door() -> AsyncIterator[Door]:
     opened = Door()
     yield opened
-    opened.scope.let_go()
+    opened.scope.resume()
     await opened.grants.close()
 
 
@@ -58,7 +58,7 @@ async def test_a_key_revoked_during_the_lookup_of_its_site_is_refused(door: Door
     await until(lambda: door.scope.under_way == 1)
     del door.scope.grants[DIGEST]
     door.grants.drop(DIGEST, position=door.scope.position + 1)
-    door.scope.let_go()
+    door.scope.resume()
     assert (await verdict).refusal is INVALID_KEY
 
 
@@ -105,7 +105,7 @@ async def test_a_site_named_by_host_and_removed_during_its_lookup_is_refused(doo
     await until(lambda: door.scope.under_way == 1)
     del door.scope.sites["Shop"]
     door.grants.drop_site("Shop")
-    door.scope.let_go()
+    door.scope.resume()
     assert (await verdict).refusal is SITE_NOT_ALLOWED
 
 
@@ -124,7 +124,7 @@ async def test_a_revoked_grant_is_not_used_even_if_a_newer_one_is_cached(
     door.grants.drop(DIGEST, position=1)
     another = asyncio.create_task(door.grants.fetch(DIGEST))
     await until(lambda: door.scope.under_way == 2)
-    door.scope.let_go()
+    door.scope.resume()
     await at_once_when(lambda: len(door.grants) == 1)
     assert not verdict.done()
     assert (await verdict).refusal is SITE_NOT_ALLOWED
@@ -143,7 +143,7 @@ async def test_a_key_that_changes_after_every_lookup_gets_503(
             door.grants.drop(DIGEST)
             changes += 1
     assert (await verdict).refusal is SCOPE_UNAVAILABLE
-    assert len(door.scope.asked) == changes == 5
+    assert len(door.scope.queried) == changes == 5
 
 
 async def test_a_revoked_key_that_cannot_be_looked_up_again_is_not_attributed_to_a_user(door: Door) -> None:
@@ -167,6 +167,6 @@ async def test_a_change_that_the_answer_already_contains_causes_no_second_lookup
     await until(lambda: door.scope.under_way == 1)
     door.grants.drop(DIGEST, position=7)
     door.grants.drop_user("somebody else")
-    door.scope.let_go()
+    door.scope.resume()
     assert (await verdict).refusal is None
-    assert door.scope.asked.count(DIGEST) == 1
+    assert door.scope.queried.count(DIGEST) == 1

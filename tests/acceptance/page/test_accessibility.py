@@ -10,7 +10,7 @@ from tests.acceptance.page.network import lose_response
 
 
 def test_axe_finds_no_violation_in_any_view(browser: Browser, installation: Installation) -> None:
-    installation.disable_and_expire(installation.latch.enrol())
+    installation.disable_and_expire(installation.latch.create_sites_and_users())
     with page_with_axe(browser) as page:
         admin = AdminPage(Visit(page), f"http://{installation.latch.admin}/admin")
         create = admin.create_dialog

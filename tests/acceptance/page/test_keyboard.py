@@ -128,7 +128,7 @@ def test_the_customer_story_works_with_the_keyboard_alone(open_page: OpenPage, i
 def test_a_slow_connection_shows_progress_and_repeats_and_moves_nothing(
     open_page: OpenPage, installation: Installation
 ) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page(sign_in=False) as admin:
         page, create = admin.page, admin.create_dialog
         changes: list[str] = []

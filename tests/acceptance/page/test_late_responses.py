@@ -58,7 +58,7 @@ def test_a_search_replaces_a_page_that_is_still_loading(two_pages_of_users: Admi
 
 
 def test_a_view_that_loads_late_does_not_take_the_focus(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.users.expect_count(5)
         request = HeldRequest(admin.page, "**/admin/sites?*")

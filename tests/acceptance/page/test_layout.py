@@ -42,7 +42,7 @@ def test_columns_keep_their_positions_with_any_content(open_page: OpenPage, inst
 
 
 def test_a_long_workspace_name_fits_on_a_phone(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     installation.create_workspaces(LONG)
     with open_page(sign_in=False) as admin:
         admin.page.set_viewport_size(PHONE)
@@ -69,7 +69,7 @@ def test_a_long_workspace_name_fits_on_a_phone(open_page: OpenPage, installation
 
 
 def test_selected_sites_are_counted_and_stay_visible(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     lines = "".join(f"many-{number:02},large\n" for number in range(40))
     installation.import_sites(f"site,workspace\n{lines}")
     with open_page() as admin:
@@ -113,7 +113,7 @@ def test_selected_sites_are_counted_and_stay_visible(open_page: OpenPage, instal
 
 def test_copying_and_reloading_a_view_move_nothing(open_page: OpenPage, installation: Installation) -> None:
     installation.configure_admin(recoverable_keys=new_secret())
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         page = admin.page
         admin.users.expect_count(5)

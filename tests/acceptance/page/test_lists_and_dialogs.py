@@ -14,7 +14,7 @@ from tests.acceptance.page.network import slow_down, stopped_clock
 def test_the_example_for_all_sites_names_a_site_of_the_workspace(
     open_page: OpenPage, installation: Installation
 ) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         create = admin.create_dialog
         key = create.create(all_sites=True, workspace="globex")
@@ -65,7 +65,7 @@ def test_a_double_click_turns_one_page(open_page: OpenPage, installation: Instal
 
 
 def test_a_search_for_a_key_does_not_put_the_key_into_a_url(open_page: OpenPage, installation: Installation) -> None:
-    key = installation.latch.enrol().shop.key
+    key = installation.latch.create_sites_and_users().shop.key
     urls: list[str] = []
     with open_page() as admin:
         admin.users.expect_count(5)
@@ -97,7 +97,7 @@ def test_a_new_user_is_listed_despite_an_earlier_search(open_page: OpenPage, ins
 
 
 def test_a_new_user_comes_first_despite_workspace_and_order(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.select_workspace("acme")
         admin.users.expect_count(4)
@@ -131,7 +131,7 @@ def test_an_unknown_fragment_shows_the_users(open_page: OpenPage, fragment: str)
 
 
 def test_the_result_of_copying_is_shown(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.create_dialog.create(all_sites=True)
         button = admin.create_dialog.copy_button

@@ -14,7 +14,7 @@ from tests.acceptance.page.network import lose_response
 
 
 def test_a_retry_after_a_lost_response_creates_no_second_user(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         create = admin.create_dialog
         admin.users.expect_count(5)
@@ -39,7 +39,7 @@ def test_a_retry_after_a_lost_response_creates_no_second_user(open_page: OpenPag
 def test_a_refused_retry_after_a_lost_response_creates_no_second_user(
     open_page: OpenPage, installation: Installation, refusal: str
 ) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         create = admin.create_dialog
         create.fill(all_sites=True, name="Once")
@@ -65,7 +65,7 @@ def test_a_refused_retry_after_a_lost_response_creates_no_second_user(
 
 def test_a_recoverable_key_is_shown_after_a_lost_response(open_page: OpenPage, installation: Installation) -> None:
     installation.configure_admin(recoverable_keys=new_secret())
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         create = admin.create_dialog
         create.fill(all_sites=True)
@@ -88,7 +88,7 @@ def test_a_recoverable_key_is_shown_after_a_lost_response(open_page: OpenPage, i
 def test_a_deletion_whose_response_was_lost_can_be_retried(
     open_page: OpenPage, installation: Installation, kind: str
 ) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         if kind == "site":
             admin.open("Sites")
@@ -112,7 +112,7 @@ def test_a_deletion_whose_response_was_lost_can_be_retried(
 def test_a_created_workspace_is_selected_even_if_the_lists_cannot_be_loaded(
     open_page: OpenPage, installation: Installation
 ) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.users.expect_count(5)
         for path in ("workspaces", "users", "sites"):
@@ -125,7 +125,7 @@ def test_a_created_workspace_is_selected_even_if_the_lists_cannot_be_loaded(
 
 
 def test_a_workspace_whose_response_was_lost_can_be_selected(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.new_workspace_button.click()
         admin.dialog.field("Name").fill("initech")
@@ -142,7 +142,7 @@ def test_a_workspace_whose_response_was_lost_can_be_selected(open_page: OpenPage
 def test_an_import_succeeds_even_if_the_workspaces_cannot_be_reloaded(
     open_page: OpenPage, installation: Installation
 ) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.open("Sites")
         lose_response(admin.page, "**/admin/workspaces?*", "GET")
@@ -183,7 +183,7 @@ def test_the_remaining_sites_of_a_user_can_be_loaded_again(open_page: OpenPage, 
 
 
 def test_views_and_the_site_picker_can_be_loaded_again(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         create = admin.create_dialog
         lose_response(admin.page, "**/admin/sites?*", "GET")
@@ -207,7 +207,7 @@ def test_views_and_the_site_picker_can_be_loaded_again(open_page: OpenPage, inst
 
 
 def test_input_survives_the_end_of_the_session(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         create = admin.create_dialog
         create.fill(sites=["shop"], name="Nightly export", workspace="acme")
@@ -247,7 +247,7 @@ def test_a_tab_continues_with_a_new_session_of_the_same_person_only(
 
 
 def test_renaming_a_removed_site_does_not_recreate_it(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page("#sites") as admin, installation.latch.admin_client() as client:
         admin.sites.rename_button("shop").click()
         client.delete("/sites/shop").raise_for_status()

@@ -90,7 +90,7 @@ def test_sites_are_renamed_removed_and_imported(open_page: OpenPage, installatio
 
 
 def test_a_new_key_comes_with_a_guide_for_integrators(open_page: OpenPage, installation: Installation) -> None:
-    installation.latch.enrol()
+    installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.create_dialog.create(sites=["shop"])
         with admin.page.context.expect_page() as opened:
@@ -114,7 +114,7 @@ def test_a_new_key_comes_with_a_guide_for_integrators(open_page: OpenPage, insta
 
 
 def test_disabled_users_and_expired_keys_are_marked(open_page: OpenPage, installation: Installation) -> None:
-    installation.disable_and_expire(installation.latch.enrol())
+    installation.disable_and_expire(installation.latch.create_sites_and_users())
     with open_page(sign_in=False) as admin:
         admin.page.clock.install()
         admin.page.reload()

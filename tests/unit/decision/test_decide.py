@@ -26,7 +26,7 @@ def claim(*sites: str, every_site: bool = False) -> Claim:
 
 
 @pytest.mark.parametrize(
-    ("grant", "asked", "code"),
+    ("grant", "claimed", "code"),
     [
         (SHOP, claim("shop"), None),
         (SHOP, claim(), None),  # no site is named, and the route admits any key
@@ -60,10 +60,10 @@ def claim(*sites: str, every_site: bool = False) -> Claim:
         (Grant("u", "acme", all_sites=True, sites=frozenset(), expires_at=1001), claim("shop"), None),
     ],
 )
-def test_a_grant_covers_a_claim_or_the_refusal_says_why(grant: Grant | None, asked: Claim, code: str | None) -> None:
+def test_a_grant_covers_a_claim_or_the_refusal_says_why(grant: Grant | None, claimed: Claim, code: str | None) -> None:
     refused_with = None
     try:
-        covered(asked, grant, OWNERS, now=1000)
+        covered(claimed, grant, OWNERS, now=1000)
     except Refused as refused:
         refused_with = refused.refusal.code
     assert refused_with == code

@@ -40,5 +40,5 @@ async def test_the_upstream_and_the_log_get_the_ids(key: str, target: str, host:
         assert line["sites"] == (["blog"] if target == "/host/x" else ["/shop"])
     else:
         assert outcome.code == "passed"
-        assert f"X-Api-Sites: {','.join(sites)}\r\n".encode() in outcome.sent_on
+        assert f"X-Api-Sites: {','.join(sites)}\r\n".encode() in outcome.forwarded
         assert line["sites"] == sites

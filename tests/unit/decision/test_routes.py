@@ -21,7 +21,7 @@ def table(*routes: dict[str, Any]) -> RouteTable:
     )
 
 
-def ask(
+def claim_or_code(
     routes: RouteTable, target: bytes, fields: Fields | None = None, *, method: bytes = b"GET", body: bool = False
 ) -> Claim | str:
     """Return the claim, or the refusal's code."""
@@ -32,7 +32,7 @@ def ask(
 
 
 def sites(rules: list[Any], target: bytes, fields: Fields | None = None, **route: Any) -> tuple[str, ...] | str:
-    claim = ask(table({"sites": rules, **route}), target, [KEY, *(fields or [])])
+    claim = claim_or_code(table({"sites": rules, **route}), target, [KEY, *(fields or [])])
     return claim if isinstance(claim, str) else claim.sites
 
 
@@ -178,10 +178,10 @@ POSTGREST = QueryRule(query="site_id", template="eq.{site}")
 def test_a_value_can_list_sites_or_mean_all_of_them() -> None:
     assert sites([HeaderRule(header="X-Sites", separator=",")], b"/x", [(b"X-Sites", b"a, b ,c")]) == ("a", "b", "c")
     assert sites([MATOMO], b"/x?idSite=1,2%2C3", workspace="acme") == ("1", "2", "3")
-    claim = ask(table({"sites": [MATOMO], "workspace": "acme"}), b"/x?idSite=all")
+    claim = claim_or_code(table({"sites": [MATOMO], "workspace": "acme"}), b"/x?idSite=all")
     assert isinstance(claim, Claim)
     assert (claim.sites, claim.named.every_site) == ((), True)
-    claim = ask(table({"sites": [MATOMO], "workspace": "acme"}), b"/x?idSite=1,all")
+    claim = claim_or_code(table({"sites": [MATOMO], "workspace": "acme"}), b"/x?idSite=1,all")
     assert isinstance(claim, Claim)
     assert (claim.sites, claim.named.every_site) == (("1",), True)
 
@@ -254,50 +254,50 @@ def test_every_rule_that_finds_a_site_counts() -> None:
 def test_the_first_matching_route_handles_the_request() -> None:
     routes = table({"name": "v2", "path": "/v2/"}, {"name": "a", "path": "/a"}, {"name": "rest", "path": "/"})
     for target, name in ((b"/v2", "v2"), (b"/v2/x", "v2"), (b"/v2x", "rest"), (b"/a/b", "a"), (b"/ab", "rest")):
-        claim = ask(routes, target, [])
+        claim = claim_or_code(routes, target, [])
         assert isinstance(claim, Claim)
         assert claim.route.name == name
     for target in (b"/V2/x", b"/v2%2fx", b"/v2;x/y", b"/%2561/x"):
-        assert ask(routes, target, []) == "ambiguous_request"
-    assert ask(table({"path": "/v2"}), b"/v1", []) == "no_route"
+        assert claim_or_code(routes, target, []) == "ambiguous_request"
+    assert claim_or_code(table({"path": "/v2"}), b"/v1", []) == "no_route"
 
 
 def test_a_query_key_is_removed_before_the_request_is_judged() -> None:
     routes = table({"sites": ["query:site"], "keys_from": ["query:key"]})
-    claim = ask(routes, b"/x?site=shop&key=k", [])
+    claim = claim_or_code(routes, b"/x?site=shop&key=k", [])
     assert isinstance(claim, Claim)
     assert (claim.key, claim.target, claim.sites) == (b"k", b"/x?site=shop", ("shop",))
 
 
 def test_forward_key_leaves_the_request_unchanged() -> None:
     routes = table({"forward_key": True, "without_site": "any-key", "keys_from": ["query:key", "header:X-API-Key"]})
-    claim = ask(routes, b"/x?key=k")
+    claim = claim_or_code(routes, b"/x?key=k")
     assert isinstance(claim, Claim)
     assert (claim.key, claim.target, claim.fields) == (b"k", b"/x?key=k", [(b"Host", b"h"), KEY])
 
 
 def test_without_site_decides_about_a_request_without_a_site() -> None:
-    assert ask(table({}), b"/x") == "site_missing"
-    claim = ask(table({}), b"/x", [])  # a client without a key is told about the key first
+    assert claim_or_code(table({}), b"/x") == "site_missing"
+    claim = claim_or_code(table({}), b"/x", [])  # a client without a key is told about the key first
     assert isinstance(claim, Claim)
     assert claim.key is None
-    claim = ask(table({"without_site": "any-key"}), b"/x")
+    claim = claim_or_code(table({"without_site": "any-key"}), b"/x")
     assert isinstance(claim, Claim)
     assert (claim.sites, claim.named.every_site) == ((), False)
-    claim = ask(table({"without_site": "all-sites", "workspace": "acme"}), b"/x")
+    claim = claim_or_code(table({"without_site": "all-sites", "workspace": "acme"}), b"/x")
     assert isinstance(claim, Claim)
     assert claim.named.every_site
 
 
-def is_open(claim: Claim | str) -> bool:
+def is_keyless(claim: Claim | str) -> bool:
     return isinstance(claim, Claim) and claim.open
 
 
 def test_only_exact_public_paths_pass_without_a_key() -> None:
     routes = table({"public": ["GET /api/health"], "sites": ["path:/api/sites/{site}/**"]})
-    assert is_open(ask(routes, b"/api/health", []))
-    assert is_open(ask(routes, b"/api/health?x=1", []))
-    assert is_open(ask(routes, b"/api/h%65alth", []))
+    assert is_keyless(claim_or_code(routes, b"/api/health", []))
+    assert is_keyless(claim_or_code(routes, b"/api/health?x=1", []))
+    assert is_keyless(claim_or_code(routes, b"/api/h%65alth", []))
     for target in (
         b"/api/health/",
         b"/API/health",
@@ -306,15 +306,17 @@ def test_only_exact_public_paths_pass_without_a_key() -> None:
         b"/api/health;x",
         b"/api/health%2f",
     ):
-        assert not is_open(ask(routes, target, []))
-    assert not is_open(ask(routes, b"/api/health", [], method=b"POST"))
-    assert not is_open(ask(routes, b"/api/health", [], method=b"HEAD"))
-    assert not is_open(ask(routes, b"/api/health?_method=DELETE", []))
+        assert not is_keyless(claim_or_code(routes, target, []))
+    assert not is_keyless(claim_or_code(routes, b"/api/health", [], method=b"POST"))
+    assert not is_keyless(claim_or_code(routes, b"/api/health", [], method=b"HEAD"))
+    assert not is_keyless(claim_or_code(routes, b"/api/health?_method=DELETE", []))
 
 
 def test_a_public_request_loses_its_key_and_its_method_overrides() -> None:
     routes = table({"public": ["GET /h"]})
-    claim = ask(routes, b"/h", [KEY, (b"X-HTTP-Method-Override", b"DELETE"), (b"X_Http_Method", b"PUT"), (b"A", b"b")])
+    claim = claim_or_code(
+        routes, b"/h", [KEY, (b"X-HTTP-Method-Override", b"DELETE"), (b"X_Http_Method", b"PUT"), (b"A", b"b")]
+    )
     assert isinstance(claim, Claim)
     assert claim.fields == [(b"Host", b"h"), (b"A", b"b")]
 
@@ -324,15 +326,15 @@ PREFLIGHT: Fields = [(b"Origin", b"https://a.example"), (b"Access-Control-Reques
 
 def test_the_route_decides_whether_a_preflight_passes() -> None:
     rules = {"sites": ["path:/{site}/**"]}
-    assert ask(table(rules), b"/shop/x", PREFLIGHT, method=b"OPTIONS") == "preflight_refused"
+    assert claim_or_code(table(rules), b"/shop/x", PREFLIGHT, method=b"OPTIONS") == "preflight_refused"
     passing = table(rules | {"preflight": "pass"})
-    claim = ask(passing, b"/shop/x", [*PREFLIGHT, (b"X-Http-Method-Override", b"GET")], method=b"OPTIONS")
+    claim = claim_or_code(passing, b"/shop/x", [*PREFLIGHT, (b"X-Http-Method-Override", b"GET")], method=b"OPTIONS")
     assert isinstance(claim, Claim)
     assert claim.open
     assert claim.fields == [(b"Host", b"h"), *PREFLIGHT]
-    assert not is_open(ask(passing, b"/shop/x", PREFLIGHT, method=b"GET"))
-    assert not is_open(ask(passing, b"/shop/x", PREFLIGHT[:1], method=b"OPTIONS"))
-    assert ask(passing, b"/shop/%2e%2e/x", PREFLIGHT, method=b"OPTIONS") == "ambiguous_request"
+    assert not is_keyless(claim_or_code(passing, b"/shop/x", PREFLIGHT, method=b"GET"))
+    assert not is_keyless(claim_or_code(passing, b"/shop/x", PREFLIGHT[:1], method=b"OPTIONS"))
+    assert claim_or_code(passing, b"/shop/%2e%2e/x", PREFLIGHT, method=b"OPTIONS") == "ambiguous_request"
 
 
 @pytest.mark.parametrize(
@@ -349,23 +351,29 @@ def test_form_bodies_are_refused_where_a_query_rule_applies_to_the_route(method:
     fields = [KEY] + ([(b"Content-Type", kind)] if kind else [])
     by_query = {"sites": ["query:site"]}
     target = b"/x?site=shop"
-    assert ask(table(by_query), target, fields, method=method, body=True) == "form_body_not_read"
+    assert claim_or_code(table(by_query), target, fields, method=method, body=True) == "form_body_not_read"
     assert isinstance(
-        ask(table(by_query), target, fields, method=method), Claim
+        claim_or_code(table(by_query), target, fields, method=method), Claim
     )  # without a body there is nothing to merge
-    assert isinstance(ask(table(by_query | {"form_body": "pass"}), target, fields, method=method, body=True), Claim)
-    assert isinstance(ask(table({"sites": ["path:/{site}"]}), b"/shop", fields, method=method, body=True), Claim)
+    assert isinstance(
+        claim_or_code(table(by_query | {"form_body": "pass"}), target, fields, method=method, body=True), Claim
+    )
+    assert isinstance(
+        claim_or_code(table({"sites": ["path:/{site}"]}), b"/shop", fields, method=method, body=True), Claim
+    )
 
 
 def test_bodies_that_are_not_forms_pass() -> None:
     fields = [KEY, (b"Content-Type", b"application/json")]
-    assert isinstance(ask(table({"sites": ["query:site"]}), b"/x?site=a", fields, method=b"POST", body=True), Claim)
+    assert isinstance(
+        claim_or_code(table({"sites": ["query:site"]}), b"/x?site=a", fields, method=b"POST", body=True), Claim
+    )
 
 
 def test_an_endpoint_refused_for_get_is_refused_for_head() -> None:
     routes = table({"refuse": ["GET /dump"], "without_site": "any-key"})
-    assert ask(routes, b"/dump", method=b"HEAD") == "endpoint_refused"
-    assert isinstance(ask(routes, b"/dump", method=b"PUT"), Claim)
+    assert claim_or_code(routes, b"/dump", method=b"HEAD") == "endpoint_refused"
+    assert isinstance(claim_or_code(routes, b"/dump", method=b"PUT"), Claim)
 
 
 def test_refused_endpoints_are_refused_in_every_reading() -> None:
@@ -378,15 +386,15 @@ def test_refused_endpoints_are_refused_in_every_reading() -> None:
         b"/api/$batch;x",
         b"/api%2f$batch",
     ):
-        assert ask(routes, target, method=b"POST") == "endpoint_refused"
-    assert isinstance(ask(routes, b"/api/$batch"), Claim)
+        assert claim_or_code(routes, target, method=b"POST") == "endpoint_refused"
+    assert isinstance(claim_or_code(routes, b"/api/$batch"), Claim)
     override = [KEY, (b"X-HTTP-Method-Override", b"post")]
-    assert ask(routes, b"/api/$batch", override) == "endpoint_refused"
-    assert ask(routes, b"/internal/x", method=b"DELETE") == "endpoint_refused"
-    assert ask(routes, b"/api/$batch?_method=post") == "endpoint_refused"
+    assert claim_or_code(routes, b"/api/$batch", override) == "endpoint_refused"
+    assert claim_or_code(routes, b"/internal/x", method=b"DELETE") == "endpoint_refused"
+    assert claim_or_code(routes, b"/api/$batch?_method=post") == "endpoint_refused"
     for query in (b"urls=a", b"URLS[]=a", b"x=1;urls=a", b"%75rls", b"+urls=a"):
-        assert ask(routes, b"/x?" + query) == "endpoint_refused"
-    assert isinstance(ask(routes, b"/x?url=a&urlset=b"), Claim)
+        assert claim_or_code(routes, b"/x?" + query) == "endpoint_refused"
+    assert isinstance(claim_or_code(routes, b"/x?url=a&urlset=b"), Claim)
 
 
 @pytest.mark.parametrize(
@@ -461,14 +469,14 @@ def test_a_template_may_end_with_a_slash() -> None:
     assert sites(rules, b"/sites/shop/uptime/") == ("shop",)
     assert sites(rules, b"/sites/shop//") == "ambiguous_request"
     routes = table({"public": ["GET /health/"], "sites": rules})
-    assert is_open(ask(routes, b"/health/", []))
-    assert not is_open(ask(routes, b"/health", []))
+    assert is_keyless(claim_or_code(routes, b"/health/", []))
+    assert not is_keyless(claim_or_code(routes, b"/health", []))
 
 
 def test_a_path_with_many_readings_is_not_remembered() -> None:
     routes = table({"sites": ["path:/sites/{site}/**"]})
     for number in range(20):
-        ask(routes, b"/sites/shop/%d/%%2525252F;a//%%3B/" % number)
+        claim_or_code(routes, b"/sites/shop/%d/%%2525252F;a//%%3B/" % number)
         assert not routes.remembers(b"/sites/shop/%d/%%2525252F;a//%%3B/" % number)
 
 
@@ -479,12 +487,12 @@ def test_a_route_forwards_the_methods_it_lists() -> None:
     )
     assert routes.methods >= {b"LIST", b"PROPFIND", b"DELETE"}
     for method in (b"GET", b"PROPFIND", b"LIST"):
-        assert isinstance(ask(routes, b"/files/a", method=method), Claim)
+        assert isinstance(claim_or_code(routes, b"/files/a", method=method), Claim)
     for method in (b"HEAD", b"POST", b"list", b"COPY"):
-        assert ask(routes, b"/files/a", method=method) == "method_not_allowed"
+        assert claim_or_code(routes, b"/files/a", method=method) == "method_not_allowed"
     for method in (b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"PATCH", b"DELETE"):
-        assert isinstance(ask(routes, b"/api/a", method=method), Claim)
-    assert ask(routes, b"/api/a", method=b"LIST") == "method_not_allowed"
+        assert isinstance(claim_or_code(routes, b"/api/a", method=method), Claim)
+    assert claim_or_code(routes, b"/api/a", method=b"LIST") == "method_not_allowed"
 
 
 def test_an_unlisted_method_is_refused_before_the_key_and_the_allowed_methods_are_listed() -> None:

@@ -51,7 +51,7 @@ class Harness:
 async def harness() -> AsyncIterator[Harness]:
     opened = Harness()
     yield opened
-    opened.scope.let_go()
+    opened.scope.resume()
     for grants in opened.opened:
         await grants.close()
 

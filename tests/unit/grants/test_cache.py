@@ -19,7 +19,7 @@ async def test_concurrent_requests_with_one_cold_key_make_one_query(harness: Har
     assert grants.peek(KEY) is None
     answers = await asyncio.gather(*(grants.fetch(KEY) for _ in range(1000)))
     assert {known(answer).user_id for answer in answers} == {"ada"}
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
     assert harness.results == {"miss": 1, "hit": 999}
 
 
@@ -31,7 +31,7 @@ async def test_requests_that_arrive_during_a_lookup_share_it(harness: Harness) -
         waiting.append(asyncio.create_task(grants.fetch(KEY)))
         await asyncio.sleep(0)
     await asyncio.gather(*waiting)
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
 
 
 async def test_a_canceled_caller_does_not_cancel_the_lookup_for_others(harness: Harness) -> None:
@@ -43,9 +43,9 @@ async def test_a_canceled_caller_does_not_cancel_the_lookup_for_others(harness: 
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    harness.scope.let_go()
+    harness.scope.resume()
     assert known(await second).user_id == "ada"
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
 
 
 async def test_an_answer_is_cached_even_if_all_callers_were_canceled(harness: Harness) -> None:
@@ -55,7 +55,7 @@ async def test_an_answer_is_cached_even_if_all_callers_were_canceled(harness: Ha
     only = asyncio.create_task(grants.fetch(KEY))
     await until(lambda: harness.scope.under_way == 1)
     only.cancel()
-    harness.scope.let_go()
+    harness.scope.resume()
     await until(lambda: grants.peek(KEY) is not None)
 
 
@@ -71,7 +71,7 @@ async def test_a_grant_is_cached_for_its_ttl_and_then_looked_up_again(harness: H
     harness.clock.now += 13
     assert grants.peek(KEY) is None
     await grants.fetch(KEY)
-    assert harness.scope.asked == [KEY, KEY]
+    assert harness.scope.queried == [KEY, KEY]
     assert harness.results == {"miss": 2, "hit": 1}
 
 

@@ -27,8 +27,8 @@ async def test_one_address_never_uses_all_lookup_slots(harness: Harness) -> None
     await until(lambda: harness.scope.under_way == 4)
     other = asyncio.create_task(grants.fetch(KEY, "192.0.2.2"))
     await until(lambda: harness.scope.under_way == 5)
-    assert harness.scope.asked[-1] == KEY
-    harness.scope.let_go()
+    assert harness.scope.queried[-1] == KEY
+    harness.scope.resume()
     await asyncio.gather(other, *flood)
 
 
@@ -39,14 +39,14 @@ async def test_a_flood_of_unknown_keys_is_limited_to_its_address_budget(harness:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert known(await grants.fetch(KEY, "192.0.2.2"))
-    assert len(harness.scope.asked) < 20, "the known key did not wait for the flood"
+    assert len(harness.scope.queried) < 20, "the known key did not wait for the flood"
     outcomes = Counter(
         type(outcome) if isinstance(outcome, Exception) else outcome
         for outcome in await asyncio.gather(*flood, return_exceptions=True)
     )
     assert outcomes.keys() == {UNKNOWN, TooManyUnknownKeys}
     assert 60 <= outcomes[UNKNOWN] <= 64
-    assert len(harness.scope.asked) == outcomes[UNKNOWN] + 1
+    assert len(harness.scope.queried) == outcomes[UNKNOWN] + 1
 
 
 async def test_a_known_key_is_accepted_although_its_address_used_up_the_budget(harness: Harness) -> None:
@@ -120,17 +120,17 @@ async def test_confirming_an_open_exchange_ignores_the_budget_of_the_lookup_it_j
     grants = harness.grants(budget=TokenBuckets(1, clock=harness.clock), lookups_at_once=1)
     harness.scope.hold()
     guesses = [asyncio.create_task(grants.fetch(digest, "192.0.2.1")) for digest in (OTHER, KEY)]
-    await until(lambda: harness.scope.asked == [OTHER])
+    await until(lambda: harness.scope.queried == [OTHER])
     confirming = asyncio.create_task(grants.confirm(KEY))
     await asyncio.sleep(0)
-    assert harness.scope.asked == [OTHER], "the other lookup is queued, and will be over budget"
-    harness.scope.let_go()
+    assert harness.scope.queried == [OTHER], "the other lookup is queued, and will be over budget"
+    harness.scope.resume()
     assert known(await confirming)
     assert [type(outcome) for outcome in await asyncio.gather(*guesses, return_exceptions=True)] == [
         type(UNKNOWN),
         TooManyUnknownKeys,
     ]
-    assert harness.scope.asked == [OTHER, KEY]
+    assert harness.scope.queried == [OTHER, KEY]
 
 
 async def test_a_request_and_an_open_exchange_share_one_lookup(harness: Harness) -> None:
@@ -141,9 +141,9 @@ async def test_a_request_and_an_open_exchange_share_one_lookup(harness: Harness)
     await until(lambda: harness.scope.under_way == 1)
     confirming = asyncio.create_task(grants.confirm(KEY))
     await asyncio.sleep(0)
-    harness.scope.let_go()
+    harness.scope.resume()
     assert known(await confirming) is known(await asking)
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
 
 
 async def test_a_client_over_budget_is_refused_without_queuing(harness: Harness) -> None:
@@ -155,7 +155,7 @@ async def test_a_client_over_budget_is_refused_without_queuing(harness: Harness)
     async with asyncio.timeout(10):
         with pytest.raises(TooManyUnknownKeys):
             await grants.fetch(KEY, "192.0.2.1")
-    harness.scope.let_go()
+    harness.scope.resume()
     await another
 
 
@@ -170,7 +170,7 @@ async def test_one_address_over_budget_does_not_refuse_another(harness: Harness)
     await asyncio.sleep(0)
     joined = asyncio.create_task(grants.fetch(KEY, "192.0.2.2"))
     await asyncio.sleep(0)
-    harness.scope.let_go()
+    harness.scope.resume()
     assert await guess is UNKNOWN
     with pytest.raises(TooManyUnknownKeys):
         await behind

@@ -93,9 +93,9 @@ async def test_an_answer_from_before_a_revoke_is_not_used_after_it(
     await until(lambda: harness.scope.under_way == 1)
     del harness.scope.grants[KEY]
     invalidate(grants)
-    harness.scope.let_go()
+    harness.scope.resume()
     assert await asking is UNKNOWN
-    assert harness.scope.asked == [KEY, KEY]
+    assert harness.scope.queried == [KEY, KEY]
 
 
 async def test_a_refresh_from_before_a_revoke_does_not_restore_the_grant(harness: Harness) -> None:
@@ -108,7 +108,7 @@ async def test_a_refresh_from_before_a_revoke_does_not_restore_the_grant(harness
     await until(lambda: harness.scope.under_way == 1)
     del harness.scope.grants[KEY]
     grants.drop(KEY)
-    harness.scope.let_go()
+    harness.scope.resume()
     assert await grants.fetch(KEY) is UNKNOWN
 
 
@@ -119,7 +119,7 @@ async def test_an_unknown_from_before_a_create_is_not_used_after_it(harness: Har
     await until(lambda: harness.scope.under_way == 1)
     harness.scope.add(KEY)
     grants.drop(KEY, position=1)
-    harness.scope.let_go()
+    harness.scope.resume()
     assert known(await asking)
 
 
@@ -153,6 +153,6 @@ async def test_unrelated_and_already_seen_changes_do_not_repeat_a_lookup(harness
         grants.drop_user(f"user-{number}", position=60_000)
         grants.drop(key(number), position=60_000)
     grants.drop(KEY, position=50_000)
-    harness.scope.let_go()
+    harness.scope.resume()
     assert known(await asking)
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]

@@ -66,15 +66,15 @@ async def test_while_the_breaker_is_open_requests_do_not_wait_and_one_lookup_pro
     assert known(await grants.fetch(key(0)))
     harness.clock.now += 1
     harness.scope.hold()
-    before = len(harness.scope.asked)
+    before = len(harness.scope.queried)
     for _ in range(3):
         assert all(known(grants.peek(key(number))) for number in range(20))
     await until(lambda: harness.scope.under_way == 1)
     with pytest.raises(ScopeUnavailable):
         await grants.fetch(OTHER)
-    assert len(harness.scope.asked) == before + 1
+    assert len(harness.scope.queried) == before + 1
     harness.scope.down = None
-    harness.scope.let_go()
+    harness.scope.resume()
     await until(lambda: not grants.database.key_breaker.is_open)
     assert await grants.fetch(OTHER) is UNKNOWN
 
@@ -87,17 +87,17 @@ async def test_recovery_is_detected_without_traffic(harness: Harness) -> None:
         with pytest.raises(ScopeUnavailable):
             await asking
     harness.scope.down = None
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     harness.clock.now += 1
     harness.scope.hold()
     for _ in range(3):
         grants.probe()
         await until(lambda: harness.scope.under_way == 2)
-    harness.scope.let_go()
+    harness.scope.resume()
     await until(lambda: not grants.database.sites_cut_off)
     grants.probe()
     assert set(await asyncio.gather(*(grants.fetch(key(number)) for number in range(20)))) == {UNKNOWN}
-    assert len(harness.scope.asked) == 2 + 20
+    assert len(harness.scope.queried) == 2 + 20
 
 
 class Stuck(MemoryScope):
@@ -105,7 +105,7 @@ class Stuck(MemoryScope):
 
     async def fetch(self, query: str, /, *args: Any) -> Sequence[dict[str, Any]]:
         rows = await super().fetch(query, *args)
-        if self.asked.count(KEY) == 2 and args[0] == KEY:
+        if self.queried.count(KEY) == 2 and args[0] == KEY:
             await asyncio.Event().wait()
         return rows
 
@@ -117,7 +117,7 @@ async def test_the_recovery_probe_is_never_queued(harness: Harness) -> None:
     await grants.fetch(KEY)
     harness.clock.now += 25
     assert grants.peek(KEY) is not None, "it is refreshed in the background"
-    await until(lambda: harness.scope.asked.count(KEY) == 2)
+    await until(lambda: harness.scope.queried.count(KEY) == 2)
     grants.database.key_breaker.failed("no answer")
     harness.clock.now += 1
     grants.probe()
@@ -131,7 +131,7 @@ async def test_a_request_that_would_be_queued_does_not_take_the_probe(harness: H
     await grants.fetch(KEY)
     harness.clock.now += 400
     stuck = asyncio.create_task(grants.fetch(KEY))
-    await until(lambda: harness.scope.asked.count(KEY) == 2)
+    await until(lambda: harness.scope.queried.count(KEY) == 2)
     grants.database.key_breaker.failed("no answer")
     harness.clock.now += 1
     with pytest.raises(ScopeUnavailable):
@@ -200,8 +200,8 @@ async def test_closing_answers_all_waiting_callers(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("followed", [True, False])
-@pytest.mark.parametrize("asked", ["a key", "an unknown key", "a site"])
-async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, asked: str, followed: bool) -> None:
+@pytest.mark.parametrize("looked_up", ["a key", "an unknown key", "a site"])
+async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, looked_up: str, followed: bool) -> None:
     """It comes from a standby or an old primary, so the grant may have been revoked long ago.
 
     The same holds while the feed is down: when it resumes, it does not repeat changes that it has already reported.
@@ -210,9 +210,11 @@ async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, aske
     harness.scope.add(KEY)
     harness.scope.sites["shop"] = "acme"
 
-    async def ask() -> object:
+    async def look_up() -> object:
         return await (
-            grants.fetch_sites(("shop",)) if asked == "a site" else grants.fetch(KEY if asked == "a key" else OTHER)
+            grants.fetch_sites(("shop",))
+            if looked_up == "a site"
+            else grants.fetch(KEY if looked_up == "a key" else OTHER)
         )
 
     grants.feed_at(7)
@@ -220,10 +222,10 @@ async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, aske
         grants.feed_down()
     harness.scope.position = 6
     with pytest.raises(ScopeUnavailable):
-        await ask()
+        await look_up()
     harness.scope.position = 7
     harness.clock.now += 1
-    assert await ask()
+    assert await look_up()
 
 
 async def test_an_answer_after_a_restore_is_accepted_once_the_feed_is_lost(harness: Harness) -> None:
@@ -232,12 +234,12 @@ async def test_an_answer_after_a_restore_is_accepted_once_the_feed_is_lost(harne
     grants.feed_at(7)
     scope.position = 3  # restored from an older dump
     scope.hold()
-    asked = asyncio.create_task(grants.fetch(KEY))
+    lookup = asyncio.create_task(grants.fetch(KEY))
     await until(lambda: scope.under_way == 1)
     grants.feed_at(0)
     grants.answered()
     grants.drop_all()
     grants.feed_at(3)
-    scope.let_go()
-    assert await asked != UNKNOWN
+    scope.resume()
+    assert await lookup != UNKNOWN
     assert not grants.database.key_breaker.is_open

@@ -20,7 +20,7 @@ async def outage(harness: Harness, grants: GrantCache, seconds: float) -> None:
     harness.clock.now += seconds
     harness.scope.down = None
     assert await grants.fetch(key(998)) is UNKNOWN
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
 
 
 @pytest.mark.parametrize("seconds", [5, 50, 5000])
@@ -40,7 +40,7 @@ async def test_after_an_outage_grants_that_the_feed_does_not_mention_are_still_v
     assert known(grants.peek(KEY))
     assert grants.peek(OTHER) is None
     await asyncio.sleep(0)
-    assert harness.scope.asked == []
+    assert harness.scope.queried == []
 
 
 async def test_the_feed_resuming_closes_the_circuit_breakers(harness: Harness) -> None:
@@ -66,7 +66,7 @@ async def test_the_ttl_of_an_entry_restarts_when_the_feed_resumes(harness: Harne
     grants.feed_resumed(2)
     harness.clock.now += 16  # 30 × 0.6 = 18 s
     assert known(grants.peek(KEY))
-    await until(lambda: harness.scope.asked == [KEY])
+    await until(lambda: harness.scope.queried == [KEY])
     harness.clock.now += 30
     assert grants.peek(KEY) is None
 
@@ -94,12 +94,12 @@ async def test_after_an_outage_stale_grants_are_used_for_a_second_until_the_feed
     assert known(grants.peek(KEY))
     assert grants.idle, "no refresh is queued while the feed is expected back"
     await asyncio.sleep(0)
-    assert harness.scope.asked == []
+    assert harness.scope.queried == []
     harness.clock.now += 1
     assert not grants.database.sites_cut_off
     assert grants.peek(KEY) is None
     assert known(await grants.fetch(KEY))
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
 
 
 async def test_while_only_the_feed_is_down_grants_expire_after_their_ttl(harness: Harness) -> None:
@@ -117,21 +117,21 @@ async def test_a_queued_refresh_is_skipped_if_the_feed_validates_the_entry(harne
     for digest in (KEY, OTHER):
         harness.scope.add(digest)
         await grants.fetch(digest)
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     harness.clock.now += 25
     harness.scope.hold()
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
-    await until(lambda: harness.scope.asked == [KEY])
+    await until(lambda: harness.scope.queried == [KEY])
     grants.feed_resumed(0)
-    harness.scope.let_go()
+    harness.scope.resume()
     await until(lambda: grants.reusable_until(KEY) > harness.clock.now)
     assert known(grants.peek(OTHER))
     await until(lambda: not harness.scope.under_way)
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
     harness.clock.now += 25
     assert known(grants.peek(OTHER))
-    await until(lambda: harness.scope.asked == [KEY, OTHER])
+    await until(lambda: harness.scope.queried == [KEY, OTHER])
 
 
 async def test_a_queued_refresh_is_skipped_while_the_feed_is_expected_back(harness: Harness) -> None:
@@ -139,18 +139,18 @@ async def test_a_queued_refresh_is_skipped_while_the_feed_is_expected_back(harne
     for digest in (KEY, OTHER):
         harness.scope.add(digest)
         await grants.fetch(digest)
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     harness.clock.now += 25
     harness.scope.hold()
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
-    await until(lambda: harness.scope.asked == [KEY])
+    await until(lambda: harness.scope.queried == [KEY])
     grants.feed_down()
     grants.database.key_breaker.failed("no answer")
     grants.answered()
-    harness.scope.let_go()
+    harness.scope.resume()
     await until(lambda: grants.idle)
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
 
 
 async def test_a_refresh_scheduled_just_as_the_last_one_ends_still_runs(harness: Harness) -> None:
@@ -159,7 +159,7 @@ async def test_a_refresh_scheduled_just_as_the_last_one_ends_still_runs(harness:
     for digest in (KEY, OTHER):
         harness.scope.add(digest)
         await grants.fetch(digest)
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
 
     def schedule_the_other() -> None:
         harness.clock.now += 25
@@ -169,4 +169,4 @@ async def test_a_refresh_scheduled_just_as_the_last_one_ends_still_runs(harness:
     grants.peek(KEY)
     grants.feed_resumed(0)  # so the refresh ends as soon as its task runs, without a query
     asyncio.get_running_loop().call_soon(schedule_the_other)
-    await until(lambda: harness.scope.asked == [OTHER])
+    await until(lambda: harness.scope.queried == [OTHER])

@@ -82,9 +82,9 @@ class Followed:
         await self.grants.close()
 
 
-def in_virtual_time(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def in_virtual_time(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+        runner.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def in_virtual_time(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
     ],
 )
 def test_another_server_or_timeline_drops_everything(sources: list[Source], begun: int) -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         connections = [Connection(source) for source in sources]
         followed = Followed(*connections)
         for connection in connections:
@@ -111,11 +111,11 @@ def test_another_server_or_timeline_drops_everything(sources: list[Source], begu
         await followed.close()
         assert followed.dropped == ["feed"] * begun
 
-    in_virtual_time(play)
+    in_virtual_time(scenario)
 
 
 def test_one_poll_reads_all_changes_however_many() -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         connection = Connection(None)
         followed = Followed(connection)
         await asyncio.sleep(0.5)
@@ -127,13 +127,13 @@ def test_one_poll_reads_all_changes_however_many() -> None:
         assert followed.feed.position == 2507
         await followed.close()
 
-    in_virtual_time(play)
+    in_virtual_time(scenario)
 
 
 def test_a_feed_behind_the_lookups_drops_everything() -> None:
     """A lookup had seen later changes, which may no longer exist."""
 
-    async def play() -> None:
+    async def scenario() -> None:
         followed = Followed(Connection(None))
         await asyncio.sleep(0.5)
         followed.scope.position = 50
@@ -143,4 +143,4 @@ def test_a_feed_behind_the_lookups_drops_everything() -> None:
         assert followed.grants.newest_position == 0
         await followed.close()
 
-    in_virtual_time(play)
+    in_virtual_time(scenario)

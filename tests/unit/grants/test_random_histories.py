@@ -40,22 +40,22 @@ def verdict_by(grant: tuple[str, frozenset[str] | None] | None, sites: frozenset
 class Stream:
     """An exchange that passed (a `rechecks.OpenExchange`)."""
 
-    def __init__(self, play: "Play", verdict: Verdict, key_digest: bytes, site: str) -> None:
+    def __init__(self, scenario: "Simulation", verdict: Verdict, key_digest: bytes, site: str) -> None:
         self.verdict: Verdict | None = verdict
         self.key_digest, self.site = key_digest, site
-        self._number = play.passed
+        self._number = scenario.passed
         self.done = False
-        self._play = play
+        self._simulation = scenario
 
     def __hash__(self) -> int:
         return self._number  # gives sets a reproducible order
 
     def revoke(self, refusal: Refusal) -> None:
         self.done = True
-        self._play.judge_end(self, refusal)
+        self._simulation.judge_end(self, refusal)
 
 
-class Play:
+class Simulation:
     """A simulation of the proxy over a database, with an oracle that checks every verdict."""
 
     def __init__(self, seed: int) -> None:
@@ -109,7 +109,7 @@ class Play:
         self.all_dropped_at = 0.0
         self.ended = 0
 
-    async def ask(self) -> None:
+    async def make_request(self) -> None:
         """Make a request, and compare the verdict with the history."""
         key, site = self.chance.choice(KEYS), self.chance.choice(SITES)
         # Named by its id or, as host names have no case, by its folded id.
@@ -183,18 +183,18 @@ class Play:
             for work in (self.feed.run(), self.revocation.run(), self.faults(), self.watch())
         ]
         end = self.loop.time() + seconds
-        asking: set[asyncio.Task[None]] = set()
+        requests: set[asyncio.Task[None]] = set()
         while self.loop.time() < end:
             await asyncio.sleep(self.chance.expovariate(1 / 0.04))
             if self.chance.random() < 0.07:
                 self.database.change()
-            asking.add(self.loop.create_task(self.ask()))
+            requests.add(self.loop.create_task(self.make_request()))
             self.look_at_streams()
-            for task in [task for task in asking if task.done()]:
+            for task in [task for task in requests if task.done()]:
                 task.result()
-                asking.discard(task)
+                requests.discard(task)
             assert not any(work.done() for work in works)
-        await asyncio.gather(*asking)
+        await asyncio.gather(*requests)
         for work in works:
             work.cancel()
         await asyncio.wait(works)
@@ -218,11 +218,11 @@ class Play:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_verdict_matches_the_database_within_the_bound(seed: int) -> None:
-    async def play() -> None:
-        played = Play(seed)
-        await played.run(200)
-        assert played.passed > 100
-        assert played.ended > 0
+    async def scenario() -> None:
+        simulation = Simulation(seed)
+        await simulation.run(200)
+        assert simulation.passed > 100
+        assert simulation.ended > 0
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+        runner.run(scenario())

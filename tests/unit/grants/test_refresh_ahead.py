@@ -17,10 +17,10 @@ async def test_a_grant_in_use_is_refreshed_before_it_expires(harness: Harness) -
     generation = grants.generation
     for _ in range(10):
         harness.clock.now += 22
-        harness.scope.asked.clear()
+        harness.scope.queried.clear()
         assert grants.peek(KEY) is first
         assert grants.peek(KEY) is first
-        await until(lambda: grants.reusable_until(KEY) > harness.clock.now and harness.scope.asked == [KEY])
+        await until(lambda: grants.reusable_until(KEY) > harness.clock.now and harness.scope.queried == [KEY])
     assert harness.results == {"miss": 1, "hit": 20}
     assert grants.generation == generation, "an equal grant is not a change"
     assert grants.peek(KEY) is first, "it is still the same object"
@@ -32,7 +32,7 @@ async def test_an_unused_grant_is_not_refreshed(harness: Harness) -> None:
     await grants.fetch(KEY)
     harness.clock.now += 25
     await asyncio.sleep(0)
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
 
 
 async def test_refreshes_are_spread_over_a_fifth_of_the_ttl(harness: Harness) -> None:
@@ -55,7 +55,7 @@ async def test_refreshes_do_not_wait_behind_other_lookups(harness: Harness) -> N
     for number in range(20):
         assert known(grants.peek(key(number)))
     await until(lambda: harness.scope.under_way == 5)
-    harness.scope.let_go()
+    harness.scope.resume()
     await until(lambda: all(grants.reusable_until(key(number)) > harness.clock.now for number in range(20)))
     await asyncio.gather(*strangers)
     assert harness.scope.most_under_way == 5 < connections_used(GrantSettings(lookups_at_once=4))
@@ -66,16 +66,16 @@ async def test_a_grant_is_not_refreshed_twice_at_the_same_time(harness: Harness)
     for digest in (KEY, OTHER):
         harness.scope.add(digest)
         await grants.fetch(digest)
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     harness.clock.now += 22
     harness.scope.hold()
     for _ in range(100):
         assert known(grants.peek(KEY))
     assert known(grants.peek(OTHER))
-    await until(lambda: harness.scope.asked == [KEY, OTHER])
-    harness.scope.let_go()
+    await until(lambda: harness.scope.queried == [KEY, OTHER])
+    harness.scope.resume()
     await until(lambda: grants.idle)
-    assert harness.scope.asked == [KEY, OTHER]
+    assert harness.scope.queried == [KEY, OTHER]
 
 
 async def test_a_queued_refresh_of_a_dropped_grant_is_skipped(
@@ -86,29 +86,29 @@ async def test_a_queued_refresh_of_a_dropped_grant_is_skipped(
     for digest in digests:
         harness.scope.add(digest, digest.hex())
         await grants.fetch(digest)
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     harness.clock.now += 22
     harness.scope.hold()
     assert all(known(grants.peek(digest)) for digest in digests)
     await until(lambda: harness.scope.under_way == 1)
     grants.drop(OTHER)
-    harness.scope.let_go()
+    harness.scope.resume()
     await until(lambda: grants.reusable_until(key(1)) > harness.clock.now)
-    assert harness.scope.asked == [KEY, key(1)]
+    assert harness.scope.queried == [KEY, key(1)]
 
 
 async def test_a_refresh_joins_the_lookup_of_a_request(harness: Harness) -> None:
     harness.scope.add(KEY)
     grants = harness.grants(ttl_seconds=30)
     await grants.fetch(KEY)
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     harness.clock.now += 22
     asking = asyncio.create_task(grants.fetch(KEY))
     assert known(grants.peek(KEY))
     harness.clock.now += 10  # before either has started
     assert known(await asking)
     await until(lambda: grants.idle)
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
 
 
 async def test_closing_cancels_refreshes_immediately(harness: Harness) -> None:
@@ -116,7 +116,7 @@ async def test_closing_cancels_refreshes_immediately(harness: Harness) -> None:
     for digest in (KEY, OTHER):
         harness.scope.add(digest)
         await grants.fetch(digest)
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     harness.clock.now += 22
     harness.scope.hold()
     for digest in (KEY, OTHER):
@@ -125,7 +125,7 @@ async def test_closing_cancels_refreshes_immediately(harness: Harness) -> None:
     async with asyncio.timeout(10):
         await grants.close()
     assert grants.idle
-    assert harness.scope.asked == [KEY]
+    assert harness.scope.queried == [KEY]
     assert harness.scope.under_way == 0
 
 

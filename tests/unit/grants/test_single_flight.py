@@ -36,7 +36,7 @@ async def test_a_lookup_that_times_out_in_the_queue_does_not_open_the_breaker() 
     lookup = lookups.start(KEY, queue, "party", None)
     assert lookup is not None
     assert await asyncio.shield(lookup.outcome) is NoAnswer.UNAVAILABLE
-    assert scope.asked == []
+    assert scope.queried == []
     assert not breaker.is_open
     await lookups.close()
     queue.release("another")
@@ -56,7 +56,7 @@ class SlowToRelease(MemoryScope):
 
 @pytest.mark.parametrize(("queued_for", "down"), [(4, True), (6, False)])
 def test_a_lookup_that_was_mostly_queued_does_not_open_the_breaker(queued_for: float, down: bool) -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         scope, queue, breaker = MemoryScope(), FairQueue(1, 1), CircuitBreaker("keys", Clock())
         lookups = lookups_over(scope, seconds=10, breaker=breaker)
         scope.hold()
@@ -66,15 +66,15 @@ def test_a_lookup_that_was_mostly_queued_does_not_open_the_breaker(queued_for: f
         await asyncio.sleep(queued_for)
         queue.release("another")
         assert await asyncio.shield(lookup.outcome) is NoAnswer.UNAVAILABLE
-        assert scope.asked == [KEY]
+        assert scope.queried == [KEY]
         assert breaker.is_open is down
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+        runner.run(scenario())
 
 
 def test_a_timed_out_lookup_keeps_its_slot_until_its_connection_is_released() -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         scope, queue, loop = SlowToRelease(), FairQueue(1, 1), asyncio.get_running_loop()
         lookups, began = lookups_over(scope, seconds=10), loop.time()
         scope.hold()
@@ -90,7 +90,7 @@ def test_a_timed_out_lookup_keeps_its_slot_until_its_connection_is_released() ->
         assert lookup.task.cancelled()
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+        runner.run(scenario())
 
 
 async def test_an_ended_lookup_leaves_nothing_behind() -> None:
@@ -113,7 +113,7 @@ async def test_closing_answers_a_lookup_that_has_not_begun() -> None:
 
 
 def test_closing_waits_for_connections_at_most_as_long_as_for_an_answer() -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         scope, loop = SlowToRelease(), asyncio.get_running_loop()
         lookups, began = lookups_over(scope, seconds=10), loop.time()
         scope.hold()
@@ -123,4 +123,4 @@ def test_closing_waits_for_connections_at_most_as_long_as_for_an_answer() -> Non
         assert began + 10 <= loop.time() < began + 11
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+        runner.run(scenario())

@@ -29,7 +29,7 @@ class Harness:
 async def harness() -> AsyncIterator[Harness]:
     opened = Harness()
     yield opened
-    opened.scope.let_go()
+    opened.scope.resume()
     await opened.grants.close()
 
 
@@ -38,7 +38,7 @@ async def test_sites_are_looked_up_in_one_query(harness: Harness) -> None:
     owners = await harness.grants.fetch_sites(("shop", "wiki", "nowhere"))
     assert owners == owned({"shop": "acme", "wiki": "globex", "nowhere": None})
     assert harness.grants.peek_sites(("shop", "nowhere")) == owned({"shop": "acme", "nowhere": None})
-    assert harness.scope.asked == [["shop", "wiki", "nowhere"]]
+    assert harness.scope.queried == [["shop", "wiki", "nowhere"]]
     assert harness.grants.peek_sites(()) == {}
 
 
@@ -49,9 +49,9 @@ async def test_sites_requested_during_a_query_share_the_next_one(harness: Harnes
     others = [asyncio.create_task(harness.grants.fetch_sites(("shop", f"made-up-{number}"))) for number in range(100)]
     await asyncio.sleep(0)
     others[0].cancel()
-    harness.scope.let_go()
+    harness.scope.resume()
     await asyncio.gather(first, *others[1:])
-    assert [len(asked) for asked in harness.scope.asked if isinstance(asked, list)] == [1, 100]
+    assert [len(ids) for ids in harness.scope.queried if isinstance(ids, list)] == [1, 100]
 
 
 async def test_a_site_in_use_is_refreshed_in_the_background(harness: Harness) -> None:
@@ -62,7 +62,7 @@ async def test_a_site_in_use_is_refreshed_in_the_background(harness: Harness) ->
     assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"})
     await until(lambda: harness.grants.peek_sites(("shop",)) == owned({"shop": "globex"}))
     assert harness.grants.generation > generation
-    assert len(harness.scope.asked) == 2
+    assert len(harness.scope.queried) == 2
 
 
 async def test_a_site_in_use_is_not_refreshed_too_early(harness: Harness) -> None:
@@ -71,7 +71,7 @@ async def test_a_site_in_use_is_not_refreshed_too_early(harness: Harness) -> Non
         harness.clock.now += 1
         assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"})
         await asyncio.sleep(0)
-    assert len(harness.scope.asked) == 1
+    assert len(harness.scope.queried) == 1
 
 
 async def test_made_up_sites_evict_no_real_ones_and_are_cached_only_briefly(harness: Harness) -> None:
@@ -80,12 +80,12 @@ async def test_made_up_sites_evict_no_real_ones_and_are_cached_only_briefly(harn
     assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"})
     harness.clock.now += 5
     assert harness.grants.peek_sites(("made-up-11999",)) is None
-    assert max(len(asked) for asked in harness.scope.asked if isinstance(asked, list)) == 1000
+    assert max(len(ids) for ids in harness.scope.queried if isinstance(ids, list)) == 1000
 
 
 async def test_a_name_that_postgresql_cannot_store_is_unknown_without_a_query(harness: Harness) -> None:
     assert await harness.grants.fetch_sites(("a\0b", "\udcff")) == owned({"a\0b": None, "\udcff": None})
-    assert harness.scope.asked == []
+    assert harness.scope.queried == []
 
 
 async def test_cached_sites_are_used_stale_while_the_database_fails(harness: Harness) -> None:
@@ -111,7 +111,7 @@ async def test_while_only_sites_cannot_be_read_keys_are_still_looked_up(harness:
     """For example while their table is locked."""
     harness.scope.add(KEY)
     await harness.grants.fetch_sites(("shop",))
-    harness.scope.ill[FIND_SITES] = TimeoutError()
+    harness.scope.failing[FIND_SITES] = TimeoutError()
     harness.clock.now += 40
     with pytest.raises(ScopeUnavailable):
         await harness.grants.fetch_sites(("blog",))
@@ -120,7 +120,7 @@ async def test_while_only_sites_cannot_be_read_keys_are_still_looked_up(harness:
         assert isinstance(await harness.grants.fetch(KEY), Grant)
         assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"})
     assert harness.grants.database.sites_cut_off, "the removal of a site may go unnoticed"
-    del harness.scope.ill[FIND_SITES]
+    del harness.scope.failing[FIND_SITES]
     harness.clock.now += 1
     assert await harness.grants.fetch_sites(("blog",)) == owned({"blog": "acme"})
     assert not harness.grants.database.sites_cut_off
@@ -130,7 +130,7 @@ async def test_while_only_keys_cannot_be_read_site_lookups_do_not_close_their_br
     harness.scope.add(KEY)
     await harness.grants.fetch(KEY)
     await harness.grants.fetch_sites(("shop",))
-    harness.scope.ill[FIND_GRANT] = TimeoutError()
+    harness.scope.failing[FIND_GRANT] = TimeoutError()
     harness.clock.now += 40
     assert isinstance(await harness.grants.fetch(KEY), Grant)
     assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"}), (
@@ -150,16 +150,16 @@ async def test_after_an_outage_sites_are_not_looked_up_while_the_feed_is_expecte
     harness.scope.down = None
     harness.clock.now += 1
     assert await harness.grants.fetch_sites(("wiki",)) == owned({"wiki": "globex"})
-    harness.scope.asked.clear()
+    harness.scope.queried.clear()
     assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"})
     assert await harness.grants.fetch_sites(("blog",)) == owned({"blog": "acme"})
     await asyncio.sleep(0)
-    assert harness.scope.asked == []
+    assert harness.scope.queried == []
     harness.clock.now += 1
     assert harness.grants.peek_sites(("shop",)) is None, "the feed did not resume, so the entry is not validated"
     harness.grants.feed_resumed(0)
     assert harness.grants.peek_sites(("shop", "blog")) == owned({"shop": "acme", "blog": "acme"})
-    assert harness.scope.asked == []
+    assert harness.scope.queried == []
 
 
 async def test_a_slow_site_lookup_times_out(harness: Harness) -> None:
@@ -177,9 +177,9 @@ async def test_an_answer_from_before_a_site_changed_is_not_used_after_it(harness
     await until(lambda: harness.scope.under_way == 1)
     harness.scope.sites["new"] = "acme"
     harness.grants.drop_site("new")
-    harness.scope.let_go()
+    harness.scope.resume()
     assert await asking == owned({"new": "acme", "shop": "acme"})
-    assert harness.scope.asked == [["new", "shop"], ["new"]]
+    assert harness.scope.queried == [["new", "shop"], ["new"]]
 
 
 async def test_an_answer_from_before_everything_was_dropped_is_not_used_after_it(harness: Harness) -> None:
@@ -188,7 +188,7 @@ async def test_an_answer_from_before_everything_was_dropped_is_not_used_after_it
     await until(lambda: harness.scope.under_way == 1)
     harness.scope.sites["shop"] = "globex"
     harness.grants.drop_all()
-    harness.scope.let_go()
+    harness.scope.resume()
     assert await asking == owned({"shop": "globex"})
 
 
@@ -197,7 +197,7 @@ async def test_a_refresh_that_finds_nothing_new_changes_nothing(harness: Harness
     generation = harness.grants.generation
     harness.clock.now += 25
     harness.grants.peek_sites(("shop",))
-    await until(lambda: len(harness.scope.asked) == 2 and not harness.scope.under_way)
+    await until(lambda: len(harness.scope.queried) == 2 and not harness.scope.under_way)
     harness.clock.now += 6  # more than the original TTL
     assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"})
     assert harness.grants.generation == generation
@@ -222,7 +222,7 @@ async def test_a_site_is_found_by_its_folded_id(harness: Harness) -> None:
         "/nowhere": None,
         "/": None,
     }
-    assert harness.scope.asked == [list(names)]
+    assert harness.scope.queried == [list(names)]
     assert harness.grants.peek_sites(("/docs",)) == {"/docs": SiteOwner("Docs", "acme")}
 
 
@@ -241,9 +241,9 @@ async def test_an_answer_from_before_a_site_changed_is_not_used_under_its_folded
     await until(lambda: harness.scope.under_way == 1)
     harness.scope.sites["New"] = "acme"
     harness.grants.drop_site("New")
-    harness.scope.let_go()
+    harness.scope.resume()
     assert await asking == {"/new": SiteOwner("New", "acme"), "shop": SiteOwner("shop", "acme")}
-    assert harness.scope.asked == [["/new", "shop"], ["/new"]]
+    assert harness.scope.queried == [["/new", "shop"], ["/new"]]
 
 
 async def test_a_refresh_that_finds_a_site_deleted_drops_its_other_name(harness: Harness) -> None:

@@ -74,7 +74,7 @@ class Streams:
     @property
     def lookups(self) -> int:
         """How many queries the database got."""
-        return len(self.scope.asked)
+        return len(self.scope.queried)
 
     def add_user(self, name: str, *sites: str, **row: object) -> None:
         """Add an API user with a key to the scope table."""
@@ -123,6 +123,6 @@ class Streams:
 
     async def close(self) -> None:
         """Stop everything."""
-        self.scope.let_go()
+        self.scope.resume()
         await self.revocation.close()
         await self.grants.close()

@@ -58,13 +58,13 @@ async def visit() -> AsyncIterator[Visit]:
 
 KEYLESS = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /api/sites/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
-MOST_TURNS = 10_000
+MAX_TURNS = 10_000
 
 
 async def turns(visit: Visit, wanted: int, counted: bytes) -> list[int]:
     """Run the event loop until the client got `wanted` responses. Return how many there were after each turn."""
     counts = [visit.client.written.count(counted)]
-    while counts[-1] < wanted and len(counts) < MOST_TURNS:
+    while counts[-1] < wanted and len(counts) < MAX_TURNS:
         await asyncio.sleep(0)
         counts.append(visit.client.written.count(counted))
     return counts
@@ -111,7 +111,7 @@ async def test_many_tiny_chunks_yield_to_other_connections(visit: Visit) -> None
     counts = [len(upstream.written)]
     assert counts[0] < len(chunks) / 4
     visit.downstream.data_received(b"\n\r\n")
-    while not upstream.written.endswith(b"\r\n0\r\n\r\n") and len(counts) < MOST_TURNS:
+    while not upstream.written.endswith(b"\r\n0\r\n\r\n") and len(counts) < MAX_TURNS:
         await asyncio.sleep(0)
         counts.append(len(upstream.written))
     assert max(later - earlier for earlier, later in itertools.pairwise(counts)) < len(chunks) / 4

@@ -41,9 +41,9 @@ async def test_a_revocation_does_not_wait_for_earlier_rechecks(streams: Streams)
     await until(lambda: streams.scope.under_way > 0)
     streams.delete_key("ada", 6)
     assert streams.revocation.rechecks.workers == 8, "the number of workers is limited"
-    streams.scope.let_go()
+    streams.scope.resume()
     await until(lambda: exchange.done)
-    assert streams.scope.asked[before:].index(key_of("ada")) < 20
+    assert streams.scope.queried[before:].index(key_of("ada")) < 20
     await streams.settled()
     assert streams.ended == {"key_gone": 1}
 
@@ -70,7 +70,7 @@ async def test_a_failing_lookup_of_a_site_ends_only_exchanges_that_need_it(strea
     streams.add_user("ada", all_sites=True)
     streams.scope.sites |= {"shop": "acme", "docs": "acme"}
     shop, siteless, docs = [await streams.opened("ada", *sites) for sites in (("shop",), (), ("docs",))]
-    streams.scope.ill[FIND_SITES] = ConnectionResetError()
+    streams.scope.failing[FIND_SITES] = ConnectionResetError()
     streams.grants.drop_all()
     streams.revocation.changed(Changes(everything=True))
     await streams.settled()
@@ -93,7 +93,7 @@ async def test_queued_exchanges_survive_a_short_outage(streams: Streams) -> None
     streams.clock.now += LOOKUP + 1
     streams.read_at = streams.clock.now
     streams.scope.down = ConnectionResetError()
-    streams.scope.let_go()
+    streams.scope.resume()
     await streams.settled()
     streams.scope.down = None
     streams.clock.now += 1
@@ -136,7 +136,7 @@ async def test_a_change_to_a_key_that_a_sweep_has_queued_sets_a_deadline(streams
     queued = [name for name in names if key_of(name) in streams.queued]
     streams.change(queued[0])
     streams.scope.down = ConnectionRefusedError()
-    streams.scope.let_go()
+    streams.scope.resume()
     await streams.settled()
     streams.clock.now += LOOKUP + 1
     await streams.swept()

@@ -19,7 +19,7 @@ async def test_only_keys_that_a_change_affects_are_looked_up(streams: Streams) -
     streams.revocation.changed(Changes(keys={key_of("ada"): 5}, users={"bob": 6}, sites={"docs"}))
     assert streams.queued == {key_of("ada"), key_of("bob")}
     await streams.settled()
-    assert set(streams.scope.asked[before:]) == {key_of("ada"), key_of("bob")}
+    assert set(streams.scope.queried[before:]) == {key_of("ada"), key_of("bob")}
     assert not streams.ended
 
 
@@ -43,7 +43,7 @@ async def test_a_change_during_a_recheck_is_rechecked_too(streams: Streams) -> N
     streams.revocation.changed(Changes(sites={"shop"}))
     await until(lambda: streams.scope.under_way == 1)
     streams.delete_key("ada")
-    streams.scope.let_go()
+    streams.scope.resume()
     await streams.settled()
     assert exchange.revoked is INVALID_KEY
 
@@ -146,7 +146,7 @@ async def test_exchanges_without_a_key_or_a_passing_verdict_are_never_rechecked(
     assert not public.done
     assert not judging.done
     assert not refused.done, "its refusal is on its way"
-    assert not streams.scope.asked
+    assert not streams.scope.queried
 
 
 async def test_rechecks_without_lookups_leave_turns_to_others(streams: Streams) -> None:
@@ -172,6 +172,6 @@ async def test_closing_does_not_wait_for_lookups_and_ends_nothing(streams: Strea
     async with asyncio.timeout(10):
         await streams.revocation.close()
     assert not streams.revocation.rechecks.workers
-    streams.scope.let_go()
+    streams.scope.resume()
     await until(lambda: not streams.scope.under_way)
     assert not streams.ended
