@@ -1,4 +1,4 @@
-"""Lookups after a restart of the database: only of keys that changed, not of all keys in use."""
+"""After a restart of the database, only changed keys are looked up, not all keys in use."""
 
 import asyncio
 import os

@@ -8,7 +8,7 @@ import pytest
 from sql.pool import open_pool
 from tests.acceptance.database_tap import tapped
 from tests.acceptance.harness import toml
-from tests.acceptance.wire import Answering, CutShortError, Upstream, connect, listening_socket, port_of
+from tests.acceptance.wire import Answering, TruncatedError, Upstream, connect, listening_socket, port_of
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_a_truncated_body_raises(upstream: Upstream, address: str) -> None
         await served.head()
         await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour")
         await served.close()
-        with pytest.raises(CutShortError) as cut:
+        with pytest.raises(TruncatedError) as cut:
             await client.answer()
     assert cut.value.so_far == b"four"
 

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.decision.api_keys import new_key
 from tests.acceptance.harness import ADMIN_TOKEN, Bench, Lane, Lanes, serving
-from tests.acceptance.wire import Answering, CutShortError, Wire, connect
+from tests.acceptance.wire import Answering, TruncatedError, Wire, connect
 from tests.ports import free_port
 
 EVERYWHERE = ["header:X-API-Key", "bearer", "basic", "cookie:api_session", "query:api_key"]
@@ -160,7 +160,7 @@ async def send_all(evidence: Evidence, place: str, address: str, requests: list[
 
     async def send(request: bytes) -> None:
         async with at_once, connect(address) as client:
-            with contextlib.suppress(CutShortError, ConnectionError, TimeoutError):
+            with contextlib.suppress(TruncatedError, ConnectionError, TimeoutError):
                 await client.send(request)
                 await client.answer(seconds=3)
             evidence.add(place, bytes(client.received))

@@ -82,7 +82,7 @@ def check(campaign: Campaign, figures: Figures, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("name", QUICK)
-async def test_an_outage_neither_admits_nor_refuses_wrongly_and_loses_nothing(
+async def test_in_an_outage_no_request_is_decided_wrongly_and_no_activity_is_lost(
     fleet: Fleet, tmp_path: Path, name: str
 ) -> None:
     second = fleet.second if name in WITH_A_SECOND_PROCESS else None
@@ -93,7 +93,9 @@ async def test_an_outage_neither_admits_nor_refuses_wrongly_and_loses_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
-async def test_twenty_thousand_requests_over_an_outage(fleet: Fleet, tmp_path: Path, name: str) -> None:
+async def test_twenty_thousand_requests_during_an_outage_are_decided_correctly(
+    fleet: Fleet, tmp_path: Path, name: str
+) -> None:
     campaign = Campaign(
         fleet.database, fleet.first, fleet.second, fleet.known, rate=2500, requests=20_000, fault_seconds=6
     )

@@ -56,12 +56,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PooledServer]:
 
 
 @pytest.fixture(scope="module", params=POOLERS)
-def each(
+def behind_pooler(
     request: pytest.FixtureRequest, server: PooledServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pooled]:
     """Sitelatch behind a pooler with each of these configurations."""
     with pooled(
-        server, tmp_path_factory.mktemp("each"), POOLERS[request.param], activity={"flush_seconds": 0.2}
+        server, tmp_path_factory.mktemp("pooler"), POOLERS[request.param], activity={"flush_seconds": 0.2}
     ) as served:
         yield served
 
@@ -81,9 +81,9 @@ async def lifetime(served: Pooled, lane: Lane, wire: Wire) -> float:
     return began - gone
 
 
-async def test_behind_a_pooler_the_front_door_decides_and_records_activity(each: Pooled) -> None:
-    keys, latch = each.keys, each.latch
-    async with lane(each) as data, connect(latch.address) as wire:
+async def test_behind_a_pooler_the_front_door_decides_and_records_activity(behind_pooler: Pooled) -> None:
+    keys, latch = behind_pooler.keys, behind_pooler.latch
+    async with lane(behind_pooler) as data, connect(latch.address) as wire:
         for user, rest, expected in (
             (keys.shop, "/sites/shop/x", (200, "")),
             (keys.shop, "/sites/blog/x", (403, "site_not_allowed")),
@@ -111,15 +111,15 @@ async def test_behind_a_pooler_the_front_door_decides_and_records_activity(each:
     assert latch.metric("sitelatch_activity_flushes_total", result="error") == 0
 
 
-async def test_behind_a_pooler_a_revoke_takes_a_poll(each: Pooled) -> None:
-    latch = each.latch
+async def test_behind_a_pooler_a_revoke_takes_effect_within_one_poll(behind_pooler: Pooled) -> None:
+    latch = behind_pooler.latch
     assert latch.metric("sitelatch_feed_up", mode="polling") == 1
     assert latch.metric("sitelatch_feed_up", mode="woken") == 0
     assert latch.metric("sitelatch_revocation_bound_seconds") == POLL_SECONDS + ANSWER_SECONDS
     taken: list[float] = []
-    async with lane(each) as data, connect(latch.address) as wire:
+    async with lane(behind_pooler) as data, connect(latch.address) as wire:
         for _ in range(10):
-            losses, lived = latch.feed_losses, await lifetime(each, data, wire)
+            losses, lived = latch.feed_losses, await lifetime(behind_pooler, data, wire)
             if latch.feed_losses == losses:
                 taken.append(lived)
             else:
@@ -137,9 +137,9 @@ async def listen(client: ClientConnection) -> None:
         assert await client.recv() == "tick"
 
 
-async def test_behind_a_pooler_open_exchanges_end_with_their_key(each: Pooled) -> None:
-    user = each.latch.create_user("acme", "shop")
-    data = each.lanes.next(each.latch, each.keys)
+async def test_behind_a_pooler_open_exchanges_end_with_their_key(behind_pooler: Pooled) -> None:
+    user = behind_pooler.latch.create_user("acme", "shop")
+    data = behind_pooler.lanes.next(behind_pooler.latch, behind_pooler.keys)
 
     async def tick(connection: ServerConnection) -> None:
         with suppress(ConnectionClosed):
@@ -148,10 +148,10 @@ async def test_behind_a_pooler_open_exchanges_end_with_their_key(each: Pooled) -
                 await asyncio.sleep(0.01)
 
     async with await serve(tick, sock=data.socket.dup()):
-        url = f"ws://{each.latch.address}{data.target('/sites/shop/ws')}"
+        url = f"ws://{behind_pooler.latch.address}{data.target('/sites/shop/ws')}"
         async with websocket(url, additional_headers={"X-API-Key": user.key}, proxy=None) as client:
             assert await client.recv() == "tick"
-            with each.latch.admin_client() as admin:
+            with behind_pooler.latch.admin_client() as admin:
                 assert admin.delete(f"/users/{user.id}").status_code == 204
             async with asyncio.timeout(10):
                 with pytest.raises(ConnectionClosedError) as closed:
@@ -173,8 +173,8 @@ async def test_a_listen_url_that_bypasses_the_pooler_gets_notifications(server: 
         assert latch.metric("sitelatch_feed_up", mode="woken") == 1
 
 
-def test_behind_a_pooler_the_admin_api_and_sessions_work(each: Pooled) -> None:
-    with each.latch.admin_client() as api:
+def test_behind_a_pooler_the_admin_api_and_sessions_work(behind_pooler: Pooled) -> None:
+    with behind_pooler.latch.admin_client() as api:
         for _ in range(3):
             made = api.post("/users", json={"workspace": "acme", "sites": ["shop", "blog"], "name": "Zoe"}).json()
             assert api.get("/users", params={"search": "Zoe"}).json()["items"][0]["id"] == made["id"]
@@ -187,7 +187,7 @@ def test_behind_a_pooler_the_admin_api_and_sessions_work(each: Pooled) -> None:
         assert api.post("/sites", json={"csv": csv}).status_code in (200, 201)
         assert len(api.get("/sites", params={"search": "csv-", "limit": 200}).json()["items"]) == 200
         assert api.get("/audit").json()["items"]
-    origin = f"http://{each.latch.admin}"
+    origin = f"http://{behind_pooler.latch.admin}"
     with httpx.Client(base_url=f"{origin}/admin", headers={"Origin": origin}, trust_env=False) as page:
         session = page.post("/session", json={"token": ADMIN_TOKEN})
         assert session.status_code == 200
@@ -198,13 +198,13 @@ def test_behind_a_pooler_the_admin_api_and_sessions_work(each: Pooled) -> None:
         assert page.get("/users").status_code == 401
 
 
-async def test_server_connections_are_returned_to_the_pooler_clean(each: Pooled) -> None:
+async def test_server_connections_are_returned_to_the_pooler_clean(behind_pooler: Pooled) -> None:
     """The next client gets a session without a LISTEN, setting, prepared statement or lock of ours."""
-    name = database_name(each.dsn)
+    name = database_name(behind_pooler.dsn)
     for login in ("sitelatch_doors", "sitelatch_admin"):
-        connections = [await open_connection(each.pooler.dsn(login, name), role="tests") for _ in range(5)]
+        connections = [await open_connection(behind_pooler.pooler.dsn(login, name), role="tests") for _ in range(5)]
         # Concurrent transactions use all server connections.
-        size = min(int(str(each.pooler.settings["default_pool_size"])), 2)
+        size = min(int(str(behind_pooler.pooler.settings["default_pool_size"])), 2)
         for connection in connections[:size]:
             await connection.execute("BEGIN")
             row = await connection.fetchrow(leftovers())
@@ -216,9 +216,9 @@ async def test_server_connections_are_returned_to_the_pooler_clean(each: Pooled)
             connection.terminate()
 
 
-@pytest.mark.parametrize("each", ["one server connection"], indirect=True)
-def test_behind_a_pooler_the_commands_work(each: Pooled, tmp_path: Path) -> None:
-    config = str(each.latch.config)
+@pytest.mark.parametrize("behind_pooler", ["one server connection"], indirect=True)
+def test_behind_a_pooler_the_commands_work(behind_pooler: Pooled, tmp_path: Path) -> None:
+    config = str(behind_pooler.latch.config)
 
     def run(*words: str, code: int = 0) -> Done:
         done = sitelatch(*words, "--config", config)
@@ -241,14 +241,14 @@ def test_behind_a_pooler_the_commands_work(each: Pooled, tmp_path: Path) -> None
     assert run("sites", "remove", "a1", "a2", "kiosk").code == 0
 
 
-@pytest.mark.parametrize("each", ["round robin"], indirect=True)
-def test_behind_a_pooler_concurrent_migrations_take_turns(each: Pooled) -> None:
+@pytest.mark.parametrize("behind_pooler", ["round robin"], indirect=True)
+def test_behind_a_pooler_concurrent_migrations_take_turns(behind_pooler: Pooled) -> None:
     """Their lock ends with each transaction. A session lock would stay with the next client of the connection."""
-    empty = each.server.create_database()
-    owner = {"SITELATCH_ADMIN__DATABASE_URL": each.pooler.dsn("sitelatch_owner", database_name(empty))}
+    empty = behind_pooler.server.create_database()
+    owner = {"SITELATCH_ADMIN__DATABASE_URL": behind_pooler.pooler.dsn("sitelatch_owner", database_name(empty))}
 
     def migrate(_: int) -> Done:
-        return sitelatch("migrate", "--config", str(each.latch.config), environ=owner)
+        return sitelatch("migrate", "--config", str(behind_pooler.latch.config), environ=owner)
 
     with ThreadPoolExecutor(3) as threads:
         done = list(threads.map(migrate, range(3)))
@@ -257,7 +257,7 @@ def test_behind_a_pooler_concurrent_migrations_take_turns(each: Pooled) -> None:
     assert [line for line in sorted(lines) if not line.startswith("The schema")] == [step.name for step in MIGRATIONS]
 
     async def locks() -> object:
-        connection = await open_connection(each.dsn, role="tests")
+        connection = await open_connection(behind_pooler.dsn, role="tests")
         try:
             return await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
         finally:
@@ -266,6 +266,6 @@ def test_behind_a_pooler_concurrent_migrations_take_turns(each: Pooled) -> None:
     assert run_aside(locks()) == 0
 
 
-def test_no_password_is_logged(each: Pooled) -> None:
-    assert PASSWORD not in each.latch.output.read_text()
-    assert "hunter2" not in each.latch.output.read_text()
+def test_no_password_is_logged(behind_pooler: Pooled) -> None:
+    assert PASSWORD not in behind_pooler.latch.output.read_text()
+    assert "hunter2" not in behind_pooler.latch.output.read_text()

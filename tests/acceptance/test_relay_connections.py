@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance import wire
 from tests.acceptance.harness import Bench, Lane, Lanes, serving
-from tests.acceptance.wire import Answering, CutShortError, Wire, connect, port_of, until
+from tests.acceptance.wire import Answering, TruncatedError, Wire, connect, port_of, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -122,7 +122,7 @@ async def test_the_body_of_a_refused_request_is_not_read_as_a_request(client: Wi
     )
     assert (await client.answer()).status == 403
     # Either the body is discarded and the connection stays open, or it is closed.
-    with contextlib.suppress(CutShortError):
+    with contextlib.suppress(TruncatedError):
         assert (await client.answer()).status == 200
     assert not any(request.target.endswith(b"hidden") for request in service.requests)
 
@@ -139,14 +139,14 @@ async def test_a_response_never_overtakes_an_earlier_one(client: Wire, lane: Lan
 # Early disconnects.
 
 
-async def test_a_client_that_leaves_before_the_response_cancels_the_exchange(lane: Lane) -> None:
+async def test_a_disconnect_before_the_response_cancels_the_exchange(lane: Lane) -> None:
     async with connect(lane.latch.address) as client:
         served = await open_exchange(client, lane)
     assert await served.closed(ANSWER_SECONDS)
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_a_client_that_leaves_during_the_response_cancels_the_exchange(lane: Lane, how: str) -> None:
+async def test_a_disconnect_during_the_response_cancels_the_exchange(lane: Lane, how: str) -> None:
     async with connect(lane.latch.address) as client:
         served = await open_exchange(client, lane)
         await served.send(CHUNKED + b"5\r\nhello\r\n")
@@ -156,16 +156,16 @@ async def test_a_client_that_leaves_during_the_response_cancels_the_exchange(lan
     assert await served.closed()
 
 
-async def test_a_client_that_leaves_during_its_upload_never_completes_it(lane: Lane) -> None:
+async def test_a_disconnect_during_an_upload_never_completes_the_upload(lane: Lane) -> None:
     async with connect(lane.latch.address) as client:
         request = lane.request("POST", "/sites/shop/x", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n"
         served = await open_exchange(client, lane, request)
         await served.read_until(b"hello")
-    with pytest.raises(CutShortError):
+    with pytest.raises(TruncatedError):
         await served.read_until(b"0\r\n\r\n")
 
 
-async def test_a_client_that_leaves_frees_its_place_in_the_pool(bench: Bench, lane: Lane) -> None:
+async def test_a_disconnect_frees_the_place_in_the_pool(bench: Bench, lane: Lane) -> None:
     for _ in range(POOL + 2):
         async with connect(bench.latch.address) as client:
             await open_exchange(client, lane)
@@ -181,7 +181,7 @@ async def test_a_client_that_leaves_frees_its_place_in_the_pool(bench: Bench, la
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_a_response_that_is_cut_short_arrives_as_cut_short(
+async def test_a_truncated_response_reaches_the_client_truncated(
     client: Wire, lane: Lane, framing: str, how: str
 ) -> None:
     served = await open_exchange(client, lane)
@@ -193,7 +193,7 @@ async def test_a_response_that_is_cut_short_arrives_as_cut_short(
     assert b"0\r\n\r\n" not in rest
 
 
-async def test_a_chunk_that_is_cut_short_arrives_as_cut_short(client: Wire, lane: Lane) -> None:
+async def test_a_truncated_chunk_reaches_the_client_truncated(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(CHUNKED + b"ff\r\nhello")
     await client.read_until(b"hello")
@@ -211,7 +211,7 @@ async def test_a_reset_during_a_response_without_length_is_not_a_clean_end(clien
     assert client.was_reset or b"chunked" in client.received
 
 
-async def test_a_response_that_breaks_its_framing_arrives_as_cut_short(client: Wire, lane: Lane) -> None:
+async def test_a_response_with_invalid_framing_reaches_the_client_truncated(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     await served.send(CHUNKED + b"5\r\nhello\r\n")
     await client.read_until(b"hello")
@@ -551,7 +551,7 @@ async def erratic_service(wire: Wire) -> None:
 
 async def erratic_client(lane: Lane) -> None:
     """Send a few requests, and sometimes disconnect early."""
-    with contextlib.suppress(CutShortError, OSError, TimeoutError):
+    with contextlib.suppress(TruncatedError, OSError, TimeoutError):
         async with connect(lane.latch.address) as client:
             for _ in range(random.randrange(1, 4)):
                 behavior = random.choice(["get", "get", "post", "half", "two", "malformed", "leave"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
-from tests.acceptance.wire import Answering, CutShortError, Wire, connect, open_exchange, until
+from tests.acceptance.wire import Answering, TruncatedError, Wire, connect, open_exchange, until
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ async def test_a_malformed_chunk_later_in_the_body_is_refused(client: Wire, lane
     await client.send(rest)
     assert (await client.answer()).status == 400
     assert await client.read_to_end() == b""
-    with pytest.raises(CutShortError):
+    with pytest.raises(TruncatedError):
         await served.read_until(b"0\r\n\r\n")
     assert b"smuggled" not in served.received
 

@@ -15,7 +15,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.typing import Subprotocol
 
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
-from tests.acceptance.wire import Answering, CutShortError, Wire, connect, open_exchange, until
+from tests.acceptance.wire import Answering, TruncatedError, Wire, connect, open_exchange, until
 
 MIB = 1 << 20
 
@@ -163,7 +163,7 @@ async def test_a_websocket_needs_a_key_for_its_site(service: Service, who: str |
     assert refused.value.response.status_code == status
 
 
-async def test_a_client_that_leaves_closes_the_connection_to_the_service(service: Service) -> None:
+async def test_a_client_that_disconnects_closes_the_connection_to_the_service(service: Service) -> None:
     left = asyncio.Event()
 
     async def wait(connection: ServerConnection) -> None:
@@ -229,7 +229,7 @@ async def test_bytes_sent_before_101_do_not_bypass_the_decision(client: Wire, la
     await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
     assert (await client.answer()).body == b"no"
     # The bytes after it are judged as a request, or never read.
-    with contextlib.suppress(CutShortError):
+    with contextlib.suppress(TruncatedError):
         assert (await client.answer()).status == 403
     assert b"secret" not in served.received
 

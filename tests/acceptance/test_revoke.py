@@ -17,7 +17,7 @@ from proxy.decision.api_keys import digest
 from sql.pool import open_connection
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
 from tests.acceptance.streams import EVENT, SSE, download, events, tunnel
-from tests.acceptance.wire import CutShortError, Wire, connect, until
+from tests.acceptance.wire import TruncatedError, Wire, connect, until
 
 
 @pytest.fixture(scope="module")
@@ -316,5 +316,5 @@ async def test_a_truncated_response_is_distinguishable_from_a_complete_one(
     answer = asyncio.create_task(client.answer())
     await until(lambda: EVENT in client.received, "the first event arrives")
     delete(bench, user)
-    with pytest.raises(CutShortError):
+    with pytest.raises(TruncatedError):
         await answer

@@ -1,4 +1,4 @@
-"""Both sides of the relay as raw bytes: a client that sends exactly what a test says, and a data service that does too.
+"""Both sides of the relay as raw bytes: a client and a data service that send exactly the bytes that a test gives them.
 
 Nothing here is specific to Sitelatch. `test_harness.py` connects the client directly to the data service.
 """
@@ -20,7 +20,7 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that makes close() send RST."""
 
 
-class CutShortError(AssertionError):
+class TruncatedError(AssertionError):
     """The connection ended too early. `so_far` contains the bytes that arrived."""
 
     def __init__(self, so_far: bytes) -> None:
@@ -53,7 +53,7 @@ class Message:
 
     def one(self, name: str) -> bytes | None:
         values = self.all(name)
-        assert len(values) < 2, f"{name} came {len(values)} times: {values}"
+        assert len(values) < 2, f"{name} occurs {len(values)} times: {values}"
         return values[0] if values else None
 
     @property
@@ -87,7 +87,7 @@ class Wire:
         self._reader = reader
         self.writer = writer
         self.received = bytearray()
-        """Everything that came, from the first byte on."""
+        """All bytes received so far."""
         self._taken = 0
         self.ended = False
         self.was_reset = False
@@ -117,14 +117,14 @@ class Wire:
         async with asyncio.timeout(seconds):
             while (found := self.received.find(mark, self._taken)) < 0:
                 if not await self.more():
-                    raise CutShortError(self._take(len(self.received)))
+                    raise TruncatedError(self._take(len(self.received)))
         return self._take(found + len(mark))
 
     async def read_exactly(self, count: int, seconds: float = DEADLINE_SECONDS) -> bytes:
         async with asyncio.timeout(seconds):
             while len(self.received) - self._taken < count:
                 if not await self.more():
-                    raise CutShortError(self._take(len(self.received)))
+                    raise TruncatedError(self._take(len(self.received)))
         return self._take(self._taken + count)
 
     async def read_to_end(self, seconds: float = DEADLINE_SECONDS) -> bytes:
@@ -276,7 +276,7 @@ class Upstream:
 
     async def _serve(self, handler: Handler, wire: Wire) -> None:
         # A client may disconnect at any time. A test checks that on its own side.
-        with contextlib.suppress(CutShortError, TimeoutError, OSError):
+        with contextlib.suppress(TruncatedError, TimeoutError, OSError):
             await handler(wire)
         await wire.close()
 
@@ -345,5 +345,5 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = DEADL
     """Wait for a condition, checking it every 20 ms."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds} s in vain for: {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"timed out after {seconds} s, waiting for: {what}"
         await asyncio.sleep(0.02)

@@ -88,7 +88,7 @@ def _is_intact(files: Path) -> bool:
     return secret.is_file() and secret.read_text() == SECRET and not copies
 
 
-def test_the_server_itself_copies_over_the_file_of_another_site(place: Place, files: Path) -> None:
+def test_without_sitelatch_a_client_can_overwrite_the_file_of_another_site(place: Place, files: Path) -> None:
     client = Client(place.port)
     head = (
         f"COPY /sites/shop/a.txt HTTP/1.1\r\nHost: localhost:{place.port}\r\n"

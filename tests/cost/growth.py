@@ -14,7 +14,8 @@ from tests.cost.setups import KEYS
 SHARES = (8, 4, 2, 1)
 """Divisors of the largest size of a case."""
 WORTH_COUNTING = (3, 1000)
-"""Plain heads by the clock. Cheaper heads are harmless. Counting more expensive ones, which fail anyway, takes long."""
+"""The costs to count in instructions, in plain heads by the clock. Cheaper heads are harmless. More expensive ones fail
+anyway, and take long to count."""
 
 
 @dataclass(frozen=True)

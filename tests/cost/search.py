@@ -208,23 +208,23 @@ class _Mutations:
 
 
 async def search(watch: Stopwatch, *, seconds: float, seed: int, enough: float) -> list[tuple[Cost, Found]]:
-    """Return the most expensive heads that were found, the worst first. A head that costs `enough` ends its climb."""
+    """Return the most expensive heads that were found, the worst first. A climb ends at a head that costs `enough`."""
     mutations = _Mutations(random.Random(seed))
     ends = time.monotonic() + seconds
     tops: dict[tuple[str, bytes, str], tuple[Cost, Found]] = {}
     while time.monotonic() < ends:
         best = mutations.beginning()
         cost = await watch.cost(best.sent(), tries=_TRIES)
-        in_vain = 0
-        while in_vain < _PATIENCE and cost.ratio < enough and time.monotonic() < ends:
+        failures = 0
+        while failures < _PATIENCE and cost.ratio < enough and time.monotonic() < ends:
             other = mutations.change(best)
             other_cost = await watch.cost(other.sent(), tries=1)
             if other_cost.ratio > cost.ratio:  # it may only have looked more expensive on a busy machine
                 other_cost = await watch.cost(other.sent(), tries=_TRIES)
             if other_cost.ratio > cost.ratio:
-                best, cost, in_vain = other, other_cost, 0
+                best, cost, failures = other, other_cost, 0
             else:
-                in_vain += 1
+                failures += 1
         kind = (best.dimension, best.name, best.setup)
         if kind not in tops or cost.ratio > tops[kind][0].ratio:
             tops[kind] = (cost, best)

@@ -1,4 +1,4 @@
-"""A grant cache that follows the change feed of a test's database, and connections with which that goes wrong."""
+"""A grant cache that follows the change feed of a test's database, and connections that can delay, change or cut it."""
 
 import asyncio
 import time

@@ -94,10 +94,10 @@ async def test_deleted_users_are_skipped(pool: asyncpg.Pool, users: list[str]) -
 
 
 async def test_replicas_that_write_the_same_users_do_not_deadlock(pool: asyncpg.Pool, users: list[str]) -> None:
-    heard: list[str] = []
+    results: list[str] = []
     settings = ActivitySettings(resolution_seconds=0)
     replicas = [
-        Activity(settings, pool, on_flush=lambda result, seconds: heard.append(result), clock=clock)
+        Activity(settings, pool, on_flush=lambda result, seconds: results.append(result), clock=clock)
         for clock in (Clock(), Clock(), Clock())
     ]
     for _ in range(30):
@@ -105,11 +105,11 @@ async def test_replicas_that_write_the_same_users_do_not_deadlock(pool: asyncpg.
             for user in random.sample(users, len(users)):
                 replica.touch(user)
         await asyncio.gather(*(replica.flush() for replica in replicas))
-    assert heard == ["ok"] * 90
+    assert results == ["ok"] * 90
 
 
 async def test_a_locked_row_does_not_delay_other_users(pool: asyncpg.Pool, users: list[str]) -> None:
-    """As with an admin's uncommitted delete. The use is written when the row is unlocked."""
+    """An admin's uncommitted delete locks a row like this. The use is written when the row is unlocked."""
     activity = Activity(SETTINGS, pool)
     for user in users:
         activity.touch(user)
@@ -123,7 +123,7 @@ async def test_a_locked_row_does_not_delay_other_users(pool: asyncpg.Pool, users
         activity.touch(users[0])
         activity.touch(users[1])
         assert not await activity.flush()
-        assert activity.pending == 2, "one whose row is locked, and one that is throttled"
+        assert activity.pending == 2, "one user's row is locked, and one user is throttled"
         await deleting.rollback()
     assert await activity.flush()
     assert activity.pending == 1

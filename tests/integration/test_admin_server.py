@@ -210,7 +210,7 @@ async def test_an_import_of_ten_thousand_long_ids_fits_the_limit(acme: AdminClie
 
 @pytest.mark.parametrize("line", ["site-{},acme,Site {}\n", ",,{}\n"])
 async def test_a_large_import_does_not_block_the_event_loop(admin: AdminClient, line: str) -> None:
-    """It blocked the front door of the same process for more than a second."""
+    """It used to block the front door of the same process for more than a second."""
     csv = "site,workspace,display_name\n" + "".join(line.format(number, number) for number in range(10_000))
     body = io.BytesIO(json.dumps({"csv": csv}).encode())
     importing = asyncio.ensure_future(
@@ -239,7 +239,7 @@ async def test_a_file_with_too_many_lines_is_refused_with_an_alternative(admin: 
 
 @pytest.mark.parametrize("path", ["/admin/session", "/admin/nope", "/livez"])
 async def test_compressed_bodies_are_not_decompressed(admin: AdminClient, path: str) -> None:
-    """Each 200 KB from an unauthenticated client took half a second, during which the front door was blocked."""
+    """200 KB from an unauthenticated client used to block the front door for half a second."""
     compressor = zlib.compressobj(9, wbits=31)
     compressed = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(200)) + compressor.flush()
     url = f"{admin.base}{path.removeprefix('/')}"
@@ -269,7 +269,7 @@ async def test_an_endpoint_that_takes_a_name_has_a_small_limit(acme: AdminClient
 
 
 async def test_unauthenticated_clients_cannot_send_large_bodies(admin: AdminClient) -> None:
-    """A body full of unknown names took more than a second, during which the front door was blocked, too."""
+    """A body full of unknown names used to block the front door for more than a second."""
     names = io.BytesIO(json.dumps({f"{number:x}": 0 for number in range(80_000)}).encode())
     headers = {"Origin": admin.origin, "Content-Type": "application/json"}
     status, problem, answer = await admin.as_(None).request("POST", "/session", data=names, headers=headers)

@@ -163,7 +163,9 @@ async def test_an_answer_from_before_a_delete_is_not_used_after_it(
     assert await harness.grants.fetch(KEY) is UNKNOWN
 
 
-async def test_an_unknown_from_before_a_create_is_not_used_after_it(harness: Harness, pool: asyncpg.Pool) -> None:
+async def test_an_unknown_result_from_before_a_create_is_not_used_after_it(
+    harness: Harness, pool: asyncpg.Pool
+) -> None:
     task = await delayed_lookup(harness, "cold")
     user_id = await add_user(pool, "acme", "shop", digest=KEY)
     await harness.catch_up()

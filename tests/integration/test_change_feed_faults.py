@@ -92,7 +92,7 @@ async def test_missing_notifications_are_detected_and_delay_a_change_by_a_poll(
         # The feed is pruned while this process is away.
         "DELETE FROM sitelatch.scope_changes",
     ],
-    ids=["back", "another", "pruned"],
+    ids=["restored", "restored-as-long", "pruned"],
 )
 async def test_a_replaced_or_pruned_feed_drops_everything(
     harness: Harness, keys: None, pool: asyncpg.Pool, fault: str
@@ -131,7 +131,7 @@ async def test_a_feed_without_changes_for_days_is_resumed(
 
 
 class FirstToOldPrimary(asyncpg.Connection):
-    """A connection of which the first leads to an old primary, once the test says what its newest change is."""
+    """A connection class whose first instance leads to an old primary, once the test has set its newest change."""
 
     made = 0
     newest: int | None = None

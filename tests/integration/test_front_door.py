@@ -131,7 +131,7 @@ async def narrow_client(front: Front) -> AsyncIterator[socket.socket]:
         yield sock
 
 
-async def send_until_it_sticks(sock: socket.socket, data: bytes, most: int, seconds: float = 1.0) -> None:
+async def send_until_blocked(sock: socket.socket, data: bytes, most: int, seconds: float = 1.0) -> None:
     loop = asyncio.get_running_loop()
     for _ in range(most // len(data)):
         try:
@@ -144,14 +144,14 @@ async def send_until_it_sticks(sock: socket.socket, data: bytes, most: int, seco
 @on_uvloop
 async def test_unread_refusals_do_not_accumulate() -> None:
     async with front() as door, narrow_client(door) as client:
-        await send_until_it_sticks(client, request("GET", key="none") * 1000, 100_000_000)
+        await send_until_blocked(client, request("GET", key="none") * 1000, 100_000_000)
         assert door.client.transport.get_write_buffer_size() < 200_000
 
 
 @on_uvloop
 async def test_a_client_that_reads_no_refusals_is_disconnected() -> None:
     async with front(upload_idle_seconds=0.5) as door, narrow_client(door) as client:
-        await send_until_it_sticks(client, request("GET", key="none") * 1000, 100_000_000)
+        await send_until_blocked(client, request("GET", key="none") * 1000, 100_000_000)
         await until(lambda: not door.connections, "the connection's end")
 
 
@@ -170,18 +170,18 @@ async def test_a_response_does_not_begin_while_the_previous_one_is_unread() -> N
         await until(lambda: door.client.exchange is None, "the first answer's end")
         assert door.client.full
         assert await served.quiet()
-        reading = asyncio.create_task(send_nothing_read_all(client))
+        reading = asyncio.create_task(read_everything(client))
         await served.head()  # now it arrives
         reading.cancel()
 
 
-async def send_nothing_read_all(sock: socket.socket) -> None:
+async def read_everything(sock: socket.socket) -> None:
     while await asyncio.get_running_loop().sock_recv(sock, 65536):
         pass
 
 
 @on_uvloop
-async def test_leaving_is_noticed_while_pipelined_requests_wait() -> None:
+async def test_a_disconnect_is_noticed_while_pipelined_requests_wait() -> None:
     async with front() as door:
         async with connect(door.address) as client:
             await client.send(request("GET") * 2)
@@ -238,7 +238,7 @@ async def test_an_invalid_upstream_host_name_is_unreachable() -> None:
 
 
 @asynccontextmanager
-async def deaf_upstream() -> AsyncIterator[socket.socket]:
+async def small_buffer_listener() -> AsyncIterator[socket.socket]:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.bind(("127.0.0.1", 0))
@@ -251,7 +251,7 @@ async def deaf_upstream() -> AsyncIterator[socket.socket]:
 async def test_an_upstream_that_responds_early_and_stops_reading_frees_its_place() -> None:
     loop = asyncio.get_running_loop()
     async with (
-        deaf_upstream() as listening,
+        small_buffer_listener() as listening,
         front(upstream=f"http://127.0.0.1:{port_of(listening)}") as door,
         connect(door.address) as client,
     ):
@@ -268,7 +268,7 @@ async def test_an_upstream_that_responds_early_and_stops_reading_frees_its_place
 async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
     loop = asyncio.get_running_loop()
     async with (
-        deaf_upstream() as listening,
+        small_buffer_listener() as listening,
         front(upstream=f"http://127.0.0.1:{port_of(listening)}") as door,
         connect(door.address) as client,
     ):
@@ -336,9 +336,11 @@ async def test_the_body_of_a_get_never_becomes_the_next_request() -> None:
             assert (door.pool.take() is not None) is reused, method
 
 
-@pytest.mark.parametrize("said", [True, False], ids=["close-notify", "torn-off"])
+@pytest.mark.parametrize("sends_close_notify", [True, False], ids=["close-notify", "no-close-notify"])
 @on_uvloop
-async def test_a_tls_response_without_length_needs_close_notify_to_end(tmp_path: Path, said: bool) -> None:
+async def test_a_tls_response_without_length_needs_close_notify_to_end(
+    tmp_path: Path, sends_close_notify: bool
+) -> None:
     """An attacker on the network can end a connection, but cannot send close_notify (RFC 9112 §9.8)."""
     authority = Authority(tmp_path, "authority")
     settings = {"upstream_tls": {"ca": authority.file}}
@@ -349,22 +351,26 @@ async def test_a_tls_response_without_length_needs_close_notify_to_end(tmp_path:
         await served.head()
         await served.send(b"HTTP/1.1 200 OK\r\n\r\n1000 rows")
         await client.read_until(b"1000 rows\r\n")
-        if said:
+        if sends_close_notify:
             served.writer.close()
         else:
             served.writer.transport.abort()  # nothing is unread there, so this does not send RST
-        assert await client.read_to_end() == (b"0\r\n\r\n" if said else b"")
+        assert await client.read_to_end() == (b"0\r\n\r\n" if sends_close_notify else b"")
         await until(lambda: not door.metrics.exchanges_open, "the exchange's end")
 
 
 @on_uvloop
 async def test_keep_alive_of_the_upstream_limits_idle_connections() -> None:
     async with front(upstream_idle_seconds=60) as door, connect(door.address) as client:
-        for said, kept in ((b"timeout=60, max=9", True), (b"max=9, timeout=1", False), (b"timeout=0", False)):
+        for keep_alive, kept in (
+            (b"timeout=60, max=9", True),
+            (b"max=9, timeout=1", False),
+            (b"timeout=0", False),
+        ):
             await client.send(request("GET"))
             served = await door.upstream.accept()
             await served.head()
-            await served.send(b"HTTP/1.1 200 OK\r\nKeep-Alive: %b\r\nContent-Length: 2\r\n\r\nok" % said)
+            await served.send(b"HTTP/1.1 200 OK\r\nKeep-Alive: %b\r\nContent-Length: 2\r\n\r\nok" % keep_alive)
             assert (await client.answer()).all("Keep-Alive") == []
             if kept:
                 assert await served.quiet(1.2)

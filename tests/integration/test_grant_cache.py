@@ -182,15 +182,15 @@ async def test_closed_connections_in_the_pool_are_not_an_outage(harness: Harness
     assert not harness.grants.database.key_breaker.is_open
 
 
-class Elsewhere(asyncpg.Connection):
-    """A connection of which the first leads to an old primary that still answers."""
+class FirstToOldPrimary(asyncpg.Connection):
+    """A connection class whose first instance leads to an old primary that still answers."""
 
     made = 0
 
     def __init__(self, *args: Any, **rest: Any) -> None:
         super().__init__(*args, **rest)
-        Elsewhere.made += 1
-        self._old = Elsewhere.made == 1
+        FirstToOldPrimary.made += 1
+        self._old = FirstToOldPrimary.made == 1
 
     async def fetch(self, query: str, *args: Any, **rest: Any) -> list[Any]:
         rows = [dict(row) for row in await super().fetch(query, *args, **rest)]
@@ -202,7 +202,7 @@ async def test_a_connection_to_an_old_primary_is_not_reused(dsn: str, pool: asyn
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=KEY)
     clock = Clock()
-    async with asyncpg.create_pool(dsn, min_size=0, statement_cache_size=0, connection_class=Elsewhere) as lent:
+    async with asyncpg.create_pool(dsn, min_size=0, statement_cache_size=0, connection_class=FirstToOldPrimary) as lent:
         grants = GrantCache(GrantSettings(), lent, on_lookup=lambda result: None, clock=clock)
         grants.feed_at(await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes"))
         with pytest.raises(ScopeUnavailable):

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from proxy.decision.api_keys import new_key
 from proxy.refusals import INVALID_KEY
-from tests.acceptance.wire import CutShortError, Message, Wire, connect, until
+from tests.acceptance.wire import Message, TruncatedError, Wire, connect, until
 from tests.integration.test_front_door import KEY, Front, front
 
 SEEDS = range(24)
@@ -213,8 +213,8 @@ class Interleaving:
                 while answer.status in (100, 103):
                     answer = await wire.answer(request.method)
                 if wire.was_reset and answer.one("Content-Length") is None and not answer.chunked:
-                    raise CutShortError(answer.body)
-            except CutShortError as error:
+                    raise TruncatedError(answer.body)
+            except TruncatedError as error:
                 cut_by_us = self.draining or request.tag in self.revoked
                 if not (cut_by_us or request.behavior in BROKEN or request.bad_chunk or request.behavior == "early"):
                     self.faults.append(f"{request} was truncated after {error.so_far[-300:]!r}")
@@ -254,7 +254,7 @@ class Interleaving:
         try:
             await send_in_pieces(wire, sent, random.Random(request.tag))
             received = await wire.read_exactly(len(request.tag) + len(sent))
-        except (CutShortError, OSError):
+        except (TruncatedError, OSError):
             if not (self.draining or request.tag in self.revoked):
                 self.faults.append(f"{request}: the tunnel was closed")
             return

@@ -179,7 +179,7 @@ async def test_a_site_written_with_sql_is_compared_at_the_next_change(connection
     assert (await list_similar_sites(connection)).pairs == (("café", "cafe"),)
 
 
-async def test_filling_in_waits_for_a_concurrent_insert_and_keeps_both_sites(dsn: str) -> None:
+async def test_filling_in_collations_waits_for_a_concurrent_insert_and_keeps_both_sites(dsn: str) -> None:
     adder, filler = [await open_connection(dsn, role="tests") for _ in range(2)]
     try:
         await add_workspace(adder, "acme", "café")
@@ -204,14 +204,16 @@ async def test_filling_in_waits_for_a_concurrent_insert_and_keeps_both_sites(dsn
         await filler.close()
 
 
-async def test_filling_in_adds_nothing_to_the_change_feed(connection: asyncpg.Connection) -> None:
+async def test_filling_in_collations_adds_nothing_to_the_change_feed(connection: asyncpg.Connection) -> None:
     await add_workspace(connection, "acme", "café", "cafe")
     before = await connection.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
     await fill_in_collations(connection)
     assert await connection.fetchval("SELECT max(seq) FROM sitelatch.scope_changes") == before
 
 
-async def test_filling_in_does_not_wait_for_a_new_authorization(connection: asyncpg.Connection, dsn: str) -> None:
+async def test_filling_in_collations_does_not_wait_for_a_new_authorization(
+    connection: asyncpg.Connection, dsn: str
+) -> None:
     """PostgreSQL takes a stronger row lock when a column of a non-partial unique index changes."""
     await add_workspace(connection, "acme", "café")
     user = await add_user(connection, "acme")

@@ -63,7 +63,7 @@ async def test_no_change_becomes_visible_after_one_with_a_higher_number(dsn: str
             assert seen == everything
 
 
-async def test_a_writer_idle_in_a_transaction_delays_nobody(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
+async def test_a_writer_idle_in_a_transaction_delays_no_other_writer(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     await add_user(pool, "acme", digest=OTHER)
     async with another(dsn) as idle:
         transaction = idle.transaction()

@@ -42,7 +42,7 @@ def database_server(every_database_server: str) -> str:
     return every_database_server
 
 
-async def test_migrating_an_empty_database_applies_all_migrations_and_migrating_again_none(bare_dsn: str) -> None:
+async def test_migrate_applies_all_migrations_and_a_second_run_applies_none(bare_dsn: str) -> None:
     connection = await open_connection(bare_dsn, role="tests")
     try:
         assert await schema_version(connection) == 0

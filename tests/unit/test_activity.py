@@ -29,7 +29,7 @@ async def test_all_due_users_are_written_in_one_statement(recorder: Recorder) ->
     assert [len(uses) for _, uses in recorder.written.statements] == [1000]
 
 
-async def test_a_crowd_is_written_in_a_few_statements(recorder: Recorder) -> None:
+async def test_many_users_are_written_in_a_few_statements(recorder: Recorder) -> None:
     for number in range(25_000):
         recorder.activity.touch(f"user-{number}")
     await recorder.activity.flush()

@@ -1,4 +1,4 @@
-"""Requests that wait for a lookup: a revocation that arrives during the lookup counts."""
+"""Requests that wait for a lookup: a revocation that arrives during the lookup takes effect."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -35,7 +35,7 @@ class Door:
         return asyncio.create_task(self.enforcement.judge_slowly(pending, "192.0.2.1"))
 
 
-async def at_once_when(condition: Callable[[], bool]) -> None:
+async def first_turn_when(condition: Callable[[], bool]) -> None:
     """Return in the first turn of the event loop in which the condition holds, before tasks that wait for it resume."""
     while not condition():  # noqa: ASYNC110 - each turn matters
         await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def test_a_key_revoked_during_the_lookup_of_its_site_is_refused(door: Door
 async def test_a_key_revoked_between_the_lookups_answer_and_the_waiting_task_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, "ada", "shop")
     verdict = door.judge_slowly()
-    await at_once_when(lambda: len(door.grants) == 1)
+    await first_turn_when(lambda: len(door.grants) == 1)
     assert not verdict.done()
     del door.scope.grants[DIGEST]
     door.grants.drop(DIGEST)
@@ -77,7 +77,7 @@ async def test_a_site_removed_between_the_lookups_answer_and_the_waiting_task_is
     door.scope.sites["shop"] = "acme"
     await door.grants.fetch(DIGEST)
     verdict = door.judge_slowly()
-    await at_once_when(lambda: door.grants.peek_sites(("shop",)) is not None)
+    await first_turn_when(lambda: door.grants.peek_sites(("shop",)) is not None)
     assert not verdict.done()
     del door.scope.sites["shop"]
     door.grants.drop_site("shop")
@@ -89,7 +89,7 @@ async def test_a_site_named_by_host_and_removed_before_the_waiting_task_resumes_
     door.scope.sites["Shop"] = "acme"
     await door.grants.fetch(DIGEST)
     verdict = door.judge_slowly(b"/", b"shop.example")
-    await at_once_when(lambda: door.grants.peek_sites(("/shop",)) is not None)
+    await first_turn_when(lambda: door.grants.peek_sites(("/shop",)) is not None)
     assert not verdict.done()
     del door.scope.sites["Shop"]
     door.grants.drop_site("Shop")
@@ -125,7 +125,7 @@ async def test_a_revoked_grant_is_not_used_even_if_a_newer_one_is_cached(
     another = asyncio.create_task(door.grants.fetch(DIGEST))
     await until(lambda: door.scope.under_way == 2)
     door.scope.resume()
-    await at_once_when(lambda: len(door.grants) == 1)
+    await first_turn_when(lambda: len(door.grants) == 1)
     assert not verdict.done()
     assert (await verdict).refusal is SITE_NOT_ALLOWED
     await another
@@ -149,7 +149,7 @@ async def test_a_key_that_changes_after_every_lookup_gets_503(
 async def test_a_revoked_key_that_cannot_be_looked_up_again_is_not_attributed_to_a_user(door: Door) -> None:
     door.scope.add(DIGEST, "ada", "shop")
     verdict = door.judge_slowly()
-    await at_once_when(lambda: len(door.grants) == 1)
+    await first_turn_when(lambda: len(door.grants) == 1)
     door.grants.drop(DIGEST)
     door.scope.down = ConnectionRefusedError()
     judged = await verdict

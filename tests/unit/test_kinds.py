@@ -1,4 +1,4 @@
-"""Key locations and site rules: everything that lists their kinds knows each of them."""
+"""Key locations and site rules: every list of their kinds is complete."""
 
 import re
 from typing import Any
@@ -50,7 +50,7 @@ def table(settings: ProxySettings) -> RouteTable:
     return RouteTable(settings.routes, KeySettings())
 
 
-def test_there_is_a_rule_of_each_kind_here() -> None:
+def test_the_examples_in_this_file_cover_every_kind() -> None:
     assert {type(site_rule(rule)) for rule in RULES} == set(SITE_RULES)
     assert {type(key_location(location)) for location in LOCATIONS} == set(KEY_LOCATIONS)
 

@@ -104,7 +104,7 @@ def test_a_person_signed_in_at_the_proxy_needs_no_other_sign_in(browser: Browser
         expect(admin.dialog.text("Reload the page")).to_be_visible()
 
 
-def test_people_who_are_not_admins_are_told_so(browser: Browser, proxied_url: str) -> None:
+def test_a_signed_in_person_who_is_not_an_admin_is_told_so(browser: Browser, proxied_url: str) -> None:
     with open_behind_proxy(browser, proxied_url) as admin:
         expect(admin.page.get_by_text("has not configured a way to sign in on this page")).to_be_visible()
         admin.screenshot("23-no-sign-in")

@@ -34,7 +34,7 @@ def tab_to(page: Page, target: Locator, *, back: bool = False) -> None:
     raise AssertionError(f"{target} cannot be reached with Tab")
 
 
-def test_the_customer_story_works_with_the_keyboard_alone(open_page: OpenPage, installation: Installation) -> None:
+def test_the_main_user_journey_works_with_the_keyboard_alone(open_page: OpenPage, installation: Installation) -> None:
     with open_page(sign_in=False) as admin:
         page, keys = admin.page, admin.page.keyboard
         dialog, create = admin.dialog, admin.create_dialog
@@ -125,7 +125,7 @@ def test_the_customer_story_works_with_the_keyboard_alone(open_page: OpenPage, i
         expect(admin.token_field).to_be_focused()
 
 
-def test_a_slow_connection_shows_progress_and_repeats_and_moves_nothing(
+def test_on_a_slow_connection_progress_is_shown_and_nothing_is_sent_twice_or_shifts(
     open_page: OpenPage, installation: Installation
 ) -> None:
     installation.latch.create_sites_and_users()

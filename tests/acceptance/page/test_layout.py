@@ -111,7 +111,7 @@ def test_selected_sites_are_counted_and_stay_visible(open_page: OpenPage, instal
             assert create.key.evaluate(is_whole), size
 
 
-def test_copying_and_reloading_a_view_move_nothing(open_page: OpenPage, installation: Installation) -> None:
+def test_copying_and_reloading_a_view_do_not_shift_the_layout(open_page: OpenPage, installation: Installation) -> None:
     installation.configure_admin(recoverable_keys=new_secret())
     installation.latch.create_sites_and_users()
     with open_page() as admin:

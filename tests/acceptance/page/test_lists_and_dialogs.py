@@ -175,7 +175,7 @@ def test_an_invalid_file_is_refused_and_adds_nothing(
 
 
 @pytest.mark.parametrize("site", [".", ".."])
-def test_a_dot_segment_as_an_id_is_refused_as_by_the_api(
+def test_the_page_refuses_a_dot_segment_as_an_id_with_the_message_of_the_api(
     open_page: OpenPage, installation: Installation, site: str
 ) -> None:
     installation.create_workspaces("acme")
@@ -188,7 +188,9 @@ def test_a_dot_segment_as_an_id_is_refused_as_by_the_api(
         assert refused == f"Line 2: {error.text_content()}"
 
 
-def test_a_limited_admin_is_offered_missing_workspaces(open_page: OpenPage, installation: Installation) -> None:
+def test_the_new_workspace_dialog_suggests_the_missing_workspaces_of_a_limited_admin(
+    open_page: OpenPage, installation: Installation
+) -> None:
     installation.add_ben(workspaces=["one", "two"])
     with open_page(sign_in=False) as admin:
         admin.sign_in(BEN_TOKEN)
@@ -204,7 +206,7 @@ def test_a_limited_admin_is_offered_missing_workspaces(open_page: OpenPage, inst
         expect(admin.workspace).to_have_value("two")
 
 
-def test_a_dialog_that_is_reopened_at_once_still_passes_on_the_focus(
+def test_a_dialog_reopened_before_its_close_event_still_moves_the_focus(
     open_page: OpenPage, installation: Installation
 ) -> None:
     installation.create_users(1)

@@ -87,7 +87,7 @@ def test_an_admin_is_never_named_by_an_unverified_email() -> None:
     assert BY_GROUP.admit({"groups": "admins", "sub": " "}) is None
 
 
-def test_workspaces_of_all_matching_rules_add_up() -> None:
+def test_an_admin_gets_the_workspaces_of_all_matching_rules() -> None:
     tables: list[dict[str, Any]] = [
         {"domains": ["example.com"], "workspaces": ["acme"]},
         {"claim": "groups", "values": ["admins"], "workspaces": ["globex"]},
@@ -96,15 +96,15 @@ def test_workspaces_of_all_matching_rules_add_up() -> None:
     ]
     allowed = allow_list(*tables)
 
-    def within(**claims: Any) -> frozenset[str] | None:
+    def workspaces_of(**claims: Any) -> frozenset[str] | None:
         admin = allowed.admit({**ADA, **claims})
         assert admin is not None
         return admin.workspaces
 
-    assert within() == frozenset({"acme"})
-    assert within(groups=["admins"]) == frozenset({"acme", "globex"})
-    assert within(email="eve@example.com") is None
-    assert within(email="eve@elsewhere.example", groups=["nobodies"]) == frozenset()
+    assert workspaces_of() == frozenset({"acme"})
+    assert workspaces_of(groups=["admins"]) == frozenset({"acme", "globex"})
+    assert workspaces_of(email="eve@example.com") is None
+    assert workspaces_of(email="eve@elsewhere.example", groups=["nobodies"]) == frozenset()
 
 
 def test_only_relevant_claims_are_kept() -> None:

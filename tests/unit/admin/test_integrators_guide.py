@@ -72,7 +72,7 @@ def test_no_default_remains_in_the_guide_of_another_installation() -> None:
         assert passage in text
 
 
-def test_an_address_that_begins_like_the_default_one_is_replaced_whole() -> None:
+def test_an_address_that_begins_with_the_default_one_is_replaced_completely() -> None:
     text = guide(DEFAULT.model_copy(update={"public_url": "https://data.example.com"}), DEFAULT_KEYS)
     assert text == TEXT.replace("https://data.example", "https://data.example.com")
 

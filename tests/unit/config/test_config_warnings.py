@@ -1,4 +1,4 @@
-"""What `check-config` warns of."""
+"""The warnings of `check-config`."""
 
 from pathlib import Path
 

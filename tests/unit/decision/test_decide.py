@@ -99,4 +99,4 @@ def test_the_index_by_folded_id_needs_little_memory() -> None:
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < 16 * len(sites), "HeldGrants weighs a site as 51 bytes"
+    assert kept < 16 * len(sites), "GrantEntries counts 51 bytes per site"

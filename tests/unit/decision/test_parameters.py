@@ -63,7 +63,7 @@ def test_searching_the_whole_query_finds_the_same_names_as_reading_each_one(quer
         (b"site=" + b"a" * 600, None),
     ],
 )
-def test_one_plain_parameter_is_found_at_a_glance(query: bytes, only: object) -> None:
+def test_the_shortcut_finds_one_plain_parameter(query: bytes, only: object) -> None:
     assert Finder([Name("site")]).glance(query) == only
 
 
@@ -80,7 +80,7 @@ def test_one_plain_parameter_is_found_at_a_glance(query: bytes, only: object) ->
         (b"a[b]=1", False),  # not decided by the shortcut: the whole search does
     ],
 )
-def test_plain_queries_take_the_shortcut(query: bytes, silent: bool) -> None:
+def test_the_shortcut_recognizes_plain_queries_without_the_parameter(query: bytes, silent: bool) -> None:
     assert Finder([Name("site")]).is_silent(query) is silent
 
 
@@ -92,7 +92,7 @@ def test_plain_queries_take_the_shortcut(query: bytes, silent: bool) -> None:
         *(b"?site", b"%20%0asite", b"site%20", b"site[a][b]", b"%u0073ite"),
     ],
 )
-def test_spellings_that_some_backend_reads_as_the_name(name: bytes) -> None:
+def test_a_spelling_that_some_backend_reads_as_the_name_is_found(name: bytes) -> None:
     assert Name("site").means(name)
     assert found(b"a=1&" + name + b"=2", "site")
 
@@ -101,7 +101,7 @@ def test_spellings_that_some_backend_reads_as_the_name(name: bytes) -> None:
     "name",
     [b"sites", b"xsite", b"si te", b"site2", b"", b"s.ite", b"[sites]", b"a[site]", b"si]te", b"site_", b"_site"],
 )
-def test_spellings_that_no_backend_reads_as_the_name(name: bytes) -> None:
+def test_a_spelling_that_no_backend_reads_as_the_name_is_ignored(name: bytes) -> None:
     assert not Name("site").means(name)
 
 
@@ -210,7 +210,9 @@ def test_a_parameter_that_is_repeated_too_often_is_refused() -> None:
         (b"%u0041", "%u0041", "%u0041", {"A"}),
     ],
 )
-def test_readings_of_a_value(raw: bytes, literal: str, form: str, deeper: set[str]) -> None:
+def test_a_value_is_read_literally_as_a_form_value_and_decoded_again(
+    raw: bytes, literal: str, form: str, deeper: set[str]
+) -> None:
     value = value_readings(raw)
     assert (value.literal, value.form, set(value.deeper)) == (literal, form, deeper)
 

@@ -276,7 +276,7 @@ def test_forward_key_leaves_the_request_unchanged() -> None:
     assert (claim.key, claim.target, claim.fields) == (b"k", b"/x?key=k", [(b"Host", b"h"), KEY])
 
 
-def test_without_site_decides_about_a_request_without_a_site() -> None:
+def test_without_site_decides_which_keys_pass_if_a_request_names_no_site() -> None:
     assert claim_or_code(table({}), b"/x") == "site_missing"
     claim = claim_or_code(table({}), b"/x", [])  # a client without a key is told about the key first
     assert isinstance(claim, Claim)
@@ -312,7 +312,7 @@ def test_only_exact_public_paths_pass_without_a_key() -> None:
     assert not is_keyless(claim_or_code(routes, b"/api/health?_method=DELETE", []))
 
 
-def test_a_public_request_loses_its_key_and_its_method_overrides() -> None:
+def test_the_key_and_method_overrides_are_removed_from_a_public_request() -> None:
     routes = table({"public": ["GET /h"]})
     claim = claim_or_code(
         routes, b"/h", [KEY, (b"X-HTTP-Method-Override", b"DELETE"), (b"X_Http_Method", b"PUT"), (b"A", b"b")]

@@ -37,7 +37,7 @@ def test_a_parameter_in_the_path_is_ambiguous(rest: bytes) -> None:
     assert judge(ALL, b"/api/sites/shop/" + rest) == "ambiguous_request"
 
 
-def test_any_parameter_in_the_path_is_ambiguous() -> None:
+def test_a_parameter_in_the_path_that_no_rule_reads_is_ambiguous_too() -> None:
     assert judge(PATH, b"/api/sites/shop/x%26q=api/sites/blog/x") == "ambiguous_request"
     assert judge(PATH, b"/api/sites/shop/x%26site") == ("shop",)
 
@@ -152,7 +152,7 @@ def test_the_grant_decides_what_a_plus_means(sites: tuple[str, ...], outcome: ob
         ({}, "site_not_allowed"),
     ],
 )
-def test_an_all_sites_key_passes_if_its_workspace_owns_one_of_the_two(
+def test_an_all_sites_key_passes_if_its_workspace_owns_one_reading_of_a_plus(
     owners: dict[str, str | None], outcome: object
 ) -> None:
     assert judge(ALL, b"/api/data?site=my+shop", grant=EVERY_SITE, owners=owners) == outcome
@@ -299,7 +299,7 @@ def test_a_route_can_list_its_methods() -> None:
         [(b"X-Method-Override", b"GET"), (b"x-method-override", b"DELETE")],
     ],
 )
-def test_each_method_in_an_override_header_counts(fields: list[tuple[bytes, bytes]]) -> None:
+def test_each_method_in_an_override_header_is_checked(fields: list[tuple[bytes, bytes]]) -> None:
     shut = {**PATH, "refuse": ["DELETE /api/sites/shop/x"]}
     assert judge(shut, b"/api/sites/shop/x", *fields, method=b"POST") == "endpoint_refused"
     few = {**PATH, "methods": ["GET", "POST"]}
@@ -308,7 +308,7 @@ def test_each_method_in_an_override_header_counts(fields: list[tuple[bytes, byte
 
 
 @pytest.mark.parametrize("query", [b"_method=DELETE", b"a=1&%5Fmethod=GET,DELETE", b"a;_METHOD=delete"])
-def test_each_method_in_an_override_parameter_counts(query: bytes) -> None:
+def test_each_method_in_an_override_parameter_is_checked(query: bytes) -> None:
     few = {**PATH, "methods": ["GET", "POST"]}
     assert judge(few, b"/api/sites/shop/x?" + query, method=b"POST") == "method_not_allowed"
 
@@ -365,7 +365,7 @@ def test_only_the_host_names_a_site_by_its_folded_id(target: bytes, fields: list
     assert judge(ALL, target, *fields, grant=EVERY_SITE, owners=owners) in ("site_not_allowed", "ambiguous_request")
 
 
-def test_a_public_path_loses_override_headers() -> None:
+def test_override_headers_are_removed_on_a_public_path() -> None:
     route = {**PATH, "public": ["GET /health"]}
     assert judge(route, b"/health", (b"X-HTTP-Method-Override", b"LIST"), key=False) == ()
     assert judge(route, b"/health?_method=DELETE", key=False) == "missing_key"
@@ -451,7 +451,7 @@ def test_a_map_around_the_site_parameter_passes_outside_its_scope() -> None:
 
 
 @pytest.mark.parametrize("separator", [";", "?"])
-def test_a_rule_with_a_further_separator_is_read_whole_outside_its_scope(separator: str) -> None:
+def test_sites_after_a_custom_separator_must_be_granted_outside_the_rules_paths(separator: str) -> None:
     rule = {"query": "site", "separator": separator, "paths": ["/api/query"]}
     route = {"sites": ["path:/api/sites/{site}/**", rule]}
     raw = separator.encode()

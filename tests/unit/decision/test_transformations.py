@@ -291,12 +291,12 @@ OPEN = table("path:/api/sites/{site}/**", public=("GET /api/health",))
         b"/api/health.",
     ],
 )
-def test_a_path_is_public_only_if_it_is_in_every_reading(target: bytes) -> None:
+def test_a_path_is_public_only_if_all_its_readings_are_public(target: bytes) -> None:
     found = outcome(OPEN, target)
     assert isinstance(found, Refusal) or not found.open
 
 
-def test_a_public_path_is_public_for_its_method_only_and_loses_overrides_and_the_key() -> None:
+def test_a_public_path_applies_to_its_method_only_and_overrides_and_the_key_are_removed() -> None:
     override = (b"X-HTTP-Method-Override", b"DELETE")
     claim = outcome(OPEN, b"/api/%68ealth?x=1", override, (b"X_HTTP_Method", b"PUT"), (b"Accept", b"*/*"))
     assert isinstance(claim, Claim)

@@ -64,7 +64,7 @@ class Path:
         self.epoch += 1
         self.fault_at = asyncio.get_running_loop().time()
 
-    async def go(self, epoch: int) -> None:
+    async def deliver(self, epoch: int) -> None:
         await asyncio.sleep(self.chance.choice(self.seconds))
         await self.open.wait()
         if not self.up or epoch != self.epoch:
@@ -172,13 +172,13 @@ class Database:
 
     async def fetch(self, sql: str, /, *args: Any) -> list[dict[str, Any]]:
         epoch = self.lookups.epoch
-        await self.lookups.go(epoch)
+        await self.lookups.deliver(epoch)
         if sql != FIND_GRANT:
-            await self.sites.go(self.sites.epoch)
+            await self.sites.deliver(self.sites.epoch)
         state = self.now
-        alpaths = {"whole": True, "feed_position": state.rows[-1][0]}
+        common = {"whole": True, "feed_position": state.rows[-1][0]}
         if sql == FIND_GRANT:
-            row: dict[str, Any] = alpaths | {"user_id": None}
+            row: dict[str, Any] = common | {"user_id": None}
             user = state.keys.get(args[0])
             if user is not None:
                 sites = state.users[user]
@@ -188,8 +188,8 @@ class Database:
         else:
             by_name = {name: site for site in state.sites for name in names_of(site)}
             found = {name: by_name.get(name) for name in args[0]}
-            rows = [alpaths | {"name": n, "id": s, "workspace": s and "acme"} for n, s in found.items()]
-        await self.lookups.go(epoch)
+            rows = [common | {"name": n, "id": s, "workspace": s and "acme"} for n, s in found.items()]
+        await self.lookups.deliver(epoch)
         return rows
 
     async def execute(self, sql: str, /, *args: Any) -> str:
@@ -200,7 +200,7 @@ class Database:
 
     async def connect(self) -> asyncpg.Connection:
         epoch = self.feed.epoch
-        await self.feed.go(epoch)
+        await self.feed.deliver(epoch)
         return cast(asyncpg.Connection, FeedConnection(self, epoch))
 
 
@@ -212,13 +212,13 @@ class FeedConnection:
         self._epoch = epoch
 
     async def fetch(self, sql: str, /, *args: Any) -> list[dict[str, Any]]:
-        await self._database.feed.go(self._epoch)
+        await self._database.feed.deliver(self._epoch)
         now = asyncio.get_running_loop().time()
         rows = [
             {"seq": seq, "what": what, "subject": subject, "at": at, "age": now - at}
             for seq, what, subject, at in self._database.now.rows
         ]
-        await self._database.feed.go(self._epoch)
+        await self._database.feed.deliver(self._epoch)
         if sql == query("feed_source"):
             raise asyncpg.InsufficientPrivilegeError
         if sql == query("feed_backend"):
@@ -234,7 +234,7 @@ class FeedConnection:
         self._database.listening[self] = wake
 
     def add_termination_listener(self, ended: Callable[[], object]) -> None:
-        pass  # the server says no goodbye
+        pass  # the simulated server closes connections without notice
 
     def terminate(self) -> None:
         self._database.listening.pop(self, None)

@@ -136,7 +136,7 @@ async def test_a_request_that_would_be_queued_does_not_take_the_probe(harness: H
     harness.clock.now += 1
     with pytest.raises(ScopeUnavailable):
         await asyncio.wait_for(grants.fetch(key(1)), 10)
-    assert await grants.confirm(OTHER) is UNKNOWN, "which uses another queue"
+    assert await grants.confirm(OTHER) is UNKNOWN, "a confirmation uses another queue, so it can be the probe"
     assert not grants.database.key_breaker.is_open
     stuck.cancel()
 
@@ -149,16 +149,16 @@ async def test_an_idle_connection_that_was_closed_is_not_an_outage(harness: Harn
     assert not grants.database.key_breaker.is_open
 
 
-async def test_a_connection_the_server_said_goodbye_on_is_terminated(harness: Harness) -> None:
-    class Goodbye(MemoryScope):
+async def test_a_connection_with_an_internal_client_error_is_terminated(harness: Harness) -> None:
+    class Broken(MemoryScope):
         terminated = 0
 
         def terminate(self) -> None:
             self.terminated += 1
 
-    scope = Goodbye()
+    scope = Broken()
     scope.add(KEY)
-    scope.failures = [asyncpg.InternalClientError("goodbye")]
+    scope.failures = [asyncpg.InternalClientError("unexpected message")]
     harness.scope = scope
     assert known(await harness.grants().fetch(KEY))
     assert scope.terminated == 1

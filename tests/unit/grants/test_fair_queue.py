@@ -18,7 +18,7 @@ async def acquire_and_release(queue: FairQueue, party: str, served: list[str]) -
     queue.release(party)
 
 
-async def test_parties_take_queue_regardless_of_their_number_of_lookups() -> None:
+async def test_lookup_slots_are_granted_round_robin_by_party() -> None:
     queue, served = FairQueue(1, 1), list[str]()
     await queue.acquire("a")
     waiting = [asyncio.create_task(acquire_and_release(queue, party, served)) for party in "aaaabbc"]
@@ -64,7 +64,7 @@ async def test_a_slot_granted_just_before_a_cancellation_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_all_slots_are_free_after_everyone_finished_or_was_canceled(seed: int) -> None:
+async def test_all_slots_are_free_after_all_waiters_finished_or_were_canceled(seed: int) -> None:
     chance = random.Random(seed)
     queue, running, most = FairQueue(3, 2), 0, 0
 

@@ -126,7 +126,7 @@ async def test_while_only_sites_cannot_be_read_keys_are_still_looked_up(harness:
     assert not harness.grants.database.sites_cut_off
 
 
-async def test_while_only_keys_cannot_be_read_site_lookups_do_not_close_their_breaker(harness: Harness) -> None:
+async def test_while_only_keys_cannot_be_read_site_lookups_do_not_close_the_key_breaker(harness: Harness) -> None:
     harness.scope.add(KEY)
     await harness.grants.fetch(KEY)
     await harness.grants.fetch_sites(("shop",))
@@ -134,7 +134,7 @@ async def test_while_only_keys_cannot_be_read_site_lookups_do_not_close_their_br
     harness.clock.now += 40
     assert isinstance(await harness.grants.fetch(KEY), Grant)
     assert harness.grants.peek_sites(("shop",)) == owned({"shop": "acme"}), (
-        "nobody waits to find out whether sites can be read"
+        "no request waits to find out whether sites can be read"
     )
     for number in range(5):
         assert await harness.grants.fetch_sites((f"made-up-{number}",)) == {f"made-up-{number}": None}

@@ -19,7 +19,7 @@ HOST = (b"Host", b"api.example.com")
 LENGTH = (b"content-length", b"2")
 
 
-def test_a_request_head_holds_the_fields_as_they_came_and_then_the_added_lines() -> None:
+def test_a_request_head_contains_the_received_fields_followed_by_the_added_lines() -> None:
     head = request_head(b"GET", b"/a?b=c", [HOST, (b"x-ODD", b"")], b"X: y\r\n")
     assert head == b"GET /a?b=c HTTP/1.1\r\nHost: api.example.com\r\nx-ODD: \r\nX: y\r\n\r\n"
 
@@ -33,12 +33,12 @@ def test_a_request_head_ends_with_its_framing_and_its_upgrade() -> None:
     )
 
 
-def test_a_rendered_head_can_be_told_to_close_the_connection() -> None:
+def test_connection_close_can_be_added_to_a_rendered_head() -> None:
     head = with_connection_close(request_head(b"GET", b"/", [HOST], b""))
     assert head == b"GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"
 
 
-def test_a_response_head_holds_framing_and_connection_before_the_added_lines() -> None:
+def test_a_response_head_contains_framing_and_connection_before_the_added_lines() -> None:
     assert response_head(200, b"OK", [LENGTH], b"Vary: Origin\r\n", connection=KEEP_ALIVE) == (
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nConnection: keep-alive\r\nVary: Origin\r\n\r\n"
     )
@@ -54,7 +54,7 @@ def test_an_interim_response_has_no_length() -> None:
     )
 
 
-def test_a_switching_response_has_one_connection_and_one_upgrade_field() -> None:
+def test_a_101_response_has_one_connection_field_and_one_upgrade_field() -> None:
     fields = [(b"connection", b"keep-alive, upgrade"), (b"UPGRADE", b"WebSocket"), (b"Sec-WebSocket-Accept", b"x")]
     assert switching_head(b"Switching Protocols", fields) == (
         b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nConnection: Upgrade\r\n"

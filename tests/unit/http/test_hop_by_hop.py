@@ -1,4 +1,4 @@
-"""Which fields of a head are for this hop, and which are forwarded."""
+"""Which fields of a head are hop-by-hop, and which are forwarded."""
 
 import pytest
 
@@ -217,7 +217,9 @@ def test_framing_in_a_spelling_that_only_some_servers_read_is_refused(name: byte
         (1, [b"keep-alive", b"Close"], False),
     ],
 )
-def test_keep_alive(minor: int, connection: list[bytes], expected: bool) -> None:
+def test_keep_alive_depends_on_the_version_and_the_connection_header(
+    minor: int, connection: list[bytes], expected: bool
+) -> None:
     assert clean([(b"Connection", value) for value in connection], minor=minor).keep_alive is expected
 
 

@@ -23,7 +23,7 @@ OWN, OTHER = "shop", "blog"
 KEY = (b"X-API-Key", b"slk_" + b"A" * 38)
 
 
-def sent_on(raw: bytes, table: RouteTable) -> tuple[Claim, tuple[str, ...]]:
+def forwarded(raw: bytes, table: RouteTable) -> tuple[Claim, tuple[str, ...]]:
     """Return the claim and the sites of the one request in `raw`, with a key for OWN only. Raises Refused."""
     head, rest = RequestReader(LimitSettings()).read(raw)
     assert head is not None, "the head is complete"
@@ -46,11 +46,11 @@ def folded(fields: Fields) -> set[bytes]:
 @pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
 def test_hostile_bytes_never_reach_another_site(shape: Shape) -> None:
     table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=shape.value)], KeySettings())
-    assert sent_on(honest(OWN, shape).raw(KEY), table)[1] == (OWN,)
+    assert forwarded(honest(OWN, shape).raw(KEY), table)[1] == (OWN,)
     failures, passed = [], Counter[str]()
     for spelling in spellings(OWN, OTHER, shape):
         try:
-            claim, sites = sent_on(spelling.raw(KEY), table)
+            claim, sites = forwarded(spelling.raw(KEY), table)
         except Refused:
             continue
         passed[spelling.expected.name] += 1

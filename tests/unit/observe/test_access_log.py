@@ -114,7 +114,7 @@ async def test_a_secret_in_the_path_is_never_written(path: str) -> None:
     assert TOKEN[4:] not in written
 
 
-async def test_a_key_named_as_a_site_is_never_written() -> None:
+async def test_a_key_in_place_of_a_site_is_never_written() -> None:
     [line] = await lines("all", {"sites": ("shop", KEY, KEY.replace("_", "%5f")), "method": KEY.encode()})
     assert line["sites"] == ["shop", "***", "***"]
     assert KEY not in json.dumps(line)

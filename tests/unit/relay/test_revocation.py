@@ -78,7 +78,7 @@ async def test_a_change_of_a_site_rechecks_only_exchanges_that_named_it_by_host(
     assert not streams.ended
 
 
-async def test_a_refresh_that_finds_a_site_gone_ends_exchanges_that_named_it_by_host(streams: Streams) -> None:
+async def test_a_refresh_that_finds_a_site_removed_ends_exchanges_that_named_it_by_host(streams: Streams) -> None:
     streams.add_user("ada", all_sites=True)
     streams.scope.sites = {"Shop": "acme", "Blog": "acme"}
     shop, blog, by_id = [await streams.opened("ada", name) for name in ("/shop", "/blog", "Shop")]
@@ -106,7 +106,7 @@ async def test_a_refresh_that_finds_a_smaller_grant_ends_exchanges_beyond_it(str
     assert blog.verdict.grant == streams.grants.peek(key_of("ada")), "later rechecks compare with the new grant"
 
 
-async def test_a_refresh_that_finds_a_site_gone_ends_exchanges_of_all_sites_keys_there(streams: Streams) -> None:
+async def test_a_refresh_that_finds_a_site_removed_ends_exchanges_of_all_sites_keys_on_it(streams: Streams) -> None:
     streams.add_user("ada", all_sites=True)
     streams.scope.sites = {"shop": "acme", "blog": "acme"}
     shop, blog = await streams.opened("ada", "shop"), await streams.opened("ada", "blog")
@@ -149,7 +149,7 @@ async def test_exchanges_without_a_key_or_a_passing_verdict_are_never_rechecked(
     assert not streams.scope.queried
 
 
-async def test_rechecks_without_lookups_leave_turns_to_others(streams: Streams) -> None:
+async def test_rechecks_without_lookups_yield_to_the_event_loop(streams: Streams) -> None:
     await streams.opened_by(*(f"user-{number}" for number in range(100)))
     before = streams.lookups
     streams.revocation.changed(Changes(everything=True))
@@ -157,7 +157,7 @@ async def test_rechecks_without_lookups_leave_turns_to_others(streams: Streams) 
     while streams.queued:
         await asyncio.sleep(0)
         turns += 1
-    assert turns >= 10, "several keys in each turn"
+    assert turns >= 10, "a few keys are rechecked in each turn"
     assert streams.lookups == before
 
 

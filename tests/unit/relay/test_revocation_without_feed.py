@@ -112,7 +112,7 @@ async def test_a_site_that_another_workspace_owns_now_ends_its_streams(streams: 
     assert streams.ended == {"site_lost": 1}
 
 
-async def test_a_feed_that_is_away_for_less_than_a_ttl_costs_no_lookup(streams: Streams) -> None:
+async def test_a_feed_outage_shorter_than_a_ttl_costs_no_lookup(streams: Streams) -> None:
     await streams.opened_by("ada")
     before = streams.lookups
     streams.clock.now += 100 * TTL
@@ -121,7 +121,7 @@ async def test_a_feed_that_is_away_for_less_than_a_ttl_costs_no_lookup(streams: 
     assert streams.lookups == before
 
 
-async def test_in_an_outage_a_stream_lives_as_long_as_stale_grants_are_served(streams: Streams) -> None:
+async def test_in_an_outage_a_stream_stays_open_as_long_as_stale_grants_are_used(streams: Streams) -> None:
     [exchange] = await streams.opened_by("ada")
     streams.scope.down = ConnectionRefusedError()
     outage = streams.clock.now
@@ -158,7 +158,7 @@ async def test_after_an_outage_only_revoked_streams_end(streams: Streams) -> Non
     assert bob.revoked is INVALID_KEY
 
 
-async def test_an_expired_key_keeps_nothing_open_in_an_outage(streams: Streams) -> None:
+async def test_an_expired_key_keeps_no_stream_open_in_an_outage(streams: Streams) -> None:
     streams.add_user("ada", "shop", expires_at=streams.wall_clock.now - 1)
     exchange = await streams.opened("ada", "shop")
     streams.scope.down = ConnectionRefusedError()

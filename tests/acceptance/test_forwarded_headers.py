@@ -59,7 +59,7 @@ async def other_lane(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Lane
         yield lane, service
 
 
-async def sent_on(client: Wire, service: Answering, request: bytes, method: str = "GET") -> Message:
+async def forward(client: Wire, service: Answering, request: bytes, method: str = "GET") -> Message:
     """Send a request that passes, and return it as the data service saw it."""
     await client.send(request)
     answer = await client.answer(method)
@@ -71,7 +71,7 @@ async def sent_on(client: Wire, service: Answering, request: bytes, method: str 
 
 
 async def test_the_service_gets_the_identity_of_the_api_user(client: Wire, lane: Lane, service: Answering) -> None:
-    seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", user=lane.keys.shop_and_blog))
+    seen = await forward(client, service, lane.request("GET", "/sites/shop/x", user=lane.keys.shop_and_blog))
     assert seen.one("X-Api-User-Id") == lane.keys.shop_and_blog.id.encode()
     assert seen.one("X-Api-Workspace") == b"acme"
     assert seen.one("X-Api-Sites") == b"shop"
@@ -84,14 +84,14 @@ async def test_the_service_gets_the_identity_of_the_api_user(client: Wire, lane:
 
 async def test_the_service_gets_all_named_sites(client: Wire, lane: Lane, service: Answering) -> None:
     request = lane.request("GET", "/sites/shop/x?site=blog", "X-Site: shop", user=lane.keys.shop_and_blog)
-    seen = await sent_on(client, service, request)
+    seen = await forward(client, service, request)
     sites = seen.one("X-Api-Sites") or b""
     assert sorted(part.strip() for part in sites.split(b",")) == [b"blog", b"shop"]
 
 
 async def test_each_request_has_its_own_id(client: Wire, lane: Lane, service: Answering) -> None:
     for _ in range(3):
-        await sent_on(client, service, lane.request("GET", "/sites/shop/x"))
+        await forward(client, service, lane.request("GET", "/sites/shop/x"))
     assert len({request.one("X-Request-Id") for request in service.requests}) == 3
 
 
@@ -169,7 +169,7 @@ async def test_forged_headers_are_not_forwarded(lane: Lane, service: Answering, 
 async def test_a_request_for_a_public_path_has_no_identity_and_loses_the_key(
     client: Wire, lane: Lane, service: Answering
 ) -> None:
-    seen = await sent_on(client, service, lane.request("GET", "/health"))
+    seen = await forward(client, service, lane.request("GET", "/health"))
     assert (seen.all("X-Api-User-Id"), seen.all("X-Api-Workspace"), seen.all("X-Api-Sites")) == ([], [], [])
     assert lane.keys.shop.key.encode() not in seen.raw_head
     assert seen.one("X-Request-Id")
@@ -177,9 +177,9 @@ async def test_a_request_for_a_public_path_has_no_identity_and_loses_the_key(
 
 async def test_a_preflight_has_an_identity_only_with_a_key(client: Wire, lane: Lane, service: Answering) -> None:
     method, rest, lines = KINDS["preflight"]
-    seen = await sent_on(client, service, lane.keyless(method, rest, *lines), method)
+    seen = await forward(client, service, lane.keyless(method, rest, *lines), method)
     assert (seen.all("X-Api-User-Id"), seen.all("X-Api-Workspace")) == ([], [])
-    seen = await sent_on(client, service, lane.request(method, rest, *lines), method)
+    seen = await forward(client, service, lane.request(method, rest, *lines), method)
     assert seen.all("X-Api-User-Id") in ([], [lane.keys.shop.id.encode()])
     assert lane.keys.shop.key.encode() not in seen.raw_head
 
@@ -190,7 +190,7 @@ async def test_a_preflight_has_an_identity_only_with_a_key(client: Wire, lane: L
 async def test_a_request_without_a_key_loses_method_overrides(
     client: Wire, lane: Lane, service: Answering, name: str
 ) -> None:
-    seen = await sent_on(client, service, lane.keyless("GET", "/health", f"{name}: DELETE"))
+    seen = await forward(client, service, lane.keyless("GET", "/health", f"{name}: DELETE"))
     assert b"DELETE" not in seen.raw_head
 
 
@@ -202,7 +202,7 @@ async def test_forwarding_headers_of_a_trusted_proxy_are_kept(other_lane: tuple[
     lane, service = other_lane
     lines = ("X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.example")
     async with connect(lane.latch.address) as client:
-        seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", *lines))
+        seen = await forward(client, service, lane.request("GET", "/sites/shop/x", *lines))
     assert b",".join(seen.all("X-Forwarded-For")).replace(b" ", b"") == b"203.0.113.7,127.0.0.1"
     assert (seen.one("X-Forwarded-Proto"), seen.one("X-Forwarded-Host")) == (b"https", b"api.example")
 
@@ -221,7 +221,7 @@ async def test_a_trusted_proxy_cannot_forge_an_identity_or_steer_the_service(
 ) -> None:
     lane, service = other_lane
     async with connect(lane.latch.address) as client:
-        seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", f"{spelling}: {FORGED}"))
+        seen = await forward(client, service, lane.request("GET", "/sites/shop/x", f"{spelling}: {FORGED}"))
     assert FORGED.encode() not in seen.raw_head
 
 
@@ -300,16 +300,16 @@ async def test_removing_a_query_key_changes_no_other_bytes(
     client: Wire, lane: Lane, service: Answering, query: str, left: tuple[str, ...]
 ) -> None:
     rest = "/sites/shop/%7Ex" + query.replace("{}", lane.keys.shop.key)
-    seen = await sent_on(client, service, lane.keyless("GET", rest))
+    seen = await forward(client, service, lane.keyless("GET", rest))
     assert seen.target in [lane.target("/sites/shop/%7Ex" + end).encode() for end in left]
 
 
 async def test_other_cookies_and_credentials_are_kept(client: Wire, lane: Lane, service: Answering) -> None:
     lines = (f'Cookie: a=1;  b="2"; api_session={lane.keys.shop.key}; c=%33', "Cookie: d=4")
-    seen = await sent_on(client, service, lane.keyless("GET", "/sites/shop/x", *lines))
+    seen = await forward(client, service, lane.keyless("GET", "/sites/shop/x", *lines))
     assert seen.all("Cookie") == [b'a=1;  b="2"; c=%33', b"d=4"]
     digest = 'Authorization: Digest username="a", realm="b"'
-    seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", digest))
+    seen = await forward(client, service, lane.request("GET", "/sites/shop/x", digest))
     assert seen.one("Authorization") == b'Digest username="a", realm="b"'
 
 
@@ -342,7 +342,7 @@ async def test_the_key_is_forwarded_if_the_route_says_so(other_lane: tuple[Lane,
     lane, service = other_lane
     key = lane.keys.shop.key
     async with connect(lane.latch.address) as client:
-        seen = await sent_on(client, service, lane.request("GET", f"/sites/shop/x?b=1&api_key={key}&a=%7e"))
+        seen = await forward(client, service, lane.request("GET", f"/sites/shop/x?b=1&api_key={key}&a=%7e"))
     assert seen.one("X-API-Key") == key.encode()
     assert seen.target == lane.target(f"/sites/shop/x?b=1&api_key={key}&a=%7e").encode()
     # Host is the service's own name, and X-Forwarded-Host the client's.
@@ -390,7 +390,7 @@ async def test_connection_may_list_headers_that_sitelatch_sets(
 ) -> None:
     name = listed.rpartition("\t")[2]
     lines = (f"Connection: {listed}", f"{name}: {FORGED}")
-    seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", *lines))
+    seen = await forward(client, service, lane.request("GET", "/sites/shop/x", *lines))
     assert FORGED.encode() not in seen.raw_head
     assert seen.one("X-Api-User-Id") == lane.keys.shop.id.encode()
     assert seen.one("X-Api-Sites") == b"shop"
@@ -412,7 +412,7 @@ async def test_hop_by_hop_headers_of_requests_are_not_forwarded(client: Wire, la
         "Trailer: X-Sum",
         "X-Kept: 1",
     )
-    seen = await sent_on(client, service, lane.request("GET", "/sites/shop/x", *lines))
+    seen = await forward(client, service, lane.request("GET", "/sites/shop/x", *lines))
     gone = ("X-Hop", "X-Other-Hop", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Trailer")
     assert [seen.all(name) for name in gone] == [[]] * len(gone)
     assert seen.all("TE") in ([], [b"trailers"])

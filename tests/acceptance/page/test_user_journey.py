@@ -1,4 +1,4 @@
-"""The story of the admin page, from the first sign-in to the last deletion."""
+"""The main user journey on the admin page, from the first sign-in to the last deletion."""
 
 import re
 import shlex
@@ -11,7 +11,9 @@ from tests.acceptance.page.dialogs import KEY
 from tests.acceptance.page.installation import Installation
 
 
-def test_the_customer_story_from_start_to_end(open_page: OpenPage, installation: Installation) -> None:
+def test_the_main_user_journey_works_from_first_sign_in_to_last_deletion(
+    open_page: OpenPage, installation: Installation
+) -> None:
     with open_page(sign_in=False) as admin:
         admin.submit_token("wrong")
         expect(admin.page.get_by_role("alert").filter(has_text="not a valid admin token")).to_be_visible()
