@@ -1,1 +1,1 @@
-"""What API keys may do: the cache in front of the scope table, and how it stays current."""
+"""The cache of grants in front of the scope table, and the change feed that keeps it current."""

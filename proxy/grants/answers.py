@@ -1,4 +1,4 @@
-"""What a lookup of a key or a site may end with."""
+"""The possible results of a lookup."""
 
 from enum import Enum
 from typing import Final, NamedTuple

@@ -1,6 +1,6 @@
-"""The grant cache: what keys may access, how long an answer is used, when it is refreshed, and what invalidates it.
+"""The grant cache: looks up and caches the scope of keys, refreshes it while it is used, and invalidates it.
 
-Keys are identified by their SHA-256 digests; a key itself never gets here.
+Keys are identified by their SHA-256 digests. The cache never sees a key itself.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from proxy.settings import GrantSettings
 __all__ = ["UNKNOWN", "GrantCache", "ScopeUnavailable", "TooManyUnknownKeys", "Unknown", "connections_used"]
 
 _NO_KEY = b""
-"""Looked up instead of a digest, to find out whether the database answers."""
+"""A dummy digest. Looking it up shows whether the database answers."""
 
 
 class ScopeUnavailable(Exception):  # noqa: N818 - names what happened
@@ -45,7 +45,7 @@ def _ignore(lost: Changes) -> None:
 
 
 class GrantCache:
-    """Grants by key digest: cached for `ttl_seconds`, refreshed while used, used stale while the database is down.
+    """Grants by key digest: cached for `ttl_seconds`, refreshed while in use, used stale while the database is down.
 
     `on_lookup` is called with the result of each request's lookup: `hit`, `stale`, `miss` (the request waited for the
     database; requests that joined its lookup count as hits), `unknown_hit`, `error`. `on_lost` is called when a lookup
@@ -65,7 +65,7 @@ class GrantCache:
         jitter: Callable[[], float] = random_jitter,
     ) -> None:
         self.generation = 0
-        """Incremented whenever an earlier answer may be invalid. Callers that keep answers must compare it."""
+        """Incremented whenever an earlier answer may have become invalid. Callers that keep answers must compare it."""
         self.database = database or DatabaseStatus(clock)
         self._clock = clock
         self._on_lookup = on_lookup
@@ -131,26 +131,28 @@ class GrantCache:
         return entry.value
 
     def reusable_until(self, digest: bytes) -> float:
-        """Return until when (the clock's seconds) the caller may keep the answer of `peek`, or a time in the past.
+        """Return the time (in the clock's seconds) until which the caller may keep the answer of `peek`.
 
-        After that it must call `peek` again, which refreshes the entry. It must also compare `generation`.
+        It may be in the past. After it, the caller must call `peek` again, which refreshes the entry. The caller must
+        also compare `generation`.
         """
         entry = self._entries.get(digest)
         return -math.inf if entry is None else entry.refresh_at
 
     async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
-        """Return the database's answer, or a stale grant if there is none. Concurrent callers share one lookup.
+        """Return the database's answer, or a stale grant if the database does not answer. Callers share lookups.
 
         `address` is the client's: unknown keys count against its budget, and its lookups take turns with those of other
         clients. Raises TooManyUnknownKeys, and ScopeUnavailable after at most `lookup_seconds`.
         """
-        answer = self.peek(digest)  # it may have arrived since the caller peeked
+        answer = self.peek(digest)  # an answer may have arrived since the caller called `peek`
         if answer is not None:
             return answer
         lookup = self._lookups.in_flight(digest)
         started = lookup is None
         if lookup is None:
-            # A key that was known takes turns on its own and is not charged. Any other counts for its client's network.
+            # A key that was known before is a party of its own and is not charged. The party of any other key is the
+            # client's network, which is charged.
             party: Party = digest
             charged = None
             if not self._keys.known_before(digest):
@@ -167,7 +169,7 @@ class GrantCache:
         if outcome is NoAnswer.OVER_BUDGET:
             if lookup.charged == client_network(address):
                 raise TooManyUnknownKeys
-            return await self.fetch(digest, address)  # it was another client's budget
+            return await self.fetch(digest, address)  # the budget that ran out was another client's
         self._on_lookup("miss" if started else "hit")
         return outcome
 
@@ -192,7 +194,7 @@ class GrantCache:
     def invalidated(self, token: int, digest: bytes, grant: Grant, sites: Iterable[str]) -> bool:
         """Return whether the grant or the owner of one of the sites was invalidated since the token."""
         entry = self._entries.get(digest)
-        # An equal grant may have been read at another position.
+        # Compare identity: an equal grant may have been read at another position.
         position = entry.position if entry is not None and entry.value is grant else None
         return self._invalidations.affects(
             token, (digest, grant.user_id, EVERYTHING), position
@@ -215,23 +217,23 @@ class GrantCache:
             outcome = NoAnswer.UNAVAILABLE if lookup is None else await asyncio.shield(lookup.outcome)
             if outcome is NoAnswer.UNAVAILABLE:
                 raise ScopeUnavailable
-            if outcome is not NoAnswer.OVER_BUDGET:  # that is the budget of the client that started the lookup
+            if outcome is not NoAnswer.OVER_BUDGET:  # the budget belongs to the client that started the lookup
                 return outcome
 
     def confirmed_until(self, digest: bytes, grant: Grant, sites: Iterable[str] = ()) -> float:
-        """Return until when (the clock's seconds) this grant is known to be valid and to cover these sites.
+        """Return the time (in the clock's seconds) until which this grant is known to be valid and to cover the sites.
 
-        A time in the past means that the caller must `confirm` it.
+        If it is in the past, the caller must `confirm` the grant.
         """
         entry = self._entries.get(digest)
-        if entry is None or entry.value != grant:  # an equal answer confirms it, even if it was read again
+        if entry is None or entry.value != grant:  # compare values: an equal answer confirms the grant
             return -math.inf
         self._lifetimes.extend(entry)
         if not grant.all_sites:
             return entry.fresh_until
         return min([entry.fresh_until, *(self._sites.confirmed_until(site, grant.workspace) for site in sites)])
 
-    # For the change feed. An answer that was read at the feed's `position` or later stays.
+    # For the change feed. Answers that were read at the feed's `position` or later are kept.
 
     def drop(self, digest: bytes, position: int | None = None) -> Grant | None:
         """Drop the answer for a key, including the answer of a lookup in flight. Returns the grant that was cached."""
@@ -262,7 +264,7 @@ class GrantCache:
         return dropped
 
     def feed_at(self, position: int) -> None:
-        """Record how far the feed was read: older answers are discarded. 0 if the position is not known."""
+        """Record the position up to which the feed was read, or 0 if unknown. Older answers are discarded."""
         self._scope.feed_position = position
 
     def feed_down(self) -> None:
@@ -270,9 +272,9 @@ class GrantCache:
         self.database.feed_up = False
 
     def feed_resumed(self, age_seconds: float) -> None:
-        """Record that the feed was resumed where it was left, and that it was read to its end so many seconds ago.
+        """Record that the feed was resumed at its old position and read to its end `age_seconds` ago.
 
-        So every entry that is still cached was valid then, and need not be looked up again.
+        Every entry that is still cached was valid at that time, and need not be looked up again.
         """
         self.database.answered()
         self.database.feed_up = True
@@ -298,7 +300,7 @@ class GrantCache:
         await self._sites.close()
 
     def _stale(self, digest: bytes) -> Grant:
-        """Return the stale grant, after the database did not answer. Raises ScopeUnavailable if there is none."""
+        """Return the stale grant of a key whose lookup failed. Raises ScopeUnavailable if there is none."""
         entry = self._entries.get(digest)
         if entry is not None and self._clock() < entry.stale_until:
             self._on_lookup("stale")
@@ -321,5 +323,5 @@ def connections_used(settings: GrantSettings) -> int:
 
 
 def _site_name(site: str) -> str:
-    """Return the name under which a site is invalidated. No API user's id looks like it."""
+    """Return the name under which a site is invalidated. It cannot equal the id of an API user."""
     return f"site {site}"

@@ -1,4 +1,4 @@
-"""Cached answers for keys: grants, unknown keys, and keys that were known before."""
+"""Caches the answers for keys: grants, unknown keys, and keys that were known before."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ class CachedKeys:
         self.grants = GrantEntries(settings.max_keys)
         # Unknown keys have a cache of their own, so that a flood of them evicts no grants.
         self.unknown: TTLCache[bytes, None] = TTLCache(_MAX_UNKNOWN, settings.unknown_ttl_seconds, timer=clock)
-        # Keys that were dropped and not looked up since. A client that sends one of them is not guessing.
+        # Keys that were dropped and have not been looked up since. A client that sends one of them is not guessing.
         self._dropped: dict[bytes, None] = {}
         self._max_keys = settings.max_keys
         self._lifetimes = lifetimes
@@ -93,7 +93,7 @@ class CachedKeys:
         return dropped
 
     def _remember_dropped(self, digests: Iterable[bytes]) -> None:
-        """Remember that these keys were known, up to as many as there can be grants."""
+        """Remember that these keys were known. The limit is the same as for grants."""
         self._dropped.update(dict.fromkeys(digests))
         for digest in list(islice(self._dropped, max(0, len(self._dropped) - self._max_keys))):
             del self._dropped[digest]

@@ -1,7 +1,7 @@
 """Follows the change feed: a revoked key leaves the cache within milliseconds of the commit.
 
-The feed is polled, and a notification only makes the next poll come sooner. So a pooler that swallows notifications, or
-a half-open connection, delays a change by at most `poll_seconds`.
+The feed is polled. A notification only triggers the next poll early. So a change is delayed by at most `poll_seconds`
+if a pooler swallows notifications or a connection is half-open.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
 from proxy.grants.feed_connection import PAGE, FeedConnection, FeedUnavailable, Row
 
 _PAUSE_SECONDS = 0.25
-"""Time between two attempts while the feed cannot be read."""
+"""Pause between two attempts while the feed cannot be read."""
 
 _UNNOTIFIED_SECONDS = 0.25
-"""A change that is older than this when a poll finds it was not notified."""
+"""If a poll finds a change that is older than this, no notification arrived for it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ class ChangeFeed:
     """Reads changes, drops the affected grants, and then calls `on_changes`, which must not raise.
 
     `on_dropped` is called with the reason and the number of dropped grants. The reason is `key`, `user` or `all` (the
-    kind of change), or `feed` (the changes are not known: it is another feed, or it does not reach back far enough).
+    kind of change), or `feed` (changes may have been missed: the feed was replaced, or its older rows were pruned).
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ChangeFeed:
         self._on_changes = on_changes
         self._clock = clock
         self.read_at = clock()
-        """Every change that was committed before this time (the clock's seconds) has been read."""
+        """All changes that were committed before this time (in the clock's seconds) have been read."""
         self._last: Row | None = None
         """The newest row that was read."""
         self._source: tuple[str, str] | None = None
@@ -149,7 +149,7 @@ class ChangeFeed:
         self._last = await connection.newest()
         self._grants.answered()
         self._on_dropped("feed", self._grants.drop_all())
-        # At once: nothing invalidates the answers of lookups that begin from here on.
+        # Set the position without awaiting, because no later row invalidates the answers of lookups from here on.
         self._grants.feed_at(self._last.seq)
         self._on_changes(Changes(everything=True))
         return self._last

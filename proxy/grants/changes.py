@@ -12,7 +12,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 class Changes:
     """The changes in a range of the feed.
 
-    The numbers are feed positions: an answer that was read there or later includes the change.
+    The numbers are feed positions. An answer that was read at this position or later includes the change.
     """
 
     keys: dict[bytes, int] = field(default_factory=dict)
@@ -22,11 +22,11 @@ class Changes:
     sites: set[str] = field(default_factory=set)
     """Sites that were added or removed."""
     everything: bool = False
-    """Whether anything may have changed."""
+    """Whether the changes are unknown or too many to list, so that everything may have changed."""
 
     @classmethod
     def read(cls, rows: Iterable[Any]) -> "Changes":
-        """Return the changes in rows of scope_changes, oldest first. A row of an unknown kind means everything."""
+        """Return the changes in rows of scope_changes, oldest first. A row of an unknown kind sets `everything`."""
         changes = cls()
         for row in rows:
             what, subject = row["what"], row["subject"]

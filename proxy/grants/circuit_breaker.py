@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 _PAUSE_SECONDS = 0.25
-"""Time between two probes. They are cheap: a refused connection costs next to nothing."""
+"""The time between two probes. It is short, because probes are cheap: a refused connection costs almost nothing."""
 
 _log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ class CircuitBreaker:
         return not self.is_open or (not self._probing and self._clock() >= self._next_probe_at)
 
     def admits(self) -> bool:
-        """Return whether a lookup may use the database. While the breaker is open, only one at a time may: the probe.
+        """Return whether a lookup may use the database. While the breaker is open, only one at a time may, as a probe.
 
         The lookup then calls `succeeded` or `failed`. A probe also calls `probe_ended`, whatever its outcome.
         """

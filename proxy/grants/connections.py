@@ -24,7 +24,7 @@ class Pool(Protocol):
     """A connection pool."""
 
     def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection. `timeout` limits acquiring and releasing it, in seconds each."""
+        """Lend a connection. `timeout` limits acquiring it, and separately releasing it, in seconds."""
 
 
 class ScopeIncomplete(Exception):  # noqa: N818 - names what happened
@@ -43,7 +43,7 @@ DATABASE_FAILURES = (
     ScopeIncomplete,
     ScopeOutdated,
 )
-"""The errors that mean that the database did not answer. TimeoutError is an OSError."""
+"""The errors that count as no answer from the database. TimeoutError is an OSError."""
 
 DISCONNECTED = (
     ConnectionError,
@@ -58,14 +58,14 @@ DISCONNECTED = (
 
 @asynccontextmanager
 async def acquire(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
-    """Acquire a connection. `seconds` limits acquiring and releasing it, each."""
+    """Acquire a connection. `seconds` limits acquiring it, and separately releasing it."""
     async with pool.acquire(timeout=seconds) as connection:
         try:
             yield connection
         except (asyncpg.InternalClientError, ScopeOutdated):
-            # asyncpg raises the first for a connection on which the server said goodbye before the stream ended. The
-            # second means that the connection leads to the wrong server. The pool would lend either again, before all
-            # others.
+            # asyncpg raises InternalClientError if the server announced the end of the connection before closing it.
+            # ScopeOutdated means that the connection leads to the wrong server. In both cases, the pool would lend this
+            # connection again, before all others.
             connection.terminate()
             raise
 
@@ -79,6 +79,6 @@ def describe(error: BaseException) -> str:
 def describe_connecting(error: BaseException) -> str:
     """Return a failure to connect for the log: the server's message, or only the type if there is none.
 
-    Messages that are made on this side may quote the URL, and with it the password.
+    Messages that are created on the client's side may quote the URL, including the password.
     """
     return describe(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__

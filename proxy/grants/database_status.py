@@ -7,7 +7,7 @@ from enum import Enum
 from proxy.grants.circuit_breaker import CircuitBreaker
 
 _FEED_RETURNS_SECONDS = 1.0
-"""How long after an outage stale answers are used, until the feed reports which of them are still valid."""
+"""How long stale answers are still used after an outage, to give the feed time to report which ones are valid."""
 
 
 class Health(Enum):
@@ -39,8 +39,8 @@ class DatabaseStatus:
     | `writes_failing`              | whether the last write failed     | activity     | activity                    |
 
     Keys and sites have separate circuit breakers because one table may be locked while the other can be read. The
-    health check does not replace them: it has its own connection, and the connections of the pool may fare differently,
-    for example when a pooler has run out of server connections.
+    health check does not replace them. It has its own connection, and may succeed while the connections of the pool
+    fail, for example when a pooler has run out of server connections.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,9 +49,9 @@ class DatabaseStatus:
         self.key_breaker = CircuitBreaker("keys", clock)
         self.site_breaker = CircuitBreaker("sites", clock)
         self.feed_up: bool | None = None
-        """Whether the feed can be read. None until it was first read, or failed: then there is no feed to wait for."""
+        """Whether the feed can be read. None until the first attempt to read it has succeeded or failed."""
         self.feed_notified = False
-        """Whether notifications arrive, as far as the feed can tell."""
+        """Whether notifications are believed to arrive."""
         self.writes_failing = False
         self._clock = clock
 
@@ -64,12 +64,12 @@ class DatabaseStatus:
 
     @property
     def keys_cut_off(self) -> bool:
-        """Whether stale grants are used: the database is down, or was down until just now and the feed still is."""
+        """Whether stale grants are used: the database is down, or it has just come back and the feed has not."""
         return self._cut_off(self.key_breaker)
 
     @property
     def sites_cut_off(self) -> bool:
-        """Whether stale site owners are used, also when only key lookups have found the database down so far."""
+        """Whether stale site owners are used. Key lookups that find the database down are enough for that."""
         return self._cut_off(self.site_breaker) or self._cut_off(self.key_breaker)
 
     @property
@@ -79,7 +79,7 @@ class DatabaseStatus:
 
     @property
     def keys_worth_asking(self) -> bool:
-        """Whether to look up keys that are still cached. Not while the feed is about to say that they are valid."""
+        """Whether to look up keys that are still cached. False while the feed is expected to confirm them soon."""
         return self._worth_asking(self.key_breaker)
 
     @property

@@ -14,7 +14,7 @@ from proxy.settings import GrantSettings
 Value = TypeVar("Value")
 
 _SITES_PER_WEIGHT = 20
-"""This many sites in a grant take about as much memory as a grant without sites (1 KiB)."""
+"""The number of sites that take about as much memory as a grant without sites (1 KiB)."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Entry(Generic[Value]):
 
 
 class Lifetimes:
-    """Computes how long entries may be used, counted from when the lookup began: the snapshot is at least that new."""
+    """Computes how long entries may be used. Time counts from the start of the lookup, because its data is no older."""
 
     def __init__(self, settings: GrantSettings, jitter: Callable[[], float]) -> None:
         self._ttl = settings.ttl_seconds
@@ -43,7 +43,7 @@ class Lifetimes:
         self._validated_at = -math.inf
 
     def new_entry(self, value: Value, position: int, read_at: float) -> Entry[Value]:
-        """Return an entry. Refreshes are spread, so that entries that were read together are refreshed apart."""
+        """Return an entry. Refresh times are spread, so that entries read together are not refreshed together."""
         fresh_until = read_at + self._ttl
         return Entry(
             value, position, read_at + self._ttl * (0.6 + 0.2 * self._jitter()), fresh_until, fresh_until + self._stale
@@ -54,9 +54,9 @@ class Lifetimes:
         self._validated_at = at
 
     def extend(self, entry: Entry[Any]) -> None:
-        """Extend an entry that was validated since it was read, as if it had been read when it was validated.
+        """If an entry was validated after it was read, extend it as if it had been read at that time.
 
-        Refreshes are spread more widely than after reading, because all entries are validated at the same time.
+        Refresh times are spread more widely than in `new_entry`, because all entries are validated at the same time.
         """
         fresh_until = self._validated_at + self._ttl
         if entry.fresh_until < fresh_until:

@@ -1,4 +1,4 @@
-"""A fair semaphore: a number of lookups at a time, round-robin by party."""
+"""A fair semaphore: limits how many lookups run at a time, and serves the waiting parties round-robin."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -10,8 +10,8 @@ Party = str | bytes
 class FairQueue:
     """Slots for lookups. Each party's lookups are served in order, and parties take turns.
 
-    A party never uses more than `per_party` slots. Until its first lookups have ended, nobody can tell whether it is
-    flooding the queue, and then other parties must still find a free slot.
+    A party never uses more than `per_party` slots, so that a party that floods the queue leaves slots for the others.
+    Taking turns is not enough, because a flood that arrives first could otherwise fill all slots.
     """
 
     def __init__(self, slots: int, per_party: int) -> None:
@@ -19,7 +19,7 @@ class FairQueue:
         self._per_party = per_party
         self._running: dict[Party, int] = {}
         self._waiting: dict[Party, deque[asyncio.Future[None]]] = {}
-        # Waiting parties that may use another slot, the next one first.
+        # The waiting parties that may use another slot. The first one is next.
         self._next: OrderedDict[Party, None] = OrderedDict()
 
     def has_slot_for(self, party: Party) -> bool:
@@ -28,7 +28,7 @@ class FairQueue:
 
     async def acquire(self, party: Party) -> None:
         """Wait for a slot. The caller must `release` it."""
-        # While a slot is free, no waiting party may use it.
+        # If a slot is free, every waiting party has reached its limit, so this does not jump the queue.
         if self.has_slot_for(party):
             self._start(party)
             return

@@ -17,10 +17,11 @@ _READ_FEED = query("read_feed")
 _CHANNEL = "sitelatch_scope"
 
 ANSWER_SECONDS = 0.5
-"""How long the database may take to answer a read, before the feed counts as down."""
+"""How long a read may take before the feed counts as down."""
 
 PAGE = 1000
-"""How many changes one query reads. 100,000 of them block the event loop for some milliseconds at a time."""
+"""The maximum number of changes per query. A backlog of 100,000 then blocks the event loop for only some
+milliseconds at a time."""
 
 _ATTACH_SECONDS = 2.0
 """How long the queries at the start of a connection may take."""
@@ -29,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Row(NamedTuple):
-    """A row of the feed. The number and the time identify the row across feeds."""
+    """A row of the feed. Its number and time together identify it, even if the feed was replaced by another one."""
 
     seq: int
     at: float
@@ -88,7 +89,7 @@ class FeedConnection:
     async def _listen(self, backend: int, on_notification: Callable[[], None]) -> bool:
         """Subscribe to notifications. `backend` is the process that answers queries."""
         if backend != self._connection.get_server_pid():
-            return False  # behind a pooler, LISTEN would stay on a server connection that other clients get next
+            return False  # behind a pooler, LISTEN would remain on a server connection that other clients use next
         try:
             await self._connection.add_listener(_CHANNEL, lambda *_: on_notification())
         except asyncpg.PostgresError as error:

@@ -1,4 +1,4 @@
-"""Invalidations that arrive while a lookup is in flight: an answer from before a revoke must not be used after it."""
+"""Tracks invalidations during lookups, because an answer that was read before a revoke must not be used after it."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ EVERYTHING = b"everything"
 
 
 class Invalidations:
-    """Remembers invalidated names (key digests, API user ids) while a lookup that began before them is in flight."""
+    """Remembers invalidated names (key digests, API user ids, sites) while lookups that began earlier are in flight."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -58,7 +58,7 @@ class Invalidations:
             self.end(token)
 
     def add(self, name: bytes | str, position: int | None = None) -> None:
-        """Invalidate answers about `name` from before the feed's `position`; None: all that are in flight."""
+        """Invalidate answers about `name` that were read before the feed's `position`, or all in flight if None."""
         self._count += 1
         if not self._in_flight:
             return

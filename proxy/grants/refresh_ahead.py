@@ -66,7 +66,7 @@ class RefreshAhead:
             digest = self._waiting.popleft()
             entry = self._entries.get(digest)
             if entry is None or not entry.refreshing:
-                continue  # it was dropped, or looked up again in the meantime
+                continue  # the entry was dropped or replaced in the meantime
             self._lifetimes.extend(entry)
             if self._clock() < entry.refresh_at:
                 entry.refreshing = False
@@ -76,7 +76,7 @@ class RefreshAhead:
                 lookup = self._lookups.start(digest, self.queue, digest, None)
             if lookup is not None:
                 await asyncio.wait({lookup.task})
-            # An answer has replaced the entry. If there was none, this entry is refreshed again a little later.
+            # An answer has replaced the entry. If the database did not answer, refresh this entry again a little later.
             entry.refreshing = False
             entry.refresh_at = min(self._clock() + self._retry_seconds, entry.fresh_until)
 

@@ -1,4 +1,4 @@
-"""Grants remembered by key in front of the cache, for the decision on a cache hit."""
+"""Remembers grants by key in front of the cache, so that a decision on a cache hit is faster."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -10,7 +10,7 @@ from proxy.decision.verdict import NoGrant, Owners
 from proxy.grants.answers import Unknown
 
 _REMEMBERED = 10_000
-"""The most grants that are remembered."""
+"""The maximum number of remembered grants."""
 
 
 class GrantSource(Protocol):
@@ -28,10 +28,10 @@ class GrantSource(Protocol):
 
 
 class RememberedGrants:
-    """What is known without waiting (`verdict.Known`): grants by key, remembered in front of the cache.
+    """Answers what is known without waiting (`verdict.Known`), and remembers grants by key in front of the cache.
 
-    That saves hashing the key: 5 µs a request. A grant is remembered until the cache would refresh it and nothing
-    is known to have changed.
+    Remembering saves hashing the key, which takes 5 µs per request. A grant is remembered until the cache would refresh
+    it, or until the cache may have changed.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class RememberedGrants:
         return len(self._remembered)
 
     def remembered(self, key: bytes) -> Grant | None:
-        """Return the grant remembered for a key, if it still holds. Hot."""
+        """Return the remembered grant of a key if it is still valid, otherwise None. Hot."""
         if self._generation != self._grants.generation:
             self._generation = self._grants.generation
             self._remembered.clear()

@@ -5,7 +5,7 @@ from proxy.grants.feed_connection import ANSWER_SECONDS
 from proxy.settings import GrantSettings
 
 _WOKEN_SECONDS = 0.05
-"""From a commit to its effect when notifications arrive: 99 of 100 are faster (docs/metrics.md has the figures)."""
+"""Time from commit to effect if notifications arrive. 99 % of the changes are faster (figures in docs/metrics.md)."""
 
 
 def revocation_bound(database: DatabaseStatus, settings: GrantSettings) -> float:

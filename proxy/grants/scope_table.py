@@ -14,7 +14,7 @@ _FIND_GRANT = query("find_grant")
 _FIND_SITES = query("find_sites")
 
 _TRIES = 10
-"""How many connections, one after another, may turn out to be closed. If they are slow, the deadline comes first."""
+"""How many closed connections in a row to tolerate. If they are slow, the caller's deadline ends the attempts."""
 
 
 class ScopeTable:
@@ -23,11 +23,11 @@ class ScopeTable:
     def __init__(self, pool: Pool, seconds: float) -> None:
         self._pool = pool
         self._seconds = seconds
-        """How long it may take to acquire a connection, or to release one whose query was canceled."""
+        """The time limit for acquiring a connection, and for releasing one whose query was canceled."""
         self.newest_position = 0
-        """The feed's position in the newest answer. A feed that ends before it is not the feed of that database."""
+        """The feed's position in the newest answer. A feed that ends before it belongs to another database."""
         self.feed_position = 0
-        """How far the feed was read. Older answers do not come from the database that the feed belongs to."""
+        """The position up to which the feed was read. An older answer comes from a standby or another database."""
 
     async def find_grant(self, digest: bytes) -> Found | None:
         """Return what the key with this digest may access, or None if it is unknown or its user is disabled."""
@@ -71,7 +71,8 @@ class ScopeTable:
     async def _fetch_over(self, connection: Connection, sql: str, *arguments: object) -> Sequence[Any]:
         feed_position = self.feed_position
         rows = await connection.fetch(sql, *arguments)
-        # If the feed was lost in the meantime, as after a restore, the answer may be valid for the feed's new position.
+        # The feed may have been lost during the query, for example by a restore. Then its new position counts, which is
+        # lower.
         feed_position = min(feed_position, self.feed_position)
         if not all(row["whole"] for row in rows):
             raise ScopeIncomplete("triggers are missing, so a dump is being restored")
@@ -82,8 +83,9 @@ class ScopeTable:
 
 
 def _refers_to(name: str, site_id: str) -> bool:
-    """Return whether the name refers to the site by our folding too.
+    """Return whether the name refers to this site according to Python's folding too, not only to the stored one.
 
-    The feed names changed sites by id. If SQL stored another fold than ours, the change would not reach this name.
+    The feed names changed sites by id, and Python folds that id. If the stored folded id differed from it, a change
+    would not invalidate the answer for this name.
     """
     return folded_part(name) in (None, fold_site(site_id))

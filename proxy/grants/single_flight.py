@@ -1,4 +1,4 @@
-"""Lookups of keys: single flight per key, bounded in number and in time."""
+"""Looks up keys: one lookup at a time per key, with limits on their number and time."""
 
 import asyncio
 import time
@@ -21,19 +21,19 @@ Outcome = Grant | Unknown | NoAnswer
 
 
 class Lookup:
-    """A lookup in flight. Everyone who needs the same key waits for its outcome."""
+    """A lookup in flight. All callers that need the same key wait for its outcome."""
 
     __slots__ = ("asked_at", "charged", "digest", "outcome", "probe", "task", "timer")
 
     def __init__(self, digest: bytes, charged: str | None, outcome: asyncio.Future[Outcome], *, probe: bool) -> None:
         self.digest = digest
         self.charged = charged
-        """The client network that is charged if the key is unknown; None if the key was known before."""
+        """The client network that is charged if the key is unknown. None if the key was known before."""
         self.outcome = outcome
         """Never fails. Callers shield it, so they cannot cancel it."""
         self.probe = probe
         self.asked_at: float | None = None
-        """The event loop's time when the database was asked; None while the lookup is queued."""
+        """When the query was started, in the event loop's time. None while the lookup is queued."""
         self.task: asyncio.Task[None]
         self.timer: asyncio.TimerHandle
 
@@ -77,7 +77,7 @@ class SingleFlight:
     def start(self, digest: bytes, queue: FairQueue, party: Party, charged: str | None) -> Lookup | None:
         """Start a lookup of a key that is not being looked up. Returns None while the circuit breaker is open.
 
-        A probe is never queued: nothing else could find out whether the database is back while it waits.
+        A probe is never queued, because no other lookup could detect the database's recovery while it waits.
         """
         if (self._breaker.is_open and not queue.has_slot_for(party)) or not self._breaker.admits():
             return None
@@ -115,8 +115,8 @@ class SingleFlight:
             self._end(lookup, outcome)
 
     async def _ask(self, lookup: Lookup) -> Outcome:
-        # Check the budget again: the lookups before this one may have used it up. So a flood costs the database as many
-        # queries as the budget has tokens, plus at most a party's share of slots.
+        # Check the budget again, because the lookups before this one may have used it up. So a flood causes at most as
+        # many queries as the budget has tokens, plus one for each slot of the party.
         if lookup.charged is not None and self._budget is not None and not self._budget.allow(lookup.charged):
             return NoAnswer.OVER_BUDGET
         invalidated = True
@@ -145,8 +145,8 @@ class SingleFlight:
         if asked_at is not None and asyncio.get_running_loop().time() - asked_at >= self._seconds / 2:
             self._breaker.failed(f"no answer within {self._seconds:g} s")
         self._end(lookup, NoAnswer.UNAVAILABLE)
-        # The task keeps its slot until its connection is released, which may take as long again. No caller waits for
-        # that.
+        # The task keeps its slot until its connection is released, which may take up to `seconds` again. Callers do not
+        # wait for that.
         lookup.task.cancel()
 
     def _end(self, lookup: Lookup, outcome: Outcome) -> None:

@@ -17,16 +17,16 @@ _BATCH = 1_000
 """How many sites one query looks up."""
 
 _NO_SITE = ""
-"""Not a valid site id. A lookup of it only shows whether the database answers."""
+"""Not a valid site id. Looking it up only shows whether the database answers."""
 
 _log = structlog.get_logger()
 
 Owner = SiteOwner | None | Literal[NoAnswer.UNAVAILABLE]
-"""The owner of a site; None if there is no such site."""
+"""The owner of a site, or None if there is no such site."""
 
 
 class SiteLookups:
-    """Runs one query at a time. Sites that are requested while it runs share the next one, so queries are few.
+    """Runs one query at a time. Sites that are requested while it runs share the next query, which keeps queries few.
 
     Each answer is passed to `store`, with the time at which it was read.
     """
@@ -52,13 +52,13 @@ class SiteLookups:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, site: str) -> asyncio.Future[Owner]:
-        """Return the outcome of a lookup of this site, which is started unless it is in flight."""
+        """Return the future owner of this site. Starts a lookup unless one is in flight."""
         future = self._running.get(site) or self._next.get(site)
         if future is None:
             loop = asyncio.get_running_loop()
             future = self._next[site] = loop.create_future()
             if self._task is None:
-                # It starts in the next iteration of the event loop, with every site that was requested until then.
+                # The task starts in the next iteration of the event loop, and looks up every site requested until then.
                 self._task = loop.create_task(self._run())
         return future
 
@@ -115,14 +115,14 @@ class SiteLookups:
         return owners
 
     def _end(self, owners: Mapping[str, SiteOwner] | None, read_at: float) -> None:
-        """Give the running query's sites their answers; None if there are none."""
+        """Resolve the futures of the running query's sites. `owners` is None if the query failed."""
         running, self._running = self._running, {}
         invalidated, self._invalidated = self._invalidated, set()
         for site, future in running.items():
             if owners is None:
                 future.set_result(NoAnswer.UNAVAILABLE)
             elif site in invalidated:
-                self._next[site] = future  # the answer may be older than the change: look it up again
+                self._next[site] = future  # the answer may be older than the change, so look the site up again
             else:
                 owner = owners.get(site)
                 self._store(site, owner, read_at)

@@ -19,7 +19,7 @@ _MAX_UNKNOWN = 10_000
 
 
 class SiteOwners:
-    """The owner of each site: cached for `ttl_seconds`, refreshed while used, used stale while the database is down.
+    """Site owners: cached for `ttl_seconds`, refreshed while in use, and used stale while the database is down.
 
     `on_lost` is called with the id of a site that a lookup finds deleted, or in another workspace. It must not raise.
     """
@@ -88,7 +88,10 @@ class SiteOwners:
                 await asyncio.wait({lookup}, timeout=left)
 
     def confirmed_until(self, site: str, workspace: str) -> float:
-        """Return until when (the clock's seconds) the site is known to be this workspace's, or a time in the past."""
+        """Return the time (in the clock's seconds) until which the site is known to belong to this workspace.
+
+        It may be in the past.
+        """
         entry = self._known.get(site)
         if entry is None or entry.value.workspace != workspace:
             return -math.inf
@@ -142,12 +145,12 @@ class SiteOwners:
             lost = before.value.id
             for name in names_of(lost):
                 if name != site:
-                    self._known.pop(name, None)  # the answer for its other name is as old as the one just replaced
+                    self._known.pop(name, None)  # the answer under the other name is as outdated as the replaced one
             self._on_lost(lost)
 
 
 def _storable(site: str) -> bool:
-    """Return whether PostgreSQL can store this text. A name with a NUL or a lone surrogate cannot be a site's."""
+    """Return whether PostgreSQL can store this text. A name with a NUL or a lone surrogate cannot refer to a site."""
     try:
         site.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Token buckets that limit what one party does per minute: unknown keys, failed sign-ins, refreshes."""
+"""Token buckets that limit a party's rate per minute, for example of unknown keys, failed sign-ins or refreshes."""
 
 import time
 from collections.abc import Callable

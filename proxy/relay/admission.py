@@ -1,4 +1,4 @@
-"""Judges each request of a client connection, then forwards it or responds to it."""
+"""Judges each request of a client connection, then forwards or answers it."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Gets the verdict on each request of a client connection, and forwards the request or responds to it."""
+    """Gets the verdict on each request of a client connection, then forwards or answers the request."""
 
     __slots__ = ("_client", "_ending", "_loop", "_peer", "_requests", "_responses", "_services")
 
@@ -65,7 +65,7 @@ class Admission:
             _log.exception("the request could not be forwarded; it was refused")
             exchange.refuse(INTERNAL_ERROR)
             return
-        if self._client.exchange is exchange:  # otherwise the reason may already be another exchange's
+        if self._client.exchange is exchange:  # otherwise the hold may already belong to the next exchange
             self._client.release(JUDGING)
 
     def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""The client's connection, as the other parts of the relay see it."""
+"""The interface of a client's connection that the other parts of the relay use."""
 
 from typing import Protocol
 
@@ -16,21 +16,21 @@ PIPELINED = 8
 CLIENT_FULL = 16
 """The client does not read responses as fast as they arrive."""
 YIELDING = 32
-"""Other connections have their turn."""
+"""It is the turn of other connections."""
 
 OF_ONE_EXCHANGE = JUDGING | CONNECTING | UPSTREAM_FULL | PIPELINED
-"""Reasons that end with the exchange."""
+"""The reasons that no longer apply once the exchange has ended."""
 WHILE_PENDING = JUDGING | CONNECTING | YIELDING
-"""Reasons for which bytes that have already arrived must wait too."""
+"""The reasons for which bytes that have already arrived must wait too."""
 
 
 class Client(Protocol):
-    """What the parts of an exchange may ask of the client's connection."""
+    """The operations of the client's connection that the parts of an exchange may call."""
 
     full: bool
     """Whether the client reads more slowly than its response arrives."""
     full_since: float
-    """Since when, in seconds of the event loop's clock."""
+    """When the client became slow, in seconds of the event loop's clock."""
 
     @property
     def exchange(self) -> Exchange | None:

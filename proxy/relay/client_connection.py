@@ -20,14 +20,14 @@ from proxy.relay.socket_options import enable_keepalive, reset_connection
 from proxy.relay.upstream_connection import UpstreamConnection
 
 _LINGER_SECONDS = 2.0
-"""For how long the rest of a refused client's bytes is read and discarded, so that the client sees the response."""
+"""How long to read and discard a refused client's remaining bytes, so that the client sees the response."""
 
 
 class ClientConnection:
     """One client's connection (an asyncio protocol).
 
-    It lives as long as its socket, and so do its parts: the input, the admission, both forwarders, and the ending. They
-    serve one exchange after another. `exchange` is the open one.
+    It lives as long as its socket, and so do its parts: the input, the admission, both forwarders and the ending. They
+    serve one exchange after another. `exchange` is the open exchange.
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class ClientConnection:
         """Whether the client reads more slowly than its response arrives."""
         self.full_since = 0.0
         self._deadline = 0.0
-        """When `sweep` acts: a head is late, an idle connection closes, or a closing one is aborted."""
+        """When `sweep` times out an incomplete head, closes the idle connection, or aborts the closing one."""
         clock = services.clock
         self._request_forwarder = requests = RequestForwarder(self, loop, clock)
         self._response_forwarder = responses = ResponseForwarder(self, requests, loop, clock)
@@ -67,7 +67,7 @@ class ClientConnection:
 
     @property
     def paused(self) -> bool:
-        """Whether the client is not read from."""
+        """Whether reading from the client is paused."""
         return self._input.paused
 
     @property
@@ -103,8 +103,8 @@ class ClientConnection:
             self._record(exchange)
 
     def eof_received(self) -> bool:
-        # A client that closes its side is taken to have left, as nginx and Go do. The two look alike on the wire, and
-        # an upstream must not continue to work for a client that has left.
+        # Like nginx and Go, treat a client that closes its sending side as gone. The two cases look the same on the
+        # wire, and an upstream must not continue to work for a client that is gone.
         return False
 
     def pause_writing(self) -> None:
@@ -115,15 +115,15 @@ class ClientConnection:
     def resume_writing(self) -> None:
         self.full = False
         self._request_forwarder.client_full(False)
-        self._input.release(CLIENT_FULL)  # held if a further request waits
+        self._input.release(CLIENT_FULL)  # it is held if another request is waiting
 
     def data_received(self, data: bytes) -> None:
         self._input.feed(data)
 
-    # What the input calls (client_input.RequestTaker).
+    # Called by the input (client_input.RequestTaker).
 
     def await_head(self) -> None:
-        """Give the client its time for a whole head."""
+        """Start the time limit for a complete head."""
         self._deadline = self._loop.time() + self._services.limits.head_seconds
 
     def begin(self, hop: RequestHop) -> None:
@@ -133,14 +133,14 @@ class ClientConnection:
         if services.draining:
             exchange.keep_alive = False
         self.exchange = exchange
-        services.metrics.exchanges_open += 1  # Record.exchange subtracts it again
+        services.metrics.exchanges_open += 1  # Record.exchange decrements it
         if services.metrics.exchanges_open > services.limits.open_exchanges:
             exchange.refuse(TOO_MANY_EXCHANGES)
             return
         self._admission.judge(exchange)
 
     def refuse_head(self, refusal: Refusal, raw: Head | None = None) -> None:
-        """Refuse bytes that are not a request, and close the connection: nothing after them is known to be one."""
+        """Refuse bytes that are not a request. Close the connection, because the next request cannot be found."""
         request_id = self._services.next_request_id()
         head_only = raw is not None and raw.method == b"HEAD"
         response = refusal_response(refusal, request_id, close=True, head_only=head_only)
@@ -150,7 +150,7 @@ class ClientConnection:
         self.write(response)
         self._finish(linger=True)
 
-    # What the parts of an exchange call (client.Client).
+    # Called by the parts of an exchange (client.Client).
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client, unless the connection is closing."""
@@ -184,7 +184,8 @@ class ClientConnection:
     def exchange_cut(self, *, reset: bool) -> None:
         """Close the connection in the middle of a response.
 
-        It ends with RST if a FIN would look like the response's end, or could not be sent because the client is full.
+        With `reset`, it ends with RST, because a FIN would look like the end of the response. It also ends with RST if
+        the client does not read, because a FIN could not be sent.
         """
         self._take_exchange()
         self._input.closed = True
@@ -203,7 +204,7 @@ class ClientConnection:
     # The end of the connection.
 
     def _finish(self, *, linger: bool) -> None:
-        """Close once everything is written. `linger` keeps reading, as a reset would lose the response."""
+        """Close once everything is written. `linger` keeps reading, because a reset would lose the response."""
         self._input.close()
         now = self._loop.time()
         if not linger:

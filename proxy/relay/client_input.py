@@ -1,4 +1,4 @@
-"""A client's bytes: request heads, body data, pipelined requests, and when not to read."""
+"""Handles a client's bytes: request heads, body data and pipelined requests. Pauses reading for backpressure."""
 
 import asyncio
 from typing import Protocol
@@ -13,14 +13,14 @@ from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.services import Services
 
 _MOST_PENDING_BYTES = 65536
-"""Of pipelined requests. While a client has sent more, it is not read from, so its leaving is not noticed."""
+"""The maximum number of waiting bytes of pipelined requests. Beyond it, reading pauses, so a disconnect is not seen."""
 
 _HEADS_PER_TURN = 32
-"""Pipelined requests that one connection gets answered before other connections have their turn."""
+"""The number of pipelined requests to answer on one connection before it is the turn of other connections."""
 
 
 class RequestTaker(Client, Protocol):
-    """The client's connection, as its input sees it."""
+    """The interface of the client's connection that its input uses."""
 
     def begin(self, hop: RequestHop) -> None:
         """Begin an exchange."""
@@ -29,11 +29,11 @@ class RequestTaker(Client, Protocol):
         """Refuse bytes that are not a request, and close the connection."""
 
     def await_head(self) -> None:
-        """A head has begun that is not complete yet."""
+        """Start the time limit for a head of which only a part has arrived."""
 
 
 class ClientInput:
-    """Turns a client's bytes into requests and body data. It pauses reading while nothing can be done with more."""
+    """Turns a client's bytes into requests and body data. It pauses reading while more bytes could not be handled."""
 
     __slots__ = (
         "_client",
@@ -62,10 +62,10 @@ class ClientInput:
         self._pending = b""
         """Bytes that cannot be handled yet."""
         self._holds = 0
-        """Why reading is paused: the reasons of client.py."""
+        """Why reading is paused: bits from client.py."""
         self._consuming = False
         self.closed = False
-        """Whether everything that still arrives is discarded."""
+        """Whether all further bytes are discarded."""
 
     def connect(self, transport: asyncio.Transport, *, trusted: bool) -> None:
         """Begin. `trusted` says whether the peer is a trusted proxy."""
@@ -79,12 +79,12 @@ class ClientInput:
 
     @property
     def empty(self) -> bool:
-        """Whether no part of a request has arrived that is not handled yet."""
+        """Whether no bytes of a request are waiting or incomplete."""
         return not self._reader.partial and not self._pending
 
     @property
     def paused(self) -> bool:
-        """Whether the client is not read from."""
+        """Whether reading from the client is paused."""
         return self._holds != 0
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class ClientInput:
         self.closed = True
 
     def resume_for_good(self) -> None:
-        """Read, whatever the reasons not to."""
+        """Resume reading and drop all reasons to pause."""
         if self._holds:
             self._holds = 0
             self._transport.resume_reading()
@@ -107,7 +107,7 @@ class ClientInput:
             self._pending += data
             exchange = self._client.exchange
             if len(self._pending) > _MOST_PENDING_BYTES and exchange is not None and exchange.body.done:
-                self.hold(PIPELINED)  # until that exchange ends; all other reasons end by themselves
+                self.hold(PIPELINED)  # until the exchange ends; the other reasons end on their own
             return
         self._consume(data)
 
@@ -119,7 +119,7 @@ class ClientInput:
                 exchange = self._client.exchange
                 if exchange is None:
                     if self._client.full:
-                        self.hold(CLIENT_FULL)  # a client that reads no responses gets no more of them
+                        self.hold(CLIENT_FULL)  # do not produce more responses for a client that does not read them
                         break
                     if heads == _HEADS_PER_TURN:
                         self._yield()
@@ -177,7 +177,7 @@ class ClientInput:
                 trailer_bytes=services.limits.head_bytes,
             )
         except Refused as refused:
-            # It is not known where this request ends, so no other request can follow on this connection.
+            # The end of this request is unknown, so no other request can follow on this connection.
             self._client.refuse_head(refused.refusal, raw)
             return b""
         if not hop.body.done:

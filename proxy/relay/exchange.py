@@ -1,4 +1,4 @@
-"""The facts of one request and its response: the head, the verdict, the outcome, and the figures for the log."""
+"""The state of one request and its response: the head, the verdict, the outcome, and the figures for the log."""
 
 from typing import Protocol
 
@@ -12,8 +12,8 @@ PASSED = "passed"
 """The outcome, in the log and in metrics, of an exchange whose response came from the upstream."""
 
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
-"""Methods whose bodies servers read. Some servers leave the body of any other method unread, and take it for the next
-request (CL.0)."""
+"""The methods whose bodies all servers read. Some servers leave the body of any other method unread, and parse it as
+the next request (CL.0)."""
 
 
 class Ending(Protocol):

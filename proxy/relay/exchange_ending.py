@@ -12,7 +12,7 @@ from proxy.relay.response_forwarder import ResponseForwarder
 from proxy.settings import LimitSettings
 
 _CLIENT_LEFT_STATUS = 499
-"""The status, in the log and in metrics, of an exchange whose client left before the response (as in nginx)."""
+"""The status in the log and in metrics if the client left before the response, as in nginx."""
 
 # Outcomes in the log and in metrics, besides the codes of refusals.
 _PREFLIGHT_ANSWERED = "preflight_answered"  # Sitelatch answered a CORS preflight
@@ -26,8 +26,8 @@ _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 class ExchangeEnding:
     """Ends the exchanges of one client connection (an `exchange.Ending`).
 
-    Each way to end marks the exchange as done, lets go of the upstream connection, and then tells the client's
-    connection how to continue. That last step may begin the next exchange, so nothing follows it.
+    Each way to end marks the exchange as done, releases the upstream connection, and then tells the client's connection
+    how to continue. That step comes last, because it may begin the next exchange.
     """
 
     __slots__ = ("_client", "_enforcement", "_limits", "_requests", "_responses")
@@ -95,12 +95,12 @@ class ExchangeEnding:
         self._client.exchange_done(keep_alive=keep_alive)
 
     def _cut(self, exchange: Exchange, outcome: str) -> None:
-        """Pass on that the response was cut off: never as a clean end."""
+        """Cut off the response to the client too, and never make it look complete."""
         exchange.done = True
         exchange.outcome = outcome
         self._requests.stop()
         self._responses.flush()
-        # An HTTP/1.0 client takes a closed connection for the end of the body.
+        # An HTTP/1.0 client would interpret a closed connection as the end of the body.
         self._client.exchange_cut(reset=exchange.minor == 0)
 
     def revoke(self, exchange: Exchange, refusal: Refusal) -> None:
@@ -125,7 +125,7 @@ class ExchangeEnding:
         exchange.done = True
         exchange.outcome = PASSED if exchange.tunnel else _CLIENT_LEFT
         exchange.status = exchange.status or _CLIENT_LEFT_STATUS
-        # The last bytes that a client sends through a WebSocket connection still reach the upstream.
+        # The last bytes that a client sent through a WebSocket connection must still reach the upstream.
         self._requests.stop(finish_sending=exchange.tunnel)
 
     def sweep(self, exchange: Exchange, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What metrics and the access log record of each exchange, once, at its end."""
+"""Records each exchange in the metrics and the access log, once, when it ends."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ class Record:
     """Counts and logs exchanges."""
 
     def __init__(self, metrics: Metrics, access_log: AccessLog, clock: Callable[[], float]) -> None:
-        """`clock` is the one by which exchanges began."""
+        """`clock` must be the clock that set the exchanges' start times."""
         self._metrics = metrics
         self._access_log = access_log
         self._clock = clock

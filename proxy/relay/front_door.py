@@ -1,4 +1,4 @@
-"""The front door: its listener, the upstream pools, the sweep that checks all timeouts, and draining."""
+"""The front door: the listener, the upstream pools, the periodic check of all timeouts, and draining."""
 
 import asyncio
 import itertools
@@ -54,7 +54,7 @@ async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
 
 
 class FrontDoor:
-    """Serves `[proxy]`: takes requests, has them judged, and forwards them."""
+    """Serves `[proxy]`: accepts connections, and judges and forwards their requests."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class FrontDoor:
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`clock` measures durations. The event loop's clock, in uvloop, only counts milliseconds.
+        """`clock` measures durations, because uvloop's own clock has a resolution of only one millisecond.
 
         Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, and OSError on TLS files.
         """
@@ -152,7 +152,7 @@ class FrontDoor:
         self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def drain(self, timeout_seconds: float) -> bool:
-        """Stop accepting, and let open exchanges end. Return whether all did in time. It may be canceled."""
+        """Stop accepting, and wait for open exchanges to end. Return whether all ended in time. It may be canceled."""
         services = self._services
         services.draining = True
         for site in self._sites:

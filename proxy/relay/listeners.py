@@ -52,7 +52,7 @@ def listening_site(runner: web.BaseRunner, listen: str, tls: ssl.SSLContext | No
 
 
 def _clear_stale_socket(path: str) -> None:
-    """Remove the socket file of a server that was killed. If the server is running, keep it; listening then fails."""
+    """Remove the socket file of a killed server. Keep the file of a running server, so that listening fails."""
     if not Path(path).is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe:

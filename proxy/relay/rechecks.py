@@ -1,4 +1,4 @@
-"""Judges open exchanges again, key by key, and ends those whose key may no longer make the request."""
+"""Judges open exchanges again, key by key, and ends those whose key no longer covers the request."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ from proxy.refusals import EXPIRED_KEY, INVALID_KEY, SCOPE_UNAVAILABLE, Refusal
 from proxy.settings import GrantSettings
 
 _WORKERS = 8
-"""Keys that are rechecked at the same time. `GrantCache.confirm` limits how many of them query the database."""
+"""The maximum number of keys to recheck at a time. `GrantCache.confirm` limits how many of them query the database."""
 
 _CAUSES: Mapping[Refusal, str] = {
     INVALID_KEY: "key_gone",
@@ -47,15 +47,15 @@ class OpenExchange(Protocol):
 
 @dataclass(slots=True)
 class Recheck:
-    """The exchanges of one key that wait to be judged again."""
+    """The exchanges of one key that are waiting to be judged again."""
 
     deadline: float
-    """When they end unless they are confirmed, in seconds of the clock."""
+    """When to end the exchanges unless they are confirmed, in seconds of the clock."""
     changed: bool
     """Whether something about the key is known to have changed.
 
-    Then they may wait for a lookup as long as a request would. That time counts from the first attempt, as there may be
-    a queue. Without a known change, each sweep finds out anew that nothing confirms them.
+    If so, the exchanges may wait for a lookup as long as a request would. The time counts from the first attempt,
+    because the recheck may be queued first. If not, each sweep decides again whether they need a recheck.
     """
     exchanges: set[OpenExchange] = field(default_factory=set)
 
@@ -109,14 +109,14 @@ class Rechecks:
         recheck.exchanges.add(exchange)
 
     def add_undecided(self) -> None:
-        """Queue again what the database did not answer for."""
+        """Queue the rechecks again for which the database did not answer."""
         undecided, self._undecided = self._undecided, []
         for recheck in undecided:
             for exchange in recheck.exchanges:
                 self.add(exchange, recheck.deadline)
 
     def start(self) -> None:
-        """Start tasks for what is queued."""
+        """Start tasks for the queued rechecks."""
         # A task that has just ended is still listed, but takes nothing more from the queue.
         working = sum(not worker.done() for worker in self._workers)
         for _ in range(working, min(_WORKERS, len(self._queue))):
@@ -133,8 +133,8 @@ class Rechecks:
 
     async def _work(self) -> None:
         while self._queue:
-            # Newest first, so that a revocation does not wait for thousands of other rechecks. Whatever changes from
-            # here on is queued as a recheck of its own.
+            # Newest first, so that a revocation does not wait for thousands of other rechecks. Changes from here on are
+            # queued as new rechecks.
             key_digest, recheck = self._queue.popitem()
             if recheck.changed:
                 recheck.deadline = min(recheck.deadline, self._clock() + self._settings.lookup_seconds)
@@ -175,14 +175,14 @@ class Rechecks:
             self._end(exchange, judged.refusal)
 
     def _owners(self, exchange: OpenExchange, grant: Grant | Unknown) -> Mapping[str, SiteOwner | None] | None:
-        """Return the owners of the sites as far as they matter, or None if a lookup is needed."""
+        """Return the owners of the sites if the decision needs them, or None if a lookup is needed."""
         claim = exchange.verdict.claim if exchange.verdict is not None else None
         if isinstance(grant, Unknown) or not grant.all_sites or claim is None or not claim.sites:
             return {}
         return self._grants.peek_sites(claim.sites)
 
     def _end_expired(self, recheck: Recheck) -> None:
-        """End exchanges whose key had expired when it was last looked up. New requests are refused then too."""
+        """End exchanges whose key has expired according to the last lookup. New requests are refused then too."""
         wall = self._wall_clock()
         for exchange in recheck.exchanges:
             verdict = exchange.verdict

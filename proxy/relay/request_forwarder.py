@@ -1,4 +1,4 @@
-"""How a request gets to the upstream: over an idle connection or a new one, with backpressure."""
+"""Forwards requests to the upstream, over an idle connection or a new one, with backpressure."""
 
 import asyncio
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class RequestForwarder:
     )
 
     def __init__(self, client: Client, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
-        """`clock` measures durations: the event loop's clock, in uvloop, only counts milliseconds."""
+        """`clock` measures durations, because uvloop's own clock has a resolution of only one millisecond."""
         self._client = client
         self._loop = loop
         self._clock = clock
@@ -49,7 +49,7 @@ class RequestForwarder:
         self.full = False
         """Whether the upstream takes the request's body more slowly than it arrives."""
         self.last_progress = 0.0
-        """When bytes of this exchange last moved, in seconds of the event loop's clock."""
+        """When bytes of this exchange were last sent or received, in seconds of the event loop's clock."""
 
     @property
     def connection(self) -> UpstreamConnection | None:
@@ -107,7 +107,7 @@ class RequestForwarder:
         self.last_progress = self._loop.time()
         head = self._head
         if exchange.has_body and not (exchange.may_reuse and connection.reads_bodies):
-            # A server that leaves the body unread takes it for the next request, but not if the connection closes.
+            # A server that leaves the body unread would parse it as the next request, unless the connection closes.
             exchange.may_reuse = False
             head = with_connection_close(head)
         connection.send(exchange, receiver, head)
@@ -153,11 +153,11 @@ class RequestForwarder:
             connection.transport.resume_reading()
 
     def forget_connection(self) -> None:
-        """The upstream connection has gone back to its pool, or is lost."""
+        """Forget the upstream connection, which has been returned to its pool or lost."""
         self._connection = None
 
     def stop(self, *, finish_sending: bool = False) -> None:
-        """Stop waiting, and drop the upstream connection: at once, or when everything written to it was sent."""
+        """Stop waiting, and drop the upstream connection: immediately, or once everything written to it was sent."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -1,4 +1,4 @@
-"""How a response gets to the client: heads framed for this client, body data, WebSocket bytes."""
+"""Forwards responses to the client: heads with framing for this client, body data and WebSocket bytes."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class ResponseForwarder:
         self._loop = loop
         self._clock = clock
         self._out: list[bytes] = []
-        """Bytes from the current read from the upstream. They are written in one go."""
+        """The bytes of the current read from the upstream. They are written together."""
         self._chunked = False
         """Whether the response's body is sent to the client in chunks."""
         self.frames: Frames | None = None
@@ -63,7 +63,7 @@ class ResponseForwarder:
         """Forward the response's head, framed for this client."""
         self._begin(exchange, status)
         if not exchange.body.done:
-            exchange.keep_alive = False  # the client may continue to send its body, which is no longer read
+            exchange.keep_alive = False  # the client may continue to send its request's body, which is no longer read
         minor = exchange.minor
         chunked = False
         if hop.codings and minor == 1 and body.done and status != 204:  # RFC 9112 §6.1: never in a 204
@@ -93,14 +93,14 @@ class ResponseForwarder:
         for piece in pieces:
             exchange.bytes_out += len(piece)
         if not exchange.body.done:
-            self._requests.last_progress = self._loop.time()  # a client that reads the response need not send
+            self._requests.last_progress = self._loop.time()  # no upload timeout while the response makes progress
         if self.frames is not None:
             for piece in pieces:
                 self.frames.feed(piece)
         self._out += chunk(pieces) if self._chunked else pieces
 
     def flush(self) -> None:
-        """Write the bytes from one read from the upstream in one go."""
+        """Write all bytes of one read from the upstream together."""
         out = self._out
         if not out:
             return
@@ -111,7 +111,7 @@ class ResponseForwarder:
         out.clear()
 
     def end(self, exchange: Exchange, trailers: Fields) -> None:
-        """End the response. The upstream connection belongs to its pool again."""
+        """End the response. The upstream connection has been returned to its pool."""
         self._requests.forget_connection()
         if self._chunked:
             self._out.append(last_chunk(forwarded_trailers(trailers)))

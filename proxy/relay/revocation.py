@@ -1,7 +1,7 @@
-"""Ends open exchanges whose key was revoked: a long stream must not outlive the right to it.
+"""Ends open exchanges whose key was revoked, so that a long stream does not outlive the right to it.
 
-Exchanges are judged again when the change feed, a lookup or the clock says that something about their key may have
-changed. Exchanges that may continue do not notice.
+Exchanges are judged again when the change feed, a lookup or the clock indicates that something about their key may have
+changed. A recheck does not disturb exchanges that may continue.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _SWEEP_SECONDS = 0.5
 
 
 class _Passed(NamedTuple):
-    """What an open exchange requested, and the grant by which it passed."""
+    """The claim of an open exchange, and the grant with which it passed."""
 
     claim: Claim
     grant: Grant
@@ -41,11 +41,11 @@ class Revocation:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`read_at` returns up to when the change feed has been read, in seconds of `clock`.
+        """`read_at` returns the time up to which the change feed has been read, in seconds of `clock`.
 
         `on_ended` is called with the cause of each end: `key_gone` (the key was deleted, disabled or replaced),
-        `key_expired`, `site_lost` (the site was taken from the scope, or removed) or `unconfirmed` (the database did
-        not say what became of a change, or was out for too long).
+        `key_expired`, `site_lost` (the site was removed, or removed from the scope) or `unconfirmed` (the database did
+        not answer in time after a change, or was down for too long).
         """
         self._exchanges = exchanges
         self._grants = grants
@@ -79,7 +79,7 @@ class Revocation:
         now, settings, database = self._clock(), self._settings, self._grants.database
         rechecks = self.rechecks
         rechecks.add_undecided()
-        # Until then, what the feed did not mention is unchanged, however long it has been open.
+        # Until this time, everything that the feed did not report is unchanged.
         confirmed_by_feed = self._read_at() + settings.ttl_seconds
         wall = self._wall_clock()
         may_ask = database.keys_worth_asking

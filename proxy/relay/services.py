@@ -1,4 +1,4 @@
-"""What all connections of a front door share."""
+"""The objects that all connections of a front door share."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from proxy.settings import LimitSettings
 
 
 class OpenConnection(Protocol):
-    """A client's connection, as the front door sees it."""
+    """The interface of a client's connection that the front door uses."""
 
     @property
     def exchange(self) -> Exchange | None:
@@ -34,7 +34,7 @@ class OpenConnection(Protocol):
 
 @dataclass(slots=True)
 class Services:
-    """What all connections of a front door share."""
+    """The objects that all connections of a front door share."""
 
     limits: LimitSettings
     enforcement: Enforcement

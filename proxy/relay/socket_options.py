@@ -11,7 +11,7 @@ _PROBES = 4
 
 
 def enable_keepalive(transport: asyncio.Transport) -> None:
-    """Let the kernel probe the peer, so that a silent disappearance is noticed within 2 minutes."""
+    """Let the kernel probe the peer, so that a peer that disappears silently is detected within 2 minutes."""
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -12,14 +12,14 @@ from proxy.relay.receiver import Receiver
 from proxy.relay.socket_options import enable_keepalive
 
 _CLOSE_SECONDS = 10
-"""For how long a closing connection may still send what was written to it."""
+"""How long a closing connection may take to send what was written to it."""
 
 
 class Home(Protocol):
-    """The pool, as its connections see it."""
+    """The interface of the pool that its connections use."""
 
     body_readers: BodyReaders
-    """The addresses at which servers read each request's body, and so do not take it for the next request."""
+    """The addresses whose servers read each request's body, so that they do not parse it as the next request."""
 
     def opened(self) -> None:
         """Note a new connection."""
@@ -73,7 +73,7 @@ class UpstreamConnection:
         self._hop: ResponseHop | None = None
         self._reader = ResponseReader()
 
-    # What an exchange does with it.
+    # Called by the exchange.
 
     @property
     def reads_bodies(self) -> bool:
@@ -92,7 +92,7 @@ class UpstreamConnection:
             self.transport.write(head)
 
     def write(self, buffers: list[bytes]) -> None:
-        """Send more, unless the connection is closing: `connection_lost` reports that."""
+        """Send more, unless the connection is closing. In that case, `connection_lost` reports the loss."""
         if not self.transport.is_closing():
             self.transport.writelines(buffers)
 
@@ -108,7 +108,7 @@ class UpstreamConnection:
         asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
 
     def give_up(self) -> None:
-        """Close the connection in the moment in which it was made: uvloop then calls no `connection_lost`."""
+        """Close a connection that was only just made, for which uvloop does not call `connection_lost`."""
         self.transport.abort()
         self.connection_lost(None)
 
@@ -128,7 +128,7 @@ class UpstreamConnection:
         self._pool.lost(self)
         exchange, self._exchange = self._exchange, None
         if exc is not None or (self._saw_end and (exchange is None or exchange.may_reuse)):
-            self._pool.body_readers.forget()  # the server closed it unasked, so another one may take its address
+            self._pool.body_readers.forget()  # unexpectedly closed by the server, so a new server may replace it
         if exchange is None:
             return
         # RFC 9112 §9.8: over TLS, an attacker may have caused an end that the server did not announce.
@@ -152,7 +152,7 @@ class UpstreamConnection:
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            # No request is open, so these bytes must not become the response to the next one.
+            # No request is open, so these bytes must not become the response to the next request.
             self.transport.abort()
             return
         self.answered = True
@@ -193,7 +193,7 @@ class UpstreamConnection:
         status = head.status
         if status == 101:
             if not receiver.switched(exchange, head.reason, head.fields):
-                raise FramingError("the response switches protocols unasked")
+                raise FramingError("the response switches protocols although the request did not ask for it")
             self._tunnel = True
             return rest
         hop = clean_response(head.minor, head.fields)
@@ -219,14 +219,15 @@ class UpstreamConnection:
             now = asyncio.get_running_loop().time()
             self._reads_bodies = readers.learn(self._address, self._generation, hop.fields, now)
         if not hop.keep_alive and exchange.may_reuse:
-            readers.forget()  # the server closes unasked, as one does that is being replaced
+            readers.forget()  # the server closes the connection on its own, perhaps because it is being replaced
 
     def _end(self, exchange: Exchange, receiver: Receiver, body: Body, *, unsolicited: bool) -> None:
         hop, self._hop, self._body, self._exchange = self._hop, None, None, None
-        # The rest of a body that the upstream did not read would be its next request.
+        # The upstream would parse the rest of an unread body as its next request.
         unread = exchange.has_body and not (exchange.may_reuse and self._reads_bodies)
         if not exchange.body.done or self.transport.get_write_buffer_size():
-            # The server may read no more, so the connection would not close in order, nor report again that it is full.
+            # The server may have stopped reading. Then the connection would not close cleanly, and would not report
+            # again that it is full.
             self.transport.abort()
         elif hop is None or not hop.keep_alive or unsolicited or unread:
             self.transport.close()

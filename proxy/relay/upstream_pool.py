@@ -1,4 +1,4 @@
-"""The pool of connections to one upstream: their limit, idle connections, and the queue for a place."""
+"""The pool of connections to one upstream: the limit, the idle connections, and the queue for a connection."""
 
 import asyncio
 import re
@@ -17,7 +17,8 @@ _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
 
 
 class UpstreamPool:
-    """The connections to one upstream: at most `upstream_connections`. Waiting for a place is limited in time.
+    """The connections to one upstream, at most `upstream_connections`. Each one takes a place. Waiting for a place is
+    limited in time.
 
     Host names are resolved for each new connection.
     """
@@ -89,7 +90,7 @@ class UpstreamPool:
         if given is not None:
             if not fresh and not given.transport.is_closing():
                 return given
-            self._open += 1  # for the new connection; the place of the closed one is freed when it is lost
+            self._open += 1  # for the new connection; `lost` frees the place of the closed one
             given.transport.abort()
         connection = UpstreamConnection(self)
         try:
@@ -127,7 +128,7 @@ class UpstreamPool:
             if self._open < self._limits.upstream_connections:
                 self._open += 1
                 return None
-            # A connection may have become free since `take` was called, and nothing else would hand it out.
+            # A connection may have become idle since `take` was called. Nothing else would hand it out.
             if (idle := self.take()) is not None:
                 return idle
         waiter: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
@@ -137,7 +138,7 @@ class UpstreamPool:
                 return await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled():
-                given = waiter.result()  # it arrived at the same moment: pass it on
+                given = waiter.result()  # it arrived at the same moment, so pass it on
                 if given is None:
                     self._free_place()
                 else:
