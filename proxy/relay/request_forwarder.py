@@ -74,8 +74,8 @@ class RequestForwarder:
 
     def retry(self, exchange: Exchange, receiver: Receiver) -> bool:
         """Send the request once more over a new connection, if that is safe (RFC 9110 §9.2.2)."""
-        bodiless = exchange.body.done and not exchange.bytes_in
-        if self._retried or self._pool is None or not bodiless or exchange.method not in _IDEMPOTENT:
+        # What was sent of a body is not kept. Even an empty one may have an end, its last chunk.
+        if self._retried or self._pool is None or exchange.has_body or exchange.method not in _IDEMPOTENT:
             return False
         self._retried = True
         self._connect(exchange, self._pool, receiver)
