@@ -72,7 +72,8 @@ async def require_latest(connection: asyncpg.Connection) -> None:
 async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> list[str]:
     """Apply the pending migrations and return their names. Several processes may do this at the same time.
 
-    Raises WrongSchemaVersion without changing anything if this Sitelatch does not know the database's schema.
+    Raises WrongSchemaVersion if this Sitelatch does not know the database's schema, or if only its owner may migrate
+    it. Nothing is changed then.
     """
     applied = []
     for migration in migrations:
@@ -84,8 +85,11 @@ async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration
                 raise _wrong_version(found, len(migrations))
             if found >= migration.version:
                 continue
-            await connection.execute(migration.script, timeout=_MIGRATION_SECONDS)
-            await connection.execute(_RECORD_MIGRATION, migration.version, migration.name)
+            try:
+                await connection.execute(migration.script, timeout=_MIGRATION_SECONDS)
+                await connection.execute(_RECORD_MIGRATION, migration.version, migration.name)
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise _owner_needed(error) from error
             applied.append(migration.name)
     # Every time: the roles may have been created after the tables, and a restore may have disabled triggers.
     async with connection.transaction():
@@ -96,8 +100,12 @@ async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration
 
 
 async def _schema_version(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> int:
-    if not await connection.fetchval(_SCHEMA_EXISTS):
-        return 0
+    try:
+        if not await connection.fetchval(_SCHEMA_EXISTS):
+            return 0
+    except asyncpg.InsufficientPrivilegeError as error:
+        # `migrate` grants the other roles their privileges.
+        raise _owner_needed(error) from error
     applied = [(int(row["version"]), str(row["name"])) for row in await connection.fetch(_APPLIED_MIGRATIONS)]
     # A newer schema has migrations after ours; other names for ours mean that they are not ours.
     for (_, name), ours in zip(applied, migrations, strict=False):
@@ -115,6 +123,13 @@ def _wrong_version(found: int, needed: int) -> WrongSchemaVersion:
         remedy = "there are no tables yet, so run `sitelatch migrate`"
     return WrongSchemaVersion(
         f"the database has schema version {found}, but this Sitelatch needs version {needed}: {remedy}"
+    )
+
+
+def _owner_needed(error: asyncpg.InsufficientPrivilegeError) -> WrongSchemaVersion:
+    return WrongSchemaVersion(
+        f"{error}: run `sitelatch migrate` as the role that owns the schema, which admin.database_url or "
+        "SITELATCH_ADMIN__DATABASE_URL can name"
     )
 
 

@@ -1,6 +1,7 @@
 """The privileges of the three roles, tested as each of them, on every PostgreSQL version of this machine."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -8,7 +9,7 @@ import pytest
 
 import sql
 from admin.app import admin_app
-from sql.migrate import migrate, require_latest
+from sql.migrate import LATEST, MIGRATIONS, Migration, WrongSchemaVersion, migrate, require_latest
 from sql.pool import open_connection, open_pool
 from sql.queries import query
 from tests.database import READ_ACTIVITY, add_user, add_workspace, as_role
@@ -22,22 +23,28 @@ def database_server(every_database_server: str) -> str:
     return every_database_server
 
 
-@pytest.fixture
-async def owned_dsn(database_server: str, bare_dsn: str) -> str:
-    """A database with the roles, migrated by the owner role."""
-    server = await open_connection(database_server, role="tests")
+@asynccontextmanager
+async def with_roles(server_dsn: str, dsn: str) -> AsyncIterator[None]:
+    """Create the roles. They belong to the server, which other workers use too, so this holds a lock."""
+    server = await open_connection(server_dsn, role="tests")
     try:
-        # Roles belong to the server, which other workers use too.
         await server.execute("SELECT pg_advisory_lock(2)")
-        superuser = await open_connection(bare_dsn, role="tests")
+        superuser = await open_connection(dsn, role="tests")
         await superuser.execute(ROLES)
         await superuser.execute(ROLES)
         await superuser.close()
+        yield
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+async def owned_dsn(database_server: str, bare_dsn: str) -> str:
+    """A database with the roles, migrated by the owner role."""
+    async with with_roles(database_server, bare_dsn):
         owner = await open_connection(as_role(bare_dsn, "sitelatch_owner"), role="tests")
         await migrate(owner)
         await owner.close()
-    finally:
-        await server.close()
     return bare_dsn
 
 
@@ -183,3 +190,24 @@ async def test_the_admin_api_says_that_it_needs_another_role(owned_dsn: str, own
             status, problem, _ = await admin.request(method, path, body)
             assert (status, problem["code"]) == (503, "database_unavailable")
             assert "admin.database_url" in problem["detail"]
+
+
+@pytest.mark.parametrize("role", ["sitelatch_doors", "sitelatch_admin"])
+async def test_before_the_first_migration_the_other_roles_are_told_to_migrate_as_the_owner(
+    database_server: str, bare_dsn: str, role: str
+) -> None:
+    async with with_roles(database_server, bare_dsn):
+        pass
+    async for connection in log_in(bare_dsn, role):
+        for use in (migrate, require_latest):
+            with pytest.raises(WrongSchemaVersion, match="run `sitelatch migrate` as the role that owns the schema"):
+                await use(connection)
+
+
+@pytest.mark.parametrize("role", ["sitelatch_doors", "sitelatch_admin"])
+async def test_a_pending_migration_needs_the_owner_and_says_so(owned_dsn: str, role: str) -> None:
+    pending = Migration(LATEST + 1, "pending", "CREATE TABLE sitelatch.pending ()")
+    async for connection in log_in(owned_dsn, role):
+        with pytest.raises(WrongSchemaVersion, match="run `sitelatch migrate` as the role that owns the schema"):
+            await migrate(connection, (*MIGRATIONS, pending))
+        await require_latest(connection)
