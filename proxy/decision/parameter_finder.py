@@ -39,7 +39,7 @@ _LONG_NAMES, _MANY_NAMES = 1024, 64
 """Names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. A wanted name must
 not be longer than 1024 bytes."""
 
-_LONG_FOREIGN_NAMES = 2048
+_LONG_FOREIGN_NAMES = 1024
 """The maximum total length, in bytes, of all names if some are not ASCII, because case folding is slow for these."""
 
 _SHORT = 512

@@ -192,6 +192,8 @@ QUERIES: list[tuple[bytes, bytes, bytes]] = [
     (b"site=", b"%25252541", b""),
     (b"site=", b"%c3%a9", b""),
     (b"site=a", b"%cc%b4%cc%81", b""),
+    (b"site=1&" + fill(b"site2573{n}&", 3800), b"%ff~%cc%b4%cc%81", b""),  # many names, and a long one outside ASCII
+    (b"site=1&" + fill(b"a{n}&", 3800), b"%c3%a9", b""),
     (b"site=", b"{n},", b""),
     (b"site=", b"?", b""),
     (b"site=", b"%3fsite=", b""),
