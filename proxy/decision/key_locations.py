@@ -24,6 +24,11 @@ _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
     "The query parameter that carries the API key is next to `;` or `?`, where some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
 )
+_LONG_VALUE = 1024
+_LONG_ENCODED_KEY = AMBIGUOUS_REQUEST.because(
+    f"The query parameter or cookie that carries the API key has a value of more than {_LONG_VALUE} bytes that contains "
+    "`%`. Send the key as it was issued."
+)
 _MAX_COOKIE_LINES = 4
 _MANY_COOKIE_LINES = AMBIGUOUS_REQUEST.because(
     f"The cookie that carries the API key is among more than {_MAX_COOKIE_LINES} Cookie headers. Send only one."
@@ -183,7 +188,7 @@ class QueryKey:
             piece = query[before : after if after >= 0 else len(query)]
             if b";" in piece or b"?" in piece.lstrip(b"?") or not piece.isascii():
                 raise Refused(_KEY_IN_TWO_READINGS)
-            keys.add(decode(piece.partition(b"=")[2]))
+            keys.add(_decoded(piece.partition(b"=")[2]))
             if before > begin:
                 kept.append(query[begin : before - 1])
             begin = after + 1 if after >= 0 else len(query) + 1
@@ -231,6 +236,13 @@ def parameter_names(locations: Sequence[KeyLocation], kind: type[CookieKey] | ty
     return [Name(location.name) for location in locations if isinstance(location, kind)]
 
 
+def _decoded(value: bytes) -> bytes:
+    """Decode a key from a query or cookie. Raises Refused on a long value with `%`, because decoding it is slow."""
+    if len(value) > _LONG_VALUE and b"%" in value:
+        raise Refused(_LONG_ENCODED_KEY)
+    return decode(value)
+
+
 def _without_cookies(finder: Finder, field: Field, keys: set[bytes]) -> Field | None:
     """Return a Cookie field without the cookies that `finder` finds, or None if nothing is left."""
     raw = field[1]
@@ -242,7 +254,7 @@ def _without_cookies(finder: Finder, field: Field, keys: set[bytes]) -> Field | 
         before = raw.rfind(b";", 0, start) + 1
         after = raw.find(b";", end)
         value = raw[end : after if after >= 0 else len(raw)].removeprefix(b"=")
-        keys.add(decode(value.strip(b' \t"')))
+        keys.add(_decoded(value.strip(b' \t"')))
         kept.append(raw[begin : before if after >= 0 else max(before - 1, begin)])
         begin = after + 1 if after >= 0 else len(raw)
     if not kept:

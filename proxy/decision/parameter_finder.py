@@ -22,8 +22,8 @@ _MAX_COOKIES = 256
 _MAX_NAMES_BYTES = 8192
 """The maximum total length, in bytes, of all distinct names."""
 
-_MAX_ODD_NAMES = 256
-"""The maximum number of distinct names with unusual characters, if one is encoded or wanted. DataTables sends 240."""
+_MAX_ENCODED_NAMES = 256
+"""The maximum number of distinct percent-encoded names. DataTables sends 240."""
 
 MAX_FOUND = 64
 """The maximum number of occurrences of wanted parameters."""
@@ -32,8 +32,8 @@ MAX_FOUND_ODD = 16
 MAX_FOUND_DEEP = 4
 """The limit if values may be encoded twice."""
 
-_FEW_NAMES, _MAX_WANTED = 7, 28
-"""More than 7 unusual names are joined and searched as one text. Then at most 28 of them may be wanted."""
+_FEW_NAMES, _MAX_UNUSUAL = 7, 28
+"""At most 7 names that contain an encoded line end are read one by one. At most 28 unusual names may be wanted."""
 
 _LONG_NAMES, _MANY_NAMES = 1024, 64
 """Names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. A wanted name must
@@ -45,9 +45,7 @@ _LONG_FOREIGN_NAMES = 1024
 _SHORT = 512
 """Up to this length, in bytes, one regular expression over the whole text is the fastest way."""
 
-_ODD_NAME = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
-_PLAIN_BYTES = bytes(byte for byte in range(256) if not _ODD_NAME.match(bytes([byte])))
 
 _IN_NAMES = frozenset("&;?#=")
 """Characters that end a name or a parameter. A server that decodes a query and parses it again also finds encoded
@@ -59,10 +57,10 @@ _HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
 )
 
 TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
-    f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
-    f"unusual names, names outside ASCII that are too long, or too many parameters that matter here: {MAX_FOUND} are "
-    f"allowed, {MAX_FOUND_ODD} if their values are percent-encoded or the query contains `;` or `?`, and "
-    f"{MAX_FOUND_DEEP} if values are encoded twice. Split it into several requests."
+    f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ENCODED_NAMES} "
+    "percent-encoded names, names outside ASCII that are too long, or too many parameters that matter here: "
+    f"{MAX_FOUND} are allowed, {MAX_FOUND_ODD} if their values are percent-encoded or the query contains `;` or `?`, "
+    f"and {MAX_FOUND_DEEP} if values are encoded twice. Split it into several requests."
 )
 
 
@@ -71,6 +69,14 @@ class Found(NamedTuple):
 
     start: int
     end: int
+    meant: tuple[Name, ...]
+
+
+class Wanted(NamedTuple):
+    """The number of a parameter among all, its raw name, and the wanted names that some backend reads it as."""
+
+    number: int
+    name: bytes
     meant: tuple[Name, ...]
 
 
@@ -137,47 +143,52 @@ class Finder:
         Raises Refused if there are too many, or if they are encoded too deeply.
         """
         split = raw.translate(self._to_one_separator)
-        names, meant = self.meant_in(split)
-        if not meant:
+        wanted = self.wanted(split)
+        if not wanted:
             return []
-        numbers = list(itertools.compress(itertools.count(), map(meant.__contains__, names)))
-        if len(numbers) > MAX_FOUND:
-            raise Refused(TOO_MANY_PARAMETERS)
         pieces = split.split(self._separators[0])
         found = []
         start = before = 0
-        for number in numbers:
+        for number, name, meant in wanted:
             start += sum(map(len, pieces[before:number])) + number - before
             before = number
-            piece, name = pieces[number], names[number]
+            piece = pieces[number]
             at = start + len(piece) - len(piece.lstrip(b" "))
-            found.append(Found(at, at + len(name), meant[name]))
+            found.append(Found(at, at + len(name), meant))
         return found
 
-    def meant_in(self, split: bytes) -> tuple[list[bytes], dict[bytes, tuple[Name, ...]]]:
-        """Return all raw names in a text with one kind of separator, and the wanted names that each may stand for.
+    def wanted(self, split: bytes) -> list[Wanted]:
+        """Return the parameters with wanted names in a text with one kind of separator, in their order.
 
-        Both are empty if no raw name means a wanted name. Raises Refused if there are too many, or if they are encoded
-        too deeply.
+        Raises Refused if there are too many, or if they are encoded too deeply.
         """
         separator = self._separators[0]
         if not self._names or not split:
-            return [], {}
+            return []
         if split.count(separator) >= self._most:
             raise Refused(TOO_MANY_PARAMETERS)
-        # There may be a thousand names, so this leaves as much as possible to functions in C. Most searches end at
-        # `_may_be_meant`.
-        names = split.split(separator)
-        if b"=" in split:
-            names = [name.partition(b"=")[0] for name in names]
-        together = separator.join(names)
-        if not self._may_be_meant(together, separator):
-            return [], {}
-        if b" " in together:
-            names = [name.lstrip(b" ") for name in names]
-            together = separator.join(names)
-        meant = self._meant_among(names, together)
-        return (names, meant) if meant else ([], {})
+        # There may be a thousand names, so this leaves as much as possible to functions in C.
+        if PERCENT not in split and split.isascii():
+            # Values may be searched too, because they contain no separators.
+            numbers = self._may_be_wanted(split.replace(separator, b"\n&"))
+            if not numbers:
+                return []
+            pieces = split.split(separator)
+            names = [pieces[number].partition(b"=")[0] for number in numbers]
+            meant = self._meanings(names)
+            return [
+                Wanted(number, name.lstrip(b" "), meant[name])
+                for number, name in zip(numbers, names, strict=True)
+                if meant[name]
+            ]
+        names = [piece.partition(b"=")[0] for piece in split.split(separator)]
+        meant = self._meanings(self._candidates(list(dict.fromkeys(names))))
+        if not any(meant.values()):
+            return []
+        numbers = list(itertools.compress(itertools.count(), map(meant.get, names)))
+        if len(numbers) > MAX_FOUND:
+            raise Refused(TOO_MANY_PARAMETERS)
+        return [Wanted(number, names[number].lstrip(b" "), meant[names[number]]) for number in numbers]
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
         """Return the wanted names that some backend reads a raw name as. Raises Refused if only a part of it is one."""
@@ -195,73 +206,60 @@ class Finder:
             raise Refused(_HIDDEN_NAME)
         return tuple(name for name in self._names if any(map(name.pattern.match, found)))
 
-    def _may_be_meant(self, together: bytes, separator: bytes) -> bool:
-        """Return whether one of these names, joined by `separator`, may be wanted. All are searched in one text."""
-        if len(together) > _MAX_NAMES_BYTES:
-            together = separator.join(set(together.split(separator)))
-            if len(together) > _MAX_NAMES_BYTES:
-                raise Refused(TOO_MANY_PARAMETERS)
-        decoded = [together]
-        if PERCENT in together:
-            if len(together) > _LONG_NAMES or together.count(separator) >= _MANY_NAMES:
-                encoded = [name for name in set(together.split(separator)) if PERCENT in name]
-                decoded += _rounds_of_names(encoded, separator)[1:]
-            else:
-                decoded = rounds(together)
-        separators = _TO_AMPERSAND if separator == b"&" else _SEMICOLON_TO_AMPERSAND
-        first = decoded[0] if separator == b"&" else decoded[0].translate(separators)
-        every = [first, *(each.translate(_TO_AMPERSAND) for each in decoded[1:])]
-        found = False
-        for each in every:
-            if len(each) > _LONG_FOREIGN_NAMES and not each.isascii():
-                raise Refused(TOO_MANY_PARAMETERS)
-            matches = self._lenient.finditer(_without_case(b"&" + each))
-            if next(matches, None) is not None:
-                found = True
-                if next(itertools.islice(matches, MAX_FOUND - 1, None), None) is not None:
+    def _candidates(self, names: list[bytes]) -> list[bytes]:
+        """Return those of different names that may be wanted in some depth of decoding."""
+        lines = b"\n&".join(names)
+        if len(lines) - len(names) > _MAX_NAMES_BYTES:
+            raise Refused(TOO_MANY_PARAMETERS)
+        found = [names[number] for number in self._may_be_wanted(lines)]
+        if PERCENT not in lines:
+            return found
+        encoded = [name for name in names if PERCENT in name]
+        many = len(lines) > _LONG_NAMES or len(names) > _MANY_NAMES
+        if many and len(encoded) > _MAX_ENCODED_NAMES:
+            raise Refused(TOO_MANY_PARAMETERS)
+        joined = b"\n".join(encoded)
+        for decoded in (rounds(joined, 1) if many else rounds(joined))[1:]:
+            numbers = self._may_be_wanted(decoded.translate(_TO_AMPERSAND).replace(b"\n", b"\n&"))
+            if numbers and decoded.count(b"\n") != len(encoded) - 1:
+                # A name contains an encoded line end, so the numbers are wrong.
+                if len(encoded) > _FEW_NAMES:
                     raise Refused(TOO_MANY_PARAMETERS)
+                return found + encoded
+            found += [encoded[number] for number in numbers]
         return found
 
-    def _meant_among(self, names: list[bytes], together: bytes) -> dict[bytes, tuple[Name, ...]]:
-        """Return the raw names that mean wanted names, with those names. `together` is all raw names joined."""
-        plain, separator = self._meant_by_plain, self._separators[0]
-        are_plain = map(plain.__contains__, together.lower().split(separator))
-        meant = {name: plain[name.lower()] for name in set(itertools.compress(names, are_plain))}
-        if not together.translate(None, _PLAIN_BYTES + separator):
-            return meant
-        odd = list(filter(_ODD_NAME.search, set(names)))
-        if len(odd) > _MAX_ODD_NAMES:
+    def _may_be_wanted(self, lines: bytes) -> list[int]:
+        """Return the numbers of the lines that may begin with a wanted name. All are searched in one text.
+
+        Each line but the first begins with `&`. A name after another `&` in a line counts too.
+        """
+        if len(lines) > _LONG_FOREIGN_NAMES and not lines.isascii():
             raise Refused(TOO_MANY_PARAMETERS)
-        if odd:
-            meant |= self._meant_among_odd(odd)
-        return meant
+        spelled = _without_case(b"&" + lines)
+        numbers: list[int] = []
+        at = number = 0
+        for match in self._lenient.finditer(spelled):
+            number += spelled.count("\n", at, match.start())
+            at = match.start()
+            if not numbers or number != numbers[-1]:
+                numbers.append(number)
+                if len(numbers) > MAX_FOUND:
+                    raise Refused(TOO_MANY_PARAMETERS)
+        return numbers
 
-    def _meant_among_odd(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
-        """Like `_meant_among`, for unusual names. Many names are joined and searched as one text first."""
-        wanted = names
-        if len(names) > _FEW_NAMES:
-            lines = b"\n".join(names)
-            decoded = [lines]
-            if PERCENT in lines:
-                many = len(lines) > _LONG_NAMES or len(names) > _MANY_NAMES
-                decoded = rounds(lines, 1) if many else rounds(lines)
-            if any(each.count(b"\n") != len(names) - 1 for each in decoded):
+    def _meanings(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
+        """Return the wanted names that each raw name means. Raises Refused if too many of them are unusual."""
+        meant: dict[bytes, tuple[Name, ...]] = {}
+        unusual = 0
+        for name in names:
+            if name in meant:
+                continue
+            unusual += not _PLAIN_NAME.match(name)
+            if unusual > _MAX_UNUSUAL:
                 raise Refused(TOO_MANY_PARAMETERS)
-            numbers: set[int] = set()
-            for each in decoded:
-                spelled = "&" + _without_case(each.translate(_TO_AMPERSAND)).replace("\n", "\n&")
-                at = number = 0
-                for match in self._lenient.finditer(spelled):
-                    number += spelled.count("\n", at, match.start())
-                    at = match.start()
-                    numbers.add(number)
-                    if len(numbers) > _MAX_WANTED:
-                        raise Refused(TOO_MANY_PARAMETERS)
-            wanted = [names[number] for number in sorted(numbers)]
-        return {name: meant for name in wanted if (meant := self.meant(name))}
-
-
-_SEMICOLON_TO_AMPERSAND = bytes(ord("&") if byte == ord(";") else byte for byte in range(256))
+            meant[name] = self.meant(name.lstrip(b" "))
+        return meant
 
 
 def _at_ampersands(name: str) -> str:
@@ -271,13 +269,6 @@ def _at_ampersands(name: str) -> str:
 
 def _separators_in(name: str) -> int:
     return sum(map(name.count, _IN_NAMES))
-
-
-def _rounds_of_names(names: list[bytes], separator: bytes) -> list[bytes]:
-    """Decode many encoded names. Raises Refused if there are too many, or if they are encoded twice."""
-    if len(names) > _MAX_ODD_NAMES:
-        raise Refused(TOO_MANY_PARAMETERS)
-    return rounds(separator.join(names), 1)
 
 
 def _without_case(raw: bytes) -> str:

@@ -49,18 +49,17 @@ class Query:
 
     def _read(self, raw: bytes, finder: Finder) -> None:
         """Read a query that all servers split in the same way."""
-        names, meant = finder.meant_in(raw)
-        if not meant:
+        found = finder.wanted(raw)
+        if not found:
             return
-        found = list(itertools.compress(itertools.count(), map(meant.__contains__, names)))
         pieces = raw.split(b"&")
-        pairs = dict.fromkeys((names[number], pieces[number].partition(b"=")[2]) for number in found)
+        pairs = {(name, pieces[number].partition(b"=")[2]): meant for number, name, meant in found}
         values = b"\n".join([value for _, value in pairs])
         if not values.isascii():
             raise Refused(_RAW_VALUE)
         _check_found(len(found), values, splits=1)
-        self._last = found[-1]
-        self.splits = [[Parameter(name, value, meant[name]) for name, value in pairs]]
+        self._last = found[-1].number
+        self.splits = [[Parameter(name, value, meant) for (name, value), meant in pairs.items()]]
 
     def _read_splits(self, raw: bytes, finder: Finder) -> None:
         """Read a query that some servers also split at `;` or `?`."""

@@ -11,8 +11,8 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 MOST_WORK = 2200
 FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 6, 8, 24
 _PATH_READING = 50
-_PATH_BYTES = 5
-"""The number of bytes of a path, other than a plain one, that count as one unit."""
+_PATH_BYTES, _ODD_QUERY_BYTES = 5, 16
+"""The number of bytes that count as one unit, in a path that is not plain and in a query with unusual characters."""
 
 MANY_FIELDS, LONG_TARGET = 24, 512
 """A head with more fields, or with more bytes in its target, is checked even if it has few parameters and sites."""
@@ -45,5 +45,5 @@ def head_work(head: Head) -> int:
     return (
         FIELD * (len(head.fields) + len(head.dropped))
         + COOKIE * cookies
-        + (ODD_PARAMETER if is_odd else PARAMETER) * parameters
+        + (ODD_PARAMETER * parameters + len(query) // _ODD_QUERY_BYTES if is_odd else PARAMETER * parameters)
     )

@@ -194,6 +194,8 @@ QUERIES: list[tuple[bytes, bytes, bytes]] = [
     (b"site=a", b"%cc%b4%cc%81", b""),
     (b"site=1&" + fill(b"site2573{n}&", 3800), b"%ff~%cc%b4%cc%81", b""),  # many names, and a long one outside ASCII
     (b"site=1&" + fill(b"a{n}&", 3800), b"%c3%a9", b""),
+    (b"site=1&" + fill(b"site2573{n}&", 3800), b"site:DidsTE%2bexport,%5caid52clookup+", b""),
+    (b"site=1&" + fill(b"site2573{n}&", 7700), b"a", b""),
     (b"site=", b"{n},", b""),
     (b"site=", b"?", b""),
     (b"site=", b"%3fsite=", b""),
@@ -264,6 +266,7 @@ QUERIES: list[tuple[bytes, bytes, bytes]] = [
 
 # (beginning, unit, end): repeated in one Cookie field.
 COOKIES: list[tuple[bytes, bytes, bytes]] = [
+    (b"api_key=", b"%%==", b";"),
     (b"", b"[+%25252561N]; ", b""),  # 158 ms (issue 8)
     (b"", b"[+%25252561{n}]; ", b""),
     (b"", b"[+%25252561{n}]=a;", b""),

@@ -133,3 +133,20 @@ def test_a_whole_header_and_a_part_of_it_cannot_both_be_key_locations(locations:
 def test_the_same_header_can_be_listed_in_two_spellings() -> None:
     places = KeyReader(["header:X-API-Key", "header:x_api_key"])
     assert cut(places, fields=[(b"X-API-KEY", b"k")]) == (b"k", b"/x", [(b"Host", b"h")])
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [(b"/x?api_key=%s", []), (b"/x", [(b"Cookie", b"a=1; api_key=%s")])],
+)
+def test_a_long_key_in_a_query_or_cookie_must_not_be_encoded(target: bytes, fields: Fields) -> None:
+    def found(value: bytes) -> bytes | None:
+        return cut(
+            target=target.replace(b"%s", value), fields=[(name, each.replace(b"%s", value)) for name, each in fields]
+        )[0]
+
+    assert found(b"k" * 1100) == b"k" * 1100
+    assert found(b"k%6b") == b"kk"
+    with pytest.raises(Refused) as refused:
+        found(b"k" * 1100 + b"%6b")
+    assert "contains `%`" in refused.value.refusal.detail

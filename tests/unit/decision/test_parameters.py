@@ -174,13 +174,13 @@ def test_the_names_of_a_table_with_forty_columns_pass() -> None:
     assert found(odd + b"&site=shop", "site") == [b"site"]
     assert found(odd + b"&[site]=shop", "site") == [b"[site]"]
     assert found(b"&".join([b"ids[]=1"] * 900) + b"&site=shop", "site") == [b"site"]
+    assert found(b"&".join(b"a[%d]=x" % number for number in range(900)) + b"&site[]=a", "site") == [b"site[]"]
 
 
 @pytest.mark.parametrize(
     "query",
     [
         b"&".join(b"a%%5B%d%%5D=x" % number for number in range(257)),
-        b"&".join(b"a[%d]=x" % number for number in range(257)) + b"&site[]=a",
         b"&".join([b"a=x"] * 1001),
         b"&".join([b"site=a%20b"] * 17),
         b"&".join([b"site=a"] * 17) + b";x=1",
