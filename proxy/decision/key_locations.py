@@ -26,8 +26,8 @@ _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
 )
 _LONG_VALUE = 1024
 _LONG_ENCODED_KEY = AMBIGUOUS_REQUEST.because(
-    f"The query parameter or cookie that carries the API key has a value of more than {_LONG_VALUE} bytes that contains "
-    "`%`. Send the key as it was issued."
+    f"The query parameter or cookie that carries the API key has a value of more than {_LONG_VALUE} bytes that "
+    "contains `%`. Send the key as it was issued."
 )
 _MAX_COOKIE_LINES = 4
 _MANY_COOKIE_LINES = AMBIGUOUS_REQUEST.because(

@@ -99,7 +99,7 @@ def test_two_keys_are_ambiguous(target: bytes, fields: Fields) -> None:
     assert refused.value.refusal.code == "ambiguous_key"
 
 
-def test_a_query_key_whose_end_servers_disagree_on_is_refused() -> None:
+def test_a_query_key_that_servers_end_at_different_bytes_is_refused() -> None:
     for target in (b"/x?api_key=k;b=1", b"/x?a=1;api_key=k"):
         with pytest.raises(Refused) as refused:
             cut(target=target)
