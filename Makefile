@@ -8,7 +8,7 @@
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)
 #   make check                check format, lint rules, types and import layers
-#   make bench                measure the admin API with 100,000 users, and throughput next to a naive proxy
+#   make bench                measure the admin API with 100,000 users, and the throughput, compared with a naive proxy
 
 VENV := .venv
 BIN := $(VENV)/bin

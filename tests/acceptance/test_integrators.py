@@ -220,7 +220,7 @@ def test_the_guide_with_this_installations_address_is_served_to_admins(latch: Si
     assert page.status_code == text.status_code == 200
     assert text.headers["Content-Type"] == "text/markdown; charset=utf-8"
     assert "attachment" in text.headers["Content-Disposition"]
-    assert f"The address is `{latch.url}`" in text.text
+    assert f"The address of the API is `{latch.url}`" in text.text
     assert f"<code>{latch.url}</code>" in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert ADMIN_TOKEN not in page.text

@@ -97,7 +97,7 @@ def test_a_new_key_comes_with_a_guide_for_integrators(open_page: OpenPage, insta
             admin.page.get_by_role("link", name="a guide to the key").click()
         guide = opened.value
         expect(guide.get_by_role("heading", name="Calling the data API with an API key")).to_be_visible()
-        expect(guide.get_by_text(f"The address is {installation.latch.url}.")).to_be_visible()
+        expect(guide.get_by_text(f"The address of the API is {installation.latch.url}.")).to_be_visible()
         guide.on("console", Visit(guide, admin.console_errors).record)
         with stopped_clock(guide):
             guide.get_by_role("button", name="Copy as text").click()

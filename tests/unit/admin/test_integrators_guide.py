@@ -60,7 +60,7 @@ def test_no_default_remains_in_the_guide_of_another_installation() -> None:
     text = guide(proxy, DEFAULT_KEYS)
     for default in ("data.example", "X-API-Key", "/api/sites", "X-Site"):
         assert default not in text
-    assert "The address is `https://data.acme.test/v1`." in text
+    assert "The address of the API is `https://data.acme.test/v1`." in text
     for passage in (
         "as the user name of HTTP Basic, with an empty password, or as the cookie `key`, or as the query parameter",
         "- under `/metrics` as the query parameter `idSite`, several separated by `,`, or `all` for all sites\n",
