@@ -74,7 +74,7 @@ def _locate(trusted_proxies: Sequence[str]) -> Middleware:
 
 @web.middleware
 async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error with problem details. They contain public sentences only; the log has the rest."""
+    """Turn every error into problem details, which contain only public sentences. The log has the details."""
     try:
         return await handler(request)
     except Problem as problem:

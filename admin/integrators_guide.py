@@ -1,7 +1,7 @@
 """The integrators' guide: docs/integrators.md adapted to this installation, as a page and as text.
 
-The document describes an installation with the defaults. For another one, only the passages that differ are replaced.
-Admins pass the guide on to developers, so that it needs an admin's credentials.
+The document describes an installation with the defaults. For other installations, the passages that differ are
+replaced. The guide requires an admin's credentials: admins pass it on to developers.
 """
 
 import json
@@ -48,7 +48,7 @@ def guide(proxy: ProxySettings, keys_from: Sequence[str]) -> str:
 
 
 def passages(proxy: ProxySettings, keys_from: Sequence[str]) -> list[str]:
-    """Return the passages about an installation. Each comes before the passages that it contains."""
+    """Return the passages that depend on the installation. A passage precedes the passages that it contains."""
     example = example_request(proxy, keys_from)
     fields = [tuple(header.split(": ", 1)) for header in example.headers]
     python = ", ".join(f"{json.dumps(name)}: {_python(value)}" for name, value in fields)

@@ -1,4 +1,4 @@
-"""HTTP servers for the ops and admin listeners: aiohttp's, with timeouts, and with errors that quote nothing.
+"""HTTP servers for the ops and admin listeners: aiohttp's, with timeouts, and with errors that quote no request.
 
 aiohttp's own response to a malformed request repeats the offending line, which may be an Authorization header.
 """
@@ -44,7 +44,7 @@ class InternalRunner(web.AppRunner):
             "access_log": None,
             "keepalive_timeout": head_seconds,
             "max_field_size": FIELD_BYTES,
-            # Decompression would let an unauthenticated client make a body a thousand times as large as what it sent.
+            # With decompression, an unauthenticated client could send a body that expands to a thousand times its size.
             "auto_decompress": False,
         }
         super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
@@ -85,7 +85,7 @@ def _quiet(handler: RequestHandler) -> RequestHandler:
         try:
             return await handler(request)
         except web.HTTPException as error:
-            # One of them is the response to an unknown Expect header, which aiohttp would quote.
+            # aiohttp raises one for an unknown Expect header, and quotes the header in it.
             allow = error.headers.get(hdrs.ALLOW)
             return plain_problem(error.status, {} if allow is None else {hdrs.ALLOW: allow})
 

@@ -37,7 +37,7 @@ class Problem(Exception):  # noqa: N818 - the subclasses are named after what we
 
     @classmethod
     def of(cls, faults: Sequence[Fault]) -> Self:
-        """Return the problem for these faults. It lists the first MAX_FAULTS, one sentence a line."""
+        """Return the problem for these faults. It lists the first MAX_FAULTS, one sentence per line."""
         sentences = [fault.detail for fault in faults[:MAX_FAULTS]]
         if len(faults) > MAX_FAULTS:
             sentences.append(f"And {len(faults) - MAX_FAULTS} more.")

@@ -89,7 +89,7 @@ class TokenSettings(Settings):
 
 
 class AllowSettings(Settings):
-    """One `[[admin.oidc.allow]]` table: people of the issuer who are admins, and in which workspaces."""
+    """One `[[admin.oidc.allow]]` table: which of the issuer's users are admins, and of which workspaces."""
 
     emails: tuple[Email, ...] = ()
     domains: tuple[Domain, ...] = ()
@@ -100,7 +100,7 @@ class AllowSettings(Settings):
     @model_validator(mode="after")
     def _one_criterion(self) -> Self:
         if (self.claim is None) != (not self.values):
-            raise ValueError("`claim` and `values` go together: the name of a claim, and the values that count.")
+            raise ValueError("`claim` and `values` go together: the name of a claim, and its values for admins.")
         if sum(map(bool, (self.emails, self.domains, self.claim))) != 1:
             raise ValueError("must have exactly one of `emails`, `domains`, or `claim` with `values`.")
         return self
@@ -119,7 +119,7 @@ class OidcSettings(Settings):
 
 
 class ProxyAllowSettings(Settings):
-    """One `[[admin.identity_proxy.allow]]` table: people of the proxy who are admins, and in which workspaces."""
+    """One `[[admin.identity_proxy.allow]]` table: which of the proxy's users are admins, and of which workspaces."""
 
     emails: tuple[Email, ...] = ()
     domains: tuple[Domain, ...] = ()

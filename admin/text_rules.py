@@ -8,7 +8,7 @@ NAME_LENGTH = 200
 WORKSPACE_LENGTH = 255
 WORKSPACE = r"[!-~](?:[ -~]*[!-~])?"
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Unicode's categories Cc and Cs, which never grow. Testing each character's category takes ten times as long."""
+"""Unicode's categories Cc and Cs, which are fixed. Looking up each character's category takes ten times as long."""
 
 
 def check_name(name: str, *place: str | int) -> str:

@@ -17,7 +17,7 @@ def write_cursor(value: datetime | float, last_id: UUID, *list_key: str | bool) 
 def read_cursor(cursor: str, *list_key: str | bool, by_time: bool) -> tuple[datetime | float, UUID]:
     """Return the row's sort value and id. Raises Invalid if the cursor does not belong to this list.
 
-    Cursors need no signature: a forged one only moves within what the caller may see anyway.
+    Cursors need no signature: a forged cursor only selects another position in a list that the caller may read anyway.
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)

@@ -1,4 +1,4 @@
-"""The definition of an admin API endpoint. The same table is served and, in `openapi`, described."""
+"""The definition of an admin API endpoint. The router and the OpenAPI document are both built from it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -35,8 +35,8 @@ ProblemType = type[Problem]
 ANY_ENDPOINT: tuple[ProblemType, ...] = (Invalid, InternalError)
 """For every endpoint: unknown parameters are rejected, and bugs are possible."""
 NEEDS_CREDENTIALS: tuple[ProblemType, ...] = (NotSignedIn, Forbidden, DatabaseDown)
-"""For every endpoint that needs credentials. They may be missing, not belong to an admin, or be sent by a foreign page;
-sessions are in the database, which may be down."""
+"""For every endpoint that needs credentials. The credentials may be missing, belong to someone who is not an admin, or
+come from a foreign page. Sessions are in the database, which may be down."""
 TAKES_BODY: tuple[ProblemType, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
 """For every endpoint that takes a body."""
 

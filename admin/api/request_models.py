@@ -1,6 +1,6 @@
 """Models of request bodies and query parameters. They reject unknown fields.
 
-The models check types and sizes. The operations check what needs the database, and what the command shares.
+The models check types and sizes. The operations check rules that need the database, or that also hold for the command.
 """
 
 from typing import Annotated, Any, ClassVar
@@ -20,7 +20,7 @@ def _text(text: str) -> str:
 
 
 def _checked_later(**rules: Any) -> Any:
-    """Add rules to the schema that the operations check, because they have better error messages."""
+    """Add rules to the OpenAPI schema only. The operations check the rules, with better error messages."""
     return Field(json_schema_extra=rules)
 
 
@@ -35,7 +35,7 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     max_bytes: ClassVar[int] = 8 * 1024
-    """Enough for names. Parsing megabytes takes long, and anyone can send them to an endpoint without credentials."""
+    """Enough for names. Parsing megabytes is slow, and an endpoint without credentials accepts them from anyone."""
 
 
 class NewUser(Body):

@@ -14,14 +14,14 @@ from admin.problems import MAX_FAULTS, Fault, Invalid, Malformed
 Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_NAMES = 100
-"""Far more than any of our models has. Reporting each of thousands takes long, and anyone can send them."""
+"""Far more than any of our models has. Reporting thousands of unknown names is slow, and anyone can send them."""
 _TOO_MANY_CONTAINERS = re.compile(rb'(?:(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+")*+[\[{]){%d}' % (_MAX_NAMES + 1))
-"""Matches JSON that contains more lists and objects than that. Brackets inside strings do not count."""
+"""Matches JSON with more than _MAX_NAMES lists and objects. Brackets inside strings do not count."""
 
 
 def read_body(model: type[Model], raw: bytes) -> Model:
     """Parse the body as `model`. Raises Malformed if it is not JSON, and Invalid with a fault for each broken rule."""
-    # Building a million of them takes half a second, during which the whole process is blocked.
+    # Building a million lists takes half a second, and blocks the whole process for that time.
     if _TOO_MANY_CONTAINERS.match(raw):
         raise Malformed(f"The body contains more than {_MAX_NAMES} lists and objects.")
     try:
@@ -50,7 +50,7 @@ def read_query(model: type[Model], parameters: MultiMapping[str]) -> Model:
 
 def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     read = dict(pairs)
-    # Of two equal names, different parsers take different values.
+    # Parsers disagree about which of two equal names counts.
     if len(read) != len(pairs) or len(read) > _MAX_NAMES:
         raise ValueError
     return read

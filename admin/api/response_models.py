@@ -109,7 +109,7 @@ class SignInMethods(View):
 
 
 class AuthorizationRedirect(View):
-    """The issuer's URL to send the browser to. The issuer sends the browser back."""
+    """The issuer's URL, to which the page sends the browser. The issuer then sends the browser back."""
 
     location: str
 

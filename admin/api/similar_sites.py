@@ -1,4 +1,4 @@
-"""Similar sites: existing sites with equal collated ids (`site_collation`). New ones are refused."""
+"""Similar sites: sites with equal collated ids (`site_collation`). A new site that is similar to another is refused."""
 
 from typing import Final, NamedTuple
 

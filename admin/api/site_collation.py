@@ -4,8 +4,8 @@ Folding in proxy/decision/site_ids.py handles case, width and outer spaces. Coll
 what these treat as equal:
 - MySQL's and MariaDB's utf8mb4_0900_ai_ci, uca1400_ai_ci, unicode_ci and general_ci, SQL Server's _CI_AI, and ICU at
   primary strength: accents, ligatures, letters with a stroke, the digits of all scripts, hiragana and katakana;
-- general_ci and unicode_ci also: dotless i, and all characters beyond U+FFFF, which are all equal to them;
-- decoders of forms: `+` and a space.
+- general_ci and unicode_ci also: dotless i, and all characters beyond U+FFFF, which they treat as one character;
+- form decoders: `+` and a space.
 Known gap: general_ci treats `ß` as one `s`: `straße` equals `strase` there, but `strasse` here, as in the others.
 Collation only prevents such ids from existing side by side. It grants nothing: a key for `cafe` never reaches `café`.
 """

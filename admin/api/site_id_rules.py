@@ -6,7 +6,7 @@ from admin.problems import Invalid, Place
 from proxy.decision.site_ids import MAX_LENGTH, fold_site
 
 FORBIDDEN = "/\\;,%?#"
-"""Each of these is a separator for some backend, so that an id with it could be split."""
+"""Each of these is a separator for some backend, which would split an id that contains it."""
 
 # Controls, format characters (zero-width, direction marks), surrogates, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -15,7 +15,7 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 def check_site_id(site_id: str, *place: str | int) -> str:
     """Return the folded form of an id. Raises Invalid at `place` if the id is not valid."""
     where: Place = place or ("id",)
-    # isprintable() is fast and excludes them; a CSV file may have a hundred thousand ids.
+    # isprintable() is a fast first check: a CSV file may have a hundred thousand ids.
     invisible = [] if site_id.isprintable() else [each for each in site_id if unicodedata.category(each) in _INVISIBLE]
     if invisible:
         detail = f"A site id must not contain control or invisible characters. Remove U+{ord(invisible[0]):04X}."

@@ -71,7 +71,7 @@ class UserEndpoints:
         return no_content()
 
     async def reveal_user(self, request: web.Request, _: NoQuery) -> web.Response:
-        """Reveal the keys of an API user, if they are recoverable. The audit log records it."""
+        """Reveal the keys of an API user, if they are recoverable. The audit log records each reveal."""
         async with borrow(self._pool) as connection:
             keys = await users.reveal_keys(
                 connection, request.match_info["id"], cipher=self._cipher, by=actor_of(request)

@@ -27,7 +27,7 @@ MATCH = query("match_users")
 SITES_LISTED: Final = 20
 """How many sites of each user a list contains. A single user is returned with all of them."""
 NEAR: Final = 200
-"""How many of the next users a search tries before it searches all."""
+"""How many of the next users a search checks before it searches all users."""
 
 
 class Picked(NamedTuple):
@@ -90,8 +90,8 @@ async def _search(
     if sort.endswith("last_activity"):
         rows = await connection.fetch(SEARCH_BY_ACTIVITY, *page, _direction(sort))
     else:
-        # A search that many users match, such as a first letter, fills a page from the next users. Searching all would
-        # take 300 ms instead of 10 ms with 100,000 users.
+        # If many users match, as with a single letter, the next few users fill a page. With 100,000 users, that takes
+        # 10 ms instead of the 300 ms of a search of all users.
         near = await _pick(connection, within, sort, last, NEAR)
         matching = {row["id"] for row in await connection.fetch(MATCH, [str(user.id) for user in near], *patterns)}
         found = [user for user in near if user.id in matching]
@@ -107,7 +107,7 @@ def _direction(sort: Sort) -> float:
 
 
 def _hint_prefix(search: str) -> str:
-    """Return the part of a search that a key hint can contain: of a whole key, only the start."""
+    """Return the part of a search that a key hint can contain. For a whole key, that is only its start."""
     shown = hint(PREFIX + "x" * 38).partition("…")[0]
     if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
         return search[: len(shown)]

@@ -56,7 +56,7 @@ async def delete_user(connection: Connection, user_id: str, *, by: Actor) -> Non
 
 
 async def reveal_keys(connection: Connection, user_id: str, *, cipher: KeyCipher | None, by: Actor) -> RevealedKeys:
-    """Return the keys of an API user and record it in the audit log.
+    """Return the keys of an API user, and record that in the audit log.
 
     Raises NotFound, and Conflict if no key can be revealed.
     """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 WorkspaceLimit = frozenset[str] | None
-"""The only workspaces that exist for an admin; None means all of them."""
+"""The workspaces that an admin may see and change; None means all of them."""
 
 COMMAND = "command"
 """The address of changes that the `sitelatch` command makes."""

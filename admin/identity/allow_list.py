@@ -1,4 +1,4 @@
-"""The allow list: which people that an issuer or a proxy has signed in are admins. No I/O."""
+"""The allow list: decides which people signed in by an issuer or a proxy are admins. No I/O."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Rule:
 
 
 class AllowList:
-    """Rules for admins. A person needs one that matches, and gets the workspaces of all that match."""
+    """The rules for admins. A person must match at least one, and gets the workspaces of all matching rules."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
@@ -52,7 +52,7 @@ class AllowList:
         return {name: _storable(value) for name, value in claims.items() if name in self._relevant}
 
     def needs_more(self, claims: Claims) -> bool:
-        """Return whether a claim is missing that a rule compares or that names the person."""
+        """Return whether any claim that a rule compares, or that names the person, is missing."""
         return not (self._relevant - {"preferred_username", "email_verified"}) <= set(claims)
 
 

@@ -52,8 +52,8 @@ class Authenticator:
         Raises NotSignedIn without valid credentials, NotAnAdmin for people outside the allow list, and
         CrossSite for a change that does not come from our own page.
 
-        An Authorization header decides alone. Otherwise the identity proxy takes precedence over a session, because
-        the session may be older. If the proxy names someone who is not an admin, a session still counts.
+        An Authorization header takes precedence over everything else. The identity proxy takes precedence over a
+        session, which may be older. If the proxy names someone who is not an admin, a session still counts.
         """
         fields = request.headers.getall(hdrs.AUTHORIZATION, [])
         if fields:
@@ -110,8 +110,8 @@ class Authenticator:
 def _behind_proxy(request: web.BaseRequest, admin: Admin) -> Caller:
     """Return the caller for an admin named by the identity proxy. Raises CrossSite for changes by a foreign page.
 
-    The proxy authenticates the browser whichever page sends the request, so changes need a CSRF token. There is no
-    session to derive it from: a random cookie takes its place. The cookie only shows that it is the same browser.
+    The proxy authenticates the browser no matter which page sends the request, so changes need a CSRF token. There is
+    no session to derive the token from, so it is derived from a random cookie. The cookie only identifies the browser.
     """
     lines = request.headers.getall(hdrs.COOKIE, [])
     if request.method in SAFE_METHODS:

@@ -1,4 +1,4 @@
-"""The address that a request came from, and reading of headers that may appear only once."""
+"""The client address of a request, and a reader for headers that may appear only once."""
 
 from aiohttp import web
 
@@ -22,6 +22,6 @@ def address_of(request: web.BaseRequest) -> str:
 
 
 def single_header(request: web.BaseRequest, name: str) -> str | None:
-    """Return a header's value, or None if it is missing or repeated: readers could take either of two values."""
+    """Return a header's value, or None if it is missing or repeated: it is unclear which of two values counts."""
     values = request.headers.getall(name, [])
     return values[0] if len(values) == 1 else None

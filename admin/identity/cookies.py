@@ -1,7 +1,7 @@
 """The cookies of the admin page, and checks that a request comes from the page itself. No I/O.
 
 The listener speaks plain HTTP behind a TLS proxy, so the scheme that the browser sees comes from the `Origin` header. A
-foreign page cannot forge it, and other clients could only deceive themselves.
+foreign page cannot forge it, and a client that is not a browser gains nothing by forging it.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from admin.secure_urls import is_loopback
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """The name and the attributes of the session cookie at one address of ours."""
+    """The name and the attributes of the session cookie at one address of the page."""
 
     name: str
     secure: bool

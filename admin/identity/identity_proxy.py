@@ -1,4 +1,4 @@
-"""Identity from a trusted proxy's headers. They count only on the proxy's own connections: any client can send them."""
+"""Identity from a trusted proxy's headers, on the proxy's own connections only, because any client can send them."""
 
 from aiohttp import web
 
@@ -37,5 +37,5 @@ class IdentityProxy:
         return {"sub": user, "name": user, "email": email, "email_verified": True}
 
     def admit(self, claims: Claims) -> Admin | None:
-        """Return the admin with these claims, or None if the allow list admits nobody with them."""
+        """Return the admin with these claims, or None if the allow list does not admit them."""
         return self._allow_list.admit(claims)

@@ -37,7 +37,7 @@ def callback_routes(sign_in: SignInFlow) -> list[tuple[str, str, Handler]]:
 
 
 def single_parameters(parameters: MultiMapping[str]) -> dict[str, str]:
-    """Return the parameters that appear once. Repeated ones are dropped: readers could take either value."""
+    """Return the parameters that appear once. Repeated ones are dropped, because it is unclear which value counts."""
     times = Counter(name for name, _ in parameters.items())
     return {name: value for name, value in parameters.items() if times[name] == 1}
 

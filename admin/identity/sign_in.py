@@ -22,7 +22,7 @@ from proxy.grants.token_bucket import TokenBuckets
 
 FAILURES_PER_MINUTE = 10
 LOGINS_PER_MINUTE = 30
-"""Each login takes a database row until it ends."""
+"""Each login occupies a database row until it ends."""
 _LOGIN_COOKIE = "round-trip"
 
 log = structlog.get_logger("sitelatch.admin")
@@ -35,7 +35,7 @@ class SignInFlow:
         self._tokens = tokens
         self._oidc = oidc
         self._pool = pool
-        # The limits hold per process. With several replicas an address has more attempts, at tokens of 256 bits.
+        # The limits are per process, so replicas multiply the attempts. Tokens of 256 bits cannot be guessed anyway.
         self._failures = TokenBuckets(FAILURES_PER_MINUTE)
         self._logins = TokenBuckets(LOGINS_PER_MINUTE)
 

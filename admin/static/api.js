@@ -15,7 +15,7 @@ export function useSession(session) {
   email = session?.person.email ?? null;
 }
 
-// If the same person has signed in again in another tab, continue with that session. Returns whether that is so.
+// If the same person has signed in again in another tab, continue with that session. Returns whether it does.
 async function renewSession() {
   const session = await request("GET", "session").catch(() => null);
   if (session?.person.email !== email || session.csrf_token === csrfToken) return false;

@@ -9,7 +9,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("cancel", preventClosing);
   // Browsers fire a cancelable event only for the first Escape; the second one would close the dialog.
   dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") preventClosing(event); });
-  // Ask before the page is closed or reloaded, too: the dialog may show a key that is shown only once.
+  // Also ask before the page is closed or reloaded: the dialog may show a key that is shown only once.
   addEventListener("beforeunload", (event) => { if (dialog.open) preventClosing(event); });
   for (const button of dialog.querySelectorAll("[data-close]")) {
     button.addEventListener("click", () => { if (!isBusy()) dialog.close(); });

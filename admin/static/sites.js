@@ -8,7 +8,7 @@ import { state } from "./state.js";
 import { time } from "./times.js";
 import { addMissingWorkspaces, loadWorkspaces, newWorkspace } from "./workspaces.js";
 
-// The server accepts a body of 4 MiB, in which JSON escapes line ends and quotes.
+// The server accepts bodies of up to 4 MiB. JSON escapes line ends and quotes, so the body is larger than the file.
 const MAX_BYTES = 3_000_000;
 let pages = null;
 let latestLoad = 0;
@@ -108,7 +108,7 @@ async function remove(site) {
     ["Remove the site ", isolated(site.id), "?"],
     [
       el("p", {}, el("b", {}, consequence), " API users for all sites lose access, too."),
-      el("p", {}, "An API user without any site left is refused everywhere. This action cannot be undone."),
+      el("p", {}, "An API user that has no site left is refused everywhere. This action cannot be undone."),
     ],
     "Remove",
     async () => {

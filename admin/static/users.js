@@ -34,7 +34,7 @@ export function loadFirstPage() {
   return loadUsers();
 }
 
-// Show a new user first in the list, whatever was searched for before.
+// Show a new user first in the list, and clear the search.
 export function showCreated(workspace) {
   byId("search").value = "";
   byId("sort").value = "-created";
@@ -143,7 +143,7 @@ function userRow(user) {
   return element;
 }
 
-// A disabled user is refused every request. Only SQL can disable a user.
+// Every request of a disabled user is refused. Only SQL can disable a user.
 function disabledSince(user) {
   if (!user.disabled_at) return null;
   return el("div", {}, el("span", { class: "badge off" }, "Disabled"), " ", el("span", { class: "quiet" }, time(user.disabled_at)));
