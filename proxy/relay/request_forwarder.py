@@ -153,11 +153,17 @@ class RequestForwarder:
             connection.transport.resume_reading()
 
     def forget_connection(self) -> None:
-        """Forget the upstream connection, which has been returned to its pool or lost."""
+        """Forget the upstream connection, which is lost."""
         self._connection = None
+
+    def complete(self) -> None:
+        """Forget the request, whose response is complete. The upstream connection has been returned to its pool."""
+        self._connection = None
+        self._head = b""  # otherwise each idle client connection would keep one head in memory
 
     def stop(self, *, finish_sending: bool = False) -> None:
         """Stop waiting, and drop the upstream connection: immediately, or once everything written to it was sent."""
+        self._head = b""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

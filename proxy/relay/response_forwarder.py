@@ -112,7 +112,7 @@ class ResponseForwarder:
 
     def end(self, exchange: Exchange, trailers: Fields) -> None:
         """End the response. The upstream connection has been returned to its pool."""
-        self._requests.forget_connection()
+        self._requests.complete()
         if self._chunked:
             self._out.append(last_chunk(forwarded_trailers(trailers)))
         self.flush()

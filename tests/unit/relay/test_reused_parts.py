@@ -1,5 +1,6 @@
 """The parts of a client connection serve many exchanges: nothing of one exchange may leak into the next."""
 
+import tracemalloc
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from hashlib import sha1
@@ -79,3 +80,20 @@ async def test_counts_and_outcomes_belong_to_one_exchange(driver: Driver, visit:
         ("site_not_allowed", 403, 0, True),
         ("passed", 200, 0, False),
     ]
+
+
+async def test_idle_client_connections_do_not_keep_the_heads_of_their_last_requests(driver: Driver) -> None:
+    get = request(b"GET /sites/shop/x", b"X-Long: " + b"x" * 20_000)
+    visits = [driver.connect()]
+    assert exchange(visits[0], get, PLAIN) == PLAIN
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            visits.append(driver.connect())
+            assert exchange(visits[-1], get, PLAIN) == PLAIN
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    for visit in visits:
+        visit.downstream.connection_lost(None)
+    assert kept < 20 * 20_000 / 2
