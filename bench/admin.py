@@ -98,7 +98,7 @@ def _measure_all(request: Request, rounds: int) -> None:
         deep = request("GET", "/users", after=deep["next"], limit=200)
     hints = [key["hint"] for user in deep["items"] for key in user["keys"]]
     _measure("list", rounds, lambda _: request("GET", "/users"))
-    _measure("list, 4,000 users down", rounds, lambda _: request("GET", "/users", after=deep["next"]))
+    _measure("list, after 4,000 users", rounds, lambda _: request("GET", "/users", after=deep["next"]))
     _measure("list of one workspace", rounds, lambda _: request("GET", "/users", workspace="workspace 3"))
     _measure("list by activity, oldest first", rounds, lambda _: request("GET", "/users", sort="last_activity"))
     _measure("list by activity, latest first", rounds, lambda _: request("GET", "/users", sort="-last_activity"))

@@ -1,8 +1,8 @@
-"""The front door without sockets: a request goes in, and the head for the upstream or a refusal comes out.
+"""Runs the front door without sockets: takes a request, and returns the head for the upstream or a refusal.
 
 Everything between the two transports is the real code: the parser, the decision with cached grants, the head writer,
-the metrics and the access log. Only the database is in memory. This makes it possible to count and time what a request
-costs, without the kernel and the network.
+the metrics and the access log. Only the scope table is replaced, by one in memory. So the cost of a request can be
+counted and timed without the kernel and the network.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySetti
 from tests.scopes import MemoryScope
 
 _TURNS = 200
-"""Turns of the event loop to wait for a decision. A lookup in the scope table in memory takes a few."""
+"""The maximum number of event loop iterations to wait for a decision. A lookup in memory takes a few."""
 
 _DOORS = 16
 
@@ -161,7 +161,7 @@ class Driver:
             self._scope.add(key_digest, **row)
         self._metrics = Metrics()
         self._log = io.BytesIO()
-        # The time stands still, because formatting a new second costs as much as a part of a request.
+        # The clock is stopped, because formatting a new second would add to the cost of some requests.
         self._access_log = AccessLog(self._log, wall_clock=lambda: 1_800_000_000.0)
         self._grants = GrantCache(
             GrantSettings(ttl_seconds=3600, unknown_ttl_seconds=3600), self._scope, on_lookup=self._metrics.lookup
@@ -186,9 +186,10 @@ class Driver:
             await self._grants.fetch(key_digest)
 
     def forget(self) -> None:
-        """Discard what earlier requests have left in caches, except the grants of the known keys.
+        """Remove from the caches everything that earlier requests added, except the grants of the known keys.
 
-        A new front door would cost more than most heads, so the least recently used of several is taken.
+        This switches to the least recently used of several front doors, because creating a new one would take longer
+        than handling most heads.
         """
         for cache in self._caches:
             cache()
@@ -204,7 +205,7 @@ class Driver:
         self._log.truncate(0)
 
     def flush_log(self) -> None:
-        """Write the waiting lines of the access log, which otherwise happens during some later request."""
+        """Write the buffered lines of the access log now, so that no later request has to."""
         self._access_log.flush()
 
     @property

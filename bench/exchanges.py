@@ -1,7 +1,7 @@
-"""What one exchange costs without sockets: `python -m bench.exchanges` prints instructions and microseconds.
+"""Measures the cost of an exchange without sockets: `python -m bench.exchanges` prints instructions and microseconds.
 
-Instructions are counted by callgrind with a fixed hash seed, so two commits can be compared on a busy machine. The
-time is the least of many runs. Needs valgrind.
+Callgrind counts the instructions, with a fixed hash seed, so two commits can be compared even on a busy machine. The
+time is the shortest of many runs. Needs valgrind.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def _request(start: bytes, key: str, fields: bytes = b"", body: bytes = b"") -> 
 
 
 def _cases(key: str) -> dict[str, tuple[bytes, bytes]]:
-    """Return the request and the response of each measured exchange by its name."""
+    """Return the request and the response of each measured exchange, by name."""
     target = b"/api/sites/shop/events?from=2026-01-01&limit=100"
     get = b"GET " + target
     return {

@@ -1,7 +1,7 @@
 """Counts the instructions that each request costs, with callgrind. The result does not depend on the machine's load.
 
 `count` starts one process under valgrind, which sends all requests through `bench.driver`. The process tells callgrind
-when a request begins and ends, so the figures include neither Python's start nor the preparation. Times would vary
+when a request begins and ends, so the figures include neither Python's startup nor the preparation. Times would vary
 more, and a profile of Python functions would not show the cost of a regular expression.
 """
 
@@ -48,7 +48,7 @@ class Request:
     setup: str
     data: bytes
     warm: bool = False
-    """Whether the same request was sent before; otherwise its bytes have never been seen."""
+    """Whether the same request was sent before the counted one. If not, none of its bytes are in any cache."""
     response: bytes = b""
     """The upstream's response. If set, a whole exchange is counted, on connections that are already warm."""
     introduction: bytes = b""
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Count:
-    """What one request cost, and its outcome."""
+    """The cost of one request, and its outcome."""
 
     instructions: int
     code: str
@@ -196,7 +196,7 @@ async def _count_all(folder: Path) -> None:
         if warm and not response:
             for _ in range(_WARM_UP):
                 await driver.send(data)
-    # The time of a garbage collection depends on earlier requests, and it costs as much as several of them.
+    # When a garbage collection happens depends on earlier requests, and it costs as much as several requests.
     gc.disable()
     callgrind.start()
     for _ in range(2):  # the first count includes work that is done only once

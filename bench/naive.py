@@ -1,4 +1,4 @@
-"""A naive aiohttp proxy to compare with: `python -m bench.naive PORT UPSTREAM KEY`.
+"""A naive aiohttp proxy, for comparison with Sitelatch: `python -m bench.naive PORT UPSTREAM KEY`.
 
 It consists of one handler and one ClientSession, and checks only the key, so it does less work than Sitelatch.
 """

@@ -1,8 +1,8 @@
 """Compares Sitelatch with a naive aiohttp proxy: `python -m bench.run [ROUNDS [SECONDS]]`.
 
-The benchmark prints requests per second, and the CPU time of the proxy process per request. CPU time is the steadier
-figure when load generator, proxy and upstream share few cores. Rounds alternate between the proxies, so that a change
-in the speed of the machine affects both. The result is the median of the ratios.
+The benchmark prints requests per second, and the CPU time of the proxy process per request. CPU time varies less if the
+load generator, the proxy and the upstream share few cores. Rounds alternate between the proxies, so that a change in
+the speed of the machine affects both. The result is the median of the ratios.
 
 All programs run on the loopback interface. Linux only. Needs wrk (Debian package `wrk`).
 """

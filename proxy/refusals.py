@@ -81,7 +81,7 @@ NO_ROUTE = Refusal("no_route", 404, "There is no service at this path.")
 FORM_BODY_NOT_READ = Refusal(
     "form_body_not_read",
     415,
-    "This endpoint does not accept form bodies, because a site that they name would not be checked. Send JSON, or put "
+    "This endpoint does not accept form bodies, because sites in a form body would not be checked. Send JSON, or put "
     "the parameters into the query.",
 )
 

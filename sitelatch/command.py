@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _open_standard_streams() -> None:
-    """Replace standard streams that were closed before the start (`>&-`), so that no other file takes their numbers.
+    """Replace standard streams that were closed before the start (`>&-`), so that no other file gets their descriptors.
 
-    libuv aborts the process when it is to close file descriptor 0, 1 or 2. With a replaced stream, standard input is
-    empty, writing results fails as on a full disk, and logs are discarded.
+    libuv aborts the process if it has to close file descriptor 0, 1 or 2. A replaced standard input is empty. Writing
+    results to a replaced standard output fails, as on a full disk. Logs to a replaced standard error are discarded.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:

@@ -1,4 +1,4 @@
-"""Checks of a config that need more than one table, or the code that will use its values."""
+"""Checks a config in ways that need more than one table, or the code that will use the values."""
 
 from proxy.decision.key_reader import KeyReader
 from proxy.decision.route_table import RouteTable

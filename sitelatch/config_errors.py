@@ -39,11 +39,11 @@ RULES_OF_KEYS = {
     "admin.identity_proxy.addresses": 'must list at least one address, a network like "10.0.0.0/8", or "unix".',
     "admin.tokens.sha256": "must be 64 lowercase hexadecimal digits. `sitelatch tokens new` prints a valid entry.",
 }
-"""Messages for keys whose general message in RULES would say too little."""
+"""Messages for keys for which the general message in RULES would say too little."""
 
 
 _OF_ROUTES_ONLY = frozenset(RouteSettings.model_fields) - {"name", "path", "host"}
-"""Keys that exist only in routes, so that in another table they are most likely misplaced."""
+"""Keys that exist only in routes. In any other table they are probably misplaced."""
 
 
 class ConfigError(Exception):

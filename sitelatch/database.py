@@ -1,4 +1,4 @@
-"""Opens the database of a config. An embedded one is started or joined, and migrated."""
+"""Opens the database of a config. An embedded database is started or joined, and then migrated."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from sql.settings import DatabaseSettings
 
 _CHECK_SECONDS = 1.0
 _PAUSE_SECONDS = 4.0
-"""Additional time after a failed start, because each attempt starts a process."""
+"""An additional pause after a failed restart, because each attempt starts a process."""
 
 _log = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ async def connection_to(settings: DatabaseSettings, directory: Path) -> AsyncIte
 
 
 class Migrated(NamedTuple):
-    """The migrations that were applied, and the similar sites that exist."""
+    """The migrations that were applied, and the sites that some data services treat as the same."""
 
     applied: list[str]
     twins: SimilarSites
@@ -86,7 +86,7 @@ async def migrate_at(url: str) -> Migrated:
         await connection.close()
     for name in applied:
         _log.info("migrated", migration=name)
-    if filled:  # only once, because both sites work
+    if filled:  # report them only once, because both sites work
         for oldest, twin in twins.pairs:
             _log.warning("sites_alike", sites=[oldest, twin], more=twins.more)
     return Migrated(applied, twins)

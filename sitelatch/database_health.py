@@ -1,4 +1,4 @@
-"""The database health check, which also keeps lookups back until the schema is known to be right."""
+"""The database health check, and a pool that blocks lookups until the schema version is known to be right."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,14 +27,14 @@ def _ignore() -> None:
 
 
 class SchemaNotProven(ConnectionError):  # noqa: N818 - names what happened
-    """The database has not yet been seen with the right schema, so it must not be queried."""
+    """No health check has found the right schema version yet, so the database must not be queried."""
 
 
 class HealthCheck:
     """Checks the database once a second, and records the result in `database`.
 
-    Once the schema was right, it stays proven: an instance keeps serving through an outage, and while the schema is
-    migrated for its successor. `on_up` is called after each successful check.
+    Once a check has found the right schema version, the schema stays proven. So a process keeps serving through an
+    outage, and while the schema is migrated for a newer version. `on_up` is called after each successful check.
     """
 
     def __init__(self, url: str, database: DatabaseStatus, *, on_up: Callable[[], None] = _ignore) -> None:
@@ -42,7 +42,7 @@ class HealthCheck:
         self._database = database
         self._on_up = on_up
         self._connection: asyncpg.Connection | None = None
-        """A connection of its own, because all those of the pool may be in use."""
+        """A separate connection, because all connections of the pool may be in use."""
         self._logged: tuple[Health, str] | None = None
 
     async def run(self) -> None:

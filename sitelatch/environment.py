@@ -1,8 +1,8 @@
 """Config overrides from the environment: SITELATCH_TABLE__KEY sets a value.
 
 SITELATCH_TABLE__KEY_FILE reads the value from a file. Lists and tables are written as JSON. A name without a double
-underscore is ignored, because Kubernetes sets variables such as SITELATCH_PORT in every container when there is a
-service of that name.
+underscore is ignored, because Kubernetes sets variables such as SITELATCH_PORT in every container if a service is
+called `sitelatch`.
 """
 
 import json
@@ -79,7 +79,7 @@ def _parsed(annotation: Any, value: str) -> Any:
 
 
 def _is_scalar(annotation: Any) -> bool:
-    """Return whether a value is taken as plain text. Pydantic parses numbers in it."""
+    """Return whether the value is plain text instead of JSON. Pydantic converts it to a number if necessary."""
     return all(kind in (str, int, float, bool, NoneType) or get_origin(kind) is Literal for kind in _kinds(annotation))
 
 

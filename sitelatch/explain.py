@@ -1,6 +1,6 @@
-"""Decides on a request without making it, and says step by step why it passes or not.
+"""Decides on a request without sending it, and explains step by step why it passes or is refused.
 
-The verdict comes from the same `Enforcement` as the front door's.
+The verdict comes from an `Enforcement`, like the front door's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ from sql.pool import open_pool
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRequest:
-    """A request, and the API user who makes it: `user_id` or `key` identifies the user."""
+    """A request, and the API user that sends it. Either `user_id` or `key` identifies the user."""
 
     method: bytes
     target: bytes
@@ -48,7 +48,7 @@ class ExplainedRequest:
 
 
 async def explain(config: Config, request: ExplainedRequest) -> str:
-    """Return the explanation. Raises NotFound for an unknown user, and what the database raises."""
+    """Return the explanation. Raises NotFound for an unknown user, and the errors of the database."""
     explanation = Explanation()
     table = RouteTable(config.proxy.routes, config.keys)
     given = request.fields
@@ -63,7 +63,7 @@ async def explain(config: Config, request: ExplainedRequest) -> str:
     try:
         readings = read_path(split(head.target).path).split
     except Refused as refused:
-        explanation.add_step("Path", "it is refused on every route")
+        explanation.add_step("Path", "refused on every route")
         return explanation.refused(refused.refusal)
     route = table.route_of(readings[0], lenient=False)
     if route is not None:
@@ -77,7 +77,9 @@ async def explain(config: Config, request: ExplainedRequest) -> str:
     if verdict.refusal is not None or claim is None:
         return explanation.refused(verdict.refusal or INTERNAL_ERROR, *describe_refusal(verdict, owners))
     if claim.preflight:
-        return explanation.passes("this is a CORS preflight. Sitelatch answers it itself, as the route's `cors` says.")
+        return explanation.passes(
+            "this is a CORS preflight. Sitelatch answers it itself, because the route has `cors`."
+        )
     if claim.open:
         return explanation.passes("no key is needed, because the endpoint is public or the route forwards preflights.")
     explanation.add_step("Forwarded", *describe_forwarded(claim, verdict.identity))
@@ -105,9 +107,9 @@ def _received(request: ExplainedRequest, given: Fields, config: Config, table: R
 async def _judge(
     config: Config, table: RouteTable, head: Head, request: ExplainedRequest
 ) -> tuple[Verdict, Mapping[str, SiteOwner]]:
-    """Return the verdict, and the owners of the named sites if the database was asked.
+    """Return the verdict, and the owners of the named sites if the database was queried.
 
-    The key is added only if the request needs one: a preflight with a key would be another request.
+    The key is added only if the request needs one, because a preflight with a key would be a different request.
     """
     without_key = _enforcement(config, table, NothingCached()).judge(head)
     if isinstance(without_key, Verdict) and without_key.refusal not in (MISSING_KEY, INVALID_KEY):
@@ -122,7 +124,7 @@ async def _judge(
         key = request.key or b""
         if request.user_id:
             source = UserScope(grants, await _grant_of(request.user_id, pool))
-            key = new_key().encode()  # the user's own key is not known: only its digest is stored
+            key = new_key().encode()  # a substitute, because only the digest of the user's own key is stored
         try:
             enforcement = _enforcement(config, table, source)
             judged = enforcement.judge(_with_key(head, route, key))
@@ -143,7 +145,7 @@ async def _owners(config: Config, pool: asyncpg.Pool, sites: Iterable[str]) -> d
 
 
 async def _grant_of(user_id: str, pool: asyncpg.Pool) -> Grant | Unknown:
-    """Return what any key of an API user may reach. Raises NotFound."""
+    """Return the scope of an API user's keys. Raises NotFound if there is no such user."""
     async with pool.acquire() as connection:
         user = await get_user(connection, user_id)
     ends = [key.expires_at.timestamp() if key.expires_at else None for key in user.keys]

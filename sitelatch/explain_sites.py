@@ -1,4 +1,4 @@
-"""Which site rule of a route names which site in a request, for `explain`."""
+"""Finds out which site rules of a route name which sites in a request, for `explain`."""
 
 from collections.abc import Sequence
 
@@ -24,11 +24,11 @@ _NO_OTHER_RULES = {
     "second_resource": "pass",
     "cookies": "ignore",
 }
-"""Options with which a route checks nothing but its site rules."""
+"""Route options that turn off all checks except the site rules."""
 
 
 def describe_sites(route: Route, keys: KeySettings, head: Head) -> list[str]:
-    """Say what each site rule names. Each is tried alone, on a route of its own."""
+    """Say what each site rule names. Each rule is tried on a separate route that has no other rule."""
     lines = []
     named_by_path = False
     for setting, rule in zip(route.settings.sites, route.site_rules.rules, strict=True):
@@ -46,11 +46,11 @@ def describe_sites(route: Route, keys: KeySettings, head: Head) -> list[str]:
     if lines:
         return lines if len(lines) == 1 else ["named in several places", *lines]
     rules = ", ".join(rule.written() for rule in route.site_rules.rules) or "none"
-    return [f"the request names none. Site rules: {rules}. without_site: {route.settings.without_site}."]
+    return [f"the request names no site. Site rules: {rules}. without_site: {route.settings.without_site}."]
 
 
 def _named(named: Candidate, form: Candidate | None) -> list[str]:
-    """Return what a rule names, as predicates of a sentence."""
+    """Return the sites that a rule names, as phrases that follow the rule in a sentence."""
     found = []
     if named.every_site:
         found.append("names all sites")

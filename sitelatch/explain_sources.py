@@ -9,7 +9,7 @@ from proxy.grants.cache import GrantCache, ScopeUnavailable, Unknown
 
 
 class NothingCached:
-    """An empty cache without a database. With it, a request that needs a lookup stays pending."""
+    """An empty cache without a database. A request that needs a lookup stays pending."""
 
     generation = 0
 
@@ -36,7 +36,7 @@ class NothingCached:
 
 
 class UserScope(NothingCached):
-    """The scope of one API user, for every key, because the user's own key is not known."""
+    """Returns the scope of one API user for every key, because the user's own key is not known."""
 
     def __init__(self, grants: GrantCache, grant: Grant | Unknown) -> None:
         self._grants = grants

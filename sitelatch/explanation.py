@@ -1,4 +1,4 @@
-"""The words of `explain`: numbered steps, the verdict, and hints that the public sentence of a refusal leaves out."""
+"""The text of `explain`: numbered steps, the verdict, and hints that the public text of a refusal must leave out."""
 
 from collections.abc import Iterable, Mapping
 
@@ -24,11 +24,11 @@ _HINTS = {
     "site_missing": "Name a site by one of the route's rules. If this endpoint shows no site's data, set "
     'without_site = "any-key" instead.',
 }
-"""What helps the person who runs Sitelatch, by refusal code."""
+"""Hints for the operator, by refusal code."""
 
 
 class Explanation:
-    """The text so far. Its last part is the verdict."""
+    """Builds the text of an explanation, which ends with the verdict."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -41,7 +41,7 @@ class Explanation:
         self._lines.extend(f"   {line}" for line in more_lines)
 
     def refused(self, refusal: Refusal, *reasons: str) -> str:
-        """Return the whole text, with a refusal as its verdict. A general hint stands in for missing reasons."""
+        """Return the whole text, with a refusal as its verdict. Without `reasons`, a general hint is added."""
         hint = (_HINTS[refusal.code],) if refusal.code in _HINTS and not reasons else ()
         return self._ended(f"REFUSED: {refusal.status} {refusal.code}. {refusal.detail}", *reasons, *hint)
 
@@ -65,13 +65,13 @@ def describe_head(given: Fields, forwarded: Fields) -> list[str]:
 
 
 def describe_grant(grant: Grant) -> str:
-    """Say whose key it is, and for which sites."""
+    """Say which API user the key belongs to, and which sites it covers."""
     scope = "all its sites" if grant.all_sites else ", ".join(sorted(grant.sites)) or "no sites"
     return f"API user {grant.user_id} of workspace {grant.workspace}, for {scope}."
 
 
 def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner]) -> list[str]:
-    """Say what the public sentence must not reveal: whether a site exists, and which workspace owns it."""
+    """Say what the public text must not reveal: whether a site exists, and which workspace owns it."""
     refusal, claim, grant = verdict.refusal, verdict.claim, verdict.grant
     if refusal is None or claim is None or grant is None:
         return []
@@ -92,13 +92,13 @@ def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner]) -> list[
 
 
 def describe_forwarded(claim: Claim, identity: bytes) -> list[str]:
-    """Say what the upstream gets."""
+    """Say what is forwarded to the upstream."""
     line = b"%b %b to %b" % (claim.head.method, claim.target, claim.route.settings.upstream.encode())
     added = [f"with {line}" for line in identity.decode().splitlines()]
-    key = "with the key, as forward_key says" if claim.route.settings.forward_key else "without the key"
+    key = "with the key, because forward_key is true" if claim.route.settings.forward_key else "without the key"
     return [line.decode(errors="backslashreplace"), *added, key]
 
 
 def listed_sites(names: Iterable[str]) -> str:
-    """Return the site ids that these names stand for. Ids with control characters are escaped."""
+    """Return the site ids in these names as a list for people. Unprintable ids are escaped."""
     return ", ".join(site if site.isprintable() else repr(site) for site in map(shown_id, names))

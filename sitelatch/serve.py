@@ -1,4 +1,4 @@
-"""The composition root: builds everything from a config, opens the listeners, and closes all in reverse order."""
+"""The composition root: builds all parts from a config, opens the listeners, and closes everything in reverse order."""
 
 import asyncio
 import sys
@@ -42,7 +42,7 @@ _log = structlog.get_logger("sitelatch")
 
 _ADMIN_CONNECTIONS = 4
 _OTHER_CONNECTIONS = 2
-"""For writing activity, in addition to those for lookups."""
+"""Database connections for writing activity, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
 _FIRST_CHECK_SECONDS = 1.0
 
@@ -125,7 +125,7 @@ class Service:
             on_ended=self.metrics.revoked,
         )
         stack.push_async_callback(self.revocation.close)
-        # Without a check, the first requests would be refused. A database that does not answer delays the start by 1 s.
+        # Without this check, the first requests would be refused. An unresponsive database delays the start by 1 s.
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_CHECK_SECONDS):
                 await health_check.check()
@@ -150,7 +150,7 @@ class Service:
         self._opened = True
 
     def _report(self, grants: GrantCache, feed: ChangeFeed) -> None:
-        """Connect the metrics that are read when Prometheus asks for them."""
+        """Register the gauges whose values are read at each scrape."""
         metrics, database, config = self.metrics, self.database, self.config
         metrics.watch_feed(lambda: database.feed_mode.value)
         metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
@@ -182,7 +182,7 @@ class Service:
         return addresses
 
     def _run(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` in the background until the service closes. If it ends before, the service stops."""
+        """Run `work` in the background until the service closes. If it ends earlier, the service stops."""
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._ended)
         stack.push_async_callback(cancel, task)
@@ -194,9 +194,10 @@ class Service:
             self._stop.set()
 
     def _readiness(self) -> tuple[bool, dict[str, str]]:
-        """Return whether to send requests here, with details: once everything is open and the database was reached.
+        """Return whether this process is ready for requests, with details.
 
-        An outage does not change that, but a drain does. Probes are answered a moment before the front door opens.
+        It is ready once all listeners are open and the database was reached with the right schema. An outage does not
+        change that, but a drain does. Probes are answered even before the front door opens.
         """
         details = {"database": self.database.health.value}
         if self.draining:
@@ -204,7 +205,7 @@ class Service:
         return self._opened and self.database.schema_proven and not self.draining, details
 
     async def drain(self, hurry: asyncio.Event) -> bool:
-        """Stop serving, and return whether all activity was written. `hurry` cuts the waiting for clients short."""
+        """Stop serving. Return whether all activity was written. `hurry` ends the wait for clients."""
         self.draining = True
         self.activity.write_through()
         with suppress(TimeoutError):

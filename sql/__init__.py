@@ -1,1 +1,1 @@
-"""Everything that is SQL: migrations, named queries, roles, the pool and the embedded server."""
+"""The database layer: migrations, named queries, roles, the connection pool and the embedded server."""

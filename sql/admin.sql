@@ -1,4 +1,4 @@
--- Queries of the admin API and of the command. Those of the front door are in doors.sql.
+-- Queries of the admin API and the `sitelatch` command. The front door's queries are in doors.sql.
 
 -- name: list_workspaces
 -- Workspaces in $1 (null: all) by name, after the name $2, at most $3.
@@ -217,8 +217,8 @@ UPDATE sitelatch.sessions SET used_at = now() WHERE digest = $1
 DELETE FROM sitelatch.sessions WHERE digest = $1
 
 -- name: prune_sessions
--- Delete sessions that ended or were unused for $1 seconds, except those that another transaction has locked: when two
--- people sign in at the same time, each first deletes an own session.
+-- Delete sessions that ended or were unused for $1 seconds, except those that another transaction has locked. When two
+-- people sign in at the same time, each transaction may first have deleted the session that it replaces.
 DELETE FROM sitelatch.sessions WHERE digest IN (
   SELECT digest FROM sitelatch.sessions
   WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)

@@ -1,6 +1,6 @@
--- Keeps a database that was created by a development version of Sitelatch, from before the first release. It renames
--- what was renamed, and records the schema as created by the migrations that replaced the earlier ones. Run it once, as
--- the owner of the schema:
+-- Converts a database that a development version of Sitelatch created before the first release. It applies the renames
+-- since then, and records the schema as created by the migrations that replaced the earlier ones. Run it once, as the
+-- owner of the schema:
 --
 --     psql -f adopt_unreleased.sql "dbname=YOURS"
 --     sitelatch migrate

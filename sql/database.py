@@ -10,14 +10,14 @@ _EMBEDDED = "embedded:"
 
 
 class Database(NamedTuple):
-    """The URL of the database. The caller must stop `server`, the embedded server if there is one."""
+    """The URL of a database, and its embedded server if it has one. The caller must stop `server`."""
 
     dsn: str
     server: EmbeddedServer | None
 
 
 async def resolve(settings: DatabaseSettings, config_dir: Path) -> Database:
-    """Return the database of these settings, and start the embedded server if they name one.
+    """Return the database of these settings. Start the embedded server if the settings ask for one.
 
     `embedded:DIR` is relative to the config file's folder. Raises ValueError if DIR is missing, and the errors of
     EmbeddedServer.

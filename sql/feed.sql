@@ -24,8 +24,8 @@ ORDER BY seq DESC
 LIMIT 1;
 
 -- name: read_feed
--- Change $1, which shows that it is still the same feed, and those after it, at most $2 in all; with the age in
--- seconds.
+-- Change $1 and the changes after it, at most $2 in total, with their age in seconds. Change $1 shows that this is
+-- still the same feed.
 SELECT
     seq,
     what,

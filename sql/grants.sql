@@ -1,7 +1,7 @@
 -- All privileges of the roles in roles.sql.
 
 -- name: grant_to_doors
--- Read the scope, except who authorized a user, and write last activity.
+-- Allow the role to read the scope, except for who authorized a user, and to write last activity.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_doors') THEN
@@ -21,7 +21,7 @@ END
 $$;
 
 -- name: grant_to_admin
--- Change the scope, sessions and idempotency keys; read the audit log and append to it, but never change it.
+-- Allow the role to change the scope, sessions and idempotency keys, and to read and append to the audit log.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_admin') THEN

@@ -91,7 +91,7 @@ async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration
             except asyncpg.InsufficientPrivilegeError as error:
                 raise _owner_needed(error) from error
             applied.append(migration.name)
-    # Every time: the roles may have been created after the tables, and a restore may have disabled triggers.
+    # Do this on every run: the roles may have been created after the tables, and a restore may have disabled triggers.
     async with connection.transaction():
         await connection.execute(_LOCK_MIGRATIONS, timeout=_MIGRATION_SECONDS)
         for statement in _AFTER_MIGRATIONS:
@@ -107,7 +107,7 @@ async def _schema_version(connection: asyncpg.Connection, migrations: Sequence[M
         # `migrate` grants the other roles their privileges.
         raise _owner_needed(error) from error
     applied = [(int(row["version"]), str(row["name"])) for row in await connection.fetch(_APPLIED_MIGRATIONS)]
-    # A newer schema has migrations after ours; other names for ours mean that they are not ours.
+    # A newer schema has more migrations than this version. If the names differ, another version created the schema.
     for (_, name), ours in zip(applied, migrations, strict=False):
         if name != ours.name:
             raise _unreleased(applied[-1][1])

@@ -1,10 +1,10 @@
-"""Connections to PostgreSQL: they work behind a pooler, have timeouts, and never put a password into an error."""
+"""Opens connections to PostgreSQL that work behind a pooler and have timeouts. Errors never contain the password."""
 
 import re
 
 import asyncpg
 
-# Long enough for a failover to a standby, short enough that a waiting client still gets an answer.
+# Long enough for a failover to a standby, and short enough that a waiting client still gets an answer.
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 
@@ -34,7 +34,7 @@ class BadDatabaseUrl(ValueError):  # noqa: N818 - names what happened
 
 
 def is_readable(url: str) -> bool:
-    """Return whether asyncpg can parse this URL, without taking a part of the password for something else."""
+    """Return whether asyncpg can parse this URL without mistaking a part of the password for something else."""
     return _URL.fullmatch(url) is not None
 
 

@@ -43,7 +43,7 @@ _QUERIES = read_folder(Path(__file__).parent)
 
 
 def query(name: str) -> str:
-    """Return the statement with this name. Raises UnknownQuery."""
+    """Return the statement with this name. Raises UnknownQuery if there is none."""
     try:
         return _QUERIES[name]
     except KeyError:

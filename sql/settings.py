@@ -1,4 +1,4 @@
-"""The base class of all config tables, and `[database]`. They are in the lowest layer because all layers use them."""
+"""The base class of all config tables, and `[database]`. Both are in the lowest layer because all layers use them."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

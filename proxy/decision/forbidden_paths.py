@@ -30,8 +30,8 @@ _COMPATIBLE_LEADS = frozenset(each.encode()[:1] for each in _COMPATIBLE)
 """The first bytes of these characters as UTF-8."""
 
 _DOTS = AMBIGUOUS_REQUEST.because(
-    "The path contains a dot segment, a backslash, a control character or a `//` at its start, perhaps encoded. "
-    "Servers interpret these differently. Send the path that is meant."
+    "The path contains a dot segment, a backslash, a control character or a `//` at its start, raw or encoded. "
+    "Servers interpret these differently. Send the path without them."
 )
 _SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
     "The path contains an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."

@@ -217,7 +217,8 @@ def key_location(text: str) -> KeyLocation:
             return made
     forms = ", ".join(f'"{location.form}"' for location in KEY_LOCATIONS)
     raise ValueError(
-        f"{text!r} is not a valid key location: write one of {forms}; a name is letters, digits, `-`, `_` and the like"
+        f"{text!r} is not a valid key location: write one of {forms}. "
+        "A NAME has letters, digits, and characters like `-` and `_`"
     )
 
 

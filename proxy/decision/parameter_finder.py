@@ -52,13 +52,13 @@ _IN_NAMES = frozenset("&;?#=")
 ones."""
 _TO_AMPERSAND = bytes(ord("&") if chr(byte) in "&;?#" else byte for byte in range(256))
 _HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
-    "The name of a parameter contains an encoded `&`, `;`, `?`, `#` or `=`, and the name of a parameter that matters "
-    "here. Servers that rewrite queries find two parameters there. Use these characters in values only."
+    "A parameter name contains an encoded `&`, `;`, `?`, `#` or `=` and the name of a parameter that Sitelatch checks. "
+    "Servers that rewrite queries may find two parameters there. Use these characters only in values."
 )
 
 TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
     f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ENCODED_NAMES} "
-    "percent-encoded names, names outside ASCII that are too long, or too many parameters that matter here: "
+    "percent-encoded names, names outside ASCII that are too long, or too many parameters that Sitelatch checks: "
     f"{MAX_FOUND} are allowed, {MAX_FOUND_ODD} if their values are percent-encoded or the query contains `;` or `?`, "
     f"and {MAX_FOUND_DEEP} if values are encoded twice. Split it into several requests."
 )

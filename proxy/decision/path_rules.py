@@ -16,7 +16,7 @@ class PathSiteRule:
         self.template = template
         self._pattern = PathPattern(template)
         if not self._pattern.names_site:
-            raise ValueError(f"'path:{template}' names no site: put {SITE_MARK} where the site's id stands")
+            raise ValueError(f"'path:{template}' does not name a site: write {SITE_MARK} in place of the site's id")
 
     @classmethod
     def short(cls, template: str) -> "PathSiteRule":

@@ -9,7 +9,7 @@ from proxy.decision.parameter_names import Name
 from proxy.refusals import BAD_REQUEST, Refused
 
 _RAW_VALUE = BAD_REQUEST.because(
-    "A query parameter that matters here contains bytes outside ASCII. Percent-encode them as UTF-8."
+    "A query parameter that Sitelatch checks contains bytes outside ASCII. Percent-encode them as UTF-8."
 )
 
 OnlyParameter = tuple[bytes, bytes] | tuple[()] | None

@@ -24,7 +24,9 @@ class RouteTable:
         self.routes = [Route(settings, keys) for settings in routes]
         names = [route.name for route in self.routes]
         if len(set(names)) < len(names):
-            raise ValueError("two routes have the same name: names label metrics and logs, so each needs its own")
+            raise ValueError(
+                "two routes have the same name: names are labels in metrics and logs, so they must be unique"
+            )
         self._paths = FirstOf(route.prefix for route in self.routes)
         self._facts: dict[bytes, PathFacts] = {}
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))

@@ -91,7 +91,7 @@ class Route:
         )
         rules = self.site_rules
         self.cookie_clash = AMBIGUOUS_REQUEST.because(
-            "A cookie has the name of the query parameter that names the site, and another value, or it is in one of "
+            "A cookie has the same name as a query parameter that names the site. Its value is different, or there are "
             "several Cookie headers. Some servers merge cookies and parameters. "
             f"Send no cookie named {listed(rule.text for rule in rules.queries)}."
         )
@@ -110,11 +110,13 @@ class Route:
             raise ValueError("path is a plain prefix: name the site in `sites`")
         if settings.workspace is None:
             if settings.without_site == "all-sites":
-                raise ValueError('without_site = "all-sites" needs workspace = "…": all sites of which one?')
+                raise ValueError(
+                    'without_site = "all-sites" needs workspace = "…", the workspace whose sites these are'
+                )
             for rule in settings.sites:
                 if not isinstance(rule, str) and rule.all is not None:
                     raise ValueError(
-                        f'the word {rule.all!r} for all sites needs workspace = "…": all sites of which one?'
+                        f'the word {rule.all!r} for all sites needs workspace = "…", the workspace of these sites'
                     )
 
     def _headers_for_pages(self) -> list[str]:

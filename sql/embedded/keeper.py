@@ -1,9 +1,9 @@
 """Stops an embedded server after its last user: a small process beside the server that needs only the standard library.
 
 Every process that uses the server holds a shared lock on `users.lock`. The kernel releases a lock when its process
-ends, for whatever reason. So the keeper only has to wait for the exclusive lock, without polling or counting. The
-server's own processes inherit a lock on `server.lock`: the server runs exactly as long as it is held, whatever
-`postmaster.pid` says.
+ends, even after a crash. So the keeper only has to wait for the exclusive lock, without polling or counting. The
+server's own processes inherit a lock on `server.lock`. The server runs exactly as long as that lock is held, even if
+`postmaster.pid` says otherwise.
 
 sql/embedded/server.py starts it as `python keeper.py HOME KEEPER_LOCK_FD`.
 """
@@ -64,7 +64,7 @@ def is_free(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def read_postmaster(home: Path) -> Postmaster | None:
-    """Return the server that runs on the home's data, or None if there is none, or not yet."""
+    """Return the server that runs on the home's data, or None if there is none or it has not started yet."""
     data = home / "data"
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
@@ -75,11 +75,11 @@ def read_postmaster(home: Path) -> Postmaster | None:
 
 
 def _is_alive(pid: int, data: Path) -> bool:
-    """Return whether a process is the one that serves this data. Its id may have been reused since."""
+    """Return whether this process serves this data. The id may belong to another process by now."""
     try:
         try:
             os.kill(pid, 0)
-            # A postmaster's working folder is its data folder. Without /proc, the id must do.
+            # A postmaster's working directory is its data folder. Without /proc, the process id is the only evidence.
             return not os.path.exists("/proc/self/cwd") or os.path.samefile(f"/proc/{pid}/cwd", data)
         except PermissionError:
             # Root in a container may not inspect other users' processes, but can see their owners.
@@ -101,8 +101,8 @@ def find_outside(home: Path) -> Path | None:
     """Return the folder outside the home that its server uses, or None if it uses none."""
     try:
         folder = Path((home / "outside").read_text())
-        # Trust only a folder that names this home: the home may belong to another user, who could make us remove
-        # anything.
+        # Accept only a folder that names this home. The home may belong to another user, who could otherwise make this
+        # process remove any folder.
         belongs = folder.lstat().st_uid == os.geteuid() and (folder / "home").read_text() == str(home)
     except OSError:
         return None
@@ -142,7 +142,7 @@ def main(home: Path, keeper_lock: int) -> None:
     fcntl.flock(users, fcntl.LOCK_EX)
     end_server(home)
     remove_outside(home)
-    # In this order: a process that finds this lock held relies on its holder to wait for the users.
+    # Release this lock first: a process that finds it held relies on its holder to wait for the users.
     fcntl.flock(keeper_lock, fcntl.LOCK_UN)
     os.close(users)
 

@@ -1,6 +1,7 @@
 """Starts the process of an embedded server: its user, its folders and its settings.
 
-PostgreSQL refuses to run as root. For root it runs as an unprivileged user that owns only the data and the socket.
+PostgreSQL refuses to run as root. If this process is root, the server runs as an unprivileged user that owns only the
+data and the socket.
 """
 
 import os
@@ -110,7 +111,7 @@ class Launch:
     settings: Mapping[str, str]
     user: ServerUser = field(init=False)
     reachable: bool = field(init=False)
-    """Whether the server's user can reach the home by its path. Below a private folder of root it cannot."""
+    """Whether the server's user can access the home by its path. It cannot if a private folder of root is above it."""
 
     def __post_init__(self) -> None:
         self.user = ServerUser.of(self.home)
@@ -195,7 +196,7 @@ class Launch:
                     with open(self._open_new("outside"), "w") as record:
                         record.write(str(folder))
                 except OSError:
-                    # For example on a full disk. Nothing would find the folder again.
+                    # The disk may be full, for example. Without the record, nothing would find the folder again.
                     shutil.rmtree(folder)
                     raise
                 if self.user.uid is not None:

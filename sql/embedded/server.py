@@ -34,7 +34,7 @@ _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 class EmbeddedServer:
-    """One process's use of the server in a folder. The server runs at least until `close`."""
+    """A process's use of the server in a folder. The server runs at least until this process calls `close`."""
 
     def __init__(
         self, home: Path, users_lock: int, socket_folder: str, settings: Mapping[str, str], binaries: Binaries
@@ -120,7 +120,7 @@ class EmbeddedServer:
                     return
                 # The keeper was being killed.
                 _ensure_keeper(self._home)
-            # The lock is held, but not exclusively, so users hold it and not the keeper.
+            # The lock is held, but not exclusively, so it is held by users and not by the keeper.
             if not keeper.is_free(self._home, "users") and keeper.is_free(self._home, "users", fcntl.LOCK_SH):
                 return
             time.sleep(_TICK_SECONDS)

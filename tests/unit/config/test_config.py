@@ -220,7 +220,7 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
             ROUTE + "without_site = 'all-sites'\n",
             (
                 "[[proxy.routes]] route 'data': "
-                'without_site = "all-sites" needs workspace = "…": all sites of which one?'
+                'without_site = "all-sites" needs workspace = "…", the workspace of these sites.'
             ),
         ),
         (ROUTE + ROUTE, "[[proxy.routes]] two routes have the same name"),
