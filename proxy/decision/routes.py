@@ -110,9 +110,7 @@ class Route:
             raise ValueError("path is a plain prefix: name the site in `sites`")
         if settings.workspace is None:
             if settings.without_site == "all-sites":
-                raise ValueError(
-                    'without_site = "all-sites" needs workspace = "…", the workspace whose sites these are'
-                )
+                raise ValueError('without_site = "all-sites" needs workspace = "…", the workspace of these sites')
             for rule in settings.sites:
                 if not isinstance(rule, str) and rule.all is not None:
                     raise ValueError(

@@ -41,14 +41,14 @@ class CircuitBreaker:
     def succeeded(self) -> None:
         """Record that the database answered."""
         if self.is_open:
-            _log.info("database_answers_again", asked_for=self._lookups)
+            _log.info("database_answers_again", lookups=self._lookups)
             self.closed_at = self._clock()
         self.is_open = False
 
     def failed(self, reason: str) -> None:
         """Record that the database did not answer. `reason` is logged once per outage."""
         if not self.is_open:
-            _log.warning("database_does_not_answer", asked_for=self._lookups, reason=reason)
+            _log.warning("database_does_not_answer", lookups=self._lookups, reason=reason)
         self.is_open = True
         self._next_probe_at = self._clock() + _PAUSE_SECONDS
 
