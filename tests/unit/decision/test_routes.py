@@ -402,7 +402,7 @@ def test_refused_endpoints_are_refused_in_every_reading() -> None:
     [
         ({"sites": ["site"]}, "site rule"),
         ({"sites": ["path:api/{site}"]}, "beginning with"),
-        ({"sites": ["path:/api/x"]}, "names no site"),
+        ({"sites": ["path:/api/x"]}, "does not name a site"),
         ({"sites": ["path:/{site}/{site}"]}, "only placeholder"),
         ({"sites": ["path:/{id}"]}, "only placeholder"),
         ({"sites": ["path:/**/{site}"]}, "last segment"),
