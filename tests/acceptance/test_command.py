@@ -118,7 +118,7 @@ def test_a_user_is_not_created_if_its_key_cannot_be_printed(config: Path, unbuff
     ("closed", "code", "reason"),
     [("<&-", 0, None), (">&-", 1, "standard output: Bad file descriptor"), ("2>&-", 0, None)],
 )
-def test_a_closed_standard_stream_matters_only_for_results(
+def test_a_closed_standard_output_fails_a_command_but_other_closed_streams_do_not(
     config: Path, closed: str, code: int, reason: str | None
 ) -> None:
     before = sitelatch("users", "list", "--config", str(config), "--json").out

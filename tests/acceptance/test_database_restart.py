@@ -86,10 +86,10 @@ async def delete_users(dsn: str, users: list[User]) -> None:
     await connection.close()
 
 
-async def use(lane: Lane, users: list[User]) -> list[int]:
+async def send_with_each_key(lane: Lane, users: list[User]) -> list[int]:
     """Send one request with each key, and return the status of each response."""
 
-    async def some(share: list[User]) -> list[int]:
+    async def send_share(share: list[User]) -> list[int]:
         async with connect(lane.latch.address) as wire:
             statuses = []
             for user in share:
@@ -97,7 +97,7 @@ async def use(lane: Lane, users: list[User]) -> list[int]:
                 statuses.append((await wire.answer()).status)
             return statuses
 
-    shares = await asyncio.gather(*(some(users[at::CONNECTIONS]) for at in range(CONNECTIONS)))
+    shares = await asyncio.gather(*(send_share(users[at::CONNECTIONS]) for at in range(CONNECTIONS)))
     return [shares[at % CONNECTIONS][at // CONNECTIONS] for at in range(len(users))]
 
 
@@ -123,25 +123,25 @@ async def test_after_a_restart_only_changed_keys_are_looked_up(
         lane = lanes.next(latch, latch.create_sites_and_users())
         lane.upstream.handler = Answering()
         await stack.enter_async_context(lane.upstream)
-        assert set(await use(lane, users)) == {200}
+        assert set(await send_with_each_key(lane, users)) == {200}
         assert latch.metric("sitelatch_grants_cached") >= count
 
         await asyncio.to_thread(server.stop)
         stopped = time.monotonic()
         while time.monotonic() < stopped + ttl_seconds:
-            assert set(await use(lane, users)) == {200}  # until every grant has expired
+            assert set(await send_with_each_key(lane, users)) == {200}  # until every grant has expired
         await asyncio.to_thread(server.start)
-        deleted, living = users[:DELETED], users[DELETED:]
+        deleted, kept = users[:DELETED], users[DELETED:]
         lookups = tap.statement_count(KEYS)
         began = time.monotonic()
         await delete_users(server.dsn, deleted)
         while latch.metric("sitelatch_feed_up", mode="woken") != 1:
             assert time.monotonic() < began + 30, "the feed does not resume"
-            assert set(await use(lane, living[:100])) == {200}
+            assert set(await send_with_each_key(lane, kept[:100])) == {200}
         used = 0
         while time.monotonic() < began + seconds or not used:
-            assert set(await use(lane, living)) == {200}
-            assert set(await use(lane, deleted)) == {401}
+            assert set(await send_with_each_key(lane, kept)) == {200}
+            assert set(await send_with_each_key(lane, deleted)) == {401}
             used += count
         lookups = tap.statement_count(KEYS) - lookups
         print(f"{lookups} lookups in {time.monotonic() - began:.1f} s, {count} keys in use, {used} requests")  # noqa: T201

@@ -161,7 +161,7 @@ async def test_public_paths_match_exactly(door: Door) -> None:
         assert await door.outcome(None, start) in ("missing_key", "ambiguous_request"), start
 
 
-async def test_the_route_decides_about_preflights(door: Door) -> None:
+async def test_the_route_decides_whether_preflights_pass(door: Door) -> None:
     lines = ("Origin: https://a.example", "Access-Control-Request-Method: GET")
     assert await door.outcome(None, "OPTIONS /all/x?idSite=shop", *lines) == "passed"
     assert await door.outcome(None, "OPTIONS /data/sites/shop/x", *lines) == "preflight_refused"

@@ -373,7 +373,9 @@ async def test_the_key_is_forwarded_if_the_route_says_so(other_lane: tuple[Lane,
     ],
 )
 @pytest.mark.parametrize("kind", ["site", "public"])
-async def test_connection_cannot_remove_headers_that_matter(client: Wire, lane: Lane, kind: str, listed: str) -> None:
+async def test_a_connection_header_that_lists_a_needed_header_is_refused(
+    client: Wire, lane: Lane, kind: str, listed: str
+) -> None:
     method, rest, lines = KINDS[kind]
     await client.send(lane.request(method, rest, f"Connection: {listed}", "X-Site: shop", *lines))
     answer = await client.answer()

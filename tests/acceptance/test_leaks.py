@@ -118,7 +118,7 @@ def places(key: str) -> list[tuple[str, tuple[str, ...]]]:
     ]
 
 
-def odd_requests(key: str, target: str) -> list[str]:
+def requests_with_misplaced_key(key: str, target: str) -> list[str]:
     """Return requests with the key in a wrong place. None of them may pass."""
     host = "Host: a"
     return [
@@ -190,7 +190,10 @@ async def test_keys_appear_only_where_they_belong(bench: Bench, lane: Lane, data
                 lane.keyless("GET", rest + query, *lines) for rest in ("/sites/shop/x", "/sites/blog/x", "/health")
             ]
             sent.append(sent[-1].replace(lane.name.encode(), b"nowhere", 1))
-        sent += [odd.encode("latin-1") for odd in odd_requests(secret, lane.target("/sites/shop/x"))]
+        sent += [
+            misplaced.encode("latin-1")
+            for misplaced in requests_with_misplaced_key(secret, lane.target("/sites/shop/x"))
+        ]
     sent.append(lane.request("GET", "/sites/shop/x", f"Authorization: Bearer {wrong_checksum}"))
     await send_all(evidence, "answers", latch.address, sent)
     assert any(request.one("X-Api-User-Id") for request in service.requests)
@@ -222,7 +225,7 @@ async def test_keys_appear_only_where_they_belong(bench: Bench, lane: Lane, data
         line = f"Authorization: Bearer {secret}"
         for target in ("/admin/users", f"/admin/users/{secret}", f"/livez?token={secret}", f"/{secret}"):
             sent.append(f"GET {target} HTTP/1.1\r\nHost: a\r\n{line}\r\nConnection: close\r\n\r\n".encode())
-        sent += [odd.encode("latin-1") for odd in odd_requests(secret, "/admin/users")]
+        sent += [misplaced.encode("latin-1") for misplaced in requests_with_misplaced_key(secret, "/admin/users")]
         for body in (
             f'{{"workspace": "acme", "sites": "{secret}"}}',
             f'{{"{secret}": 1}}',

@@ -57,12 +57,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 QUICK = (
     "stopped",
     "frozen",
-    "cut in mid-query",
+    "cut during queries",
     "read-only",
     "keys locked",
     "sites locked",
     "connections taken",
-    "restored bit by bit",
+    "restored gradually",
     "data replaced",
 )
 WITH_A_SECOND_PROCESS = ("stopped", "frozen")

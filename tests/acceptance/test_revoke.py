@@ -209,7 +209,7 @@ async def test_a_client_that_keeps_sending_receives_the_close_frame(
         ("UPDATE sitelatch.api_keys SET digest = sha256(digest) WHERE digest = $1", "key_gone"),
         ("TRUNCATE sitelatch.sessions; DELETE FROM sitelatch.api_users WHERE id = {user}", "key_gone"),
     ],
-    ids=["key", "disabled", "expired", "expires", "site", "replaced", "user"],
+    ids=["key deleted", "user disabled", "key expired", "key expires", "site removed", "key replaced", "user deleted"],
 )
 async def test_an_exchange_ends_when_access_is_lost(
     bench: Bench, lane: Lane, user: User, client: Wire, database: asyncpg.Connection, change: str, cause: str

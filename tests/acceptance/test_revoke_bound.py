@@ -113,17 +113,17 @@ class Figures:
     @property
     def bound(self) -> float:
         """The bound for 99 of 100 deletes on a busy machine."""
-        return 0.05 + at_99(self.requests)
+        return 0.05 + p99(self.requests)
 
     def __str__(self) -> str:
         return (
             f"{len(self.lifetimes)} deletes, {PROCESSES} processes:"
-            f" p50 {1000 * statistics.median(self.lifetimes):.1f} ms, p99 {1000 * at_99(self.lifetimes):.1f} ms,"
-            f" longest {1000 * self.lifetimes[-1]:.1f} ms (a request alone: p99 {1000 * at_99(self.requests):.1f} ms)"
+            f" p50 {1000 * statistics.median(self.lifetimes):.1f} ms, p99 {1000 * p99(self.lifetimes):.1f} ms,"
+            f" longest {1000 * self.lifetimes[-1]:.1f} ms (a request alone: p99 {1000 * p99(self.requests):.1f} ms)"
         )
 
 
-def at_99(ascending: list[float]) -> float:
+def p99(ascending: list[float]) -> float:
     return ascending[min(len(ascending) - 1, len(ascending) * 99 // 100)]
 
 
@@ -212,7 +212,7 @@ async def test_a_deleted_key_is_refused_in_all_processes_within_milliseconds(fle
 async def test_99_percent_of_deleted_keys_are_refused_within_the_bound(fleet: Fleet) -> None:
     figures = await measure(fleet, 200)
     print(figures)  # noqa: T201 - for the record
-    assert at_99(figures.lifetimes) < figures.bound
+    assert p99(figures.lifetimes) < figures.bound
 
 
 async def test_without_notifications_a_deleted_key_is_refused_within_a_poll(

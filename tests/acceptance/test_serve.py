@@ -43,7 +43,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
 
 @pytest.fixture
-async def doomed_dsn(database_server: str) -> AsyncIterator[str]:
+async def droppable_dsn(database_server: str) -> AsyncIterator[str]:
     """A migrated database that the test may drop."""
     fresh = await create_database(database_server, TEMPLATE)
     yield fresh
@@ -158,15 +158,15 @@ def test_the_front_door_is_open_once_readiness_succeeds(launch: Launch, database
 
 
 async def test_readiness_holds_during_an_outage_and_reports_it(
-    launch: Launch, doomed_dsn: str, database_server: str
+    launch: Launch, droppable_dsn: str, database_server: str
 ) -> None:
-    key = await key_for_shop(doomed_dsn)
-    latch = launch(doomed_dsn, grants={"ttl_seconds": 1, "stale_seconds": 600})
+    key = await key_for_shop(droppable_dsn)
+    latch = launch(droppable_dsn, grants={"ttl_seconds": 1, "stale_seconds": 600})
     latch.wait_for_readiness(200)
     assert readiness(latch)[1]["database"] == "up"
     assert latch.metric("sitelatch_database_up") == 1
     assert get_shop(latch, key) == (502, "upstream_unreachable")
-    await drop_database(database_server, doomed_dsn)
+    await drop_database(database_server, droppable_dsn)
     await until(lambda: readiness(latch) == (200, {"status": "ready", "database": "down"}), "the outage to be detected")
     assert latch.metric("sitelatch_database_up") == 0
     # This holds even without any lookup, because the cached key would be served stale.

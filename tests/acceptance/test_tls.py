@@ -49,11 +49,11 @@ def authority(folder: Path) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def stranger(folder: Path) -> Authority:
-    return Authority(folder, "stranger")
+def other_authority(folder: Path) -> Authority:
+    return Authority(folder, "other authority")
 
 
-class Names:
+class ServerNames:
     """Records which name each client sent (SNI)."""
 
     def __init__(self) -> None:
@@ -64,30 +64,33 @@ class Names:
 
 
 @pytest.fixture(scope="module")
-def names() -> Names:
-    return Names()
+def server_names() -> ServerNames:
+    return ServerNames()
 
 
 @pytest.fixture(scope="module")
-def services(folder: Path, authority: Authority, stranger: Authority, names: Names) -> dict[str, Service]:
+def services(
+    folder: Path, authority: Authority, other_authority: Authority, server_names: ServerNames
+) -> dict[str, Service]:
     by_address, by_name = authority.pair("127.0.0.1"), authority.pair("data.internal")
-    member = authority.pair("sitelatch.client")
-    asking = by_name.server_context()
-    asking.sni_callback = names
+    client_pair = authority.pair("sitelatch.client")
+    recording_sni = by_name.server_context()
+    recording_sni.sni_callback = server_names
     ca = {"ca": authority.file}
     return {
-        "own": Service(by_address.server_context(), ca),
-        "unknown": Service(by_address.server_context(), None),
-        "strange": Service(stranger.pair("127.0.0.1").server_context(), ca),
-        "misnamed": Service(by_name.server_context(), ca),
-        "ended": Service(authority.pair("127.0.0.1", days=-1).server_context(), ca),
-        "named": Service(asking, {**ca, "server_name": "data.internal"}),
-        "member": Service(
-            by_address.server_context(authority.file), {**ca, "certificate": member.certificate, "key": member.key}
+        "private-ca": Service(by_address.server_context(), ca),
+        "unknown-ca": Service(by_address.server_context(), None),
+        "other-ca": Service(other_authority.pair("127.0.0.1").server_context(), ca),
+        "wrong-name": Service(by_name.server_context(), ca),
+        "expired": Service(authority.pair("127.0.0.1", days=-1).server_context(), ca),
+        "server-name": Service(recording_sni, {**ca, "server_name": "data.internal"}),
+        "client-certificate": Service(
+            by_address.server_context(authority.file),
+            {**ca, "certificate": client_pair.certificate, "key": client_pair.key},
         ),
-        "nobody": Service(by_address.server_context(authority.file), ca),
-        "plain": Service(None, ca),
-        "unix": Service(path=str(folder / "service.sock")),
+        "no-client-certificate": Service(by_address.server_context(authority.file), ca),
+        "no-tls": Service(None, ca),
+        "unix-socket": Service(path=str(folder / "service.sock")),
     }
 
 
@@ -134,7 +137,7 @@ async def send_request(bench: Bench, trust: ssl.SSLContext, route: str) -> Messa
         return await client.answer()
 
 
-@pytest.mark.parametrize("route", ["own", "named", "member", "unix"])
+@pytest.mark.parametrize("route", ["private-ca", "server-name", "client-certificate", "unix-socket"])
 async def test_a_service_with_a_valid_certificate_gets_requests(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], route: str
 ) -> None:
@@ -143,22 +146,26 @@ async def test_a_service_with_a_valid_certificate_gets_requests(
     assert seen.one("X-Forwarded-Proto") == b"https"
 
 
-@pytest.mark.parametrize("route", ["unknown", "strange", "misnamed", "ended", "nobody", "plain"])
+@pytest.mark.parametrize(
+    "route", ["unknown-ca", "other-ca", "wrong-name", "expired", "no-client-certificate", "no-tls"]
+)
 async def test_a_service_without_a_valid_certificate_gets_no_requests(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], route: str
 ) -> None:
     answer = await send_request(bench, trust, route)
     # A server that refuses a client certificate says so after the handshake (TLS 1.3), instead of responding.
-    allowed = ["upstream_unreachable", "upstream_broken"] if route == "nobody" else ["upstream_unreachable"]
+    allowed = (
+        ["upstream_unreachable", "upstream_broken"] if route == "no-client-certificate" else ["upstream_unreachable"]
+    )
     assert (answer.status, answer.code in allowed) == (502, True)
     assert answering[route].requests == []
 
 
 async def test_the_service_gets_its_name_by_sni(
-    bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], names: Names
+    bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering], server_names: ServerNames
 ) -> None:
-    assert (await send_request(bench, trust, "named")).status == 200
-    assert set(names.requested) == {"data.internal"}
+    assert (await send_request(bench, trust, "server-name")).status == 200
+    assert set(server_names.requested) == {"data.internal"}
 
 
 def test_a_real_client_trusts_the_front_door(bench: Bench, trust: ssl.SSLContext, front: Pair) -> None:
@@ -179,13 +186,13 @@ async def test_a_large_body_arrives_over_tls_on_both_sides(
     bench: Bench, trust: ssl.SSLContext, answering: dict[str, Answering]
 ) -> None:
     body = b"0123456789abcdef" * (1 << 18)
-    answering["own"].answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    answering["private-ca"].answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     async with connect(bench.latch.address, trust) as client:
         key = bench.keys.shop.key
         head = f"PUT /own/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
         await client.send(head.encode() + body)
         assert (await client.answer()).body == body
-    assert answering["own"].requests[0].body == body
+    assert answering["private-ca"].requests[0].body == body
 
 
 # Unix sockets.

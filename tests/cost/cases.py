@@ -256,11 +256,11 @@ QUERIES: list[tuple[bytes, bytes, bytes]] = [
     (b"", b"token=&", b""),
     (b"", b"[+%252525{n}].token;", b""),
     (b"", b"ab=cd;", b"site_id=shop"),
-    (b"", b"p{n}=1;", b"site_id=shop"),  # once 38 plain heads: a step of Python for each piece
+    (b"", b"p{n}=1;", b"site_id=shop"),  # used to cost as much as 38 plain heads: a step of Python for each piece
     (b"", b"p{n};", b"a=b;site_id=shop"),
     (b"p%41;", b"p{n};", b"a=b;site_id=shop"),
     (b"", b"site%00s%2f", b""),
-    (b"site%00%c3%a9;", b"S%ef%b7%ba%81{x};", b""),  # once 65 plain heads: str.translate is slow outside ASCII
+    (b"site%00%c3%a9;", b"S%ef%b7%ba%81{x};", b""),  # used to cost 65 plain heads: str.translate is slow outside ASCII
     (b"site%00%c3%a9", b"S%ef%b7%ba%81", b""),
 ]
 
@@ -491,7 +491,7 @@ def _query(start: bytes, unit: bytes, end: bytes) -> Callable[[int], Shape]:
 
 
 def _value(name: bytes, start: bytes, unit: bytes, end: bytes) -> Callable[[int], Shape]:
-    """Build a field, with a body if only requests with a body have it read."""
+    """Build a field, with a body if the field is read only in requests with a body."""
     if name == b"Content-Type":
         with_body = ((b"Content-Length", b"1"),)
         return lambda size: Shape(method=b"POST", fields=((name, start + fill(unit, size) + end), *with_body))

@@ -32,7 +32,7 @@ class Cost:
 
 
 class Stopwatch:
-    """Times heads against plain ones, by this thread's processor time. Its result selects heads to count."""
+    """Times heads against plain ones, by this thread's CPU time. Its result selects heads to count."""
 
     def __init__(self) -> None:
         self._drivers = {name: Driver(setup) for name, setup in SETUPS.items()}

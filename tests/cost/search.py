@@ -133,7 +133,7 @@ def _known() -> list[Found]:
 
 
 class _Mutations:
-    """Changes of a head, one at a time."""
+    """Random changes to a head, one at a time."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance

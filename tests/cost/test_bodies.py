@@ -1,6 +1,6 @@
 """Chunked bodies take time linear in their size, no matter what their chunks and trailers contain.
 
-A time is this thread's processor time, the shortest of several tries.
+Times are CPU times of this thread: the shortest of several tries.
 """
 
 import time

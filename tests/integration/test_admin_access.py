@@ -177,7 +177,7 @@ def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
     ]
 
 
-async def everything(pool: asyncpg.Pool) -> str:
+async def all_rows(pool: asyncpg.Pool) -> str:
     """Return the contents of all tables, to detect changes."""
     tables = (
         "workspaces",
@@ -223,7 +223,7 @@ def credentials() -> list[tuple[str, list[tuple[str, str]]]]:
 async def test_every_route_refuses_invalid_credentials(
     all_methods: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]], provider: Provider
 ) -> None:
-    before = await everything(pool)
+    before = await all_rows(pool)
     anonymous = all_methods.as_(None)
     good = provider.token(BEN)
     head, claims = opened(good)
@@ -249,7 +249,7 @@ async def test_every_route_refuses_invalid_credentials(
             assert answer.content_type == "application/problem+json"
             assert problem["code"] == "not_signed_in"
             assert ADA_TOKEN not in json.dumps(problem) + str(answer.headers)
-    assert await everything(pool) == before
+    assert await all_rows(pool) == before
 
 
 async def test_head_returns_the_headers_of_get(acme: AdminClient, routes: list[tuple[str, str]]) -> None:
@@ -295,7 +295,7 @@ async def test_every_route_refuses_invalid_session_cookies(
     acme: AdminClient, pool: asyncpg.Pool, routes: list[tuple[str, str]]
 ) -> None:
     ada = await acme.signed_in()
-    before = await everything(pool)
+    before = await all_rows(pool)
     for method, path in routes:
         if (method, path) in OPEN:
             continue
@@ -303,7 +303,7 @@ async def test_every_route_refuses_invalid_session_cookies(
         for name, cookie in cookies(ada.browser["Cookie"]):
             status, problem, _ = await ada.sending(Cookie=cookie).request(method, real, {"workspace": "acme"})
             assert (status, problem["code"]) == (401, "not_signed_in"), (method, path, name)
-    assert await everything(pool) == before
+    assert await all_rows(pool) == before
 
 
 @pytest.mark.parametrize("sign_in", ["session", "identity proxy"])
@@ -315,7 +315,7 @@ async def test_every_change_by_a_browser_must_come_from_our_page(
     else:
         ada, other = [await Jar(through_the_proxy).client(**{"X-Forwarded-Email": "ada@example.com"}) for _ in range(2)]
     assert ada.browser["X-CSRF-Token"] != other.browser["X-CSRF-Token"]
-    before = await everything(pool)
+    before = await all_rows(pool)
     foreign = [{"X_CSRF_Token": token} for token in (None, "", "x", other.browser["X-CSRF-Token"], "\xff")]
     foreign += [
         {"Origin": origin}
@@ -340,7 +340,7 @@ async def test_every_change_by_a_browser_must_come_from_our_page(
         for headers in foreign:
             status, problem, _ = await ada.sending(**headers).request(method, real, {"workspace": "acme"})
             assert (status, problem["code"]) == (403, "cross_site"), (method, path, headers)
-    assert await everything(pool) == before
+    assert await all_rows(pool) == before
     assert (await ada.request("GET", "/session"))[0] == 200
 
 
@@ -372,7 +372,7 @@ async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
     secret = await acme.create(workspace="globex", sites=["wiki"], name="Globex exporter")
     await acme.create(workspace="globex", all_sites=True, name="wiki")
     visible = await acme.create(workspace="acme", sites=["shop"], name="Acme exporter")
-    before = await everything(pool)
+    before = await all_rows(pool)
     ben = await as_ben(through_the_proxy if sign_in == "identity proxy" else all_methods, provider, sign_in)
     foreign = (secret["id"], secret["keys"][0]["hint"], "Globex exporter", '"wiki"', '"globex"')
     for (method, _), attempts in ATTEMPTS.items():
@@ -387,7 +387,7 @@ async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
             else:
                 assert secret["keys"][0]["hint"] not in text
                 assert "Globex exporter" not in text
-    assert await everything(pool) == before
+    assert await all_rows(pool) == before
     assert [user["id"] for user in (await ben.get("/users"))["items"]] == [visible["id"]]
     assert (await ben.get("/session"))["workspaces"] == ["acme"]
     made = await ben.create(workspace="acme", sites=["shop"])

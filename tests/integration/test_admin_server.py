@@ -334,7 +334,7 @@ async def test_the_admin_api_works_over_a_unix_socket(pool: asyncpg.Pool) -> Non
 
 
 @pytest.fixture
-async def nowhere(tmp_path: Path) -> AsyncIterator[AdminClient]:
+async def admin_without_database(tmp_path: Path) -> AsyncIterator[AdminClient]:
     """The admin API with a database that does not exist."""
     pool = await open_pool(f"postgresql://nobody@/none?host={tmp_path}", role="tests")
     runner, port = await serve(with_ops(admin_app(SETTINGS, pool)))
@@ -345,7 +345,7 @@ async def nowhere(tmp_path: Path) -> AsyncIterator[AdminClient]:
 
 
 async def test_without_a_database_requests_get_503_and_no_stack_trace_is_logged(
-    nowhere: AdminClient, logged: io.StringIO
+    admin_without_database: AdminClient, logged: io.StringIO
 ) -> None:
     for method, path, payload in (
         ("GET", "/users", None),
@@ -354,11 +354,11 @@ async def test_without_a_database_requests_get_503_and_no_stack_trace_is_logged(
         ("PUT", "/sites/shop", {"workspace": "acme"}),
         ("GET", "/audit", None),
     ):
-        status, problem, answer = await nowhere.request(method, path, payload)
+        status, problem, answer = await admin_without_database.request(method, path, payload)
         assert (status, problem["code"]) == (503, "database_unavailable")
         assert answer.headers["Retry-After"] == "2"
     assert "Traceback" not in logged.getvalue()
-    assert (await nowhere.as_(None).request("GET", "/users"))[0] == 401  # authentication comes first
+    assert (await admin_without_database.as_(None).request("GET", "/users"))[0] == 401  # authentication comes first
 
 
 async def test_the_admin_api_recovers_from_a_database_outage(

@@ -39,7 +39,7 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, float, str]]:
     }
 
 
-def outside_of(home: Path) -> list[Path]:
+def temporary_folders_of(home: Path) -> list[Path]:
     """Return the temporary folders that belong to a home."""
     found = []
     for record in Path(tempfile.gettempdir()).glob("sitelatch-*/home"):
@@ -281,7 +281,7 @@ def test_a_server_on_a_full_disk_fails_clearly_and_starts_once_there_is_space(tm
         with pytest.raises(EmbeddedServerFailed, match=r"the disk of .* is full|No space left on device"):
             EmbeddedServer.open(place)
         wait_until(lambda: ended(place))
-        assert not outside_of(place), "no temporary folder is left behind"
+        assert not temporary_folders_of(place), "no temporary folder is left behind"
         full.free()
         with contextlib.closing(EmbeddedServer.open(place)) as server:
             assert fetch_value(server.dsn, "SELECT answer FROM kept") == 42

@@ -11,7 +11,7 @@ from proxy.refusals import Refused
 ALL = KeyReader(["header:X-API-Key", "bearer", "basic", "cookie:api_key", "query:api_key"])
 
 
-def cut(
+def remove_key(
     places: KeyReader = ALL, target: bytes = b"/x", fields: Fields | None = None
 ) -> tuple[bytes | None, bytes, Fields]:
     found = places.read(Head(b"GET", target, [(b"Host", b"h"), *(fields or [])]))
@@ -36,7 +36,7 @@ def cut(
     ],
 )
 def test_a_key_is_found_in_every_location_and_removed(field: tuple[bytes, bytes]) -> None:
-    assert cut(fields=[field]) == (b"k", b"/x", [(b"Host", b"h")])
+    assert remove_key(fields=[field]) == (b"k", b"/x", [(b"Host", b"h")])
 
 
 @pytest.mark.parametrize(
@@ -56,30 +56,30 @@ def test_a_key_is_found_in_every_location_and_removed(field: tuple[bytes, bytes]
     ],
 )
 def test_a_query_key_is_removed_without_changing_other_bytes(target: bytes, left: bytes) -> None:
-    assert cut(target=target) == (b"k", left, [(b"Host", b"h")])
+    assert remove_key(target=target) == (b"k", left, [(b"Host", b"h")])
 
 
 def test_other_cookies_are_kept() -> None:
-    key, _, fields = cut(fields=[(b"Cookie", b"a=1; api_key=k; b=2")])
+    key, _, fields = remove_key(fields=[(b"Cookie", b"a=1; api_key=k; b=2")])
     assert key == b"k"
     assert fields[1:] == [(b"Cookie", b"a=1; b=2")]
-    assert cut(fields=[(b"Cookie", b"a=1;  b=2")])[2][1:] == [(b"Cookie", b"a=1;  b=2")]
+    assert remove_key(fields=[(b"Cookie", b"a=1;  b=2")])[2][1:] == [(b"Cookie", b"a=1;  b=2")]
 
 
 @pytest.mark.parametrize(
     "field", [(b"Authorization", b"Digest username=x"), (b"Authorization", b"AWS4 a"), (b"A", b"")]
 )
 def test_fields_that_are_not_key_locations_are_kept(field: tuple[bytes, bytes]) -> None:
-    assert cut(fields=[field]) == (None, b"/x", [(b"Host", b"h"), field])
+    assert remove_key(fields=[field]) == (None, b"/x", [(b"Host", b"h"), field])
 
 
 def test_a_key_without_an_authorization_scheme_is_removed() -> None:
-    assert cut(fields=[(b"Authorization", b"slk_abc")]) == (b"slk_abc", b"/x", [(b"Host", b"h")])
+    assert remove_key(fields=[(b"Authorization", b"slk_abc")]) == (b"slk_abc", b"/x", [(b"Host", b"h")])
 
 
 def test_the_same_key_in_two_locations_is_one_key() -> None:
     fields = [(b"X-API-Key", b"k"), (b"Authorization", b"Bearer k")]
-    assert cut(target=b"/x?api_key=k", fields=fields) == (b"k", b"/x", [(b"Host", b"h")])
+    assert remove_key(target=b"/x?api_key=k", fields=fields) == (b"k", b"/x", [(b"Host", b"h")])
 
 
 @pytest.mark.parametrize(
@@ -95,21 +95,21 @@ def test_the_same_key_in_two_locations_is_one_key() -> None:
 )
 def test_two_keys_are_ambiguous(target: bytes, fields: Fields) -> None:
     with pytest.raises(Refused) as refused:
-        cut(target=target, fields=fields)
+        remove_key(target=target, fields=fields)
     assert refused.value.refusal.code == "ambiguous_key"
 
 
-def test_a_query_key_that_servers_end_at_different_bytes_is_refused() -> None:
+def test_a_query_key_whose_end_servers_disagree_on_is_refused() -> None:
     for target in (b"/x?api_key=k;b=1", b"/x?a=1;api_key=k"):
         with pytest.raises(Refused) as refused:
-            cut(target=target)
+            remove_key(target=target)
         assert refused.value.refusal.code == "ambiguous_request"
 
 
 def test_only_configured_locations_are_read() -> None:
     places = KeyReader(["header:X-API-Key"])
     fields = [(b"Authorization", b"Bearer of another"), (b"Cookie", b"api_key=k")]
-    assert cut(places, b"/x?api_key=k", fields) == (None, b"/x?api_key=k", [(b"Host", b"h"), *fields])
+    assert remove_key(places, b"/x?api_key=k", fields) == (None, b"/x?api_key=k", [(b"Host", b"h"), *fields])
 
 
 @pytest.mark.parametrize("place", ["", "headers:X", "header:", "header:X Y", "Bearer", "query", "cookie:a=b", "body:x"])
@@ -132,7 +132,7 @@ def test_a_whole_header_and_a_part_of_it_cannot_both_be_key_locations(locations:
 
 def test_the_same_header_can_be_listed_in_two_spellings() -> None:
     places = KeyReader(["header:X-API-Key", "header:x_api_key"])
-    assert cut(places, fields=[(b"X-API-KEY", b"k")]) == (b"k", b"/x", [(b"Host", b"h")])
+    assert remove_key(places, fields=[(b"X-API-KEY", b"k")]) == (b"k", b"/x", [(b"Host", b"h")])
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_same_header_can_be_listed_in_two_spellings() -> None:
 )
 def test_a_long_key_in_a_query_or_cookie_must_not_be_encoded(target: bytes, fields: Fields) -> None:
     def found(value: bytes) -> bytes | None:
-        return cut(
+        return remove_key(
             target=target.replace(b"%s", value), fields=[(name, each.replace(b"%s", value)) for name, each in fields]
         )[0]
 

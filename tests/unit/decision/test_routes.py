@@ -70,7 +70,7 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"/api/sites/shop%2Fx/y", "ambiguous_request"),
         (b"/api/sites/sho%2570/y", "ambiguous_request"),
         (b"/api/sites/%2573hop/y", "ambiguous_request"),
-        # Never ordinary.
+        # Always refused.
         (b"/api/sites/shop/../blog", "ambiguous_request"),
         (b"/api/sites/shop/./x", "ambiguous_request"),
         (b"/api/sites/shop/%2e%2e/blog", "ambiguous_request"),
@@ -103,7 +103,7 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"api/sites/shop", "bad_request"),
         (b"/api/sites/shop/\xc3\xbc", "bad_request"),
         (b"/api/sites/shop/\x01", "bad_request"),
-        # Ordinary.
+        # Unambiguous.
         (b"/api/sites/shop/a%2Fb", ("shop",)),
         (b"/api/sites/shop/100%25", ("shop",)),
         (b"/api/sites/shop/%252F", ("shop",)),

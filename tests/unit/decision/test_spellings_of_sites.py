@@ -326,7 +326,7 @@ def test_raw_utf8_in_a_value_that_a_rule_reads_is_refused(query: str) -> None:
     assert judge(ALL, f"/api/sites/shop/x?{query}".encode()) == "bad_request"
 
 
-# Costs.
+# Expensive requests.
 
 
 @pytest.mark.parametrize(

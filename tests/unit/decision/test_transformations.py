@@ -67,7 +67,7 @@ HOSTED = table("host:{site}.api.example.com")
         (PATH, b"/api%2f/sites/blog/x"),
         (PATH, b"/api/%252fsites/blog/x"),
         (PATH, b"/api/;x/sites/blog/x"),
-        # Fixed parts without case.
+        # Fixed segments in another case.
         (PATH, b"/API/sites/blog/x"),
         (PATH, b"/api/Sites/blog/x"),
         (PATH, b"/api/%53ites/blog/x"),
@@ -141,15 +141,15 @@ def test_every_form_except_origin_form_is_refused(target: bytes) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        # Semicolons separate too.
+        # A semicolon is a separator too.
         b"a=1;site=blog",
         b"a;site=blog",
         b";site=blog",
         b"site=blog;a=1",
-        # Names in further rounds.
+        # Names after further rounds of decoding.
         b"%2573ite=blog",
         b"sit%252565=blog",
-        # Left-trimmed; plus as space.
+        # Left-trimmed names, and a plus as a space.
         b"+site=blog",
         b"%20site=blog",
         b"%2520site=blog",
@@ -164,7 +164,7 @@ def test_every_form_except_origin_form_is_refused(target: bytes) -> None:
         b"site%5b%5d=blog",
         b"site%255b%255d=blog",
         b"site[=blog",
-        # Without case.
+        # In another case.
         b"SITE=blog",
         b"sItE=blog",
         b"%53ite=blog",
@@ -176,7 +176,7 @@ def test_every_form_except_origin_form_is_refused(target: bytes) -> None:
         b"site=shop&site[]=blog",
         b"site=shop&a=1;site=blog",
         b"site=shop;site=blog",
-        # Values in further rounds, and with plus as space.
+        # Values after further rounds of decoding, and with a plus as a space.
         b"site=sh%256fp",
         b"site=sh%25256fp",
         b"site=shop%252b2",

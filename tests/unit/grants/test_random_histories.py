@@ -168,7 +168,7 @@ class Simulation:
         self.ended += 1
         self.judge(refusal, stream.key_digest, stream.site, self.bound)
 
-    def look_at_streams(self) -> None:
+    def check_streams(self) -> None:
         """Assert that no open stream has lost its access."""
         bound = self.bound + 1  # for the sweep and a lookup
         if self.database.answering <= SETTLED:
@@ -189,7 +189,7 @@ class Simulation:
             if self.chance.random() < 0.07:
                 self.database.change()
             requests.add(self.loop.create_task(self.make_request()))
-            self.look_at_streams()
+            self.check_streams()
             for task in [task for task in requests if task.done()]:
                 task.result()
                 requests.discard(task)

@@ -63,8 +63,8 @@ def test_a_chunked_body_is_read_the_same_however_it_is_split(step: int) -> None:
         b"0\r\nX : 1\r\n\r\n",
         b"0\r\n folded: 1\r\n\r\n",
         b"0\r\n" + b"X: 12345678\r\n" * 10 + b"\r\n",  # more than the limit
-        b"1" * 30,  # a size line without end
-        b"0\r\nX: " + b"1" * 200,  # a trailer without end
+        b"1" * 30,  # an unterminated size line
+        b"0\r\nX: " + b"1" * 200,  # an unterminated trailer
     ],
 )
 def test_a_malformed_chunked_body_is_an_error(data: bytes) -> None:
@@ -93,7 +93,7 @@ def test_a_body_with_a_length_ends_after_that_many_bytes() -> None:
     assert body.done
 
 
-def test_chunks_are_written() -> None:
+def test_chunks_are_written_with_their_size_and_empty_ones_are_omitted() -> None:
     assert b"".join(chunk([b"ab", b"c"])) == b"3\r\nabc\r\n"
     assert chunk([]) == []
     assert chunk([b""]) == []  # an empty chunk would end the body

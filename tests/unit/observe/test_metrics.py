@@ -127,7 +127,7 @@ def test_the_feed_is_up_in_at_most_one_mode() -> None:
         assert tuple(samples["sitelatch_feed_up", (("mode", name),)] for name in ("woken", "polling")) == up
 
 
-def test_an_undocumented_name_is_refused() -> None:
+def test_an_undocumented_metric_name_is_refused() -> None:
     metrics = Metrics()
     with pytest.raises(ValueError, match="sitelatch_made_up"):
         metrics.watch("made_up", lambda: 1)
