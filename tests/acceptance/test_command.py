@@ -179,7 +179,7 @@ def test_a_list_longer_than_one_page_is_printed_completely(config: Path, tmp_pat
     assert len({line["id"] for line in noted}) == 1050
 
 
-def test_a_signal_during_a_write_loses_no_output_with_unbuffered_python(config: Path, tmp_path: Path) -> None:
+def test_with_unbuffered_python_a_signal_during_a_write_loses_no_output(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
     csv.write_text("site,workspace\n" + "".join(f"signal-{number:04},signals\n" for number in range(2500)))
     assert sitelatch("sites", "import", "--config", str(config), str(csv)).code == 0

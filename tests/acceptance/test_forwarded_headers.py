@@ -166,7 +166,7 @@ async def test_forged_headers_are_not_forwarded(lane: Lane, service: Answering, 
     assert len(service.requests) == len(SPELLINGS)
 
 
-async def test_a_request_for_a_public_path_has_no_identity_and_loses_the_key(
+async def test_a_request_for_a_public_path_is_forwarded_without_identity_and_key(
     client: Wire, lane: Lane, service: Answering
 ) -> None:
     seen = await forward(client, service, lane.request("GET", "/health"))
@@ -187,7 +187,7 @@ async def test_a_preflight_has_an_identity_only_with_a_key(client: Wire, lane: L
 @pytest.mark.parametrize(
     "name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override"]
 )
-async def test_a_request_without_a_key_loses_method_overrides(
+async def test_method_overrides_are_removed_from_a_request_without_a_key(
     client: Wire, lane: Lane, service: Answering, name: str
 ) -> None:
     seen = await forward(client, service, lane.keyless("GET", "/health", f"{name}: DELETE"))

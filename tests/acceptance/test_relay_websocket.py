@@ -140,7 +140,7 @@ async def test_client_and_service_negotiate_a_subprotocol(service: Service) -> N
         assert client.subprotocol == "rows.v2"
 
 
-async def test_a_handshake_gets_identity_headers_and_loses_the_key(service: Service) -> None:
+async def test_a_handshake_is_forwarded_with_identity_headers_and_without_the_key(service: Service) -> None:
     async def tell(connection: ServerConnection) -> None:
         assert connection.request is not None
         headers = connection.request.headers

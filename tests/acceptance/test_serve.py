@@ -157,7 +157,7 @@ def test_the_front_door_is_open_once_readiness_succeeds(launch: Launch, database
     socket.create_connection((host, int(port))).close()
 
 
-async def test_readiness_holds_during_an_outage_and_reports_it(
+async def test_readiness_succeeds_during_an_outage_and_reports_it(
     launch: Launch, droppable_dsn: str, database_server: str
 ) -> None:
     key = await key_for_shop(droppable_dsn)

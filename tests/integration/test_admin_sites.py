@@ -293,7 +293,7 @@ async def test_a_site_that_moves_during_an_import_is_not_renamed(acme: AdminClie
     assert "site.renamed" not in {line["action"] for line in (await acme.get("/audit"))["items"]}
 
 
-async def test_a_site_listed_many_times_in_a_file_counts_once(pool: asyncpg.Pool) -> None:
+async def test_a_site_listed_many_times_in_a_file_is_counted_once(pool: asyncpg.Pool) -> None:
     file = io.StringIO("site,workspace\n" + "".join(f"s{number % 1500},acme\n" for number in range(4_000)))
     async with pool.acquire() as connection:
         added = await import_sites(connection, read_csv(file), by=BY_ADA)

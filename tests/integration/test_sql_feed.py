@@ -50,7 +50,7 @@ async def test_a_new_database_has_one_row_in_the_feed(pool: asyncpg.Pool) -> Non
         ("TRUNCATE sitelatch.workspaces CASCADE", ["all"]),
     ],
 )
-async def test_each_change_of_access_is_published_and_no_other(
+async def test_exactly_the_changes_of_access_are_published(
     pool: asyncpg.Pool, acme: str, change: str, expected: list[str]
 ) -> None:
     before = await head(pool)

@@ -53,7 +53,7 @@ async def test_while_stopping_each_use_is_written_immediately(recorder: Recorder
     assert recorder.written.last_uses().keys() == {"ada", "bob", "cy"}
 
 
-async def test_while_stopping_without_a_database_each_use_tries_once(recorder: Recorder) -> None:
+async def test_while_stopping_without_a_database_each_use_causes_one_write_attempt(recorder: Recorder) -> None:
     recorder.written.down = ConnectionRefusedError("refused")
     recorder.activity.write_through()
     for tries in (1, 2):

@@ -46,6 +46,6 @@ async def test_removed_headers_and_the_final_dot_of_the_host_are_reported(tmp_pa
     assert "host:{site}.example.com names shop" in text
 
 
-async def test_an_unchanged_head_is_reported_as_forwarded_whole(tmp_path: Path) -> None:
+async def test_an_unchanged_head_is_reported_as_completely_forwarded(tmp_path: Path) -> None:
     text = await explained(tmp_path, b"/static/x", [(b"Host", b"shop.example.com")])
     assert "1. Head: well-formed. All of it is forwarded.\n2. " in text

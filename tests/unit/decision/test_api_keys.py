@@ -45,6 +45,6 @@ def test_a_digest_is_sha_256() -> None:
     assert digest(b"abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_a_hint_shows_the_first_eight_and_last_four_characters_except_of_short_keys() -> None:
+def test_a_hint_shows_the_first_eight_and_last_four_characters_unless_the_key_is_short() -> None:
     assert hint("slk_ab12" + "x" * 30 + "wxyz") == "slk_ab12…wxyz"
     assert hint("short") == "…"

@@ -246,7 +246,7 @@ def test_host_rules_find_their_sites(fields: Fields, expected: tuple[str, ...] |
     assert (got if isinstance(got, str) else got.sites) == expected
 
 
-def test_every_rule_that_finds_a_site_counts() -> None:
+def test_every_rule_that_finds_a_site_adds_its_site() -> None:
     rules = ["path:/{site}/**", "query:site", "header:X-Site"]
     assert sites(rules, b"/a/x?site=b", [(b"X-Site", b"c")]) == ("a", "b", "c")
 

@@ -84,7 +84,7 @@ def test_folding_twice_changes_nothing(text: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_an_accepted_id_holds_no_forbidden_character_even_when_folded(site_id: str) -> None:
+def test_an_accepted_id_contains_no_forbidden_character_even_when_folded(site_id: str) -> None:
     try:
         folded = check_site_id(site_id)
     except Invalid:

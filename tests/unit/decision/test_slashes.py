@@ -27,7 +27,7 @@ from tests.unit.judging import read
         b"/api;%2fv//sites%2fshop/",
     ],
 )
-def test_parameters_that_hold_a_slash_are_dropped_before_the_rest_is_decoded_and_split(target: bytes) -> None:
+def test_parameters_that_contain_a_slash_are_dropped_before_the_rest_is_decoded_and_split(target: bytes) -> None:
     assert outcome(PATH, target) == AMBIGUOUS_REQUEST
     assert outcome(TWO, target) == AMBIGUOUS_REQUEST
 

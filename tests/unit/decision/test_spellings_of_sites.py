@@ -258,14 +258,14 @@ def test_a_cookie_outside_the_rules_paths_names_only_sites_that_are_granted(cook
     assert judge(route, b"/api/sites/shop/x?site=shop", (b"Cookie", cookie)) == outcome
 
 
-def test_a_cookie_outside_the_rules_paths_proves_nothing() -> None:
+def test_a_cookie_outside_the_rules_paths_cannot_name_the_site() -> None:
     route = {"sites": ["path:/api/sites/{site}/**", {"query": "site", "paths": ["/api/data"]}]}
     assert judge(route, b"/api/reports", (b"Cookie", b"site=shop")) == "site_missing"
     lines = [(b"Cookie", b"site=shop"), (b"Cookie", b"x=1")]
     assert judge(route, b"/api/sites/shop/x", *lines) == "ambiguous_request"
 
 
-def test_a_word_for_all_sites_in_a_cookie_outside_the_rules_paths_needs_a_key_for_all_of_them() -> None:
+def test_a_word_for_all_sites_in_a_cookie_outside_the_rules_paths_needs_an_all_sites_key() -> None:
     rule = {"query": "idSite", "all": "all", "paths": ["/index.php"]}
     route = {"workspace": "acme", "sites": ["path:/api/sites/{site}/**", rule]}
     cookie = (b"Cookie", b"idSite=all")

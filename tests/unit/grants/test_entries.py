@@ -26,7 +26,7 @@ def test_validating_an_entry_extends_it_but_never_shortens_it() -> None:
     assert (later.refresh_at, later.fresh_until, later.stale_until) == (2022.0, 2031.0, 2331.0)
 
 
-def test_a_validated_entry_is_extended_only_once() -> None:
+def test_extending_a_validated_entry_twice_changes_it_only_once() -> None:
     spread = iter([0.5, 0.0, 1.0])
     lifetimes = Lifetimes(GrantSettings(ttl_seconds=30, stale_seconds=300), jitter=lambda: next(spread))
     entry = lifetimes.new_entry("answer", 7, read_at=1000.0)

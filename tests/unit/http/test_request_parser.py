@@ -152,7 +152,7 @@ def test_malformed_bytes_are_refused_before_the_head_ends() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
-def test_an_unknown_method_is_refused_once_it_is_complete(cut: int) -> None:
+def test_an_unknown_method_is_refused_as_soon_as_it_is_complete(cut: int) -> None:
     reader = RequestReader(LIMITS)
     assert reader.read(b"BREW"[:cut])[0] is None
     with pytest.raises(Refused) as refused:

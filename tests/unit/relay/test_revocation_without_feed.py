@@ -17,7 +17,7 @@ async def test_while_the_feed_is_read_a_long_stream_costs_no_lookup(streams: Str
     assert streams.lookups == before
 
 
-async def test_a_stream_is_confirmed_once_per_ttl_and_ends_when_its_key_is_gone(streams: Streams) -> None:
+async def test_a_stream_is_confirmed_once_per_ttl_and_ends_when_its_key_is_deleted(streams: Streams) -> None:
     [exchange] = await streams.opened_by("ada")
     before = streams.lookups
     await streams.sweep_each_second(10 * TTL + 1)
