@@ -85,7 +85,7 @@ def literal(path: bytes) -> tuple[bytes, ...]:
 
 @dataclass(frozen=True)
 class Reader:
-    """How a backend compares segments with its own paths."""
+    """The way in which a backend compares segments with its own paths."""
 
     caseless: bool = False
     slashes: bool = True

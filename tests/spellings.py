@@ -25,7 +25,7 @@ class Expected(Enum):
 
 
 class Shape(Enum):
-    """Where the requests of a route name their site. The value is the route's `sites`, as in the config file."""
+    """The place where requests name their site. The value is `sites` of the route, as in the config file."""
 
     PATH = ("path:/api/sites/{site}/**",)
     DATASETTE = ("path:/{site}.json", "path:/{site}/**")

@@ -1,4 +1,4 @@
-"""What the documents claim and a program can check."""
+"""Checks of the claims in the documentation that a program can verify."""
 
 import re
 import shlex

@@ -10,7 +10,7 @@ from tests.acceptance.harness import Bench, Lane, Lanes, serving
 
 PIECE = b"0123456789abcdef" * 16384
 FLAT_KIB = 48 * 1024
-"""How much the process may grow, regardless of the body's size."""
+"""The allowed growth of the process, regardless of the body's size."""
 
 SIZES = [
     pytest.param(200 << 20, id="200MB"),

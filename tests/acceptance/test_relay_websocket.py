@@ -1,4 +1,4 @@
-"""WebSocket connections, with a real client and a real server. Any other upgrade is removed."""
+"""WebSocket connections between a real client and a real server. Any other upgrade is removed."""
 
 import asyncio
 import base64

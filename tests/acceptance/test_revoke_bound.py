@@ -1,4 +1,4 @@
-"""How long a deleted key is still accepted by four processes on one database, with and without notifications."""
+"""The time until four processes on one database refuse a deleted key, with and without notifications."""
 
 import asyncio
 import statistics

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DEADLINE_SECONDS = 10.0
-"""How long a test waits for anything before it fails."""
+"""The longest that a test waits for anything before it fails."""
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that makes close() send RST."""

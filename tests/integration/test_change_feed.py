@@ -1,4 +1,4 @@
-"""What the change feed drops from the grant cache, and how it affects lookups in flight."""
+"""The effects of the change feed on the grant cache and on lookups in flight."""
 
 import asyncio
 import time

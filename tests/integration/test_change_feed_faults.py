@@ -49,7 +49,7 @@ class BehindAPooler(asyncpg.Connection):
     """A connection whose queries another process answers."""
 
     reads = 0
-    """How often the feed was read, over all connections."""
+    """The number of times that the feed was read, over all connections."""
 
     def get_server_pid(self) -> int:
         return 4711
@@ -196,7 +196,7 @@ async def test_a_feed_restored_to_its_last_position_drops_newer_answers(
 
 
 async def test_an_answer_older_than_the_feed_is_discarded(start: Start, keys: None, pool: asyncpg.Pool) -> None:
-    """As from an old primary that some connections still lead to."""
+    """Some connections may still lead to an old primary, which gives such answers."""
     harness = start(poll_seconds=60)
     await harness.catch_up()
     await pool.execute(DELETE_NEWEST)
@@ -221,7 +221,7 @@ async def test_an_answer_older_than_the_feeds_start_is_discarded(start: Start, k
 
 
 async def test_another_timeline_drops_everything(start: Start, keys: None, pool: asyncpg.Pool) -> None:
-    """As after failovers: each connection leads to another timeline of the server."""
+    """Each connection leads to another timeline of the server, as after failovers."""
     timelines = 0
 
     def change_timeline(query: str) -> str | list[Any]:

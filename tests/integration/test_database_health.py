@@ -40,7 +40,7 @@ async def test_a_database_being_restored_counts_as_not_reached(dsn: str, pool: a
 
 
 async def test_a_wrong_schema_is_down_unless_lookups_still_work(dsn: str, pool: asyncpg.Pool) -> None:
-    """As during a restore of an older dump. A database that was migrated for a successor still answers lookups."""
+    """A restore of an older dump causes this. A database migrated for a newer Sitelatch still answers lookups."""
     database = DatabaseStatus()
     check = HealthCheck(dsn, database)
     found = []

@@ -36,7 +36,7 @@ BROKEN = ("dies", "resets", "cut-length", "cut-chunked", "nonsense")
 
 @dataclass
 class Request:
-    """What the client sends, and how the upstream will respond."""
+    """A request of the client, and the behavior of the upstream that responds to it."""
 
     tag: str
     method: str

@@ -12,7 +12,9 @@ from sql.pool import open_connection
 from tests.database import SYSTEM_BINARIES, create_database, drop_database, serve
 
 # PostgreSQL in the Python wheel is built without ICU. Debian's packages include it.
-pytestmark = pytest.mark.skipif(not SYSTEM_BINARIES, reason="needs a PostgreSQL with ICU beside the wheel's")
+pytestmark = pytest.mark.skipif(
+    not SYSTEM_BINARIES, reason="needs a PostgreSQL with ICU, which the one in the Python wheel lacks"
+)
 
 # Letters that are equal to other letters in ICU but that collated IDs do not cover: scripts that are no longer in use,
 # scholarly variants of letters, strokes of Chinese characters, and the Greek iota subscript, which folds to a letter.

@@ -1,4 +1,4 @@
-"""Which changes the triggers publish in the change feed, on every PostgreSQL of this machine."""
+"""The changes that the triggers publish in the change feed, on every PostgreSQL of this machine."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""When uses are written, and what happens to them when they cannot be."""
+"""The times at which uses are written, and the handling of uses that cannot be written."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""What `explain` prints for requests that it decides without the database."""
+"""The output of `explain` for requests that it decides without the database."""
 
 from pathlib import Path
 

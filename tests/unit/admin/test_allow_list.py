@@ -1,4 +1,4 @@
-"""The allow list: which signed-in people are admins."""
+"""The allow list, which decides whether a signed-in person is an admin."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Collation of site ids: which are treated as equal and which are not."""
+"""Collation of site ids: ids that are treated as equal, and ids that stay distinct."""
 
 import time
 

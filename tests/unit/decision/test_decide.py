@@ -1,4 +1,4 @@
-"""Which grant covers which claim."""
+"""The decision whether a grant covers a claim."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""What routes read from requests: site rules, public paths, preflights, forms, refused endpoints; config errors."""
+"""The parts of requests that routes read: sites, public paths, preflights, forms, refused endpoints; config errors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which strings are valid site ids, which ids are equal, and the names of a site."""
+"""The validity and equality of site ids, and the names of a site."""
 
 import pytest
 from hypothesis import given

@@ -54,7 +54,7 @@ class Path:
 
     @property
     def calm(self) -> float:
-        """How long ago the last fault ended."""
+        """The time since the last fault ended, in seconds."""
         now = asyncio.get_running_loop().time()
         if not self.up or not self.open.is_set():
             self.fault_at = now
@@ -89,7 +89,7 @@ class Database:
 
     @property
     def answering(self) -> float:
-        """How long all kinds of lookups have been answered."""
+        """The time since which all kinds of lookups have been answered, in seconds."""
         return min(self.lookups.calm, self.sites.calm)
 
     @property

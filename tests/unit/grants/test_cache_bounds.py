@@ -1,4 +1,4 @@
-"""Limits on lookups, and which clients they affect."""
+"""Limits on lookups, and the clients that they affect."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How the change feed invalidates cached answers and lookups in flight."""
+"""The invalidation of cached answers and lookups in flight by the change feed."""
 
 import asyncio
 from collections.abc import Callable

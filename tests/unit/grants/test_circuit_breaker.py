@@ -1,4 +1,4 @@
-"""The circuit breaker: when it opens, and who probes the database."""
+"""The circuit breaker: when it opens, and which lookup probes the database."""
 
 import structlog
 

@@ -24,7 +24,7 @@ from tests.unit.grants.simulated_database import DIGESTS, KEYS, SITES, Database
 
 POLL, TTL, STALE, LOOKUP, UNKNOWN_TTL = 1.0, 5.0, 20.0, 2.0, 3.0
 SETTLED = 4.0
-"""How long after a fault ends a path to the database is in use again."""
+"""The time from the end of a fault until the path to the database is in use again."""
 SLACK = 0.3
 """The latencies of answers."""
 
@@ -145,7 +145,7 @@ class Simulation:
 
     @property
     def bound(self) -> float:
-        """How old an answer may be."""
+        """The maximum age of an answer."""
         if self.database.feed.calm > SETTLED:
             return POLL + ANSWER_SECONDS + SLACK
         return TTL + SLACK + (0 if self.database.answering > SETTLED else STALE)

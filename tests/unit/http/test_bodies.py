@@ -1,4 +1,4 @@
-"""Where bodies end, and which framings are refused because parsers could disagree."""
+"""The end of bodies, and framings that are refused because parsers could disagree."""
 
 import pytest
 

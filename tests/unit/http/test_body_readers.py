@@ -1,4 +1,4 @@
-"""When a connection without a response is considered to lead to a server that reads request bodies."""
+"""The conditions on which a connection without a response counts as leading to a server that reads bodies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""CORS of a route: which header lines it sends, and which config is refused (Fetch standard)."""
+"""CORS of a route: its header lines, and the configs that are refused (Fetch standard)."""
 
 from typing import Any
 

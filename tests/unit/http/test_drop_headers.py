@@ -1,4 +1,4 @@
-"""`drop_headers`: which entries are valid, and which headers are dropped."""
+"""`drop_headers`: valid and invalid entries, and the headers that are dropped."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Where a request came from: trusted proxies, the client's address, and the lines that the upstream gets."""
+"""The origin of a request: trusted proxies, the client's address, and the lines that the upstream gets."""
 
 import pytest
 

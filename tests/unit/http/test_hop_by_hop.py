@@ -1,4 +1,4 @@
-"""Which fields of a head are hop-by-hop, and which are forwarded."""
+"""Hop-by-hop fields, which are removed, and end-to-end fields, which are forwarded."""
 
 import pytest
 

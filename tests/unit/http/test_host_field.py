@@ -1,4 +1,4 @@
-"""Which Host headers are accepted."""
+"""Accepted and refused Host headers."""
 
 import pytest
 

@@ -73,7 +73,7 @@ class Streams:
 
     @property
     def lookups(self) -> int:
-        """How many queries the database got."""
+        """The number of queries that the database received."""
         return len(self.scope.queried)
 
     def add_user(self, name: str, *sites: str, **row: object) -> None:

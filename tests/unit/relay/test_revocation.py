@@ -1,4 +1,4 @@
-"""Which open exchanges are judged again after a change, a refresh or an expiry, and which of them end."""
+"""Rechecks of open exchanges after a change, a refresh or an expiry, and the exchanges that end."""
 
 import asyncio
 

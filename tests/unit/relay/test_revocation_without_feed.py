@@ -1,4 +1,4 @@
-"""How open exchanges are confirmed while the change feed cannot be read, and during outages of the database."""
+"""The confirmation of open exchanges while the change feed cannot be read, and during outages of the database."""
 
 import pytest
 
