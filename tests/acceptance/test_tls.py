@@ -171,7 +171,7 @@ async def test_the_service_gets_its_name_by_sni(
 def test_a_real_client_trusts_the_front_door(bench: Bench, trust: ssl.SSLContext, front: Pair) -> None:
     with httpx.Client(verify=trust, trust_env=False) as client:
         port = bench.latch.address.rpartition(":")[2]
-        answer = client.get(f"https://localhost:{port}/own/shop/x")
+        answer = client.get(f"https://localhost:{port}/private-ca/shop/x")
     assert (answer.status_code, answer.json()["code"]) == (401, "missing_key")
 
 
@@ -189,7 +189,7 @@ async def test_a_large_body_arrives_over_tls_on_both_sides(
     answering["private-ca"].answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     async with connect(bench.latch.address, trust) as client:
         key = bench.keys.shop.key
-        head = f"PUT /own/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"PUT /private-ca/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
         await client.send(head.encode() + body)
         assert (await client.answer()).body == body
     assert answering["private-ca"].requests[0].body == body
