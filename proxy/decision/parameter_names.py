@@ -10,9 +10,9 @@ _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 _SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
 """In a name, PHP reads `.`, a space, and a `[` without a matching `]` as `_`."""
 
-BEFORE = r"[\s+?!\[\]]*+"
+BEFORE = r"[\s+?!\[\]]*+\.?"
 """PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring reads
-`!site` as the default of `site`."""
+`!site` as the default of `site`; qs with `allowDots` reads `.site` as `[site]`, which is `site`."""
 
 _AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
 """PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; C strings end at a NUL."""

@@ -90,6 +90,7 @@ def test_the_shortcut_recognizes_plain_queries_without_the_parameter(query: byte
         *(b"site", b"SITE", b"%73ite", b"%2573ite", b"+site", b"site[]", b"site%5b0", b"site%00x", b"%c5%bfite"),
         *(b"[site]", b"]site", b"site]", b"[[site]]", b"%5Dsite", b"[]site"),  # Rack reads all as `site`, qs the first
         *(b"?site", b"%20%0asite", b"site%20", b"site[a][b]", b"%u0073ite"),
+        *(b".site", b"%2esite", b".site[0]"),  # qs with `allowDots`
     ],
 )
 def test_a_spelling_that_some_backend_reads_as_the_name_is_found(name: bytes) -> None:
@@ -110,6 +111,11 @@ def test_a_spelling_that_no_backend_reads_as_the_name_is_ignored(name: bytes) ->
 )
 def test_php_reads_dots_spaces_and_open_brackets_as_underscores(name: bytes) -> None:
     assert Name("site_id").means(name)
+
+
+def test_php_reads_a_dot_that_begins_a_name_as_an_underscore() -> None:
+    assert Name("_method").means(b".method")
+    assert Name("_method").means(b"._method")  # qs with `allowDots`
 
 
 def test_php_does_not_read_a_closed_bracket_as_an_underscore() -> None:

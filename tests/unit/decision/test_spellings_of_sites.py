@@ -459,10 +459,15 @@ def test_sites_after_a_custom_separator_must_be_granted_outside_the_rules_paths(
     assert judge(route, b"/api/sites/shop/x?site=" + raw + b"blog") == "site_not_allowed"
 
 
-@pytest.mark.parametrize("query", [b"site.0=blog", b"!site=blog"])
+@pytest.mark.parametrize("query", [b"site.0=blog", b".site=blog", b"%2Esite=blog", b"!site=blog"])
 def test_spellings_of_qs_and_spring_are_ambiguous(query: bytes) -> None:
     assert judge(ALL, b"/api/data?site=shop&" + query) == "ambiguous_request"
-    assert judge(ALL, b"/api/data?site=shop&site.name=x&x!site=y") == ("shop",)
+    assert judge(ALL, b"/api/data?site=shop&site.name=x&x!site=y&x.site=z") == ("shop",)
+
+
+def test_a_dot_that_begins_the_name_of_a_map_is_ambiguous() -> None:
+    rule = {"sites": ["query:filter[site]"]}
+    assert judge(rule, b"/x?filter[site]=shop&.filter.site=blog") == "ambiguous_request"  # qs with `allowDots`
 
 
 @pytest.mark.parametrize("index", [b"21", b"007", b"99"])
