@@ -33,13 +33,14 @@ def refuse_charset(fields: Fields) -> None:
 
 
 _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
-    "A POST body without a Content-Type is not accepted here, because some servers read it as a form. Send its "
-    "Content-Type."
+    "A body without a Content-Type is not accepted here, because some servers read it as a form. Send its Content-Type."
 )
+_FORM_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
+"""The methods with which a body without a Content-Type is a form, to Rack (POST) or Perl's CGI.pm (all of them)."""
 
 
 def refuse_form_body(method: bytes, fields: Fields) -> None:
-    """Raise Refused if a backend may merge the body with the query: forms, and bodies that Rack parses as forms."""
+    """Raise Refused if a backend may merge the body with the query: forms, and bodies that some parse as forms."""
     # A look-alike of Content-Type can declare a form. But only the exact name counts as declaring another type.
     is_present = False
     for name, value in fields:
@@ -48,7 +49,7 @@ def refuse_form_body(method: bytes, fields: Fields) -> None:
             if b"x-www-form-urlencoded" in lower or b"multipart/" in lower:
                 raise Refused(FORM_BODY_NOT_READ)
             is_present = is_present or (value != b"" and name.lower() == b"content-type")
-    if method == b"POST" and not is_present:
+    if method in _FORM_METHODS and not is_present:
         raise Refused(_NO_CONTENT_TYPE)
 
 

@@ -442,6 +442,15 @@ def test_an_admitted_request_stays_limited_to_the_site_that_admitted_it() -> Non
     assert covered(claim, selected("my+shop", "my shop")) == ("my shop",)
 
 
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH"])  # Rack the first, Perl's CGI.pm 4.55 all three
+def test_a_body_without_a_content_type_may_be_a_form(method: bytes) -> None:
+    target = b"/api/data?site=shop"
+    assert judge(ALL, target, method=method, body=True) == "form_body_not_read"
+    assert judge(ALL, target, (b"Content-Type", b""), method=method, body=True) == "form_body_not_read"
+    assert judge(ALL, target, (b"Content-Type", b"text/plain"), method=method, body=True) == ("shop",)
+    assert judge(ALL, target, method=method) == ("shop",)
+
+
 # Parameters inside or around the parameter of a rule.
 
 
