@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from proxy.decision.parameter_names import BEFORE, Name, spellings
+from proxy.decision.parameter_names import BEFORE, DOT_BEFORE, Name, spellings
 from proxy.http.percent_encoding import PERCENT, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
@@ -108,7 +108,7 @@ class Finder:
         lenient = "|".join(part for name in names for part in (name.lenient, name.base) if part)
         # Most names can be skipped at their first character.
         starts = "".join({re.escape(character) for name in names for character in name.first_characters})
-        self._lenient = re.compile(f"&{BEFORE}(?=[{starts}])(?:{lenient})" if names else r"\Z.")
+        self._lenient = re.compile(f"&{BEFORE}(?=[{starts}.]){DOT_BEFORE}(?:{lenient})" if names else r"\Z.")
         # Most queries have only plain names, and at most one wanted name.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""

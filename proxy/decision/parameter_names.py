@@ -10,9 +10,11 @@ _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 _SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
 """In a name, PHP reads `.`, a space, and a `[` without a matching `]` as `_`."""
 
-BEFORE = r"[\s+?!\[\]]*+\.?"
+BEFORE = r"[\s+?!\[\]]*+"
 """PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring reads
-`!site` as the default of `site`; qs with `allowDots` reads `.site` as `[site]`, which is `site`."""
+`!site` as the default of `site`."""
+DOT_BEFORE = r"\.?"
+"""qs with `allowDots` reads `.site` as `[site]`, which is `site`."""
 
 _AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
 """PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; C strings end at a NUL."""
@@ -41,10 +43,10 @@ class Name:
         # In PHP and qs, `filter=x` replaces `filter[site]=shop`.
         base = core.partition("[")[0]
         self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&=]|\Z)" if base != core else ""
-        self._base = re.compile(BEFORE + self.base)
+        self._base = re.compile(BEFORE + DOT_BEFORE + self.base)
         # Spellings without special characters, which can be searched for literally.
         self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
-        self.pattern = re.compile(f"{BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
+        self.pattern = re.compile(f"{BEFORE}{DOT_BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
 
     def replaces(self, raw: bytes) -> bool:
         """Return whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
