@@ -19,7 +19,16 @@ from proxy.decision.second_resource import names_second_resource
 from proxy.decision.steering_parameters import refuse_parameters_that_steer
 from proxy.decision.target import split
 from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
-from proxy.decision.work import FEW_SITES, FOUND_PARAMETER, LONG_TARGET, MANY_FIELDS, SITE, check_work, head_work
+from proxy.decision.work import (
+    FEW_SITES,
+    FOUND_PARAMETER,
+    LONG_TARGET,
+    MANY_FIELDS,
+    NEAR_MISS,
+    SITE,
+    check_work,
+    head_work,
+)
 from proxy.http.cors import is_preflight
 from proxy.refusals import (
     ALL_SITES_NEEDED,
@@ -91,9 +100,12 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 # In a plain query, `glance` finds the only wanted parameter, or none, so no full parsing is needed.
                 only = route.parameters.glance(raw_query)
                 if only is None or (only and only[0] not in facts.plain_queries):
+                    near_misses = route.parameters.near_misses(raw_query)
+                    work = facts.work + head_work(head) + NEAR_MISS * near_misses
+                    check_work(work)
                     query, only = Query(raw_query, route.parameters), None
                     if query.splits:
-                        check_work(facts.work + head_work(head) + FOUND_PARAMETER * sum(map(len, query.splits)))
+                        check_work(work + FOUND_PARAMETER * sum(map(len, query.splits)))
             query_methods = NO_METHODS if query is None else overriding_methods_in(query)
 
             # 6. Method: the route's `methods` lists it.

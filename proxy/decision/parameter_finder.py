@@ -90,6 +90,7 @@ class Finder:
         "_names",
         "_separators",
         "_simple",
+        "_starts",
         "_to_one_separator",
     )
 
@@ -109,6 +110,7 @@ class Finder:
         # Most names can be skipped at their first character.
         starts = "".join({re.escape(character) for name in names for character in name.first_characters})
         self._lenient = re.compile(f"&{BEFORE}(?=[{starts}.]){DOT_BEFORE}(?:{lenient})" if names else r"\Z.")
+        self._starts = {separators[0].encode() + spelling[:2] for spelling in self._meant_by_plain}
         # Most queries have only plain names, and at most one wanted name.
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[={separators}]|\\Z))" if plain else ""
@@ -128,6 +130,10 @@ class Finder:
         if simple is None:
             return None
         return (simple[1], simple[2]) if simple.lastindex else ()
+
+    def near_misses(self, raw: bytes) -> int:
+        """Return how many names begin like a wanted one: the search takes longer for these than for other names."""
+        return sum(map(raw.translate(self._to_one_separator).lower().count, self._starts))
 
     def is_silent(self, raw: bytes) -> bool:
         """Return True if there is definitely no wanted parameter. False means that there may be one."""
@@ -168,8 +174,8 @@ class Finder:
         if split.count(separator) >= self._most:
             raise Refused(TOO_MANY_PARAMETERS)
         # There may be a thousand names, so this leaves as much as possible to functions in C.
-        if PERCENT not in split and split.isascii():
-            # Values may be searched too, because they contain no separators.
+        if PERCENT not in split and separator == b"&" and split.isascii():
+            # Values may be searched too, because they contain no `&`.
             numbers = self._may_be_wanted(split.replace(separator, b"\n&"))
             if not numbers:
                 return []
@@ -237,16 +243,16 @@ class Finder:
         if len(lines) > _LONG_FOREIGN_NAMES and not lines.isascii():
             raise Refused(TOO_MANY_PARAMETERS)
         spelled = _without_case(b"&" + lines)
-        numbers: list[int] = []
+        matches = list(itertools.islice(self._lenient.finditer(spelled), MAX_FOUND + 1))
+        if len(matches) > MAX_FOUND:
+            raise Refused(TOO_MANY_PARAMETERS)
+        numbers: dict[int, None] = {}
         at = number = 0
-        for match in self._lenient.finditer(spelled):
+        for match in matches:
             number += spelled.count("\n", at, match.start())
             at = match.start()
-            if not numbers or number != numbers[-1]:
-                numbers.append(number)
-                if len(numbers) > MAX_FOUND:
-                    raise Refused(TOO_MANY_PARAMETERS)
-        return numbers
+            numbers[number] = None
+        return list(numbers)
 
     def _meanings(self, names: list[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return the wanted names that each raw name means. Raises Refused if too many of them are unusual."""

@@ -9,10 +9,10 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head.
 MOST_WORK = 2200
-FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 6, 8, 24
+FIELD, COOKIE, PARAMETER, NEAR_MISS, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 3, 6, 8, 24
 _PATH_READING = 50
-_PATH_BYTES, _ODD_QUERY_BYTES = 5, 16
-"""The number of bytes that count as one unit, in a path that is not plain and in a query with unusual characters."""
+_PATH_BYTES, _ODD_BYTES = 5, 4
+"""The number of bytes that count as one unit: of a path that is not plain, and of unusual bytes in a query."""
 
 MANY_FIELDS, LONG_TARGET = 24, 512
 """A head with more fields, or with more bytes in its target, is checked even if it has few parameters and sites."""
@@ -40,10 +40,14 @@ def head_work(head: Head) -> int:
     """Return the work that a head takes, except for its path and for the parameters and sites that are found in it."""
     query = head.target.partition(b"?")[2]
     parameters = query.count(b"&") + query.count(b";") + query.count(b"?")
-    is_odd = any(each in query for each in (b"%", b"[", b"+", b"."))
+    # Values are not read here, so at most as many names are odd as there are odd bytes.
+    odd_bytes = sum(map(query.count, (b"%", b"[", b"+", b".")))
+    odd = min(parameters, odd_bytes)
     cookies = sum(value.count(b";") for name, value in head.fields if FOLDED[name] == b"cookie")
     return (
         FIELD * (len(head.fields) + len(head.dropped))
         + COOKIE * cookies
-        + (ODD_PARAMETER * parameters + len(query) // _ODD_QUERY_BYTES if is_odd else PARAMETER * parameters)
+        + PARAMETER * (parameters - odd)
+        + ODD_PARAMETER * odd
+        + odd_bytes // _ODD_BYTES
     )

@@ -196,6 +196,7 @@ QUERIES: list[tuple[bytes, bytes, bytes]] = [
     (b"site=1&" + fill(b"a{n}&", 3800), b"%c3%a9", b""),
     (b"site=1&" + fill(b"site2573{n}&", 3800), b"site:DidsTE%2bexport,%5caid52clookup+", b""),
     (b"site=1&" + fill(b"site2573{n}&", 7700), b"a", b""),
+    (b"%41=1&site=1&", b"site{n}&", b""),
     (b"site=", b"{n},", b""),
     (b"site=", b"?", b""),
     (b"site=", b"%3fsite=", b""),
@@ -267,6 +268,8 @@ QUERIES: list[tuple[bytes, bytes, bytes]] = [
 # (beginning, unit, end): repeated in one Cookie field.
 COOKIES: list[tuple[bytes, bytes, bytes]] = [
     (b"api_key=", b"%%==", b";"),
+    (b"a=", b"Site&", b"b"),
+    (b"a", b"Site&", b"=%41"),
     (b"", b"[+%25252561N]; ", b""),  # 158 ms (issue 8)
     (b"", b"[+%25252561{n}]; ", b""),
     (b"", b"[+%25252561{n}]=a;", b""),

@@ -399,3 +399,18 @@ def test_a_host_with_a_port_names_its_site() -> None:
     ):
         claim = read(table, Head(b"GET", b"/x", [(b"Host", host), KEY]))
         assert (claim.sites, claim.fields) == (("/shop",), [(b"Host", host)])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        urlencode({"from": "2026-01-01T00:00:00+01:00", "ids": list(range(900))}, doseq=True),  # requests, httpx
+        urlencode({"version": "1.0", "ids": list(range(900))}, doseq=True),
+        urlencode({"ids[]": list(range(300))}, doseq=True),  # jQuery, Rails
+    ],
+    ids=["a list and a date", "a list and a decimal", "an array"],
+)
+def test_as_many_ids_pass_as_fit_into_a_target(query: str) -> None:
+    target = f"/api/sites/shop/rows?{query}".encode()
+    assert 4000 < len(target) < LimitSettings().target_bytes
+    passed(("path:/api/sites/{site}/**", "query:site"), target, [(b"Accept", b"*/*")])
