@@ -54,7 +54,7 @@ class Activity:
         self._database = database or DatabaseStatus(clock)
         self._flush_seconds = settings.flush_seconds
         self._throttle_seconds = settings.resolution_seconds
-        # Throttles that end up to this many seconds from now are ended at the same wake-up, to save wake-ups.
+        # Throttles that end within this many seconds are ended at the same wake-up, to save wake-ups.
         self._slack = min(settings.flush_seconds, settings.resolution_seconds or settings.flush_seconds) / 10
         self._on_flush = on_flush
         self._clock = clock

@@ -55,8 +55,8 @@ class Enforcement:
         """`on_use` is called with the API user of each request with a known key, passed or refused, and again while its
         exchange is open.
 
-        `accept_foreign` looks up keys in other formats than Sitelatch's own, such as imported ones. `clock` is the
-        clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
+        With `accept_foreign`, keys in formats other than Sitelatch's own, such as imported ones, are looked up. `clock`
+        is the clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
         """
         self.table = table
         self._grants = grants
@@ -145,7 +145,7 @@ class Enforcement:
             self._on_use(grant.user_id)
             if refusal is None:
                 verdict.identity = self._identity.of(grant, verdict.sites)
-        elif refusal is MALFORMED_KEY:  # compare identity, because its code is the same as that of INVALID_KEY
+        elif refusal is MALFORMED_KEY:  # compare identity, because INVALID_KEY has the same code
             self._metrics.lookup("refused_format")
         elif refusal is not None and claim is not None and claim.key is not None and not claim.passes_by_itself:
             # Refused before its key was checked: count the use if the key is cached, but do not look it up for that.

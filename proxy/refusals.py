@@ -92,7 +92,7 @@ PROTECTED_HOP_HEADER = Refusal(
     "bad_connection_header", 400, "The Connection header lists a header that must be forwarded."
 )
 SECOND_RESOURCE = Refusal(
-    "second_resource", 400, "A header of this request names a second resource, and its site is not checked."
+    "second_resource", 400, "A header of this request names a second resource, whose site is not checked."
 )
 UNKNOWN_METHOD = Refusal("unknown_method", 501, "This method is not supported.", closes=True)
 UNKNOWN_EXPECTATION = Refusal("unknown_expectation", 417, "The only supported expectation is 100-continue.")

@@ -98,7 +98,7 @@ def _exit_code(arguments: list[str] | None) -> int:
         elif isinstance(error, OSError) and error.filename is not None:
             _log.error("failed", reason=f"{error.filename}: {error.strerror}")
         else:
-            # Only the kind of error, because the message of a connection error may quote the URL and its password.
+            # Log only the kind of error, because the message of a connection error may quote the URL and its password.
             _log.error("database_unreachable", reason=getattr(error, "strerror", None) or type(error).__name__)
         return FAILED
     except Exception:

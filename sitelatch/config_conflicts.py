@@ -103,7 +103,8 @@ def _values(route: Route, proxy: ProxySettings, keys: KeySettings) -> Iterator[s
                 if before.startswith(earlier_before) and after.endswith(earlier_after):
                     yield (
                         f"sites: the template {before + _MARK + after!r} is never used, because the template "
-                        f"{earlier_before + _MARK + earlier_after!r} before it matches them too. Change the order."
+                        f"{earlier_before + _MARK + earlier_after!r} before it already matches "
+                        "the same values. Change the order."
                     )
                     break
             if rule.separator and (rule.separator in before or rule.separator in after):

@@ -104,14 +104,14 @@ async def _look_up(connection: asyncpg.Connection) -> None:
 
 
 class ProvenPool:
-    """A pool that lends connections only once the schema is proven. Until then every lookup fails."""
+    """A pool that hands out connections only after the schema has been verified. Until then, every lookup fails."""
 
     def __init__(self, pool: Pool, database: DatabaseStatus) -> None:
         self._pool = pool
         self._database = database
 
     def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection, as the pool does. Raises SchemaNotProven."""
+        """Hand out a connection, as the pool does. Raises SchemaNotProven."""
         if not self._database.schema_proven:
             raise SchemaNotProven
         return self._pool.acquire(timeout=timeout)

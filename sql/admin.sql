@@ -146,7 +146,7 @@ ORDER BY v.sorted_by, u.id
 LIMIT $2
 
 -- name: describe_users
--- All details of the API users $1 in the workspaces $2 (null: all), in this order, with at most $3 sites of each.
+-- All details of the API users $1 in the workspaces $2 (null: all), in the order of $1, with at most $3 sites of each.
 SELECT u.id, w.name AS workspace, u.name, u.all_sites, u.authorized_by_name, u.authorized_by_email, u.created_at,
        u.disabled_at, a.last_used_at,
        (SELECT coalesce(json_agg(json_build_object(

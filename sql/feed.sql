@@ -16,7 +16,7 @@ FROM pg_control_system();
 SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby;
 
 -- name: feed_head
--- The newest change. There always is one, except while a dump is being restored.
+-- The newest change. There is always one, except while a dump is being restored.
 SELECT seq, extract(epoch FROM at)::float8 AS at
 FROM sitelatch.scope_changes
 WHERE sitelatch.is_whole()

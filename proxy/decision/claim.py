@@ -29,13 +29,13 @@ class Claim:
     passes_by_itself: bool = False
     """Whether all steps that need no key have passed. The request can now be refused only for its key or its sites."""
     open: bool = False
-    """Whether it passes without a key: a public endpoint, or a preflight that the route passes."""
+    """Whether the request passes without a key: a public endpoint, or a preflight that the route passes."""
     preflight: bool = False
-    """Whether it is a CORS preflight that Sitelatch answers itself, according to the route's `cors`."""
+    """Whether the request is a CORS preflight that Sitelatch answers itself, according to the route's `cors`."""
     named: Candidate = NOTHING_NAMED
-    """The sites that it names when read according to RFC 3986."""
+    """The sites that the request names when read according to RFC 3986."""
     plus_as_space: Candidate | None = None
-    """The sites that it names with `+` read as a space, if these differ. The grant decides which reading is meant."""
+    """The sites when `+` is read as a space, if these differ. The grant decides which reading is meant."""
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ _OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
 
 
 def refuse_charset(fields: Fields) -> None:
-    """Raise Refused if the charset gives ASCII bytes another meaning, as UTF-7 and EBCDIC do.
+    """Raise Refused if the charset gives ASCII bytes a different meaning, as UTF-7 and EBCDIC do.
 
     Django and ASP.NET decode the query in the charset of the body, even if there is no body.
     """
@@ -36,7 +36,7 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
     "A body without a Content-Type is not accepted here, because some servers read it as a form. Send its Content-Type."
 )
 _FORM_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
-"""The methods with which a body without a Content-Type is a form, to Rack (POST) or Perl's CGI.pm (all of them)."""
+"""The methods for which Rack (POST) or Perl's CGI.pm (all of them) reads a body without a Content-Type as a form."""
 
 
 def refuse_form_body(method: bytes, fields: Fields) -> None:

@@ -1,4 +1,4 @@
-"""The decision, which is the specification of who passes. docs/decision.md explains each rule with examples. No I/O.
+"""The decision: the specification of which requests pass. docs/decision.md explains each rule with examples. No I/O.
 
 `decide` checks the request itself first, then the key, then the sites. Cheap checks come first. A request that would be
 refused with any key causes no lookup.
@@ -114,7 +114,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 raise Refused(route.method_not_allowed)
 
             # 7. One reading: every reading of the path names the same site, and nothing in the request makes a backend
-            #    decode the query differently or take another path.
+            #    decode the query differently or use another path.
             #    400 ambiguous_request
             if facts.refusal is not None:
                 raise Refused(facts.refusal)

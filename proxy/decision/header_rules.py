@@ -58,7 +58,7 @@ class HeaderSiteRule(ValueReader):
         return None if value is None else self.named(text(value))
 
     def site_in(self, fields: Fields) -> str:
-        """Return the site in the header of a plain rule, which is present. Raises Refused like `read`. Hot."""
+        """Return the site in the header of a plain rule. The header must exist. Raises Refused like `read`. Hot."""
         return name_by_id(text(self._value(fields) or b""))
 
     def _value(self, fields: Fields) -> bytes | None:

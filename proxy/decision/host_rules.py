@@ -13,7 +13,8 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 _FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)
 _FORWARDED_HOST_NAMES = (b"x-forwarded-host", b"forwarded")
 _LONGEST_FORWARDED = 2048
-"""The most bytes of forwarded hosts. A client may have written the first part of what a trusted proxy forwards."""
+"""The maximum length, in bytes, of forwarded hosts. A client may have written the first part of the value that a
+trusted proxy forwards."""
 _HOSTS_DIFFER = AMBIGUOUS_REQUEST.because(
     "Host and the host that a trusted proxy forwards name different sites. Configure the proxy to forward the Host of "
     "the client."

@@ -59,7 +59,7 @@ class HeaderKey:
     def __init__(self, name: str) -> None:
         self.name = name
         self.field = fold_name(name.encode())
-        """The field that it reads, in lower case."""
+        """The header that carries the key, in lower case."""
 
     def describe(self) -> str:
         return f"as the header `{self.name}`"
@@ -223,17 +223,17 @@ def key_location(text: str) -> KeyLocation:
 
 
 def _check_header(field: bytes, name: str) -> None:
-    """Raise ValueError, which says what to write instead, if no key can arrive in the header."""
+    """Raise ValueError, with a message that says what to write instead, if the header cannot carry a key."""
     if field == b"cookie":
         raise ValueError(f'the header {name} cannot carry a key as a whole: write "cookie:NAME"')
     if why := why_never_forwarded(field.decode()):
         raise ValueError(
-            f'the header {name} cannot carry a key, because {why}. Write another, such as "header:X-API-Key"'
+            f'the header {name} cannot carry a key, because {why}. Use another, such as "header:X-API-Key"'
         )
 
 
 def parameter_names(locations: Sequence[KeyLocation], kind: type[CookieKey] | type[QueryKey]) -> list[Name]:
-    """Return the names that the locations of one kind look for."""
+    """Return the names to look for in locations of one kind."""
     return [Name(location.name) for location in locations if isinstance(location, kind)]
 
 

@@ -1,4 +1,4 @@
-"""Request headers and query parameters with which frameworks override the method of the request line. No I/O.
+"""Request headers and query parameters that make frameworks override the method in the request line. No I/O.
 
 A test compares these rows with the table in docs/backends.md. A parameter called `method` is not listed, because
 Matomo and many RPC interfaces use it for other things.

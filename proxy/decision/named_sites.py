@@ -37,7 +37,7 @@ class Named:
             raise Refused(TOO_MANY_SITES)
 
     def with_more(self, more: "Named") -> "Named":
-        """Add what another part names, and return this. Raises Refused if there are too many sites."""
+        """Add what another part names, and return `self`. Raises Refused if there are too many sites."""
         self.add(more)
         return self
 
@@ -46,7 +46,7 @@ class Named:
         return self.sites.keys() <= allowed.sites.keys() and (allowed.every_site or not self.every_site)
 
     def without_empty(self) -> "Named":
-        """Return this without the empty name, which does not name a site on a path outside the rule's scope."""
+        """Return a copy without the empty name, which does not name a site on a path outside the rule's scope."""
         return Named({site: None for site in self.sites if site.strip()}, self.every_site)
 
 
@@ -92,19 +92,19 @@ class Candidate(NamedTuple):
     others: tuple[str, ...] = ()
     """Sites named in places where the API does not look, according to the route's rules. They must be granted too."""
     every_site: bool = False
-    """Whether it asks for all sites: with a word (`idSite=all`), or by naming none on an `all-sites` route."""
+    """Whether the request asks for all sites: with a word (`idSite=all`), or by naming none on an `all-sites` route."""
     others_every_site: bool = False
     """Whether a word for all sites is in a place where the API does not look, according to the route's rules."""
 
     def with_site(self, site: str) -> "Candidate":
-        """Return this with one more site. Hot."""
+        """Return a candidate with one more site. Hot."""
         sites = self.sites
         if not sites:
             return Candidate((site,))
         return self if site in sites else Candidate((*sites, site))
 
     def with_others(self, elsewhere: Named) -> "Candidate":
-        """Return this with more sites in `others`."""
+        """Return a candidate with more sites in `others`."""
         return self._replace(
             others=tuple(dict.fromkeys((*self.others, *elsewhere.sites))),
             others_every_site=self.others_every_site or elsewhere.every_site,

@@ -35,11 +35,11 @@ class PathFacts:
     refused: frozenset[bytes] = frozenset()
     """The methods that `refuse` lists for this path; `*` stands for all."""
     queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
-    """The query rules, each with whether this path is in its scope (None if the readings differ on that)."""
+    """The query rules, each paired with whether this path is in its scope (None if the readings differ on that)."""
     plain_queries: Mapping[bytes, QuerySiteRule] = field(default_factory=dict)
     """The query rules that apply to this path and whose values are plain site ids, by the parameter's name."""
     headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
-    """The header rules, each with whether this path is in its scope, as in `queries`."""
+    """The header rules, each paired with whether this path is in its scope, as in `queries`."""
     plain_header: HeaderSiteRule | None = None
     """The only header rule, if it applies to this path and its values are plain site ids."""
 

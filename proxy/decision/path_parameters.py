@@ -19,7 +19,7 @@ def separators_in(text: bytes) -> int:
 
 
 def holds_parameter(text: bytes) -> bool:
-    """Return whether a path, raw or decoded, has a pair after `&`, `?` or `#`.
+    """Return whether a path, raw or decoded, has a `name=value` pair after `&`, `?` or `#`.
 
     Such a pair becomes a parameter in servers that put paths into queries (Apache's `[QSA]`, nginx's `proxy_pass` with
     variables).

@@ -19,7 +19,7 @@ class PathPattern:
     __slots__ = ("_exact", "_lenient", "names_site")
 
     def __init__(self, template: str, *, prefix: bool = False) -> None:
-        """`prefix` makes it match every path that begins with the template's segments. Raises ValueError."""
+        """`prefix` makes the pattern match every path that begins with the template's segments. Raises ValueError."""
         if not template.startswith("/") or "?" in template or "#" in template or "%" in template:
             raise ValueError(
                 f"{template!r} is not a path: write it decoded, beginning with `/`, without `?`, `#` or `%`"

@@ -23,7 +23,7 @@ class Parameter:
     name: bytes
     value: bytes
     meant: tuple[Name, ...] = ()
-    """The wanted names for which some backend takes `name`."""
+    """The wanted names that some backend reads `name` as."""
 
 
 class Query:

@@ -17,7 +17,8 @@ from proxy.settings import QueryRule
 
 _PARAMETERS_READ = 100
 """A site must be named within this many parameters (empty ones count). OpenResty's `get_uri_args` silently ignores
-parameters after 100, and PHP, Node.js, qs and Tomcat ignore those after 1,000. To them it would name no site."""
+parameters after 100, and PHP, Node.js, qs and Tomcat ignore those after 1,000. They would not see a site
+that is named later."""
 
 _LONGEST_ID = 12 * MAX_LENGTH
 """The maximum length, in bytes, of a site id of 255 characters that is percent-encoded as UTF-8."""
@@ -64,7 +65,7 @@ class QuerySiteRule(ValueReader):
         return SiteExample(f"{path}?{example_target(self.rule.query)}={example_target(self.rule.forms[0])}")
 
     def read(self, query: Query, into: TwoReadings) -> None:
-        """Add the sites that a query names. Raises Refused if a lenient reading names other sites than the literal."""
+        """Add the sites that a query names. Raises Refused if a lenient reading names different sites."""
         if query.is_late(_PARAMETERS_READ):
             raise Refused(self._ambiguous)
         if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
@@ -130,7 +131,7 @@ class QuerySiteRule(ValueReader):
                 continue
             if len(parameter.value) > _LONGEST_ID and self._separator is None:
                 if b"%25" in parameter.value:
-                    raise Refused(TOO_DEEP)  # as for shorter values
+                    raise Refused(TOO_DEEP)  # as `value_readings` does for shorter values
                 every.add(_IMPOSSIBLE)
                 exact.add(_IMPOSSIBLE)
                 continue

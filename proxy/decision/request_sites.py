@@ -8,7 +8,7 @@ from proxy.decision.queries import OnlyParameter, Query
 from proxy.refusals import Refused
 
 _MAX_COOKIES = 16
-"""The maximum number of cookies in a request that have the name of a parameter that names sites."""
+"""The maximum number of cookies in one request with the name of a site parameter."""
 
 
 def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None, only: OnlyParameter) -> None:

@@ -118,7 +118,7 @@ class Route:
                     )
 
     def _headers_for_pages(self) -> list[str]:
-        """Return the headers with which pages of other origins may send keys and name sites."""
+        """Return the headers in which pages of other origins may send keys and name sites."""
         examples = [
             location.example().header for location in self.key_reader.locations if not isinstance(location, CookieKey)
         ]

@@ -1,4 +1,4 @@
-"""Query parameters with which some frameworks override the path of the request. No I/O."""
+"""Query parameters that make some frameworks override the path of the request. No I/O."""
 
 from proxy.decision.parameter_names import Name
 from proxy.decision.queries import Query
@@ -7,12 +7,11 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
 _STEERING_PARAMETER = AMBIGUOUS_REQUEST.because(
-    "The query contains a parameter by which some frameworks take another path than the request's. Send the request "
-    "without it."
+    "The query contains a parameter that makes some frameworks use another path. Send the request without it."
 )
 
 
 def refuse_parameters_that_steer(query: Query) -> None:
-    """Raise Refused if a query contains such a parameter."""
+    """Raise Refused if a query contains a parameter that overrides the path."""
     if not STEERING_NAMES.isdisjoint(query.meant):
         raise Refused(_STEERING_PARAMETER)

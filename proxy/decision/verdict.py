@@ -53,7 +53,7 @@ class Known(Protocol):
 
     @property
     def accept_foreign(self) -> bool:
-        """Whether keys in other formats than Sitelatch's own are looked up."""
+        """Whether keys in formats other than Sitelatch's own are looked up."""
 
     def remembered(self, key: bytes) -> Grant | None:
         """Return the grant of a key whose format was checked before, or None."""

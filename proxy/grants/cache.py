@@ -259,7 +259,7 @@ class GrantCache:
         self._invalidations.add(EVERYTHING)
         dropped = self._keys.drop_all()
         self._sites.drop_all()
-        self._scope.newest_position = 0  # answers from before may belong to another feed
+        self._scope.newest_position = 0  # earlier answers may belong to another feed
         self._changed()
         return dropped
 

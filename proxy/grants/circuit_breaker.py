@@ -17,7 +17,7 @@ class CircuitBreaker:
     def __init__(self, lookups: str, clock: Callable[[], float]) -> None:
         self.is_open = False
         self.closed_at = -math.inf
-        """When it last closed, in the clock's seconds."""
+        """When the breaker last closed, in the clock's seconds."""
         self._lookups = lookups
         self._clock = clock
         self._probing = False

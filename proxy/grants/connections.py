@@ -24,7 +24,7 @@ class Pool(Protocol):
     """A connection pool."""
 
     def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection. `timeout` limits acquiring it, and separately releasing it, in seconds."""
+        """Hand out a connection. `timeout` limits acquiring it, and separately releasing it, in seconds."""
 
 
 class ScopeIncomplete(Exception):  # noqa: N818 - names what happened
@@ -64,8 +64,8 @@ async def acquire(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
             yield connection
         except (asyncpg.InternalClientError, ScopeOutdated):
             # asyncpg raises InternalClientError if the server announced the end of the connection before closing it.
-            # ScopeOutdated means that the connection leads to the wrong server. In both cases, the pool would lend this
-            # connection again, before all others.
+            # ScopeOutdated means that the connection leads to the wrong server. In both cases, the pool would hand out
+            # this connection again, before all others.
             connection.terminate()
             raise
 

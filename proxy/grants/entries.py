@@ -34,7 +34,7 @@ class Entry(Generic[Value]):
 
 
 class Lifetimes:
-    """Computes how long entries may be used. Time counts from the start of the lookup, because its data is no older."""
+    """Computes how long entries may be used. Time counts from the start of the lookup, because the data is no older."""
 
     def __init__(self, settings: GrantSettings, jitter: Callable[[], float]) -> None:
         self._ttl = settings.ttl_seconds
@@ -94,7 +94,7 @@ class GrantEntries(LRUCache[bytes, Entry[Grant]]):
         self._digests.setdefault(entry.value.user_id, set()).add(digest)
 
     def __delitem__(self, digest: bytes) -> None:
-        # Every removal ends here, evictions included.
+        # Every removal passes through here, including evictions.
         user_id = self[digest].value.user_id
         super().__delitem__(digest)
         digests = self._digests[user_id]

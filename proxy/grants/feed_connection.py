@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class FeedUnavailable(Exception):  # noqa: N818 - names what happened
-    """This connection cannot report changes: the feed is empty, nothing writes it, or it is a standby's."""
+    """This connection cannot report changes: the feed is empty, nothing writes to it, or the server is a standby."""
 
 
 class FeedConnection:

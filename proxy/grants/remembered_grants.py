@@ -14,7 +14,7 @@ _REMEMBERED = 10_000
 
 
 class GrantSource(Protocol):
-    """Where grants and site owners come from; `proxy.grants.cache.GrantCache` says what each method does."""
+    """Where grants and site owners come from; `proxy.grants.cache.GrantCache` documents each method."""
 
     @property
     def generation(self) -> int: ...
@@ -28,7 +28,7 @@ class GrantSource(Protocol):
 
 
 class RememberedGrants:
-    """Answers what is known without waiting (`verdict.Known`), and remembers grants by key in front of the cache.
+    """Returns what is known without waiting (`verdict.Known`), and remembers grants by key in front of the cache.
 
     Remembering saves hashing the key, which takes 5 µs per request. A grant is remembered until the cache would refresh
     it, or until the cache may have changed.

@@ -71,8 +71,8 @@ class ScopeTable:
     async def _fetch_over(self, connection: Connection, sql: str, *arguments: object) -> Sequence[Any]:
         feed_position = self.feed_position
         rows = await connection.fetch(sql, *arguments)
-        # The feed may have been lost during the query, for example by a restore. Then its new position counts, which is
-        # lower.
+        # The feed may have been lost during the query, for example by a restore. Then its new, lower position
+        # counts.
         feed_position = min(feed_position, self.feed_position)
         if not all(row["whole"] for row in rows):
             raise ScopeIncomplete("triggers are missing, so a dump is being restored")

@@ -52,7 +52,7 @@ class SiteLookups:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, site: str) -> asyncio.Future[Owner]:
-        """Return the future owner of this site. Starts a lookup unless one is in flight."""
+        """Return a future for the owner of this site. Starts a lookup unless one is in flight."""
         future = self._running.get(site) or self._next.get(site)
         if future is None:
             loop = asyncio.get_running_loop()

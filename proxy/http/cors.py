@@ -87,7 +87,7 @@ def compile_cors(route: RouteSettings, read_headers: Iterable[str]) -> Cors | No
     if route.cors is None:
         return None
     if route.cors.headers == ("*",):
-        return Cors(route.cors, route.methods, ["*", "Authorization"])  # `*` does not cover it (Fetch standard)
+        return Cors(route.cors, route.methods, ["*", "Authorization"])  # `*` does not cover Authorization
     unique = {name.lower(): name for name in (*read_headers, *_PLAIN_HEADERS, *route.cors.headers)}
     return Cors(route.cors, route.methods, unique.values())
 

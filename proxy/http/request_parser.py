@@ -194,7 +194,7 @@ class RequestReader:
         self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """Note that the head is complete."""
+        """Record that the head is complete."""
         self._method = self._parser.get_method()
         self._last = not self._parser.should_keep_alive()
 

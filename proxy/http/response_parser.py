@@ -97,5 +97,5 @@ class ResponseReader:
         self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """Note that the head is complete."""
+        """Record that the head is complete."""
         self._complete = True

@@ -112,7 +112,7 @@ class Metrics:
         self._dropped[cause] += count
 
     def watch_feed(self, mode: Callable[[], str]) -> None:
-        """Register a function that returns the change feed's mode: one of FEED_MODES, or another while it is down."""
+        """Register a function that returns the change feed's mode: one of FEED_MODES, or other text during outages."""
         self._feed_mode = mode
 
     def watch(self, name: str, read: Callable[[], float]) -> None:

@@ -68,7 +68,7 @@ class FrontDoor:
     ) -> None:
         """`clock` measures durations, because uvloop's own clock has a resolution of only one millisecond.
 
-        Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, and OSError on TLS files.
+        Raises ValueError on a bad upstream, trusted proxy or `drop_headers` entry, and OSError on bad TLS files.
         """
         self._settings = settings
         self._metrics = metrics
@@ -114,7 +114,7 @@ class FrontDoor:
 
     @property
     def services(self) -> Services:
-        """What its client connections share."""
+        """The objects that its client connections share."""
         return self._services
 
     @property

@@ -43,7 +43,7 @@ def parse_listen(text: str) -> TcpListen | UnixListen:
 
 
 def listening_site(runner: web.BaseRunner, listen: str, tls: ssl.SSLContext | None = None) -> web.BaseSite:
-    """Return a site that listens on an address once it is started. Raises ValueError as `parse_listen` does."""
+    """Return an aiohttp site that listens on an address once started. Raises ValueError as `parse_listen` does."""
     where = parse_listen(listen)
     if isinstance(where, TcpListen):
         return web.TCPSite(runner, where.host, where.port, ssl_context=tls, backlog=_BACKLOG)

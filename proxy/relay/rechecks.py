@@ -78,7 +78,7 @@ class Rechecks:
         self._clock = clock
         self._wall_clock = wall_clock
         self._queue: dict[bytes, Recheck] = {}
-        """By the key's digest."""
+        """The waiting rechecks, by the key's digest."""
         self._in_progress: set[bytes] = set()
         self._undecided: list[Recheck] = []
         """Rechecks for which the database did not answer."""
@@ -109,7 +109,7 @@ class Rechecks:
         recheck.exchanges.add(exchange)
 
     def add_undecided(self) -> None:
-        """Queue the rechecks again for which the database did not answer."""
+        """Queue again the rechecks for which the database did not answer."""
         undecided, self._undecided = self._undecided, []
         for recheck in undecided:
             for exchange in recheck.exchanges:

@@ -74,7 +74,7 @@ class RequestForwarder:
 
     def retry(self, exchange: Exchange, receiver: Receiver) -> bool:
         """Send the request once more over a new connection, if that is safe (RFC 9110 §9.2.2)."""
-        # What was sent of a body is not kept. Even an empty one may have an end, its last chunk.
+        # A body is not kept once it has been sent. Even an empty body may have been sent as a last chunk.
         if self._retried or self._pool is None or exchange.has_body or exchange.method not in _IDEMPOTENT:
             return False
         self._retried = True

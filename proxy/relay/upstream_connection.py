@@ -22,10 +22,10 @@ class Home(Protocol):
     """The addresses whose servers read each request's body, so that they do not parse it as the next request."""
 
     def opened(self) -> None:
-        """Note a new connection."""
+        """Record a new connection."""
 
     def lost(self, connection: "UpstreamConnection") -> None:
-        """Note that a connection is closed."""
+        """Record that a connection has closed."""
 
     def give_back(self, connection: "UpstreamConnection", idle_seconds: float | None) -> None:
         """Take back a connection whose exchange ended cleanly. The upstream keeps it open for `idle_seconds`."""
@@ -123,7 +123,7 @@ class UpstreamConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.connected:
-            return  # `give_up` was first
+            return  # `give_up` was called first
         self.connected = False
         self._pool.lost(self)
         exchange, self._exchange = self._exchange, None

@@ -23,7 +23,7 @@ PORT = 5432
 # A unix socket's address has 104 bytes on some systems and 108 on others, including a final NUL.
 _SOCKET_PATH_BYTES = 103
 _ROOM_BYTES = 64 << 20
-"""A little more than a new database takes."""
+"""A little more than the disk space that a new database takes."""
 _UNPRIVILEGED = ("nobody", "postgres", "daemon")
 
 _SETTINGS = {
@@ -185,7 +185,7 @@ class Launch:
 
         It is removed with the server. The home records where it is.
         """
-        # Reuse it after a crash, so that the server's users find the next one in the same place.
+        # Reuse it after a crash, so that the users of the server find the next server in the same place.
         if (left := keeper.find_outside(self.home)) is not None:
             return left
         for candidate in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp", "/run")):  # noqa: S108 - mkdtemp

@@ -112,7 +112,7 @@ class EmbeddedServer:
             self._wait_for_the_end()
 
     def _wait_for_the_end(self) -> None:
-        """Wait until the server has ended, or another process is found to use it."""
+        """Wait until the server has ended, or another process is found to be using it."""
         deadline = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < deadline:
             if keeper.is_free(self._home, "keeper"):

@@ -198,7 +198,7 @@ class FirstToOldPrimary(asyncpg.Connection):
 
 
 async def test_a_connection_to_an_old_primary_is_not_reused(dsn: str, pool: asyncpg.Pool) -> None:
-    """The pool lends the most recently released connection, so otherwise the old one would be used forever."""
+    """The pool hands out the most recently released connection, so otherwise the old one would be used forever."""
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=KEY)
     clock = Clock()
