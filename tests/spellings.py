@@ -61,7 +61,7 @@ class Spelling:
 
 
 def honest(site: str, shape: Shape) -> Spelling:
-    """Return the plain request for `site`, which must pass, and with which suites compare."""
+    """Return the plain request for `site`, which must pass. Suites compare hostile requests with it."""
     name, fields = site.encode(), [(b"Host", HOST)]
     match shape:
         case Shape.PATH:
@@ -528,7 +528,7 @@ def _queries(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
         yield _query(f"{shown} before a semicolon", b"%b=%b;site=%b" % (parameter, theirs, mine))
     for parameter in EXOTIC_PARAMETERS:
         shown = _show(parameter)
-        # With semicolons as separators, the entity of an ampersand leaves the parameter itself.
+        # If semicolons separate parameters, the rest of a name after `&amp;` is the plain parameter.
         expected = Expected.REFUSED if b";" in parameter else Expected.EXOTIC
         yield _query(f"own, then exotic {shown}", b"site=%b&%b=%b" % (mine, parameter, theirs), expected)
         yield _query(f"exotic {shown}, then own", b"%b=%b&site=%b" % (parameter, theirs, mine), expected)

@@ -1,4 +1,4 @@
-"""Adding sites to workspaces. Ids are unique across workspaces, also after folding."""
+"""Adding sites to workspaces. Ids are unique across workspaces, even after folding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

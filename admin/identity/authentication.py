@@ -57,7 +57,7 @@ class Authenticator:
         """
         fields = request.headers.getall(hdrs.AUTHORIZATION, [])
         if fields:
-            # A proxy may add the header to every request of a browser, also to those that a foreign page caused.
+            # A proxy may add the header to every request of a browser, even to those that a foreign page caused.
             if request.method not in SAFE_METHODS:
                 check_host(single_header(request, hdrs.ORIGIN), request.host)
             return Caller(await self._bearer(fields))

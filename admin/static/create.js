@@ -131,7 +131,7 @@ function showCreated(user, site) {
     : [`It can access ${user.site_count} selected sites.`];
   byId("created-scope").replaceChildren(...scope);
   byId("created-once").textContent = state.session.recoverable_keys
-    ? "Keep it secret, like a password. You can reveal it again in the list; the audit log records each time."
+    ? "Keep it secret, like a password. You can reveal it again in the list; the audit log records every reveal."
     : "Copy it now and keep it secret, like a password. It will not be shown again.";
   byId("created-curl").value = user.api_key ? curl(user, site) : "";
   byId("created-title").focus();

@@ -1,4 +1,4 @@
-// Dialogs: opening and closing, a confirmation, and a small form. Closing one returns the focus.
+// Dialogs: opening and closing, a confirmation, and a small form. Closing one restores the focus.
 
 import { busy, byId, el, showToast } from "./dom.js";
 
@@ -16,11 +16,12 @@ for (const dialog of document.querySelectorAll("dialog")) {
   }
 }
 
-// The form that was open when the session ended, and its person's email.
+// The form that was open when the session ended, and the email of the person who was signed in.
 let interrupted = null;
 const closeCallbacks = new WeakMap();
 
-// Close all dialogs at the end of a session. If it timed out, `email` is its person's, and an open form is remembered.
+// Close all dialogs at the end of a session. If it timed out, `email` is that of the person who was signed in, and an
+// open form is remembered.
 export function closeAll(email) {
   interrupted = null;
   for (const dialog of document.querySelectorAll("dialog[open]")) {
@@ -38,12 +39,13 @@ export function reopen(email) {
   interrupted = null;
 }
 
-// Open a dialog, and call `closed` when it closes. The browser returns the focus if the element still exists.
+// Open a dialog, and call `closed` when it closes. The browser restores focus to the element that had it, if that
+// element still exists.
 export function show(dialog, closed = () => {}) {
   const before = document.activeElement;
   closeCallbacks.set(dialog, closed);
   const onClose = () => {
-    if (dialog.open) return; // reopened before the event of the previous closing
+    if (dialog.open) return; // reopened before the previous `close` event
     dialog.removeEventListener("close", onClose);
     closed();
     if (!before?.isConnected) document.querySelector("main > section:not([hidden]) h1")?.focus();

@@ -23,7 +23,7 @@ export const cell = (label, ...children) => el("td", { role: "cell", "data-label
 
 export const row = (...cells) => el("tr", { role: "row" }, ...cells);
 
-// Announce a text to screen readers.
+// Announce text to screen readers.
 export function announce(text) {
   byId("announcement").textContent = "";
   // Screen readers ignore everything outside an open modal dialog.

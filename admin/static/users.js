@@ -58,7 +58,7 @@ export async function loadUsers() {
   }
 }
 
-// Refresh the list in the background, without errors. A load that the user started takes precedence.
+// Refresh the list in the background, without showing errors. A load that the user started takes precedence.
 export function refreshUsers() {
   return foregroundLoads ? null : load({ quiet: true });
 }

@@ -1,8 +1,8 @@
 """A server that runs `sitelatch` commands in forked processes, which need not import the modules again.
 
 `python -m tests.acceptance.command_server SOCKET` listens on a Unix socket. A request is one line of JSON with the
-words, the environment, and the files to use as standard streams. The response has two lines: the process ID when the
-command starts, and the exit code when it ends. Commands run concurrently. The server stops when the process that
+arguments, the environment, and the files to use as standard streams. The response has two lines: the process ID when
+the command starts, and the exit code when it ends. Commands run concurrently. The server stops when the process that
 started it is gone.
 """
 

@@ -67,7 +67,7 @@ class DatabaseTap:
                         front.sendall(data)
                         continue
                     received += data
-                    # The health check runs the same statements once a second. Only statements of the doors count.
+                    # The health check runs the same statements once a second. Only the front door's statements count.
                     watches = watches or (not started and WATCH in received)
                     if watches:
                         received.clear()

@@ -133,7 +133,7 @@ class Sitelatch:
 
     @property
     def feed_losses(self) -> int:
-        """The number of losses of the change feed so far. The bounds for a working feed do not apply during a loss."""
+        """How often the change feed has been lost so far. The bounds for a working feed do not apply during a loss."""
         return sum(line["event"] == "feed_down" for line in self.log_lines())
 
     def log_lines(self) -> list[dict[str, Any]]:

@@ -121,7 +121,8 @@ class KeyLog:
         self.wrong: list[str] = []
         """Descriptions of wrong responses."""
         self.late_passes: list[tuple[Key, float, float]] = []
-        """Passes of deleted keys: the key, the time of its deletion, and the start time of the request."""
+        """Requests that passed with a deleted key: the key, the time of its deletion, and the start time of the
+        request."""
         self.bounds: list[tuple[float, float]] = []
         """The revocation bounds that Sitelatch reported: the time of the report, and the bound in seconds."""
         self.waits: list[float] = []
@@ -173,7 +174,7 @@ class KeyLog:
             self._note("wrong responses", f"{answer.status} for a key that never existed")
 
     def begin_restore(self, to: float) -> None:
-        """Mark that the database is about to be restored to an earlier time, so that later changes may be undone."""
+        """Note that the database is about to be restored to an earlier time, so that later changes may be undone."""
         now = time.time()
         for key in [*self.existing_keys, *self.deleted_keys]:
             if key.created_at > to or (key.deleting_since and key.deleting_since > to):
@@ -181,7 +182,7 @@ class KeyLog:
                 key.uncertain = True
 
     def end_restore(self, to: float) -> None:
-        """Mark that the restore is complete: keys created since then are deleted, and deleted keys exist again."""
+        """Note that the restore is complete: keys created since then are deleted, and deleted keys exist again."""
         now = time.time()
         for key in [*self.existing_keys, *self.deleted_keys]:
             if key.created_at > to:
@@ -199,10 +200,11 @@ class KeyLog:
         self.wrong.append(f"{count}: {what}")
 
     def check_late_passes(self) -> float:
-        """Count passes of deleted keys that exceeded the bound, and return the longest delay in seconds.
+        """Count how often a deleted key was still accepted after the bound, and return the longest delay in seconds.
 
-        The reported bound assumes that the state of the database does not change. So a report counts only if no larger
-        bound was reported until it had passed. For example, a server that stops right after a delete cannot report it.
+        A reported bound assumes that the state of the database does not change. So a report counts only if no larger
+        bound was reported before the reported time had passed. For example, if the server stops right after a delete,
+        Sitelatch reports the larger bound only later.
         """
         stated = [
             (at, bound)

@@ -36,7 +36,8 @@ SETTINGS: dict[str, Table] = {
     "keys": {"unknown_per_minute": 1_000_000},
 }
 CLOCK_SECONDS = 0.05
-"""The tolerance for last activity, whose time is computed from its age when it is written."""
+"""The tolerance for times of last activity, which Sitelatch writes as ages that the database subtracts from its
+clock."""
 
 _QUIET_SECONDS = 0.5
 _METRIC = re.compile(rb"^sitelatch_(revocation_bound_seconds|feed_up\S*|activity_pending) (\S+)$", re.MULTILINE)
@@ -55,12 +56,12 @@ class Figures:
     feed: float
     """The time from the end of the fault until the change feed was read again, in seconds."""
     second: float
-    """The time from the end of the fault until a process that started during it served, in seconds.
+    """The time from the end of the fault until a process that was started during the fault served requests, in seconds.
 
-    Zero if there was no such process.
+    Zero if there was none.
     """
     longest_pass: float
-    """The longest time that a deleted key passed, in seconds."""
+    """The longest time for which a deleted key was still accepted, in seconds."""
     waits: tuple[float, float]
     """The 99th percentile and the maximum of the response times of known keys, in seconds."""
     lost: list[str]

@@ -32,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_request(self, *_: object) -> None:
-        """Write no log."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ QUICK = (
     "data replaced",
 )
 WITH_A_SECOND_PROCESS = ("stopped", "frozen")
-"""The quick campaigns with a second process. The slow ones all have it."""
+"""The quick campaigns with a second process. The slow ones all have one."""
 
 
 def check(campaign: Campaign, figures: Figures, fault: Fault) -> None:
@@ -76,7 +76,8 @@ def check(campaign: Campaign, figures: Figures, fault: Fault) -> None:
     assert bool(figures.counts["unavailable"]) or not fault.prevents_lookups, "the fault had no effect"
     assert figures.busy < 0.3
     assert figures.grown_kib < 30 * 1024
-    # Regardless of the number of requests. Every failed request to the admin API logs a line.
+    # The number of log lines must not depend on the number of requests, except that every failed request to the admin
+    # API logs one.
     lines = sum(count for event, count in figures.events.items() if event not in ADMIN_EVENTS)
     assert lines < 20 + 10 * figures.lasted
 

@@ -157,7 +157,7 @@ BODIES = [
 
 
 def with_stand_ins(rows: list[Case]) -> list[Case]:
-    """Return the case with methods that llhttp does not know, or only in RTSP, and for which it gets a stand-in."""
+    """Return the cases with methods that llhttp does not know or knows only from RTSP, so that it gets a stand-in."""
     methods = {"GET {path}": "LIST {path}", "POST {path}": "FLUSH {path}"}
     found = []
     for row in rows:

@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_QUERY = answer  # noqa: N815 - http.server's names
 
     def log_request(self, *_: object) -> None:
-        """Write no log."""
+        """Log nothing."""
 
 
 class Behind:
@@ -107,7 +107,8 @@ NAMES = [
     for framing in ("length", "chunked")
 ]
 REPLACED = {"replaced-after-get": [("GET", False)], "replaced-after-posts": [("POST", True), ("POST", True)]}
-"""Names of services, and what the first server at their address gets: methods, and whether with a body."""
+"""Names of services, and the requests that the first server at each address gets: the method, and whether it has a
+body."""
 
 
 @pytest.fixture(scope="module")

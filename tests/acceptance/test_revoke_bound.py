@@ -34,7 +34,7 @@ class Fleet:
         return sum(latch.feed_losses for latch in self.latches)
 
     def deletes(self, wanted: int, taken: list[float]) -> Iterator[None]:
-        """Yield for each delete, until there are enough measurements during which every process read the feed."""
+        """Yield once for each delete, until there are enough measurements during which every process read the feed."""
         for _ in range(2 * wanted):
             measured, losses = len(taken), self.feed_losses
             yield

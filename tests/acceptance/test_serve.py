@@ -169,7 +169,7 @@ async def test_readiness_succeeds_during_an_outage_and_reports_it(
     await drop_database(database_server, droppable_dsn)
     await until(lambda: readiness(latch) == (200, {"status": "ready", "database": "down"}), "the outage to be detected")
     assert latch.metric("sitelatch_database_up") == 0
-    # This holds even without any lookup, because the cached key would be served stale.
+    # The bound rises even without any lookup, because the cached key would be served stale.
     assert latch.metric("sitelatch_revocation_bound_seconds") == 601
     assert get_shop(latch, key) == (502, "upstream_unreachable")
     assert get_shop(latch, new_key()) == (503, "scope_unavailable")

@@ -14,7 +14,7 @@ COUNTS = "replayed"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the counts of each backend, also if its test passed."""
+    """Print the counts of each backend, even if its test passed."""
     lines = [
         f"{name}: {value}"
         for reports in terminalreporter.stats.values()

@@ -1,6 +1,6 @@
 """The cost of each case in every size. `python -m tests.cost.growth` prints all, the most expensive first.
 
-The clock selects the setup and the key that make a case most expensive. The result is in instructions.
+The setup and the key that make a case most expensive are found by CPU time. The printed costs are in instructions.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from tests.cost.setups import KEYS
 SHARES = (8, 4, 2, 1)
 """Divisors of the largest size of a case."""
 WORTH_COUNTING = (3, 1000)
-"""The costs to count in instructions, in plain heads by the clock. Cheaper heads are harmless. More expensive ones fail
-anyway, and take long to count."""
+"""A case is counted in instructions if its CPU time, in plain heads, is in this range. Cheaper heads are harmless. More
+expensive ones fail anyway, and take long to count."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a head. `ratio` is the multiple of a plain one."""
+    """The cost of a head. `ratio` is its multiple of the cost of a plain head."""
 
     ratio: float
     code: str
@@ -57,7 +57,7 @@ class Stopwatch:
             await driver.close()
 
     async def cost(self, sent: Sent, *, tries: int) -> Cost:
-        """Return the shortest of several times. Nothing is remembered between them."""
+        """Return the shortest time of several runs. Nothing is remembered between them."""
         driver = self._drivers[sent.setup]
         least = float("inf")
         for _ in range(tries):

@@ -24,7 +24,8 @@ MAX_COST = 30
 """The most that a head may cost, in plain heads."""
 MAX_RATIO_BY_DOUBLING = 2.5
 CHEAP = 4
-"""Cheaper heads (in plain heads) may grow faster, because the first of something has a fixed cost."""
+"""Heads that cost less than this, in plain heads, may grow faster, because the first use of a feature has a fixed
+cost."""
 SEARCH_SECONDS = 25
 
 

@@ -298,7 +298,7 @@ async def test_a_search_for_spaces_only_matches_everything(acme: AdminClient) ->
 
 
 async def test_search_results_do_not_depend_on_how_many_users_match(acme: AdminClient, pool: asyncpg.Pool) -> None:
-    """With so many users that a page is found among the next users, or needs a search through all."""
+    """There are so many users that some pages are found among the next users, and others need a search of all users."""
     await pool.execute(
         """
         INSERT INTO sitelatch.api_users

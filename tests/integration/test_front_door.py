@@ -166,7 +166,7 @@ async def test_a_response_does_not_begin_while_the_previous_one_is_unread() -> N
         while not door.client.transport.get_write_buffer_size():
             await served.send(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
             await asyncio.sleep(0.002)
-        await served.send(b"10800\r\n" + b"x" * 0x10800 + b"\r\n0\r\n\r\n")  # one read, and the client is full after it
+        await served.send(b"10800\r\n" + b"x" * 0x10800 + b"\r\n0\r\n\r\n")  # one read, which fills the client's buffer
         await until(lambda: door.client.exchange is None, "the first answer's end")
         assert door.client.full
         assert await served.quiet()
@@ -288,7 +288,7 @@ async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
 
 
 class BrokenConnection:
-    """A client's connection whose timeouts cannot be checked."""
+    """A client connection that raises an error when its timeouts are checked."""
 
     exchange = None
 

@@ -1,4 +1,4 @@
-"""The grant cache over a real scope table, also during outages."""
+"""The grant cache over a real scope table, including during outages."""
 
 import asyncio
 from collections import Counter

@@ -168,7 +168,7 @@ async def test_only_some_similar_sites_are_listed_and_the_rest_are_counted(conne
 
 
 async def test_a_site_written_with_sql_is_compared_at_the_next_change(connection: asyncpg.Connection) -> None:
-    """An older Sitelatch writes sites without a collation while replicas are upgraded one by one."""
+    """An older Sitelatch writes sites without a collated id while replicas are upgraded one by one."""
     await add(connection, "acme", "shop")
     await add_workspace(connection, "globex", "café")
     with pytest.raises(Conflict, match='the site "café" of the workspace "globex"'):

@@ -148,8 +148,8 @@ async def test_activity_updates_are_hot(pool: asyncpg.Pool) -> None:
         " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, 1000)"
     )
     users = [str(row["user_id"]) for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
-    # Only once, because each page has space for one more version of its rows, and other transactions may delay its
-    # reuse.
+    # Only once, because each page has space for one more version of its rows, and other transactions may delay the
+    # reuse of that space.
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(RECORD_ACTIVITY, users, ["30.0"] * len(users))
         (counts,) = await connection.fetch(

@@ -102,7 +102,7 @@ UNRELEASED_NAMES = """
     ALTER TABLE sitelatch.round_trips RENAME CONSTRAINT oidc_logins_digest_length TO round_trips_digest_length;
     ALTER INDEX sitelatch.oidc_logins_expires_idx RENAME TO round_trips_expires_idx;
 """
-"""Gives back the names that the development versions used."""
+"""Restores the names that the development versions used."""
 
 
 async def schema_names(connection: asyncpg.Connection) -> list[asyncpg.Record]:

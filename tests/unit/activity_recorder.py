@@ -33,7 +33,7 @@ class RecordingPool:
         self._open.set()
 
     def last_uses(self) -> dict[str, float]:
-        """Return the last uses as the database would have them."""
+        """Return the last uses as the database would store them."""
         uses: dict[str, float] = {}
         for _, statement in self.statements:
             for user, used_at in statement.items():

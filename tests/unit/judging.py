@@ -27,7 +27,7 @@ EVERY_SITE = Grant("2", "acme", all_sites=True, sites=frozenset())
 
 
 def table(*routes: dict[str, Any]) -> RouteTable:
-    """Return routes that need a name and an upstream only where a test gives them."""
+    """Return a route table. Routes get a name and an upstream if the test does not give them."""
     given = [{"name": f"r{number}", "upstream": "http://127.0.0.1:1", **route} for number, route in enumerate(routes)]
     return RouteTable([RouteSettings.model_validate(route) for route in given], KeySettings())
 

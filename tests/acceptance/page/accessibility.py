@@ -10,7 +10,7 @@ from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_c
 
 @contextmanager
 def page_with_axe(browser: Browser) -> Iterator[Page]:
-    """Yield a page that can run axe-core, which the Content-Security-Policy would forbid."""
+    """Yield a page that can run axe-core, which the Content-Security-Policy would otherwise forbid."""
     context = browser.new_context(bypass_csp=True)
     context.set_default_timeout(SEEN_MS)
     page = context.new_page()

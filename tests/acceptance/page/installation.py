@@ -37,7 +37,7 @@ class DataApi(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Write no log."""
+        """Log nothing."""
 
 
 class Installation:

@@ -54,7 +54,7 @@ class IdentityProxy(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Write no log."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ def test_selected_sites_are_counted_and_stay_visible(open_page: OpenPage, instal
         create.workspace.select_option("globex")
         expect(page.locator("#selected-count")).to_be_empty()
 
-        # The key is completely visible, also on a phone.
+        # The key is completely visible, even on a phone.
         create.all_sites.check()
         create.create_button.click()
         expect(create.key).to_be_visible()

@@ -13,7 +13,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 20
-    wbufsize = -1  # one packet an answer
+    wbufsize = -1  # one packet per answer
 
     def answer(self) -> None:
         parts = urlsplit(self.path)

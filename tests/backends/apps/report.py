@@ -1,4 +1,5 @@
-"""The response of all Python backends. It runs in the virtual environment of the backends, with no dependencies."""
+"""The response of all Python backends. This module runs in the virtual environment of the backends, with no
+dependencies."""
 
 import json
 from typing import Any

@@ -39,7 +39,7 @@ def test_similar_cookies_are_not_taken_for_the_session_cookie(line: str) -> None
 
 @pytest.mark.parametrize("piece", [";", "; ", "a=b;", f";{OURS}", "__Host-sitelatch="])
 def test_megabytes_of_cookies_are_searched_quickly(piece: str) -> None:
-    """Parsing them used to take four seconds, and blocked the front door as well."""
+    """Parsing all of the cookies used to take four seconds, and blocked the front door as well."""
     lines = [piece * (19_000 // len(piece))] * 120
     with calls() as made:
         cookie_value(lines, "localhost:9091")

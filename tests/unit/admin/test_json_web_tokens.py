@@ -97,7 +97,7 @@ def test_a_token_without_a_required_claim_is_rejected(name: str) -> None:
 
 
 def test_the_header_cannot_choose_key_or_algorithm() -> None:
-    """The issuer's key set decides on them, not the token (RFC 8725 §3.1)."""
+    """The issuer's key set determines both, not the token (RFC 8725 §3.1)."""
     evil = foreign_key("evil")
     good = signed(HEAD, CLAIMS, KEY)
     body, signature = good.split(".")[1:]

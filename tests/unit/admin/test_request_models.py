@@ -23,7 +23,7 @@ def test_a_body_full_of_errors_is_rejected_quickly(body: bytes, error: type[Exce
 
 
 def test_a_query_with_too_many_parameters_is_rejected_at_once() -> None:
-    """A URL can contain two thousand of them, which used to take as long as twenty other requests."""
+    """A URL can contain two thousand parameters, which used to take as long as twenty other requests."""
     few, many = (MultiDict((f"a{number}", "") for number in range(count)) for count in (100, 101))
     with pytest.raises(Invalid) as refused:
         read_query(NoQuery, few)

@@ -77,7 +77,7 @@ def test_the_shortcut_finds_one_plain_parameter(query: bytes, only: object) -> N
         (b"a=1&SITE", False),
         (b"a=1;b=2", False),
         (b"%73ite=a", False),
-        (b"a[b]=1", False),  # not decided by the shortcut: the whole search does
+        (b"a[b]=1", False),  # the shortcut does not decide this: the full search does
     ],
 )
 def test_the_shortcut_recognizes_plain_queries_without_the_parameter(query: bytes, silent: bool) -> None:

@@ -45,7 +45,7 @@ class Path:
     def __init__(self, chance: random.Random, *seconds: float) -> None:
         self.chance = chance
         self.seconds = seconds
-        """Each message takes one of these."""
+        """Each message takes one of these times."""
         self.up = True
         self.epoch = 0
         self.open = asyncio.Event()

@@ -20,7 +20,7 @@ async def test_a_dropped_grant_is_looked_up_again(harness: Harness) -> None:
     assert grants.drop(KEY) is grant
     assert grants.generation > generation
     assert grants.peek(KEY) is None
-    assert grants.reusable_until(KEY) < harness.clock.now, "callers may not keep it either"
+    assert grants.reusable_until(KEY) < harness.clock.now, "callers may not keep the grant either"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ async def test_while_the_breaker_is_open_requests_do_not_wait_and_one_lookup_pro
 
 
 async def test_recovery_is_detected_without_traffic(harness: Harness) -> None:
-    """The last requests before a pause met an outage, and the first ones after it arrive all at once."""
+    """The last requests before a pause hit an outage, and the first ones after the pause arrive all at once."""
     grants = harness.grants()
     harness.scope.down = ConnectionRefusedError()
     for asking in (grants.fetch(KEY), grants.fetch_sites(["shop"])):
@@ -202,7 +202,7 @@ async def test_closing_answers_all_waiting_callers(harness: Harness) -> None:
 @pytest.mark.parametrize("followed", [True, False])
 @pytest.mark.parametrize("looked_up", ["a key", "an unknown key", "a site"])
 async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, looked_up: str, followed: bool) -> None:
-    """It comes from a standby or an old primary, so the grant may have been revoked long ago.
+    """Such an answer comes from a standby or an old primary, so the grant may have been revoked long ago.
 
     The same holds while the feed is down: when it resumes, it does not repeat changes that it has already reported.
     """

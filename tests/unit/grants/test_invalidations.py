@@ -14,11 +14,11 @@ def test_an_invalidation_is_forgotten_when_no_older_lookup_is_in_flight() -> Non
     assert invalidations.affects(first, (KEY,), None)
     assert not invalidations.affects(second, (KEY, EVERYTHING), None)
     invalidations.end(first)
-    assert not invalidations.affects(first, (KEY,), None), "it is forgotten"
+    assert not invalidations.affects(first, (KEY,), None), "a lookup that has ended is forgotten"
     assert invalidations.affects(second, ("ada",), 4)
     assert not invalidations.affects(second, ("ada",), 5)
     invalidations.end(second)
-    assert not len(invalidations), "no lookup in flight needs them"
+    assert not len(invalidations), "no lookup in flight needs the invalidations"
     invalidations.add("eve")
     assert not len(invalidations)
     third = invalidations.begin()

@@ -44,7 +44,7 @@ async def test_a_lookup_that_times_out_in_the_queue_does_not_open_the_breaker() 
 
 
 class SlowToRelease(MemoryScope):
-    """A pool to which it takes time to return a connection whose query was canceled."""
+    """A pool that needs time to take back a connection whose query was canceled."""
 
     @asynccontextmanager
     async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[MemoryScope]:  # noqa: ASYNC109

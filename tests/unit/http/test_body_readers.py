@@ -1,4 +1,4 @@
-"""The conditions on which a connection without a response counts as leading to a server that reads bodies."""
+"""The conditions under which a connection without a response counts as leading to a server that reads bodies."""
 
 import pytest
 

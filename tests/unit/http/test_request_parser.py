@@ -51,7 +51,7 @@ def test_pipelined_heads_are_read_one_by_one() -> None:
 def test_a_head_in_pieces_does_not_mix_with_the_next_head(
     first_bytes: int,
 ) -> None:
-    """The bytes that follow are as many as the first part of the head."""
+    """As many bytes follow the head as its first part has."""
     reader = RequestReader(LIMITS)
     assert reader.read(GET[:first_bytes]) == (None, b"")
     follows = GET[:first_bytes]

@@ -81,7 +81,7 @@ class Streams:
         self.scope.add(key_of(name), name, *sites, **row)
 
     async def opened(self, name: str, *sites: str) -> FakeExchange:
-        """Open an exchange that passes by what the scope table says."""
+        """Open an exchange that passes according to the scope table."""
         grant = await self.grants.fetch(key_of(name))
         assert isinstance(grant, Grant)
         exchange = FakeExchange(name, grant, *sites)
