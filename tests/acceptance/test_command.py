@@ -118,7 +118,7 @@ def test_a_user_is_not_created_if_its_key_cannot_be_printed(config: Path, unbuff
     ("closed", "code", "reason"),
     [("<&-", 0, None), (">&-", 1, "standard output: Bad file descriptor"), ("2>&-", 0, None)],
 )
-def test_a_closed_standard_output_fails_a_command_but_other_closed_streams_do_not(
+def test_a_closed_standard_output_makes_a_command_fail_but_other_closed_streams_do_not(
     config: Path, closed: str, code: int, reason: str | None
 ) -> None:
     before = sitelatch("users", "list", "--config", str(config), "--json").out
@@ -264,14 +264,14 @@ def test_adding_a_site_twice_succeeds_but_removing_it_twice_fails(config: Path) 
         ),
     ],
 )
-def test_bad_usage_is_exit_code_2(config: Path, words: tuple[str, ...]) -> None:
+def test_bad_usage_exits_with_code_2(config: Path, words: tuple[str, ...]) -> None:
     done = sitelatch(*words, "--config", str(config))
     assert (done.code, done.out) == (2, "")
     assert done.err
 
 
 @pytest.mark.parametrize("subcommand", ["serve", "migrate", "check-config", "users list"])
-def test_a_bad_config_is_exit_code_2_with_one_line_per_error(tmp_path: Path, subcommand: str) -> None:
+def test_a_bad_config_exits_with_code_2_and_one_line_per_error(tmp_path: Path, subcommand: str) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(config_text("postgresql://u:hunter2@h/d") + "[limits]\nhead_bytes = 0\n[log]\naccess = 3\n")
     done = sitelatch(*subcommand.split(), "--config", str(file))
@@ -287,7 +287,7 @@ def test_check_config_confirms_a_valid_config(config: Path) -> None:
     assert done.err.startswith('warning: [[proxy.routes]] "data" sites: "query:site" applies to every path')
 
 
-def test_an_unreachable_database_is_exit_code_1(tmp_path: Path) -> None:
+def test_an_unreachable_database_exits_with_code_1(tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(config_text("postgresql://u:hunter2@127.0.0.1:1/d"))
     done = sitelatch("users", "list", "--config", str(file))
@@ -351,7 +351,7 @@ def test_a_new_token_is_printed_with_a_valid_config_entry(config: Path, tmp_path
 
 
 @pytest.mark.parametrize(("name", "email"), [("", "ada@example.com"), ("Ada", "a"), ("Ada\x7f", "ada@example.com")])
-def test_a_token_is_not_created_for_a_person_that_the_config_would_refuse(name: str, email: str) -> None:
+def test_a_token_is_not_created_for_a_person_whom_the_config_would_reject(name: str, email: str) -> None:
     done = sitelatch("tokens", "new", "--name", name, "--email", email)
     assert (done.code, done.out) == (2, "")
 
@@ -459,7 +459,7 @@ def test_explain_fails_for_an_unknown_user(config: Path) -> None:
     assert (done.code, done.out) == (1, "")
 
 
-def test_an_unknown_command_is_bad_usage_and_help_succeeds(config: Path) -> None:
+def test_an_unknown_command_counts_as_bad_usage_and_help_succeeds(config: Path) -> None:
     assert sitelatch("user").code == 2
     done = sitelatch("--help")
     assert (done.code, done.err) == (0, "")

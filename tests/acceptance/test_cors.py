@@ -92,7 +92,7 @@ async def test_a_preflight_is_answered_and_never_forwarded(client: Wire, lane: L
     assert lane.latch.metric(metric, route=lane.name, outcome="preflight_answered", status="204") == 4
 
 
-async def test_a_preflight_of_an_unlisted_origin_gets_no_permission(client: Wire, lane: Lane) -> None:
+async def test_a_preflight_from_an_unlisted_origin_gets_no_permission(client: Wire, lane: Lane) -> None:
     for origin in ("https://evil.example", "null", f"{APP}:8443"):
         await client.send(lane.keyless("OPTIONS", "/sites/shop/x", f"Origin: {origin}", *ASKS[1:]))
         answer = await client.answer("HEAD")
@@ -164,7 +164,7 @@ async def test_a_forwarded_response_gets_missing_cors_headers(client: Wire, lane
         assert (answer.one("Access-Control-Allow-Origin"), answer.all("Vary")) == (origin, vary)
 
 
-async def test_a_request_of_an_unlisted_origin_is_handled_without_cors(client: Wire, lane: Lane) -> None:
+async def test_a_request_from_an_unlisted_origin_is_handled_without_cors(client: Wire, lane: Lane) -> None:
     lane.upstream.handler = service = Answering()
     for lines in ((), ("Origin: https://evil.example",), ("Origin: null",)):
         await client.send(lane.request("GET", "/sites/shop/x", *lines))
@@ -187,7 +187,7 @@ async ([url, init]) => {
 CHALLENGE = 'Bearer realm="api"'
 
 
-def test_in_a_browser_a_page_of_a_listed_origin_can_read_refusals_and_data(
+def test_in_a_browser_a_page_from_a_listed_origin_can_read_refusals_and_data(
     bench: Bench, servers: list[ThreadingHTTPServer]
 ) -> None:
     _, listed, other = servers

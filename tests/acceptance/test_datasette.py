@@ -292,12 +292,12 @@ async def test_the_words_that_identify_the_other_site_are_in_its_responses(door:
 
 
 @pytest.mark.parametrize("target", HOSTILE)
-async def test_no_datasette_spelling_reaches_another_site(door: Door, target: str) -> None:
+async def test_no_spelling_specific_to_datasette_reaches_another_site(door: Door, target: str) -> None:
     raw = f"GET {target} HTTP/1.1\r\nHost: a\r\nX-API-Key: {door.climate.key}\r\n\r\n"
     assert not mentions_markets(await send(door, raw.encode()))
 
 
-async def test_no_general_spelling_reaches_another_site(door: Door) -> None:
+async def test_no_spelling_from_the_general_list_reaches_another_site(door: Door) -> None:
     key = (b"X-API-Key", door.climate.key.encode())
     wrong = []
     for spelling in spellings("climate", "markets", Shape.DATASETTE):

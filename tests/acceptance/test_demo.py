@@ -119,7 +119,7 @@ def test_every_printed_command_does_what_its_description_says(tmp_path: Path) ->
         assert children_of(tmp_path) == []
 
 
-def test_a_restart_keeps_the_database_and_replaces_the_keys_and_uses_free_ports(tmp_path: Path) -> None:
+def test_a_restart_keeps_the_database_but_replaces_the_keys_and_uses_free_ports(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         upstream = f"http://127.0.0.1:{server.getsockname()[1]}"
         with demo_in(tmp_path, "--upstream", upstream) as first:

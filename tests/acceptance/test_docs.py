@@ -39,7 +39,7 @@ def test_the_refusals_page_lists_every_refusal_with_its_status() -> None:
     assert listed == sorted(listed, key=lambda row: row[1])
 
 
-def test_imports_go_down_only() -> None:
+def test_modules_import_only_from_lower_layers() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c(['--no-cache'])"],
         cwd=ROOT,
@@ -50,7 +50,7 @@ def test_imports_go_down_only() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_readmes_config_can_be_served(tmp_path: Path) -> None:
+def test_the_config_in_the_readme_can_be_served(tmp_path: Path) -> None:
     [text] = blocks("toml")
     file = tmp_path / "sitelatch.toml"
     file.write_text(text)
@@ -58,7 +58,7 @@ def test_the_readmes_config_can_be_served(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [*blocks("toml", SIGNING_IN), *blocks("toml", CONFIGURATION)])
-def test_the_configs_of_other_pages_can_be_served_after_the_readmes(text: str, tmp_path: Path) -> None:
+def test_the_configs_on_other_pages_can_be_served_after_the_config_in_the_readme(text: str, tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(blocks("toml")[0] + text)
     load(file, {})
@@ -74,7 +74,7 @@ def test_the_configs_of_other_pages_can_be_served_after_the_readmes(text: str, t
         if line.startswith("sitelatch ")
     ],
 )
-def test_a_documented_command_has_options_that_exist(line: str, tmp_path: Path) -> None:
+def test_the_options_of_a_documented_command_exist(line: str, tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     [text] = blocks("toml")
     file.write_text(text)
@@ -147,6 +147,6 @@ def test_every_fault_of_the_campaign_has_its_line() -> None:
     assert [row[0] for row in table("fault")] == list(FAULTS)
 
 
-def test_constraints_are_plain_versions() -> None:
+def test_constraints_pin_exact_versions() -> None:
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line), line

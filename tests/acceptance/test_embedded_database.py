@@ -179,7 +179,7 @@ async def write_until_it_fails(full: Disk) -> None:
 
 
 @pytest.mark.parametrize("version", sorted(SYSTEM_BINARIES) or [16])
-def test_every_command_reports_data_of_another_postgresql_version(tmp_path: Path, version: int) -> None:
+def test_every_command_reports_data_from_another_postgresql_version(tmp_path: Path, version: int) -> None:
     home = tmp_path / "postgres"
     if version in SYSTEM_BINARIES:
         EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version]).close()

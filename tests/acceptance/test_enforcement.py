@@ -203,7 +203,7 @@ async def test_all_invalid_keys_get_the_same_response(door: Door) -> None:
     assert all(one == told[0] for one in told)
 
 
-async def test_a_refusal_is_a_problem_document_without_the_key(door: Door) -> None:
+async def test_a_refusal_is_a_problem_details_response_without_the_key(door: Door) -> None:
     shop = door.bench.keys.shop
     answer = await door.send(shop, "GET /data/sites/blog/x")
     assert set(answer.problem) == {"type", "title", "status", "detail", "code", "request_id"}
@@ -247,7 +247,7 @@ async def test_an_all_sites_key_covers_sites_added_later(door: Door) -> None:
     assert await door.outcome(door.bench.keys.shop, "GET /data/sites/new-site/x") == "site_not_allowed"
 
 
-async def test_a_removed_site_is_removed_from_every_key(door: Door) -> None:
+async def test_a_deleted_site_is_removed_from_every_key(door: Door) -> None:
     with door.bench.latch.admin_client() as admin:
         assert admin.put("/sites/brief", json={"workspace": "acme"}).status_code == 201
         user = door.bench.latch.create_user("acme", "brief")

@@ -166,7 +166,7 @@ async def test_forged_headers_are_not_forwarded(lane: Lane, service: Answering, 
     assert len(service.requests) == len(SPELLINGS)
 
 
-async def test_a_request_for_a_public_path_is_forwarded_without_identity_and_key(
+async def test_a_request_for_a_public_path_is_forwarded_without_identity_or_key(
     client: Wire, lane: Lane, service: Answering
 ) -> None:
     seen = await forward(client, service, lane.request("GET", "/health"))
@@ -198,7 +198,7 @@ async def test_method_overrides_are_removed_from_a_request_without_a_key(
 
 
 @pytest.mark.parametrize("other_lane", ["trusting"], indirect=True)
-async def test_forwarding_headers_of_a_trusted_proxy_are_kept(other_lane: tuple[Lane, Answering]) -> None:
+async def test_forwarding_headers_from_a_trusted_proxy_are_kept(other_lane: tuple[Lane, Answering]) -> None:
     lane, service = other_lane
     lines = ("X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.example")
     async with connect(lane.latch.address) as client:
@@ -296,7 +296,7 @@ async def test_the_key_is_removed_from_every_key_location(
         ("?api_key={}&a=1&api_key={}&b", ("?a=1&b",)),
     ],
 )
-async def test_removing_a_query_key_changes_no_other_bytes(
+async def test_removing_a_key_from_the_query_changes_no_other_bytes(
     client: Wire, lane: Lane, service: Answering, query: str, left: tuple[str, ...]
 ) -> None:
     rest = "/sites/shop/%7Ex" + query.replace("{}", lane.keys.shop.key)
@@ -387,7 +387,7 @@ async def test_a_connection_header_that_lists_a_needed_header_is_refused(
     "listed",
     ["X-Api-User-Id", "X-Api-Sites", "keep-alive,\tx-api-workspace", "X-Request-Id", "X-Forwarded-For", "X-Any-Other"],
 )
-async def test_connection_may_list_headers_that_sitelatch_sets(
+async def test_the_connection_header_may_list_headers_that_sitelatch_sets(
     client: Wire, lane: Lane, service: Answering, listed: str
 ) -> None:
     name = listed.rpartition("\t")[2]

@@ -122,7 +122,7 @@ async def test_a_flood_of_unknown_keys_slows_no_other_address(
     assert tap.statement_count(KEYS) - before < 500
 
 
-async def test_a_lookup_that_times_out_is_503_not_401(lane: Lane, tap: DatabaseTap) -> None:
+async def test_a_lookup_that_times_out_returns_503_and_not_401(lane: Lane, tap: DatabaseTap) -> None:
     user = lane.latch.create_user("acme", "shop")
     tap.delay_seconds = LOOKUP_SECONDS * 2
     try:

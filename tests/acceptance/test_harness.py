@@ -54,7 +54,7 @@ async def test_a_truncated_body_raises(upstream: Upstream, address: str) -> None
     assert cut.value.so_far == b"four"
 
 
-async def test_a_reset_is_detected(upstream: Upstream, address: str) -> None:
+async def test_a_connection_reset_is_detected(upstream: Upstream, address: str) -> None:
     async with connect(address) as client:
         await client.send(b"GET / HTTP/1.1\r\n\r\n")
         served = await upstream.accept()

@@ -44,7 +44,7 @@ async def test_endpoints_without_credentials_are_described_as_such(admin: AdminC
     }
 
 
-async def test_the_api_conforms_to_the_document(acme: AdminClient, tmp_path: Path) -> None:
+async def test_the_api_conforms_to_its_openapi_document(acme: AdminClient, tmp_path: Path) -> None:
     """Schemathesis sends valid and invalid requests and checks every response against the document."""
     program = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run"),

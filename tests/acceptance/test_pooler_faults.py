@@ -143,7 +143,7 @@ async def recovered(served: Pooled, data: Lane, cold: User) -> float:
     return took
 
 
-async def test_a_killed_pooler_is_an_outage(served: Pooled) -> None:
+async def test_a_killed_pooler_counts_as_an_outage(served: Pooled) -> None:
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         served.pooler.stop(signal.SIGKILL)
@@ -158,7 +158,7 @@ async def test_a_killed_pooler_is_an_outage(served: Pooled) -> None:
     print(f"after a pooler's restart: {took:.2f} s")  # noqa: T201 - for the record
 
 
-async def test_a_frozen_pooler_is_an_outage(served: Pooled) -> None:
+async def test_a_frozen_pooler_counts_as_an_outage(served: Pooled) -> None:
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         served.pooler.signal(signal.SIGSTOP)
@@ -171,7 +171,7 @@ async def test_a_frozen_pooler_is_an_outage(served: Pooled) -> None:
         await recovered(served, data, cold)
 
 
-async def test_a_server_restart_behind_the_pooler_is_an_outage(served: Pooled, server: PooledServer) -> None:
+async def test_a_server_restart_behind_the_pooler_counts_as_an_outage(served: Pooled, server: PooledServer) -> None:
     cold = served.latch.create_user("acme", "shop")
     async with loaded(served) as (load, data):
         await asyncio.to_thread(server.stop)

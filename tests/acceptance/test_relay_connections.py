@@ -165,7 +165,7 @@ async def test_a_disconnect_during_an_upload_never_completes_the_upload(lane: La
         await served.read_until(b"0\r\n\r\n")
 
 
-async def test_a_disconnect_frees_the_place_in_the_pool(bench: Bench, lane: Lane) -> None:
+async def test_a_disconnect_frees_the_slot_in_the_pool(bench: Bench, lane: Lane) -> None:
     for _ in range(POOL + 2):
         async with connect(bench.latch.address) as client:
             await open_exchange(client, lane)
@@ -223,19 +223,19 @@ async def test_a_response_with_invalid_framing_reaches_the_client_truncated(clie
 # An upstream that is unreachable, silent or broken.
 
 
-async def test_an_upstream_that_refuses_connections_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
+async def test_an_upstream_that_refuses_connections_causes_a_502(bench: Bench, client: Wire, lane: Lane) -> None:
     await client.send(lane.request("GET", "").replace(lane.name.encode(), b"nowhere/shop/x"))
     answer = await client.answer()
     assert (answer.status, answer.code) == (502, "upstream_unreachable")
 
 
-async def test_an_upstream_that_accepts_no_connection_is_502(bench: Bench, client: Wire, lane: Lane) -> None:
+async def test_an_upstream_that_accepts_no_connection_causes_a_502(bench: Bench, client: Wire, lane: Lane) -> None:
     await client.send(lane.request("GET", "").replace(lane.name.encode(), b"full/shop/x"))
     answer = await client.answer()
     assert (answer.status, answer.code) == (502, "upstream_unreachable")
 
 
-async def test_a_silent_upstream_is_504_and_its_connection_closes(client: Wire, lane: Lane) -> None:
+async def test_a_silent_upstream_causes_a_504_and_its_connection_is_closed(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane)
     answer = await client.answer()
     assert (answer.status, answer.code) == (504, "upstream_timeout")
@@ -273,7 +273,7 @@ async def test_interim_responses_do_not_extend_the_timeout(client: Wire, lane: L
     ],
     ids=lambda answer: answer[:60].decode().replace("\r\n", "|"),
 )
-async def test_an_upstream_that_does_not_speak_http_is_502(client: Wire, lane: Lane, answer: bytes) -> None:
+async def test_an_upstream_that_does_not_speak_http_causes_a_502(client: Wire, lane: Lane, answer: bytes) -> None:
     served = await open_exchange(client, lane)
     with contextlib.suppress(OSError):
         await served.send(answer)
@@ -409,7 +409,7 @@ async def exchanges_open(lane: Lane, count: int) -> AsyncIterator[list[tuple[Wir
         yield pairs
 
 
-async def test_a_full_pool_is_503(client: Wire, lane: Lane) -> None:
+async def test_an_exhausted_pool_returns_503(client: Wire, lane: Lane) -> None:
     async with exchanges_open(lane, POOL):
         await client.send(lane.request("GET", "/sites/shop/x"))
         answer = await client.answer()
@@ -418,7 +418,7 @@ async def test_a_full_pool_is_503(client: Wire, lane: Lane) -> None:
         assert len(lane.upstream.connections) == POOL
 
 
-async def test_a_request_that_waits_for_the_pool_is_served_when_a_place_becomes_free(client: Wire, lane: Lane) -> None:
+async def test_a_request_waiting_for_the_pool_is_served_when_a_slot_becomes_free(client: Wire, lane: Lane) -> None:
     async with exchanges_open(lane, POOL) as pairs:
         await client.send(lane.request("GET", "/sites/shop/waiting"))
         first_client, first_served = pairs[0]
@@ -435,7 +435,7 @@ async def test_requests_are_still_judged_while_the_pool_is_full(client: Wire, la
         assert (await client.answer()).status == 403
 
 
-async def test_too_many_open_exchanges_are_503(bench: Bench, client: Wire, lane: Lane) -> None:
+async def test_too_many_open_exchanges_return_503(bench: Bench, client: Wire, lane: Lane) -> None:
     others = [bench.lanes.next(bench.latch, bench.keys) for _ in range(2)]
     async with contextlib.AsyncExitStack() as stack:
         for other in others:
@@ -496,7 +496,7 @@ async def test_a_slow_upstream_slows_down_the_client(bench: Bench, lane: Lane) -
         assert await served.discard(sent) == sent
 
 
-async def test_a_stalled_upload_is_408(client: Wire, lane: Lane) -> None:
+async def test_a_stalled_upload_gets_408(client: Wire, lane: Lane) -> None:
     served = await open_exchange(client, lane, lane.request("POST", "/sites/shop/x", "Content-Length: 10") + b"half")
     await served.read_until(b"half")
     answer = await client.answer(seconds=STALL_SECONDS * 3)
@@ -574,7 +574,7 @@ async def erratic_client(lane: Lane) -> None:
                 await client.answer(seconds=ANSWER_SECONDS * 3)
 
 
-async def test_after_many_faults_every_place_in_the_pool_is_free(bench: Bench, lane: Lane) -> None:
+async def test_after_many_faults_every_slot_in_the_pool_is_free(bench: Bench, lane: Lane) -> None:
     random.seed(2)
     lane.upstream.handler = erratic_service
     for _ in range(7):

@@ -352,7 +352,7 @@ async def test_an_http_1_0_connection_stays_open_only_on_request(client: Wire, l
     assert await client.closed()
 
 
-async def test_connection_close_of_a_client_closes_its_connection(client: Wire, lane: Lane) -> None:
+async def test_connection_close_from_a_client_closes_its_connection(client: Wire, lane: Lane) -> None:
     _, answer = await exchange(client, lane, lane.request("GET", "/sites/shop/x", "Connection: close"), OK)
     assert (answer.body, answer.one("Connection")) == (b"ok", b"close")
     assert await client.closed()

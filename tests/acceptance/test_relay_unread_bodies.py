@@ -159,7 +159,7 @@ async def test_a_request_in_a_body_is_never_executed(bench: Bench, services: dic
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
-async def test_reuse_after_body_protects_from_a_server_without_a_name(
+async def test_reuse_after_body_protects_against_a_server_that_does_not_identify_itself(
     bench: Bench, services: dict[str, Behind], method: str
 ) -> None:
     await check_nothing_smuggled(bench, services["silent"], method, chunked=False)
@@ -210,7 +210,7 @@ async def test_connections_to_another_server_are_reused_after_bodies_once_it_has
     assert len(lane.upstream.connections) == 2, "the first connection closes, because nothing is known of the server"
 
 
-async def test_a_server_that_changes_its_name_is_noticed(client: Wire, lane: Lane) -> None:
+async def test_a_change_of_the_server_header_is_noticed(client: Wire, lane: Lane) -> None:
     """A deployment can replace the software behind an address."""
     named = b"HTTP/1.1 200 OK\r\nServer: %b\r\nContent-Length: 2\r\n\r\nok"
     post = lane.request("POST", "/sites/shop/x", "Content-Length: 2", body=b"ok")

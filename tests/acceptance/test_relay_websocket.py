@@ -255,7 +255,7 @@ async def test_a_service_may_refuse_the_upgrade(client: Wire, lane: Lane, status
     ],
     ids=["no-accept", "h2c", "no-upgrade", "wrong-accept"],
 )
-async def test_a_101_that_does_not_echo_the_upgrade_is_502(client: Wire, lane: Lane, head: str) -> None:
+async def test_a_101_that_does_not_echo_the_upgrade_becomes_a_502(client: Wire, lane: Lane, head: str) -> None:
     served = await open_exchange(client, lane.upstream, lane.request("GET", "/sites/shop/ws", *UPGRADE))
     await served.send(("HTTP/1.1 101 Switching Protocols\r\n" + head.format(accept=accept_of(NONCE)) + "\r\n").encode())
     answer = await client.answer()
@@ -276,7 +276,7 @@ async def test_a_101_that_does_not_echo_the_upgrade_is_502(client: Wire, lane: L
         ("Upgrade: h2c",),
     ],
 )
-async def test_any_other_upgrade_is_removed_and_the_request_forwarded(
+async def test_any_other_upgrade_is_removed_and_the_request_is_forwarded(
     client: Wire, lane: Lane, lines: tuple[str, ...]
 ) -> None:
     service = Answering()

@@ -54,7 +54,9 @@ def ended(bench: Bench, cause: str) -> float:
     return bench.latch.metric("sitelatch_exchanges_ended_by_revoke_total", cause=cause)
 
 
-async def test_a_deleted_key_truncates_an_event_stream(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
+async def test_an_event_stream_is_truncated_when_its_key_is_deleted(
+    bench: Bench, lane: Lane, user: User, client: Wire
+) -> None:
     service = await events(client, lane, user)
     before = ended(bench, "key_gone")
     delete(bench, user)
@@ -68,14 +70,16 @@ async def test_a_deleted_key_truncates_an_event_stream(bench: Bench, lane: Lane,
     assert took < 1, f"ended after {took:.3f} s"
 
 
-async def test_a_deleted_key_truncates_a_download(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
+async def test_a_download_is_truncated_when_its_key_is_deleted(
+    bench: Bench, lane: Lane, user: User, client: Wire
+) -> None:
     service = await download(client, lane, user)
     delete(bench, user)
     assert await client.closed()
     assert await service.closed()
 
 
-async def test_a_deleted_key_resets_a_download_over_http_1_0(
+async def test_a_download_over_http_1_0_is_reset_when_its_key_is_deleted(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
     """Without a length or chunks, a normal close would make the response look complete."""
@@ -89,7 +93,7 @@ async def test_a_deleted_key_resets_a_download_over_http_1_0(
     assert client.was_reset
 
 
-async def test_a_deleted_key_refuses_a_request_that_waits_for_its_response(
+async def test_a_request_waiting_for_its_response_is_refused_when_its_key_is_deleted(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
     await client.send(lane.request("GET", "/sites/shop/slow", user=user))
@@ -101,7 +105,7 @@ async def test_a_deleted_key_refuses_a_request_that_waits_for_its_response(
     assert await service.closed()
 
 
-async def test_a_deleted_key_refuses_an_upload(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
+async def test_an_upload_is_refused_when_its_key_is_deleted(bench: Bench, lane: Lane, user: User, client: Wire) -> None:
     await client.send(lane.request("PUT", "/sites/shop/file", "Content-Length: 1000000", user=user) + bytes(1000))
     service = await lane.upstream.accept()
     await service.head()
@@ -171,7 +175,7 @@ async def test_a_websocket_is_closed_with_a_reason(bench: Bench, user: User) -> 
             await gone.wait()
 
 
-async def test_within_a_websocket_frame_the_connection_ends_without_a_close_frame(
+async def test_in_the_middle_of_a_websocket_frame_the_connection_ends_without_a_close_frame(
     bench: Bench, lane: Lane, user: User, client: Wire
 ) -> None:
     service = await tunnel(client, lane, user)

@@ -168,7 +168,9 @@ async def test_the_service_gets_its_name_by_sni(
     assert set(server_names.requested) == {"data.internal"}
 
 
-def test_a_real_client_trusts_the_front_door(bench: Bench, trust: ssl.SSLContext, front: Pair) -> None:
+def test_a_real_client_trusts_the_certificate_of_the_front_door(
+    bench: Bench, trust: ssl.SSLContext, front: Pair
+) -> None:
     with httpx.Client(verify=trust, trust_env=False) as client:
         port = bench.latch.address.rpartition(":")[2]
         answer = client.get(f"https://localhost:{port}/private-ca/shop/x")

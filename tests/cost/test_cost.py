@@ -44,7 +44,7 @@ def measured() -> list[Grown]:
     return grow_all()
 
 
-def test_counts_are_repeatable() -> None:
+def test_instruction_counts_are_repeatable() -> None:
     plain = Sent("default", "site key", PLAIN.head(SITE_KEY))
     once, again = in_instructions([plain, plain])
     assert once.code == again.code == "passed"

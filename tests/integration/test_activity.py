@@ -61,7 +61,9 @@ def about(seconds: float) -> object:
     return pytest.approx(seconds, abs=30)
 
 
-async def test_a_use_is_recorded_by_its_age_regardless_of_clocks(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_the_time_of_a_use_is_computed_from_its_age_regardless_of_clock_differences(
+    pool: asyncpg.Pool, users: list[str]
+) -> None:
     clock = Clock()
     activity = Activity(SETTINGS, pool, clock=clock)
     ada, bob, cy = users[:3]
@@ -132,7 +134,9 @@ async def test_a_locked_row_does_not_delay_other_users(pool: asyncpg.Pool, users
     assert activity.pending == 0
 
 
-async def test_an_outage_loses_nothing(pool: asyncpg.Pool, doors: asyncpg.Pool, wire: Wire, users: list[str]) -> None:
+async def test_an_outage_loses_no_activity(
+    pool: asyncpg.Pool, doors: asyncpg.Pool, wire: Wire, users: list[str]
+) -> None:
     clock = Clock()
     activity = Activity(SETTINGS, doors, clock=clock)
     activity.touch(users[0])
@@ -188,7 +192,7 @@ async def test_a_use_during_a_restore_is_kept_until_its_row_exists(
     assert await seconds_since_use(pool, users[0]) == [about(0)]
 
 
-async def test_a_graceful_stop_loses_nothing(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_a_graceful_stop_loses_no_activity(pool: asyncpg.Pool, users: list[str]) -> None:
     activity = Activity(SETTINGS, pool)
     running = asyncio.create_task(activity.run())
     for user in users[:10]:
@@ -230,7 +234,9 @@ async def test_a_drain_without_a_database_ends_in_time_and_logs_all_uses(
     assert await activity.drain()
 
 
-async def test_a_busy_user_costs_one_row_version_per_resolution(pool: asyncpg.Pool, users: list[str]) -> None:
+async def test_a_busy_user_creates_one_row_version_per_resolution_interval(
+    pool: asyncpg.Pool, users: list[str]
+) -> None:
     clock = Clock()
     activity = Activity(SETTINGS, pool, clock=clock)
     versions = set()

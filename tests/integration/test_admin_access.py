@@ -194,7 +194,7 @@ async def all_rows(pool: asyncpg.Pool) -> str:
     )
 
 
-async def test_every_route_has_attempts(routes: list[tuple[str, str]]) -> None:
+async def test_every_route_is_covered_by_the_access_attempts(routes: list[tuple[str, str]]) -> None:
     assert sorted(routes) == sorted([*ATTEMPTS, *PAGE])
 
 
@@ -394,7 +394,7 @@ async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
     assert (await ben.request("DELETE", f"/users/{made['id']}"))[0] == 204
 
 
-async def test_foreign_resources_look_like_missing_ones(acme: AdminClient) -> None:
+async def test_resources_of_other_workspaces_look_like_missing_ones(acme: AdminClient) -> None:
     secret = await acme.create(workspace="globex", sites=["wiki"])
     ben = acme.as_(BEN_TOKEN)
 

@@ -37,7 +37,9 @@ async def test_a_retry_returns_the_same_user_without_its_key(acme: AdminClient, 
     assert [line["action"] for line in lines] == ["user.created"]
 
 
-async def test_an_equivalent_body_is_a_retry_and_the_key_may_be_quoted(acme: AdminClient) -> None:
+async def test_a_request_with_an_equivalent_body_is_a_retry_and_its_idempotency_key_may_be_quoted(
+    acme: AdminClient,
+) -> None:
     _, made = await create(acme, '"8e03978e-40d5-43e8-bc93-6894a57f9324"')
     _, again = await create(
         acme, "8e03978e-40d5-43e8-bc93-6894a57f9324", sites=["blog", "shop", "blog"], name=" Export "
@@ -48,7 +50,9 @@ async def test_an_equivalent_body_is_a_retry_and_the_key_may_be_quoted(acme: Adm
 @pytest.mark.parametrize(
     "other", [{"name": "Import"}, {"sites": ["shop"]}, {"sites": None, "all_sites": True}, {"name": None}]
 )
-async def test_a_key_with_a_different_body_is_refused(acme: AdminClient, pool: asyncpg.Pool, other: Any) -> None:
+async def test_an_idempotency_key_reused_with_a_different_body_is_refused(
+    acme: AdminClient, pool: asyncpg.Pool, other: Any
+) -> None:
     await create(acme, "k")
     status, problem = await create(acme, "k", **other)
     assert (status, problem["code"]) == (422, "idempotency_key_reused")
@@ -73,7 +77,7 @@ async def test_a_retry_does_not_recreate_a_deleted_user(acme: AdminClient, pool:
     assert await user_count(pool) == 0
 
 
-async def test_equal_keys_of_two_admins_are_independent(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_equal_idempotency_keys_from_two_admins_are_independent(acme: AdminClient, pool: asyncpg.Pool) -> None:
     _, one = await create(acme, "k")
     status, other = await create(acme.as_(BEN_TOKEN), "k")
     assert status == 201
@@ -91,7 +95,9 @@ async def test_a_refused_request_does_not_use_up_its_key(acme: AdminClient, pool
 
 
 @pytest.mark.parametrize("key", ["", "a b", '"', '"a', "é", "x" * 256, '"' + "x" * 256 + '"', "a\tb", '"a";b=1'])
-async def test_an_invalid_key_is_refused_by_name(acme: AdminClient, pool: asyncpg.Pool, key: str) -> None:
+async def test_an_invalid_idempotency_key_is_refused_and_the_error_names_the_header(
+    acme: AdminClient, pool: asyncpg.Pool, key: str
+) -> None:
     status, problem = await create(acme, key)
     assert status == 422
     assert [error["parameter"] for error in problem["errors"]] == ["Idempotency-Key"]
@@ -123,7 +129,7 @@ async def test_concurrent_requests_with_one_key_on_two_replicas_create_one_user(
     assert await user_count(pool) == 1
 
 
-async def test_a_retry_waits_for_the_first_request_and_replaces_it_if_it_fails(
+async def test_a_retry_waits_for_the_first_request_and_takes_its_place_if_it_fails(
     acme: AdminClient, pool: asyncpg.Pool
 ) -> None:
     async with pool.acquire() as first:
@@ -145,7 +151,7 @@ async def test_a_retry_waits_for_the_first_request_and_replaces_it_if_it_fails(
     assert made["api_key"]
 
 
-async def test_a_retry_is_refused_while_the_first_request_does_not_end(pool: asyncpg.Pool) -> None:
+async def test_a_retry_is_refused_if_the_first_request_does_not_end(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as first, first.transaction(), pool.acquire() as second:
         assert await claim_key(first, ADA, "k", BODY, uuid4()) is None
         with pytest.raises(KeyInUse, match="still in progress"):
@@ -153,7 +159,7 @@ async def test_a_retry_is_refused_while_the_first_request_does_not_end(pool: asy
                 await claim_key(second, ADA, "k", BODY, uuid4(), wait_seconds=0.2)
 
 
-async def test_keys_expire_after_a_day(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_idempotency_keys_expire_after_a_day(acme: AdminClient, pool: asyncpg.Pool) -> None:
     _, made = await create(acme, "k")
     await create(acme, "other")
     await pool.execute("UPDATE sitelatch.idempotency_keys SET created_at = now() - interval '23:59'")

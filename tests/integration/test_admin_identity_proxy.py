@@ -89,7 +89,7 @@ async def test_a_person_who_is_not_on_the_allow_list_is_not_an_admin(
     assert (status, problem["code"]) == (403, "not_an_admin")
 
 
-async def test_the_headers_are_ignored_from_other_addresses(stranger: AdminClient) -> None:
+async def test_identity_headers_from_other_addresses_are_ignored(stranger: AdminClient) -> None:
     nobody = await whoami(stranger, {})
     assert nobody[0] == 401
     for more in (
@@ -126,7 +126,7 @@ async def test_empty_headers_are_not_credentials(proxy: AdminClient) -> None:
         assert (await whoami(proxy, headers))[0] == 401
 
 
-async def test_the_header_names_can_be_configured(pool: asyncpg.Pool) -> None:
+async def test_the_names_of_the_identity_headers_can_be_configured(pool: asyncpg.Pool) -> None:
     at = settings(addresses=(STRANGER,), email_header="Remote-Email", user_header="Remote-User")
     async with serving(admin_app(at, pool)) as client:
         nobody = client.as_(None)

@@ -135,7 +135,7 @@ async def test_a_canceled_or_unauthorized_sign_in_starts_no_session(
     assert jar.session is None
 
 
-async def test_a_state_is_valid_once_and_in_its_own_browser(
+async def test_a_sign_in_state_is_valid_only_once_and_only_in_its_own_browser(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
     jar, other, anonymous = Jar(admin), Jar(admin), Jar(admin)
@@ -176,7 +176,7 @@ async def test_a_database_outage_during_sign_in_is_reported_by_the_page(
     assert jar.session is None
 
 
-async def test_one_of_several_concurrent_callbacks_succeeds(admin: AdminClient, provider: Provider) -> None:
+async def test_exactly_one_of_several_concurrent_callbacks_succeeds(admin: AdminClient, provider: Provider) -> None:
     jar = Jar(admin)
     back = await sign_in(provider, await jar.begin())
     copies = [Jar(admin, dict(jar.cookies)) for _ in range(4)]
@@ -193,7 +193,7 @@ async def test_a_login_expires(admin: AdminClient, provider: Provider, pool: asy
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.oidc_logins") == 1  # the expired one is pruned
 
 
-async def test_a_code_of_another_login_is_refused(admin: AdminClient, provider: Provider) -> None:
+async def test_a_code_from_another_login_is_refused(admin: AdminClient, provider: Provider) -> None:
     """Code injection: a stolen code is used in the attacker's own login."""
     victim, attacker = Jar(admin), Jar(admin)
     theirs = await sign_in(provider, await victim.begin())
@@ -385,7 +385,9 @@ async def test_only_the_id_token_of_this_login_is_accepted(pool: asyncpg.Pool, h
             assert await try_login(admin, issuer) == code, claims
 
 
-async def test_userinfo_adds_claims_of_the_same_person_only(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+async def test_userinfo_adds_claims_only_if_it_is_about_the_same_person(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str]
+) -> None:
     issuer, url = hostile
     issuer.claims = {"email": None, "email_verified": None, "name": None}
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
@@ -409,7 +411,9 @@ async def test_userinfo_adds_claims_of_the_same_person_only(pool: asyncpg.Pool, 
         assert await try_login(admin, issuer) == "not_an_admin"
 
 
-async def test_errors_of_the_token_endpoint_have_codes(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+async def test_errors_from_the_token_endpoint_are_reported_as_codes(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str]
+) -> None:
     issuer, url = hostile
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
         for answer, code in (
@@ -426,7 +430,7 @@ async def test_errors_of_the_token_endpoint_have_codes(pool: asyncpg.Pool, hosti
             assert await try_login(admin, issuer) == code
 
 
-async def test_errors_in_the_callback_have_codes(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+async def test_errors_in_the_callback_are_reported_as_codes(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
     issuer, url = hostile
     async with serving(admin_app(settings(url), pool), port=PORT) as admin:
         for error, code in (

@@ -40,7 +40,9 @@ async def test_a_recoverable_key_is_revealed_with_an_audit_entry_each_time(
     assert made["api_key"] not in everything
 
 
-async def test_keys_created_earlier_cannot_be_revealed(acme: AdminClient, recoverable: AdminClient) -> None:
+async def test_keys_created_before_the_secret_was_set_cannot_be_revealed(
+    acme: AdminClient, recoverable: AdminClient
+) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert not made["keys"][0]["recoverable"]
     status, problem, _ = await recoverable.request("POST", f"/users/{made['id']}/reveal")

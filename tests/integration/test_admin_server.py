@@ -139,7 +139,7 @@ async def test_a_secret_in_a_malformed_request_is_neither_returned_nor_logged(
         ("GET", f"/{FOREIGN}", {}, None),
     ],
 )
-async def test_a_secret_in_a_wrong_place_is_neither_returned_nor_logged(
+async def test_a_secret_in_the_wrong_place_is_neither_returned_nor_logged(
     acme: AdminClient, logged: io.StringIO, method: str, path: str, headers: dict[str, str], body: str | None
 ) -> None:
     headers = headers if body is None else {"Content-Type": "application/json", **headers}
@@ -150,7 +150,7 @@ async def test_a_secret_in_a_wrong_place_is_neither_returned_nor_logged(
         assert secret not in logged.getvalue()
 
 
-async def test_an_internal_error_is_500_without_details(
+async def test_an_internal_error_returns_500_without_details(
     acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
     await pool.execute("ALTER TABLE sitelatch.api_keys ADD CONSTRAINT shut CHECK (hint = 'x')")
@@ -162,7 +162,7 @@ async def test_an_internal_error_is_500_without_details(
     assert "slk_" not in logged.getvalue()
 
 
-async def test_a_body_over_the_limit_is_413(acme: AdminClient) -> None:
+async def test_a_body_over_the_limit_gets_413(acme: AdminClient) -> None:
     status, problem, _ = await acme.request(
         "POST", "/users", data=io.BytesIO(b"[" + b" " * (5 * 1024 * 1024)), headers={"Content-Type": "application/json"}
     )
@@ -261,7 +261,7 @@ async def test_a_compressed_body_is_refused_with_advice(acme: AdminClient) -> No
     assert (await acme.request("POST", "/users", data=plain, headers=headers))[0] == 201
 
 
-async def test_an_endpoint_that_takes_a_name_has_a_small_limit(acme: AdminClient) -> None:
+async def test_an_endpoint_that_takes_only_a_name_has_a_small_body_limit(acme: AdminClient) -> None:
     body = io.BytesIO(json.dumps({"display_name": "x" * 10_000}).encode())
     assert (await acme.request("PATCH", "/sites/shop", data=body, headers={"Content-Type": "application/json"}))[
         0
@@ -381,7 +381,7 @@ async def test_the_admin_api_recovers_from_a_database_outage(
     assert "Traceback" not in logged.getvalue()
 
 
-async def test_a_wrong_schema_is_503_and_the_log_names_the_fix(
+async def test_a_wrong_schema_returns_503_and_the_log_names_the_fix(
     acme: AdminClient, pool: asyncpg.Pool, logged: io.StringIO
 ) -> None:
     await pool.execute("DROP TABLE sitelatch.audit_log")

@@ -154,7 +154,9 @@ async def test_a_session_times_out(acme: AdminClient, pool: asyncpg.Pool, change
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 1  # the ended one is pruned
 
 
-async def test_use_extends_the_idle_timeout_but_not_the_absolute_one(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_using_a_session_extends_its_idle_timeout_but_not_its_absolute_one(
+    acme: AdminClient, pool: asyncpg.Pool
+) -> None:
     ada = await acme.signed_in()
     end = await pool.fetchval("SELECT expires_at FROM sitelatch.sessions")
     await pool.execute("UPDATE sitelatch.sessions SET used_at = now() - interval '59 minutes'")

@@ -30,7 +30,7 @@ async def test_adding_a_site_twice_succeeds(acme: AdminClient) -> None:
     assert [line["action"] for line in (await acme.get("/audit", subject="new"))["items"]] == ["site.created"]
 
 
-async def test_putting_a_site_again_changes_only_a_given_name(acme: AdminClient) -> None:
+async def test_putting_a_site_again_changes_the_name_only_if_one_is_given(acme: AdminClient) -> None:
     await acme.request("PUT", "/sites/shop", {"workspace": "acme", "display_name": " The shop "})
     status, site, _ = await acme.request("PUT", "/sites/shop", {"workspace": "acme"})
     assert (status, site["display_name"]) == (200, "The shop")
@@ -203,7 +203,7 @@ async def test_the_audit_log_is_paged_newest_first(acme: AdminClient) -> None:
     assert found == whole
 
 
-async def test_sites_are_added_all_or_none_with_every_fault_reported(pool: asyncpg.Pool) -> None:
+async def test_either_all_sites_are_added_or_none_and_every_fault_is_reported(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         added = await add_sites(
             connection,
@@ -227,7 +227,7 @@ async def test_sites_are_added_all_or_none_with_every_fault_reported(pool: async
         assert (again.created, again.renamed, again.unchanged) == ((), ("blog",), ("shop",))
 
 
-async def test_sites_are_removed_all_or_none(pool: asyncpg.Pool) -> None:
+async def test_either_all_sites_are_removed_or_none(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         new = [NewSite("shop"), NewSite("blog")]
         await add_sites(connection, workspace="acme", sites=new, by=BY_ADA, create_workspace=True)
@@ -301,7 +301,7 @@ async def test_a_site_listed_many_times_in_a_file_is_counted_once(pool: asyncpg.
 
 
 @pytest.mark.parametrize("names", [("Shop", ""), ("", "Shop"), ("Shop", "Shop")])
-def test_a_site_listed_twice_takes_the_name_from_either_line(names: tuple[str, str]) -> None:
+def test_a_site_listed_twice_takes_its_name_from_the_line_that_has_one(names: tuple[str, str]) -> None:
     lines = "".join(f"shop,acme,{name}\n" for name in names)
     assert read_csv(io.StringIO(f"site,workspace,display_name\n{lines}")) == {"acme": [NewSite("shop", "Shop")]}
 

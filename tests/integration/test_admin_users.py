@@ -46,7 +46,7 @@ async def test_a_user_for_selected_sites_gets_a_key_that_is_shown_once(acme: Adm
     assert made["api_key"] not in str(await acme.get("/users"))
 
 
-async def test_a_user_for_all_sites_has_an_empty_list_of_sites(acme: AdminClient) -> None:
+async def test_an_all_sites_user_has_an_empty_list_of_sites(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     assert (made["all_sites"], made["sites"], made["site_count"], made["name"]) == (True, [], 0, None)
 
@@ -78,7 +78,7 @@ async def test_a_user_for_all_sites_has_an_empty_list_of_sites(acme: AdminClient
         (["acme"], "#", "must be a JSON object"),
     ],
 )
-async def test_an_invalid_body_is_refused_with_the_place_and_a_fix(
+async def test_an_invalid_body_is_refused_with_the_location_of_the_error_and_a_fix(
     acme: AdminClient, pool: asyncpg.Pool, body: Any, pointer: str, expected: str
 ) -> None:
     status, problem, answer = await acme.request("POST", "/users", body)
@@ -155,7 +155,7 @@ async def test_deletion_is_permanent_and_leaves_the_audit_entry(acme: AdminClien
     }
 
 
-async def test_one_of_several_concurrent_deletions_succeeds(acme: AdminClient) -> None:
+async def test_exactly_one_of_several_concurrent_deletions_succeeds(acme: AdminClient) -> None:
     made = await acme.create(workspace="acme", all_sites=True)
     answers = await asyncio.gather(*(acme.request("DELETE", f"/users/{made['id']}") for _ in range(4)))
     assert sorted(status for status, _, _ in answers) == [204, 404, 404, 404]
@@ -164,7 +164,7 @@ async def test_one_of_several_concurrent_deletions_succeeds(acme: AdminClient) -
 
 
 @pytest.mark.parametrize("user_id", ["nope", "0", "%00", "%FF", "a%2Fb", "{}", "00000000-0000-0000-0000-000000000000"])
-async def test_unknown_ids_are_404(acme: AdminClient, user_id: str) -> None:
+async def test_unknown_ids_return_404(acme: AdminClient, user_id: str) -> None:
     for method in ("GET", "DELETE"):
         status, problem, _ = await acme.request(method, f"/users/{user_id}")
         assert status == 404
@@ -239,7 +239,7 @@ async def test_a_forged_cursor_is_refused(acme: AdminClient, after: str) -> None
     assert problem["errors"][0]["parameter"] == "after"
 
 
-async def test_a_cursor_of_another_list_is_refused(acme: AdminClient) -> None:
+async def test_a_cursor_from_another_list_is_refused(acme: AdminClient) -> None:
     for _ in range(2):
         await acme.create(workspace="acme", all_sites=True)
     after = (await acme.get("/users", limit=1))["next"]
@@ -253,7 +253,9 @@ async def test_a_cursor_of_another_list_is_refused(acme: AdminClient) -> None:
     [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("sort=name", "sort"), ("q=x", "q"),
      ("search=a&search=b", "search"), ("search=%00", "search"), ("workspace=%0a", "workspace")],
 )  # fmt: skip
-async def test_wrong_parameters_are_refused_by_name(acme: AdminClient, parameters: str, name: str) -> None:
+async def test_wrong_parameters_are_refused_and_the_error_names_them(
+    acme: AdminClient, parameters: str, name: str
+) -> None:
     status, problem, _ = await acme.request("GET", f"/users?{parameters}")
     assert status == 422
     assert [error["parameter"] for error in problem["errors"]] == [name]
@@ -288,7 +290,7 @@ async def test_search_matches_prefixes_of_name_site_person_and_key(acme: AdminCl
     assert len(list(await found("slk_"))) == 4
 
 
-async def test_a_search_for_spaces_only_matches_everything(acme: AdminClient) -> None:
+async def test_a_search_for_nothing_but_spaces_matches_everything(acme: AdminClient) -> None:
     for body in ({"all_sites": True}, {"sites": ["shop"], "name": "Shop exporter"}):
         await acme.create(workspace="acme", **body)
     for search in ("", " ", "\u3000 "):
@@ -297,7 +299,7 @@ async def test_a_search_for_spaces_only_matches_everything(acme: AdminClient) ->
     assert [user["name"] for user in (await acme.get("/users", search="  shop e"))["items"]] == ["Shop exporter"]
 
 
-async def test_search_results_do_not_depend_on_how_many_users_match(acme: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_search_results_are_correct_however_many_users_match(acme: AdminClient, pool: asyncpg.Pool) -> None:
     """There are so many users that some pages are found among the next users, and others need a search of all users."""
     await pool.execute(
         """

@@ -163,7 +163,7 @@ async def test_an_answer_from_before_a_delete_is_not_used_after_it(
     assert await harness.grants.fetch(KEY) is UNKNOWN
 
 
-async def test_an_unknown_result_from_before_a_create_is_not_used_after_it(
+async def test_a_not_found_result_from_before_a_create_is_not_used_after_it(
     harness: Harness, pool: asyncpg.Pool
 ) -> None:
     task = await delayed_lookup(harness, "cold")
@@ -176,7 +176,7 @@ async def test_an_unknown_result_from_before_a_create_is_not_used_after_it(
     assert harness.grants.peek(KEY) == answer
 
 
-async def test_a_site_answer_from_before_a_removal_is_not_used_after_it(harness: Harness, pool: asyncpg.Pool) -> None:
+async def test_a_site_lookup_from_before_a_removal_is_not_used_after_it(harness: Harness, pool: asyncpg.Pool) -> None:
     harness.pool.hold()
     task = asyncio.create_task(harness.grants.fetch_sites(("shop",)))
     await until(lambda: harness.pool.held_back == 1)
@@ -186,7 +186,7 @@ async def test_a_site_answer_from_before_a_removal_is_not_used_after_it(harness:
     assert await task == {"shop": None}
 
 
-async def test_a_grant_read_after_a_change_survives_its_later_notification(
+async def test_a_grant_read_after_a_change_survives_the_late_notification_of_the_change(
     dsn: str, tmp_path: Path, doors_pool: asyncpg.Pool, pool: asyncpg.Pool, acme: None
 ) -> None:
     await add_user(pool, "acme", "shop", "blog", digest=KEY)

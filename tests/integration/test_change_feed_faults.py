@@ -163,7 +163,7 @@ async def test_a_feed_behind_the_lookups_reconnects(start: Start, pool: asyncpg.
 
 
 @pytest.mark.parametrize("looked_up", ["a grant", "an unknown key", "a site"])
-async def test_a_feed_restored_to_its_last_position_drops_newer_answers(
+async def test_a_feed_restored_to_the_position_last_read_drops_newer_answers(
     tmp_path: Path, dsn: str, doors_pool: asyncpg.Pool, pool: asyncpg.Pool, acme: None, looked_up: str
 ) -> None:
     """The restored dump is from when the feed was last read. Lookups continued in the meantime."""
@@ -252,7 +252,7 @@ class Slow(asyncpg.Connection):
         return rows
 
 
-async def test_the_feed_counts_as_read_from_the_time_of_the_query(start: Start) -> None:
+async def test_the_feed_counts_as_read_as_of_the_time_of_the_query(start: Start) -> None:
     harness = start(poll_seconds=60, connections=Slow)
     await harness.wait_until_up()
     assert harness.feed.read_at <= Slow.asked_at[0]
@@ -272,7 +272,7 @@ async def test_the_feed_of_a_standby_counts_as_down(start: Start) -> None:
         assert harness.mode is FeedMode.DOWN
 
 
-async def test_on_a_standby_earlier_changes_stay_valid(start: Start, keys: None, pool: asyncpg.Pool) -> None:
+async def test_on_a_standby_the_changes_read_earlier_stay_valid(start: Start, keys: None, pool: asyncpg.Pool) -> None:
     """A standby has an older state of the same feed, so what the feed reported before still holds."""
     standby = False
     harness = start(connections=intercepting(lambda query: as_standby(query) if standby else query))

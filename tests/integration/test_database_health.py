@@ -9,7 +9,7 @@ from sitelatch.database_health import HealthCheck
 
 
 @pytest.mark.parametrize("table", ["api_keys", "scope_changes", "sites"])
-async def test_a_database_that_answers_no_lookups_is_down(dsn: str, pool: asyncpg.Pool, table: str) -> None:
+async def test_a_database_that_answers_no_lookups_counts_as_down(dsn: str, pool: asyncpg.Pool, table: str) -> None:
     """The same result as for tables that are locked, or that the role may not read."""
     database = DatabaseStatus()
     check = HealthCheck(dsn, database)
@@ -28,7 +28,7 @@ async def test_a_database_that_answers_no_lookups_is_down(dsn: str, pool: asyncp
     assert found == [Health.UP, Health.DOWN, Health.UP]
 
 
-async def test_a_database_being_restored_counts_as_not_reached(dsn: str, pool: asyncpg.Pool) -> None:
+async def test_a_database_being_restored_counts_as_unreached(dsn: str, pool: asyncpg.Pool) -> None:
     await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
     database = DatabaseStatus()
     check = HealthCheck(dsn, database)
@@ -39,7 +39,7 @@ async def test_a_database_being_restored_counts_as_not_reached(dsn: str, pool: a
         check.close()
 
 
-async def test_a_wrong_schema_is_down_unless_lookups_still_work(dsn: str, pool: asyncpg.Pool) -> None:
+async def test_a_database_with_a_wrong_schema_is_down_unless_lookups_still_work(dsn: str, pool: asyncpg.Pool) -> None:
     """A restore of an older dump causes this. A database migrated for a newer Sitelatch still answers lookups."""
     database = DatabaseStatus()
     check = HealthCheck(dsn, database)

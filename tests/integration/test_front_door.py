@@ -248,7 +248,7 @@ async def small_buffer_listener() -> AsyncIterator[socket.socket]:
 
 
 @on_uvloop
-async def test_an_upstream_that_responds_early_and_stops_reading_frees_its_place() -> None:
+async def test_an_upstream_that_responds_early_and_stops_reading_frees_its_slot() -> None:
     loop = asyncio.get_running_loop()
     async with (
         small_buffer_listener() as listening,
@@ -360,7 +360,7 @@ async def test_a_tls_response_without_length_needs_close_notify_to_end(
 
 
 @on_uvloop
-async def test_keep_alive_of_the_upstream_limits_idle_connections() -> None:
+async def test_the_keep_alive_header_of_the_upstream_limits_idle_connections() -> None:
     async with front(upstream_idle_seconds=60) as door, connect(door.address) as client:
         for keep_alive, kept in (
             (b"timeout=60, max=9", True),
@@ -381,7 +381,7 @@ async def test_keep_alive_of_the_upstream_limits_idle_connections() -> None:
 
 
 @on_uvloop
-async def test_host_upstream_is_localhost_for_a_unix_socket() -> None:
+async def test_with_host_upstream_the_host_is_localhost_for_a_unix_socket() -> None:
     for host, expected in (("upstream", b"localhost"), ("keep", b"h")):
         with tempfile.TemporaryDirectory(prefix="sl-") as folder:
             path = f"{folder}/s"
@@ -481,7 +481,7 @@ def test_host_names_are_resolved_for_each_new_connection() -> None:
 
 
 @on_uvloop
-async def test_canceling_a_connection_attempt_always_frees_its_place() -> None:
+async def test_canceling_a_connection_attempt_always_frees_its_slot() -> None:
     async with front() as door:
         pool = door.pool
         for steps in range(10):

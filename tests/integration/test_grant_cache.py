@@ -125,7 +125,9 @@ async def test_a_flood_of_unknown_keys_does_not_slow_other_addresses(harness: Ha
     assert outcomes[TooManyUnknownKeys] >= 10_000 - 64 - unanswered
 
 
-async def test_a_cold_start_refuses_no_known_keys_behind_one_address(harness: Harness, pool: asyncpg.Pool) -> None:
+async def test_after_a_cold_start_no_known_key_behind_a_shared_address_is_refused(
+    harness: Harness, pool: asyncpg.Pool
+) -> None:
     await add_workspace(pool, "acme", "shop")
     for number in range(200):
         await add_user(pool, "acme", "shop", digest=key(number))

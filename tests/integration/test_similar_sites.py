@@ -167,7 +167,7 @@ async def test_only_some_similar_sites_are_listed_and_the_rest_are_counted(conne
     assert all(collate_site(oldest) == collate_site(twin) and oldest != twin for oldest, twin in twins.pairs)
 
 
-async def test_a_site_written_with_sql_is_compared_at_the_next_change(connection: asyncpg.Connection) -> None:
+async def test_a_site_inserted_with_sql_is_compared_at_the_next_change(connection: asyncpg.Connection) -> None:
     """An older Sitelatch writes sites without a collated id while replicas are upgraded one by one."""
     await add(connection, "acme", "shop")
     await add_workspace(connection, "globex", "café")

@@ -52,7 +52,7 @@ def in_use(letter: str) -> bool:
 LETTERS = [letter for letter in map(chr, range(0x10000)) if in_use(letter)]
 
 
-async def test_letters_that_are_equal_to_icu_collate_alike(collating: asyncpg.Connection) -> None:
+async def test_letters_that_icu_treats_as_equal_collate_alike(collating: asyncpg.Connection) -> None:
     classes = await collating.fetch(
         "SELECT array_agg(letter)::text[] AS letters FROM unnest($1::text[]) AS letter"
         " WHERE letter COLLATE loose <> '' GROUP BY letter COLLATE loose HAVING count(*) > 1",
@@ -67,7 +67,7 @@ async def test_letters_that_are_equal_to_icu_collate_alike(collating: asyncpg.Co
     assert not apart
 
 
-async def test_ligatures_that_are_two_letters_to_icu_collate_like_them(collating: asyncpg.Connection) -> None:
+async def test_ligatures_that_icu_treats_as_two_letters_collate_like_them(collating: asyncpg.Connection) -> None:
     plain = "abcdefghijklmnopqrstuvwxyz"
     rows = await collating.fetch(
         "SELECT ligature, pair FROM unnest($1::text[]) AS ligature JOIN unnest($2::text[]) AS pair"

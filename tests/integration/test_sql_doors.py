@@ -141,7 +141,7 @@ async def test_a_user_deleted_during_a_write_is_skipped(pool: asyncpg.Pool, dsn:
         await deleter.close()
 
 
-async def test_activity_updates_are_hot(pool: asyncpg.Pool) -> None:
+async def test_activity_updates_are_heap_only_tuple_updates(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     await pool.execute(
         "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"

@@ -145,7 +145,7 @@ def test_a_server_runs_in_a_folder_with_a_long_or_unusual_path(name: str) -> Non
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server is another user's process")
-def test_below_a_private_folder_of_root_no_folder_is_made_accessible(tmp_path: Path) -> None:
+def test_inside_a_private_folder_of_root_no_folder_is_made_accessible(tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     before = private.stat()
@@ -160,7 +160,7 @@ def test_below_a_private_folder_of_root_no_folder_is_made_accessible(tmp_path: P
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server is another user's process")
-def test_in_an_accessible_folder_the_servers_user_owns_only_data_and_socket() -> None:
+def test_in_an_accessible_folder_the_server_user_owns_only_data_and_socket() -> None:
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - the test needs a folder that others can enter
     top.mkdir(mode=0o755)
     private = top / "private"

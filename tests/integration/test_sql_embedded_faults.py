@@ -153,7 +153,7 @@ def test_random_kills_never_break_the_next_start_or_leave_processes_behind(home:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs another user")
-def test_other_users_of_the_machine_can_neither_read_use_nor_disturb_it(tmp_path: Path) -> None:
+def test_other_users_of_the_machine_cannot_read_use_or_disturb_the_server(tmp_path: Path) -> None:
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - the test needs a folder that others can enter
     top.mkdir(mode=0o755)
     place = top / "postgres"
@@ -187,7 +187,7 @@ def test_other_users_of_the_machine_can_neither_read_use_nor_disturb_it(tmp_path
 
 
 @pytest.mark.parametrize("version", [*sorted(SYSTEM_BINARIES), 16])
-def test_data_of_another_postgresql_version_is_refused_with_instructions(home: Path, version: int) -> None:
+def test_data_from_another_postgresql_version_is_refused_with_instructions(home: Path, version: int) -> None:
     if version in SYSTEM_BINARIES:
         EmbeddedServer.open(home, UNSAFE, SYSTEM_BINARIES[version]).close()
     else:
@@ -207,7 +207,7 @@ def test_data_of_another_postgresql_version_is_refused_with_instructions(home: P
             assert fetch_value(server.dsn, "SELECT 1") == 1
 
 
-def test_a_server_started_manually_on_the_data_is_left_alone(home: Path) -> None:
+def test_a_server_started_manually_on_the_same_data_is_left_alone(home: Path) -> None:
     with contextlib.closing(EmbeddedServer.open(home, UNSAFE)) as server:
         fetch_value(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
     data = home / "data"
@@ -239,7 +239,7 @@ def test_a_server_started_manually_on_the_data_is_left_alone(home: Path) -> None
         assert fetch_value(server.dsn, "SELECT answer FROM kept") == 42
 
 
-def test_a_folder_with_other_contents_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_folder_with_other_contents_is_refused_and_left_untouched(tmp_path: Path) -> None:
     project = tmp_path / "project"
     (project / "binaries").mkdir(parents=True)
     (project / "binaries" / "precious").write_text("kept")

@@ -98,7 +98,7 @@ async def test_rolled_back_changes_are_not_published(pool: asyncpg.Pool, acme: s
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.scope_pending") == 0
 
 
-async def test_changes_by_replication_and_restores_are_published(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
+async def test_changes_made_by_replication_and_restores_are_published(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     before = await head(pool)
     async with another(dsn) as connection:
         await connection.execute("SET session_replication_role = replica")
@@ -107,7 +107,7 @@ async def test_changes_by_replication_and_restores_are_published(dsn: str, pool:
     assert not await pool.fetch("SELECT 1 FROM pg_trigger WHERE tgname LIKE 'note%' AND tgenabled <> 'A'")
 
 
-async def test_migrate_enables_disabled_triggers_and_publishes_everything(
+async def test_migrate_re_enables_disabled_triggers_and_publishes_everything(
     dsn: str, pool: asyncpg.Pool, acme: str
 ) -> None:
     """`pg_restore --data-only --disable-triggers` disables them, and enables them without ALWAYS."""

@@ -116,7 +116,7 @@ async def test_truncate_does_not_deadlock_with_a_commit(dsn: str, pool: asyncpg.
             await emptying.commit()
 
 
-async def test_a_hundred_thousand_changes_delay_no_other_revoke_and_no_lookup(
+async def test_a_hundred_thousand_changes_delay_no_other_revocation_and_no_lookup(
     dsn: str, pool: asyncpg.Pool, acme: str
 ) -> None:
     await pool.execute(
@@ -152,7 +152,7 @@ async def test_a_hundred_thousand_changes_delay_no_other_revoke_and_no_lookup(
     assert len(await published(pool, before)) == 100_000 + number
 
 
-async def test_a_row_is_pruned_a_day_after_the_next_one_was_added(pool: asyncpg.Pool, acme: str) -> None:
+async def test_a_feed_row_is_pruned_a_day_after_the_next_one_was_added(pool: asyncpg.Pool, acme: str) -> None:
     await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
     await pool.execute(
         "INSERT INTO sitelatch.scope_changes (what, at)"
@@ -186,7 +186,7 @@ async def test_pruning_leaves_no_gap_even_if_the_clock_was_wrong(pool: asyncpg.P
     assert left == [newest, newest + 1]
 
 
-async def test_concurrent_pruning_does_not_fail_the_writer(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
+async def test_concurrent_pruning_does_not_make_the_writer_fail(dsn: str, pool: asyncpg.Pool, acme: str) -> None:
     """The database's default isolation level may be REPEATABLE READ."""
     await pool.execute("UPDATE sitelatch.scope_changes SET at = now() - interval '25 hours'")
     await pool.execute("INSERT INTO sitelatch.scope_changes (what, at) VALUES ('all', now() - interval '25 hours')")
@@ -221,7 +221,7 @@ async def test_the_scope_is_incomplete_while_a_table_has_no_triggers(pool: async
     assert not await pool.fetchval("SELECT sitelatch.is_whole()")
 
 
-async def test_a_full_notification_queue_does_not_fail_a_change(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_a_full_notification_queue_does_not_make_a_change_fail(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("queue")
     with contextlib.closing(EmbeddedServer.open(home, {**UNSAFE, "max_notify_queue_pages": "64"})) as server:
         async with another(server.dsn) as listener, another(server.dsn) as writer:

@@ -123,7 +123,9 @@ async def record_unreleased(connection: asyncpg.Connection, names: tuple[str, ..
 
 
 @pytest.mark.parametrize("last", range(1, len(UNRELEASED) + 1))
-async def test_a_database_of_a_development_version_is_refused_untouched_with_instructions(dsn: str, last: int) -> None:
+async def test_a_database_from_a_development_version_is_refused_with_instructions_and_left_untouched(
+    dsn: str, last: int
+) -> None:
     connection = await open_connection(dsn, role="tests")
     try:
         await record_unreleased(connection, UNRELEASED[:last])

@@ -78,7 +78,7 @@ async def refused(connection: asyncpg.Connection, statement: str) -> None:
         await connection.execute(statement)
 
 
-async def test_the_doors_role_reads_the_scope_and_writes_activity(
+async def test_the_front_door_role_can_read_the_scope_and_write_activity(
     owner: asyncpg.Connection, doors: asyncpg.Connection
 ) -> None:
     await add_workspace(owner, "acme", "shop")
@@ -93,7 +93,7 @@ async def test_the_doors_role_reads_the_scope_and_writes_activity(
     assert await doors.fetch(READ_ACTIVITY, [user_id])
 
 
-async def test_the_doors_role_follows_the_feed(owner: asyncpg.Connection, doors: asyncpg.Connection) -> None:
+async def test_the_front_door_role_can_follow_the_feed(owner: asyncpg.Connection, doors: asyncpg.Connection) -> None:
     await add_workspace(owner, "acme", "shop")
     (source,) = await doors.fetch(query("feed_source"))
     assert len(source["timeline"]) == 8
@@ -104,7 +104,7 @@ async def test_the_doors_role_follows_the_feed(owner: asyncpg.Connection, doors:
     await doors.add_listener("sitelatch_scope", lambda *_: None)
 
 
-async def test_the_doors_role_has_no_other_privileges(doors: asyncpg.Connection) -> None:
+async def test_the_front_door_role_has_no_other_privileges(doors: asyncpg.Connection) -> None:
     for statement in (
         "SELECT authorized_by_email FROM sitelatch.api_users",
         "SELECT * FROM sitelatch.audit_log",
@@ -125,7 +125,7 @@ async def test_the_doors_role_has_no_other_privileges(doors: asyncpg.Connection)
         await refused(doors, statement)
 
 
-async def test_the_admin_role_changes_the_scope_and_appends_to_the_audit_log(admin: asyncpg.Connection) -> None:
+async def test_the_admin_role_can_change_the_scope_and_append_to_the_audit_log(admin: asyncpg.Connection) -> None:
     await require_latest(admin)
     await add_workspace(admin, "acme", "shop", "blog")
     user_id = await add_user(admin, "acme", "shop", digest=bytes(32))

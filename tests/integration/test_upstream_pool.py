@@ -50,7 +50,7 @@ async def test_a_fresh_connection_takes_the_place_of_an_idle_one(
     second.transport.abort()
 
 
-async def test_waiting_for_a_place_times_out(pool: UpstreamPool) -> None:
+async def test_waiting_for_a_slot_times_out(pool: UpstreamPool) -> None:
     first = await pool.open()
     with pytest.raises(Refused, match="upstream_busy"):
         await pool.open()

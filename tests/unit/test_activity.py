@@ -37,14 +37,14 @@ async def test_many_users_are_written_in_a_few_statements(recorder: Recorder) ->
     assert recorder.activity.pending == 0
 
 
-async def test_nothing_is_written_without_uses(recorder: Recorder) -> None:
+async def test_nothing_is_written_if_there_are_no_uses(recorder: Recorder) -> None:
     await recorder.activity.flush()
     await recorder.activity.flush(everything=True)
     assert recorder.written.statements == []
     assert recorder.results == []
 
 
-async def test_a_busy_user_is_written_once_per_resolution(recorder: Recorder) -> None:
+async def test_a_busy_user_is_written_once_per_resolution_interval(recorder: Recorder) -> None:
     for _ in range(600):
         recorder.activity.touch("ada")
         await recorder.pass_time(5)
@@ -82,7 +82,7 @@ async def test_a_use_during_a_write_is_written_too(recorder: Recorder) -> None:
     assert recorder.written.last_uses() == {"ada": 1001.0, "bob": 1001.0}
 
 
-async def test_without_a_resolution_every_tick_writes(recorder: Recorder) -> None:
+async def test_with_a_resolution_of_zero_every_tick_writes(recorder: Recorder) -> None:
     recorder = Recorder(resolution_seconds=0)
     for _ in range(10):
         recorder.activity.touch("ada")
@@ -90,7 +90,7 @@ async def test_without_a_resolution_every_tick_writes(recorder: Recorder) -> Non
     assert len(recorder.written.statements) == 10
 
 
-async def test_without_a_resolution_a_flush_ends_while_uses_continue(recorder: Recorder) -> None:
+async def test_with_a_resolution_of_zero_a_flush_ends_while_uses_continue(recorder: Recorder) -> None:
     class Busy(RecordingPool):
         async def fetch(self, query: str, /, *args: Any) -> Sequence[Any]:
             rows = await super().fetch(query, *args)

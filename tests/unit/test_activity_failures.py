@@ -29,7 +29,7 @@ async def test_a_locked_row_is_written_at_the_next_flush_with_its_latest_use(rec
     assert recorder.activity.pending == 0
 
 
-async def test_users_are_throttled_from_when_they_were_written(recorder: Recorder) -> None:
+async def test_users_are_throttled_from_the_time_they_were_last_written(recorder: Recorder) -> None:
     recorder.written.locked = {"ada"}
     for user in ("ada", "bob"):
         recorder.activity.touch(user)
@@ -148,7 +148,7 @@ async def test_a_canceled_write_loses_nothing(recorder: Recorder) -> None:
     assert recorder.written.last_uses().keys() == {"ada", "bob"}
 
 
-async def test_a_long_outage_takes_memory_per_user_not_per_use(recorder: Recorder) -> None:
+async def test_a_long_outage_uses_memory_per_user_and_not_per_use(recorder: Recorder) -> None:
     recorder.written.down = ConnectionRefusedError("refused")
     for _ in range(200):
         for number in range(10):

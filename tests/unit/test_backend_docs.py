@@ -123,7 +123,7 @@ def decide_request(table: RouteTable, request: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "request_line"), [(name, line) for name, lines in PASSED.items() for line in lines])
-def test_a_documented_config_passes_the_requests_of_its_api(name: str, request_line: str, tmp_path: Path) -> None:
+def test_a_documented_config_lets_the_requests_of_its_api_pass(name: str, request_line: str, tmp_path: Path) -> None:
     decide_request(table_with(name, tmp_path), request_line)
 
 

@@ -119,7 +119,7 @@ def test_the_architecture_page_names_modules_that_exist_in_the_folder_it_describ
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_a_page_names_paths_of_this_repository_that_exist(page: Path) -> None:
+def test_repository_paths_named_on_a_page_exist(page: Path) -> None:
     folders = "|".join((*PACKAGES, "tests", "bench", "docs"))
     paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", prose(page))
     assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -80,7 +80,7 @@ async def test_a_request_with_a_known_key_counts_as_activity() -> None:
     ("target", "expected"),
     [(b"/", "site_missing"), (b"/shop/dump", "endpoint_refused"), (b"/shop/x?Site=a", "ambiguous_request")],
 )
-async def test_a_known_key_counts_as_activity_in_a_request_refused_on_its_own(target: bytes, expected: str) -> None:
+async def test_a_request_refused_for_its_content_counts_as_activity_of_its_key(target: bytes, expected: str) -> None:
     front = Front()
     await front.judge(b"/shop/x")
     verdict = await front.judge(target)
@@ -91,7 +91,7 @@ async def test_a_known_key_counts_as_activity_in_a_request_refused_on_its_own(ta
     assert front.used == ["ada", "ada"]
 
 
-async def test_a_known_key_counts_as_activity_when_its_sites_cannot_be_looked_up() -> None:
+async def test_a_request_with_a_known_key_counts_as_activity_even_if_its_sites_cannot_be_looked_up() -> None:
     front = Front()
     front.scope.sites = {"shop": "acme"}
     front.scope.add(digest(KEY.encode()), "ada", all_sites=True)
@@ -101,7 +101,7 @@ async def test_a_known_key_counts_as_activity_when_its_sites_cannot_be_looked_up
     assert front.used == ["ada", "ada"]
 
 
-async def test_a_request_refused_on_its_own_makes_no_lookup() -> None:
+async def test_a_request_refused_for_its_content_makes_no_lookup() -> None:
     front = Front()
     assert code(await front.judge(b"/")) == "site_missing"
     assert front.scope.queried == []
@@ -286,7 +286,7 @@ async def test_each_decision_is_timed_once_with_or_without_a_lookup() -> None:
         assert sample(front.metrics, "sitelatch_decision_seconds_count") == number
 
 
-async def test_keys_expire_by_the_wall_clock_that_is_given() -> None:
+async def test_keys_expire_according_to_the_injected_wall_clock() -> None:
     clock, scope = Clock(), MemoryScope()
     scope.add(digest(KEY.encode()), "ada", "shop", expires_at=2000.0)
     front = enforcement(scope=scope, wall_clock=clock)

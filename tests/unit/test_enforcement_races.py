@@ -62,7 +62,7 @@ async def test_a_key_revoked_during_the_lookup_of_its_site_is_refused(door: Door
     assert (await verdict).refusal is INVALID_KEY
 
 
-async def test_a_key_revoked_between_the_lookups_answer_and_the_waiting_task_is_refused(door: Door) -> None:
+async def test_a_key_revoked_after_its_lookup_but_before_the_waiting_task_resumes_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, "ada", "shop")
     verdict = door.judge_slowly()
     await first_turn_when(lambda: len(door.grants) == 1)
@@ -72,7 +72,7 @@ async def test_a_key_revoked_between_the_lookups_answer_and_the_waiting_task_is_
     assert (await verdict).refusal is INVALID_KEY
 
 
-async def test_a_site_removed_between_the_lookups_answer_and_the_waiting_task_is_refused(door: Door) -> None:
+async def test_a_site_removed_after_the_lookup_but_before_the_waiting_task_resumes_is_refused(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
     await door.grants.fetch(DIGEST)
@@ -157,7 +157,7 @@ async def test_a_revoked_key_that_cannot_be_looked_up_again_is_not_attributed_to
     assert judged.grant is None
 
 
-async def test_a_change_that_the_answer_already_contains_causes_no_second_lookup(door: Door) -> None:
+async def test_a_change_that_the_answer_already_reflects_causes_no_second_lookup(door: Door) -> None:
     door.scope.add(DIGEST, all_sites=True)
     door.scope.sites["shop"] = "acme"
     door.scope.position = 7

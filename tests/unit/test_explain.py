@@ -39,7 +39,7 @@ async def test_control_characters_in_a_named_site_are_escaped(tmp_path: Path, qu
     assert shown in text
 
 
-async def test_removed_headers_and_the_final_dot_of_the_host_are_reported(tmp_path: Path) -> None:
+async def test_removed_headers_and_the_trailing_dot_of_the_host_are_reported(tmp_path: Path) -> None:
     text = await explained(tmp_path, b"/static/x", [(b"Host", b"Shop.example.com."), (b"TE", b"trailers")])
     assert "Not forwarded (hop-by-hop, set by Sitelatch, or never forwarded): TE.\n" in text
     assert "Host is forwarded without its final dot." in text

@@ -108,7 +108,7 @@ def test_the_config_error_lists_every_site_rule(rule: type[SiteRule]) -> None:
         site_rule("body:site")
 
 
-def test_an_option_of_a_value_rule_is_part_of_its_description() -> None:
+def test_the_options_of_a_value_rule_are_part_of_its_description() -> None:
     rule = QueryRule(query="id", templates=("eq.{site}", "{site}"), separator=",", all="all", paths=("/a/**",))
     assert site_rule(rule).describe() == (
         "as the query parameter `id`, written `eq.SITE` or `SITE`, several separated by `,`, or `all` for all "

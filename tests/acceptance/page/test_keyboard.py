@@ -125,7 +125,7 @@ def test_the_main_user_journey_works_with_the_keyboard_alone(open_page: OpenPage
         expect(admin.token_field).to_be_focused()
 
 
-def test_on_a_slow_connection_progress_is_shown_and_nothing_is_sent_twice_or_shifts(
+def test_on_a_slow_connection_progress_is_shown_nothing_is_sent_twice_and_the_layout_does_not_shift(
     open_page: OpenPage, installation: Installation
 ) -> None:
     installation.latch.create_sites_and_users()

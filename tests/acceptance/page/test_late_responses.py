@@ -57,7 +57,7 @@ def test_a_search_replaces_a_page_that_is_still_loading(two_pages_of_users: Admi
     expect(admin.users.rows.first).to_contain_text("User 059")
 
 
-def test_a_view_that_loads_late_does_not_take_the_focus(open_page: OpenPage, installation: Installation) -> None:
+def test_a_view_that_loads_late_does_not_steal_the_focus(open_page: OpenPage, installation: Installation) -> None:
     installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.users.expect_count(5)

@@ -22,7 +22,7 @@ def fits_into_width(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_columns_keep_their_positions_with_any_content(open_page: OpenPage, installation: Installation) -> None:
+def test_columns_keep_their_positions_regardless_of_content(open_page: OpenPage, installation: Installation) -> None:
     row = f"{20 * 'long.'}example.com,{LONG},{'a long name ' * 12}"
     installation.import_sites(f"site,workspace,display_name\nshop,acme,\n{row}\n")
     with installation.latch.admin_client() as client:

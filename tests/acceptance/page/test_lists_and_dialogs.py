@@ -51,7 +51,7 @@ def test_deleting_the_last_user_of_a_page_shows_the_previous_page(
         expect(admin.users.no_users).to_be_hidden()
 
 
-def test_a_double_click_turns_one_page(open_page: OpenPage, installation: Installation) -> None:
+def test_a_double_click_on_next_turns_only_one_page(open_page: OpenPage, installation: Installation) -> None:
     installation.create_users(120)
     with open_page() as admin:
         first = admin.users.rows.first
@@ -125,7 +125,7 @@ def test_the_hint_to_add_sites_depends_on_the_selected_workspace(
 
 
 @pytest.mark.parametrize("fragment", ["constructor", "__proto__", "toString", "nothing"])
-def test_an_unknown_fragment_shows_the_users(open_page: OpenPage, fragment: str) -> None:
+def test_an_unknown_url_fragment_shows_the_users(open_page: OpenPage, fragment: str) -> None:
     with open_page(f"#{fragment}") as admin:
         expect(admin.page).to_have_title("API Users · Sitelatch")
 

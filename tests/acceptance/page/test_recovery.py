@@ -225,7 +225,7 @@ def test_input_survives_the_end_of_the_session(open_page: OpenPage, installation
 
 
 @pytest.mark.parametrize("is_same_person", [True, False], ids=["the same person", "another person"])
-def test_a_tab_continues_with_a_new_session_of_the_same_person_only(
+def test_a_tab_continues_with_a_new_session_only_if_it_is_for_the_same_person(
     open_page: OpenPage, installation: Installation, is_same_person: bool
 ) -> None:
     installation.add_ben()

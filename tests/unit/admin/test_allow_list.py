@@ -75,7 +75,7 @@ def test_other_values_of_a_claim_do_not_match(value: object) -> None:
     assert BY_GROUP.admit({**ADA, "groups": value}) is None
 
 
-def test_an_admin_is_never_named_by_an_unverified_email() -> None:
+def test_an_admin_is_never_named_after_an_unverified_email() -> None:
     claims = {"sub": "1", "email": "boss@example.com", "groups": "admins"}
     admin = BY_GROUP.admit(claims)
     assert admin is not None

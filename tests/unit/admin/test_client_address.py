@@ -46,7 +46,7 @@ def test_a_closed_connection_is_not_mistaken_for_a_unix_socket() -> None:
     assert set(seen) <= {"127.0.0.1", "gone"}
 
 
-async def test_the_peer_of_a_unix_socket_is_unix() -> None:
+async def test_the_peer_of_a_unix_socket_is_shown_as_unix() -> None:
     async def respond(request: web.Request) -> web.Response:
         return web.Response(text=peer_of(request))
 

@@ -26,13 +26,13 @@ def test_the_guide_mentions_retry_after_where_it_is_sent() -> None:
             assert ("`Retry-After`" in row) == (refusal.retry_after_seconds is not None), row
 
 
-def test_the_document_is_the_guide_for_the_default_installation() -> None:
+def test_the_documented_guide_is_the_guide_for_the_default_installation() -> None:
     for passage in passages(DEFAULT, DEFAULT_KEYS):
         assert passage in TEXT
     assert guide(DEFAULT, DEFAULT_KEYS) == TEXT
 
 
-def test_no_default_remains_in_the_guide_of_another_installation() -> None:
+def test_no_default_value_remains_in_the_guide_for_another_installation() -> None:
     proxy = ProxySettings.model_validate(
         {
             "public_url": "https://data.acme.test/v1/",
@@ -72,7 +72,7 @@ def test_no_default_remains_in_the_guide_of_another_installation() -> None:
         assert passage in text
 
 
-def test_an_address_that_begins_with_the_default_one_is_replaced_completely() -> None:
+def test_a_public_url_that_begins_with_the_default_one_replaces_it_completely() -> None:
     text = guide(DEFAULT.model_copy(update={"public_url": "https://data.example.com"}), DEFAULT_KEYS)
     assert text == TEXT.replace("https://data.example", "https://data.example.com")
 

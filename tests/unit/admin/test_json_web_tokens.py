@@ -96,7 +96,7 @@ def test_a_token_without_a_required_claim_is_rejected(name: str) -> None:
         bearer(HEAD, without(CLAIMS, name))
 
 
-def test_the_header_cannot_choose_key_or_algorithm() -> None:
+def test_the_jwt_header_cannot_choose_the_key_or_algorithm() -> None:
     """The issuer's key set determines both, not the token (RFC 8725 §3.1)."""
     evil = foreign_key("evil")
     good = signed(HEAD, CLAIMS, KEY)

@@ -50,7 +50,7 @@ def file(tmp_path: Path) -> File:
     return File(tmp_path)
 
 
-def test_a_config_needs_only_one_route(file: File) -> None:
+def test_a_config_needs_nothing_but_one_route(file: File) -> None:
     config = file.load(ROUTE)
     assert config.proxy.listen == "127.0.0.1:8080"
     assert config.limits.head_bytes == 32768
@@ -410,7 +410,9 @@ def test_the_database_url_can_come_from_a_file(file: File, tmp_path: Path) -> No
         ),
     ],
 )
-def test_an_invalid_override_is_named(file: File, environ: Mapping[str, str], complaint: str) -> None:
+def test_an_invalid_environment_override_is_named_in_the_error(
+    file: File, environ: Mapping[str, str], complaint: str
+) -> None:
     complaints = file.complaints(ROUTE, **environ)
     assert len(complaints) == 1
     assert complaints[0].startswith(complaint)

@@ -52,7 +52,7 @@ CORS = 'cors = { origins = ["https://app.example"] }'
         ),
     ],
 )
-def test_a_dropped_header_that_a_route_reads_is_an_error(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_route_that_reads_a_dropped_header_is_a_config_error(tmp_path: Path, text: str, complaint: str) -> None:
     found = complaints(tmp_path, text)
     assert any(complaint in message for message in found), found
 

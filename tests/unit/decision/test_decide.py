@@ -82,7 +82,7 @@ def test_a_granted_site_is_found_by_its_folded_id() -> None:
     assert ACME.site_by_fold("shop") is None
 
 
-def test_a_lookup_by_folded_id_does_not_affect_equality() -> None:
+def test_looking_up_a_site_by_folded_id_does_not_affect_the_equality_of_grants() -> None:
     one, other = (Grant("u", "acme", all_sites=False, sites=frozenset({"Shop"})) for _ in range(2))
     assert one.site_by_fold("shop") == "Shop"
     assert one == other

@@ -136,7 +136,7 @@ async def judged(config: Config, example: Example) -> str:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
-async def test_an_example_of_the_page_has_the_stated_outcome(config: Config, example: Example) -> None:
+async def test_an_example_on_the_page_has_the_stated_outcome(config: Config, example: Example) -> None:
     assert await judged(config, example) == example.outcome
 
 
@@ -153,7 +153,7 @@ def steps() -> dict[str, set[str]]:
     return found
 
 
-def test_the_page_has_the_steps_of_the_decision_in_their_order() -> None:
+def test_the_page_lists_the_steps_of_the_decision_in_order() -> None:
     numbered = [heading for heading in sections() if heading[0].isdecimal()]
     assert numbered == list(steps())
     assert [heading.partition(".")[0] for heading in numbered] == [str(n) for n in range(1, len(numbered) + 1)]

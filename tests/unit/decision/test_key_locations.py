@@ -55,7 +55,7 @@ def test_a_key_is_found_in_every_location_and_removed(field: tuple[bytes, bytes]
         (b"/x?api_key=k&api_key=k", b"/x"),
     ],
 )
-def test_a_query_key_is_removed_without_changing_other_bytes(target: bytes, left: bytes) -> None:
+def test_a_key_in_the_query_is_removed_without_changing_other_bytes(target: bytes, left: bytes) -> None:
     assert remove_key(target=target) == (b"k", left, [(b"Host", b"h")])
 
 
@@ -99,7 +99,7 @@ def test_two_keys_are_ambiguous(target: bytes, fields: Fields) -> None:
     assert refused.value.refusal.code == "ambiguous_key"
 
 
-def test_a_query_key_whose_end_servers_disagree_on_is_refused() -> None:
+def test_a_key_in_the_query_is_refused_if_servers_disagree_on_where_it_ends() -> None:
     for target in (b"/x?api_key=k;b=1", b"/x?a=1;api_key=k"):
         with pytest.raises(Refused) as refused:
             remove_key(target=target)

@@ -87,7 +87,7 @@ def test_no_key_is_read_from_other_authorization_schemes(shape: Shape) -> None:
     assert claim_of(shape, **shape.options).key is None
 
 
-def test_there_are_four_hundred_distinct_shapes_with_a_source() -> None:
+def test_there_are_four_hundred_distinct_request_shapes_each_with_a_source() -> None:
     assert len({(shape.method, shape.target, shape.lines) for shape in SHAPES}) >= 400
     for shape in [*SHAPES, *WANTED, *REFUSED]:
         assert re.search(r"RFC \d+|https://\S+|^[\w.-]+/[\w.-]+ \S", shape.source), shape
@@ -232,7 +232,7 @@ def test_any_value_of_an_unrelated_parameter_passes(
         "q=" + "%41" * 2000,
     ],
 )
-def test_queries_of_any_form_pass(query: str) -> None:
+def test_queries_in_any_format_pass(query: str) -> None:
     assert passed(("query:site",), f"/api/data?site=shop&{query}".encode(), []).sites == ("shop",)
     assert passed(("path:/api/sites/{site}/**",), f"/api/sites/shop/x?{query}".encode(), []).sites == ("shop",)
 

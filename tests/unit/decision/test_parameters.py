@@ -144,12 +144,12 @@ def test_only_reserved_characters_may_be_encoded_in_a_literal_name(rule: str, ra
 
 
 @pytest.mark.parametrize("raw", [b"site", b"site[]", b"site[0]", b"site%5B12%5D"])
-def test_an_array_rule_accepts_indexes_as_literal(raw: bytes) -> None:
+def test_an_array_rule_treats_indexes_as_literal_names(raw: bytes) -> None:
     assert Name("site", array=True).is_literal(raw)
 
 
 @pytest.mark.parametrize("raw", [b"site[x]", b"site[0][1]", b"site[-1]", b"site[[0]]", b"site[1000]"])
-def test_an_array_rule_accepts_nothing_else_as_literal(raw: bytes) -> None:
+def test_an_array_rule_treats_nothing_else_as_a_literal_name(raw: bytes) -> None:
     name = Name("site", array=True)
     assert not name.is_literal(raw)
     assert name.means(raw)
@@ -216,7 +216,7 @@ def test_a_parameter_that_is_repeated_too_often_is_refused() -> None:
         (b"%u0041", "%u0041", "%u0041", {"A"}),
     ],
 )
-def test_a_value_is_read_literally_as_a_form_value_and_decoded_again(
+def test_a_value_has_a_literal_a_form_and_further_decoded_readings(
     raw: bytes, literal: str, form: str, deeper: set[str]
 ) -> None:
     value = value_readings(raw)

@@ -164,7 +164,7 @@ def test_names_that_php_treats_as_equal_are_ambiguous(name: str) -> None:
             assert sites([f"query:{name}"], b"/x?" + other + b"=shop") == "ambiguous_request"
 
 
-def test_a_refused_name_in_brackets_does_not_refuse_similar_names() -> None:
+def test_refusing_a_name_in_brackets_does_not_refuse_similar_names() -> None:
     rules = ["query:filter[site]"]
     assert sites(rules, b"/x?filter[site]=shop&filter[date]=1&filter%5Bx%5D=2") == ("shop",)
     assert sites(rules, b"/x?filter%5Bsite%5D=shop") == ("shop",)
@@ -246,7 +246,7 @@ def test_host_rules_find_their_sites(fields: Fields, expected: tuple[str, ...] |
     assert (got if isinstance(got, str) else got.sites) == expected
 
 
-def test_every_rule_that_finds_a_site_adds_its_site() -> None:
+def test_every_rule_that_finds_a_site_adds_it() -> None:
     rules = ["path:/{site}/**", "query:site", "header:X-Site"]
     assert sites(rules, b"/a/x?site=b", [(b"X-Site", b"c")]) == ("a", "b", "c")
 
@@ -262,7 +262,7 @@ def test_the_first_matching_route_handles_the_request() -> None:
     assert claim_or_code(table({"path": "/v2"}), b"/v1", []) == "no_route"
 
 
-def test_a_query_key_is_removed_before_the_request_is_judged() -> None:
+def test_a_key_in_the_query_is_removed_before_the_request_is_judged() -> None:
     routes = table({"sites": ["query:site"], "keys_from": ["query:key"]})
     claim = claim_or_code(routes, b"/x?site=shop&key=k", [])
     assert isinstance(claim, Claim)
@@ -276,7 +276,7 @@ def test_forward_key_leaves_the_request_unchanged() -> None:
     assert (claim.key, claim.target, claim.fields) == (b"k", b"/x?key=k", [(b"Host", b"h"), KEY])
 
 
-def test_without_site_decides_which_keys_pass_if_a_request_names_no_site() -> None:
+def test_the_without_site_setting_decides_which_keys_pass_if_a_request_names_no_site() -> None:
     assert claim_or_code(table({}), b"/x") == "site_missing"
     claim = claim_or_code(table({}), b"/x", [])  # a client without a key is told about the key first
     assert isinstance(claim, Claim)
@@ -459,7 +459,7 @@ def test_a_query_after_an_encoded_question_mark_is_ambiguous() -> None:
 
 
 @pytest.mark.parametrize("name", [b"X.Site", b"X~Site", b"X_Site", b"x!site"])
-def test_a_header_that_php_or_lighttpd_read_as_the_site_header_is_refused(name: bytes) -> None:
+def test_a_header_that_php_or_lighttpd_reads_as_the_site_header_is_refused(name: bytes) -> None:
     assert sites(["header:X-Site"], b"/x", [(b"X-Site", b"shop"), (name, b"blog")]) == "ambiguous_request"
 
 
@@ -495,7 +495,7 @@ def test_a_route_forwards_the_methods_it_lists() -> None:
     assert claim_or_code(routes, b"/api/a", method=b"LIST") == "method_not_allowed"
 
 
-def test_an_unlisted_method_is_refused_before_the_key_and_the_allowed_methods_are_listed() -> None:
+def test_an_unlisted_method_is_refused_before_the_key_is_checked_and_the_refusal_lists_the_allowed_methods() -> None:
     with pytest.raises(Refused) as caught:
         read(table({"methods": ["GET", "LIST"]}), Head(b"POST", b"/a", [(b"Host", b"h")]))
     answer = refusal_response(caught.value.refusal, b"id", close=False)

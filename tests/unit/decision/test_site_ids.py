@@ -101,7 +101,7 @@ def test_a_host_in_any_case_names_the_same_site() -> None:
 
 
 @given(st.text(max_size=30))
-def test_a_name_by_folded_id_never_equals_an_accepted_id(site_id: str) -> None:
+def test_the_internal_name_for_a_folded_id_is_never_an_accepted_id(site_id: str) -> None:
     try:
         check_site_id(by_folded_id(site_id))
     except Invalid:

@@ -48,7 +48,7 @@ SCOPED = {
         (b"/api/sites/shop/x?site=blog,", "site_not_allowed"),
     ],
 )
-def test_a_query_rule_counts_only_within_its_paths(target: bytes, outcome: tuple[str, ...] | str) -> None:
+def test_a_query_rule_applies_only_within_its_paths(target: bytes, outcome: tuple[str, ...] | str) -> None:
     assert judge(SCOPED, target) == outcome
 
 
@@ -62,12 +62,12 @@ def test_a_query_rule_counts_only_within_its_paths(target: bytes, outcome: tuple
         (b"/api/sites/shop/x", b"", ("shop",)),
     ],
 )
-def test_a_header_rule_counts_only_within_its_paths(target: bytes, site: bytes, outcome: object) -> None:
+def test_a_header_rule_applies_only_within_its_paths(target: bytes, site: bytes, outcome: object) -> None:
     assert judge(SCOPED, target, (b"X-Site", site)) == outcome
 
 
 @pytest.mark.parametrize("path", [b"/api/query/", b"/API/query", b"/api//query", b"/api/%2571uery", b"/api/export;x/y"])
-def test_a_parameter_is_ambiguous_if_readings_of_the_path_differ_on_its_scope(path: bytes) -> None:
+def test_a_parameter_is_ambiguous_if_readings_of_the_path_disagree_on_whether_the_rule_applies(path: bytes) -> None:
     assert judge(SCOPED, path + b"?site=shop") == "ambiguous_request"
     assert judge({**SCOPED, "without_site": "any-key"}, path + b"?other=1") == ()
 
@@ -125,7 +125,7 @@ def test_a_form_is_refused_where_it_could_name_a_refused_method() -> None:
 
 
 @pytest.mark.parametrize("name", [b"Content_Type", b"CONTENT_TYPE"])
-def test_a_form_type_under_a_look_alike_that_is_forwarded_is_a_form(name: bytes) -> None:
+def test_a_form_type_in_a_forwarded_look_alike_of_content_type_makes_the_body_a_form(name: bytes) -> None:
     fields = [(b"Content-Type", b"application/json"), (name, b"application/x-www-form-urlencoded")]
     route = {"sites": ["query:site"]}
     assert judge(route, b"/x?site=shop", *fields, method=b"POST", body=True) == "form_body_not_read"

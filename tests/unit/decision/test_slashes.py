@@ -73,19 +73,19 @@ def test_an_endpoint_is_refused_with_a_slash_inside_a_parameter() -> None:
         ("path:/{site}.json/", b"/shop.json/"),
     ],
 )
-def test_a_path_rule_with_a_final_slash_finds_its_site(rule: str, target: bytes) -> None:
+def test_a_path_rule_with_a_trailing_slash_finds_its_site(rule: str, target: bytes) -> None:
     claim = outcome(table(rule), target)
     assert isinstance(claim, Claim)
     assert claim.sites == ("shop",)
 
 
-def test_a_public_path_with_a_final_slash_is_public() -> None:
+def test_a_public_path_with_a_trailing_slash_is_public() -> None:
     claim = outcome(table(public=("GET /api/health/",), without_site="refuse"), b"/api/health/")
     assert isinstance(claim, Claim)
     assert claim.open
 
 
-def test_an_endpoint_with_a_final_slash_is_refused_without_it_too() -> None:
+def test_an_endpoint_with_a_trailing_slash_is_refused_even_without_it() -> None:
     assert outcome(table(refuse=("GET /api/dump/",)), b"/api/dump/") is ENDPOINT_REFUSED
     assert outcome(table(refuse=("GET /api/dump/",)), b"/api/dump") is ENDPOINT_REFUSED
 

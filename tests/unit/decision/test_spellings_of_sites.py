@@ -163,7 +163,7 @@ def test_an_encoded_plus_or_space_names_one_site() -> None:
     assert judge(ALL, b"/api/data?site=my%2Bshop", grant=selected("my shop", "my+shop")) == ("my+shop",)
 
 
-def test_every_plus_of_a_request_has_the_same_meaning() -> None:
+def test_every_plus_in_a_request_has_the_same_meaning() -> None:
     grant = selected("a b", "c+d")
     assert judge(ALL, b"/api/data?site=a+b&site=c+d", grant=grant) == "site_not_allowed"
 
@@ -197,7 +197,7 @@ def test_a_separator_that_is_encoded_in_a_name_is_ambiguous(name: bytes) -> None
         b"a%3Db",
     ],
 )
-def test_other_encoded_separators_are_ordinary(query: bytes) -> None:
+def test_other_encoded_separators_are_treated_as_ordinary_characters(query: bytes) -> None:
     assert judge(ALL, b"/api/data?site=shop&" + query) == ("shop",)
 
 
@@ -221,7 +221,7 @@ def test_other_encoded_separators_are_ordinary(query: bytes) -> None:
         (b"a=1; SITE", "ambiguous_request"),
     ],
 )
-def test_a_cookie_must_not_name_another_site_than_the_query(cookie: bytes, outcome: object) -> None:
+def test_a_cookie_must_not_name_a_different_site_than_the_query(cookie: bytes, outcome: object) -> None:
     assert judge(ALL, b"/api/data?site=shop", (b"Cookie", cookie)) == outcome
 
 
@@ -231,7 +231,7 @@ def test_a_cookie_named_like_a_site_parameter_is_refused_among_several_cookie_he
     assert judge(ALL, b"/api/data?site=shop", (b"Cookie", b"a=shop"), (b"Cookie", b"x=1")) == ("shop",)
 
 
-def test_cookies_are_ignored_if_configured_or_without_a_query_rule() -> None:
+def test_cookies_are_ignored_if_so_configured_or_if_there_is_no_query_rule() -> None:
     cookie = (b"Cookie", b"site=blog")
     assert judge({**ALL, "cookies": "ignore"}, b"/api/data?site=shop", cookie) == ("shop",)
     assert judge(PATH, b"/api/sites/shop/x", cookie) == ("shop",)
@@ -265,7 +265,7 @@ def test_a_cookie_outside_the_rules_paths_cannot_name_the_site() -> None:
     assert judge(route, b"/api/sites/shop/x", *lines) == "ambiguous_request"
 
 
-def test_a_word_for_all_sites_in_a_cookie_outside_the_rules_paths_needs_an_all_sites_key() -> None:
+def test_outside_the_rules_paths_a_word_for_all_sites_in_a_cookie_needs_an_all_sites_key() -> None:
     rule = {"query": "idSite", "all": "all", "paths": ["/index.php"]}
     route = {"workspace": "acme", "sites": ["path:/api/sites/{site}/**", rule]}
     cookie = (b"Cookie", b"idSite=all")
@@ -460,7 +460,7 @@ def test_a_map_around_the_site_parameter_passes_outside_its_scope() -> None:
 
 
 @pytest.mark.parametrize("separator", [";", "?"])
-def test_sites_after_a_custom_separator_must_be_granted_outside_the_rules_paths(separator: str) -> None:
+def test_outside_the_rules_paths_sites_after_a_custom_separator_must_be_granted(separator: str) -> None:
     rule = {"query": "site", "separator": separator, "paths": ["/api/query"]}
     route = {"sites": ["path:/api/sites/{site}/**", rule]}
     raw = separator.encode()
@@ -469,7 +469,7 @@ def test_sites_after_a_custom_separator_must_be_granted_outside_the_rules_paths(
 
 
 @pytest.mark.parametrize("query", [b"site.0=blog", b".site=blog", b"%2Esite=blog", b"!site=blog"])
-def test_spellings_of_qs_and_spring_are_ambiguous(query: bytes) -> None:
+def test_spellings_that_qs_and_spring_accept_are_ambiguous(query: bytes) -> None:
     assert judge(ALL, b"/api/data?site=shop&" + query) == "ambiguous_request"
     assert judge(ALL, b"/api/data?site=shop&site.name=x&x!site=y&x.site=z") == ("shop",)
 
@@ -480,7 +480,7 @@ def test_a_dot_that_begins_the_name_of_a_map_is_ambiguous() -> None:
 
 
 @pytest.mark.parametrize("index", [b"21", b"007", b"99"])
-def test_an_index_from_which_qs_makes_a_map_is_ambiguous(index: bytes) -> None:
+def test_an_index_that_makes_qs_build_a_map_is_ambiguous(index: bytes) -> None:
     assert judge({"sites": [{"query": "site", "array": True}]}, b"/x?site[" + index + b"]=shop") == "ambiguous_request"
 
 
@@ -499,6 +499,6 @@ def test_an_endpoint_that_no_request_matches_is_a_config_error(entry: str) -> No
             table({**ALL, "public": [entry.replace("*", "get")]})
 
 
-def test_a_host_rule_with_a_final_dot_is_a_config_error() -> None:
+def test_a_host_rule_with_a_trailing_dot_is_a_config_error() -> None:
     with pytest.raises(ValueError, match="final dot"):
         table({"sites": ["host:{site}.api.example.com."]})

@@ -214,7 +214,7 @@ def test_an_underscore_in_a_header_is_read_as_a_hyphen(fields: Fields) -> None:
     assert outcome(HEADER, b"/data", *fields) == AMBIGUOUS_REQUEST
 
 
-def test_a_header_in_several_lines_is_refused() -> None:
+def test_a_site_header_in_several_lines_is_refused() -> None:
     assert outcome(HEADER, b"/data", (b"X-Site", b"shop"), (b"x-site", b"blog")) == AMBIGUOUS_REQUEST
     assert outcome(HEADER, b"/data", (b"X-Site", b"shop"), (b"X-Site", b"shop")) == AMBIGUOUS_REQUEST
 
@@ -298,7 +298,7 @@ def test_a_path_is_public_only_if_all_its_readings_are_public(target: bytes) -> 
     assert isinstance(found, Refusal) or not found.open
 
 
-def test_a_public_path_applies_to_its_method_only_and_overrides_and_the_key_are_removed() -> None:
+def test_a_public_path_applies_only_to_its_method_and_strips_method_overrides_and_the_key() -> None:
     override = (b"X-HTTP-Method-Override", b"DELETE")
     claim = outcome(OPEN, b"/api/%68ealth?x=1", override, (b"X_HTTP_Method", b"PUT"), (b"Accept", b"*/*"))
     assert isinstance(claim, Claim)
@@ -347,7 +347,7 @@ def test_an_endpoint_is_refused_in_every_reading(method: bytes, target: bytes) -
 @pytest.mark.parametrize(
     "name", [b"X-HTTP-Method-Override", b"x_http_method_override", b"X-HTTP-Method", b"X-Method-Override"]
 )
-def test_an_endpoint_is_refused_for_the_method_of_an_override(name: bytes) -> None:
+def test_an_endpoint_is_refused_for_the_method_named_by_an_override(name: bytes) -> None:
     assert outcome(SHUT, b"/api/$batch", (name, b"post"), method=b"PUT") is ENDPOINT_REFUSED
 
 

@@ -49,7 +49,7 @@ async def test_a_flood_of_unknown_keys_is_limited_to_its_address_budget(harness:
     assert len(harness.scope.queried) == outcomes[UNKNOWN] + 1
 
 
-async def test_a_known_key_is_accepted_although_its_address_used_up_the_budget(harness: Harness) -> None:
+async def test_a_known_key_is_accepted_even_if_its_address_has_used_up_its_budget(harness: Harness) -> None:
     harness.scope.add(KEY)
     grants = harness.grants(budget=TokenBuckets(2, clock=harness.clock), ttl_seconds=30)
     await grants.fetch(KEY, "192.0.2.1")
@@ -68,7 +68,7 @@ async def test_a_known_key_is_accepted_although_its_address_used_up_the_budget(h
     [lambda grants: grants.drop(KEY), lambda grants: grants.drop_user("ada"), lambda grants: grants.drop_all()],
     ids=["key", "user", "all"],
 )
-async def test_a_changed_key_is_accepted_although_its_address_used_up_the_budget(
+async def test_a_changed_key_is_accepted_even_if_its_address_has_used_up_its_budget(
     harness: Harness, drop: Callable[[GrantCache], object]
 ) -> None:
     harness.scope.add(KEY, "ada")

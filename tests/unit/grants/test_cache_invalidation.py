@@ -112,7 +112,7 @@ async def test_a_refresh_from_before_a_revoke_does_not_restore_the_grant(harness
     assert await grants.fetch(KEY) is UNKNOWN
 
 
-async def test_an_unknown_result_from_before_a_create_is_not_used_after_it(harness: Harness) -> None:
+async def test_a_not_found_result_from_before_a_create_is_not_used_after_it(harness: Harness) -> None:
     grants = harness.grants()
     harness.scope.hold()
     asking = asyncio.create_task(grants.fetch(KEY))

@@ -36,7 +36,7 @@ async def test_a_lookup_that_times_out_does_not_make_the_key_unknown(harness: Ha
         asyncpg.UndefinedTableError("no table"),
     ],
 )
-async def test_a_cached_grant_is_used_stale_while_the_database_fails(harness: Harness, failure: Exception) -> None:
+async def test_a_stale_cached_grant_is_used_while_the_database_is_failing(harness: Harness, failure: Exception) -> None:
     harness.scope.add(KEY)
     grants = harness.grants(ttl_seconds=30, stale_seconds=300)
     await grants.fetch(KEY)
@@ -124,7 +124,7 @@ async def test_the_recovery_probe_is_never_queued(harness: Harness) -> None:
     assert await grants.fetch(OTHER) is UNKNOWN
 
 
-async def test_a_request_that_would_be_queued_does_not_take_the_probe(harness: Harness) -> None:
+async def test_a_request_that_would_be_queued_does_not_become_the_probe(harness: Harness) -> None:
     harness.scope = Stuck()
     harness.scope.add(KEY)
     grants = harness.grants(lookups_at_once=1)

@@ -35,7 +35,7 @@ ONE = Grant("ada", "acme", False, frozenset({"shop"}))
         (Grant("ada", "acme", True, frozenset(), 5.0), Grant("ada", "acme", True, frozenset(), 4.0), True),
     ],
 )
-def test_a_grant_is_narrowed_if_it_covers_less_than_before(before: Grant, after: Grant, expected: bool) -> None:
+def test_a_grant_counts_as_narrowed_if_it_covers_less_than_before(before: Grant, after: Grant, expected: bool) -> None:
     assert narrowed(before, after) is expected
 
 
@@ -72,7 +72,7 @@ async def test_the_cache_is_limited_by_weight_and_evicts_the_least_recently_used
     assert all(known(grants.peek(key(number))) for number in (1, 2, 11, 12))
 
 
-async def test_a_grant_heavier_than_the_limit_is_cached_alone(harness: Harness) -> None:
+async def test_a_grant_heavier_than_the_limit_becomes_the_only_one_in_the_cache(harness: Harness) -> None:
     harness.scope.add(KEY, "ada", *(f"site-{number}" for number in range(500)))
     harness.scope.add(OTHER)
     grants = harness.grants(max_keys=10)

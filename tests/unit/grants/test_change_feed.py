@@ -114,7 +114,7 @@ def test_another_server_or_timeline_drops_everything(sources: list[Source], begu
     in_virtual_time(scenario)
 
 
-def test_one_poll_reads_all_changes_however_many() -> None:
+def test_one_poll_reads_all_changes_no_matter_how_many() -> None:
     async def scenario() -> None:
         connection = Connection(None)
         followed = Followed(connection)

@@ -11,7 +11,7 @@ from proxy.settings import GrantSettings
 LIFETIMES = Lifetimes(GrantSettings(ttl_seconds=30, stale_seconds=300), jitter=lambda: 0.5)
 
 
-def test_an_entry_is_as_old_as_the_start_of_its_lookup() -> None:
+def test_the_age_of_an_entry_counts_from_the_start_of_its_lookup() -> None:
     entry = LIFETIMES.new_entry("answer", 7, read_at=1000.0)
     assert (entry.refresh_at, entry.fresh_until, entry.stale_until) == (1021.0, 1030.0, 1330.0)
 

@@ -64,7 +64,7 @@ async def test_a_slot_granted_just_before_a_cancellation_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_all_slots_are_free_after_all_waiters_finished_or_were_canceled(seed: int) -> None:
+async def test_all_slots_are_free_after_all_waiters_have_finished_or_been_canceled(seed: int) -> None:
     chance = random.Random(seed)
     queue, running, most = FairQueue(3, 2), 0, 0
 

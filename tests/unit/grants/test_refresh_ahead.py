@@ -129,7 +129,7 @@ async def test_closing_cancels_refreshes_immediately(harness: Harness) -> None:
     assert harness.scope.under_way == 0
 
 
-async def test_an_ended_refresh_leaves_nothing_behind(harness: Harness) -> None:
+async def test_a_finished_refresh_leaves_nothing_behind(harness: Harness) -> None:
     harness.scope.add(KEY)
     grants = harness.grants()
     await grants.fetch(KEY)

@@ -55,7 +55,7 @@ class SlowToRelease(MemoryScope):
 
 
 @pytest.mark.parametrize(("queued_for", "down"), [(4, True), (6, False)])
-def test_a_lookup_that_was_mostly_queued_does_not_open_the_breaker(queued_for: float, down: bool) -> None:
+def test_a_lookup_that_spent_most_of_its_time_queued_does_not_open_the_breaker(queued_for: float, down: bool) -> None:
     async def scenario() -> None:
         scope, queue, breaker = MemoryScope(), FairQueue(1, 1), CircuitBreaker("keys", Clock())
         lookups = lookups_over(scope, seconds=10, breaker=breaker)
@@ -93,7 +93,7 @@ def test_a_timed_out_lookup_keeps_its_slot_until_its_connection_is_released() ->
         runner.run(scenario())
 
 
-async def test_an_ended_lookup_leaves_nothing_behind() -> None:
+async def test_a_finished_lookup_leaves_nothing_behind() -> None:
     lookups = lookups_over(MemoryScope(), seconds=30)
     lookup = lookups.start(KEY, FairQueue(1, 1), "party", None)
     assert lookup is not None

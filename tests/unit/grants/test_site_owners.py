@@ -88,7 +88,7 @@ async def test_a_name_that_postgresql_cannot_store_is_unknown_without_a_query(ha
     assert harness.scope.queried == []
 
 
-async def test_cached_sites_are_used_stale_while_the_database_fails(harness: Harness) -> None:
+async def test_stale_cached_sites_are_used_while_the_database_is_failing(harness: Harness) -> None:
     await harness.grants.fetch_sites(("shop",))
     harness.scope.down = ConnectionRefusedError()
     harness.clock.now += 40
@@ -226,7 +226,7 @@ async def test_a_site_is_found_by_its_folded_id(harness: Harness) -> None:
     assert harness.grants.peek_sites(("/docs",)) == {"/docs": SiteOwner("Docs", "acme")}
 
 
-async def test_a_changed_site_is_dropped_under_both_its_names(harness: Harness) -> None:
+async def test_a_changed_site_is_dropped_under_both_of_its_names(harness: Harness) -> None:
     harness.scope.sites["Docs"] = "acme"
     await harness.grants.fetch_sites(("/docs", "Docs", "/new", "New"))
     harness.grants.drop_site("Docs")
@@ -256,7 +256,7 @@ async def test_a_refresh_that_finds_a_site_deleted_drops_its_other_name(harness:
     assert harness.grants.peek_sites(("Docs",)) is None
 
 
-async def test_a_site_stored_with_another_fold_is_not_found_by_that_fold(harness: Harness) -> None:
+async def test_a_site_stored_with_a_wrong_folded_id_is_not_found_by_it(harness: Harness) -> None:
     """The feed names sites by id, so a change of this site would not reach an entry under that name."""
     harness.scope.other_folds["Straße"] = "straße"
     harness.scope.sites["Straße"] = "acme"

@@ -52,5 +52,5 @@ def test_addresses_in_one_ipv6_network_share_a_bucket() -> None:
         ("", ""),
     ],
 )
-def test_the_network_of_an_address(address: str, expected: str) -> None:
+def test_the_network_of_an_address_is_determined_correctly(address: str, expected: str) -> None:
     assert client_network(address) == expected

@@ -73,7 +73,7 @@ def test_a_malformed_chunked_body_is_an_error(data: bytes) -> None:
         body.feed(data)
 
 
-def test_white_space_around_a_trailer_value_is_removed() -> None:
+def test_whitespace_around_a_trailer_value_is_removed() -> None:
     body = chunked()
     body.feed(b"0\r\nA:\tb  c \t\r\nB: \t \r\nC:\r\n\r\n")
     assert body.trailers == [(b"A", b"b  c"), (b"B", b""), (b"C", b"")]
@@ -135,7 +135,9 @@ def test_a_request_body_is_framed_by_length_or_chunks() -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
-def test_responses_without_a_body_end_with_their_head_whatever_it_announces(method: bytes, status: int) -> None:
+def test_responses_without_a_body_end_with_their_head_regardless_of_what_it_announces(
+    method: bytes, status: int
+) -> None:
     assert isinstance(response_body(method, status, [b"7"], [], 1, 100), NoBody)
     assert isinstance(response_body(method, status, [], [b"chunked"], 1, 100), NoBody)
 

@@ -37,9 +37,7 @@ def test_a_connection_to_a_replaced_server_does_not_make_its_address_trusted(rea
 
 
 @pytest.mark.parametrize("server", [b"SimpleHTTP/0.6 Python/3.13", b"basehttp/0.6", b"CherryPy/18", b"Cheroot/10.0"])
-def test_no_new_connection_is_trusted_after_a_server_that_leaves_bodies_unread(
-    readers: BodyReaders, server: bytes
-) -> None:
+def test_after_a_server_leaves_a_body_unread_no_new_connection_is_trusted(readers: BodyReaders, server: bytes) -> None:
     assert not readers.learn(HERE, 0, [(b"server", server)], now=10.1)
     assert readers.learn(HERE, readers.generation, NGINX, now=10.2)
     assert not readers.knows(HERE, readers.generation, now=10.3)

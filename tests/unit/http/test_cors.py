@@ -64,7 +64,7 @@ NOT_LISTED = [
 
 
 @pytest.mark.parametrize("origins", NOT_LISTED)
-def test_an_unlisted_origin_gets_only_vary(origins: tuple[bytes, ...]) -> None:
+def test_an_unlisted_origin_gets_only_a_vary_header(origins: tuple[bytes, ...]) -> None:
     for credentials in (False, True):
         compiled = cors(cors={"origins": [APP.decode(), "http://localhost:5173"], "credentials": credentials})
         assert parsed(compiled.refusal(fields_from(*origins))) == [VARY]
@@ -163,7 +163,7 @@ ORIGIN, ASKS = (b"Origin", APP), (b"Access-Control-Request-Method", b"PUT")
     "target", [b"/sites/blog/x", b"/", b"/x?site=shop&site=blog", b"/a//b/../c", b"/health", b"/shut"]
 )
 @pytest.mark.parametrize("fields", [[], [(b"X-API-Key", b"k")], [(b"Origin", OTHER)]])
-def test_a_preflight_passes_whatever_its_site_and_key(target: bytes, fields: Fields) -> None:
+def test_a_preflight_passes_regardless_of_its_site_and_key(target: bytes, fields: Fields) -> None:
     settings = route(
         sites=["path:/sites/{site}/**", "query:site"],
         methods=["GET", "PUT"],

@@ -18,7 +18,7 @@ KEPT: Fields = [(b"X-Scope-OrgIDs", b"1"), (b"X-Scope", b"1"), (b"X-Hasura", b"1
 ENTRIES = ("X-Scope-OrgID", "X-Hasura-*")
 
 
-def test_names_and_prefixes_are_dropped_in_every_spelling() -> None:
+def test_listed_header_names_and_prefixes_are_dropped_in_every_spelling() -> None:
     drop = DropHeaders(ENTRIES)
     assert drop.remaining([*DROPPED, HOST, *KEPT]) == [HOST, *KEPT]
     assert drop.remaining([(b"X_Scope_OrgID", b"1"), (b"x.hasura.role", b"1")]) == []
@@ -26,14 +26,14 @@ def test_names_and_prefixes_are_dropped_in_every_spelling() -> None:
     assert not drop.covers(b"x-site")
 
 
-def test_an_empty_list_returns_the_same_fields() -> None:
+def test_an_empty_drop_list_returns_the_same_fields() -> None:
     fields = [HOST, *KEPT]
     assert DropHeaders(()).remaining(fields) is fields
 
 
 @pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize("underscores", ["drop", "pass"])
-def test_the_proxy_wide_list_is_dropped_from_requests(trusted: bool, underscores: str) -> None:
+def test_headers_on_the_proxy_wide_list_are_dropped_from_requests(trusted: bool, underscores: str) -> None:
     spellings = RequestSpellings("pass" if underscores == "pass" else "drop", (*ENTRIES, "Forwarded"))
     hop = clean_request(
         Head(b"GET", b"/", [HOST, *DROPPED, (b"X_Scope_OrgID", b"1"), (b"Forwarded", b"host=x"), *KEPT]),
@@ -65,7 +65,7 @@ def test_the_proxy_wide_list_is_dropped_from_requests(trusted: bool, underscores
         ("X-Request-Id", "Sitelatch sets it"),
     ],
 )
-def test_an_entry_that_cannot_be_dropped_is_refused_with_a_reason(entry: str, reason: str) -> None:
+def test_a_drop_list_entry_that_cannot_be_dropped_is_refused_with_a_reason(entry: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         DropHeaders([entry])
     with pytest.raises(ValueError, match=reason):

@@ -20,7 +20,7 @@ def test_the_upstream_gets_the_origin_of_a_request() -> None:
     )
 
 
-def test_forwarding_headers_of_a_trusted_proxy_are_continued() -> None:
+def test_forwarding_headers_from_a_trusted_proxy_are_extended() -> None:
     fields = [
         (b"X-Forwarded-For", b"1.1.1.1, 2.2.2.2"),
         (b"x-forwarded-proto", b"https"),

@@ -139,7 +139,7 @@ def test_an_origin_value_that_could_hide_a_path_is_dropped(name: bytes, value: b
         (b"X-Forwarded-For", b'unknown, "[::1]:80", 10.0.0.1'),
     ],
 )
-def test_a_plain_origin_value_of_a_trusted_proxy_is_forwarded(name: bytes, value: bytes) -> None:
+def test_a_plain_origin_value_from_a_trusted_proxy_is_forwarded(name: bytes, value: bytes) -> None:
     assert clean([(name, value)], trusted=True).head.fields == [HOST, (name, value)]
 
 
@@ -157,7 +157,7 @@ def test_fields_that_connection_lists_are_removed() -> None:
     ],
 )
 @pytest.mark.parametrize("trusted", [False, True])
-def test_connection_cannot_list_a_judged_header(listed: bytes, trusted: bool) -> None:
+def test_the_connection_header_cannot_list_a_judged_header(listed: bytes, trusted: bool) -> None:
     with pytest.raises(Refused) as refused:
         clean([(b"Connection", b"keep-alive"), (b"Connection", b"x, " + listed)], trusted=trusted)
     assert refused.value.refusal.code == "bad_connection_header"
@@ -171,7 +171,7 @@ def test_connection_cannot_list_a_judged_header(listed: bytes, trusted: bool) ->
         *(b"X-Api-User-Id", b"X-Api-Sites", b"X-Original-URL", b"X_Forwarded_For"),
     ],
 )
-def test_connection_can_list_headers_that_are_not_judged(listed: bytes) -> None:
+def test_the_connection_header_can_list_headers_that_are_not_judged(listed: bytes) -> None:
     fields = [(name, b"1") for name in listed.split(b", ")]
     assert clean([(b"Connection", b"keep-alive, " + listed), *fields]).head.fields == [HOST]
 
@@ -327,7 +327,7 @@ def test_underscores_can_be_allowed_in_names_but_no_other_odd_character() -> Non
     ],
 )
 @pytest.mark.parametrize("trusted", [False, True])
-def test_allowed_underscores_do_not_admit_spellings_of_dropped_headers(name: bytes, trusted: bool) -> None:
+def test_allowing_underscores_does_not_admit_spellings_of_dropped_headers(name: bytes, trusted: bool) -> None:
     hop = clean([(name, b"evil")], spellings=PASSING_UNDERSCORES, trusted=trusted)
     assert (hop.head.fields, hop.head.dropped) == ([HOST], [])
 
@@ -347,7 +347,7 @@ def test_long_names_are_not_cached() -> None:
     assert name not in dict(FOLDED)
 
 
-def test_the_cache_of_spellings_is_limited() -> None:
+def test_the_cache_of_spellings_is_bounded() -> None:
     spellings = RequestSpellings()
     for number in range(2 * RequestSpellings.BOUND):
         assert spellings[b"x-%d" % number] == PLAIN
@@ -363,7 +363,7 @@ def test_a_response_closes_if_either_of_two_connection_fields_says_close() -> No
 @pytest.mark.parametrize(
     ("host", "sent"), [(b"shop.example.", b"shop.example"), (b"shop.example.:80", b"shop.example:80")]
 )
-def test_the_final_dot_of_a_host_name_is_not_forwarded(host: bytes, sent: bytes) -> None:
+def test_the_trailing_dot_of_a_host_name_is_not_forwarded(host: bytes, sent: bytes) -> None:
     hop = clean_request(
         Head(b"GET", b"/", [(b"Accept", host), (b"Host", host)]),
         spellings=SPELLINGS,

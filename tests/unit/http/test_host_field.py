@@ -12,7 +12,7 @@ def test_a_single_plain_host_passes(host: bytes) -> None:
 
 
 @pytest.mark.parametrize(("host", "sent"), [(b"a.example.", b"a.example"), (b"a.example.:80", b"a.example:80")])
-def test_the_final_dot_of_a_host_name_is_removed(host: bytes, sent: bytes) -> None:
+def test_the_trailing_dot_of_a_host_name_is_removed(host: bytes, sent: bytes) -> None:
     assert check_host([host]) == sent
 
 

@@ -48,7 +48,7 @@ def test_pipelined_heads_are_read_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("first_bytes", [1, 5, 20, len(GET) - 1])
-def test_a_head_in_pieces_does_not_mix_with_the_next_head(
+def test_a_head_that_arrives_in_pieces_does_not_mix_with_the_next_head(
     first_bytes: int,
 ) -> None:
     """As many bytes follow the head as its first part has."""
@@ -80,7 +80,7 @@ def test_a_head_is_limited_even_if_the_target_limit_is_higher() -> None:
     assert refused.value.refusal.code == "head_too_large"
 
 
-def test_a_head_after_a_body_needs_a_renewed_parser() -> None:
+def test_a_head_after_a_body_is_read_once_the_parser_is_renewed() -> None:
     reader = RequestReader(LIMITS)
     raw, rest = reader.read(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc" + GET)
     assert raw is not None
@@ -168,7 +168,7 @@ def test_an_empty_line_before_a_request_is_ignored_however_it_is_split() -> None
     assert (raw.target, rest) == (b"/x", b"")
 
 
-def test_proxy_connection_does_not_close_the_connection() -> None:
+def test_a_proxy_connection_header_does_not_close_the_connection() -> None:
     reader = RequestReader(LimitSettings())
     for _ in range(2):
         raw, _ = reader.read(b"GET /x HTTP/1.1\r\nHost: h\r\nProxy-Connection: close\r\n\r\n")
@@ -265,7 +265,7 @@ def test_stand_ins_do_not_admit_malformed_request_lines(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("line", [b"LIST /a HTTP/2.0", b"GET /a?\xc3 HTTP/1.2", b"LIST /a HTTP/0.9"])
-def test_an_unsupported_version_is_reported_with_stand_ins_too(line: bytes) -> None:
+def test_an_unsupported_version_is_reported_even_with_stand_ins(line: bytes) -> None:
     assert read(line + b"\r\nHost: h\r\n\r\n", methods=LISTED) == "unsupported_version"
 
 

@@ -55,7 +55,7 @@ def test_a_steering_header_is_dropped_in_every_spelling(row: KnownHeader, truste
         *("spring.cloud.function.routing-expression", "CAmelHttpUri", "X-Param-Override-site", "l5d-dst-override"),
     ],
 )
-def test_a_header_of_a_known_attack_is_dropped(name: str) -> None:
+def test_a_header_from_a_known_attack_is_dropped(name: str) -> None:
     for trusted in (False, True):
         assert not forwarded(name.encode(), SPELLINGS, trusted=trusted)
         assert not forwarded(name.encode(), PASSING_UNDERSCORES, trusted=trusted)
@@ -104,7 +104,7 @@ def test_the_list_of_ordinary_headers_is_long() -> None:
 
 
 @pytest.mark.parametrize("row", [*STEERING_HEADERS, *SECOND_RESOURCE_HEADERS], ids=lambda row: row.name)
-def test_each_row_can_be_checked(row: KnownHeader) -> None:
+def test_each_row_of_the_header_table_can_be_verified(row: KnownHeader) -> None:
     name = row.name.removesuffix("*")
     assert re.fullmatch(r"[a-z0-9-]+", name)
     assert fold_name(name.encode()) == name.encode()

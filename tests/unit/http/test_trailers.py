@@ -22,7 +22,7 @@ from proxy.http.trailers import forwarded_trailers
         *("Strict-Transport-Security", "Cross-Origin-Opener-Policy", "X-Frame-Options", "X-Accel-Redirect"),
     ],
 )
-def test_a_trailer_that_frames_routes_or_sets_state_is_dropped(name: str) -> None:
+def test_a_trailer_for_framing_routing_or_setting_state_is_dropped(name: str) -> None:
     odd = (name.replace("-", "_"), name.replace("-", ".").lower())
     for spelling in (name, name.lower(), name.upper(), *odd):
         assert forwarded_trailers([(b"X-Sum", b"1"), (spelling.encode(), b"1"), (b"a", b"b")]) == [

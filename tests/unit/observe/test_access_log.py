@@ -41,7 +41,7 @@ async def lines(access: Literal["all", "refused", "off"] = "all", *exchanges: di
     return [json.loads(line) for line in stream.getvalue().decode("ascii").splitlines()]
 
 
-async def test_a_line_describes_one_exchange() -> None:
+async def test_a_log_line_describes_one_exchange() -> None:
     [line] = await lines("all", {})
     assert line.pop("time").endswith("Z")
     assert line == {
@@ -62,7 +62,7 @@ async def test_a_line_describes_one_exchange() -> None:
     }
 
 
-async def test_unknown_values_are_null() -> None:
+async def test_unknown_values_are_logged_as_null() -> None:
     [line] = await lines("all", {"user_id": None, "upstream_seconds": None, "sites": ()})
     assert (line["user_id"], line["upstream_ms"], line["sites"]) == (None, None, [])
 
@@ -71,7 +71,7 @@ async def test_unknown_values_are_null() -> None:
     ("access", "outcomes"),
     [("all", ["passed", "invalid_key"]), ("refused", ["invalid_key"]), ("off", [])],
 )
-async def test_the_setting_selects_which_exchanges_are_logged(
+async def test_the_access_log_setting_selects_which_exchanges_are_logged(
     access: Literal["all", "refused", "off"], outcomes: list[str]
 ) -> None:
     written = await lines(access, {}, {"outcome": "invalid_key", "status": 401})
@@ -114,18 +114,18 @@ async def test_a_secret_in_the_path_is_never_written(path: str) -> None:
     assert TOKEN[4:] not in written
 
 
-async def test_a_key_in_place_of_a_site_is_never_written() -> None:
+async def test_a_key_sent_in_place_of_a_site_is_never_written() -> None:
     [line] = await lines("all", {"sites": ("shop", KEY, KEY.replace("_", "%5f")), "method": KEY.encode()})
     assert line["sites"] == ["shop", "***", "***"]
     assert KEY not in json.dumps(line)
 
 
-async def test_a_line_lists_the_first_32_sites_of_a_request() -> None:
+async def test_a_log_line_lists_the_first_32_sites_of_a_request() -> None:
     [line] = await lines("all", {"sites": tuple(f"s{number}" for number in range(5000))})
     assert line["sites"] == [*(f"s{number}" for number in range(32)), "…"]
 
 
-async def test_a_site_longer_than_any_id_is_masked() -> None:
+async def test_a_site_longer_than_any_valid_id_is_masked() -> None:
     [line] = await lines("all", {"sites": ("a" * 255, "a" * 257)})
     assert line["sites"] == ["a" * 255, "***"]
 
@@ -135,7 +135,7 @@ async def test_a_key_in_a_path_of_many_segments_masks_the_whole_path() -> None:
     assert line["path"] == "***"
 
 
-async def test_lines_are_written_in_batches_without_a_flush() -> None:
+async def test_log_lines_are_written_in_batches_without_an_explicit_flush() -> None:
     class Stream(io.BytesIO):
         batches = 0
         written = asyncio.Event()
@@ -165,7 +165,7 @@ async def test_a_full_batch_is_written_at_once() -> None:
     assert len(stream.getvalue().splitlines()) == 1000
 
 
-async def test_a_closed_log_stream_does_not_fail_exchanges() -> None:
+async def test_a_closed_log_stream_does_not_make_exchanges_fail() -> None:
     class Gone(io.BytesIO):
         def flush(self) -> None:
             raise BrokenPipeError

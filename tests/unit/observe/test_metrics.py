@@ -81,7 +81,7 @@ def test_exchanges_are_counted_by_route_outcome_and_status() -> None:
         (3600.0, "+Inf"),
     ],
 )
-def test_a_duration_counts_in_its_bucket_and_all_higher_ones(seconds: float, bound: str) -> None:
+def test_a_duration_is_counted_in_its_bucket_and_all_higher_ones(seconds: float, bound: str) -> None:
     metrics = Metrics()
     metrics.exchange("data", "passed", 200, seconds, None)
     samples = rendered(metrics)
@@ -96,7 +96,7 @@ def test_a_duration_counts_in_its_bucket_and_all_higher_ones(seconds: float, bou
     assert samples["sitelatch_exchange_seconds_sum", (("route", "data"),)] == seconds
 
 
-def test_gauges_are_read_at_the_scrape() -> None:
+def test_gauges_are_read_at_scrape_time() -> None:
     metrics = Metrics()
     pending = [3.0]
     metrics.watch("activity_pending", lambda: pending[0])

@@ -8,7 +8,7 @@ from tests.scopes import FIND_SITES, until
 from tests.unit.relay.open_exchanges import LOOKUP, TTL, Streams, key_of
 
 
-async def test_a_change_during_an_outage_is_rechecked_after_it(streams: Streams) -> None:
+async def test_a_change_during_an_outage_causes_a_recheck_afterwards(streams: Streams) -> None:
     [exchange] = await streams.opened_by("ada")
     streams.scope.down = ConnectionRefusedError()
     streams.change("ada")
@@ -22,7 +22,7 @@ async def test_a_change_during_an_outage_is_rechecked_after_it(streams: Streams)
     assert exchange.revoked is INVALID_KEY
 
 
-async def test_a_change_that_arrives_as_the_last_worker_ends_is_rechecked(streams: Streams) -> None:
+async def test_a_change_that_arrives_as_the_last_worker_ends_still_causes_a_recheck(streams: Streams) -> None:
     """A worker that has just ended takes nothing more from the queue."""
     _, exchange = await streams.opened_by("ada", "bob")
     # Ada's grant is cached, so the worker ends in its first turn.
@@ -48,7 +48,7 @@ async def test_a_revocation_does_not_wait_for_earlier_rechecks(streams: Streams)
     assert streams.ended == {"key_gone": 1}
 
 
-async def test_a_change_that_cannot_be_looked_up_ends_exchanges_when_a_request_would_be_refused(
+async def test_after_a_change_that_cannot_be_looked_up_exchanges_end_when_a_request_would_be_refused(
     streams: Streams,
 ) -> None:
     """The feed is read over a connection of its own, while lookups fail. The key's grant is no longer cached."""
@@ -65,7 +65,7 @@ async def test_a_change_that_cannot_be_looked_up_ends_exchanges_when_a_request_w
     assert streams.ended == {"unconfirmed": 1}
 
 
-async def test_a_failing_lookup_of_a_site_ends_only_exchanges_that_need_it(streams: Streams) -> None:
+async def test_a_failing_site_lookup_ends_only_exchanges_that_need_it(streams: Streams) -> None:
     """The table of sites is locked, for example, and one of the exchanges names no site."""
     streams.add_user("ada", all_sites=True)
     streams.scope.sites |= {"shop": "acme", "docs": "acme"}

@@ -34,7 +34,7 @@ async def test_many_exchanges_of_one_key_cost_one_lookup(streams: Streams) -> No
     assert streams.ended == {"key_gone": 100}
 
 
-async def test_a_change_during_a_recheck_is_rechecked_too(streams: Streams) -> None:
+async def test_a_change_during_a_recheck_causes_another_recheck(streams: Streams) -> None:
     """The owner of the site is looked up after the key, and the key is deleted between the two lookups."""
     streams.add_user("ada", all_sites=True)
     streams.scope.sites["shop"] = "acme"

@@ -7,7 +7,7 @@ from tests.scopes import until
 from tests.unit.relay.open_exchanges import STALE, TTL, Streams, key_of
 
 
-async def test_while_the_feed_is_read_a_long_stream_costs_no_lookup(streams: Streams) -> None:
+async def test_while_the_feed_is_read_a_long_stream_causes_no_lookup(streams: Streams) -> None:
     await streams.opened_by("ada")
     before = streams.lookups
     for _ in range(100):
@@ -38,7 +38,7 @@ async def test_a_key_that_is_being_looked_up_is_not_queued_again(streams: Stream
     assert not streams.queued
 
 
-async def test_a_smaller_grant_does_not_confirm_a_stream(streams: Streams) -> None:
+async def test_a_grant_that_no_longer_covers_a_stream_does_not_confirm_it(streams: Streams) -> None:
     """The grant was evicted from the cache, so the next request's lookup found less without noticing a difference."""
     streams.add_user("ada", "shop", "blog")
     exchange = await streams.opened("ada", "shop")
@@ -98,7 +98,7 @@ async def test_the_owner_of_a_site_named_by_host_is_confirmed_once_per_ttl(strea
     assert streams.ended == {"site_lost": 1}
 
 
-async def test_a_site_that_another_workspace_owns_now_ends_its_streams(streams: Streams) -> None:
+async def test_the_streams_of_a_site_that_now_belongs_to_another_workspace_end(streams: Streams) -> None:
     """Another database replaced this one. The site was evicted from the cache, and has been looked up since."""
     streams.add_user("ada", all_sites=True)
     streams.scope.sites["shop"] = "acme"
@@ -112,7 +112,7 @@ async def test_a_site_that_another_workspace_owns_now_ends_its_streams(streams: 
     assert streams.ended == {"site_lost": 1}
 
 
-async def test_a_feed_outage_shorter_than_a_ttl_costs_no_lookup(streams: Streams) -> None:
+async def test_a_feed_outage_shorter_than_the_ttl_causes_no_lookup(streams: Streams) -> None:
     await streams.opened_by("ada")
     before = streams.lookups
     streams.clock.now += 100 * TTL
