@@ -66,5 +66,5 @@ def _milliseconds(site: str, hour: int) -> int:
 
 
 def _noise(site: str, number: int) -> float:
-    """Return a pseudorandom number from 0 to 1, always the same for the same site and number."""
+    """Return a pseudorandom number from 0 to 1, always the same for a given site and index."""
     return hashlib.sha256(f"{site}/{number}".encode()).digest()[0] / 255

@@ -1,4 +1,4 @@
-"""Endpoints with which the page signs in and out and reads its session."""
+"""Endpoints that the page uses to sign the user in and out, and to read the session."""
 
 from aiohttp import web
 

@@ -36,10 +36,12 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
     "A body without a Content-Type is not accepted here, because some servers read it as a form. Send its Content-Type."
 )
 _FORM_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
-"""The methods for which Rack (POST) or Perl's CGI.pm (all of them) reads a body without a Content-Type as a form."""
+"""The methods with which Perl's CGI.pm reads a body without a Content-Type as a form. Rack does so with POST only.
+
+S3 clients and `curl -T` send no Content-Type with PUT, so only `form_body = "refuse"` refuses that."""
 
 
-def refuse_form_body(method: bytes, fields: Fields) -> None:
+def refuse_form_body(method: bytes, fields: Fields, form_body: str) -> None:
     """Raise Refused if a backend may merge the body with the query: forms, and bodies that some parse as forms."""
     # A look-alike of Content-Type can declare a form. But only the exact name counts as declaring another type.
     is_present = False
@@ -49,7 +51,7 @@ def refuse_form_body(method: bytes, fields: Fields) -> None:
             if b"x-www-form-urlencoded" in lower or b"multipart/" in lower:
                 raise Refused(FORM_BODY_NOT_READ)
             is_present = is_present or (value != b"" and name.lower() == b"content-type")
-    if method in _FORM_METHODS and not is_present:
+    if not is_present and (method == b"POST" or (form_body == "refuse" and method in _FORM_METHODS)):
         raise Refused(_NO_CONTENT_TYPE)
 
 

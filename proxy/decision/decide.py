@@ -154,7 +154,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             #     415 form_body_not_read
             if public:
                 if facts.refused and head.has_body and settings.form_body != "pass":
-                    refuse_form_body(method, claim.fields)
+                    refuse_form_body(method, claim.fields, settings.form_body)
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
@@ -170,7 +170,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             # 13. Form bodies: none where a backend may take a site, a method or a refused parameter from it.
             #     415 form_body_not_read
             if head.has_body and form_may_name(facts):
-                refuse_form_body(method, claim.fields)
+                refuse_form_body(method, claim.fields, settings.form_body)
 
             # 14. Named sites: every reading of the query, the headers, the host and the cookies names the same sites.
             #     If only the path can name a site, the rest is not read.

@@ -37,7 +37,7 @@ class PathFacts:
     queries: Sequence[tuple[QuerySiteRule, bool | None]] = ()
     """The query rules, each paired with whether this path is in its scope (None if the readings differ on that)."""
     plain_queries: Mapping[bytes, QuerySiteRule] = field(default_factory=dict)
-    """The query rules that apply to this path and whose values are plain site ids, by the parameter's name."""
+    """The query rules that apply to this path and whose values are plain site ids, keyed by parameter name."""
     headers: Sequence[tuple[HeaderSiteRule, bool | None]] = ()
     """The header rules, each paired with whether this path is in its scope, as in `queries`."""
     plain_header: HeaderSiteRule | None = None

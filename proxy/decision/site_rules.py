@@ -1,4 +1,4 @@
-"""The kinds of site rules: how each reads sites, shows an example, and is described. No I/O.
+"""The kinds of site rules: how each reads sites, what its example is, and how it is described. No I/O.
 
 To add a kind, add one class to SITE_RULES. `explain`, the admin page, the integrators' guide and the error messages get
 everything from these classes. `form` is the notation of this kind of rule in the config, and `written()` is one rule in

@@ -126,7 +126,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     def families(self) -> Iterator[Metric]:
-        """Yield all metrics of Sitelatch as values of prometheus-client."""
+        """Yield all Sitelatch metrics as prometheus-client objects."""
         exchanges = CounterMetricFamily(
             "sitelatch_exchanges", "Exchanges that have ended.", labels=("route", "outcome", "status")
         )

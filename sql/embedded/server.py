@@ -76,7 +76,7 @@ class EmbeddedServer:
         return cls(home, users_lock, socket_folder, settings, binaries)
 
     def restart_if_dead(self) -> bool:
-        """Restart the server if it died, and return whether it had. Raises EmbeddedServerFailed.
+        """Restart the server if it has died, and return whether it was restarted. Raises EmbeddedServerFailed.
 
         The URL stays the same. A keeper that was killed is replaced.
         """

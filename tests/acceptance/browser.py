@@ -77,7 +77,7 @@ class Visit:
 
     def record(self, message: ConsoleMessage) -> None:
         """Record an error in the browser's console."""
-        # The browser logs 4xx responses as errors, which the page shows to the user.
+        # The browser logs 4xx responses as errors, although the page handles them.
         if message.type == "error" and "responded with a status of 4" not in message.text:
             self.console_errors.append(message.text)
 

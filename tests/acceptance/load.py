@@ -182,7 +182,7 @@ class KeyLog:
                 key.uncertain = True
 
     def end_restore(self, to: float) -> None:
-        """Note that the restore is complete: keys created since then are deleted, and deleted keys exist again."""
+        """Record that the restore is complete: keys created since then are deleted, and deleted keys exist again."""
         now = time.time()
         for key in [*self.existing_keys, *self.deleted_keys]:
             if key.created_at > to:

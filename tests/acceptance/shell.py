@@ -1,4 +1,4 @@
-"""Running the `sitelatch` command in processes of its own."""
+"""Running the `sitelatch` command in separate processes."""
 
 import atexit
 import functools

@@ -277,7 +277,7 @@ def mentions_markets(answer: Message) -> bool:
     return any(word in answer.raw_head + answer.body for word in OF_MARKETS)
 
 
-async def test_the_words_that_identify_the_other_site_are_in_its_responses(door: Door) -> None:
+async def test_responses_from_the_other_site_contain_its_marker_words(door: Door) -> None:
     for path, word in (
         ("/stocks.json", b"MSFT"),
         ("/us_employment.json", b"nonfarm"),

@@ -243,7 +243,7 @@ def test_behind_a_pooler_the_commands_work(behind_pooler: Pooled, tmp_path: Path
 
 @pytest.mark.parametrize("behind_pooler", ["round robin"], indirect=True)
 def test_behind_a_pooler_concurrent_migrations_take_turns(behind_pooler: Pooled) -> None:
-    """Their lock ends with each transaction. A session lock would stay with the next client of the connection."""
+    """The lock ends with each transaction. A session lock would pass to the next client of the connection."""
     empty = behind_pooler.server.create_database()
     owner = {"SITELATCH_ADMIN__DATABASE_URL": behind_pooler.pooler.dsn("sitelatch_owner", database_name(empty))}
 

@@ -34,7 +34,7 @@ class Service(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop and close all connections, as the end of a process does."""
+        """Stop and close all connections, as happens when a process exits."""
         self.shutdown()
         self.server_close()
         for sock in self._sockets:

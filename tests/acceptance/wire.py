@@ -287,7 +287,7 @@ class Upstream:
 
     @property
     def untouched(self) -> bool:
-        """Whether no byte has arrived."""
+        """True until the first byte arrives."""
         return not any(wire.received for wire in self.connections)
 
     async def stop(self) -> None:

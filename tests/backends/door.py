@@ -49,7 +49,7 @@ class Sent:
     """Whether the request passed without a key."""
     named: tuple[str, ...] = ()
     named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The sites that each kind of rule names on its own."""
+    """The sites that each kind of rule names if it is the only rule."""
 
     @property
     def passed(self) -> bool:

@@ -111,7 +111,7 @@ class Harness:
         return answer
 
     async def catch_up(self) -> None:
-        """Wait until the feed has read everything that was committed before."""
+        """Wait until the feed has read everything that was committed before this call."""
         now = time.monotonic()
         await until(lambda: self.mode is not FeedMode.DOWN and self.feed.read_at > now)
 

@@ -77,7 +77,7 @@ async def test_a_similar_site_is_named_only_to_admins_of_its_workspace(
     assert "é" not in str(refused.value)
 
 
-async def test_the_admin_api_refuses_a_similar_site(acme: AdminClient) -> None:
+async def test_the_admin_api_refuses_a_site_too_similar_to_an_existing_one(acme: AdminClient) -> None:
     assert (await acme.request("PUT", "/sites/caf%C3%A9", {"workspace": "acme"}))[0] == 201
     status, problem, _ = await acme.request("PUT", "/sites/cafe", {"workspace": "acme"})
     assert (status, problem["code"]) == (409, "conflict")

@@ -160,7 +160,7 @@ def test_inside_a_private_folder_of_root_no_folder_is_made_accessible(tmp_path: 
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server is another user's process")
-def test_in_an_accessible_folder_the_server_user_owns_only_data_and_socket() -> None:
+def test_the_server_user_owns_only_the_data_and_socket_in_an_accessible_folder() -> None:
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - the test needs a folder that others can enter
     top.mkdir(mode=0o755)
     private = top / "private"

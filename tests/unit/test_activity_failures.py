@@ -78,7 +78,7 @@ async def test_a_failed_write_keeps_the_later_use(recorder: Recorder) -> None:
     assert recorder.results == ["error", "error", "ok"]
 
 
-async def test_a_use_after_a_failed_write_replaces_the_kept_one(recorder: Recorder) -> None:
+async def test_a_newer_use_replaces_the_one_kept_from_a_failed_write(recorder: Recorder) -> None:
     recorder.written.down = ConnectionRefusedError("refused")
     recorder.activity.touch("ada")
     assert not await recorder.activity.flush()

@@ -89,7 +89,7 @@ FILE = r"[\w.-]+\.(?:py|sql|js|html|css)"
 
 
 def sections(page: Path) -> dict[str, str]:
-    """Return the text below each heading of a page that names a folder, by the folder."""
+    """Map each folder that a heading of the page names to the text below that heading."""
     parts = re.split(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {
         heading.strip("`/"): text

@@ -1,4 +1,4 @@
-"""Sitelatch for the tests of the admin page, and the data that they start with."""
+"""A Sitelatch instance for the admin page tests, with their initial data."""
 
 import http.server
 import time

@@ -11,9 +11,7 @@ from tests.acceptance.page.installation import BEN_TOKEN, Installation
 from tests.acceptance.page.network import slow_down, stopped_clock
 
 
-def test_the_example_for_all_sites_names_a_site_of_the_workspace(
-    open_page: OpenPage, installation: Installation
-) -> None:
+def test_the_all_sites_example_uses_a_site_in_the_workspace(open_page: OpenPage, installation: Installation) -> None:
     installation.latch.create_sites_and_users()
     with open_page() as admin:
         create = admin.create_dialog

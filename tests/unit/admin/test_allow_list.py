@@ -22,7 +22,7 @@ BY_GROUP = allow_list({"claim": "groups", "values": ["admins", "owners"]})
 
 
 @pytest.mark.parametrize("allowed", [BY_EMAIL, BY_DOMAIN])
-def test_a_verified_email_matches_in_any_case(allowed: AllowList) -> None:
+def test_a_verified_email_matches_case_insensitively(allowed: AllowList) -> None:
     admin = allowed.admit(ADA)
     assert admin is not None
     assert admin.person == Person("Ada", "Ada@Example.com")

@@ -46,7 +46,7 @@ from proxy.decision.site_ids import MAX_LENGTH, fold_site
         ("shop", "ｓｈｏｐ"),
     ],
 )
-def test_ids_that_some_data_service_treats_as_equal_collate_equally(one: str, other: str) -> None:
+def test_ids_that_some_data_service_treats_as_equal_collate_as_equal(one: str, other: str) -> None:
     assert collate_site(one) == collate_site(other)
 
 

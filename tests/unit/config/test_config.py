@@ -276,7 +276,7 @@ SECRET = "hunter2hunter2"
         ("", {"SITELATCH_DATABASE__URL_FILE": f"/nowhere/{SECRET}"}),
     ],
 )
-def test_no_error_repeats_a_value(file: File, text: str, environ: Mapping[str, str]) -> None:
+def test_no_error_message_echoes_a_value(file: File, text: str, environ: Mapping[str, str]) -> None:
     assert SECRET not in str(file.complaints(ROUTE + text, **environ))
 
 

@@ -158,7 +158,7 @@ def test_an_all_sites_key_passes_if_its_workspace_owns_one_reading_of_a_plus(
     assert judge(ALL, b"/api/data?site=my+shop", grant=EVERY_SITE, owners=owners) == outcome
 
 
-def test_an_encoded_plus_or_space_names_one_site() -> None:
+def test_a_site_with_an_encoded_plus_or_space_is_unambiguous() -> None:
     assert judge(ALL, b"/api/data?site=my%20shop", grant=selected("my shop", "my+shop")) == ("my shop",)
     assert judge(ALL, b"/api/data?site=my%2Bshop", grant=selected("my shop", "my+shop")) == ("my+shop",)
 
@@ -178,7 +178,7 @@ def test_every_plus_in_a_request_has_the_same_meaning() -> None:
         *(b"x%2526site", b"x%26SITE", b"x%26s%69te", b"x%26site%5B%5D", b"x%26site%3Dblog", b"q%26+site"),
     ],
 )
-def test_a_separator_that_is_encoded_in_a_name_is_ambiguous(name: bytes) -> None:
+def test_an_encoded_separator_in_a_name_is_ambiguous(name: bytes) -> None:
     for query in (name + b"=blog&site=shop", b"site=shop&" + name, b"site=shop&a=1;" + name + b"=shop"):
         assert judge(ALL, b"/api/data?" + query) == "ambiguous_request"
     scoped = {"sites": ["path:/api/sites/{site}/**", {"query": "site", "paths": ["/api/data"]}]}
@@ -442,13 +442,23 @@ def test_an_admitted_request_stays_limited_to_the_site_that_admitted_it() -> Non
     assert covered(claim, selected("my+shop", "my shop")) == ("my shop",)
 
 
-@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH"])  # Rack the first, Perl's CGI.pm 4.55 all three
-def test_a_body_without_a_content_type_may_be_a_form(method: bytes) -> None:
+@pytest.mark.parametrize(
+    ("method", "form_body"),
+    [(b"POST", "auto"), (b"POST", "refuse"), (b"PUT", "refuse"), (b"PATCH", "refuse")],  # Perl's CGI.pm 4.55 reads all
+)
+def test_a_body_without_a_content_type_may_be_a_form(method: bytes, form_body: str) -> None:
+    route = {**ALL, "form_body": form_body}
     target = b"/api/data?site=shop"
-    assert judge(ALL, target, method=method, body=True) == "form_body_not_read"
-    assert judge(ALL, target, (b"Content-Type", b""), method=method, body=True) == "form_body_not_read"
-    assert judge(ALL, target, (b"Content-Type", b"text/plain"), method=method, body=True) == ("shop",)
-    assert judge(ALL, target, method=method) == ("shop",)
+    assert judge(route, target, method=method, body=True) == "form_body_not_read"
+    assert judge(route, target, (b"Content-Type", b""), method=method, body=True) == "form_body_not_read"
+    assert judge(route, target, (b"Content-Type", b"text/plain"), method=method, body=True) == ("shop",)
+    assert judge(route, target, method=method) == ("shop",)
+
+
+@pytest.mark.parametrize("method", [b"PUT", b"PATCH"])
+def test_an_upload_without_a_content_type_passes_by_default(method: bytes) -> None:
+    # `curl -T` and S3 clients send none.
+    assert judge(ALL, b"/api/data?site=shop", method=method, body=True) == ("shop",)
 
 
 # Parameters inside or around the parameter of a rule.

@@ -24,7 +24,7 @@ def table(*sites: object, **more: object) -> RouteTable:
 
 
 def outcome(routes: RouteTable, target: bytes, *fields: tuple[bytes, bytes], method: bytes = b"GET") -> Claim | Refusal:
-    """Return the claim of a request with a key, or why it is refused."""
+    """Return the claim of a request that carries a key, or the reason for refusing the request."""
     try:
         return read(routes, Head(method, target, [HOST, *fields, (b"X-API-Key", KEY)]))
     except Refused as refused:

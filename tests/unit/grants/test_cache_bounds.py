@@ -159,7 +159,7 @@ async def test_a_client_over_budget_is_refused_without_queuing(harness: Harness)
     await another
 
 
-async def test_one_address_over_budget_does_not_refuse_another(harness: Harness) -> None:
+async def test_an_address_over_budget_does_not_get_others_refused(harness: Harness) -> None:
     harness.scope.add(KEY)
     budget = TokenBuckets(1, clock=harness.clock)
     grants = harness.grants(budget=budget, lookups_at_once=2)

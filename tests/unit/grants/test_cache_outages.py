@@ -187,7 +187,7 @@ async def test_an_unexpected_error_in_a_lookup_ends_it(harness: Harness) -> None
         await harness.grants().fetch(KEY)
 
 
-async def test_closing_answers_all_waiting_callers(harness: Harness) -> None:
+async def test_close_answers_every_waiting_caller(harness: Harness) -> None:
     harness.scope.hold()
     grants = harness.grants()
     waiting = [asyncio.create_task(grants.fetch(key(number))) for number in range(20)]

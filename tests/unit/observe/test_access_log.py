@@ -78,7 +78,7 @@ async def test_the_access_log_setting_selects_which_exchanges_are_logged(
     assert [line["outcome"] for line in written] == outcomes
 
 
-async def test_hostile_bytes_are_escaped_within_their_line() -> None:
+async def test_hostile_bytes_are_escaped_and_stay_on_one_line() -> None:
     hostile = b'/a"b\\c\nd\x00\x1b[31m\xff\xe2\x80\xa8'
     other = {"path": hostile, "sites": ('"\n\u2028\udc80',), "method": b'G"\nT', "client": 'fe80::1%"\n'}
     [line] = await lines("all", other)

@@ -23,7 +23,7 @@ async def test_only_keys_that_a_change_affects_are_looked_up(streams: Streams) -
     assert not streams.ended
 
 
-async def test_many_exchanges_of_one_key_cost_one_lookup(streams: Streams) -> None:
+async def test_many_exchanges_with_the_same_key_cost_one_lookup(streams: Streams) -> None:
     streams.add_user("ada", "shop")
     opened = [await streams.opened("ada", "shop") for _ in range(100)]
     before = streams.lookups
