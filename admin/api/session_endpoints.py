@@ -1,6 +1,6 @@
 """Endpoints that the page uses to sign the user in and out, and to read the session."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import CALLER, json_response, no_content
@@ -63,8 +63,11 @@ class SessionEndpoints:
 
     async def start_oidc_sign_in(self, request: web.Request, _: NoQuery) -> web.Response:
         """Start signing in at the OpenID Connect issuer. For browsers: requires the Origin header and sets a cookie."""
-        location, cookie = await self._sign_in.start_oidc(request)
-        return json_response(AuthorizationRedirect(location=location), set_cookie=cookie)
+        location, cookies = await self._sign_in.start_oidc(request)
+        response = json_response(AuthorizationRedirect(location=location))
+        for cookie in cookies:
+            response.headers.add(hdrs.SET_COOKIE, cookie)
+        return response
 
     async def get_session(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show the signed-in admin."""

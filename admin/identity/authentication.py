@@ -14,8 +14,8 @@ from admin.identity.cookies import check_host, cookie_at, cookie_for, cookie_val
 from admin.identity.identity_proxy import IdentityProxy
 from admin.identity.json_web_tokens import looks_like_jwt
 from admin.identity.oidc import Oidc
-from admin.identity.sessions import ABSOLUTE_SECONDS, Session, csrf_token, find_session, is_csrf_token
-from admin.problems import CrossSite, NotAnAdmin, NotSignedIn
+from admin.identity.sessions import ABSOLUTE_SECONDS, Session, csrf_token, end_session, find_session, is_csrf_token
+from admin.problems import CrossSite, NotSignedIn
 
 CSRF_HEADER = "X-CSRF-Token"
 _PAGE = "page"
@@ -69,9 +69,7 @@ class Authenticator:
         try:
             return await self._session(request)
         except NotSignedIn:
-            raise NotAnAdmin(
-                f"You are signed in as {claims['email'] or claims['sub']}, but you are not an admin here."
-            ) from None
+            raise self._proxy.not_an_admin(claims) from None
 
     async def _bearer(self, fields: list[str]) -> Admin:
         scheme, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
@@ -90,7 +88,10 @@ class Authenticator:
         token, cookie = found
         async with borrow(self._pool) as connection:
             session = await find_session(connection, token)
-        admin = None if session is None else self._session_admin(session)
+            admin = None if session is None else self._session_admin(session)
+            if session is not None and admin is None:
+                # Otherwise the session would be valid again as soon as the configuration admits the person again.
+                await end_session(connection, token)
         if admin is None:
             raise NotSignedIn("The session has ended. Sign in again.")
         if request.method not in SAFE_METHODS:

@@ -4,6 +4,7 @@ The listener speaks plain HTTP behind a TLS proxy, so the scheme that the browse
 foreign page cannot forge it, and a client that is not a browser gains nothing by forging it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,8 @@ class Cookie:
         """Return the cookie of the same address for another purpose."""
         return Cookie(f"{self.name}-{purpose}", self.secure)
 
+
+_PURPOSE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 HTTPS = Cookie("__Host-sitelatch", secure=True)
 """The prefix prevents other hosts of the domain from setting the cookie (RFC 6265bis §4.1.3.2)."""
@@ -72,15 +75,27 @@ def cookie_value(lines: Sequence[str], host: str, purpose: str | None = None) ->
     """
     for session in (HTTPS, *([_on_loopback(host)] if is_loopback(host) else [])):
         name = session.name if purpose is None else session.for_purpose(purpose).name
-        # Clients can send megabytes of cookies. Parsing all of them took seconds; searching for one name does not.
-        found = [
-            rest.partition(";")[0].strip()
-            for line in lines
-            for rest in f";{line}".replace("; ", ";").split(f";{name}=")[1:]
-        ]
+        found = _after(lines, f"{name}=")
         if found:
-            return (found[0], session) if len(found) == 1 else None
+            return (found[0].strip(), session) if len(found) == 1 else None
     return None
+
+
+def cookies_for(lines: Sequence[str], session: Cookie, prefix: str) -> list[Cookie]:
+    """Return the cookies of the same address whose purpose begins with `prefix`, in the order of the browser.
+
+    Browsers send older cookies first (RFC 6265 §5.4).
+    """
+    purposes = [rest.partition("=")[0] for rest in _after(lines, session.for_purpose(prefix).name)]
+    return [session.for_purpose(prefix + purpose) for purpose in purposes if _PURPOSE.fullmatch(purpose)]
+
+
+def _after(lines: Sequence[str], prefix: str) -> list[str]:
+    """Return the remainder of each cookie that begins with `prefix`.
+
+    Clients can send megabytes of cookies. Parsing all of them took seconds; searching for a prefix does not.
+    """
+    return [rest.partition(";")[0] for line in lines for rest in f";{line}".replace("; ", ";").split(f";{prefix}")[1:]]
 
 
 def _on_loopback(host: str) -> Cookie:

@@ -5,7 +5,8 @@ from aiohttp import web
 from admin.identity.admins import Admin
 from admin.identity.allow_list import AllowList, Claims, rule
 from admin.identity.client_address import peer_of
-from admin.problems import NotSignedIn
+from admin.identity.rejections import not_an_admin
+from admin.problems import NotAnAdmin, NotSignedIn
 from admin.settings import IdentityProxySettings
 from proxy.http.forwarding import address_matcher
 
@@ -39,3 +40,7 @@ class IdentityProxy:
     def admit(self, claims: Claims) -> Admin | None:
         """Return the admin with these claims, or None if the allow list does not admit them."""
         return self._allow_list.admit(claims)
+
+    def not_an_admin(self, claims: Claims) -> NotAnAdmin:
+        """Log why these claims are not an admin's, and return the problem for the caller."""
+        return not_an_admin(self._allow_list.rejection(claims), "The identity proxy")

@@ -10,11 +10,12 @@ import aiohttp
 import structlog
 
 from admin.identity.admins import Admin
-from admin.identity.allow_list import AllowList, Claims, rule
+from admin.identity.allow_list import AllowList, Claims, Reason, folded, rule
 from admin.identity.json_web_tokens import InvalidToken, UnknownSigningKey, check_bearer, check_id_token
 from admin.identity.oidc_issuer import Issuer, IssuerMetadata, IssuerResponseError
 from admin.identity.oidc_login import OidcLogin
-from admin.problems import IssuerDown, NotAnAdmin, NotSignedIn
+from admin.identity.rejections import log_rejection, not_an_admin
+from admin.problems import IssuerDown, NotSignedIn
 from admin.settings import OidcSettings
 
 CALLBACK: Final = "/sign-in/oidc/callback"
@@ -24,11 +25,12 @@ log = structlog.get_logger("sitelatch.admin")
 
 
 class SignInFailed(Exception):  # noqa: N818 - an outcome, not a program error
-    """A sign-in at the issuer that did not lead to a session. The page has a sentence for each `code`."""
+    """A sign-in at the issuer that did not lead to a session. The page has a sentence for each `code` and `reason`."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, reason: Reason | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.reason = reason
 
 
 class Oidc:
@@ -73,12 +75,17 @@ class Oidc:
             raise NotSignedIn("The token was not issued for this API, or it is no longer valid.") from None
         admin = self._allow_list.admit(claims)
         if admin is None:
-            raise NotAnAdmin("The issuer knows you, but you are not an admin of this installation.")
+            raise not_an_admin(self._allow_list.rejection(claims), self.name)
         return admin
 
     def admin_for_session(self, signed_in_with: str, claims: Claims) -> Admin | None:
         """Return the admin of a session, or None if the configuration no longer admits that person."""
-        return self._allow_list.admit(claims) if signed_in_with == self.signed_in_with else None
+        if signed_in_with != self.signed_in_with:
+            return None
+        admin = self._allow_list.admit(claims)
+        if admin is None:
+            log_rejection(self._allow_list.rejection(claims))
+        return admin
 
     async def authorization_url(self, login: OidcLogin) -> str:
         """Return the URL to send the browser to. Raises IssuerDown."""
@@ -120,15 +127,21 @@ class Oidc:
             raise SignInFailed("sign_in_refused") from None
         admin = self._allow_list.admit(claims)
         if admin is None:
-            raise SignInFailed("not_an_admin")
+            rejection = self._allow_list.rejection(claims)
+            log_rejection(rejection)
+            raise SignInFailed("not_an_admin", rejection.reason)
         return admin, self._allow_list.relevant_claims(claims)
 
     async def _claims(self, login: OidcLogin, response: Mapping[str, str]) -> Claims:
         metadata = await self._issuer.metadata()
-        # Without this check, a response of another issuer could be used to steal codes (RFC 9207 §2.4).
-        if response.get("iss", None if metadata.sends_iss else self._settings.issuer) != self._settings.issuer:
+        error = response.get("error")
+        # Without these checks, a response of another issuer could be used to steal codes (RFC 9207 §2.4). An error
+        # contains no code, and some issuers announce `iss` but leave it out of errors.
+        if response.get("iss", self._settings.issuer) != self._settings.issuer:
             raise IssuerResponseError("the response came from another issuer")
-        if error := response.get("error"):
+        if error is None and metadata.sends_iss and "iss" not in response:
+            raise IssuerResponseError("the response lacks `iss`, which the issuer's discovery document announces")
+        if error is not None:
             if error == "access_denied":
                 raise SignInFailed("denied")
             raise IssuerResponseError("it returned an error", error if error.isidentifier() else None)
@@ -138,7 +151,7 @@ class Oidc:
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
             raise IssuerResponseError("its response has no ID token")
-        claims: Claims = await self._checked(
+        checked = await self._checked(
             lambda metadata: check_id_token(
                 id_token,
                 metadata.keys,
@@ -148,6 +161,7 @@ class Oidc:
                 now=int(self._wall_clock()),
             )
         )
+        claims = _without_nulls(checked)
         access_token = tokens.get("access_token")
         if metadata.userinfo_endpoint and isinstance(access_token, str) and self._allow_list.needs_more(claims):
             userinfo = await self._issuer.fetch_json(
@@ -156,7 +170,7 @@ class Oidc:
             # Without this check, another person's claims could be substituted (OpenID Connect Core §5.3.2).
             if userinfo.get("sub") != claims["sub"]:
                 raise IssuerResponseError("its userinfo response is about another person")
-            claims = _merged(claims, userinfo)
+            claims = _merged(claims, _without_nulls(userinfo))
         return claims
 
     def _token_request(self, metadata: IssuerMetadata, code: str, login: OidcLogin) -> dict[str, Any]:
@@ -183,10 +197,17 @@ class Oidc:
             return check(await self._issuer.metadata(newer_than=metadata))
 
 
+def _without_nulls(claims: Claims) -> Claims:
+    """Return the claims that have a value. Some issuers send null for claims that they do not know."""
+    return {name: value for name, value in claims.items() if value is not None}
+
+
 def _merged(claims: Claims, userinfo: Claims) -> Claims:
-    """Add userinfo to the ID token's claims. An email and its `email_verified` flag come from the same source."""
+    """Add userinfo to the ID token's claims. An `email_verified` flag counts only for the email that it is about."""
     if "email" in claims:
-        userinfo = {name: value for name, value in userinfo.items() if name not in ("email", "email_verified")}
+        # Without an email, the response is about the email of its subject.
+        if folded(str(userinfo.get("email", claims["email"]))) != folded(str(claims["email"])):
+            userinfo = {name: value for name, value in userinfo.items() if name != "email_verified"}
     elif "email" in userinfo:
         claims = {name: value for name, value in claims.items() if name != "email_verified"}
     return {**userinfo, **claims}

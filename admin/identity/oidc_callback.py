@@ -23,7 +23,8 @@ def callback_routes(sign_in: SignInFlow) -> list[tuple[str, str, Handler]]:
         try:
             cookies = await sign_in.finish_oidc(request, single_parameters(request.query))
         except SignInFailed as failed:
-            return _to_the_page(f"#refused={failed.code}")
+            reason = "" if failed.reason is None else f"&reason={failed.reason}"
+            return _to_the_page(f"#refused={failed.code}{reason}")
         except DatabaseDown as down:
             return _to_the_page(f"#refused={down.code}")
         except DATABASE_DOWN as error:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import aiohttp
@@ -15,7 +15,6 @@ from yarl import URL
 from admin.identity.json_web_tokens import PublicKey, public_keys
 from admin.problems import IssuerDown
 from admin.secure_urls import is_safe
-from proxy.grants.token_bucket import TokenBuckets
 
 FETCH_SECONDS: Final = 5
 FETCH_BYTES: Final = 256 * 1024
@@ -25,8 +24,10 @@ STALE_SECONDS: Final = 3600
 """Cached keys are accepted for this time while the issuer cannot be reached."""
 RETRY_SECONDS: Final = 10
 """After a failed refresh, requests fail at once for this time instead of waiting for another attempt."""
-REFRESHES_PER_MINUTE: Final = 6
-"""Limits refreshes, so that tokens that name made-up keys do not cause a flood of requests to the issuer."""
+KEY_REFRESH_SECONDS: Final = 1
+"""The minimum time between two refreshes, so that tokens that name made-up keys do not flood the issuer with requests.
+
+A token that needs a refresh waits for its turn. It is never refused because others used up a limit."""
 
 log = structlog.get_logger("sitelatch.admin")
 
@@ -46,6 +47,7 @@ class IssuerMetadata:
     authorization_endpoint: str
     token_endpoint: str
     userinfo_endpoint: str | None
+    jwks_uri: str
     secret_in_body: bool
     """Whether the client secret goes into the body rather than into Basic authentication."""
     sends_iss: bool
@@ -66,25 +68,21 @@ class Issuer:
         self._fetch_seconds = fetch_seconds
         self._clock = clock
         self._metadata: IssuerMetadata | None = None
-        self._fetched_at = self._tried_at = -float("inf")
+        self._fetched_at = self._started_at = self._retry_at = -float("inf")
         self._failed = False
         self._lock = asyncio.Lock()
-        self._refreshes = TokenBuckets(REFRESHES_PER_MINUTE, clock=clock)
         self._session: ClientSession | None = None
 
     async def metadata(self, *, newer_than: IssuerMetadata | None = None) -> IssuerMetadata:
-        """Return the metadata, refreshed if it is old or is `newer_than`. Raises IssuerDown.
-
-        If the limit on refreshes is reached, the cached metadata is returned.
-        """
+        """Return the metadata, refreshed if it is old or is `newer_than`. Raises IssuerDown."""
         called_at = self._clock()
         # During a refresh, other callers use the cache.
         if not self._is_old(newer_than) or (self._lock.locked() and newer_than is None and not self._is_stale()):
             return self._usable(newer_than)
         async with self._lock:
-            # If another caller's refresh ended while this one waited for the lock, its result is new enough.
-            if self._is_old(newer_than) and self._tried_at <= called_at and self._may_refresh():
-                self._refreshes.charge("issuer")
+            # If another caller's refresh started while this one waited for the lock, its result is new enough.
+            if self._is_old(newer_than) and self._started_at <= called_at and self._clock() >= self._retry_at:
+                await asyncio.sleep(self._started_at + KEY_REFRESH_SECONDS - self._clock())
                 await self._refresh()
             return self._usable(newer_than)
 
@@ -96,26 +94,26 @@ class Issuer:
     def _is_stale(self) -> bool:
         return self._clock() - self._fetched_at >= STALE_SECONDS
 
-    def _may_refresh(self) -> bool:
-        just_failed = self._failed and self._clock() - self._tried_at < RETRY_SECONDS
-        return not just_failed and self._refreshes.allow("issuer")
-
     def _usable(self, newer_than: IssuerMetadata | None) -> IssuerMetadata:
         if self._metadata is None or self._is_stale() or (self._failed and self._metadata is newer_than):
             raise IssuerDown("The OpenID Connect issuer is unavailable. Try again soon.")
         return self._metadata
 
     async def _refresh(self) -> None:
+        self._started_at = self._clock()
         try:
-            self._metadata = await self._fetch_metadata()
+            if self._metadata is None or self._is_old(None):
+                self._metadata = await self._fetch_metadata()
+                self._fetched_at = self._clock()
+            else:
+                self._metadata = replace(self._metadata, keys=await self._fetch_keys(self._metadata.jwks_uri))
         except (IssuerResponseError, aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = str(error) if isinstance(error, IssuerResponseError) else type(error).__name__
             log.warning("issuer_metadata_unavailable", issuer=self._url, reason=reason)
             self._failed = True
+            self._retry_at = self._clock() + RETRY_SECONDS
         else:
-            self._fetched_at = self._clock()
             self._failed = False
-        self._tried_at = self._clock()
 
     async def _fetch_metadata(self) -> IssuerMetadata:
         document = await self.fetch_json("GET", self._url.rstrip("/") + "/.well-known/openid-configuration")
@@ -123,18 +121,23 @@ class Issuer:
             raise IssuerResponseError(
                 "its discovery document names another issuer; `issuer` must match it character for character"
             )
-        keys = public_keys(await self.fetch_json("GET", _endpoint(document, "jwks_uri")))
-        if not keys:
-            raise IssuerResponseError("its key set has no usable key")
+        jwks_uri = _endpoint(document, "jwks_uri")
         methods = document.get("token_endpoint_auth_methods_supported")
         return IssuerMetadata(
             _endpoint(document, "authorization_endpoint"),
             _endpoint(document, "token_endpoint"),
             _endpoint(document, "userinfo_endpoint") if "userinfo_endpoint" in document else None,
+            jwks_uri,
             isinstance(methods, list) and "client_secret_basic" not in methods and "client_secret_post" in methods,
             document.get("authorization_response_iss_parameter_supported") is True,
-            keys,
+            await self._fetch_keys(jwks_uri),
         )
+
+    async def _fetch_keys(self, jwks_uri: str) -> tuple[PublicKey, ...]:
+        keys = public_keys(await self.fetch_json("GET", jwks_uri))
+        if not keys:
+            raise IssuerResponseError("its key set has no usable key")
+        return keys
 
     async def fetch_json(
         self,

@@ -1,10 +1,11 @@
-"""A login at the OpenID Connect issuer: bound to one browser by a cookie, and valid once.
+"""A login at the OpenID Connect issuer: bound to one browser by a cookie of its own, and valid once.
 
 State, nonce and code verifier are derived from the cookie's secret, so that nothing secret is stored here. The database
 only records, for all replicas, that the login is still open.
 """
 
 import hmac
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
@@ -18,8 +19,14 @@ START_LOGIN = query("start_oidc_login")
 END_LOGIN = query("end_oidc_login")
 PRUNE_LOGINS = query("prune_oidc_logins")
 
+_STATE = re.compile(r"[A-Za-z0-9_-]{43}")
+
 LOGIN_SECONDS: Final = 600
+MAX_OPEN_LOGINS: Final = 8
+"""A browser can have this many open logins, for example in several tabs. A further login replaces the oldest one."""
 _SECRET_BYTES = 32
+PURPOSE: Final = "login-"
+"""How the purposes of all login cookies begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,11 @@ class OidcLogin:
     def state(self) -> str:
         """The `state` that the issuer returns. It prevents injection of another login's response (RFC 6749 §10.12)."""
         return self._derived(b"sitelatch state")
+
+    @property
+    def purpose(self) -> str:
+        """The purpose of the login's cookie. Each login has its own cookie, so several can be open in one browser."""
+        return cookie_purpose(self.state)
 
     @property
     def nonce(self) -> str:
@@ -72,6 +84,11 @@ class OidcLogin:
     async def end(self, connection: Connection) -> bool:
         """End the login. Return whether it was open."""
         return bool(await connection.fetchval(END_LOGIN, self._digest))
+
+
+def cookie_purpose(state: str) -> str:
+    """Return the purpose of the cookie of the login with this state. An invalid state has no login and no cookie."""
+    return PURPOSE + (state[:12] if _STATE.fullmatch(state) else "")
 
 
 def _text(raw: bytes) -> str:

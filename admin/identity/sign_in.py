@@ -12,9 +12,9 @@ from admin.identity.admins import Admin
 from admin.identity.allow_list import Claims
 from admin.identity.authentication import Caller
 from admin.identity.client_address import address_of, single_header
-from admin.identity.cookies import Cookie, cookie_for, cookie_value
+from admin.identity.cookies import Cookie, cookie_for, cookie_value, cookies_for
 from admin.identity.oidc import Oidc, SignInFailed
-from admin.identity.oidc_login import LOGIN_SECONDS, OidcLogin
+from admin.identity.oidc_login import LOGIN_SECONDS, MAX_OPEN_LOGINS, PURPOSE, OidcLogin, cookie_purpose
 from admin.identity.sessions import ABSOLUTE_SECONDS, csrf_token, end_session, start_session
 from admin.problems import CrossSite, NotFound, NotSignedIn, TooManyAttempts
 from admin.secure_urls import origin_of
@@ -23,7 +23,6 @@ from proxy.grants.token_bucket import TokenBuckets
 FAILURES_PER_MINUTE = 10
 LOGINS_PER_MINUTE = 30
 """Each login occupies a database row until it ends."""
-_LOGIN_COOKIE = "round-trip"
 
 log = structlog.get_logger("sitelatch.admin")
 
@@ -66,8 +65,11 @@ class SignInFlow:
         session = await self._start_session(request, admin, self._tokens.name_of(token))
         return Caller(admin, csrf_token(session), has_session=True), cookie.header(session, ABSOLUTE_SECONDS)
 
-    async def start_oidc(self, request: web.BaseRequest) -> tuple[str, str]:
-        """Start a login at the issuer. Return the URL for the browser, and the `Set-Cookie` value that binds it.
+    async def start_oidc(self, request: web.BaseRequest) -> tuple[str, list[str]]:
+        """Start a login at the issuer. Return the URL for the browser, and the `Set-Cookie` values that bind it.
+
+        A browser can have several open logins, in several tabs. A login that would exceed MAX_OPEN_LOGINS replaces the
+        oldest one.
 
         Raises NotFound, CrossSite, TooManyAttempts and IssuerDown.
         """
@@ -85,8 +87,11 @@ class SignInFlow:
         location = await self._oidc.authorization_url(login)
         async with borrow(self._pool) as connection:
             await login.start(connection)
+        open_logins = cookies_for(request.headers.getall(hdrs.COOKIE, []), cookie, PURPOSE)
+        replaced = open_logins[: max(len(open_logins) + 1 - MAX_OPEN_LOGINS, 0)]
         # SameSite=Lax, because the browser returns from another site.
-        return location, cookie.for_purpose(_LOGIN_COOKIE).header(login.secret, LOGIN_SECONDS, "Lax")
+        started = cookie.for_purpose(login.purpose).header(login.secret, LOGIN_SECONDS, "Lax")
+        return location, [*(each.header("", 0, "Lax") for each in replaced), started]
 
     async def finish_oidc(self, request: web.BaseRequest, response: Mapping[str, str]) -> list[str]:
         """Finish a login at the issuer with a new session. Return the `Set-Cookie` values. Raises SignInFailed.
@@ -110,7 +115,7 @@ class SignInFlow:
             log.info("sign_in_refused", client=address, code=failed.code)
             raise
         session = await self._start_session(request, admin, self._oidc.signed_in_with, claims)
-        return [cookie.header(session, ABSOLUTE_SECONDS), cookie.for_purpose(_LOGIN_COOKIE).header("", 0, "Lax")]
+        return [cookie.header(session, ABSOLUTE_SECONDS), cookie.for_purpose(login.purpose).header("", 0, "Lax")]
 
     async def sign_out(self, request: web.BaseRequest) -> str | None:
         """End the request's session. Return the `Set-Cookie` value that deletes its cookie."""
@@ -123,13 +128,14 @@ class SignInFlow:
         return cookie.header("", 0)
 
     async def _end_login(self, request: web.BaseRequest, response: Mapping[str, str]) -> tuple[OidcLogin, Cookie]:
-        """End the browser's login at the issuer. Return it with the cookie for its session. Raises SignInFailed."""
-        found = _cookie(request, _LOGIN_COOKIE)
+        """End the login that the response is about. Return it with the cookie for its session. Raises SignInFailed."""
+        state = response.get("state", "")
+        found = _cookie(request, cookie_purpose(state))
         if found is None:
             raise SignInFailed("expired")
         login, cookie = OidcLogin(found[0]), found[1]
         # A forged response must not end the login; otherwise a foreign page could prevent people from signing in.
-        if not login.is_state(response.get("state", "")):
+        if not login.is_state(state):
             raise SignInFailed("expired")
         async with borrow(self._pool) as connection:
             if not await login.end(connection):

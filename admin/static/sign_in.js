@@ -4,7 +4,6 @@ import { request } from "./api.js";
 import { busy, byId } from "./dom.js";
 
 let methods = null;
-let refusal = takeRefusal();
 
 const REFUSALS = {
   client_refused: (name) => `${name} does not accept this installation’s client ID or secret. Ask the operator of Sitelatch to check client_id and client_secret.`,
@@ -17,12 +16,25 @@ const REFUSALS = {
   too_many_attempts: () => "Too many failed sign-ins from this address. Wait a minute.",
 };
 
-// A failed sign-in at the issuer leaves its code in the fragment. Only our own sentences are shown, never text from the URL.
+// Why a person is not an admin, and what that person can do.
+const REASONS = {
+  claim_missing: (name) => `${name} did not send the claims that decide who is an admin. Ask the operator of Sitelatch to check the claims and scopes of this client.`,
+  email_not_verified: (name) => `${name} reports that your email address is not verified. Verify it there, then sign in again.`,
+  email_verified_missing: (name) => `${name} does not say whether your email address is verified. Ask the operator of Sitelatch to have email_verified sent, or to admit you by another claim.`,
+  invalid_email: (name) => `${name} sent an invalid email address for you. Correct it there, then sign in again.`,
+  no_email: (name) => `${name} did not send your email address. Share it if ${name} asks for your consent, or ask the operator of Sitelatch to check the scopes of this client.`,
+  no_subject: (name) => `${name} did not send a user name or a verified email address for you. Ask the operator of Sitelatch to check the claims and scopes of this client.`,
+};
+
+// A failed sign-in at the issuer leaves its code in the fragment, and perhaps a reason. Only our own sentences are shown, never text from the URL.
 function takeRefusal() {
-  const [, code] = location.hash.match(/^#refused=(\w+)$/) ?? [];
-  if (code) history.replaceState(null, "", location.pathname + location.search);
-  return code;
+  const [, code, reason] = location.hash.match(/^#refused=(\w+)(?:&reason=(\w+))?$/) ?? [];
+  if (!code) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  return code === "not_an_admin" && Object.hasOwn(REASONS, reason) ? REASONS[reason] : Object.hasOwn(REFUSALS, code) ? REFUSALS[code] : REFUSALS.sign_in_refused;
 }
+
+let refusal = takeRefusal();
 
 export async function showSignIn(reason = "") {
   try {
@@ -31,7 +43,7 @@ export async function showSignIn(reason = "") {
     reason ||= error.message;
   }
   const { token, oidc } = methods ?? { token: true, oidc: null };
-  if (refusal) reason ||= (Object.hasOwn(REFUSALS, refusal) ? REFUSALS[refusal] : REFUSALS.sign_in_refused)(oidc ?? "The issuer");
+  if (refusal) reason ||= refusal(oidc ?? "The issuer");
   refusal = null;
   byId("insecure").hidden = isSecureContext;
   byId("sign-in-intro").hidden = !isSecureContext || !(token || oidc);

@@ -14,6 +14,8 @@ class Jar:
 
     admin: AdminClient
     cookies: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    """Why the person is not an admin, if the last redirect said so."""
 
     async def begin(self) -> str:
         """Start signing in at the issuer. Return the URL that the browser is sent to."""
@@ -30,7 +32,8 @@ class Jar:
         assert answer.headers["Cache-Control"] == "no-store"
         page, _, refused = answer.headers["Location"].partition("#refused=")
         assert page == "../../"
-        return str(refused)
+        code, _, self.reason = refused.partition("&reason=")
+        return str(code)
 
     async def request(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any, Any]:
         sent = {**headers, "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from yarl import URL
 
 from admin.app import admin_app
 from admin.identity.oidc import CALLBACK
-from admin.identity.oidc_login import OidcLogin
+from admin.identity.oidc_login import MAX_OPEN_LOGINS, OidcLogin
 from admin.identity.sign_in import FAILURES_PER_MINUTE, LOGINS_PER_MINUTE
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
@@ -60,6 +61,11 @@ def changed(url: str, **parameters: str | None) -> str:
     return parts._replace(query=urlencode({name: value for name, value in query.items() if value is not None})).geturl()
 
 
+def login_cookie(location: str) -> str:
+    """Return the name of the cookie of the login that continues at this URL."""
+    return f"sitelatch-{PORT}-login-{state_of(location)[:12]}"
+
+
 async def sign_in(provider: Provider, location: str, email: str | None = ADA) -> str:
     return await asyncio.to_thread(provider.sign_in, location, email)
 
@@ -75,9 +81,7 @@ async def test_a_person_signs_in_at_the_issuer_and_signs_out(
     assert asked["response_type"] == "code"
     assert asked["redirect_uri"] == PUBLIC_URL + CALLBACK
     assert asked["code_challenge_method"] == "S256"
-    assert (
-        len({asked["state"], asked["nonce"], asked["code_challenge"], jar.cookies[f"sitelatch-{PORT}-round-trip"]}) == 4
-    )
+    assert len({asked["state"], asked["nonce"], asked["code_challenge"], jar.cookies[login_cookie(location)]}) == 4
     assert await jar.follow_redirect(await sign_in(provider, location)) == ""
     assert list(jar.cookies) == [f"sitelatch-{PORT}"]  # the login cookie is deleted
     status, session = await jar.whoami()
@@ -96,9 +100,9 @@ async def test_a_person_signs_in_at_the_issuer_and_signs_out(
 
 
 async def test_the_login_cookie_is_short_lived_and_http_only(admin: AdminClient) -> None:
-    _, _, answer = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": admin.origin})
+    _, body, answer = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": admin.origin})
     assert re.fullmatch(
-        rf"sitelatch-{PORT}-round-trip=[\w-]{{43}}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax",
+        rf"{login_cookie(body['location'])}=[\w-]{{43}}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax",
         answer.headers["Set-Cookie"],
     )
 
@@ -109,7 +113,7 @@ async def test_cookies_are_secure_over_https(pool: asyncpg.Pool, provider: Provi
         host = {"Host": "keys.example"}
         _, _, answer = await Jar(admin).request("POST", "/sign-in/oidc", {"Origin": "https://keys.example", **host})
         cookie = answer.headers["Set-Cookie"]
-        assert cookie.startswith("__Host-sitelatch-round-trip=")
+        assert cookie.startswith("__Host-sitelatch-login-")
         assert cookie.endswith("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure")
         assert URL((await answer.json())["location"]).query["redirect_uri"] == f"https://keys.example/admin{CALLBACK}"
         for origin in ("http://keys.example", "https://keys.example:8443", "https://evil.example", "null", ""):
@@ -162,6 +166,47 @@ async def test_a_sign_in_state_is_valid_only_once_and_only_in_its_own_browser(
     assert elsewhere.session is None
 
 
+async def test_several_tabs_of_a_browser_can_sign_in_at_once(admin: AdminClient, provider: Provider) -> None:
+    jar = Jar(admin)
+    first, second = await jar.begin(), await jar.begin()
+    begun = dict(jar.cookies)
+    assert (
+        len({state_of(url) for url in (first, second)} | {jar.cookies[login_cookie(url)] for url in (first, second)})
+        == 4
+    )
+    for order in ((first, second), (second, first)):
+        tabs = Jar(admin, dict(begun))
+        if order[0] is second:
+            first, second = await tabs.begin(), await tabs.begin()
+            order = (second, first)
+        for location in order:
+            assert await tabs.follow_redirect(await sign_in(provider, location)) == ""
+            assert (await tabs.whoami())[0] == 200
+        assert login_cookie(order[0]) not in tabs.cookies
+        assert login_cookie(order[1]) not in tabs.cookies
+
+
+async def test_a_browser_keeps_the_newest_open_logins(admin: AdminClient, provider: Provider) -> None:
+    jar = Jar(admin)
+    locations = [await jar.begin() for _ in range(MAX_OPEN_LOGINS + 2)]
+    assert list(jar.cookies) == [login_cookie(location) for location in locations[2:]]
+    assert await jar.follow_redirect(await sign_in(provider, locations[1])) == "expired"
+    for location in (locations[2], locations[-1]):
+        assert await jar.follow_redirect(await sign_in(provider, location)) == ""
+
+
+async def test_only_valid_cookie_names_of_logins_are_deleted(admin: AdminClient) -> None:
+    planted = {
+        f"sitelatch-{PORT}-login-{'x' * 65}": "",
+        f"sitelatch-{PORT}-login-a b": "",
+        f"sitelatch-{PORT}-login": "",
+    }
+    jar = Jar(admin, {**planted, **{f"sitelatch-{PORT}-login-{number:012}": "" for number in range(MAX_OPEN_LOGINS)}})
+    await jar.begin()
+    assert set(planted) <= set(jar.cookies)
+    assert f"sitelatch-{PORT}-login-{0:012}" not in jar.cookies
+
+
 async def test_a_database_outage_during_sign_in_is_reported_by_the_page(
     admin: AdminClient, provider: Provider, pool: asyncpg.Pool
 ) -> None:
@@ -201,6 +246,20 @@ async def test_a_code_from_another_login_is_refused(admin: AdminClient, provider
     code = dict(parse_qsl(urlsplit(theirs).query))["code"]
     assert await attacker.follow_redirect(changed(own, code=code)) == "sign_in_refused"
     assert attacker.session is None
+
+
+async def test_a_denial_without_iss_is_reported_as_a_denial(admin: AdminClient, provider: Provider) -> None:
+    """The provider announces `iss` (RFC 9207), but other issuers leave it out of errors."""
+    for parameters, code in (
+        ({"iss": None}, "denied"),
+        ({"iss": "https://evil.example"}, "sign_in_refused"),
+        ({"iss": ""}, "sign_in_refused"),
+        ({"iss": None, "error": "server_error"}, "sign_in_refused"),
+    ):
+        jar = Jar(admin)
+        back = await sign_in(provider, await jar.begin(), None)
+        assert await jar.follow_redirect(changed(back, **parameters)) == code, parameters
+        assert jar.session is None
 
 
 @pytest.mark.parametrize("parameters", [{"iss": "https://evil.example"}, {"iss": None}, {"code": None}, {"code": "x"}])
@@ -274,7 +333,12 @@ async def test_a_session_ends_when_the_configuration_no_longer_admits_its_person
         settings("https://other.example"),
         SETTINGS,
     ):
+        jar = Jar(admin)
+        assert await jar.follow_redirect(await sign_in(provider, await jar.begin())) == ""
         assert (await at(changed_settings))[0] == 401
+        # The session has ended for good, even if the configuration admits the person again.
+        assert (await at(settings(issuer)))[0] == 401
+        assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 1
 
 
 async def test_without_an_issuer_there_is_no_oidc_sign_in(pool: asyncpg.Pool) -> None:
@@ -353,11 +417,11 @@ async def hostile() -> AsyncIterator[tuple[Hostile, str]]:
 async def started(jar: Jar) -> OidcLogin:
     location = await jar.begin()
     assert "/auth?tenant=x&response_type=code" in location
-    return OidcLogin(jar.cookies[f"sitelatch-{PORT}-round-trip"])
+    return OidcLogin(jar.cookies[login_cookie(location)])
 
 
-async def try_login(admin: AdminClient, issuer: Hostile, **parameters: str) -> str:
-    jar = Jar(admin)
+async def try_login(admin: AdminClient, issuer: Hostile, jar: Jar | None = None, **parameters: str) -> str:
+    jar = jar or Jar(admin)
     issuer.login = await started(jar)
     query = {"code": "c", "state": issuer.login.state, **parameters}
     refused = await jar.follow_redirect(f"{PUBLIC_URL}{CALLBACK}?{urlencode(query)}")
@@ -409,6 +473,54 @@ async def test_userinfo_adds_claims_only_if_it_is_about_the_same_person(
         issuer.claims = {"email": ADA, "email_verified": False, "name": None}
         issuer.userinfo = said
         assert await try_login(admin, issuer) == "not_an_admin"
+
+
+async def test_userinfo_can_confirm_the_email_of_the_id_token(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+    issuer, url = hostile
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        for claims, userinfo, code in (
+            ({"email_verified": None}, {"email": ADA, "email_verified": True}, ""),
+            ({"email_verified": None}, {"email": ADA.upper(), "email_verified": "true"}, ""),
+            ({"email_verified": None}, {"email_verified": True}, ""),
+            ({"email_verified": None}, {"email": None, "email_verified": True}, ""),
+            ({"email_verified": None}, {"email": "ada@evil.example", "email_verified": True}, "email_verified_missing"),
+            ({"email_verified": None}, {"email": [ADA], "email_verified": True}, "email_verified_missing"),
+            ({"email_verified": None}, {"email": ADA, "email_verified": None}, "email_verified_missing"),
+            ({"email_verified": None}, {"email": ADA, "email_verified": False}, "email_not_verified"),
+            ({"email_verified": False}, {"email": ADA, "email_verified": True}, "email_not_verified"),
+        ):
+            issuer.claims, issuer.userinfo = claims, {"sub": "1", **userinfo}
+            jar = Jar(admin)
+            assert await try_login(admin, issuer, jar) == ("not_an_admin" if code else ""), (claims, userinfo)
+            assert jar.reason == code, (claims, userinfo)
+
+
+async def test_the_log_says_why_a_person_is_not_an_admin(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], logged: io.StringIO
+) -> None:
+    issuer, url = hostile
+    issuer.userinfo = {"sub": "1"}
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        for claims, reason, person in (
+            ({"email": "eve@evil.example"}, "not_listed", "e***@evil.example"),
+            ({"email_verified": False}, "email_not_verified", "a***@example.com"),
+            ({"email_verified": None}, "email_verified_missing", "a***@example.com"),
+            ({"email": None}, "no_email", "1"),
+            ({"email": "ada@evil@example.com"}, "invalid_email", "a***@example.com"),
+        ):
+            logged.seek(0)
+            logged.truncate()
+            issuer.claims = claims
+            jar = Jar(admin)
+            assert await try_login(admin, issuer, jar) == "not_an_admin"
+            assert jar.reason == reason
+            (event,) = [
+                event
+                for line in logged.getvalue().splitlines()
+                if (event := json.loads(line))["event"] == "not_an_admin"
+            ]
+            assert (event["reason"], event["person"]) == (reason, person)
+            assert "ada@" not in logged.getvalue()
 
 
 async def test_errors_from_the_token_endpoint_are_reported_as_codes(

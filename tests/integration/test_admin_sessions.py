@@ -13,6 +13,7 @@ from admin.identity.admin_tokens import new_token
 from admin.identity.admins import Admin
 from admin.identity.sessions import end_session, start_session
 from admin.identity.sign_in import FAILURES_PER_MINUTE
+from admin.settings import AdminSettings
 from tests.integration.adminapi import ADA, ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
 
 __all__ = ["acme", "admin"]
@@ -198,6 +199,21 @@ async def test_concurrent_sign_ins_after_expired_sessions_do_not_deadlock(pool: 
                 await end_session(connection, token)
             await asyncio.gather(*(start_session(connection, Admin(ADA), "token:x") for connection in old))
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.sessions") == 2
+
+
+async def test_a_session_whose_token_is_removed_ends_for_good(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    ben = await acme.signed_in(BEN_TOKEN)
+    value = ben.browser["Cookie"].partition("=")[2]
+
+    async def status_with(settings: AdminSettings) -> int:
+        async with serving(admin_app(settings, pool)) as replica:
+            cookie = {"Cookie": f"sitelatch-{replica.base.port}={value}"}
+            return (await replica.as_(None).sending(**cookie).request("GET", "/users"))[0]
+
+    assert await status_with(SETTINGS) == 200
+    only_ada = tuple(token for token in SETTINGS.tokens if token.email == ADA.email)
+    assert await status_with(SETTINGS.model_copy(update={"tokens": only_ada})) == 401
+    assert await status_with(SETTINGS) == 401
 
 
 async def test_failed_sign_ins_from_one_address_are_limited(acme: AdminClient) -> None:

@@ -115,6 +115,31 @@ def test_the_page_says_why_a_sign_in_failed(browser: Browser, url: str) -> None:
         expect(admin.heading("API Users")).to_be_visible()
 
 
+def test_two_tabs_can_sign_in_at_the_same_time(browser: Browser, url: str) -> None:
+    with open_signed_out(browser, url) as first:
+        second = AdminPage(Visit(first.page.context.new_page()), url)
+        second.page.goto(url)
+        for tab in (first, second):
+            issuer_button(tab).click()
+            expect(tab.page.get_by_label("Email")).to_be_visible()
+        for tab in (first, second):
+            tab.page.get_by_label("Email").fill("ada@example.com")
+            tab.page.get_by_role("button", name="Continue").click()
+            expect(tab.heading("API Users")).to_be_visible()
+        # The second sign-in replaced the session of the first tab, which continues with the new one.
+        first.create_workspace("two-tabs")
+        expect(first.users.no_users).to_be_visible()
+
+
+def test_a_person_with_an_unverified_email_is_told_to_verify_it(browser: Browser, url: str) -> None:
+    with open_signed_out(browser, url) as admin:
+        sign_in_at_issuer(admin, "unverified@example.com")
+        expect(admin.sign_in_error).to_have_text(
+            "Example ID reports that your email address is not verified. Verify it there, then sign in again."
+        )
+        expect(admin.page).to_have_url(f"{url}/")
+
+
 def test_going_back_from_the_issuer_leaves_a_working_page(browser: Browser, url: str) -> None:
     with open_signed_out(browser, url) as admin:
         issuer_button(admin).click()

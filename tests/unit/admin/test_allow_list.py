@@ -87,6 +87,54 @@ def test_an_admin_is_never_named_after_an_unverified_email() -> None:
     assert BY_GROUP.admit({"groups": "admins", "sub": " "}) is None
 
 
+@pytest.mark.parametrize(
+    ("allowed", "claims", "reason"),
+    [
+        (BY_EMAIL, {**ADA, "email": "eve@example.com"}, "not_listed"),
+        (BY_EMAIL, {**ADA, "email_verified": False}, "email_not_verified"),
+        (BY_EMAIL, {**ADA, "email_verified": "no"}, "email_not_verified"),
+        (BY_EMAIL, {"sub": "1", "email": "ada@example.com"}, "email_verified_missing"),
+        (BY_EMAIL, {**ADA, "email_verified": None}, "email_verified_missing"),
+        # A person learns nothing about who is listed from the reason.
+        (BY_EMAIL, {**ADA, "email": "eve@example.com", "email_verified": False}, "email_not_verified"),
+        (BY_EMAIL, {"sub": "1"}, "no_email"),
+        (BY_EMAIL, {**ADA, "email": ""}, "no_email"),
+        (BY_DOMAIN, {**ADA, "email": None}, "no_email"),
+        (BY_DOMAIN, {**ADA, "email": "a@b@example.com"}, "invalid_email"),
+        (BY_DOMAIN, {**ADA, "email": ["ada@example.com"]}, "invalid_email"),
+        (BY_DOMAIN, {**ADA, "email": 7}, "invalid_email"),
+        (BY_GROUP, {**ADA, "groups": ["staff"]}, "not_listed"),
+        (BY_GROUP, ADA, "claim_missing"),
+        (BY_GROUP, {"groups": ["admins"]}, "no_subject"),
+        (BY_GROUP, {}, "no_subject"),
+    ],
+)
+def test_a_rejection_has_the_reason_that_the_person_can_act_on(
+    allowed: AllowList, claims: dict[str, Any], reason: str
+) -> None:
+    assert allowed.admit(claims) is None
+    assert allowed.rejection(claims).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("claims", "shown"),
+    [
+        (ADA, "A***@Example.com"),
+        ({"sub": "7f1c"}, "7f1c"),
+        ({"sub": "ada@example.com"}, "a***@example.com"),
+        ({"email": "@example.com"}, "***@example.com"),
+        ({"email": ["x"], "sub": "1"}, "1"),
+        ({}, None),
+    ],
+)
+def test_the_local_part_of_an_email_is_masked(claims: dict[str, Any], shown: str | None) -> None:
+    assert BY_EMAIL.rejection(claims).person == shown
+
+
+def test_a_rejection_lists_the_claims_that_were_not_sent() -> None:
+    assert BY_GROUP.rejection(ADA).missing_claims == ("groups",)
+
+
 def test_an_admin_gets_the_workspaces_of_all_matching_rules() -> None:
     tables: list[dict[str, Any]] = [
         {"domains": ["example.com"], "workspaces": ["acme"]},
@@ -111,6 +159,8 @@ def test_only_relevant_claims_are_kept() -> None:
     claims = {**ADA, "groups": ["admins"], "phone_number": "1", "at_hash": "x"}
     assert set(BY_GROUP.relevant_claims(claims)) == {*ADA, "groups"}
     assert BY_GROUP.needs_more(ADA)
+    assert BY_EMAIL.needs_more({"sub": "1", "name": "Ada", "email": "ada@example.com"})
+    assert not BY_EMAIL.needs_more(ADA)
     assert not BY_GROUP.needs_more(claims)
 
 
