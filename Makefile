@@ -72,13 +72,15 @@ bench: $(VENV)/ready-to-test
 clean:
 	rm -rf $(VENV) $(BACKENDS) tests/backends/node_modules tests/node_modules var
 
-# Install the programs that the tests need: a browser for the admin page, and PgBouncer for the connection pooler tests.
+# Install the programs that the tests need: a browser for the admin page, PgBouncer for the connection pooler tests, and
+# wget for the challenges of a 401.
 # Debian installs PgBouncer in /usr/sbin and starts it as a service, so the recipe stops and disables the service.
 programs:
 	@missing=; \
 	for name in chromium chromium-browser google-chrome none; do command -v $$name >/dev/null && break; done; \
 	test $$name != none || missing=chromium; \
 	PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
+	command -v wget >/dev/null || missing="$$missing wget"; \
 	test -z "$$missing" && exit; \
 	$(call install,$$missing,make test) && \
 	case $$missing in *pgbouncer*) systemctl disable --quiet --now pgbouncer 2>/dev/null || true;; esac

@@ -17,7 +17,7 @@ class Refusal:
     detail: str = field(compare=False)
     retry_after_seconds: int | None = None
     challenge: bool = False
-    """Whether the response asks for a key (RFC 9110 §11.6.1)."""
+    """Whether the response asks for a key (RFC 9110 §11.6.1): the route adds its challenges to it."""
     closes: bool = False
     """Whether the connection is closed, because where the next request begins is unknown."""
     lines: bytes = field(default=b"", compare=False)

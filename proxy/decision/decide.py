@@ -37,7 +37,6 @@ from proxy.refusals import (
     EXPIRED_KEY,
     INVALID_KEY,
     MALFORMED_KEY,
-    MISSING_KEY,
     PREFLIGHT_REFUSED,
     SCOPE_UNAVAILABLE,
     SITE_NOT_ALLOWED,
@@ -198,7 +197,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
         #     401 missing_key
         key = claim.key
         if key is None:
-            raise Refused(MISSING_KEY)
+            raise Refused(claim.route.key_reader.missing)
 
         # 17. Key format: a key with a wrong format or checksum is refused without a lookup. A remembered key has passed
         #     this check and the next.

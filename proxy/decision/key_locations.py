@@ -1,4 +1,4 @@
-"""The kinds of key locations: how each reads and removes a key, shows an example, and is described. No I/O.
+"""The kinds of key locations: how each reads and removes a key, shows an example, and asks for a key. No I/O.
 
 To add a kind, add one class to KEY_LOCATIONS. `explain`, the admin page, the integrators' guide and the error messages
 get everything from these classes.
@@ -37,6 +37,10 @@ _MANY_COOKIE_LINES = AMBIGUOUS_REQUEST.because(
 Field = tuple[bytes, bytes]
 
 
+REALM = "api"
+"""The realm in challenges (RFC 9110 §11.5)."""
+
+
 class KeyExample(NamedTuple):
     """Where a request carries its key. `{key}` stands for the key, `{basic}` for its Basic credentials in base64."""
 
@@ -66,6 +70,9 @@ class HeaderKey:
 
     def example(self) -> KeyExample:
         return KeyExample(header=(self.name, "{key}"))
+
+    def challenge(self) -> str:
+        return _challenge_without_scheme("header", self.name)
 
     def read(self, field: Field, keys: set[bytes]) -> Field | None:
         """Add the key in a field to `keys`. Return the field, or None if it must not be forwarded. Hot."""
@@ -110,6 +117,9 @@ class BearerKey(_AuthorizationKey):
     def example(self) -> KeyExample:
         return KeyExample(header=("Authorization", "Bearer {key}"))
 
+    def challenge(self) -> str:
+        return f'Bearer realm="{REALM}"'
+
 
 class BasicKey(_AuthorizationKey):
     """The user name of HTTP Basic authentication (RFC 7617), as in Stripe's API."""
@@ -122,6 +132,9 @@ class BasicKey(_AuthorizationKey):
 
     def example(self) -> KeyExample:
         return KeyExample(header=("Authorization", "Basic {basic}"))
+
+    def challenge(self) -> str:
+        return f'Basic realm="{REALM}"'
 
     def key_in(self, credentials: bytes) -> bytes:
         try:
@@ -143,6 +156,9 @@ class CookieKey:
 
     def example(self) -> KeyExample:
         return KeyExample(header=("Cookie", f"{self.name}={{key}}"))
+
+    def challenge(self) -> str:
+        return _challenge_without_scheme("cookie", self.name)
 
     @staticmethod
     def read(finder: Finder, fields: Fields, keys: set[bytes]) -> Fields:
@@ -170,6 +186,9 @@ class QueryKey:
 
     def example(self) -> KeyExample:
         return KeyExample(parameter=(self.name, "{key}"))
+
+    def challenge(self) -> str:
+        return _challenge_without_scheme("query", self.name)
 
     @staticmethod
     def read(finder: Finder, target: bytes, keys: set[bytes]) -> bytes:
@@ -203,6 +222,25 @@ FieldKey = HeaderKey | BearerKey | BasicKey
 KeyLocation = FieldKey | CookieKey | QueryKey
 KEY_LOCATIONS: tuple[type[KeyLocation], ...] = (HeaderKey, BearerKey, BasicKey, CookieKey, QueryKey)
 """Every kind of key location."""
+
+
+def challenges(locations: Sequence[KeyLocation]) -> bytes:
+    """Return the WWW-Authenticate lines of a 401: one for each authentication scheme that the locations use.
+
+    Each challenge has a line of its own, because many clients do not parse a list of challenges. Basic comes first,
+    because old clients, such as Python's urllib before 3.8, read only the first line. A response with status 401 must
+    have a challenge (RFC 9110 §11.6.1), so locations without a scheme get one if there is no other. Browsers ask for a
+    password only for Basic.
+    """
+    schemes = [location for location in locations if isinstance(location, _AuthorizationKey)]
+    schemes.sort(key=lambda location: location.scheme)
+    lines = dict.fromkeys(location.challenge() for location in schemes or locations)
+    return b"".join(b"WWW-Authenticate: %b\r\n" % line.encode() for line in lines)
+
+
+def _challenge_without_scheme(place: str, name: str) -> str:
+    """Return a challenge for a location that no registered scheme describes. `place` is the `in` of OpenAPI."""
+    return f'ApiKey realm="{REALM}", in="{place}", name="{name}"'
 
 
 def key_location(text: str) -> KeyLocation:

@@ -8,12 +8,13 @@ from proxy.decision.key_locations import (
     FieldKey,
     HeaderKey,
     QueryKey,
+    challenges,
     key_location,
     parameter_names,
 )
 from proxy.decision.parameter_finder import Finder
 from proxy.http.headers import FOLDED, Fields, Head
-from proxy.refusals import AMBIGUOUS_KEY, Refused
+from proxy.refusals import AMBIGUOUS_KEY, MISSING_KEY, Refused
 
 _FieldReader = Callable[[Field, set[bytes]], Field | None]
 
@@ -21,7 +22,18 @@ _FieldReader = Callable[[Field, set[bytes]], Field | None]
 class KeyReader:
     """Reads the configured key locations. It matches names leniently, so that no key reaches the upstream."""
 
-    __slots__ = ("_ambiguous", "_cookies", "_fields", "_noticed", "_queries", "_watched", "locations", "names")
+    __slots__ = (
+        "_ambiguous",
+        "_cookies",
+        "_fields",
+        "_noticed",
+        "_queries",
+        "_watched",
+        "challenges",
+        "locations",
+        "missing",
+        "names",
+    )
 
     def __init__(self, locations: Sequence[str], watched: Mapping[bytes, int] | None = None) -> None:
         """Raises ValueError, with a message that says what to write instead, if a key location is invalid.
@@ -46,7 +58,11 @@ class KeyReader:
         self._queries = Finder(queries) if queries else None
         self.names = frozenset(self._fields) | ({b"cookie"} if cookies else frozenset())
         """The headers that may hold a key, in lower case."""
+        self.challenges = challenges(self.locations)
+        """The header lines of a response that asks for a key."""
         ways = ", or ".join(location.describe() for location in self.locations)
+        self.missing = MISSING_KEY.because(f"{MISSING_KEY.detail} Send one {ways}.")
+        """The refusal of a request without a key."""
         self._ambiguous = AMBIGUOUS_KEY.because(f"This request has more than one API key. Send one, {ways}.")
         self._watched = dict(watched or {})
         self._noticed = self.names | self._watched.keys()

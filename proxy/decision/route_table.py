@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from proxy.decision.path_facts import PATH_DIFFERS, PathFacts, path_facts
 from proxy.decision.path_patterns import FirstOf
-from proxy.decision.path_readings import is_plain, read_path
+from proxy.decision.path_readings import SEGMENT_START, is_plain, read_path
 from proxy.decision.routes import Route
 from proxy.decision.work import path_work
+from proxy.http.percent_encoding import text
 from proxy.refusals import NO_ROUTE, Refused
 from proxy.settings import KeySettings, RouteSettings
 
@@ -58,6 +59,11 @@ class RouteTable:
         if route is None:
             raise Refused(NO_ROUTE)
         return path_facts(route, found, 0 if is_plain(path) else path_work(len(path), len(readings)))
+
+    def route_at(self, target: bytes) -> Route | None:
+        """Return the route of a target's literal reading, for a refusal before the decision has found the route."""
+        path = text(target.partition(b"?")[0])
+        return self.route_of(path.replace("/", SEGMENT_START), lenient=False)
 
     def route_of(self, reading: str, *, lenient: bool) -> Route | None:
         """Return the first route whose `path` is a prefix of this reading."""

@@ -12,6 +12,7 @@ from proxy.decision.site_rules import SiteRules, listed
 from proxy.decision.steering_parameters import STEERING_NAMES
 from proxy.http.cors import compile_cors
 from proxy.http.drop_headers import DropHeaders
+from proxy.http.headers import Fields
 from proxy.refusals import AMBIGUOUS_REQUEST, METHOD_NOT_ALLOWED, SITE_MISSING, Refusal
 from proxy.settings import KeySettings, RouteSettings
 
@@ -123,6 +124,11 @@ class Route:
             location.example().header for location in self.key_reader.locations if not isinstance(location, CookieKey)
         ]
         return [header[0] for header in examples if header] + [rule.rule.header for rule in self.site_rules.headers]
+
+    def lines_of(self, refusal: Refusal, request: Fields) -> bytes:
+        """Return the header lines that the route adds to a refusal of a request with these fields."""
+        cors = self.cors.refusal(request) if self.cors is not None else b""
+        return self.key_reader.challenges + cors if refusal.challenge else cors
 
     @property
     def judged_names(self) -> frozenset[bytes]:

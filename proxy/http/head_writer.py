@@ -14,7 +14,6 @@ KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
-_CHALLENGE = b'WWW-Authenticate: Bearer realm="api"\r\n'
 _PROBLEMS = {
     int(status): b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"
     % (status, status.phrase.encode())
@@ -75,11 +74,10 @@ def refusal_response(
     """Return the response for a refusal (RFC 9457 problem details). `request_id` contains only token characters."""
     body = refusal.body(request_id)
     retry = refusal.retry_after_seconds
-    head = b"%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b%b%b%b\r\n" % (
+    head = b"%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b%b%b\r\n" % (
         _PROBLEMS[refusal.status],
         len(body),
         request_id,
-        _CHALLENGE if refusal.challenge else b"",
         b"Retry-After: %d\r\n" % retry if retry is not None else b"",
         CLOSE if close else b"",
         refusal.lines,

@@ -49,7 +49,7 @@ class Admission:
         """Get the verdict and act on it: at once if everything needed is cached, otherwise after a lookup."""
         verdict = self._services.enforcement.judge(exchange.head)
         if isinstance(verdict, Pending):
-            exchange.cors = verdict.claim.route.cors
+            exchange.route = verdict.claim.route
             self._client.hold(JUDGING)
             self._requests.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict)))
         else:
@@ -71,12 +71,13 @@ class Admission:
     def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:
         exchange.verdict = verdict
         claim = verdict.claim
-        cors = exchange.cors = claim.route.cors if claim is not None else None
+        if claim is not None:
+            exchange.route = claim.route
         if verdict.refusal is not None:
             exchange.refuse(verdict.refusal)
         elif claim is not None:
-            if cors is not None and claim.preflight:
-                self._ending.answer_preflight(exchange, cors)
+            if claim.preflight and claim.route.cors is not None:
+                self._ending.answer_preflight(exchange, claim.route.cors)
                 return
             pool = self._services.pools[claim.route]
             head = self._request_head(exchange, verdict, claim, pool)

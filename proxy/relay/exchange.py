@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from proxy.decision.api_keys import digest
+from proxy.decision.routes import Route
 from proxy.decision.verdict import Verdict
-from proxy.http.cors import Cors
 from proxy.http.hop_by_hop import RequestHop
 from proxy.refusals import Refusal
 
@@ -40,7 +40,6 @@ class Exchange:
         "body",
         "bytes_in",
         "bytes_out",
-        "cors",
         "done",
         "ending",
         "has_body",
@@ -53,6 +52,7 @@ class Exchange:
         "outcome",
         "request_id",
         "responded",
+        "route",
         "sent_at",
         "started",
         "status",
@@ -79,8 +79,8 @@ class Exchange:
         self.may_reuse = not has_body or method in _WITH_BODY
         """Whether the upstream connection may serve another request after this one."""
         self.verdict: Verdict | None = None
-        self.cors: Cors | None = None
-        """The CORS of the route, once the route is known."""
+        self.route: Route | None = None
+        """The route, once the decision has found it."""
         self.outcome = PASSED
         self.status = 0
         self.responded = False

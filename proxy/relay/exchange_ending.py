@@ -67,7 +67,8 @@ class ExchangeEnding:
             self._cut(exchange, _CUT_SHORT)
             return
         keep_alive = self._keeps_alive(exchange) and not refusal.closes
-        lines = exchange.cors.refusal(exchange.head.fields) if exchange.cors is not None else b""
+        route = exchange.route or self._enforcement.table.route_at(exchange.target)
+        lines = route.lines_of(refusal, exchange.head.fields) if route is not None else b""
         response = refusal_response(
             refusal, exchange.request_id, lines, close=not keep_alive, head_only=exchange.method == b"HEAD"
         )

@@ -78,8 +78,9 @@ class ResponseForwarder:
             connection = CLOSE
         fields = hop.fields
         lines = b""
-        if exchange.cors is not None:
-            fields, lines = exchange.cors.response(exchange.head.fields, fields)
+        route = exchange.route
+        if route is not None and route.cors is not None:
+            fields, lines = route.cors.response(exchange.head.fields, fields)
         self._out.append(response_head(status, reason, fields, lines, chunked=chunked, connection=connection))
 
     def _begin(self, exchange: Exchange, status: int) -> None:

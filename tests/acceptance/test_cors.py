@@ -10,7 +10,8 @@ import pytest
 
 from tests.acceptance.browser import chromium, visit
 from tests.acceptance.harness import Bench, Lane, Lanes, serving
-from tests.acceptance.wire import Answering, Wire, open_exchange
+from tests.acceptance.wire import Answering, Wire, listening_socket, open_exchange, port_of
+from tests.ports import free_port
 
 APP = "https://app.example"
 ALLOWED = APP.encode()
@@ -66,9 +67,16 @@ def bench(
         }
         for name, origins in (("pages", [url(page)]), ("all", ["*"]))
     ]
+    silent, dead = listening_socket(), free_port()
+    failing = {"sites": ["query:site"], "methods": ["GET", "POST"], "cors": {"origins": [url(page)]}}
+    for name, port in (("silent", port_of(silent)), ("dead", dead)):
+        routes.append({"name": name, "path": f"/{name}", "upstream": f"http://127.0.0.1:{port}", **failing})
+    routes.append({"name": "reading", "path": "/reading", "upstream": url(api), **failing, "methods": ["GET"]})
     routes.append({"name": "without", "path": "/without", "upstream": url(api), "sites": ["path:/without/{site}/**"]})
+    limits = {"answer_seconds": 3, "upstream_connections": 1, "upstream_wait_seconds": 0.5}
     lanes = Lanes(20, cors={"origins": [APP], "credentials": True})
-    with serving(tmp_path_factory.mktemp("cors"), database_url, lanes, routes=routes) as bench:
+    folder = tmp_path_factory.mktemp("cors")
+    with silent, serving(folder, database_url, lanes, routes=routes, limits=limits) as bench:
         yield bench
 
 
@@ -121,6 +129,8 @@ async def test_a_preflight_with_a_body_ends_its_connection(client: Wire, lane: L
         ("GET", "/x", None, 403),
         ("COPY", "/sites/shop/x", None, 405),
         ("GET", "/sites/shop/x;site=blog/%2e", None, 400),
+        ("GET", "/sites/shop/100%", None, 400),
+        ("GET", "/sites/shop/x?site=b%C3%BCro;site=blog", None, 400),
         ("OPTIONS", "/sites/blog/x", None, 403),
     ],
 )
@@ -131,13 +141,17 @@ async def test_pages_can_read_refusals_of_a_route_with_cors(
     await client.send(lane.keyless(method, rest, f"Origin: {APP}", *lines))
     answer = await client.answer()
     assert answer.status == status
-    if status in (400, 501):  # it was refused before its route was known
-        assert b"access-control" not in answer.raw_head.lower()
-        return
     assert answer.one("Access-Control-Allow-Origin") == ALLOWED
     assert answer.one("Access-Control-Expose-Headers") == EXPOSED
     assert answer.one("Vary") == b"Origin"
     assert lane.upstream.untouched
+
+
+async def test_a_refusal_by_the_http_parser_has_no_cors_headers(client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "/sites/shop/x", f"Origin: {APP}", "Content-Length: 1", "Content-Length: 2"))
+    answer = await client.answer()
+    assert answer.code == "bad_request"
+    assert b"access-control" not in answer.raw_head.lower()
 
 
 async def test_pages_can_read_refusals_after_the_decision(client: Wire, lane: Lane) -> None:
@@ -185,6 +199,35 @@ async ([url, init]) => {
 }
 """
 CHALLENGE = 'Bearer realm="api"'
+
+
+def test_in_a_browser_the_application_can_read_the_status_and_body_of_each_kind_of_refusal(
+    bench: Bench, servers: list[ThreadingHTTPServer]
+) -> None:
+    key = {"X-API-Key": bench.keys.shop.key}
+    form_headers = key | {"Content-Type": "application/x-www-form-urlencoded"}
+    form: dict[str, object] = {"method": "POST", "headers": form_headers, "body": "site=blog"}
+    cases: list[tuple[str, dict[str, object], int, str]] = [
+        ("silent?site=shop", {"headers": key}, 504, "upstream_timeout"),
+        ("silent/other?site=shop", {"headers": key}, 503, "upstream_busy"),
+        ("dead?site=shop", {"headers": key}, 502, "upstream_unreachable"),
+        ("dead?site=shop", {}, 401, "missing_key"),
+        ("dead?site=shop", {"headers": {"X-API-Key": "wrong"}}, 401, "invalid_key"),
+        ("dead?site=blog", {"headers": key}, 403, "site_not_allowed"),
+        ("dead", {"headers": key}, 403, "site_missing"),
+        ("reading?site=shop", {"headers": key, "method": "POST"}, 405, "method_not_allowed"),
+        ("dead?site=shop", form, 415, "form_body_not_read"),
+        ("dead?site=shop;site=blog", {"headers": key}, 400, "ambiguous_request"),
+        ("dead/100%?site=shop", {}, 400, "ambiguous_request"),
+    ]
+    with chromium() as browser, visit(browser, url(servers[1]) + "/page") as visited:
+        asked = [[f"{bench.latch.url}/{target}", init] for target, init, _, _ in cases]
+        found = visited.page.evaluate(f"asked => Promise.all(asked.map({READ}))", asked)
+        visited.console_errors.clear()
+    wanted = [(status, code) for *_, status, code in cases]
+    got = [tuple(each[:2]) for each in found]
+    assert sorted(got[:2]) == sorted(wanted[:2])
+    assert got[2:] == wanted[2:]
 
 
 def test_in_a_browser_a_page_from_a_listed_origin_can_read_refusals_and_data(

@@ -9,7 +9,7 @@ from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
 from proxy.http.cors import Cors
 from proxy.http.headers import Fields, Head
-from proxy.refusals import Refused
+from proxy.refusals import INVALID_KEY, TOO_MANY_UNKNOWN_KEYS, Refused
 from proxy.settings import CorsSettings, HeaderRule, KeySettings, RouteSettings
 from tests.unit.judging import read
 
@@ -42,6 +42,31 @@ def fields_from(*origins: bytes) -> Fields:
 def test_a_listed_origin_may_read_refusals() -> None:
     allowed = [("Access-Control-Allow-Origin", APP.decode()), EXPOSED, VARY]
     assert parsed(cors().refusal(fields_from(APP))) == allowed
+
+
+EARLY = [
+    (b"/data/sites/shop/x", True),
+    (b"/data/100%", True),
+    (b"/data/../data", True),
+    (b"/data%2Fsites", False),
+    (b"/DATA", False),
+    (b"/other", False),
+    (b"*", False),
+    (b"http://h/data", False),
+]
+
+
+@pytest.mark.parametrize(("target", "found"), EARLY)
+def test_the_literal_path_selects_the_route_of_a_refusal_before_the_decision(target: bytes, found: bool) -> None:
+    table = RouteTable([route(path="/data")], KeySettings())
+    assert (table.route_at(target) is not None) is found
+
+
+def test_a_route_adds_its_challenges_only_to_a_401() -> None:
+    compiled = Route(route(), KeySettings())
+    allowed = compiled.lines_of(TOO_MANY_UNKNOWN_KEYS, fields_from(APP))
+    assert allowed == cors().refusal(fields_from(APP))
+    assert compiled.lines_of(INVALID_KEY, fields_from(APP)) == b'WWW-Authenticate: Bearer realm="api"\r\n' + allowed
 
 
 NOT_LISTED = [

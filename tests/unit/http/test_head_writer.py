@@ -78,7 +78,6 @@ def test_a_refusal_is_a_problem_details_response_with_its_request_id() -> None:
         b"Cache-Control: no-store",
         b"Content-Length: %d" % len(body),
         b"X-Request-Id: id-1",
-        b'WWW-Authenticate: Bearer realm="api"',
         b"Connection: close",
         b"Vary: Origin",
     ]
