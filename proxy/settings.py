@@ -222,6 +222,7 @@ class LimitSettings(Settings):
     answer_seconds: Seconds = 60
     upload_idle_seconds: Seconds = 60
     upstream_idle_seconds: Seconds = 4
+    upstream_max_age_seconds: Seconds = 300
     upstream_connections: Count = 512
     upstream_wait_seconds: Seconds = 5
     open_exchanges: Count = 10000

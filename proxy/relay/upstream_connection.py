@@ -1,6 +1,7 @@
 """A connection to an upstream, and the responses that arrive over it."""
 
 import asyncio
+import math
 from typing import Protocol, cast
 
 from proxy.http.bodies import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, response_body
@@ -48,6 +49,7 @@ class UpstreamConnection:
         "_tunnel",
         "answered",
         "connected",
+        "expires_at",
         "idle_until",
         "reused",
         "transport",
@@ -63,6 +65,8 @@ class UpstreamConnection:
         self.answered = False
         """Whether a byte has arrived since the request was sent."""
         self.idle_until = 0.0
+        self.expires_at = math.inf
+        """When the connection is too old for another request, in seconds of the event loop's clock."""
         self.connected = False
         self._saw_end = False
         self._tunnel = False

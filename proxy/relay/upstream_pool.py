@@ -1,6 +1,7 @@
 """The pool of connections to one upstream: the limit, the idle connections, and the queue for a connection."""
 
 import asyncio
+import random
 import re
 import ssl
 from collections import deque
@@ -13,14 +14,23 @@ from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refused
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import LimitSettings, UpstreamTlsSettings
 
+_YOUNGEST = 0.8
+"""The smallest share of the maximum age at which a connection is replaced. Each connection gets a random share, so that
+connections that were opened together are not replaced together."""
+
 _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
+
+
+def _random_share() -> float:
+    return random.uniform(_YOUNGEST, 1.0)  # noqa: S311 - spreads connections, so it need not be unpredictable
 
 
 class UpstreamPool:
     """The connections to one upstream, at most `upstream_connections`. Each one takes a place. Waiting for a place is
     limited in time.
 
-    Host names are resolved for each new connection.
+    Host names are resolved for each new connection, and no connection takes a request after `upstream_max_age_seconds`.
+    So requests follow a name that moves to another address.
     """
 
     def __init__(
@@ -31,8 +41,9 @@ class UpstreamPool:
         on_open: Callable[[int], None],
         *,
         reuse_after_body: bool = True,
+        jitter: Callable[[], float] = _random_share,
     ) -> None:
-        """`on_open` is called with +1 and -1 as connections open and close.
+        """`on_open` is called with +1 and -1 as connections open and close. `jitter` scales the maximum age.
 
         If `reuse_after_body` is False, a connection closes after a request with a body. Raises ValueError on a bad URL,
         and OSError if a TLS file cannot be used.
@@ -41,6 +52,7 @@ class UpstreamPool:
             raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
         self._limits = limits
         self._on_open = on_open
+        self._jitter = jitter
         self._unix_path = url.removeprefix("unix:") if url.startswith("unix:") else None
         parts = urlsplit(url)
         secure = parts.scheme == "https"
@@ -105,6 +117,9 @@ class UpstreamPool:
                 self.body_readers.forget()
                 raise Refused(UPSTREAM_UNREACHABLE) from error
             raise
+        connection.expires_at = (
+            asyncio.get_running_loop().time() + self._limits.upstream_max_age_seconds * self._jitter()
+        )
         return connection
 
     async def _connect(self, connection: UpstreamConnection) -> None:
@@ -151,13 +166,14 @@ class UpstreamPool:
 
     def give_back(self, connection: UpstreamConnection, idle_seconds: float | None) -> None:
         """Take back a connection whose exchange ended cleanly. The upstream keeps it open for `idle_seconds`."""
-        if self._closing or connection.transport.is_closing():
+        now = asyncio.get_running_loop().time()
+        if self._closing or now >= connection.expires_at or connection.transport.is_closing():
             connection.transport.close()
             return
         seconds = self._limits.upstream_idle_seconds
         if idle_seconds is not None:
             seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # close before the upstream does
-        connection.idle_until = asyncio.get_running_loop().time() + seconds
+        connection.idle_until = min(now + seconds, connection.expires_at)
         self._hand_out(connection)
 
     def _hand_out(self, connection: UpstreamConnection) -> None:

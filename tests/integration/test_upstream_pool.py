@@ -50,6 +50,41 @@ async def test_a_fresh_connection_takes_the_place_of_an_idle_one(
     second.transport.abort()
 
 
+async def test_a_busy_connection_is_replaced_at_its_maximum_age(upstream: tuple[str, Upstream]) -> None:
+    """Otherwise, steady traffic would never follow a name to another address."""
+    limits = LimitSettings(upstream_idle_seconds=30, upstream_max_age_seconds=0.2)
+    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None)
+    first = await pool.open()
+    async with asyncio.timeout(10):
+        while not first.transport.is_closing():
+            pool.give_back(first, None)
+            assert pool.take() in (first, None)
+            await asyncio.sleep(0)
+    second = await pool.open()
+    assert second is not first
+    assert pool.places_taken == 1
+    second.transport.abort()
+
+
+async def test_an_idle_connection_is_closed_at_its_maximum_age(upstream: tuple[str, Upstream]) -> None:
+    limits = LimitSettings(upstream_idle_seconds=3600, upstream_max_age_seconds=600)
+    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None)
+    connection = await pool.open()
+    pool.give_back(connection, None)
+    pool.sweep(asyncio.get_running_loop().time() + 601)
+    assert connection.transport.is_closing()
+
+
+async def test_connections_opened_together_are_replaced_one_after_another(upstream: tuple[str, Upstream]) -> None:
+    limits = LimitSettings(upstream_max_age_seconds=600)
+    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None, jitter=iter((0.8, 1.0)).__next__)
+    connections = [await pool.open(), await pool.open()]
+    first, second = (connection.expires_at for connection in connections)
+    assert second - first > 100
+    for connection in connections:
+        connection.transport.abort()
+
+
 async def test_waiting_for_a_slot_times_out(pool: UpstreamPool) -> None:
     first = await pool.open()
     with pytest.raises(Refused, match="upstream_busy"):
