@@ -7,6 +7,7 @@ not support responses to HEAD or bodies that end with the connection.
 import re
 
 from proxy.refusals import BAD_REQUEST, Refused
+from proxy.upstream_errors import Reason
 
 Pieces = list[bytes]
 """Consecutive pieces of body data, without the framing."""
@@ -22,7 +23,15 @@ _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([^\x00-\x08\x0A-\x1F\x
 
 
 class FramingError(Exception):
-    """The message's framing is invalid, or its body does not follow the framing that the head announced."""
+    """The message's framing is invalid, or its body does not follow the framing that the head announced.
+
+    The message is for people. It repeats nothing that was received.
+    """
+
+    def __init__(self, message: str, reason: Reason = Reason.MALFORMED_BODY) -> None:
+        """`reason` is why an upstream failed, if the message is a response."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class NoBody:
@@ -196,11 +205,11 @@ def response_body(
         return NO_BODY
     if codings:
         if lengths or minor == 0 or len(codings) != 1 or codings[0].lower() != b"chunked":
-            raise FramingError("the response's Transfer-Encoding is not chunked alone")
+            raise FramingError("the response's Transfer-Encoding is not chunked alone", Reason.INVALID_FRAMING)
         return ChunkedBody(extensions=True, trailer_bytes=trailer_bytes)
     if lengths:
         if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
-            raise FramingError("the response's Content-Length is not one number")
+            raise FramingError("the response's Content-Length is not one number", Reason.INVALID_FRAMING)
         length = int(lengths[0])
         return LengthBody(length) if length else NO_BODY
     return CloseBody()

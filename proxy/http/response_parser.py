@@ -8,6 +8,7 @@ import httptools
 
 from proxy.http.bodies import FramingError
 from proxy.http.headers import Fields
+from proxy.upstream_errors import Reason
 
 MAX_HEAD_BYTES = 256 * 1024
 """The maximum size of a head or a trailer section, in bytes. The upstream is trusted, but it may have bugs."""
@@ -56,35 +57,35 @@ class ResponseReader:
         end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
         if end < 0:
             if len(buffer) > MAX_HEAD_BYTES:
-                raise FramingError("the response's head is too large")
+                raise FramingError("the response's head is too large", Reason.HEAD_TOO_LARGE)
             self._partial = buffer
-            self._feed(data)
+            self._feed(data, buffer)
             return None, b""
         end += 4
         self._partial = b""
-        self._feed(buffer[len(held) : end] if len(buffer) > end or held else data)
+        self._feed(buffer[len(held) : end] if len(buffer) > end or held else data, buffer)
         if not self._complete:
-            raise FramingError("the response's head ends too early")
+            raise FramingError("the response's head ends too early", Reason.MALFORMED_HEAD)
         status, reason, fields = self._parser.get_status_code(), self._reason, self._fields
         minor = 0 if buffer.startswith(b"HTTP/1.0 ") else 1
         if not buffer.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
-            raise FramingError("the response is not HTTP/1.0 or HTTP/1.1")
+            raise FramingError("the response is not HTTP/1.0 or HTTP/1.1", Reason.NOT_HTTP)
         if status < 100:
-            raise FramingError(
-                "the response's status is below 100"
-            )  # RFC 9112 §4: three digits; llhttp reads 099 as 99
+            # RFC 9112 §4: three digits; llhttp reads 099 as 99
+            raise FramingError("the response's status is below 100", Reason.MALFORMED_HEAD)
         if reason not in _USUAL_REASONS and _CONTROL(reason):
-            raise FramingError("the response's reason phrase contains a control character")
+            raise FramingError("the response's reason phrase contains a control character", Reason.MALFORMED_HEAD)
         self._new_head()
         return ResponseHead(status, reason, minor, fields), buffer[end:]
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes, buffer: bytes) -> None:
+        """Pass new bytes to llhttp. `buffer` begins with the head's first byte."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # the relay decides whether this is an upgrade, not llhttp
         except httptools.HttpParserError as error:
-            raise FramingError("the response's head is malformed") from error
+            raise _malformed(buffer, error) from error
 
     # Callbacks of llhttp.
 
@@ -99,3 +100,18 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         """Record that the head is complete."""
         self._complete = True
+
+
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
+"""How a TLS alert or a TLS handshake begins."""
+
+
+def _malformed(buffer: bytes, error: httptools.HttpParserError) -> FramingError:
+    """Return the error for a head that llhttp refuses. llhttp's messages are constants."""
+    if buffer.startswith(_TLS_RECORDS):
+        return FramingError("the upstream speaks TLS on this port; use https://", Reason.TLS_EXPECTED)
+    if not buffer.startswith(b"HTTP/"[: len(buffer)]):
+        return FramingError("the upstream does not speak HTTP/1.1 on this port", Reason.NOT_HTTP)
+    message = f"the response's head is malformed: {error}"
+    about_framing = "Content-Length" in message or "Transfer-Encoding" in message
+    return FramingError(message, Reason.INVALID_FRAMING if about_framing else Reason.MALFORMED_HEAD)

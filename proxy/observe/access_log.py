@@ -52,6 +52,7 @@ class AccessLog:
         sites: tuple[str, ...],
         seconds: float,
         upstream_seconds: float | None,
+        upstream_error: str | None,
         bytes_in: int,
         bytes_out: int,
     ) -> None:
@@ -63,11 +64,12 @@ class AccessLog:
         user = "null" if user_id is None else _quote(user_id)
         named = ",".join(map(_quote, public_sites(sites)))
         upstream_ms = "null" if upstream_seconds is None else f"{upstream_seconds * 1000:.2f}"
+        error = "null" if upstream_error is None else f'"{upstream_error}"'
         line = (
             f'{{"time":"{self._now()}","event":"exchange","request_id":{_quote(request_id)},"client":{_quote(client)},'
             f'"method":{verb},"path":{_quote(public_path(path))},"status":{status},"outcome":"{outcome}",'
             f'"route":"{route}","user_id":{user},"sites":[{named}],"ms":{seconds * 1000:.2f},'
-            f'"upstream_ms":{upstream_ms},"bytes_in":{bytes_in},"bytes_out":{bytes_out}}}'
+            f'"upstream_ms":{upstream_ms},"upstream_error":{error},"bytes_in":{bytes_in},"bytes_out":{bytes_out}}}'
         )
         if not self._lines:
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)

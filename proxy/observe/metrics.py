@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy.observe.metric_families import Cells, by_route, counter, gauge, histogram
+from proxy.upstream_errors import Reason
 
 LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "refused_format", "error")
 FLUSH_RESULTS: Final = ("ok", "error")
@@ -52,6 +53,7 @@ class Metrics:
         self._upstream_seconds: dict[str, Cells] = {}
         self._decision_seconds = _cells(DECISION_BOUNDS)
         self._lookups = dict.fromkeys(LOOKUP_RESULTS, 0)
+        self._upstream_errors: dict[tuple[str, str], int] = {}
         self._flushes = dict.fromkeys(FLUSH_RESULTS, 0)
         self._flush_seconds = _cells(FLUSH_BOUNDS)
         self._revoked = dict.fromkeys(REVOKE_CAUSES, 0)
@@ -85,6 +87,11 @@ class Metrics:
                 cells = self._upstream_seconds[route] = _cells(EXCHANGE_BOUNDS)
             cells[bisect_left(EXCHANGE_BOUNDS, upstream_seconds)] += 1
             cells[-1] += upstream_seconds
+
+    def upstream_failed(self, route: str, reason: Reason) -> None:
+        """Count a request that got no complete response from its upstream."""
+        cell = (route, reason.value)
+        self._upstream_errors[cell] = self._upstream_errors.get(cell, 0) + 1
 
     def decision(self, seconds: float) -> None:
         """Count one decision, including its lookups. Hot."""
@@ -151,6 +158,14 @@ class Metrics:
             self._upstream_seconds,
             EXCHANGE_BOUNDS,
         )
+        errors = CounterMetricFamily(
+            "sitelatch_upstream_errors",
+            "Requests that got no complete response from the upstream.",
+            labels=("route", "reason"),
+        )
+        for cell, count in self._upstream_errors.items():
+            errors.add_metric(cell, count)
+        yield errors
         yield gauge("exchanges_open", "Exchanges that are open.", self.exchanges_open)
         connections = GaugeMetricFamily("sitelatch_connections_open", "Connections that are open.", labels=("side",))
         connections.add_metric(("downstream",), self.downstream_open)

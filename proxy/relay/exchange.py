@@ -7,6 +7,7 @@ from proxy.decision.routes import Route
 from proxy.decision.verdict import Verdict
 from proxy.http.hop_by_hop import RequestHop
 from proxy.refusals import Refusal
+from proxy.upstream_errors import UpstreamError
 
 PASSED = "passed"
 """The outcome, in the log and in metrics, of an exchange whose response came from the upstream."""
@@ -22,7 +23,7 @@ class Ending(Protocol):
     def complete(self, exchange: "Exchange") -> None:
         """The whole response has been written."""
 
-    def lose_upstream(self, exchange: "Exchange") -> None:
+    def lose_upstream(self, exchange: "Exchange", cause: UpstreamError) -> None:
         """The upstream connection was lost before the end of the response."""
 
     def refuse(self, exchange: "Exchange", refusal: Refusal) -> None:
@@ -58,6 +59,7 @@ class Exchange:
         "status",
         "target",
         "tunnel",
+        "upstream_error",
         "upstream_seconds",
         "verdict",
     )
@@ -88,6 +90,8 @@ class Exchange:
         self.tunnel = False
         """Whether the exchange has become a WebSocket connection."""
         self.done = False
+        self.upstream_error: UpstreamError | None = None
+        """Why the upstream sent no complete response."""
         self.sent_at = 0.0
         self.upstream_seconds: float | None = None
         """How long the upstream took to respond, up to the head of its response."""

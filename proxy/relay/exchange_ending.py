@@ -10,6 +10,7 @@ from proxy.relay.exchange import PASSED, Exchange
 from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.response_forwarder import ResponseForwarder
 from proxy.settings import LimitSettings
+from proxy.upstream_errors import Reason, UpstreamError
 
 _CLIENT_LEFT_STATUS = 499
 """The status in the log and in metrics if the client left before the response, as in nginx."""
@@ -51,12 +52,14 @@ class ExchangeEnding:
         exchange.done = True
         self._client.exchange_done(keep_alive=exchange.keep_alive and exchange.body.done)
 
-    def lose_upstream(self, exchange: Exchange) -> None:
+    def lose_upstream(self, exchange: Exchange, cause: UpstreamError) -> None:
         """End an exchange whose upstream connection was lost before the end of the response."""
         if exchange.tunnel:
             exchange.done = True
             self._client.exchange_done(keep_alive=False)
-        elif exchange.responded:
+            return
+        exchange.upstream_error = cause
+        if exchange.responded:
             self._cut(exchange, _CUT_SHORT)
         else:
             self.refuse(exchange, UPSTREAM_BROKEN)
@@ -142,4 +145,7 @@ class ExchangeEnding:
                 if idle > limits.upload_idle_seconds:
                     self.refuse(exchange, UPLOAD_TIMEOUT)
             elif not exchange.responded and idle > limits.answer_seconds:
+                exchange.upstream_error = UpstreamError(
+                    Reason.RESPONSE_TIMEOUT, f"no response within {limits.answer_seconds:g} s"
+                )
                 self.refuse(exchange, UPSTREAM_TIMEOUT)

@@ -1,12 +1,14 @@
 """Records each exchange in the metrics and the access log, once, when it ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from proxy.decision.routes import Route
 from proxy.decision.site_ids import shown_id
 from proxy.decision.verdict import Verdict
 from proxy.http.headers import Head
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
+from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.refusals import Refusal
 from proxy.relay.exchange import Exchange
 
@@ -14,11 +16,18 @@ from proxy.relay.exchange import Exchange
 class Record:
     """Counts and logs exchanges."""
 
-    def __init__(self, metrics: Metrics, access_log: AccessLog, clock: Callable[[], float]) -> None:
-        """`clock` must be the clock that set the exchanges' start times."""
+    def __init__(
+        self,
+        metrics: Metrics,
+        access_log: AccessLog,
+        clock: Callable[[], float],
+        failures: Mapping[Route, UpstreamFailures],
+    ) -> None:
+        """`clock` must be the one that set the exchanges' start times. `failures` is per route."""
         self._metrics = metrics
         self._access_log = access_log
         self._clock = clock
+        self._failures = failures
 
     def exchange(self, exchange: Exchange, client: str) -> None:
         """Record an exchange that has ended. `client` is the client's address. Hot."""
@@ -29,6 +38,10 @@ class Record:
         seconds = self._clock() - exchange.started
         self._metrics.exchanges_open -= 1
         self._metrics.exchange(route, exchange.outcome, exchange.status, seconds, exchange.upstream_seconds)
+        error = exchange.upstream_error
+        if error is not None and claim is not None:
+            self._metrics.upstream_failed(route, error.reason)
+            self._failures[claim.route].failed(error)
         self._access_log.write(
             request_id=exchange.request_id.decode(),
             client=client,
@@ -41,6 +54,7 @@ class Record:
             sites=_sites(verdict),
             seconds=seconds,
             upstream_seconds=exchange.upstream_seconds,
+            upstream_error=error.reason if error is not None else None,
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
         )
@@ -62,6 +76,7 @@ class Record:
             sites=(),
             seconds=0.0,
             upstream_seconds=None,
+            upstream_error=None,
             bytes_in=0,
             bytes_out=bytes_out,
         )

@@ -93,7 +93,7 @@ class FrontDoor:
             spellings=RequestSpellings(settings.header_underscores, settings.drop_headers),
             pools=pools,
             metrics=metrics,
-            record=Record(metrics, access_log, clock),
+            record=Record(metrics, access_log, clock, {route: pool.failures for route, pool in pools.items()}),
             is_trusted=address_matcher(settings.trusted_proxies),
             next_request_id=_request_ids(),
             connections=set(),

@@ -6,6 +6,7 @@ from proxy.http.bodies import Body, Pieces
 from proxy.http.headers import Fields
 from proxy.http.hop_by_hop import ResponseHop
 from proxy.relay.exchange import Exchange
+from proxy.upstream_errors import UpstreamError
 
 
 class Receiver(Protocol):
@@ -29,7 +30,7 @@ class Receiver(Protocol):
     def flush(self) -> None:
         """Handle the end of one read from the upstream, after all of its bytes were passed on."""
 
-    def lost(self, exchange: Exchange, *, may_retry: bool) -> None:
+    def lost(self, exchange: Exchange, cause: UpstreamError, *, may_retry: bool) -> None:
         """Handle the loss of the connection before the end of the response.
 
         `may_retry` is True if the connection had served an earlier exchange and no byte of this response arrived.

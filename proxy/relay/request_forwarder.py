@@ -7,12 +7,12 @@ import structlog
 
 from proxy.http.bodies import Pieces, chunk, last_chunk
 from proxy.http.head_writer import with_connection_close
-from proxy.refusals import INTERNAL_ERROR, Refused
+from proxy.refusals import INTERNAL_ERROR
 from proxy.relay.client import CONNECTING, UPSTREAM_FULL, Client
 from proxy.relay.exchange import Exchange
 from proxy.relay.receiver import Receiver
 from proxy.relay.upstream_connection import UpstreamConnection
-from proxy.relay.upstream_pool import UpstreamPool
+from proxy.relay.upstream_pool import UpstreamFailed, UpstreamPool
 
 _log = structlog.get_logger(__name__)
 
@@ -88,9 +88,10 @@ class RequestForwarder:
     async def _open(self, exchange: Exchange, pool: UpstreamPool, receiver: Receiver) -> None:
         try:
             connection = await pool.open(fresh=self._retried)
-        except Refused as refused:
+        except UpstreamFailed as failed:
             self._task = None
-            exchange.refuse(refused.refusal)
+            exchange.upstream_error = failed.cause
+            exchange.refuse(failed.refusal)
             return
         except Exception:
             _log.exception("connecting to the upstream failed unexpectedly; the request was refused")

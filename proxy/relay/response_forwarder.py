@@ -13,6 +13,7 @@ from proxy.http.websocket_handshake import accepts_key
 from proxy.relay.client import PIPELINED, Client
 from proxy.relay.exchange import Exchange
 from proxy.relay.request_forwarder import RequestForwarder
+from proxy.upstream_errors import UpstreamError
 
 
 class ResponseForwarder:
@@ -119,11 +120,11 @@ class ResponseForwarder:
         self.flush()
         exchange.ending.complete(exchange)
 
-    def lost(self, exchange: Exchange, *, may_retry: bool) -> None:
+    def lost(self, exchange: Exchange, cause: UpstreamError, *, may_retry: bool) -> None:
         """Send the request again if that is safe, otherwise end the exchange."""
         self._requests.forget_connection()
         if not (may_retry and self._requests.retry(exchange, self)):
-            exchange.ending.lose_upstream(exchange)
+            exchange.ending.lose_upstream(exchange, cause)
 
     def upstream_full(self, full: bool) -> None:
         """Stop or continue reading the request's body."""

@@ -8,9 +8,12 @@ from proxy.http.bodies import NO_BODY, Body, ChunkedBody, CloseBody, FramingErro
 from proxy.http.body_readers import BodyReaders
 from proxy.http.hop_by_hop import ResponseHop, clean_response
 from proxy.http.response_parser import MAX_HEAD_BYTES, ResponseReader
+from proxy.observe.upstream_failures import UpstreamFailures
+from proxy.relay.connection_errors import connection_loss
 from proxy.relay.exchange import Exchange
 from proxy.relay.receiver import Receiver
 from proxy.relay.socket_options import enable_keepalive
+from proxy.upstream_errors import Reason, UpstreamError
 
 _CLOSE_SECONDS = 10
 """How long a closing connection may take to send what was written to it."""
@@ -21,6 +24,8 @@ class Home(Protocol):
 
     body_readers: BodyReaders
     """The addresses whose servers read each request's body, so that they do not parse it as the next request."""
+    failures: UpstreamFailures
+    """Why requests to this upstream fail."""
 
     def opened(self) -> None:
         """Record a new connection."""
@@ -137,9 +142,11 @@ class UpstreamConnection:
             return
         # RFC 9112 §9.8: over TLS, an attacker may have caused an end that the server did not announce.
         if isinstance(self._body, CloseBody) and exc is None and self._saw_end:
+            if self._pool.failures.lasting:
+                self._pool.failures.succeeded()
             self._receiver.end(exchange, [])
         else:
-            self._receiver.lost(exchange, may_retry=self.reused and not self.answered)
+            self._receiver.lost(exchange, connection_loss(exc), may_retry=self.reused and not self.answered)
 
     def eof_received(self) -> bool:
         self._saw_end = True  # over TLS, uvloop reports only an end with close_notify here
@@ -167,9 +174,9 @@ class UpstreamConnection:
             return
         try:
             self._read(exchange, receiver, data)
-        except FramingError:
+        except FramingError as error:
             self.drop()
-            receiver.lost(exchange, may_retry=False)
+            receiver.lost(exchange, UpstreamError(error.reason, str(error)), may_retry=False)
 
     def _read(self, exchange: Exchange, receiver: Receiver, data: bytes) -> None:
         while data or (self._body is not None and self._body.done):
@@ -197,7 +204,10 @@ class UpstreamConnection:
         status = head.status
         if status == 101:
             if not receiver.switched(exchange, head.reason, head.fields):
-                raise FramingError("the response switches protocols although the request did not ask for it")
+                raise FramingError(
+                    "the response switches protocols although the request did not ask for it",
+                    Reason.UNEXPECTED_UPGRADE,
+                )
             self._tunnel = True
             return rest
         hop = clean_response(head.minor, head.fields)
@@ -227,6 +237,8 @@ class UpstreamConnection:
 
     def _end(self, exchange: Exchange, receiver: Receiver, body: Body, *, unsolicited: bool) -> None:
         hop, self._hop, self._body, self._exchange = self._hop, None, None, None
+        if self._pool.failures.lasting:
+            self._pool.failures.succeeded()
         # The upstream would parse the rest of an unread body as its next request.
         unread = exchange.has_body and not (exchange.may_reuse and self._reads_bodies)
         if not exchange.body.done or self.transport.get_write_buffer_size():

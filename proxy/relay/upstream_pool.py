@@ -10,9 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.http.body_readers import BodyReaders
-from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refused
+from proxy.observe.upstream_failures import UpstreamFailures
+from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refusal, Refused
+from proxy.relay.connection_errors import connection_error
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import LimitSettings, UpstreamTlsSettings
+from proxy.upstream_errors import Reason, UpstreamError
 
 _YOUNGEST = 0.8
 """The smallest share of the maximum age at which a connection is replaced. Each connection gets a random share, so that
@@ -23,6 +26,14 @@ _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
 
 def _random_share() -> float:
     return random.uniform(_YOUNGEST, 1.0)  # noqa: S311 - spreads connections, so it need not be unpredictable
+
+
+class UpstreamFailed(Refused):
+    """Raised if a request gets no connection to the upstream."""
+
+    def __init__(self, refusal: Refusal, cause: UpstreamError) -> None:
+        super().__init__(refusal)
+        self.cause = cause
 
 
 class UpstreamPool:
@@ -63,6 +74,7 @@ class UpstreamPool:
         self._tls = _client_context(tls) if secure else None
         self._server_name = (tls.server_name if tls else None) or self._host
         self.body_readers = BodyReaders(trusted=reuse_after_body)
+        self.failures = UpstreamFailures(url)
         self._idle: list[UpstreamConnection] = []
         self._open = 0
         self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
@@ -96,7 +108,7 @@ class UpstreamPool:
     async def open(self, *, fresh: bool = False) -> UpstreamConnection:
         """Return a new connection, or one that becomes free while all are in use (never if `fresh`).
 
-        Raises Refused if no place becomes free in time, or if the upstream cannot be reached.
+        Raises UpstreamFailed if no place becomes free in time, or if the upstream cannot be reached.
         """
         given = await self._place()
         if given is not None:
@@ -115,7 +127,7 @@ class UpstreamPool:
                 self._free_place()
             if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # UnicodeError: the name is not valid (IDNA)
                 self.body_readers.forget()
-                raise Refused(UPSTREAM_UNREACHABLE) from error
+                raise UpstreamFailed(UPSTREAM_UNREACHABLE, connection_error(error)) from error
             raise
         connection.expires_at = (
             asyncio.get_running_loop().time() + self._limits.upstream_max_age_seconds * self._jitter()
@@ -161,7 +173,8 @@ class UpstreamPool:
             elif waiter in self._waiters:
                 self._waiters.remove(waiter)
             if isinstance(error, TimeoutError):
-                raise Refused(UPSTREAM_BUSY) from error
+                waited = f"no connection became free within {self._limits.upstream_wait_seconds:g} s"
+                raise UpstreamFailed(UPSTREAM_BUSY, UpstreamError(Reason.NO_FREE_CONNECTION, waited)) from error
             raise
 
     def give_back(self, connection: UpstreamConnection, idle_seconds: float | None) -> None:
@@ -209,6 +222,7 @@ class UpstreamPool:
         for connection in [idle for idle in self._idle if idle.idle_until <= now]:
             self._idle.remove(connection)
             connection.transport.close()
+        self.failures.sweep()
 
     def close(self) -> None:
         """Close the idle connections, and the others when they are given back."""

@@ -45,8 +45,8 @@ class Authority:
         self.file = str(folder / f"{name}.pem")
         Path(self.file).write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def pair(self, name: str, *, days: int = 2) -> Pair:
-        """Sign a certificate for a host name or an address. If `days` is negative, it has already expired."""
+    def pair(self, name: str, *, days: int = 2, starts_in: int = -10) -> Pair:
+        """Sign a certificate for a host name or an address. It is valid from `starts_in` to `days` days from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternative: x509.GeneralName
         try:
@@ -54,7 +54,7 @@ class Authority:
         except ValueError:
             alternative = x509.DNSName(name)
         certificate = (
-            _builder(_name(name), self._name, key.public_key(), days)
+            _builder(_name(name), self._name, key.public_key(), days, starts_in)
             .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
@@ -76,7 +76,7 @@ def _name(name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int = 2
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int = 2, starts_in: int = -10
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -85,7 +85,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=10))
+        .not_valid_before(now + datetime.timedelta(days=starts_in))
         .not_valid_after(now + datetime.timedelta(days=days))
     )
 

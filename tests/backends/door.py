@@ -155,7 +155,7 @@ class Door:
             spellings=RequestSpellings(underscores, ()),
             pools={table.routes[0]: self._pool},
             metrics=metrics,
-            record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter),
+            record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter, {}),
             is_trusted=lambda _: trusted,
             next_request_id=lambda: b"request-%x" % next(numbers),
             connections=set(),

@@ -26,6 +26,7 @@ def write(log: AccessLog, **other: Any) -> None:
         "sites": ("shop",),
         "seconds": 0.01234,
         "upstream_seconds": 0.01,
+        "upstream_error": None,
         "bytes_in": 0,
         "bytes_out": 1024,
     }
@@ -57,6 +58,7 @@ async def test_a_log_line_describes_one_exchange() -> None:
         "sites": ["shop"],
         "ms": 12.34,
         "upstream_ms": 10.0,
+        "upstream_error": None,
         "bytes_in": 0,
         "bytes_out": 1024,
     }
@@ -173,3 +175,8 @@ async def test_a_closed_log_stream_does_not_make_exchanges_fail() -> None:
     log = AccessLog(Gone(), "all")
     for _ in range(1000):
         write(log)
+
+
+async def test_a_line_names_the_error_of_the_upstream() -> None:
+    [line] = await lines("all", {"outcome": "upstream_unreachable", "upstream_error": "certificate_expired"})
+    assert line["upstream_error"] == "certificate_expired"

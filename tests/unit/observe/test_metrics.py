@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe.metrics import DROP_CAUSES, LOOKUP_RESULTS, REVOKE_CAUSES, WATCHED, Metrics
+from proxy.upstream_errors import Reason
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
@@ -24,6 +25,7 @@ def used() -> Metrics:
     metrics = Metrics()
     metrics.exchange("data", "passed", 200, 0.02, 0.01)
     metrics.decision(0.00002)
+    metrics.upstream_failed("data", Reason.CONNECTION_REFUSED)
     metrics.flush("ok", 0.003)
     for name in WATCHED:
         metrics.watch(name, lambda: 1.0)
@@ -52,6 +54,7 @@ def table_after(heading: str) -> tuple[str, ...]:
 
 def test_the_document_lists_every_result_every_cause_and_the_process_metrics() -> None:
     assert table_after("`result` of a lookup") == LOOKUP_RESULTS
+    assert table_after("`reason` of an upstream error") == tuple(Reason)
     assert table_after("`cause` of a dropped grant") == DROP_CAUSES
     assert table_after("`cause` of an exchange that was ended") == REVOKE_CAUSES
     for name in {name for name, _ in rendered(Metrics()) if not name.startswith("sitelatch_")}:
