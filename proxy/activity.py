@@ -24,6 +24,9 @@ _WRITE_SECONDS = 5.0
 _DRAIN_SECONDS = 2.0
 _DRAIN_PAUSE_SECONDS = 0.1
 
+_USERS_PER_LINE = 500
+"""The maximum number of API users in a log line, which takes at most 64 KiB then. Log collectors cut longer lines."""
+
 _log = structlog.get_logger()
 
 
@@ -143,11 +146,13 @@ class Activity:
         _keep_latest(uses, self._deferred)
         _keep_latest(uses, self._due)
         epoch = self._wall() - self._clock()
-        pending = {
-            user_id: datetime.fromtimestamp(epoch + used_at, UTC).isoformat(timespec="milliseconds")
-            for user_id, used_at in sorted(uses.items())
-        }
-        _log.error("activity_not_written", pending=pending)
+        users = sorted(uses)
+        for start in range(0, len(users), _USERS_PER_LINE):
+            pending = {
+                user_id: datetime.fromtimestamp(epoch + uses[user_id], UTC).isoformat(timespec="milliseconds")
+                for user_id in users[start : start + _USERS_PER_LINE]
+            }
+            _log.critical("activity_not_written", pending=pending)
 
     def _end_throttles(self, *, everything: bool) -> None:
         now = self._clock()

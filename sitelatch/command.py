@@ -14,7 +14,8 @@ import click
 import structlog
 
 from admin.problems import Problem
-from proxy.observe.json_logging import configure_logging
+from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
+from proxy.observe.json_logging import configure_logging, log_uncaught_errors
 from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
@@ -36,9 +37,15 @@ _log = structlog.get_logger("sitelatch")
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit."""
     _open_standard_streams()
-    sys.stdout, sys.stderr = _buffered(sys.stdout), _buffered(sys.stderr)
-    configure_logging(sys.stderr)
-    sys.exit(_exit_code(arguments))
+    sys.stdout = _buffered(sys.stdout)
+    log = BackgroundWriter(sys.stderr.fileno())
+    # Not only the log is written to this stream, but also what Python and libraries print.
+    sys.stderr = io.TextIOWrapper(log, encoding="utf-8", errors="backslashreplace", write_through=True)
+    configure_logging(BackgroundHandler(log))
+    log_uncaught_errors()
+    code = _exit_code(arguments, log)
+    log.finish()
+    sys.exit(code)
 
 
 def _open_standard_streams() -> None:
@@ -70,10 +77,10 @@ def _buffered(stream: TextIO) -> TextIO:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
-def _exit_code(arguments: list[str] | None) -> int:
+def _exit_code(arguments: list[str] | None, log: BackgroundWriter) -> int:
     """Run the command and return its exit code. All errors are turned into log lines and exit codes here."""
     try:
-        code = cli.main(arguments, prog_name="sitelatch", standalone_mode=False)
+        code = cli.main(arguments, prog_name="sitelatch", standalone_mode=False, obj=log)
     except click.ClickException as error:
         error.show()
         return error.exit_code

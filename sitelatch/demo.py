@@ -4,13 +4,13 @@ import fcntl
 import json
 import shlex
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-import click
 from aiohttp import web
 
 from admin.api.site_creation import NewSite, add_sites
@@ -20,6 +20,7 @@ from admin.api.users import delete_user
 from admin.identity.admin_tokens import new_token, token_digest
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.key_encryption import key_cipher, new_secret
+from proxy.observe.background_writer import BackgroundWriter
 from sitelatch.config import Config
 from sitelatch.config_file import load
 from sitelatch.database import connection_to, database_url
@@ -53,7 +54,7 @@ class Keys:
     admin_token: str
 
 
-async def run_demo(directory: Path, upstream: str | None) -> int:
+async def run_demo(directory: Path, upstream: str | None, log: BackgroundWriter) -> int:
     """Run the demo until Ctrl-C, and return the exit code. Its files are in `directory`, which must exist."""
     signals = Signals()
     signals.listen()
@@ -64,16 +65,20 @@ async def run_demo(directory: Path, upstream: str | None) -> int:
         config, keys = demo
         for _ in range(_RETRIES):
             try:
-                return await _serve(config, keys, upstream, signals)
+                return await _serve(config, keys, upstream, signals, log)
             except CannotServe:
                 # Another demo that starts at the same time may have taken the chosen ports, so choose new ones.
                 file, url = config.directory / _CONFIG, config.proxy.routes[0].upstream
                 config = _write_config(file, url, keys.admin_token, sample=upstream is None)
-        return await _serve(config, keys, upstream, signals)
+        return await _serve(config, keys, upstream, signals, log)
 
 
-async def _serve(config: Config, keys: Keys, upstream: str | None, signals: Signals) -> int:
-    return await serve(config, signals, opened=lambda: click.echo(_instructions(config, keys, upstream)))
+async def _serve(config: Config, keys: Keys, upstream: str | None, signals: Signals, log: BackgroundWriter) -> int:
+    def opened() -> None:
+        # The demo already serves, so it must not wait for a reader of standard output.
+        BackgroundWriter(sys.stdout.fileno()).write_line(_instructions(config, keys, upstream), keep=True)
+
+    return await serve(config, signals, log, opened=opened)
 
 
 @asynccontextmanager

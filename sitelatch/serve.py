@@ -1,7 +1,6 @@
 """The composition root: builds all parts from a config, opens the listeners, and closes everything in reverse order."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -25,6 +24,7 @@ from proxy.grants.database_status import DatabaseStatus, Health
 from proxy.grants.revocation_bound import revocation_bound
 from proxy.grants.token_bucket import TokenBuckets
 from proxy.observe.access_log import AccessLog
+from proxy.observe.background_writer import BackgroundWriter
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from proxy.relay.front_door import FrontDoor
@@ -54,8 +54,9 @@ class CannotServe(Exception):  # noqa: N818 - names what happened
 class Service:
     """A running Sitelatch. `async with` opens and closes it; call `drain` before the end."""
 
-    def __init__(self, config: Config, stop: asyncio.Event) -> None:
+    def __init__(self, config: Config, stop: asyncio.Event, log: BackgroundWriter) -> None:
         self.config = config
+        self._log_writer = log
         self._opened = False
         self.draining = False
         self.broken = False
@@ -84,7 +85,7 @@ class Service:
         stack.callback(health_check.close)
         proven = ProvenPool(pool, self.database)
         self.metrics = Metrics()
-        access_log = AccessLog(sys.stderr.buffer, config.log.access)
+        access_log = AccessLog(self._log_writer, config.log.access)
         stack.callback(access_log.flush)
         self.activity = Activity(config.activity, proven, database=self.database, on_flush=self.metrics.flush)
         budget = TokenBuckets(config.keys.unknown_per_minute)
@@ -158,6 +159,7 @@ class Service:
         metrics.watch("grants_cached", lambda: len(grants))
         metrics.watch("activity_pending", lambda: self.activity.pending)
         metrics.watch("database_up", lambda: database.health is Health.UP)
+        metrics.watch("log_lines_dropped", lambda: self._log_writer.dropped)
 
     def _lost(self, lost: Changes) -> None:
         self.metrics.dropped("refresh", len(lost.keys))
@@ -226,14 +228,16 @@ class Service:
         await self._stack.aclose()
 
 
-async def serve(config: Config, signals: Signals, *, opened: Callable[[], None] = lambda: None) -> int:
+async def serve(
+    config: Config, signals: Signals, log: BackgroundWriter, *, opened: Callable[[], None] = lambda: None
+) -> int:
     """Serve until a signal, and return the exit code. `opened` is called when the listeners are open.
 
     Raises CannotServe, and the errors of EmbeddedServer.
     """
     signals.listen()
     async with AsyncExitStack() as stack:
-        service = await unless(signals.stop, stack.enter_async_context(Service(config, signals.stop)))
+        service = await unless(signals.stop, stack.enter_async_context(Service(config, signals.stop, log)))
         if service is None:
             return 0
         _log.info("listening", front=service.front.addresses, back=service.internal_addresses)

@@ -1,11 +1,10 @@
 """The access log: one JSON line for each exchange."""
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal, Protocol
 
 from proxy.observe.redaction import mask, public_path, public_sites
 
@@ -18,12 +17,19 @@ _quote = json.encoder.encode_basestring_ascii
 _METHODS: Final = {verb.encode(): f'"{verb}"' for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 
 
+class Stream(Protocol):
+    """Accepts batches of lines without blocking: a BackgroundWriter, or a buffer in memory."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write a batch."""
+
+
 class AccessLog:
     """Writes one line per exchange. Lines are buffered for up to 0.2 s, to write many of them with one system call."""
 
     def __init__(
         self,
-        stream: BinaryIO,
+        stream: Stream,
         access: Literal["all", "refused", "off"] = "all",
         *,
         wall_clock: Callable[[], float] = time.time,
@@ -85,10 +91,7 @@ class AccessLog:
             batch = "\n".join(self._lines).encode("ascii")
             self._lines = []
             self._size = 0
-            # The reader of the log may have exited. That must not make an exchange fail.
-            with contextlib.suppress(OSError):
-                self._stream.write(batch)
-                self._stream.flush()
+            self._stream.write(batch)
 
     def _now(self) -> str:
         now = self._wall_clock()

@@ -2,8 +2,9 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, MutableMapping
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 
@@ -14,8 +15,8 @@ def _mask_line(_: object, __: str, line: object) -> str:
     return mask(str(line))
 
 
-def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> None:
-    """Write every log line of the process, including those of libraries and warnings, to `stream` as JSON."""
+def configure_logging(handler: logging.Handler, *, level: int = logging.INFO) -> None:
+    """Write every log line of the process, including those of libraries and warnings, to `handler` as JSON."""
     shared: list[Callable[[Any, str, MutableMapping[str, Any]], Any]] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -23,7 +24,6 @@ def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO)
         # Plain tracebacks: structlog's rich ones print local variables, which can hold keys.
         structlog.processors.format_exc_info,
     ]
-    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -48,3 +48,18 @@ def configure_logging(stream: TextIO = sys.stderr, *, level: int = logging.INFO)
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def log_uncaught_errors() -> None:
+    """Log the errors that Python would print as plain text: those of threads, and those that nothing can catch."""
+    log = structlog.get_logger("sitelatch")
+
+    def in_thread(error: threading.ExceptHookArgs) -> None:
+        if error.exc_type is not SystemExit:
+            log.error("thread_failed", exc_info=error.exc_value)
+
+    def in_destructor(error: "sys.UnraisableHookArgs") -> None:
+        log.error("error_ignored", exc_info=error.exc_value)
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = in_destructor

@@ -28,6 +28,10 @@ WATCHED: Final = {
     "revocation_bound_seconds": "Upper bound on how long a revoked key is still accepted.",
 }
 """Gauges whose values other objects hold. `watch` registers a function that reads the value."""
+WATCHED_COUNTS: Final = {
+    "log_lines_dropped": "Log lines that were dropped because they could not be written in time.",
+}
+"""The same for counters."""
 FEED_MODES: Final = ("woken", "polling")
 REVOKE_CAUSES: Final = ("key_gone", "key_expired", "site_lost", "unconfirmed")
 DROP_CAUSES: Final = ("key", "user", "all", "feed", "refresh")
@@ -123,8 +127,8 @@ class Metrics:
         self._feed_mode = mode
 
     def watch(self, name: str, read: Callable[[], float]) -> None:
-        """Register a function that reads the gauge `name` at each scrape. Raises ValueError unless WATCHED lists it."""
-        if name not in WATCHED:
+        """Register a function that reads the metric `name` at each scrape. Raises ValueError unless it is listed."""
+        if name not in WATCHED and name not in WATCHED_COUNTS:
             raise ValueError(f"there is no metric sitelatch_{name}")
         self._watched[name] = read
 
@@ -184,7 +188,10 @@ class Metrics:
         yield counter("activity_flushes", "Writes of last activity.", "result", self._flushes)
         yield histogram("activity_flush_seconds", "Time to write last activity.", self._flush_seconds, FLUSH_BOUNDS)
         for name, read in self._watched.items():
-            yield gauge(name, WATCHED[name], read())
+            if name in WATCHED:
+                yield gauge(name, WATCHED[name], read())
+            else:
+                yield CounterMetricFamily(f"sitelatch_{name}", WATCHED_COUNTS[name], value=read())
         build = GaugeMetricFamily("sitelatch_build_info", "The running version.", labels=("version", "python"))
         build.add_metric((installed_version(), platform.python_version()), 1)
         yield build

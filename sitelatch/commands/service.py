@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from proxy.observe.background_writer import BackgroundWriter
 from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
@@ -18,10 +19,11 @@ from sql.migrate import LATEST
 
 @click.command("serve", short_help="Run the proxy.")
 @config_option
-def serve_command(config: Config) -> int:
+@click.pass_obj
+def serve_command(log: BackgroundWriter, config: Config) -> int:
     """Run the proxy. The first SIGTERM or Ctrl-C stops it gracefully, the second one immediately."""
     check_files(config)
-    return run(_serve(config))
+    return run(_serve(config, log))
 
 
 @click.command("migrate", short_help="Migrate the database schema.")
@@ -65,12 +67,13 @@ def check_config_command(config: Config) -> None:
     show_default=True,
     help="Directory for the database and the config of the demo.",
 )
-def run_command(upstream: str | None, directory: Path) -> int:
+@click.pass_obj
+def run_command(log: BackgroundWriter, upstream: str | None, directory: Path) -> int:
     """Run a demo with a database, a sample data API, API keys and commands to try. Ctrl-C stops it."""
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
-    return run(run_demo(directory, upstream))
+    return run(run_demo(directory, upstream, log))
 
 
-async def _serve(config: Config) -> int:
-    return await serve(config, Signals())  # created here, because its events belong to the running loop
+async def _serve(config: Config, log: BackgroundWriter) -> int:
+    return await serve(config, Signals(), log)  # created here, because its events belong to the running loop

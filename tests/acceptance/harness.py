@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Sitelatch:
         }
         self.config = folder / "sitelatch.toml"
         self.output = folder / "output.log"
-        self._process: Command | None = None
+        self._process: Command | subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -86,10 +87,31 @@ class Sitelatch:
 
     def launch(self) -> None:
         """Start the process without waiting for it to be ready."""
+        self._prepare()
+        self._process = Command(self._words, {}, stdin=Path(os.devnull), stdout=self.output, stderr=self.output)
+
+    def launch_alone(self, *prefix: str, stderr: int | None = None, environ: Mapping[str, str] | None = None) -> None:
+        """Start a new interpreter, as the `sitelatch` script does. `prefix` is a command that runs it.
+
+        Its standard error is `stderr`, or the output file.
+        """
+        self._prepare()
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "sitelatch", *self._words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output if stderr is None else stderr,
+                env=os.environ | (environ or {}),
+            )
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return "serve", "--config", str(self.config)
+
+    def _prepare(self) -> None:
         self.config.write_text(toml(self.tables))
         self.output.touch()
-        words = ("serve", "--config", str(self.config))
-        self._process = Command(words, {}, stdin=Path(os.devnull), stdout=self.output, stderr=self.output)
 
     def wait_for_readiness(self, status: int) -> None:
         """Wait until the readiness probe returns this status."""

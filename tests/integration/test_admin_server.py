@@ -40,7 +40,7 @@ def logged() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
-    configure_logging(stream, level=logging.DEBUG)
+    configure_logging(logging.StreamHandler(stream), level=logging.DEBUG)
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)

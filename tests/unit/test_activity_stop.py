@@ -1,6 +1,7 @@
 """Last activity while the process stops."""
 
 import asyncio
+import json
 
 import structlog
 
@@ -88,7 +89,7 @@ async def test_a_failed_drain_logs_the_pending_uses(recorder: Recorder) -> None:
     assert left == [
         {
             "event": "activity_not_written",
-            "log_level": "error",
+            "log_level": "critical",
             "pending": {"ada": "2023-11-14T22:30:03.250+00:00", "bob": "2023-11-14T22:30:03.250+00:00"},
         }
     ]
@@ -96,3 +97,15 @@ async def test_a_failed_drain_logs_the_pending_uses(recorder: Recorder) -> None:
     recorder.written.down = None
     assert await recorder.activity.drain()
     assert recorder.written.last_uses() == {"ada": 1003.25, "bob": 1003.25}
+
+
+async def test_the_pending_uses_of_many_users_are_logged_in_lines_of_at_most_64_kib(recorder: Recorder) -> None:
+    users = {f"6f1c9a52-7a51-4a67-8f39-{number:012}" for number in range(1234)}
+    for user in users:
+        recorder.activity.touch(user)
+    recorder.written.down = ConnectionRefusedError("refused")
+    with structlog.testing.capture_logs() as lines:
+        assert not await recorder.activity.drain()
+    left = [line for line in lines if line["event"] == "activity_not_written"]
+    assert max(len(json.dumps(line)) for line in left) < 64 * 1024
+    assert [user for line in left for user in line["pending"]] == sorted(users)

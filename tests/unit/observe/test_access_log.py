@@ -142,9 +142,10 @@ async def test_log_lines_are_written_in_batches_without_an_explicit_flush() -> N
         batches = 0
         written = asyncio.Event()
 
-        def flush(self) -> None:
+        def write(self, data: Any) -> int:
             self.batches += 1
             self.written.set()
+            return super().write(data)
 
     stream = Stream()
     log = AccessLog(stream, "all")
@@ -165,16 +166,6 @@ async def test_a_full_batch_is_written_at_once() -> None:
     assert len(stream.getvalue().splitlines()) > 800
     log.flush()
     assert len(stream.getvalue().splitlines()) == 1000
-
-
-async def test_a_closed_log_stream_does_not_make_exchanges_fail() -> None:
-    class Gone(io.BytesIO):
-        def flush(self) -> None:
-            raise BrokenPipeError
-
-    log = AccessLog(Gone(), "all")
-    for _ in range(1000):
-        write(log)
 
 
 async def test_a_line_names_the_error_of_the_upstream() -> None:

@@ -4,12 +4,13 @@ import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from proxy.observe.json_logging import configure_logging
+from proxy.observe.json_logging import configure_logging, log_uncaught_errors
 
 KEY = "slk_" + "a1B2c3D4" * 4 + "9Zz9Zz"
 TOKEN = "sla_" + "x7-_" * 11
@@ -19,9 +20,11 @@ TOKEN = "sla_" + "x7-_" * 11
 def logged() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    hooks = threading.excepthook, sys.unraisablehook
     stream = io.StringIO()
-    configure_logging(stream)
+    configure_logging(logging.StreamHandler(stream))
     yield stream
+    threading.excepthook, sys.unraisablehook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
@@ -51,3 +54,22 @@ def test_tracebacks_show_no_secrets_and_no_local_variables(logged: io.StringIO) 
     assert "RuntimeError: no use for ***" in json.loads(written)["exception"]
     assert KEY not in written
     assert TOKEN not in written
+
+
+def test_errors_that_nothing_catches_are_logged_as_json_without_secrets(logged: io.StringIO) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise RuntimeError(f"no use for {KEY}")
+
+    def fail() -> None:
+        raise RuntimeError(f"no use for {TOKEN}")
+
+    log_uncaught_errors()
+    Broken()
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    for line in map(json.loads, logged.getvalue().splitlines()):
+        assert line["level"] == "error"
+        assert "RuntimeError: no use for ***" in line["exception"]
+    assert len(logged.getvalue().splitlines()) == 2

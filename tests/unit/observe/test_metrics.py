@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.observe.metrics import DROP_CAUSES, LOOKUP_RESULTS, REVOKE_CAUSES, WATCHED, Metrics
+from proxy.observe.metrics import DROP_CAUSES, LOOKUP_RESULTS, REVOKE_CAUSES, WATCHED, WATCHED_COUNTS, Metrics
 from proxy.upstream_errors import Reason
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -27,7 +27,7 @@ def used() -> Metrics:
     metrics.decision(0.00002)
     metrics.upstream_failed("data", Reason.CONNECTION_REFUSED)
     metrics.flush("ok", 0.003)
-    for name in WATCHED:
+    for name in (*WATCHED, *WATCHED_COUNTS):
         metrics.watch(name, lambda: 1.0)
     return metrics
 
