@@ -27,6 +27,18 @@ LEFT JOIN (
     WHERE api_keys.digest = $1 AND api_users.disabled_at IS NULL
 ) AS found ON true;
 
+-- name: find_keys
+-- Which of the digests $1, in hex, belong to a key. `whole` and `feed_position` are as in find_grant.
+SELECT
+    (SELECT sitelatch.is_whole()) AS whole,
+    (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
+    ARRAY(
+        SELECT asked.digest
+        FROM unnest($1::text[]) AS asked (digest)
+        -- A subquery for each digest is an index lookup. A join could become a sequential scan.
+        WHERE (SELECT true FROM sitelatch.api_keys WHERE api_keys.digest = decode(asked.digest, 'hex'))
+    ) AS existing;
+
 -- name: find_sites
 -- The site that each of the names $1 refers to, and its workspace; null if there is none. A name is an id, or "/" and a
 -- folded id: no id contains "/". `whole` and `feed_position` are as in find_grant.

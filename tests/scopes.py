@@ -11,6 +11,7 @@ from proxy.decision.site_ids import names_of
 from sql.queries import query
 
 FIND_GRANT = query("find_grant")
+FIND_KEYS = query("find_keys")
 FIND_SITES = query("find_sites")
 
 
@@ -113,6 +114,8 @@ class MemoryScope:
         if query == FIND_GRANT:
             row = self.grants.get(argument)
             return [always | {"user_id": None} | (row or {})]
+        if query == FIND_KEYS:
+            return [always | {"existing": [digest for digest in argument if bytes.fromhex(digest) in self.grants]}]
         by_name = {name: site for site in self.sites for name in self._names_of(site)}
         found = {name: by_name.get(name) for name in argument}
         return [

@@ -19,11 +19,13 @@ from proxy.grants.database_status import DatabaseStatus
 from proxy.grants.entries import Lifetimes, random_jitter
 from proxy.grants.fair_queue import FairQueue, Party
 from proxy.grants.invalidations import EVERYTHING, Invalidations
+from proxy.grants.key_checks import MAX_WAITING, KeyChecks
 from proxy.grants.refresh_ahead import RefreshAhead, concurrent_refreshes
 from proxy.grants.scope_table import ScopeTable
 from proxy.grants.single_flight import SingleFlight
 from proxy.grants.site_owners import SiteOwners
 from proxy.grants.token_bucket import TokenBuckets, client_network
+from proxy.grants.unknown_keys import UnknownKeys
 from proxy.settings import GrantSettings
 
 __all__ = ["UNKNOWN", "GrantCache", "ScopeUnavailable", "TooManyUnknownKeys", "Unknown", "connections_used"]
@@ -31,13 +33,16 @@ __all__ = ["UNKNOWN", "GrantCache", "ScopeUnavailable", "TooManyUnknownKeys", "U
 _NO_KEY = b""
 """A dummy digest. Looking it up shows whether the database answers."""
 
+_CHECKS = _SITES = 1
+"""How many queries run at a time for keys of clients over their budget, and for sites."""
+
 
 class ScopeUnavailable(Exception):  # noqa: N818 - names what happened
     """The database did not answer, and no cached answer may be used."""
 
 
 class TooManyUnknownKeys(Exception):  # noqa: N818 - names what happened
-    """The key was not looked up, because the client's network has tried too many unknown keys."""
+    """The key was not looked up, because too many unknown keys of the client's network are waiting to be checked."""
 
 
 def _ignore(lost: Changes) -> None:
@@ -48,8 +53,9 @@ class GrantCache:
     """Grants by key digest: cached for `ttl_seconds`, refreshed while in use, used stale while the database is down.
 
     `on_lookup` is called with the result of each request's lookup: `hit`, `stale`, `miss` (the request waited for the
-    database; requests that joined its lookup count as hits), `unknown_hit`, `error`. `on_lost` is called when a lookup
-    finds that a key is gone or covers less, or that a site is gone or has another owner. It must not raise.
+    database; requests that joined its lookup count as hits), `unknown_hit`, `checked` (in the slow lane), `error`.
+    `on_lost` is called when a lookup finds that a key is gone or covers less, or that a site is gone or has another
+    owner. It must not raise.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class GrantCache:
         budget: TokenBuckets | None = None,
         on_lost: Callable[[Changes], None] = _ignore,
         database: DatabaseStatus | None = None,
+        max_waiting_checks: int = MAX_WAITING,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random_jitter,
     ) -> None:
@@ -73,8 +80,9 @@ class GrantCache:
         self._budget = budget
         self._lifetimes = Lifetimes(settings, jitter)
         self._scope = ScopeTable(pool, settings.lookup_seconds)
-        self._keys = CachedKeys(settings, self._lifetimes, clock, on_change=self._changed, on_lost=on_lost)
-        self._entries, self._unknown = self._keys.grants, self._keys.unknown
+        self._unknown = UnknownKeys(settings, self.database, clock)
+        self._keys = CachedKeys(settings, self._lifetimes, self._unknown, on_change=self._changed, on_lost=on_lost)
+        self._entries = self._keys.grants
         self._sites = SiteOwners(settings, self._scope, self.database, self._lifetimes, self._lost_site, clock)
         self._invalidations = Invalidations()
         self._lookups = SingleFlight(
@@ -83,6 +91,15 @@ class GrantCache:
             self._invalidations,
             budget,
             self._keys.store,
+            seconds=settings.lookup_seconds,
+            clock=clock,
+        )
+        self._checks = KeyChecks(
+            self._scope,
+            self.database.key_breaker,
+            self._invalidations,
+            self._keys.store,
+            max_waiting=max_waiting_checks,
             seconds=settings.lookup_seconds,
             clock=clock,
         )
@@ -98,7 +115,7 @@ class GrantCache:
     @property
     def idle(self) -> bool:
         """Whether no key is being looked up or refreshed, and no invalidation is remembered for a lookup in flight."""
-        return self._lookups.idle and self._refreshes.idle and self._invalidations.idle
+        return self._lookups.idle and self._refreshes.idle and self._checks.idle and self._invalidations.idle
 
     @property
     def newest_position(self) -> int:
@@ -142,23 +159,34 @@ class GrantCache:
     async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
         """Return the database's answer, or a stale grant if the database does not answer. Callers share lookups.
 
-        `address` is the client's: unknown keys count against its budget, and its lookups take turns with those of other
-        clients. Raises TooManyUnknownKeys, and ScopeUnavailable after at most `lookup_seconds`.
+        `address` is the client's: new unknown keys count against its budget, and its lookups take turns with those of
+        other clients. Over the budget, a new key is first checked in the slow lane. Raises TooManyUnknownKeys, and
+        ScopeUnavailable after at most `lookup_seconds`, or three times as long over the budget.
         """
         answer = self.peek(digest)  # an answer may have arrived since the caller called `peek`
         if answer is not None:
             return answer
+        # A key that was known before is a party of its own and is not charged. The party of any other key is the
+        # client's network, which is charged for each key that it tries for the first time.
+        party: Party = digest
+        charged: str | None = None
+        if self._lookups.in_flight(digest) is None and not self._keys.known_before(digest):
+            party = network = client_network(address)
+            if self._budget is not None and not self._budget.allow(network):
+                check = await self._checks.check(digest, network)
+                self._on_lookup("checked")
+                if check is NoAnswer.OVER_BUDGET:
+                    raise TooManyUnknownKeys
+                if check is NoAnswer.UNAVAILABLE:
+                    return self._stale(digest)
+                if check is UNKNOWN:
+                    return UNKNOWN
+                party = digest
+            elif not self._unknown.remembered(digest):
+                charged = network
         lookup = self._lookups.in_flight(digest)
         started = lookup is None
         if lookup is None:
-            # A key that was known before is a party of its own and is not charged. The party of any other key is the
-            # client's network, which is charged.
-            party: Party = digest
-            charged = None
-            if not self._keys.known_before(digest):
-                party = charged = client_network(address)
-                if self._budget is not None and not self._budget.allow(charged):
-                    raise TooManyUnknownKeys
             lookup = self._lookups.start(digest, self._queue, party, charged)
             if lookup is None:  # the circuit breaker is open
                 return self._stale(digest)
@@ -166,10 +194,8 @@ class GrantCache:
         outcome = await asyncio.shield(lookup.outcome)
         if outcome is NoAnswer.UNAVAILABLE:
             return self._stale(digest)
-        if outcome is NoAnswer.OVER_BUDGET:
-            if lookup.charged == client_network(address):
-                raise TooManyUnknownKeys
-            return await self.fetch(digest, address)  # the budget that ran out was another client's
+        if outcome is NoAnswer.OVER_BUDGET:  # the budget ran out while the lookup waited
+            return await self.fetch(digest, address)
         self._on_lookup("miss" if started else "hit")
         return outcome
 
@@ -297,6 +323,7 @@ class GrantCache:
         """Cancel all lookups."""
         await self._refreshes.close()
         await self._lookups.close()
+        await self._checks.close()
         await self._sites.close()
 
     def _stale(self, digest: bytes) -> Grant:
@@ -318,8 +345,8 @@ class GrantCache:
 
 
 def connections_used(settings: GrantSettings) -> int:
-    """Return how many database connections lookups can use at a time: for keys, their refreshes, and sites."""
-    return settings.lookups_at_once + concurrent_refreshes(settings) + 1
+    """Return how many database connections lookups can use at a time."""
+    return settings.lookups_at_once + concurrent_refreshes(settings) + _CHECKS + _SITES
 
 
 def _site_name(site: str) -> str:

@@ -4,15 +4,12 @@ import math
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from cachetools import TTLCache
-
 from proxy.decision.grant import Grant
 from proxy.grants.answers import UNKNOWN, Found, Unknown
 from proxy.grants.changes import Changes
 from proxy.grants.entries import GrantEntries, Lifetimes
+from proxy.grants.unknown_keys import UnknownKeys
 from proxy.settings import GrantSettings
-
-_MAX_UNKNOWN = 10_000
 
 
 class CachedKeys:
@@ -25,14 +22,13 @@ class CachedKeys:
         self,
         settings: GrantSettings,
         lifetimes: Lifetimes,
-        clock: Callable[[], float],
+        unknown: UnknownKeys,
         *,
         on_change: Callable[[], None],
         on_lost: Callable[[Changes], None],
     ) -> None:
         self.grants = GrantEntries(settings.max_keys)
-        # Unknown keys have a cache of their own, so that a flood of them evicts no grants.
-        self.unknown: TTLCache[bytes, None] = TTLCache(_MAX_UNKNOWN, settings.unknown_ttl_seconds, timer=clock)
+        self.unknown = unknown
         # Keys that were dropped and have not been looked up since. A client that sends one of them is not guessing.
         self._dropped: dict[bytes, None] = {}
         self._max_keys = settings.max_keys
@@ -50,13 +46,13 @@ class CachedKeys:
         before = None if entry is None else entry.value
         self._dropped.pop(digest, None)
         if found is None:
-            self.unknown[digest] = None
+            self.unknown.add(digest, read_at)
             if before is not None:
                 del self.grants[digest]
                 self._on_change()
                 self._on_lost(Changes(keys={digest: 0}))
             return UNKNOWN
-        self.unknown.pop(digest, None)
+        self.unknown.discard(digest)
         # Keep the same object for an equal grant, so that what callers derived from it stays valid.
         grant = before if before is not None and before == found.grant else found.grant
         self.grants[digest] = self._lifetimes.new_entry(grant, found.position, read_at)
@@ -68,7 +64,7 @@ class CachedKeys:
 
     def drop(self, digest: bytes, position: int | None) -> Grant | None:
         """Drop the answer for a key and return its grant. An answer from the feed's `position` or later stays."""
-        self.unknown.pop(digest, None)
+        self.unknown.discard(digest)
         entry = self.grants.get(digest)
         if entry is None or (position is not None and entry.position >= position):
             return None

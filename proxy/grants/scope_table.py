@@ -1,6 +1,6 @@
 """Queries of the scope tables: what a key may access, and which workspace owns a site."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from sys import intern
 from typing import Any
 
@@ -11,6 +11,7 @@ from proxy.grants.connections import DISCONNECTED, Connection, Pool, ScopeIncomp
 from sql.queries import query
 
 _FIND_GRANT = query("find_grant")
+_FIND_KEYS = query("find_keys")
 _FIND_SITES = query("find_sites")
 
 _TRIES = 10
@@ -43,6 +44,11 @@ class ScopeTable:
             expires_at=row["expires_at"],
         )
         return Found(grant, row["feed_position"])
+
+    async def find_keys(self, digests: Collection[bytes]) -> frozenset[bytes]:
+        """Return which of these digests belong to a key."""
+        (row,) = await self._fetch(_FIND_KEYS, [digest.hex() for digest in digests])
+        return frozenset(map(bytes.fromhex, row["existing"]))
 
     async def find_sites(self, names: Sequence[str]) -> dict[str, SiteOwner]:
         """Return the sites that these names (site_ids.py) refer to. Names without a site are not in the result."""

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from proxy.observe.metric_families import Cells, by_route, counter, gauge, histogram
 from proxy.upstream_errors import Reason
 
-LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "refused_format", "error")
+LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "checked", "refused_format", "error")
 FLUSH_RESULTS: Final = ("ok", "error")
 WATCHED: Final = {
     "grants_cached": "API keys whose grant is cached.",

@@ -11,6 +11,7 @@ from sql.queries import query
 from tests.database import READ_ACTIVITY, add_user, add_workspace
 
 FIND_GRANT = query("find_grant")
+FIND_KEYS = query("find_keys")
 FIND_SITES = query("find_sites")
 RECORD_ACTIVITY = query("record_activity")
 
@@ -46,6 +47,25 @@ async def test_a_grant_for_all_sites_lists_no_sites(pool: asyncpg.Pool) -> None:
     await add_user(pool, "acme", "shop", digest=DIGEST, all_sites=True)
     row = await find_grant(pool)
     assert (row["all_sites"], row["sites"]) == (True, [])
+
+
+async def test_the_existing_ones_among_many_digests_are_found(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme")
+    user_id = await add_user(pool, "acme", digest=DIGEST)
+    await pool.execute(
+        "INSERT INTO sitelatch.api_keys (digest, user_id, hint)"
+        " SELECT sha256(number::text::bytea), $1::uuid, '' FROM generate_series(1, 3000) AS number",
+        user_id,
+    )
+    await pool.execute("ANALYZE sitelatch.api_keys")
+    asked = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(2801, 3301)]
+    (row,) = await pool.fetch(FIND_KEYS, [*asked, DIGEST.hex(), DIGEST.hex()])
+    assert row["whole"]
+    assert row["feed_position"] == await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
+    assert row["existing"] == [*asked[:200], DIGEST.hex(), DIGEST.hex()]
+    assert (await pool.fetch(FIND_KEYS, []))[0]["existing"] == []
+    plan = "\n".join(row[0] for row in await pool.fetch(f"EXPLAIN {FIND_KEYS}", asked))
+    assert "Seq Scan on api_keys" not in plan
 
 
 async def test_unknown_and_disabled_keys_have_no_user_but_expired_ones_do(pool: asyncpg.Pool) -> None:

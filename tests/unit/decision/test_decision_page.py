@@ -103,7 +103,8 @@ async def judged(config: Config, example: Example) -> str:
     if example.key == "outage":
         scope.down = OSError("gone")
     table = RouteTable(config.proxy.routes, config.keys)
-    grants = GrantCache(GrantSettings(), scope, on_lookup=lambda result: None, budget=budget)
+    # The lane for clients over their budget is always full.
+    grants = GrantCache(GrantSettings(), scope, on_lookup=lambda result: None, budget=budget, max_waiting_checks=0)
     enforcement = Enforcement(table, grants, Metrics(), on_use=lambda user: None, accept_foreign=False)
     try:
         raw, rest = RequestReader(LimitSettings(), table.methods).read(example.raw)

@@ -32,7 +32,12 @@ class Harness:
         self.opened: list[GrantCache] = []
 
     def grants(
-        self, *, budget: TokenBuckets | None = None, jitter: Callable[[], float] = lambda: 0.5, **settings: float
+        self,
+        *,
+        budget: TokenBuckets | None = None,
+        max_waiting_checks: int = 10_000,
+        jitter: Callable[[], float] = lambda: 0.5,
+        **settings: float,
     ) -> GrantCache:
         grants = GrantCache(
             GrantSettings.model_validate({"lookup_seconds": 30} | settings),
@@ -40,6 +45,7 @@ class Harness:
             on_lookup=lambda result: self.results.update([result]),
             on_lost=self.lost.append,
             budget=budget,
+            max_waiting_checks=max_waiting_checks,
             clock=self.clock,
             jitter=jitter,
         )

@@ -12,7 +12,7 @@ import asyncpg
 from proxy.decision.api_keys import digest
 from proxy.decision.site_ids import names_of
 from sql.queries import query
-from tests.scopes import FIND_GRANT
+from tests.scopes import FIND_GRANT, FIND_KEYS, FIND_SITES
 
 SITES = ("Shop", "blog", "docs")
 
@@ -173,7 +173,7 @@ class Database:
     async def fetch(self, sql: str, /, *args: Any) -> list[dict[str, Any]]:
         epoch = self.lookups.epoch
         await self.lookups.deliver(epoch)
-        if sql != FIND_GRANT:
+        if sql == FIND_SITES:
             await self.sites.deliver(self.sites.epoch)
         state = self.now
         common = {"whole": True, "feed_position": state.rows[-1][0]}
@@ -185,6 +185,8 @@ class Database:
                 row |= {"user_id": user, "workspace": "acme", "all_sites": sites is None, "sites": sites or ()}
                 row["expires_at"] = None
             rows: list[dict[str, Any]] = [row]
+        elif sql == FIND_KEYS:
+            rows = [common | {"existing": [each for each in args[0] if bytes.fromhex(each) in state.keys]}]
         else:
             by_name = {name: site for site in state.sites for name in names_of(site)}
             found = {name: by_name.get(name) for name in args[0]}

@@ -14,6 +14,7 @@ from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import GrantCache
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.feed_connection import ANSWER_SECONDS
+from proxy.grants.token_bucket import TokenBuckets
 from proxy.http.headers import Head
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY, SCOPE_UNAVAILABLE, SITE_NOT_ALLOWED, Refusal
@@ -78,6 +79,7 @@ class Simulation:
             settings,
             self.database,
             on_lookup=lambda result: None,
+            budget=self.chance.choice((None, TokenBuckets(1, clock=clock))),
             on_lost=lambda lost: self.revocation.changed(lost),
             clock=clock,
             jitter=self.chance.random,
