@@ -38,8 +38,8 @@ class Refusal:
     def because(self, detail: str, lines: bytes = b"") -> "Refusal":
         """Return this refusal with a sentence that says what to change, and with further header lines.
 
-        Call it while compiling the config, not for each request, because it renders the body. `detail` may contain
-        names from the config, but nothing from a request.
+        Call it while compiling the config, or at a refusal, because it renders the body. `detail` may contain names
+        from the config, but nothing from a request.
         """
         return replace(self, detail=detail, lines=lines)
 

@@ -24,10 +24,11 @@ from proxy.grants.remembered_grants import GrantSource
 from proxy.grants.scope_table import ScopeTable
 from proxy.http.headers import Fields, Head
 from proxy.http.hop_by_hop import clean_request
+from proxy.http.malformed_requests import REQUEST_LINE
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
 from proxy.observe.metrics import Metrics
-from proxy.refusals import BAD_REQUEST, INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, Refused
+from proxy.refusals import INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, Refused
 from sitelatch.config import Config
 from sitelatch.database import database_url
 from sitelatch.explain_sites import describe_sites
@@ -93,7 +94,7 @@ def _received(request: ExplainedRequest, given: Fields, config: Config, table: R
     lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *(b"%b: %b" % field for field in given)]
     raw, rest = RequestReader(config.limits, table.methods).read(b"\r\n".join(lines) + b"\r\n\r\n")
     if raw is None or rest or (raw.method, raw.target) != (request.method, request.target):
-        raise Refused(BAD_REQUEST)
+        raise Refused(REQUEST_LINE)
     hop = clean_request(
         raw,
         spellings=RequestSpellings(config.proxy.header_underscores, config.proxy.drop_headers),

@@ -13,12 +13,21 @@ _CONTROL_IN_QUERY = re.compile("[\x80-\x9f]")
 _RAW_NAME = re.compile(rb"(?:\A|&)[^=&\x80-\xFF]*+[\x80-\xFF]")
 """A parameter name that contains a raw byte over 0x7F."""
 
-_ORIGIN_FORM = BAD_REQUEST.because(
-    "The request target must begin with `/`, without spaces, control characters or `#`. Percent-encode these."
+_NO_PATH = BAD_REQUEST.because("The request target does not begin with `/`. Send the path and the query.")
+_FRAGMENT = BAD_REQUEST.because(
+    "The request target contains a `#`. Leave the fragment out of the request, or send `%23` for a `#` in the path or "
+    "the query."
 )
-_RAW_BYTES = BAD_REQUEST.because(
-    "The request target contains bytes outside ASCII that are not UTF-8 in the value of a query parameter. "
-    "Percent-encode them."
+_CONTROLS = BAD_REQUEST.because(
+    "The request target contains a space or a control character. Percent-encode it, for example as `%20`."
+)
+_NOT_UTF_8 = BAD_REQUEST.because(
+    "The query contains bytes that are not UTF-8, or control characters outside ASCII. Send text as percent-encoded "
+    "UTF-8."
+)
+_RAW_PATH = BAD_REQUEST.because("The path contains characters outside ASCII. Percent-encode them, as UTF-8.")
+_RAW_PARAMETER_NAME = BAD_REQUEST.because(
+    "The name of a query parameter contains characters outside ASCII. Percent-encode them, as UTF-8."
 )
 
 
@@ -32,8 +41,10 @@ class Target:
 
 def split(target: bytes) -> Target:
     """Split a target at its first `?`. Raises Refused unless it is in origin form."""
-    if not target.startswith(b"/") or len(target.translate(None, _NO_FORM_BYTES)) < len(target):
-        raise Refused(_ORIGIN_FORM)
+    if not target.startswith(b"/"):
+        raise Refused(_NO_PATH)
+    if len(target.translate(None, _NO_FORM_BYTES)) < len(target):
+        raise Refused(_FRAGMENT if b"#" in target else _CONTROLS)
     path, _, query = target.partition(b"?")
     if not target.isascii():
         _check_raw_bytes(path, query)
@@ -45,9 +56,13 @@ def _check_raw_bytes(path: bytes, query: bytes) -> None:
 
     Site rules refuse even that in the values that they read.
     """
+    if not path.isascii():
+        raise Refused(_RAW_PATH)
+    if _RAW_NAME.search(query):
+        raise Refused(_RAW_PARAMETER_NAME)
     try:
         characters = query.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused(_RAW_BYTES) from None
-    if not path.isascii() or _CONTROL_IN_QUERY.search(characters) or _RAW_NAME.search(query):
-        raise Refused(_RAW_BYTES)
+        raise Refused(_NOT_UTF_8) from None
+    if _CONTROL_IN_QUERY.search(characters):
+        raise Refused(_NOT_UTF_8)

@@ -6,13 +6,20 @@ not support responses to HEAD or bodies that end with the connection.
 
 import re
 
-from proxy.refusals import BAD_REQUEST, Refused
+from proxy.http.malformed_requests import (
+    CODING,
+    CODING_OF_1_0,
+    LENGTH,
+    LENGTH_AND_CODING,
+    LENGTHS,
+    MAX_LENGTH_DIGITS,
+)
+from proxy.refusals import Refused
 from proxy.upstream_errors import Reason
 
 Pieces = list[bytes]
 """Consecutive pieces of body data, without the framing."""
 
-_MAX_LENGTH_DIGITS = 18  # in Content-Length: 19 digits could overflow 64 bits in a backend
 _MAX_SIZE_DIGITS = 15  # in the hexadecimal size of a chunk: 16 digits could overflow 64 bits in a backend
 _MAX_EXTENSION_BYTES = 4096
 _LINES_PER_TURN = 1000
@@ -151,6 +158,8 @@ class ChunkedBody:
             size = line
             if self._extensions:
                 size = line.partition(b";")[0].rstrip(b" \t")
+            elif b";" in line:
+                raise FramingError("a chunk has an extension, and servers disagree on where such a line ends")
             if not _SIZE.match(size):
                 raise FramingError("a chunk's size is not a plain hexadecimal number")
             self._left = int(size, 16)
@@ -159,7 +168,7 @@ class ChunkedBody:
             self._trailer_bytes -= len(line) + 2
             trailer = _TRAILER.match(line) if self._trailer_bytes >= 0 else None
             if trailer is None:
-                raise FramingError("a trailer is malformed, or there are too many")
+                raise FramingError("a trailer is malformed, or all trailers together are too long")
             self.trailers.append((trailer[1], trailer[2].strip(b" \t")))
         else:
             self.done = True
@@ -186,12 +195,18 @@ def request_body(lengths: list[bytes], codings: list[bytes], minor: int, trailer
     Raises Refused (RFC 9112 §6.1, §6.3) unless it is one plain length, or `chunked` alone on HTTP/1.1.
     """
     if codings:
-        if lengths or minor == 0 or len(codings) != 1 or codings[0].lower() != b"chunked":
-            raise Refused(BAD_REQUEST)
+        if lengths:
+            raise Refused(LENGTH_AND_CODING)
+        if minor == 0:
+            raise Refused(CODING_OF_1_0)
+        if len(codings) != 1 or codings[0].lower() != b"chunked":
+            raise Refused(CODING)
         return ChunkedBody(extensions=False, trailer_bytes=trailer_bytes)
     if lengths:
-        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
-            raise Refused(BAD_REQUEST)
+        if len(lengths) != 1:
+            raise Refused(LENGTHS)
+        if not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
+            raise Refused(LENGTH)
         length = int(lengths[0])
         return LengthBody(length) if length else NO_BODY
     return NO_BODY
@@ -208,7 +223,7 @@ def response_body(
             raise FramingError("the response's Transfer-Encoding is not chunked alone", Reason.INVALID_FRAMING)
         return ChunkedBody(extensions=True, trailer_bytes=trailer_bytes)
     if lengths:
-        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
             raise FramingError("the response's Content-Length is not one number", Reason.INVALID_FRAMING)
         length = int(lengths[0])
         return LengthBody(length) if length else NO_BODY

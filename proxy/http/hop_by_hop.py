@@ -28,14 +28,13 @@ from proxy.http.headers import (
     without,
 )
 from proxy.http.host_field import check_host
+from proxy.http.malformed_requests import FRAMING_LOOK_ALIKE, LONG_CONNECTION, MAX_CONNECTION_BYTES
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.trailers import announced_trailers
 from proxy.http.websocket_handshake import requested_key
-from proxy.refusals import BAD_REQUEST, PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATION, Refused
+from proxy.refusals import PROTECTED_HOP_HEADER, UNKNOWN_EXPECTATION, Refused
 
 _FRAMING_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
-_MAX_CONNECTION_BYTES = 1024
-"""Real clients send shorter lists in Connection, and each member takes time to check."""
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
 
 
@@ -96,7 +95,7 @@ def clean_request(
         elif kind == ODD:
             dropped.append(field)
         elif kind == MALFORMED:
-            raise Refused(BAD_REQUEST)
+            raise Refused(FRAMING_LOOK_ALIKE)
     host = check_host(hosts)
     if host != hosts[0]:
         passing = [(name, host) if name.lower() == b"host" else (name, value) for name, value in passing]
@@ -104,8 +103,8 @@ def clean_request(
     keep_alive = minor == 1
     websocket_key = None
     if connection:
-        if sum(map(len, connection)) > _MAX_CONNECTION_BYTES:
-            raise Refused(BAD_REQUEST)
+        if sum(map(len, connection)) > MAX_CONNECTION_BYTES:
+            raise Refused(LONG_CONNECTION)
         options = tokens(connection)
         keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
         listed = options - _CONNECTION_OPTIONS

@@ -9,8 +9,8 @@ import re
 import httptools
 
 from proxy.http.headers import Fields, Head
+from proxy.http.malformed_requests import why_malformed
 from proxy.refusals import (
-    BAD_REQUEST,
     HEAD_TOO_LARGE,
     TARGET_TOO_LONG,
     UNKNOWN_METHOD,
@@ -143,7 +143,7 @@ class RequestReader:
         else:
             method, space, _ = head.partition(b" ")
             if not _METHOD.match(head):
-                raise Refused(BAD_REQUEST)
+                raise Refused(_malformed(head))
             if not space:
                 return
             if method not in self._methods:
@@ -217,4 +217,4 @@ def _malformed(buffer: bytes) -> Refusal:
     line = _LINE.match(buffer)
     if line and not line[0].endswith((b" HTTP/1.1", b" HTTP/1.0")):
         return UNSUPPORTED_VERSION
-    return BAD_REQUEST
+    return why_malformed(buffer)

@@ -6,8 +6,9 @@ from typing import Protocol
 from proxy.http.bodies import FramingError
 from proxy.http.headers import Head
 from proxy.http.hop_by_hop import RequestHop, clean_request
+from proxy.http.malformed_requests import malformed_body
 from proxy.http.request_parser import RequestReader
-from proxy.refusals import BAD_REQUEST, Refusal, Refused
+from proxy.refusals import Refusal, Refused
 from proxy.relay.client import CLIENT_FULL, CONNECTING, JUDGING, PIPELINED, WHILE_PENDING, YIELDING, Client
 from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.services import Services
@@ -142,11 +143,11 @@ class ClientInput:
                     if data and not body.done:
                         self._yield()
                         break
-        except FramingError:
+        except FramingError as error:
             data = b""
             exchange = self._client.exchange
             if exchange is not None:
-                exchange.refuse(BAD_REQUEST)
+                exchange.refuse(malformed_body(str(error)))
         finally:
             self._consuming = False
         if not self.closed:
