@@ -7,6 +7,7 @@
 #   make test-cost            count the instructions that hostile request heads and chunked bodies cost
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)
+#   make test-deploy          check the Compose file, the systemd unit, the alert rules and the dashboard
 #   make check                check format, lint rules, types and import layers
 #   make bench                measure the admin API with 100,000 users, and the throughput, compared with a naive proxy
 
@@ -29,8 +30,8 @@ REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends check bench clean programs npm \
-	valgrind backend-programs
+.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy check bench clean \
+	programs npm valgrind backend-programs deploy-programs
 
 # Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -42,10 +43,10 @@ run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
 test: $(VENV)/ready-to-test npm programs
-	$(PYTEST) -m 'not slow and not cost and not backends'
+	$(PYTEST) -m 'not slow and not cost and not backends and not deploy'
 
 test-fast: $(VENV)/ready-to-test
-	$(PYTEST) -m 'not slow and not cost and not backends' tests/unit
+	$(PYTEST) -m 'not slow and not cost and not backends and not deploy' tests/unit
 
 test-slow: $(VENV)/ready-to-test npm programs
 	$(BIN)/python -m pytest -m 'slow and not backends'
@@ -58,6 +59,9 @@ test-backends: $(VENV)/ready-to-test $(BACKENDS)/ready backend-programs
 
 test-cost: $(VENV)/ready-to-test valgrind
 	$(BIN)/python -m pytest -m cost tests/cost
+
+test-deploy: $(VENV)/ready-to-test deploy-programs
+	$(BIN)/python -m pytest -m deploy tests/deploy
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff format --check .
@@ -92,6 +96,16 @@ npm:
 # Install Valgrind: its tool Callgrind counts instructions.
 valgrind:
 	@command -v valgrind >/dev/null && exit; $(call install,valgrind,make test-cost)
+
+# Install the programs that check the files in deploy/. Debian starts Prometheus as a service, so the recipe stops it.
+deploy-programs:
+	@missing=; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v docker-compose >/dev/null || missing="$$missing docker-compose"; \
+	test -z "$$missing" && exit; \
+	$(call install,$$missing,make test-deploy) && \
+	case $$missing in *prometheus*) systemctl disable --quiet --now prometheus 2>/dev/null || true;; esac
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }

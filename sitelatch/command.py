@@ -18,6 +18,7 @@ from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
 from proxy.observe.json_logging import configure_logging, log_uncaught_errors
 from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
+from sitelatch.commands.healthcheck import HealthcheckFailed, healthcheck_command
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
 from sitelatch.commands.sites import sites_group
 from sitelatch.commands.tokens import tokens_group
@@ -93,6 +94,9 @@ def _exit_code(arguments: list[str] | None, log: BackgroundWriter) -> int:
     except Problem as problem:
         _log.error("refused", reason=str(problem))
         return FAILED
+    except HealthcheckFailed as error:
+        _log.error("unhealthy", reason=str(error))
+        return FAILED
     except (CannotServe, EmbeddedServerFailed, ServerBinariesMissing, WrongSchemaVersion, BadDatabaseUrl) as error:
         _log.error("failed", reason=str(error))
         return FAILED
@@ -156,6 +160,7 @@ for subcommand in (
     sites_group,
     audit_command,
     explain_command,
+    healthcheck_command,
     tokens_group,
 ):
     cli.add_command(subcommand)

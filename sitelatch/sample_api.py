@@ -1,7 +1,11 @@
-"""The data API of the demo: made-up monitoring data for four sites. It does not check API keys."""
+"""The data API of the demo: made-up monitoring data for four sites. It does not check API keys.
+
+`python -m sitelatch.sample_api HOST:PORT` serves it on its own.
+"""
 
 import hashlib
 import math
+import sys
 from typing import Any
 
 from aiohttp import web
@@ -68,3 +72,8 @@ def _milliseconds(site: str, hour: int) -> int:
 def _noise(site: str, number: int) -> float:
     """Return a pseudorandom number from 0 to 1, always the same for a given site and index."""
     return hashlib.sha256(f"{site}/{number}".encode()).digest()[0] / 255
+
+
+if __name__ == "__main__":
+    _host, _, _port = sys.argv[1].rpartition(":")
+    web.run_app(sample_api(), host=_host, port=int(_port))
