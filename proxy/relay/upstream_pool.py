@@ -2,26 +2,22 @@
 
 import asyncio
 import random
-import re
-import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlsplit
 
 from proxy.http.body_readers import BodyReaders
 from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refusal, Refused
 from proxy.relay.connection_errors import connection_error
+from proxy.relay.upstream_address import Create, UpstreamAddress
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import LimitSettings, UpstreamTlsSettings
 from proxy.upstream_errors import Reason, UpstreamError
+from sql.dialing import Resolve, resolve
 
 _YOUNGEST = 0.8
 """The smallest share of the maximum age at which a connection is replaced. Each connection gets a random share, so that
 connections that were opened together are not replaced together."""
-
-_UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
 
 
 def _random_share() -> float:
@@ -53,26 +49,18 @@ class UpstreamPool:
         *,
         reuse_after_body: bool = True,
         jitter: Callable[[], float] = _random_share,
+        resolve: Resolve = resolve,
     ) -> None:
         """`on_open` is called with +1 and -1 as connections open and close. `jitter` scales the maximum age.
 
         If `reuse_after_body` is False, a connection closes after a request with a body. Raises ValueError on a bad URL,
         and OSError if a TLS file cannot be used.
         """
-        if not _UPSTREAM_URL.match(url):
-            raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
         self._limits = limits
         self._on_open = on_open
         self._jitter = jitter
-        self._unix_path = url.removeprefix("unix:") if url.startswith("unix:") else None
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        if tls is not None and not secure:
-            raise ValueError("upstream_tls is for https:// upstreams only")
-        self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
-        self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
-        self._tls = _client_context(tls) if secure else None
-        self._server_name = (tls.server_name if tls else None) or self._host
+        self._address = UpstreamAddress(url, tls, resolve=resolve)
+        self.host_field = self._address.host_field
         self.body_readers = BodyReaders(trusted=reuse_after_body)
         self.failures = UpstreamFailures(url)
         self._idle: list[UpstreamConnection] = []
@@ -116,16 +104,11 @@ class UpstreamPool:
                 return given
             self._open += 1  # for the new connection; `lost` frees the place of the closed one
             given.transport.abort()
-        connection = UpstreamConnection(self)
         try:
-            async with asyncio.timeout(self._limits.connect_seconds):
-                await self._connect(connection)
+            connection = await self._address.connect(self._attempt, self._limits.connect_seconds)
         except BaseException as error:
-            if connection.connected:
-                connection.give_up()  # this frees its place
-            else:
-                self._free_place()
-            if isinstance(error, (OSError, TimeoutError, UnicodeError)):  # UnicodeError: the name is not valid (IDNA)
+            self._free_place()
+            if isinstance(error, (OSError, UnicodeError)):  # UnicodeError: the name is not valid (IDNA)
                 self.body_readers.forget()
                 raise UpstreamFailed(UPSTREAM_UNREACHABLE, connection_error(error)) from error
             raise
@@ -134,20 +117,17 @@ class UpstreamPool:
         )
         return connection
 
-    async def _connect(self, connection: UpstreamConnection) -> None:
-        loop = asyncio.get_running_loop()
-
-        def protocol() -> Any:
-            return connection
-
-        if self._unix_path is not None:
-            await loop.create_unix_connection(protocol, self._unix_path)
-        elif self._tls is not None:
-            await loop.create_connection(
-                protocol, self._host, self._port, ssl=self._tls, server_hostname=self._server_name
-            )
-        else:
-            await loop.create_connection(protocol, self._host, self._port)
+    async def _attempt(self, create: Create) -> UpstreamConnection:
+        """Return a new connection. If this fails, its place is still taken."""
+        connection = UpstreamConnection(self)
+        try:
+            await create(lambda: connection)
+        except BaseException:
+            if connection.connected:
+                self._open += 1
+                connection.give_up()  # this frees a place
+            raise
+        return connection
 
     async def _place(self) -> UpstreamConnection | None:
         """Wait for a place for a new connection (None), or for a connection that becomes free."""
@@ -230,11 +210,3 @@ class UpstreamPool:
         for connection in self._idle:
             connection.transport.close()
         self._idle.clear()
-
-
-def _client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca if tls else None)
-    context.set_alpn_protocols(["http/1.1"])
-    if tls is not None and tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
-    return context

@@ -1,0 +1,66 @@
+"""Connects to a host name, some of whose addresses may not answer (RFC 8305). The database and upstreams use it."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+Connection = TypeVar("Connection")
+Resolve = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
+
+_NEXT_SECONDS = 0.25
+"""When to start with the next address, although the one before it has not failed yet (RFC 8305 §5)."""
+
+
+async def resolve(host: str, port: int) -> Sequence[AddrInfoType]:
+    """Return the addresses of a name, in the system's order. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [*dict.fromkeys(found)]  # a hosts file may list an address twice
+
+
+async def dial(
+    host: str,
+    port: int,
+    connect: Callable[[socket.socket], Awaitable[Connection]],
+    *,
+    seconds: float,
+    resolve: Resolve = resolve,
+) -> Connection:
+    """Return what `connect` makes of a socket that is connected to an address of the name.
+
+    The first address that accepts a connection is used. If `connect` then fails with an OSError, or takes more than
+    the address's share of `seconds`, the other addresses are tried. Raises OSError, of which TimeoutError is one.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    tried: dict[socket.socket, AddrInfoType] = {}
+
+    def new_socket(address: AddrInfoType) -> socket.socket:
+        sock = socket.socket(*address[:3])
+        tried[sock] = address
+        return sock
+
+    async with asyncio.timeout_at(deadline):
+        addresses = list(await resolve(host, port))
+        while True:
+            share = (deadline - clock()) / len(addresses)
+            try:
+                sock = await start_connection(
+                    addresses, happy_eyeballs_delay=min(_NEXT_SECONDS, share / 2), socket_factory=new_socket
+                )
+            except RuntimeError as error:  # from uvloop, which means the same as an OSError
+                raise OSError(str(error)) from error
+            addresses.remove(tried[sock])
+            tried.clear()
+            try:
+                async with asyncio.timeout(share if addresses else None):
+                    return await connect(sock)
+            except OSError:
+                sock.close()
+                if not addresses:
+                    raise
+            except BaseException:
+                sock.close()
+                raise

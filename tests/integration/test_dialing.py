@@ -1,0 +1,96 @@
+"""Upstream names with several addresses, of which some do not work, on real sockets."""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from aiohappyeyeballs import AddrInfoType
+
+from proxy.relay.upstream_pool import UpstreamFailed, UpstreamPool
+from proxy.settings import LimitSettings, UpstreamTlsSettings
+from proxy.upstream_errors import Reason
+from sql.dialing import Resolve
+from tests.acceptance.certificates import Authority
+from tests.acceptance.wire import Upstream, listening_socket, port_of
+
+
+def addresses(*hosts: str) -> Resolve:
+    """Return a function that resolves every name to these addresses."""
+
+    async def resolve(_: str, port: int) -> Sequence[AddrInfoType]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port)) for host in hosts]
+
+    return resolve
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """The port of an upstream on 127.0.0.1."""
+    with listening_socket() as sock:
+        async with Upstream(sock):
+            yield port_of(sock)
+
+
+@pytest.fixture
+def silent(port: int) -> Iterator[str]:
+    """An address that drops connections to the upstream's port, because its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.socket())
+        sock.bind(("127.0.0.2", port))
+        sock.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(sock.getsockname())
+        yield "127.0.0.2"
+
+
+def pool_of(url: str, resolve: Resolve, *, tls: UpstreamTlsSettings | None = None, seconds: float = 60) -> UpstreamPool:
+    return UpstreamPool(url, tls, LimitSettings(connect_seconds=seconds), lambda _change: None, resolve=resolve)
+
+
+async def test_a_silent_address_does_not_hold_up_the_next_one(port: int, silent: str) -> None:
+    """The time limit is much longer than a test may take."""
+    pool = pool_of(f"http://data.example:{port}", addresses(silent, "127.0.0.1"))
+    connection = await pool.open()
+    assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
+    assert pool.places_taken == 1
+    connection.transport.abort()
+
+
+async def test_an_address_that_refuses_is_followed_by_the_next_one(port: int) -> None:
+    pool = pool_of(f"http://data.example:{port}", addresses("127.0.0.3", "127.0.0.1"))
+    connection = await pool.open()
+    assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
+    connection.transport.abort()
+
+
+async def test_a_name_without_a_working_address_frees_the_place(port: int) -> None:
+    pool = pool_of(f"http://data.example:{port}", addresses("127.0.0.3", "127.0.0.4"))
+    with pytest.raises(UpstreamFailed) as failed:
+        await pool.open()
+    assert failed.value.cause.reason is Reason.CONNECTION_REFUSED
+    assert pool.places_taken == 0
+
+
+async def test_an_address_on_which_tls_does_not_begin_is_followed_by_the_next_one(tmp_path: Path) -> None:
+    """It accepts connections and stays silent, like a load balancer without a working server behind it."""
+    authority = Authority(tmp_path, "authority")
+    with contextlib.ExitStack() as stack:
+        working = stack.enter_context(listening_socket())
+        mute = stack.enter_context(socket.socket())
+        mute.bind(("127.0.0.2", port_of(working)))
+        mute.listen(8)
+        async with Upstream(working, tls=authority.pair("data.example").server_context()):
+            pool = pool_of(
+                f"https://data.example:{port_of(working)}",
+                addresses("127.0.0.2", "127.0.0.1"),
+                tls=UpstreamTlsSettings(ca=authority.file),
+                seconds=3,
+            )
+            connection = await pool.open()
+            assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
+            assert pool.places_taken == 1
+            connection.transport.abort()
