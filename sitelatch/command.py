@@ -25,9 +25,10 @@ from sitelatch.commands.tokens import tokens_group
 from sitelatch.commands.users import users_group
 from sitelatch.config_errors import ConfigError
 from sitelatch.serve import CannotServe
+from sql.connect import CannotConnect
+from sql.dsn.syntax import BadDatabaseUrl
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
 from sql.migrate import WrongSchemaVersion
-from sql.pool import BadDatabaseUrl
 
 FAILED = 1
 BAD_USAGE = 2
@@ -97,8 +98,14 @@ def _exit_code(arguments: list[str] | None, log: BackgroundWriter) -> int:
     except HealthcheckFailed as error:
         _log.error("unhealthy", reason=str(error))
         return FAILED
-    except (CannotServe, EmbeddedServerFailed, ServerBinariesMissing, WrongSchemaVersion, BadDatabaseUrl) as error:
+    except (CannotServe, EmbeddedServerFailed, ServerBinariesMissing, WrongSchemaVersion) as error:
         _log.error("failed", reason=str(error))
+        return FAILED
+    except BadDatabaseUrl as error:
+        _log.error("failed", reason=f"the database's DSN: {error}")
+        return FAILED
+    except CannotConnect as error:
+        _log.error("database_unreachable", reason=str(error))
         return FAILED
     except asyncpg.PostgresError as error:
         _log.error("database_failed", reason=error.args[0] if error.args else type(error).__name__)
@@ -109,7 +116,7 @@ def _exit_code(arguments: list[str] | None, log: BackgroundWriter) -> int:
         elif isinstance(error, OSError) and error.filename is not None:
             _log.error("failed", reason=f"{error.filename}: {error.strerror}")
         else:
-            # Log only the kind of error, because the message of a connection error may quote the URL and its password.
+            # Log only the kind of error, because the message may quote values.
             _log.error("database_unreachable", reason=getattr(error, "strerror", None) or type(error).__name__)
         return FAILED
     except Exception:

@@ -1,5 +1,7 @@
 """Checks a config in ways that need more than one table, or the code that will use the values."""
 
+from collections.abc import Mapping
+
 from proxy.decision.key_reader import KeyReader
 from proxy.decision.route_table import RouteTable
 from proxy.http.drop_headers import DropHeaders
@@ -10,13 +12,11 @@ from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import KeySettings
 from sitelatch.config import Config
 from sitelatch.config_conflicts import conflicts
+from sitelatch.config_database import database_problems
 from sitelatch.config_errors import ConfigError, sentence
-from sql.pool import BadDatabaseUrl, is_readable
-
-EMBEDDED = "embedded:"
 
 
-def check_values(config: Config) -> list[str]:
+def check_values(config: Config, environ: Mapping[str, str]) -> list[str]:
     """Return an error message for each value that is invalid, and for values that are invalid in combination."""
     found = []
     listens = {"[proxy]": config.proxy.listen, "[ops]": config.ops.listen, "[admin]": config.admin.listen}
@@ -30,7 +30,7 @@ def check_values(config: Config) -> list[str]:
             "[proxy] listen: must not be the same address as [ops] or [admin] listen. Only those two can share an "
             "address. Give the front door another port."
         )
-    found += _database_problems(config)
+    found += database_problems(config, environ)
     try:
         address_matcher(config.proxy.trusted_proxies)
     except ValueError:
@@ -58,26 +58,6 @@ def check_values(config: Config) -> list[str]:
         found += conflicts(proxy, keys, RouteTable(proxy.routes, keys))
     except ValueError as error:
         found.append(f"[[proxy.routes]] {sentence(error)}")
-    return found
-
-
-def _database_problems(config: Config) -> list[str]:
-    found = []
-    listen_url = config.database.listen_url
-    for place, url in {
-        "[database] url": config.database.url,
-        "[admin] database_url": config.admin.database_url,
-    }.items():
-        if url is None or url.startswith(EMBEDDED):
-            continue
-        if not url.startswith(("postgresql://", "postgres://")):
-            found.append(f'{place}: must be "embedded:DIR" or a DSN that begins with "postgresql://".')
-        elif not is_readable(url):
-            found.append(f"{place}: {BadDatabaseUrl()}.")
-    if listen_url is not None and config.database.url.startswith(EMBEDDED):
-        found.append("[database] listen_url: is not used with an embedded database. Remove the line.")
-    elif listen_url is not None and not is_readable(listen_url):
-        found.append(f"[database] listen_url: {BadDatabaseUrl()}.")
     return found
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from sitelatch.config import Config
-from sitelatch.config_checks import EMBEDDED, check_values
+from sitelatch.config_checks import check_values
 from sitelatch.config_errors import ConfigError, complaints
 from sitelatch.environment import apply_environment
+from sql.database import EMBEDDED
 from sql.settings import Settings
 
 
@@ -41,7 +42,7 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
         if url == EMBEDDED:
             raise ConfigError([f'{place}: `embedded:` needs a directory, like "embedded:var/postgres".'])
     config = _with_absolute_paths(config, file.parent)
-    if found := check_values(config):
+    if found := check_values(config, environ):
         raise ConfigError(found)
     return config
 

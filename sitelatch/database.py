@@ -11,6 +11,7 @@ import structlog
 
 from admin.api.similar_sites import SimilarSites, fill_in_collations, list_similar_sites
 from sql.database import resolve
+from sql.dsn.dsn import Dsn
 from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from sql.migrate import migrate, require_latest
 from sql.pool import open_connection
@@ -24,8 +25,8 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def database_url(settings: DatabaseSettings, directory: Path) -> AsyncIterator[str]:
-    """Yield the URL of the database. An embedded server is migrated, and runs at least until this context ends."""
+async def opened_database(settings: DatabaseSettings, directory: Path) -> AsyncIterator[Dsn]:
+    """Yield where the database is. An embedded server is migrated, and runs at least until this context ends."""
     dsn, server = await resolve(settings, directory)
     if server is None:
         yield dsn
@@ -59,8 +60,8 @@ async def _keep_alive(server: EmbeddedServer) -> None:
 @asynccontextmanager
 async def connection_to(settings: DatabaseSettings, directory: Path) -> AsyncIterator[asyncpg.Connection]:
     """Yield a connection for a command. Raises WrongSchemaVersion, and the errors of asyncpg and the system."""
-    async with database_url(settings, directory) as url:
-        connection = await open_connection(url, role="command")
+    async with opened_database(settings, directory) as dsn:
+        connection = await open_connection(dsn, role="command")
         try:
             await require_latest(connection)
             yield connection
@@ -75,9 +76,9 @@ class Migrated(NamedTuple):
     twins: SimilarSites
 
 
-async def migrate_at(url: str) -> Migrated:
+async def migrate_at(dsn: Dsn) -> Migrated:
     """Migrate the schema, and fill in the collated ids, which SQL cannot compute."""
-    connection = await open_connection(url, role="migrate")
+    connection = await open_connection(dsn, role="migrate")
     try:
         applied = await migrate(connection)
         filled = await fill_in_collations(connection)

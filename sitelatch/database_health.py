@@ -9,6 +9,7 @@ import structlog
 
 from proxy.grants.connections import DATABASE_FAILURES, Connection, Pool, ScopeIncomplete, describe_connecting
 from proxy.grants.database_status import DatabaseStatus, Health
+from sql.dsn.dsn import Dsn
 from sql.migrate import WrongSchemaVersion, require_latest
 from sql.pool import open_connection
 from sql.queries import query
@@ -37,8 +38,8 @@ class HealthCheck:
     outage, and while the schema is migrated for a newer version. `on_up` is called after each successful check.
     """
 
-    def __init__(self, url: str, database: DatabaseStatus, *, on_up: Callable[[], None] = _ignore) -> None:
-        self._url = url
+    def __init__(self, dsn: Dsn, database: DatabaseStatus, *, on_up: Callable[[], None] = _ignore) -> None:
+        self._dsn = dsn
         self._database = database
         self._on_up = on_up
         self._connection: asyncpg.Connection | None = None
@@ -58,7 +59,7 @@ class HealthCheck:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 if self._connection is None:
-                    self._connection = await open_connection(self._url, role="watch")
+                    self._connection = await open_connection(self._dsn, role="watch")
                 try:
                     await require_latest(self._connection)
                 except WrongSchemaVersion as error:

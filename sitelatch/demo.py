@@ -23,7 +23,7 @@ from admin.key_encryption import key_cipher, new_secret
 from proxy.observe.background_writer import BackgroundWriter
 from sitelatch.config import Config
 from sitelatch.config_file import load
-from sitelatch.database import connection_to, database_url
+from sitelatch.database import connection_to, opened_database
 from sitelatch.sample_api import sample_api
 from sitelatch.serve import CannotServe, serve
 from sitelatch.signals import Signals, unless
@@ -90,7 +90,7 @@ async def _prepared(directory: Path, upstream: str | None) -> AsyncIterator[tupl
             token = new_token()
             config = _write_config(directory / _CONFIG, url, token, sample=upstream is None)
             # Keep the embedded server running until the end. Otherwise it would stop here and start again in `serve`.
-            await stack.enter_async_context(database_url(config.database, config.directory))
+            await stack.enter_async_context(opened_database(config.database, config.directory))
             async with connection_to(config.database, config.directory) as connection:
                 keys = await _fill(connection, config, token)
             yield config, keys

@@ -30,7 +30,7 @@ from proxy.http.request_parser import RequestReader
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, Refused
 from sitelatch.config import Config
-from sitelatch.database import database_url
+from sitelatch.database import opened_database
 from sitelatch.explain_sites import describe_sites
 from sitelatch.explain_sources import NothingCached, UserScope
 from sitelatch.explanation import Explanation, describe_forwarded, describe_grant, describe_head, describe_refusal
@@ -117,8 +117,8 @@ async def _judge(
         return without_key, {}
     route = without_key.claim.route if without_key.claim is not None else table.routes[0]
     async with (
-        database_url(config.admin_database, config.directory) as url,
-        await open_pool(url, role="command") as pool,
+        opened_database(config.admin_database, config.directory) as dsn,
+        await open_pool(dsn, role="command") as pool,
     ):
         grants = GrantCache(config.grants, pool, on_lookup=lambda _: None)
         source: GrantSource = grants

@@ -31,9 +31,10 @@ from proxy.relay.front_door import FrontDoor
 from proxy.relay.listeners import listening_site
 from proxy.relay.revocation import Revocation
 from sitelatch.config import Config
-from sitelatch.database import database_url
+from sitelatch.database import opened_database
 from sitelatch.database_health import HealthCheck, ProvenPool
 from sitelatch.signals import Signals, cancel, unless
+from sql.dsn.dsn import read_dsn
 from sql.pool import open_connection, open_pool
 
 Result = TypeVar("Result")
@@ -71,17 +72,17 @@ class Service:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         config = self.config
-        url = await stack.enter_async_context(database_url(config.database, config.directory))
-        admin_url = await stack.enter_async_context(database_url(config.admin_database, config.directory))
+        dsn = await stack.enter_async_context(opened_database(config.database, config.directory))
+        admin_dsn = await stack.enter_async_context(opened_database(config.admin_database, config.directory))
         size = connections_used(config.grants) + _OTHER_CONNECTIONS
-        pool = await open_pool(url, maximum=size, role="doors")
+        pool = await open_pool(dsn, maximum=size, role="doors")
         stack.callback(pool.terminate)
         self._pool = pool
-        admin_pool = await open_pool(admin_url, maximum=_ADMIN_CONNECTIONS, role="admin")
+        admin_pool = await open_pool(admin_dsn, maximum=_ADMIN_CONNECTIONS, role="admin")
         stack.callback(admin_pool.terminate)
 
         self.database = DatabaseStatus()
-        health_check = HealthCheck(url, self.database, on_up=lambda: grants.probe())
+        health_check = HealthCheck(dsn, self.database, on_up=lambda: grants.probe())
         stack.callback(health_check.close)
         proven = ProvenPool(pool, self.database)
         self.metrics = Metrics()
@@ -98,8 +99,10 @@ class Service:
             database=self.database,
         )
         stack.push_async_callback(grants.close)
+        listen_url = config.database.listen_url
+        listen_dsn = dsn if listen_url is None else read_dsn(listen_url)
         feed = ChangeFeed(
-            partial(open_connection, config.database.listen_url or url, role="feed"),
+            partial(open_connection, listen_dsn, role="feed"),
             grants,
             poll_seconds=config.grants.poll_seconds,
             on_dropped=self.metrics.dropped,

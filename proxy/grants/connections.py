@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from sql.connect import CannotConnect
+
 
 class Connection(Protocol):
     """A database connection."""
@@ -77,8 +79,10 @@ def describe(error: BaseException) -> str:
 
 
 def describe_connecting(error: BaseException) -> str:
-    """Return a failure to connect for the log: the server's message, or only the type if there is none.
+    """Return a failure to connect for the log: why no host could be reached, or the server's message.
 
-    Messages that are created on the client's side may quote the URL, including the password.
+    Other errors are described by their type only, because their messages may quote values.
     """
+    if isinstance(error, CannotConnect):
+        return str(error)
     return describe(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__

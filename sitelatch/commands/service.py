@@ -9,8 +9,9 @@ from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
 from sitelatch.config_checks import check_files
+from sitelatch.config_database import check_database_files, database_warnings
 from sitelatch.config_warnings import warnings
-from sitelatch.database import database_url, migrate_at
+from sitelatch.database import migrate_at, opened_database
 from sitelatch.demo import run_demo
 from sitelatch.serve import serve
 from sitelatch.signals import Signals
@@ -29,11 +30,11 @@ def serve_command(log: BackgroundWriter, config: Config) -> int:
 @click.command("migrate", short_help="Migrate the database schema.")
 @config_option
 def migrate_command(config: Config) -> None:
-    """Migrate the database schema to the latest version, as the role in admin.database_url."""
+    """Migrate the database schema to the latest version, as the role in admin.opened_database."""
 
     async def work() -> None:
-        async with database_url(config.admin_database, config.directory) as url:
-            applied, twins = await migrate_at(url)
+        async with opened_database(config.admin_database, config.directory) as dsn:
+            applied, twins = await migrate_at(dsn)
         for name in applied:
             click.echo(name)
         for oldest, twin in twins.pairs:
@@ -52,7 +53,8 @@ def migrate_command(config: Config) -> None:
 def check_config_command(config: Config) -> None:
     """Check a config file: report errors, and warn about settings that are probably mistakes."""
     check_files(config)
-    for warning in warnings(config):
+    check_database_files(config)
+    for warning in [*warnings(config), *database_warnings(config)]:
         click.echo(f"warning: {warning}", err=True)
     routes = ", ".join(route.name for route in config.proxy.routes)
     click.echo(f"The config is valid. Routes: {routes}.")

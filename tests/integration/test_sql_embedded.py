@@ -7,13 +7,14 @@ import signal
 import subprocess
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from sql.database import resolve
+from sql.dsn.dsn import read_dsn
 from sql.embedded import keeper
 from sql.embedded.binaries import ServerBinariesMissing, find_binaries
 from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
+from sql.pool import open_connection
 from sql.settings import DatabaseSettings
 from tests.database import UNSAFE
 from tests.integration.servers import AS_ROOT, User, ended, fetch_value, home, keeper_of, postmaster, wait_until
@@ -208,13 +209,13 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
 
 async def test_database_settings_are_resolved(tmp_path: Path) -> None:
     url = "postgresql://user@host/db"
-    assert await resolve(DatabaseSettings(url=url), tmp_path) == (url, None)
+    assert await resolve(DatabaseSettings(url=url), tmp_path) == (read_dsn(url), None)
     with pytest.raises(ValueError, match="must be followed by a folder"):
         await resolve(DatabaseSettings(url="embedded:"), tmp_path)
     dsn, server = await resolve(DatabaseSettings(url="embedded:var/postgres"), tmp_path)
     assert server is not None
     try:
-        connection = await asyncpg.connect(dsn)
+        connection = await open_connection(dsn, role="tests")
         assert await connection.fetchval("SHOW fsync") == "on"
         await connection.close()
         assert (tmp_path / "var" / "postgres" / "data").is_dir()

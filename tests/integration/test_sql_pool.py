@@ -6,7 +6,9 @@ import logging
 import asyncpg
 import pytest
 
-from sql.pool import BadDatabaseUrl, check_url, open_connection, open_pool
+from sql.connect import CannotConnect
+from sql.dsn.syntax import BadDatabaseUrl
+from sql.pool import open_connection, open_pool
 from sql.queries import query
 from sql.settings import DatabaseSettings
 
@@ -22,7 +24,7 @@ async def test_a_pool_sets_its_name_and_prepares_no_statements(dsn: str) -> None
 
 async def test_a_pool_can_be_opened_while_the_server_is_down(dsn: str) -> None:
     async with await open_pool("postgresql://nobody@127.0.0.1:1/none", role="doors") as pool:
-        with pytest.raises(OSError, match="Connect call failed"):
+        with pytest.raises(CannotConnect, match=r"127\.0\.0\.1 port 1: Connection refused"):
             await pool.fetchval("SELECT 1")
     async with await open_pool(dsn, role="doors") as pool:
         assert pool.get_size() == 0
@@ -47,48 +49,10 @@ async def test_a_connection_closed_by_the_server_is_replaced(dsn: str, pool: asy
                 break
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://postgres@/postgres?host=/tmp/a%20folder/socket&port=5432",
-        "postgres://host",
-        "postgresql://",
-        "postgresql:///db",
-        "postgresql://user:pass:word@h1:1,h2:2/db?target_session_attrs=any&sslmode=require",
-        "postgresql://user:p%40ss@[::1]:65535/db",
-        "postgresql://%2Frun%2Fpostgresql/db?passfile=/etc/pass",
-    ],
-)
-def test_ordinary_urls_are_accepted(url: str) -> None:
-    check_url(url)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        SECRET,
-        f"mysql://user:{SECRET}@host/db",
-        f"postgresql://user:{SECRET}/x@host/db",
-        f"postgresql://user:1/{SECRET}@host/db",
-        f"postgresql://user:{SECRET}#x@host/db",
-        f"postgresql://user:{SECRET}?x@host/db",
-        f"postgresql://user:1?{SECRET}=@host/db",
-        f"postgresql://user:x@{SECRET}@host/db",
-        f"postgresql://host:{SECRET}/db",
-        f"postgresql://h1:1,h2:{SECRET}/db",
-        f"postgresql://user:{SECRET}@h1:1,/db",
-        f"postgresql://user:{SECRET}@host:65536/db",
-        f"postgresql://user:{SECRET}@[::1/db",
-        f"postgresql://user@host/db?{SECRET}",
-        f"postgresql://user@host/db?port={SECRET}",
-    ],
-)
-async def test_an_invalid_url_is_refused_without_quoting_it(url: str) -> None:
+async def test_an_invalid_dsn_is_refused_before_connecting() -> None:
     for use in (open_pool, open_connection):
-        with pytest.raises(BadDatabaseUrl) as refused:
-            await use(url, role="doors")
-        assert refused.value.__context__ is None
-        assert SECRET not in str(refused.value)
+        with pytest.raises(BadDatabaseUrl):
+            await use(f"postgresql://user:{SECRET}/x@host/db", role="doors")
 
 
 async def test_passwords_appear_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -97,10 +61,12 @@ async def test_passwords_appear_in_no_error_and_no_log(caplog: pytest.LogCapture
         f"postgresql://user:{SECRET}@127.0.0.1:1/db",
         f"postgresql://user:{SECRET}@name.invalid/db",
         f"postgresql://user:{SECRET}@/db?host=/nowhere",
-        f"postgresql://user@127.0.0.1:1/db?password={SECRET}&sslmode=nonsense",
+        f"postgresql://user@127.0.0.1:1/db?password={SECRET}&sslmode=require",
+        f"postgresql://user:[{SECRET}]@127.0.0.1:1/db",
+        f"postgresql://user:{SECRET}＠@127.0.0.1:1/db",
     ):
         async with await open_pool(url, role="doors") as pool:
-            with pytest.raises((OSError, asyncpg.InterfaceError)) as failed:
+            with pytest.raises(CannotConnect) as failed:
                 await pool.fetchval("SELECT 1")
         assert SECRET not in str(failed.value)
     assert SECRET not in caplog.text

@@ -1,0 +1,67 @@
+"""Checks the DSNs of a config: their syntax, their options, and the files that they name."""
+
+import os
+from collections.abc import Mapping
+
+from sitelatch.config import Config
+from sitelatch.config_errors import ConfigError, sentence
+from sql.database import EMBEDDED
+from sql.dsn.dsn import Dsn, read_dsn
+from sql.dsn.password_file import UnusablePasswordFile
+from sql.dsn.syntax import BadDatabaseUrl
+from sql.tls import UnusableTlsFile, tls_context
+
+
+def database_problems(config: Config, environ: Mapping[str, str]) -> list[str]:
+    """Return an error message for each DSN that is invalid."""
+    if config.database.listen_url is not None and config.database.url.startswith(EMBEDDED):
+        return ["[database] listen_url: is not used with an embedded database. Remove the line."]
+    found = []
+    for place, url in _urls(config).items():
+        try:
+            read_dsn(url, environ)
+        except BadDatabaseUrl as error:
+            found.append(f"{place}: {sentence(error)}")
+    return found
+
+
+def database_warnings(config: Config, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return a warning for each option of a DSN that is ignored, and for password files that cannot be used."""
+    found = []
+    for place, url in _urls(config).items():
+        dsn = read_dsn(url, environ)
+        found += [f"{place}: {warning}" for warning in dsn.warnings]
+        try:
+            for host in dsn.hosts:
+                dsn.password_for(host)
+        except UnusablePasswordFile as error:
+            if dsn.names_password_file:
+                found.append(f"{place}: the password file {error}.")
+    return found
+
+
+def check_database_files(config: Config, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise ConfigError if a file for TLS cannot be loaded. `serve` does not call this: it retries, as in an outage."""
+    found = []
+    for place, url in _urls(config).items():
+        try:
+            _check_tls(read_dsn(url, environ))
+        except UnusableTlsFile as error:
+            found.append(f"{place}: {sentence(error)}")
+    if found:
+        raise ConfigError(found)
+
+
+def _check_tls(dsn: Dsn) -> None:
+    for host in dsn.hosts:
+        if not host.is_socket and dsn.tls.mode != "disable":
+            tls_context(dsn.tls, host.name)
+
+
+def _urls(config: Config) -> dict[str, str]:
+    """Return the DSNs of a config by place. An embedded database has none."""
+    urls = {"[database] url": config.database.url, "[admin] database_url": config.admin.database_url}
+    found = {place: url for place, url in urls.items() if url is not None and not url.startswith(EMBEDDED)}
+    if config.database.listen_url is not None:
+        found["[database] listen_url"] = config.database.listen_url
+    return found

@@ -1,0 +1,150 @@
+"""Opens connections to PostgreSQL. The database driver gets explicit arguments, so it parses and guesses nothing."""
+
+import asyncio
+import os
+import socket
+import ssl
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+import asyncpg
+
+from sql.dsn.dsn import Dsn
+from sql.dsn.hosts import Host
+from sql.dsn.password_file import UnusablePasswordFile
+from sql.dsn.socket_options import SocketOption
+from sql.tls import UnusableTlsFile, tls_context
+
+CONNECT_SECONDS = 5.0
+"""How long to try all hosts if the DSN sets no `connect_timeout`. Long enough for a failover to a standby, and short
+enough that a waiting client still gets an answer."""
+_COMMAND_SECONDS = 30.0
+
+
+class CannotConnect(ConnectionError):  # noqa: N818 - names what happened
+    """No host accepted a connection. The message says why, and never contains a password."""
+
+
+async def connect(dsn: Dsn, role: str) -> asyncpg.Connection:
+    """Connect to the first host that accepts. Raises CannotConnect, and the errors that the server reports.
+
+    `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. The hosts are
+    tried in order, each for its share of the time.
+    """
+    seconds = dsn.connect_seconds or CONNECT_SECONDS / len(dsn.hosts)
+    # As in libpq: a standby if there is one, otherwise any server.
+    passes = ("standby", "any") if dsn.target_session_attrs == "prefer-standby" else (dsn.target_session_attrs,)
+    failures: dict[str, None] = {}
+    for session in passes:
+        for host in dsn.hosts:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await _connect_to(host, dsn, role, session)
+            except TimeoutError:
+                failures[f"{host}: timed out"] = None
+            except CannotConnect as error:
+                failures[str(error)] = None
+            except asyncpg.CannotConnectNowError:
+                if host == dsn.hosts[-1]:
+                    raise
+                failures[f"{host}: the server is starting or stopping"] = None
+    raise CannotConnect("; ".join(failures))
+
+
+async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> asyncpg.Connection:
+    """Connect to one host, encrypted or not, as `sslmode` says."""
+    try:
+        password = dsn.password_for(host)
+        missing = "the DSN has no password" if password is None else ""
+    except UnusablePasswordFile as error:
+        password, missing = None, f"the DSN has no password, and {error}"
+    arguments: dict[str, Any] = {
+        "host": host.socket_path if host.is_socket else host.address or host.name,
+        "port": host.port,
+        "user": dsn.user,
+        "password": password or "",
+        "database": dsn.database,
+        "server_settings": {"application_name": f"sitelatch-{role}", **dsn.server_settings},
+        "target_session_attrs": session,
+        "krbsrvname": "postgres",
+        "gsslib": "gssapi",
+        "connection_class": _connection_class(() if host.is_socket else dsn.socket_options),
+        "command_timeout": _COMMAND_SECONDS,
+        # A pooler in transaction mode may send the next statement to another server connection.
+        "statement_cache_size": 0,
+    }
+    attempts = _encryption(host, dsn)
+    for tls in attempts:
+        try:
+            return await asyncpg.connect(ssl=tls or False, direct_tls=dsn.tls.direct and tls is not None, **arguments)
+        except asyncpg.PostgresError as error:
+            refused = isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)
+            if refused and tls is not attempts[-1] and not isinstance(error, asyncpg.InvalidPasswordError):
+                continue  # the server may accept the user with the other encryption only
+            if refused and missing:
+                raise CannotConnect(f"{host}: {str(error).partition(chr(10))[0]} ({missing})") from None
+            raise
+        except TimeoutError:
+            raise
+        except Exception as error:
+            # Some errors of the driver are none of its own kinds, such as UnicodeError for a host name.
+            retry = isinstance(error, (ConnectionError, ssl.SSLError)) and not isinstance(error, ConnectionRefusedError)
+            if retry and tls is not attempts[-1]:
+                continue
+            raise CannotConnect(f"{host}: {_reason(error, tls, session)}") from None
+    raise AssertionError
+
+
+def _encryption(host: Host, dsn: Dsn) -> list[ssl.SSLContext | None]:
+    """Return the ways to connect to a host, best first. None is without TLS. Raises CannotConnect."""
+    if host.is_socket or dsn.tls.mode == "disable":
+        return [None]
+    try:
+        context = tls_context(dsn.tls, host.name)
+    except UnusableTlsFile as error:
+        raise CannotConnect(str(error)) from None
+    match dsn.tls.mode:
+        case "allow":
+            return [None, context]
+        case "prefer":
+            return [context, None]
+        case _:
+            return [context]
+
+
+@lru_cache(maxsize=16)
+def _connection_class(options: tuple[SocketOption, ...]) -> type[asyncpg.Connection]:
+    """Return a class of connections that set these socket options. The driver has no other way to the socket."""
+
+    class Connection(asyncpg.Connection):
+        def __init__(self, protocol: Any, transport: asyncio.Transport, *arguments: Any) -> None:
+            super().__init__(protocol, transport, *arguments)
+            for option in options:
+                with suppress(OSError):  # not all systems have all options
+                    transport.get_extra_info("socket").setsockopt(*option)
+
+    return Connection
+
+
+def _reason(error: Exception, tls: ssl.SSLContext | None, session: str) -> str:
+    """Return why an attempt failed. The text of an unknown error is left out, because it may quote the password."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the server's certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed ({error.reason})"
+        case socket.gaierror():
+            return error.strerror or "unknown host"
+        case OSError() if error.errno:
+            return os.strerror(error.errno)
+        case ConnectionError() if tls is not None:
+            return "the server does not accept TLS, or is not PostgreSQL"
+        case asyncpg.TargetServerAttributeNotMatched():
+            return f"the server is not {session}"
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
+            return str(error).partition("\n")[0]
+        case OSError():
+            return "no address of the host accepts connections"
+        case _:
+            return type(error).__name__
