@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import asyncpg
 
 from admin.api.users import get_user
+from admin.problems import NotFound
 from admin.text_rules import is_text
 from proxy.decision.api_keys import new_key
 from proxy.decision.grant import Grant, SiteOwner
@@ -20,6 +21,7 @@ from proxy.decision.target import split
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
 from proxy.grants.cache import UNKNOWN, GrantCache, Unknown
+from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
 from proxy.grants.remembered_grants import GrantSource
 from proxy.grants.scope_table import ScopeTable
 from proxy.http.headers import Fields, Head
@@ -33,13 +35,21 @@ from sitelatch.config import Config
 from sitelatch.database import opened_database
 from sitelatch.explain_sites import describe_sites
 from sitelatch.explain_sources import NothingCached, UserScope
-from sitelatch.explanation import Explanation, describe_forwarded, describe_grant, describe_head, describe_refusal
-from sql.pool import open_pool
+from sitelatch.explanation import (
+    Explained,
+    Explanation,
+    describe_forwarded,
+    describe_grant,
+    describe_head,
+    describe_refusal,
+)
+from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
+from sql.pool import BadDatabaseUrl, open_pool
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRequest:
-    """A request, and the API user that sends it. Either `user_id` or `key` identifies the user."""
+    """A request, and the API user that sends it, identified by `user_id` or `key`. Without both, it has no key."""
 
     method: bytes
     target: bytes
@@ -48,8 +58,8 @@ class ExplainedRequest:
     key: bytes | None = field(default=None, repr=False)
 
 
-async def explain(config: Config, request: ExplainedRequest) -> str:
-    """Return the explanation. Raises NotFound for an unknown user, and the errors of the database."""
+async def explain(config: Config, request: ExplainedRequest) -> Explained:
+    """Decide on the request, and explain the decision. It is undecided if the database does not answer."""
     explanation = Explanation()
     table = RouteTable(config.proxy.routes, config.keys)
     given = request.fields
@@ -71,7 +81,12 @@ async def explain(config: Config, request: ExplainedRequest) -> str:
         explanation.add_step("Route", f'"{route.name}", to {route.settings.upstream}')
         explanation.add_step("Sites", *describe_sites(route, config.keys, head))
 
-    verdict, owners = await _judge(config, table, head, request)
+    try:
+        verdict, owners = await _judge(config, table, head, request)
+    except (NotFound, BadDatabaseUrl, EmbeddedServerFailed, ServerBinariesMissing) as error:
+        return explanation.undecided(str(error))
+    except DATABASE_FAILURES as error:
+        return explanation.undecided(f"The database does not answer ({describe_connecting(error)}).")
     claim = verdict.claim
     if verdict.grant is not None:
         explanation.add_step("Key", describe_grant(verdict.grant))
@@ -113,7 +128,8 @@ async def _judge(
     The key is added only if the request needs one, because a preflight with a key would be a different request.
     """
     without_key = _enforcement(config, table, NothingCached()).judge(head)
-    if isinstance(without_key, Verdict) and without_key.refusal not in (MISSING_KEY, INVALID_KEY):
+    is_anonymous = request.user_id is None and request.key is None
+    if isinstance(without_key, Verdict) and (is_anonymous or without_key.refusal not in (MISSING_KEY, INVALID_KEY)):
         return without_key, {}
     route = without_key.claim.route if without_key.claim is not None else table.routes[0]
     async with (

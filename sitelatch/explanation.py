@@ -1,6 +1,9 @@
 """The text of `explain`: numbered steps, the verdict, and hints that the public text of a refusal must leave out."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
 
 from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant, SiteOwner
@@ -21,10 +24,28 @@ _HINTS = {
     "preflight_refused": "Preflights carry no key. If pages of other origins use this API, list these origins: "
     'cors = { origins = ["https://app.example"] }.',
     "second_resource": 'Set second_resource = "pass" on the route if its backend ignores such headers.',
+    "unknown_method": "Methods are case-sensitive, so `get` is not GET. Other methods must be listed in the route's "
+    "`methods`.",
     "site_missing": "Name a site by one of the route's rules. If this endpoint shows no site's data, set "
     'without_site = "any-key" instead.',
 }
 """Hints for the operator, by refusal code."""
+
+
+class Outcome(Enum):
+    """What `explain` found. The values are the exit codes of the command."""
+
+    PASSES = 0
+    REFUSED = 1
+    UNDECIDED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The outcome, and the whole text."""
+
+    outcome: Outcome
+    text: str
 
 
 class Explanation:
@@ -40,17 +61,22 @@ class Explanation:
         self._lines.append(f"{self._steps}. {title}: {first_line}")
         self._lines.extend(f"   {line}" for line in more_lines)
 
-    def refused(self, refusal: Refusal, *reasons: str) -> str:
-        """Return the whole text, with a refusal as its verdict. Without `reasons`, a general hint is added."""
+    def refused(self, refusal: Refusal, *reasons: str) -> Explained:
+        """End with a refusal. Without `reasons`, a general hint is added. A 503 means that a lookup failed."""
         hint = (_HINTS[refusal.code],) if refusal.code in _HINTS and not reasons else ()
-        return self._ended(f"REFUSED: {refusal.status} {refusal.code}. {refusal.detail}", *reasons, *hint)
+        outcome = Outcome.UNDECIDED if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else Outcome.REFUSED
+        return self._ended(outcome, f"{refusal.status} {refusal.code}. {refusal.detail}", *reasons, *hint)
 
-    def passes(self, reason: str) -> str:
-        """Return the whole text, with the verdict that the request passes."""
-        return self._ended(f"PASSES: {reason}")
+    def passes(self, reason: str) -> Explained:
+        """End with the verdict that the request passes."""
+        return self._ended(Outcome.PASSES, reason)
 
-    def _ended(self, *verdict: str) -> str:
-        return "\n".join([*self._lines, "", *verdict])
+    def undecided(self, reason: str) -> Explained:
+        """End without a verdict."""
+        return self._ended(Outcome.UNDECIDED, reason)
+
+    def _ended(self, outcome: Outcome, reason: str, *more: str) -> Explained:
+        return Explained(outcome, "\n".join([*self._lines, "", f"{outcome.name}: {reason}", *more]))
 
 
 def describe_head(given: Fields, forwarded: Fields) -> list[str]:

@@ -12,9 +12,9 @@ from sitelatch.config import Config
 from sitelatch.explain import ExplainedRequest, explain
 
 
-@click.command("explain")
+@click.command("explain", short_help="Say whether a request would pass, and why.")
 @config_option
-@click.option("--user", "user_id", help="Decide as for a key of the API user with this id.")
+@click.option("--user", "user_id", metavar="ID", help="Decide as for a key of the API user with this id.")
 @click.option("--key-stdin", is_flag=True, help="Decide for the API key on standard input.")
 @click.option(
     "--header",
@@ -23,24 +23,53 @@ from sitelatch.explain import ExplainedRequest, explain
     metavar="'NAME: VALUE'",
     help="A header of the request. Can be given several times.",
 )
+@click.option("--form", metavar="TEXT", help="The request has a form as its body, such as 'site=shop&days=7'.")
+@click.option("--json-body", metavar="TEXT", help="The request has JSON as its body.")
 @click.argument("method")
 @click.argument("target")
 def explain_command(
-    config: Config, user_id: str | None, key_stdin: bool, headers: tuple[str, ...], method: str, target: str
-) -> None:
-    """Show step by step whether a request would pass, and why. TARGET is a path with its query."""
-    if (user_id is not None) == key_stdin:
-        raise click.UsageError("Give either --user ID or --key-stdin.")
+    config: Config,
+    user_id: str | None,
+    key_stdin: bool,
+    headers: tuple[str, ...],
+    form: str | None,
+    json_body: str | None,
+    method: str,
+    target: str,
+) -> int:
+    """Show step by step whether a request would pass, and why. TARGET is a path with its query.
+
+    Without --user and --key-stdin, the request has no key. Only the type and the length of a body count.
+
+    Exits with 0 if the request would pass, 1 if it would be refused, and 3 if that cannot be decided because the
+    database does not answer or there is no such API user.
+    """
+    if user_id is not None and key_stdin:
+        raise click.UsageError("Give --user ID or --key-stdin, not both.")
+    if form is not None and json_body is not None:
+        raise click.UsageError("Give --form or --json-body, not both.")
     request = ExplainedRequest(
         method=os.fsencode(method),
         target=os.fsencode(target),
-        fields=[_field(header) for header in headers],
+        fields=[*map(_field, headers), *_body_fields(form, json_body)],
         user_id=user_id,
         key=sys.stdin.buffer.readline().strip() if key_stdin else None,
     )
-    text = run(explain(config, request))
+    explained = run(explain(config, request))
     # The request may hold a key in an unexpected place, such as its path, and bytes that cannot be printed.
-    click.echo(mask(text).encode("utf-8", "backslashreplace"))
+    click.echo(mask(explained.text).encode("utf-8", "backslashreplace"))
+    return explained.outcome.value
+
+
+def _body_fields(form: str | None, json_body: str | None) -> list[tuple[bytes, bytes]]:
+    """Return the headers with which a client announces this body."""
+    if form is not None:
+        body, media_type = form, b"application/x-www-form-urlencoded"
+    elif json_body is not None:
+        body, media_type = json_body, b"application/json"
+    else:
+        return []
+    return [(b"Content-Type", media_type), (b"Content-Length", str(len(os.fsencode(body))).encode())]
 
 
 def _field(header: str) -> tuple[bytes, bytes]:

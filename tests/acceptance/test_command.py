@@ -252,8 +252,9 @@ def test_adding_a_site_twice_succeeds_but_removing_it_twice_fails(config: Path) 
         ),
         ("users", "create", "--workspace", "acme", "--all-sites"),
         ("sites", "add", "--workspace", "acme"),
-        ("explain", "GET", "/"),
+        ("explain", "GET"),
         ("explain", "--user", "x", "--key-stdin", "GET", "/"),
+        ("explain", "--form", "a=b", "--json-body", "{}", "POST", "/"),
         ("explain", "--user", "x", "GET", "/", "--header", "nothing"),
         ("explain", "--user", "x", "GET", "/", "--header", "X: a\nb"),
         ("serve", "--port", "80"),
@@ -373,7 +374,7 @@ def test_importing_a_file_that_is_not_utf_8_is_reported(config: Path, tmp_path: 
 
 def explain(config: Path, user: Mapping[str, Any], *words: str) -> str:
     done = sitelatch("explain", "--config", str(config), "--user", user["id"], *words)
-    assert (done.code, done.err) == (0, ""), done
+    assert (done.code, done.err) == (0 if "\nPASSES" in done.out else 1, ""), done
     return done.out
 
 
@@ -416,6 +417,9 @@ PREFLIGHT = ("--header", "Origin: https://app.example", "--header", "Access-Cont
         (("GET", "/api/sites/shop/x", "--header", "X Y: z"), "REFUSED: 400 bad_request"),
         (("GET", "/api/sites/shop/" + "x" * 9000), "REFUSED: 414 target_too_long"),
         (("GET", "/api/sites/shop/x", *("--header", "X: y") * 101), "REFUSED: 431 head_too_large"),
+        (("get", "/api/sites/shop/x"), "Methods are case-sensitive"),
+        (("POST", "/api/uptime?site=shop", "--form", "site=blog"), "REFUSED: 415 form_body_not_read"),
+        (("POST", "/api/uptime?site=shop", "--json-body", "{}"), "PASSES"),
         # Bytes that a shell can pass but that are not valid UTF-8.
         (("GET", "/api/sites/shop/\udcff"), "REFUSED: 400 bad_request"),
         (("GET", "/api/sites/shop/x", "--header", "X: \udcff"), "PASSES"),
@@ -454,9 +458,29 @@ def test_explain_masks_a_key_in_an_unexpected_place(config: Path, shop: dict[str
     assert shop["api_key"] not in explain(config, shop, "GET", f"/api/sites/{shop['api_key']}/uptime")
 
 
-def test_explain_fails_for_an_unknown_user(config: Path) -> None:
-    done = sitelatch("explain", "--config", str(config), "--user", "nobody", "GET", "/")
-    assert (done.code, done.out) == (1, "")
+def test_explain_without_a_user_decides_on_a_request_without_a_key(config: Path) -> None:
+    words = ("explain", "--config", str(config), "GET")
+    public = sitelatch(*words, "/api/health")
+    assert (public.code, public.err) == (0, "")
+    assert "PASSES: no key is needed" in public.out
+    refused = sitelatch(*words, "/api/sites/shop/uptime")
+    assert (refused.code, refused.err) == (1, "")
+    assert "REFUSED: 401 missing_key" in refused.out
+
+
+def test_explain_exits_with_3_if_it_cannot_decide(config: Path, tmp_path: Path) -> None:
+    words = ("--user", "nobody", "GET", "/api/sites/shop/uptime")
+    unknown = sitelatch("explain", "--config", str(config), *words)
+    assert (unknown.code, unknown.err) == (3, "")
+    assert "UNDECIDED: This API user does not exist." in unknown.out
+    unreachable = tmp_path / "sitelatch.toml"
+    unreachable.write_text(config_text("postgresql://sitelatch:secret@127.0.0.1:1/none"))
+    undecided = sitelatch("explain", "--config", str(unreachable), *words)
+    assert (undecided.code, undecided.err) == (3, "")
+    assert "UNDECIDED: The database does not answer" in undecided.out
+    assert "secret" not in undecided.out
+    public = sitelatch("explain", "--config", str(unreachable), "GET", "/api/health")
+    assert public.code == 0
 
 
 def test_an_unknown_command_counts_as_bad_usage_and_help_succeeds(config: Path) -> None:

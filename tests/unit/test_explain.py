@@ -20,7 +20,7 @@ public = ["GET /static/**"]
 async def explained(folder: Path, target: bytes, fields: Fields) -> str:
     file = folder / "sitelatch.toml"
     file.write_text(CONFIG)
-    return await explain(load(file, {}), ExplainedRequest(b"GET", target, fields))
+    return (await explain(load(file, {}), ExplainedRequest(b"GET", target, fields))).text
 
 
 @pytest.mark.parametrize(
