@@ -44,7 +44,7 @@ from sitelatch.explanation import (
     describe_refusal,
 )
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
-from sql.pool import BadDatabaseUrl, open_pool
+from sql.pool import open_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ async def explain(config: Config, request: ExplainedRequest) -> Explained:
 
     try:
         verdict, owners = await _judge(config, table, head, request)
-    except (NotFound, BadDatabaseUrl, EmbeddedServerFailed, ServerBinariesMissing) as error:
+    except (NotFound, EmbeddedServerFailed, ServerBinariesMissing) as error:
         return explanation.undecided(str(error))
     except DATABASE_FAILURES as error:
         return explanation.undecided(f"The database does not answer ({describe_connecting(error)}).")
