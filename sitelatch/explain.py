@@ -64,12 +64,14 @@ async def explain(config: Config, request: ExplainedRequest) -> Explained:
     table = RouteTable(config.proxy.routes, config.keys)
     given = request.fields
     if not any(name.lower() == b"host" for name, _ in given):
-        given = [(b"Host", config.proxy.listen.encode()), *given]
+        given = [(b"Host", _usual_host(config.proxy.listen, request.target)), *given]
     try:
         head = _received(request, given, config, table)
     except Refused as refused:
         return explanation.refused(refused.refusal)
-    explanation.add_step("Head", *describe_head(given, head.fields))
+    in_origin_form = "The target is judged and forwarded as its path and query."
+    more = [] if head.target == request.target else [in_origin_form]
+    explanation.add_step("Head", *describe_head(given, head.fields), *more)
 
     try:
         readings = read_path(split(head.target).path).split
@@ -104,6 +106,13 @@ async def explain(config: Config, request: ExplainedRequest) -> Explained:
     )
 
 
+def _usual_host(listen: str, target: bytes) -> bytes:
+    """Return the Host header that a client would send with this target."""
+    if url := _ABSOLUTE.match(target):
+        return url[1]
+    return b"localhost" if listen.startswith("unix:") else listen.encode()
+
+
 def _received(request: ExplainedRequest, given: Fields, config: Config, table: RouteTable) -> Head:
     """Return the head as the front door reads it from a client's bytes. Raises Refused."""
     lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *(b"%b: %b" % field for field in given)]
@@ -116,6 +125,7 @@ def _received(request: ExplainedRequest, given: Fields, config: Config, table: R
         trusted=False,
         judged=table.judged_names,
         trailer_bytes=config.limits.head_bytes,
+        needs_host=table.reads_hosts,
     )
     return hop.head
 

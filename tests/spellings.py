@@ -49,6 +49,13 @@ class Spelling:
     """The lower-case names of the fields that must not be forwarded."""
     wire_only: bool = False
     """For real sockets only: the parser or the hop-by-hop rules must refuse it before the decision."""
+    origin_form: bytes | None = None
+    """The path and query of a target that is a complete URL of the host in Host."""
+
+    @property
+    def forwarded(self) -> bytes:
+        """The target that the upstream gets, if the spelling passes."""
+        return self.target if self.origin_form is None else self.origin_form
 
     def raw(self, *more: tuple[bytes, bytes]) -> bytes:
         """Return the whole request as it goes over the wire, with `more` fields (the key) at the end."""
@@ -786,9 +793,14 @@ def _around(own: Spelling, other: Spelling, theirs: bytes) -> Iterator[Spelling]
             Expected.DROPPED,
             (name.lower(),),
         )
+    authority = dict(own.fields)[b"Host"]
+    for start, named in ((b"http://", other), (b"HTTP://", own)):
+        target = start + authority + named.target
+        expected = Expected.REFUSED if named.target != own.target else Expected.EXOTIC
+        yield Spelling(f"target {_show(target)}", b"GET", target, own.fields, expected, origin_form=named.target)
     for target in (
-        b"http://api.example.com" + other.target,
-        b"HTTP://api.example.com" + own.target,
+        b"http://" + their_host + b":81" + own.target,
+        b"http://another.example" + own.target,
         b"https://user@api.example.com" + other.target,
         b"//api.example.com" + other.target,
         b"*",

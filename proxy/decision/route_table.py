@@ -31,6 +31,8 @@ class RouteTable:
         self._paths = FirstOf(route.prefix for route in self.routes)
         self._facts: dict[bytes, PathFacts] = {}
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
+        self.reads_hosts = any(route.site_rules.hosts for route in self.routes)
+        """Whether a route reads a site from the host name."""
         self.methods = frozenset().union(*(route.methods for route in self.routes))
 
     def locate(self, path: bytes) -> PathFacts:

@@ -75,16 +75,14 @@ def forwarding_lines(
 ) -> tuple[Fields, bytes, bytes]:
     """Return the remaining fields, the new lines about the request's origin, and the request id.
 
+    `host` is the Host header, or nothing in an HTTP/1.0 request without one.
     The peer's address is appended to a trusted proxy's X-Forwarded-For. The proxy's X-Forwarded-Proto, X-Forwarded-Host
     and X-Request-Id are kept.
     """
     if not trusted:
-        lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (
-            request_id,
-            peer,
-            scheme,
-            host,
-        )
+        lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (request_id, peer, scheme)
+        if host:
+            lines += b"X-Forwarded-Host: %b\r\n" % host
         return fields, lines, request_id
     rest: Fields = []
     through: list[bytes] = []
@@ -102,7 +100,7 @@ def forwarding_lines(
     lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\n" % (request_id, b", ".join([*through, peer]))
     if b"x-forwarded-proto" not in seen:
         lines += b"X-Forwarded-Proto: %b\r\n" % scheme
-    if b"x-forwarded-host" not in seen:
+    if host and b"x-forwarded-host" not in seen:
         lines += b"X-Forwarded-Host: %b\r\n" % host
     return rest, lines, request_id
 

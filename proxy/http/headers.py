@@ -13,10 +13,10 @@ Fields = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True)
 class Head:
-    """A request head. `minor` is the 0 or 1 of HTTP/1.x. `target` is unchanged (RFC 9112 §3.2).
+    """A request head. `minor` is the 0 or 1 of HTTP/1.x.
 
-    The request parser returns a head with all fields. `clean_request` returns one without hop-by-hop fields, as the
-    decision and the upstream see it.
+    The request parser returns a head with all fields and the target as it arrived. `clean_request` returns one without
+    hop-by-hop fields and with a target in origin form (RFC 9112 §3.2.1), as the decision and the upstream see it.
     """
 
     method: bytes

@@ -6,6 +6,7 @@ The decision sees only the remaining fields, because the upstream will see the s
 import re
 from dataclasses import dataclass
 
+from proxy.http.absolute_form import ASTERISK, origin_form
 from proxy.http.bodies import Body, request_body
 from proxy.http.forwarding import ORIGIN_NAMES, is_plain_origin
 from proxy.http.headers import (
@@ -44,20 +45,30 @@ class RequestHop:
 
     head: Head
     host: bytes
+    """The Host header, or nothing in an HTTP/1.0 request without one."""
     body: Body
     chunked: bool
     keep_alive: bool
     websocket_key: bytes | None
     """The Sec-WebSocket-Key, if the request asks for a WebSocket connection in the one valid way (RFC 6455 §4.1)."""
+    whole_server: bool = False
+    """Whether to forward `*` as the target. It is judged as `/` (RFC 9112 §3.2.4)."""
 
 
 def clean_request(
-    raw: Head, *, spellings: RequestSpellings, trusted: bool, judged: frozenset[bytes], trailer_bytes: int
+    raw: Head,
+    *,
+    spellings: RequestSpellings,
+    trusted: bool,
+    judged: frozenset[bytes],
+    trailer_bytes: int,
+    needs_host: bool = True,
 ) -> RequestHop:
     """Separate hop-by-hop fields from the fields to forward. `judged` are the names that the decision reads.
 
-    `trusted` keeps the peer's headers about the request's origin. Raises Refused on a head whose framing or hop-by-hop
-    fields can be read in two ways.
+    `trusted` keeps the peer's headers about the request's origin. Unless `needs_host`, HTTP/1.0 requests may lack Host.
+    A target in absolute form becomes the origin form, which is what the decision and the upstream see. Raises Refused
+    on a head whose framing or hop-by-hop fields can be read in two ways.
     """
     method, minor = raw.method, raw.minor
     passing: Fields = []
@@ -96,9 +107,17 @@ def clean_request(
             dropped.append(field)
         elif kind == MALFORMED:
             raise Refused(FRAMING_LOOK_ALIKE)
-    host = check_host(hosts)
-    if host != hosts[0]:
-        passing = [(name, host) if name.lower() == b"host" else (name, value) for name, value in passing]
+    host = b""
+    if hosts or minor == 1 or needs_host:
+        host = check_host(hosts)
+        if host != hosts[0]:
+            passing = [(name, host) if name.lower() == b"host" else (name, value) for name, value in passing]
+    target = raw.target
+    whole_server = False
+    if not target.startswith(b"/"):
+        target = origin_form(method, target, host)
+        if target == ASTERISK:
+            target, whole_server = b"/", True
     body = request_body(lengths, codings, minor, trailer_bytes)
     keep_alive = minor == 1
     websocket_key = None
@@ -113,8 +132,8 @@ def clean_request(
             passing = without(passing, listed)
         if upgrades and b"upgrade" in options and method == b"GET" and minor == 1 and body.done and not lengths:
             websocket_key = requested_key(upgrades, passing)
-    head = Head(method, raw.target, passing, not body.done, dropped, minor)
-    return RequestHop(head, host, body, bool(codings), keep_alive, websocket_key)
+    head = Head(method, target, passing, not body.done, dropped, minor)
+    return RequestHop(head, host, body, bool(codings), keep_alive, websocket_key, whole_server)
 
 
 def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: bool) -> None:

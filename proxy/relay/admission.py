@@ -5,8 +5,10 @@ import asyncio
 import structlog
 
 from proxy.decision.claim import Claim
+from proxy.decision.method_override import overrides_method
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Pending
+from proxy.http.absolute_form import ASTERISK
 from proxy.http.forwarding import forwarding_lines
 from proxy.http.head_writer import request_head
 from proxy.refusals import INTERNAL_ERROR
@@ -87,19 +89,24 @@ class Admission:
         """Return the head for the upstream, with the headers about the API user and the request's origin."""
         hop = exchange.hop
         peer = self._peer
+        target, fields = claim.target, claim.fields
+        if hop.whole_server:  # the decision has judged `/`, which an overriding method may not turn into something else
+            target, fields = ASTERISK, [field for field in fields if not overrides_method(field[0])]
         fields, lines, exchange.request_id = forwarding_lines(
-            claim.fields,
+            fields,
             peer=peer.address.encode(),
             scheme=peer.scheme,
             host=hop.host,
             request_id=exchange.request_id,
             trusted=peer.trusted,
         )
-        if claim.route.settings.host == "upstream":
+        if not hop.host:
+            fields = [(b"Host", pool.host_field), *fields]
+        elif claim.route.settings.host == "upstream":
             fields = [(n, pool.host_field) if n.lower() == b"host" else (n, v) for n, v in fields]
         return request_head(
             exchange.method,
-            claim.target,
+            target,
             fields,
             verdict.identity + lines,
             chunked=hop.chunked,

@@ -176,6 +176,7 @@ class ClientInput:
                 trusted=self._trusted,
                 judged=services.enforcement.table.judged_names,
                 trailer_bytes=services.limits.head_bytes,
+                needs_host=services.enforcement.table.reads_hosts,
             )
         except Refused as refused:
             # The end of this request is unknown, so no other request can follow on this connection.

@@ -494,3 +494,23 @@ async def test_canceling_a_connection_attempt_always_frees_its_slot() -> None:
                     (await opening).drop()
         await until(lambda: not pool.places_taken, "the return of all places", seconds=3)
         await until(lambda: not door.metrics.upstream_open, "the end of all connections", seconds=3)
+
+
+@on_uvloop
+async def test_a_url_without_a_path_becomes_an_asterisk_in_options_and_a_slash_in_other_requests() -> None:
+    """RFC 9112 §3.2.4. `OPTIONS *` itself is refused, and no header may turn `*` into another request."""
+    key = f"X-API-Key: {KEY}"
+    async with front(route_settings={"without_site": "any-key"}) as there, connect(there.address) as client:
+        for method, target in (("OPTIONS", b"*"), ("GET", b"/")):
+            head = (f"{method} http://h HTTP/1.1", "Host: h", key, "X-HTTP-Method-Override: GET", "", "")
+            await client.send("\r\n".join(head).encode())
+            served = await there.upstream.accept()
+            seen = await served.head()
+            assert seen.target == target
+            assert seen.all("X-HTTP-Method-Override") == ([] if target == b"*" else [b"GET"])
+            await served.send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            assert (await client.answer()).status == 204
+        await client.send(b"OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await client.answer()).status == 401
+        await client.send(f"OPTIONS * HTTP/1.1\r\nHost: h\r\n{key}\r\n\r\n".encode())
+        assert (await client.answer()).status == 400

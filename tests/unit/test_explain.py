@@ -17,9 +17,9 @@ public = ["GET /static/**"]
 """
 
 
-async def explained(folder: Path, target: bytes, fields: Fields) -> str:
+async def explained(folder: Path, target: bytes, fields: Fields, *, config: str = CONFIG) -> str:
     file = folder / "sitelatch.toml"
-    file.write_text(CONFIG)
+    file.write_text(config)
     return (await explain(load(file, {}), ExplainedRequest(b"GET", target, fields))).text
 
 
@@ -49,3 +49,25 @@ async def test_removed_headers_and_the_trailing_dot_of_the_host_are_reported(tmp
 async def test_an_unchanged_head_is_reported_as_completely_forwarded(tmp_path: Path) -> None:
     text = await explained(tmp_path, b"/static/x", [(b"Host", b"shop.example.com")])
     assert "1. Head: well-formed. All of it is forwarded.\n2. " in text
+
+
+@pytest.mark.parametrize(
+    ("target", "host"), [(b"http://shop.example.com/static/x", None), (b"http://A.example/static/x", b"a.example")]
+)
+async def test_a_target_that_is_a_url_is_explained_as_its_path(
+    tmp_path: Path, target: bytes, host: bytes | None
+) -> None:
+    text = await explained(tmp_path, target, [(b"Host", host)] if host else [])
+    assert "The target is judged and forwarded as its path and query." in text
+    assert "PASSES" in text
+
+
+async def test_a_url_of_another_host_than_the_host_header_is_refused(tmp_path: Path) -> None:
+    text = await explained(tmp_path, b"http://other.example/static/x", [(b"Host", b"a.example")])
+    assert "400" in text
+    assert "host or port differs from the Host header" in text
+
+
+async def test_a_front_door_on_a_unix_socket_has_a_usual_host(tmp_path: Path) -> None:
+    text = await explained(tmp_path, b"/static/x", [], config=f'[proxy]\nlisten = "unix:/run/x.sock"\n{CONFIG}')
+    assert "PASSES" in text
