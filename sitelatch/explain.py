@@ -3,6 +3,7 @@
 The verdict comes from an `Enforcement`, like the front door's.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -45,6 +46,8 @@ from sitelatch.explanation import (
 )
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
 from sql.pool import open_pool
+
+_ABSOLUTE = re.compile(rb"[A-Za-z]+://([^/?]*+)")
 
 
 @dataclass(frozen=True, slots=True)
