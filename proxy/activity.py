@@ -4,8 +4,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 
+import asyncpg
 import structlog
 
 from proxy.grants.connections import DATABASE_FAILURES, Pool, ScopeIncomplete, acquire, describe
@@ -15,14 +18,17 @@ from sql.queries import query
 
 _RECORD_ACTIVITY = query("record_activity")
 
-_BATCH = 10_000
-"""The maximum number of API users per statement. Splitting large batches keeps each statement within its time limit."""
+_FIRST_BATCH, _MAX_BATCH = 1_000, 10_000
+"""The number of API users per statement. It adapts to the speed of the database."""
+
+_FAST_SECONDS, _SLOW_SECONDS = 0.5, 2.0
+"""After a faster statement the next batch is twice as large, and after a slower one half as large."""
 
 _WRITE_SECONDS = 5.0
 """How long acquiring a connection and writing a batch may take."""
 
-_DRAIN_SECONDS = 2.0
-_DRAIN_PAUSE_SECONDS = 0.1
+_RETRY_SECONDS = 0.1
+"""The pause after a failed write while the process stops."""
 
 _USERS_PER_LINE = 500
 """The maximum number of API users in a log line, which takes at most 64 KiB then. Log collectors cut longer lines."""
@@ -50,6 +56,7 @@ class Activity:
         *,
         database: DatabaseStatus | None = None,
         on_flush: Callable[[str, float], None] = _ignore,
+        write_seconds: float = _WRITE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -60,6 +67,8 @@ class Activity:
         # Throttles that end within this many seconds are ended at the same wake-up, to save wake-ups.
         self._slack = min(settings.flush_seconds, settings.resolution_seconds or settings.flush_seconds) / 10
         self._on_flush = on_flush
+        self._write_seconds = write_seconds
+        self._batch_size = _FIRST_BATCH
         self._clock = clock
         self._wall = wall
         # Times of last use by user id, in seconds of `clock`. Each unwritten use is in one of these four: due at the
@@ -87,19 +96,22 @@ class Activity:
             self._deferred[user_id] = self._clock()
         else:
             self._due[user_id] = self._clock()
-        if self._write_through and (self._writer is None or self._writer.done()):
-            self._writer = asyncio.get_running_loop().create_task(self._write_pending())
+        if self._write_through:
+            self._start_writer()
 
     async def flush(self, *, everything: bool = False) -> bool:
         """Write the due uses, or all uses. Returns False if some were not written; the next flush retries them."""
         async with self._one_flush:
             self._end_throttles(everything=everything)
             self._retry_locked()
-            # The number of batches is fixed in advance: without a throttle, a busy user is due again immediately, and
-            # the loop would never end.
-            for _ in range(0, len(self._due), _BATCH):
-                if not await self._flush_batch():
+            # The number of users is fixed in advance: without a throttle, a busy user is due again immediately, and the
+            # loop would never end.
+            left = len(self._due)
+            while left > 0:
+                size = min(left, self._batch_size)
+                if not await self._flush_batch(size):
                     return False
+                left -= size
             return not self._locked
 
     async def run(self) -> None:
@@ -113,32 +125,43 @@ class Activity:
                 tick_at = max(tick_at + self._flush_seconds, self._clock())
 
     def write_through(self) -> None:
-        """Write each use at once from now on, because the process is stopping and there may be no next tick."""
+        """Write all uses now and each later use at once, because the process is stopping.
+
+        Failed writes are retried until `drain` gives up.
+        """
         self._write_through = True
+        self._start_writer()
 
-    async def drain(self) -> bool:
-        """Write all uses within 2 s, after the listeners have closed. Later uses are written immediately.
+    async def written(self) -> None:
+        """Wait until all uses are written, after `write_through`. Canceling this does not cancel the writes."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait({self._writer})
 
-        Returns False, and logs how many are left, if some could not be written.
+    async def drain(self, seconds: float) -> bool:
+        """Write all uses within this time, after the listeners have closed.
+
+        Returns False, and logs the uses that are left, if some could not be written.
         """
         self.write_through()
-        draining = asyncio.get_running_loop().create_task(self._write_until_done())
-        await asyncio.wait({draining}, timeout=_DRAIN_SECONDS)
-        if draining.done():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.written()
+        if not self.pending:
             return True
         self._log_pending()
-        draining.cancel()
+        if self._writer is not None:
+            self._writer.cancel()
+            self._writer = None
         return False
+
+    def _start_writer(self) -> None:
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_until_done())
 
     async def _write_until_done(self) -> None:
         while self.pending:
             if not await self.flush(everything=True):
-                await asyncio.sleep(_DRAIN_PAUSE_SECONDS)
-
-    async def _write_pending(self) -> None:
-        while self.pending:
-            if not await self.flush(everything=True):
-                return  # the next use tries again, and so does the drain
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def _log_pending(self) -> None:
         uses = dict(self._writing)
@@ -172,13 +195,14 @@ class Activity:
         """Make the deferred uses of these users due."""
         _keep_latest(self._due, {user: self._deferred.pop(user) for user in users if user in self._deferred})
 
-    async def _flush_batch(self) -> bool:
+    async def _flush_batch(self, size: int) -> bool:
+        """Write the due uses of the first `size` users. Return False if that failed, and keep them due."""
         started = self._clock()
         # Swap before the first await, and throttle these users from here on: uses in the meantime are deferred.
-        if len(self._due) <= _BATCH:
+        if len(self._due) <= size:
             self._writing, self._due = self._due, {}
         else:
-            self._writing = {user: self._due.pop(user) for user in list(self._due)[:_BATCH]}
+            self._writing = {user: self._due.pop(user) for user in list(islice(self._due, size))}
         users = list(self._writing)
         if self._throttle_seconds:
             self._throttled.update(users)
@@ -188,7 +212,11 @@ class Activity:
             locked = await self._write(self._writing)
             self._locked |= {user: self._writing[user] for user in locked}
             written = True
+            self._adapt_batch(size, self._clock() - started)
         except DATABASE_FAILURES as error:
+            if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
+                # A statement that was too long has written nothing, so the next one must be much shorter.
+                self._batch_size = max(size // 10, 1)
             if not failed_before:
                 _log.warning("activity_kept", users=len(users), reason=describe(error))
         except Exception:
@@ -211,9 +239,16 @@ class Activity:
         self._on_flush("ok" if written else "error", self._clock() - started)
         return written
 
+    def _adapt_batch(self, size: int, seconds: float) -> None:
+        """Choose the size of the next batch after one of `size` users took this long."""
+        if seconds < _FAST_SECONDS:
+            self._batch_size = max(self._batch_size, min(2 * size, _MAX_BATCH))
+        elif seconds > _SLOW_SECONDS:
+            self._batch_size = max(size // 2, 1)
+
     async def _write(self, uses: Mapping[str, float]) -> list[str]:
         """Write these uses. Return the users that were skipped because their rows are locked."""
-        async with asyncio.timeout(_WRITE_SECONDS), acquire(self._pool, _WRITE_SECONDS) as connection:
+        async with asyncio.timeout(self._write_seconds), acquire(self._pool, self._write_seconds) as connection:
             now = self._clock()  # read after acquiring the connection, because uses age while waiting for it
             ages = [str(now - used_at) for used_at in uses.values()]
             (row,) = await connection.fetch(_RECORD_ACTIVITY, list(uses), ages)

@@ -45,6 +45,10 @@ _ADMIN_CONNECTIONS = 4
 _OTHER_CONNECTIONS = 2
 """Database connections for writing activity, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
+_LAST_WRITE_SECONDS = 2.0
+"""The time for writing last activity that a second signal leaves."""
+_WRITING_SECONDS, _WRITING_SHARE = 5.0, 0.25
+"""The time of `drain.timeout_seconds` that is reserved for writing last activity: a share, at most so many seconds."""
 _FIRST_CHECK_SECONDS = 1.0
 
 
@@ -210,16 +214,24 @@ class Service:
         return self._opened and self.database.schema_proven and not self.draining, details
 
     async def drain(self, hurry: asyncio.Event) -> bool:
-        """Stop serving. Return whether all activity was written. `hurry` ends the wait for clients."""
+        """Stop serving. Return whether all activity was written.
+
+        `hurry` ends the wait for clients, and for a database that does not answer.
+        """
         self.draining = True
         self.activity.write_through()
+        delay, timeout = self.config.drain.delay_seconds, self.config.drain.timeout_seconds
+        end = asyncio.get_running_loop().time() + delay + timeout
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.config.drain.delay_seconds):
+            async with asyncio.timeout(delay):
                 await hurry.wait()
-        if not await unless(hurry, self.front.drain(self.config.drain.timeout_seconds)):
+        if not await unless(hurry, self.front.drain(timeout - min(_WRITING_SECONDS, timeout * _WRITING_SHARE))):
             _log.warning("cut_open_exchanges", open=self.metrics.exchanges_open)
         await self.front.close()
-        written = await self.activity.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end - _LAST_WRITE_SECONDS):
+                await unless(hurry, self.activity.written())
+        written = await self.activity.drain(_LAST_WRITE_SECONDS)
         if not written:
             # The database does not answer. Lookups in flight would wait another 5 s to release their connections.
             self._pool.terminate()

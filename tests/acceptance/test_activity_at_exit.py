@@ -18,6 +18,7 @@ from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
 from tests.acceptance.load import Key, KeyLog, Load, client_of, send_and_check
 from tests.acceptance.outages import CLOCK_SECONDS, create_sites_and_keys
 from tests.acceptance.own_database import OwnDatabase, own_database
+from tests.acceptance.wire import until
 from tests.database import run_aside
 from tests.ports import free_port
 
@@ -38,7 +39,13 @@ def known(database: OwnDatabase) -> list[Key]:
 
 
 @pytest.fixture
-def latch(tmp_path: Path, database: OwnDatabase) -> Iterator[Sitelatch]:
+def drain() -> Table:
+    """The `[drain]` table of the config."""
+    return {"timeout_seconds": 1}
+
+
+@pytest.fixture
+def latch(tmp_path: Path, database: OwnDatabase, drain: Table) -> Iterator[Sitelatch]:
     with contextlib.ExitStack() as stack:
         upstream = free_port()
         serving = subprocess.Popen([sys.executable, "-m", "bench.upstream", str(upstream)], cwd=REPOSITORY)
@@ -51,6 +58,7 @@ def latch(tmp_path: Path, database: OwnDatabase) -> Iterator[Sitelatch]:
             [route],
             log={"access": "off"},
             activity={"flush_seconds": FLUSH_SECONDS, "resolution_seconds": RESOLUTION_SECONDS},
+            drain=drain,
         )
         stack.callback(latch.stop)
         latch.start()
@@ -136,3 +144,45 @@ async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
         assert max(logged.get(key.user_id, 0.0), written[key.user_id]) >= key.uses[-1] - CLOCK_SECONDS
     assert logged.keys() >= {key.user_id for key in known[:20]}
     assert not key_log.wrong
+
+
+@pytest.mark.parametrize("drain", [{"timeout_seconds": 60}], ids=["a long drain"])
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+async def test_a_stop_during_an_outage_that_ends_within_the_drain_writes_all_activity(
+    latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
+) -> None:
+    key_log = KeyLog(known)
+    client = await client_of(latch.address)
+    for key in known:
+        key.uses.clear()
+        await send_and_check(client, key_log, key, "shop")
+    async with outage(database, how):
+        for key in known[:20]:
+            await send_and_check(client, key_log, key, "shop")
+        latch.signal()
+        # Longer than a stop waits if nobody told it how long it may take.
+        with pytest.raises(subprocess.TimeoutExpired):
+            await asyncio.to_thread(latch.wait, 3)
+    assert await asyncio.to_thread(latch.wait, 60) == 0
+    client.close()
+    written = await last_uses(database)
+    assert all(written[key.user_id] >= key.uses[-1] - CLOCK_SECONDS for key in known)
+    assert not [line for line in latch.log_lines() if line["event"] == "activity_not_written"]
+
+
+@pytest.mark.parametrize("drain", [{"timeout_seconds": 60}], ids=["a long drain"])
+async def test_a_second_signal_ends_the_wait_for_the_database(
+    latch: Sitelatch, database: OwnDatabase, known: list[Key]
+) -> None:
+    key_log = KeyLog(known)
+    client = await client_of(latch.address)
+    await send_and_check(client, key_log, known[0], "shop")
+    async with outage(database, "stopped"):
+        await send_and_check(client, key_log, known[0], "shop")
+        latch.signal()
+        await until(lambda: latch.ready() == 503, "the stop has begun", 20)
+        latch.signal()
+        assert await asyncio.to_thread(latch.wait, 20) == 1
+    client.close()
+    lines = [line for line in latch.log_lines() if line["event"] == "activity_not_written"]
+    assert [line["pending"].keys() for line in lines] == [{known[0].user_id}]

@@ -20,6 +20,12 @@ from tests.wires import Wire, wire_to
 
 SETTINGS = ActivitySettings(flush_seconds=5, resolution_seconds=60)
 
+CREATE_USERS = """
+    INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)
+    SELECT workspaces.id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, $1)
+    RETURNING id::text
+"""
+
 
 @pytest.fixture
 async def wire(dsn: str, tmp_path: Path) -> AsyncIterator[Wire]:
@@ -130,7 +136,7 @@ async def test_a_locked_row_does_not_delay_other_users(pool: asyncpg.Pool, users
     assert await activity.flush()
     assert activity.pending == 1
     assert await seconds_since_use(pool, users[0]) == [about(0)]
-    assert await activity.drain()
+    assert await activity.drain(2)
     assert activity.pending == 0
 
 
@@ -203,12 +209,46 @@ async def test_a_graceful_stop_loses_no_activity(pool: asyncpg.Pool, users: list
         activity.touch(user)
         await asyncio.sleep(0)
     running.cancel()
-    draining = asyncio.create_task(activity.drain())
+    draining = asyncio.create_task(activity.drain(2))
     await asyncio.sleep(0)
     activity.touch(users[-1])
     assert await draining
     await until(lambda: activity.pending == 0)
     assert await seconds_since_use(pool, *users) == [about(0)] * len(users)
+
+
+async def test_a_stop_with_a_slow_database_writes_more_than_one_statement_could(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme")
+    users = [str(row[0]) for row in await pool.fetch(CREATE_USERS, 1_200)]
+    await pool.execute(
+        "CREATE FUNCTION sitelatch.slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END'"
+    )
+    await pool.execute(
+        "CREATE TRIGGER slow BEFORE UPDATE ON sitelatch.api_user_activity"
+        " FOR EACH ROW EXECUTE FUNCTION sitelatch.slow()"
+    )
+    # A statement for all users takes more than 1.2 s.
+    activity = Activity(SETTINGS, pool, write_seconds=0.5)
+    for user in users:
+        activity.touch(user)
+    assert await activity.drain(60)
+    assert await seconds_since_use(pool, *users) == [about(0)] * len(users)
+
+
+@pytest.mark.slow
+async def test_a_stop_writes_the_activity_of_122_000_among_a_million_users(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme")
+    users = [str(row[0]) for row in await pool.fetch(CREATE_USERS, 1_000_000, timeout=300)]
+    await pool.execute("CHECKPOINT", timeout=300)
+    activity = Activity(SETTINGS, pool)
+    used = random.sample(users, 122_000)
+    for user in used:
+        activity.touch(user)
+    began = time.monotonic()
+    assert await activity.drain(30)
+    print(f"122,000 uses were written in {time.monotonic() - began:.1f} s")  # noqa: T201 - for the report
+    assert await pool.fetchval("SELECT count(last_used_at) FROM sitelatch.api_user_activity", timeout=60) == 122_000
 
 
 @pytest.mark.parametrize("what", ["down", "frozen"])
@@ -225,13 +265,13 @@ async def test_a_drain_without_a_database_ends_in_time_and_logs_all_uses(
     else:
         wire.freeze()
     with structlog.testing.capture_logs() as lines:
-        assert not await asyncio.wait_for(activity.drain(), 10)
+        assert not await asyncio.wait_for(activity.drain(2), 10)
     (line,) = (line for line in lines if line["event"] == "activity_not_written")
     assert line["pending"].keys() == set(users[:3])
     for used_at in line["pending"].values():
         assert datetime.fromisoformat(used_at).timestamp() == about(time.time())
     await wire.restore()
-    assert await activity.drain()
+    assert await activity.drain(2)
 
 
 async def test_a_busy_user_creates_one_row_version_per_resolution_interval(

@@ -22,6 +22,8 @@ class RecordingPool:
         self.locked: set[str] = set()
         """Users whose rows are locked by another transaction, so that they are not written."""
         self.whole = True
+        self.seconds = 0.0
+        """How long each statement takes."""
         self.in_flight = 0
         self._open = asyncio.Event()
         self._open.set()
@@ -58,6 +60,7 @@ class RecordingPool:
             await self._open.wait()
         finally:
             self.in_flight -= 1
+        self.clock.now += self.seconds
         if self.down is not None:
             raise self.down
         if not self.whole:

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
+import pytest
+
 from proxy.activity import Activity
 from proxy.settings import ActivitySettings
 from tests.scopes import Clock, VirtualLoop, until
@@ -29,12 +32,34 @@ async def test_all_due_users_are_written_in_one_statement(recorder: Recorder) ->
     assert [len(uses) for _, uses in recorder.written.statements] == [1000]
 
 
-async def test_many_users_are_written_in_a_few_statements(recorder: Recorder) -> None:
-    for number in range(25_000):
+async def test_many_users_are_written_in_a_few_statements_that_grow_while_they_are_fast(recorder: Recorder) -> None:
+    for number in range(40_000):
         recorder.activity.touch(f"user-{number}")
     await recorder.activity.flush()
-    assert [len(uses) for _, uses in recorder.written.statements] == [10_000, 10_000, 5_000]
+    sizes = [len(uses) for _, uses in recorder.written.statements]
+    assert sizes == [1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 5_000]
     assert recorder.activity.pending == 0
+
+
+@pytest.mark.parametrize("too_slow", [TimeoutError(), asyncpg.QueryCanceledError("statement timeout")])
+async def test_a_statement_that_timed_out_is_split(recorder: Recorder, too_slow: Exception) -> None:
+    users = {f"user-{number}" for number in range(1_500)}
+    for user in users:
+        recorder.activity.touch(user)
+    recorder.written.down = too_slow
+    assert not await recorder.activity.flush()
+    recorder.written.down = None
+    assert await recorder.activity.flush()
+    assert [len(uses) for _, uses in recorder.written.statements] == [100, 200, 400, 800]
+    assert recorder.written.last_uses().keys() == users
+
+
+async def test_statements_shrink_while_they_are_slow(recorder: Recorder) -> None:
+    for number in range(1_750):
+        recorder.activity.touch(f"user-{number}")
+    recorder.written.seconds = 3
+    assert await recorder.activity.flush()
+    assert [len(uses) for _, uses in recorder.written.statements] == [1_000, 500, 250]
 
 
 async def test_nothing_is_written_if_there_are_no_uses(recorder: Recorder) -> None:
@@ -104,7 +129,7 @@ async def test_with_a_resolution_of_zero_a_flush_ends_while_uses_continue(record
     assert await activity.flush()
     assert len(busy.statements) == 1
     assert activity.pending == 1
-    assert await activity.drain()
+    assert await activity.drain(2)
     assert activity.pending == 0
 
 

@@ -56,7 +56,7 @@ def test_uses_of_locked_rows_are_logged_if_the_drain_fails() -> None:
         assert not await recorder.activity.flush()
         recorder.clock.now += 1
         recorder.activity.touch("ada")
-        assert not await recorder.activity.drain()
+        assert not await recorder.activity.drain(2)
 
     with structlog.testing.capture_logs() as lines, asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(scenario())
