@@ -1,4 +1,4 @@
-"""The `sitelatch` command. Results go to stdout; logs and errors go to stderr as JSON lines.
+"""The `sitelatch` command. Results go to stdout; logs and errors go to stderr, as JSON lines or as text.
 
 Exit codes: 0 for success, 1 for failure, 2 for bad usage or a bad config.
 """
@@ -15,10 +15,11 @@ import structlog
 
 from admin.problems import Problem
 from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
-from proxy.observe.json_logging import configure_logging, log_uncaught_errors
+from proxy.observe.logging_setup import configure_logging, log_uncaught_errors
 from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
 from sitelatch.commands.healthcheck import HealthcheckFailed, healthcheck_command
+from sitelatch.commands.options import LOG_FORMATS, use_log_format
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
 from sitelatch.commands.sites import sites_group
 from sitelatch.commands.tokens import tokens_group
@@ -154,8 +155,11 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     callback=_show_version,
     help="Show the version and exit.",
 )
-def cli() -> None:
-    """Enforce API keys, scoped to sites, in front of a data API that you already run."""
+@click.option("--log-format", type=LOG_FORMATS, help="Format of messages; see the help of each command.")
+@click.pass_context
+def cli(context: click.Context, log_format: str | None) -> None:
+    """Enforce API keys, scoped to sites, in front of your data API."""
+    use_log_format(context, log_format)
 
 
 for subcommand in (

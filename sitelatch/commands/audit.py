@@ -24,7 +24,10 @@ from sitelatch.config import Config
     help="Show only the latest entries, up to this number.",
 )
 def audit_command(config: Config, as_json: bool, workspace: str | None, subject: str | None, limit: int) -> None:
-    """List changes, newest first: who made each one, when and from where."""
+    """List changes, newest first.
+
+    Shows who made each change, when, and from which address.
+    """
     within = None if workspace is None else frozenset({workspace})
 
     async def work(connection: asyncpg.Connection) -> list[AuditLine]:

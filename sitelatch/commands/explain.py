@@ -37,9 +37,10 @@ def explain_command(
     method: str,
     target: str,
 ) -> int:
-    """Show step by step whether a request would pass, and why. TARGET is a path with its query.
+    """Say whether a request would pass, and why.
 
-    Without --user and --key-stdin, the request has no key. Only the type and the length of a body count.
+    TARGET is a path with its query. Without --user and --key-stdin, the request has no key. Only the type and the
+    length of a body count.
 
     Exits with 0 if the request would pass, 1 if it would be refused, and 3 if that cannot be decided because the
     database does not answer or there is no such API user.

@@ -22,9 +22,10 @@ class HealthcheckFailed(Exception):  # noqa: N818 - an outcome, not a program er
 @config_option
 @click.option("--live", is_flag=True, help="Ask /livez instead of /readyz: whether the process runs at all.")
 def healthcheck_command(config: Config, live: bool) -> None:
-    """Ask the process that listens on `ops.listen` for /readyz. Exits with 1 unless it answers 200 within 3 seconds.
+    """Ask a running `serve` whether it is healthy.
 
-    For container health checks. Run it with the config and the environment of `serve`.
+    Sends GET /readyz to `ops.listen`, and exits with 1 unless the answer is 200 within 3 seconds. For container health
+    checks. Run it with the config and the environment of `serve`.
     """
     path = "/livez" if live else "/readyz"
     try:

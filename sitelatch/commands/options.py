@@ -3,19 +3,51 @@
 import getpass
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import click
 
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.problems import Problem
 from admin.text_rules import check_name
+from proxy.observe.background_writer import BackgroundHandler
+from proxy.observe.logging_setup import TextRenderer, configure_logging
 from sitelatch.config import Config
 from sitelatch.config_file import load
 
+CONFIG_VARIABLE: Final = "SITELATCH_CONFIG"
+DEFAULT_CONFIG: Final = Path("sitelatch.toml")
+LOG_FORMATS: Final = click.Choice(["text", "json"])
+_STDERR: Final = 2
 
-def _config(_: click.Context, __: click.Parameter, file: Path) -> Config:
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _config(_: click.Context, __: click.Parameter, file: Path | None) -> Config:
+    if file is None:
+        if not DEFAULT_CONFIG.exists():
+            raise click.UsageError(
+                f"No config file was found. Give --config FILE, set {CONFIG_VARIABLE}, or change to the folder that "
+                f"contains {DEFAULT_CONFIG}."
+            )
+        file = DEFAULT_CONFIG
     return load(file, os.environ)
+
+
+def use_log_format(context: click.Context, name: str | None) -> None:
+    """Log in this format. By default, a person at a terminal gets text, and `serve` and all programs get JSON."""
+    is_terminal = os.isatty(_STDERR)
+    as_text = name == "text" if name else is_terminal and context.invoked_subcommand != "serve"
+    # NO_COLOR turns colors off if it is not empty (no-color.org).
+    renderer = TextRenderer(color=is_terminal and not os.environ.get("NO_COLOR")) if as_text else None
+    configure_logging(BackgroundHandler(context.obj), renderer=renderer)
+
+
+def _log_format(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        use_log_format(context, name)
 
 
 def person(_: click.Context, __: click.Parameter, text: str) -> str:
@@ -33,16 +65,29 @@ def email(context: click.Context, parameter: click.Parameter, text: str) -> str:
     return person(context, parameter, text)
 
 
-config_option = click.option(
+log_format_option = click.option(
+    "--log-format",
+    type=LOG_FORMATS,
+    expose_value=False,
+    is_eager=True,  # errors in other options are logged in this format
+    callback=_log_format,
+    help="Format of messages on standard error. The default is text on a terminal, and JSON otherwise and for `serve`.",
+)
+_config_option = click.option(
     "--config",
     metavar="FILE",
-    required=True,
+    envvar=CONFIG_VARIABLE,
     type=click.Path(path_type=Path),
     callback=_config,
-    help="Path of the config file (TOML).",
+    help=f"Path of the config file (TOML). The default is ${CONFIG_VARIABLE}, or else ./{DEFAULT_CONFIG}.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")
 workspace_option = click.option("--workspace", metavar="NAME", required=True, help="Name of the workspace.")
+
+
+def config_option(command: Command) -> Command:
+    """Add the options of every command that reads the config."""
+    return _config_option(log_format_option(command))
 
 
 def operator() -> Actor:

@@ -22,7 +22,10 @@ from sql.migrate import LATEST
 @config_option
 @click.pass_obj
 def serve_command(log: BackgroundWriter, config: Config) -> int:
-    """Run the proxy. The first SIGTERM or Ctrl-C stops it gracefully, the second one immediately."""
+    """Run the proxy.
+
+    The first SIGTERM or Ctrl-C stops it gracefully, the second one immediately.
+    """
     check_files(config)
     return run(_serve(config, log))
 
@@ -30,7 +33,10 @@ def serve_command(log: BackgroundWriter, config: Config) -> int:
 @click.command("migrate", short_help="Migrate the database schema.")
 @config_option
 def migrate_command(config: Config) -> None:
-    """Migrate the database schema to the latest version, as the role in admin.opened_database."""
+    """Migrate the database schema to the latest version.
+
+    Connects as the role in admin.database_url, or else in database.url.
+    """
 
     async def work() -> None:
         async with opened_database(config.admin_database, config.directory) as dsn:
@@ -51,7 +57,10 @@ def migrate_command(config: Config) -> None:
 @click.command("check-config", short_help="Check a config file.")
 @config_option
 def check_config_command(config: Config) -> None:
-    """Check a config file: report errors, and warn about settings that are probably mistakes."""
+    """Check a config file.
+
+    Reports errors, and warns about settings that are probably mistakes.
+    """
     check_files(config)
     check_database_files(config)
     for warning in [*warnings(config), *database_warnings(config)]:
@@ -71,7 +80,10 @@ def check_config_command(config: Config) -> None:
 )
 @click.pass_obj
 def run_command(log: BackgroundWriter, upstream: str | None, directory: Path) -> int:
-    """Run a demo with a database, a sample data API, API keys and commands to try. Ctrl-C stops it."""
+    """Run a demo.
+
+    It has a database, a sample data API, API keys, and commands to try. Ctrl-C stops it.
+    """
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
     return run(run_demo(directory, upstream, log))

@@ -17,7 +17,10 @@ from sitelatch.config import Config
 
 @click.group("sites", short_help="Manage the sites of workspaces.")
 def sites_group() -> None:
-    """List, add, import and remove sites, which API users can be authorized for."""
+    """List, add, import and remove the sites of workspaces.
+
+    API users are authorized for all sites of their workspace or for some of them.
+    """
 
 
 @sites_group.command("add")
@@ -25,7 +28,10 @@ def sites_group() -> None:
 @workspace_option
 @click.argument("sites", metavar="SITE…", nargs=-1, required=True)
 def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) -> None:
-    """Add sites to a workspace. Creates the workspace if needed, and skips sites that it already has."""
+    """Add sites to a workspace.
+
+    Creates the workspace if needed, and skips sites that it already has.
+    """
 
     async def work(connection: asyncpg.Connection) -> AddedSites:
         return await add_sites(
@@ -68,7 +74,10 @@ def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
 @config_option
 @click.argument("file", metavar="FILE.csv", type=click.File(encoding="utf-8-sig"))
 def import_sites_command(config: Config, file: TextIO) -> None:
-    """Add the sites in a CSV file with the columns site, workspace and (optionally) display_name."""
+    """Add the sites in a CSV file.
+
+    The columns are site, workspace and, optionally, display_name.
+    """
     by_workspace = read_csv(file)
     _echo_added(run_with_database(config, lambda connection: import_sites(connection, by_workspace, by=operator())))
 

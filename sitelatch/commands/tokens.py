@@ -1,11 +1,13 @@
 """`sitelatch tokens` creates admin tokens."""
 
 import json
+import tomllib
+from pathlib import Path
 
 import click
 
 from admin.identity.admin_tokens import new_token, token_digest
-from sitelatch.commands.options import email, person
+from sitelatch.commands.options import email, log_format_option, person
 
 
 @click.group("tokens", short_help="Create admin tokens.")
@@ -16,13 +18,47 @@ def tokens_group() -> None:
 @tokens_group.command("new", short_help="Create an admin token.")
 @click.option("--name", metavar="NAME", required=True, callback=person, help="Name of the admin who gets the token.")
 @click.option("--email", metavar="ADDRESS", required=True, callback=email, help="Email address of that admin.")
-def new_token_command(name: str, email: str) -> None:
-    """Create an admin token and print it with its config entry, which contains only the SHA-256."""
+@click.option(
+    "--append",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Add the config entry to this config file instead of printing it.",
+)
+@log_format_option
+def new_token_command(name: str, email: str, file: Path | None) -> None:
+    """Create an admin token and its config entry.
+
+    Prints the token on standard error, once. Prints the config entry on standard output, so that it can be redirected
+    to a file. The entry contains only the SHA-256 of the token. Restart `sitelatch serve` to use it.
+    """
     token = new_token()
-    click.echo(f"# The token (shown only once): {token}")
-    click.echo("# Add these lines to the config file, and restart `sitelatch serve`:")
-    click.echo("[[admin.tokens]]")
     # TOML has fewer escapes than JSON, so only quotes and backslashes may be escaped.
-    click.echo(f"name = {json.dumps(name, ensure_ascii=False)}")
-    click.echo(f"email = {json.dumps(email, ensure_ascii=False)}")
-    click.echo(f'sha256 = "{token_digest(token)}"')
+    entry = (
+        "[[admin.tokens]]\n"
+        f"name = {json.dumps(name, ensure_ascii=False)}\n"
+        f"email = {json.dumps(email, ensure_ascii=False)}\n"
+        f'sha256 = "{token_digest(token)}"\n'
+    )
+    if file is None:
+        click.echo(entry, nl=False)
+    else:
+        _append(entry, file)
+        click.echo(f"Added the entry to {file}. Restart `sitelatch serve` to use it.", err=True)
+    click.echo(f"The token, which is shown only once: {token}", err=True)
+
+
+def _append(entry: str, file: Path) -> None:
+    """Append the entry to a config file in place, which keeps its mode and works for a file that is a mount."""
+    text = file.read_text(encoding="utf-8")
+    separator = "\n" if text.endswith("\n") or not text else "\n\n"
+    added = separator + entry
+    try:
+        tomllib.loads(text + added)
+    except tomllib.TOMLDecodeError:
+        raise click.UsageError(
+            f"The entry cannot be appended to {file}: the file is not valid TOML, or it lists the tokens as "
+            "`tokens = […]`. Run the command without --append, and add the entry there."
+        ) from None
+    with file.open("a", encoding="utf-8") as appended:
+        appended.write(added)

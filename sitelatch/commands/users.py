@@ -43,7 +43,10 @@ def create_user_command(
     by_name: str,
     by_email: str,
 ) -> None:
-    """Create an API user and print it as JSON with its API key, which is shown only once."""
+    """Create an API user and print its key.
+
+    Prints one JSON object. The key in it is shown only once.
+    """
     if all_sites == bool(sites):
         raise click.UsageError("Give either --all-sites, or --site at least once.")
 

@@ -1,5 +1,6 @@
 """The `sitelatch` command: results on stdout, JSON lines on stderr, and exit codes 0, 1 and 2."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -11,14 +12,17 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from sitelatch.command import cli
 from sql.pool import open_connection
-from tests.acceptance.shell import SECONDS, Done, sitelatch
+from tests.acceptance.shell import ROOT, SECONDS, Done, sitelatch
 from tests.database import add_workspace, run_aside
 
 TITLES = ["ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED", "BY", "LAST", "ACTIVITY"]
@@ -341,14 +345,111 @@ def test_every_command_starts_and_migrates_an_embedded_database(tmp_path: Path) 
     assert "shop" in sitelatch("sites", "list", "--config", str(file)).out
 
 
-def test_a_new_token_is_printed_with_a_valid_config_entry(config: Path, tmp_path: Path) -> None:
-    done = sitelatch("tokens", "new", "--name", 'Ada "Ä" \\ \N{GRINNING FACE}', "--email", "ada@example.com")
-    assert (done.code, done.err) == (0, "")
-    [token] = re.findall(r"sla_[A-Za-z0-9_-]{43,}", done.out)
+NEW_TOKEN = ("tokens", "new", "--name", 'Ada "Ä" \\ \N{GRINNING FACE}', "--email", "ada@example.com")
+
+
+def test_the_config_entry_of_a_new_token_can_be_redirected_without_the_token(config: Path, tmp_path: Path) -> None:
+    done = sitelatch(*NEW_TOKEN)
+    assert done.code == 0
+    [token] = re.findall(r"sla_[A-Za-z0-9_-]{43,}", done.err)
+    assert token not in done.out
     assert hashlib.sha256(token.encode()).hexdigest() in done.out
     file = tmp_path / "sitelatch.toml"
     file.write_text(config.read_text() + done.out)
     assert sitelatch("check-config", "--config", str(file)).code == 0
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_new_token_can_be_appended_to_the_config_in_place(config: Path, tmp_path: Path, end: str) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(config.read_text().rstrip("\n") + end)
+    file.chmod(0o640)
+    before = file.stat()
+    digests = set()
+    for _ in range(2):
+        done = sitelatch(*NEW_TOKEN, "--append", str(file))
+        assert (done.code, done.out) == (0, "")
+        [token] = re.findall(r"sla_[A-Za-z0-9_-]{43,}", done.err)
+        digests.add(hashlib.sha256(token.encode()).hexdigest())
+    assert (file.stat().st_mode, file.stat().st_ino) == (before.st_mode, before.st_ino)
+    assert {table["sha256"] for table in tomllib.loads(file.read_text())["admin"]["tokens"]} == digests
+    assert sitelatch("check-config", "--config", str(file)).code == 0
+
+
+@pytest.mark.parametrize("text", ["[admin]\ntokens = []\n", "not TOML"])
+def test_a_config_to_which_a_token_cannot_be_appended_stays_unchanged(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(text)
+    done = sitelatch(*NEW_TOKEN, "--append", str(file))
+    assert (done.code, done.out) == (2, "")
+    assert "without --append" in done.err
+    assert "sla_" not in done.err
+    assert file.read_text() == text
+
+
+def test_the_config_is_found_without_an_option(config: Path, tmp_path: Path) -> None:
+    assert "docs" in sitelatch("sites", "list", environ={"SITELATCH_CONFIG": str(config)}).out
+    command = [sys.executable, "-m", "sitelatch", "check-config"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    missing = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert missing.returncode == 2
+    assert "No config file was found. Give --config FILE, set SITELATCH_CONFIG" in missing.stderr
+    (tmp_path / "sitelatch.toml").write_text(config.read_text())
+    assert subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True).returncode == 0
+
+
+def at_a_terminal(*words: str, **environ: str) -> str:
+    """Run a command whose standard error is a terminal, and return what the terminal shows."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "sitelatch", *words]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error
+        while data := os.read(ours, 1000):
+            shown += data
+    os.close(ours)
+    return shown.decode()
+
+
+def test_messages_are_text_on_a_terminal_and_json_elsewhere(tmp_path: Path) -> None:
+    words = ("check-config", "--config", str(tmp_path / "missing.toml"))
+    reason = f"{tmp_path}/missing.toml: cannot be read: No such file or directory"
+    assert at_a_terminal(*words) == f"\x1b[31merror:\x1b[0m {reason}\r\n"
+    assert at_a_terminal(*words, NO_COLOR="1") == f"error: {reason}\r\n"
+    assert json.loads(at_a_terminal(*words, "--log-format", "json"))["complaint"] == reason
+    assert json.loads(at_a_terminal("serve", *words[1:]))["complaint"] == reason
+    assert sitelatch(*words).log[0]["complaint"] == reason
+    assert sitelatch(*words, "--log-format", "text").err == f"error: {reason}\n"
+    assert sitelatch("--log-format", "text", *words).err == f"error: {reason}\n"
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+@pytest.mark.parametrize(("path", "command"), [(("sitelatch",), cli), *commands(cli)], ids=lambda each: str(each))
+def test_the_first_line_of_every_help_text_is_whole(path: tuple[str, ...], command: click.Command) -> None:
+    text = click.unstyle(command.get_help(click.Context(command, info_name=path[-1], terminal_width=80)))
+    usage, summary, *_ = text.split("\n\n")
+    assert usage.startswith("Usage: ")
+    assert "\n" not in summary
+    assert summary.endswith(".")
+    if isinstance(command, click.Group):
+        assert "..." not in text.partition("Commands:")[2]
+
+
+def test_a_shell_can_complete_commands_and_options(config: Path) -> None:
+    def completions(line: str) -> str:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_SITELATCH_COMPLETE": "bash_complete"}
+        return sitelatch(environ=words).out
+
+    assert completions("sitelatch us") == "plain,users\n"
+    assert completions("sitelatch users li") == "plain,list\n"
+    assert "plain,--json" in completions("sitelatch users list --")
 
 
 @pytest.mark.parametrize(("name", "email"), [("", "ada@example.com"), ("Ada", "a"), ("Ada\x7f", "ada@example.com")])

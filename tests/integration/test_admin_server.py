@@ -20,7 +20,7 @@ from yarl import URL
 
 from admin.app import admin_app
 from admin.internal_listeners import InternalRunner, internal_listeners
-from proxy.observe.json_logging import configure_logging
+from proxy.observe.logging_setup import configure_logging
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from sql.pool import open_pool

@@ -18,7 +18,7 @@ import pytest
 import structlog
 
 from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
-from proxy.observe.json_logging import configure_logging
+from proxy.observe.logging_setup import configure_logging
 
 SECONDS = 20
 PIPE_BYTES = 4096
@@ -55,7 +55,7 @@ class Pipe:
 
 
 @pytest.fixture
-def json_logging() -> Iterator[None]:
+def logging_setup() -> Iterator[None]:
     """Restore the logging of the test process afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -111,7 +111,7 @@ def test_a_line_to_keep_is_queued_beyond_the_limit(pipe: Pipe) -> None:
     assert pipe.read(len(batch) + 60_001) == batch + b"y" * 60_000 + b"\n"
 
 
-def test_dropped_lines_are_reported_in_the_log_once_everything_is_written(pipe: Pipe, json_logging: None) -> None:
+def test_dropped_lines_are_reported_in_the_log_once_everything_is_written(pipe: Pipe, logging_setup: None) -> None:
     writer = pipe.writer(10_000)
     configure_logging(BackgroundHandler(writer))
     batch = lines(800)

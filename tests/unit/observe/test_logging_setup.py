@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from proxy.observe.json_logging import configure_logging, log_uncaught_errors
+from proxy.observe.logging_setup import TextRenderer, configure_logging, log_uncaught_errors
 
 KEY = "slk_" + "a1B2c3D4" * 4 + "9Zz9Zz"
 TOKEN = "sla_" + "x7-_" * 11
@@ -73,3 +73,30 @@ def test_errors_that_nothing_catches_are_logged_as_json_without_secrets(logged: 
         assert line["level"] == "error"
         assert "RuntimeError: no use for ***" in line["exception"]
     assert len(logged.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        ({"level": "error", "event": "failed", "reason": "no such file"}, "error: no such file"),
+        ({"level": "error", "event": "bad_config", "complaint": "f: wrong"}, "error: f: wrong"),
+        (
+            {"level": "error", "event": "database_unreachable", "reason": "refused"},
+            "error: database unreachable: refused",
+        ),
+        ({"level": "info", "event": "listening", "front": ["a"], "time": "t"}, "info: listening (front=['a'])"),
+        ({"level": "error", "event": "failed", "reason": "a\n\x1b[2Jb\x9b"}, r"error: a\n\x1b[2Jb\x9b"),
+        (
+            {"level": "critical", "event": "internal_error", "exception": "a\n  \tb"},
+            "critical: internal error\na\n  \\tb",
+        ),
+    ],
+)
+def test_a_person_reads_text_without_control_characters(event: dict[str, object], line: str) -> None:
+    assert TextRenderer(color=False)(None, "", event) == line
+
+
+def test_errors_and_warnings_are_colored() -> None:
+    renderer = TextRenderer(color=True)
+    assert renderer(None, "", {"level": "warning", "event": "x"}) == "\x1b[33mwarning:\x1b[0m x"
+    assert renderer(None, "", {"level": "info", "event": "x"}) == "info: x"
