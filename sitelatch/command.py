@@ -15,11 +15,12 @@ import structlog
 
 from admin.problems import Problem
 from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
+from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.logging_setup import configure_logging, log_uncaught_errors
 from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
 from sitelatch.commands.healthcheck import HealthcheckFailed, healthcheck_command
-from sitelatch.commands.options import LOG_FORMATS, use_log_format
+from sitelatch.commands.options import LOG_FORMATS, Process, use_log_format
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
 from sitelatch.commands.sites import sites_group
 from sitelatch.commands.tokens import tokens_group
@@ -44,9 +45,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     log = BackgroundWriter(sys.stderr.fileno())
     # Not only the log is written to this stream, but also what Python and libraries print.
     sys.stderr = io.TextIOWrapper(log, encoding="utf-8", errors="backslashreplace", write_through=True)
-    configure_logging(BackgroundHandler(log))
+    secrets = KnownSecrets()
+    configure_logging(BackgroundHandler(log), secrets=secrets)
     log_uncaught_errors()
-    code = _exit_code(arguments, log)
+    code = _exit_code(arguments, Process(log, secrets))
     log.finish()
     sys.exit(code)
 
@@ -80,10 +82,10 @@ def _buffered(stream: TextIO) -> TextIO:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
-def _exit_code(arguments: list[str] | None, log: BackgroundWriter) -> int:
+def _exit_code(arguments: list[str] | None, process: Process) -> int:
     """Run the command and return its exit code. All errors are turned into log lines and exit codes here."""
     try:
-        code = cli.main(arguments, prog_name="sitelatch", standalone_mode=False, obj=log)
+        code = cli.main(arguments, prog_name="sitelatch", standalone_mode=False, obj=process)
     except click.ClickException as error:
         error.show()
         return error.exit_code

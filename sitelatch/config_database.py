@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 from sitelatch.config import Config
 from sitelatch.config_errors import ConfigError, sentence
 from sql.database import EMBEDDED
 from sql.dsn.dsn import Dsn, read_dsn
 from sql.dsn.password_file import UnusablePasswordFile
-from sql.dsn.syntax import BadDatabaseUrl
+from sql.dsn.syntax import BadDatabaseUrl, written_secrets
 from sql.tls import UnusableTlsFile, tls_context
 
 
@@ -50,6 +51,19 @@ def check_database_files(config: Config, environ: Mapping[str, str] = os.environ
             found.append(f"{place}: {sentence(error)}")
     if found:
         raise ConfigError(found)
+
+
+def config_secrets(config: Config, environ: Mapping[str, str] = os.environ) -> set[str]:
+    """Return the secrets of a config in all spellings that it contains, so that the log can mask them."""
+    oidc = config.admin.oidc
+    found = {config.admin.recoverable_keys, oidc.client_secret if oidc is not None else None}
+    for url in _urls(config).values():
+        dsn = read_dsn(url, environ)
+        found |= {url, *written_secrets(url), dsn.password, dsn.tls.key_password}
+        for host in dsn.hosts:
+            with suppress(UnusablePasswordFile):
+                found.add(dsn.password_for(host))
+    return set(filter(None, found))
 
 
 def _check_tls(dsn: Dsn) -> None:

@@ -142,8 +142,10 @@ def _reason(error: Exception, tls: ssl.SSLContext | None, session: str) -> str:
             return "the server does not accept TLS, or is not PostgreSQL"
         case asyncpg.TargetServerAttributeNotMatched():
             return f"the server is not {session}"
-        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
+        case asyncpg.InterfaceError():
             return str(error).partition("\n")[0]
+        case asyncpg.InternalClientError():
+            return str(error).partition(":")[0]  # an error of another kind may follow
         case OSError():
             return "no address of the host accepts connections"
         case _:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.redaction import mask
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
@@ -49,11 +50,13 @@ def configure_logging(
     *,
     renderer: Callable[[Any, str, MutableMapping[str, Any]], str | bytes] | None = None,
     level: int = logging.INFO,
+    secrets: KnownSecrets | None = None,
 ) -> None:
     """Write every log line of the process, including those of libraries and warnings, to `handler`.
 
-    The default renderer writes JSON.
+    The default renderer writes JSON. `secrets` are masked, also those that are added later.
     """
+    secrets = secrets or KnownSecrets()
     shared: list[Callable[[Any, str, MutableMapping[str, Any]], Any]] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -66,6 +69,7 @@ def configure_logging(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                secrets.mask_event,
                 renderer or structlog.processors.JSONRenderer(),
                 _mask_line,
             ],

@@ -5,16 +5,18 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.problems import Problem
 from admin.text_rules import check_name
-from proxy.observe.background_writer import BackgroundHandler
+from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
+from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.logging_setup import TextRenderer, configure_logging
 from sitelatch.config import Config
+from sitelatch.config_database import config_secrets
 from sitelatch.config_file import load
 
 CONFIG_VARIABLE: Final = "SITELATCH_CONFIG"
@@ -25,7 +27,14 @@ _STDERR: Final = 2
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _config(_: click.Context, __: click.Parameter, file: Path | None) -> Config:
+class Process(NamedTuple):
+    """What a subcommand shares with the process that runs it."""
+
+    log: BackgroundWriter
+    secrets: KnownSecrets
+
+
+def _config(context: click.Context, _: click.Parameter, file: Path | None) -> Config:
     if file is None:
         if not DEFAULT_CONFIG.exists():
             raise click.UsageError(
@@ -33,7 +42,10 @@ def _config(_: click.Context, __: click.Parameter, file: Path | None) -> Config:
                 f"contains {DEFAULT_CONFIG}."
             )
         file = DEFAULT_CONFIG
-    return load(file, os.environ)
+    config = load(file, os.environ)
+    if (process := context.find_object(Process)) is not None:
+        process.secrets.add(config_secrets(config))
+    return config
 
 
 def use_log_format(context: click.Context, name: str | None) -> None:
@@ -42,7 +54,8 @@ def use_log_format(context: click.Context, name: str | None) -> None:
     as_text = name == "text" if name else is_terminal and context.invoked_subcommand != "serve"
     # NO_COLOR turns colors off if it is not empty (no-color.org).
     renderer = TextRenderer(color=is_terminal and not os.environ.get("NO_COLOR")) if as_text else None
-    configure_logging(BackgroundHandler(context.obj), renderer=renderer)
+    process: Process = context.obj
+    configure_logging(BackgroundHandler(process.log), renderer=renderer, secrets=process.secrets)
 
 
 def _log_format(context: click.Context, _: click.Parameter, name: str | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from proxy.observe.background_writer import BackgroundWriter
-from sitelatch.commands.options import config_option
+from sitelatch.commands.options import Process, config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
 from sitelatch.config_checks import check_files
@@ -21,13 +21,13 @@ from sql.migrate import LATEST
 @click.command("serve", short_help="Run the proxy.")
 @config_option
 @click.pass_obj
-def serve_command(log: BackgroundWriter, config: Config) -> int:
+def serve_command(process: Process, config: Config) -> int:
     """Run the proxy.
 
     The first SIGTERM or Ctrl-C stops it gracefully, the second one immediately.
     """
     check_files(config)
-    return run(_serve(config, log))
+    return run(_serve(config, process.log))
 
 
 @click.command("migrate", short_help="Migrate the database schema.")
@@ -79,14 +79,14 @@ def check_config_command(config: Config) -> None:
     help="Directory for the database and the config of the demo.",
 )
 @click.pass_obj
-def run_command(log: BackgroundWriter, upstream: str | None, directory: Path) -> int:
+def run_command(process: Process, upstream: str | None, directory: Path) -> int:
     """Run a demo.
 
     It has a database, a sample data API, API keys, and commands to try. Ctrl-C stops it.
     """
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
-    return run(run_demo(directory, upstream, log))
+    return run(run_demo(directory, upstream, process.log))
 
 
 async def _serve(config: Config, log: BackgroundWriter) -> int:

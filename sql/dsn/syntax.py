@@ -45,6 +45,14 @@ def split_dsn(text: str) -> dict[str, str]:
     return dict(_renamed(name, value) for name, value in _split_pairs(text))
 
 
+def written_secrets(text: str) -> set[str]:
+    """Return the passwords in a valid DSN, as it spells them."""
+    credentials, at_sign, _ = text.partition("@")
+    found = {credentials.partition("://")[2].partition(":")[2]} if at_sign else set()
+    found.update(re.findall(r"password *= *([^ &]+)", text))
+    return found
+
+
 def _split_pairs(text: str) -> Iterator[tuple[str, str]]:
     at = 0
     while text[at:].strip(" \t\n\v\f\r"):

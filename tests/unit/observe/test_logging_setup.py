@@ -6,14 +6,19 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
 
 import pytest
 import structlog
 
+from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.logging_setup import TextRenderer, configure_logging, log_uncaught_errors
 
 KEY = "slk_" + "a1B2c3D4" * 4 + "9Zz9Zz"
 TOKEN = "sla_" + "x7-_" * 11
+PASSWORD = "S3cret/Pass wörd\\'\"＠"
+SECRETS = KnownSecrets()
+SECRETS.add([PASSWORD])
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def logged() -> Iterator[io.StringIO]:
     handlers, level = root.handlers[:], root.level
     hooks = threading.excepthook, sys.unraisablehook
     stream = io.StringIO()
-    configure_logging(logging.StreamHandler(stream))
+    configure_logging(logging.StreamHandler(stream), secrets=SECRETS)
     yield stream
     threading.excepthook, sys.unraisablehook = hooks
     root.handlers[:] = handlers
@@ -54,6 +59,40 @@ def test_tracebacks_show_no_secrets_and_no_local_variables(logged: io.StringIO) 
     assert "RuntimeError: no use for ***" in json.loads(written)["exception"]
     assert KEY not in written
     assert TOKEN not in written
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        PASSWORD,
+        quote(PASSWORD),
+        quote(PASSWORD, safe=""),
+        quote(PASSWORD, safe="").lower(),
+        quote_plus(PASSWORD),
+        repr(PASSWORD),
+        ascii(PASSWORD),
+        repr(PASSWORD.encode()),
+        json.dumps(PASSWORD),
+        "postgresql://user:other@host/db",
+        "host=h password='a b' user=u",
+    ],
+)
+def test_database_passwords_are_masked_in_every_spelling(logged: io.StringIO, spelling: str) -> None:
+    try:
+        try:
+            raise ValueError(f"invalid literal: {spelling}")
+        except ValueError as error:
+            raise RuntimeError(f"no use for {spelling}") from error
+    except RuntimeError:
+        structlog.get_logger("sitelatch").exception("failed", reason=spelling, each=[spelling, {"a": (spelling,)}])
+        logging.getLogger("asyncio").exception("failed with %s", spelling)
+    ours, theirs = map(json.loads, logged.getvalue().splitlines())
+    for text in (json.dumps(ours, ensure_ascii=False), json.dumps(theirs, ensure_ascii=False)):
+        assert "s3cret" not in text.lower()
+        assert "other" not in text
+        assert "a b" not in text
+    assert "direct cause" in ours["exception"]
+    assert "***" in ours["exception"]
 
 
 def test_errors_that_nothing_catches_are_logged_as_json_without_secrets(logged: io.StringIO) -> None:
