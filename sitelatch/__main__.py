@@ -1,6 +1,12 @@
-"""Lets `python -m sitelatch` run the `sitelatch` command."""
+"""The entry point of the command, also for `python -m sitelatch`. It handles signals before the slow imports."""
 
-from sitelatch.command import main
+import sys
+
+from sitelatch.early_signals import handle_early_signals
+
+handle_early_signals("".join(sys.argv[1:2]))
+
+from sitelatch.command import main  # noqa: E402 - see above
 
 if __name__ == "__main__":
     main()

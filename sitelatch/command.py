@@ -26,6 +26,7 @@ from sitelatch.commands.sites import sites_group
 from sitelatch.commands.tokens import tokens_group
 from sitelatch.commands.users import users_group
 from sitelatch.config_errors import ConfigError
+from sitelatch.early_signals import interrupt_with_exception
 from sitelatch.serve import CannotServe
 from sql.connect import CannotConnect
 from sql.dsn.syntax import BadDatabaseUrl
@@ -40,6 +41,7 @@ _log = structlog.get_logger("sitelatch")
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit."""
+    interrupt_with_exception()
     _open_standard_streams()
     sys.stdout = _buffered(sys.stdout)
     log = BackgroundWriter(sys.stderr.fileno())

@@ -56,7 +56,7 @@ class Keys:
 
 async def run_demo(directory: Path, upstream: str | None, log: BackgroundWriter) -> int:
     """Run the demo until Ctrl-C, and return the exit code. Its files are in `directory`, which must exist."""
-    signals = Signals()
+    signals = Signals(hangup_stops=True)
     signals.listen()
     async with AsyncExitStack() as stack:
         demo = await unless(signals.stop, stack.enter_async_context(_prepared(directory, upstream)))

@@ -88,26 +88,29 @@ class Sitelatch:
     def launch(self) -> None:
         """Start the process without waiting for it to be ready."""
         self._prepare()
-        self._process = Command(self._words, {}, stdin=Path(os.devnull), stdout=self.output, stderr=self.output)
+        words = ("serve", "--config", str(self.config))
+        self._process = Command(words, {}, stdin=Path(os.devnull), stdout=self.output, stderr=self.output)
 
-    def launch_alone(self, *prefix: str, stderr: int | None = None, environ: Mapping[str, str] | None = None) -> None:
-        """Start a new interpreter, as the `sitelatch` script does. `prefix` is a command that runs it.
+    def launch_alone(
+        self,
+        *prefix: str,
+        words: tuple[str, ...] = ("serve",),
+        stderr: int | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start a new interpreter with a command, as the `sitelatch` script does. `prefix` is a program that runs it.
 
         Its standard error is `stderr`, or the output file.
         """
         self._prepare()
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "sitelatch", *self._words],
+                [*prefix, sys.executable, "-m", "sitelatch", *words, "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output if stderr is None else stderr,
                 env=os.environ | (environ or {}),
             )
-
-    @property
-    def _words(self) -> tuple[str, ...]:
-        return "serve", "--config", str(self.config)
 
     def _prepare(self) -> None:
         self.config.write_text(toml(self.tables))
