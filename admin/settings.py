@@ -10,6 +10,7 @@ from admin.key_encryption import read_secret
 from admin.secure_urls import is_safe
 from admin.text_rules import is_text
 from proxy.http.forwarding import address_matcher
+from proxy.settings import ListenSettings
 from sql.settings import Settings
 
 
@@ -142,7 +143,7 @@ class IdentityProxySettings(Settings):
     allow: Annotated[tuple[ProxyAllowSettings, ...], Field(min_length=1)]
 
 
-class AdminSettings(Settings):
+class AdminSettings(ListenSettings):
     """`[admin]`: the address of the admin API and page, and the ways for admins to sign in."""
 
     listen: str = "127.0.0.1:9091"

@@ -4,7 +4,7 @@ import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictBool, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from sql.settings import Settings
 
@@ -198,7 +198,30 @@ class RouteSettings(Settings):
         return self
 
 
-class ProxySettings(Settings):
+_SOCKET_MODE = re.compile(r"0?[0-7]{3}\Z")
+
+
+def _socket_mode(mode: object) -> object:
+    if mode is None or (isinstance(mode, str) and _SOCKET_MODE.match(mode)):
+        return None if mode is None else int(mode, 8)
+    raise ValueError('must be three octal digits in quotes, like "0660"')
+
+
+def _socket_group(group: object) -> object:
+    if group is None or (isinstance(group, str) and group) or (type(group) is int and group >= 0):
+        return None if group is None else str(group)
+    raise ValueError('must be the name or the id of a group, like "www-data"')
+
+
+class ListenSettings(Settings):
+    """The keys of every listener: its address, and who may connect to it if that is a unix socket."""
+
+    listen: str
+    socket_mode: Annotated[int | None, BeforeValidator(_socket_mode)] = None
+    socket_group: Annotated[str | None, BeforeValidator(_socket_group)] = None
+
+
+class ProxySettings(ListenSettings):
     """`[proxy]`: the front door."""
 
     listen: str = "127.0.0.1:8080"
@@ -268,7 +291,7 @@ class LogSettings(Settings):
     access: Literal["all", "refused", "off"] = "all"
 
 
-class OpsSettings(Settings):
+class OpsSettings(ListenSettings):
     """`[ops]`: the listener for probes and metrics."""
 
     listen: str = "127.0.0.1:9090"

@@ -7,9 +7,10 @@ from proxy.decision.route_table import RouteTable
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.forwarding import address_matcher
 from proxy.relay.front_door import server_context
-from proxy.relay.listeners import parse_listen
+from proxy.relay.listeners import UnixListen, parse_listen
+from proxy.relay.unix_sockets import group_id
 from proxy.relay.upstream_pool import UpstreamPool
-from proxy.settings import KeySettings
+from proxy.settings import KeySettings, ListenSettings
 from sitelatch.config import Config
 from sitelatch.config_conflicts import conflicts
 from sitelatch.config_database import database_problems
@@ -18,13 +19,7 @@ from sitelatch.config_errors import ConfigError, sentence
 
 def check_values(config: Config, environ: Mapping[str, str]) -> list[str]:
     """Return an error message for each value that is invalid, and for values that are invalid in combination."""
-    found = []
-    listens = {"[proxy]": config.proxy.listen, "[ops]": config.ops.listen, "[admin]": config.admin.listen}
-    for place, listen in listens.items():
-        try:
-            parse_listen(listen)
-        except ValueError as error:
-            found.append(f"{place} listen: {error}")
+    found = _listener_problems(config)
     if config.proxy.listen in (config.ops.listen, config.admin.listen) and not config.proxy.listen.endswith(":0"):
         found.append(
             "[proxy] listen: must not be the same address as [ops] or [admin] listen. Only those two can share an "
@@ -61,12 +56,48 @@ def check_values(config: Config, environ: Mapping[str, str]) -> list[str]:
     return found
 
 
+def _listeners(config: Config) -> dict[str, ListenSettings]:
+    return {"[proxy]": config.proxy, "[ops]": config.ops, "[admin]": config.admin}
+
+
+def _listener_problems(config: Config) -> list[str]:
+    found = []
+    for place, settings in _listeners(config).items():
+        try:
+            where = parse_listen(settings.listen)
+        except ValueError as error:
+            found.append(f"{place} listen: {error}")
+            continue
+        if not isinstance(where, UnixListen):
+            found += [
+                f'{place} {key}: is for unix sockets only. Remove it, or listen on "unix:/PATH".'
+                for key in ("socket_mode", "socket_group")
+                if getattr(settings, key) is not None
+            ]
+    ops, admin = config.ops, config.admin
+    if ops.listen == admin.listen and (ops.socket_mode, ops.socket_group) != (admin.socket_mode, admin.socket_group):
+        found.append("[ops] socket_mode, socket_group: must be the same as in [admin], because both share a socket.")
+    proxy = admin.identity_proxy
+    if proxy is not None and "unix" in proxy.addresses and admin.socket_mode is not None and admin.socket_mode & 0o002:
+        found.append(
+            "[admin] socket_mode: lets every user of this machine connect, and [admin.identity_proxy] trusts the "
+            "headers of every client of the socket, so any user could act as any admin. Use socket_group."
+        )
+    return found
+
+
 def check_files(config: Config) -> None:
     """Raise ConfigError if a file that `serve` needs cannot be loaded.
 
     This is not part of `load`, so that commands such as `users list` do not need to read TLS keys.
     """
     found = []
+    for place, settings in _listeners(config).items():
+        if settings.socket_group is not None:
+            try:
+                group_id(settings.socket_group)
+            except OSError as error:
+                found.append(f"{place} socket_group: {error.strerror}.")
     if config.proxy.tls is not None:
         try:
             server_context(config.proxy.tls)

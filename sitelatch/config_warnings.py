@@ -1,15 +1,33 @@
 """Warnings about settings that are valid but probably mistakes. `check-config` prints them."""
 
 import json
+from collections.abc import Iterator, Sequence
 
 from proxy.http.cors import FORWARDED_PREFLIGHTS_WARNING
-from proxy.settings import HeaderRule, QueryRule, RouteSettings
+from proxy.settings import HeaderRule, ListenSettings, QueryRule, RouteSettings
 from sitelatch.config import Config
 
 
 def warnings(config: Config) -> list[str]:
     """Return one warning per probable mistake, with the line to write instead."""
-    return [warning for route in config.proxy.routes for warning in _route_warnings(route)]
+    listeners = [*_listener_warnings("[proxy]", config.proxy, config.proxy.trusted_proxies)]
+    listeners += _listener_warnings("[ops]", config.ops, ())
+    listeners += _listener_warnings("[admin]", config.admin, config.admin.trusted_proxies)
+    return [*listeners, *(warning for route in config.proxy.routes for warning in _route_warnings(route))]
+
+
+def _listener_warnings(where: str, settings: ListenSettings, trusted_proxies: Sequence[str]) -> Iterator[str]:
+    if settings.listen.startswith("[::]:"):
+        port = settings.listen.removeprefix("[::]:")
+        yield (
+            f'{where} listen: "{settings.listen}" accepts IPv6 clients only. For IPv4 and IPv6 clients, write '
+            f'"*:{port}".'
+        )
+    if settings.socket_mode is not None and settings.socket_mode & 0o002 and "unix" in trusted_proxies:
+        yield (
+            f"{where} socket_mode: lets every user of this machine connect, and trusted_proxies believes the "
+            "X-Forwarded-For of every client of the socket. Use socket_group to let one program connect."
+        )
 
 
 def _route_warnings(route: RouteSettings) -> list[str]:

@@ -32,6 +32,7 @@ from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, Refused
+from proxy.relay.listeners import usual_authority
 from sitelatch.config import Config
 from sitelatch.database import opened_database
 from sitelatch.explain_sites import describe_sites
@@ -67,7 +68,8 @@ async def explain(config: Config, request: ExplainedRequest) -> Explained:
     table = RouteTable(config.proxy.routes, config.keys)
     given = request.fields
     if not any(name.lower() == b"host" for name, _ in given):
-        given = [(b"Host", _usual_host(config.proxy.listen, request.target)), *given]
+        url = _ABSOLUTE.match(request.target)
+        given = [(b"Host", url[1] if url else usual_authority(config.proxy.listen).encode()), *given]
     try:
         head = _received(request, given, config, table)
     except Refused as refused:
@@ -107,13 +109,6 @@ async def explain(config: Config, request: ExplainedRequest) -> Explained:
     return explanation.passes(
         "the key's scope covers every named site." if claim.sites else "the route needs no site here."
     )
-
-
-def _usual_host(listen: str, target: bytes) -> bytes:
-    """Return the Host header that a client would send with this target."""
-    if url := _ABSOLUTE.match(target):
-        return url[1]
-    return b"localhost" if listen.startswith("unix:") else listen.encode()
 
 
 def _received(request: ExplainedRequest, given: Fields, config: Config, table: RouteTable) -> Head:

@@ -28,7 +28,7 @@ from proxy.observe.background_writer import BackgroundWriter
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from proxy.relay.front_door import FrontDoor
-from proxy.relay.listeners import listening_site
+from proxy.relay.listeners import start_listening
 from proxy.relay.revocation import Revocation
 from sitelatch.config import Config
 from sitelatch.database import opened_database
@@ -174,18 +174,19 @@ class Service:
 
     async def _open_internal_listeners(self, stack: AsyncExitStack, admin: web.Application) -> dict[str, list[object]]:
         """Open the ops and admin listeners. Returns the real addresses of each one (port 0 picks a free port)."""
-        ops_listen, admin_listen = self.config.ops.listen, self.config.admin.listen
+        ops, admin_settings = self.config.ops, self.config.admin
         addresses: dict[str, list[object]] = {}
         for listen, app in internal_listeners(
-            ops_app(self.metrics, self._readiness), ops_listen, admin, admin_listen
+            ops_app(self.metrics, self._readiness), ops.listen, admin, admin_settings.listen
         ).items():
+            settings = ops if listen == ops.listen else admin_settings
             runner = InternalRunner(app, shutdown_timeout=_INTERNAL_STOP_SECONDS)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             try:
-                await listening_site(runner, listen).start()
+                await start_listening(runner, settings)
             except OSError as error:
-                table = "[ops]" if listen == ops_listen else "[admin]"
+                table = "[ops]" if settings is ops else "[admin]"
                 raise CannotServe(f"{table} listen {listen}: {_reason(error)}") from error
             addresses[listen] = list(runner.addresses)
         return addresses

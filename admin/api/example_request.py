@@ -29,6 +29,6 @@ def address(proxy: ProxySettings) -> str:
     """Return the URL of the front door: the configured public URL, or else the listen address."""
     if proxy.public_url is not None:
         return proxy.public_url
-    if proxy.listen.startswith("unix:"):
+    if proxy.listen.startswith(("unix:", "*:")):
         return UNKNOWN_ADDRESS
     return f"{'http' if proxy.tls is None else 'https'}://{proxy.listen}"

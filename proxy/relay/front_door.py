@@ -19,7 +19,7 @@ from proxy.observe.metrics import Metrics
 from proxy.relay.client_connection import ClientConnection
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
-from proxy.relay.listeners import listening_site
+from proxy.relay.listeners import start_listening
 from proxy.relay.services import Services
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
@@ -133,9 +133,7 @@ class FrontDoor:
         loop = asyncio.get_running_loop()
         self._runner = web.ServerRunner(_Server(self._services, loop), shutdown_timeout=0)
         await self._runner.setup()
-        site = listening_site(self._runner, self._settings.listen, self._tls)
-        await site.start()
-        self._sites = [site]
+        self._sites = await start_listening(self._runner, self._settings, self._tls)
         self._sweep()
 
     def _sweep(self) -> None:

@@ -1,22 +1,32 @@
-"""Addresses to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:/PATH`."""
+"""Addresses to listen on: `HOST:PORT`, `[IPV6]:PORT`, `*:PORT` (every address) or `unix:/PATH`."""
 
+import errno
 import os
 import re
 import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 
+import structlog
 from aiohttp import web
 
-_BACKLOG = 1024
+from proxy.relay.unix_sockets import UnixSocketSite, bind_unix_socket
+from proxy.settings import ListenSettings
 
-_HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})")
+_BACKLOG = 1024
+EVERY_ADDRESS = "*"
+_MAX_SOCKET_PATH = 107
+"""The longest path of a unix socket, in bytes (Linux)."""
+
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:/\s*]+|\*)):(?P<port>[0-9]{1,5})")
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class TcpListen:
-    """A host and a port. Port 0 means any free port."""
+    """A host and a port. Port 0 means any free port. The host `*` means every IPv4 and IPv6 address."""
 
     host: str
     port: int
@@ -33,30 +43,75 @@ def parse_listen(text: str) -> TcpListen | UnixListen:
     """Parse a listen address. Raises ValueError with a sentence that says how to fix it."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
-        if not path.startswith("/"):
+        if not path.startswith("/") or "\0" in path:
             raise ValueError('a unix socket needs an absolute path, like "unix:/run/sitelatch.sock".')
+        if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+            raise ValueError(f"must be a shorter path: a unix socket's path has at most {_MAX_SOCKET_PATH} bytes.")
         return UnixListen(path)
     match = _HOST_AND_PORT.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
-        raise ValueError('must be "HOST:PORT", like "127.0.0.1:8080" or "[::1]:8080", or "unix:/PATH".')
+        raise ValueError(
+            'must be "HOST:PORT", like "127.0.0.1:8080" or "[::1]:8080", or "unix:/PATH". "*:8080" is every IPv4 and '
+            'IPv6 address, "0.0.0.0:8080" every IPv4 address, and "[::]:8080" every IPv6 address.'
+        )
     return TcpListen(match["v6"] or match["host"], int(match["port"]))
 
 
-def listening_site(runner: web.BaseRunner, listen: str, tls: ssl.SSLContext | None = None) -> web.BaseSite:
-    """Return an aiohttp site that listens on an address once started. Raises ValueError as `parse_listen` does."""
+def usual_authority(listen: str) -> str:
+    """Return the host and port in the URL of a client on the same machine, for examples."""
     where = parse_listen(listen)
-    if isinstance(where, TcpListen):
-        return web.TCPSite(runner, where.host, where.port, ssl_context=tls, backlog=_BACKLOG)
-    _clear_stale_socket(where.path)
-    return web.UnixSite(runner, where.path, ssl_context=tls, backlog=_BACKLOG)
+    if isinstance(where, UnixListen):
+        return "localhost"
+    return f"localhost:{where.port}" if where.host == EVERY_ADDRESS else listen
 
 
-def _clear_stale_socket(path: str) -> None:
-    """Remove the socket file of a killed server. Keep the file of a running server, so that listening fails."""
-    if not Path(path).is_socket():
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
+async def start_listening(
+    runner: web.BaseRunner, settings: ListenSettings, tls: ssl.SSLContext | None = None
+) -> list[web.BaseSite]:
+    """Listen, and return the open listeners.
+
+    Raises ValueError as `parse_listen` does, and OSError if the address is not available. `strerror` is the reason.
+    """
+    where = parse_listen(settings.listen)
+    sites: list[web.BaseSite]
+    if isinstance(where, UnixListen):
+        sock = bind_unix_socket(where.path, settings.socket_mode, settings.socket_group)
+        sites = [UnixSocketSite(runner, sock, ssl_context=tls, backlog=_BACKLOG)]
+    elif where.host == EVERY_ADDRESS:
+        sockets = _every_address(where.port)
+        sites = [web.SockSite(runner, sock, ssl_context=tls, backlog=_BACKLOG) for sock in sockets]
+    else:
+        sites = [web.TCPSite(runner, where.host, where.port, ssl_context=tls, backlog=_BACKLOG)]
+    for site in sites:
+        await site.start()
+    return sites
+
+
+def _every_address(port: int) -> list[socket.socket]:
+    """Return one bound socket for IPv4 and one for IPv6.
+
+    A single socket for both would show the addresses of IPv4 clients as IPv6 addresses.
+    """
+    sockets = [_tcp_socket(socket.AF_INET, "0.0.0.0", port)]  # noqa: S104 - the config asks for every address
+    try:
+        sockets.append(_tcp_socket(socket.AF_INET6, "::", sockets[0].getsockname()[1]))
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            sockets[0].close()
+            raise
+        _log.warning("ipv6_not_available", listens_on="IPv4 only")
+    return sockets
+
+
+def _tcp_socket(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -11,7 +11,7 @@ from sitelatch.commands.options import config_option
 from sitelatch.config import Config
 
 _SECONDS: Final = 3.0
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to connect to, not to listen on
+_LOOPBACK: Final = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to connect to, not to listen on
 
 
 class HealthcheckFailed(Exception):  # noqa: N818 - an outcome, not a program error

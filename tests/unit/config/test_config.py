@@ -424,6 +424,7 @@ def test_an_invalid_environment_override_is_named_in_the_error(
         ("127.0.0.1:8080", TcpListen("127.0.0.1", 8080)),
         ("localhost:0", TcpListen("localhost", 0)),
         ("[::1]:80", TcpListen("::1", 80)),
+        ("*:80", TcpListen("*", 80)),
         ("unix:/run/a b.sock", UnixListen("/run/a b.sock")),
     ],
 )
@@ -432,7 +433,26 @@ def test_a_listen_address_is_a_host_and_a_port_or_a_socket(text: str, listen: Tc
 
 
 @pytest.mark.parametrize(
-    "text", ["", "8080", ":8080", "a:", "a:x", "a:65536", "::1:80", "[::1]", "http://a:80", "a b:1", "unix:", "unix:a"]
+    "text",
+    [
+        "",
+        "8080",
+        ":8080",
+        "a:",
+        "a:x",
+        "a:65536",
+        "::1:80",
+        "[::1]",
+        "http://a:80",
+        "a b:1",
+        "unix:",
+        "unix:a",
+        "*",
+        "**:80",
+        "[*]:80",
+        "unix:/" + "a" * 107,
+        "unix:/a\0b",
+    ],
 )
 def test_an_invalid_listen_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be|needs"):
