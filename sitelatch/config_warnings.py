@@ -13,6 +13,7 @@ def warnings(config: Config) -> list[str]:
     listeners = [*_listener_warnings("[proxy]", config.proxy, config.proxy.trusted_proxies)]
     listeners += _listener_warnings("[ops]", config.ops, ())
     listeners += _listener_warnings("[admin]", config.admin, config.admin.trusted_proxies)
+    listeners += _idle_warnings(config)
     return [*listeners, *(warning for route in config.proxy.routes for warning in _route_warnings(route))]
 
 
@@ -27,6 +28,20 @@ def _listener_warnings(where: str, settings: ListenSettings, trusted_proxies: Se
         yield (
             f"{where} socket_mode: lets every user of this machine connect, and trusted_proxies believes the "
             "X-Forwarded-For of every client of the socket. Use socket_group to let one program connect."
+        )
+
+
+_USUAL_IDLE_SECONDS = 60
+"""How long the load balancers with the shortest usual time keep idle connections (docs/idle-connections.md)."""
+
+
+def _idle_warnings(config: Config) -> Iterator[str]:
+    seconds = config.limits.keepalive_seconds
+    if config.proxy.trusted_proxies and seconds <= _USUAL_IDLE_SECONDS:
+        yield (
+            f"[limits] keepalive_seconds: load balancers keep idle connections for {_USUAL_IDLE_SECONDS} seconds or "
+            f"more, and the one in trusted_proxies may send a request into a connection that closes after {seconds:g}. "
+            "Set it to more than the load balancer's idle timeout (docs/idle-connections.md)."
         )
 
 

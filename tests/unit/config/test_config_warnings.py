@@ -50,3 +50,15 @@ def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instea
 )
 def test_a_safe_config_has_no_warnings(tmp_path: Path, route: str) -> None:
     assert warnings_for(tmp_path, route) == []
+
+
+@pytest.mark.parametrize(
+    ("proxies", "seconds", "warned"),
+    [('["10.0.0.0/8"]', 60, True), ('["10.0.0.0/8"]', 5, True), ('["10.0.0.0/8"]', 75, False), ("[]", 5, False)],
+)
+def test_a_keepalive_time_that_is_too_short_behind_a_load_balancer_has_a_warning(
+    tmp_path: Path, proxies: str, seconds: int, warned: bool
+) -> None:
+    more = f"[limits]\nkeepalive_seconds = {seconds}\n[proxy]\ntrusted_proxies = {proxies}"
+    found = warnings_for(tmp_path, f'sites = ["path:/s/{{site}}"]\n{more}')
+    assert [warning.startswith("[limits] keepalive_seconds: ") for warning in found] == [True] * warned
