@@ -20,6 +20,7 @@ from proxy.observe.logging_setup import configure_logging, log_uncaught_errors
 from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
 from sitelatch.commands.healthcheck import HealthcheckFailed, healthcheck_command
+from sitelatch.commands.init import init_command
 from sitelatch.commands.options import LOG_FORMATS, Process, use_log_format
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
 from sitelatch.commands.sites import sites_group
@@ -167,6 +168,7 @@ def cli(context: click.Context, log_format: str | None) -> None:
 
 
 for subcommand in (
+    init_command,
     serve_command,
     migrate_command,
     check_config_command,

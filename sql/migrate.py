@@ -11,6 +11,7 @@ from sql.queries import query
 
 _FILE = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _SCHEMA_EXISTS = query("schema_exists")
+_QUOTED_NAMES = query("quoted_names")
 _APPLIED_MIGRATIONS = query("applied_migrations")
 _LOCK_MIGRATIONS = query("lock_migrations")
 _RECORD_MIGRATION = query("record_migration")
@@ -85,10 +86,13 @@ async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration
                 raise _wrong_version(found, len(migrations))
             if found >= migration.version:
                 continue
+            names = await connection.fetchrow(_QUOTED_NAMES)
             try:
                 await connection.execute(migration.script, timeout=_MIGRATION_SECONDS)
                 await connection.execute(_RECORD_MIGRATION, migration.version, migration.name)
             except asyncpg.InsufficientPrivilegeError as error:
+                if found == 0 and names is not None:
+                    raise _create_needed(error, names["database"], names["role"]) from error
                 raise _owner_needed(error) from error
             applied.append(migration.name)
     # Do this on every run: the roles may have been created after the tables, and a restore may have disabled triggers.
@@ -123,6 +127,13 @@ def _wrong_version(found: int, needed: int) -> WrongSchemaVersion:
         remedy = "there are no tables yet, so run `sitelatch migrate`"
     return WrongSchemaVersion(
         f"the database has schema version {found}, but this Sitelatch needs version {needed}: {remedy}"
+    )
+
+
+def _create_needed(error: asyncpg.InsufficientPrivilegeError, database: str, role: str) -> WrongSchemaVersion:
+    return WrongSchemaVersion(
+        f"{error}: the role that migrates first creates the schema `sitelatch`. As the owner of the database, run "
+        f"GRANT CREATE ON DATABASE {database} TO {role}"
     )
 
 

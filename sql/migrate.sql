@@ -4,6 +4,15 @@
 -- Whether any migration was ever applied.
 SELECT to_regclass('sitelatch.schema_migrations') IS NOT NULL;
 
+-- name: quoted_names
+-- The names of this database and this role, quoted for use in SQL.
+SELECT quote_ident(current_database()) AS database, quote_ident(current_user) AS role;
+
+-- name: may_create_schema
+-- Whether this role can migrate: the schema exists, or the role may create it; and the quoted names of both.
+SELECT to_regnamespace('sitelatch') IS NOT NULL OR has_database_privilege(current_database(), 'CREATE') AS allowed,
+    quote_ident(current_database()) AS database, quote_ident(current_user) AS role;
+
 -- name: applied_migrations
 -- The migrations that were applied, in order.
 SELECT version, name FROM sitelatch.schema_migrations ORDER BY version;

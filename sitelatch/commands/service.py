@@ -13,6 +13,7 @@ from sitelatch.config_database import check_database_files, database_warnings
 from sitelatch.config_warnings import warnings
 from sitelatch.database import migrate_at, opened_database
 from sitelatch.demo import run_demo
+from sitelatch.reachability import unreachable_parts
 from sitelatch.serve import serve
 from sitelatch.signals import Signals
 from sql.migrate import LATEST
@@ -56,17 +57,24 @@ def migrate_command(config: Config) -> None:
 
 @click.command("check-config", short_help="Check a config file.")
 @config_option
-def check_config_command(config: Config) -> None:
+@click.option("--connect", is_flag=True, help="Also check that upstreams and database answer, and that ports are free.")
+def check_config_command(config: Config, connect: bool) -> int:
     """Check a config file.
 
-    Reports errors, and warns about settings that are probably mistakes.
+    Reports errors, and warns about settings that are probably mistakes. With --connect, run it before `serve`, because
+    the addresses of a running `serve` are in use.
     """
     check_files(config)
     check_database_files(config)
     for warning in [*warnings(config), *database_warnings(config)]:
         click.echo(f"warning: {warning}", err=True)
+    if connect and (found := run(_problems(config))):
+        for problem in found:
+            click.echo(f"error: {problem}", err=True)
+        return 1
     routes = ", ".join(route.name for route in config.proxy.routes)
     click.echo(f"The config is valid. Routes: {routes}.")
+    return 0
 
 
 @click.command("run", short_help="Run a demo.")
@@ -87,6 +95,10 @@ def run_command(process: Process, upstream: str | None, directory: Path) -> int:
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
     return run(run_demo(directory, upstream, process.log))
+
+
+async def _problems(config: Config) -> list[str]:
+    return [problem async for problem in unreachable_parts(config)]
 
 
 async def _serve(config: Config, log: BackgroundWriter) -> int:

@@ -74,11 +74,11 @@ def test_the_configs_on_other_pages_can_be_served_after_the_config_in_the_readme
         if line.startswith("sitelatch ")
     ],
 )
-def test_the_options_of_a_documented_command_exist(line: str, tmp_path: Path) -> None:
-    file = tmp_path / "sitelatch.toml"
+def test_the_options_of_a_documented_command_exist(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [text] = blocks("toml")
-    file.write_text(text)
-    words = [str(file) if word == "sitelatch.toml" else word for word in shlex.split(line)[1:]]
+    (tmp_path / "sitelatch.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)[1:]
     command: click.Command = cli
     context = click.Context(cli)
     while isinstance(command, click.Group):

@@ -211,3 +211,19 @@ async def test_a_pending_migration_needs_the_owner_and_says_so(owned_dsn: str, r
         with pytest.raises(WrongSchemaVersion, match="run `sitelatch migrate` as the role that owns the schema"):
             await migrate(connection, (*MIGRATIONS, pending))
         await require_latest(connection)
+
+
+async def test_a_role_that_may_not_create_the_schema_is_told_which_privilege_it_needs(
+    database_server: str, bare_dsn: str
+) -> None:
+    async with with_roles(database_server, bare_dsn):
+        superuser = await open_connection(bare_dsn, role="tests")
+        await superuser.execute("DROP SCHEMA sitelatch CASCADE")
+        async for connection in log_in(bare_dsn, "sitelatch_admin"):
+            with pytest.raises(WrongSchemaVersion) as refused:
+                await migrate(connection)
+            statement = str(refused.value).partition("run ")[2]
+            assert statement.startswith("GRANT CREATE ON DATABASE ")
+            await superuser.execute(statement)
+            assert len(await migrate(connection)) == LATEST
+        await superuser.close()

@@ -1,0 +1,139 @@
+"""`sitelatch init`: the first config of an installation, with its first admin."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from admin.identity.admin_tokens import new_token, token_digest
+from sitelatch.commands.options import email, log_format_option, person
+from sitelatch.commands.running import run
+from sitelatch.config import Config
+from sitelatch.config_errors import ConfigError
+from sitelatch.config_file import load
+from sitelatch.config_warnings import warnings
+from sitelatch.initial_config import Choices, config_text
+from sitelatch.reachability import database_problem, upstream_problem
+
+_RULES = "path:/v1/{site}/**, query:NAME, header:NAME or host:{site}.example.com"
+
+
+@click.command("init", short_help="Write a config for your data API.")
+@click.option("--upstream", metavar="URL", help="URL of your data API, such as http://127.0.0.1:9000.")
+@click.option(
+    "--site-in",
+    "rules",
+    metavar="RULE",
+    multiple=True,
+    help=f"Where a request names its site: {_RULES}. Can be given several times.",
+)
+@click.option(
+    "--site-path",
+    "paths",
+    metavar="PATTERN",
+    multiple=True,
+    help="A path on which your API reads the site from the query or a header, such as '/api/export/**'. Can be given "
+    "several times. The default is every path.",
+)
+@click.option(
+    "--database",
+    metavar="DSN",
+    help="DSN of your PostgreSQL, such as postgresql://USER:PASSWORD@HOST/DATABASE, or embedded:postgres for a trial.",
+)
+@click.option("--admin-name", metavar="NAME", callback=lambda *given: given[2] and person(*given), help="Your name.")
+@click.option(
+    "--admin-email", metavar="ADDRESS", callback=lambda *given: given[2] and email(*given), help="Your email address."
+)
+@click.option(
+    "--output",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("sitelatch.toml"),
+    show_default=True,
+    help="The config file to write. It must not exist.",
+)
+@log_format_option
+def init_command(
+    upstream: str | None,
+    rules: tuple[str, ...],
+    paths: tuple[str, ...],
+    database: str | None,
+    admin_name: str | None,
+    admin_email: str | None,
+    file: Path,
+) -> int:
+    """Write a config for your data API.
+
+    Asks for what the options do not say, if standard input is a terminal. Creates the first admin token, which it
+    prints on standard error, once. Then checks that the data API and the database answer, and prints the next commands.
+    Exits with 1 if one of them does not answer; the config is kept.
+    """
+    if file.exists():
+        raise click.UsageError(f"{file} exists. Choose another file with --output, or edit {file}.")
+    choices = Choices(
+        upstream=upstream or _ask("--upstream", "URL of your data API", "http://127.0.0.1:9000"),
+        rules=rules or _ask("--site-in", f"Where a request names its site ({_RULES})", "query:site").split(),
+        paths=paths,
+        database=database or _ask("--database", "DSN of your PostgreSQL, or embedded:postgres for a trial"),
+        admin_name=admin_name or _ask("--admin-name", "Your name"),
+        admin_email=admin_email or _ask("--admin-email", "Your email address"),
+    )
+    token = new_token()
+    config = _write(file, config_text(choices, token_digest(token)))
+    click.echo(f"Wrote {file}.")
+    click.echo(f"Your admin token, which is shown only once: {token}", err=True)
+    is_reachable = _report(config)
+    _show_next_steps(config, file)
+    return 0 if is_reachable else 1
+
+
+def _ask(option: str, question: str, example: str | None = None) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"Give {option}.")
+    answer: str = click.prompt(f"{question}{f', for example {example}' if example else ''}", err=True)
+    return answer.strip()
+
+
+def _write(file: Path, text: str) -> Config:
+    """Write the config, which may contain a password, so that only its owner can read it. Raises ConfigError."""
+    file.touch(mode=0o600, exist_ok=False)
+    try:
+        file.write_text(text, encoding="utf-8")
+        return load(file, {})
+    except ConfigError:
+        file.unlink()
+        raise
+
+
+def _report(config: Config) -> bool:
+    """Print whether the data API and the database answer, and what is probably a mistake. Return whether they do."""
+    [route] = config.proxy.routes
+    answers = True
+    for name, reason in (
+        ("The data API", run(upstream_problem(route))),
+        ("The database", run(database_problem(config))),
+    ):
+        if reason is None:
+            click.echo(f"{name} answers.")
+        else:
+            click.echo(f"{name} cannot be used: {reason}.")
+            answers = False
+    for warning in warnings(config):
+        click.echo(f"warning: {warning}", err=True)
+    return answers
+
+
+def _show_next_steps(config: Config, file: Path) -> None:
+    option = "" if file == Path("sitelatch.toml") else f" --config {shlex.quote(str(file))}"
+    for line in (
+        "",
+        "Next, create the tables, add a site, and start Sitelatch:",
+        f"  sitelatch migrate{option}",
+        f"  sitelatch sites add{option} --workspace my-company SITE",
+        f"  sitelatch serve{option}",
+        "",
+        f"Then sign in at http://{config.admin.listen}/admin/ with the token, and create an API user.",
+    ):
+        click.echo(line)

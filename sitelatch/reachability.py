@@ -1,0 +1,86 @@
+"""Checks whether the upstreams and the database of a config answer, and whether its addresses are free."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
+from proxy.relay.connection_errors import connection_error
+from proxy.relay.listeners import listening_site
+from proxy.relay.upstream_address import Create, UpstreamAddress
+from proxy.settings import RouteSettings
+from sitelatch.config import Config
+from sitelatch.database import opened_database
+from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
+from sql.pool import open_connection
+from sql.queries import query
+
+_SECONDS: Final = 5.0
+_MAY_CREATE_SCHEMA = query("may_create_schema")
+
+
+async def unreachable_parts(config: Config) -> AsyncIterator[str]:
+    """Yield a sentence for each upstream and database that does not answer, and for each address that is in use."""
+    for route in config.proxy.routes:
+        if reason := await upstream_problem(route):
+            yield f'[[proxy.routes]] "{route.name}" upstream: {reason}.'
+    if reason := await database_problem(config):
+        yield f"[database] url: {reason}."
+    for table, listen in (("proxy", config.proxy.listen), ("ops", config.ops.listen), ("admin", config.admin.listen)):
+        if reason := await _listen_problem(listen):
+            yield f"[{table}] listen: cannot listen on {listen}: {reason}."
+
+
+async def upstream_problem(route: RouteSettings) -> str | None:
+    """Return why a route's upstream does not accept a connection (and TLS, for an https:// upstream), or None."""
+
+    try:
+        await UpstreamAddress(route.upstream, route.upstream_tls).connect(_attempt, _SECONDS)
+    except (OSError, UnicodeError, ExceptionGroup) as error:
+        return connection_error(error).detail
+    return None
+
+
+class _ClosesAtOnce(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+async def _attempt(create: Create) -> None:
+    await create(_ClosesAtOnce)
+
+
+async def database_problem(config: Config) -> str | None:
+    """Return why `migrate` could not use the database, or None. An embedded server is started for a moment."""
+    try:
+        async with opened_database(config.admin_database, config.directory) as dsn:
+            connection = await open_connection(dsn, role="command")
+            try:
+                [(allowed, database, role)] = await connection.fetch(_MAY_CREATE_SCHEMA)
+            finally:
+                await connection.close()
+    except (EmbeddedServerFailed, ServerBinariesMissing) as error:
+        return str(error)
+    except DATABASE_FAILURES as error:
+        return describe_connecting(error)
+    if allowed:
+        return None
+    return (
+        "the database answers, but this role may not create the schema `sitelatch`. As the owner of the database, run "
+        f"GRANT CREATE ON DATABASE {database} TO {role}"
+    )
+
+
+async def _listen_problem(listen: str) -> str | None:
+    runner = web.AppRunner(web.Application(), access_log=None)
+    await runner.setup()
+    try:
+        await listening_site(runner, listen).start()
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno is not None else type(error).__name__
+    finally:
+        await runner.cleanup()
+    return None
