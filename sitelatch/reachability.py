@@ -9,9 +9,9 @@ from aiohttp import web
 
 from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
 from proxy.relay.connection_errors import connection_error
-from proxy.relay.listeners import listening_site
+from proxy.relay.listeners import start_listening
 from proxy.relay.upstream_address import Create, UpstreamAddress
-from proxy.settings import RouteSettings
+from proxy.settings import ListenSettings, RouteSettings
 from sitelatch.config import Config
 from sitelatch.database import opened_database
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
@@ -29,9 +29,10 @@ async def unreachable_parts(config: Config) -> AsyncIterator[str]:
             yield f'[[proxy.routes]] "{route.name}" upstream: {reason}.'
     if reason := await database_problem(config):
         yield f"[database] url: {reason}."
-    for table, listen in (("proxy", config.proxy.listen), ("ops", config.ops.listen), ("admin", config.admin.listen)):
-        if reason := await _listen_problem(listen):
-            yield f"[{table}] listen: cannot listen on {listen}: {reason}."
+    tables: dict[str, ListenSettings] = {"proxy": config.proxy, "ops": config.ops, "admin": config.admin}
+    for name, settings in tables.items():
+        if reason := await _listen_problem(settings):
+            yield f"[{name}] listen: cannot listen on {settings.listen}: {reason}."
 
 
 async def upstream_problem(route: RouteSettings) -> str | None:
@@ -74,11 +75,11 @@ async def database_problem(config: Config) -> str | None:
     )
 
 
-async def _listen_problem(listen: str) -> str | None:
+async def _listen_problem(settings: ListenSettings) -> str | None:
     runner = web.AppRunner(web.Application(), access_log=None)
     await runner.setup()
     try:
-        await listening_site(runner, listen).start()
+        await start_listening(runner, settings)
     except OSError as error:
         return os.strerror(error.errno) if error.errno is not None else type(error).__name__
     finally:

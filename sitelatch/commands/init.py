@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 
 from admin.identity.admin_tokens import new_token, token_digest
-from sitelatch.commands.options import email, log_format_option, person
+from sitelatch.commands.options import email, loaded, log_format_option, person
 from sitelatch.commands.running import run
 from sitelatch.config import Config
 from sitelatch.config_errors import ConfigError
-from sitelatch.config_file import load
 from sitelatch.config_warnings import warnings
 from sitelatch.initial_config import Choices, config_text
 from sitelatch.reachability import database_problem, upstream_problem
@@ -55,7 +54,9 @@ _RULES = "path:/v1/{site}/**, query:NAME, header:NAME or host:{site}.example.com
     help="The config file to write. It must not exist.",
 )
 @log_format_option
+@click.pass_context
 def init_command(
+    context: click.Context,
     upstream: str | None,
     rules: tuple[str, ...],
     paths: tuple[str, ...],
@@ -81,7 +82,7 @@ def init_command(
         admin_email=admin_email or _ask("--admin-email", "Your email address"),
     )
     token = new_token()
-    config = _write(file, config_text(choices, token_digest(token)))
+    config = _write(context, file, config_text(choices, token_digest(token)))
     click.echo(f"Wrote {file}.")
     click.echo(f"Your admin token, which is shown only once: {token}", err=True)
     is_reachable = _report(config)
@@ -96,12 +97,12 @@ def _ask(option: str, question: str, example: str | None = None) -> str:
     return answer.strip()
 
 
-def _write(file: Path, text: str) -> Config:
+def _write(context: click.Context, file: Path, text: str) -> Config:
     """Write the config, which may contain a password, so that only its owner can read it. Raises ConfigError."""
     file.touch(mode=0o600, exist_ok=False)
     try:
         file.write_text(text, encoding="utf-8")
-        return load(file, {})
+        return loaded(context, file)
     except ConfigError:
         file.unlink()
         raise

@@ -34,6 +34,14 @@ class Process(NamedTuple):
     secrets: KnownSecrets
 
 
+def loaded(context: click.Context, file: Path) -> Config:
+    """Load a config, and mask its secrets in the log from now on. Raises ConfigError."""
+    config = load(file, os.environ)
+    if (process := context.find_object(Process)) is not None:
+        process.secrets.add(config_secrets(config))
+    return config
+
+
 def _config(context: click.Context, _: click.Parameter, file: Path | None) -> Config:
     if file is None:
         if not DEFAULT_CONFIG.exists():
@@ -42,10 +50,7 @@ def _config(context: click.Context, _: click.Parameter, file: Path | None) -> Co
                 f"contains {DEFAULT_CONFIG}."
             )
         file = DEFAULT_CONFIG
-    config = load(file, os.environ)
-    if (process := context.find_object(Process)) is not None:
-        process.secrets.add(config_secrets(config))
-    return config
+    return loaded(context, file)
 
 
 def use_log_format(context: click.Context, name: str | None) -> None:
