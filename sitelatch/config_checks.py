@@ -6,8 +6,8 @@ from proxy.decision.key_reader import KeyReader
 from proxy.decision.route_table import RouteTable
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.forwarding import address_matcher
-from proxy.relay.front_door import server_context
 from proxy.relay.listeners import UnixListen, parse_listen
+from proxy.relay.tls_files import server_context
 from proxy.relay.unix_sockets import group_id
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import KeySettings, ListenSettings

@@ -33,6 +33,7 @@ from proxy.relay.revocation import Revocation
 from sitelatch.config import Config
 from sitelatch.database import opened_database
 from sitelatch.database_health import HealthCheck, ProvenPool
+from sitelatch.file_watch import FileWatch
 from sitelatch.signals import Signals, cancel, unless
 from sql.dsn.dsn import read_dsn
 from sql.pool import open_connection, open_pool
@@ -59,13 +60,13 @@ class CannotServe(Exception):  # noqa: N818 - names what happened
 class Service:
     """A running Sitelatch. `async with` opens and closes it; call `drain` before the end."""
 
-    def __init__(self, config: Config, stop: asyncio.Event, log: BackgroundWriter) -> None:
+    def __init__(self, config: Config, signals: Signals, log: BackgroundWriter) -> None:
         self.config = config
+        self._signals = signals
         self._log_writer = log
         self._opened = False
         self.draining = False
         self.broken = False
-        self._stop = stop
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -141,6 +142,7 @@ class Service:
         self._run(stack, feed.run())
         self._run(stack, self.revocation.run())
         self._run(stack, self.activity.run())
+        self._run(stack, FileWatch(self.front.watched_files).run(self._signals.reload))
         self.internal_addresses = await self._open_internal_listeners(
             stack,
             admin_app(
@@ -201,7 +203,7 @@ class Service:
         if not task.cancelled():
             _log.critical("background_work_ended", exc_info=task.exception())
             self.broken = True
-            self._stop.set()
+            self._signals.stop.set()
 
     def _readiness(self) -> tuple[bool, dict[str, str]]:
         """Return whether this process is ready for requests, with details.
@@ -253,7 +255,7 @@ async def serve(
     """
     signals.listen()
     async with AsyncExitStack() as stack:
-        service = await unless(signals.stop, stack.enter_async_context(Service(config, signals.stop, log)))
+        service = await unless(signals.stop, stack.enter_async_context(Service(config, signals, log)))
         if service is None:
             return 0
         _log.info("listening", front=service.front.addresses, back=service.internal_addresses)

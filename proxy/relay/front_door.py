@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -21,8 +20,9 @@ from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
 from proxy.relay.listeners import start_listening
 from proxy.relay.services import Services
+from proxy.relay.tls_files import ServerTls, WatchedFiles
 from proxy.relay.upstream_pool import UpstreamPool
-from proxy.settings import LimitSettings, ProxySettings, TlsListenSettings
+from proxy.settings import LimitSettings, ProxySettings
 
 _log = structlog.get_logger(__name__)
 
@@ -72,9 +72,10 @@ class FrontDoor:
         """
         self._settings = settings
         self._metrics = metrics
-        self._tls = server_context(settings.tls) if settings.tls else None
+        self._tls = ServerTls(settings.tls) if settings.tls else None
         shared: dict[tuple[str, Any], UpstreamPool] = {}
         pools = {}
+        self._watched = [] if self._tls is None else [self._tls.watched]
         for route in enforcement.table.routes:
             where = (route.settings.upstream, route.settings.upstream_tls)
             if where not in shared:
@@ -85,6 +86,8 @@ class FrontDoor:
                     if (other.settings.upstream, other.settings.upstream_tls) == where
                 )
                 shared[where] = UpstreamPool(*where, limits, self._count_upstream, reuse_after_body=reuse)
+                if watched := shared[where].watched(f'[[proxy.routes]] "{route.name}" upstream_tls'):
+                    self._watched.append(watched)
             pools[route] = shared[where]
         self._pools = list(shared.values())
         self._services = Services(
@@ -122,6 +125,11 @@ class FrontDoor:
         """The pool of each upstream."""
         return self._pools
 
+    @property
+    def watched_files(self) -> Sequence[WatchedFiles]:
+        """The files of the TLS contexts of the front door and the upstreams."""
+        return self._watched
+
     def exchanges(self) -> Iterator[Exchange]:
         """Yield the open exchanges."""
         for connection in list(self._services.connections):
@@ -133,7 +141,8 @@ class FrontDoor:
         loop = asyncio.get_running_loop()
         self._runner = web.ServerRunner(_Server(self._services, loop), shutdown_timeout=0)
         await self._runner.setup()
-        self._sites = await start_listening(self._runner, self._settings, self._tls)
+        tls = self._tls.context if self._tls is not None else None
+        self._sites = await start_listening(self._runner, self._settings, tls)
         self._sweep()
 
     def _sweep(self) -> None:
@@ -175,14 +184,6 @@ class FrontDoor:
             await self._runner.cleanup()
         for pool in self._pools:
             pool.close()
-
-
-def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
-    """Return the TLS context of the front door. Raises OSError if a file cannot be used."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(tls.certificate, tls.key)
-    return context
 
 
 def _request_ids() -> Callable[[], bytes]:

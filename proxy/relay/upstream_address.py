@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from proxy.relay.tls_files import WatchedFiles, client_context, client_files
 from proxy.settings import UpstreamTlsSettings
 from sql.dialing import Resolve, dial, resolve
 
@@ -34,11 +34,24 @@ class UpstreamAddress:
         self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
         self._is_name = not _is_ip_address(self._host)
         self._resolve = resolve
-        self._tls: dict[str, Any] = {}
-        if secure:
-            name = (tls.server_name if tls else None) or self._host
-            self._tls = {"ssl": _client_context(tls), "server_hostname": name}
+        self._server_name = (tls.server_name if tls else None) or self._host
+        self._tls_settings = tls
+        self._tls = client_context(tls) if secure else None
         self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
+
+    def watched(self, place: str) -> WatchedFiles | None:
+        """Return the files of its TLS context, which the table `place` of the config names."""
+        if self._tls is None:
+            return None
+        return WatchedFiles(place, client_files(self._tls_settings), self._load)
+
+    def _load(self) -> Callable[[], None]:
+        context = client_context(self._tls_settings)
+
+        def use() -> None:
+            self._tls = context
+
+        return use
 
     async def connect(self, attempt: Callable[[Create], Awaitable[Connection]], seconds: float) -> Connection:
         """Return what `attempt` makes of the function that connects a protocol.
@@ -61,7 +74,9 @@ class UpstreamAddress:
             return await attempt(partial(self._create, host=self._host, port=self._port))
 
     async def _create(self, protocol: Callable[[], Any], **where: Any) -> None:
-        await asyncio.get_running_loop().create_connection(protocol, **where, **self._tls)
+        if self._tls is not None:
+            where |= {"ssl": self._tls, "server_hostname": self._server_name}
+        await asyncio.get_running_loop().create_connection(protocol, **where)
 
 
 def _is_ip_address(host: str) -> bool:
@@ -70,11 +85,3 @@ def _is_ip_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca if tls else None)
-    context.set_alpn_protocols(["http/1.1"])
-    if tls is not None and tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
-    return context

@@ -9,6 +9,7 @@ from proxy.http.body_readers import BodyReaders
 from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refusal, Refused
 from proxy.relay.connection_errors import connection_error
+from proxy.relay.tls_files import WatchedFiles
 from proxy.relay.upstream_address import Create, UpstreamAddress
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import LimitSettings, UpstreamTlsSettings
@@ -67,6 +68,10 @@ class UpstreamPool:
         self._open = 0
         self._waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closing = False
+
+    def watched(self, place: str) -> WatchedFiles | None:
+        """Return the files of its TLS context, which the table `place` of the config names."""
+        return self._address.watched(place)
 
     @property
     def places_taken(self) -> int:

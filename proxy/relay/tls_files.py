@@ -1,0 +1,91 @@
+"""TLS contexts from PEM files, which are read again when they change."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.settings import TlsListenSettings, UpstreamTlsSettings
+
+_ALPN = ["http/1.1"]
+
+
+class EncryptedKey(OSError):  # noqa: N818 - names what happened
+    """A private key needs a password. Without this error, OpenSSL would ask for it on the terminal, and wait."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "the private key is encrypted; Sitelatch reads unencrypted keys only")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedFiles:
+    """Files that are read together, and how to read them again."""
+
+    place: str
+    """The table of the config that names the files."""
+    files: tuple[str, ...]
+    load: Callable[[], Callable[[], None]]
+    """Read the files, in any thread. Returns the function that puts them into use. Raises OSError and ValueError."""
+
+
+class ServerTls:
+    """The TLS of the front door. New connections use the certificate that was loaded last."""
+
+    def __init__(self, settings: TlsListenSettings) -> None:
+        """Raises OSError if a file cannot be used."""
+        self._settings = settings
+        self._current = server_context(settings)
+        self.context = server_context(settings)
+        """The context to listen with."""
+        self.context.sni_callback = self._use_current
+
+    @property
+    def watched(self) -> WatchedFiles:
+        """The certificate and its key."""
+        return WatchedFiles("[proxy.tls]", (self._settings.certificate, self._settings.key), self._load)
+
+    def _load(self) -> Callable[[], None]:
+        context = server_context(self._settings)
+
+        def use() -> None:
+            self._current = context
+
+        return use
+
+    def _use_current(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Called for each handshake, whether or not the client names a server. Exchanging the files of a context in
+        use is not possible: between its certificate and its key, they would not match."""
+        connection.context = self._current
+
+
+def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
+    """Return the TLS context of the front door. Raises OSError if a file cannot be used."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(_ALPN)
+    _load_pair(context, tls.certificate, tls.key)
+    return context
+
+
+def client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
+    """Return the TLS context for an upstream. Raises OSError if a file cannot be used."""
+    context = ssl.create_default_context(cafile=tls.ca if tls else None)
+    context.set_alpn_protocols(_ALPN)
+    if tls is not None and tls.certificate is not None:
+        _load_pair(context, tls.certificate, tls.key)
+    return context
+
+
+def client_files(tls: UpstreamTlsSettings | None) -> tuple[str, ...]:
+    """Return the files that `client_context` reads: those of the settings, and otherwise the system's authorities."""
+    found = (tls.ca, tls.certificate, tls.key) if tls is not None else ()
+    files = [file for file in found if file is not None]
+    if tls is None or tls.ca is None:
+        system = ssl.get_default_verify_paths()
+        files += [file for file in (system.cafile, system.capath) if file is not None]
+    return tuple(files)
+
+
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    def ask_for_password() -> str:
+        raise EncryptedKey
+
+    context.load_cert_chain(certificate, key, password=ask_for_password)

@@ -1,0 +1,118 @@
+"""Files that are read again when they change."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import structlog
+
+from proxy.relay.tls_files import WatchedFiles
+from sitelatch.file_watch import FileWatch
+from tests.scopes import Clock, until
+
+
+class Content:
+    """A file, and its content as it is used."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.file.write_text("first")
+        self.used = "first"
+        self.loads = 0
+
+    def watched(self) -> WatchedFiles:
+        return WatchedFiles("[table]", (str(self.file),), self._load)
+
+    def _load(self) -> Callable[[], None]:
+        self.loads += 1
+        text = self.file.read_text()
+        if text == "broken":
+            raise ValueError
+
+        def use() -> None:
+            self.used = text
+
+        return use
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Content:
+    return Content(tmp_path / "file")
+
+
+async def events(watch: FileWatch, *, asked: bool = False) -> list[str]:
+    """Check the files, and return the events in the log."""
+    with structlog.testing.capture_logs() as lines:
+        await watch.check(asked=asked)
+    assert all(line["place"] == "[table]" for line in lines)
+    return [line["event"] for line in lines]
+
+
+async def test_a_change_is_used_once_and_logged(content: Content) -> None:
+    watch = FileWatch([content.watched()])
+    assert await events(watch) == []
+    content.file.write_text("second")
+    assert await events(watch) == ["files_reloaded"]
+    assert content.used == "second"
+    loads = content.loads
+    assert await events(watch) == []
+    assert content.loads == loads
+
+
+async def test_a_change_between_the_start_and_the_first_check_is_used(content: Content) -> None:
+    content.file.write_text("second")
+    assert await events(FileWatch([content.watched()])) == []
+    assert content.used == "second"
+
+
+@pytest.mark.parametrize("fault", ["broken", None])
+async def test_a_version_that_cannot_be_used_is_logged_once_and_tried_again(
+    content: Content, fault: str | None
+) -> None:
+    watch = FileWatch([content.watched()])
+    await watch.check()
+    if fault is None:
+        content.file.unlink()
+    else:
+        content.file.write_text(fault)
+    assert await events(watch) == ["files_not_reloaded"]
+    assert await events(watch) == []
+    assert content.used == "first"
+    content.file.write_text("second")
+    assert await events(watch) == ["files_reloaded"]
+    assert content.used == "second"
+
+
+async def test_a_request_to_reload_reads_everything_and_is_always_answered_in_the_log(content: Content) -> None:
+    watch = FileWatch([content.watched()])
+    assert await events(watch, asked=True) == ["files_reloaded"]
+    assert await events(watch, asked=True) == ["files_reloaded"]
+    content.file.write_text("broken")
+    assert await events(watch, asked=True) == ["files_not_reloaded"]
+    assert await events(watch, asked=True) == ["files_not_reloaded"]
+
+
+async def test_everything_is_read_again_each_day(content: Content) -> None:
+    """A file on a network file system may change without a new time, and an authority's directory deep inside."""
+    clock = Clock()
+    watch = FileWatch([content.watched()], clock=clock)
+    await watch.check()
+    loads = content.loads
+    clock.now += 86_000
+    await watch.check()
+    assert content.loads == loads
+    clock.now += 500
+    assert await events(watch) == []
+    assert content.loads == loads + 1
+
+
+async def test_the_loop_reloads_when_it_is_asked_to(content: Content) -> None:
+    watch = FileWatch([content.watched()])
+    reload = asyncio.Event()
+    running = asyncio.create_task(watch.run(reload))
+    for text in ("second", "third"):
+        content.file.write_text(text)
+        reload.set()
+        await until(lambda text=text: content.used == text)  # type: ignore[misc]
+    running.cancel()
