@@ -33,6 +33,9 @@ _MAX_ORIGIN_BYTES = 2048
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 
+_HOSTLESS = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
+_ORIGIN_LINES = _HOSTLESS + b"X-Forwarded-Host: %b\r\n"
+
 _MAX_HOPS = 16
 """The maximum number of trusted proxies in a row. A client can write any number of entries before theirs."""
 _MAX_HOP_BYTES = 64
@@ -80,9 +83,7 @@ def forwarding_lines(
     and X-Request-Id are kept.
     """
     if not trusted:
-        lines = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (request_id, peer, scheme)
-        if host:
-            lines += b"X-Forwarded-Host: %b\r\n" % host
+        lines = _ORIGIN_LINES % (request_id, peer, scheme, host) if host else _HOSTLESS % (request_id, peer, scheme)
         return fields, lines, request_id
     rest: Fields = []
     through: list[bytes] = []
