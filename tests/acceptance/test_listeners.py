@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import Sitelatch
+from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import Answering, Upstream, connect, listening_socket, port_of, until
 from tests.ports import free_port
 
@@ -143,8 +144,10 @@ async def test_an_asterisk_accepts_ipv4_and_ipv6_clients_under_their_own_address
     with listening_socket() as sock:
         upstream = f"http://127.0.0.1:{port_of(sock)}"
         latch = Sitelatch(tmp_path, database_url, routes(upstream), proxy={"listen": f"*:{port}"})
+        latch.tables["ops"] = {"listen": latch.ops.replace("127.0.0.1", "*")}
         latch.start()
         try:
+            assert sitelatch("healthcheck", "--config", str(latch.config)).code == 0
             answering = Answering()
             async with Upstream(sock, answering):
                 for host in ("127.0.0.1", "::1"):

@@ -1,14 +1,19 @@
 """The pool of connections to an upstream, on real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from proxy.refusals import Refused
-from proxy.relay.upstream_pool import UpstreamPool
+from proxy.relay.upstream_pool import UpstreamFailed, UpstreamPool
 from proxy.settings import LimitSettings
+from proxy.upstream_errors import Reason
 from tests.acceptance.wire import Upstream, listening_socket, port_of
+
+_NOBODY = 65534
 
 
 @pytest.fixture
@@ -87,6 +92,30 @@ async def test_connections_opened_together_are_replaced_one_after_another(upstre
 
 async def test_waiting_for_a_slot_times_out(pool: UpstreamPool) -> None:
     first = await pool.open()
-    with pytest.raises(Refused, match="upstream_busy"):
+    with pytest.raises(UpstreamFailed, match="upstream_busy") as failed:
         await pool.open()
+    assert failed.value.cause.reason is Reason.NO_FREE_CONNECTION
     first.transport.abort()
+
+
+async def test_a_socket_that_this_user_may_not_use_is_the_reason(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.sock")
+    with listening_socket(path):
+        os.chmod(path, 0)
+        pool = UpstreamPool(f"unix:{path}", None, LimitSettings(), lambda _change: None)
+        with as_other_user(), pytest.raises(UpstreamFailed) as failed:
+            await pool.open()
+    assert failed.value.cause.reason is Reason.SOCKET_NOT_ALLOWED
+
+
+@contextlib.contextmanager
+def as_other_user() -> Iterator[None]:
+    """Drop root's privileges, which would open every socket. Other users have none to drop."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
