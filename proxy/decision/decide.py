@@ -32,7 +32,6 @@ from proxy.decision.work import (
 from proxy.http.cors import is_preflight
 from proxy.refusals import (
     ALL_SITES_NEEDED,
-    AMBIGUOUS_REQUEST,
     ENDPOINT_REFUSED,
     EXPIRED_KEY,
     INVALID_KEY,
@@ -290,14 +289,10 @@ def _covered_in_one_reading(claim: Claim, form: Candidate, grant: Grant, owners:
     if refused is not None and not covered:
         raise refused
     if len(covered) > 1:
-        raise Refused(_PLUS)
+        raise Refused(claim.route.plus_or_space)
     claim.named, sites = covered[0]
     claim.plus_as_space = None
     return sites
 
 
 _NO_OWNERS: Owners = {}
-_PLUS = AMBIGUOUS_REQUEST.because(
-    "A site is named with a `+`, which servers read as a plus or as a space, and this API key covers both sites. Send "
-    "%2B for a plus and %20 for a space."
-)

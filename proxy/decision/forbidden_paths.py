@@ -30,8 +30,26 @@ _COMPATIBLE_LEADS = frozenset(each.encode()[:1] for each in _COMPATIBLE)
 """The first bytes of these characters as UTF-8."""
 
 _DOTS = AMBIGUOUS_REQUEST.because(
-    "The path contains a dot segment, a backslash, a control character or a `//` at its start, raw or encoded. "
-    "Servers interpret these differently. Send the path without them."
+    "The path contains a dot segment (`.` or `..`), plain or encoded, and servers resolve it at different times. Send "
+    "the path that remains without it."
+)
+_BACKSLASH = AMBIGUOUS_REQUEST.because(
+    "The path contains a backslash, plain or encoded, which some servers read as a slash. Send `/` between two "
+    "segments."
+)
+_CONTROL = AMBIGUOUS_REQUEST.because(
+    "The path contains a control character, plain or encoded, which some servers drop. Send the path without it."
+)
+_HOST_IN_PATH = AMBIGUOUS_REQUEST.because(
+    "The path begins with `//`, plain or encoded, which some servers read as the beginning of a host name. Send one "
+    "slash at the beginning."
+)
+_OVERLONG_BYTES = AMBIGUOUS_REQUEST.because(
+    "The path contains overlong UTF-8, which some servers read as a dot or a slash. Send UTF-8 in its shortest form."
+)
+_LOOK_ALIKE = AMBIGUOUS_REQUEST.because(
+    "The path contains a character that some servers convert to `.`, `/`, `\\` or `;`, such as a full-width dot or "
+    "slash. Send the path without it."
 )
 _SLASH_IN_PARAMETERS = AMBIGUOUS_REQUEST.because(
     "The path contains an encoded slash after a `;`. Encode the `;` as `%3B`, or send the path without it."
@@ -42,8 +60,11 @@ _SEPARATORS = AMBIGUOUS_REQUEST.because(
 
 
 def refuse_forbidden(decoded: bytes) -> None:
-    if decoded.startswith(b"//") or len(decoded.translate(None, _FORBIDDEN_BYTES)) < len(decoded):
-        raise Refused(_DOTS)
+    """Raise Refused if a path, raw or decoded, contains something that no ordinary path contains."""
+    if decoded.startswith(b"//"):
+        raise Refused(_HOST_IN_PATH)
+    if len(decoded.translate(None, _FORBIDDEN_BYTES)) < len(decoded):
+        raise Refused(_BACKSLASH if b"\\" in decoded else _CONTROL)
     if b"/." in decoded and _DOT_SEGMENT.search(decoded):
         raise Refused(_DOTS)
     if any(each in decoded and decoded.count(each) > _MAX_SEPARATORS for each in (b";", b"&", b"?", b"#")):
@@ -60,12 +81,15 @@ def _refuse_look_alikes(decoded: bytes) -> None:
         characters = decoded.decode("utf-8")
     except UnicodeDecodeError:
         if _OVERLONG.search(decoded):
-            raise Refused(_DOTS) from None
+            raise Refused(_OVERLONG_BYTES) from None
         characters = text(decoded)
     if any(lead in decoded for lead in _COMPATIBLE_LEADS) and _HAS_COMPATIBLE.search(characters):
         for look_alike, compatible in _COMPATIBLE.items():
             characters = characters.replace(look_alike, compatible)
-        refuse_forbidden(characters.encode("utf-8", "surrogateescape"))
+        try:
+            refuse_forbidden(characters.encode("utf-8", "surrogateescape"))
+        except Refused:
+            raise Refused(_LOOK_ALIKE) from None
 
 
 def _has_slash_in_parameters(lower: bytes) -> bool:

@@ -15,6 +15,10 @@ _FORWARDED_HOST_NAMES = (b"x-forwarded-host", b"forwarded")
 _LONGEST_FORWARDED = 2048
 """The maximum length, in bytes, of forwarded hosts. A client may have written the first part of the value that a
 trusted proxy forwards."""
+_LONG_FORWARDED_HOST = AMBIGUOUS_REQUEST.because(
+    f"X-Forwarded-Host and Forwarded are longer than {_LONGEST_FORWARDED} bytes together. Configure the proxy in front "
+    "to replace these headers of the client, not to extend them."
+)
 _HOSTS_DIFFER = AMBIGUOUS_REQUEST.because(
     "Host and the host that a trusted proxy forwards name different sites. Configure the proxy to forward the Host of "
     "the client."
@@ -61,7 +65,7 @@ class HostSiteRule:
             if lower in _FORWARDED_HOST_NAMES:
                 forwarded += len(value)
                 if forwarded > _LONGEST_FORWARDED:
-                    raise Refused(_HOSTS_DIFFER)
+                    raise Refused(_LONG_FORWARDED_HOST)
             if lower == b"x-forwarded-host":
                 found += [self._site(host.strip()) for host in value.split(b",")]
             elif lower == b"forwarded":

@@ -24,6 +24,9 @@ _KEY_IN_TWO_READINGS = AMBIGUOUS_REQUEST.because(
     "The query parameter that carries the API key is next to `;` or `?`, where some servers separate parameters. "
     "Separate parameters with `&`, and percent-encode other characters."
 )
+_RAW_KEY = AMBIGUOUS_REQUEST.because(
+    "The query parameter that carries the API key contains bytes outside ASCII. Send the key as it was issued."
+)
 _LONG_VALUE = 1024
 _LONG_ENCODED_KEY = AMBIGUOUS_REQUEST.because(
     f"The query parameter or cookie that carries the API key has a value of more than {_LONG_VALUE} bytes that "
@@ -64,6 +67,7 @@ class HeaderKey:
         self.name = name
         self.field = fold_name(name.encode())
         """The header that carries the key, in lower case."""
+        self.place = f"the header `{name}`"
 
     def describe(self) -> str:
         return f"as the header `{self.name}`"
@@ -84,6 +88,7 @@ class _AuthorizationKey:
     """A key in Authorization with one scheme. Credentials with other schemes are for the upstream, and are kept."""
 
     field: ClassVar[bytes] = b"authorization"
+    place: ClassVar[str] = "the header `Authorization`"
     scheme: ClassVar[bytes]
 
     def __init__(self, name: str) -> None:
@@ -150,6 +155,7 @@ class CookieKey:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.place = f"the cookie `{name}`"
 
     def describe(self) -> str:
         return f"as the cookie `{self.name}`"
@@ -180,6 +186,7 @@ class QueryKey:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.place = f"the query parameter `{name}`"
 
     def describe(self) -> str:
         return f"as the query parameter `{self.name}`"
@@ -205,8 +212,10 @@ class QueryKey:
             before = query.rfind(b"&", 0, start) + 1
             after = query.find(b"&", end)
             piece = query[before : after if after >= 0 else len(query)]
-            if b";" in piece or b"?" in piece.lstrip(b"?") or not piece.isascii():
+            if b";" in piece or b"?" in piece.lstrip(b"?"):
                 raise Refused(_KEY_IN_TWO_READINGS)
+            if not piece.isascii():
+                raise Refused(_RAW_KEY)
             keys.add(_decoded(piece.partition(b"=")[2]))
             if before > begin:
                 kept.append(query[begin : before - 1])

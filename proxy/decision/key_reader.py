@@ -14,7 +14,7 @@ from proxy.decision.key_locations import (
 )
 from proxy.decision.parameter_finder import Finder
 from proxy.http.headers import FOLDED, Fields, Head
-from proxy.refusals import AMBIGUOUS_KEY, MISSING_KEY, Refused
+from proxy.refusals import AMBIGUOUS_KEY, MISSING_KEY, Refusal, Refused
 
 _FieldReader = Callable[[Field, set[bytes]], Field | None]
 
@@ -23,12 +23,12 @@ class KeyReader:
     """Reads the configured key locations. It matches names leniently, so that no key reaches the upstream."""
 
     __slots__ = (
-        "_ambiguous",
         "_cookies",
         "_fields",
         "_noticed",
         "_queries",
         "_watched",
+        "_ways",
         "challenges",
         "locations",
         "missing",
@@ -63,7 +63,7 @@ class KeyReader:
         ways = ", or ".join(location.describe() for location in self.locations)
         self.missing = MISSING_KEY.because(f"{MISSING_KEY.detail} Send one {ways}.")
         """The refusal of a request without a key."""
-        self._ambiguous = AMBIGUOUS_KEY.because(f"This request has more than one API key. Send one, {ways}.")
+        self._ways = ways
         self._watched = dict(watched or {})
         self._noticed = self.names | self._watched.keys()
 
@@ -89,19 +89,56 @@ class KeyReader:
             kept = field if reader is None else reader(field, keys)
             if kept is not None:
                 fields.append(kept)
-        if has_cookies and self._cookies is not None:
-            fields = CookieKey.read(self._cookies, fields, keys)
         for field in head.dropped:
             reader = readers.get(FOLDED[field[0]])
             if reader is not None:
                 reader(field, keys)
+        in_cookies = in_query = 0
+        if has_cookies and self._cookies is not None:
+            before = _count(keys)
+            fields = CookieKey.read(self._cookies, fields, keys)
+            in_cookies = _count(keys) - before
         target = head.target
         if self._queries is not None and b"?" in target:
+            before = _count(keys)
             target = QueryKey.read(self._queries, target, keys)
+            in_query = _count(keys) - before
         keys.discard(b"")
         if len(keys) > 1:
-            raise Refused(self._ambiguous)
+            raise Refused(self._several_keys(head, in_cookies=in_cookies > 0, in_query=in_query > 0))
         return (keys.pop() if keys else None), target, fields, watched
+
+    def _several_keys(self, head: Head, *, in_cookies: bool, in_query: bool) -> Refusal:
+        """Return the refusal of a request with several keys, which says where they are."""
+        places: dict[str, None] = {}
+        for location in self.locations:
+            if isinstance(location, CookieKey):
+                is_used = in_cookies
+            elif isinstance(location, QueryKey):
+                is_used = in_query
+            else:
+                keys: set[bytes] = set()
+                for field in (*head.fields, *head.dropped):
+                    if FOLDED[field[0]] == location.field:
+                        location.read(field, keys)
+                is_used = _count(keys) > 0
+            if is_used:
+                places[location.place] = None
+        *others, last = places
+        if not others:
+            return AMBIGUOUS_KEY.because(
+                f"This request has several different API keys in {last}, in this or another spelling. Send one, "
+                f"{self._ways}."
+            )
+        return AMBIGUOUS_KEY.because(
+            f"This request has different API keys in {', '.join(others)} and {last}. Send one, {self._ways}. If a "
+            "client uses one of these for something else, the route's `keys_from` can leave it out."
+        )
+
+
+def _count(keys: set[bytes]) -> int:
+    """Return the number of keys that are not empty."""
+    return len(keys) - (b"" in keys)
 
 
 def _refuse_part_of_whole(locations: Sequence[FieldKey]) -> None:

@@ -6,16 +6,12 @@ from dataclasses import dataclass, field
 from proxy.decision.endpoints import methods_in_any_reading, methods_in_every_reading
 from proxy.decision.header_rules import HeaderSiteRule
 from proxy.decision.named_sites import NOTHING_NAMED, Candidate
+from proxy.decision.path_differences import path_difference
 from proxy.decision.path_parameters import refuse_parameters
 from proxy.decision.path_readings import PathReadings
 from proxy.decision.query_rules import QuerySiteRule
 from proxy.decision.routes import Route
 from proxy.refusals import AMBIGUOUS_REQUEST, Refusal, Refused
-
-PATH_DIFFERS = AMBIGUOUS_REQUEST.because(
-    "Servers differ in how they split this path: encoded or doubled slashes, `;`, capitals, or a slash at its end are "
-    "in the part that names the site or the route. Send the plain path."
-)
 
 
 @dataclass(slots=True)
@@ -26,6 +22,8 @@ class PathFacts:
     readings: list[str]
     refusal: Refusal | None = None
     """The refusal of every request with this path, if its readings differ."""
+    scope_differs: Refusal = AMBIGUOUS_REQUEST
+    """The refusal of a request that names a site by a rule for which the readings differ on whether it applies."""
     named: Candidate = NOTHING_NAMED
     """The site that the path names."""
     work: int = 0
@@ -50,9 +48,9 @@ class PathFacts:
         return b"*" in self.refused or not methods.isdisjoint(self.refused)
 
 
-def path_facts(route: Route, path: PathReadings, work: int) -> PathFacts:
-    """Return the facts about a path with these readings on its route."""
-    readings = path.split
+def path_facts(route: Route, path: bytes, found: PathReadings, work: int) -> PathFacts:
+    """Return the facts about a path on its route. `found` are its readings."""
+    readings = found.split
     rules = route.site_rules
     facts = PathFacts(
         route,
@@ -70,22 +68,32 @@ def path_facts(route: Route, path: PathReadings, work: int) -> PathFacts:
     }
     if len(facts.headers) == 1 and facts.headers[0][1] and facts.headers[0][0].is_plain:
         facts.plain_header = facts.headers[0][0]
+    if any(in_scope is None for _, in_scope in (*facts.queries, *facts.headers)):
+        facts.scope_differs = AMBIGUOUS_REQUEST.because(
+            f"Servers may not agree on whether a request names a site on this path: {route.scoped_rules}. "
+            f"{path_difference(path, found, route.site_rules.scopes_of)}"
+        )
     try:
-        site = _site_in_path(route, readings)
+        site = _site_in_path(route, path, found)
         facts.named = NOTHING_NAMED if site is None else Candidate((site,))
         if route.settings.encoded_parameters == "refuse":
-            refuse_parameters(path.texts, route.path_parameters)
+            refuse_parameters(found.texts, route.path_parameters)
     except Refused as refused:
         facts.refusal = refused.refusal
     return facts
 
 
-def _site_in_path(route: Route, readings: list[str]) -> str | None:
+def _site_in_path(route: Route, path: bytes, found: PathReadings) -> str | None:
     """Return the site that every reading of a path names, or None. Raises Refused if readings differ."""
-    rules = route.site_rules
-    site = rules.site_in_path(readings[0], lenient=False)
-    for reading in readings:
+    site_in_path = route.site_rules.site_in_path
+    site = site_in_path(found.split[0], lenient=False)
+    for reading in found.split:
         for lenient in (False, True):
-            if rules.site_in_path(reading, lenient=lenient) != site:
-                raise Refused(PATH_DIFFERS)
+            if site_in_path(reading, lenient=lenient) != site:
+                cause = path_difference(path, found, lambda each, lenient: site_in_path(each, lenient=lenient))
+                raise Refused(
+                    AMBIGUOUS_REQUEST.because(
+                        f"Servers may read another site from this path ({route.path_rules}). {cause}"
+                    )
+                )
     return site

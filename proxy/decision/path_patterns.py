@@ -93,12 +93,12 @@ class Scope:
 
     def holds(self, readings: Iterable[str]) -> bool | None:
         """Return whether a path with these readings is in the scope, or None if the readings differ on that."""
-        found = {
-            any(pattern.match(reading, lenient=lenient) for pattern in self._patterns)
-            for reading in readings
-            for lenient in (False, True)
-        }
+        found = {self.matches(reading, lenient=lenient) for reading in readings for lenient in (False, True)}
         return found.pop() if len(found) == 1 else None
+
+    def matches(self, reading: str, *, lenient: bool) -> bool:
+        """Return whether one reading of a path is in the scope."""
+        return any(pattern.match(reading, lenient=lenient) for pattern in self._patterns)
 
 
 def shown_path(template: str) -> str:

@@ -28,9 +28,13 @@ _PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _ESCAPES = AMBIGUOUS_REQUEST.because(
     "The path contains a `%` without two hexadecimal digits after it. Send a literal `%` as `%25`."
 )
+_TOO_LONG_FOR_EVERY_ORDER = AMBIGUOUS_REQUEST.because(
+    f"The path has more than {_LONG_IN_EVERY_ORDER} bytes and contains `;` or `//`, plain or encoded. Send it without "
+    "these, or send a shorter path."
+)
 _TOO_MANY_READINGS = AMBIGUOUS_REQUEST.because(
-    f"This path has more than {_LONG_IN_EVERY_ORDER} bytes, or much percent-encoding, and contains `;` or `//`, "
-    "encoded or not, so servers may read it in too many ways. Send it without these."
+    "The path combines percent-encoding with `;` or `//`, plain or encoded, so servers may read it in too many ways. "
+    "Send it without `;` and `//`, and encode each part once."
 )
 
 
@@ -69,7 +73,7 @@ def read_path(path: bytes) -> PathReadings:
         refuse_forbidden(decoded)
     if b";" in texts[-1] or b"//" in texts[-1]:
         if len(path) > _LONG_IN_EVERY_ORDER:
-            raise Refused(_TOO_MANY_READINGS)
+            raise Refused(_TOO_LONG_FOR_EVERY_ORDER)
         readings = _in_every_order(path, len(texts) - 1)
     else:
         readings = _decoded_and_split(texts)

@@ -12,7 +12,7 @@ from proxy.decision.site_ids import MAX_LENGTH, impossible_site
 from proxy.decision.value_readings import value_readings
 from proxy.decision.value_rules import ValueReader, describe_values, written_scope
 from proxy.http.percent_encoding import TOO_DEEP
-from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+from proxy.refusals import AMBIGUOUS_REQUEST, Refusal, Refused
 from proxy.settings import QueryRule
 
 _PARAMETERS_READ = 100
@@ -33,7 +33,19 @@ class QuerySiteRule(ValueReader):
     """A query parameter that names sites."""
 
     form: ClassVar[str] = "query:NAME"
-    __slots__ = ("_ambiguous", "_holds_separators", "name", "raw_name", "rule", "text")
+    __slots__ = (
+        "_encoded_twice",
+        "_holds_separators",
+        "_late",
+        "_replaced",
+        "_respelled",
+        "_separated",
+        "cookie_differs",
+        "name",
+        "raw_name",
+        "rule",
+        "text",
+    )
 
     def __init__(self, rule: QueryRule) -> None:
         super().__init__(rule)
@@ -44,10 +56,30 @@ class QuerySiteRule(ValueReader):
         self.raw_name = rule.query.encode()
         self.name = Name(rule.query, array=rule.array)
         self._holds_separators = any(mark in part for mark in ";?" for part in (rule.separator or "", *rule.forms))
-        self._ambiguous = AMBIGUOUS_REQUEST.because(
-            f"The query parameter `{rule.query}` names the site, and servers read it differently in this request. "
-            "Send it in exactly this spelling, percent-encoded at most once, among the first parameters. Separate "
-            "parameters only with `&`, and encode `;` as %3B and `?` as %3F in other values."
+        named = f"The query parameter `{rule.query}` names the site, and"
+        self._late = AMBIGUOUS_REQUEST.because(
+            f"{named} {_PARAMETERS_READ} or more parameters precede it. Some servers ignore it there. Send it first."
+        )
+        self._replaced = AMBIGUOUS_REQUEST.because(
+            f"{named} this request also contains `{rule.query.partition('[')[0]}`, which replaces it in some servers. "
+            f"Send only `{rule.query}`."
+        )
+        self._respelled = AMBIGUOUS_REQUEST.because(
+            f"{named} this request contains another spelling of it, such as one in another case, with brackets or "
+            f"percent-encoded letters. Only some servers read that as the same parameter. Send only `{rule.query}`, in "
+            "exactly this spelling."
+        )
+        self._encoded_twice = AMBIGUOUS_REQUEST.because(
+            f"{named} its value is percent-encoded more than once. Servers differ in how often they decode it. Encode "
+            "it once."
+        )
+        self._separated = AMBIGUOUS_REQUEST.because(
+            f"{named} this request contains `;` or another `?`, where only some servers separate parameters. Separate "
+            "parameters with `&`, and send `%3B` for a `;` and `%3F` for a `?` in values."
+        )
+        self.cookie_differs = AMBIGUOUS_REQUEST.because(
+            f"{named} a cookie with the same name has another value, which some servers read instead. Send no cookie "
+            f"named `{rule.query}`, or the same value."
         )
 
     @classmethod
@@ -67,20 +99,27 @@ class QuerySiteRule(ValueReader):
     def read(self, query: Query, into: TwoReadings) -> None:
         """Add the sites that a query names. Raises Refused if a lenient reading names different sites."""
         if query.is_late(_PARAMETERS_READ):
-            raise Refused(self._ambiguous)
+            raise Refused(self._late)
         if len(query.splits) == 1 and self._read_plain(query.splits[0], into):
             return
         literal: TwoReadings | None = None
         for parameters in query.splits:
             if any(self.name in each.meant and self.name.replaces(each.name) for each in parameters):
-                raise Refused(self._ambiguous)
+                raise Refused(self._replaced)
             every, exact = self._read(parameters)
             if literal is None:
                 literal = exact
             if every != literal:
-                raise Refused(self._ambiguous)
+                raise Refused(self._difference(query.splits[0], is_first=parameters is query.splits[0]))
         if literal is not None:
             into.add(literal.literal, literal.form if literal.differ else None)
+
+    def _difference(self, parameters: Iterable[Parameter], *, is_first: bool) -> Refusal:
+        """Return the refusal of a query that names different sites: already at the first way to split it, or later."""
+        if not is_first:
+            return self._separated
+        literal = [self.name.is_literal(each.name) for each in parameters if self.name in each.meant]
+        return self._encoded_twice if all(literal) else self._respelled
 
     def _read_plain(self, parameters: Sequence[Parameter], into: TwoReadings) -> bool:
         """Add the sites that plain parameters name. All readings agree on these. Return False if one is not plain."""

@@ -5,10 +5,15 @@ from proxy.decision.named_sites import Named, TwoReadings, combined
 from proxy.decision.noticed_headers import SITE_HEADER
 from proxy.decision.path_facts import PathFacts
 from proxy.decision.queries import OnlyParameter, Query
-from proxy.refusals import Refused
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_COOKIES = 16
 """The maximum number of cookies in one request with the name of a site parameter."""
+
+_TOO_MANY_COOKIES = AMBIGUOUS_REQUEST.because(
+    f"More than {_MAX_COOKIES} cookies have the name of a query parameter that names the site. Send no cookie with "
+    "such a name."
+)
 
 
 def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None, only: OnlyParameter) -> None:
@@ -34,7 +39,7 @@ def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None
             if rule.name not in query.meant:
                 continue
             if in_scope is None:
-                raise Refused(claim.route.scope_differs)
+                raise Refused(facts.scope_differs)
             if in_scope:
                 rule.read(query, by_query)
             else:
@@ -48,7 +53,7 @@ def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None
         if named is None:
             continue
         if in_scope is None:
-            raise Refused(claim.route.scope_differs)
+            raise Refused(facts.scope_differs)
         if in_scope:
             by_header = named if by_header is None else by_header.with_more(named)
         else:
@@ -88,8 +93,10 @@ def check_cookies(claim: Claim, facts: PathFacts) -> None:
     if not found:
         return
     # PHP joins several Cookie headers with a comma, so the second header becomes part of the value before it.
-    if len(lines) > 1 or len(found) > _MAX_COOKIES:
-        raise Refused(route.cookie_clash)
+    if len(lines) > 1:
+        raise Refused(route.several_cookies)
+    if len(found) > _MAX_COOKIES:
+        raise Refused(_TOO_MANY_COOKIES)
     allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
     elsewhere = Named.none()
     for _, end, meant in found:
@@ -101,7 +108,7 @@ def check_cookies(claim: Claim, facts: PathFacts) -> None:
             if in_scope is False:
                 elsewhere.add(named)
             elif not named.is_within(allowed):
-                raise Refused(route.cookie_clash)
+                raise Refused(rule.cookie_differs)
     if elsewhere:
         claim.named = claim.named.with_others(elsewhere)
         claim.plus_as_space = claim.plus_as_space and claim.plus_as_space.with_others(elsewhere)

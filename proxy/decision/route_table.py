@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from proxy.decision.path_facts import PATH_DIFFERS, PathFacts, path_facts
+from proxy.decision.path_differences import path_difference
+from proxy.decision.path_facts import PathFacts, path_facts
 from proxy.decision.path_patterns import FirstOf
 from proxy.decision.path_readings import SEGMENT_START, is_plain, read_path
 from proxy.decision.routes import Route
 from proxy.decision.work import path_work
 from proxy.http.percent_encoding import text
-from proxy.refusals import NO_ROUTE, Refused
+from proxy.refusals import AMBIGUOUS_REQUEST, NO_ROUTE, Refused
 from proxy.settings import KeySettings, RouteSettings
 
 _REMEMBERED = 10_000
@@ -57,10 +58,11 @@ class RouteTable:
         for reading in readings:
             for lenient in (False, True):
                 if self.route_of(reading, lenient=lenient) is not route:
-                    raise Refused(PATH_DIFFERS)
+                    cause = path_difference(path, found, lambda each, lenient: self.route_of(each, lenient=lenient))
+                    raise Refused(AMBIGUOUS_REQUEST.because(f"Servers may find another route for this path. {cause}"))
         if route is None:
             raise Refused(NO_ROUTE)
-        return path_facts(route, found, 0 if is_plain(path) else path_work(len(path), len(readings)))
+        return path_facts(route, path, found, 0 if is_plain(path) else path_work(len(path), len(readings)))
 
     def route_at(self, target: bytes) -> Route | None:
         """Return the route of a target's literal reading, for a refusal before the decision has found the route."""

@@ -7,7 +7,7 @@ from proxy.decision.method_override import OVERRIDE_NAMES
 from proxy.decision.noticed_headers import noticed_headers
 from proxy.decision.parameter_finder import Finder
 from proxy.decision.parameter_names import Name
-from proxy.decision.path_patterns import PathPattern
+from proxy.decision.path_patterns import PathPattern, shown_path
 from proxy.decision.site_rules import SiteRules, listed
 from proxy.decision.steering_parameters import STEERING_NAMES
 from proxy.http.cors import compile_cors
@@ -22,7 +22,6 @@ class Route:
 
     __slots__ = (
         "always_reads_sites",
-        "cookie_clash",
         "cookies",
         "cors",
         "drop_headers",
@@ -33,12 +32,15 @@ class Route:
         "override_not_allowed",
         "parameters",
         "path_parameters",
+        "path_rules",
+        "plus_or_space",
         "prefix",
         "public",
         "refused_endpoints",
         "refused_names",
-        "scope_differs",
+        "scoped_rules",
         "settings",
+        "several_cookies",
         "site_missing",
         "site_rules",
     )
@@ -91,17 +93,22 @@ class Route:
             self.method_not_allowed.lines,
         )
         rules = self.site_rules
-        self.cookie_clash = AMBIGUOUS_REQUEST.because(
-            "A cookie has the same name as a query parameter that names the site. Its value is different, or there are "
-            "several Cookie headers. Some servers merge cookies and parameters. "
-            f"Send no cookie named {listed(rule.text for rule in rules.queries)}."
+        parameters = listed(rule.text for rule in rules.queries)
+        self.several_cookies = AMBIGUOUS_REQUEST.because(
+            f"A cookie has the name of a query parameter that names the site ({parameters}), and the request has "
+            "several Cookie headers. Some servers join them with a comma, and so into the value of that cookie. Send "
+            "one Cookie header, without such a cookie."
         )
+        self.plus_or_space = AMBIGUOUS_REQUEST.because(
+            f"The value of a query parameter that names the site ({parameters}) contains a `+`. Servers read it as a "
+            "plus or as a space, and this API key covers both sites. Send `%20` for a space and `%2B` for a plus."
+        )
+        self.path_rules = listed(shown_path(rule.template) for rule in rules.paths)
+        """The path rules, for texts."""
         scoped = [rule.describe() for rule in rules.queries if rule.scope is not None]
         scoped += [rule.describe() for rule in rules.headers if rule.scope is not None]
-        self.scope_differs = AMBIGUOUS_REQUEST.because(
-            f"Servers differ in whether a request names a site on this path: {'; '.join(scoped)}. Send the path "
-            "exactly as documented: its case and the slash at its end matter."
-        )
+        self.scoped_rules = "; ".join(scoped)
+        """The site rules with `paths`, for texts."""
         self.site_missing = _site_missing([rule.describe() for rule in rules.rules])
 
     def _check(self, settings: RouteSettings) -> None:

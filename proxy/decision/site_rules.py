@@ -45,6 +45,11 @@ class SiteRules:
         self.headers = [rule for rule in self.rules if isinstance(rule, HeaderSiteRule)]
         self.hosts = [rule for rule in self.rules if isinstance(rule, HostSiteRule)]
 
+    def scopes_of(self, reading: str, lenient: bool) -> list[bool]:
+        """Return, for each rule with `paths`, whether a reading of the path is one of them."""
+        scopes = [rule.scope for rule in (*self.queries, *self.headers) if rule.scope is not None]
+        return [scope.matches(reading, lenient=lenient) for scope in scopes]
+
     def site_in_path(self, reading: str, *, lenient: bool) -> str | None:
         """Return the site in a reading of the path, according to the first rule that matches, or None."""
         for rule in self.paths:

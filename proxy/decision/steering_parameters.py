@@ -7,7 +7,8 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
 _STEERING_PARAMETER = AMBIGUOUS_REQUEST.because(
-    "The query contains a parameter that makes some frameworks use another path. Send the request without it."
+    f"The query contains {' or '.join(f'`{name}`' for name, _, _ in STEERING_PARAMETERS)}, from which some frameworks "
+    "take the path. Send the request without this parameter."
 )
 
 

@@ -21,7 +21,16 @@ _FLIPS = bytes(ord("%") ^ ord("=") if byte == ord("=") else 0 for byte in range(
 _UNICODE_ESCAPE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 
 TOO_DEEP = AMBIGUOUS_REQUEST.because(
-    "The request's address is percent-encoded several times over. Encode each part of it once."
+    "A part of the path, the query or a cookie is percent-encoded several times over, and servers differ in how often "
+    "they decode it. Encode each part once."
+)
+_UNICODE_ESCAPES = AMBIGUOUS_REQUEST.because(
+    f"The path, the query or a cookie contains more than {_MAX_UNICODE_ESCAPES} escapes of the form `%uXXXX`, which "
+    "only some servers decode. Percent-encode the characters as UTF-8."
+)
+_BARE_PERCENTS = AMBIGUOUS_REQUEST.because(
+    f"The path, the query or a cookie contains more than {_MAX_BARE_PERCENTS} `%` that do not begin an escape. Send "
+    "`%25` for a `%`."
 )
 
 
@@ -55,7 +64,7 @@ def decode_leniently(raw: bytes) -> bytes:
         return decoded  # every `%` begins an escape with two digits, so there is no `%uXXXX`
     if b"%u" in raw or b"%U" in raw:
         if raw.count(b"%u") + raw.count(b"%U") > _MAX_UNICODE_ESCAPES:
-            raise Refused(TOO_DEEP)
+            raise Refused(_UNICODE_ESCAPES)
         raw = _UNICODE_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)).encode("utf-8", "surrogatepass"), raw)
         return decode(raw)
     return decoded
@@ -70,7 +79,7 @@ def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
     while PERCENT in raw:
         decoded = decode_leniently(raw)
         if has_many_bare_percents(raw, decoded):
-            raise Refused(TOO_DEEP)
+            raise Refused(_BARE_PERCENTS)
         if decoded == raw:
             break
         if len(found) > most:

@@ -71,3 +71,24 @@ async def test_a_url_of_another_host_than_the_host_header_is_refused(tmp_path: P
 async def test_a_front_door_on_a_unix_socket_has_a_usual_host(tmp_path: Path) -> None:
     text = await explained(tmp_path, b"/static/x", [], config=f'[proxy]\nlisten = "unix:/run/x.sock"\n{CONFIG}')
     assert "PASSES" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "detail"),
+    [
+        (b"/api/sites/shop/../blog", [], "The path contains a dot segment"),
+        (b"/api/sites/sh%2Fop/x", [], "The path contains an encoded slash (`%2F`)"),
+        (b"/api?SITE=shop", [], "this request contains another spelling of it"),
+        (
+            b"/api?site=shop",
+            [(b"X-API-Key", b"a"), (b"Authorization", b"Bearer b")],
+            "in the header `X-API-Key` and the",
+        ),
+        (b"/api", [(b"Host", b"a"), (b"Host", b"b")], "The request has more than one Host header."),
+        (b"/a b", [], "separated by one space. Send exactly these three"),
+    ],
+)
+async def test_a_refusal_has_the_detail_that_clients_get(
+    tmp_path: Path, target: bytes, fields: Fields, detail: str
+) -> None:
+    assert detail in " ".join((await explained(tmp_path, target, fields)).split())
