@@ -33,7 +33,7 @@ def config_text(choices: Choices, token_sha256: str) -> str:
     return f"""# Written by `sitelatch init`. config.example.toml lists every option with its default.
 
 [proxy]
-listen = "127.0.0.1:8080"                # integrations send their requests here; "0.0.0.0:8080" for all addresses
+listen = "127.0.0.1:8080"                # integrations send their requests here; "*:8080" for every address
 # public_url = "https://data.example"    # the address that the admin page shows to integrations
 
 [[proxy.routes]]

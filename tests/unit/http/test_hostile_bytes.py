@@ -4,6 +4,7 @@ No socket is needed to find out whether a key for one site reaches another.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -60,3 +61,29 @@ def test_hostile_bytes_never_reach_another_site(shape: Shape) -> None:
         assert claim.target == spelling.forwarded
     assert failures == []
     assert passed["DROPPED"], "a request passes without the dropped fields"
+
+
+def outcome(raw: bytes, table: RouteTable) -> object:
+    """Return what is forwarded, or the code of the refusal."""
+    try:
+        claim, sites = forwarded(raw, table)
+    except Refused as refused:
+        return refused.refusal.code
+    return claim.target, claim.fields, claim.key, sites
+
+
+@pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
+def test_a_complete_url_is_decided_like_its_path_and_query(shape: Shape) -> None:
+    table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=shape.value)], KeySettings())
+    passed, different = 0, []
+    for spelling in spellings(OWN, OTHER, shape):
+        hosts = [value for name, value in spelling.fields if name.lower() == b"host"]
+        if len(hosts) != 1 or not spelling.target.startswith(b"/"):
+            continue
+        plain = outcome(spelling.raw(KEY), table)
+        url = outcome(replace(spelling, target=b"http://" + hosts[0] + spelling.target).raw(KEY), table)
+        passed += isinstance(plain, tuple)
+        if url != plain:
+            different.append((spelling.name, plain, url))
+    assert different == []
+    assert passed
