@@ -31,11 +31,13 @@ async def dial(
     """Return what `connect` makes of a socket that is connected to an address of the name.
 
     The first address that accepts a connection is used. If `connect` then fails with an OSError, or takes more than
-    the address's share of `seconds`, the other addresses are tried. Raises OSError, of which TimeoutError is one.
+    the address's share of `seconds`, the other addresses are tried. Raises OSError, of which TimeoutError is one. If an
+    address has accepted a connection, the error is that of the first one that did.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     tried: dict[socket.socket, AddrInfoType] = {}
+    failed: OSError | None = None
 
     def new_socket(address: AddrInfoType) -> socket.socket:
         sock = socket.socket(*address[:3])
@@ -51,16 +53,21 @@ async def dial(
                     addresses, happy_eyeballs_delay=min(_NEXT_SECONDS, share / 2), socket_factory=new_socket
                 )
             except RuntimeError as error:  # from uvloop, which means the same as an OSError
-                raise OSError(str(error)) from error
+                raise failed or OSError(str(error)) from error
+            except OSError:
+                if failed is not None:
+                    raise failed from None
+                raise
             addresses.remove(tried[sock])
             tried.clear()
             try:
                 async with asyncio.timeout(share if addresses else None):
                     return await connect(sock)
-            except OSError:
+            except OSError as error:
                 sock.close()
+                failed = failed or error
                 if not addresses:
-                    raise
+                    raise failed from None
             except BaseException:
                 sock.close()
                 raise

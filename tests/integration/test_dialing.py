@@ -94,3 +94,19 @@ async def test_an_address_on_which_tls_does_not_begin_is_followed_by_the_next_on
             assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
             assert pool.places_taken == 1
             connection.transport.abort()
+
+
+@pytest.mark.parametrize("hosts", [("127.0.0.1", "127.0.0.3"), ("127.0.0.3", "127.0.0.1")])
+async def test_the_reason_is_that_of_an_address_that_accepted_a_connection(
+    tmp_path: Path, hosts: tuple[str, str]
+) -> None:
+    """Otherwise, an address that nothing listens on would hide an expired certificate."""
+    authority = Authority(tmp_path, "authority")
+    expired = authority.pair("data.example", days=-1)
+    with listening_socket() as sock:
+        async with Upstream(sock, tls=expired.server_context()):
+            url = f"https://data.example:{port_of(sock)}"
+            pool = pool_of(url, addresses(*hosts), tls=UpstreamTlsSettings(ca=authority.file))
+            with pytest.raises(UpstreamFailed) as failed:
+                await pool.open()
+    assert failed.value.cause.reason is Reason.CERTIFICATE_EXPIRED
