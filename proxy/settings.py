@@ -207,10 +207,17 @@ def _socket_mode(mode: object) -> object:
     raise ValueError('must be three octal digits in quotes, like "0660"')
 
 
+_LAST_GROUP_ID = 2**32 - 2
+
+
 def _socket_group(group: object) -> object:
-    if group is None or (isinstance(group, str) and group) or (type(group) is int and group >= 0):
-        return None if group is None else str(group)
-    raise ValueError('must be the name or the id of a group, like "www-data"')
+    if group is None:
+        return None
+    name = str(group) if type(group) in (str, int) else ""
+    too_large = name.isdecimal() and int(name[:20]) > _LAST_GROUP_ID
+    if not name or name.startswith("-") or too_large:
+        raise ValueError('must be the name or the id of a group, like "www-data"')
+    return name
 
 
 class ListenSettings(Settings):

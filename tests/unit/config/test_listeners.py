@@ -59,7 +59,7 @@ def test_the_environment_sets_modes_and_groups(tmp_path: Path) -> None:
         ),
         *(
             (f'[proxy]\nlisten = "unix:/x"\nsocket_group = {group}', "[proxy] socket_group: must be the name or the id")
-            for group in ("-1", '""', "true", "1.5", "[]")
+            for group in ("-1", '""', "true", "1.5", "[]", "4294967295", '"4294967295"', f'"{"9" * 5000}"')
         ),
         ('[proxy]\nsocket_mode = "0660"', "[proxy] socket_mode: is for unix sockets only."),
         ('[admin]\nlisten = "[::]:9091"\nsocket_group = "adm"', "[admin] socket_group: is for unix sockets only."),
