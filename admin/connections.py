@@ -7,6 +7,7 @@ import asyncpg
 import structlog
 
 from admin.problems import DatabaseDown
+from sql.wrong_connections import close, is_wrong_connection
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -34,13 +35,23 @@ log = structlog.get_logger("sitelatch.admin")
 
 @asynccontextmanager
 async def borrow(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
-    """Borrow a connection from the pool. Raises DatabaseDown if none can be acquired."""
+    """Borrow a connection from the pool. Raises DatabaseDown if none can be acquired.
+
+    A connection that turns out to be wrong is closed. If it is read-only, the others are replaced too: after a failover
+    they lead to the same server.
+    """
     try:
         connection = await pool.acquire(timeout=CONNECTION_SECONDS)
     except (asyncpg.PostgresError, *DATABASE_DOWN) as error:
         raise database_down(error) from None
     try:
         yield connection
+    except BaseException as error:
+        if is_wrong_connection(error):
+            close(connection)
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            await pool.expire_connections()
+        raise
     finally:
         await pool.release(connection)
 

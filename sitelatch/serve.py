@@ -34,8 +34,10 @@ from sitelatch.config import Config
 from sitelatch.database import opened_database
 from sitelatch.database_health import HealthCheck, ProvenPool
 from sitelatch.file_watch import FileWatch
+from sitelatch.server_watch import ServerWatch
 from sitelatch.signals import Signals, cancel, unless
 from sql.dsn.dsn import read_dsn
+from sql.open_connections import OpenConnections
 from sql.pool import open_connection, open_pool
 
 Result = TypeVar("Result")
@@ -80,15 +82,30 @@ class Service:
         dsn = await stack.enter_async_context(opened_database(config.database, config.directory))
         admin_dsn = await stack.enter_async_context(opened_database(config.admin_database, config.directory))
         size = connections_used(config.grants) + _OTHER_CONNECTIONS
-        pool = await open_pool(dsn, maximum=size, role="doors")
+        connections, admin_connections = OpenConnections(), OpenConnections()
+        pool = await open_pool(dsn, maximum=size, role="doors", opened=connections)
         stack.callback(pool.terminate)
         self._pool = pool
-        admin_pool = await open_pool(admin_dsn, maximum=_ADMIN_CONNECTIONS, role="admin")
+        admin_pool = await open_pool(admin_dsn, maximum=_ADMIN_CONNECTIONS, role="admin", opened=admin_connections)
         stack.callback(admin_pool.terminate)
 
         self.database = DatabaseStatus()
-        health_check = HealthCheck(dsn, self.database, on_up=lambda: grants.probe())
-        stack.callback(health_check.close)
+
+        async def renew_admin_connections(moved: bool) -> None:
+            admin_connections.renew(moved=moved)
+            await admin_pool.expire_connections()  # those that are being opened
+
+        async def renew_connections(moved: bool) -> None:
+            connections.renew(moved=moved)
+            await pool.expire_connections()
+            feed.reconnect()
+            await renew_admin_connections(moved)
+
+        watch = ServerWatch(dsn, on_primary=renew_connections)
+        stack.callback(watch.close)
+        self._admin_watch = ServerWatch(admin_dsn, on_primary=renew_admin_connections)
+        stack.callback(self._admin_watch.close)
+        health_check = HealthCheck(watch, self.database, on_up=lambda: grants.probe())
         proven = ProvenPool(pool, self.database)
         self.metrics = Metrics()
         access_log = AccessLog(self._log_writer, config.log.access)
@@ -139,6 +156,8 @@ class Service:
             async with asyncio.timeout(_FIRST_CHECK_SECONDS):
                 await health_check.check()
         self._run(stack, health_check.run())
+        if admin_dsn != dsn:
+            self._run(stack, self._admin_watch.run())
         self._run(stack, feed.run())
         self._run(stack, self.revocation.run())
         self._run(stack, self.activity.run())
@@ -167,7 +186,8 @@ class Service:
         metrics.watch("revocation_bound_seconds", lambda: revocation_bound(database, config.grants))
         metrics.watch("grants_cached", lambda: len(grants))
         metrics.watch("activity_pending", lambda: self.activity.pending)
-        metrics.watch("database_up", lambda: database.health is Health.UP)
+        metrics.watch("database_up", lambda: database.answers_lookups)
+        metrics.watch("database_writable", lambda: database.writable and not self._admin_watch.fault)
         metrics.watch("log_lines_dropped", lambda: self._log_writer.dropped)
 
     def _lost(self, lost: Changes) -> None:
@@ -211,7 +231,10 @@ class Service:
         It is ready once all listeners are open and the database was reached with the right schema. An outage does not
         change that, but a drain does. Probes are answered even before the front door opens.
         """
-        details = {"database": self.database.health.value}
+        health = self.database.health
+        if health is Health.UP and self._admin_watch.fault:
+            health = Health.READ_ONLY
+        details = {"database": health.value}
         if self.draining:
             details["draining"] = "yes"
         return self._opened and self.database.schema_proven and not self.draining, details

@@ -14,6 +14,7 @@ from sql.dsn.dsn import Dsn
 from sql.dsn.hosts import Host
 from sql.dsn.password_file import UnusablePasswordFile
 from sql.dsn.socket_options import SocketOption
+from sql.open_connections import PooledConnection
 from sql.tls import UnusableTlsFile, tls_context
 
 CONNECT_SECONDS = 5.0
@@ -26,7 +27,7 @@ class CannotConnect(ConnectionError):  # noqa: N818 - names what happened
     """No host accepted a connection. The message says why, and never contains a password."""
 
 
-async def connect(dsn: Dsn, role: str) -> asyncpg.Connection:
+async def connect(dsn: Dsn, role: str) -> PooledConnection:
     """Connect to the first host that accepts. Raises CannotConnect, and the errors that the server reports.
 
     `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. The hosts are
@@ -52,7 +53,7 @@ async def connect(dsn: Dsn, role: str) -> asyncpg.Connection:
     raise CannotConnect("; ".join(failures))
 
 
-async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> asyncpg.Connection:
+async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> PooledConnection:
     """Connect to one host, encrypted or not, as `sslmode` says."""
     try:
         password = dsn.password_for(host)
@@ -77,7 +78,10 @@ async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> asyncpg.
     attempts = _encryption(host, dsn)
     for tls in attempts:
         try:
-            return await asyncpg.connect(ssl=tls or False, direct_tls=dsn.tls.direct and tls is not None, **arguments)
+            connection: PooledConnection = await asyncpg.connect(
+                ssl=tls or False, direct_tls=dsn.tls.direct and tls is not None, **arguments
+            )
+            return connection
         except asyncpg.PostgresError as error:
             refused = isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)
             if refused and tls is not attempts[-1] and not isinstance(error, asyncpg.InvalidPasswordError):
@@ -114,10 +118,10 @@ def _encryption(host: Host, dsn: Dsn) -> list[ssl.SSLContext | None]:
 
 
 @lru_cache(maxsize=16)
-def _connection_class(options: tuple[SocketOption, ...]) -> type[asyncpg.Connection]:
+def _connection_class(options: tuple[SocketOption, ...]) -> type[PooledConnection]:
     """Return a class of connections that set these socket options. The driver has no other way to the socket."""
 
-    class Connection(asyncpg.Connection):
+    class Connection(PooledConnection):
         def __init__(self, protocol: Any, transport: asyncio.Transport, *arguments: Any) -> None:
             super().__init__(protocol, transport, *arguments)
             for option in options:

@@ -3,10 +3,11 @@
 -- name: find_grant
 -- The grant of the key with digest $1, and the change feed's position in the same snapshot. The user is null if the key
 -- is unknown or its user is disabled, but not if the key has expired. If `whole` is false, a dump is being restored,
--- and a row that is missing may still arrive.
+-- and a row that is missing may still arrive. If `standby` is true, the answer may be older than the last revocation.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
+    pg_is_in_recovery() AS standby,
     found.*
 FROM (VALUES (1)) AS always (row)
 LEFT JOIN (
@@ -28,10 +29,11 @@ LEFT JOIN (
 ) AS found ON true;
 
 -- name: find_keys
--- Which of the digests $1, in hex, belong to a key. `whole` and `feed_position` are as in find_grant.
+-- Which of the digests $1, in hex, belong to a key. `whole`, `feed_position` and `standby` are as in find_grant.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
+    pg_is_in_recovery() AS standby,
     ARRAY(
         SELECT asked.digest
         FROM unnest($1::text[]) AS asked (digest)
@@ -41,10 +43,11 @@ SELECT
 
 -- name: find_sites
 -- The site that each of the names $1 refers to, and its workspace; null if there is none. A name is an id, or "/" and a
--- folded id: no id contains "/". `whole` and `feed_position` are as in find_grant.
+-- folded id: no id contains "/". `whole`, `feed_position` and `standby` are as in find_grant.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
+    pg_is_in_recovery() AS standby,
     asked.name,
     site.id,
     workspaces.name AS workspace

@@ -16,8 +16,8 @@ FROM pg_control_system();
 SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby;
 
 -- name: feed_head
--- The newest change. There is always one, except while a dump is being restored.
-SELECT seq, extract(epoch FROM at)::float8 AS at
+-- The newest change, and whether the server is a standby. There is always one, except while a dump is being restored.
+SELECT seq, extract(epoch FROM at)::float8 AS at, pg_is_in_recovery() AS standby
 FROM sitelatch.scope_changes
 WHERE sitelatch.is_whole()
 ORDER BY seq DESC
@@ -25,8 +25,9 @@ LIMIT 1;
 
 -- name: read_feed
 -- Change $1 and the changes after it, at most $2 in total, with their age in seconds. Change $1 shows that this is
--- still the same feed.
+-- still the same feed. Behind a pooler, a connection may lead to a standby at any time.
 SELECT
+    pg_is_in_recovery() AS standby,
     seq,
     what,
     subject,

@@ -110,7 +110,7 @@ class MemoryScope:
         raise NotImplementedError
 
     def _rows(self, query: str, argument: Any) -> list[dict[str, Any]]:
-        always = {"whole": True, "feed_position": self.position}
+        always = {"whole": True, "standby": False, "feed_position": self.position}
         if query == FIND_GRANT:
             row = self.grants.get(argument)
             return [always | {"user_id": None} | (row or {})]

@@ -7,6 +7,7 @@ if a pooler swallows notifications or a connection is half-open.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import asyncpg
 import structlog
@@ -14,10 +15,14 @@ import structlog
 from proxy.grants.cache import GrantCache
 from proxy.grants.changes import Changes
 from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
+from proxy.grants.entries import random_jitter
 from proxy.grants.feed_connection import PAGE, FeedConnection, FeedUnavailable, Row
 
 _PAUSE_SECONDS = 0.25
 """Pause between two attempts while the feed cannot be read."""
+
+_LONGEST_PAUSE_SECONDS = 2.0
+"""The pause doubles up to this while connections succeed but lead to the wrong server, because they are not cheap."""
 
 _UNNOTIFIED_SECONDS = 0.25
 """If a poll finds a change that is older than this, no notification arrived for it."""
@@ -41,8 +46,10 @@ class ChangeFeed:
         on_dropped: Callable[[str, int], None],
         on_changes: Callable[[Changes], None],
         clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random_jitter,
     ) -> None:
         self._connect = connect
+        self._jitter = jitter
         self._grants = grants
         self._database = grants.database
         self._poll_seconds = poll_seconds
@@ -55,6 +62,8 @@ class ChangeFeed:
         """The newest row that was read."""
         self._source: tuple[str, str] | None = None
         self._wake = asyncio.Event()
+        self._reconnect = asyncio.Event()
+        self._pause_seconds = _PAUSE_SECONDS
         self._logged: tuple[str, str] | None = None
 
     @property
@@ -70,17 +79,29 @@ class ChangeFeed:
     async def run(self) -> None:
         """Follow the feed until canceled, through outages of the database."""
         while True:
+            self._reconnect.clear()
             try:
                 await self._follow()
+                continue  # with a new connection
             except FeedUnavailable as error:
                 self._log("feed_down", str(error))
+                self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
             except DATABASE_FAILURES as error:
                 self._log("feed_down", describe_connecting(error))
             except Exception:
                 _log.exception("feed_failed")
-            await asyncio.sleep(_PAUSE_SECONDS)
+            with suppress(TimeoutError):
+                # The jitter keeps many processes from reconnecting together.
+                async with asyncio.timeout(self._pause_seconds * (1 - self._jitter() / 5)):
+                    await self._reconnect.wait()
+
+    def reconnect(self) -> None:
+        """Open a new connection now, because the address leads to another server, or the database answers again."""
+        self._reconnect.set()
+        self._wake.set()
 
     async def _follow(self) -> None:
+        """Follow the feed over one connection. Returns after a call of `reconnect`."""
         connection = FeedConnection(await self._connect())
         try:
             source, self._database.feed_notified = await connection.attach(
@@ -90,8 +111,9 @@ class ChangeFeed:
                 self._lose("it belongs to another server, or to another timeline")
             self._source = source or self._source
             woken = True
-            while True:
+            while not self._reconnect.is_set():
                 await self._catch_up(connection, woken=woken)
+                self._pause_seconds = _PAUSE_SECONDS
                 self._log("feed_up", self._database.feed_mode.value)
                 woken = await self._wait()
         finally:

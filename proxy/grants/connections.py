@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from sql.connect import CannotConnect
+from sql.wrong_connections import close, is_wrong_connection
 
 
 class Connection(Protocol):
@@ -60,15 +61,14 @@ DISCONNECTED = (
 
 @asynccontextmanager
 async def acquire(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
-    """Acquire a connection. `seconds` limits acquiring it, and separately releasing it."""
+    """Acquire a connection, and close it if it turns out to be wrong. `seconds` limits acquiring and releasing it."""
     async with pool.acquire(timeout=seconds) as connection:
         try:
             yield connection
-        except (asyncpg.InternalClientError, ScopeOutdated):
-            # asyncpg raises InternalClientError if the server announced the end of the connection before closing it.
-            # ScopeOutdated means that the connection leads to the wrong server. In both cases, the pool would hand out
-            # this connection again, before all others.
-            connection.terminate()
+        except BaseException as error:
+            # The pool would hand out a wrong connection again, before all others.
+            if isinstance(error, ScopeOutdated) or is_wrong_connection(error):
+                close(connection)
             raise
 
 

@@ -16,6 +16,7 @@ class Health(Enum):
     UNREACHED = "not reached yet"
     WRONG_SCHEMA = "wrong schema version"
     UP = "up"
+    READ_ONLY = "read-only"
     DOWN = "down"
 
 
@@ -30,13 +31,14 @@ class FeedMode(Enum):
 class DatabaseStatus:
     """The state of the database.
 
-    | state                         | values                            | set by       | read by                     |
-    |-------------------------------|-----------------------------------|--------------|-----------------------------|
-    | `health`                      | unreached, wrong schema, up, down | health check | `/readyz`, metrics          |
-    | `schema_proven`               | whether `health` was ever up      | health check | `/readyz`, every lookup     |
-    | `key_breaker`, `site_breaker` | closed or open                    | lookups      | the grant cache, revocation |
-    | `feed_mode`                   | woken, polling, down              | change feed  | the grant cache, metrics    |
-    | `writes_failing`              | whether the last write failed     | activity     | activity                    |
+    | state                         | values                              | set by       | read by                     |
+    |-------------------------------|-------------------------------------|--------------|-----------------------------|
+    | `health`                      | a `Health`                          | health check | `/readyz`, metrics          |
+    | `schema_proven`               | whether lookups could ever be made  | health check | `/readyz`, every lookup     |
+    | `standby`                     | whether a standby answered          | health check | every lookup, metrics       |
+    | `key_breaker`, `site_breaker` | closed or open                      | lookups      | the grant cache, revocation |
+    | `feed_mode`                   | woken, polling, down                | change feed  | the grant cache, metrics    |
+    | `writes_failing`              | whether the last write failed       | activity     | activity, metrics           |
 
     Keys and sites have separate circuit breakers because one table may be locked while the other can be read. The
     health check does not replace them. It has its own connection, and may succeed while the connections of the pool
@@ -46,6 +48,7 @@ class DatabaseStatus:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.health = Health.UNREACHED
         self.schema_proven = False
+        self.standby = False
         self.key_breaker = CircuitBreaker("keys", clock)
         self.site_breaker = CircuitBreaker("sites", clock)
         self.feed_up: bool | None = None
@@ -54,6 +57,16 @@ class DatabaseStatus:
         """Whether notifications are believed to arrive."""
         self.writes_failing = False
         self._clock = clock
+
+    @property
+    def answers_lookups(self) -> bool:
+        """Whether the last health check found a database that may be asked: a primary, even if it is read-only."""
+        return self.health in (Health.UP, Health.READ_ONLY) and not self.standby
+
+    @property
+    def writable(self) -> bool:
+        """Whether the database accepts writes."""
+        return self.health is Health.UP and not self.writes_failing
 
     @property
     def feed_mode(self) -> FeedMode:

@@ -55,8 +55,7 @@ class FeedConnection:
         """
         async with asyncio.timeout(_ATTACH_SECONDS):
             (backend,) = await self._connection.fetch(_FEED_BACKEND)
-            if backend["standby"]:  # the same feed with a delay, so the changes read so far stay valid
-                raise FeedUnavailable("the server is a standby, which may lag behind")
+            _refuse_standby(backend)
             source = await self._source()
             self._connection.add_termination_listener(lambda *_: on_end())
             return source, await self._listen(backend["pid"], on_notification)
@@ -67,13 +66,17 @@ class FeedConnection:
             rows = await self._connection.fetch(_FEED_HEAD)
         if not rows:
             raise FeedUnavailable("the feed is empty, or its triggers are missing")
+        _refuse_standby(rows[0])
         return Row(rows[0]["seq"], rows[0]["at"])
 
     async def read(self, last: Row) -> Sequence[Any] | None:
         """Return up to PAGE rows, starting with `last`. None if that row is gone."""
         async with asyncio.timeout(ANSWER_SECONDS):
             rows: Sequence[Any] = await self._connection.fetch(_READ_FEED, last.seq, PAGE)
-        return rows if rows and Row(rows[0]["seq"], rows[0]["at"]) == last else None
+        if not rows:
+            return None
+        _refuse_standby(rows[0])
+        return rows if Row(rows[0]["seq"], rows[0]["at"]) == last else None
 
     def terminate(self) -> None:
         """Close the connection without notifying the server."""
@@ -96,3 +99,9 @@ class FeedConnection:
             _log.warning("feed_not_woken", reason=describe(error))
             return False
         return True
+
+
+def _refuse_standby(row: Any) -> None:
+    """Raise FeedUnavailable if a standby answered. It has the same feed with a delay, so earlier changes stay valid."""
+    if row["standby"]:
+        raise FeedUnavailable("the server is a standby, which may lag behind")

@@ -82,6 +82,8 @@ class ScopeTable:
         feed_position = min(feed_position, self.feed_position)
         if not all(row["whole"] for row in rows):
             raise ScopeIncomplete("triggers are missing, so a dump is being restored")
+        if any(row["standby"] for row in rows):
+            raise ScopeOutdated("the server is a standby, which may lag behind")
         if any(row["feed_position"] < feed_position for row in rows):
             raise ScopeOutdated("the answer is older than the change feed")
         self.newest_position = max([self.newest_position, *(row["feed_position"] for row in rows)])

@@ -24,6 +24,7 @@ WATCHED: Final = {
     "grants_cached": "API keys whose grant is cached.",
     "activity_pending": "API users whose last activity is not written yet.",
     "database_up": "1 while the database answers lookups, otherwise 0.",
+    "database_writable": "1 while the database accepts writes, otherwise 0.",
     "feed_lag_seconds": "Time since the change feed was last read to its end.",
     "revocation_bound_seconds": "Upper bound on how long a revoked key is still accepted.",
 }

@@ -3,6 +3,7 @@
 It listens on loopback and requires passwords. Sitelatch logs in with the roles of sql/roles.sql, as in production.
 """
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -42,9 +43,16 @@ class OwnDatabase:
         self._password = secrets.token_hex(16)
         self._uses: list[EmbeddedServer] = []
 
-    def url(self, role: str = "postgres", database: str = NAME) -> str:
-        """Return the DSN of a role: `postgres` (superuser), or `sitelatch_` followed by doors, admin or owner."""
-        return f"postgresql://{role}:{self._password}@127.0.0.1:{self._port}/{database}"
+    @property
+    def port(self) -> int:
+        return self._port
+
+    def url(self, role: str = "postgres", database: str = NAME, *, port: int | None = None) -> str:
+        """Return the DSN of a role: `postgres` (superuser), or `sitelatch_` followed by doors, admin or owner.
+
+        `port` is the port of a relay to the server.
+        """
+        return f"postgresql://{role}:{self._password}@127.0.0.1:{port or self._port}/{database}"
 
     def create(self) -> None:
         self.start()
@@ -140,13 +148,46 @@ class OwnDatabase:
         source = self.url(database="postgres")
         self._run("pg_basebackup", "--checkpoint=fast", "--no-sync", f"--pgdata={folder}", f"--dbname={source}")
 
+    def create_standby(self, home: Path) -> "OwnDatabase":
+        """Create and start a streaming standby of this server in a directory. Roles have the same passwords on both."""
+        standby = OwnDatabase(home)
+        standby._password = self._password
+        copy = home / "copy"
+        self._run(
+            "pg_basebackup",
+            "--checkpoint=fast",
+            "--no-sync",
+            "--write-recovery-conf",
+            f"--pgdata={copy}",
+            f"--dbname={self.url(database='postgres')}",
+        )
+        copy.rename(home / "data")
+        standby._own_by(self._data.stat())
+        standby.start()
+        return standby
+
+    async def promote(self) -> None:
+        """Make a standby the primary."""
+        async with self.superuser() as connection:
+            assert await connection.fetchval("SELECT pg_promote()")
+
+    async def demote(self) -> None:
+        """Restart the server as a standby without a primary. Its clients are disconnected."""
+        await asyncio.to_thread(self.stop)
+        (self._data / "standby.signal").touch()
+        self._own_by(self._data.stat())
+        await asyncio.to_thread(self.start)
+
     def replace_data(self, folder: Path) -> None:
         """Replace the data with a copy. The server must be stopped."""
         found = self._data.stat()
         shutil.rmtree(self._data)
         shutil.copytree(folder, self._data)
+        self._own_by(found)
+
+    def _own_by(self, owner: os.stat_result) -> None:
         for path in (self._data, *self._data.rglob("*")):
-            os.chown(path, found.st_uid, found.st_gid)
+            os.chown(path, owner.st_uid, owner.st_gid)
         self._data.chmod(0o700)
 
     def close(self) -> None:

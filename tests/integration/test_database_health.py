@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from proxy.grants.database_status import DatabaseStatus, Health
 from sitelatch.database_health import HealthCheck
+from sitelatch.server_watch import ServerWatch
 from sql.dsn.dsn import read_dsn
 
 
@@ -13,7 +14,8 @@ from sql.dsn.dsn import read_dsn
 async def test_a_database_that_answers_no_lookups_counts_as_down(dsn: str, pool: asyncpg.Pool, table: str) -> None:
     """The same result as for tables that are locked, or that the role may not read."""
     database = DatabaseStatus()
-    check = HealthCheck(read_dsn(dsn), database)
+    watch = ServerWatch(read_dsn(dsn))
+    check = HealthCheck(watch, database)
     found = []
     try:
         for change in (
@@ -25,25 +27,27 @@ async def test_a_database_that_answers_no_lookups_counts_as_down(dsn: str, pool:
             await check.check()
             found.append(database.health)
     finally:
-        check.close()
+        watch.close()
     assert found == [Health.UP, Health.DOWN, Health.UP]
 
 
 async def test_a_database_being_restored_counts_as_unreached(dsn: str, pool: asyncpg.Pool) -> None:
     await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
     database = DatabaseStatus()
-    check = HealthCheck(read_dsn(dsn), database)
+    watch = ServerWatch(read_dsn(dsn))
+    check = HealthCheck(watch, database)
     try:
         await check.check()
         assert (database.health, database.schema_proven) == (Health.UNREACHED, False)
     finally:
-        check.close()
+        watch.close()
 
 
 async def test_a_database_with_a_wrong_schema_is_down_unless_lookups_still_work(dsn: str, pool: asyncpg.Pool) -> None:
     """A restore of an older dump causes this. A database migrated for a newer Sitelatch still answers lookups."""
     database = DatabaseStatus()
-    check = HealthCheck(read_dsn(dsn), database)
+    watch = ServerWatch(read_dsn(dsn))
+    check = HealthCheck(watch, database)
     found = []
     try:
         with capture_logs() as logs:
@@ -57,7 +61,7 @@ async def test_a_database_with_a_wrong_schema_is_down_unless_lookups_still_work(
                 await check.check()
                 found.append(database.health)
     finally:
-        check.close()
+        watch.close()
     assert found == [Health.UP, Health.UP, Health.DOWN, Health.DOWN]
     messages = [str(log.get("reason") or log.get("note")).partition(",")[0] for log in logs]
     version = "the database has schema version"

@@ -33,6 +33,7 @@ async def test_a_grant_contains_the_user_workspace_and_sites(pool: asyncpg.Pool)
     user_id = await add_user(pool, "acme", "shop", "blog", digest=DIGEST)
     assert dict(await find_grant(pool)) == {
         "whole": True,
+        "standby": False,
         "user_id": user_id,
         "workspace": "acme",
         "all_sites": False,

@@ -176,7 +176,7 @@ class Database:
         if sql == FIND_SITES:
             await self.sites.deliver(self.sites.epoch)
         state = self.now
-        common = {"whole": True, "feed_position": state.rows[-1][0]}
+        common = {"whole": True, "standby": False, "feed_position": state.rows[-1][0]}
         if sql == FIND_GRANT:
             row: dict[str, Any] = common | {"user_id": None}
             user = state.keys.get(args[0])
@@ -217,7 +217,7 @@ class FeedConnection:
         await self._database.feed.deliver(self._epoch)
         now = asyncio.get_running_loop().time()
         rows = [
-            {"seq": seq, "what": what, "subject": subject, "at": at, "age": now - at}
+            {"standby": False, "seq": seq, "what": what, "subject": subject, "at": at, "age": now - at}
             for seq, what, subject, at in self._database.now.rows
         ]
         await self._database.feed.deliver(self._epoch)

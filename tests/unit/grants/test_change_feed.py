@@ -26,7 +26,7 @@ class Connection:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.cut = False
-        self.rows = [{"seq": 7, "what": "all", "subject": None, "at": 5.0, "age": 1.0}]
+        self.rows = [{"standby": False, "seq": 7, "what": "all", "subject": None, "at": 5.0, "age": 1.0}]
 
     async def fetch(self, sql: str, /, *args: Any) -> list[dict[str, Any]]:
         if self.cut:
@@ -120,7 +120,7 @@ def test_one_poll_reads_all_changes_no_matter_how_many() -> None:
         followed = Followed(connection)
         await asyncio.sleep(0.5)
         connection.rows += [
-            {"seq": 7 + number, "what": "user", "subject": f"user-{number}", "at": 6.0, "age": 1.0}
+            {"standby": False, "seq": 7 + number, "what": "user", "subject": f"user-{number}", "at": 6.0, "age": 1.0}
             for number in range(1, 2501)
         ]
         await asyncio.sleep(1)

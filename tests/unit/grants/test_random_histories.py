@@ -91,6 +91,7 @@ class Simulation:
             on_dropped=self.dropped,
             on_changes=lambda changes: self.revocation.changed(changes),
             clock=clock,
+            jitter=self.chance.random,
         )
         route = RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=("path:/{site}", "host:{site}.example"))
         table = RouteTable([route], KeySettings())

@@ -1,0 +1,176 @@
+"""A failover from a PostgreSQL primary to its streaming standby, while Sitelatch's connections stay open."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.address import Address
+from tests.acceptance.harness import Keys, Lane, Lanes, Sitelatch
+from tests.acceptance.own_database import OwnDatabase, own_database
+from tests.acceptance.wire import Answering, Wire, connect
+from tests.database import data_directory
+
+RECOVERY_SECONDS = 30.0
+"""Generous, because the machine may be busy. Sitelatch needs about two seconds."""
+
+
+@dataclass
+class Pair:
+    """A primary and its standby, and an address that leads to one of them."""
+
+    primary: OwnDatabase
+    standby: OwnDatabase
+    address: Address
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(own_database(tmp_path / "primary"))
+        folder = data_directory(tmp_path / "standby")
+        folder.mkdir(exist_ok=True)
+        standby = primary.create_standby(folder)
+        stack.callback(standby.close)
+        address = Address(primary.port)
+        stack.callback(address.close)
+        yield Pair(primary, standby, address)
+
+
+@pytest.fixture
+async def lane(tmp_path: Path, pair: Pair) -> AsyncIterator[Lane]:
+    folder = tmp_path / "latch"
+    folder.mkdir()
+    lanes = Lanes(1)
+    latch = Sitelatch(
+        folder,
+        pair.primary.url("sitelatch_doors", port=pair.address.port),
+        lanes.routes(),
+        activity={"flush_seconds": 0.25, "resolution_seconds": 0.5},
+    )
+    admin_url = pair.primary.url("sitelatch_admin", port=pair.address.port)
+    latch.tables["admin"] = {**latch.tables["admin"], "database_url": admin_url}
+    try:
+        await asyncio.to_thread(latch.start)
+        lane = lanes.next(latch, await asyncio.to_thread(latch.create_sites_and_users))
+        lane.upstream.handler = Answering()
+        async with lane.upstream:
+            yield lane
+    finally:
+        await asyncio.to_thread(latch.stop)
+        lanes.close()
+
+
+def database_in_readyz(latch: Sitelatch) -> tuple[int, str]:
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        answer = client.get(f"http://{latch.ops}/readyz")
+    return answer.status_code, answer.json()["database"]
+
+
+async def status(wire: Wire, lane: Lane, user: Any = None) -> int:
+    await wire.send(lane.request("GET", "/sites/shop/x", user=user))
+    return (await wire.answer()).status
+
+
+async def eventually(what: str, condition: Any) -> float:
+    """Wait until a blocking condition is true, and return how long that took in seconds."""
+    began = time.monotonic()
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < began + RECOVERY_SECONDS, f"timed out, waiting for: {what}"
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+def write_as_admin(latch: Sitelatch) -> int:
+    with latch.admin_client() as client:
+        return client.put(f"/sites/new-{time.monotonic_ns()}", json={"workspace": "acme"}).status_code
+
+
+def delete_user(latch: Sitelatch, user_id: str) -> int:
+    with latch.admin_client() as client:
+        return client.delete(f"/users/{user_id}").status_code
+
+
+async def check_everything_works(lane: Lane, keys: Keys) -> None:
+    """Check that an admin write, activity and a revocation work again, on all connections."""
+    latch = lane.latch
+    await eventually("an admin write", lambda: write_as_admin(latch) in (200, 201))
+    # Every connection of the pool, also those that were idle.
+    statuses = await asyncio.gather(*(asyncio.to_thread(write_as_admin, latch) for _ in range(8)))
+    assert set(statuses) <= {200, 201}
+    await eventually("readiness", lambda: database_in_readyz(latch) == (200, "up"))
+    await eventually("the feed", lambda: latch.metric("sitelatch_feed_up", mode="woken") == 1)
+    await eventually("activity", lambda: latch.metric("sitelatch_activity_pending") == 0)
+    assert latch.metric("sitelatch_database_writable") == 1
+    async with connect(latch.address) as wire:
+        assert await status(wire, lane, keys.blog) == 403
+        assert await status(wire, lane, keys.shop) == 200
+        assert await asyncio.to_thread(delete_user, latch, keys.shop.id) == 204
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while await status(wire, lane, keys.shop) != 401:
+            assert time.monotonic() < deadline, "the deleted key still works"
+
+
+async def test_after_a_failover_through_a_standby_every_pool_writes_again(pair: Pair, lane: Lane) -> None:
+    latch, keys = lane.latch, lane.keys
+    async with connect(latch.address) as wire:
+        assert await status(wire, lane) == 200
+        # Switch the address to the standby, and cut the old connections, as the end of the primary's host does.
+        pair.address.target = pair.standby.port
+        await asyncio.to_thread(pair.primary.stop)
+        await eventually("read-only", lambda: database_in_readyz(latch) == (200, "read-only"))
+        accepted = pair.address.accepted
+        began = time.monotonic()
+        while time.monotonic() < began + 3:
+            assert await status(wire, lane) == 200
+            assert await asyncio.to_thread(write_as_admin, latch) == 503
+            assert await asyncio.to_thread(database_in_readyz, latch) == (200, "read-only")
+        assert latch.metric("sitelatch_database_writable") == 0
+        assert latch.metric("sitelatch_revocation_bound_seconds") >= 30
+        assert pair.address.accepted - accepted < 60
+        await pair.standby.promote()
+        await check_everything_works(lane, keys)
+    events = [line["event"] for line in latch.log_lines()]
+    assert "database_read_only" in events
+    assert events.count("database_read_only") <= 2
+
+
+async def test_connections_to_an_old_primary_that_still_runs_are_replaced(pair: Pair, lane: Lane) -> None:
+    """An old primary that was cut off, but not stopped, accepts writes that are lost, and never reports a change."""
+    latch, keys = lane.latch, lane.keys
+    async with connect(latch.address) as wire:
+        assert await status(wire, lane) == 200
+        await pair.standby.promote()
+        pair.address.target = pair.standby.port
+        async with pair.standby.superuser() as connection:
+            await connection.execute("DELETE FROM sitelatch.api_users WHERE id = $1", keys.acme.id)
+            deadline = time.monotonic() + RECOVERY_SECONDS
+            while await status(wire, lane, keys.acme) != 401:
+                assert time.monotonic() < deadline, "the key that was deleted on the new primary still works"
+                await asyncio.sleep(0.05)
+        await check_everything_works(lane, keys)
+        async with pair.primary.superuser() as connection:
+            left = await connection.fetch(
+                "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'sitelatch-%'"
+                " AND application_name <> 'sitelatch-tests'"
+            )
+        assert not left
+
+
+async def test_connections_to_a_primary_that_died_silently_are_replaced(pair: Pair, lane: Lane) -> None:
+    """The old connections stay open and never answer, as after a loss of power."""
+    latch, keys = lane.latch, lane.keys
+    async with connect(latch.address) as wire:
+        assert await status(wire, lane) == 200
+    await asyncio.gather(*(asyncio.to_thread(write_as_admin, latch) for _ in range(4)))
+    pair.primary.freeze()
+    pair.address.target = pair.standby.port
+    await pair.standby.promote()
+    await check_everything_works(lane, keys)
+    assert not [line for line in latch.log_lines() if line.get("level") in ("error", "critical")]
