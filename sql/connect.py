@@ -82,11 +82,14 @@ async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> PooledCo
                 ssl=tls or False, direct_tls=dsn.tls.direct and tls is not None, **arguments
             )
             return connection
+        except asyncpg.ConnectionDoesNotExistError:  # raised by the driver
+            if tls is not attempts[-1]:
+                continue
+            raise CannotConnect(f"{host}: the server closed the connection, or is not PostgreSQL") from None
         except asyncpg.PostgresError as error:
-            refused = isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)
-            if refused and tls is not attempts[-1] and not isinstance(error, asyncpg.InvalidPasswordError):
-                continue  # the server may accept the user with the other encryption only
-            if refused and missing:
+            if tls is not attempts[-1] and _may_want_other_encryption(error):
+                continue
+            if missing and isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
                 raise CannotConnect(f"{host}: {str(error).partition(chr(10))[0]} ({missing})") from None
             raise
         except TimeoutError:
@@ -98,6 +101,13 @@ async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> PooledCo
                 continue
             raise CannotConnect(f"{host}: {_reason(error, tls, session)}") from None
     raise AssertionError
+
+
+def _may_want_other_encryption(error: asyncpg.PostgresError) -> bool:
+    """Return whether PostgreSQL or PgBouncer may have refused a connection because it is encrypted, or is not."""
+    return isinstance(
+        error, (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ProtocolViolationError)
+    ) and not isinstance(error, asyncpg.InvalidPasswordError)
 
 
 def _encryption(host: Host, dsn: Dsn) -> list[ssl.SSLContext | None]:
@@ -153,4 +163,4 @@ def _reason(error: Exception, tls: ssl.SSLContext | None, session: str) -> str:
         case OSError():
             return "no address of the host accepts connections"
         case _:
-            return type(error).__name__
+            return f"the server's answer was not understood ({type(error).__name__})"

@@ -51,6 +51,10 @@ def read_tls_options(options: GivenOptions, home: Path | None) -> TlsOptions:
         raise BadDatabaseUrl(
             f"{options.label('sslmode')} must be require, verify-ca or verify-full with sslnegotiation=direct"
         )
+    minimum = options.choose("ssl_min_protocol_version", "TLSv1.2", ("", *_VERSIONS))
+    maximum = options.choose("ssl_max_protocol_version", "", ("", *_VERSIONS))
+    if maximum and minimum > maximum:
+        raise BadDatabaseUrl(f"{options.label('ssl_max_protocol_version')} must not be below ssl_min_protocol_version")
     return TlsOptions(
         mode=mode,
         direct=direct,
@@ -61,7 +65,7 @@ def read_tls_options(options: GivenOptions, home: Path | None) -> TlsOptions:
         no_certificate=options.choose("sslcertmode", "allow", ("disable", "allow")) == "disable",
         revoked=options.get("sslcrl"),
         revoked_directory=options.get("sslcrldir"),
-        minimum_version=options.choose("ssl_min_protocol_version", "TLSv1.2", ("", *_VERSIONS)),
-        maximum_version=options.choose("ssl_max_protocol_version", "", ("", *_VERSIONS)),
+        minimum_version=minimum,
+        maximum_version=maximum,
         directory=home and home / ".postgresql",
     )

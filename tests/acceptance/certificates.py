@@ -70,6 +70,19 @@ class Authority:
         )
         return pair
 
+    def revoke(self, *pairs: Pair) -> str:
+        """Return the file of a new list of revoked certificates that contains these."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateRevocationListBuilder(self._name, now, now + datetime.timedelta(days=1))
+        for pair in pairs:
+            revoked = x509.load_pem_x509_certificate(Path(pair.certificate).read_bytes())
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder(revoked.serial_number, now).build()
+            )
+        file = self._folder / f"revoked-{len(pairs)}.crl"
+        file.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return str(file)
+
 
 def _name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
