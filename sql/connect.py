@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import asyncpg
+from asyncpg.connect_utils import SSLMode
 
 from sql.dsn.dsn import Dsn
 from sql.dsn.hosts import Host
@@ -70,7 +71,6 @@ async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> PooledCo
         "target_session_attrs": session,
         "krbsrvname": "postgres",
         "gsslib": "gssapi",
-        "connection_class": _connection_class(() if host.is_socket else dsn.socket_options),
         "command_timeout": _COMMAND_SECONDS,
         # A pooler in transaction mode may send the next statement to another server connection.
         "statement_cache_size": 0,
@@ -79,7 +79,12 @@ async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> PooledCo
     for tls in attempts:
         try:
             connection: PooledConnection = await asyncpg.connect(
-                ssl=tls or False, direct_tls=dsn.tls.direct and tls is not None, **arguments
+                ssl=tls or False,
+                direct_tls=dsn.tls.direct and tls is not None,
+                connection_class=_connection_class(
+                    () if host.is_socket else dsn.socket_options, attempts[0] if tls is None else None
+                ),
+                **arguments,
             )
             return connection
         except asyncpg.ConnectionDoesNotExistError:  # raised by the driver
@@ -128,12 +133,20 @@ def _encryption(host: Host, dsn: Dsn) -> list[ssl.SSLContext | None]:
 
 
 @lru_cache(maxsize=16)
-def _connection_class(options: tuple[SocketOption, ...]) -> type[PooledConnection]:
-    """Return a class of connections that set these socket options. The driver has no other way to the socket."""
+def _connection_class(options: tuple[SocketOption, ...], preferred: ssl.SSLContext | None) -> type[PooledConnection]:
+    """Return a class of connections that set these socket options. The driver has no other way to the socket.
+
+    `preferred` is for connections without TLS, if TLS is preferred. They ask for TLS again before they cancel a query,
+    and wait for the answer. PgBouncer 1.18 crashes if it reads a request to cancel whose client has left already.
+    """
 
     class Connection(PooledConnection):
-        def __init__(self, protocol: Any, transport: asyncio.Transport, *arguments: Any) -> None:
-            super().__init__(protocol, transport, *arguments)
+        def __init__(
+            self, protocol: Any, transport: asyncio.Transport, loop: Any, address: Any, config: Any, parameters: Any
+        ) -> None:
+            if preferred is not None:
+                parameters = parameters._replace(ssl=preferred, sslmode=SSLMode.prefer)
+            super().__init__(protocol, transport, loop, address, config, parameters)
             for option in options:
                 with suppress(OSError):  # not all systems have all options
                     transport.get_extra_info("socket").setsockopt(*option)

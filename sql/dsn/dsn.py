@@ -13,6 +13,7 @@ from typing import Final
 
 from sql.dsn.given_options import GivenOptions
 from sql.dsn.hosts import Host, read_hosts
+from sql.dsn.options import SERVER_SETTINGS
 from sql.dsn.password_file import find_password
 from sql.dsn.socket_options import SocketOption, read_socket_options
 from sql.dsn.syntax import BadDatabaseUrl
@@ -59,7 +60,7 @@ def read_dsn(text: str, environ: Mapping[str, str] = os.environ) -> Dsn:
     home = _home(environ)
     user = options.get("user") or _operating_system_user()
     password_file = options.get("passfile")
-    settings = {"options": options.get("options"), "application_name": options.get("application_name")}
+    settings = {name: options.get(name) for name in ("options", "application_name", *SERVER_SETTINGS)}
     timeout = options.get("connect_timeout")
     if timeout and not re.fullmatch(r" *[+-]?[0-9]{1,9} *", timeout):
         raise BadDatabaseUrl(f"{options.label('connect_timeout')} must be a number of seconds, like 10")

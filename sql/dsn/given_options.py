@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from sql.dsn.options import FIXED, FOREIGN, HONORED, REPLACED
+from sql.dsn.options import FIXED, FOREIGN, HONORED, REPLACED, SERVER_SETTINGS
 from sql.dsn.service_file import read_service
 from sql.dsn.syntax import BadDatabaseUrl, split_dsn
 
@@ -58,7 +58,7 @@ class GivenOptions:
 def _check_names(values: Mapping[str, str], text: str) -> None:
     """Raise BadDatabaseUrl for an option that is unknown or has another name in libpq."""
     for name in values:
-        if name in HONORED or name in FIXED or name in FOREIGN:
+        if name in HONORED or name in SERVER_SETTINGS or name in FIXED or name in FOREIGN:
             continue
         if name in REPLACED:
             raise BadDatabaseUrl(f'"{name}" is not an option of PostgreSQL. Write {REPLACED[name]} instead')
@@ -73,7 +73,7 @@ def _check_names(values: Mapping[str, str], text: str) -> None:
             )
         raise BadDatabaseUrl(
             f'"{name}" is not an option of PostgreSQL. Remove it. A setting of the server goes into "options", for '
-            "example options=-c%20statement_timeout%3D5s"
+            "example options=-c%20geqo%3Doff"
         )
 
 

@@ -42,6 +42,17 @@ HONORED: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The options that are honored, and the environment variables that set them where the DSN does not."""
 
+SERVER_SETTINGS: Final = (
+    "statement_timeout",
+    "lock_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "work_mem",
+    "jit",
+)
+"""Settings of the server that other drivers accept as options, although libpq does not. They are honored too."""
+
 
 class Fixed(NamedTuple):
     """An option of libpq that cannot be changed here. Other values than `values` are refused, or else ignored."""

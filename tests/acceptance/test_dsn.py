@@ -153,7 +153,7 @@ def test_a_missing_certificate_is_named_and_serve_goes_on_when_it_appears(tmp_pa
         ("sslmode=no-verify", "sslmode must be disable, allow, prefer, require, verify-ca or verify-full. If the DSN"),
         ("sslmode=verify-full", "sslmode=verify-full needs the certificate of the authority. Set sslrootcert to its"),
         ("sslmode=require&sslrootcert=system", "sslmode must be verify-full with sslrootcert=system, because anyone"),
-        ("statement_timeout=5s", '"statement_timeout" is not an option of PostgreSQL. Remove it. A setting of the'),
+        ("geqo=off", '"geqo" is not an option of PostgreSQL. Remove it. A setting of the'),
         ("gssencmode=require", "gssencmode must be prefer or disable, because Sitelatch does not use GSSAPI"),
     ],
 )

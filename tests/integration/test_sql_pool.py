@@ -49,6 +49,15 @@ async def test_a_connection_closed_by_the_server_is_replaced(dsn: str, pool: asy
                 break
 
 
+async def test_settings_of_a_dsn_reach_the_server(dsn: str) -> None:
+    settings = "application_name=latch&statement_timeout=7000&options=-c%20lock_timeout%3D8000%20-c%20jit%3Doff"
+    connection = await open_connection(f"{dsn}&{settings}", role="tests")
+    names = ("application_name", "statement_timeout", "lock_timeout", "jit")
+    found = [await connection.fetchval("SELECT current_setting($1)", name) for name in names]
+    await connection.close()
+    assert found == ["latch", "7s", "8s", "off"]
+
+
 async def test_an_invalid_dsn_is_refused_before_connecting() -> None:
     for use in (open_pool, open_connection):
         with pytest.raises(BadDatabaseUrl):

@@ -8,7 +8,7 @@ import pytest
 
 from sql.dsn.dsn import read_dsn
 from sql.dsn.hosts import Host
-from sql.dsn.options import FIXED, FOREIGN, HONORED, REPLACED
+from sql.dsn.options import FIXED, FOREIGN, HONORED, REPLACED, SERVER_SETTINGS
 from sql.dsn.syntax import BadDatabaseUrl
 
 PAGE = (Path(__file__).parents[3] / "docs" / "dsn.md").read_text(encoding="utf-8")
@@ -200,7 +200,7 @@ def test_the_page_shows_a_valid_dsn_of_each_hosting_service() -> None:
 
 def test_the_page_lists_all_options_of_libpq() -> None:
     honored = {name for option, _ in rows("Options") for name in re.findall(r"`(\w+)`", option)}
-    assert honored == set(HONORED)
+    assert honored == {*HONORED, *SERVER_SETTINGS}
     ignored = PAGE.split("### Options that are ignored\n")[1].split("###")[0]
     refused = PAGE.split("### Options that are refused\n")[1].split("\n## ")[0]
     for name, fixed in FIXED.items():
@@ -208,7 +208,7 @@ def test_the_page_lists_all_options_of_libpq() -> None:
 
 
 def test_every_option_has_one_treatment() -> None:
-    names = [*HONORED, *FIXED, *FOREIGN, *REPLACED]
+    names = [*HONORED, *SERVER_SETTINGS, *FIXED, *FOREIGN, *REPLACED]
     assert len(names) == len(set(names))
 
 
