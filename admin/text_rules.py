@@ -10,6 +10,9 @@ WORKSPACE = r"[!-~](?:[ -~]*[!-~])?"
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Unicode's categories Cc and Cs, which are fixed. Looking up each character's category takes ten times as long."""
 
+_WORD = re.compile(r"[^\s_.@/…-]")
+"""Any character that can be in a word. The function sitelatch.words splits texts at all others."""
+
 
 def check_name(name: str, *place: str | int) -> str:
     """Return a display name without surrounding spaces. Raises Invalid at `place`."""
@@ -37,6 +40,6 @@ def is_text(text: str) -> bool:
     return not _UNSTORABLE.search(text)
 
 
-def prefix_pattern(start: str) -> str:
-    """Return the LIKE pattern for texts that begin with `start`."""
-    return re.sub(r"([\\%_])", r"\\\1", start) + "%"
+def has_words(search: str) -> bool:
+    """Return whether a search contains more than the characters between words."""
+    return _WORD.search(search) is not None

@@ -12,6 +12,10 @@ LIMIT $3
 -- The id of the workspace with the name $1.
 SELECT id FROM sitelatch.workspaces WHERE name = $1
 
+-- name: find_workspaces
+-- The ids of the workspaces with the names $1, as text (see pool.py).
+SELECT id::text FROM sitelatch.workspaces WHERE name = ANY($1)
+
 -- name: create_workspace
 -- Create the workspace $1. Returns no row if the name is taken.
 INSERT INTO sitelatch.workspaces (name) VALUES ($1)
@@ -50,100 +54,6 @@ ORDER BY k.created_at, k.digest
 -- name: create_user_sites
 -- Authorize the user $1 of workspace $2 for the sites $3.
 INSERT INTO sitelatch.api_user_sites (user_id, workspace_id, site_id) SELECT $1, $2, unnest($3::text[])
-
--- name: pick_users_newest_first
--- A page of API users, newest first: in the workspaces $1 (null: all), at most $2, after the user with creation time $3
--- and id $4.
-SELECT u.id, u.created_at AS sorted_by
-FROM sitelatch.api_users u
-JOIN sitelatch.workspaces w ON w.id = u.workspace_id
-WHERE ($1::text[] IS NULL OR w.name = ANY($1))
-  AND ($3::timestamptz IS NULL OR (u.created_at, u.id) < ($3, $4::uuid))
-ORDER BY u.created_at DESC, u.id DESC
-LIMIT $2
-
--- name: pick_users_oldest_first
--- A page of API users, oldest first, otherwise like pick_users_newest_first.
-SELECT u.id, u.created_at AS sorted_by
-FROM sitelatch.api_users u
-JOIN sitelatch.workspaces w ON w.id = u.workspace_id
-WHERE ($1::text[] IS NULL OR w.name = ANY($1))
-  AND ($3::timestamptz IS NULL OR (u.created_at, u.id) > ($3, $4::uuid))
-ORDER BY u.created_at, u.id
-LIMIT $2
-
--- name: pick_users_by_activity
--- A page of API users by last activity. $5 = 1: never used first, then least recently used. $5 = -1: most recently used
--- first. No index supports this (activity updates must stay HOT), so all users are sorted: 75 ms for 100,000.
-SELECT u.id, v.sorted_by
-FROM sitelatch.api_users u
-JOIN sitelatch.workspaces w ON w.id = u.workspace_id
-JOIN sitelatch.api_user_activity a ON a.user_id = u.id
-CROSS JOIN LATERAL (
-  SELECT $5::float8 * coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity') AS sorted_by
-) v
-WHERE ($1::text[] IS NULL OR w.name = ANY($1))
-  AND ($3::float8 IS NULL OR (v.sorted_by, u.id) > ($3, $4::uuid))
-ORDER BY v.sorted_by, u.id
-LIMIT $2
-
--- name: match_users
--- The API users in $1 whose name, authorizing person or site starts with $2, whose key's hint matches $3, or whose
--- site's folded id matches $4 (LIKE patterns).
-SELECT u.id
-FROM sitelatch.api_users u
-WHERE u.id = ANY($1::text[]::uuid[]) AND (
-  lower(u.name) LIKE lower($2) OR lower(u.authorized_by_name) LIKE lower($2) OR lower(u.authorized_by_email) LIKE lower($2)
-  OR EXISTS (SELECT FROM sitelatch.api_keys k WHERE k.user_id = u.id AND k.hint LIKE $3)
-  OR EXISTS (SELECT FROM sitelatch.api_user_sites m JOIN sitelatch.sites s ON s.id = m.site_id
-             WHERE m.user_id = u.id AND (s.folded LIKE $4 OR lower(s.display_name) LIKE lower($2)))
-)
-
--- name: search_users
--- A page of the API users that match $5, $6 and $7 as in match_users, in the order of pick_users_newest_first if $8,
--- otherwise of pick_users_oldest_first. The matches are found first and only once, because the planner cannot estimate
--- their number. They are looked up one by one (hence OFFSET 0): if most users matched, match_users would have found a
--- full page of them before.
-WITH matching AS MATERIALIZED (
-  SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($5)
-  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($5)
-  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($5)
-  UNION SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $6
-  UNION SELECT user_id FROM sitelatch.api_user_sites WHERE site_id = ANY(ARRAY(
-          SELECT id FROM sitelatch.sites WHERE folded LIKE $7 OR lower(display_name) LIKE lower($5)))
-)
-SELECT u.id, u.created_at AS sorted_by
-FROM matching
-CROSS JOIN LATERAL (
-  SELECT id, workspace_id, created_at FROM sitelatch.api_users WHERE id = matching.id OFFSET 0
-) u
-WHERE ($1::text[] IS NULL OR u.workspace_id IN (SELECT id FROM sitelatch.workspaces WHERE name = ANY($1)))
-  AND ($3::timestamptz IS NULL
-    OR CASE WHEN $8 THEN (u.created_at, u.id) < ($3, $4::uuid) ELSE (u.created_at, u.id) > ($3, $4) END)
-ORDER BY CASE WHEN $8 THEN u.created_at END DESC, CASE WHEN $8 THEN u.id END DESC, u.created_at, u.id
-LIMIT $2
-
--- name: search_users_by_activity
--- Like search_users, but sorted by last activity, like pick_users_by_activity with $8 for $5.
-WITH matching AS MATERIALIZED (
-  SELECT id FROM sitelatch.api_users WHERE lower(name) LIKE lower($5)
-  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_name) LIKE lower($5)
-  UNION SELECT id FROM sitelatch.api_users WHERE lower(authorized_by_email) LIKE lower($5)
-  UNION SELECT user_id FROM sitelatch.api_keys WHERE hint LIKE $6
-  UNION SELECT user_id FROM sitelatch.api_user_sites WHERE site_id = ANY(ARRAY(
-          SELECT id FROM sitelatch.sites WHERE folded LIKE $7 OR lower(display_name) LIKE lower($5)))
-)
-SELECT u.id, v.sorted_by
-FROM matching
-JOIN sitelatch.api_users u ON u.id = matching.id
-JOIN sitelatch.api_user_activity a ON a.user_id = matching.id
-CROSS JOIN LATERAL (
-  SELECT $8::float8 * coalesce(extract(epoch FROM a.last_used_at)::float8, '-infinity') AS sorted_by
-) v
-WHERE ($1::text[] IS NULL OR u.workspace_id IN (SELECT id FROM sitelatch.workspaces WHERE name = ANY($1)))
-  AND ($3::float8 IS NULL OR (v.sorted_by, u.id) > ($3, $4::uuid))
-ORDER BY v.sorted_by, u.id
-LIMIT $2
 
 -- name: describe_users
 -- All details of the API users $1 in the workspaces $2 (null: all), in the order of $1, with at most $3 sites of each.
@@ -238,16 +148,32 @@ DELETE FROM sitelatch.oidc_logins WHERE digest = $1 AND expires_at > now() RETUR
 DELETE FROM sitelatch.oidc_logins WHERE expires_at <= now()
 
 -- name: list_sites
--- Sites by id: in the workspaces $1 (null: all), whose folded id matches $2 or whose display name matches $3 (null:
--- all), after the id $4, at most $5.
+-- Sites by id: in the workspaces with the ids $1 (null: all), in which each word of one of the searches $2 (null: all) is
+-- the beginning of a word of the id or the display name, after the id $3, at most $4. As in user_list.sql, there is one
+-- branch for all workspaces, and one that reads a page of each workspace.
 SELECT s.id, w.name AS workspace, s.display_name, s.created_at
-FROM sitelatch.sites s
+FROM (
+  (SELECT s.*
+   FROM sitelatch.sites s
+   WHERE $1::text[] IS NULL
+     AND ($2::text[] IS NULL OR s.words @@ sitelatch.word_beginnings($2)) AND ($3::text IS NULL OR s.id > $3)
+   ORDER BY s.id
+   LIMIT $4)
+  UNION ALL
+  (SELECT page.*
+   FROM unnest($1::text[]::bigint[]) AS w (id)
+   CROSS JOIN LATERAL (
+     SELECT s.*
+     FROM sitelatch.sites s
+     WHERE s.workspace_id = w.id
+       AND ($2 IS NULL OR s.words @@ sitelatch.word_beginnings($2)) AND ($3 IS NULL OR s.id > $3)
+     ORDER BY s.id
+     LIMIT $4
+   ) page)
+) AS s
 JOIN sitelatch.workspaces w ON w.id = s.workspace_id
-WHERE ($1::text[] IS NULL OR w.name = ANY($1))
-  AND ($2::text IS NULL OR s.folded LIKE $2 OR lower(s.display_name) LIKE lower($3))
-  AND ($4::text IS NULL OR s.id > $4)
 ORDER BY s.id
-LIMIT $5
+LIMIT $4
 
 -- name: find_site
 -- The site $1 in the workspaces $2 (null: all), and how many API users have it among their selected sites.
@@ -362,11 +288,25 @@ FROM unnest($5::text[], $6::text[], $7::text[]) AS line (workspace, subject, det
 
 -- name: list_audit
 -- Audit log entries, newest first: in the workspaces $1 (null: all), about the subject $2 (null: all), before the entry
--- $3, at most $4.
+-- $3, at most $4. As in user_list.sql, there is one branch for all workspaces, and one that reads a page of each
+-- workspace.
 SELECT id, at, actor_name, actor_email, actor_address, action, workspace, subject, detail::text
-FROM sitelatch.audit_log
-WHERE ($1::text[] IS NULL OR workspace = ANY($1))
-  AND ($2::text IS NULL OR subject = $2)
-  AND ($3::bigint IS NULL OR id < $3)
+FROM (
+  (SELECT l.*
+   FROM sitelatch.audit_log l
+   WHERE $1::text[] IS NULL AND ($2::text IS NULL OR l.subject = $2) AND ($3::bigint IS NULL OR l.id < $3)
+   ORDER BY l.id DESC
+   LIMIT $4)
+  UNION ALL
+  (SELECT page.*
+   FROM unnest($1) AS w (name)
+   CROSS JOIN LATERAL (
+     SELECT l.*
+     FROM sitelatch.audit_log l
+     WHERE l.workspace = w.name AND ($2 IS NULL OR l.subject = $2) AND ($3 IS NULL OR l.id < $3)
+     ORDER BY l.id DESC
+     LIMIT $4
+   ) page)
+) AS entries
 ORDER BY id DESC
 LIMIT $4

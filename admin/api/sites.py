@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from admin.api.audit import Change, write_audit
 from admin.api.response_models import Page, Site, SiteWithUsers
+from admin.api.workspaces import workspace_ids
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
 from admin.problems import MAX_FAULTS, Conflict, NotFound
-from admin.text_rules import check_name, is_text, prefix_pattern
+from admin.text_rules import check_name, has_words, is_text
 from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
@@ -27,14 +28,12 @@ async def list_sites(
     after: str | None = None,
     limit: int = 100,
 ) -> Page[Site]:
-    """Return a page of sites by id whose id or display name begins with `search`.
+    """Return a page of sites by id. Each word of `search` is the beginning of a word of the id or the display name.
 
     `after` is the last id on the previous page.
     """
-    by_id = by_name = None
-    if search:
-        by_id, by_name = prefix_pattern(fold_site(search)), prefix_pattern(search)
-    rows = await connection.fetch(LIST_SITES, workspace_names(within), by_id, by_name, after, limit + 1)
+    texts = [search, fold_site(search)] if search and has_words(search) else None
+    rows = await connection.fetch(LIST_SITES, await workspace_ids(connection, within), texts, after, limit + 1)
     items = [Site.model_validate(dict(row)) for row in rows]
     return Page[Site].of(items, limit, lambda site: site.id)
 

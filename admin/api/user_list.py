@@ -1,15 +1,28 @@
-"""Listing of API users with sorting, search and pagination."""
+"""Listing of API users with sorting, search and pagination.
 
-from datetime import datetime
+A search must be fast no matter how many users match, and the planner cannot estimate how many do. So there are three
+steps, and most searches need only the first or the first two:
+
+1. The next NEAR users are checked one by one. If many users match, that fills a page.
+2. A search can match in three ways: by name, by hint and by site. For those in which one of a hundred users matched,
+   more users are checked, until they fill a page.
+3. For the other ways, all users that match are found by index and sorted.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
+
+from asyncpg import Record
 
 from admin.api.cursors import read_cursor, write_cursor
 from admin.api.response_models import Page, User
 from admin.api.users import describe_users
+from admin.api.workspaces import workspace_ids
 from admin.connections import Connection
-from admin.identity.admins import WorkspaceLimit, workspace_names
-from admin.text_rules import prefix_pattern
+from admin.identity.admins import WorkspaceLimit
+from admin.text_rules import has_words
 from proxy.decision.api_keys import PREFIX, hint
 from proxy.decision.site_ids import fold_site
 from sql.queries import query
@@ -17,24 +30,64 @@ from sql.queries import query
 Sort = Literal["-created", "created", "-last_activity", "last_activity"]
 """`-` means latest first. Users that were never active count as the least recent."""
 SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
-NEWEST_FIRST = query("pick_users_newest_first")
-OLDEST_FIRST = query("pick_users_oldest_first")
-BY_ACTIVITY = query("pick_users_by_activity")
-SEARCH = query("search_users")
-SEARCH_BY_ACTIVITY = query("search_users_by_activity")
-MATCH = query("match_users")
 
 SITES_LISTED: Final = 20
 """How many sites of each user a list contains. A single user is returned with all of them."""
-NEAR: Final = 200
-"""How many of the next users a search checks before it searches all users."""
+NEAR: Final = 500
+_WAYS = ("by_name", "by_hint", "by_site")
+_MATCH = query("match_users")
+_SEARCH = query("search_users")
 
 
 class Picked(NamedTuple):
-    """A user on a page with its sort value: the creation time, or a number that grows along the list."""
+    """A user on a page, with the time by which the list is sorted. None: the user was never active."""
 
-    sorted_by: datetime | float
+    sorted_by: datetime | None
     id: UUID
+
+
+class Order(NamedTuple):
+    """An order of the list: the query that picks a page, and the order in which it returns the users."""
+
+    pick: str
+    order_by: str
+    descending: bool
+    by_activity: bool
+
+    @property
+    def search(self) -> str:
+        """The query for those of the users that `pick` picks that match a search."""
+        return _MATCH.format(pick=self.pick, order_by=self.order_by)
+
+    def sort(self, users: Iterable[Picked]) -> list[Picked]:
+        """Return the users in this order, each once."""
+        never = datetime.min.replace(tzinfo=UTC)
+        return sorted(
+            set(users),
+            key=lambda user: (user.sorted_by is not None, user.sorted_by or never, user.id),
+            reverse=self.descending,
+        )
+
+
+ORDERS: Final[dict[Sort, Order]] = {
+    "-created": Order(query("pick_users_newest_first"), "sorted_by DESC, id DESC", True, False),
+    "created": Order(query("pick_users_oldest_first"), "sorted_by, id", False, False),
+    "-last_activity": Order(
+        query("pick_users_most_recently_used_first"), "sorted_by DESC NULLS LAST, id DESC", True, True
+    ),
+    "last_activity": Order(query("pick_users_least_recently_used_first"), "sorted_by NULLS FIRST, id", False, True),
+}
+
+
+class Position(NamedTuple):
+    """A place in a list: the ids of its workspaces (None: all), and the last user before the place."""
+
+    workspaces: list[str] | None
+    last: Picked | None
+
+    def next(self, count: int) -> tuple[list[str] | None, int, datetime | None, UUID | None]:
+        """Return the first four parameters of the queries, for the next `count` users."""
+        return (self.workspaces, count, *(self.last or (None, None)))
 
 
 async def list_users(
@@ -47,18 +100,21 @@ async def list_users(
     limit: int = 50,
     sites_listed: int | None = SITES_LISTED,
 ) -> Page[User]:
-    """Return a page of API users whose name, person, site or key hint begins with `search`.
+    """Return a page of the API users that match `search`: each of its words must be the beginning of a word in the
+    name and the authorizing person, in the hint of a key, or in one of the sites.
 
     Each has at most `sites_listed` of its sites (None: all). `after` is the `next` of the previous page. Raises Invalid
     if `after` does not belong to this list and order.
     """
-    by_activity = sort.endswith("last_activity")
-    list_key = (sort, bool(search))
-    last = None if after is None else Picked(*read_cursor(after, *list_key, by_time=not by_activity))
-    if search:
-        picked = await _search(connection, within, search, sort, last, limit + 1)
+    order = ORDERS[sort]
+    sought = search if search and has_words(search.removeprefix(PREFIX)) else None
+    list_key = (sort, sought is not None)
+    last = None if after is None else Picked(*read_cursor(after, *list_key, may_be_never=order.by_activity))
+    position = Position(await workspace_ids(connection, within), last)
+    if sought is None:
+        picked = _picked(await connection.fetch(order.pick, *position.next(limit + 1)))
     else:
-        picked = await _pick(connection, within, sort, last, limit + 1)
+        picked = await _search(connection, order, position, sought, limit + 1)
     shown = picked[:limit]
     return Page(
         items=await describe_users(connection, [user.id for user in shown], within, sites_listed),
@@ -66,49 +122,38 @@ async def list_users(
     )
 
 
-async def _pick(
-    connection: Connection, within: WorkspaceLimit, sort: Sort, last: Picked | None, limit: int
-) -> list[Picked]:
-    """Return the next users without a search."""
-    page = (workspace_names(within), limit, *(last or (None, None)))
-    match sort:
-        case "-created":
-            rows = await connection.fetch(NEWEST_FIRST, *page)
-        case "created":
-            rows = await connection.fetch(OLDEST_FIRST, *page)
-        case _:
-            rows = await connection.fetch(BY_ACTIVITY, *page, _direction(sort))
-    return [Picked(row["sorted_by"], row["id"]) for row in rows]
-
-
-async def _search(
-    connection: Connection, within: WorkspaceLimit, search: str, sort: Sort, last: Picked | None, limit: int
-) -> list[Picked]:
+async def _search(connection: Connection, order: Order, position: Position, search: str, limit: int) -> list[Picked]:
     """Return the next users that match the search."""
-    patterns = prefix_pattern(search), prefix_pattern(_hint_prefix(search)), prefix_pattern(fold_site(search))
-    page = (workspace_names(within), limit, *(last or (None, None)), *patterns)
-    if sort.endswith("last_activity"):
-        rows = await connection.fetch(SEARCH_BY_ACTIVITY, *page, _direction(sort))
-    else:
-        # If many users match, as with a single letter, the next few users fill a page. With 100,000 users, that takes
-        # 10 ms instead of the 300 ms of a search of all users.
-        near = await _pick(connection, within, sort, last, NEAR)
-        matching = {row["id"] for row in await connection.fetch(MATCH, [str(user.id) for user in near], *patterns)}
-        found = [user for user in near if user.id in matching]
-        if len(found) >= limit or len(near) < NEAR:
-            return found[:limit]
-        rows = await connection.fetch(SEARCH, *page, sort == "-created")
+    texts = [_hint_part(search), fold_site(search)]
+    workspaces = len(position.workspaces or (0,))
+    size = max(NEAR // workspaces, limit)
+    near = await connection.fetch(order.search, *position.next(size), texts, True, True, True, True, size)
+    found = _picked(row for row in near if any(row[way] for way in _WAYS))
+    if len(found) >= limit or len(near) < size:
+        return found[:limit]
+    matches = [sum(row[way] for row in near) for way in _WAYS]
+    common = [count * 100 >= size for count in matches]
+    far: list[Picked] = []
+    if any(common):
+        # Twice as many users as fill the page if the share of those that match stays the same.
+        enough = 2 * limit * size // min(count for count, is_common in zip(matches, common, strict=True) if is_common)
+        far = _picked(await connection.fetch(order.search, *position.next(enough), texts, *common, False, limit))
+        if len(far) < limit:  # the users that match are farther away
+            common, far = [False] * len(_WAYS), []
+    if all(common):
+        return far
+    rare = (not each for each in common)
+    rows = await connection.fetch(_SEARCH, *position.next(limit), texts, *rare, order.descending, order.by_activity)
+    return order.sort([*far, *_picked(rows)])[:limit]
+
+
+def _picked(rows: Iterable[Record]) -> list[Picked]:
     return [Picked(row["sorted_by"], row["id"]) for row in rows]
 
 
-def _direction(sort: Sort) -> float:
-    """Return the factor by which the queries multiply the sort value, so that the first row has the lowest."""
-    return -1.0 if sort.startswith("-") else 1.0
-
-
-def _hint_prefix(search: str) -> str:
-    """Return the part of a search that a key hint can contain. For a whole key, that is only its start."""
+def _hint_part(search: str) -> str:
+    """Return the part of a search that the hint of a key can contain. For a whole key, that is only its start."""
     shown = hint(PREFIX + "x" * 38).partition("…")[0]
     if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
-        return search[: len(shown)]
-    return search
+        search = search[: len(shown)]
+    return search.removeprefix(PREFIX)

@@ -10,6 +10,7 @@ from sql.queries import query
 
 LIST_WORKSPACES = query("list_workspaces")
 FIND_WORKSPACE = query("find_workspace")
+FIND_WORKSPACES = query("find_workspaces")
 CREATE_WORKSPACE = query("create_workspace")
 
 
@@ -41,6 +42,13 @@ async def workspace_id(connection: Connection, name: str, within: WorkspaceLimit
     if found is None:
         raise Invalid.at("workspace", detail=f'The workspace "{name}" does not exist. Create it first.')
     return found
+
+
+async def workspace_ids(connection: Connection, within: WorkspaceLimit) -> list[str] | None:
+    """Return a workspace limit as a query parameter with ids. Workspaces that do not exist are left out."""
+    if within is None:
+        return None
+    return [row["id"] for row in await connection.fetch(FIND_WORKSPACES, workspace_names(within))]
 
 
 def check_within(name: str, within: WorkspaceLimit) -> None:

@@ -239,7 +239,7 @@ async def test_a_stop_with_a_slow_database_writes_more_than_one_statement_could(
 @pytest.mark.slow
 async def test_a_stop_writes_the_activity_of_122_000_among_a_million_users(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
-    users = [str(row[0]) for row in await pool.fetch(CREATE_USERS, 1_000_000, timeout=300)]
+    users = [str(row[0]) for row in await pool.fetch(CREATE_USERS, 1_000_000, timeout=900)]
     await pool.execute("CHECKPOINT", timeout=300)
     activity = Activity(SETTINGS, pool)
     used = random.sample(users, 122_000)

@@ -93,13 +93,19 @@ async def test_removing_a_site_takes_it_from_its_users(acme: AdminClient, pool: 
     assert (await acme.request("DELETE", "/sites/shop"))[0] == 404
 
 
-async def test_sites_are_searched_by_prefix_and_paged(acme: AdminClient) -> None:
+async def test_sites_are_searched_by_the_beginnings_of_words_and_paged(acme: AdminClient) -> None:
     await acme.request("PUT", "/sites/docs", {"workspace": "acme", "display_name": "Handbook"})
     assert ids(await acme.get("/sites")) == ["blog", "docs", "shop", "wiki"]
     assert ids(await acme.get("/sites", workspace="acme", search="SH")) == ["shop"]
-    assert ids(await acme.get("/sites", search="ＨＡＮＤ")) == []
     assert ids(await acme.get("/sites", search="hand")) == ["docs"]
+    assert ids(await acme.get("/sites", search="ＨＡＮＤ")) == ["docs"]  # full-width letters
+    assert ids(await acme.get("/sites", search="book")) == []  # in the middle of a word
     assert ids(await acme.get("/sites", search="%")) == []
+    await acme.request("PUT", "/sites/blog.eu-west", {"workspace": "acme", "display_name": "Blog for Europe"})
+    for search in ("eu", "west", "europe", "wes blog", "blog.eu", "BLOG/EU"):
+        assert ids(await acme.get("/sites", search=search)) == ["blog.eu-west"], search
+    assert ids(await acme.get("/sites", search="blog")) == ["blog", "blog.eu-west"]
+    await acme.request("DELETE", "/sites/blog.eu-west")
     first = await acme.get("/sites", limit=3)
     assert (ids(first), first["next"]) == (["blog", "docs", "shop"], "shop")
     second = await acme.get("/sites", limit=3, after=first["next"])

@@ -261,7 +261,7 @@ async def test_wrong_parameters_are_refused_and_the_error_names_them(
     assert [error["parameter"] for error in problem["errors"]] == [name]
 
 
-async def test_search_matches_prefixes_of_name_site_person_and_key(acme: AdminClient) -> None:
+async def test_search_matches_the_beginnings_of_words_in_name_site_person_and_key(acme: AdminClient) -> None:
     export = await acme.create(workspace="acme", sites=["shop"], name="Export_50%")
     blog = await acme.create(workspace="acme", sites=["blog"], name="Blog reader")
     ben = await acme.as_(BEN_TOKEN).create(workspace="acme", all_sites=True, name="Ärger")
@@ -275,7 +275,11 @@ async def test_search_matches_prefixes_of_name_site_person_and_key(acme: AdminCl
     assert await found("EXPORT_50%") == [export["id"]]
     assert await found("export%") == []  # no wildcards
     assert await found("e_port") == []
-    assert await found("50") == []  # the prefix, not the middle
+    assert await found("50") == [export["id"]]  # any word
+    assert await found("50 exp") == [export["id"]]  # words in any order
+    assert await found("xport") == []  # not in the middle of a word
+    assert await found("export shop") == []  # each of the words in the same place
+    assert await found("example.com") == await found("com") == sorted([export["id"], blog["id"], ben["id"], docs["id"]])
     assert await found("SHO") == [export["id"]]  # a site
     assert await found("blog") == [blog["id"]]  # name and site: once
     assert await found("hand") == [docs["id"]]  # a site's display name
@@ -283,7 +287,7 @@ async def test_search_matches_prefixes_of_name_site_person_and_key(acme: AdminCl
     assert await found("ada") == sorted([export["id"], blog["id"], docs["id"]])
     assert await found("Är") == [ben["id"]]
     key = export["api_key"]
-    for text in (hint(key), key, key[:8], key[:12]):
+    for text in (hint(key), key, key[:8], key[:12], key[4:8], key[-4:], key[-4:].swapcase()):
         assert export["id"] in await found(text)
     assert await found("slk_" + "!" * 4) == []
     assert await found("\\") == []

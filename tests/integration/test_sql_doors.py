@@ -162,27 +162,35 @@ async def test_a_user_deleted_during_a_write_is_skipped(pool: asyncpg.Pool, dsn:
         await deleter.close()
 
 
-async def test_activity_updates_are_heap_only_tuple_updates(pool: asyncpg.Pool) -> None:
+COUNT_UPDATES = """
+    SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'
+"""
+
+
+async def test_activity_updates_within_a_quarter_of_an_hour_are_heap_only_tuple_updates(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     await pool.execute(
         "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
         " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, 1000)"
     )
     users = [str(row["user_id"]) for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
+    # The whole quarter before the present one, so that no time of this test is in another.
+    age = await pool.fetchval("SELECT extract(epoch FROM now())::float8::numeric % 900 + 600")
+    await pool.execute(RECORD_ACTIVITY, users, [str(age)] * len(users))
+    await pool.execute("VACUUM sitelatch.api_user_activity")
     # Only once, because each page has space for one more version of its rows, and other transactions may delay the
     # reuse of that space.
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(RECORD_ACTIVITY, users, ["30.0"] * len(users))
-        (counts,) = await connection.fetch(
-            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'api_user_activity'"
-        )
-        assert counts["n_tup_hot_upd"] == counts["n_tup_upd"] == len(users)
+        (before,) = await connection.fetch(COUNT_UPDATES)
+        await connection.execute(RECORD_ACTIVITY, users, [str(age - 300)] * len(users))
+        (after,) = await connection.fetch(COUNT_UPDATES)
+        assert [after[name] - before[name] for name in ("n_tup_upd", "n_tup_hot_upd")] == [len(users)] * 2
         # Later updates are HOT too, because no index covers the time.
         indexed = await connection.fetch(
             "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)"
             " WHERE indrelid = 'sitelatch.api_user_activity'::regclass"
         )
-        assert {row["attname"] for row in indexed} == {"user_id"}
+        assert {row["attname"] for row in indexed} == {"user_id", "workspace_id", "used_quarter"}
 
 
 async def test_an_older_activity_time_writes_nothing(pool: asyncpg.Pool) -> None:

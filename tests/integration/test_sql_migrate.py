@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 import sql
+from admin.api.user_list import list_users
 from sql.migrate import (
     LATEST,
     MIGRATIONS,
@@ -65,6 +67,31 @@ async def test_concurrent_processes_apply_each_migration_once(bare_dsn: str) -> 
         for connection in connections:
             await connection.close()
     assert sorted(itertools.chain.from_iterable(applied)) == [migration.name for migration in MIGRATIONS]
+
+
+async def test_the_migration_for_lists_fills_in_what_they_need_of_existing_rows(bare_dsn: str) -> None:
+    connection = await open_connection(bare_dsn, role="tests")
+    try:
+        await migrate(connection, MIGRATIONS[:4])
+        await add_workspace(connection, "acme", "blog.example.com")
+        user_id = await add_user(connection, "acme", "blog.example.com", digest=b"d" * 32)
+        never = await add_user(connection, "acme")
+        await connection.execute(
+            "UPDATE sitelatch.api_user_activity SET last_used_at = '2026-01-02 03:14:59+00' WHERE user_id = $1", user_id
+        )
+        assert await migrate(connection) == [migration.name for migration in MIGRATIONS[4:]]
+        for search in ("admin ada", "example.com", "ab12", "wxyz", "BLOG"):
+            found = await list_users(connection, search=search)
+            assert user_id in [user.id for user in found.items], search
+        assert [user.id for user in (await list_users(connection, sort="last_activity")).items] == [never, user_id]
+        rows = await connection.fetch(
+            "SELECT w.name, a.used_quarter * interval '15 minutes' + timestamp '1970-01-01' AS quarter"
+            " FROM sitelatch.api_user_activity a JOIN sitelatch.workspaces w ON w.id = a.workspace_id"
+            " ORDER BY a.used_quarter"
+        )
+        assert [tuple(row) for row in rows] == [("acme", datetime(2026, 1, 2, 3)), ("acme", None)]
+    finally:
+        await connection.close()
 
 
 async def test_a_database_with_a_newer_schema_is_refused(dsn: str) -> None:

@@ -1,0 +1,227 @@
+"""The list of API users among 20,000: its order, its pages and its search, and that no query reads a whole table."""
+
+import random
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+
+from admin.api.audit import list_audit
+from admin.api.response_models import User
+from admin.api.sites import list_sites
+from admin.api.user_list import SORTS, Sort, list_users
+from bench.admin_data import fill
+from sql.pool import open_connection
+from tests.database import TEMPLATE, create_database, drop_database, run_aside
+
+USERS = 20_000
+SITES = 1_000
+LARGE_TABLES = re.compile(r"Seq Scan on (api_users|api_keys|api_user_sites|api_user_activity|audit_log)\b")
+
+SEARCHES = (
+    "integration",  # one user in ten
+    "NIGHTLY exp",
+    "admin1",
+    "ben admin11@ex",
+    "1",  # the digits of the names of users that were created one after another
+    "integration 1",
+    "1999",
+    "loader",  # not the first word
+    "site-1",
+    "blog of customer 40",
+    "example.com",
+    "k",  # many hints
+    "nobody",
+)
+
+
+class Listed(NamedTuple):
+    """What the reference implementation knows of a user."""
+
+    id: str
+    workspace: str
+    created_at: Any
+    last_used_at: Any
+    texts: list[str]
+    """Each search must match in one of these."""
+
+
+REFERENCE = """
+SELECT u.id::text, w.name AS workspace, u.created_at, a.last_used_at,
+       ARRAY[concat_ws(' ', u.name, u.authorized_by_name, u.authorized_by_email)]
+       || ARRAY(SELECT substr(k.hint, 5) FROM sitelatch.api_keys k WHERE k.user_id = u.id)
+       || ARRAY(SELECT s.id || ' ' || s.display_name FROM sitelatch.api_user_sites m
+                JOIN sitelatch.sites s ON s.id = m.site_id WHERE m.user_id = u.id) AS texts
+FROM sitelatch.api_users u
+JOIN sitelatch.workspaces w ON w.id = u.workspace_id
+JOIN sitelatch.api_user_activity a ON a.user_id = u.id
+"""
+
+
+@pytest.fixture(scope="module")
+def many_users(database_server: str) -> Iterator[str]:
+    """The DSN of a database with many users. Tests undo their changes."""
+
+    async def create() -> str:
+        dsn = await create_database(database_server, TEMPLATE)
+        connection = await open_connection(dsn, role="tests")
+        await fill(connection, users=USERS, sites=SITES)
+        # Users whose last activity was at the same time, as after an import.
+        await connection.execute(
+            "UPDATE sitelatch.api_user_activity SET last_used_at = date_trunc('day', now())"
+            " WHERE user_id IN (SELECT id FROM sitelatch.api_users ORDER BY id LIMIT 300)"
+        )
+        await connection.execute(
+            "INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject)"
+            " SELECT 'Ada', 'ada@example.com', '127.0.0.1', 'user.created',"
+            " CASE WHEN n % 1000 = 0 THEN 'few' ELSE 'acme' END, (n / 5)::text FROM generate_series(1, 20000) n"
+        )
+        await connection.execute("VACUUM ANALYZE")
+        await connection.close()
+        return dsn
+
+    dsn = run_aside(create())
+    yield dsn
+    run_aside(drop_database(database_server, dsn))
+
+
+@pytest.fixture
+async def connection(many_users: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in a transaction that is rolled back."""
+    opened = await open_connection(many_users, role="tests")
+    transaction = opened.transaction()
+    await transaction.start()
+    yield opened
+    await transaction.rollback()
+    await opened.close()
+
+
+async def reference(connection: asyncpg.Connection) -> list[Listed]:
+    return [Listed(**dict(row)) for row in await connection.fetch(REFERENCE)]
+
+
+def words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s\-_.@/…]+", text.lower()) if word]
+
+
+def matches(user: Listed, search: str) -> bool:
+    sought = words(search)
+    return any(
+        all(any(word.startswith(start) for word in found) for start in sought) for found in map(words, user.texts)
+    )
+
+
+def in_order(users: list[Listed], sort: Sort) -> list[str]:
+    def key(user: Listed) -> Any:
+        if sort.endswith("created"):
+            return user.created_at, user.id
+        return user.last_used_at is not None, user.last_used_at and user.last_used_at.timestamp(), user.id
+
+    return [user.id for user in sorted(users, key=key, reverse=sort.startswith("-"))]
+
+
+async def pages(connection: asyncpg.Connection, count: int = 10**6, **parameters: Any) -> AsyncIterator[list[User]]:
+    """Yield the first `count` pages of a list."""
+    after = None
+    for _ in range(count):
+        page = await list_users(connection, after=after, sites_listed=0, **parameters)
+        yield page.items
+        after = page.next
+        if after is None:
+            return
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_all_pages_together_are_the_whole_list_in_order(connection: asyncpg.Connection, sort: Sort) -> None:
+    users = await reference(connection)
+    for within, count in ((None, 3), (frozenset({"umbrella", "few", "nowhere"}), 1000)):
+        expected = in_order([user for user in users if within is None or user.workspace in within], sort)
+        found = [
+            user.id async for page in pages(connection, count, sort=sort, within=within, limit=70) for user in page
+        ]
+        assert found == (expected if within else expected[:210])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+async def test_a_search_finds_the_same_users_as_the_reference(connection: asyncpg.Connection, search: str) -> None:
+    users = [user for user in await reference(connection) if matches(user, search)]
+    chosen = random.Random(search)
+    for sort in SORTS:
+        for within in (None, frozenset({"acme"}), frozenset({"stark", "few", "globex"}), frozenset({"few"})):
+            expected = in_order([user for user in users if within is None or user.workspace in within], sort)
+            limit = chosen.randint(3, 70)
+            found = [
+                user.id
+                async for page in pages(connection, 3, search=search, sort=sort, within=within, limit=limit)
+                for user in page
+            ]
+            assert found == expected[: 3 * limit], (search, sort, within, limit)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_updates_between_pages_neither_skip_nor_repeat_users_that_did_not_change(
+    connection: asyncpg.Connection, sort: Sort
+) -> None:
+    """A user that was active moves to its new place in an order by activity. All others are listed exactly once."""
+    chosen = random.Random(sort)
+    users = [user for user in await reference(connection) if user.workspace == "hooli"]
+    unchanged = in_order(users, sort)
+    found: list[str] = []
+    moved: set[str] = set()
+    async for page in pages(connection, sort=sort, within=frozenset({"hooli"}), limit=40):
+        found += [user.id for user in page]
+        active = [user.id for user in chosen.sample(users, 5)]
+        moved.update(active)
+        await connection.execute(
+            "UPDATE sitelatch.api_user_activity SET last_used_at = now() WHERE user_id = ANY ($1::text[]::uuid[])",
+            active,
+        )
+        await connection.execute(
+            "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
+            " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces WHERE name = 'globex'"
+        )
+    if sort.endswith("created"):
+        assert found == unchanged
+    else:
+        assert [user for user in found if user not in moved] == [user for user in unchanged if user not in moved]
+        assert 20 < len(moved) < len(unchanged)
+
+
+class Explaining:
+    """A connection that explains each query before it runs it, and records those that read a whole large table."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self.complaints: list[str] = []
+
+    async def fetch(self, query: str, *parameters: Any) -> list[asyncpg.Record]:
+        plan = "\n".join(row[0] for row in await self._connection.fetch(f"EXPLAIN {query}", *parameters))
+        if LARGE_TABLES.search(plan):
+            self.complaints.append(f"{parameters}\n{plan}")
+        return await self._connection.fetch(query, *parameters)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_no_page_of_users_reads_a_whole_table(connection: asyncpg.Connection, sort: Sort) -> None:
+    explaining: Any = Explaining(connection)
+    for within in (None, frozenset({"acme"}), frozenset({"stark", "few"}), frozenset({"few"})):
+        for search in (None, "integration", "integration 1", "admin11", "site-1", "1999", "nobody"):
+            page = await list_users(explaining, within=within, search=search, sort=sort, limit=5)
+            if page.next is not None:
+                await list_users(explaining, within=within, search=search, sort=sort, after=page.next, limit=5)
+    assert explaining.complaints == []
+
+
+async def test_no_page_of_sites_or_audit_entries_reads_a_whole_table(connection: asyncpg.Connection) -> None:
+    explaining: Any = Explaining(connection)
+    few = frozenset({"few"})
+    for within in (None, few, frozenset({"acme", "few"})):
+        for search, found in ((None, True), ("site-1", within != few), ("nothing", False)):
+            sites = await list_sites(explaining, within=within, search=search)
+            assert bool(sites.items) == found
+        for subject, count in ((None, 5), ("200", 1 if within == few else 5), ("unknown", 0)):
+            entries = await list_audit(explaining, within=within, subject=subject, limit=5)
+            assert len(entries.items) == count
+    assert explaining.complaints == []
