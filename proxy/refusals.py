@@ -113,4 +113,7 @@ UPSTREAM_UNREACHABLE = Refusal("upstream_unreachable", 502, "The data service ca
 UPSTREAM_BROKEN = Refusal("upstream_broken", 502, "The data service sent an invalid response.")
 UPSTREAM_TIMEOUT = Refusal("upstream_timeout", 504, "The data service did not respond in time.")
 UPSTREAM_BUSY = Refusal("upstream_busy", 503, "All connections to the data service are in use.", retry_after_seconds=1)
+NO_FREE_SOCKET = Refusal(
+    "no_free_socket", 503, "The proxy cannot open another connection at the moment.", retry_after_seconds=1
+)
 INTERNAL_ERROR = Refusal("internal_error", 500, "Internal error.", closes=True)

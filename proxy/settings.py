@@ -256,6 +256,7 @@ class LimitSettings(Settings):
     upstream_connections: Count = 512
     upstream_wait_seconds: Seconds = 5
     open_exchanges: Count = 10000
+    connections_per_client: Count = 5000
 
 
 class KeySettings(Settings):

@@ -43,6 +43,10 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+OWN_LIMITS = frozenset({Reason.TOO_MANY_OPEN_FILES, Reason.NO_LOCAL_PORT})
+"""Reasons for which Sitelatch or its machine cannot open a connection. They are not the upstream's fault."""
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
     """Why one request got no complete response. `detail` is for people. It never contains text from the upstream."""

@@ -27,6 +27,7 @@ from proxy.observe.access_log import AccessLog
 from proxy.observe.background_writer import BackgroundWriter
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
+from proxy.relay import descriptors
 from proxy.relay.front_door import FrontDoor
 from proxy.relay.listeners import start_listening
 from proxy.relay.revocation import Revocation
@@ -188,6 +189,8 @@ class Service:
         metrics.watch("activity_pending", lambda: self.activity.pending)
         metrics.watch("database_up", lambda: database.answers_lookups)
         metrics.watch("database_writable", lambda: database.writable and not self._admin_watch.fault)
+        metrics.watch("accepting", lambda: self.front.accepting)
+        metrics.watch("connections_refused", lambda: self.front.services.connections.refused)
         metrics.watch("log_lines_dropped", lambda: self._log_writer.dropped)
 
     def _lost(self, lost: Changes) -> None:
@@ -277,6 +280,7 @@ async def serve(
     Raises CannotServe, and the errors of EmbeddedServer.
     """
     signals.listen()
+    descriptors.raise_limit()
     async with AsyncExitStack() as stack:
         service = await unless(signals.stop, stack.enter_async_context(Service(config, signals, log)))
         if service is None:

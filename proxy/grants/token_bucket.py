@@ -45,6 +45,8 @@ def client_network(address: str) -> str:
 
     Anything else is returned unchanged, for example the peer of a unix socket.
     """
+    if ":" not in address:
+        return address
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -23,6 +23,7 @@ FLUSH_RESULTS: Final = ("ok", "error")
 WATCHED: Final = {
     "grants_cached": "API keys whose grant is cached.",
     "activity_pending": "API users whose last activity is not written yet.",
+    "accepting": "1 while the front door accepts connections, 0 while accepting is paused.",
     "database_up": "1 while the database answers lookups, otherwise 0.",
     "database_writable": "1 while the database accepts writes, otherwise 0.",
     "feed_lag_seconds": "Time since the change feed was last read to its end.",
@@ -30,6 +31,7 @@ WATCHED: Final = {
 }
 """Gauges whose values other objects hold. `watch` registers a function that reads the value."""
 WATCHED_COUNTS: Final = {
+    "connections_refused": "Client connections that were closed because their client had too many.",
     "log_lines_dropped": "Log lines that were dropped because they could not be written in time.",
 }
 """The same for counters."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from proxy.upstream_errors import Reason, UpstreamError
+from proxy.upstream_errors import OWN_LIMITS, Reason, UpstreamError
 
 _REPORT_SECONDS: Final = 60.0
 """How often a cause that lasts is logged again, with its count."""
@@ -16,6 +16,13 @@ _OVER_SECONDS: Final = 5.0
 _RETURNING_SECONDS: Final = 60.0
 """The same for a cause that has come back. So a cause that comes and goes is logged at most once per minute."""
 _MAX_DETAIL: Final = 300
+
+_OWN_EVENTS: Final = {
+    "upstream_fails": "no_free_socket",
+    "upstream_still_fails": "still_no_free_socket",
+    "upstream_no_longer_fails": "free_sockets_again",
+}
+"""The events for causes that are not the upstream's fault."""
 
 _log = structlog.get_logger(__name__)
 
@@ -91,7 +98,7 @@ class UpstreamFailures:
     def _write(self, log: Callable[..., Any], event: str, reason: Reason, cause: _Cause) -> None:
         cause.unreported = 0
         log(
-            event,
+            _OWN_EVENTS[event] if reason in OWN_LIMITS else event,
             upstream=self._upstream,
             reason=reason.value,
             error=cause.detail,

@@ -87,8 +87,9 @@ class ClientConnection:
         )
         self.await_head()
         enable_keepalive(transport)
-        services.connections.add(self)
         services.metrics.downstream_open += 1
+        if not services.connections.add(self, peer.address, exempt=peer.trusted or peer.is_local):
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         services = self._services

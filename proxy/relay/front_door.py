@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
-from aiohttp import web
 
 from proxy.enforcement import Enforcement
 from proxy.http.forwarding import address_matcher
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
+from proxy.relay import descriptors
 from proxy.relay.client_connection import ClientConnection
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
-from proxy.relay.listeners import start_listening
+from proxy.relay.intake import Intake
+from proxy.relay.listeners import bind_sockets
+from proxy.relay.open_connections import OpenConnections
 from proxy.relay.services import Services
 from proxy.relay.tls_files import ServerTls, WatchedFiles
 from proxy.relay.upstream_pool import UpstreamPool
@@ -27,30 +29,6 @@ from proxy.settings import LimitSettings, ProxySettings
 _log = structlog.get_logger(__name__)
 
 _SWEEP_SECONDS = 0.5
-
-
-class _Server(web.Server):
-    """aiohttp's server with Sitelatch's protocol: aiohttp manages the listeners, but not the connections."""
-
-    def __init__(self, services: Services, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(_never_called)
-        self._services = services
-        self._event_loop = loop
-
-    def __call__(self) -> Any:
-        return ClientConnection(self._services, self._event_loop)
-
-    def pre_shutdown(self) -> None:
-        for connection in list(self._services.connections):
-            connection.drain()
-
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
-        for connection in list(self._services.connections):
-            connection.abort()
-
-
-async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError("ClientConnection handles all requests")
 
 
 class FrontDoor:
@@ -99,12 +77,11 @@ class FrontDoor:
             record=Record(metrics, access_log, clock, {route: pool.failures for route, pool in pools.items()}),
             is_trusted=address_matcher(settings.trusted_proxies),
             next_request_id=_request_ids(),
-            connections=set(),
+            connections=OpenConnections(limits.connections_per_client, on_full=self._check_room),
             drained=asyncio.Event(),
             clock=clock,
         )
-        self._runner: web.ServerRunner | None = None
-        self._sites: list[web.BaseSite] = []
+        self._intake: Intake | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     def _count_upstream(self, change: int) -> None:
@@ -113,7 +90,12 @@ class FrontDoor:
     @property
     def addresses(self) -> list[Any]:
         """The addresses of the sockets: (host, port, …) or a path."""
-        return list(self._runner.addresses) if self._runner is not None else []
+        return self._intake.addresses if self._intake is not None else []
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it accepts connections."""
+        return self._intake is not None and not self._intake.paused
 
     @property
     def services(self) -> Services:
@@ -139,11 +121,40 @@ class FrontDoor:
     async def start(self) -> None:
         """Listen. Raises OSError if the address is not available."""
         loop = asyncio.get_running_loop()
-        self._runner = web.ServerRunner(_Server(self._services, loop), shutdown_timeout=0)
-        await self._runner.setup()
+        services = self._services
+        sockets = bind_sockets(self._settings)
+        services.connections.capacity = self._count_descriptors()
         tls = self._tls.context if self._tls is not None else None
-        self._sites = await start_listening(self._runner, self._settings, tls)
+        self._intake = Intake(
+            sockets,
+            lambda: ClientConnection(services, loop),
+            services.connections,
+            tls=tls,
+            handshake_seconds=services.limits.head_seconds,
+        )
+        await self._intake.open()
         self._sweep()
+
+    def _count_descriptors(self) -> int:
+        """Return how many client connections the file descriptors are enough for."""
+        limits, limit, used = self._services.limits, descriptors.limit(), descriptors.in_use()
+        upstream = limits.upstream_connections * len(self._pools)
+        needed = descriptors.needed(used, limits.open_exchanges, upstream)
+        capacity = descriptors.client_capacity(limit - used, upstream)
+        if limit < needed:
+            _log.warning(
+                "few_file_descriptors",
+                limit=limit,
+                needed_for_limits=needed,
+                room_for_clients=capacity,
+                advice="raise the hard limit of open files (LimitNOFILE=, ulimit -n, docker --ulimit nofile=), or "
+                "lower [limits] open_exchanges and upstream_connections",
+            )
+        return capacity
+
+    def _check_room(self) -> None:
+        if self._intake is not None:
+            self._intake.check()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -156,15 +167,16 @@ class FrontDoor:
                 connection.abort()
         for pool in self._pools:
             pool.sweep(now)
+        if self._intake is not None:
+            self._intake.check()
         self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def drain(self, timeout_seconds: float) -> bool:
         """Stop accepting, and wait for open exchanges to end. Return whether all ended in time. It may be canceled."""
         services = self._services
         services.draining = True
-        for site in self._sites:
-            await site.stop()
-        self._sites = []
+        if self._intake is not None:
+            self._intake.close()
         if not services.connections:
             return True
         for connection in list(services.connections):
@@ -180,8 +192,10 @@ class FrontDoor:
         """Close everything that is still open."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._intake is not None:
+            self._intake.close()
+        for connection in list(self._services.connections):
+            connection.abort()
         for pool in self._pools:
             pool.close()
 

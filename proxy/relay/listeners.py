@@ -4,8 +4,8 @@ import errno
 import os
 import re
 import socket
-import ssl
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.relay.unix_sockets import UnixSocketSite, bind_unix_socket
 from proxy.settings import ListenSettings
 
-_BACKLOG = 1024
+BACKLOG = 1024
 EVERY_ADDRESS = "*"
 _MAX_SOCKET_PATH = 107
 """The longest path of a unix socket, in bytes (Linux)."""
@@ -65,26 +65,36 @@ def usual_authority(listen: str) -> str:
     return f"localhost:{where.port}" if where.host == EVERY_ADDRESS else listen
 
 
-async def start_listening(
-    runner: web.BaseRunner, settings: ListenSettings, tls: ssl.SSLContext | None = None
-) -> list[web.BaseSite]:
-    """Listen, and return the open listeners.
+def bind_sockets(settings: ListenSettings) -> list[socket.socket]:
+    """Return the bound sockets of an address. They do not listen yet.
 
     Raises ValueError as `parse_listen` does, and OSError if the address is not available. `strerror` is the reason.
     """
     where = parse_listen(settings.listen)
-    sites: list[web.BaseSite]
     if isinstance(where, UnixListen):
-        sock = bind_unix_socket(where.path, settings.socket_mode, settings.socket_group)
-        sites = [UnixSocketSite(runner, sock, ssl_context=tls, backlog=_BACKLOG)]
-    elif where.host == EVERY_ADDRESS:
-        sockets = _every_address(where.port)
-        sites = [web.SockSite(runner, sock, ssl_context=tls, backlog=_BACKLOG) for sock in sockets]
-    else:
-        sites = [web.TCPSite(runner, where.host, where.port, ssl_context=tls, backlog=_BACKLOG)]
-    for site in sites:
-        await site.start()
-    return sites
+        return [bind_unix_socket(where.path, settings.socket_mode, settings.socket_group)]
+    return _every_address(where.port) if where.host == EVERY_ADDRESS else _addresses_of(where)
+
+
+async def start_listening(runner: web.BaseRunner, settings: ListenSettings) -> None:
+    """Listen with aiohttp. Raises the errors of `bind_sockets`."""
+    for sock in bind_sockets(settings):
+        kind = UnixSocketSite if sock.family == socket.AF_UNIX else web.SockSite
+        await kind(runner, sock, backlog=BACKLOG).start()
+
+
+def _addresses_of(where: TcpListen) -> list[socket.socket]:
+    """Return one bound socket for each address of a host."""
+    found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+            sockets.append(_tcp_socket(family, address))
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 def _every_address(port: int) -> list[socket.socket]:
@@ -92,9 +102,9 @@ def _every_address(port: int) -> list[socket.socket]:
 
     A single socket for both would show the addresses of IPv4 clients as IPv6 addresses.
     """
-    sockets = [_tcp_socket(socket.AF_INET, "0.0.0.0", port)]  # noqa: S104 - the config asks for every address
+    sockets = [_tcp_socket(socket.AF_INET, ("0.0.0.0", port))]  # noqa: S104 - the config asks for every address
     try:
-        sockets.append(_tcp_socket(socket.AF_INET6, "::", sockets[0].getsockname()[1]))
+        sockets.append(_tcp_socket(socket.AF_INET6, ("::", sockets[0].getsockname()[1])))
     except OSError as error:
         if error.errno not in _NO_IPV6:
             sockets[0].close()
@@ -103,14 +113,14 @@ def _every_address(port: int) -> list[socket.socket]:
     return sockets
 
 
-def _tcp_socket(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+def _tcp_socket(family: int, address: tuple[Any, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
+        sock.bind(address)
     except OSError:
         sock.close()
         raise

@@ -20,6 +20,11 @@ class Peer:
         self.trusted = is_trusted(address)
         self.scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it has no address of its own: on a unix socket, or if it has already left."""
+        return self.address in ("unix", "gone")
+
     def client_address(self, fields: Fields) -> str:
         """Return the address of the client: the peer's, or the one that trusted proxies report."""
         return client_address(fields, self.address, self._is_trusted) if self.trusted else self.address

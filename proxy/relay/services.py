@@ -3,33 +3,15 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from proxy.decision.routes import Route
 from proxy.enforcement import Enforcement
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.metrics import Metrics
-from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
+from proxy.relay.open_connections import OpenConnections
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings
-
-
-class OpenConnection(Protocol):
-    """The interface of a client's connection that the front door uses."""
-
-    @property
-    def exchange(self) -> Exchange | None:
-        """The open exchange."""
-
-    def sweep(self, now: float) -> None:
-        """Check the timeouts. `now` is the event loop's time in seconds."""
-
-    def drain(self) -> None:
-        """Close now if idle, otherwise after the open exchange."""
-
-    def abort(self) -> None:
-        """Close at once."""
 
 
 @dataclass(slots=True)
@@ -45,7 +27,7 @@ class Services:
     is_trusted: Callable[[str], bool]
     """Whether an address belongs to a trusted proxy."""
     next_request_id: Callable[[], bytes]
-    connections: set[OpenConnection]
+    connections: OpenConnections
     drained: asyncio.Event
     """Set when the last connection has closed after `draining` was set."""
     clock: Callable[[], float]

@@ -5,7 +5,6 @@ import errno
 import grp
 import os
 import socket
-import ssl
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +17,8 @@ _GROUP_MODE: Final = 0o660
 class UnixSocketSite(web.BaseSite):
     """Listens on a bound unix socket. With uvloop, aiohttp's SockSite takes only TCP sockets."""
 
-    def __init__(
-        self, runner: web.BaseRunner, sock: socket.socket, *, ssl_context: ssl.SSLContext | None, backlog: int
-    ) -> None:
-        super().__init__(runner, ssl_context=ssl_context, backlog=backlog)
+    def __init__(self, runner: web.BaseRunner, sock: socket.socket, *, backlog: int) -> None:
+        super().__init__(runner, backlog=backlog)
         self._sock = sock
 
     @property
@@ -33,7 +30,7 @@ class UnixSocketSite(web.BaseSite):
         server = self._runner.server
         assert server is not None  # noqa: S101 - `BaseSite` checks it
         self._server = await asyncio.get_running_loop().create_unix_server(
-            server, sock=self._sock, ssl=self._ssl_context, backlog=self._backlog
+            server, sock=self._sock, backlog=self._backlog
         )
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from proxy.http.body_readers import BodyReaders
 from proxy.observe.upstream_failures import UpstreamFailures
-from proxy.refusals import UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refusal, Refused
+from proxy.refusals import NO_FREE_SOCKET, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refusal, Refused
+from proxy.relay import descriptors
 from proxy.relay.connection_errors import connection_error
 from proxy.relay.tls_files import WatchedFiles
 from proxy.relay.upstream_address import Create, UpstreamAddress
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import LimitSettings, UpstreamTlsSettings
-from proxy.upstream_errors import Reason, UpstreamError
+from proxy.upstream_errors import OWN_LIMITS, Reason, UpstreamError
 from sql.dialing import Resolve, resolve
 
 _YOUNGEST = 0.8
@@ -115,7 +116,7 @@ class UpstreamPool:
             self._free_place()
             if isinstance(error, (OSError, UnicodeError)):  # UnicodeError: the name is not valid (IDNA)
                 self.body_readers.forget()
-                raise UpstreamFailed(UPSTREAM_UNREACHABLE, connection_error(error)) from error
+                raise _failed(connection_error(error)) from error
             raise
         connection.expires_at = (
             asyncio.get_running_loop().time() + self._limits.upstream_max_age_seconds * self._jitter()
@@ -215,3 +216,13 @@ class UpstreamPool:
         for connection in self._idle:
             connection.transport.close()
         self._idle.clear()
+
+
+def _failed(cause: UpstreamError) -> UpstreamFailed:
+    """Return the error for a connection that could not be opened."""
+    if cause.reason in OWN_LIMITS:
+        return UpstreamFailed(NO_FREE_SOCKET, cause)
+    # Without file descriptors, the system reports that a name is not known, for example.
+    if not descriptors.available(0):
+        return UpstreamFailed(NO_FREE_SOCKET, UpstreamError(Reason.TOO_MANY_OPEN_FILES, "no free file descriptors"))
+    return UpstreamFailed(UPSTREAM_UNREACHABLE, cause)

@@ -1,0 +1,61 @@
+"""The file descriptors of the process: how many there may be, and how many connections they are enough for."""
+
+import os
+import resource
+import socket
+import sys
+
+_MOST = 1 << 20
+"""Some container runtimes allow a thousand times more, which no process needs."""
+_RESERVE = 64
+"""For connections to the database, to ops and to admin, and for files."""
+
+
+def raise_limit() -> None:
+    """Raise the soft limit of file descriptors to the hard limit. The usual soft limit of 1024 is for select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):
+            return  # macOS has another limit below the hard one
+
+
+def limit() -> int:
+    """Return how many file descriptors the process may have."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def in_use() -> int:
+    """Return how many file descriptors the process has."""
+    return len(os.listdir("/dev/fd"))
+
+
+def client_capacity(free: int, upstream_connections: int) -> int:
+    """Return how many client connections there is room for, if each of them may need an upstream connection."""
+    free -= reserve(free)
+    return max(free - upstream_connections, free // 2, 1)
+
+
+def reserve(free: int) -> int:
+    """Return how many of the free file descriptors are not for client and upstream connections."""
+    return min(_RESERVE, free // 4)
+
+
+def needed(used: int, open_exchanges: int, upstream_connections: int) -> int:
+    """Return how many file descriptors the limits of the config need."""
+    return used + _RESERVE + open_exchanges + min(open_exchanges, upstream_connections)
+
+
+def available(margin: int) -> bool:
+    """Return whether more than this many file descriptors are free.
+
+    The system gives each socket the lowest free number, so that its number shows how many are in use.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.fileno() < limit() - margin
+    except OSError:  # the machine has a limit too
+        return False

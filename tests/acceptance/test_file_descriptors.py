@@ -1,0 +1,141 @@
+"""`serve` with few file descriptors, and clients with many connections."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.harness import Keys, Sitelatch, Table
+from tests.acceptance.wire import Answering, Upstream, connect, listening_socket, port_of, until
+
+FEW = 150
+"""File descriptors of the process. It needs about 60 for itself."""
+
+Start = Callable[..., Sitelatch]
+
+
+@pytest.fixture
+async def answering() -> AsyncIterator[tuple[Answering, int]]:
+    """A data service, and its port."""
+    with listening_socket() as sock:
+        answering = Answering()
+        async with Upstream(sock, answering):
+            yield answering, port_of(sock)
+
+
+@pytest.fixture
+def start(tmp_path: Path, database_url: str, answering: tuple[Answering, int]) -> Iterator[Start]:
+    """Starts `serve` with limits of file descriptors: `sh` words for ulimit."""
+    with contextlib.ExitStack() as stack:
+
+        def start(ulimit: str, **tables: Table) -> Sitelatch:
+            route = {"name": "data", "upstream": f"http://127.0.0.1:{answering[1]}", "sites": ["path:/{site}/**"]}
+            latch = Sitelatch(tmp_path, database_url, [route], **tables)
+            stack.callback(latch.stop)
+            latch.launch_alone("sh", "-c", f'ulimit {ulimit} && exec "$0" "$@"')
+            latch.wait_for_readiness(200)
+            return latch
+
+        yield start
+
+
+def request(keys: Keys) -> bytes:
+    return f"GET /shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: {keys.shop.key}\r\n\r\n".encode()
+
+
+def events(latch: Sitelatch, event: str) -> int:
+    return sum(line["event"] == event for line in latch.log_lines())
+
+
+def open_sockets(address: str, count: int) -> list[socket.socket]:
+    host, _, port = address.rpartition(":")
+    return [socket.create_connection((host, int(port)), timeout=10) for _ in range(count)]
+
+
+def test_the_soft_limit_is_raised_to_the_hard_limit(start: Start) -> None:
+    hard = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1000)
+    latch = start(f"-Sn 200 && ulimit -Hn {hard}")
+    assert latch.metric("process_max_fds") == hard
+    [line] = [line for line in latch.log_lines() if line["event"] == "few_file_descriptors"]
+    assert line["limit"] == hard
+    assert line["needed_for_limits"] > 10_000
+
+
+async def test_accepting_pauses_without_room_and_waiting_clients_are_served_later(
+    start: Start, answering: tuple[Answering, int]
+) -> None:
+    latch = start(f"-n {FEW}", limits={"connections_per_client": 1000}, proxy={"trusted_proxies": ["127.0.0.1"]})
+    keys = latch.create_sites_and_users()
+    idle = open_sockets(latch.address, 100)
+    await until(lambda: events(latch, "accepting_paused") == 1, "the pause is logged")
+    assert latch.metric("sitelatch_accepting") == 0
+    [line] = [line for line in latch.log_lines() if line["event"] == "accepting_paused"]
+    assert line["largest_client"] == "127.0.0.1"
+    assert line["connections_of_largest_client"] == line["open"]
+    # A client that was accepted still gets an upstream connection.
+    first = idle.pop(0)
+    first.sendall(request(keys))
+    response = await asyncio.to_thread(first.recv, 4096)
+    assert response.startswith(b"HTTP/1.1 200 ")
+    # A new client waits, and is served when there is room.
+    async with connect(latch.address) as late:
+        await late.send(request(keys))
+        for sock in idle:
+            sock.close()
+        assert (await late.answer()).status == 200
+    first.close()
+    assert latch.metric("sitelatch_accepting") == 1
+    await until(lambda: events(latch, "accepting_resumed") == 1, "the end of the pause is logged")
+    assert len(answering[0].requests) == 2
+
+
+async def test_a_lack_of_file_descriptors_is_not_blamed_on_the_upstream(start: Start) -> None:
+    latch = start(f"-n {FEW}")
+    keys = latch.create_sites_and_users()
+    async with connect(latch.address) as client:
+        # The admin listener takes the rest.
+        idle = open_sockets(latch.admin, FEW)
+        await client.send(request(keys))
+        answer = await client.answer()
+        assert (answer.status, answer.code) == (503, "no_free_socket")
+        assert int(answer.one("Retry-After") or b"0") > 0
+        await until(lambda: events(latch, "exchange") == 1, "the request is logged")
+        [line] = [line for line in latch.log_lines() if line["event"] == "exchange"]
+        assert (line["outcome"], line["upstream_error"]) == ("no_free_socket", "too_many_open_files")
+        assert events(latch, "no_free_socket") == 1
+        assert events(latch, "upstream_fails") == 0
+        await until(lambda: events(latch, "accepting_paused") == 1, "the pause is logged")
+        for sock in idle:
+            sock.close()
+        await until(lambda: events(latch, "accepting_resumed") == 1, "accepting resumes")
+        await client.send(request(keys))
+        assert (await client.answer()).status == 200
+
+
+async def test_only_a_client_at_its_limit_is_refused(start: Start) -> None:
+    latch = start("-n 1000", limits={"connections_per_client": 20})
+    keys = latch.create_sites_and_users()
+    idle = open_sockets(latch.address, 20)
+    for sock in idle:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await asyncio.to_thread(sock.recv, 4096)).startswith(b"HTTP/1.1 401 ")
+    async with connect(latch.address) as refused:
+        assert await refused.closed()
+    await until(lambda: events(latch, "client_has_too_many_connections") == 1, "the client is logged")
+    assert latch.metric("sitelatch_connections_refused_total") == 1
+    # Another client, with another address of the loopback network.
+    transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(transport=transport, trust_env=False) as other:
+        answer = await other.get(latch.url + "/shop/x", headers={"X-API-Key": keys.shop.key})
+        assert answer.status_code == 200
+    for sock in idle:
+        sock.close()
+    await until(lambda: latch.metric("sitelatch_connections_open", side="downstream") == 0, "the connections close")
+    async with connect(latch.address) as again:
+        await again.send(request(keys))
+        assert (await again.answer()).status == 200
