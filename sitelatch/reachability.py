@@ -1,7 +1,6 @@
 """Checks whether the upstreams and the database of a config answer, and whether its addresses are free."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -81,7 +80,7 @@ async def _listen_problem(settings: ListenSettings) -> str | None:
     try:
         await start_listening(runner, settings)
     except OSError as error:
-        return os.strerror(error.errno) if error.errno is not None else type(error).__name__
+        return error.strerror or type(error).__name__
     finally:
         await runner.cleanup()
     return None

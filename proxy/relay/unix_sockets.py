@@ -5,6 +5,7 @@ import errno
 import grp
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,26 @@ from aiohttp import web
 
 _GROUP_MODE: Final = 0o660
 """The mode if the config names only a group, because connecting needs the permission to write."""
+
+
+class UnixSocket(socket.socket):
+    """A bound unix socket. Closing it removes its file, unless the file already belongs to another process."""
+
+    _file: tuple[str, int] | None = None
+    """The path and the inode. A duplicate of the socket has none, so that closing it leaves the file alone."""
+
+    def owns(self, path: str) -> None:
+        """Remember the file, which the socket has just created."""
+        self._file = path, os.stat(path).st_ino
+
+    def close(self) -> None:
+        super().close()
+        file, self._file = self._file, None
+        if file is not None:
+            path, inode = file
+            with suppress(OSError):
+                if os.stat(path).st_ino == inode:
+                    os.unlink(path)
 
 
 class UnixSocketSite(web.BaseSite):
@@ -33,8 +54,12 @@ class UnixSocketSite(web.BaseSite):
             server, sock=self._sock, backlog=self._backlog
         )
 
+    async def stop(self) -> None:
+        await super().stop()
+        self._sock.close()
 
-def bind_unix_socket(path: str, mode: int | None, group: str | None) -> socket.socket:
+
+def bind_unix_socket(path: str, mode: int | None, group: str | None) -> UnixSocket:
     """Return a socket that is bound to `path` but does not listen yet, so that nobody can connect before its file has
     the mode and the group. Raises OSError.
 
@@ -44,15 +69,12 @@ def bind_unix_socket(path: str, mode: int | None, group: str | None) -> socket.s
     if mode is None and owner is not None:
         mode = _GROUP_MODE
     _clear_stale_socket(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = UnixSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         _bind(sock, path)
-        try:
-            _set_access(path, mode, owner)
-        except OSError:
-            os.unlink(path)
-            raise
+        sock.owns(path)
+        _set_access(path, mode, owner)
     except OSError:
         sock.close()
         raise

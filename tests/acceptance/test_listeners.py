@@ -176,9 +176,11 @@ async def test_an_asterisk_accepts_ipv4_and_ipv6_clients_under_their_own_address
         ("unix:{folder}/missing/x.sock", "the folder {folder}/missing does not exist"),
         ("unix:{folder}/file", "there is another file at this path, which is not a socket"),
         ("unix:{folder}/busy.sock", "Address already in use"),
+        ("127.0.0.1:{port}", "[Errno 98] Address already in use"),
         ("*:{port}", "Address already in use"),
+        ("no-such-host.invalid:8080", "Name or service not known"),
     ],
-    ids=["no folder", "not a socket", "in use", "port in use"],
+    ids=["no folder", "not a socket", "in use", "port in use", "port of every address in use", "unknown name"],
 )
 async def test_the_error_says_why_listening_is_not_possible(folder: Path, listen: str, message: str) -> None:
     (folder / "file").write_text("")
@@ -198,3 +200,28 @@ def test_a_process_that_cannot_listen_names_the_address_and_the_reason(folder: P
     latch.launch()
     assert latch.wait() == 1
     assert latch.log_lines()[-1]["reason"] == f"[proxy] listen {listen}: the folder {folder}/missing does not exist"
+
+
+async def test_a_listener_that_stops_removes_its_socket_but_not_that_of_its_successor(folder: Path) -> None:
+    path = folder / "x.sock"
+    settings = ListenSettings(listen=f"unix:{path}")
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    await start_listening(runner, settings)
+    assert path.is_socket()
+    await runner.cleanup()
+    assert not path.exists()
+    await runner.setup()
+    await start_listening(runner, settings)
+    path.unlink()
+    with listening_socket(str(path)):
+        await runner.cleanup()
+        assert path.is_socket()
+
+
+def test_a_process_removes_its_sockets_when_it_stops(folder: Path, database_url: str) -> None:
+    latch = Sitelatch(folder, database_url, routes("http://127.0.0.1:9"), proxy={"listen": f"unix:{folder}/x.sock"})
+    latch.start()
+    assert (folder / "x.sock").is_socket()
+    latch.stop()
+    assert not (folder / "x.sock").exists()
