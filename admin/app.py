@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from admin.api.endpoint_table import api_endpoints
 from admin.api.handlers import CALLER
 from admin.api.response_models import ExampleRequest
-from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, database_down
+from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, Lanes, database_problem
 from admin.identity.admin_tokens import AdminTokens
 from admin.identity.authentication import Authenticator
 from admin.identity.client_address import ADDRESS, address_of, peer_of
@@ -40,9 +40,10 @@ def admin_app(
     tokens = AdminTokens(settings.tokens)
     oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
     proxy = None if settings.identity_proxy is None else IdentityProxy(settings.identity_proxy)
-    authenticator = Authenticator(tokens, oidc, proxy, pool)
-    sign_in = SignInFlow(tokens, oidc, pool)
-    endpoints = api_endpoints(pool, sign_in, key_cipher(settings.recoverable_keys), try_it)
+    lanes = Lanes(pool)
+    authenticator = Authenticator(tokens, oidc, proxy, lanes.sessions)
+    sign_in = SignInFlow(tokens, oidc, lanes.sessions)
+    endpoints = api_endpoints(lanes, sign_in, key_cipher(settings.recoverable_keys), try_it)
     page = [*page_routes(), *callback_routes(sign_in)]
     open_to_all = frozenset(
         (*(endpoint.serve for endpoint in endpoints if endpoint.open), *(serve for _, _, serve in page))
@@ -83,7 +84,7 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         allow = error.headers.get(hdrs.ALLOW)
         return plain_problem(error.status, {} if allow is None else {hdrs.ALLOW: allow})
     except DATABASE_DOWN as error:
-        return problem_response(database_down(error))
+        return problem_response(database_problem(error))
     except WRONG_SCHEMA as error:
         log.error("admin_wrong_schema", reason="run `sitelatch migrate`", error=type(error).__name__)
         return problem_response(

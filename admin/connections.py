@@ -1,17 +1,28 @@
 """Database connections for admin requests, and the errors that count as an outage."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import asyncpg
 import structlog
 
-from admin.problems import DatabaseDown
+from admin.problems import Busy, DatabaseDown, Problem
+from sql.queries import query
 from sql.wrong_connections import close, is_wrong_connection
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-CONNECTION_SECONDS = 5
+CONNECTION_SECONDS: Final = 5.0
+"""How long a request waits for its turn, and then for a connection."""
+READ_SECONDS: Final = 10.0
+"""How long a query that only reads may take."""
+LANE_SIZE: Final = 2
+"""How many connections each lane has."""
+
+_LIMIT_READS = query("limit_reads")
+_LIMIT_LOCK_WAITS = query("limit_lock_waits")
 
 DATABASE_DOWN = (
     OSError,
@@ -26,24 +37,71 @@ DATABASE_DOWN = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
 )
-"""The errors that asyncpg raises while the database is unreachable, stopping, full, or read-only after a failover."""
+"""asyncpg's errors while the database is unreachable, stopping, full or busy, or read-only after a failover."""
 WRONG_SCHEMA = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 log = structlog.get_logger("sitelatch.admin")
 
 
-@asynccontextmanager
-async def borrow(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
-    """Borrow a connection from the pool. Raises DatabaseDown if none can be acquired.
+class Lane:
+    """Two connections of a pool, for one kind of request. Other lanes cannot use them up."""
 
-    A connection that turns out to be wrong is closed. If it is read-only, the others are replaced too: after a failover
-    they lead to the same server.
-    """
+    def __init__(
+        self, pool: asyncpg.Pool, *, wait_seconds: float = CONNECTION_SECONDS, read_seconds: float = READ_SECONDS
+    ) -> None:
+        self._pool = pool
+        self._wait_seconds = wait_seconds
+        self._read_milliseconds = str(round(read_seconds * 1000))
+        self._free = asyncio.Semaphore(LANE_SIZE)
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Connection]:
+        """Borrow a connection. Raises Busy if others use the lane for too long, and DatabaseDown.
+
+        A connection that turns out to be wrong is closed. If it is read-only, the others are replaced too: after a
+        failover they lead to the same server.
+        """
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            log.warning("admin_busy")
+            raise Busy("Other requests keep the database busy. Try again soon.") from None
+        try:
+            async with _connection(self._pool) as connection:
+                yield connection
+        finally:
+            self._free.release()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """Borrow a connection for queries that see one state of the database. Slow ones are canceled."""
+        async with self.borrow() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            await connection.execute(_LIMIT_READS, self._read_milliseconds)
+            yield connection
+
+
+class Lanes:
+    """The connections of the admin API. Slow lists never keep a change waiting, nor changes the deletion of a user."""
+
+    COUNT: Final = 5
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.lists = Lane(pool)
+        self.lookups = Lane(pool)
+        self.changes = Lane(pool)
+        self.deletions = Lane(pool)
+        self.sessions = Lane(pool)
+
+
+@asynccontextmanager
+async def _connection(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
     try:
         connection = await pool.acquire(timeout=CONNECTION_SECONDS)
     except (asyncpg.PostgresError, *DATABASE_DOWN) as error:
-        raise database_down(error) from None
+        raise database_problem(error) from None
     try:
         yield connection
     except BaseException as error:
@@ -56,9 +114,30 @@ async def borrow(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
         await pool.release(connection)
 
 
-def database_down(error: BaseException) -> DatabaseDown:
+async def limit_lock_waits(connection: Connection) -> None:
+    """Let the statements of this transaction wait at most two seconds for a lock, and then fail as busy."""
+    await connection.execute(_LIMIT_LOCK_WAITS)
+
+
+def database_problem(error: BaseException) -> Problem:
     """Log the type of an asyncpg error and return the problem for it."""
-    log.warning("admin_database_down", error=type(error).__name__)
+    match error:
+        case asyncpg.QueryCanceledError():
+            problem: Problem = Busy("The database took too long for this and was stopped. Nothing was changed.")
+        case (
+            asyncpg.LockNotAvailableError()
+            | asyncpg.DeadlockDetectedError()
+            | asyncpg.SerializationError()
+            | asyncpg.TooManyConnectionsError()
+        ):
+            problem = Busy("Other changes keep the database busy. Nothing was changed. Try again soon.")
+        case _:
+            problem = _database_down(error)
+    log.warning("admin_busy" if isinstance(problem, Busy) else "admin_database_down", error=type(error).__name__)
+    return problem
+
+
+def _database_down(error: BaseException) -> DatabaseDown:
     if isinstance(error, asyncpg.DiskFullError):
         return DatabaseDown("The database's disk is full. Nothing was changed.")
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):

@@ -46,6 +46,8 @@ class InternalRunner(web.AppRunner):
             "max_field_size": FIELD_BYTES,
             # With decompression, an unauthenticated client could send a body that expands to a thousand times its size.
             "auto_decompress": False,
+            # A query ends when its client leaves.
+            "handler_cancellation": True,
         }
         super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
 

@@ -132,10 +132,16 @@ class Conflict(Problem):
 
 
 class DatabaseDown(Problem):
-    """The database is unavailable, or its schema belongs to another version."""
+    """The database is unavailable or busy, or its schema belongs to another version."""
 
     code = "database_unavailable"
     status = 503
+
+
+class Busy(DatabaseDown):
+    """The database answers, but other requests or a slow query take too long."""
+
+    code = "busy"
 
 
 class IssuerDown(Problem):

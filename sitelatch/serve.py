@@ -12,6 +12,7 @@ from aiohttp import web
 
 from admin.api.example_request import example_request
 from admin.app import admin_app
+from admin.connections import LANE_SIZE, Lanes
 from admin.integrators_guide import guide
 from admin.internal_listeners import InternalRunner, internal_listeners
 from proxy.activity import Activity
@@ -45,7 +46,6 @@ Result = TypeVar("Result")
 
 _log = structlog.get_logger("sitelatch")
 
-_ADMIN_CONNECTIONS = 4
 _OTHER_CONNECTIONS = 2
 """Database connections for writing activity, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
@@ -87,7 +87,7 @@ class Service:
         pool = await open_pool(dsn, maximum=size, role="doors", opened=connections)
         stack.callback(pool.terminate)
         self._pool = pool
-        admin_pool = await open_pool(admin_dsn, maximum=_ADMIN_CONNECTIONS, role="admin", opened=admin_connections)
+        admin_pool = await open_pool(admin_dsn, maximum=Lanes.COUNT * LANE_SIZE, role="admin", opened=admin_connections)
         stack.callback(admin_pool.terminate)
 
         self.database = DatabaseStatus()

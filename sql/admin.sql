@@ -1,5 +1,14 @@
 -- Queries of the admin API and the `sitelatch` command. The front door's queries are in doors.sql.
 
+-- name: limit_reads
+-- Cancel any query of this transaction that takes more than $1 milliseconds, and compile none: lists read few rows. The
+-- settings end with the transaction, so this works behind a pooler.
+SELECT set_config('statement_timeout', $1, true), set_config('jit', 'off', true)
+
+-- name: limit_lock_waits
+-- Let no statement of this transaction wait more than two seconds for a lock.
+SELECT set_config('lock_timeout', '2s', true)
+
 -- name: list_workspaces
 -- Workspaces in $1 (null: all) by name, after the name $2, at most $3.
 SELECT name, created_at

@@ -1,6 +1,5 @@
 """All endpoints of the admin API."""
 
-import asyncpg
 from aiohttp import web
 
 from admin.api.endpoints import Endpoint, endpoint
@@ -12,13 +11,14 @@ from admin.api.session_endpoints import SessionEndpoints
 from admin.api.site_endpoints import SiteEndpoints
 from admin.api.user_endpoints import UserEndpoints
 from admin.api.workspace_endpoints import WorkspaceEndpoints
+from admin.connections import Lanes
 from admin.identity.sign_in import SignInFlow
 from admin.key_encryption import KeyCipher
 from proxy.observe.metrics import installed_version
 
 
 def api_endpoints(
-    pool: asyncpg.Pool, sign_in: SignInFlow, cipher: KeyCipher | None = None, try_it: ExampleRequest | None = None
+    lanes: Lanes, sign_in: SignInFlow, cipher: KeyCipher | None = None, try_it: ExampleRequest | None = None
 ) -> list[Endpoint]:
     """Return every endpoint, with what it accepts, returns and refuses."""
 
@@ -27,9 +27,9 @@ def api_endpoints(
         return json_response(document)
 
     endpoints = [
-        *UserEndpoints(pool, cipher).endpoints(),
-        *WorkspaceEndpoints(pool).endpoints(),
-        *SiteEndpoints(pool).endpoints(),
+        *UserEndpoints(lanes, cipher).endpoints(),
+        *WorkspaceEndpoints(lanes).endpoints(),
+        *SiteEndpoints(lanes).endpoints(),
         *SessionEndpoints(sign_in, recoverable_keys=cipher is not None, try_it=try_it).endpoints(),
         endpoint("GET", "/openapi.json", describe, NoQuery, {200: Document}),
     ]

@@ -1,7 +1,7 @@
 """The definition of an admin API endpoint. The router and the OpenAPI document are both built from it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
@@ -66,7 +66,7 @@ class Endpoint:
 def endpoint(
     method: str,
     path: str,
-    handler: Callable[[web.Request, Model], Awaitable[web.Response]],
+    handler: Callable[[web.Request, Model], Coroutine[None, None, web.Response]],
     takes: type[Model],
     responses: Responses,
     *problems: ProblemType,
@@ -79,7 +79,10 @@ def endpoint(
     """
 
     async def serve(request: web.Request) -> web.Response:
-        return await handler(request, await _read(request, takes))
+        taken = await _read(request, takes)
+        if method == "GET":
+            return await handler(request, taken)
+        return await _complete(handler(request, taken))
 
     authentication = () if open_to_all else NEEDS_CREDENTIALS
     body = TAKES_BODY if issubclass(takes, Body) else ()
@@ -96,6 +99,16 @@ def endpoint(
         open_to_all,
         idempotent,
     )
+
+
+async def _complete(change: Coroutine[None, None, web.Response]) -> web.Response:
+    """Run a change to its end even if the client leaves: a deletion that was requested must take place."""
+    task = asyncio.create_task(change)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def _read(request: web.Request, model: type[Model]) -> Model:

@@ -4,7 +4,6 @@ import asyncio
 from io import StringIO
 from typing import Final
 
-import asyncpg
 from aiohttp import web
 
 from admin.api import sites
@@ -14,7 +13,7 @@ from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, 
 from admin.api.response_models import ImportResult, Page, Site, SiteWithUsers
 from admin.api.site_creation import NewSite, add_sites
 from admin.api.site_import import import_sites, read_csv
-from admin.connections import borrow
+from admin.connections import Lanes
 from admin.problems import Conflict, Fault, Invalid, NotFound
 
 _MAX_LINES: Final = 100_000
@@ -24,8 +23,8 @@ _MAX_LINES: Final = 100_000
 class SiteEndpoints:
     """List, add, import, show, rename and remove sites."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
 
     def endpoints(self) -> list[Endpoint]:
         """Return the endpoints of this group."""
@@ -41,7 +40,7 @@ class SiteEndpoints:
     async def list_sites(self, request: web.Request, query: SiteQuery) -> web.Response:
         """List sites."""
         within = visible_workspaces(request, query.workspace)
-        async with borrow(self._pool) as connection:
+        async with self._lanes.lists.read() as connection:
             page = await sites.list_sites(
                 connection, within=within, search=query.search, after=query.after, limit=query.limit
             )
@@ -52,7 +51,7 @@ class SiteEndpoints:
         file = StringIO(body.csv.removeprefix("\ufeff"), newline="")
         try:
             by_workspace = await asyncio.to_thread(read_csv, file, _MAX_LINES)
-            async with borrow(self._pool) as connection:
+            async with self._lanes.changes.borrow() as connection:
                 added = await import_sites(connection, by_workspace, by=actor_of(request))
         except (Invalid, Conflict) as problem:
             # The sentences name the lines; the pointer can only name the field with the file.
@@ -64,7 +63,7 @@ class SiteEndpoints:
 
     async def get_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show a site."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.lookups.read() as connection:
             site = await sites.get_site(connection, request.match_info["id"], within=admin_of(request).workspaces)
         return json_response(site)
 
@@ -72,7 +71,7 @@ class SiteEndpoints:
         """Add a site, or change its display name."""
         admin = admin_of(request)
         site_id = request.match_info["id"]
-        async with borrow(self._pool) as connection, connection.transaction():
+        async with self._lanes.changes.borrow() as connection, connection.transaction():
             try:
                 added = await add_sites(
                     connection,
@@ -89,7 +88,7 @@ class SiteEndpoints:
 
     async def rename_site(self, request: web.Request, body: RenameSite) -> web.Response:
         """Change the display name of an existing site."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.changes.borrow() as connection:
             site = await sites.rename_site(
                 connection, request.match_info["id"], body.display_name, by=actor_of(request)
             )
@@ -97,7 +96,7 @@ class SiteEndpoints:
 
     async def delete_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Remove a site and every authorization for it permanently."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.changes.borrow() as connection:
             await sites.remove_sites(connection, [request.match_info["id"]], by=actor_of(request))
         return no_content()
 

@@ -1,6 +1,5 @@
 """Endpoints for API users."""
 
-import asyncpg
 from aiohttp import web
 
 from admin.api import users
@@ -11,7 +10,7 @@ from admin.api.request_models import NewUser, NoQuery, UserQuery
 from admin.api.response_models import CreatedUser, Page, RevealedKeys, User
 from admin.api.user_creation import create_user
 from admin.api.user_list import list_users
-from admin.connections import borrow
+from admin.connections import Lanes
 from admin.key_encryption import KeyCipher
 from admin.problems import Conflict, NotFound
 
@@ -19,8 +18,8 @@ from admin.problems import Conflict, NotFound
 class UserEndpoints:
     """List, create, show and delete API users, and reveal their keys."""
 
-    def __init__(self, pool: asyncpg.Pool, cipher: KeyCipher | None) -> None:
-        self._pool = pool
+    def __init__(self, lanes: Lanes, cipher: KeyCipher | None) -> None:
+        self._lanes = lanes
         self._cipher = cipher
 
     def endpoints(self) -> list[Endpoint]:
@@ -36,7 +35,7 @@ class UserEndpoints:
     async def list_users(self, request: web.Request, query: UserQuery) -> web.Response:
         """List API users."""
         within = visible_workspaces(request, query.workspace)
-        async with borrow(self._pool) as connection:
+        async with self._lanes.lists.read() as connection:
             page = await list_users(
                 connection, within=within, search=query.search, sort=query.sort, after=query.after, limit=query.limit
             )
@@ -45,7 +44,7 @@ class UserEndpoints:
     async def create_user(self, request: web.Request, body: NewUser) -> web.Response:
         """Create an API user. The response contains its key, which is not shown again."""
         key = read_idempotency_key(request.headers.getall(HEADER, []))
-        async with borrow(self._pool) as connection:
+        async with self._lanes.changes.borrow() as connection:
             user = await create_user(
                 connection,
                 workspace=body.workspace,
@@ -60,19 +59,19 @@ class UserEndpoints:
 
     async def get_user(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show an API user with all of its sites."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.lookups.read() as connection:
             user = await users.get_user(connection, request.match_info["id"], within=admin_of(request).workspaces)
         return json_response(user)
 
     async def delete_user(self, request: web.Request, _: NoQuery) -> web.Response:
         """Delete an API user and its keys permanently."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.deletions.borrow() as connection:
             await users.delete_user(connection, request.match_info["id"], by=actor_of(request))
         return no_content()
 
     async def reveal_user(self, request: web.Request, _: NoQuery) -> web.Response:
         """Reveal the keys of an API user, if they are recoverable. The audit log records each reveal."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.changes.borrow() as connection:
             keys = await users.reveal_keys(
                 connection, request.match_info["id"], cipher=self._cipher, by=actor_of(request)
             )

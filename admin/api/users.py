@@ -13,7 +13,7 @@ from asyncpg import Record
 
 from admin.api.audit import Change, sites_detail, write_audit
 from admin.api.response_models import KeyView, PersonView, RevealedKey, RevealedKeys, User
-from admin.connections import Connection
+from admin.connections import Connection, limit_lock_waits
 from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
 from admin.key_encryption import KeyCipher
 from admin.problems import Conflict, NotFound
@@ -49,6 +49,7 @@ async def delete_user(connection: Connection, user_id: str, *, by: Actor) -> Non
     """Delete an API user and its keys permanently. Only the audit entries remain. Raises NotFound."""
     key = _uuid(user_id)
     async with connection.transaction():
+        await limit_lock_waits(connection)
         await _lock_user(connection, key, by)
         [user] = await describe_users(connection, [key], by.within)
         await connection.execute(DELETE_USER, key)

@@ -1,6 +1,5 @@
 """Endpoints for workspaces and the audit log."""
 
-import asyncpg
 from aiohttp import web
 
 from admin.api import audit, workspaces
@@ -8,15 +7,15 @@ from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, visible_workspaces
 from admin.api.request_models import AuditQuery, NewWorkspace, WorkspaceQuery
 from admin.api.response_models import AuditLine, Page, Workspace
-from admin.connections import borrow
+from admin.connections import Lanes
 from admin.problems import Conflict
 
 
 class WorkspaceEndpoints:
     """List and create workspaces; list the audit log."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
 
     def endpoints(self) -> list[Endpoint]:
         """Return the endpoints of this group."""
@@ -28,7 +27,7 @@ class WorkspaceEndpoints:
 
     async def list_workspaces(self, request: web.Request, query: WorkspaceQuery) -> web.Response:
         """List workspaces."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.lookups.read() as connection:
             page = await workspaces.list_workspaces(
                 connection, within=admin_of(request).workspaces, after=query.after, limit=query.limit
             )
@@ -36,14 +35,14 @@ class WorkspaceEndpoints:
 
     async def create_workspace(self, request: web.Request, body: NewWorkspace) -> web.Response:
         """Create a workspace."""
-        async with borrow(self._pool) as connection:
+        async with self._lanes.changes.borrow() as connection:
             workspace = await workspaces.create_workspace(connection, name=body.name, by=actor_of(request))
         return json_response(workspace, 201)
 
     async def list_audit(self, request: web.Request, query: AuditQuery) -> web.Response:
         """List audit entries, newest first."""
         within = visible_workspaces(request, query.workspace)
-        async with borrow(self._pool) as connection:
+        async with self._lanes.lists.read() as connection:
             page = await audit.list_audit(
                 connection, within=within, subject=query.subject, before=query.after, limit=query.limit
             )

@@ -3,10 +3,9 @@
 import secrets
 from dataclasses import dataclass
 
-import asyncpg
 from aiohttp import hdrs, web
 
-from admin.connections import borrow
+from admin.connections import Lane
 from admin.identity.admin_tokens import AdminTokens
 from admin.identity.admins import Admin
 from admin.identity.client_address import single_header
@@ -40,11 +39,11 @@ class Caller:
 class Authenticator:
     """Authenticates admins by personal token, by the issuer's JWT, by identity proxy or by session."""
 
-    def __init__(self, tokens: AdminTokens, oidc: Oidc | None, proxy: IdentityProxy | None, pool: asyncpg.Pool) -> None:
+    def __init__(self, tokens: AdminTokens, oidc: Oidc | None, proxy: IdentityProxy | None, sessions: Lane) -> None:
         self._tokens = tokens
         self._oidc = oidc
         self._proxy = proxy
-        self._pool = pool
+        self._sessions = sessions
 
     async def authenticate(self, request: web.BaseRequest) -> Caller:
         """Return the caller.
@@ -86,7 +85,7 @@ class Authenticator:
         if found is None:
             raise NotSignedIn(_NO_CREDENTIALS)
         token, cookie = found
-        async with borrow(self._pool) as connection:
+        async with self._sessions.borrow() as connection:
             session = await find_session(connection, token)
             admin = None if session is None else self._session_admin(session)
             if session is not None and admin is None:

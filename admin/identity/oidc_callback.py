@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
-from admin.connections import DATABASE_DOWN, database_down
+from admin.connections import DATABASE_DOWN, database_problem
 from admin.identity.oidc import CALLBACK, SignInFailed
 from admin.identity.sign_in import SignInFlow
 from admin.problems import DatabaseDown
@@ -28,7 +28,7 @@ def callback_routes(sign_in: SignInFlow) -> list[tuple[str, str, Handler]]:
         except DatabaseDown as down:
             return _to_the_page(f"#refused={down.code}")
         except DATABASE_DOWN as error:
-            return _to_the_page(f"#refused={database_down(error).code}")
+            return _to_the_page(f"#refused={database_problem(error).code}")
         response = _to_the_page()
         for cookie in cookies:
             response.headers.add(hdrs.SET_COOKIE, cookie)

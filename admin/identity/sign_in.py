@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-import asyncpg
 import structlog
 from aiohttp import hdrs, web
 
-from admin.connections import borrow
+from admin.connections import Lane
 from admin.identity.admin_tokens import AdminTokens
 from admin.identity.admins import Admin
 from admin.identity.allow_list import Claims
@@ -30,10 +29,10 @@ log = structlog.get_logger("sitelatch.admin")
 class SignInFlow:
     """Exchanges a token, or a login at the issuer, for a session cookie. Attempts are limited per client address."""
 
-    def __init__(self, tokens: AdminTokens, oidc: Oidc | None, pool: asyncpg.Pool) -> None:
+    def __init__(self, tokens: AdminTokens, oidc: Oidc | None, sessions: Lane) -> None:
         self._tokens = tokens
         self._oidc = oidc
-        self._pool = pool
+        self._sessions = sessions
         # The limits are per process, so replicas multiply the attempts. Tokens of 256 bits cannot be guessed anyway.
         self._failures = TokenBuckets(FAILURES_PER_MINUTE)
         self._logins = TokenBuckets(LOGINS_PER_MINUTE)
@@ -85,7 +84,7 @@ class SignInFlow:
         self._logins.charge(address)
         login = OidcLogin.new()
         location = await self._oidc.authorization_url(login)
-        async with borrow(self._pool) as connection:
+        async with self._sessions.borrow() as connection:
             await login.start(connection)
         open_logins = cookies_for(request.headers.getall(hdrs.COOKIE, []), cookie, PURPOSE)
         replaced = open_logins[: max(len(open_logins) + 1 - MAX_OPEN_LOGINS, 0)]
@@ -123,7 +122,7 @@ class SignInFlow:
         if found is None:
             return None
         token, cookie = found
-        async with borrow(self._pool) as connection:
+        async with self._sessions.borrow() as connection:
             await end_session(connection, token)
         return cookie.header("", 0)
 
@@ -137,7 +136,7 @@ class SignInFlow:
         # A forged response must not end the login; otherwise a foreign page could prevent people from signing in.
         if not login.is_state(state):
             raise SignInFailed("expired")
-        async with borrow(self._pool) as connection:
+        async with self._sessions.borrow() as connection:
             if not await login.end(connection):
                 raise SignInFailed("expired")
         return login, cookie
@@ -146,7 +145,7 @@ class SignInFlow:
         self, request: web.BaseRequest, admin: Admin, signed_in_with: str, claims: Claims | None = None
     ) -> str:
         """Start a session with a new token, which prevents session fixation, and end the browser's previous one."""
-        async with borrow(self._pool) as connection, connection.transaction():
+        async with self._sessions.borrow() as connection, connection.transaction():
             if previous := _cookie(request):
                 await end_session(connection, previous[0])
             return await start_session(connection, admin, signed_in_with, claims)

@@ -6,6 +6,7 @@ import { busy, byId } from "./dom.js";
 let methods = null;
 
 const REFUSALS = {
+  busy: () => "The database is busy. Try again soon.",
   client_refused: (name) => `${name} does not accept this installation’s client ID or secret. Ask the operator of Sitelatch to check client_id and client_secret.`,
   database_unavailable: () => "The database is unavailable. Try again soon.",
   denied: (name) => `Signing in at ${name} was canceled. Try again.`,

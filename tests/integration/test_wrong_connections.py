@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from admin.connections import borrow
+from admin.connections import Lane
 from proxy.grants.connections import acquire
 from sql.open_connections import OpenConnections
 from sql.pool import open_pool
@@ -37,7 +37,9 @@ async def single(dsn: str, opened: OpenConnections) -> AsyncIterator[asyncpg.Poo
     pool.terminate()
 
 
-@pytest.mark.parametrize("lend", [lambda pool: acquire(pool, 10), borrow], ids=["front door", "admin API"])
+@pytest.mark.parametrize(
+    "lend", [lambda pool: acquire(pool, 10), lambda pool: Lane(pool).borrow()], ids=["front door", "admin API"]
+)
 @pytest.mark.parametrize(
     ("before", "statement"),
     [
@@ -66,7 +68,9 @@ async def test_a_connection_is_replaced_after_an_error_of_its_session(
         assert await connection.fetchval(PID) != process
 
 
-@pytest.mark.parametrize("lend", [lambda pool: acquire(pool, 10), borrow], ids=["front door", "admin API"])
+@pytest.mark.parametrize(
+    "lend", [lambda pool: acquire(pool, 10), lambda pool: Lane(pool).borrow()], ids=["front door", "admin API"]
+)
 @pytest.mark.parametrize(
     "statement",
     [
