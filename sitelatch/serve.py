@@ -40,7 +40,8 @@ from sitelatch.server_watch import ServerWatch
 from sitelatch.signals import Signals, cancel, unless
 from sql.dsn.dsn import read_dsn
 from sql.open_connections import OpenConnections
-from sql.pool import open_connection, open_pool
+from sql.pool import open_pool
+from sql.servers import Servers
 
 Result = TypeVar("Result")
 
@@ -84,27 +85,35 @@ class Service:
         admin_dsn = await stack.enter_async_context(opened_database(config.admin_database, config.directory))
         size = connections_used(config.grants) + _OTHER_CONNECTIONS
         connections, admin_connections = OpenConnections(), OpenConnections()
-        pool = await open_pool(dsn, maximum=size, role="doors", opened=connections)
+        servers = Servers(dsn)
+        admin_servers = servers if admin_dsn == dsn else Servers(admin_dsn)
+        pool = await open_pool(servers, maximum=size, role="doors", opened=connections)
         stack.callback(pool.terminate)
         self._pool = pool
-        admin_pool = await open_pool(admin_dsn, maximum=Lanes.COUNT * LANE_SIZE, role="admin", opened=admin_connections)
+        admin_pool = await open_pool(
+            admin_servers, maximum=Lanes.COUNT * LANE_SIZE, role="admin", opened=admin_connections
+        )
         stack.callback(admin_pool.terminate)
+        stack.callback(servers.drop_abandoned)
+        stack.callback(admin_servers.drop_abandoned)
 
         self.database = DatabaseStatus()
 
         async def renew_admin_connections(moved: bool) -> None:
+            admin_servers.drop_abandoned()
             admin_connections.renew(moved=moved)
             await admin_pool.expire_connections()  # those that are being opened
 
         async def renew_connections(moved: bool) -> None:
+            servers.drop_abandoned()
             connections.renew(moved=moved)
             await pool.expire_connections()
             feed.reconnect()
             await renew_admin_connections(moved)
 
-        watch = ServerWatch(dsn, on_primary=renew_connections)
+        watch = ServerWatch(servers, on_primary=renew_connections)
         stack.callback(watch.close)
-        self._admin_watch = ServerWatch(admin_dsn, on_primary=renew_admin_connections)
+        self._admin_watch = ServerWatch(admin_servers, on_primary=renew_admin_connections)
         stack.callback(self._admin_watch.close)
         health_check = HealthCheck(watch, self.database, on_up=lambda: grants.probe())
         proven = ProvenPool(pool, self.database)
@@ -123,9 +132,10 @@ class Service:
         )
         stack.push_async_callback(grants.close)
         listen_url = config.database.listen_url
-        listen_dsn = dsn if listen_url is None else read_dsn(listen_url)
+        listen_servers = servers if listen_url is None else Servers(read_dsn(listen_url))
+        stack.callback(listen_servers.drop_abandoned)
         feed = ChangeFeed(
-            partial(open_connection, listen_dsn, role="feed"),
+            partial(listen_servers.connect, "feed"),
             grants,
             poll_seconds=config.grants.poll_seconds,
             on_dropped=self.metrics.dropped,
@@ -157,7 +167,7 @@ class Service:
             async with asyncio.timeout(_FIRST_CHECK_SECONDS):
                 await health_check.check()
         self._run(stack, health_check.run())
-        if admin_dsn != dsn:
+        if admin_servers is not servers:
             self._run(stack, self._admin_watch.run())
         self._run(stack, feed.run())
         self._run(stack, self.revocation.run())

@@ -10,14 +10,16 @@ import structlog
 
 from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
 from proxy.grants.entries import random_jitter
-from sql.dsn.dsn import Dsn
-from sql.pool import open_connection
 from sql.queries import query
+from sql.servers import Servers
 
 _DESCRIBE_SERVER = query("describe_server")
 
 _REOPEN_SECONDS = 5.0
 """How old the connection may become. Only a new connection shows where the address leads now."""
+
+_PATIENCE_SECONDS = 1.0
+"""How long to wait for a new connection while there is an old one."""
 
 _INTERVAL_SECONDS = 1.0
 _READ_ONLY_SECONDS = 2.0
@@ -63,12 +65,12 @@ class ServerWatch:
 
     def __init__(
         self,
-        dsn: Dsn,
+        servers: Servers,
         *,
         on_primary: Callable[[bool], Awaitable[None]] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._dsn = dsn
+        self._servers = servers
         self._on_primary = on_primary
         self._clock = clock
         self._connection: asyncpg.Connection | None = None
@@ -85,7 +87,12 @@ class ServerWatch:
         old = self._connection
         if old is None or self._clock() >= self._opened_at + _REOPEN_SECONDS:
             try:
-                self._connection = await open_connection(self._dsn, role="watch")
+                async with asyncio.timeout(None if old is None else _PATIENCE_SECONDS):
+                    self._connection = await self._servers.connect("watch")
+            except TimeoutError:
+                if old is None:
+                    raise
+                return old  # the attempt goes on, and the next call gets its connection
             except DATABASE_FAILURES as error:
                 if old is None:
                     raise

@@ -4,13 +4,16 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import asyncpg
+from aiohappyeyeballs import AddrInfoType
 from asyncpg.connect_utils import SSLMode
 
+from sql.dialing import Resolve, dial, is_ip_address, resolve
 from sql.dsn.dsn import Dsn
 from sql.dsn.hosts import Host
 from sql.dsn.password_file import UnusablePasswordFile
@@ -18,9 +21,6 @@ from sql.dsn.socket_options import SocketOption
 from sql.open_connections import PooledConnection
 from sql.tls import UnusableTlsFile, tls_context
 
-CONNECT_SECONDS = 5.0
-"""How long to try all hosts if the DSN sets no `connect_timeout`. Long enough for a failover to a standby, and short
-enough that a waiting client still gets an answer."""
 _COMMAND_SECONDS = 30.0
 
 
@@ -28,41 +28,47 @@ class CannotConnect(ConnectionError):  # noqa: N818 - names what happened
     """No host accepted a connection. The message says why, and never contains a password."""
 
 
-async def connect(dsn: Dsn, role: str) -> PooledConnection:
-    """Connect to the first host that accepts. Raises CannotConnect, and the errors that the server reports.
+async def connect_to(
+    host: Host, dsn: Dsn, role: str, session: str, *, seconds: float, resolve: Resolve = resolve
+) -> PooledConnection:
+    """Connect to a host within `seconds`. If its name has several addresses, the first one that accepts is used.
 
-    `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. The hosts are
-    tried in order, each for its share of the time.
+    Raises CannotConnect, TimeoutError, and the errors that the server reports.
     """
-    seconds = dsn.connect_seconds or CONNECT_SECONDS / len(dsn.hosts)
-    # As in libpq: a standby if there is one, otherwise any server.
-    passes = ("standby", "any") if dsn.target_session_attrs == "prefer-standby" else (dsn.target_session_attrs,)
-    failures: dict[str, None] = {}
-    for session in passes:
-        for host in dsn.hosts:
-            try:
-                async with asyncio.timeout(seconds):
-                    return await _connect_to(host, dsn, role, session)
-            except TimeoutError:
-                failures[f"{host}: timed out"] = None
-            except CannotConnect as error:
-                failures[str(error)] = None
-            except asyncpg.CannotConnectNowError:
-                if host == dsn.hosts[-1]:
-                    raise
-                failures[f"{host}: the server is starting or stopping"] = None
-    raise CannotConnect("; ".join(failures))
+    address = host.socket_path if host.is_socket else host.address or host.name
+    async with asyncio.timeout(seconds):
+        if host.is_socket or is_ip_address(address):
+            return await _connect_at(address, host, dsn, role, session)
+        try:
+            addresses = await resolve(host.name, host.port)
+            if len(addresses) == 1:
+                return await _connect_at(str(addresses[0][4][0]), host, dsn, role, session)
+
+            async def connect_like(sock: socket.socket) -> PooledConnection:
+                """Connect to the address of a socket, because the driver opens its own sockets."""
+                address = str(sock.getpeername()[0])
+                sock.close()
+                return await _connect_at(address, host, dsn, role, session)
+
+            async def resolved(*_: object) -> Sequence[AddrInfoType]:
+                return addresses
+
+            return await dial(host.name, host.port, connect_like, seconds=seconds, resolve=resolved)
+        except (TimeoutError, CannotConnect):
+            raise
+        except (OSError, UnicodeError) as error:
+            raise CannotConnect(f"{host}: {_reason(error, None, session)}") from None
 
 
-async def _connect_to(host: Host, dsn: Dsn, role: str, session: str) -> PooledConnection:
-    """Connect to one host, encrypted or not, as `sslmode` says."""
+async def _connect_at(address: str, host: Host, dsn: Dsn, role: str, session: str) -> PooledConnection:
+    """Connect to an address of a host, encrypted or not, as `sslmode` says."""
     try:
         password = dsn.password_for(host)
         missing = "the DSN has no password" if password is None else ""
     except UnusablePasswordFile as error:
         password, missing = None, f"the DSN has no password, and {error}"
     arguments: dict[str, Any] = {
-        "host": host.socket_path if host.is_socket else host.address or host.name,
+        "host": address,
         "port": host.port,
         "user": dsn.user,
         "password": password or "",

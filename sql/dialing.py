@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
 from typing import TypeVar
 
 from aiohappyeyeballs import AddrInfoType, start_connection
@@ -12,6 +13,15 @@ Resolve = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
 
 _NEXT_SECONDS = 0.25
 """When to start with the next address, although the one before it has not failed yet (RFC 8305 §5)."""
+
+
+def is_ip_address(host: str) -> bool:
+    """Return whether a host is an address, and not a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def resolve(host: str, port: int) -> Sequence[AddrInfoType]:

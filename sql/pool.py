@@ -4,13 +4,13 @@ from typing import Any
 
 import asyncpg
 
-from sql.connect import connect
 from sql.dsn.dsn import Dsn, read_dsn
 from sql.open_connections import OpenConnections
+from sql.servers import Servers
 
 
 async def open_pool(
-    dsn: Dsn | str, *, minimum: int = 0, maximum: int = 8, role: str, opened: OpenConnections | None = None
+    target: Servers | Dsn | str, *, minimum: int = 0, maximum: int = 8, role: str, opened: OpenConnections | None = None
 ) -> asyncpg.Pool:
     """Return a pool that connects on first use, so it can be opened while the server is down.
 
@@ -18,10 +18,10 @@ async def open_pool(
     connections. Raises BadDatabaseUrl.
     """
     connections = OpenConnections() if opened is None else opened
-    target = read_dsn(dsn) if isinstance(dsn, str) else dsn
+    servers = _servers(target)
 
     async def connect_pooled(*_: object, **__: object) -> asyncpg.Connection:
-        connection = await connect(target, role)
+        connection = await servers.connect(role)
         connections.opened(connection)
         return connection
 
@@ -39,6 +39,12 @@ async def open_pool(
     )
 
 
-async def open_connection(dsn: Dsn | str, *, role: str) -> asyncpg.Connection:
+async def open_connection(target: Servers | Dsn | str, *, role: str) -> asyncpg.Connection:
     """Return a single connection. Raises BadDatabaseUrl, CannotConnect, and the errors that the server reports."""
-    return await connect(read_dsn(dsn) if isinstance(dsn, str) else dsn, role)
+    return await _servers(target).connect(role)
+
+
+def _servers(target: Servers | Dsn | str) -> Servers:
+    if isinstance(target, Servers):
+        return target
+    return Servers(read_dsn(target) if isinstance(target, str) else target)

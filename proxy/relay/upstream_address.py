@@ -4,13 +4,12 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from proxy.relay.tls_files import WatchedFiles, client_context, client_files
 from proxy.settings import UpstreamTlsSettings
-from sql.dialing import Resolve, dial, resolve
+from sql.dialing import Resolve, dial, is_ip_address, resolve
 
 Connection = TypeVar("Connection")
 Create = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -32,7 +31,7 @@ class UpstreamAddress:
         if tls is not None and not secure:
             raise ValueError("upstream_tls is for https:// upstreams only")
         self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
-        self._is_name = not _is_ip_address(self._host)
+        self._is_name = not is_ip_address(self._host)
         self._resolve = resolve
         self._server_name = (tls.server_name if tls else None) or self._host
         self._tls_settings = tls
@@ -77,11 +76,3 @@ class UpstreamAddress:
         if self._tls is not None:
             where |= {"ssl": self._tls, "server_hostname": self._server_name}
         await asyncio.get_running_loop().create_connection(protocol, **where)
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -27,6 +27,8 @@ class DatabaseTap:
         self.url = urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{port_of(self._front)}", query=""))
         self.statements: list[str] = []
         self.delay_seconds = 0.0
+        self.accepted = 0
+        """The number of connections so far."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def statement_count(self, table: str) -> int:
@@ -40,6 +42,7 @@ class DatabaseTap:
         with contextlib.suppress(OSError):
             while True:
                 front, _ = self._front.accept()
+                self.accepted += 1
                 behind = socket.socket(socket.AF_UNIX)
                 try:
                     behind.connect(self._behind)

@@ -3,7 +3,6 @@
 It listens on loopback and requires passwords. Sitelatch logs in with the roles of sql/roles.sql, as in production.
 """
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -171,12 +170,13 @@ class OwnDatabase:
         async with self.superuser() as connection:
             assert await connection.fetchval("SELECT pg_promote()")
 
-    async def demote(self) -> None:
-        """Restart the server as a standby without a primary. Its clients are disconnected."""
-        await asyncio.to_thread(self.stop)
-        (self._data / "standby.signal").touch()
-        self._own_by(self._data.stat())
-        await asyncio.to_thread(self.start)
+    def save_data(self) -> None:
+        """Keep a copy of the data. The server must be stopped."""
+        shutil.copytree(self._data, self._home / "saved")
+
+    def restore_data(self) -> None:
+        """Replace the data with the copy. The server must be stopped."""
+        self.replace_data(self._home / "saved")
 
     def replace_data(self, folder: Path) -> None:
         """Replace the data with a copy. The server must be stopped."""

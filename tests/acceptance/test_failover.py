@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from tests.acceptance.address import Address
 from tests.acceptance.harness import Keys, Lane, Lanes, Sitelatch
 from tests.acceptance.own_database import OwnDatabase, own_database
+from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import Answering, Wire, connect
 from tests.database import data_directory
 
@@ -30,32 +32,48 @@ class Pair:
     address: Address
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+@pytest.fixture(scope="module")
+def stopped_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OwnDatabase, OwnDatabase]]:
+    """A primary and its standby, each with a copy of its data."""
     with contextlib.ExitStack() as stack:
-        primary = stack.enter_context(own_database(tmp_path / "primary"))
-        folder = data_directory(tmp_path / "standby")
-        folder.mkdir(exist_ok=True)
-        standby = primary.create_standby(folder)
+        primary = stack.enter_context(own_database(tmp_path_factory.mktemp("primary")))
+        standby = primary.create_standby(data_directory(tmp_path_factory.mktemp("standby")))
         stack.callback(standby.close)
-        address = Address(primary.port)
-        stack.callback(address.close)
-        yield Pair(primary, standby, address)
+        for server in (primary, standby):
+            server.stop()
+            server.save_data()
+        yield primary, standby
 
 
 @pytest.fixture
-async def lane(tmp_path: Path, pair: Pair) -> AsyncIterator[Lane]:
-    folder = tmp_path / "latch"
-    folder.mkdir()
+def pair(stopped_pair: tuple[OwnDatabase, OwnDatabase]) -> Iterator[Pair]:
+    primary, standby = stopped_pair
+    for server in stopped_pair:
+        server.restore_data()
+        server.start()
+    address = Address(primary.port)
+    yield Pair(primary, standby, address)
+    address.close()
+    for server in stopped_pair:
+        with contextlib.suppress(AssertionError):  # it does not run
+            server.kill()
+
+
+@asynccontextmanager
+async def serving(folder: Path, pair: Pair, hosts: str, options: str = "") -> AsyncIterator[Lane]:
+    """Run Sitelatch with these hosts in the DSNs of both roles."""
     lanes = Lanes(1)
+
+    def dsn(role: str) -> str:
+        return pair.primary.url(role).replace(f"127.0.0.1:{pair.primary.port}", hosts) + options
+
     latch = Sitelatch(
         folder,
-        pair.primary.url("sitelatch_doors", port=pair.address.port),
+        dsn("sitelatch_doors"),
         lanes.routes(),
         activity={"flush_seconds": 0.25, "resolution_seconds": 0.5},
     )
-    admin_url = pair.primary.url("sitelatch_admin", port=pair.address.port)
-    latch.tables["admin"] = {**latch.tables["admin"], "database_url": admin_url}
+    latch.tables["admin"] = {**latch.tables["admin"], "database_url": dsn("sitelatch_admin")}
     try:
         await asyncio.to_thread(latch.start)
         lane = lanes.next(latch, await asyncio.to_thread(latch.create_sites_and_users))
@@ -65,6 +83,13 @@ async def lane(tmp_path: Path, pair: Pair) -> AsyncIterator[Lane]:
     finally:
         await asyncio.to_thread(latch.stop)
         lanes.close()
+
+
+@pytest.fixture
+async def lane(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> AsyncIterator[Lane]:
+    """A process that connects to the address of the pair."""
+    async with serving(tmp_path_factory.mktemp("latch"), pair, f"127.0.0.1:{pair.address.port}") as lane:
+        yield lane
 
 
 def database_in_readyz(latch: Sitelatch) -> tuple[int, str]:
@@ -174,3 +199,17 @@ async def test_connections_to_a_primary_that_died_silently_are_replaced(pair: Pa
     await pair.standby.promote()
     await check_everything_works(lane, keys)
     assert not [line for line in latch.log_lines() if line.get("level") in ("error", "critical")]
+
+
+async def test_a_list_of_hosts_leads_to_the_primary_even_if_the_first_one_is_silent(pair: Pair, tmp_path: Path) -> None:
+    hosts = f"127.0.0.1:{pair.primary.port},127.0.0.1:{pair.standby.port}"
+    async with serving(tmp_path, pair, hosts, "?target_session_attrs=read-write") as lane:
+        async with connect(lane.latch.address) as wire:
+            assert await status(wire, lane) == 200
+        pair.primary.freeze()
+        await pair.standby.promote()
+        await check_everything_works(lane, lane.keys)
+        added = await asyncio.to_thread(
+            sitelatch, "sites", "add", "--config", str(lane.latch.config), "--workspace", "acme", "late"
+        )
+        assert added.code == 0, added.err

@@ -8,13 +8,14 @@ from proxy.grants.database_status import DatabaseStatus, Health
 from sitelatch.database_health import HealthCheck
 from sitelatch.server_watch import ServerWatch
 from sql.dsn.dsn import read_dsn
+from sql.servers import Servers
 
 
 @pytest.mark.parametrize("table", ["api_keys", "scope_changes", "sites"])
 async def test_a_database_that_answers_no_lookups_counts_as_down(dsn: str, pool: asyncpg.Pool, table: str) -> None:
     """The same result as for tables that are locked, or that the role may not read."""
     database = DatabaseStatus()
-    watch = ServerWatch(read_dsn(dsn))
+    watch = ServerWatch(Servers(read_dsn(dsn)))
     check = HealthCheck(watch, database)
     found = []
     try:
@@ -34,7 +35,7 @@ async def test_a_database_that_answers_no_lookups_counts_as_down(dsn: str, pool:
 async def test_a_database_being_restored_counts_as_unreached(dsn: str, pool: asyncpg.Pool) -> None:
     await pool.execute("DROP TRIGGER publish_changes ON sitelatch.scope_pending")
     database = DatabaseStatus()
-    watch = ServerWatch(read_dsn(dsn))
+    watch = ServerWatch(Servers(read_dsn(dsn)))
     check = HealthCheck(watch, database)
     try:
         await check.check()
@@ -46,7 +47,7 @@ async def test_a_database_being_restored_counts_as_unreached(dsn: str, pool: asy
 async def test_a_database_with_a_wrong_schema_is_down_unless_lookups_still_work(dsn: str, pool: asyncpg.Pool) -> None:
     """A restore of an older dump causes this. A database migrated for a newer Sitelatch still answers lookups."""
     database = DatabaseStatus()
-    watch = ServerWatch(read_dsn(dsn))
+    watch = ServerWatch(Servers(read_dsn(dsn)))
     check = HealthCheck(watch, database)
     found = []
     try:

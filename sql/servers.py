@@ -1,0 +1,106 @@
+"""The hosts of a DSN: the order in which they are tried, and attempts that take longer than their callers wait."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import asyncpg
+
+from sql.connect import CannotConnect, connect_to
+from sql.dialing import Resolve, resolve
+from sql.dsn.dsn import Dsn
+from sql.dsn.hosts import Host
+from sql.open_connections import PooledConnection
+
+CONNECT_SECONDS = 5.0
+"""How long to try all hosts if the DSN sets no `connect_timeout`. Long enough for a failover to a standby, and short
+enough that a waiting client still gets an answer."""
+
+_SILENT_SECONDS = 10.0
+"""How long a host that did not answer in time is tried after the others, so that not every connection waits for it."""
+
+
+class Servers:
+    """Connects to the first host of a DSN that accepts. All users of a DSN share one object, and so the same host."""
+
+    def __init__(self, dsn: Dsn, *, clock: Callable[[], float] = time.monotonic, resolve: Resolve = resolve) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._resolve = resolve
+        self._silent_until: dict[Host, float] = {}
+        self._abandoned: defaultdict[str, list[asyncio.Task[PooledConnection]]] = defaultdict(list)
+        """By role, the attempts whose callers gave up. They may be done."""
+
+    async def connect(self, role: str) -> PooledConnection:
+        """Return a new connection. Raises CannotConnect, and the errors that the server reports.
+
+        `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. If the
+        caller is canceled, the attempt goes on, and the next caller with this role gets its connection. Otherwise, a
+        caller with little time would never get one from a slow server.
+        """
+        abandoned = self._abandoned[role]
+        while abandoned:
+            attempt = abandoned.pop(0)
+            if not attempt.done() or ((made := _made_by(attempt)) is not None and not made.is_closed()):
+                break
+        else:
+            attempt = asyncio.get_running_loop().create_task(self._connect(role))
+        try:
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            if not attempt.cancelled():
+                abandoned.append(attempt)
+                attempt.add_done_callback(self._forget_failure)
+            raise
+
+    def drop_abandoned(self) -> None:
+        """End the attempts whose callers gave up, and close the connections that they made."""
+        for attempts in self._abandoned.values():
+            for attempt in attempts:
+                if not attempt.cancel() and (made := _made_by(attempt)) is not None:
+                    made.terminate()
+        self._abandoned.clear()
+
+    def _forget_failure(self, attempt: asyncio.Task[PooledConnection]) -> None:
+        """Forget an abandoned attempt that failed, so that the next caller starts another one."""
+        if _made_by(attempt) is None:
+            for attempts in self._abandoned.values():
+                if attempt in attempts:
+                    attempts.remove(attempt)
+
+    async def _connect(self, role: str) -> PooledConnection:
+        """Try the hosts in order, each for its share of the time."""
+        dsn = self._dsn
+        seconds = dsn.connect_seconds or CONNECT_SECONDS / len(dsn.hosts)
+        # As in libpq: a standby if there is one, otherwise any server.
+        passes = ("standby", "any") if dsn.target_session_attrs == "prefer-standby" else (dsn.target_session_attrs,)
+        failures: dict[str, None] = {}
+        hosts = self._in_order()
+        for session in passes:
+            for host in hosts:
+                try:
+                    connection = await connect_to(host, dsn, role, session, seconds=seconds, resolve=self._resolve)
+                except TimeoutError:
+                    self._silent_until[host] = self._clock() + _SILENT_SECONDS
+                    failures[f"{host}: timed out"] = None
+                except CannotConnect as error:
+                    failures[str(error)] = None
+                except asyncpg.CannotConnectNowError:
+                    if host == hosts[-1]:
+                        raise
+                    failures[f"{host}: the server is starting or stopping"] = None
+                else:
+                    self._silent_until.pop(host, None)
+                    return connection
+        raise CannotConnect("; ".join(failures))
+
+    def _in_order(self) -> list[Host]:
+        """Return the hosts in the order of the DSN, but those that were silent a moment ago after the others."""
+        now = self._clock()
+        return sorted(self._dsn.hosts, key=lambda host: self._silent_until.get(host, now) > now)
+
+
+def _made_by(attempt: asyncio.Task[PooledConnection]) -> PooledConnection | None:
+    """Return the connection that an attempt made, or None if it failed."""
+    return None if attempt.cancelled() or attempt.exception() is not None else attempt.result()
