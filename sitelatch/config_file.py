@@ -17,17 +17,16 @@ from sitelatch.config_errors import ConfigError, complaints
 from sitelatch.environment import apply_environment
 from sql.database import EMBEDDED
 from sql.settings import Settings
+from sql.text_files import NotText, read_text
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Config:
     """Read and check the whole config. Raises ConfigError, which contains all errors found."""
     file = file.absolute()
     try:
-        raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{file}: is not UTF-8 text"]) from None
+        raw: dict[str, Any] = tomllib.loads(read_text(file))
+    except NotText as error:
+        raise ConfigError([f"{file}: cannot be read: {error}"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{file}: is not valid TOML: {error}"]) from None
     apply_environment(raw, Config, environ)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from sitelatch.config_errors import ConfigError
+from sql.text_files import NotText, read_text
 
 PREFIX = "SITELATCH_"
 FROM_FILE = "_file"
@@ -84,10 +85,11 @@ def _is_scalar(annotation: Any) -> bool:
 
 
 def _file_text(path: str) -> str:
+    """Return the text of a file without its last line end. Errors do not name the path, which may be the secret."""
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise ValueError("cannot read the file at that path as text.") from None
+        return read_text(Path(path)).rstrip("\n")
+    except NotText as error:
+        raise ValueError(f"cannot read the file at that path as text: {error}") from None
 
 
 def _put(raw: dict[str, Any], path: list[str], value: Any) -> None:

@@ -25,7 +25,7 @@ def read_body(model: type[Model], raw: bytes) -> Model:
     if _TOO_MANY_CONTAINERS.match(raw):
         raise Malformed(f"The body contains more than {_MAX_NAMES} lists and objects.")
     try:
-        payload = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        payload = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         raise Malformed("The body must be a JSON object in UTF-8 without duplicate names.") from None
     try:

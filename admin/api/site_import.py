@@ -3,8 +3,9 @@
 import asyncio
 import csv
 from collections.abc import Iterator
+from io import StringIO
 from itertools import chain
-from typing import Final, TextIO
+from typing import Final
 
 from admin.api.site_collation import collate_site
 from admin.api.site_creation import AddedSites, NewSite, add_sites
@@ -14,29 +15,30 @@ from admin.identity.admins import Actor
 from admin.problems import Fault, Invalid
 from admin.text_rules import check_name, check_workspace
 from proxy.decision.site_ids import fold_site
+from sql.text_files import NotText, plain_text
 
 _BATCH: Final = 1000
 """How many sites are added at a time. Each batch blocks the event loop for about 20 ms."""
 
 
-def read_csv(file: TextIO, max_lines: int | None = None) -> dict[str, list[NewSite]]:
+_FIRST_LINE: Final = 'The first line must be "site,workspace" or "site,workspace,display_name", separated by commas.'
+_HEADINGS: Final = ("site", "workspace", "display_name")
+_WHY_NOT_CSV: Final = {
+    "unexpected end of data": "a value begins with a quote that is never closed. Close it, or remove it",
+    "',' expected after '\"'": 'text follows a closing quote. Write "" for a quote inside a quoted value',
+}
+"""Clearer texts for errors of Python's csv module."""
+
+
+def read_csv(text: str, max_lines: int | None = None) -> dict[str, list[NewSite]]:
     """Return the sites of each workspace in a CSV file with the columns site, workspace and, optionally, display_name.
 
-    Raises Invalid. The places of its faults begin with the line number.
+    Empty lines and empty columns without a heading, which spreadsheets write, do not count. Raises Invalid. The places
+    of its faults begin with the line number.
     """
-    try:
-        return _read(file, max_lines)
-    except UnicodeDecodeError:
-        # The line is unknown, because the text is decoded in blocks.
-        raise Invalid.at(1, detail="The file is not UTF-8 text. Save it as UTF-8.") from None
-
-
-def _read(file: TextIO, max_lines: int | None) -> dict[str, list[NewSite]]:
-    rows = _rows(file)
-    _, columns = next(rows, (1, []))
-    if sorted(columns) not in (["site", "workspace"], ["display_name", "site", "workspace"]):
-        detail = 'The first line must be "site,workspace" or "site,workspace,display_name", separated by commas.'
-        raise Invalid.at(1, detail=detail)
+    rows = _rows(text)
+    line, headings = next(rows, (1, []))
+    columns = _Columns(headings, line)
     by_workspace: dict[str, dict[str, NewSite]] = {}
     faults: list[Fault] = []
     for line, values in rows:
@@ -45,12 +47,8 @@ def _read(file: TextIO, max_lines: int | None) -> dict[str, list[NewSite]]:
                 f"The file has more than {max_lines:,} lines. Split it, or use the command `sitelatch sites import`."
             )
             raise Invalid.at(line, detail=detail)
-        if not values:
-            continue
         try:
-            if len(values) != len(columns):
-                raise Invalid.at("columns", detail="The number of columns differs from the first line.")
-            row = dict(zip(columns, values, strict=True))
+            row = columns.named(values)
             check_workspace(row["workspace"], "workspace")
             check_site_id(row["site"], "site")
             name = row.get("display_name") or None
@@ -68,16 +66,61 @@ def _read(file: TextIO, max_lines: int | None) -> dict[str, list[NewSite]]:
     return {workspace: list(sites.values()) for workspace, sites in by_workspace.items()}
 
 
-def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of its first line. Raises Invalid if a row is not valid CSV."""
-    reader = csv.reader(file, strict=True)
+class _Columns:
+    """The columns of a CSV file, from the headings in its first line."""
+
+    def __init__(self, headings: list[str], line: int) -> None:
+        """Raises Invalid at `line` if a heading is unknown, missing or repeated."""
+        names = [heading.strip().casefold().replace(" ", "_") for heading in headings]
+        for number, name in enumerate(names, 1):
+            if name and name not in _HEADINGS:
+                raise _bad_first_line(line, f"The heading of column {number} is unknown.")
+            if name and name in names[: number - 1]:
+                raise _bad_first_line(line, f'The heading "{name}" occurs twice.')
+        missing = [name for name in ("site", "workspace") if name not in names]
+        if missing:
+            raise _bad_first_line(line, f'The heading "{missing[0]}" is missing.')
+        self._positions = {name: at for at, name in enumerate(names) if name}
+        self._unnamed = [at for at, name in enumerate(names) if not name]
+        self._least = 1 + max(self._positions.values())
+
+    def named(self, values: list[str]) -> dict[str, str]:
+        """Return the values by heading. Raises Invalid unless each value has a heading, and each heading a value."""
+        width = len(self._positions) + len(self._unnamed)
+        if len(values) < self._least or any(value.strip() for value in values[width:]):
+            raise Invalid.at("columns", detail="The number of columns differs from the first line.")
+        for at in self._unnamed:
+            if at < len(values) and values[at].strip():
+                raise Invalid.at("columns", detail=f"Column {at + 1} has a value, but no heading in the first line.")
+        return {name: values[at] for name, at in self._positions.items()}
+
+
+def _bad_first_line(line: int, fault: str) -> Invalid:
+    return Invalid.at(line, detail=f"Line {line}: {fault} {_FIRST_LINE}")
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not empty, with the number of its first line. Raises Invalid unless the text is CSV."""
+    try:
+        text = plain_text(text)
+    except NotText as error:
+        raise Invalid.at(1, detail=f"{error}.") from None
+    if not text.strip(" \n,"):
+        raise Invalid.at(1, detail=f"The file is empty. {_FIRST_LINE}")
+    first, _, _ = text.lstrip("\n").partition("\n")
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in first and "," not in first:
+            raise Invalid.at(1, detail=f"The columns are separated by {name}. {_FIRST_LINE}")
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
     line = 1
     try:
         for row in reader:
-            yield line, row
+            if any(value and not value.isspace() for value in row):
+                yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise Invalid.at(line, detail=f"Line {line} is not valid CSV: {error}.") from None
+        why = _WHY_NOT_CSV.get(str(error), error)
+        raise Invalid.at(line, detail=f"Line {line} is not valid CSV: {why}.") from None
 
 
 async def import_sites(connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Actor) -> AddedSites:

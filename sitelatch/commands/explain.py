@@ -10,6 +10,7 @@ from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
 from sitelatch.explain import ExplainedRequest, explain
+from sql.text_files import NotText, decode_text
 
 
 @click.command("explain", short_help="Say whether a request would pass, and why.")
@@ -54,7 +55,7 @@ def explain_command(
         target=os.fsencode(target),
         fields=[*map(_field, headers), *_body_fields(form, json_body)],
         user_id=user_id,
-        key=sys.stdin.buffer.readline().strip() if key_stdin else None,
+        key=_key() if key_stdin else None,
     )
     explained = run(explain(config, request))
     # The request may hold a key in an unexpected place, such as its path, and bytes that cannot be printed.
@@ -71,6 +72,14 @@ def _body_fields(form: str | None, json_body: str | None) -> list[tuple[bytes, b
     else:
         return []
     return [(b"Content-Type", media_type), (b"Content-Length", str(len(os.fsencode(body))).encode())]
+
+
+def _key() -> bytes:
+    """Return the key in the first line of standard input. Some shells send a byte order mark before it, or UTF-16."""
+    try:
+        return decode_text(sys.stdin.buffer.readline()).strip().encode()
+    except NotText as error:
+        raise click.UsageError(f"Standard input: {error}.") from None
 
 
 def _field(header: str) -> tuple[bytes, bytes]:

@@ -1,6 +1,6 @@
 """`sitelatch sites`: list, add, import and remove sites."""
 
-from typing import TextIO
+from typing import BinaryIO
 
 import asyncpg
 import click
@@ -9,10 +9,12 @@ from admin.api.response_models import Site
 from admin.api.site_creation import AddedSites, NewSite, add_sites
 from admin.api.site_import import import_sites, read_csv
 from admin.api.sites import list_sites, remove_sites
+from admin.problems import Invalid
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
 from sitelatch.commands.output import echo_json, echo_table
 from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database
 from sitelatch.config import Config
+from sql.text_files import NotText, decode_text
 
 
 @click.group("sites", short_help="Manage the sites of workspaces.")
@@ -72,13 +74,19 @@ def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
 
 @sites_group.command("import", short_help="Add the sites in a CSV file.")
 @config_option
-@click.argument("file", metavar="FILE.csv", type=click.File(encoding="utf-8-sig"))
-def import_sites_command(config: Config, file: TextIO) -> None:
+@click.argument("file", metavar="FILE.csv", type=click.File("rb"))
+def import_sites_command(config: Config, file: BinaryIO) -> None:
     """Add the sites in a CSV file.
 
     The columns are site, workspace and, optionally, display_name.
     """
-    by_workspace = read_csv(file)
+    name = "standard input" if file.name in (0, "<stdin>") else file.name
+    try:
+        by_workspace = read_csv(decode_text(file.read()))
+    except NotText as error:
+        raise Invalid(f"{name}: {error}.") from None
+    except Invalid as problem:
+        raise Invalid("\n".join(f"{name}: {line}" for line in problem.detail.splitlines())) from None
     _echo_added(run_with_database(config, lambda connection: import_sites(connection, by_workspace, by=operator())))
 
 

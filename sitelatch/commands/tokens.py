@@ -8,6 +8,7 @@ import click
 
 from admin.identity.admin_tokens import new_token, token_digest
 from sitelatch.commands.options import email, log_format_option, person
+from sql.text_files import NotText, read_text
 
 
 @click.group("tokens", short_help="Create admin tokens.")
@@ -50,7 +51,10 @@ def new_token_command(name: str, email: str, file: Path | None) -> None:
 
 def _append(entry: str, file: Path) -> None:
     """Append the entry to a config file in place, which keeps its mode and works for a file that is a mount."""
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = read_text(file)
+    except NotText as error:
+        raise click.UsageError(f"The entry cannot be appended. {file} cannot be read: {error}.") from None
     separator = "\n" if text.endswith("\n") or not text else "\n\n"
     added = separator + entry
     try:

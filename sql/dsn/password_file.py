@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from sql.dsn.hosts import Host
+from sql.text_files import NotText, read_text
 
 _FIELD = re.compile(r"((?:[^:\\]|\\.)*):")
 _ESCAPE = re.compile(r"\\(.)")
@@ -33,11 +34,11 @@ def _read_lines(file: Path) -> list[str]:
             raise UnusablePasswordFile(f"{file} is not a plain file")
         if file.stat().st_mode & 0o077:
             raise UnusablePasswordFile(f"{file} can be read by other users. Set its mode to 0600")
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        return [line for line in read_text(file).split("\n") if not line.startswith("#")]
     except OSError as error:
         raise UnusablePasswordFile(f"{file}: {error.strerror}") from None
-    except ValueError:
-        raise UnusablePasswordFile(f"{file} is not UTF-8 text") from None
+    except NotText as error:
+        raise UnusablePasswordFile(f"{file}: {error}") from None
 
 
 def _split(line: str) -> tuple[list[str], str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sql.dsn.options import FIXED, HONORED
 from sql.dsn.syntax import BadDatabaseUrl
+from sql.text_files import NoSuchFile, NotText, read_text
 
 
 def read_service(service: str, environ: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
@@ -12,12 +13,11 @@ def read_service(service: str, environ: Mapping[str, str]) -> tuple[Path, dict[s
     files = _service_files(environ)
     for file in files:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+            lines = read_text(file).split("\n")
+        except NoSuchFile:
             continue
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise BadDatabaseUrl(f"cannot read the service file {file}: {reason}") from None
+        except NotText as error:
+            raise BadDatabaseUrl(f"cannot read the service file {file}: {error}") from None
         if (options := _options_of(service, lines, file)) is not None:
             return file, options
     raise BadDatabaseUrl(

@@ -470,7 +470,26 @@ def test_importing_a_file_that_is_not_utf_8_is_reported(config: Path, tmp_path: 
     csv.write_bytes("site,workspace,display_name\nkiosk,acme,Büdchen\n".encode("latin-1"))
     done = sitelatch("sites", "import", "--config", str(config), str(csv))
     assert (done.code, done.out) == (1, "")
-    assert done.log[0]["reason"] == "The file is not UTF-8 text. Save it as UTF-8."
+    assert done.log[0]["reason"] == (
+        f"{csv}: Line 2 is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8."
+    )
+
+
+def test_each_fault_of_an_imported_file_names_the_file_and_the_line(config: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "sites.csv"
+    csv.write_bytes(b"\xef\xbb\xbfSite,Workspace,\r\na/b,acme,\r\n,acme,\r\n,,\r\n\r\n")
+    done = sitelatch("sites", "import", "--config", str(config), str(csv))
+    assert (done.code, done.out) == (1, "")
+    faults = done.log[0]["reason"].split("\n")
+    assert [fault.partition(": ")[0] for fault in faults] == [str(csv)] * 2
+    assert [fault.split(": ")[1] for fault in faults] == ["Line 2", "Line 3"]
+
+
+@pytest.mark.parametrize(("path", "fault"), [("gone.csv", "No such file or directory"), (".", "Is a directory")])
+def test_an_imported_file_that_cannot_be_opened_is_named(config: Path, tmp_path: Path, path: str, fault: str) -> None:
+    done = sitelatch("sites", "import", "--config", str(config), str(tmp_path / path))
+    assert (done.code, done.out) == (2, "")
+    assert f"'{tmp_path / path}': {fault}" in done.err
 
 
 def explain(config: Path, user: Mapping[str, Any], *words: str) -> str:

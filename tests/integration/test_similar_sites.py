@@ -1,7 +1,6 @@
 """Sites that some data services treat as the same: new ones are refused, and existing ones are kept and listed."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -114,8 +113,7 @@ async def test_two_imports_of_similar_sites_in_opposite_order_do_not_deadlock(ds
         await add(connections[0], "acme", "shop")
         for number in range(20):
             files = [
-                read_csv(io.StringIO("site,workspace\n" + "".join(f"{site}{number},acme\n" for site in some)))
-                for some in lists
+                read_csv("site,workspace\n" + "".join(f"{site}{number},acme\n" for site in some)) for some in lists
             ]
             async with asyncio.timeout(30):
                 done = await asyncio.gather(

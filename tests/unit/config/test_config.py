@@ -1,5 +1,6 @@
 """Loading the config: values, overrides from the environment, and error messages."""
 
+import codecs
 import json
 import re
 import tomllib
@@ -253,6 +254,45 @@ def test_all_errors_are_reported_at_once(file: File) -> None:
 def test_a_missing_config_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read: No such file"):
         load(tmp_path / "gone.toml", {})
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_config_may_begin_with_a_byte_order_mark(file: File, tmp_path: Path, end: str) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(codecs.BOM_UTF8 + ROUTE.replace("\n", end).encode())
+    assert load(path, {}).proxy == file.load(ROUTE).proxy
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        (ROUTE.encode("utf-16"), "This is UTF-16 text, which some Windows programs call Unicode. Save it as UTF-8"),
+        (b"# caf\xe9\n", "Line 1 is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8"),
+        (b"a = 1\n\0", "Line 2 contains a NUL character, so this is not a text file"),
+    ],
+)
+def test_an_encoding_that_is_not_utf_8_is_named(tmp_path: Path, raw: bytes, complaint: str) -> None:
+    path = tmp_path / "sitelatch.toml"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError) as error:
+        load(path, {})
+    assert error.value.complaints == (f"{path}: cannot be read: {complaint}",)
+
+
+def test_a_directory_in_place_of_the_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path}: cannot be read: Is a directory"):
+        load(tmp_path, {})
+
+
+def test_a_secret_may_begin_with_a_byte_order_mark_and_end_with_a_line_end(file: File, tmp_path: Path) -> None:
+    path = tmp_path / "dsn"
+    path.write_bytes(codecs.BOM_UTF8 + b"postgresql://db/latch\r\n")
+    assert file.load(ROUTE, SITELATCH_DATABASE__URL_FILE=str(path)).database.url == "postgresql://db/latch"
+    path.write_bytes("postgresql://db/latch".encode("utf-16"))
+    complaints = file.complaints(ROUTE, SITELATCH_DATABASE__URL_FILE=str(path))
+    assert [found.partition(":")[0] for found in complaints] == ["SITELATCH_DATABASE__URL_FILE"]
+    assert "UTF-16" in complaints[0]
+    assert str(path) not in complaints[0]
 
 
 SECRET = "hunter2hunter2"
