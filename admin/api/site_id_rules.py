@@ -1,12 +1,24 @@
 """Validation of site ids. No I/O."""
 
 import unicodedata
+from types import MappingProxyType
+from typing import Final
 
 from admin.problems import Invalid, Place
 from proxy.decision.site_ids import MAX_LENGTH, fold_site
 
-FORBIDDEN = "/\\;,%?#"
-"""Each of these is a separator for some backend, which would split an id that contains it."""
+FORBIDDEN: Final = MappingProxyType(
+    {
+        "/": "separates the segments of a path",
+        "\\": "is a slash for some servers",
+        ";": "begins a parameter in a path, and another one in a query",
+        ",": "separates sites in a list",
+        "%": "begins an encoded character",
+        "?": "ends a path",
+        "#": "ends a URL",
+    }
+)
+"""The characters that a site id must not contain, each with the reason: some backend would split the id there."""
 
 # Controls, format characters (zero-width, direction marks), surrogates, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -29,7 +41,12 @@ def check_site_id(site_id: str, *place: str | int) -> str:
         raise Invalid.at(*where, detail=f"A site id must have at most {MAX_LENGTH} characters.")
     # The folded form too: a full-width slash becomes a slash wherever a backend normalizes.
     if wrong := [letter for letter in FORBIDDEN if letter in site_id or letter in folded]:
-        detail = f'"{site_id}" contains "{wrong[0]}". A site id must not contain any of {" ".join(FORBIDDEN)}'
+        letter = wrong[0]
+        what = "" if letter in site_id else "a character that some servers convert to "
+        detail = (
+            f'"{site_id}" contains {what}"{letter}", which {FORBIDDEN[letter]}. A site id must not contain any of '
+            f'{" ".join(FORBIDDEN)} – use another id, also in your API, for example with "-" instead.'
+        )
         raise Invalid.at(*where, detail=detail)
     if folded in (".", ".."):
         raise Invalid.at(*where, detail=f'"{site_id}" is not a valid site id, because in a path it means a folder.')

@@ -70,7 +70,7 @@ function workspaceField() {
 
 function addSite() {
   const fields = [
-    { name: "id", label: "Site", help: "The id that requests use, such as shop, 42 or blog.example.com." },
+    { name: "id", label: "Site", help: "The id that requests use, such as shop, 42 or blog.example.com. It must not contain any of / \\ ; , % ? #, at which servers split URLs: instead of example.com/blog, use an id such as example.com-blog, also in your API." },
     { name: "display", label: "Name (optional)" },
     ...(state.workspaces.length > 1 ? [workspaceField()] : []),
   ];
@@ -119,13 +119,27 @@ async function remove(site) {
   );
 }
 
-// Return the file's text. Raises an error if it is not UTF-8, where browsers would silently substitute characters.
+// Return the file's text. Raises an error if it is not UTF-8, where browsers would silently substitute characters. The
+// server checks everything else.
 async function textOf(file) {
   if (file.size > MAX_BYTES) throw new Error("The file is larger than 3 MB. Split it, or use the command sitelatch sites import.");
+  const buffer = await file.arrayBuffer().catch(() => { throw new Error("The file cannot be read. Choose it again."); });
+  const bytes = new Uint8Array(buffer);
+  if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
+  if (bytes[0] === 0xff && bytes[1] === 0xfe || bytes[0] === 0xfe && bytes[1] === 0xff) {
+    throw new Error("This is UTF-16 text, which some Windows programs call Unicode. Save it as UTF-8.");
+  }
+  let [line, end] = [1, bytes.indexOf(10)];
+  while (end >= 0 && isUtf8(bytes.subarray(0, end))) [line, end] = [line + 1, bytes.indexOf(10, end + 1)];
+  throw new Error(`Line ${line} is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8.`);
+}
+
+function isUtf8(bytes) {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
-  } catch (error) {
-    throw new Error(error instanceof TypeError ? "The file is not UTF-8 text. Save it as UTF-8." : "The file cannot be read. Choose it again.");
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from admin.api.site_id_rules import FORBIDDEN
 from tests.acceptance.page.admin_page import OpenPage
 from tests.acceptance.page.installation import BEN_TOKEN, Installation
 from tests.acceptance.page.network import slow_down, stopped_clock
@@ -155,12 +156,13 @@ def test_the_result_of_an_import_is_shown_and_announced(open_page: OpenPage) -> 
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("site,workspace\ncaf\u00e9,acme\n".encode("latin-1"), "The file is not UTF-8 text. Save it as UTF-8."),
-        ("site,workspace\nshop,acme\n".encode("utf-16"), "The file is not UTF-8 text. Save it as UTF-8."),
+        ("site,workspace\ncaf\u00e9,acme\n".encode("latin-1"), "Line 2 is not UTF-8 text, but probably Latin-1"),
+        ("site,workspace\nshop,acme\n".encode("utf-16"), "This is UTF-16 text, which some Windows programs"),
+        ("site,workspace\nshop,acme\n".encode("utf-16-le"), "This is UTF-16 text, which some Windows programs"),
         (b"site;workspace\nshop;acme\n", "separated by commas"),
         (b"site,workspace\n" + b"shop,acme\n" * 500_000, "larger than 3 MB"),
     ],
-    ids=["latin-1", "utf-16", "semicolons", "huge"],
+    ids=["latin-1", "utf-16", "utf-16 without a mark", "semicolons", "huge"],
 )
 def test_an_invalid_file_is_refused_and_adds_nothing(
     open_page: OpenPage, installation: Installation, content: bytes, error: str
@@ -172,8 +174,8 @@ def test_an_invalid_file_is_refused_and_adds_nothing(
             assert client.get("/sites").json()["items"] == []
 
 
-@pytest.mark.parametrize("site", [".", ".."])
-def test_the_page_refuses_a_dot_segment_as_an_id_with_the_message_of_the_api(
+@pytest.mark.parametrize("site", [".", "..", "example.com/blog", "100%", "a\\b"])
+def test_the_page_refuses_an_invalid_id_with_the_message_of_the_api(
     open_page: OpenPage, installation: Installation, site: str
 ) -> None:
     installation.create_workspaces("acme")
@@ -181,6 +183,8 @@ def test_the_page_refuses_a_dot_segment_as_an_id_with_the_message_of_the_api(
         refused = client.post("/sites", json={"csv": f"site,workspace\n{site},acme\n"}).json()["errors"][0]["detail"]
     with open_page("#sites") as admin:
         admin.sites.start_adding(site)
+        for character in FORBIDDEN:
+            expect(admin.dialog.root.get_by_text("It must not contain any of")).to_contain_text(character)
         error = admin.dialog.root.get_by_role("alert")
         expect(error).not_to_be_empty()
         assert refused == f"Line 2: {error.text_content()}"
