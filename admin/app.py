@@ -1,7 +1,7 @@
 """The admin application. Every request needs credentials, and errors reveal nothing internal."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import asyncpg
 import structlog
@@ -30,6 +30,10 @@ from proxy.http.forwarding import address_matcher, client_address
 log = structlog.get_logger("sitelatch.admin")
 
 
+USE_CREDENTIALS: web.AppKey[Callable[[AdminSettings], None]] = web.AppKey("use_credentials")
+"""A function of the application that replaces its tokens and the secret for the issuer by those of new settings."""
+
+
 def admin_app(
     settings: AdminSettings, pool: asyncpg.Pool, try_it: ExampleRequest | None = None, guide: str = ""
 ) -> web.Application:
@@ -50,6 +54,13 @@ def admin_app(
     )
     middlewares = [_locate(settings.trusted_proxies), _answer_problems, _authenticate(authenticator, open_to_all)]
     app = web.Application(middlewares=middlewares)
+
+    def use_credentials(fresh: AdminSettings) -> None:
+        tokens.replace(fresh.tokens)
+        if oidc is not None and fresh.oidc is not None:
+            oidc.client_secret = fresh.oidc.client_secret
+
+    app[USE_CREDENTIALS] = use_credentials
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
     # Ids may contain braces, which aiohttp's default pattern excludes.

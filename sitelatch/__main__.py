@@ -4,7 +4,7 @@ import sys
 
 from sitelatch.early_signals import handle_early_signals
 
-handle_early_signals("".join(sys.argv[1:2]))
+handle_early_signals(sys.argv[1:])
 
 from sitelatch.command import main  # noqa: E402 - see above
 

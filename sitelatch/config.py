@@ -44,6 +44,11 @@ class Config(Settings):
         return config
 
     @property
+    def file(self) -> Path:
+        """The config file."""
+        return self._file
+
+    @property
     def directory(self) -> Path:
         """The directory of the config file. Relative paths in the config are relative to it."""
         return self._file.parent

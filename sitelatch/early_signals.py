@@ -1,30 +1,29 @@
 """What each signal does, and the handling of signals until the command has been imported.
 
 Importing takes a good part of a second. In a container, where `serve` is the first process of a PID namespace, the
-kernel ignores a SIGTERM that is not handled. So this module imports only what handling needs.
+kernel ignores a SIGTERM that is not handled. So this module imports only what handling needs, and
+no `typing`.
 """
 
 import os
 import signal
+from collections.abc import Sequence
 from types import FrameType
-from typing import Final
 
-STOP: Final = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR") if hasattr(signal, name)
-)
+STOP = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR") if hasattr(signal, name))
 """Signals that stop the service gracefully. Images for nginx stop with SIGQUIT, and LXC stops with SIGPWR."""
 
-RELOAD: Final = signal.SIGHUP
+RELOAD = signal.SIGHUP
 
-IGNORED: Final = (signal.SIGPIPE, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXFSZ)
+IGNORED = (signal.SIGPIPE, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXFSZ)
 """Signals that the kernel sends for a read or a write. Handling SIGTTOU would repeat the write and the signal."""
 
-_HARMLESS: Final = (signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP, signal.SIGURG, signal.SIGWINCH)
+_HARMLESS = (signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP, signal.SIGURG, signal.SIGWINCH)
 """Signals whose default action does not end the process."""
 
-_NOT_HANDLED: Final = (signal.SIGKILL, signal.SIGSTOP)
+_NOT_HANDLED = (signal.SIGKILL, signal.SIGSTOP)
 
-_DEFECTS: Final = (
+_DEFECTS = (
     signal.SIGABRT,
     signal.SIGBUS,
     signal.SIGFPE,
@@ -35,7 +34,7 @@ _DEFECTS: Final = (
 )
 """Signals after which a process cannot continue."""
 
-LOGGED: Final = tuple(
+LOGGED = tuple(
     number
     for number in sorted(signal.valid_signals())
     if number not in (*STOP, RELOAD, *IGNORED, *_HARMLESS, *_NOT_HANDLED, *_DEFECTS)
@@ -43,11 +42,16 @@ LOGGED: Final = tuple(
 """Signals without a meaning for Sitelatch. By default, they would end the process: SIGUSR1, SIGALRM and others."""
 
 
-def handle_early_signals(command: str) -> None:
-    """Handle signals until the command does. `command` is the first argument.
+_OPTION_VALUES = ("text", "json")
+"""The values that an option before the name of the command can have: those of --log-format."""
+
+
+def handle_early_signals(arguments: Sequence[str]) -> None:
+    """Handle signals until the command does.
 
     A service that has not started yet exits with 0, as after a graceful stop. Other commands end by the signal.
     """
+    command = next((word for word in arguments if not word.startswith("-") and word not in _OPTION_VALUES), "")
     if command in ("serve", "run"):
         for number in STOP:
             signal.signal(number, _exit)

@@ -49,6 +49,15 @@ def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapp
         raise ConfigError(found)
 
 
+def files_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the files that the values of options are read from."""
+    return tuple(
+        path
+        for name, path in sorted(environ.items())
+        if name.startswith(PREFIX) and "__" in name and name.lower().endswith(FROM_FILE)
+    )
+
+
 def _annotation(model: type[BaseModel], path: list[str]) -> Any:
     """Return the type of the key at `path`, or None if there is no such key."""
     table: type[BaseModel] | None = model

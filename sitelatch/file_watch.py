@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from proxy.relay.tls_files import WatchedFiles
+from sitelatch.config_errors import ConfigError
 
 _POLL_SECONDS = 5.0
 _DAY_SECONDS = 86400.0
@@ -70,7 +71,7 @@ class FileWatch:
         state.version = version
         try:
             use = await asyncio.to_thread(state.files.load)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ConfigError) as error:
             failure = _reason(error)
             if asked or failure != state.failure:
                 _log.error("files_not_reloaded", place=state.files.place, reason=failure, in_use="the previous files")
@@ -97,4 +98,6 @@ def _file_version(file: str) -> tuple[int, int, int, int] | None:
 
 def _reason(error: Exception) -> str:
     """Return the message of an error without the file's content."""
+    if isinstance(error, ConfigError):
+        return " ".join(error.complaints)
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from admin.api.example_request import example_request
-from admin.app import admin_app
+from admin.app import USE_CREDENTIALS, admin_app
 from admin.connections import LANE_SIZE, Lanes
 from admin.integrators_guide import guide
 from admin.internal_listeners import InternalRunner, internal_listeners
@@ -26,6 +26,7 @@ from proxy.grants.revocation_bound import revocation_bound
 from proxy.grants.token_bucket import TokenBuckets
 from proxy.observe.access_log import AccessLog
 from proxy.observe.background_writer import BackgroundWriter
+from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from proxy.relay import descriptors
@@ -33,6 +34,7 @@ from proxy.relay.front_door import FrontDoor
 from proxy.relay.listeners import start_listening
 from proxy.relay.revocation import Revocation
 from sitelatch.config import Config
+from sitelatch.credential_reload import watched_credentials
 from sitelatch.database import opened_database
 from sitelatch.database_health import HealthCheck, ProvenPool
 from sitelatch.file_watch import FileWatch
@@ -64,10 +66,11 @@ class CannotServe(Exception):  # noqa: N818 - names what happened
 class Service:
     """A running Sitelatch. `async with` opens and closes it; call `drain` before the end."""
 
-    def __init__(self, config: Config, signals: Signals, log: BackgroundWriter) -> None:
+    def __init__(self, config: Config, signals: Signals, log: BackgroundWriter, secrets: KnownSecrets | None) -> None:
         self.config = config
         self._signals = signals
         self._log_writer = log
+        self._secrets = secrets
         self._opened = False
         self.draining = False
         self.broken = False
@@ -172,16 +175,17 @@ class Service:
         self._run(stack, feed.run())
         self._run(stack, self.revocation.run())
         self._run(stack, self.activity.run())
-        self._run(stack, FileWatch(self.front.watched_files).run(self._signals.reload))
-        self.internal_addresses = await self._open_internal_listeners(
-            stack,
-            admin_app(
-                config.admin,
-                admin_pool,
-                example_request(config.proxy, config.keys.from_),
-                guide(config.proxy, config.keys.from_),
-            ),
+        admin = admin_app(
+            config.admin,
+            admin_pool,
+            example_request(config.proxy, config.keys.from_),
+            guide(config.proxy, config.keys.from_),
         )
+        files = [*self.front.watched_files]
+        if self._secrets is not None:
+            files.append(watched_credentials(config, admin[USE_CREDENTIALS], self._secrets))
+        self._run(stack, FileWatch(files).run(self._signals.reload))
+        self.internal_addresses = await self._open_internal_listeners(stack, admin)
         stack.push_async_callback(self.front.close)
         try:
             await self.front.start()
@@ -283,16 +287,22 @@ class Service:
 
 
 async def serve(
-    config: Config, signals: Signals, log: BackgroundWriter, *, opened: Callable[[], None] = lambda: None
+    config: Config,
+    signals: Signals,
+    log: BackgroundWriter,
+    *,
+    secrets: KnownSecrets | None = None,
+    opened: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve until a signal, and return the exit code. `opened` is called when the listeners are open.
 
+    With `secrets`, which the log masks, the credentials of admins are read again when their files change.
     Raises CannotServe, and the errors of EmbeddedServer.
     """
     signals.listen()
     descriptors.raise_limit()
     async with AsyncExitStack() as stack:
-        service = await unless(signals.stop, stack.enter_async_context(Service(config, signals, log)))
+        service = await unless(signals.stop, stack.enter_async_context(Service(config, signals, log, secrets)))
         if service is None:
             return 0
         _log.info("listening", front=service.front.addresses, back=service.internal_addresses)

@@ -25,16 +25,11 @@ class AdminTokens:
     """The configured tokens, known by their digests."""
 
     def __init__(self, tokens: Sequence[TokenSettings]) -> None:
-        self._admins = tuple(
-            (
-                token.sha256.encode("ascii"),
-                Admin(
-                    Person(token.name, token.email),
-                    None if token.workspaces is None else frozenset(token.workspaces),
-                ),
-            )
-            for token in tokens
-        )
+        self._admins = _by_digest(tokens)
+
+    def replace(self, tokens: Sequence[TokenSettings]) -> None:
+        """Accept these tokens from now on, and no others."""
+        self._admins = _by_digest(tokens)
 
     def __bool__(self) -> bool:
         return bool(self._admins)
@@ -57,3 +52,16 @@ class AdminTokens:
             if hmac.compare_digest(digest, known):
                 found = admin
         return found
+
+
+def _by_digest(tokens: Sequence[TokenSettings]) -> tuple[tuple[bytes, Admin], ...]:
+    return tuple(
+        (
+            token.sha256.encode("ascii"),
+            Admin(
+                Person(token.name, token.email),
+                None if token.workspaces is None else frozenset(token.workspaces),
+            ),
+        )
+        for token in tokens
+    )

@@ -45,6 +45,8 @@ class Oidc:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
+        self.client_secret = settings.client_secret
+        """The secret for the issuer. It may be replaced at any time."""
         self._issuer = issuer or Issuer(settings.issuer)
         self._wall_clock = wall_clock
         self._allow_list = AllowList(map(rule, settings.allow))
@@ -180,7 +182,7 @@ class Oidc:
             "redirect_uri": self.redirect_uri,
             "code_verifier": login.verifier,
         }
-        client_id, secret = self._settings.client_id, self._settings.client_secret
+        client_id, secret = self._settings.client_id, self.client_secret
         if secret is None:
             return {"form": {**form, "client_id": client_id}}
         if metadata.secret_in_body:

@@ -30,7 +30,10 @@ def limit() -> int:
 
 def in_use() -> int:
     """Return how many file descriptors the process has."""
-    return len(os.listdir("/dev/fd"))
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:  # /proc is not mounted
+        return _RESERVE
 
 
 def client_capacity(free: int, upstream_connections: int) -> int:

@@ -16,11 +16,11 @@ from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.relay import descriptors
 from proxy.relay.client_connection import ClientConnection
+from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
 from proxy.relay.intake import Intake
 from proxy.relay.listeners import bind_sockets
-from proxy.relay.open_connections import OpenConnections
 from proxy.relay.services import Services
 from proxy.relay.tls_files import ServerTls, WatchedFiles
 from proxy.relay.upstream_pool import UpstreamPool
@@ -77,7 +77,7 @@ class FrontDoor:
             record=Record(metrics, access_log, clock, {route: pool.failures for route, pool in pools.items()}),
             is_trusted=address_matcher(settings.trusted_proxies),
             next_request_id=_request_ids(),
-            connections=OpenConnections(limits.connections_per_client, on_full=self._check_room),
+            connections=ConnectedClients(limits.connections_per_client, on_full=self._check_room),
             drained=asyncio.Event(),
             clock=clock,
         )

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from proxy.relay import descriptors
+from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.listeners import BACKLOG
-from proxy.relay.open_connections import OpenConnections
 
 _LOG_SECONDS = 60.0
 """How often a pause is logged at most."""
@@ -30,7 +30,7 @@ class Intake:
         self,
         sockets: Sequence[socket.socket],
         protocol: Callable[[], Any],
-        connections: OpenConnections,
+        connections: ConnectedClients,
         *,
         tls: ssl.SSLContext | None,
         handshake_seconds: float,

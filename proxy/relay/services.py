@@ -8,8 +8,8 @@ from proxy.decision.routes import Route
 from proxy.enforcement import Enforcement
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.metrics import Metrics
+from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.exchange_record import Record
-from proxy.relay.open_connections import OpenConnections
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings
 
@@ -27,7 +27,7 @@ class Services:
     is_trusted: Callable[[str], bool]
     """Whether an address belongs to a trusted proxy."""
     next_request_id: Callable[[], bytes]
-    connections: OpenConnections
+    connections: ConnectedClients
     drained: asyncio.Event
     """Set when the last connection has closed after `draining` was set."""
     clock: Callable[[], float]

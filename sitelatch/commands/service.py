@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from proxy.observe.background_writer import BackgroundWriter
 from sitelatch.commands.options import Process, config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
@@ -28,7 +27,7 @@ def serve_command(process: Process, config: Config) -> int:
     The first SIGTERM or Ctrl-C stops it gracefully, the second one immediately.
     """
     check_files(config)
-    return run(_serve(config, process.log))
+    return run(_serve(config, process))
 
 
 @click.command("migrate", short_help="Migrate the database schema.")
@@ -101,5 +100,6 @@ async def _problems(config: Config) -> list[str]:
     return [problem async for problem in unreachable_parts(config)]
 
 
-async def _serve(config: Config, log: BackgroundWriter) -> int:
-    return await serve(config, Signals(), log)  # created here, because its events belong to the running loop
+async def _serve(config: Config, process: Process) -> int:
+    signals = Signals()  # created here, because its events belong to the running loop
+    return await serve(config, signals, process.log, secrets=process.secrets)

@@ -23,9 +23,9 @@ from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.refusals import Refused
 from proxy.relay.client_connection import ClientConnection
+from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
-from proxy.relay.open_connections import OpenConnections
 from proxy.relay.services import Services
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.relay.upstream_pool import UpstreamPool
@@ -159,7 +159,7 @@ class Door:
             record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter, {}),
             is_trusted=lambda _: trusted,
             next_request_id=lambda: b"request-%x" % next(numbers),
-            connections=OpenConnections(5000),
+            connections=ConnectedClients(5000),
             drained=asyncio.Event(),
             clock=time.perf_counter,
         )

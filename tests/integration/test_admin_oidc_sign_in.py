@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from admin.app import admin_app
+from admin.app import USE_CREDENTIALS, admin_app
 from admin.identity.oidc import CALLBACK
 from admin.identity.oidc_login import MAX_OPEN_LOGINS, OidcLogin
 from admin.identity.sign_in import FAILURES_PER_MINUTE, LOGINS_PER_MINUTE
@@ -610,6 +610,15 @@ async def test_the_client_secret_is_sent_as_the_issuer_expects_it(
     assert form.get("client_secret") == ("s%" if in_body else None)
     assert form.get("client_id") == (CLIENT if in_body or secret is None else None)
     assert form.get("Authorization") == ("Basic c2l0ZWxhdGNoOnMlMjU=" if secret and not in_body else None)
+
+
+async def test_a_new_client_secret_is_used_without_a_restart(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+    issuer, url = hostile
+    app = admin_app(settings(url, client_secret="old"), pool)
+    async with serving(app, port=PORT) as admin:
+        app[USE_CREDENTIALS](settings(url, client_secret="s%"))
+        assert await try_login(admin, issuer) == ""
+    assert issuer.forms[0]["Authorization"] == "Basic c2l0ZWxhdGNoOnMlMjU="
 
 
 async def test_an_issuer_outage_is_reported_before_the_redirect(pool: asyncpg.Pool) -> None:

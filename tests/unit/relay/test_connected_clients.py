@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from proxy.relay import descriptors
-from proxy.relay.open_connections import OpenConnections
+from proxy.relay.connected_clients import ConnectedClients
 
 
 class Connection:
@@ -25,7 +25,7 @@ class Connection:
         pass
 
 
-def adder(connections: OpenConnections) -> Callable[..., bool]:
+def adder(connections: ConnectedClients) -> Callable[..., bool]:
     def add(address: str, *, exempt: bool = False) -> bool:
         return connections.add(Connection(), address, exempt=exempt)
 
@@ -33,7 +33,7 @@ def adder(connections: OpenConnections) -> Callable[..., bool]:
 
 
 def test_a_client_has_at_most_its_limit_and_others_are_not_affected() -> None:
-    connections = OpenConnections(2)
+    connections = ConnectedClients(2)
     add = adder(connections)
     assert [add("192.0.2.1") for _ in range(4)] == [True, True, False, False]
     assert add("192.0.2.2")
@@ -50,18 +50,18 @@ def test_a_client_has_at_most_its_limit_and_others_are_not_affected() -> None:
     ],
 )
 def test_an_ipv6_client_is_its_network(first: str, second: str, same: bool) -> None:
-    add = adder(OpenConnections(1))
+    add = adder(ConnectedClients(1))
     assert add(first)
     assert add(second) is not same
 
 
 def test_trusted_proxies_are_exempt() -> None:
-    add = adder(OpenConnections(1))
+    add = adder(ConnectedClients(1))
     assert [add("10.0.0.1", exempt=True) for _ in range(3)] == [True] * 3
 
 
 def test_a_closed_connection_makes_room_for_another_of_its_client() -> None:
-    connections = OpenConnections(1)
+    connections = ConnectedClients(1)
     first, second = Connection(), Connection()
     assert connections.add(first, "192.0.2.1", exempt=False)
     assert not connections.add(second, "192.0.2.1", exempt=False)
@@ -73,14 +73,14 @@ def test_a_closed_connection_makes_room_for_another_of_its_client() -> None:
 
 
 def test_one_client_gets_at_most_half_of_the_room() -> None:
-    connections = OpenConnections(5000)
+    connections = ConnectedClients(5000)
     connections.capacity = 10
     add = adder(connections)
     assert [add("192.0.2.1") for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_a_client_at_its_limit_is_logged_once_until_it_has_left() -> None:
-    connections = OpenConnections(1)
+    connections = ConnectedClients(1)
     add = adder(connections)
     with structlog.testing.capture_logs() as lines:
         for _ in range(5):
@@ -92,7 +92,7 @@ def test_a_client_at_its_limit_is_logged_once_until_it_has_left() -> None:
 
 def test_no_room_is_reported_and_there_is_room_again_when_some_connections_have_closed() -> None:
     calls: list[Any] = []
-    connections = OpenConnections(5000, on_full=lambda: calls.append(len(connections)))
+    connections = ConnectedClients(5000, on_full=lambda: calls.append(len(connections)))
     connections.capacity = 20
     opened = [Connection() for _ in range(20)]
     for number, connection in enumerate(opened):

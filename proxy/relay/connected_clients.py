@@ -41,7 +41,7 @@ class _Client:
     limit_logged: bool = False
 
 
-class OpenConnections:
+class ConnectedClients:
     """The open connections of all clients.
 
     A client is an address, or a network of IPv6 addresses. Trusted proxies and unix sockets are exempt from the limit
