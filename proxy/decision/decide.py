@@ -24,7 +24,6 @@ from proxy.decision.work import (
     FOUND_PARAMETER,
     LONG_TARGET,
     MANY_FIELDS,
-    NEAR_MISS,
     SITE,
     check_work,
     head_work,
@@ -70,15 +69,17 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
 
             # 2. Work: the head as a whole is not too expensive to check. Small, plain heads skip this step.
             #    400 ambiguous_request
+            work = 0
             if facts.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
-                check_work(facts.work + head_work(head))
+                work = facts.work + head_work(head)
+                check_work(work)
 
             # 3. One key: all key locations together have at most one value. The key is removed from the forwarded head.
             #    400 ambiguous_key, 400 ambiguous_request
             #    `noticed` has a bit for each kind of header that a later step reads.
             if settings.drop_headers:
                 head = replace(head, fields=route.drop_headers.remaining(head.fields))
-            claim.key, claim.target, claim.fields, noticed = route.key_reader.read(head)
+            claim.key, claim.target, claim.fields, noticed, pieces = route.key_reader.read(head)
             if settings.forward_key:
                 claim.target, claim.fields = head.target, head.fields
             if head.dropped:
@@ -98,12 +99,13 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 # In a plain query, `glance` finds the only wanted parameter, or none, so no full parsing is needed.
                 only = route.parameters.glance(raw_query)
                 if only is None or (only and only[0] not in facts.plain_queries):
-                    near_misses = route.parameters.near_misses(raw_query)
-                    work = facts.work + head_work(head) + NEAR_MISS * near_misses
-                    check_work(work)
-                    query, only = Query(raw_query, route.parameters), None
+                    parameters = route.parameters
+                    if pieces is None or pieces.raw != raw_query:
+                        pieces = parameters.split(raw_query)
+                    query, only = Query(pieces, parameters), None
                     if query.splits:
-                        check_work(work + FOUND_PARAMETER * sum(map(len, query.splits)))
+                        work = (work or head_work(head)) + FOUND_PARAMETER * sum(map(len, query.splits))
+                        check_work(work)
             query_methods = NO_METHODS if query is None else overriding_methods_in(query)
 
             # 6. Method: the route's `methods` lists it.
@@ -180,7 +182,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if noticed & COOKIE:
                 check_cookies(claim, facts)
             if len(claim.named.sites) > FEW_SITES or claim.named.others or claim.plus_as_space is not None:
-                check_work(facts.work + head_work(head) + SITE * len(claim.sites))
+                check_work((work or head_work(head)) + SITE * len(claim.sites))
 
             # 15. No site: `without_site` decides whether that is refused, or asks for all sites of the workspace. A
             #     client without a key is told about the key first.

@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
-from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_SEPARATORS = 32
@@ -15,7 +15,10 @@ Servers may split the path at each of them, so each costs time to check.
 
 _FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
 _DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # including those with parameters
-_OVERLONG = re.compile(rb"[\xC0\xC1][\x80-\xBF.]|\xE0[\x80-\x9F][\x80-\xBF]|\xF0[\x80-\x8F][\x80-\xBF]")
+_OVERLONG = re.compile(
+    rb"[\xC0\xC1\xE0\xF0]"  # the search skips all other bytes quickly
+    rb"(?:(?<=[\xC0\xC1])[\x80-\xBF.]|(?<=\xE0)[\x80-\x9F][\x80-\xBF]|(?<=\xF0)[\x80-\x8F][\x80-\xBF])"
+)
 """Overlong UTF-8: a decoder that accepts it finds dots and slashes that other decoders do not."""
 
 _LOOK_ALIKES = (
@@ -23,11 +26,23 @@ _LOOK_ALIKES = (
 )
 _BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
 """Characters that Windows maps to `/` or `\\` when the code page lacks them."""
-_COMPATIBLE = _BEST_FIT | {each: unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
-"""Characters that NFKC, which some backends apply, turns into `.`, `/`, `\\` or `;`."""
-_HAS_COMPATIBLE = re.compile("[" + "".join(_COMPATIBLE) + "]")
-_COMPATIBLE_LEADS = frozenset(each.encode()[:1] for each in _COMPATIBLE)
-"""The first bytes of these characters as UTF-8."""
+_COMPATIBLE = {
+    look_alike.encode(): compatible.encode()
+    for look_alike, compatible in (
+        _BEST_FIT | {each: unicodedata.normalize("NFKC", each) for each in _LOOK_ALIKES}
+    ).items()
+}
+"""UTF-8 of the characters that NFKC, which some backends apply, turns into `.`, `/`, `\\` or `;`."""
+
+
+def _any_of(encoded: Iterable[bytes]) -> re.Pattern[bytes]:
+    last_bytes: dict[bytes, bytes] = {}
+    for each in encoded:
+        last_bytes[each[:-1]] = last_bytes.get(each[:-1], b"") + each[-1:]
+    return re.compile(b"|".join(re.escape(start) + b"[" + re.escape(last) + b"]" for start, last in last_bytes.items()))
+
+
+_HAS_COMPATIBLE = _any_of(_COMPATIBLE)
 
 _DOTS = AMBIGUOUS_REQUEST.because(
     "The path contains a dot segment (`.` or `..`), plain or encoded, and servers resolve it at different times. Send "
@@ -78,16 +93,16 @@ def refuse_forbidden(decoded: bytes) -> None:
 def _refuse_look_alikes(decoded: bytes) -> None:
     """Raise Refused on characters that some decoder reads as a dot segment or a backslash."""
     try:
-        characters = decoded.decode("utf-8")
+        decoded.decode("utf-8")
     except UnicodeDecodeError:
         if _OVERLONG.search(decoded):
             raise Refused(_OVERLONG_BYTES) from None
-        characters = text(decoded)
-    if any(lead in decoded for lead in _COMPATIBLE_LEADS) and _HAS_COMPATIBLE.search(characters):
-        for look_alike, compatible in _COMPATIBLE.items():
-            characters = characters.replace(look_alike, compatible)
+    found = set(_HAS_COMPATIBLE.findall(decoded))
+    for look_alike in found:
+        decoded = decoded.replace(look_alike, _COMPATIBLE[look_alike])
+    if found:
         try:
-            refuse_forbidden(characters.encode("utf-8", "surrogateescape"))
+            refuse_forbidden(decoded)
         except Refused:
             raise Refused(_LOOK_ALIKE) from None
 

@@ -6,12 +6,15 @@ from typing import ClassVar
 
 from proxy.decision.named_sites import Named
 from proxy.decision.path_patterns import SiteExample
-from proxy.decision.site_ids import name_by_id
+from proxy.decision.site_ids import impossible_site, name_by_id
 from proxy.decision.value_rules import ValueReader, describe_values, written_scope
 from proxy.http.headers import FOLDED, Fields, fold_name
 from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule
+
+_LONGEST_ID = 4096
+"""A longer value cannot be one site id, with what a template adds to it."""
 
 
 class HeaderSiteRule(ValueReader):
@@ -55,11 +58,16 @@ class HeaderSiteRule(ValueReader):
         if any(FOLDED[name] == self.folded_name for name, _ in dropped):
             raise Refused(self._ambiguous)
         value = self._value(fields)
-        return None if value is None else self.named(text(value))
+        if value is None:
+            return None
+        if len(value) > _LONGEST_ID and self._separator is None:
+            return Named({impossible_site(""): None})
+        return self.named(text(value))
 
     def site_in(self, fields: Fields) -> str:
         """Return the site in the header of a plain rule. The header must exist. Raises Refused like `read`. Hot."""
-        return name_by_id(text(self._value(fields) or b""))
+        value = self._value(fields) or b""
+        return name_by_id(text(value)) if len(value) <= _LONGEST_ID else impossible_site("")
 
     def _value(self, fields: Fields) -> bytes | None:
         folded_name = self.folded_name

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 from proxy.decision.api_keys import PREFIX
 from proxy.decision.parameter_finder import Finder
 from proxy.decision.parameter_names import Name
+from proxy.decision.pieces import Pieces
 from proxy.http.headers import Fields, fold_name
 from proxy.http.percent_encoding import decode
 from proxy.http.request_header_names import why_never_forwarded
@@ -171,7 +172,7 @@ class CookieKey:
         """Return the fields without the cookies that `finder` finds, and add their values to `keys`."""
         every = [value for name, value in fields if name.lower() == b"cookie"]
         cookies = b";".join(every)
-        if finder.is_silent(cookies) or not finder.find(cookies):
+        if finder.is_silent(cookies) or not finder.find(finder.split(cookies)):
             return fields
         if len(every) > _MAX_COOKIE_LINES:
             raise Refused(_MANY_COOKIE_LINES)
@@ -198,17 +199,19 @@ class QueryKey:
         return _challenge_without_scheme("query", self.name)
 
     @staticmethod
-    def read(finder: Finder, target: bytes, keys: set[bytes]) -> bytes:
+    def read(finder: Finder, target: bytes, keys: set[bytes]) -> tuple[bytes, Pieces | None]:
         """Return a target without the parameters that `finder` finds, and add their values to `keys`.
 
-        Raises Refused if servers disagree on where the parameter ends.
+        Also return the pieces of the whole query, or None if it was not split. Raises Refused if servers disagree on
+        where the parameter ends.
         """
         path, _, query = target.partition(b"?")
         if finder.is_silent(query):
-            return target
+            return target, None
+        pieces = finder.split(query)
         kept = []
         begin = 0
-        for start, end, _ in finder.find(query):
+        for start, end, _ in finder.find(pieces):
             before = query.rfind(b"&", 0, start) + 1
             after = query.find(b"&", end)
             piece = query[before : after if after >= 0 else len(query)]
@@ -221,10 +224,10 @@ class QueryKey:
                 kept.append(query[begin : before - 1])
             begin = after + 1 if after >= 0 else len(query) + 1
         if not begin:
-            return target
+            return target, pieces
         if begin <= len(query):
             kept.append(query[begin:])
-        return path + b"?" + b"&".join(kept) if kept else path
+        return (path + b"?" + b"&".join(kept) if kept else path), pieces
 
 
 FieldKey = HeaderKey | BearerKey | BasicKey
@@ -298,7 +301,7 @@ def _without_cookies(finder: Finder, field: Field, keys: set[bytes]) -> Field | 
         return field
     kept = []
     begin = 0
-    for start, end, _ in finder.find(raw):
+    for start, end, _ in finder.find(finder.split(raw)):
         before = raw.rfind(b";", 0, start) + 1
         after = raw.find(b";", end)
         value = raw[end : after if after >= 0 else len(raw)].removeprefix(b"=")

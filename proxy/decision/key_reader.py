@@ -13,6 +13,7 @@ from proxy.decision.key_locations import (
     parameter_names,
 )
 from proxy.decision.parameter_finder import Finder
+from proxy.decision.pieces import COOKIES, Pieces
 from proxy.http.headers import FOLDED, Fields, Head
 from proxy.refusals import AMBIGUOUS_KEY, MISSING_KEY, Refusal, Refused
 
@@ -54,7 +55,7 @@ class KeyReader:
         }
         cookies = parameter_names(self.locations, CookieKey)
         queries = parameter_names(self.locations, QueryKey)
-        self._cookies = Finder(cookies, separators=";") if cookies else None
+        self._cookies = Finder(cookies, COOKIES) if cookies else None
         self._queries = Finder(queries) if queries else None
         self.names = frozenset(self._fields) | ({b"cookie"} if cookies else frozenset())
         """The headers that may hold a key, in lower case."""
@@ -67,8 +68,10 @@ class KeyReader:
         self._watched = dict(watched or {})
         self._noticed = self.names | self._watched.keys()
 
-    def read(self, head: Head) -> tuple[bytes | None, bytes, Fields, int]:
+    def read(self, head: Head) -> tuple[bytes | None, bytes, Fields, int, Pieces | None]:
         """Return the key or None, the target and fields without the key, and the bits of the watched headers found.
+
+        The last value is the pieces of the query with the key, or None if the query was not split.
 
         Raises Refused if there are two different keys, or if a location can be read in two ways.
         """
@@ -99,14 +102,15 @@ class KeyReader:
             fields = CookieKey.read(self._cookies, fields, keys)
             in_cookies = _count(keys) - before
         target = head.target
+        pieces: Pieces | None = None
         if self._queries is not None and b"?" in target:
             before = _count(keys)
-            target = QueryKey.read(self._queries, target, keys)
+            target, pieces = QueryKey.read(self._queries, target, keys)
             in_query = _count(keys) - before
         keys.discard(b"")
         if len(keys) > 1:
             raise Refused(self._several_keys(head, in_cookies=in_cookies > 0, in_query=in_query > 0))
-        return (keys.pop() if keys else None), target, fields, watched
+        return (keys.pop() if keys else None), target, fields, watched, pieces
 
     def _several_keys(self, head: Head, *, in_cookies: bool, in_query: bool) -> Refusal:
         """Return the refusal of a request with several keys, which says where they are."""

@@ -1,23 +1,27 @@
 """The names of parameters, in every spelling that some backend accepts. No I/O."""
 
+import itertools
 import re
+from collections.abc import Iterable, Sequence
 
 from proxy.http.percent_encoding import PERCENT, rounds, text
 
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 
 # Possessive quantifiers (`*+`) never backtrack, so hostile names cost linear time.
-_SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&]{0,64}\]))"
+_SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&=]{0,64}\]))"
 """In a name, PHP reads `.`, a space, and a `[` without a matching `]` as `_`."""
-
-BEFORE = r"[\s+?!\[\]]*+"
+_BEFORE = r"[\s+?!\[\]]*+"
 """PHP trims a name on its left; Rack ignores a bracket there; URLSearchParams ignores the `?` of a `??`; Spring reads
 `!site` as the default of `site`."""
-DOT_BEFORE = r"\.?"
+_DOT_BEFORE = r"\.?"
 """qs with `allowDots` reads `.site` as `[site]`, which is `site`."""
 
 _AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
 """PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; C strings end at a NUL."""
+_AFTER_BASE = r"(?=[\0&=\n]|\Z)"
+_PERHAPS_SAME = r"[_. +\[]"
+"""The same as `_SAME_AS_UNDERSCORE`, with or without a matching `]`."""
 
 
 def folded(name: str) -> str:
@@ -28,7 +32,7 @@ def folded(name: str) -> str:
 class Name:
     """The name of one parameter: its literal spelling, and all spellings that some backend reads as it."""
 
-    __slots__ = ("_base", "_literal", "base", "first_characters", "lenient", "pattern", "plain_spellings")
+    __slots__ = ("_base", "_literal", "parts", "pattern", "plain_spellings")
 
     def __init__(self, name: str, *, array: bool = False) -> None:
         """`array` also accepts `name[]` and `name[0]` as literal spellings."""
@@ -38,19 +42,22 @@ class Name:
             literal += r"(?:(?:\[|%5[Bb])(?:1?[0-9]|20)?(?:\]|%5[Dd]))?"
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
-        self.lenient = "".join(map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core))) + _AFTER
-        self.first_characters = "_. +[" if core[:1] in "_. +" else core[:1]
+        self.parts = [[*map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core)), _AFTER]]
+        """The patterns of this name, and of the one that replaces it, in parts."""
         # In PHP and qs, `filter=x` replaces `filter[site]=shop`.
         base = core.partition("[")[0]
-        self.base = "".join(map(_lenient_part, base)) + r"(?=[\0&=]|\Z)" if base != core else ""
-        self._base = re.compile(BEFORE + DOT_BEFORE + self.base)
+        self._base: re.Pattern[str] | None = None
+        if base != core:
+            self.parts.append([*map(_lenient_part, base), _AFTER_BASE])
+            self._base = re.compile(_BEFORE + _DOT_BEFORE + "".join(self.parts[1]))
         # Spellings without special characters, which can be searched for literally.
         self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
-        self.pattern = re.compile(f"{BEFORE}{DOT_BEFORE}(?:{self.lenient}" + (f"|{self.base})" if self.base else ")"))
+        self.pattern = re.compile(_BEFORE + _DOT_BEFORE + _one_of(self.parts))
 
     def replaces(self, raw: bytes) -> bool:
         """Return whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
-        return bool(self.base) and any(self._base.match(text(decoded).casefold()) for decoded in rounds(raw))
+        base = self._base
+        return base is not None and any(base.match(text(decoded).casefold()) for decoded in rounds(raw))
 
     def is_literal(self, raw: bytes) -> bool:
         """Return whether raw bytes spell this name literally. Reserved characters may be percent-encoded."""
@@ -59,6 +66,20 @@ class Name:
     def means(self, raw: bytes) -> bool:
         """Return whether some backend reads raw bytes as this name. Raises Refused if they are encoded too deeply."""
         return any(self.pattern.match(spelling) for spelling in spellings(raw))
+
+
+def search_pattern(names: Iterable[Name], *, deeper: bool = False) -> re.Pattern[str]:
+    """Return a pattern for these names after a `&`, in text without case.
+
+    With `deeper`, it matches a name even if the text was decoded more deeply than the backend does.
+    """
+    alternatives = [parts for name in names for parts in name.parts]
+    if deeper:
+        alternatives = [
+            [_PERHAPS_SAME if part == _SAME_AS_UNDERSCORE else part for part in itertools.takewhile(_is_decoded, parts)]
+            for parts in alternatives
+        ]
+    return re.compile(f"&{_BEFORE}{_DOT_BEFORE}{_one_of(alternatives)}" if alternatives else r"\Z.")
 
 
 def spellings(raw: bytes) -> list[str]:
@@ -79,3 +100,16 @@ def _lenient_part(part: str) -> str:
     if part[0] in "[]":
         return r"[\[\].]++"  # qs with `allowDots` reads `a.b` as `a[b]`
     return _SAME_AS_UNDERSCORE if part in "_. +" else re.escape(part)
+
+
+def _is_decoded(part: str) -> bool:
+    return part != "%"
+
+
+def _one_of(alternatives: Iterable[Sequence[str]]) -> str:
+    """Return a pattern for any of these sequences of parts. It tries the parts that several begin with only once."""
+    rests: dict[str, list[Sequence[str]]] = {}
+    for parts in alternatives:
+        rests.setdefault(parts[0] if parts else "", []).append(parts[1:])
+    found = [first + (_one_of(rest) if first else "") for first, rest in rests.items()]
+    return found[0] if len(found) == 1 else f"(?:{'|'.join(found)})"

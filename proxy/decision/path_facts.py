@@ -88,7 +88,8 @@ def _site_in_path(route: Route, path: bytes, found: PathReadings) -> str | None:
     site_in_path = route.site_rules.site_in_path
     site = site_in_path(found.split[0], lenient=False)
     for reading in found.split:
-        for lenient in (False, True):
+        # What does not match leniently does not match exactly either.
+        for lenient in (True,) if site is None else (True, False):
             if site_in_path(reading, lenient=lenient) != site:
                 cause = path_difference(path, found, lambda each, lenient: site_in_path(each, lenient=lenient))
                 raise Refused(

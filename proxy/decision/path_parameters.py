@@ -37,5 +37,5 @@ def refuse_parameters(texts: Iterable[bytes], finder: Finder) -> None:
         if not marks[0] or marks == read:
             continue
         read = marks
-        if holds_parameter(decoded) or finder.find(decoded):
+        if holds_parameter(decoded) or finder.find(finder.split(decoded)):
             raise Refused(_ENCODED_PARAMETER)

@@ -44,7 +44,7 @@ class PathPattern:
             segments = []  # "/" is a prefix of every path
         self.names_site = SITE_MARK in template
         named = [
-            re.escape(SEGMENT_START) + re.escape(segment).replace(re.escape(SITE_MARK), f"([^{SEGMENT_START}]+)")
+            re.escape(SEGMENT_START) + re.escape(segment).replace(re.escape(SITE_MARK), f"((?-i:[^{SEGMENT_START}]+))")
             for segment in segments
         ]
         rest = f"(?={SEGMENT_START}|\\Z)" if has_rest or prefix else "\\Z"
@@ -93,8 +93,18 @@ class Scope:
 
     def holds(self, readings: Iterable[str]) -> bool | None:
         """Return whether a path with these readings is in the scope, or None if the readings differ on that."""
-        found = {self.matches(reading, lenient=lenient) for reading in readings for lenient in (False, True)}
-        return found.pop() if len(found) == 1 else None
+        holds: bool | None = None
+        for reading in readings:
+            # What does not match leniently does not match exactly either.
+            for lenient in (True, False):
+                found = self.matches(reading, lenient=lenient)
+                if holds is None:
+                    holds = found
+                elif holds is not found:
+                    return None
+                if not found:
+                    break
+        return holds
 
     def matches(self, reading: str, *, lenient: bool) -> bool:
         """Return whether one reading of a path is in the scope."""

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxy.decision.forbidden_paths import refuse_forbidden
-from proxy.http.percent_encoding import decode, decode_leniently, rounds, text
+from proxy.http.percent_encoding import decode, decode_leniently, has_only_escapes, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _LONG_PATH = 1024
 """A path with more bytes must not be encoded twice, because it would have too many readings."""
 
-_MAX_READINGS, _FEW_READINGS = 32, 10
+_MAX_READINGS, _FEW_READINGS = 32, 8
 """The maximum number of readings of a path, in all orders of splitting, decoding, dropping parameters and merging
 slashes. A long path may have only a few."""
-_READ_BYTES = 16384
+_READ_BYTES = 8192
 """The maximum total length, in bytes, of these readings, if there are more than a few."""
-_LONG_IN_EVERY_ORDER = 2048
+_LONG_IN_EVERY_ORDER = 1024
 """A path with more bytes must not contain `;` or `//`, encoded or not."""
 
 _PLAIN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~!$'()*+,=:@.-/"
@@ -66,8 +66,8 @@ def read_path(path: bytes) -> PathReadings:
     """
     if is_plain(path):
         return PathReadings([path], [text(path).replace("/", SEGMENT_START)])
-    if len(decode(path)) != len(path) - 2 * path.count(b"%"):
-        raise Refused(_ESCAPES)  # each valid escape becomes two bytes shorter
+    if not has_only_escapes(path):
+        raise Refused(_ESCAPES)
     texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
     for decoded in texts:
         refuse_forbidden(decoded)

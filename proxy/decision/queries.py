@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.decision.parameter_finder import MAX_FOUND, MAX_FOUND_DEEP, MAX_FOUND_ODD, TOO_MANY_PARAMETERS, Finder, Found
+from proxy.decision.parameter_finder import Finder, Found
 from proxy.decision.parameter_names import Name
+from proxy.decision.pieces import MAX_FOUND, MAX_FOUND_DEEP, MAX_FOUND_ODD, TOO_MANY_PARAMETERS, Pieces
 from proxy.refusals import BAD_REQUEST, Refused
 
 _RAW_VALUE = BAD_REQUEST.because(
@@ -29,50 +30,29 @@ class Parameter:
 class Query:
     """A raw query, split in every way in which some backend splits it: at `&`, also at `;`, and also at `?`."""
 
-    __slots__ = ("_last", "_raw", "meant", "splits")
+    __slots__ = ("_last", "meant", "splits")
 
-    def __init__(self, raw: bytes, finder: Finder) -> None:
+    def __init__(self, pieces: Pieces, finder: Finder) -> None:
         """Raises Refused if there are too many wanted parameters."""
         self._last = 0
         self.meant: frozenset[Name] = frozenset()
         """The wanted names that occur in at least one reading of the query."""
         self.splits: list[list[Parameter]] = []
         """The wanted parameters: one list per way of splitting, the literal one first. Empty if there are none."""
-        if b";" in raw or b"?" in raw:
-            self._read_splits(raw, finder)
-        else:
-            self._read(raw, finder)
-        if self.splits:
-            self.meant = frozenset(
-                itertools.chain.from_iterable({each.meant for split in self.splits for each in split})
-            )
-
-    def _read(self, raw: bytes, finder: Finder) -> None:
-        """Read a query that all servers split in the same way."""
-        found = finder.wanted(raw)
+        found = finder.find(pieces)
         if not found:
             return
-        pieces = raw.split(b"&")
-        pairs = {(name, pieces[number].partition(b"=")[2]): meant for number, name, meant in found}
-        values = b"\n".join([value for _, value in pairs])
-        if not values.isascii():
-            raise Refused(_RAW_VALUE)
-        _check_found(len(found), values, splits=1)
-        self._last = found[-1].number
-        self.splits = [[Parameter(name, value, meant) for (name, value), meant in pairs.items()]]
-
-    def _read_splits(self, raw: bytes, finder: Finder) -> None:
-        """Read a query that some servers also split at `;` or `?`."""
-        found = finder.find(raw)
-        if not found:
-            return
+        raw = pieces.raw
         splits = [raw]
         if b";" in raw:
             splits.append(raw.replace(b";", b"&"))
         if b"?" in raw:
             splits.append(splits[-1].replace(b"?", b"&"))
+        if len(splits) > 1 and len(found) > MAX_FOUND_ODD:
+            raise Refused(TOO_MANY_PARAMETERS)
         self.splits = [_parameters_at(split, found, finder) for split in splits]
-        _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]), splits=len(splits))
+        _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]))
+        self.meant = frozenset(itertools.chain.from_iterable({each.meant for split in self.splits for each in split}))
         last = found[-1].start
         self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
 
@@ -81,11 +61,11 @@ class Query:
         return self._last >= most
 
 
-def _check_found(count: int, values: bytes, *, splits: int) -> None:
+def _check_found(count: int, values: bytes) -> None:
     """Raise Refused on too many wanted parameters. The limit is lower if `values`, one per line, are encoded."""
     is_encoded = b"%" in values or b"+" in values
     is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
-    if count > (MAX_FOUND_DEEP if is_deep else MAX_FOUND_ODD if is_encoded or splits > 1 else MAX_FOUND):
+    if count > (MAX_FOUND_DEEP if is_deep else MAX_FOUND_ODD if is_encoded else MAX_FOUND):
         raise Refused(TOO_MANY_PARAMETERS)
 
 

@@ -8,6 +8,7 @@ from proxy.decision.noticed_headers import noticed_headers
 from proxy.decision.parameter_finder import Finder
 from proxy.decision.parameter_names import Name
 from proxy.decision.path_patterns import PathPattern, shown_path
+from proxy.decision.pieces import COOKIES, PATH
 from proxy.decision.site_rules import SiteRules, listed
 from proxy.decision.steering_parameters import STEERING_NAMES
 from proxy.http.cors import compile_cors
@@ -67,8 +68,8 @@ class Route:
         site_names = [rule.name for rule in self.site_rules.queries]
         names = [*site_names, *self.refused_names, *OVERRIDE_NAMES, *STEERING_NAMES]
         self.parameters = Finder(names)
-        self.path_parameters = Finder(names, separators="&?#;")
-        self.cookies = Finder(site_names, separators=";") if settings.cookies == "check" and site_names else None
+        self.path_parameters = Finder(names, PATH)
+        self.cookies = Finder(site_names, COOKIES) if settings.cookies == "check" and site_names else None
         self.always_reads_sites = bool(self.site_rules.hosts)
         self.key_reader = KeyReader(
             settings.keys_from if settings.keys_from is not None else keys.from_,

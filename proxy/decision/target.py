@@ -10,8 +10,8 @@ _NO_FORM_BYTES = bytes([*range(0x21), *b"#", 0x7F])
 
 _CONTROL_IN_QUERY = re.compile("[\x80-\x9f]")
 
-_RAW_NAME = re.compile(rb"(?:\A|&)[^=&\x80-\xFF]*+[\x80-\xFF]")
-"""A parameter name that contains a raw byte over 0x7F."""
+_RAW_NAME = re.compile(rb"&[^=&\x80-\xFF]*+[\x80-\xFF]")
+"""A parameter name, after a `&`, that contains a raw byte over 0x7F."""
 
 _NO_PATH = BAD_REQUEST.because("The request target does not begin with `/`. Send the path and the query.")
 _FRAGMENT = BAD_REQUEST.because(
@@ -58,7 +58,7 @@ def _check_raw_bytes(path: bytes, query: bytes) -> None:
     """
     if not path.isascii():
         raise Refused(_RAW_PATH)
-    if _RAW_NAME.search(query):
+    if _RAW_NAME.search(b"&" + query):
         raise Refused(_RAW_PARAMETER_NAME)
     try:
         characters = query.decode("utf-8")

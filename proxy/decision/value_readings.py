@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass
 
-from proxy.http.percent_encoding import PERCENT, PLUS, TOO_DEEP, decode, decode_leniently, rounds, text
+from proxy.http.percent_encoding import (
+    BARE_PERCENTS,
+    PERCENT,
+    PLUS,
+    TOO_DEEP,
+    decode,
+    decode_if_cheap,
+    decode_leniently,
+    rounds,
+    text,
+)
 from proxy.refusals import Refused
 
 _LONG_VALUE = 1024
@@ -30,7 +40,9 @@ def value_readings(raw: bytes) -> ValueReadings:
     if PERCENT not in raw and PLUS not in raw:
         plain = text(raw)
         return ValueReadings(plain, plain, ())
-    literal = decode(raw)
+    literal = decode_if_cheap(raw)
+    if literal is None:
+        raise Refused(BARE_PERCENTS)
     spaced = raw.replace(b"+", b" ")
     form = literal if spaced == raw else decode(spaced)
     if PERCENT not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):

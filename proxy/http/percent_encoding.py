@@ -2,22 +2,23 @@
 
 import re
 from binascii import a2b_qp
+from collections.abc import Callable
 
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_ROUNDS = 4
 _MAX_UNICODE_ESCAPES = 64
-_MAX_BARE_PERCENTS = 256
-"""Each `%` that does not begin an escape makes decoding expensive."""
+_MAX_PERCENTS = 256
+"""In a text with more `%`, each must begin an escape, because decoding others is expensive."""
 
 # `37 in raw` is much faster than `b"%" in raw`: CPython first tries to convert the operand to a number, which fails for
 # bytes.
-PERCENT, PLUS = ord("%"), ord("+")
+PERCENT, PLUS, EQUALS = ord("%"), ord("+"), ord("=")
 _LF, _CR = ord("\n"), ord("\r")
 
 _HEX = b"0123456789abcdefABCDEF"
 _KINDS = bytes(ord("h") if byte in _HEX else byte if byte == ord("%") else 0 for byte in range(256))
-_FLIPS = bytes(ord("%") ^ ord("=") if byte == ord("=") else 0 for byte in range(256))
+_SWAP = bytes.maketrans(b"%=", b"=%")
 _UNICODE_ESCAPE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 
 TOO_DEEP = AMBIGUOUS_REQUEST.because(
@@ -28,9 +29,9 @@ _UNICODE_ESCAPES = AMBIGUOUS_REQUEST.because(
     f"The path, the query or a cookie contains more than {_MAX_UNICODE_ESCAPES} escapes of the form `%uXXXX`, which "
     "only some servers decode. Percent-encode the characters as UTF-8."
 )
-_BARE_PERCENTS = AMBIGUOUS_REQUEST.because(
-    f"The path, the query or a cookie contains more than {_MAX_BARE_PERCENTS} `%` that do not begin an escape. Send "
-    "`%25` for a `%`."
+BARE_PERCENTS = AMBIGUOUS_REQUEST.because(
+    f"The path, the query or a cookie contains more than {_MAX_PERCENTS} `%`, and some of them do not begin an escape. "
+    "Send `%25` for a `%`."
 )
 
 
@@ -44,17 +45,21 @@ def decode(raw: bytes) -> bytes:
     escapes = raw.count(b"%")
     if not escapes:
         return raw
-    coded = raw.replace(b"=", b"%3D")
-    # The quoted-printable decoder drops a `=` at the end of a line.
-    if (_LF not in raw and _CR not in raw) or (b"%\n" not in raw and b"%\r" not in raw):
-        decoded = a2b_qp(coded.replace(b"%", b"="))
+    if EQUALS not in raw and _LF not in raw and _CR not in raw:
+        decoded = a2b_qp(raw.replace(b"%", b"="))
         # Each escape becomes two bytes shorter. A `%` that does not begin an escape shrinks by less.
         if len(decoded) == len(raw) - 2 * escapes:
             return decoded
-    # Replace each `%` that begins an escape by `=`. The XOR of two large numbers does this for all of them at once.
-    flips = coded.translate(_KINDS).replace(b"%hh", b"=hh").translate(_FLIPS)
-    flipped = int.from_bytes(coded, "big") ^ int.from_bytes(flips, "big")
-    return a2b_qp(flipped.to_bytes(len(coded), "big"))
+    # The quoted-printable decoder drops a `=` before another one, at the end of a line, and at the end of the text. In
+    # these places, each `%` becomes an escape first.
+    while b"%%" in raw:
+        raw = raw.replace(b"%%", b"%25%")
+    raw = raw.replace(b"%\n", b"%25\n").replace(b"%\r", b"%25\r")
+    if raw.endswith(b"%"):
+        raw += b"25"
+    # Swap `%` and `=`, and their escapes too, so that swapping again afterwards restores all of them.
+    coded = raw.replace(b"%3D", b"%3d").replace(b"%25", b"%3D").replace(b"%3d", b"%25").translate(_SWAP)
+    return a2b_qp(coded).translate(_SWAP)
 
 
 def decode_leniently(raw: bytes) -> bytes:
@@ -70,6 +75,16 @@ def decode_leniently(raw: bytes) -> bytes:
     return decoded
 
 
+def decode_if_cheap(raw: bytes, decoder: Callable[[bytes], bytes] = decode) -> bytes | None:
+    """Decode once. Return None if there are many `%` and some begin no escape, because decoding these is expensive."""
+    percents = raw.count(b"%")
+    if percents > _MAX_PERCENTS and b"%%" in raw:
+        return None
+    decoded = decoder(raw)
+    # Each escape becomes two bytes shorter.
+    return None if percents > _MAX_PERCENTS and len(decoded) > len(raw) - 2 * percents else decoded
+
+
 def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
     """Return `raw`, then `raw` decoded once, twice and so on, until nothing is left to decode.
 
@@ -77,9 +92,9 @@ def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
     """
     found = [raw]
     while PERCENT in raw:
-        decoded = decode_leniently(raw)
-        if has_many_bare_percents(raw, decoded):
-            raise Refused(_BARE_PERCENTS)
+        decoded = decode_if_cheap(raw, decode_leniently)
+        if decoded is None:
+            raise Refused(BARE_PERCENTS)
         if decoded == raw:
             break
         if len(found) > most:
@@ -89,10 +104,9 @@ def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
     return found
 
 
-def has_many_bare_percents(raw: bytes, decoded: bytes) -> bool:
-    """Return whether `raw` has so many `%` that begin no escape that further decoding would be expensive."""
-    percents = raw.count(b"%")
-    return percents > _MAX_BARE_PERCENTS and len(decoded) > len(raw) - 2 * percents
+def has_only_escapes(raw: bytes) -> bool:
+    """Return whether each `%` begins an escape."""
+    return raw.count(b"%") == raw.translate(_KINDS).count(b"%hh")
 
 
 def text(raw: bytes) -> str:

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from proxy.http.percent_encoding import decode, has_many_bare_percents
+from proxy.http.percent_encoding import decode_if_cheap
 
 MASK: Final = "***"
 _SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
@@ -67,10 +67,10 @@ def _contains_secret(raw: bytes) -> bool:
             return True
         if b"%" not in raw:
             return False
-        decoded = decode(raw)
+        decoded = decode_if_cheap(raw)
         if decoded == raw:
             return False
-        if has_many_bare_percents(raw, decoded) or (len(raw) > _MAX_DOUBLE_ENCODED_BYTES and raw is not first):
+        if decoded is None or (len(raw) > _MAX_DOUBLE_ENCODED_BYTES and raw is not first):
             return True
         raw = decoded
     return True  # ordinary requests are not encoded that many times

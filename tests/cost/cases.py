@@ -7,14 +7,7 @@ import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.cost.heads import Shape, fill
-
-TARGET_ROOM = 7900
-"""The bytes of a target that a case can fill; `limits.target_bytes` is 8192."""
-HEAD_ROOM = 31000
-"""The bytes of a head that a case can fill; `limits.head_bytes` is 32768."""
-MAX_FIELDS = 92
-"""The header fields that a case can add; `limits.head_count` is 100."""
+from tests.cost.heads import HEAD_ROOM, MAX_FIELDS, SITE, TARGET_ROOM, Mix, Part, Shape, fill
 
 
 @dataclass(frozen=True)
@@ -27,7 +20,6 @@ class Case:
     largest: int
 
 
-SITE = b"/api/sites/shop/"
 NO_SITE = b"/x"
 IN_QUOTES = b"/Sites('"
 
@@ -423,13 +415,53 @@ FIELDS: list[tuple[bytes, bytes]] = [
 ]
 
 
-# (unit of the path, of the query, of the cookies, named sites): all of them in one head.
-MIXES: list[tuple[bytes, bytes, bytes, int]] = [
-    (b"%ff", b"a%5B{n}%5D&", b"%6e{n}=v; ", 60),
-    (b"a%2f", b"site=s{n}&", b"n{n}=v; ", 0),
-    (b"a", b"a%5B{n}%5D&", b"%6e{n}=v; ", 0),
-    (b"a", b"ids[]=s{n}&", b"n{n}=v; ", 60),
-    (b"a", b"_method=%25252544{n}+&", b"%256e{n}=v; ", 60),
+# Heads that are expensive in several parts at once, just within the limits.
+MIXES: list[Mix] = [
+    Mix(
+        {
+            "path": Part(SITE, (b"%ff",), b"", 4000),
+            "query": Part(b"", (b"a%5B{n}%5D&",), b"", 3800),
+            "cookies": Part(b"", (b"%6e{n}=v; ",), b"", 2800),
+            "value": Part(b"b"),
+        },
+        b"A{n}",
+        85,
+    ),
+    Mix(
+        {
+            "path": Part(SITE, (b"a%2f",), b"", 4000),
+            "query": Part(b"", (b"site=s{n}&",), b"", 3800),
+            "cookies": Part(b"", (b"n{n}=v; ",), b"", 2800),
+        },
+    ),
+    Mix(
+        {
+            "query": Part(b"", (b"ids[]=s{n}&",), b"", 3800),
+            "cookies": Part(b"", (b"n{n}=v; ",), b"", 2800),
+            "value": Part(b"", (b"{n},",), b"60", 170),
+        }
+    ),
+    Mix(
+        {
+            "query": Part(b"", (b"_method=%25252544{n}+&",), b"", 3800),
+            "cookies": Part(b"", (b"%256e{n}=v; ",), b"", 2800),
+            "value": Part(b"", (b"{n},",), b"60", 170),
+        }
+    ),
+    # The search found the following.
+    Mix(
+        {
+            "query": Part(
+                b"",
+                (b"(idSitesite_json%20in.(%3b", b"LE%u0041TE?%3ite:(", b"{x}1{x}shopapi_key%0a"),
+                b"site]=a",
+                TARGET_ROOM,
+            )
+        },
+        method=b"POST",
+    ),
+    Mix({"query": Part(b"", (b"site%00%c3%a9", b"api70{n}&"), b"", TARGET_ROOM)}),
+    Mix({"query": Part(b"", (b"%26_4",), b"", TARGET_ROOM)}),
 ]
 
 
@@ -457,28 +489,16 @@ def cases() -> Iterator[Case]:
     yield Case("name", "x-forwarded-", lambda size: Shape(fields=((fill(b"x-forwarded-", size), b"b"),)), HEAD_ROOM)
     yield Case("basic", "name:word", _basic, HEAD_ROOM * 3 // 4)
     yield Case("everything", "path, query, cookie and fields at once", _everything, HEAD_ROOM)
-    for path, query, cookie, sites in MIXES:
-        yield Case(
-            "everything", f"{path!r}, {query!r}, {cookie!r}, {sites} sites", _mix(path, query, cookie, sites), 64
-        )
+    for mix in MIXES:
+        yield Case("mix", str(mix), _mix(mix), _SIZES)
 
 
-def _mix(path: bytes, query: bytes, cookie: bytes, sites: int) -> Callable[[int], Shape]:
-    """Build a head that uses a share of what each of its parts may contain; 64 is everything."""
+_SIZES = 64
+"""A mix grows in this many steps."""
 
-    def build(size: int) -> Shape:
-        numbers = b",".join(b"%d" % number for number in range(max(1, sites * size // 64)))
-        site_field = ((b"X-Site", numbers),) if sites else ()
-        return Shape(
-            target=SITE + fill(path, 4000 * size // 64) + b"?" + fill(query, 3800 * size // 64),
-            fields=(
-                *_fields(b"A{n}", b"b", b"")(85 * size // 64).fields,
-                (b"Cookie", fill(cookie, 2800 * size // 64)),
-                *site_field,
-            ),
-        )
 
-    return build
+def _mix(mix: Mix) -> Callable[[int], Shape]:
+    return lambda size: mix.shape(_SIZES // size)
 
 
 def _name(start: bytes, unit: bytes, end: bytes) -> str:

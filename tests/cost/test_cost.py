@@ -73,8 +73,6 @@ def test_the_search_finds_no_head_that_costs_more_than_thirty_plain_ones() -> No
     worth_counting = [top for cost, top in found if MAX_COST / 3 < cost.ratio < WORTH_COUNTING[1]]
     counted = in_instructions([top.sent() for top in worth_counting])
     too_much = by_clock + [
-        f"{cost.ratio:.1f}: {top.setup}, {top.key}: {top}"
-        for cost, top in zip(counted, worth_counting, strict=True)
-        if cost.ratio > MAX_COST
+        f"{cost.ratio:.1f}: {top}" for cost, top in zip(counted, worth_counting, strict=True) if cost.ratio > MAX_COST
     ]
     assert not too_much, "\n".join(too_much)

@@ -185,7 +185,7 @@ ROWS: list[Row] = [
         (get("/api/sites/shop;a%2Fb"), "The path contains an encoded slash after a `;`."),
         (get("/api/sites/shop" + ";a" * 33), "The path contains more than 32 of `;`"),
         (get("/api/sites/shop/100%"), "The path contains a `%` without two hexadecimal digits"),
-        (get("/api/sites/shop//" + "a" * 2048), "The path has more than 2048 bytes and contains `;` or `//`"),
+        (get("/api/sites/shop//" + "a" * 2048), "The path has more than 1024 bytes and contains `;` or `//`"),
         (get("/api/sites/shop/;a//%2F%252F"), "The path combines percent-encoding with `;` or `//`"),
         (get("/api/SITES/shop/x"), "Servers may read another site from this path (`/api/sites/SITE/…`). Letters of"),
         (

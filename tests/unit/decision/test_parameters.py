@@ -20,14 +20,19 @@ NAMES = ["site", "site_id", "site.id", "s[ite]", "$site"]
 
 def found(query: bytes, *names: str) -> list[bytes]:
     finder = Finder([Name(name) for name in names])
-    return [query[at.start : at.end] for at in finder.find(query)]
+    return [query[at.start : at.end] for at in finder.find(finder.split(query))]
+
+
+def parsed(raw: bytes) -> Query:
+    finder = Finder([Name("site")])
+    return Query(finder.split(raw), finder)
 
 
 @given(QUERIES, st.sampled_from(NAMES))
 def test_the_shortcut_for_plain_queries_misses_no_parameter(query: bytes, name: str) -> None:
     finder = Finder([Name(name)])
     if finder.is_silent(query):
-        assert finder.find(query) == []
+        assert finder.find(finder.split(query)) == []
 
 
 @given(st.lists(st.sampled_from([*_TOKENS, "site=shop", "&", "&", "b=1"]), max_size=12).map("".join))
@@ -35,7 +40,7 @@ def test_the_shortcut_for_one_plain_parameter_finds_what_the_whole_search_finds(
     finder = Finder([Name("site"), Name("site_id")])
     only = finder.glance(text.encode())
     if only:
-        [split] = Query(text.encode(), finder).splits
+        [split] = Query(finder.split(text.encode()), finder).splits
         assert [(each.name, each.value) for each in split] == [only]
 
 
@@ -164,8 +169,34 @@ def test_a_scalar_parameter_replaces_the_map_of_the_same_name() -> None:
     assert not Name("site").replaces(b"site")
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        (b"filter[site]=shop&filter=x&a%41=1", [b"filter[site]", b"filter"]),
+        (b"filter=x&filter[site]=shop&a%41=1", [b"filter", b"filter[site]"]),
+        (b"a%41=1&f%69lter&filter[site]=shop", [b"f%69lter", b"filter[site]"]),
+        (b"b=1;filter&a%41", [b"filter"]),
+    ],
+)
+def test_a_scalar_parameter_is_found_next_to_encoded_names(query: bytes, names: list[bytes]) -> None:
+    assert found(query, "filter[site]") == names
+
+
+def test_a_bracket_in_a_value_does_not_close_one_in_a_name() -> None:
+    assert found(b"site[id=a]&x=1", "site_id") == [b"site[id"]  # PHP reads `site_id`
+    assert found(b"site[id]=a&x=1", "site_id") == []
+
+
+@pytest.mark.parametrize("depth", range(4))
+def test_a_name_is_found_in_every_depth_of_decoding(depth: int) -> None:
+    percent = b"%" + b"25" * depth
+    for name in (b"site", b"site[0]", b"site_id", b"[site]", b".site"):
+        encoded = b"".join(percent + b"%02x" % byte for byte in name)
+        assert found(b"a=1&" + encoded + b"=2&b=3", "site", "site_id") == [encoded]
+
+
 def test_a_query_is_split_in_every_way_that_some_backend_uses() -> None:
-    query = Query(b"q=1;site=a?site=b&site=c", Finder([Name("site")]))
+    query = parsed(b"q=1;site=a?site=b&site=c")
     splits = [[(parameter.name, parameter.value) for parameter in split] for split in query.splits]
     assert splits == [
         [(b"site", b"c")],
@@ -195,7 +226,7 @@ def test_the_names_of_a_table_with_forty_columns_pass() -> None:
 )
 def test_the_number_of_parameters_that_are_read_is_bounded(query: bytes) -> None:
     with pytest.raises(Refused):
-        Query(query, Finder([Name("site")]))
+        parsed(query)
 
 
 def test_a_parameter_that_is_repeated_too_often_is_refused() -> None:
@@ -225,5 +256,5 @@ def test_a_value_has_a_literal_a_form_and_further_decoded_readings(
 
 def test_a_value_that_a_rule_reads_must_be_ascii() -> None:
     with pytest.raises(Refused) as refused:
-        Query("site=café".encode(), Finder([Name("site")]))
+        parsed("site=café".encode())
     assert refused.value.refusal.code == "bad_request"

@@ -1,0 +1,145 @@
+"""Splits queries and cookies into pieces, and searches the pieces' names in every depth of decoding. No I/O.
+
+Clients choose these bytes. So everything here takes at most linear time, and functions in C do most of it.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from proxy.http.percent_encoding import PERCENT, rounds, text
+from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+
+QUERY, COOKIES, PATH = b"&;?", b";", b"&?#;"
+"""All characters at which some backend separates parameters: in a query, in cookies, and in a path."""
+
+MAX_FOUND: Final = 64
+"""The maximum number of occurrences of wanted parameters."""
+MAX_FOUND_ODD: Final = 16
+"""The limit if values are encoded, or if the query can be split in several ways."""
+MAX_FOUND_DEEP: Final = 4
+"""The limit if values may be encoded twice."""
+
+_MAX_PARAMETERS = 1000
+"""Servers ignore further parameters: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
+
+_MAX_COOKIES = 256
+"""Browsers keep at most 180 cookies per domain."""
+
+_MAX_ODD_BYTES, _MAX_ODD_NAMES = 8192, 256
+"""The maximum total length, in bytes, and number of the distinct odd names. DataTables sends 240."""
+
+_LONG_NAMES, _MANY_NAMES = 1024, 64
+"""Odd names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. If they take
+more than 1024 bytes, they must be ASCII when decoded, because case folding is slow for other characters."""
+
+_FEW_NAMES = 7
+"""At most 7 odd names that contain an encoded line end are read one by one."""
+
+_TO_AMPERSAND = bytes.maketrans(b";?#", b"&&&")
+_OF_COOKIES = bytes.maketrans(b";&", b"&=")
+"""In cookies, a `&` ends a name like a `=`, but does not separate pieces."""
+
+TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
+    f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
+    "percent-encoded names, names outside ASCII that are too long, or too many parameters that Sitelatch checks: "
+    f"{MAX_FOUND} are allowed, {MAX_FOUND_ODD} if their values are percent-encoded or the query contains `;` or `?`, "
+    f"and {MAX_FOUND_DEEP} if values are encoded twice. Split it into several requests."
+)
+
+
+class Pieces:
+    """A raw query, or raw cookies, in the forms in which parameters are searched.
+
+    A plain name is ASCII without `%`. Plain names are searched in the whole text, because values do no harm there. Odd
+    names are taken out and decoded first.
+    """
+
+    __slots__ = ("_decoded", "_odd", "_split", "_text", "_usual", "raw")
+
+    def __init__(self, raw: bytes, separators: bytes = QUERY) -> None:
+        """`separators` are all characters at which some backend separates parameters, the usual one first.
+
+        Raises Refused if there are too many pieces, or if names are encoded too deeply.
+        """
+        self.raw = raw
+        self._usual = usual = separators[:1]
+        self._split = split = raw.translate(bytes.maketrans(separators, usual * len(separators)))
+        if split.count(usual) >= (_MAX_COOKIES if separators == COOKIES else _MAX_PARAMETERS):
+            raise Refused(TOO_MANY_PARAMETERS)
+        self._text = "&" + (split if usual == b"&" else split.translate(_OF_COOKIES)).lower().decode("latin-1")
+        self._odd: dict[bytes, list[int]] = {}
+        """The positions of each odd name."""
+        self._decoded = ""
+        if PERCENT in split or not split.isascii():
+            start = 0
+            for piece in split.split(usual):
+                if PERCENT in piece or not piece.isascii():
+                    name = piece.partition(b"=")[0]
+                    if PERCENT in name or not name.isascii():
+                        self._odd.setdefault(name, []).append(start)
+                start += len(piece) + 1
+            if self._odd:
+                self._decoded = _decoded(list(self._odd))
+
+    def names_like(self, plain: re.Pattern[str], decoded: re.Pattern[str]) -> list[tuple[int, bytes]]:
+        """Return the positions and the raw names that contain a pattern, in their order.
+
+        Both patterns begin with a `&`, which precedes each name. They contain no `%`, so everything that `decoded`
+        matches in some depth of decoding, it also matches in the deepest one. Only that one is searched. Raises Refused
+        if there are too many.
+        """
+        found: list[tuple[int, bytes]] = []
+        for match in _first(plain, self._text):
+            start = match.start()
+            end = self._split.find(self._usual, start)
+            name = self.raw[start : end if end >= 0 else len(self.raw)].partition(b"=")[0]
+            if name not in self._odd:
+                found.append((start, name))
+        if self._odd:
+            found += [(start, name) for name in self._odd_names_like(decoded) for start in self._odd[name]]
+            found.sort()
+        if len(found) > MAX_FOUND:
+            raise Refused(TOO_MANY_PARAMETERS)
+        return [(start + len(name) - len(name.lstrip(b" ")), name.lstrip(b" ")) for start, name in found]
+
+    def _odd_names_like(self, pattern: re.Pattern[str]) -> Iterable[bytes]:
+        lines = self._decoded
+        matches = _first(pattern, lines)
+        names = list(self._odd)
+        if matches and lines.count("\n") != len(names):
+            # A name contains an encoded line end, so lines cannot be counted.
+            if len(names) > _FEW_NAMES:
+                raise Refused(TOO_MANY_PARAMETERS)
+            return names
+        numbers: dict[int, None] = {}
+        at = number = 0
+        for match in matches:
+            number += lines.count("\n", at, match.start())
+            at = match.start()
+            numbers[number] = None
+        return [names[number] for number in numbers]
+
+
+def _first(pattern: re.Pattern[str], searched: str) -> list[re.Match[str]]:
+    """Return all matches. Raises Refused if there are too many."""
+    matches = list(itertools.islice(pattern.finditer(searched), MAX_FOUND + 1))
+    if len(matches) > MAX_FOUND:
+        raise Refused(TOO_MANY_PARAMETERS)
+    return matches
+
+
+def _decoded(names: list[bytes]) -> str:
+    """Return a line for each name: a `&` and the name, decoded as deeply as possible, without case."""
+    joined = b"\n".join(names)
+    if len(joined) > _MAX_ODD_BYTES or len(names) > _MAX_ODD_NAMES:
+        raise Refused(TOO_MANY_PARAMETERS)
+    many = len(joined) > _LONG_NAMES or len(names) > _MANY_NAMES
+    deepest = (rounds(joined, 1) if many else rounds(joined))[-1]
+    lines = b"&" + deepest.translate(_TO_AMPERSAND).replace(b"\n", b"\n&") + b"\n"
+    if lines.isascii():
+        return lines.lower().decode("ascii")
+    if len(joined) > _LONG_NAMES:
+        raise Refused(TOO_MANY_PARAMETERS)
+    return text(lines).casefold()
