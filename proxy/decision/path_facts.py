@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from proxy.decision.endpoints import methods_in_any_reading, methods_in_every_reading
 from proxy.decision.header_rules import HeaderSiteRule
@@ -69,9 +70,8 @@ def path_facts(route: Route, path: bytes, found: PathReadings, work: int) -> Pat
     if len(facts.headers) == 1 and facts.headers[0][1] and facts.headers[0][0].is_plain:
         facts.plain_header = facts.headers[0][0]
     if any(in_scope is None for _, in_scope in (*facts.queries, *facts.headers)):
-        facts.scope_differs = AMBIGUOUS_REQUEST.because(
-            f"Servers may not agree on whether a request names a site on this path: {route.scoped_rules}. "
-            f"{path_difference(path, found, route.site_rules.scopes_of)}"
+        facts.scope_differs = _scope_differs(
+            route.scoped_rules, path_difference(path, found, route.site_rules.scopes_of)
         )
     try:
         site = _site_in_path(route, path, found)
@@ -92,9 +92,18 @@ def _site_in_path(route: Route, path: bytes, found: PathReadings) -> str | None:
         for lenient in (True,) if site is None else (True, False):
             if site_in_path(reading, lenient=lenient) != site:
                 cause = path_difference(path, found, lambda each, lenient: site_in_path(each, lenient=lenient))
-                raise Refused(
-                    AMBIGUOUS_REQUEST.because(
-                        f"Servers may read another site from this path ({route.path_rules}). {cause}"
-                    )
-                )
+                raise Refused(_site_differs(route.path_rules, cause))
     return site
+
+
+# These texts have few parts, so few of them are created, and many cached paths can share them.
+@cache
+def _site_differs(path_rules: str, cause: str) -> Refusal:
+    return AMBIGUOUS_REQUEST.because(f"Servers may read another site from this path ({path_rules}). {cause}")
+
+
+@cache
+def _scope_differs(scoped_rules: str, cause: str) -> Refusal:
+    return AMBIGUOUS_REQUEST.because(
+        f"Servers may not agree on whether a request names a site on this path: {scoped_rules}. {cause}"
+    )

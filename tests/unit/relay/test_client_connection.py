@@ -121,21 +121,23 @@ async def test_many_tiny_chunks_yield_to_other_connections(visit: Visit) -> None
     assert body.done
 
 
-async def test_internal_errors_of_a_route_with_cors_have_cors_headers() -> None:
+@pytest.mark.parametrize(("open_exchanges", "status"), [(0, b"500"), (1, b"503")])
+async def test_errors_before_a_verdict_have_the_cors_headers_of_the_route(open_exchanges: int, status: bytes) -> None:
     origin = "https://app.example"
     proxy = ProxySettings.model_validate({"routes": [ROUTES[0] | {"cors": {"origins": [origin]}}]})
     metrics = Metrics()
+    metrics.exchanges_open = open_exchanges
     grants = GrantCache(GrantSettings(), MemoryScope(), on_lookup=metrics.lookup)
     table = RouteTable(proxy.routes, KeySettings())
     enforcement = FailingEnforcement(table, grants, metrics, on_use=lambda user_id: None, accept_foreign=False)
-    door = FrontDoor(proxy, LimitSettings(), enforcement, metrics, AccessLog(io.BytesIO()))
+    door = FrontDoor(proxy, LimitSettings(open_exchanges=1), enforcement, metrics, AccessLog(io.BytesIO()))
     client = Client()
     downstream = ClientConnection(door.services, asyncio.get_running_loop())
     downstream.connection_made(client)
     fields = f"X-API-Key: {KEY}\r\nOrigin: {origin}\r\n\r\n".encode()
     downstream.data_received(KEYLESS.removesuffix(b"\r\n") + fields)
     await asyncio.wait_for(client.wrote.wait(), timeout=10)
-    assert client.written.startswith(b"HTTP/1.1 500 ")
+    assert client.written.startswith(b"HTTP/1.1 %b " % status)
     assert f"Access-Control-Allow-Origin: {origin}\r\n".encode() in client.written
     downstream.connection_lost(None)
     await grants.close()
