@@ -21,6 +21,7 @@ from proxy.grants.remembered_grants import GrantSource, RememberedGrants
 from proxy.http.headers import Head
 from proxy.identity_lines import IdentityLines
 from proxy.observe.metrics import Metrics
+from proxy.observe.shared_addresses import SharedAddresses
 from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
 
 _TRIES = 5
@@ -65,6 +66,7 @@ class Enforcement:
         self._wall_clock = wall_clock
         self._known = RememberedGrants(grants, accept_foreign=accept_foreign, on_lookup=metrics.lookup, clock=clock)
         self._identity = IdentityLines()
+        self._shared_addresses = SharedAddresses()
 
     def judge(self, head: Head) -> Verdict | Pending:
         """Return the verdict, or what to pass to `judge_slowly` if it needs a lookup. Never raises. Hot."""
@@ -89,6 +91,8 @@ class Enforcement:
         try:
             verdict = await self._look_up_and_decide(pending.claim, address)
             self._complete(verdict)
+            if verdict.grant is not None:
+                self._shared_addresses.saw(address, verdict.grant.user_id)
         except Exception:
             _log.exception("the decision failed; the request was refused")
             return Verdict(INTERNAL_ERROR, pending.claim)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from proxy.http.cors import FORWARDED_PREFLIGHTS_WARNING
-from proxy.settings import HeaderRule, ListenSettings, QueryRule, RouteSettings
+from proxy.settings import HeaderRule, ListenSettings, ProxySettings, QueryRule, RouteSettings
 from sitelatch.config import Config
 
 
@@ -13,6 +13,7 @@ def warnings(config: Config) -> list[str]:
     listeners = [*_listener_warnings("[proxy]", config.proxy, config.proxy.trusted_proxies)]
     listeners += _listener_warnings("[ops]", config.ops, ())
     listeners += _listener_warnings("[admin]", config.admin, config.admin.trusted_proxies)
+    listeners += _shared_address_warnings(config.proxy)
     listeners += _idle_warnings(config)
     return [*listeners, *(warning for route in config.proxy.routes for warning in _route_warnings(route))]
 
@@ -28,6 +29,23 @@ def _listener_warnings(where: str, settings: ListenSettings, trusted_proxies: Se
         yield (
             f"{where} socket_mode: lets every user of this machine connect, and trusted_proxies believes the "
             "X-Forwarded-For of every client of the socket. Use socket_group to let one program connect."
+        )
+
+
+def _shared_address_warnings(proxy: ProxySettings) -> Iterator[str]:
+    """Warn if there must be a proxy in front of Sitelatch, but none is trusted."""
+    consequence = (
+        "Without it, all clients have the proxy's address: they share the budget of unknown keys, and logs do not say "
+        "who sent a request."
+    )
+    if proxy.listen.startswith("unix:"):
+        for_everyone = proxy.socket_mode is not None and proxy.socket_mode & 0o002
+        if "unix" not in proxy.trusted_proxies and not for_everyone:
+            yield f'[proxy] trusted_proxies: add "unix" for the proxy that connects to the unix socket. {consequence}'
+    elif not proxy.trusted_proxies and proxy.tls is None and (proxy.public_url or "").startswith("https://"):
+        yield (
+            "[proxy] trusted_proxies: list the addresses of the proxy or load balancer that serves "
+            f"{proxy.public_url}, because Sitelatch does not (there is no [proxy.tls]). {consequence}"
         )
 
 

@@ -200,6 +200,7 @@ class Service:
         metrics.watch("feed_lag_seconds", lambda: feed.lag_seconds)
         metrics.watch("revocation_bound_seconds", lambda: revocation_bound(database, config.grants))
         metrics.watch("grants_cached", lambda: len(grants))
+        metrics.watch("keys_filtered", lambda: grants.filtered_keys)
         metrics.watch("activity_pending", lambda: self.activity.pending)
         metrics.watch("database_up", lambda: database.answers_lookups)
         metrics.watch("database_writable", lambda: database.writable and not self._admin_watch.fault)

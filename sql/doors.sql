@@ -41,6 +41,24 @@ SELECT
         WHERE (SELECT true FROM sitelatch.api_keys WHERE api_keys.digest = decode(asked.digest, 'hex'))
     ) AS existing;
 
+-- name: list_keys
+-- The first $2 bytes of each of the next $3 digests after $1, in ascending order, as one value. `whole`, `feed_position`
+-- and `standby` are as in find_grant.
+SELECT
+    (SELECT sitelatch.is_whole()) AS whole,
+    (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
+    pg_is_in_recovery() AS standby,
+    (
+        SELECT string_agg(substr(page.digest, 1, $2), ''::bytea ORDER BY page.digest)
+        FROM (
+            SELECT api_keys.digest
+            FROM sitelatch.api_keys
+            WHERE api_keys.digest > $1
+            ORDER BY api_keys.digest
+            LIMIT $3
+        ) AS page
+    ) AS prefixes;
+
 -- name: find_sites
 -- The site that each of the names $1 refers to, and its workspace; null if there is none. A name is an id, or "/" and a
 -- folded id: no id contains "/". `whole`, `feed_position` and `standby` are as in find_grant.

@@ -13,6 +13,7 @@ from sql.queries import query
 FIND_GRANT = query("find_grant")
 FIND_KEYS = query("find_keys")
 FIND_SITES = query("find_sites")
+LIST_KEYS = query("list_keys")
 
 
 class Clock:
@@ -90,7 +91,7 @@ class MemoryScope:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            rows = self._rows(query, args[0])
+            rows = self._rows(query, *args)
             await self._open.wait()
             await asyncio.sleep(0)
             if self.failures:
@@ -109,11 +110,15 @@ class MemoryScope:
     async def execute(self, query: str, /, *args: Any) -> str:
         raise NotImplementedError
 
-    def _rows(self, query: str, argument: Any) -> list[dict[str, Any]]:
+    def _rows(self, query: str, argument: Any, *rest: int) -> list[dict[str, Any]]:
         always = {"whole": True, "standby": False, "feed_position": self.position}
         if query == FIND_GRANT:
             row = self.grants.get(argument)
             return [always | {"user_id": None} | (row or {})]
+        if query == LIST_KEYS:
+            prefix_bytes, count = rest
+            page = sorted(digest for digest in self.grants if digest > argument)[:count]
+            return [always | {"prefixes": b"".join(digest[:prefix_bytes] for digest in page) or None}]
         if query == FIND_KEYS:
             return [always | {"existing": [digest for digest in argument if bytes.fromhex(digest) in self.grants]}]
         by_name = {name: site for site in self.sites for name in self._names_of(site)}

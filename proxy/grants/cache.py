@@ -11,15 +11,18 @@ from contextlib import AbstractContextManager
 
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.site_ids import names_of
-from proxy.grants.answers import UNKNOWN, NoAnswer, Unknown
+from proxy.grants.answers import UNKNOWN, Found, NoAnswer, Unknown
 from proxy.grants.cached_keys import CachedKeys
 from proxy.grants.changes import Changes
 from proxy.grants.connections import Pool
 from proxy.grants.database_status import DatabaseStatus
 from proxy.grants.entries import Lifetimes, random_jitter
 from proxy.grants.fair_queue import FairQueue, Party
+from proxy.grants.feed_reads import FeedReads
 from proxy.grants.invalidations import EVERYTHING, Invalidations
 from proxy.grants.key_checks import MAX_WAITING, KeyChecks
+from proxy.grants.key_filter import KeyFilter
+from proxy.grants.over_budget import OverBudget
 from proxy.grants.refresh_ahead import RefreshAhead, concurrent_refreshes
 from proxy.grants.scope_table import ScopeTable
 from proxy.grants.single_flight import SingleFlight
@@ -33,8 +36,8 @@ __all__ = ["UNKNOWN", "GrantCache", "ScopeUnavailable", "TooManyUnknownKeys", "U
 _NO_KEY = b""
 """A dummy digest. Looking it up shows whether the database answers."""
 
-_CHECKS = _SITES = 1
-"""How many queries run at a time for keys of clients over their budget, and for sites."""
+_CHECKS = _FILTER = _SITES = 1
+"""How many queries run at a time: checks of keys for clients over their budget, loads of the filter, and sites."""
 
 
 class ScopeUnavailable(Exception):  # noqa: N818 - names what happened
@@ -53,7 +56,8 @@ class GrantCache:
     """Grants by key digest: cached for `ttl_seconds`, refreshed while in use, used stale while the database is down.
 
     `on_lookup` is called with the result of each request's lookup: `hit`, `stale`, `miss` (the request waited for the
-    database; requests that joined its lookup count as hits), `unknown_hit`, `checked` (in the slow lane), `error`.
+    database; requests that joined its lookup count as hits), `unknown_hit`, `filtered` and `checked` (the client
+    was over its budget), `error`.
     `on_lost` is called when a lookup finds that a key is gone or covers less, or that a site is gone or has another
     owner. It must not raise.
     """
@@ -90,10 +94,12 @@ class GrantCache:
             self.database.key_breaker,
             self._invalidations,
             budget,
-            self._keys.store,
+            self._store,
             seconds=settings.lookup_seconds,
             clock=clock,
         )
+        self._filter = KeyFilter(self._scope, self.database, clock)
+        self.feed_reads = FeedReads()
         self._checks = KeyChecks(
             self._scope,
             self.database.key_breaker,
@@ -103,6 +109,7 @@ class GrantCache:
             seconds=settings.lookup_seconds,
             clock=clock,
         )
+        self._over_budget = OverBudget(self._filter, self.feed_reads, self._checks, on_lookup)
         self._queue = FairQueue(settings.lookups_at_once, per_party=max(1, settings.lookups_at_once // 2))
         self._refreshes = RefreshAhead(
             self._entries, self._lifetimes, self._lookups, self.database, settings, clock=clock
@@ -115,7 +122,18 @@ class GrantCache:
     @property
     def idle(self) -> bool:
         """Whether no key is being looked up or refreshed, and no invalidation is remembered for a lookup in flight."""
-        return self._lookups.idle and self._refreshes.idle and self._checks.idle and self._invalidations.idle
+        return (
+            self._lookups.idle
+            and self._refreshes.idle
+            and self._checks.idle
+            and self._filter.idle
+            and self._invalidations.idle
+        )
+
+    @property
+    def filtered_keys(self) -> int:
+        """How many keys the filter for clients over their budget contains, or 0 while it is not used."""
+        return len(self._filter)
 
     @property
     def newest_position(self) -> int:
@@ -160,8 +178,8 @@ class GrantCache:
         """Return the database's answer, or a stale grant if the database does not answer. Callers share lookups.
 
         `address` is the client's: new unknown keys count against its budget, and its lookups take turns with those of
-        other clients. Over the budget, a new key is first checked in the slow lane. Raises TooManyUnknownKeys, and
-        ScopeUnavailable after at most `lookup_seconds`, or three times as long over the budget.
+        other clients. Over the budget, a new key is looked up only if it exists (over_budget.py). Raises
+        TooManyUnknownKeys, and ScopeUnavailable after at most `lookup_seconds`, or three times as long over the budget.
         """
         answer = self.peek(digest)  # an answer may have arrived since the caller called `peek`
         if answer is not None:
@@ -173,8 +191,7 @@ class GrantCache:
         if self._lookups.in_flight(digest) is None and not self._keys.known_before(digest):
             party = network = client_network(address)
             if self._budget is not None and not self._budget.allow(network):
-                check = await self._checks.check(digest, network)
-                self._on_lookup("checked")
+                check = await self._over_budget.check(digest, network)
                 if check is NoAnswer.OVER_BUDGET:
                     raise TooManyUnknownKeys
                 if check is NoAnswer.UNAVAILABLE:
@@ -264,6 +281,7 @@ class GrantCache:
     def drop(self, digest: bytes, position: int | None = None) -> Grant | None:
         """Drop the answer for a key, including the answer of a lookup in flight. Returns the grant that was cached."""
         self._invalidations.add(digest, position)
+        self._filter.add(digest)
         self._changed()  # even if nothing was dropped: callers may have kept an older answer
         return self._keys.drop(digest, position)
 
@@ -284,6 +302,7 @@ class GrantCache:
         """Drop everything, and return how many grants were cached."""
         self._invalidations.add(EVERYTHING)
         dropped = self._keys.drop_all()
+        self._filter.drop()
         self._sites.drop_all()
         self._scope.newest_position = 0  # earlier answers may belong to another feed
         self._changed()
@@ -296,6 +315,7 @@ class GrantCache:
     def feed_down(self) -> None:
         """Record that the feed cannot be read for now. The changes that it has reported stay valid."""
         self.database.feed_up = False
+        self.feed_reads.failed()
 
     def feed_resumed(self, age_seconds: float) -> None:
         """Record that the feed was resumed at its old position and read to its end `age_seconds` ago.
@@ -323,8 +343,15 @@ class GrantCache:
         """Cancel all lookups."""
         await self._refreshes.close()
         await self._lookups.close()
+        self.feed_reads.failed()
         await self._checks.close()
+        await self._filter.close()
         await self._sites.close()
+
+    def _store(self, digest: bytes, found: Found | None, read_at: float) -> Grant | Unknown:
+        if found is not None:
+            self._filter.expect(digest, found.position)
+        return self._keys.store(digest, found, read_at)
 
     def _stale(self, digest: bytes) -> Grant:
         """Return the stale grant of a key whose lookup failed. Raises ScopeUnavailable if there is none."""
@@ -346,7 +373,7 @@ class GrantCache:
 
 def connections_used(settings: GrantSettings) -> int:
     """Return how many database connections lookups can use at a time."""
-    return settings.lookups_at_once + concurrent_refreshes(settings) + _CHECKS + _SITES
+    return settings.lookups_at_once + concurrent_refreshes(settings) + _CHECKS + _FILTER + _SITES
 
 
 def _site_name(site: str) -> str:

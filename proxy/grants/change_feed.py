@@ -64,6 +64,9 @@ class ChangeFeed:
         self._wake = asyncio.Event()
         self._reconnect = asyncio.Event()
         self._pause_seconds = _PAUSE_SECONDS
+        self._woken = False
+        """Whether a notification has arrived since the last read."""
+        grants.feed_reads.on_wanted = self._wake.set
         self._logged: tuple[str, str] | None = None
 
     @property
@@ -123,16 +126,16 @@ class ChangeFeed:
 
     def _notified(self) -> None:
         self._database.feed_notified = True
+        self._woken = True
         self._wake.set()
 
     async def _wait(self) -> bool:
-        """Wait for a notification or the next poll. Returns whether there was a notification."""
-        try:
+        """Wait until the feed is to be read again. Returns whether there was a notification."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._poll_seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return False
-        return True
+        woken, self._woken = self._woken, False
+        return woken
 
     async def _catch_up(self, connection: FeedConnection, *, woken: bool) -> None:
         """Read the feed to its end."""
@@ -140,6 +143,7 @@ class ChangeFeed:
         while True:
             last = self._last or await self._start(connection)
             asked_at, seen_by_lookups = self._clock(), self._grants.newest_position
+            self._grants.feed_reads.begun()
             rows = await connection.read(last)
             if rows is None:
                 self._lose("the last row that was read is gone, so the feed was restored or pruned")
@@ -158,6 +162,7 @@ class ChangeFeed:
                 self.read_at = asked_at
                 if not self._database.feed_up:
                     self._grants.feed_resumed(self._clock() - asked_at)
+                self._grants.feed_reads.ended()
                 return
 
     def _lose(self, why: str) -> None:

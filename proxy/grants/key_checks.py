@@ -3,7 +3,8 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from enum import Enum
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -24,7 +25,17 @@ MAX_WAITING = 10_000
 
 _log = structlog.get_logger()
 
-Check = Literal["exists"] | Unknown | NoAnswer
+
+class Exists(Enum):
+    """The type of EXISTS."""
+
+    EXISTS = "exists"
+
+
+EXISTS: Final = Exists.EXISTS
+"""The key exists, so it can be looked up."""
+
+Check = Exists | Unknown | NoAnswer
 """Whether a key exists, or why that could not be found out."""
 
 
@@ -139,7 +150,7 @@ class KeyChecks:
                 invalidated = []
                 for key in batch:
                     if key.digest in existing:
-                        key.outcome.set_result("exists")
+                        key.outcome.set_result(EXISTS)
                     elif self._invalidations.affects(token, (key.digest, EVERYTHING), None):
                         invalidated.append(key)  # it may have been created since, so check it again
                     else:

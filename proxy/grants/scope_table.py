@@ -13,6 +13,7 @@ from sql.queries import query
 _FIND_GRANT = query("find_grant")
 _FIND_KEYS = query("find_keys")
 _FIND_SITES = query("find_sites")
+_LIST_KEYS = query("list_keys")
 
 _TRIES = 10
 """How many closed connections in a row to tolerate. If they are slow, the caller's deadline ends the attempts."""
@@ -49,6 +50,12 @@ class ScopeTable:
         """Return which of these digests belong to a key."""
         (row,) = await self._fetch(_FIND_KEYS, [digest.hex() for digest in digests])
         return frozenset(map(bytes.fromhex, row["existing"]))
+
+    async def list_keys(self, after: bytes, prefix_bytes: int, count: int) -> bytes:
+        """Return the first bytes of the next `count` digests after this one, in ascending order."""
+        (row,) = await self._fetch(_LIST_KEYS, after, prefix_bytes, count)
+        prefixes: bytes | None = row["prefixes"]
+        return prefixes or b""
 
     async def find_sites(self, names: Sequence[str]) -> dict[str, SiteOwner]:
         """Return the sites that these names (site_ids.py) refer to. Names without a site are not in the result."""

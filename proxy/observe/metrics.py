@@ -18,9 +18,10 @@ from prometheus_client.registry import Collector
 from proxy.observe.metric_families import Cells, by_route, counter, gauge, histogram
 from proxy.upstream_errors import Reason
 
-LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "checked", "refused_format", "error")
+LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "filtered", "checked", "refused_format", "error")
 FLUSH_RESULTS: Final = ("ok", "error")
 WATCHED: Final = {
+    "keys_filtered": "API keys in the filter for clients over their budget of unknown keys; 0 while it is not used.",
     "grants_cached": "API keys whose grant is cached.",
     "activity_pending": "API users whose last activity is not written yet.",
     "accepting": "1 while the front door accepts connections, 0 while accepting is paused.",

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from secrets import token_urlsafe
 
+import asyncpg
 import pytest
 
-from proxy.decision.api_keys import new_key
+from proxy.decision.api_keys import digest, new_key
 from tests.acceptance.harness import Bench, Lane, Lanes, User, serving
 from tests.acceptance.load import Client, client_of
-from tests.acceptance.wire import Answering
+from tests.acceptance.wire import Answering, until
 
 DELETED_KEYS, PER_MINUTE = 20, 25
 CLOSING = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
@@ -18,7 +20,7 @@ CLOSING = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("shared")
-    keys = {"unknown_per_minute": PER_MINUTE}
+    keys = {"unknown_per_minute": PER_MINUTE, "accept_foreign": True}
     grants = {"unknown_ttl_seconds": 0.1}
     with serving(folder, database_url, Lanes(4), keys=keys, grants=grants, log={"access": "off"}) as bench:
         yield bench
@@ -66,7 +68,7 @@ async def test_deleted_keys_that_are_retried_do_not_block_a_new_key(lane: Lane, 
 
 async def test_valid_keys_pass_after_a_restart_next_to_unknown_keys(lane: Lane, upstream: None) -> None:
     deleted = create_users(lane, 2 * PER_MINUTE)
-    users = create_users(lane, 10)
+    users = create_users(lane, 25)
     delete(lane, deleted)
     lane.latch.stop()
     lane.latch.start()
@@ -75,21 +77,59 @@ async def test_valid_keys_pass_after_a_restart_next_to_unknown_keys(lane: Lane, 
             assert await status(client, lane, user.key) == 401
         for user in users:
             assert await status(client, lane, user.key) == 200
+    # All clients of this process had the same address.
+    line = [line for line in lane.latch.log_lines() if line["event"] == "all_clients_share_one_address"][-1]
+    assert line["addresses"] == ["127.0.0.1"]
+    assert "proxy.trusted_proxies" in line["advice"]
+
+
+@contextlib.asynccontextmanager
+async def flood(lane: Lane) -> AsyncIterator[set[int]]:
+    """Send new unknown keys, of Sitelatch's format and of others, from 20 connections. Yields the statuses so far."""
+    done = asyncio.Event()
+    found: set[int] = set()
+
+    async def send(make: Callable[[], str]) -> None:
+        async with connected(lane) as client:
+            while not done.is_set():
+                found.add(await status(client, lane, make()))
+
+    floods = [asyncio.create_task(send(make)) for make in [new_key, token_urlsafe] * 10]
+    try:
+        yield found
+    finally:
+        done.set()
+        await asyncio.gather(*floods)
 
 
 async def test_a_key_created_during_a_flood_from_its_address_passes_at_once(lane: Lane, upstream: None) -> None:
-    async def flood() -> set[int]:
-        async with connected(lane) as client:
-            found = set()
-            while not done.is_set():
-                found.add(await status(client, lane, new_key()))
-            return found
-
-    done = asyncio.Event()
-    floods = [asyncio.create_task(flood()) for _ in range(20)]
-    async with connected(lane) as client:
+    async with flood(lane) as found, connected(lane) as client:
         for _ in range(10):
             (user,) = await asyncio.to_thread(create_users, lane, 1)
             assert await status(client, lane, user.key) == 200
-    done.set()
-    assert set().union(*await asyncio.gather(*floods)) == {401}
+    assert found == {401}
+
+
+async def test_the_filter_of_keys_refuses_no_valid_key(lane: Lane, upstream: None, database_url: str) -> None:
+    async with flood(lane) as found, connected(lane) as client:
+        await until(lambda: lane.latch.metric("sitelatch_keys_filtered") > 0, "the filter is loaded")
+        before = lane.latch.metric("sitelatch_grant_lookups_total", result="filtered")
+        for _ in range(5):
+            (user,) = await asyncio.to_thread(create_users, lane, 1)
+            assert await status(client, lane, user.key) == 200
+            foreign = token_urlsafe()
+            await add_foreign_key(database_url, user, foreign)
+            assert await status(client, lane, foreign) == 200
+        assert lane.latch.metric("sitelatch_grant_lookups_total", result="filtered") > before
+    assert found == {401}
+
+
+async def add_foreign_key(database_url: str, user: User, key: str) -> None:
+    """Add a key in another format, as an import does."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(
+            "INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ($1, $2, '')", digest(key.encode()), user.id
+        )
+    finally:
+        await connection.close()

@@ -17,6 +17,7 @@ from proxy.grants.cache import GrantCache, connections_used
 from proxy.grants.change_feed import ChangeFeed
 from proxy.grants.changes import Changes
 from proxy.grants.database_status import FeedMode
+from proxy.grants.token_bucket import TokenBuckets
 from proxy.settings import GrantSettings
 from sql.pool import open_pool
 from tests.database import add_user, add_workspace
@@ -38,6 +39,7 @@ class DelayedPool:
         self._open = asyncio.Event()
         self._open.set()
         self.queries: Counter[object] = Counter()
+        """How often each key was looked up, and all other queries."""
         self.held_back = 0
 
     def hold(self) -> None:
@@ -75,12 +77,20 @@ class Harness:
         *,
         poll_seconds: float = 0.05,
         connections: type[asyncpg.Connection] = asyncpg.Connection,
+        budget: TokenBuckets | None = None,
     ) -> None:
         self.clock = Clock()
         self.pool = DelayedPool(pool)
         self.dropped: Counter[str] = Counter()
         self.changes: list[Changes] = []
-        self.grants = GrantCache(SETTINGS, self.pool, on_lookup=lambda result: None, clock=self.clock)
+        self.lookups: Counter[str] = Counter()
+        self.grants = GrantCache(
+            SETTINGS,
+            self.pool,
+            on_lookup=lambda result: self.lookups.update([result]),
+            budget=budget,
+            clock=self.clock,
+        )
         self.feed = ChangeFeed(
             lambda: asyncpg.connect(
                 dsn,

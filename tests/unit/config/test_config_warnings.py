@@ -62,3 +62,23 @@ def test_a_keepalive_time_that_is_too_short_behind_a_load_balancer_has_a_warning
     more = f"[limits]\nkeepalive_seconds = {seconds}\n[proxy]\ntrusted_proxies = {proxies}"
     found = warnings_for(tmp_path, f'sites = ["path:/s/{{site}}"]\n{more}')
     assert [warning.startswith("[limits] keepalive_seconds: ") for warning in found] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("proxy", "wanted"),
+    [
+        ('listen = "unix:/run/sitelatch.sock"', 'add "unix"'),
+        ('listen = "unix:/run/sitelatch.sock"\ntrusted_proxies = ["10.0.0.1"]', 'add "unix"'),
+        ('listen = "unix:/run/sitelatch.sock"\ntrusted_proxies = ["unix"]', None),
+        ('public_url = "https://data.example"', "https://data.example"),
+        ('public_url = "https://data.example"\ntrusted_proxies = ["10.0.0.1"]', None),
+        ('public_url = "http://data.example"', None),
+        ('public_url = "https://data.example"\n[proxy.tls]\ncertificate = "c.pem"\nkey = "k.pem"', None),
+        ("", None),
+    ],
+)
+def test_a_proxy_in_front_that_is_not_trusted_is_a_warning(tmp_path: Path, proxy: str, wanted: str | None) -> None:
+    found = warnings_for(tmp_path, f'sites = ["path:/s/{{site}}"]\n[proxy]\n{proxy}')
+    found = [warning for warning in found if warning.startswith("[proxy] trusted_proxies: ")]
+    assert len(found) == (wanted is not None)
+    assert wanted is None or wanted in found[0]

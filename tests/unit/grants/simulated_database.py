@@ -12,7 +12,7 @@ import asyncpg
 from proxy.decision.api_keys import digest
 from proxy.decision.site_ids import names_of
 from sql.queries import query
-from tests.scopes import FIND_GRANT, FIND_KEYS, FIND_SITES
+from tests.scopes import FIND_GRANT, FIND_KEYS, FIND_SITES, LIST_KEYS
 
 SITES = ("Shop", "blog", "docs")
 
@@ -185,6 +185,9 @@ class Database:
                 row |= {"user_id": user, "workspace": "acme", "all_sites": sites is None, "sites": sites or ()}
                 row["expires_at"] = None
             rows: list[dict[str, Any]] = [row]
+        elif sql == LIST_KEYS:
+            page = sorted(each for each in state.keys if each > args[0])[:2]  # so that there are several pages
+            rows = [common | {"prefixes": b"".join(each[:8] for each in page) or None}]
         elif sql == FIND_KEYS:
             rows = [common | {"existing": [each for each in args[0] if bytes.fromhex(each) in state.keys]}]
         else:
