@@ -42,9 +42,9 @@ def check_site_id(site_id: str, *place: str | int) -> str:
     # The folded form too: a full-width slash becomes a slash wherever a backend normalizes.
     if wrong := [letter for letter in FORBIDDEN if letter in site_id or letter in folded]:
         letter = wrong[0]
-        what = "" if letter in site_id else "a character that some servers convert to "
+        link = ", which" if letter in site_id else f' once a server normalizes Unicode, and "{letter}"'
         detail = (
-            f'"{site_id}" contains {what}"{letter}", which {FORBIDDEN[letter]}. A site id must not contain any of '
+            f'"{site_id}" contains "{letter}"{link} {FORBIDDEN[letter]}. A site id must not contain any of '
             f'{" ".join(FORBIDDEN)} – use another id, also in your API, for example with "-" instead.'
         )
         raise Invalid.at(*where, detail=detail)
