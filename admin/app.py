@@ -26,12 +26,16 @@ from admin.problem_details import plain_problem, problem_response
 from admin.problems import DatabaseDown, Forbidden, InternalError, NotSignedIn, Problem
 from admin.settings import AdminSettings
 from proxy.http.forwarding import address_matcher, client_address
+from proxy.relay.tls_files import WatchedFiles
 
 log = structlog.get_logger("sitelatch.admin")
 
 
 USE_CREDENTIALS: web.AppKey[Callable[[AdminSettings], None]] = web.AppKey("use_credentials")
 """A function of the application that replaces its tokens and the secret for the issuer by those of new settings."""
+
+WATCHED_FILES: web.AppKey[Sequence[WatchedFiles]] = web.AppKey("watched_files")
+"""The files that the application reads, and that may change."""
 
 
 def admin_app(
@@ -61,6 +65,7 @@ def admin_app(
             oidc.client_secret = fresh.oidc.client_secret
 
     app[USE_CREDENTIALS] = use_credentials
+    app[WATCHED_FILES] = [] if oidc is None else [oidc.watched]
     if oidc is not None:
         app.on_cleanup.append(lambda _: oidc.close())
     # Ids may contain braces, which aiohttp's default pattern excludes.

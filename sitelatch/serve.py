@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from admin.api.example_request import example_request
-from admin.app import USE_CREDENTIALS, admin_app
+from admin.app import USE_CREDENTIALS, WATCHED_FILES, admin_app
 from admin.connections import LANE_SIZE, Lanes
 from admin.integrators_guide import guide
 from admin.internal_listeners import InternalRunner, internal_listeners
@@ -181,7 +181,7 @@ class Service:
             example_request(config.proxy, config.keys.from_),
             guide(config.proxy, config.keys.from_),
         )
-        files = [*self.front.watched_files]
+        files = [*self.front.watched_files, *admin[WATCHED_FILES]]
         if self._secrets is not None:
             files.append(watched_credentials(config, admin[USE_CREDENTIALS], self._secrets))
         self._run(stack, FileWatch(files).run(self._signals.reload))

@@ -17,6 +17,7 @@ from admin.identity.oidc_login import OidcLogin
 from admin.identity.rejections import log_rejection, not_an_admin
 from admin.problems import IssuerDown, NotSignedIn
 from admin.settings import OidcSettings
+from proxy.relay.tls_files import WatchedFiles
 
 CALLBACK: Final = "/sign-in/oidc/callback"
 _UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError)
@@ -55,6 +56,11 @@ class Oidc:
         self.redirect_uri = public_url.rstrip("/") + CALLBACK
         self.name = settings.name or str(urlsplit(settings.issuer).hostname)
         self.signed_in_with = f"oidc:{settings.issuer}"
+
+    @property
+    def watched(self) -> WatchedFiles:
+        """The authorities of the system, which sign the issuer's certificate."""
+        return self._issuer.watched
 
     async def close(self) -> None:
         """Close the connections to the issuer."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from yarl import URL
 from admin.identity.json_web_tokens import PublicKey, public_keys
 from admin.problems import IssuerDown
 from admin.secure_urls import is_safe
+from proxy.relay.tls_files import WatchedFiles, client_files
 
 FETCH_SECONDS: Final = 5
 FETCH_BYTES: Final = 256 * 1024
@@ -72,6 +74,20 @@ class Issuer:
         self._failed = False
         self._lock = asyncio.Lock()
         self._session: ClientSession | None = None
+        self._tls: ssl.SSLContext | bool = True  # aiohttp's own context, until the authorities are read again
+
+    @property
+    def watched(self) -> WatchedFiles:
+        """The authorities of the system, which sign the issuer's certificate."""
+        return WatchedFiles("the authorities for [admin.oidc] issuer", client_files(None), self._load_authorities)
+
+    def _load_authorities(self) -> Callable[[], None]:
+        context = ssl.create_default_context()
+
+        def use() -> None:
+            self._tls = context
+
+        return use
 
     async def metadata(self, *, newer_than: IssuerMetadata | None = None) -> IssuerMetadata:
         """Return the metadata, refreshed if it is old or is `newer_than`. Raises IssuerDown."""
@@ -155,7 +171,7 @@ class Issuer:
         if authorization is not None:
             headers[hdrs.AUTHORIZATION] = authorization
         async with self._client().request(
-            method, URL(url, encoded=True), data=form, headers=headers, allow_redirects=False
+            method, URL(url, encoded=True), data=form, headers=headers, allow_redirects=False, ssl=self._tls
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():

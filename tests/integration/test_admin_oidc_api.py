@@ -4,17 +4,20 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from aiohttp import web
+from aiohttp import ClientConnectorCertificateError, web
+from aiohttp.test_utils import RawTestServer
 from joserfc.jwk import RSAKey
 
 from admin.app import admin_app
 from admin.identity.oidc_issuer import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Issuer
 from admin.problems import IssuerDown
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
+from tests.acceptance.certificates import Authority
 from tests.integration.adminapi import SETTINGS, AdminClient, serve, serving
 from tests.ports import free_port
 from tests.provider import API, CLIENT, SECRET, Provider, foreign_key, opened, running, signed, unsigned
@@ -233,6 +236,28 @@ async def test_requests_to_a_silent_issuer_time_out(counted: tuple[Counted, str]
     assert {type(result) for result in results} == {IssuerDown}
     assert server.requests <= 2  # callers that waited for a refresh use its result
     await issuer.close()
+
+
+async def test_new_authorities_of_the_system_are_used_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path, "authority")
+
+    async def respond(_: web.BaseRequest) -> web.Response:
+        return web.json_response({"signed": "yes"})
+
+    server = RawTestServer(respond, scheme="https")
+    await server.start_server(ssl=authority.pair("127.0.0.1").server_context())
+    url = str(server.make_url("/"))
+    issuer = Issuer(url)
+    with pytest.raises(ClientConnectorCertificateError):
+        await issuer.fetch_json("GET", url)
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+    assert authority.file in issuer.watched.files
+    issuer.watched.load()()
+    assert await issuer.fetch_json("GET", url) == {"signed": "yes"}
+    await issuer.close()
+    await server.close()
 
 
 async def test_cached_metadata_is_used_during_a_refresh(
