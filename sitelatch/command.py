@@ -37,6 +37,11 @@ from sql.migrate import WrongSchemaVersion
 FAILED = 1
 BAD_USAGE = 2
 
+_READ_ONLY = (
+    "the database does not accept writes. The DSN must lead to the primary: after a failover, wait until its address "
+    "does; if the DSN lists several hosts, set target_session_attrs=read-write"
+)
+
 _log = structlog.get_logger("sitelatch")
 
 
@@ -112,6 +117,9 @@ def _exit_code(arguments: list[str] | None, process: Process) -> int:
         return FAILED
     except CannotConnect as error:
         _log.error("database_unreachable", reason=str(error))
+        return FAILED
+    except asyncpg.ReadOnlySQLTransactionError:
+        _log.error("database_read_only", reason=_READ_ONLY)
         return FAILED
     except asyncpg.PostgresError as error:
         _log.error("database_failed", reason=error.args[0] if error.args else type(error).__name__)

@@ -10,6 +10,7 @@ import structlog
 from proxy.grants.connections import DATABASE_FAILURES, Connection, Pool, ScopeIncomplete, describe_connecting
 from proxy.grants.database_status import DatabaseStatus, Health
 from sitelatch.server_watch import ServerWatch, pause_seconds
+from sql.connect import NoMatchingServer
 from sql.migrate import WrongSchemaVersion, require_latest
 from sql.queries import query
 
@@ -70,6 +71,10 @@ class HealthCheck:
                 server = await self._watch.look()
         except WrongSchemaVersion as error:
             self._record(Health.WRONG_SCHEMA, str(error))
+        except NoMatchingServer as error:  # as if the DSN led to one of these servers
+            self._watch.close()
+            database.standby = True
+            self._record(Health.READ_ONLY, str(error))
         except DATABASE_FAILURES as error:
             self._watch.close()
             database.standby = False

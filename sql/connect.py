@@ -28,6 +28,10 @@ class CannotConnect(ConnectionError):  # noqa: N818 - names what happened
     """No host accepted a connection. The message says why, and never contains a password."""
 
 
+class NoMatchingServer(CannotConnect):
+    """A server answered, but it is not of the kind that `target_session_attrs` asks for."""
+
+
 async def connect_to(
     host: Host, dsn: Dsn, role: str, session: str, *, seconds: float, resolve: Resolve = resolve
 ) -> PooledConnection:
@@ -48,7 +52,10 @@ async def connect_to(
                 """Connect to the address of a socket, because the driver opens its own sockets."""
                 address = str(sock.getpeername()[0])
                 sock.close()
-                return await _connect_at(address, host, dsn, role, session)
+                try:
+                    return await _connect_at(address, host, dsn, role, session)
+                except asyncpg.CannotConnectNowError:
+                    raise CannotConnect(f"{host}: the server is starting or stopping") from None
 
             async def resolved(*_: object) -> Sequence[AddrInfoType]:
                 return addresses
@@ -110,7 +117,8 @@ async def _connect_at(address: str, host: Host, dsn: Dsn, role: str, session: st
             retry = isinstance(error, (ConnectionError, ssl.SSLError)) and not isinstance(error, ConnectionRefusedError)
             if retry and tls is not attempts[-1]:
                 continue
-            raise CannotConnect(f"{host}: {_reason(error, tls, session)}") from None
+            failure = NoMatchingServer if isinstance(error, asyncpg.TargetServerAttributeNotMatched) else CannotConnect
+            raise failure(f"{host}: {_reason(error, tls, session)}") from None
     raise AssertionError
 
 

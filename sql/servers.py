@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import asyncpg
 
-from sql.connect import CannotConnect, connect_to
+from sql.connect import CannotConnect, NoMatchingServer, connect_to
 from sql.dialing import Resolve, resolve
 from sql.dsn.dsn import Dsn
 from sql.dsn.hosts import Host
@@ -16,6 +16,9 @@ from sql.open_connections import PooledConnection
 CONNECT_SECONDS = 5.0
 """How long to try all hosts if the DSN sets no `connect_timeout`. Long enough for a failover to a standby, and short
 enough that a waiting client still gets an answer."""
+
+_LEAST_SECONDS = 1.0
+"""The least time that each host gets, however many there are: enough for TLS with a distant host."""
 
 _SILENT_SECONDS = 10.0
 """How long a host that did not answer in time is tried after the others, so that not every connection waits for it."""
@@ -33,7 +36,7 @@ class Servers:
         """By role, the attempts whose callers gave up. They may be done."""
 
     async def connect(self, role: str) -> PooledConnection:
-        """Return a new connection. Raises CannotConnect, and the errors that the server reports.
+        """Return a new connection. Raises CannotConnect, NoMatchingServer if a host answered, and the server's errors.
 
         `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. If the
         caller is canceled, the attempt goes on, and the next caller with this role gets its connection. Otherwise, a
@@ -72,10 +75,11 @@ class Servers:
     async def _connect(self, role: str) -> PooledConnection:
         """Try the hosts in order, each for its share of the time."""
         dsn = self._dsn
-        seconds = dsn.connect_seconds or CONNECT_SECONDS / len(dsn.hosts)
+        seconds = dsn.connect_seconds or max(CONNECT_SECONDS / len(dsn.hosts), _LEAST_SECONDS)
         # As in libpq: a standby if there is one, otherwise any server.
         passes = ("standby", "any") if dsn.target_session_attrs == "prefer-standby" else (dsn.target_session_attrs,)
         failures: dict[str, None] = {}
+        failure: type[CannotConnect] = CannotConnect
         hosts = self._in_order()
         for session in passes:
             for host in hosts:
@@ -86,6 +90,7 @@ class Servers:
                     failures[f"{host}: timed out"] = None
                 except CannotConnect as error:
                     failures[str(error)] = None
+                    failure = NoMatchingServer if isinstance(error, NoMatchingServer) else failure
                 except asyncpg.CannotConnectNowError:
                     if host == hosts[-1]:
                         raise
@@ -93,7 +98,7 @@ class Servers:
                 else:
                     self._silent_until.pop(host, None)
                     return connection
-        raise CannotConnect("; ".join(failures))
+        raise failure("; ".join(failures))
 
     def _in_order(self) -> list[Host]:
         """Return the hosts in the order of the DSN, but those that were silent a moment ago after the others."""

@@ -54,6 +54,7 @@ class MemoryScope:
         self.other_folds: dict[str, str] = {}
         """Folded ids of sites that were stored with another fold than ours."""
         self.position = 0
+        self.standby = False
         self.failures: list[Exception] = []
         """Errors that the next queries raise, one each."""
         self.down: Exception | None = None
@@ -111,7 +112,7 @@ class MemoryScope:
         raise NotImplementedError
 
     def _rows(self, query: str, argument: Any, *rest: int) -> list[dict[str, Any]]:
-        always = {"whole": True, "standby": False, "feed_position": self.position}
+        always = {"whole": True, "standby": self.standby, "feed_position": self.position}
         if query == FIND_GRANT:
             row = self.grants.get(argument)
             return [always | {"user_id": None} | (row or {})]

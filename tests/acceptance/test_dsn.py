@@ -1,12 +1,15 @@
 """DSNs as people have them: what the commands and `serve` say about them, and never a password."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from tests.acceptance.certificates import Authority
@@ -67,6 +70,16 @@ def test_no_command_shows_a_password_or_a_traceback(tmp_path: Path, dsn: str) ->
         assert "Traceback" not in done.err
         assert done.code in (1, 2, 3) or words == ("check-config",)
         assert all(line["event"] in ("bad_config", "database_unreachable") for line in done.log)
+
+
+async def test_a_command_says_that_the_database_is_read_only(tmp_path: Path, dsn: str, pool: asyncpg.Pool) -> None:
+    await pool.execute(f"ALTER DATABASE {urlsplit(dsn).path[1:]} SET default_transaction_read_only = on")
+    words = ("sites", "add", "--config", str(write_config(tmp_path, dsn)), "--workspace", "acme", "shop")
+    done = await asyncio.to_thread(sitelatch, *words)
+    assert done.code == 1
+    (line,) = (line for line in done.log if line["level"] == "error")
+    assert line["event"] == "database_read_only"
+    assert "target_session_attrs=read-write" in line["reason"]
 
 
 @pytest.mark.parametrize("dsn", DSNS[:2])

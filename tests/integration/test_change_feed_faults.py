@@ -293,6 +293,16 @@ async def test_on_a_standby_the_changes_read_earlier_stay_valid(start: Start, ke
     assert harness.dropped["feed"] == 0
 
 
+async def test_a_connection_that_a_pooler_leads_to_a_standby_counts_as_down(start: Start) -> None:
+    standby = False
+    harness = start(connections=intercepting(lambda query: as_standby(query) if standby else query))
+    await harness.catch_up()
+    with capture_logs() as logs:
+        standby = True
+        await until(standby_logged(logs))
+        assert harness.mode is FeedMode.DOWN
+
+
 async def test_an_empty_feed_counts_as_down_and_drops_nothing(harness: Harness, keys: None, pool: asyncpg.Pool) -> None:
     await harness.catch_up()
     await harness.grant(KEY)

@@ -199,6 +199,21 @@ async def test_close_answers_every_waiting_caller(harness: Harness) -> None:
     assert harness.scope.under_way == 0
 
 
+@pytest.mark.parametrize("looked_up", ["a key", "an unknown key", "a site"])
+async def test_an_answer_of_a_standby_is_discarded(harness: Harness, looked_up: str) -> None:
+    """The standby may lag behind, or never learn of a revocation because it was cut off."""
+    grants = harness.grants()
+    harness.scope.add(KEY)
+    harness.scope.sites["shop"] = "acme"
+    harness.scope.standby = True
+    with pytest.raises(ScopeUnavailable):
+        await (
+            grants.fetch_sites(("shop",))
+            if looked_up == "a site"
+            else grants.fetch(KEY if looked_up == "a key" else OTHER)
+        )
+
+
 @pytest.mark.parametrize("followed", [True, False])
 @pytest.mark.parametrize("looked_up", ["a key", "an unknown key", "a site"])
 async def test_an_answer_older_than_the_feed_is_discarded(harness: Harness, looked_up: str, followed: bool) -> None:
