@@ -8,12 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from proxy.decision.parameter_limits import LONG_UNUSUAL_NAME, MAX_UNUSUAL, MAX_UNUSUAL_BYTES, TOO_MANY_UNUSUAL
 from proxy.decision.parameter_names import Name, search_pattern, spellings
-from proxy.decision.pieces import QUERY, TOO_MANY_PARAMETERS, Pieces
+from proxy.decision.pieces import QUERY, Pieces
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
-
-_MAX_UNUSUAL, _MAX_UNUSUAL_BYTES = 28, 1024
-"""The maximum number and total length, in bytes, of unusual names that may be wanted."""
 
 _SHORT = 512
 """Up to this length, in bytes, one regular expression over the whole text is the fastest way."""
@@ -103,8 +101,8 @@ class Finder:
             return plain
         if _PLAIN_NAME.match(raw_name):
             return ()
-        if len(raw_name) > _MAX_UNUSUAL_BYTES:
-            raise Refused(TOO_MANY_PARAMETERS)
+        if len(raw_name) > MAX_UNUSUAL_BYTES:
+            raise Refused(LONG_UNUSUAL_NAME)
         found = spellings(raw_name)
         if not any(self._plain.search(f"&{_at_ampersands(spelling)}") for spelling in found):
             return ()
@@ -122,8 +120,8 @@ class Finder:
             if not _PLAIN_NAME.match(name):
                 unusual += 1
                 length += len(name)
-                if unusual > _MAX_UNUSUAL or length > _MAX_UNUSUAL_BYTES:
-                    raise Refused(TOO_MANY_PARAMETERS)
+                if unusual > MAX_UNUSUAL or length > MAX_UNUSUAL_BYTES:
+                    raise Refused(TOO_MANY_UNUSUAL)
             meant[name] = self.meant(name)
         return meant
 

@@ -6,47 +6,32 @@ Clients choose these bytes. So everything here takes at most linear time, and fu
 import itertools
 import re
 from collections.abc import Iterable
-from typing import Final
 
+from proxy.decision.parameter_limits import (
+    FEW_NAMES,
+    LINE_ENDS_IN_NAMES,
+    LONG_FOREIGN_NAMES,
+    LONG_NAMES,
+    MANY_NAMES,
+    MAX_COOKIES,
+    MAX_FOUND,
+    MAX_ODD_BYTES,
+    MAX_ODD_NAMES,
+    MAX_PARAMETERS,
+    TOO_MANY_COOKIES,
+    TOO_MANY_FOUND,
+    TOO_MANY_ODD_NAMES,
+    TOO_MANY_PARAMETERS,
+)
 from proxy.http.percent_encoding import PERCENT, rounds, text
-from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+from proxy.refusals import Refused
 
 QUERY, COOKIES, PATH = b"&;?", b";", b"&?#;"
 """All characters at which some backend separates parameters: in a query, in cookies, and in a path."""
 
-MAX_FOUND: Final = 64
-"""The maximum number of occurrences of wanted parameters."""
-MAX_FOUND_ODD: Final = 16
-"""The limit if values are encoded, or if the query can be split in several ways."""
-MAX_FOUND_DEEP: Final = 4
-"""The limit if values may be encoded twice."""
-
-_MAX_PARAMETERS = 1000
-"""Servers ignore further parameters: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
-
-_MAX_COOKIES = 256
-"""Browsers keep at most 180 cookies per domain."""
-
-_MAX_ODD_BYTES, _MAX_ODD_NAMES = 8192, 256
-"""The maximum total length, in bytes, and number of the distinct odd names. DataTables sends 240."""
-
-_LONG_NAMES, _MANY_NAMES = 1024, 64
-"""Odd names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. If they take
-more than 1024 bytes, they must be ASCII when decoded, because case folding is slow for other characters."""
-
-_FEW_NAMES = 7
-"""At most 7 odd names that contain an encoded line end are read one by one."""
-
 _TO_AMPERSAND = bytes.maketrans(b";?#", b"&&&")
 _OF_COOKIES = bytes.maketrans(b";&", b"&=")
 """In cookies, a `&` ends a name like a `=`, but does not separate pieces."""
-
-TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
-    f"The request has more than {_MAX_PARAMETERS} parameters or {_MAX_COOKIES} cookies, more than {_MAX_ODD_NAMES} "
-    "percent-encoded names, names outside ASCII that are too long, or too many parameters that Sitelatch checks: "
-    f"{MAX_FOUND} are allowed, {MAX_FOUND_ODD} if their values are percent-encoded or the query contains `;` or `?`, "
-    f"and {MAX_FOUND_DEEP} if values are encoded twice. Split it into several requests."
-)
 
 
 class Pieces:
@@ -66,8 +51,8 @@ class Pieces:
         self.raw = raw
         self._usual = usual = separators[:1]
         self._split = split = raw.translate(bytes.maketrans(separators, usual * len(separators)))
-        if split.count(usual) >= (_MAX_COOKIES if separators == COOKIES else _MAX_PARAMETERS):
-            raise Refused(TOO_MANY_PARAMETERS)
+        if split.count(usual) >= (MAX_COOKIES if separators == COOKIES else MAX_PARAMETERS):
+            raise Refused(TOO_MANY_COOKIES if separators == COOKIES else TOO_MANY_PARAMETERS)
         self._text = "&" + (split if usual == b"&" else split.translate(_OF_COOKIES)).lower().decode("latin-1")
         self._odd: dict[bytes, list[int]] = {}
         """The positions of each odd name."""
@@ -101,7 +86,7 @@ class Pieces:
             found += [(start, name) for name in self._odd_names_like(decoded) for start in self._odd[name]]
             found.sort()
         if len(found) > MAX_FOUND:
-            raise Refused(TOO_MANY_PARAMETERS)
+            raise Refused(TOO_MANY_FOUND)
         return [(start + len(name) - len(name.lstrip(b" ")), name.lstrip(b" ")) for start, name in found]
 
     def _odd_names_like(self, pattern: re.Pattern[str]) -> Iterable[bytes]:
@@ -110,8 +95,8 @@ class Pieces:
         names = list(self._odd)
         if matches and lines.count("\n") != len(names):
             # A name contains an encoded line end, so lines cannot be counted.
-            if len(names) > _FEW_NAMES:
-                raise Refused(TOO_MANY_PARAMETERS)
+            if len(names) > FEW_NAMES:
+                raise Refused(LINE_ENDS_IN_NAMES)
             return names
         numbers: dict[int, None] = {}
         at = number = 0
@@ -126,20 +111,20 @@ def _first(pattern: re.Pattern[str], searched: str) -> list[re.Match[str]]:
     """Return all matches. Raises Refused if there are too many."""
     matches = list(itertools.islice(pattern.finditer(searched), MAX_FOUND + 1))
     if len(matches) > MAX_FOUND:
-        raise Refused(TOO_MANY_PARAMETERS)
+        raise Refused(TOO_MANY_FOUND)
     return matches
 
 
 def _decoded(names: list[bytes]) -> str:
     """Return a line for each name: a `&` and the name, decoded as deeply as possible, without case."""
     joined = b"\n".join(names)
-    if len(joined) > _MAX_ODD_BYTES or len(names) > _MAX_ODD_NAMES:
-        raise Refused(TOO_MANY_PARAMETERS)
-    many = len(joined) > _LONG_NAMES or len(names) > _MANY_NAMES
+    if len(joined) > MAX_ODD_BYTES or len(names) > MAX_ODD_NAMES:
+        raise Refused(TOO_MANY_ODD_NAMES)
+    many = len(joined) > LONG_NAMES or len(names) > MANY_NAMES
     deepest = (rounds(joined, 1) if many else rounds(joined))[-1]
     lines = b"&" + deepest.translate(_TO_AMPERSAND).replace(b"\n", b"\n&") + b"\n"
     if lines.isascii():
         return lines.lower().decode("ascii")
-    if len(joined) > _LONG_NAMES:
-        raise Refused(TOO_MANY_PARAMETERS)
+    if len(joined) > LONG_NAMES:
+        raise Refused(LONG_FOREIGN_NAMES)
     return text(lines).casefold()

@@ -5,8 +5,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.decision.parameter_finder import Finder, Found
+from proxy.decision.parameter_limits import (
+    MAX_FOUND,
+    MAX_FOUND_DEEP,
+    MAX_FOUND_ODD,
+    TOO_MANY_FOUND,
+    TOO_MANY_FOUND_DEEP,
+    TOO_MANY_FOUND_ENCODED,
+    TOO_MANY_FOUND_IN_SPLITS,
+)
 from proxy.decision.parameter_names import Name
-from proxy.decision.pieces import MAX_FOUND, MAX_FOUND_DEEP, MAX_FOUND_ODD, TOO_MANY_PARAMETERS, Pieces
+from proxy.decision.pieces import Pieces
 from proxy.refusals import BAD_REQUEST, Refused
 
 _RAW_VALUE = BAD_REQUEST.because(
@@ -49,7 +58,7 @@ class Query:
         if b"?" in raw:
             splits.append(splits[-1].replace(b"?", b"&"))
         if len(splits) > 1 and len(found) > MAX_FOUND_ODD:
-            raise Refused(TOO_MANY_PARAMETERS)
+            raise Refused(TOO_MANY_FOUND_IN_SPLITS)
         self.splits = [_parameters_at(split, found, finder) for split in splits]
         _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]))
         self.meant = frozenset(itertools.chain.from_iterable({each.meant for split in self.splits for each in split}))
@@ -65,8 +74,12 @@ def _check_found(count: int, values: bytes) -> None:
     """Raise Refused on too many wanted parameters. The limit is lower if `values`, one per line, are encoded."""
     is_encoded = b"%" in values or b"+" in values
     is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
-    if count > (MAX_FOUND_DEEP if is_deep else MAX_FOUND_ODD if is_encoded else MAX_FOUND):
-        raise Refused(TOO_MANY_PARAMETERS)
+    if is_deep and count > MAX_FOUND_DEEP:
+        raise Refused(TOO_MANY_FOUND_DEEP)
+    if is_encoded and count > MAX_FOUND_ODD:
+        raise Refused(TOO_MANY_FOUND_ENCODED)
+    if count > MAX_FOUND:
+        raise Refused(TOO_MANY_FOUND)
 
 
 def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:

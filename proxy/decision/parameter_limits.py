@@ -1,0 +1,79 @@
+"""How many parameters a request may have, and how they may be spelled: the limits, and a refusal for each. No I/O."""
+
+from typing import Final
+
+from proxy.refusals import AMBIGUOUS_REQUEST
+
+MAX_PARAMETERS: Final = 1000
+"""Servers ignore further parameters: PHP (`max_input_vars`), Node.js, qs and Tomcat all stop at 1,000."""
+
+MAX_COOKIES: Final = 256
+"""Browsers keep at most 180 cookies per domain."""
+
+MAX_FOUND: Final = 64
+"""The maximum number of occurrences of wanted parameters."""
+MAX_FOUND_ODD: Final = 16
+"""The limit if values are encoded, or if the query can be split in several ways."""
+MAX_FOUND_DEEP: Final = 4
+"""The limit if values may be encoded twice."""
+
+MAX_ODD_BYTES: Final = 8192
+MAX_ODD_NAMES: Final = 256
+"""The maximum total length, in bytes, and number of the distinct odd names. DataTables sends 240."""
+
+LONG_NAMES: Final = 1024
+MANY_NAMES: Final = 64
+"""Odd names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. If they take
+more than 1024 bytes, they must be ASCII when decoded, because case folding is slow for other characters."""
+
+FEW_NAMES: Final = 7
+"""At most 7 odd names that contain an encoded line end are read one by one."""
+
+MAX_UNUSUAL: Final = 28
+MAX_UNUSUAL_BYTES: Final = 1024
+"""The maximum number and total length, in bytes, of unusual names that may be wanted."""
+
+_SPLIT = "Split it into several requests."
+_SPELL_PLAINLY = "Send these names with letters, digits, `-` and `_` only."
+
+TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
+    f"The query has more than {MAX_PARAMETERS} parameters, and many servers ignore the rest. {_SPLIT}"
+)
+TOO_MANY_COOKIES = AMBIGUOUS_REQUEST.because(
+    f"The request has more than {MAX_COOKIES} cookies. Send only those that this API needs."
+)
+TOO_MANY_FOUND = AMBIGUOUS_REQUEST.because(
+    f"Parameters or cookies that Sitelatch checks occur more than {MAX_FOUND} times in the request. {_SPLIT}"
+)
+TOO_MANY_FOUND_IN_SPLITS = AMBIGUOUS_REQUEST.because(
+    f"Parameters that Sitelatch checks occur more than {MAX_FOUND_ODD} times in the query, which contains `;` or "
+    f"another `?`. Send `%3B` and `%3F` for these in values, or split it into several requests."
+)
+TOO_MANY_FOUND_ENCODED = AMBIGUOUS_REQUEST.because(
+    f"Parameters that Sitelatch checks occur more than {MAX_FOUND_ODD} times in the query, and some of their values "
+    f"contain `%` or `+`. {_SPLIT}"
+)
+TOO_MANY_FOUND_DEEP = AMBIGUOUS_REQUEST.because(
+    f"Parameters that Sitelatch checks occur more than {MAX_FOUND_DEEP} times in the query, and some of their values "
+    "are percent-encoded more than once. Encode each value once."
+)
+TOO_MANY_ODD_NAMES = AMBIGUOUS_REQUEST.because(
+    f"More than {MAX_ODD_NAMES} names of parameters or cookies are percent-encoded or outside ASCII, or these names "
+    f"have more than {MAX_ODD_BYTES} bytes together. {_SPLIT}"
+)
+LONG_FOREIGN_NAMES = AMBIGUOUS_REQUEST.because(
+    f"The percent-encoded names of parameters or cookies have more than {LONG_NAMES} bytes together, and some are "
+    f"outside ASCII. {_SPLIT}"
+)
+LINE_ENDS_IN_NAMES = AMBIGUOUS_REQUEST.because(
+    f"The name of a parameter or cookie contains an encoded line end, and more than {FEW_NAMES} names are "
+    "percent-encoded. Send names without line ends."
+)
+LONG_UNUSUAL_NAME = AMBIGUOUS_REQUEST.because(
+    f"The name of a parameter or cookie has more than {MAX_UNUSUAL_BYTES} bytes and may be another spelling of one "
+    f"that Sitelatch checks. {_SPELL_PLAINLY}"
+)
+TOO_MANY_UNUSUAL = AMBIGUOUS_REQUEST.because(
+    f"More than {MAX_UNUSUAL} names of parameters or cookies, or names with more than {MAX_UNUSUAL_BYTES} bytes "
+    f"together, may be other spellings of those that Sitelatch checks. {_SPELL_PLAINLY}"
+)
