@@ -9,6 +9,7 @@
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)
 #   make test-deploy          check the Compose file, the systemd unit, the alert rules and the dashboard
 #   make check                check format, lint rules, types and import layers
+#   make bench-admin          measure the lists of the admin API with 1,000,000 API users (USERS=5000000 for more)
 #   make bench                measure the admin API with 100,000 users, and the throughput, compared with a naive proxy
 
 VENV := .venv
@@ -30,7 +31,7 @@ REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy check bench clean \
+.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy check bench bench-admin clean \
 	programs npm valgrind backend-programs deploy-programs
 
 # Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
@@ -72,6 +73,10 @@ check: $(VENV)/ready-to-test
 bench: $(VENV)/ready-to-test
 	$(BIN)/python -m bench.admin
 	$(BIN)/python -m bench.run
+
+USERS ?= 1000000
+bench-admin: $(VENV)/ready-to-test
+	$(BIN)/python -m bench.admin_lists $(USERS)
 
 clean:
 	rm -rf $(VENV) $(BACKENDS) tests/backends/node_modules tests/node_modules var

@@ -21,6 +21,7 @@ from sitelatch.commands.audit import audit_command
 from sitelatch.commands.explain import explain_command
 from sitelatch.commands.healthcheck import HealthcheckFailed, healthcheck_command
 from sitelatch.commands.init import init_command
+from sitelatch.commands.listing import OutputClosed
 from sitelatch.commands.options import LOG_FORMATS, Process, use_log_format
 from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
 from sitelatch.commands.sites import sites_group
@@ -124,6 +125,9 @@ def _exit_code(arguments: list[str] | None, process: Process) -> int:
     except asyncpg.PostgresError as error:
         _log.error("database_failed", reason=error.args[0] if error.args else type(error).__name__)
         return FAILED
+    except OutputClosed:
+        _flush_error()
+        return 0
     except (OSError, asyncpg.InterfaceError) as error:
         if (flush_error := _flush_error()) is not None:
             _log.error("failed", reason=f"standard output: {flush_error.strerror}")

@@ -4,10 +4,10 @@ import asyncpg
 import click
 
 from admin.api.audit import list_audit
-from admin.api.response_models import AuditLine
+from admin.api.response_models import AuditLine, Page
+from sitelatch.commands.listing import PAGE_SIZE, echo_list
 from sitelatch.commands.options import config_option, json_option
-from sitelatch.commands.output import echo_json, echo_table
-from sitelatch.commands.running import PAGE_SIZE, run_with_database
+from sitelatch.commands.running import run_with_database
 from sitelatch.config import Config
 
 
@@ -30,34 +30,32 @@ def audit_command(config: Config, as_json: bool, workspace: str | None, subject:
     """
     within = None if workspace is None else frozenset({workspace})
 
-    async def work(connection: asyncpg.Connection) -> list[AuditLine]:
-        lines: list[AuditLine] = []
-        before: int | None = None
-        while len(lines) < limit:
-            size = min(PAGE_SIZE, limit - len(lines))
-            page = await list_audit(connection, within=within, subject=subject, before=before, limit=size)
-            lines += page.items
-            if page.next is None:
-                break
-            before = int(page.next)
-        return lines
+    async def work(connection: asyncpg.Connection) -> None:
+        left = limit
 
-    lines = run_with_database(config, work)
-    if as_json:
-        echo_json(lines)
-        return
-    echo_table(
-        ("AT", "WHO", "FROM", "ACTION", "WORKSPACE", "SUBJECT", "NAME"),
-        [
-            (
-                line.at.isoformat(" ", "seconds"),
-                f"{line.actor.name} <{line.actor.email}>",
-                line.address,
-                line.action,
-                line.workspace or "",
-                line.subject or "",
-                str(line.detail.get("name") or line.detail.get("display_name") or ""),
-            )
-            for line in lines
-        ],
+        async def read(after: str | None) -> Page[AuditLine]:
+            nonlocal left
+            before = None if after is None else int(after)
+            size = min(PAGE_SIZE, left)
+            left -= size
+            page = await list_audit(connection, within=within, subject=subject, before=before, limit=size)
+            return page if left else Page(items=page.items, next=None)
+
+        await echo_list(connection, read, as_json=as_json, titles=_TITLES, row=_row)
+
+    run_with_database(config, work)
+
+
+_TITLES = ("AT", "WHO", "FROM", "ACTION", "WORKSPACE", "SUBJECT", "NAME")
+
+
+def _row(line: AuditLine) -> tuple[str, ...]:
+    return (
+        line.at.isoformat(" ", "seconds"),
+        f"{line.actor.name} <{line.actor.email}>",
+        line.address,
+        line.action,
+        line.workspace or "",
+        line.subject or "",
+        str(line.detail.get("name") or line.detail.get("display_name") or ""),
     )

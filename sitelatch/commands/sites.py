@@ -5,14 +5,13 @@ from typing import BinaryIO
 import asyncpg
 import click
 
-from admin.api.response_models import Site
 from admin.api.site_creation import AddedSites, NewSite, add_sites
 from admin.api.site_import import import_sites, read_csv
 from admin.api.sites import list_sites, remove_sites
 from admin.problems import Invalid
+from sitelatch.commands.listing import PAGE_SIZE, echo_list
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
-from sitelatch.commands.output import echo_json, echo_table
-from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database
+from sitelatch.commands.running import run_with_database
 from sitelatch.config import Config
 from sql.text_files import NotText, decode_text
 
@@ -53,14 +52,16 @@ def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) ->
 def list_sites_command(config: Config, as_json: bool) -> None:
     """List the sites of all workspaces."""
 
-    async def work(connection: asyncpg.Connection) -> list[Site]:
-        return [site async for site in all_items(lambda after: list_sites(connection, after=after, limit=PAGE_SIZE))]
+    async def work(connection: asyncpg.Connection) -> None:
+        await echo_list(
+            connection,
+            lambda after: list_sites(connection, after=after, limit=PAGE_SIZE),
+            as_json=as_json,
+            titles=("SITE", "WORKSPACE", "NAME"),
+            row=lambda site: (site.id, site.workspace, site.display_name),
+        )
 
-    sites = run_with_database(config, work)
-    if as_json:
-        echo_json(sites)
-        return
-    echo_table(("SITE", "WORKSPACE", "NAME"), [(site.id, site.workspace, site.display_name) for site in sites])
+    run_with_database(config, work)
 
 
 @sites_group.command("remove", short_help="Remove sites permanently.")

@@ -11,9 +11,9 @@ from admin.api.user_list import SITES_LISTED, list_users
 from admin.api.users import delete_user
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.key_encryption import key_cipher
+from sitelatch.commands.listing import PAGE_SIZE, echo_list
 from sitelatch.commands.options import config_option, email, json_option, operator, person, workspace_option
-from sitelatch.commands.output import echo_json, echo_table
-from sitelatch.commands.running import PAGE_SIZE, all_items, run_with_database
+from sitelatch.commands.running import run_with_database
 from sitelatch.config import Config
 
 
@@ -75,30 +75,13 @@ def list_users_command(config: Config, as_json: bool) -> None:
     # JSON output contains all sites of each user, because programs need the complete list.
     sites_listed = None if as_json else SITES_LISTED
 
-    async def work(connection: asyncpg.Connection) -> list[User]:
+    async def work(connection: asyncpg.Connection) -> None:
         def read(after: str | None) -> Awaitable[Page[User]]:
             return list_users(connection, after=after, limit=PAGE_SIZE, sites_listed=sites_listed)
 
-        return [user async for user in all_items(read)]
+        await echo_list(connection, read, as_json=as_json, titles=_TITLES, row=_row)
 
-    users = run_with_database(config, work)
-    if as_json:
-        echo_json(users)
-        return
-    echo_table(
-        ("ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED BY", "LAST ACTIVITY"),
-        [
-            (
-                user.id,
-                " ".join(key.hint for key in user.keys),
-                user.workspace,
-                _scope(user),
-                f"{user.authorized_by.name} <{user.authorized_by.email}>",
-                user.last_activity.isoformat(" ", "seconds") if user.last_activity else "never",
-            )
-            for user in users
-        ],
-    )
+    run_with_database(config, work)
 
 
 @users_group.command("delete", short_help="Delete an API user permanently.")
@@ -108,6 +91,20 @@ def delete_user_command(config: Config, user_id: str) -> None:
     """Delete an API user and its API key permanently."""
     run_with_database(config, lambda connection: delete_user(connection, user_id, by=operator()))
     click.echo(f"Deleted {user_id}.")
+
+
+_TITLES = ("ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED BY", "LAST ACTIVITY")
+
+
+def _row(user: User) -> tuple[str, ...]:
+    return (
+        user.id,
+        " ".join(key.hint for key in user.keys),
+        user.workspace,
+        _scope(user),
+        f"{user.authorized_by.name} <{user.authorized_by.email}>",
+        user.last_activity.isoformat(" ", "seconds") if user.last_activity else "never",
+    )
 
 
 def _scope(user: User) -> str:

@@ -1,0 +1,112 @@
+"""Listings of the command: streamed in constant memory, from one state of the database, to readers that may leave."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sql.pool import open_connection
+from tests.acceptance.shell import SECONDS
+from tests.database import run_aside
+
+CONFIG = """
+[[proxy.routes]]
+name = "data"
+upstream = "http://127.0.0.1:9000"
+sites = ["query:site"]
+
+[database]
+url = "{url}"
+"""
+WORKSPACE = "INSERT INTO sitelatch.workspaces (name) VALUES ('acme')"
+SITES = """
+INSERT INTO sitelatch.sites (id, folded, workspace_id, display_name)
+SELECT made, made, w.id, made FROM sitelatch.workspaces w, generate_series(1, 3000) n
+CROSS JOIN LATERAL (SELECT 'site-with-a-long-name-' || n AS made) AS named
+"""
+AUDIT = """
+INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject)
+SELECT 'Ada', 'ada@example.com', 'command', 'user.created', 'acme', n::text FROM generate_series(1, 3000) n
+"""
+USERS = """
+INSERT INTO sitelatch.api_users (workspace_id, name, all_sites, authorized_by_name, authorized_by_email, created_at)
+SELECT id, 'Export ' || n, true, 'Ada Admin', 'ada@example.com', now() - n * interval '1 s'
+FROM sitelatch.workspaces, generate_series(1, {count}) n
+"""
+LISTS = (
+    ("users", "list"),
+    ("users", "list", "--json"),
+    ("sites", "list"),
+    ("sites", "list", "--json"),
+    ("audit", "--limit", "100000"),
+    ("audit", "--limit", "100000", "--json"),
+)
+
+
+@pytest.fixture
+def config(dsn: str, tmp_path: Path) -> Path:
+    """A config with a database that contains 1,000 API users, 3,000 sites and 3,000 audit entries."""
+    run(dsn, WORKSPACE, SITES, AUDIT, USERS.format(count=1000))
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(CONFIG.format(url=dsn))
+    return file
+
+
+def run(dsn: str, *statements: str) -> None:
+    async def execute() -> None:
+        connection = await open_connection(dsn, role="tests")
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
+
+    run_aside(execute())
+
+
+def listing(config: Path, words: Sequence[str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "sitelatch", *words, "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("words", LISTS, ids=" ".join)
+def test_a_listing_ends_quietly_when_its_reader_leaves(config: Path, words: Sequence[str]) -> None:
+    with listing(config, words) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.read(100)
+        command.stdout.close()
+        assert command.stderr.read() == b""
+        assert command.wait(SECONDS) == 0
+
+
+def test_a_listing_shows_one_state_of_the_database(config: Path, dsn: str) -> None:
+    with listing(config, ("users", "list", "--json")) as command:
+        assert command.stdout is not None
+        # The output is larger than the pipe and the buffers, so the command has not read all users yet.
+        begin = command.stdout.read(100)
+        run(dsn, "DELETE FROM sitelatch.api_users WHERE name LIKE '%7'", USERS.format(count=500))
+        shown = json.loads(begin + command.stdout.read())
+    assert [user["name"] for user in shown] == [f"Export {number}" for number in range(1, 1001)]
+
+
+def test_the_memory_of_a_listing_does_not_grow_with_its_length(config: Path, dsn: str) -> None:
+    def peak_kilobytes(*words: str) -> int:
+        with open(os.devnull, "wb") as discarded:
+            command = [sys.executable, "-m", "sitelatch", *words, "--config", str(config)]
+            process = subprocess.Popen(command, stdout=discarded)
+            _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss
+
+    before = [peak_kilobytes("users", "list", *form) for form in ((), ("--json",))]
+    run(dsn, USERS.format(count=9000))
+    after = [peak_kilobytes("users", "list", *form) for form in ((), ("--json",))]
+    for few, many in zip(before, after, strict=True):
+        assert many - few < 10_000
