@@ -1,8 +1,7 @@
 """What each signal does, and the handling of signals until the command has been imported.
 
 Importing takes a good part of a second. In a container, where `serve` is the first process of a PID namespace, the
-kernel ignores a SIGTERM that is not handled. So this module imports only what handling needs, and
-no `typing`.
+kernel ignores a SIGTERM that is not handled. So this module imports only what handling needs, not even `typing`.
 """
 
 import os
@@ -40,7 +39,6 @@ LOGGED = tuple(
     if number not in (*STOP, RELOAD, *IGNORED, *_HARMLESS, *_NOT_HANDLED, *_DEFECTS)
 )
 """Signals without a meaning for Sitelatch. By default, they would end the process: SIGUSR1, SIGALRM and others."""
-
 
 _OPTION_VALUES = ("text", "json")
 """The values that an option before the name of the command can have: those of --log-format."""

@@ -1,6 +1,7 @@
 """Reads files again when they change, so that a renewed certificate is used without a restart."""
 
 import asyncio
+import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class _State:
     """What is known about a set of files."""
 
     files: WatchedFiles
-    version: Version
+    version: Version | None
     """The version that was read last."""
     failure: str = ""
     """Why that version could not be used."""
@@ -64,6 +65,8 @@ class FileWatch:
 
     async def _check(self, state: _State, *, asked: bool, read: bool) -> None:
         version = await asyncio.to_thread(_version, state.files)
+        if version is None:
+            return
         changed = version != state.version
         # A version that cannot be used is tried again: its last bytes may follow within the resolution of the clock.
         if not (changed or read or state.failure):
@@ -71,7 +74,7 @@ class FileWatch:
         state.version = version
         try:
             use = await asyncio.to_thread(state.files.load)
-        except (OSError, ValueError, ConfigError) as error:
+        except Exception as error:  # whatever the new files contain, the service goes on with the previous ones
             failure = _reason(error)
             if asked or failure != state.failure:
                 _log.error("files_not_reloaded", place=state.files.place, reason=failure, in_use="the previous files")
@@ -83,17 +86,22 @@ class FileWatch:
         state.failure = ""
 
 
-def _version(watched: WatchedFiles) -> Version:
-    """Return what changes when the content of the files changes."""
-    return tuple(map(_file_version, watched.files))
+def _version(watched: WatchedFiles) -> Version | None:
+    """Return what changes when the content of the files changes. Return None if they cannot be read twice.
 
-
-def _file_version(file: str) -> tuple[int, int, int, int] | None:
-    try:
-        status = Path(file).stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+    That is so for a pipe, such as that of `<(…)` in a shell. Reading it again would wait for a writer, perhaps forever.
+    """
+    found: list[tuple[int, int, int, int] | None] = []
+    for file in watched.files:
+        try:
+            status = Path(file).stat()
+        except OSError:
+            found.append(None)
+            continue
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            return None
+        found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 def _reason(error: Exception) -> str:

@@ -182,7 +182,7 @@ class Service:
             guide(config.proxy, config.keys.from_),
         )
         files = [*self.front.watched_files, *admin[WATCHED_FILES]]
-        if self._secrets is not None:
+        if self._secrets is not None and config.file.is_file():  # a pipe cannot be read again
             files.append(watched_credentials(config, admin[USE_CREDENTIALS], self._secrets))
         self._run(stack, FileWatch(files).run(self._signals.reload))
         self.internal_addresses = await self._open_internal_listeners(stack, admin)

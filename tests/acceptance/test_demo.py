@@ -202,3 +202,49 @@ def test_a_signal_during_the_start_stops_the_demo(tmp_path: Path, number: signal
     process.send_signal(number)
     _, log = process.communicate(timeout=START_SECONDS)
     assert process.returncode == 0, log
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_serves_and_stops_although_nobody_reads_its_output(tmp_path: Path, signal_number: int) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b" " * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    with (tmp_path / "stderr").open("wb") as log:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "sitelatch", "run", "--directory", str(tmp_path / "var")],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=log,
+            start_new_session=True,
+        )
+    os.close(writer)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        status = 0
+        while status != 401:
+            assert demo.poll() is None, (tmp_path / "stderr").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            if listen := re.search(r'listen = "(.*?)"', read_config(tmp_path / "var" / "sitelatch.toml")):
+                status = status_of(f"http://{listen[1]}/api/sites/shop/uptime")
+        demo.send_signal(signal_number)
+        assert demo.wait(START_SECONDS) == 0
+    finally:
+        demo.kill()
+        demo.wait()
+        os.close(reader)
+
+
+def read_config(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def status_of(url: str) -> int:
+    """Return the status of a response, or 0 if nothing listens."""
+    words = ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "--noproxy", "*", "--max-time", "10", url]
+    return int(subprocess.run(words, capture_output=True, check=False).stdout)

@@ -1,6 +1,7 @@
 """Files that are read again when they change."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Content:
         text = self.file.read_text()
         if text == "broken":
             raise ValueError
+        if text == "a defect of the loader":
+            raise KeyError
 
         def use() -> None:
             self.used = text
@@ -66,7 +69,7 @@ async def test_a_change_between_the_start_and_the_first_check_is_used(content: C
     assert content.used == "second"
 
 
-@pytest.mark.parametrize("fault", ["broken", None])
+@pytest.mark.parametrize("fault", ["broken", "a defect of the loader", None])
 async def test_a_version_that_cannot_be_used_is_logged_once_and_tried_again(
     content: Content, fault: str | None
 ) -> None:
@@ -82,6 +85,14 @@ async def test_a_version_that_cannot_be_used_is_logged_once_and_tried_again(
     content.file.write_text("second")
     assert await events(watch) == ["files_reloaded"]
     assert content.used == "second"
+
+
+async def test_a_pipe_is_not_read_again(content: Content) -> None:
+    watch = FileWatch([content.watched()])
+    content.file.unlink()
+    os.mkfifo(content.file)
+    assert await events(watch, asked=True) == []
+    assert content.loads == 0
 
 
 async def test_a_request_to_reload_reads_everything_and_is_always_answered_in_the_log(content: Content) -> None:
