@@ -89,10 +89,15 @@ FORM_BODY_NOT_READ = Refusal(
 AMBIGUOUS_REQUEST = Refusal("ambiguous_request", 400, "Servers may read this request in more than one way.")
 BAD_REQUEST = Refusal("bad_request", 400, "This is not a well-formed HTTP/1.1 request.", closes=True)
 PROTECTED_HOP_HEADER = Refusal(
-    "bad_connection_header", 400, "The Connection header lists a header that must be forwarded."
+    "bad_connection_header",
+    400,
+    "The Connection header lists a header that must be forwarded. Remove the name of that header from it.",
 )
 SECOND_RESOURCE = Refusal(
-    "second_resource", 400, "A header of this request names a second resource, whose site is not checked."
+    "second_resource",
+    400,
+    "A header of this request names a second resource, such as the source of a copy, and its site is not checked. Send "
+    "the request without that header.",
 )
 UNKNOWN_METHOD = Refusal("unknown_method", 501, "This method is not supported.", closes=True)
 UNKNOWN_EXPECTATION = Refusal("unknown_expectation", 417, "The only supported expectation is 100-continue.")
