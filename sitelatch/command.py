@@ -128,14 +128,16 @@ def _exit_code(arguments: list[str] | None, process: Process) -> int:
     except OutputClosed:
         _flush_error()
         return 0
-    except (OSError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if (flush_error := _flush_error()) is not None:
             _log.error("failed", reason=f"standard output: {flush_error.strerror}")
         elif isinstance(error, OSError) and error.filename is not None:
             _log.error("failed", reason=f"{error.filename}: {error.strerror}")
         else:
             # Log only the kind of error, because the message may quote values.
-            _log.error("database_unreachable", reason=getattr(error, "strerror", None) or type(error).__name__)
+            is_local = isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError))
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            _log.error("failed" if is_local else "database_unreachable", reason=reason)
         return FAILED
     except Exception:
         _log.critical("internal_error", exc_info=True)

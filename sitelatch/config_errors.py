@@ -1,6 +1,7 @@
 """Error messages for an invalid config: the table, the key, the rule and how to fix it, but never a value."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -88,6 +89,21 @@ def _complaint(details: ErrorDetails, model: type[BaseModel], raw: dict[str, Any
     # The message of a validator in the settings classes already states the rule.
     special = None if kind in ("missing", "value_error") else RULES_OF_KEYS.get(".".join(names))
     return f"{_where(place, raw)}: {special or RULES.get(kind) or _rule_with_numbers(details)}"
+
+
+def unusable_texts(raw: dict[str, Any]) -> list[str]:
+    """Return one message for each text that no option can use: one with null characters, or that is not UTF-8."""
+    found = []
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), raw)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [((*place, key), inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*place, index), inner) for index, inner in enumerate(value)]
+        elif isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+            found.append(f"{_where(place, raw)}: must be UTF-8 text without null characters.")
+    return sorted(found)
 
 
 def sentence(text: object) -> str:

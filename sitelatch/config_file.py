@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sitelatch.config import Config
 from sitelatch.config_checks import check_values
-from sitelatch.config_errors import ConfigError, complaints
+from sitelatch.config_errors import ConfigError, complaints, unusable_texts
 from sitelatch.environment import apply_environment
 from sql.database import EMBEDDED
 from sql.settings import Settings
@@ -22,18 +22,22 @@ from sql.text_files import NotText, read_text
 
 def load(file: Path, environ: Mapping[str, str]) -> Config:
     """Read and check the whole config. Raises ConfigError, which contains all errors found."""
-    file = file.absolute()
     try:
+        file = file.absolute()  # fails if the working directory was removed
         raw: dict[str, Any] = tomllib.loads(read_text(file))
     except NotText as error:
         raise ConfigError([f"{file}: cannot be read: {error}"]) from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
+    except (ValueError, RecursionError) as error:  # ValueError: also for a number with thousands of digits
         raise ConfigError([f"{file}: is not valid TOML: {error}"]) from None
     apply_environment(raw, Config, environ)
     try:
         config = Config.parse(raw, file)
     except ValidationError as error:
         raise ConfigError(complaints(error, Config, raw)) from None
+    if found := unusable_texts(raw):
+        raise ConfigError(found)
     for place, url in {
         "[database] url": config.database.url,
         "[admin] database_url": config.admin.database_url,

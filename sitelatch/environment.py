@@ -43,6 +43,8 @@ def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapp
             _put(raw, path, _BOOLEANS.get(value.lower(), value) if annotation is bool else _parsed(annotation, value))
         except json.JSONDecodeError:
             found.append(f"{variable}: must be JSON, because the value is a list or a table.")
+        except RecursionError:
+            found.append(f"{variable}: is nested too deeply.")
         except ValueError as error:
             found.append(f"{variable}: {error}")
     if found:

@@ -93,6 +93,9 @@ def _build(options: TlsOptions, files: _Files, server_name: str, _: tuple[tuple[
     # As in libpq, a certificate of an authority turns verification on in every mode.
     context.verify_mode = ssl.CERT_REQUIRED if files.root else ssl.CERT_NONE
     if files.root == SYSTEM:
+        paths = ssl.get_default_verify_paths()
+        if paths.cafile is None and paths.capath is None:
+            raise UnusableTlsFile("sslrootcert=system: the operating system has no certificates of authorities")
         context.load_default_certs()
     elif files.root:
         with _naming("sslrootcert", files.root):
@@ -123,10 +126,11 @@ def _naming(option: str, path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise UnusableTlsFile(f"{option} {path}: {_reason(error)}") from None
+        reason = _reason(error, "or the key or sslpassword does not fit" if option == "sslcert" else "")
+        raise UnusableTlsFile(f"{option} {path}: {reason}") from None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, also: str = "") -> str:
     if isinstance(error, ssl.SSLError):
-        return f"it is not valid, or the key does not fit the certificate ({error.reason or 'TLS error'})"
+        return f"it is not a valid PEM file{', ' if also else ''}{also} ({error.reason or 'TLS error'})"
     return error.strerror if isinstance(error, OSError) and error.strerror else "it is not a valid path"

@@ -173,16 +173,22 @@ async def test_errors_name_the_file_that_cannot_be_loaded(certificates: Certific
     empty = tmp_path / "empty"
     empty.touch()
     for options, error in (
-        (f"sslrootcert={empty}", rf"^sslrootcert {empty}: it is not valid"),
+        (f"sslrootcert={empty}", rf"^sslrootcert {empty}: it is not a valid PEM file"),
         (f"sslrootcert={tmp_path}/gone", rf"^sslrootcert {tmp_path}/gone: No such file or directory$"),
         (f"sslrootcert={tmp_path}", rf"^sslrootcert {tmp_path}: Is a directory$"),
         (f"sslcert={tmp_path}/gone", rf"^sslcert {tmp_path}/gone: No such file or directory$"),
         (f"sslcert={pair.certificate} sslkey={tmp_path}/gone", rf"^sslkey {tmp_path}/gone: No such file"),
-        (f"sslcert={pair.certificate} sslkey={empty}", rf"^sslcert {pair.certificate} or {empty}: it is not valid"),
-        (f"sslcert={pair.certificate} sslkey={certificates.server.key}", "the key does not fit the certificate"),
-        (f"sslcert={pair.certificate} sslkey={encrypted} sslpassword=wrong", rf"^sslcert .* or {encrypted}: it is not"),
-        (f"sslcert={pair.certificate} sslkey={encrypted}", rf"^sslcert .* or {encrypted}: it is not valid"),
-        (f"sslcrl={empty} sslrootcert={certificates.authority.file}", rf"^sslcrl {empty}: it is not valid"),
+        (
+            f"sslcert={pair.certificate} sslkey={empty}",
+            rf"^sslcert {pair.certificate} or {empty}: it is not a valid PEM file",
+        ),
+        (f"sslcert={pair.certificate} sslkey={certificates.server.key}", "or the key or sslpassword does not fit"),
+        (
+            f"sslcert={pair.certificate} sslkey={encrypted} sslpassword=wrong",
+            rf"^sslcert .* or {encrypted}: it is not a",
+        ),
+        (f"sslcert={pair.certificate} sslkey={encrypted}", rf"^sslcert .* or {encrypted}: it is not a valid PEM file"),
+        (f"sslcrl={empty} sslrootcert={certificates.authority.file}", rf"^sslcrl {empty}: it is not a valid PEM file"),
     ):
         with pytest.raises(CannotConnect, match=error):
             await answers(f"host=127.0.0.1 port=1 user=u sslmode=require {options}")

@@ -238,6 +238,16 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
             "[proxy] trusted_proxies: must be addresses, networks",
         ),
         ("[proxy\n", "is not valid TOML"),
+        (ROUTE + f"x = {'[' * 100_000}", "is not valid TOML"),
+        (ROUTE + f"x = {'9' * 5_000}", "is not valid TOML"),
+        (
+            '[proxy.tls]\ncertificate = "a\\u0000b"\nkey = "x"\n' + ROUTE,
+            "[proxy.tls] certificate: must be UTF-8 text without null characters.",
+        ),
+        (
+            ROUTE + '[keys]\nfrom = ["bearer", "\\u0000"]\n',
+            "[keys] from, item 2: must be UTF-8 text without null characters.",
+        ),
     ],
 )
 def test_an_error_names_the_table_the_key_and_the_rule(file: File, text: str, complaint: str) -> None:
@@ -293,6 +303,17 @@ def test_a_secret_may_begin_with_a_byte_order_mark_and_end_with_a_line_end(file:
     assert [found.partition(":")[0] for found in complaints] == ["SITELATCH_DATABASE__URL_FILE"]
     assert "UTF-16" in complaints[0]
     assert str(path) not in complaints[0]
+
+
+def test_a_relative_path_in_a_removed_working_directory_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(ConfigError, match=r"^sitelatch\.toml: cannot be read: No such file"):
+        load(Path("sitelatch.toml"), {})
 
 
 SECRET = "hunter2hunter2"
@@ -442,6 +463,8 @@ def test_the_database_url_can_come_from_a_file(file: File, tmp_path: Path) -> No
         ({"SITELATCH_LIMITS__NO": "1"}, "SITELATCH_LIMITS__NO: the config has no such key"),
         ({"SITELATCH_NO__NO_FILE": "1"}, "SITELATCH_NO__NO_FILE: the config has no such key"),
         ({"SITELATCH_KEYS__FROM": "bearer"}, "SITELATCH_KEYS__FROM: must be JSON"),
+        ({"SITELATCH_KEYS__FROM": "[" * 100_000}, "SITELATCH_KEYS__FROM: is nested too deeply."),
+        ({"SITELATCH_PROXY__LISTEN": "\udcff"}, "[proxy] listen: must be UTF-8 text without null characters."),
         ({"SITELATCH_KEYS__ACCEPT_FOREIGN": "yes"}, "[keys] accept_foreign: must be true or false."),
         ({"SITELATCH_LIMITS__HEAD_BYTES": "many"}, "[limits] head_bytes: must be a whole number."),
         (
