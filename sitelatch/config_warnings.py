@@ -35,8 +35,8 @@ def _listener_warnings(where: str, settings: ListenSettings, trusted_proxies: Se
 def _shared_address_warnings(proxy: ProxySettings) -> Iterator[str]:
     """Warn if there must be a proxy in front of Sitelatch, but none is trusted."""
     consequence = (
-        "Without it, all clients have the proxy's address: they share the budget of unknown keys, and logs do not say "
-        "who sent a request."
+        "Without it, all clients have the proxy's address: they share the budget of unknown keys and the limit on "
+        "connections, and logs do not say who sent a request."
     )
     if proxy.listen.startswith("unix:"):
         for_everyone = proxy.socket_mode is not None and proxy.socket_mode & 0o002

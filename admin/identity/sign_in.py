@@ -54,10 +54,11 @@ class SignInFlow:
         """
         cookie = cookie_for(single_header(request, hdrs.ORIGIN), request.host)
         address = address_of(request)
-        if not self._failures.allow(address):
-            raise TooManyAttempts("Too many failed sign-ins from this address. Wait a minute.")
         admin = self._tokens.find(token)
         if admin is None:
+            # Only failed attempts are limited, so that they cannot lock out people who share the address.
+            if not self._failures.allow(address):
+                raise TooManyAttempts("Too many failed sign-ins from this address. Wait a minute.")
             self._failures.charge(address)
             log.info("sign_in_refused", client=address)
             raise NotSignedIn("This is not a valid admin token.")
