@@ -11,9 +11,9 @@ from proxy.decision.path_patterns import PathPattern, shown_path
 from proxy.decision.pieces import COOKIES, PATH
 from proxy.decision.site_rules import SiteRules, listed
 from proxy.decision.steering_parameters import STEERING_NAMES
-from proxy.http.cors import compile_cors
+from proxy.http.cors import compile_cors, is_preflight
 from proxy.http.drop_headers import DropHeaders
-from proxy.http.headers import Fields
+from proxy.http.headers import Fields, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, METHOD_NOT_ALLOWED, SITE_MISSING, Refusal
 from proxy.settings import KeySettings, RouteSettings
 
@@ -132,6 +132,10 @@ class Route:
             location.example().header for location in self.key_reader.locations if not isinstance(location, CookieKey)
         ]
         return [header[0] for header in examples if header] + [rule.rule.header for rule in self.site_rules.headers]
+
+    def answers_preflight(self, head: Head) -> bool:
+        """Return whether a request is a CORS preflight that Sitelatch answers itself."""
+        return self.cors is not None and head.method == b"OPTIONS" and is_preflight(head.fields)
 
     def lines_of(self, refusal: Refusal, request: Fields) -> bytes:
         """Return the header lines that the route adds to a refusal of a request with these fields."""

@@ -78,8 +78,8 @@ class Admission:
         if verdict.refusal is not None:
             exchange.refuse(verdict.refusal)
         elif claim is not None:
-            if claim.preflight and claim.route.cors is not None:
-                self._ending.answer_preflight(exchange, claim.route.cors)
+            if claim.preflight:
+                self._ending.answer_preflight(exchange, claim.route)
                 return
             pool = self._services.pools[claim.route]
             head = self._request_head(exchange, verdict, claim, pool)

@@ -1,7 +1,7 @@
 """How an exchange ends: completed, refused, cut off, revoked, timed out, or abandoned by its client."""
 
+from proxy.decision.routes import Route
 from proxy.enforcement import Enforcement
-from proxy.http.cors import Cors
 from proxy.http.head_writer import preflight_response, refusal_response
 from proxy.http.websocket_frames import close_frame
 from proxy.refusals import UPLOAD_TIMEOUT, UPSTREAM_BROKEN, UPSTREAM_TIMEOUT, Refusal
@@ -71,6 +71,10 @@ class ExchangeEnding:
             return
         keep_alive = self._keeps_alive(exchange) and not refusal.closes
         route = exchange.route or self._enforcement.table.route_at(exchange.target)
+        if exchange.route is None and route is not None and route.answers_preflight(exchange.head):
+            # The browser then sends the request itself, so that its page can read the refusal.
+            self.answer_preflight(exchange, route)
+            return
         lines = route.lines_of(refusal, exchange.head.fields) if route is not None else b""
         response = refusal_response(
             refusal, exchange.request_id, lines, close=not keep_alive, head_only=exchange.method == b"HEAD"
@@ -79,10 +83,11 @@ class ExchangeEnding:
         exchange.status = refusal.status
         self._respond(exchange, response, keep_alive=keep_alive)
 
-    def answer_preflight(self, exchange: Exchange, cors: Cors) -> None:
-        """Answer a CORS preflight."""
+    def answer_preflight(self, exchange: Exchange, route: Route) -> None:
+        """Answer a CORS preflight of a route with `cors`."""
         keep_alive = self._keeps_alive(exchange)
-        response = preflight_response(exchange.request_id, cors.preflight(exchange.head.fields), close=not keep_alive)
+        lines = route.cors.preflight(exchange.head.fields) if route.cors is not None else b""
+        response = preflight_response(exchange.request_id, lines, close=not keep_alive)
         exchange.outcome = _PREFLIGHT_ANSWERED
         exchange.status = 204
         self._respond(exchange, response, keep_alive=keep_alive)
