@@ -71,8 +71,8 @@ class Activity:
         self._batch_size = _FIRST_BATCH
         self._clock = clock
         self._wall = wall
-        # Times of last use by user id, in seconds of `clock`. Each unwritten use is in one of these four: due at the
-        # next tick; being written; locked (another transaction holds the row, so the next flush retries it); or
+        # Times of last use, keyed by user id, in seconds of `clock`. Each unwritten use is in one of these four: due at
+        # the next tick; being written; locked (another transaction holds the row, so the next flush retries it); or
         # deferred until the user's throttle ends.
         self._due: dict[str, float] = {}
         self._writing: dict[str, float] = {}
@@ -249,7 +249,7 @@ class Activity:
     async def _write(self, uses: Mapping[str, float]) -> list[str]:
         """Write these uses. Return the users that were skipped because their rows are locked."""
         async with asyncio.timeout(self._write_seconds), acquire(self._pool, self._write_seconds) as connection:
-            now = self._clock()  # read after acquiring the connection, because uses age while waiting for it
+            now = self._clock()  # read the clock after acquiring the connection, because uses age during the wait
             ages = [str(now - used_at) for used_at in uses.values()]
             (row,) = await connection.fetch(_RECORD_ACTIVITY, list(uses), ages)
             if not row["whole"]:

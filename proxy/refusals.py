@@ -19,7 +19,7 @@ class Refusal:
     challenge: bool = False
     """Whether the response asks for a key (RFC 9110 §11.6.1): the route adds its challenges to it."""
     closes: bool = False
-    """Whether the connection is closed, because where the next request begins is unknown."""
+    """Whether the connection is closed, because the start of the next request is unknown."""
     lines: bytes = field(default=b"", compare=False)
     """Further header lines of the response. Each ends with CRLF."""
     body_head: bytes = field(init=False, repr=False, compare=False, default=b"")
@@ -85,7 +85,7 @@ FORM_BODY_NOT_READ = Refusal(
     "the parameters into the query.",
 )
 
-# Requests that are malformed, unsupported, or that servers may interpret differently.
+# Requests that are malformed or unsupported, or that servers may interpret differently.
 AMBIGUOUS_REQUEST = Refusal("ambiguous_request", 400, "Servers may read this request in more than one way.")
 BAD_REQUEST = Refusal("bad_request", 400, "This is not a well-formed HTTP/1.1 request.", closes=True)
 PROTECTED_HOP_HEADER = Refusal(

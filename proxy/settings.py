@@ -194,7 +194,9 @@ class RouteSettings(Settings):
     @model_validator(mode="after")
     def _check_preflight(self) -> Self:
         if self.cors is not None and self.preflight == "pass":
-            raise ValueError('preflight = "pass" cannot be combined with cors, where Sitelatch answers preflights')
+            raise ValueError(
+                'preflight = "pass" cannot be combined with cors, because Sitelatch then answers preflights itself'
+            )
         return self
 
 
@@ -221,7 +223,7 @@ def _socket_group(group: object) -> object:
 
 
 class ListenSettings(Settings):
-    """The keys of every listener: its address, and who may connect to it if that is a unix socket."""
+    """The config keys that every listener has: its address and, for a unix socket, who may connect to it."""
 
     listen: str
     socket_mode: Annotated[int | None, BeforeValidator(_socket_mode)] = None

@@ -20,14 +20,14 @@ class Claim:
     head: Head = field(repr=False)
     """The request head as it arrived, without hop-by-hop fields."""
     route: Route = field(init=False, repr=False)
-    """Not set if no route was found."""
+    """The route that matches the request. Not set if no route was found."""
     target: bytes = field(init=False, repr=False)
     """The request target to forward, without the key. Not set if there were several keys."""
     fields: Fields = field(init=False, repr=False)
     """The header fields to forward, without the key. Not set if there were several keys."""
     key: bytes | None = field(default=None, repr=False)
     passes_by_itself: bool = False
-    """Whether all steps that need no key have passed. The request can now be refused only for its key or its sites."""
+    """Whether the request has passed all steps that need no key. Now only its key or its sites can cause a refusal."""
     open: bool = False
     """Whether the request passes without a key: a public endpoint, or a preflight that the route passes."""
     preflight: bool = False
@@ -35,7 +35,7 @@ class Claim:
     named: Candidate = NOTHING_NAMED
     """The sites that the request names when read according to RFC 3986."""
     plus_as_space: Candidate | None = None
-    """The sites when `+` is read as a space, if these differ. The grant decides which reading is meant."""
+    """The sites when `+` is read as a space, or None if they are the same. The grant decides which reading is meant."""
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Claim:
         return tuple(dict.fromkeys((*named.sites, *named.others, *spaced.sites, *spaced.others)))
 
     def pass_without_key(self) -> None:
-        """Let the request pass without a key. Remove method overrides, so that the backend uses the method shown."""
+        """Let the request pass without a key. Remove method overrides, so that the request line counts."""
         self.open = True
         self.fields = [field for field in self.fields if not overrides_method(field[0])]
 

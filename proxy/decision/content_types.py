@@ -1,4 +1,4 @@
-"""Refuses Content-Types: form bodies, and charsets that change how a backend decodes the query. No I/O."""
+"""Refuses form bodies, and charsets that change how a backend decodes the query. No I/O."""
 
 import re
 
@@ -36,14 +36,14 @@ _NO_CONTENT_TYPE = FORM_BODY_NOT_READ.because(
     "A body without a Content-Type is not accepted here, because some servers read it as a form. Send its Content-Type."
 )
 _FORM_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
-"""The methods with which Perl's CGI.pm reads a body without a Content-Type as a form. Rack does so with POST only.
+"""For these methods, Perl's CGI.pm reads a body without a Content-Type as a form. Rack does so only for POST.
 
-S3 clients and `curl -T` send no Content-Type with PUT, so only `form_body = "refuse"` refuses that."""
+S3 clients and `curl -T` send PUT without a Content-Type, so only `form_body = "refuse"` refuses such a PUT."""
 
 
 def refuse_form_body(method: bytes, fields: Fields, form_body: str) -> None:
-    """Raise Refused if a backend may merge the body with the query: forms, and bodies that some parse as forms."""
-    # A look-alike of Content-Type can declare a form. But only the exact name counts as declaring another type.
+    """Raise Refused if a backend may merge the body with the query, because some backend parses it as a form."""
+    # A look-alike of Content-Type can declare a form, but only the exact name can declare another type.
     is_present = False
     for name, value in fields:
         if FOLDED[name] == b"content-type":

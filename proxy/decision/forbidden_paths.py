@@ -14,7 +14,7 @@ Servers may split the path at each of them, so each costs time to check.
 
 
 _FORBIDDEN_BYTES = bytes([*range(0x20), 0x7F, *b"\\"])
-_DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # including those with parameters
+_DOT_SEGMENT = re.compile(rb"/\.\.?(?:;[^/]*)?(?:/|\Z)")  # a dot segment can have parameters
 _OVERLONG = re.compile(
     rb"[\xC0\xC1\xE0\xF0]"  # the search skips all other bytes quickly
     rb"(?:(?<=[\xC0\xC1])[\x80-\xBF.]|(?<=\xE0)[\x80-\x9F][\x80-\xBF]|(?<=\xF0)[\x80-\x8F][\x80-\xBF])"
@@ -46,7 +46,7 @@ _HAS_COMPATIBLE = _any_of(_COMPATIBLE)
 
 _DOTS = AMBIGUOUS_REQUEST.because(
     "The path contains a dot segment (`.` or `..`), plain or encoded, and servers resolve it at different times. Send "
-    "the path that remains without it."
+    "the resolved path."
 )
 _BACKSLASH = AMBIGUOUS_REQUEST.because(
     "The path contains a backslash, plain or encoded, which some servers read as a slash. Send `/` between two "

@@ -54,7 +54,7 @@ class HeaderSiteRule(ValueReader):
         return SiteExample(path, (self.rule.header, self.rule.forms[0]))
 
     def read(self, fields: Fields, dropped: Iterable[tuple[bytes, bytes]]) -> Named | None:
-        """Return what the header names, or None if it is missing. Raises Refused on a look-alike, forwarded or not."""
+        """Return what the header names, or None if it is missing. Raises Refused on a look-alike, even if dropped."""
         if any(FOLDED[name] == self.folded_name for name, _ in dropped):
             raise Refused(self._ambiguous)
         value = self._value(fields)
@@ -65,7 +65,7 @@ class HeaderSiteRule(ValueReader):
         return self.named(text(value))
 
     def site_in(self, fields: Fields) -> str:
-        """Return the site in the header of a plain rule. The header must exist. Raises Refused like `read`. Hot."""
+        """Return the site in the header of a plain rule. The header must exist. Raises Refused as `read` does. Hot."""
         value = self._value(fields) or b""
         return name_by_id(text(value)) if len(value) <= _LONGEST_ID else impossible_site("")
 

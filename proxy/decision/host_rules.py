@@ -17,7 +17,7 @@ _LONGEST_FORWARDED = 2048
 trusted proxy forwards."""
 _LONG_FORWARDED_HOST = AMBIGUOUS_REQUEST.because(
     f"X-Forwarded-Host and Forwarded are longer than {_LONGEST_FORWARDED} bytes together. Configure the proxy in front "
-    "to replace these headers of the client, not to extend them."
+    "to overwrite these headers, not to append to the ones that the client sent."
 )
 _HOSTS_DIFFER = AMBIGUOUS_REQUEST.because(
     "Host and the host that a trusted proxy forwards name different sites. Configure the proxy to forward the Host of "

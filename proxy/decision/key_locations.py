@@ -251,7 +251,7 @@ def challenges(locations: Sequence[KeyLocation]) -> bytes:
 
 
 def _challenge_without_scheme(place: str, name: str) -> str:
-    """Return a challenge for a location that no registered scheme describes. `place` is the `in` of OpenAPI."""
+    """Return a challenge for a location that no registered scheme describes. `place` is OpenAPI's `in`."""
     return f'ApiKey realm="{REALM}", in="{place}", name="{name}"'
 
 
@@ -268,7 +268,7 @@ def key_location(text: str) -> KeyLocation:
     forms = ", ".join(f'"{location.form}"' for location in KEY_LOCATIONS)
     raise ValueError(
         f"{text!r} is not a valid key location: write one of {forms}. "
-        "A NAME has letters, digits, and characters like `-` and `_`"
+        "A NAME consists of letters, digits, and characters like `-` and `_`"
     )
 
 

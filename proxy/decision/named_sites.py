@@ -104,7 +104,7 @@ class Candidate(NamedTuple):
         return self if site in sites else Candidate((*sites, site))
 
     def with_others(self, elsewhere: Named) -> "Candidate":
-        """Return a candidate with more sites in `others`."""
+        """Return a candidate with the sites of `elsewhere` added to `others`."""
         return self._replace(
             others=tuple(dict.fromkeys((*self.others, *elsewhere.sites))),
             others_every_site=self.others_every_site or elsewhere.every_site,

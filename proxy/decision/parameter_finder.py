@@ -95,7 +95,7 @@ class Finder:
         return [Found(start, start + len(name), meant[name]) for start, name in found if meant[name]]
 
     def meant(self, raw_name: bytes) -> tuple[Name, ...]:
-        """Return the wanted names that some backend reads a raw name as. Raises Refused if only a part of it is one."""
+        """Return the wanted names that some backend reads a raw name as. Raises Refused if only a part is wanted."""
         plain = self._meant_by_plain.get(raw_name.lower())
         if plain is not None:
             return plain

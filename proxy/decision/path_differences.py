@@ -28,8 +28,8 @@ _FINAL_SLASH = (
 )
 _NO_FINAL_SLASH = "The path lacks the slash at its end, and some servers add it. Send the path with it."
 _CASE = (
-    "Letters of the path are in another case than in the documented path, and some servers ignore case. Send the path "
-    "in the documented case."
+    "The path differs from the documented path in letter case, and some servers ignore case. Send the path in "
+    "the documented case."
 )
 
 

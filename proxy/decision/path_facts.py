@@ -24,7 +24,7 @@ class PathFacts:
     refusal: Refusal | None = None
     """The refusal of every request with this path, if its readings differ."""
     scope_differs: Refusal = AMBIGUOUS_REQUEST
-    """The refusal of a request that names a site by a rule for which the readings differ on whether it applies."""
+    """The refusal of a request that names a site by a rule that applies only to some readings of the path."""
     named: Candidate = NOTHING_NAMED
     """The site that the path names."""
     work: int = 0

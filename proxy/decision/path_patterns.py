@@ -88,7 +88,7 @@ class Scope:
         self._patterns = [PathPattern(path) for path in paths]
         if any(pattern.names_site for pattern in self._patterns):
             raise ValueError(
-                f'paths of a site rule cannot hold {SITE_MARK}: write them as "/api/query" or "/api/export/**"'
+                f'paths of a site rule cannot contain {SITE_MARK}: write them as "/api/query" or "/api/export/**"'
             )
 
     def holds(self, readings: Iterable[str]) -> bool | None:

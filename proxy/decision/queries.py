@@ -1,4 +1,4 @@
-"""Parses queries, split in every way in which some backend splits them. No I/O."""
+"""Parses queries in every way in which some backend splits them. No I/O."""
 
 import itertools
 from collections.abc import Iterable

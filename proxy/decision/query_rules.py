@@ -115,7 +115,7 @@ class QuerySiteRule(ValueReader):
             into.add(literal.literal, literal.form if literal.differ else None)
 
     def _difference(self, parameters: Iterable[Parameter], *, is_first: bool) -> Refusal:
-        """Return the refusal of a query that names different sites: already at the first way to split it, or later."""
+        """Return the refusal of a query that names different sites. `is_first`: when split in the first way."""
         if not is_first:
             return self._separated
         literal = [self.name.is_literal(each.name) for each in parameters if self.name in each.meant]

@@ -97,19 +97,19 @@ class Route:
         parameters = listed(rule.text for rule in rules.queries)
         self.several_cookies = AMBIGUOUS_REQUEST.because(
             f"A cookie has the name of a query parameter that names the site ({parameters}), and the request has "
-            "several Cookie headers. Some servers join them with a comma, and so into the value of that cookie. Send "
-            "one Cookie header, without such a cookie."
+            "several Cookie headers. Some servers join them with a comma, which changes the value of that cookie. "
+            "Send one Cookie header, without such a cookie."
         )
         self.plus_or_space = AMBIGUOUS_REQUEST.because(
             f"The value of a query parameter that names the site ({parameters}) contains a `+`. Servers read it as a "
             "plus or as a space, and this API key covers both sites. Send `%20` for a space and `%2B` for a plus."
         )
         self.path_rules = listed(shown_path(rule.template) for rule in rules.paths)
-        """The path rules, for texts."""
+        """The path rules, as messages show them."""
         scoped = [rule.describe() for rule in rules.queries if rule.scope is not None]
         scoped += [rule.describe() for rule in rules.headers if rule.scope is not None]
         self.scoped_rules = "; ".join(scoped)
-        """The site rules with `paths`, for texts."""
+        """The site rules with `paths`, as messages show them."""
         self.site_missing = _site_missing([rule.describe() for rule in rules.rules])
 
     def _check(self, settings: RouteSettings) -> None:
@@ -144,7 +144,7 @@ class Route:
 
     @property
     def judged_names(self) -> frozenset[bytes]:
-        """The headers that the decision reads, in lower case with `-`."""
+        """The headers that the decision reads. Names are in lower case, with `-` for `_`."""
         return self.key_reader.names | {rule.folded_name for rule in self.site_rules.headers} | {b"content-type"}
 
     @property

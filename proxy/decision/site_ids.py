@@ -14,7 +14,7 @@ _BY_FOLD: Final = "/"
 
 
 def fold_site(site_id: str) -> str:
-    """Return the form in which ids are compared: NFKC, casefolded and trimmed. Longer text stays unchanged."""
+    """Return the form in which ids are compared: NFKC, casefolded and trimmed. Text longer than an id is unchanged."""
     # NFKC takes quadratic time: a megabyte of accents would take hours.
     if len(site_id) > MAX_LENGTH:
         return site_id

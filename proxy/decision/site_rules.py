@@ -46,7 +46,7 @@ class SiteRules:
         self.hosts = [rule for rule in self.rules if isinstance(rule, HostSiteRule)]
 
     def scopes_of(self, reading: str, lenient: bool) -> list[bool]:
-        """Return, for each rule with `paths`, whether a reading of the path is one of them."""
+        """Return, for each rule with `paths`, whether they include a reading of the path."""
         scopes = [rule.scope for rule in (*self.queries, *self.headers) if rule.scope is not None]
         return [scope.matches(reading, lenient=lenient) for scope in scopes]
 

@@ -1,4 +1,4 @@
-"""Limits the work that checking one head takes, as the sum over all of its parts. No I/O.
+"""Limits the total work of checking one head. No I/O.
 
 Each part is limited where it is read. A head that reaches every limit would still cost more than thirty plain heads, so
 the sum is limited too. `make test-cost` counts the instructions that heads cost.

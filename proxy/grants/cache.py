@@ -53,7 +53,7 @@ def _ignore(lost: Changes) -> None:
 
 
 class GrantCache:
-    """Grants by key digest: cached for `ttl_seconds`, refreshed while in use, used stale while the database is down.
+    """Grants, keyed by digest: cached for `ttl_seconds`, refreshed in use, and used stale while the database is down.
 
     `on_lookup` is called with the result of each request's lookup: `hit`, `stale`, `miss` (the request waited for the
     database; requests that joined its lookup count as hits), `unknown_hit`, `filtered` and `checked` (the client
@@ -137,7 +137,7 @@ class GrantCache:
 
     @property
     def newest_position(self) -> int:
-        """The change feed's position in the newest answer since everything was dropped."""
+        """The feed position of the newest answer that was read since everything was last dropped."""
         return self._scope.newest_position
 
     # For requests.
@@ -367,7 +367,7 @@ class GrantCache:
         self._on_lost(Changes(sites={site}))
 
     def _changed(self) -> None:
-        """Tell callers that keep answers that an earlier one may be invalid."""
+        """Let callers discard the answers that they keep, because one of these may be invalid."""
         self.generation += 1
 
 

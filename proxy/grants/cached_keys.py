@@ -13,7 +13,7 @@ from proxy.settings import GrantSettings
 
 
 class CachedKeys:
-    """The answers for keys, by digest.
+    """The answers for keys, keyed by digest.
 
     `on_change` is called when another answer replaces a grant, and `on_lost` when a grant is gone or covers less.
     """

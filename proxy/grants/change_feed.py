@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 0.25
 """Pause between two attempts while the feed cannot be read."""
 
 _LONGEST_PAUSE_SECONDS = 2.0
-"""The pause doubles up to this while connections succeed but lead to the wrong server, because they are not cheap."""
+"""The maximum pause. It doubles while connections lead to the wrong server, because connecting is not cheap."""
 
 _UNNOTIFIED_SECONDS = 0.25
 """If a poll finds a change that is older than this, no notification arrived for it."""
@@ -85,7 +85,7 @@ class ChangeFeed:
             self._reconnect.clear()
             try:
                 await self._follow()
-                continue  # with a new connection
+                continue  # `reconnect` was called, so open a new connection
             except FeedUnavailable as error:
                 self._log("feed_down", str(error))
                 self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
@@ -104,7 +104,7 @@ class ChangeFeed:
         self._wake.set()
 
     async def _follow(self) -> None:
-        """Follow the feed over one connection. Returns after a call of `reconnect`."""
+        """Follow the feed over one connection. Returns once `reconnect` is called."""
         connection = FeedConnection(await self._connect())
         try:
             source, self._database.feed_notified = await connection.attach(
@@ -156,7 +156,7 @@ class ChangeFeed:
             self._grants.feed_at(self._last.seq)
             if len(rows) < PAGE:
                 if self._last.seq < seen_by_lookups:
-                    self._lose("lookups have seen later changes, so the feed was restored, or is an old primary's")
+                    self._lose("lookups have seen later changes, so this feed was restored or is an old primary's")
                     await self._start(connection)
                     raise FeedUnavailable("reconnecting, because this server may be an old primary")
                 self.read_at = asked_at

@@ -16,7 +16,7 @@ class Changes:
     """
 
     keys: dict[bytes, int] = field(default_factory=dict)
-    """Keys that were added, removed or changed, by digest."""
+    """The digests of keys that were added, removed or changed."""
     users: dict[str, int] = field(default_factory=dict)
     """API users that were deleted, or whose scope or state changed."""
     sites: set[str] = field(default_factory=set)

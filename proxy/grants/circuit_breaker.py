@@ -12,7 +12,7 @@ _log = structlog.get_logger()
 
 
 class CircuitBreaker:
-    """Opens when the database fails a lookup, and closes when it answers one. `lookups` names them in the log."""
+    """Opens when the database fails a lookup, and closes when it answers one. `lookups` is their name in the log."""
 
     def __init__(self, lookups: str, clock: Callable[[], float]) -> None:
         self.is_open = False

@@ -66,7 +66,7 @@ async def acquire(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
         try:
             yield connection
         except BaseException as error:
-            # The pool would hand out a wrong connection again, before all others.
+            # Otherwise, the pool would hand out this connection again, before all others.
             if isinstance(error, ScopeOutdated) or is_wrong_connection(error):
                 close(connection)
             raise

@@ -60,7 +60,7 @@ class DatabaseStatus:
 
     @property
     def answers_lookups(self) -> bool:
-        """Whether the last health check found a database that may be asked: a primary, even if it is read-only."""
+        """Whether the last health check found a usable database: a primary, even if it is read-only."""
         return self.health in (Health.UP, Health.READ_ONLY) and not self.standby
 
     @property

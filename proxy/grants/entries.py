@@ -34,7 +34,7 @@ class Entry(Generic[Value]):
 
 
 class Lifetimes:
-    """Computes how long entries may be used. Time counts from the start of the lookup, because the data is no older."""
+    """Computes how long entries may be used, counted from the start of the lookup, because the data may be that old."""
 
     def __init__(self, settings: GrantSettings, jitter: Callable[[], float]) -> None:
         self._ttl = settings.ttl_seconds
@@ -67,11 +67,11 @@ class Lifetimes:
 
 def random_jitter() -> float:
     """Return a random number from 0 to 1, to spread refreshes."""
-    return random.random()  # noqa: S311 - spreads load, hides nothing
+    return random.random()  # noqa: S311 - not used for security
 
 
 class GrantEntries(LRUCache[bytes, Entry[Grant]]):
-    """Grants by key digest, least recently used evicted. The limit is a weight: a grant with many sites weighs more."""
+    """An LRU cache of grants, keyed by digest. The limit is a weight: a grant with many sites weighs more."""
 
     def __init__(self, max_weight: int) -> None:
         super().__init__(

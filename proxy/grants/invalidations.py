@@ -13,8 +13,8 @@ class Invalidations:
 
     def __init__(self) -> None:
         self._count = 0
-        # Tokens in ascending order, which is the order in which they were issued. Thousands of lookups wait at the
-        # start of an outage.
+        # Tokens in ascending order, which is the order in which they were issued. A sorted list stays fast when
+        # thousands of lookups are in flight, as at the start of an outage.
         self._in_flight: list[int] = []
         # name → (number of the invalidation, feed position or None), oldest first.
         self._invalidated: dict[bytes | str, tuple[int, int | None]] = {}

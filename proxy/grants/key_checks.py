@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 0.01
 """Pause between two queries, so that more keys share each one. So a flood causes at most a hundred queries a second."""
 
 MAX_WAITING = 10_000
-"""How many keys of one client network may wait. With 1 KB each, a flood of connections cannot fill the memory."""
+"""How many keys of one client network may wait. Each takes about 1 KB, so a flood of keys cannot fill the memory."""
 
 _log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""Remembers grants by key in front of the cache, so that a decision on a cache hit is faster."""
+"""Remembers grants, keyed by API key, in front of the cache, to make decisions on cache hits faster."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager

@@ -27,7 +27,7 @@ class ScopeTable:
         self._seconds = seconds
         """The time limit for acquiring a connection, and for releasing one whose query was canceled."""
         self.newest_position = 0
-        """The feed's position in the newest answer. A feed that ends before it belongs to another database."""
+        """The feed's position in the newest answer. A feed that ends earlier belongs to another database."""
         self.feed_position = 0
         """The position up to which the feed was read. An older answer comes from a standby or another database."""
 
@@ -98,7 +98,7 @@ class ScopeTable:
 
 
 def _refers_to(name: str, site_id: str) -> bool:
-    """Return whether the name refers to this site according to Python's folding too, not only to the stored one.
+    """Return whether the name refers to this site by Python's folding too, and not only by the stored folded id.
 
     The feed names changed sites by id, and Python folds that id. If the stored folded id differed from it, a change
     would not invalidate the answer for this name.

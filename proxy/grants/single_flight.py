@@ -30,7 +30,7 @@ class Lookup:
         self.charged = charged
         """The client network that is charged if the key is unknown. None if the key was known before."""
         self.outcome = outcome
-        """Never fails. Callers shield it, so they cannot cancel it."""
+        """A future that never gets an exception. Callers shield it, so they cannot cancel it."""
         self.probe = probe
         self.asked_at: float | None = None
         """When the query was started, in the event loop's time. None while the lookup is queued."""

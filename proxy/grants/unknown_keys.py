@@ -12,10 +12,10 @@ _REMEMBERED = 10_000
 
 
 class UnknownKeys:
-    """Keys that were looked up and not found, by digest. The least recently used ones are forgotten.
+    """The digests of keys that were looked up and not found. The least recently used ones are forgotten.
 
-    While the change feed is read, such an answer holds as long as a grant: the feed reports a key that is created.
-    Without the feed, it holds for `unknown_ttl_seconds`.
+    While the change feed is read, such an answer is valid for as long as a grant, because the feed reports new keys.
+    Without the feed, it is valid for `unknown_ttl_seconds`.
     """
 
     def __init__(self, settings: GrantSettings, database: DatabaseStatus, clock: Callable[[], float]) -> None:

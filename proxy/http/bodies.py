@@ -20,7 +20,7 @@ from proxy.upstream_errors import Reason
 Pieces = list[bytes]
 """Consecutive pieces of body data, without the framing."""
 
-_MAX_SIZE_DIGITS = 15  # in the hexadecimal size of a chunk: 16 digits could overflow 64 bits in a backend
+_MAX_SIZE_DIGITS = 15  # 16 hexadecimal digits could overflow 64 bits in a backend
 _MAX_EXTENSION_BYTES = 4096
 _LINES_PER_TURN = 1000
 """The number of lines of a chunked body to read in one go, so that tiny chunks do not delay other connections."""
@@ -32,7 +32,7 @@ _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([^\x00-\x08\x0A-\x1F\x
 class FramingError(Exception):
     """The message's framing is invalid, or its body does not follow the framing that the head announced.
 
-    The message is for people. It repeats nothing that was received.
+    The error text is for people. It repeats nothing that was received.
     """
 
     def __init__(self, message: str, reason: Reason = Reason.MALFORMED_BODY) -> None:

@@ -54,7 +54,7 @@ class Cors:
         self._any_preflight = self._preflights.get(b"*", b"")
 
     def preflight(self, request: Fields) -> bytes:
-        """Return the lines of the response to a preflight. An origin that is not listed is allowed nothing."""
+        """Return the lines of the response to a preflight. An origin that is not listed gets no permissions."""
         return self._preflights.get(_origin(request), self._any_preflight) + _VARY
 
     def refusal(self, request: Fields) -> bytes:

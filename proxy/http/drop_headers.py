@@ -66,5 +66,5 @@ def _checked(entry: str) -> bytes:
 def _refuse_needed(entry: str, folded: bytes) -> None:
     for name in (*_NEEDED, *_SET_BY_SITELATCH):
         if name == folded or (entry.endswith("*") and name.startswith(folded)):
-            why = "HTTP itself needs it" if name in _NEEDED else "Sitelatch sets it, and never forwards a client's own"
+            why = "HTTP itself needs it" if name in _NEEDED else "Sitelatch sets it, and drops a client's value"
             raise ValueError(f"{entry!r} covers {name.decode()}, which cannot be dropped: {why}")

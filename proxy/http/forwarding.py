@@ -11,9 +11,9 @@ ORIGIN_NAMES = BELIEVED - {b"x-request-id"}
 """The headers in which a trusted proxy says where a request came from. Without them, the proxy itself would appear to
 be the client."""
 
-# Frameworks build the request's URL from these headers. A proxy may pass on a client's own values. Then
-# `https://x/path?` in X-Forwarded-Proto, or a path after the port, replaces the path that the framework serves
-# (CVE-2025-64525, CVE-2025-31137). The quantifiers are possessive, so that each pattern takes linear time.
+# Frameworks build the request's URL from these headers. A proxy may pass on a client's values. Then `https://x/path?`
+# in X-Forwarded-Proto, or a path after the port, replaces the path that the framework serves (CVE-2025-64525,
+# CVE-2025-31137). The quantifiers are possessive, so that each pattern takes linear time.
 _COMMA = rb"[ \t]*+,[ \t]*+"
 _HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+"
 
@@ -29,7 +29,7 @@ _ORIGIN_VALUES = {
     b"forwarded": re.compile(rb"[^/\\?#]*+\Z"),
 }
 _MAX_ORIGIN_BYTES = 2048
-"""The values that proxies write are shorter. But a client may have written the beginning of a value."""
+"""The maximum length of a value. Proxies write shorter ones, but a client may have written the beginning."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 

@@ -73,7 +73,7 @@ REQUEST_KINDS = {
     b"x-api-sites": NEVER,
 }
 BELIEVED = frozenset(name for name, kind in REQUEST_KINDS.items() if kind == FORWARDING)
-"""The headers that a trusted proxy may set. Others about the original request are dropped even from trusted proxies."""
+"""The headers that a trusted proxy may set. Other headers about the origin are always dropped."""
 
 _RESPONSE_KINDS = {
     b"connection": CONNECTION,

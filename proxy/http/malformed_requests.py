@@ -186,7 +186,7 @@ def _fault_in_field(line: bytes) -> Refusal | None:
 
 
 def _fault_at_end(rest: bytes, other: Refusal) -> Refusal | None:
-    """Return the fault in the end of a line. `other` is the refusal of an invalid character."""
+    """Return the fault at the end of a line. `other` is the refusal of an invalid character."""
     if rest in (b"", b"\r", b"\r\n"):
         return None
     if rest == b"\n":

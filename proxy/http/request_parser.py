@@ -139,7 +139,7 @@ class RequestReader:
             self._parser.feed_data(head[fed:])  # only the request line has stand-ins
         elif fed:
             shown = _shown(head)
-            self._parser.feed_data(shown[len(shown) - len(head) + fed :])  # no length changes after the method
+            self._parser.feed_data(shown[len(shown) - len(head) + fed :])  # only the method's length changes
         else:
             method, space, _ = head.partition(b" ")
             if not _METHOD.match(head):

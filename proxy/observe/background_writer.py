@@ -74,7 +74,7 @@ class BackgroundWriter(io.RawIOBase):
             self._queue.put((data, keep))
 
     def flush(self) -> None:
-        """Wait until everything is written, for up to 3 s. Do not wait in an event loop, which must not block."""
+        """Wait until everything is written, for up to 3 s. In an event loop, which must not block, return at once."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -120,14 +120,14 @@ class BackgroundWriter(io.RawIOBase):
                 _log.warning("log_lines_dropped", lines=lines)
 
     def _write_out(self, data: bytes, *, keep: bool) -> int:
-        """Write all of it. Return how many lines could not be written."""
+        """Write all of `data`. Return how many lines could not be written."""
         if self._in_line:  # the previous line was cut off, for example by a full disk
             data = b"\n" + data
         rest = memoryview(data)
         while rest:
             try:
                 written = os.write(self._descriptor, rest)
-            except BlockingIOError:  # somebody else has made the descriptor nonblocking
+            except BlockingIOError:  # another process has made the descriptor nonblocking
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()
@@ -142,7 +142,7 @@ class BackgroundWriter(io.RawIOBase):
 
 
 class BackgroundHandler(logging.Handler):
-    """Logs through a BackgroundWriter. Critical lines are never dropped, because they are the last words of a stop."""
+    """Logs through a BackgroundWriter. Critical lines are never dropped: they list what a stop could not save."""
 
     def __init__(self, writer: BackgroundWriter) -> None:
         super().__init__()

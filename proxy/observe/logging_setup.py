@@ -14,7 +14,7 @@ from proxy.observe.redaction import mask
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 _COLORS: Final = {"critical": _RED, "error": _RED, "warning": _YELLOW}
 _GENERIC_EVENTS: Final = frozenset({"bad_config", "failed", "refused"})
-"""Events of which a person only needs to read the reason."""
+"""Events for which a person needs to read only the reason."""
 
 
 def _mask_line(_: object, __: str, line: object) -> str:
@@ -54,7 +54,7 @@ def configure_logging(
 ) -> None:
     """Write every log line of the process, including those of libraries and warnings, to `handler`.
 
-    The default renderer writes JSON. `secrets` are masked, also those that are added later.
+    The default renderer writes JSON. `secrets` are masked, including any that are added later.
     """
     secrets = secrets or KnownSecrets()
     shared: list[Callable[[Any, str, MutableMapping[str, Any]], Any]] = [

@@ -44,7 +44,7 @@ class _Cause:
 
 
 class UpstreamFailures:
-    """The causes for which requests to one upstream fail at present."""
+    """The current causes of failed requests to one upstream."""
 
     def __init__(self, upstream: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`upstream` is the URL from the config, which has no user name or password."""

@@ -21,7 +21,7 @@ YIELDING = 32
 OF_ONE_EXCHANGE = JUDGING | CONNECTING | UPSTREAM_FULL | PIPELINED
 """The reasons that no longer apply once the exchange has ended."""
 WHILE_PENDING = JUDGING | CONNECTING | YIELDING
-"""The reasons for which bytes that have already arrived must wait too."""
+"""The reasons that also delay bytes that have already arrived."""
 
 
 class Client(Protocol):

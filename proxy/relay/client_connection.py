@@ -116,7 +116,7 @@ class ClientConnection:
     def resume_writing(self) -> None:
         self.full = False
         self._request_forwarder.client_full(False)
-        self._input.release(CLIENT_FULL)  # it is held if another request is waiting
+        self._input.release(CLIENT_FULL)  # set if another request is waiting
 
     def data_received(self, data: bytes) -> None:
         self._input.feed(data)
@@ -209,12 +209,12 @@ class ClientConnection:
         self._input.close()
         now = self._loop.time()
         if not linger:
-            self._deadline = now + self._services.limits.upload_idle_seconds  # for bytes that are not written yet
+            self._deadline = now + self._services.limits.upload_idle_seconds  # time to write the remaining bytes
             self.transport.close()
             return
         if not self.transport.get_write_buffer_size():
             self._deadline = now + _LINGER_SECONDS
-        else:  # a long response that ended before the whole request had arrived
+        else:  # a long response ended before the whole request had arrived
             self._deadline = now + self._services.limits.upload_idle_seconds
         if self.transport.is_closing():
             return

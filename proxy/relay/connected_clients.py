@@ -106,7 +106,7 @@ class ConnectedClients:
 
     @property
     def has_room_again(self) -> bool:
-        """Whether some connections have closed since there was no room."""
+        """Whether connections have closed since the limit was reached."""
         return len(self._clients_of) <= int(self.capacity * _RESUME_SHARE) and not self.full
 
     def largest_client(self) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Names the cause of a connection that failed: of opening it, of TLS, or of a loss while it was in use. No I/O."""
+"""Names the cause of a connection failure: while connecting, during TLS, or while the connection was in use. No I/O."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ _ERRNO_IN_TEXT = re.compile(r"\[Errno (\d+)\]")
 
 
 def connection_error(error: BaseException | None) -> UpstreamError:
-    """Return the cause of an error of a connection or of its TLS. None is an orderly end of the connection."""
+    """Return the cause of a connection or TLS error. None stands for an orderly end of the connection."""
     if error is None:
         return UpstreamError(Reason.CLOSED, "the upstream closed the connection")
     if isinstance(error, BaseExceptionGroup):
@@ -89,7 +89,7 @@ def _os_error(error: OSError) -> UpstreamError:
 
 
 def _first(causes: Sequence[UpstreamError]) -> UpstreamError:
-    """Return the cause that says most, if several addresses failed: one that answered, rather than one that did not."""
+    """Return the most informative cause if several addresses failed: an address that answered comes first."""
     return next((cause for cause in causes if cause.reason is not Reason.HOST_UNREACHABLE), causes[0])
 
 

@@ -6,9 +6,9 @@ import socket
 import sys
 
 _MOST = 1 << 20
-"""Some container runtimes allow a thousand times more, which no process needs."""
+"""The highest limit to set. Some container runtimes allow a thousand times more, which no process needs."""
 _RESERVE = 64
-"""For connections to the database, to ops and to admin, and for files."""
+"""Reserved for connections to the database and the ops and admin listeners, and for files."""
 
 
 def raise_limit() -> None:
@@ -19,17 +19,17 @@ def raise_limit() -> None:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError):
-            return  # macOS has another limit below the hard one
+            return  # on macOS, another limit below the hard one applies
 
 
 def limit() -> int:
-    """Return how many file descriptors the process may have."""
+    """Return how many file descriptors the process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def in_use() -> int:
-    """Return how many file descriptors the process has."""
+    """Return how many file descriptors the process has open."""
     try:
         return len(os.listdir("/dev/fd"))
     except OSError:  # /proc is not mounted
@@ -43,12 +43,12 @@ def client_capacity(free: int, upstream_connections: int) -> int:
 
 
 def reserve(free: int) -> int:
-    """Return how many of the free file descriptors are not for client and upstream connections."""
+    """Return how many of the free file descriptors are reserved for uses other than client and upstream connections."""
     return min(_RESERVE, free // 4)
 
 
 def needed(used: int, open_exchanges: int, upstream_connections: int) -> int:
-    """Return how many file descriptors the limits of the config need."""
+    """Return how many file descriptors the config's limits require."""
     return used + _RESERVE + open_exchanges + min(open_exchanges, upstream_connections)
 
 

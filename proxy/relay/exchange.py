@@ -21,10 +21,10 @@ class Ending(Protocol):
     """Ends an exchange."""
 
     def complete(self, exchange: "Exchange") -> None:
-        """The whole response has been written."""
+        """End an exchange whose whole response has been written."""
 
     def lose_upstream(self, exchange: "Exchange", cause: UpstreamError) -> None:
-        """The upstream connection was lost before the end of the response."""
+        """End an exchange whose upstream connection was lost before the end of the response."""
 
     def refuse(self, exchange: "Exchange", refusal: Refusal) -> None:
         """Respond with a refusal, or cut off a response that has begun."""

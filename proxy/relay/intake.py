@@ -14,7 +14,7 @@ from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.listeners import BACKLOG
 
 _LOG_SECONDS = 60.0
-"""How often a pause is logged at most."""
+"""The minimum time between two log lines about pauses."""
 
 _log = structlog.get_logger(__name__)
 

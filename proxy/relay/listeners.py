@@ -58,7 +58,7 @@ def parse_listen(text: str) -> TcpListen | UnixListen:
 
 
 def usual_authority(listen: str) -> str:
-    """Return the host and port in the URL of a client on the same machine, for examples."""
+    """Return the host and port that a client on the same machine uses in URLs, for examples."""
     where = parse_listen(listen)
     if isinstance(where, UnixListen):
         return "localhost"

@@ -100,7 +100,7 @@ class Rechecks:
         return len(self._workers)
 
     def add(self, exchange: OpenExchange, deadline: float = math.inf, *, changed: bool = True) -> None:
-        """Queue an exchange. `start` has to be called afterwards."""
+        """Queue an exchange. The caller must call `start` afterwards."""
         recheck = self._queue.get(exchange.key_digest)
         if recheck is None:
             recheck = self._queue[exchange.key_digest] = Recheck(deadline, changed)

@@ -52,8 +52,10 @@ class ServerTls:
         return use
 
     def _use_current(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Called for each handshake, whether or not the client names a server. Exchanging the files of a context in
-        use is not possible: between its certificate and its key, they would not match."""
+        """Set the context of a connection. OpenSSL calls this in each handshake, even if the client names no server.
+
+        Loading new files into a context in use would not work: for a moment, its certificate would not match its key.
+        """
         connection.context = self._current
 
 
@@ -75,7 +77,7 @@ def client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
 
 
 def client_files(tls: UpstreamTlsSettings | None) -> tuple[str, ...]:
-    """Return the files that `client_context` reads: those of the settings, and otherwise the system's authorities."""
+    """Return the files that `client_context` reads: those in the settings, or else the system's authorities."""
     found = (tls.ca, tls.certificate, tls.key) if tls is not None else ()
     files = [file for file in found if file is not None]
     if tls is None or tls.ca is None:

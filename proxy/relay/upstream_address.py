@@ -13,7 +13,7 @@ from sql.dialing import Resolve, dial, is_ip_address, resolve
 
 Connection = TypeVar("Connection")
 Create = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""A function that connects a protocol, which it gets from the function passed to it."""
+"""A function that opens a connection. It gets the connection's protocol from the factory that is passed to it."""
 
 _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
 
@@ -39,7 +39,7 @@ class UpstreamAddress:
         self.host_field = b"localhost" if self._unix_path else parts.netloc.encode()
 
     def watched(self, place: str) -> WatchedFiles | None:
-        """Return the files of its TLS context, which the table `place` of the config names."""
+        """Return the files of its TLS context. `place` is the config table that names them."""
         if self._tls is None:
             return None
         return WatchedFiles(place, client_files(self._tls_settings), self._load)
@@ -53,7 +53,7 @@ class UpstreamAddress:
         return use
 
     async def connect(self, attempt: Callable[[Create], Awaitable[Connection]], seconds: float) -> Connection:
-        """Return what `attempt` makes of the function that connects a protocol.
+        """Call `attempt` with a function that opens a connection, and return its result.
 
         If a name has several addresses, `attempt` may be called for several of them. Raises OSError and UnicodeError.
         """

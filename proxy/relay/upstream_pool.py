@@ -35,11 +35,10 @@ class UpstreamFailed(Refused):
 
 
 class UpstreamPool:
-    """The connections to one upstream, at most `upstream_connections`. Each one takes a place. Waiting for a place is
-    limited in time.
+    """The connections to one upstream, at most `upstream_connections`. Each one takes a place.
 
-    Host names are resolved for each new connection, and no connection takes a request after `upstream_max_age_seconds`.
-    So requests follow a name that moves to another address.
+    A request waits for a place for a limited time. Host names are resolved for each new connection, and no connection
+    takes a request after `upstream_max_age_seconds`. So requests follow a name that moves to another address.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class UpstreamPool:
         return len(self._waiters)
 
     def take(self) -> UpstreamConnection | None:
-        """Return the idle connection that was used last, or None."""
+        """Return the most recently used idle connection, or None."""
         idle = self._idle
         if idle:
             now = asyncio.get_running_loop().time()

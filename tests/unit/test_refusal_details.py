@@ -198,7 +198,7 @@ ROWS: list[Row] = [
         (get("/api/sites/shop/100%"), "The path contains a `%` without two hexadecimal digits"),
         (get("/api/sites/shop//" + "a" * 2048), "The path has more than 1024 bytes and contains `;` or `//`"),
         (get("/api/sites/shop/;a//%2F%252F"), "The path combines percent-encoding with `;` or `//`"),
-        (get("/api/SITES/shop/x"), "Servers may read another site from this path (`/api/sites/SITE/…`). Letters of"),
+        (get("/api/SITES/shop/x"), "Servers may read another site from this path (`/api/sites/SITE/…`). The path d"),
         (
             get("/api/sites/sh%252Fop/x"),
             "Servers may read another site from this path (`/api/sites/SITE/…`). A part of",
@@ -221,7 +221,7 @@ ROWS: list[Row] = [
         ),
         (
             get("/API/sites/shop/x"),
-            "Servers may find another route for this path. Letters of the path are in another case",
+            "Servers may find another route for this path. The path differs from the documented path in letter case",
         ),
         (
             get("/api/query/?site=shop"),
