@@ -89,6 +89,9 @@ async def test_the_front_door_role_can_read_the_scope_and_write_activity(
     for name in ("shop", "/shop"):
         (site,) = await doors.fetch(query("find_sites"), [name])
         assert (site["whole"], site["id"], site["workspace"]) == (True, "shop", "acme")
+    (checked,) = await doors.fetch(query("find_keys"), [bytes(32).hex(), bytes([1] * 32).hex()])
+    (page,) = await doors.fetch(query("list_keys"), b"", 8, 10)
+    assert (checked["existing"], page["prefixes"]) == ([bytes(32).hex()], bytes(8))
     assert await doors.fetchval(query("record_activity"), [user_id], ["1.0"], column=1) == 1
     assert await doors.fetch(READ_ACTIVITY, [user_id])
 
