@@ -68,7 +68,7 @@ async def load(harness: Harness) -> None:
 
 
 async def refused(harness: Harness, digest: bytes) -> None:
-    """Check that a key is unknown, and that the filter is used. On a slow machine, the feed may be away for a moment."""
+    """Check that a key is unknown and that the filter is used. The feed may be away for a moment on a slow machine."""
     assert await fetch(harness, digest) is UNKNOWN
     before = harness.lookups["filtered"]
     deadline = time.monotonic() + 20
