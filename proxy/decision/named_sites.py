@@ -9,7 +9,7 @@ MAX_SITES = 64
 """The maximum number of sites that one request may name. With more, even refusing a request would be expensive."""
 
 TOO_MANY_SITES = AMBIGUOUS_REQUEST.because(
-    f"The request names more than {MAX_SITES} sites. Split it into several requests."
+    f"The request names more than {MAX_SITES} sites. Split the request into several."
 )
 
 

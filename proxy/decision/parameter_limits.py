@@ -33,7 +33,7 @@ MAX_UNUSUAL: Final = 28
 MAX_UNUSUAL_BYTES: Final = 1024
 """The maximum number and total length, in bytes, of unusual names that may be wanted."""
 
-_SPLIT = "Split it into several requests."
+_SPLIT = "Split the request into several."
 _SPELL_PLAINLY = "Send these names with letters, digits, `-` and `_` only."
 
 TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
@@ -47,7 +47,7 @@ TOO_MANY_FOUND = AMBIGUOUS_REQUEST.because(
 )
 TOO_MANY_FOUND_IN_SPLITS = AMBIGUOUS_REQUEST.because(
     f"Parameters that Sitelatch checks occur more than {MAX_FOUND_ODD} times in the query, which contains `;` or "
-    f"another `?`. Send `%3B` and `%3F` for these in values, or split it into several requests."
+    "another `?`. Send `%3B` and `%3F` for these in values, or split the request."
 )
 TOO_MANY_FOUND_ENCODED = AMBIGUOUS_REQUEST.because(
     f"Parameters that Sitelatch checks occur more than {MAX_FOUND_ODD} times in the query, and some of their values "
