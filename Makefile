@@ -10,7 +10,7 @@
 #   make test-deploy          check the Compose file, the systemd unit, the alert rules and the dashboard
 #   make check                check format, lint rules, types and import layers
 #   make bench-admin          measure the lists of the admin API with 1,000,000 API users (USERS=5000000 for more)
-#   make bench                measure the admin API with 100,000 users, and the throughput, compared with a naive proxy
+#   make bench                measure the admin API with 100,000 users, and compare the throughput with a naive proxy's
 
 VENV := .venv
 BIN := $(VENV)/bin

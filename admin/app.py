@@ -32,10 +32,10 @@ log = structlog.get_logger("sitelatch.admin")
 
 
 USE_CREDENTIALS: web.AppKey[Callable[[AdminSettings], None]] = web.AppKey("use_credentials")
-"""A function of the application that replaces its tokens and the secret for the issuer by those of new settings."""
+"""A function that replaces the tokens and the issuer's client secret of the application with those of new settings."""
 
 WATCHED_FILES: web.AppKey[Sequence[WatchedFiles]] = web.AppKey("watched_files")
-"""The files that the application reads, and that may change."""
+"""The files that the application reads again when they change."""
 
 
 def admin_app(

@@ -84,7 +84,7 @@ class Lane:
 
 
 class Lanes:
-    """The connections of the admin API. Slow lists never keep a change waiting, nor changes the deletion of a user."""
+    """The connections of the admin API. Changes never wait for slow lists; user deletions never wait for either."""
 
     COUNT: Final = 5
 

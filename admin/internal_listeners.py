@@ -1,4 +1,4 @@
-"""HTTP servers for the ops and admin listeners: aiohttp's, with timeouts, and with errors that quote no request.
+"""HTTP servers for the ops and admin listeners: aiohttp with timeouts, and with errors that never quote a request.
 
 aiohttp's own response to a malformed request repeats the offending line, which may be an Authorization header.
 """

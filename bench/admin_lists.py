@@ -2,9 +2,9 @@
 
 The default is 1,000,000 API users with 20,000 sites and about 5,000,000 authorizations, on PostgreSQL 15 from Debian
 with its default settings (otherwise on the embedded server). For each order and search, ROUNDS (10) rounds read the
-first, the second and a later page of each workspace and of all together. The benchmark prints the median and the 99th
-percentile in milliseconds, and marks those over the goal: 150 ms up to a million users, 400 ms above. Then it lists all
-users with the command.
+first, the second and a later page of each workspace and of all workspaces together. The benchmark prints the median and
+the 99th percentile in milliseconds, and marks those over the goal: 150 ms up to a million users, 400 ms above. Then it
+lists all users with the command.
 """
 
 import asyncio

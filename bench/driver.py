@@ -230,7 +230,7 @@ class Driver:
 
 
 def _caches() -> list[Callable[[], None]]:
-    """Return a function for each module-level cache of the proxy that empties it."""
+    """Return, for each module-level cache of the proxy, a function that empties it."""
     found: list[Callable[[], None]] = []
     for name, module in list(sys.modules.items()):
         if name.startswith("proxy."):

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     _open_standard_streams()
     sys.stdout = _buffered(sys.stdout)
     log = BackgroundWriter(sys.stderr.fileno())
-    # Not only the log is written to this stream, but also what Python and libraries print.
+    # Besides the log, Python and libraries also write to this stream.
     sys.stderr = io.TextIOWrapper(log, encoding="utf-8", errors="backslashreplace", write_through=True)
     secrets = KnownSecrets()
     configure_logging(BackgroundHandler(log), secrets=secrets)

@@ -73,7 +73,7 @@ def _check_tls(dsn: Dsn) -> None:
 
 
 def _urls(config: Config) -> dict[str, str]:
-    """Return the DSNs of a config by place. An embedded database has none."""
+    """Return the DSNs of a config, keyed by their place in it. An embedded database has none."""
     urls = {"[database] url": config.database.url, "[admin] database_url": config.admin.database_url}
     found = {place: url for place, url in urls.items() if url is not None and not url.startswith(EMBEDDED)}
     if config.database.listen_url is not None:

@@ -33,7 +33,7 @@ def _listener_warnings(where: str, settings: ListenSettings, trusted_proxies: Se
 
 
 def _shared_address_warnings(proxy: ProxySettings) -> Iterator[str]:
-    """Warn if there must be a proxy in front of Sitelatch, but none is trusted."""
+    """Warn if there must be a proxy in front of Sitelatch, but no proxy is trusted."""
     consequence = (
         "Without it, all clients have the proxy's address: they share the budget of unknown keys and the limit on "
         "connections, and logs do not say who sent a request."
@@ -50,7 +50,7 @@ def _shared_address_warnings(proxy: ProxySettings) -> Iterator[str]:
 
 
 _USUAL_IDLE_SECONDS = 60
-"""How long the load balancers with the shortest usual time keep idle connections (docs/idle-connections.md)."""
+"""The shortest time, in seconds, for which load balancers usually keep idle connections (docs/idle-connections.md)."""
 
 
 def _idle_warnings(config: Config) -> Iterator[str]:

@@ -27,8 +27,9 @@ def watched_credentials(
 ) -> WatchedFiles:
     """Return the files that variables such as SITELATCH_ADMIN__OIDC__CLIENT_SECRET_FILE name.
 
-    When one of them changes, the whole config is read again. `use` gets the new credentials. Other options need a
-    restart, and the log names those that have changed. `secrets` learns the new secrets before they are used.
+    When one of them changes, the whole config is read again. `use` is called with the new credentials. Other options
+    need a restart, and the log names those that have changed. The new secrets are added to `secrets` before they are
+    used.
     """
 
     def read() -> Callable[[], None]:

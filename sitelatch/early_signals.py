@@ -47,7 +47,7 @@ _OPTION_VALUES = ("text", "json")
 def handle_early_signals(arguments: Sequence[str]) -> None:
     """Handle signals until the command does.
 
-    A service that has not started yet exits with 0, as after a graceful stop. Other commands end by the signal.
+    A service that has not started yet exits with 0, as after a graceful stop. The signal ends other commands.
     """
     command = next((word for word in arguments if not word.startswith("-") and word not in _OPTION_VALUES), "")
     if command in ("serve", "run"):
@@ -57,7 +57,7 @@ def handle_early_signals(arguments: Sequence[str]) -> None:
             signal.signal(number, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, _end)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it would print a traceback of the imports
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # this handler would print a traceback
             signal.signal(signal.SIGINT, _end)
 
 

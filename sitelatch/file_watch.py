@@ -34,7 +34,7 @@ class _State:
 class FileWatch:
     """Checks files for changes. If a new version cannot be used, the previous one stays in use.
 
-    The checks follow symbolic links, which Kubernetes exchanges when a secret changes.
+    The checks follow symbolic links, which Kubernetes replaces when a secret changes.
     """
 
     def __init__(self, watched: Sequence[WatchedFiles], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,7 +74,7 @@ class FileWatch:
         state.version = version
         try:
             use = await asyncio.to_thread(state.files.load)
-        except Exception as error:  # whatever the new files contain, the service goes on with the previous ones
+        except Exception as error:  # if new files cannot be used, the service keeps using the previous ones
             failure = _reason(error)
             if asked or failure != state.failure:
                 _log.error("files_not_reloaded", place=state.files.place, reason=failure, in_use="the previous files")
@@ -87,9 +87,9 @@ class FileWatch:
 
 
 def _version(watched: WatchedFiles) -> Version | None:
-    """Return what changes when the content of the files changes. Return None if they cannot be read twice.
+    """Return a value that changes when the content of the files changes. Return None if one cannot be read twice.
 
-    That is so for a pipe, such as that of `<(…)` in a shell. Reading it again would wait for a writer, perhaps forever.
+    A pipe, such as that of `<(…)` in a shell, cannot: reading it again would wait for a writer, perhaps forever.
     """
     found: list[tuple[int, int, int, int] | None] = []
     for file in watched.files:

@@ -53,9 +53,9 @@ _OTHER_CONNECTIONS = 2
 """Database connections for writing activity, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
-"""The time for writing last activity that a second signal leaves."""
+"""How long last activity may still be written after a second signal."""
 _WRITING_SECONDS, _WRITING_SHARE = 5.0, 0.25
-"""The time of `drain.timeout_seconds` that is reserved for writing last activity: a share, at most so many seconds."""
+"""The part of `drain.timeout_seconds` reserved for writing last activity: the maximum in seconds, and the share."""
 _FIRST_CHECK_SECONDS = 1.0
 
 
@@ -105,7 +105,7 @@ class Service:
         async def renew_admin_connections(moved: bool) -> None:
             admin_servers.drop_abandoned()
             admin_connections.renew(moved=moved)
-            await admin_pool.expire_connections()  # those that are being opened
+            await admin_pool.expire_connections()  # also replaces connections that are being opened
 
         async def renew_connections(moved: bool) -> None:
             servers.drop_abandoned()

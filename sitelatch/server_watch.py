@@ -32,7 +32,7 @@ class Server(NamedTuple):
     """A server, and whether it can be used."""
 
     started: str
-    """When it was started. Two servers differ in it."""
+    """When the server was started, which identifies it."""
     standby: bool
     read_only: bool
 
@@ -45,9 +45,9 @@ class Server(NamedTuple):
 
 
 def pause_seconds(*, read_only: bool) -> float:
-    """Return the time until the next look, longer while each one opens a connection.
+    """Return the time until the next check. It is longer while each check opens a connection.
 
-    It is random within a fifth, so that many processes do not connect together.
+    It varies randomly by up to a fifth, so that many processes do not connect together.
     """
     return (_READ_ONLY_SECONDS if read_only else _INTERVAL_SECONDS) * (1 - random_jitter() / 5)
 
@@ -57,10 +57,11 @@ async def _ignore(moved: bool) -> None:
 
 
 class ServerWatch:
-    """A connection of its own to the database, which is opened anew every few seconds.
+    """Watches the database over its own connection, which is reopened every few seconds.
 
-    `on_primary` is called when a server that accepts writes is found, unless the last one was the same. Its argument
-    says whether the last one was another server. Older connections lead to that one, or have been refused writes.
+    `on_primary` is called when a check finds a server that accepts writes, unless the check before found the same one.
+    Its argument says whether the server has changed. Older connections then lead to the previous server; otherwise,
+    they may have been refused writes.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ServerWatch:
         self._last: str | None = None
         self._refusal: str | None = None
         self.fault = ""
-        """Why the server does not accept writes, as `run` last found out, or ""."""
+        """Why the server does not accept writes, as of `run`'s last check, or ""."""
 
     async def connection(self) -> asyncpg.Connection:
         """Return the connection. Raises DATABASE_FAILURES."""
@@ -123,7 +124,7 @@ class ServerWatch:
         return server
 
     async def run(self) -> None:
-        """Look every few seconds until canceled, and log whether the server accepts writes."""
+        """Check every few seconds until canceled, and log whether the server accepts writes."""
         while True:
             try:
                 async with asyncio.timeout(_TIMEOUT_SECONDS):

@@ -1,8 +1,8 @@
 -- Queries of the admin API and the `sitelatch` command. The front door's queries are in doors.sql.
 
 -- name: limit_reads
--- Cancel any query of this transaction that takes more than $1 milliseconds, and compile none: lists read few rows. The
--- settings end with the transaction, so this works behind a pooler.
+-- Cancel any query of this transaction that takes more than $1 milliseconds, and compile none, because lists read few
+-- rows. The settings end with the transaction, so this works behind a pooler.
 SELECT set_config('statement_timeout', $1, true), set_config('jit', 'off', true)
 
 -- name: limit_lock_waits
@@ -10,7 +10,7 @@ SELECT set_config('statement_timeout', $1, true), set_config('jit', 'off', true)
 SELECT set_config('lock_timeout', '2s', true)
 
 -- name: list_workspaces
--- Workspaces in $1 (null: all) by name, after the name $2, at most $3.
+-- Workspaces in $1 (null: all), sorted by name, after the name $2, at most $3.
 SELECT name, created_at
 FROM sitelatch.workspaces
 WHERE ($1::text[] IS NULL OR name = ANY($1)) AND ($2::text IS NULL OR name > $2)
@@ -157,9 +157,10 @@ DELETE FROM sitelatch.oidc_logins WHERE digest = $1 AND expires_at > now() RETUR
 DELETE FROM sitelatch.oidc_logins WHERE expires_at <= now()
 
 -- name: list_sites
--- Sites by id: in the workspaces with the ids $1 (null: all), in which each word of one of the searches $2 (null: all) is
--- the beginning of a word of the id or the display name, after the id $3, at most $4. As in user_list.sql, there is one
--- branch for all workspaces, and one that reads a page of each workspace.
+-- Sites after the id $3, sorted by id, at most $4: those in the workspaces with the ids $1 (null: all) that match one
+-- of the searches $2 (null: all). A site matches if each word of the search is the beginning of a word in its id or its
+-- display name. As in user_list.sql, there is one branch for all workspaces, and one that reads a page of each
+-- workspace.
 SELECT s.id, w.name AS workspace, s.display_name, s.created_at
 FROM (
   (SELECT s.*
@@ -217,7 +218,8 @@ ORDER BY s.collated_twin
 SELECT EXISTS (SELECT FROM sitelatch.sites WHERE collated IS NULL)
 
 -- name: wait_for_collating
--- Keep other transactions from filling in collated ids until this one ends. The key is "collated" as big-endian bytes.
+-- Keep other transactions from filling in collated ids until this one ends. The lock's key is "collated" as big-endian
+-- bytes.
 SELECT pg_advisory_xact_lock(7165064744917034340)
 
 -- name: sites_to_collate

@@ -29,13 +29,13 @@ class CannotConnect(ConnectionError):  # noqa: N818 - names what happened
 
 
 class NoMatchingServer(CannotConnect):
-    """A server answered, but it is not of the kind that `target_session_attrs` asks for."""
+    """A server answered, but it is not of the kind that `target_session_attrs` requires."""
 
 
 async def connect_to(
     host: Host, dsn: Dsn, role: str, session: str, *, seconds: float, resolve: Resolve = resolve
 ) -> PooledConnection:
-    """Connect to a host within `seconds`. If its name has several addresses, the first one that accepts is used.
+    """Connect to a host within `seconds`, over the first of its addresses that accepts a connection.
 
     Raises CannotConnect, TimeoutError, and the errors that the server reports.
     """
@@ -113,7 +113,7 @@ async def _connect_at(address: str, host: Host, dsn: Dsn, role: str, session: st
         except TimeoutError:
             raise
         except Exception as error:
-            # Some errors of the driver are none of its own kinds, such as UnicodeError for a host name.
+            # Some errors do not belong to the driver's own classes, such as UnicodeError for a host name.
             retry = isinstance(error, (ConnectionError, ssl.SSLError)) and not isinstance(error, ConnectionRefusedError)
             if retry and tls is not attempts[-1]:
                 continue
@@ -123,14 +123,14 @@ async def _connect_at(address: str, host: Host, dsn: Dsn, role: str, session: st
 
 
 def _may_want_other_encryption(error: asyncpg.PostgresError) -> bool:
-    """Return whether PostgreSQL or PgBouncer may have refused a connection because it is encrypted, or is not."""
+    """Return whether PostgreSQL or PgBouncer may have refused a connection because it is, or is not, encrypted."""
     return isinstance(
         error, (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ProtocolViolationError)
     ) and not isinstance(error, asyncpg.InvalidPasswordError)
 
 
 def _encryption(host: Host, dsn: Dsn) -> list[ssl.SSLContext | None]:
-    """Return the ways to connect to a host, best first. None is without TLS. Raises CannotConnect."""
+    """Return the ways to connect to a host, best first. None means no TLS. Raises CannotConnect."""
     if host.is_socket or dsn.tls.mode == "disable":
         return [None]
     try:
@@ -148,10 +148,10 @@ def _encryption(host: Host, dsn: Dsn) -> list[ssl.SSLContext | None]:
 
 @lru_cache(maxsize=16)
 def _connection_class(options: tuple[SocketOption, ...], preferred: ssl.SSLContext | None) -> type[PooledConnection]:
-    """Return a class of connections that set these socket options. The driver has no other way to the socket.
+    """Return a class of connections that set these socket options. The driver gives no other access to the socket.
 
     `preferred` is for connections without TLS, if TLS is preferred. They ask for TLS again before they cancel a query,
-    and wait for the answer. PgBouncer 1.18 crashes if it reads a request to cancel whose client has left already.
+    and wait for the answer. PgBouncer 1.18 crashes if it reads a cancel request whose client has already left.
     """
 
     class Connection(PooledConnection):
@@ -186,7 +186,7 @@ def _reason(error: Exception, tls: ssl.SSLContext | None, session: str) -> str:
         case asyncpg.InterfaceError():
             return str(error).partition("\n")[0]
         case asyncpg.InternalClientError():
-            return str(error).partition(":")[0]  # an error of another kind may follow
+            return str(error).partition(":")[0]  # the rest may describe a different error
         case OSError():
             return "no address of the host accepts connections"
         case _:

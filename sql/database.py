@@ -12,7 +12,7 @@ EMBEDDED: Final = "embedded:"
 
 
 class Database(NamedTuple):
-    """Where a database is, and its embedded server if it has one. The caller must stop `server`."""
+    """The location of a database, and its embedded server if it has one. The caller must stop `server`."""
 
     dsn: Dsn
     server: EmbeddedServer | None

@@ -12,11 +12,11 @@ Connection = TypeVar("Connection")
 Resolve = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
 
 _NEXT_SECONDS = 0.25
-"""When to start with the next address, although the one before it has not failed yet (RFC 8305 §5)."""
+"""After this time, the next address is tried too, even if the previous one has not failed yet (RFC 8305 §5)."""
 
 
 def is_ip_address(host: str) -> bool:
-    """Return whether a host is an address, and not a name."""
+    """Return whether a host is an IP address rather than a name."""
     try:
         ip_address(host)
     except ValueError:
@@ -38,10 +38,10 @@ async def dial(
     seconds: float,
     resolve: Resolve = resolve,
 ) -> Connection:
-    """Return what `connect` makes of a socket that is connected to an address of the name.
+    """Connect a socket to an address of the name, pass it to `connect`, and return the result.
 
     The first address that accepts a connection is used. If `connect` then fails with an OSError, or takes more than
-    the address's share of `seconds`, the other addresses are tried. Raises OSError, of which TimeoutError is one. If an
+    the address's share of `seconds`, the other addresses are tried. Raises OSError, which includes TimeoutError. If an
     address has accepted a connection, the error is that of the first one that did.
     """
     clock = asyncio.get_running_loop().time
@@ -62,7 +62,7 @@ async def dial(
                 sock = await start_connection(
                     addresses, happy_eyeballs_delay=min(_NEXT_SECONDS, share / 2), socket_factory=new_socket
                 )
-            except RuntimeError as error:  # from uvloop, which means the same as an OSError
+            except RuntimeError as error:  # uvloop raises it in place of an OSError
                 raise failed or OSError(str(error)) from error
             except OSError:
                 if failed is not None:

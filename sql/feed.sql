@@ -1,7 +1,7 @@
 -- Queries of the change feed.
 
 -- name: feed_source
--- The identifier of the server and its timeline. If either changes, the feed is another one.
+-- The identifier of the server and its timeline. If either changes, the feed is a different one.
 SELECT
     pg_control_system.system_identifier::text AS system_identifier,
     CASE
@@ -16,7 +16,8 @@ FROM pg_control_system();
 SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby;
 
 -- name: feed_head
--- The newest change, and whether the server is a standby. There is always one, except while a dump is being restored.
+-- The newest change, and whether the server is a standby. There is always a newest change, except while a dump is being
+-- restored.
 SELECT seq, extract(epoch FROM at)::float8 AS at, pg_is_in_recovery() AS standby
 FROM sitelatch.scope_changes
 WHERE sitelatch.is_whole()

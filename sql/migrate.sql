@@ -26,9 +26,9 @@ SELECT pg_advisory_xact_lock(8316306165875176547);
 INSERT INTO sitelatch.schema_migrations (version, name) VALUES ($1, $2);
 
 -- name: enable_triggers
--- Enable the change feed's triggers again if somebody disabled them, as `pg_restore --disable-triggers` does, also for
--- rows that replication or a restore writes. Changes made in the meantime are unknown, so publish that anything may
--- have changed.
+-- Enable the change feed's triggers again if somebody disabled them, as `pg_restore --disable-triggers` does. They also
+-- fire for rows that replication or a restore writes. Changes made in the meantime are unknown, so publish that
+-- anything may have changed.
 DO $$
 DECLARE
     noting record;

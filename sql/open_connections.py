@@ -25,14 +25,15 @@ class PooledConnection(asyncpg.Connection):
     in_use = False
 
     def mark(self, *, in_use: bool) -> None:
-        """Record whether it is in use. The pool's proxy of a connection forwards this call, but no assignment."""
+        """Record whether it is in use. The pool's proxy of a connection forwards calls, but not assignments."""
         self.in_use = in_use
 
 
 class OpenConnections:
-    """Knows when each connection of a pool should be replaced. `age` returns the age in seconds that one may reach.
+    """Knows when each connection of a pool should be replaced.
 
-    The age is random, so that connections that were opened together are not replaced together.
+    `age` returns the age, in seconds, that a connection may reach. It is random, so that
+    connections that were opened together are not replaced together.
     """
 
     def __init__(self, *, age: Callable[[], float] = _random_age, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +58,8 @@ class OpenConnections:
     def renew(self, *, moved: bool) -> None:
         """Replace all connections: idle ones now, others when they are released.
 
-        `moved` means that they lead to another server than new ones. Then those in use are closed after a second.
+        `moved` means that they lead to a different server than new connections do. Those in use are then closed after a
+        second.
         """
         in_use: WeakSet[PooledConnection] = WeakSet()
         for connection in list(self._expire_at):

@@ -1,4 +1,4 @@
-"""The hosts of a DSN: the order in which they are tried, and attempts that take longer than their callers wait."""
+"""The hosts of a DSN: the order in which they are tried, and connection attempts that outlast their callers."""
 
 import asyncio
 import time
@@ -18,14 +18,14 @@ CONNECT_SECONDS = 5.0
 enough that a waiting client still gets an answer."""
 
 _LEAST_SECONDS = 1.0
-"""The least time that each host gets, however many there are: enough for TLS with a distant host."""
+"""The minimum time for each host, no matter how many there are. It suffices for TLS with a distant host."""
 
 _SILENT_SECONDS = 10.0
-"""How long a host that did not answer in time is tried after the others, so that not every connection waits for it."""
+"""For this time, a host that did not answer is tried after all others, so that not every connection waits for it."""
 
 
 class Servers:
-    """Connects to the first host of a DSN that accepts. All users of a DSN share one object, and so the same host."""
+    """Connects to the first host of a DSN that accepts. All users of a DSN share one object, and so one host."""
 
     def __init__(self, dsn: Dsn, *, clock: Callable[[], float] = time.monotonic, resolve: Resolve = resolve) -> None:
         self._dsn = dsn
@@ -33,7 +33,7 @@ class Servers:
         self._resolve = resolve
         self._silent_until: dict[Host, float] = {}
         self._abandoned: defaultdict[str, list[asyncio.Task[PooledConnection]]] = defaultdict(list)
-        """By role, the attempts whose callers gave up. They may be done."""
+        """The attempts whose callers gave up, keyed by role. Some may have ended."""
 
     async def connect(self, role: str) -> PooledConnection:
         """Return a new connection. Raises CannotConnect, NoMatchingServer if a host answered, and the server's errors.
@@ -101,7 +101,7 @@ class Servers:
         raise failure("; ".join(failures))
 
     def _in_order(self) -> list[Host]:
-        """Return the hosts in the order of the DSN, but those that were silent a moment ago after the others."""
+        """Return the hosts in the order of the DSN, except that hosts that were silent recently come last."""
         now = self._clock()
         return sorted(self._dsn.hosts, key=lambda host: self._silent_until.get(host, now) > now)
 

@@ -1,4 +1,4 @@
-"""Reads text files that people write: configs, secrets, CSV files. One place knows their encodings and line ends.
+"""Reads text files that people write: configs, secrets, CSV files. Nothing else handles encodings and line ends.
 
 Each fault has one message. It names the line, but repeats nothing from the file, which may be a secret.
 """
@@ -63,5 +63,5 @@ def _looks_like_utf_16(sample: str) -> bool:
 
 
 def _line(before: str) -> int:
-    """Return the number of the line after this text."""
+    """Return the number of the line that follows this text."""
     return before.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1

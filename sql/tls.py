@@ -19,11 +19,11 @@ _VERIFYING = ("verify-ca", "verify-full")
 
 
 class UnusableTlsFile(Exception):  # noqa: N818 - names what happened
-    """A certificate, a key or a list of revoked certificates cannot be loaded. The message names option and file."""
+    """A certificate, key or revocation list cannot be loaded. The message names the option and the file."""
 
 
 class _Files(NamedTuple):
-    """The paths of the files to load. An empty text is a file that is not used."""
+    """The paths of the files to load. An empty string means that a file is not used."""
 
     root: str
     certificate: str
@@ -38,7 +38,7 @@ class _HostContext(ssl.SSLContext):
     server_name = ""
 
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
-        """Begin TLS, as the event loop asks, but always with the name of the host."""
+        """Begin TLS for the event loop, but always with the name of the host."""
         return super().wrap_bio(*arguments, **{**named, "server_hostname": self.server_name})
 
 

@@ -132,10 +132,10 @@ ORDER BY sorted_by NULLS FIRST, id
 LIMIT $2
 
 -- name: match_users
--- Of the users that the query {pick} picks, in its order {order_by}: the first $10 that match one of the searches $5. A
--- user matches if each word of a search is the beginning of a word in one of these: its name and who authorized it (if
--- $6), the hint of one of its keys (if $7), one of its sites (if $8). Users that do not match are returned too if $9. The
--- users are looked up one by one (hence OFFSET 0), because the planner cannot estimate how many match.
+-- From the users that the query {pick} returns, in its order {order_by}, the first $10 that match one of the searches
+-- $5. A user matches if each word of a search is the beginning of a word in one of these: its name and who authorized
+-- it (if $6), the hint of one of its keys (if $7), one of its sites (if $8). Users that do not match are returned too
+-- if $9. The users are looked up one by one (hence OFFSET 0), because the planner cannot estimate how many match.
 SELECT picked.id, picked.sorted_by, matching.by_name, matching.by_hint, matching.by_site
 FROM ({pick}) AS picked
 CROSS JOIN LATERAL (

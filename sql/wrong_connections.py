@@ -1,4 +1,4 @@
-"""Tells errors of a statement from errors of a connection that is open but useless."""
+"""Distinguishes errors of a statement from errors of a connection that is open but unusable."""
 
 from contextlib import suppress
 from typing import Final, Protocol
@@ -32,8 +32,8 @@ def close(connection: Closable) -> None:
 def is_wrong_connection(error: BaseException) -> bool:
     """Return whether an error shows that its connection must be closed, because a new one may not have this error.
 
-    Such a connection leads to a server that is read-only or a standby since a failover, or is shutting down; or its
-    session was changed behind a pooler (a prepared statement, the role, the search path); or it leads to another
+    Such a connection leads to a server that has been read-only or a standby since a failover, or is shutting down; or
+    its session was changed behind a pooler (a prepared statement, the role, the search path); or it leads to another
     database. Any server error that is not known to be about the statement counts, because opening a connection costs
     little, and keeping a wrong one means that nothing works until the process is restarted.
     """

@@ -17,7 +17,7 @@ def write_cursor(value: datetime | None, last_id: UUID, *list_key: str | bool) -
 def read_cursor(cursor: str, *list_key: str | bool, may_be_never: bool) -> tuple[datetime | None, UUID]:
     """Return the row's sort value and id. Raises Invalid if the cursor does not belong to this list.
 
-    Only if `may_be_never`, the sort value may be None.
+    The sort value may be None only if `may_be_never` is set.
 
     Cursors need no signature: a forged cursor only selects another position in a list that the caller may read anyway.
     """

@@ -33,12 +33,12 @@ ProblemType = type[Problem]
 """A problem that an endpoint may respond with."""
 
 ANY_ENDPOINT: tuple[ProblemType, ...] = (Invalid, InternalError)
-"""For every endpoint: unknown parameters are rejected, and bugs are possible."""
+"""The problems of every endpoint: it may get unknown parameters, or have a bug."""
 NEEDS_CREDENTIALS: tuple[ProblemType, ...] = (NotSignedIn, Forbidden, DatabaseDown)
-"""For every endpoint that needs credentials. The credentials may be missing, belong to someone who is not an admin, or
-come from a foreign page. Sessions are in the database, which may be down."""
+"""Further problems of every endpoint that needs credentials. The credentials may be missing, belong to someone who is
+not an admin, or come from a foreign page. Sessions are in the database, which may be down."""
 TAKES_BODY: tuple[ProblemType, ...] = (Malformed, BodyTooSlow, BodyTooLarge, NotJson)
-"""For every endpoint that takes a body."""
+"""Further problems of every endpoint that takes a body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Shared by all handlers: the caller of a request, and responses."""
+"""Functions that all handlers share: they find the caller of a request, and build responses."""
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel

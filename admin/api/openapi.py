@@ -66,7 +66,7 @@ def openapi(endpoints: Iterable[Endpoint], version: str) -> Json:
 
 
 class _Schemas(GenerateJsonSchema):
-    """Pydantic's schemas without titles, which only repeat the names."""
+    """Generates Pydantic's schemas without titles, because these only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

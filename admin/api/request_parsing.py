@@ -14,7 +14,7 @@ from admin.problems import MAX_FAULTS, Fault, Invalid, Malformed
 Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_NAMES = 100
-"""Far more than any of our models has. Reporting thousands of unknown names is slow, and anyone can send them."""
+"""The maximum number of names. No model has as many. Anyone can send thousands, and reporting them all is slow."""
 _TOO_MANY_CONTAINERS = re.compile(rb'(?:(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+")*+[\[{]){%d}' % (_MAX_NAMES + 1))
 """Matches JSON with more than _MAX_NAMES lists and objects. Brackets inside strings do not count."""
 

@@ -28,7 +28,7 @@ class SimilarSites(NamedTuple):
 
 
 async def fill_in_collations(connection: Connection) -> int:
-    """Fill in missing collated ids, of sites written by SQL or by an older Sitelatch. Return their number.
+    """Fill in the missing collated ids of sites that SQL or an older Sitelatch has written. Return their number.
 
     Of several sites with the same collated id, the oldest gets it. The others remain, marked as similar to it.
     """

@@ -27,14 +27,14 @@ _WHY_NOT_CSV: Final = {
     "unexpected end of data": "a value begins with a quote that is never closed. Close it, or remove it",
     "',' expected after '\"'": 'text follows a closing quote. Write "" for a quote inside a quoted value',
 }
-"""Clearer texts for errors of Python's csv module."""
+"""Clearer texts for the errors of Python's csv module."""
 
 
 def read_csv(text: str, max_lines: int | None = None) -> dict[str, list[NewSite]]:
     """Return the sites of each workspace in a CSV file with the columns site, workspace and, optionally, display_name.
 
-    Empty lines and empty columns without a heading, which spreadsheets write, do not count. Raises Invalid. The places
-    of its faults begin with the line number.
+    It ignores empty lines, and empty columns without a heading, because spreadsheets write them. Raises Invalid. The
+    places of its faults begin with the line number.
     """
     rows = _rows(text)
     line, headings = next(rows, (1, []))
@@ -85,7 +85,7 @@ class _Columns:
         self._least = 1 + max(self._positions.values())
 
     def named(self, values: list[str]) -> dict[str, str]:
-        """Return the values by heading. Raises Invalid unless each value has a heading, and each heading a value."""
+        """Return the values, keyed by heading. Raises Invalid unless each value has a heading, and vice versa."""
         width = len(self._positions) + len(self._unnamed)
         if len(values) < self._least or any(value.strip() for value in values[width:]):
             raise Invalid.at("columns", detail="The number of columns differs from the first line.")

@@ -28,9 +28,9 @@ async def list_sites(
     after: str | None = None,
     limit: int = 100,
 ) -> Page[Site]:
-    """Return a page of sites by id. Each word of `search` is the beginning of a word of the id or the display name.
+    """Return a page of sites, sorted by id. `after` is the last id on the previous page.
 
-    `after` is the last id on the previous page.
+    With `search`, each of its words must be the beginning of a word of the id or the display name.
     """
     texts = [search, fold_site(search)] if search and has_words(search) else None
     rows = await connection.fetch(LIST_SITES, await workspace_ids(connection, within), texts, after, limit + 1)

@@ -4,9 +4,9 @@ A search must be fast no matter how many users match, and the planner cannot est
 steps, and most searches need only the first or the first two:
 
 1. The next NEAR users are checked one by one. If many users match, that fills a page.
-2. A search can match in three ways: by name, by hint and by site. For those in which one of a hundred users matched,
-   more users are checked, until they fill a page.
-3. For the other ways, all users that match are found by index and sorted.
+2. A search can match in three ways: by name, by hint and by site. For each way in which at least one in a
+   hundred users matched, more users are checked, until they fill a page.
+3. For the other ways, an index finds all users that match, and they are sorted.
 """
 
 from collections.abc import Iterable
@@ -56,7 +56,7 @@ class Order(NamedTuple):
 
     @property
     def search(self) -> str:
-        """The query for those of the users that `pick` picks that match a search."""
+        """The query that selects the users that match a search from those that `pick` returns."""
         return _MATCH.format(pick=self.pick, order_by=self.order_by)
 
     def sort(self, users: Iterable[Picked]) -> list[Picked]:

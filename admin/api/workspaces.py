@@ -17,7 +17,7 @@ CREATE_WORKSPACE = query("create_workspace")
 async def list_workspaces(
     connection: Connection, *, within: WorkspaceLimit = None, after: str | None = None, limit: int = 100
 ) -> Page[Workspace]:
-    """Return a page of workspaces by name. `after` is the last name on the previous page."""
+    """Return a page of workspaces, sorted by name. `after` is the last name on the previous page."""
     rows = await connection.fetch(LIST_WORKSPACES, workspace_names(within), after, limit + 1)
     items = [Workspace(name=row["name"], created_at=row["created_at"]) for row in rows]
     return Page[Workspace].of(items, limit, lambda workspace: workspace.name)

@@ -22,7 +22,7 @@ def token_digest(token: str) -> str:
 
 
 class AdminTokens:
-    """The configured tokens, known by their digests."""
+    """The configured tokens, of which only the digests are known."""
 
     def __init__(self, tokens: Sequence[TokenSettings]) -> None:
         self._admins = _by_digest(tokens)

@@ -63,7 +63,7 @@ def cookie_at(host: str, scheme: str | None) -> Cookie:
 
 
 def check_host(origin: str | None, host: str) -> None:
-    """Raise CrossSite if a browser sends the request for a page of another host than `host`."""
+    """Raise CrossSite if a browser sends the request for a page of a host other than `host`."""
     if origin is not None and ((page := _origin(origin)) is None or page.netloc.lower() != host.lower()):
         raise CrossSite("The Origin header does not match the Host header.")
 

@@ -47,7 +47,7 @@ class Oidc:
     ) -> None:
         self._settings = settings
         self.client_secret = settings.client_secret
-        """The secret for the issuer. It may be replaced at any time."""
+        """The client secret for requests to the issuer. It may be replaced at any time."""
         self._issuer = issuer or Issuer(settings.issuer)
         self._wall_clock = wall_clock
         self._allow_list = AllowList(map(rule, settings.allow))
@@ -59,7 +59,7 @@ class Oidc:
 
     @property
     def watched(self) -> WatchedFiles:
-        """The authorities of the system, which sign the issuer's certificate."""
+        """The operating system's certificate authorities, one of which has signed the issuer's certificate."""
         return self._issuer.watched
 
     async def close(self) -> None:
@@ -143,7 +143,7 @@ class Oidc:
     async def _claims(self, login: OidcLogin, response: Mapping[str, str]) -> Claims:
         metadata = await self._issuer.metadata()
         error = response.get("error")
-        # Without these checks, a response of another issuer could be used to steal codes (RFC 9207 §2.4). An error
+        # Without these checks, a response from another issuer could be used to steal codes (RFC 9207 §2.4). An error
         # contains no code, and some issuers announce `iss` but leave it out of errors.
         if response.get("iss", self._settings.issuer) != self._settings.issuer:
             raise IssuerResponseError("the response came from another issuer")

@@ -119,8 +119,8 @@ async function remove(site) {
   );
 }
 
-// Return the file's text. Raises an error if it is not UTF-8, where browsers would silently substitute characters. The
-// server checks everything else.
+// Return the file's text. Throws an error if it is not UTF-8; browsers would silently substitute characters. The server
+// checks everything else.
 async function textOf(file) {
   if (file.size > MAX_BYTES) throw new Error("The file is larger than 3 MB. Split it, or use the command sitelatch sites import.");
   const buffer = await file.arrayBuffer().catch(() => { throw new Error("The file cannot be read. Choose it again."); });

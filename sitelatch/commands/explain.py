@@ -15,7 +15,7 @@ from sql.text_files import NotText, decode_text
 
 @click.command("explain", short_help="Say whether a request would pass, and why.")
 @config_option
-@click.option("--user", "user_id", metavar="ID", help="Decide as for a key of the API user with this id.")
+@click.option("--user", "user_id", metavar="ID", help="Decide as if the request had a key of this API user.")
 @click.option("--key-stdin", is_flag=True, help="Decide for the API key on standard input.")
 @click.option(
     "--header",

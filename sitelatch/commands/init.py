@@ -67,9 +67,9 @@ def init_command(
 ) -> int:
     """Write a config for your data API.
 
-    Asks for what the options do not say, if standard input is a terminal. Creates the first admin token, which it
-    prints on standard error, once. Then checks that the data API and the database answer, and prints the next commands.
-    Exits with 1 if one of them does not answer; the config is kept.
+    Asks for missing options if standard input is a terminal. Creates the first admin token, which it prints on standard
+    error, once. Then checks that the data API and the database answer, and prints the next commands. Exits with 1 if
+    one of them does not answer; the config is kept.
     """
     if file.exists():
         raise click.UsageError(f"{file} exists. Choose another file with --output, or edit {file}.")
@@ -109,7 +109,7 @@ def _write(context: click.Context, file: Path, text: str) -> Config:
 
 
 def _report(config: Config) -> bool:
-    """Print whether the data API and the database answer, and what is probably a mistake. Return whether they do."""
+    """Print whether the data API and the database answer, and probable mistakes. Return whether both answer."""
     [route] = config.proxy.routes
     answers = True
     for name, reason in (

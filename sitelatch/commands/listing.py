@@ -17,7 +17,7 @@ PAGE_SIZE = 100
 
 
 class OutputClosed(Exception):  # noqa: N818 - names what happened
-    """The program that reads the output has what it needs, and closed the pipe, as `head` does."""
+    """The program that reads the output has closed the pipe, because it needs no more, as `head` does."""
 
 
 async def echo_list(
@@ -28,7 +28,7 @@ async def echo_list(
     titles: tuple[str, ...],
     row: Callable[[Item], tuple[str, ...]],
 ) -> None:
-    """Print all items of a list as of now, even if it changes in the meantime.
+    """Print all items that a list has now, even if it changes in the meantime.
 
     `read` returns the page after a given cursor. Raises OutputClosed.
     """
@@ -62,7 +62,7 @@ async def _echo_json(pages: AsyncIterator[Sequence[Item]]) -> None:
 async def _echo_table(
     pages: AsyncIterator[Sequence[Item]], titles: tuple[str, ...], row: Callable[[Item], tuple[str, ...]]
 ) -> None:
-    """Print a table. The first page decides how wide its columns are."""
+    """Print a table. The first page determines the widths of its columns."""
     widths: list[int] = []
     async for items in pages:
         rows = [row(item) for item in items]

@@ -16,7 +16,7 @@ _VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class GivenOptions:
-    """Options by name. `labels` says what to call those that are not in the DSN itself."""
+    """Options, keyed by name. `labels` says what to call those that are not in the DSN itself."""
 
     values: Mapping[str, str] = field(repr=False)
     labels: Mapping[str, str]

@@ -55,7 +55,7 @@ SERVER_SETTINGS: Final = (
 
 
 class Fixed(NamedTuple):
-    """An option of libpq that cannot be changed here. Other values than `values` are refused, or else ignored."""
+    """An option of libpq that cannot be changed here. Values other than `values` are refused or ignored."""
 
     variable: str
     values: tuple[str, ...]

@@ -11,7 +11,7 @@ _ESCAPE = re.compile(r"\\(.)")
 
 
 class UnusablePasswordFile(Exception):  # noqa: N818 - names what happened
-    """A password file cannot be used. The message names it and says why. libpq ignores such a file, or warns of it."""
+    """A password file cannot be used. The message names it and says why. libpq ignores it, or warns about it."""
 
 
 def find_password(file: Path, host: Host, database: str, user: str) -> str | None:

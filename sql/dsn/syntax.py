@@ -31,7 +31,7 @@ ENCODE = "Percent-encode the characters / ? # @ % and spaces in a user name or a
 
 
 def split_dsn(text: str) -> dict[str, str]:
-    """Return the options of a DSN by name; the last occurrence of an option wins. Raises BadDatabaseUrl."""
+    """Return the options of a DSN, keyed by name; the last occurrence of an option wins. Raises BadDatabaseUrl."""
     if not text.isprintable() and re.search(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]", text):
         raise BadDatabaseUrl("must be UTF-8 text without control characters")
     for scheme in _SCHEMES:

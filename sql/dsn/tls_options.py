@@ -18,7 +18,7 @@ _NO_VERIFY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """How to encrypt a TCP connection, and how to verify the server. An empty text is an option that is not set."""
+    """How to encrypt a TCP connection, and how to verify the server. An empty string means not set."""
 
     mode: str = "prefer"
     direct: bool = False
