@@ -27,11 +27,13 @@ def database_problems(config: Config, environ: Mapping[str, str]) -> list[str]:
 
 
 def database_warnings(config: Config, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return a warning for each option of a DSN that is ignored, and for password files that cannot be used."""
+    """Return a warning for each option that is ignored, and for hosts and password files that may be of no use."""
     found = []
     for place, url in _urls(config).items():
         dsn = read_dsn(url, environ)
         found += [f"{place}: {warning}" for warning in dsn.warnings]
+        if (warning := _primary_warning(dsn)) is not None:
+            found.append(f"{place}: {warning}")
         try:
             for host in dsn.hosts:
                 dsn.password_for(host)
@@ -64,6 +66,19 @@ def config_secrets(config: Config, environ: Mapping[str, str] = os.environ) -> s
             with suppress(UnusablePasswordFile):
                 found.add(dsn.password_for(host))
     return set(filter(None, found))
+
+
+def _primary_warning(dsn: Dsn) -> str | None:
+    """Return a warning if the DSN may lead to a server other than the primary."""
+    wanted = dsn.target_session_attrs
+    if wanted in ("standby", "prefer-standby", "read-only"):
+        return f"target_session_attrs={wanted} leads to a server that accepts no writes. Set it to read-write."
+    if wanted == "any" and sum(not host.is_socket for host in dsn.hosts) > 1:
+        return (
+            "the first host that accepts connections is used, even if it is a standby, which Sitelatch cannot use. Set "
+            "target_session_attrs=read-write."
+        )
+    return None
 
 
 def _check_tls(dsn: Dsn) -> None:

@@ -24,6 +24,9 @@ _SILENT_SECONDS = 10.0
 """For this time, a host that did not answer is tried after all others, so that not every connection waits for it."""
 
 
+_PRIMARY = ("primary", "read-write")
+
+
 class Servers:
     """Connects to the first host of a DSN that accepts. All users of a DSN share one object, and so one host."""
 
@@ -36,7 +39,9 @@ class Servers:
         """The attempts whose callers gave up, keyed by role. Some may have ended."""
 
     async def connect(self, role: str) -> PooledConnection:
-        """Return a new connection. Raises CannotConnect, NoMatchingServer if a host answered, and the server's errors.
+        """Return a new connection. Raises CannotConnect, and the errors that the server reports.
+
+        NoMatchingServer, a CannotConnect, means that a host answered, but none is the primary that the DSN asks for.
 
         `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. If the
         caller is canceled, the attempt goes on, and the next caller with this role gets its connection. Otherwise, a
@@ -90,7 +95,8 @@ class Servers:
                     failures[f"{host}: timed out"] = None
                 except CannotConnect as error:
                     failures[str(error)] = None
-                    failure = NoMatchingServer if isinstance(error, NoMatchingServer) else failure
+                    if isinstance(error, NoMatchingServer) and session in _PRIMARY:
+                        failure = NoMatchingServer
                 except asyncpg.CannotConnectNowError:
                     if host == hosts[-1]:
                         raise

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sitelatch.config_database import database_warnings
 from sitelatch.config_file import load
 from sitelatch.config_warnings import warnings
 
@@ -82,3 +83,28 @@ def test_a_proxy_in_front_that_is_not_trusted_is_a_warning(tmp_path: Path, proxy
     found = [warning for warning in found if warning.startswith("[proxy] trusted_proxies: ")]
     assert len(found) == (wanted is not None)
     assert wanted is None or wanted in found[0]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "options", "warned"),
+    [
+        ("one", "", False),
+        ("one,two", "", True),
+        ("one,two", "?target_session_attrs=read-write", False),
+        ("one,two", "?target_session_attrs=primary", False),
+        ("one,two", "?target_session_attrs=prefer-standby", True),
+        ("one", "?target_session_attrs=standby", True),
+        ("one", "?target_session_attrs=read-only", True),
+        ("", "", False),
+    ],
+)
+def test_a_database_url_that_may_lead_to_a_standby_has_a_warning(
+    tmp_path: Path, hosts: str, options: str, warned: bool
+) -> None:
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(
+        '[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:1"\n'
+        f'[database]\nurl = "postgresql://sitelatch@{hosts}/sitelatch{options}"\n'
+    )
+    found = database_warnings(load(file, {}), {})
+    assert ["target_session_attrs" in warning for warning in found] == [True] * warned
