@@ -100,7 +100,8 @@ def _version(watched: WatchedFiles) -> Version | None:
             continue
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             return None
-        found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+        # Some tools restore the time of the content (mtime), but nothing can set the time of the change (ctime).
+        found.append((status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size))
     return tuple(found)
 
 

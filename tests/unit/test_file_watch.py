@@ -87,6 +87,16 @@ async def test_a_version_that_cannot_be_used_is_logged_once_and_tried_again(
     assert content.used == "second"
 
 
+async def test_a_change_that_keeps_the_size_and_the_time_is_noticed(content: Content) -> None:
+    watch = FileWatch([content.watched()])
+    await watch.check()
+    before = content.file.stat()
+    content.file.write_text("other")  # in place, and as long as "first"
+    os.utime(content.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert await events(watch) == ["files_reloaded"]
+    assert content.used == "other"
+
+
 async def test_a_pipe_is_not_read_again(content: Content) -> None:
     watch = FileWatch([content.watched()])
     content.file.unlink()
