@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 
 from admin.problems import Busy, DatabaseDown, Problem
+from sql.connect import CannotConnect
 from sql.queries import query
 from sql.wrong_connections import close, is_wrong_connection
 
@@ -120,7 +121,7 @@ async def limit_lock_waits(connection: Connection) -> None:
 
 
 def database_problem(error: BaseException) -> Problem:
-    """Log the type of an asyncpg error and return the problem for it."""
+    """Log the type of an error, and why no connection was possible. Returns the problem for it."""
     match error:
         case asyncpg.QueryCanceledError():
             problem: Problem = Busy("The database took too long for this and was stopped. Nothing was changed.")
@@ -133,7 +134,9 @@ def database_problem(error: BaseException) -> Problem:
             problem = Busy("Other changes keep the database busy. Nothing was changed. Try again soon.")
         case _:
             problem = _database_down(error)
-    log.warning("admin_busy" if isinstance(problem, Busy) else "admin_database_down", error=type(error).__name__)
+    reason = {"reason": str(error)} if isinstance(error, CannotConnect) else {}
+    event = "admin_busy" if isinstance(problem, Busy) else "admin_database_down"
+    log.warning(event, error=type(error).__name__, **reason)
     return problem
 
 

@@ -14,7 +14,7 @@ from sql.database import resolve
 from sql.dsn.dsn import Dsn
 from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from sql.migrate import migrate, require_latest
-from sql.pool import open_connection
+from sql.pool import connected
 from sql.settings import DatabaseSettings
 
 _CHECK_SECONDS = 1.0
@@ -60,13 +60,9 @@ async def _keep_alive(server: EmbeddedServer) -> None:
 @asynccontextmanager
 async def connection_to(settings: DatabaseSettings, directory: Path) -> AsyncIterator[asyncpg.Connection]:
     """Yield a connection for a command. Raises WrongSchemaVersion, and the errors of asyncpg and the system."""
-    async with opened_database(settings, directory) as dsn:
-        connection = await open_connection(dsn, role="command")
-        try:
-            await require_latest(connection)
-            yield connection
-        finally:
-            await connection.close()
+    async with opened_database(settings, directory) as dsn, connected(dsn, role="command") as connection:
+        await require_latest(connection)
+        yield connection
 
 
 class Migrated(NamedTuple):
@@ -78,13 +74,10 @@ class Migrated(NamedTuple):
 
 async def migrate_at(dsn: Dsn) -> Migrated:
     """Migrate the schema, and fill in the collated ids, which SQL cannot compute."""
-    connection = await open_connection(dsn, role="migrate")
-    try:
+    async with connected(dsn, role="migrate") as connection:
         applied = await migrate(connection)
         filled = await fill_in_collations(connection)
         twins = await list_similar_sites(connection)
-    finally:
-        await connection.close()
     for name in applied:
         _log.info("migrated", migration=name)
     if filled:  # report them only once, because both sites work

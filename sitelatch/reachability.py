@@ -14,7 +14,7 @@ from proxy.settings import ListenSettings, RouteSettings
 from sitelatch.config import Config
 from sitelatch.database import opened_database
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
-from sql.pool import open_connection
+from sql.pool import connected
 from sql.queries import query
 
 _SECONDS: Final = 5.0
@@ -56,12 +56,11 @@ async def _attempt(create: Create) -> None:
 async def database_problem(config: Config) -> str | None:
     """Return why `migrate` could not use the database, or None. An embedded server is started for a moment."""
     try:
-        async with opened_database(config.admin_database, config.directory) as dsn:
-            connection = await open_connection(dsn, role="command")
-            try:
-                [(allowed, database, role)] = await connection.fetch(_MAY_CREATE_SCHEMA)
-            finally:
-                await connection.close()
+        async with (
+            opened_database(config.admin_database, config.directory) as dsn,
+            connected(dsn, role="command") as connection,
+        ):
+            [(allowed, database, role)] = await connection.fetch(_MAY_CREATE_SCHEMA)
     except (EmbeddedServerFailed, ServerBinariesMissing) as error:
         return str(error)
     except DATABASE_FAILURES as error:

@@ -1,5 +1,7 @@
 """Pools and connections to PostgreSQL that work behind a pooler and have timeouts."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -7,6 +9,8 @@ import asyncpg
 from sql.dsn.dsn import Dsn, read_dsn
 from sql.open_connections import OpenConnections
 from sql.servers import Servers
+
+_CLOSE_SECONDS = 1.0
 
 
 async def open_pool(
@@ -48,3 +52,17 @@ def _servers(target: Servers | Dsn | str) -> Servers:
     if isinstance(target, Servers):
         return target
     return Servers(read_dsn(target) if isinstance(target, str) else target)
+
+
+@asynccontextmanager
+async def connected(dsn: Dsn | str, *, role: str) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection for a short time. Raises the errors of `open_connection`.
+
+    An error while it is closed is ignored: it says nothing new, and would hide the error for which it is closed.
+    """
+    connection = await open_connection(dsn, role=role)
+    try:
+        yield connection
+    finally:
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            await connection.close(timeout=_CLOSE_SECONDS)

@@ -158,6 +158,22 @@ def test_a_missing_certificate_is_named_and_serve_goes_on_when_it_appears(tmp_pa
     wait_until(lambda: any(line.get("reason") == refused for line in launch.log_lines()))
 
 
+def test_the_log_says_why_the_admin_database_is_unreachable(
+    launch: Sitelatch, database_url: str, tmp_path: Path
+) -> None:
+    """The front door and the admin API can use different DSNs."""
+    url = f"postgresql://admin:{SECRET}@{NOWHERE}/db?sslmode=verify-full&sslrootcert={tmp_path}/gone.crt"
+    launch.tables["database"] = {"url": database_url}
+    launch.tables["admin"] = {**launch.tables["admin"], "database_url": url}
+    launch.start()
+    with launch.admin_client() as admin:
+        response = admin.get("/users")
+    assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+    reason = f"sslrootcert {tmp_path}/gone.crt: No such file or directory"
+    wait_until(lambda: any(line.get("reason") == reason for line in launch.log_lines()))
+    assert SECRET not in launch.output.read_text() + response.text
+
+
 @pytest.mark.parametrize(
     ("query", "complaint"),
     [

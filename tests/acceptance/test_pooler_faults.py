@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from sql.pool import open_connection
-from tests.acceptance.harness import Lane, Sitelatch, User
+from tests.acceptance.harness import Lane, Sitelatch, User, toml
 from tests.acceptance.pooled import Pooled, lane, pooled, send_request
 from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import connect, until
@@ -239,3 +239,18 @@ def test_a_startup_parameter_rejected_by_the_pooler_is_logged(served: Pooled, tm
     with served.server.pooler(ignore_startup_parameters="statement_timeout") as lenient:
         environ = {"SITELATCH_DATABASE__URL": lenient.dsn("sitelatch_admin", name) + "?statement_timeout=5000"}
         assert sitelatch("users", "list", "--config", str(latch.config), environ=environ).code == 0
+
+
+@pytest.mark.parametrize("words", [("sites", "list"), ("users", "list", "--json"), ("migrate",), ("audit",)])
+def test_a_command_reports_the_error_of_a_server_that_then_closes_the_connection(
+    served: Pooled, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """The admin console of PgBouncer closes the connection after an error. Closing it must not hide that error."""
+    file = tmp_path / "sitelatch.toml"
+    route = {"name": "data", "upstream": "http://127.0.0.1:1", "without_site": "any-key"}
+    database = {"url": served.pooler.dsn("postgres", "pgbouncer")}
+    file.write_text(toml({"proxy": {"routes": [route]}, "database": database}))
+    done = sitelatch(*words, "--config", str(file))
+    assert (done.code, done.out) == (1, "")
+    [line] = done.log
+    assert line["event"] == "database_failed"
