@@ -16,8 +16,8 @@ COPY --from=build /opt/sitelatch /opt/sitelatch
 ENV PATH=/opt/sitelatch/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8080 9090 9091
-# SIGTERM starts a graceful drain. Set the container's stop timeout to at least 5 s more than the sum of
-# drain.delay_seconds and drain.timeout_seconds.
+# SIGTERM starts a graceful drain. Set the container's stop timeout to more than the sum of drain.delay_seconds and
+# drain.timeout_seconds.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["sitelatch"]
 CMD ["serve", "--config", "/etc/sitelatch/sitelatch.toml"]

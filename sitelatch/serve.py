@@ -54,8 +54,10 @@ _OTHER_CONNECTIONS = 2
 _INTERNAL_STOP_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
 """How long last activity may still be written after a second signal."""
+_EXIT_SECONDS = 2.0
+"""The time for what follows, such as logging what could not be written. After it, the process may be killed."""
 _WRITING_SECONDS, _WRITING_SHARE = 5.0, 0.25
-"""The part of `drain.timeout_seconds` reserved for writing last activity: the maximum in seconds, and the share."""
+"""The part of `drain.timeout_seconds` reserved for both: the maximum in seconds, and the share."""
 _FIRST_CHECK_SECONDS = 1.0
 
 
@@ -273,7 +275,7 @@ class Service:
             _log.warning("cut_open_exchanges", open=self.metrics.exchanges_open)
         await self.front.close()
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(end - _LAST_WRITE_SECONDS):
+            async with asyncio.timeout_at(end - _LAST_WRITE_SECONDS - _EXIT_SECONDS):
                 await unless(hurry, self.activity.written())
         written = await self.activity.drain(_LAST_WRITE_SECONDS)
         if not written:

@@ -63,6 +63,8 @@ def latch(tmp_path: Path, database: OwnDatabase, drain: Table) -> Iterator[Sitel
         stack.callback(latch.stop)
         latch.start()
         wait_for(upstream)
+        # When the feed starts, grants that were cached before are dropped, and an outage would refuse their keys.
+        run_aside(until(lambda: latch.metric("sitelatch_feed_up") == 1, "the feed is read"))
         yield latch
 
 
