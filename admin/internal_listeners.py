@@ -15,7 +15,7 @@ HEAD_SECONDS = 15.0
 """Timeout for a complete request head, for the first and for each later request of a connection."""
 
 FIELD_BYTES = 20_000
-"""The longest header field. JWTs that list many groups exceed aiohttp's default of 8 KiB."""
+"""The maximum size of a header field. JWTs that list many groups exceed aiohttp's default of 8 KiB."""
 
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -41,7 +41,7 @@ class TlsListenSettings(Settings):
 
 
 class UpstreamTlsSettings(Settings):
-    """`[proxy.routes.upstream_tls]`: verification and client certificate for an https:// upstream, as PEM files."""
+    """`[proxy.routes.upstream_tls]`: how to verify an https:// upstream, and the client certificate to present."""
 
     ca: str | None = None
     certificate: str | None = None

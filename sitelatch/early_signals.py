@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 STOP = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR") if hasattr(signal, name))
-"""Signals that stop the service gracefully. Images for nginx stop with SIGQUIT, and LXC stops with SIGPWR."""
+"""Signals that stop the service gracefully. Containers of nginx images get SIGQUIT, and LXC containers get SIGPWR."""
 
 RELOAD = signal.SIGHUP
 

@@ -20,7 +20,7 @@ HOURS = 24
 
 
 def sample_api() -> web.Application:
-    """Return the application, which serves health, and the uptime and response times of each site."""
+    """Return the application, which serves a health check, and the uptime and response times of each site."""
     app = web.Application()
     app.router.add_get("/api/health", _health)
     app.router.add_get("/api/sites/{site}/", _site)

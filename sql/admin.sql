@@ -40,7 +40,8 @@ SELECT id FROM sitelatch.sites WHERE workspace_id = $1 AND id = ANY($2) ORDER BY
 SELECT id, folded FROM sitelatch.sites WHERE workspace_id = $1 AND folded = ANY($2)
 
 -- name: create_user
--- Create the API user $1 in workspace $2, with the name $3 and all sites if $4, authorized by the person $5, $6.
+-- Create the API user $1 in workspace $2, with the name $3 and all sites if $4, authorized by the person with the name
+-- $5 and the email $6.
 INSERT INTO sitelatch.api_users (id, workspace_id, name, all_sites, authorized_by_name, authorized_by_email)
 VALUES ($1, $2, $3, $4, $5, $6)
 
@@ -116,8 +117,8 @@ ON CONFLICT (caller, key) DO UPDATE SET request_digest = kept.request_digest
 RETURNING request_digest, user_id
 
 -- name: start_session
--- Create a session with digest $1 for the person $2, $3 and the workspaces $4 (null: all), who signed in with the
--- credential $5 and its claims $6. It ends after $7 seconds.
+-- Create a session with digest $1 for the person with the name $2 and the email $3, and for the workspaces $4 (null:
+-- all), who signed in with the credential $5 and its claims $6. It ends after $7 seconds.
 INSERT INTO sitelatch.sessions (digest, name, email, workspaces, signed_in_with, claims, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, now() + make_interval(secs => $7))
 
@@ -137,7 +138,8 @@ DELETE FROM sitelatch.sessions WHERE digest = $1
 
 -- name: prune_sessions
 -- Delete sessions that ended or were unused for $1 seconds, except those that another transaction has locked. When two
--- people sign in at the same time, each transaction may first have deleted the session that it replaces.
+-- people sign in at the same time, each transaction may already have deleted the session that it replaces, so waiting
+-- for locks could cause a deadlock.
 DELETE FROM sitelatch.sessions WHERE digest IN (
   SELECT digest FROM sitelatch.sessions
   WHERE expires_at <= now() OR used_at <= now() - make_interval(secs => $1)
@@ -291,8 +293,8 @@ RETURNING s.id, w.name AS workspace, s.display_name
 SELECT site_id, count(*) AS user_count FROM sitelatch.api_user_sites WHERE site_id = ANY($1) GROUP BY site_id
 
 -- name: write_audit
--- Record that the person $1, $2 at address $3 did $4: one entry for each of the workspaces $5, subjects $6 and details
--- $7.
+-- Record that the person with the name $1 and the email $2, at address $3, did $4: one entry for each of the workspaces
+-- $5, subjects $6 and details $7.
 INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject, detail)
 SELECT $1, $2, $3, $4, line.workspace, line.subject, line.detail::jsonb
 FROM unnest($5::text[], $6::text[], $7::text[]) AS line (workspace, subject, detail)

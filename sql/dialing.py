@@ -1,4 +1,4 @@
-"""Connects to a host name, some of whose addresses may not answer (RFC 8305). The database and upstreams use it."""
+"""Connects to a host name, some of whose addresses may not answer (RFC 8305). For the database and for upstreams."""
 
 import asyncio
 import socket

@@ -1,6 +1,6 @@
 """The named queries in `sql/*.sql`. Each is a line `-- name: find_grant`, comment lines with its purpose, and the SQL.
 
-They are read once, at import. Modules keep theirs as constants, so a misspelled name fails at startup.
+They are read once, at import. Modules keep their queries as constants, so a misspelled name fails at startup.
 """
 
 import re

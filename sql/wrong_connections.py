@@ -24,7 +24,7 @@ class Closable(Protocol):
 
 
 def close(connection: Closable) -> None:
-    """Close a connection that is in use, unless this has just happened."""
+    """Close a connection that is in use, unless it has already been closed."""
     with suppress(asyncpg.InterfaceError):
         connection.terminate()
 

@@ -101,7 +101,7 @@ async def add_sites(
 
 
 def _by_folded(sites: Sequence[NewSite]) -> dict[str, tuple[int, NewSite]]:
-    """Return the sites, keyed by folded id, each with its index. Raises Invalid with the faults of all of them."""
+    """Return the sites, keyed by folded id, each with its index. Raises Invalid with all faults."""
     by_folded: dict[str, tuple[int, NewSite]] = {}
     faults: list[Fault] = []
     for place, site in enumerate(sites):

@@ -45,7 +45,7 @@ def check_site_id(site_id: str, *place: str | int) -> str:
         link = ", which" if letter in site_id else f' once a server normalizes Unicode, and "{letter}"'
         detail = (
             f'"{site_id}" contains "{letter}"{link} {FORBIDDEN[letter]}. A site id must not contain any of '
-            f'{" ".join(FORBIDDEN)} – use another id, also in your API, for example with "-" instead.'
+            f'{" ".join(FORBIDDEN)} – use a different id, in your API too, for example with "-" instead.'
         )
         raise Invalid.at(*where, detail=detail)
     if folded in (".", ".."):

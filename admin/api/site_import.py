@@ -147,5 +147,5 @@ def _sorted(by_workspace: dict[str, list[NewSite]]) -> dict[str, list[NewSite]]:
 
 
 def _sort_key(site: NewSite) -> tuple[str, str]:
-    """Return the sort key of the query create_sites."""
+    """Return the key by which the query create_sites sorts."""
     return collate_site(site.id), fold_site(site.id)

@@ -1,4 +1,4 @@
-"""Authentication of admin requests. Every endpoint that is not open to all calls `authenticate` first."""
+"""Authentication of admin requests. Every endpoint that needs credentials calls `authenticate` first."""
 
 import secrets
 from dataclasses import dataclass

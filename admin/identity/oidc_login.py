@@ -26,7 +26,7 @@ MAX_OPEN_LOGINS: Final = 8
 """A browser can have this many open logins, for example in several tabs. A further login replaces the oldest one."""
 _SECRET_BYTES = 32
 PURPOSE: Final = "login-"
-"""How the purposes of all login cookies begin."""
+"""The prefix of the purposes of all login cookies."""
 
 
 @dataclass(frozen=True, slots=True)

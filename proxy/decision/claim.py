@@ -1,4 +1,4 @@
-"""What a request asks for. No I/O."""
+"""The claim of a request: what it asks for. No I/O."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from proxy.http.headers import Fields, Head
 
 @dataclass(slots=True)
 class Claim:
-    """What a request asks for, in every reading, and the head to forward.
+    """The claim of a request: the sites that it asks for, in every reading, and the head to forward.
 
     `decide` fills it in step by step. It is mutable because a frozen class would cost 1.5 µs per request.
     """

@@ -149,9 +149,9 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if query is not None and not route.refused_names.isdisjoint(query.meant):
                 raise Refused(ENDPOINT_REFUSED)
 
-            # 11. Public endpoints: what `public` lists passes without a key. If `refuse` lists other methods of the
-            #     path, it passes only without a form body, because the body may name one of those methods.
-            #     415 form_body_not_read
+            # 11. Public endpoints: requests that `public` lists pass without a key. If `refuse` lists other methods of
+            # the path, they pass only without a form body, because the body may name one of those methods. 415
+            # form_body_not_read
             if public:
                 if facts.refused and head.has_body and settings.form_body != "pass":
                     refuse_form_body(method, claim.fields, settings.form_body)
@@ -167,8 +167,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 claim.pass_without_key()
                 return Verdict(None, claim)
 
-            # 13. Form bodies: none where a backend may take a site, a method or a refused parameter from it.
-            #     415 form_body_not_read
+            # 13. Form bodies: there is none if a backend may take a site, a method or a refused parameter from it. 415
+            # form_body_not_read
             if head.has_body and form_may_name(facts):
                 refuse_form_body(method, claim.fields, settings.form_body)
 

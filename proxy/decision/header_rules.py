@@ -14,7 +14,7 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 from proxy.settings import HeaderRule
 
 _LONGEST_ID = 4096
-"""A longer value cannot be one site id, with what a template adds to it."""
+"""A longer value cannot be a single site id, even with the text that a template adds."""
 
 
 class HeaderSiteRule(ValueReader):

@@ -19,7 +19,7 @@ MAX_FOUND_DEEP: Final = 4
 
 MAX_ODD_BYTES: Final = 8192
 MAX_ODD_NAMES: Final = 256
-"""The maximum total length, in bytes, and number of the distinct odd names. DataTables sends 240."""
+"""The maximum total length, in bytes, of distinct odd names, and their maximum number. DataTables sends 240."""
 
 LONG_NAMES: Final = 1024
 MANY_NAMES: Final = 64
@@ -31,7 +31,7 @@ FEW_NAMES: Final = 7
 
 MAX_UNUSUAL: Final = 28
 MAX_UNUSUAL_BYTES: Final = 1024
-"""The maximum number and total length, in bytes, of unusual names that may be wanted."""
+"""The maximum number of unusual names that may be wanted, and their maximum total length in bytes."""
 
 _SPLIT = "Split the request into several."
 _SPELL_PLAINLY = "Send these names with letters, digits, `-` and `_` only."

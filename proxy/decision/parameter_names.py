@@ -18,7 +18,7 @@ _DOT_BEFORE = r"\.?"
 """qs with `allowDots` reads `.site` as `[site]`, which is `site`."""
 
 _AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
-"""PHP, Rack and qs read `site[x]`, and qs `site.0`, as part of `site`; C strings end at a NUL."""
+"""PHP, Rack and qs read `site[x]` as part of `site`, and qs also `site.0`; C strings end at a NUL."""
 _AFTER_BASE = r"(?=[\0&=\n]|\Z)"
 _PERHAPS_SAME = r"[_. +\[]"
 """The same as `_SAME_AS_UNDERSCORE`, with or without a matching `]`."""
@@ -43,7 +43,7 @@ class Name:
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
         self.parts = [[*map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core)), _AFTER]]
-        """The patterns of this name, and of the one that replaces it, in parts."""
+        """The patterns of this name and of the name that replaces it, split into parts."""
         # In PHP and qs, `filter=x` replaces `filter[site]=shop`.
         base = core.partition("[")[0]
         self._base: re.Pattern[str] | None = None
@@ -71,7 +71,7 @@ class Name:
 def search_pattern(names: Iterable[Name], *, deeper: bool = False) -> re.Pattern[str]:
     """Return a pattern for these names after a `&`, in text without case.
 
-    With `deeper`, it matches a name even if the text was decoded more deeply than the backend does.
+    With `deeper`, it matches a name even if the text was decoded more deeply than the backend decodes it.
     """
     alternatives = [parts for name in names for parts in name.parts]
     if deeper:
@@ -107,7 +107,7 @@ def _is_decoded(part: str) -> bool:
 
 
 def _one_of(alternatives: Iterable[Sequence[str]]) -> str:
-    """Return a pattern for any of these sequences of parts. It tries the parts that several begin with only once."""
+    """Return a pattern for any of these sequences of parts. A part with which several begin is tried once."""
     rests: dict[str, list[Sequence[str]]] = {}
     for parts in alternatives:
         rests.setdefault(parts[0] if parts else "", []).append(parts[1:])

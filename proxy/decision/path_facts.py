@@ -88,7 +88,7 @@ def _site_in_path(route: Route, path: bytes, found: PathReadings) -> str | None:
     site_in_path = route.site_rules.site_in_path
     site = site_in_path(found.split[0], lenient=False)
     for reading in found.split:
-        # What does not match leniently does not match exactly either.
+        # A reading that does not match leniently does not match exactly either.
         for lenient in (True,) if site is None else (True, False):
             if site_in_path(reading, lenient=lenient) != site:
                 cause = path_difference(path, found, lambda each, lenient: site_in_path(each, lenient=lenient))
@@ -96,7 +96,7 @@ def _site_in_path(route: Route, path: bytes, found: PathReadings) -> str | None:
     return site
 
 
-# These texts have few parts, so few of them are created, and many cached paths can share them.
+# There are few different texts, so many cached paths can share them.
 @cache
 def _site_differs(path_rules: str, cause: str) -> Refusal:
     return AMBIGUOUS_REQUEST.because(f"Servers may read another site from this path ({path_rules}). {cause}")

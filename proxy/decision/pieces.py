@@ -37,8 +37,8 @@ _OF_COOKIES = bytes.maketrans(b";&", b"&=")
 class Pieces:
     """A raw query, or raw cookies, in the forms in which parameters are searched.
 
-    A plain name is ASCII without `%`. Plain names are searched in the whole text, because values do no harm there. Odd
-    names are taken out and decoded first.
+    A plain name is ASCII without `%`. Plain names are searched in the whole text, because values cannot match. Odd
+    names are extracted and decoded first.
     """
 
     __slots__ = ("_decoded", "_odd", "_split", "_text", "_usual", "raw")
@@ -71,9 +71,9 @@ class Pieces:
     def names_like(self, plain: re.Pattern[str], decoded: re.Pattern[str]) -> list[tuple[int, bytes]]:
         """Return the positions and the raw names that contain a pattern, in their order.
 
-        Both patterns begin with a `&`, which precedes each name. They contain no `%`, so everything that `decoded`
-        matches in some depth of decoding, it also matches in the deepest one. Only that one is searched. Raises Refused
-        if there are too many.
+        Both patterns begin with a `&`, which precedes each name. They contain no `%`, so if `decoded` matches at some
+        depth of decoding, it also matches at the deepest one. Only the deepest one is searched. Raises Refused if there
+        are too many.
         """
         found: list[tuple[int, bytes]] = []
         for match in _first(plain, self._text):
@@ -116,7 +116,7 @@ def _first(pattern: re.Pattern[str], searched: str) -> list[re.Match[str]]:
 
 
 def _decoded(names: list[bytes]) -> str:
-    """Return a line for each name: a `&` and the name, decoded as deeply as possible, without case."""
+    """Return a line for each name: a `&` and the name, decoded as deeply as possible, with case folded."""
     joined = b"\n".join(names)
     if len(joined) > MAX_ODD_BYTES or len(names) > MAX_ODD_NAMES:
         raise Refused(TOO_MANY_ODD_NAMES)

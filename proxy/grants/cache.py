@@ -37,7 +37,7 @@ _NO_KEY = b""
 """A dummy digest. Looking it up shows whether the database answers."""
 
 _CHECKS = _FILTER = _SITES = 1
-"""How many queries run at a time: checks of keys for clients over their budget, loads of the filter, and sites."""
+"""How many queries run at a time: key checks for clients over their budget, loads of the filter, and site lookups."""
 
 
 class ScopeUnavailable(Exception):  # noqa: N818 - names what happened

@@ -130,7 +130,7 @@ class ChangeFeed:
         self._wake.set()
 
     async def _wait(self) -> bool:
-        """Wait until the feed is to be read again. Returns whether there was a notification."""
+        """Wait until it is time to read the feed again. Returns whether there was a notification."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._poll_seconds):
                 await self._wake.wait()

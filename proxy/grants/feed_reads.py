@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 _PAUSE_SECONDS = 0.01
-"""How long the first caller waits for others to share the read with. So there are at most a hundred reads a second."""
+"""How long the first caller waits for others that can share the read. So there are at most a hundred reads a second."""
 
 
 def _ignore() -> None:
@@ -16,7 +16,7 @@ class FeedReads:
 
     def __init__(self) -> None:
         self.on_wanted: Callable[[], None] = _ignore
-        """Makes the feed read now. The feed sets it."""
+        """A function that makes the feed read now. The feed sets it."""
         self._waiting: list[asyncio.Future[bool]] = []
         self._reading: list[asyncio.Future[bool]] = []
         self._timer: asyncio.TimerHandle | None = None

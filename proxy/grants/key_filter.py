@@ -13,7 +13,7 @@ from proxy.grants.database_status import DatabaseStatus
 from proxy.grants.scope_table import ScopeTable
 
 _PREFIX_BYTES = 8
-"""How many bytes of each digest the filter holds. With 1,000,000 keys, it mistakes one unknown key in 10¹³."""
+"""How many bytes of each digest the filter holds. With 1,000,000 keys, one unknown key in 10¹³ seems to exist."""
 
 _PAGE = 5_000
 """How many keys one query loads."""
@@ -24,8 +24,8 @@ _PAGE_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 
 _MAX_AGE_SECONDS = 600.0
-"""The filter is loaded again after this time, if it is still needed. So it contains a key that the feed did not report
-(because triggers were disabled) after this time at the latest."""
+"""The filter is loaded again after this time, if it is still needed. So a key that the feed did not report, because
+triggers were disabled, is in the filter after this time at the latest."""
 
 _MAX_ADDED = 100_000
 """How many keys the feed may add before the filter is loaded again, because sets take ten times the memory."""
@@ -37,7 +37,7 @@ class KeyFilter:
     """Contains every key that exists, and keys that were deleted since it was loaded.
 
     It is loaded in pages when it is first needed. The change feed keeps it current: every key that the feed reports is
-    added, from before the first page is read. So a key that is missing did not exist when the feed was last read.
+    added, starting before the first page is read. So a key that is missing did not exist when the feed was last read.
     """
 
     def __init__(self, scope: ScopeTable, database: DatabaseStatus, clock: Callable[[], float]) -> None:

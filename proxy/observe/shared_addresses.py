@@ -3,7 +3,7 @@
 import structlog
 
 _MAX_ADDRESSES = 3
-"""A load balancer has an address for each of its nodes. With more, clients do not share one."""
+"""The maximum number of addresses of one load balancer, which has an address for each of its nodes."""
 
 _USERS_PER_ADDRESS = 20
 
@@ -11,7 +11,7 @@ _log = structlog.get_logger(__name__)
 
 
 class SharedAddresses:
-    """Logs a warning, once, if many API users come from very few addresses and nobody comes from another one."""
+    """Logs a warning, once, if many API users come from very few addresses, and none from any other address."""
 
     def __init__(self) -> None:
         self._addresses: set[str] = set()

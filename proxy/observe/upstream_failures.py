@@ -12,9 +12,9 @@ from proxy.upstream_errors import OWN_LIMITS, Reason, UpstreamError
 _REPORT_SECONDS: Final = 60.0
 """How often a cause that lasts is logged again, with its count."""
 _OVER_SECONDS: Final = 5.0
-"""A cause is over this long after the last request that failed for it, if a response has arrived since then."""
+"""A cause is over once no request has failed for it for this time, and a response has arrived since."""
 _RETURNING_SECONDS: Final = 60.0
-"""The same for a cause that has come back. So a cause that comes and goes is logged at most once per minute."""
+"""The same, for a cause that has come back. So a cause that comes and goes is logged at most once per minute."""
 _MAX_DETAIL: Final = 300
 
 _OWN_EVENTS: Final = {

@@ -1,4 +1,4 @@
-"""The pool of connections to one upstream: the limit, the idle connections, and the queue for a connection."""
+"""The pool of connections to one upstream: the limit, the idle connections, and the queue of waiting requests."""
 
 import asyncio
 import random

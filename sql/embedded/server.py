@@ -146,7 +146,7 @@ def _prepare_home(home: Path) -> None:
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
     elif (there := set(os.listdir(home))) and there.isdisjoint(_OURS):
         # The files below are recognized by their names alone, so another program's files could be overwritten.
-        raise EmbeddedServerFailed(f"the folder {home} is not empty and not a database: choose a new one")
+        raise EmbeddedServerFailed(f"the folder {home} is neither empty nor a database: choose a new one")
 
 
 def _take(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int:

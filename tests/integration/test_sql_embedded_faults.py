@@ -244,7 +244,7 @@ def test_a_folder_with_other_contents_is_refused_and_left_untouched(tmp_path: Pa
     (project / "binaries").mkdir(parents=True)
     (project / "binaries" / "precious").write_text("kept")
     before = fingerprint(project)
-    with pytest.raises(EmbeddedServerFailed, match="is not empty and not a database: choose a new one"):
+    with pytest.raises(EmbeddedServerFailed, match="is neither empty nor a database: choose a new one"):
         EmbeddedServer.open(project)
     assert fingerprint(project) == before
     (project / "data").mkdir()
