@@ -1,7 +1,7 @@
 """Measures the lists of the admin API with many API users: `python -m bench.admin_lists [USERS [ROUNDS]]`.
 
 The default is 1,000,000 API users with 20,000 sites and about 5,000,000 authorizations, on PostgreSQL 15 from Debian
-with its default settings (otherwise on the embedded server). For each order and search, ROUNDS (10) rounds read the
+with its default settings (otherwise on the embedded server). For each order and search, ROUNDS (3) rounds read the
 first, the second and a later page of each workspace and of all workspaces together. The benchmark prints the median and
 the 99th percentile in milliseconds, and marks those over the goal: 150 ms up to a million users, 400 ms above. Then it
 lists all users with the command.
@@ -119,7 +119,7 @@ async def _prepare(dsn: str, users: int) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Fill a database, run the measurements and print the results. Return 1 if a goal was not met."""
     users = int(arguments[0]) if arguments else 1_000_000
-    rounds = int(arguments[1]) if len(arguments) > 1 else 10
+    rounds = int(arguments[1]) if len(arguments) > 1 else 3
     binaries = Binaries(_POSTGRES_15, Path(), 15) if (_POSTGRES_15 / "bin" / "postgres").is_file() else None
     with tempfile.TemporaryDirectory(prefix="sitelatch-bench-") as temporary:
         folder = Path(temporary)

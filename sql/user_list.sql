@@ -207,3 +207,9 @@ ORDER BY
   CASE WHEN $9 THEN v.sorted_by END DESC NULLS LAST, CASE WHEN $9 THEN matching.id END DESC,
   CASE WHEN NOT $9 THEN v.sorted_by END NULLS FIRST, CASE WHEN NOT $9 THEN matching.id END
 LIMIT $2
+
+-- name: list_activity
+-- The last activity of the users $1 that are in the workspaces with the ids $2 (null: all).
+SELECT user_id, last_used_at
+FROM sitelatch.api_user_activity
+WHERE user_id = ANY($1::text[]::uuid[]) AND ($2::text[] IS NULL OR workspace_id = ANY($2::text[]::bigint[]))

@@ -111,6 +111,12 @@ class UserQuery(QueryParameters):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
+class ActivityQuery(QueryParameters):
+    """Parameters of `GET /admin/activity`: up to 100 ids of API users, separated by commas."""
+
+    ids: Annotated[Text, Field(max_length=3700)]
+
+
 class SiteQuery(QueryParameters):
     """Parameters of `GET /admin/sites`."""
 

@@ -60,6 +60,19 @@ class User(View):
     disabled_at: datetime | None
 
 
+class UserActivity(View):
+    """The last activity of an API user."""
+
+    id: str
+    last_activity: datetime | None
+
+
+class UserActivities(View):
+    """The last activity of several API users, in any order. Users that do not exist are left out."""
+
+    items: list[UserActivity]
+
+
 class CreatedUser(User):
     """A new API user with its key, which is not returned again. `api_key` is null in the response to a retry."""
 

@@ -1,18 +1,20 @@
 """Endpoints for API users."""
 
+from uuid import UUID
+
 from aiohttp import web
 
 from admin.api import users
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content, visible_workspaces
 from admin.api.idempotency import HEADER, read_idempotency_key
-from admin.api.request_models import NewUser, NoQuery, UserQuery
-from admin.api.response_models import CreatedUser, Page, RevealedKeys, User
+from admin.api.request_models import ActivityQuery, NewUser, NoQuery, UserQuery
+from admin.api.response_models import CreatedUser, Page, RevealedKeys, User, UserActivities
 from admin.api.user_creation import create_user
-from admin.api.user_list import list_users
+from admin.api.user_list import list_activity, list_users
 from admin.connections import Lanes
 from admin.key_encryption import KeyCipher
-from admin.problems import Conflict, NotFound
+from admin.problems import Conflict, Fault, Invalid, NotFound
 
 
 class UserEndpoints:
@@ -29,6 +31,7 @@ class UserEndpoints:
             endpoint("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
             endpoint("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
             endpoint("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
+            endpoint("GET", "/activity", self.list_activity, ActivityQuery, {200: UserActivities}),
             endpoint("POST", "/users/{id}/reveal", self.reveal_user, NoQuery, {200: RevealedKeys}, NotFound, Conflict),
         ]
 
@@ -40,6 +43,17 @@ class UserEndpoints:
                 connection, within=within, search=query.search, sort=query.sort, after=query.after, limit=query.limit
             )
         return json_response(page)
+
+    async def list_activity(self, request: web.Request, query: ActivityQuery) -> web.Response:
+        """List the last activity of some API users."""
+        try:
+            user_ids = [UUID(user_id) for user_id in query.ids.split(",")]
+        except ValueError:
+            fault = Fault(("ids",), "must be ids of API users, separated by commas.", in_parameter=True)
+            raise Invalid(f'"ids" {fault.detail}', (fault,)) from None
+        async with self._lanes.lookups.read() as connection:
+            activities = await list_activity(connection, user_ids, within=admin_of(request).workspaces)
+        return json_response(activities)
 
     async def create_user(self, request: web.Request, body: NewUser) -> web.Response:
         """Create an API user. The response contains its key, which is not shown again."""

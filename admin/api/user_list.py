@@ -9,7 +9,7 @@ steps, and most searches need only the first or the first two:
 3. For the other ways, an index finds all users that match, and they are sorted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -17,7 +17,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from admin.api.cursors import read_cursor, write_cursor
-from admin.api.response_models import Page, User
+from admin.api.response_models import Page, User, UserActivities, UserActivity
 from admin.api.users import describe_users
 from admin.api.workspaces import workspace_ids
 from admin.connections import Connection
@@ -37,6 +37,7 @@ NEAR: Final = 500
 _WAYS = ("by_name", "by_hint", "by_site")
 _MATCH = query("match_users")
 _SEARCH = query("search_users")
+LIST_ACTIVITY = query("list_activity")
 
 
 class Picked(NamedTuple):
@@ -119,6 +120,18 @@ async def list_users(
     return Page(
         items=await describe_users(connection, [user.id for user in shown], within, sites_listed),
         next=write_cursor(shown[-1].sorted_by, shown[-1].id, *list_key) if len(picked) > limit else None,
+    )
+
+
+async def list_activity(
+    connection: Connection, user_ids: Sequence[UUID], *, within: WorkspaceLimit = None
+) -> UserActivities:
+    """Return the last activity of these users. Those that do not exist are left out."""
+    rows = await connection.fetch(
+        LIST_ACTIVITY, [str(user_id) for user_id in user_ids], await workspace_ids(connection, within)
+    )
+    return UserActivities(
+        items=[UserActivity(id=str(row["user_id"]), last_activity=row["last_used_at"]) for row in rows]
     )
 
 

@@ -13,6 +13,7 @@ import * as users from "./users.js";
 import { loadWorkspaces, setUpWorkspaces } from "./workspaces.js";
 
 const REFRESH_MS = 5000;
+const MAX_REFRESH_MS = 60_000;
 // A page that nobody uses must not prevent its session from timing out.
 const INACTIVE_MS = 10 * 60 * 1000;
 
@@ -86,11 +87,25 @@ audit.setUpAudit();
 setUpCreate((workspace) => { if (state.session && view() === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
 
 for (const kind of ["pointerdown", "keydown", "focus"]) addEventListener(kind, () => { lastActive = Date.now(); });
-setInterval(() => {
+let refreshTimer = null;
+let refreshMs = REFRESH_MS;
+
+// Ask again after five seconds, but spend at most a tenth of the time waiting for answers, and ask less often after errors.
+// A hidden page asks for nothing.
+async function refresh() {
   refreshTimes();
+  const began = performance.now();
   const inUse = state.session && !document.hidden && Date.now() - lastActive < INACTIVE_MS;
-  if (inUse && view() === "users" && !document.querySelector("dialog[open]")) users.refreshUsers();
-}, REFRESH_MS);
+  const wanted = inUse && view() === "users" && !document.querySelector("dialog[open]");
+  const succeeded = !wanted || (await users.refreshUsers());
+  const longer = succeeded ? 10 * (performance.now() - began) : 2 * refreshMs;
+  refreshMs = Math.min(Math.max(REFRESH_MS, longer), MAX_REFRESH_MS);
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(refresh, refreshMs);
+}
+
+refreshTimer = setTimeout(refresh, REFRESH_MS);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
 addEventListener("hashchange", () => { if (state.session) showView({ focus: true }); });
 // A link to the current view reloads it. That is also the way to retry after an error.

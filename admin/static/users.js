@@ -10,10 +10,13 @@ import { isPast, localTime, time } from "./times.js";
 import { addMissingWorkspaces, firstSiteOf, newWorkspace, switchTo } from "./workspaces.js";
 
 const MAX_UNFOLDED_SITES = 3;
+// How old the list may become before a refresh loads all of it, for changes that others made.
+const LIST_MS = 60_000;
 // The start of a pasted key, which its hint contains. The rest must not get into a URL, because proxies log URLs.
 const KEY_START = /^slk_\w{4}(?=\w)/;
 let pages = null;
 let latestLoad = 0;
+let loadedAt = 0;
 // The number of loads in progress that the user started.
 let foregroundLoads = 0;
 let shownFingerprints = "";
@@ -58,9 +61,28 @@ export async function loadUsers() {
   }
 }
 
-// Refresh the list in the background, without showing errors. A load that the user started takes precedence.
-export function refreshUsers() {
-  return foregroundLoads ? null : load({ quiet: true });
+// Refresh the list in the background, without showing errors: usually only the last activity of the rows in view. A load
+// that the user started takes precedence. Returns whether it succeeded.
+export async function refreshUsers() {
+  if (foregroundLoads) return true;
+  if (Date.now() - loadedAt >= LIST_MS) return load({ quiet: true });
+  const shown = [...byId("users-rows").children].filter(isInView).map((element) => element.dataset.id);
+  if (!shown.length) return true;
+  const loadNumber = latestLoad;
+  try {
+    const { items } = await request("GET", query("activity", { ids: shown.join() }), undefined, { quiet: true });
+    if (loadNumber !== latestLoad) return true;
+    if (items.length < shown.length) return load({ quiet: true }); // someone deleted a user
+    refreshActivity(items);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isInView(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
 }
 
 async function load({ quiet = false } = {}) {
@@ -73,6 +95,7 @@ async function load({ quiet = false } = {}) {
     await addMissingWorkspaces(page.items);
     if (loadNumber !== latestLoad) return false;
     byId("users-error").textContent = "";
+    loadedAt = Date.now();
     if (!page.items.length && (await pages.leaveEmpty())) return true;
     users = new Map(page.items.map((user) => [user.id, user]));
     const fingerprints = page.items.map(fingerprintOf);
@@ -211,9 +234,10 @@ const titleOf = (user) => user.name ?? user.keys[0]?.hint ?? user.id;
 
 function refreshActivity(items) {
   const shown = new Map([...byId("users-rows").children].map((element) => [element.dataset.id, element]));
-  for (const user of items) {
-    const activity = shown.get(user.id).querySelector(".activity");
-    if (activity.firstChild.dateTime !== (user.last_activity ?? undefined)) activity.replaceChildren(time(user.last_activity));
+  for (const { id, last_activity: lastActivity } of items) {
+    users.get(id).last_activity = lastActivity;
+    const activity = shown.get(id).querySelector(".activity");
+    if (activity.firstChild.dateTime !== (lastActivity ?? undefined)) activity.replaceChildren(time(lastActivity));
   }
 }
 

@@ -53,6 +53,7 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/users", {"workspace": "acme", "sites": ["shop", "wiki"]}, (422,)),
         Attempt("/users", {"workspace": "acme", "sites": ["WIKI"]}, (422,)),
     ],
+    ("GET", "/activity"): [Attempt("/activity?ids={user}", statuses=(200,))],
     ("GET", "/users/{id}"): [Attempt("/users/{user}")],
     ("DELETE", "/users/{id}"): [Attempt("/users/{user}")],
     ("POST", "/users/{id}/reveal"): [Attempt("/users/{user}/reveal")],

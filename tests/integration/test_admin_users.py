@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -358,6 +359,28 @@ async def test_last_activity_is_read_from_the_activity_table(acme: AdminClient, 
     [listed] = (await acme.get("/users"))["items"]
     assert listed["id"] == made["id"]
     assert re.fullmatch(r"2026-01-02T03:04:05\.678(000)?Z", listed["last_activity"])
+
+
+async def test_the_last_activity_of_some_users_is_listed(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    used, never, other = [await acme.create(workspace=name, all_sites=True) for name in ("acme", "acme", "globex")]
+    await pool.execute(
+        "UPDATE sitelatch.api_user_activity SET last_used_at = '2026-01-02 03:04:05+00' WHERE user_id <> $1",
+        never["id"],
+    )
+    unknown = "00000000-0000-0000-0000-000000000000"
+    sought = ",".join(user_id.upper() for user_id in (used["id"], never["id"], other["id"], unknown))
+    expected = {used["id"]: "2026-01-02T03:04:05Z", never["id"]: None, other["id"]: "2026-01-02T03:04:05Z"}
+    items = (await acme.get("/activity", ids=sought))["items"]
+    assert {item["id"]: item["last_activity"] for item in items} == expected
+    items = (await acme.as_(BEN_TOKEN).get("/activity", ids=sought))["items"]
+    assert {item["id"] for item in items} == {used["id"], never["id"]}
+
+
+@pytest.mark.parametrize("ids", ["", "x", f"{UUID(int=1)},", ",".join([str(UUID(int=1))] * 101), "%00"])
+async def test_activity_of_wrong_ids_is_refused(acme: AdminClient, ids: str) -> None:
+    status, problem, _ = await acme.request("GET", f"/activity?ids={ids}")
+    assert status == 422
+    assert [error["parameter"] for error in problem["errors"]] == ["ids"]
 
 
 async def test_no_user_is_created_without_an_audit_entry(acme: AdminClient, pool: asyncpg.Pool) -> None:

@@ -57,6 +57,7 @@ def test_a_recoverable_key_is_shown_copied_and_audited(open_page: OpenPage, inst
         show.click()
         expect(hint).to_have_text(user.key)
         # Keys created before the option was set cannot be shown.
+        admin.page.reload()
         expect(admin.page.get_by_text(hint_of(earlier.key))).to_be_visible()
         expect(show).to_have_count(1)
         admin.open("Audit")
