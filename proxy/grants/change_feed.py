@@ -17,6 +17,7 @@ from proxy.grants.changes import Changes
 from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
 from proxy.grants.entries import random_jitter
 from proxy.grants.feed_connection import PAGE, FeedConnection, FeedUnavailable, Row
+from sql.connect import NoMatchingServer
 
 _PAUSE_SECONDS = 0.25
 """Pause between two attempts while the feed cannot be read."""
@@ -88,7 +89,10 @@ class ChangeFeed:
                 continue  # `reconnect` was called, so open a new connection
             except FeedUnavailable as error:
                 self._log("feed_down", str(error))
-                self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+                self._back_off()
+            except NoMatchingServer as error:
+                self._log("feed_down", describe_connecting(error))
+                self._back_off()
             except DATABASE_FAILURES as error:
                 self._log("feed_down", describe_connecting(error))
             except Exception:
@@ -102,6 +106,10 @@ class ChangeFeed:
         """Open a new connection now, because the address leads to another server, or the database answers again."""
         self._reconnect.set()
         self._wake.set()
+
+    def _back_off(self) -> None:
+        """Double the pause after a connection that led to the wrong server."""
+        self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
 
     async def _follow(self) -> None:
         """Follow the feed over one connection. Returns once `reconnect` is called."""

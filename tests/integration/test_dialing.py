@@ -1,5 +1,6 @@
 """Upstream names with several addresses, of which some do not work, on real sockets."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -65,6 +66,27 @@ async def test_an_address_that_refuses_is_followed_by_the_next_one(port: int) ->
     connection = await pool.open()
     assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
     connection.transport.abort()
+
+
+async def test_steady_traffic_follows_a_name_that_moves(port: int) -> None:
+    moved = False
+
+    async def resolve(_: str, port: int) -> Sequence[AddrInfoType]:
+        return await addresses("127.0.0.2" if moved else "127.0.0.1")(_, port)
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", port))
+        async with Upstream(other):
+            limits = LimitSettings(upstream_idle_seconds=30, upstream_max_age_seconds=0.2)
+            pool = UpstreamPool(f"http://data.example:{port}", None, limits, lambda _change: None, resolve=resolve)
+            connection = await pool.open()
+            moved = True
+            async with asyncio.timeout(10):
+                while connection.transport.get_extra_info("peername")[0] == "127.0.0.1":
+                    pool.give_back(connection, None)
+                    connection = pool.take() or await pool.open()
+                    await asyncio.sleep(0)
+            connection.transport.abort()
 
 
 async def test_a_name_without_a_working_address_frees_the_place(port: int) -> None:

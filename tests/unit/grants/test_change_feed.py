@@ -26,6 +26,7 @@ class Connection:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.cut = False
+        self.standby = False
         self.rows = [{"standby": False, "seq": 7, "what": "all", "subject": None, "at": 5.0, "age": 1.0}]
 
     async def fetch(self, sql: str, /, *args: Any) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ class Connection:
                 raise asyncpg.InsufficientPrivilegeError
             return [dict(zip(("system_identifier", "timeline"), self._source, strict=True))]
         if sql == query("feed_backend"):
-            return [{"pid": 1, "standby": False}]
+            return [{"pid": 1, "standby": self.standby}]
         if sql == query("feed_head"):
             return self.rows[-1:]
         return [row for row in self.rows if row["seq"] >= args[0]][: args[1]]
@@ -110,6 +111,24 @@ def test_another_server_or_timeline_drops_everything(sources: list[Source], begu
         assert not followed.connections
         await followed.close()
         assert followed.dropped == ["feed"] * begun
+
+    in_virtual_time(scenario)
+
+
+def test_connections_to_a_standby_back_off_until_the_primary_is_found() -> None:
+    async def scenario() -> None:
+        standbys = [Connection(None) for _ in range(20)]
+        for connection in standbys:
+            connection.standby = True
+        followed = Followed(*standbys, Connection(None))
+        await asyncio.sleep(10)
+        opened = 21 - len(followed.connections)
+        assert 5 <= opened <= 9
+        del followed.connections[:-1]
+        followed.feed.reconnect()
+        await asyncio.sleep(0.01)
+        assert followed.grants.database.feed_mode is FeedMode.WOKEN
+        await followed.close()
 
     in_virtual_time(scenario)
 
