@@ -47,13 +47,19 @@ def tls_context(options: TlsOptions, server_name: str) -> ssl.SSLContext:
     files = _files(options)
     stamps = []
     for option, path in zip(("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir"), files, strict=True):
-        if path and path != SYSTEM:
+        for each in _system_paths() if path == SYSTEM else filter(None, [path]):
             try:
-                status = Path(path).stat()
+                status = Path(each).stat()
             except (OSError, ValueError) as error:
-                raise UnusableTlsFile(f"{option} {path}: {_reason(error)}") from None
-            stamps.append((status.st_mtime_ns, status.st_ino, status.st_size))
+                raise UnusableTlsFile(f"{option} {each}: {_reason(error)}") from None
+            stamps.append((status.st_ctime_ns, status.st_ino, status.st_size))
     return _build(options, files, server_name.rstrip("."), tuple(stamps))
+
+
+def _system_paths() -> list[str]:
+    """Return the file and the directory with the authorities that the operating system trusts."""
+    paths = ssl.get_default_verify_paths()
+    return [path for path in (paths.cafile, paths.capath) if path is not None]
 
 
 def _files(options: TlsOptions) -> _Files:
@@ -93,8 +99,7 @@ def _build(options: TlsOptions, files: _Files, server_name: str, _: tuple[tuple[
     # As in libpq, a certificate of an authority turns verification on in every mode.
     context.verify_mode = ssl.CERT_REQUIRED if files.root else ssl.CERT_NONE
     if files.root == SYSTEM:
-        paths = ssl.get_default_verify_paths()
-        if paths.cafile is None and paths.capath is None:
+        if not _system_paths():
             raise UnusableTlsFile("sslrootcert=system: the operating system has no certificates of authorities")
         context.load_default_certs()
     elif files.root:

@@ -15,7 +15,14 @@ _MIN_LENGTH: Final = 4
 """Shorter secrets are masked only after `user:` and `password=`, because they occur in ordinary text."""
 _PLAIN: Final = ("time", "level", "logger")
 """Fields of a log line that no secret can be in."""
-_CREDENTIALS: Final = re.compile(r"(://[^\s:/@]*:)(\S+)(?=@)|(\b(?:ssl)?password ?= ?)('(?:[^'\\]|\\.)*'|[^\s&]+)")
+_CREDENTIALS: Final = re.compile(
+    r"""
+    ( :// [^\s:/@]* : ) ( \S{1,256} ) (?=@) |
+    ( \b (?:ssl)?password [ ]?=[ ]? ) ( ' (?: [^'\\] | \\. )* ' | [^\s&]+ )
+    """,
+    re.VERBOSE,
+)
+"""The password of a URL or of a DSN. It is bounded, so that the cost grows no faster than the text."""
 
 
 class KnownSecrets:
