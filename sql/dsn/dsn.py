@@ -47,8 +47,10 @@ class Dsn:
     """Which options are ignored, and why."""
 
     def password_for(self, host: Host) -> str | None:
-        """Return the password for a host. The password file is read again each time. Raises
-        UnusablePasswordFile."""
+        """Return the password for a host. Raises UnusablePasswordFile.
+
+        The password file is read again each time, so that a new password needs no restart.
+        """
         if self.password is not None or self.password_file is None:
             return self.password
         return find_password(self.password_file, host, self.database, self.user)

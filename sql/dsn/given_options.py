@@ -6,7 +6,7 @@ from typing import Self
 
 from sql.dsn.options import FIXED, FOREIGN, HONORED, REPLACED, SERVER_SETTINGS
 from sql.dsn.service_file import read_service
-from sql.dsn.syntax import BadDatabaseUrl, split_dsn
+from sql.dsn.syntax import BadDatabaseUrl, is_text, split_dsn
 
 _VARIABLES = {
     **{variable: name for name, variable in HONORED.items() if variable},
@@ -35,6 +35,8 @@ class GivenOptions:
                     labels[name] = f"{name} in {file}"
         for variable, name in _VARIABLES.items():
             if variable in environ and name not in values:
+                if not is_text(environ[variable]):
+                    raise BadDatabaseUrl(f"{variable} must be UTF-8 text without control characters")
                 values[name], labels[name] = environ[variable], variable
         return cls(values, labels, tuple(_check_fixed(values, labels)))
 
@@ -62,11 +64,7 @@ def _check_names(values: Mapping[str, str], text: str) -> None:
             continue
         if name in REPLACED:
             raise BadDatabaseUrl(f'"{name}" is not an option of PostgreSQL. Write {REPLACED[name]} instead')
-        # An unknown name can be a part of a password that is not encoded.
-        is_uri = text.startswith("postgres")
-        if "password" in (values if not is_uri else text.partition("?")[2]) or (
-            is_uri and "@" in text.partition("?")[2]
-        ):
+        if _may_be_password(values, text):
             raise BadDatabaseUrl(
                 "has an option that PostgreSQL does not know. If it is a part of the password, percent-encode the "
                 "password (& as %26, @ as %40), or put it into single quotes in a DSN like host=… password='…'"
@@ -75,6 +73,14 @@ def _check_names(values: Mapping[str, str], text: str) -> None:
             f'"{name}" is not an option of PostgreSQL. Remove it. A setting of the server goes into "options", for '
             "example options=-c%20geqo%3Doff"
         )
+
+
+def _may_be_password(values: Mapping[str, str], text: str) -> bool:
+    """Return whether an unknown option can be a part of a password that is not encoded or quoted."""
+    if not text.startswith("postgres"):
+        return "password" in values
+    query = text.partition("?")[2]
+    return "password" in query or "@" in query
 
 
 def _check_fixed(values: Mapping[str, str], labels: Mapping[str, str]) -> list[str]:
@@ -88,8 +94,7 @@ def _check_fixed(values: Mapping[str, str], labels: Mapping[str, str]) -> list[s
             continue
         if fixed.refused:
             allowed = " or ".join(filter(None, fixed.values))
-            raise BadDatabaseUrl(
-                f"{label} {f'must be {allowed}, because' if allowed else 'is not possible:'} {fixed.reason}"
-            )
+            rule = f"must be {allowed}, because" if allowed else "is not possible:"
+            raise BadDatabaseUrl(f"{label} {rule} {fixed.reason}")
         warnings.append(f"{label} is ignored: {fixed.reason}.")
     return warnings

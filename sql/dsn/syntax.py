@@ -30,9 +30,14 @@ class BadDatabaseUrl(ValueError):  # noqa: N818 - names what happened
 ENCODE = "Percent-encode the characters / ? # @ % and spaces in a user name or a password, for example @ as %40"
 
 
+def is_text(text: str) -> bool:
+    """Return whether a text is UTF-8 text without control characters, except white space."""
+    return text.isprintable() or re.search(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]", text) is None
+
+
 def split_dsn(text: str) -> dict[str, str]:
     """Return the options of a DSN, keyed by name; the last occurrence of an option wins. Raises BadDatabaseUrl."""
-    if not text.isprintable() and re.search(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]", text):
+    if not is_text(text):
         raise BadDatabaseUrl("must be UTF-8 text without control characters")
     for scheme in _SCHEMES:
         if text.startswith(scheme):

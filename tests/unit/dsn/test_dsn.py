@@ -66,6 +66,8 @@ def test_errors_name_the_variable_of_a_value_from_the_environment() -> None:
         read_dsn("postgresql://u@h/d", {"PGSSLMODE": SECRET})
     with pytest.raises(BadDatabaseUrl, match="PGCHANNELBINDING must be prefer or disable, because"):
         read_dsn("postgresql://u@h/d", {"PGCHANNELBINDING": "require"})
+    with pytest.raises(BadDatabaseUrl, match="PGPASSWORD must be UTF-8 text"):
+        read_dsn("postgresql://u@h/d", {"PGPASSWORD": f"{SECRET}\udcff"})
 
 
 @pytest.fixture
