@@ -87,7 +87,7 @@ def _quiet(handler: RequestHandler) -> RequestHandler:
         try:
             return await handler(request)
         except web.HTTPException as error:
-            # aiohttp raises one for an unknown Expect header, and quotes the header in it.
+            # For example, aiohttp quotes an unknown Expect header in the error that it raises.
             allow = error.headers.get(hdrs.ALLOW)
             return plain_problem(error.status, {} if allow is None else {hdrs.ALLOW: allow})
 

@@ -25,7 +25,7 @@ def origin_of(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a Host header names loopback, by the rules of browsers, which trust plain HTTP there."""
+    """Return whether a Host header names loopback as browsers define it. They trust plain HTTP there."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback

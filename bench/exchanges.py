@@ -38,7 +38,7 @@ def _request(start: bytes, key: str, fields: bytes = b"", body: bytes = b"") -> 
 
 
 def _cases(key: str) -> dict[str, tuple[bytes, bytes]]:
-    """Return the request and the response of each measured exchange, by name."""
+    """Return the request and the response of each measured exchange, keyed by name."""
     target = b"/api/sites/shop/events?from=2026-01-01&limit=100"
     get = b"GET " + target
     return {

@@ -185,7 +185,7 @@ class Activity:
             self._make_due(users)
 
     def _retry_locked(self) -> None:
-        """Make the uses with locked rows due again, together with later uses of the same users."""
+        """Make the uses whose rows were locked due again, together with later uses of the same users."""
         locked, self._locked = self._locked, {}
         _keep_latest(self._due, locked)
         self._throttled.difference_update(locked)

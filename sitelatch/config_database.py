@@ -27,7 +27,7 @@ def database_problems(config: Config, environ: Mapping[str, str]) -> list[str]:
 
 
 def database_warnings(config: Config, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return a warning for each option that is ignored, and for hosts and password files that may be of no use."""
+    """Return a warning for each option that is ignored, and for hosts and password files that may not work."""
     found = []
     for place, url in _urls(config).items():
         dsn = read_dsn(url, environ)

@@ -58,7 +58,7 @@ def _idle_warnings(config: Config) -> Iterator[str]:
     if config.proxy.trusted_proxies and seconds <= _USUAL_IDLE_SECONDS:
         yield (
             f"[limits] keepalive_seconds: load balancers keep idle connections for {_USUAL_IDLE_SECONDS} seconds or "
-            f"more, and the one in trusted_proxies may send a request into a connection that closes after {seconds:g}. "
+            f"more, and the one in trusted_proxies may send a request over a connection that closes after {seconds:g}. "
             "Set it to more than the load balancer's idle timeout (docs/idle-connections.md)."
         )
 

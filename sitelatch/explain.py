@@ -53,7 +53,7 @@ _ABSOLUTE = re.compile(rb"[A-Za-z]+://([^/?]*+)")
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRequest:
-    """A request, and the API user that sends it, identified by `user_id` or `key`. Without both, it has no key."""
+    """A request, and the API user that sends it, identified by `user_id` or `key`. With neither, it has no key."""
 
     method: bytes
     target: bytes

@@ -29,7 +29,7 @@ _HINTS = {
     "site_missing": "Name a site by one of the route's rules. If this endpoint shows no site's data, set "
     'without_site = "any-key" instead.',
 }
-"""Hints for the operator, by refusal code."""
+"""Hints for the operator, keyed by refusal code."""
 
 
 class Outcome(Enum):

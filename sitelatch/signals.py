@@ -53,7 +53,7 @@ class Signals:
         elif number == RELOAD:
             _log.info("signal", signal=_name(number))
             self.reload.set()
-        elif number not in self._logged:  # a timer may send it very often
+        elif number not in self._logged:  # a timer may send this signal very often
             self._logged.add(number)
             _log.warning("signal_ignored", signal=_name(number))
 

@@ -8,7 +8,7 @@ from sql.embedded.server import EmbeddedServer
 from sql.settings import DatabaseSettings
 
 EMBEDDED: Final = "embedded:"
-"""How `[database] url` begins if it names the folder of an embedded server."""
+"""The prefix of a `[database] url` that names the folder of an embedded server."""
 
 
 class Database(NamedTuple):

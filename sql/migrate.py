@@ -132,7 +132,7 @@ def _wrong_version(found: int, needed: int) -> WrongSchemaVersion:
 
 def _create_needed(error: asyncpg.InsufficientPrivilegeError, database: str, role: str) -> WrongSchemaVersion:
     return WrongSchemaVersion(
-        f"{error}: the role that migrates first creates the schema `sitelatch`. As the owner of the database, run "
+        f"{error}: the first migration creates the schema `sitelatch`. As the owner of the database, run "
         f"GRANT CREATE ON DATABASE {database} TO {role}"
     )
 

@@ -161,8 +161,8 @@ ORDER BY {order_by}
 LIMIT $10
 
 -- name: search_users
--- A page of all users that match as in match_users, found by index: descending if $9, by last activity if $10 and
--- otherwise by creation time.
+-- A page of all users that match, as defined in match_users, found through indexes: descending if $9, by last activity
+-- if $10 and otherwise by creation time.
 WITH matching AS (
   SELECT u.id, u.created_at
   FROM sitelatch.api_users u

@@ -30,7 +30,7 @@ def close(connection: Closable) -> None:
 
 
 def is_wrong_connection(error: BaseException) -> bool:
-    """Return whether an error shows that its connection must be closed, because a new one may not have this error.
+    """Return whether an error shows that its connection must be closed, because a new connection may work.
 
     Such a connection leads to a server that has been read-only or a standby since a failover, or is shutting down; or
     its session was changed behind a pooler (a prepared statement, the role, the search path); or it leads to another

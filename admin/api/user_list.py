@@ -3,7 +3,7 @@
 A search must be fast no matter how many users match, and the planner cannot estimate how many do. So there are three
 steps, and most searches need only the first or the first two:
 
-1. The next NEAR users are checked one by one. If many users match, that fills a page.
+1. The next NEAR users are checked one by one. If many users match, this step fills a page.
 2. A search can match in three ways: by name, by hint and by site. For each way in which at least one in a
    hundred users matched, more users are checked, until they fill a page.
 3. For the other ways, an index finds all users that match, and they are sorted.

@@ -126,7 +126,7 @@ def person_of(claims: Claims) -> Person | None:
 
 
 def masked_name(claims: Claims) -> str | None:
-    """Return a person's email or subject for the log, with all of an email's local part but its first letter masked."""
+    """Return a person's email or subject for the log. An email is masked from its second letter to the @."""
     for name in ("email", "sub"):
         if _is_name(text := claims.get(name)):
             local, at, domain = text.rpartition("@")

@@ -62,7 +62,7 @@ class OidcLogin:
 
     @property
     def challenge(self) -> str:
-        """The PKCE code challenge, by the method S256."""
+        """The PKCE code challenge for the method S256."""
         return _text(sha256(self.verifier.encode("ascii")).digest())
 
     def is_state(self, sent: str) -> bool:

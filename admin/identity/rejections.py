@@ -25,7 +25,7 @@ log = structlog.get_logger("sitelatch.admin")
 
 
 def not_an_admin(rejection: Rejection, source: str) -> NotAnAdmin:
-    """Log a rejection. Return the problem that tells the caller what to do. `source` is what named the person."""
+    """Log a rejection. Return the problem that tells the caller what to do. `source` names the issuer or proxy."""
     log_rejection(rejection)
     return NotAnAdmin(_DETAILS[rejection.reason].format(source=source))
 

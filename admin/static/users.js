@@ -20,9 +20,10 @@ let loadedAt = 0;
 // The number of loads in progress that the user started.
 let foregroundLoads = 0;
 let shownFingerprints = "";
-// Rows by fingerprint. Unchanged rows are reused, so that open details, revealed keys and the focus survive a refresh.
+// Rows, keyed by fingerprint. Unchanged rows are reused, so that open details, revealed keys and the focus survive a
+// refresh.
 let rows = new Map();
-// The latest data of each user shown, by id.
+// The latest data of each user shown, keyed by user id.
 let users = new Map();
 
 export function setUpUsers() {

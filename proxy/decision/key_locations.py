@@ -86,7 +86,7 @@ class HeaderKey:
 
 
 class _AuthorizationKey:
-    """A key in Authorization with one scheme. Credentials with other schemes are for the upstream, and are kept."""
+    """A key in Authorization, after a scheme. Credentials with other schemes are for the upstream, and are kept."""
 
     field: ClassVar[bytes] = b"authorization"
     place: ClassVar[str] = "the header `Authorization`"

@@ -95,7 +95,7 @@ class Scope:
         """Return whether a path with these readings is in the scope, or None if the readings differ on that."""
         holds: bool | None = None
         for reading in readings:
-            # What does not match leniently does not match exactly either.
+            # A reading that does not match leniently does not match exactly either.
             for lenient in (True, False):
                 found = self.matches(reading, lenient=lenient)
                 if holds is None:

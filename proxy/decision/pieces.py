@@ -1,4 +1,4 @@
-"""Splits queries and cookies into pieces, and searches the pieces' names in every depth of decoding. No I/O.
+"""Splits queries and cookies into pieces, and searches the pieces' names at every depth of decoding. No I/O.
 
 Clients choose these bytes. So everything here takes at most linear time, and functions in C do most of it.
 """

@@ -101,7 +101,7 @@ class KeyFilter:
         self._loaded_at = None
 
     def load(self) -> None:
-        """Load the filter in the background, if it is not loaded or too old. While the feed is away, it is kept."""
+        """Load the filter in the background if it is missing or too old. While the feed cannot be read, keep it."""
         if self._task is None and not self._fresh:
             self.drop()
             self._task = asyncio.get_running_loop().create_task(self._run())

@@ -19,7 +19,7 @@ _PROBLEMS = {
     % (status, status.phrase.encode())
     for status in HTTPStatus
 }
-"""The first lines of a refusal's head, by status."""
+"""The first lines of a refusal's head, keyed by status."""
 
 _HANDSHAKE_NAMES = frozenset({b"connection", b"upgrade"})
 

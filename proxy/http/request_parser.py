@@ -69,7 +69,7 @@ class RequestReader:
         self._method = b""  # until the head is parsed
         self._target = b""
         self._fields: Fields = []
-        self._last = False  # whether llhttp expects no further request; it also reads Proxy-Connection
+        self._last = False  # whether llhttp, which also reads Proxy-Connection, expects no further request
 
     def read(self, data: bytes) -> tuple[Head | None, bytes]:
         """Return the head, once it is complete, and the bytes after it. After Refused, nothing more may be read.

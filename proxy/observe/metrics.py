@@ -108,22 +108,22 @@ class Metrics:
         cells[-1] += seconds
 
     def lookup(self, result: str) -> None:
-        """Count a lookup by its result, one of LOOKUP_RESULTS. Raises KeyError on any other. Hot."""
+        """Count a lookup. `result` is one of LOOKUP_RESULTS; any other raises KeyError. Hot."""
         self._lookups[result] += 1
 
     def flush(self, result: str, seconds: float) -> None:
-        """Count one write of last activity by its result, one of FLUSH_RESULTS."""
+        """Count one write of last activity. `result` is one of FLUSH_RESULTS."""
         self._flushes[result] += 1
         cells = self._flush_seconds
         cells[bisect_left(FLUSH_BOUNDS, seconds)] += 1
         cells[-1] += seconds
 
     def revoked(self, cause: str) -> None:
-        """Count an exchange that a revocation ended, by its cause, one of REVOKE_CAUSES."""
+        """Count an exchange that a revocation ended. `cause` is one of REVOKE_CAUSES."""
         self._revoked[cause] += 1
 
     def dropped(self, cause: str, count: int = 1) -> None:
-        """Count grants that were removed from the cache, by the cause, one of DROP_CAUSES."""
+        """Count grants that were removed from the cache. `cause` is one of DROP_CAUSES."""
         self._dropped[cause] += count
 
     def watch_feed(self, mode: Callable[[], str]) -> None:

@@ -7,7 +7,7 @@ from proxy.http.percent_encoding import decode_if_cheap
 
 MASK: Final = "***"
 _SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
-"""Matches Sitelatch's API keys and admin tokens in any case, even truncated ones, because a part is secret too."""
+"""Matches Sitelatch's API keys and admin tokens, ignoring case, even truncated ones, because a part is secret too."""
 _SECRET_IN_LOWER_CASE = re.compile(rb"sl[ka]_[0-9a-z_-]{6}")
 
 # Limits, because clients choose how much text there is to check, and checking takes time.

@@ -79,7 +79,7 @@ class UpstreamFailures:
             cause.answered = True
 
     def sweep(self) -> None:
-        """Log causes that last or that are over. Call it about once per second."""
+        """Log causes that persist, and causes that are over. Call it about once per second."""
         if not self._causes:
             return
         now = self._clock()

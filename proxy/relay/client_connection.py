@@ -248,5 +248,5 @@ class ClientConnection:
             self._finish(linger=False)
 
     def abort(self) -> None:
-        """Close at once, whatever is open."""
+        """Close at once, even if an exchange is open."""
         self.transport.abort()

@@ -60,5 +60,5 @@ def available(margin: int) -> bool:
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.fileno() < limit() - margin
-    except OSError:  # the machine has a limit too
+    except OSError:  # the limit of the whole machine was reached
         return False

@@ -97,7 +97,7 @@ class Intake:
     async def _resume(self) -> None:
         try:
             await self.open()
-        except OSError:  # the descriptors are gone again
+        except OSError:  # all descriptors are in use again
             self._stop_servers()
         else:
             self.paused = False

@@ -78,7 +78,7 @@ class Rechecks:
         self._clock = clock
         self._wall_clock = wall_clock
         self._queue: dict[bytes, Recheck] = {}
-        """The waiting rechecks, by the key's digest."""
+        """The waiting rechecks, keyed by the key's digest."""
         self._in_progress: set[bytes] = set()
         self._undecided: list[Recheck] = []
         """Rechecks for which the database did not answer."""

@@ -149,7 +149,7 @@ class UpstreamConnection:
             self._receiver.lost(exchange, connection_loss(exc), may_retry=self.reused and not self.answered)
 
     def eof_received(self) -> bool:
-        self._saw_end = True  # over TLS, uvloop reports only an end with close_notify here
+        self._saw_end = True  # over TLS, uvloop calls this only after a close_notify
         return False
 
     def pause_writing(self) -> None:

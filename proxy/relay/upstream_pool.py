@@ -70,7 +70,7 @@ class UpstreamPool:
         self._closing = False
 
     def watched(self, place: str) -> WatchedFiles | None:
-        """Return the files of its TLS context, which the table `place` of the config names."""
+        """Return the files of its TLS context. `place` is the config table that names them."""
         return self._address.watched(place)
 
     @property

@@ -20,7 +20,7 @@ class HealthcheckFailed(Exception):  # noqa: N818 - an outcome, not a program er
 
 @click.command("healthcheck", short_help="Ask a running `serve` whether it is healthy.")
 @config_option
-@click.option("--live", is_flag=True, help="Ask /livez instead of /readyz: whether the process runs at all.")
+@click.option("--live", is_flag=True, help="Ask /livez instead of /readyz, which says only whether the process runs.")
 def healthcheck_command(config: Config, live: bool) -> None:
     """Ask a running `serve` whether it is healthy.
 

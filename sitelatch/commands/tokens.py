@@ -50,7 +50,7 @@ def new_token_command(name: str, email: str, file: Path | None) -> None:
 
 
 def _append(entry: str, file: Path) -> None:
-    """Append the entry to a config file in place, which keeps its mode and works for a file that is a mount."""
+    """Append the entry to a config file in place, so that the file keeps its mode, and may be a mount point."""
     try:
         text = read_text(file)
     except NotText as error:

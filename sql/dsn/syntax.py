@@ -142,4 +142,4 @@ def _decode(text: str) -> str:
         encoded = text.encode()
         return re.sub(rb"%(..)", lambda code: bytes.fromhex(code[1].decode()), encoded).decode()
     except UnicodeError:
-        raise BadDatabaseUrl("must be UTF-8 text, also where it is percent-encoded") from None
+        raise BadDatabaseUrl("must be UTF-8 text, also after percent-decoding") from None
