@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ from sql.dsn.syntax import BadDatabaseUrl
 from sql.pool import open_connection, open_pool
 from sql.queries import query
 from sql.settings import DatabaseSettings
+from tests.database import as_role
 
 SECRET = "hunter2"
 
@@ -56,6 +58,12 @@ async def test_settings_of_a_dsn_reach_the_server(dsn: str) -> None:
     found = [await connection.fetchval("SELECT current_setting($1)", name) for name in names]
     await connection.close()
     assert found == ["latch", "7s", "8s", "off"]
+
+
+async def test_a_refused_login_without_a_password_names_the_password_file(dsn: str, tmp_path: Path) -> None:
+    url = f"{as_role(dsn, 'no_such_role')}&passfile={tmp_path}/gone"
+    with pytest.raises(CannotConnect, match=r"the DSN has no password, and .*/gone: No such file or directory\)$"):
+        await open_connection(url, role="tests")
 
 
 async def test_an_invalid_dsn_is_refused_before_connecting() -> None:
