@@ -190,7 +190,9 @@ class GrantCache:
         charged: str | None = None
         if self._lookups.in_flight(digest) is None and not self._keys.known_before(digest):
             party = network = client_network(address)
-            if self._budget is not None and not self._budget.allow(network):
+            # Each lookup in flight has reserved a token, so a flood causes at most as many as there are tokens.
+            reserved = self._lookups.charged_in_flight(network)
+            if self._budget is not None and not self._budget.allow(network, reserved):
                 check = await self._over_budget.check(digest, network)
                 if check is NoAnswer.OVER_BUDGET:
                     raise TooManyUnknownKeys
@@ -211,8 +213,6 @@ class GrantCache:
         outcome = await asyncio.shield(lookup.outcome)
         if outcome is NoAnswer.UNAVAILABLE:
             return self._stale(digest)
-        if outcome is NoAnswer.OVER_BUDGET:  # the budget ran out while the lookup waited
-            return await self.fetch(digest, address)
         self._on_lookup("miss" if started else "hit")
         return outcome
 
@@ -250,18 +250,16 @@ class GrantCache:
 
         Raises ScopeUnavailable. The lookup uses the queue for refreshes, and no client's budget is charged.
         """
-        while True:
-            entry = self._entries.get(digest)
-            if entry is not None and self._clock() < self.confirmed_until(digest, entry.value):
-                return entry.value
-            if digest in self._unknown:
-                return UNKNOWN
-            lookup = self._lookups.in_flight(digest) or self._lookups.start(digest, self._refreshes.queue, digest, None)
-            outcome = NoAnswer.UNAVAILABLE if lookup is None else await asyncio.shield(lookup.outcome)
-            if outcome is NoAnswer.UNAVAILABLE:
-                raise ScopeUnavailable
-            if outcome is not NoAnswer.OVER_BUDGET:  # the budget belongs to the client that started the lookup
-                return outcome
+        entry = self._entries.get(digest)
+        if entry is not None and self._clock() < self.confirmed_until(digest, entry.value):
+            return entry.value
+        if digest in self._unknown:
+            return UNKNOWN
+        lookup = self._lookups.in_flight(digest) or self._lookups.start(digest, self._refreshes.queue, digest, None)
+        outcome = NoAnswer.UNAVAILABLE if lookup is None else await asyncio.shield(lookup.outcome)
+        if outcome is NoAnswer.UNAVAILABLE:
+            raise ScopeUnavailable
+        return outcome
 
     def confirmed_until(self, digest: bytes, grant: Grant, sites: Iterable[str] = ()) -> float:
         """Return the time (in the clock's seconds) until which this grant is known to be valid and to cover the sites.

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
@@ -17,7 +19,7 @@ from proxy.grants.token_bucket import TokenBuckets
 
 _log = structlog.get_logger()
 
-Outcome = Grant | Unknown | NoAnswer
+Outcome = Grant | Unknown | Literal[NoAnswer.UNAVAILABLE]
 
 
 class Lookup:
@@ -63,12 +65,17 @@ class SingleFlight:
         self._seconds = seconds
         self._clock = clock
         self._lookups: dict[bytes, Lookup] = {}
+        self._charged: Counter[str | None] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def idle(self) -> bool:
         """Whether no lookup is in flight, and the connections of earlier ones were released."""
         return not self._tasks
+
+    def charged_in_flight(self, network: str) -> int:
+        """Return how many lookups in flight are charged to this client network if their keys are unknown."""
+        return self._charged[network]
 
     def in_flight(self, digest: bytes) -> Lookup | None:
         """Return the lookup of this key that is in flight, if any."""
@@ -84,6 +91,7 @@ class SingleFlight:
         loop = asyncio.get_running_loop()
         lookup = Lookup(digest, charged, loop.create_future(), probe=self._breaker.is_open)
         self._lookups[digest] = lookup
+        self._charged[charged] += 1
         lookup.timer = loop.call_later(self._seconds, self._time_out, lookup)
         lookup.task = loop.create_task(self._run(lookup, queue, party))
         self._tasks.add(lookup.task)
@@ -115,10 +123,6 @@ class SingleFlight:
             self._end(lookup, outcome)
 
     async def _ask(self, lookup: Lookup) -> Outcome:
-        # Check the budget again, because the lookups before this one may have used it up. So a flood causes at most as
-        # many queries as the budget has tokens, plus one for each slot of the party.
-        if lookup.charged is not None and self._budget is not None and not self._budget.allow(lookup.charged):
-            return NoAnswer.OVER_BUDGET
         invalidated = True
         while invalidated:
             read_at = self._clock()
@@ -155,5 +159,8 @@ class SingleFlight:
         lookup.outcome.set_result(outcome)
         lookup.timer.cancel()
         del self._lookups[lookup.digest]
+        self._charged[lookup.charged] -= 1
+        if not self._charged[lookup.charged]:
+            del self._charged[lookup.charged]
         if lookup.probe:
             self._breaker.probe_ended()

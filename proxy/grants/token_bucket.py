@@ -23,9 +23,9 @@ class TokenBuckets:
         # and when they were counted.
         self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(_MAX_BUCKETS, ttl=60, timer=clock)
 
-    def allow(self, party: str) -> bool:
-        """Return whether this party has a token left."""
-        return self._tokens(client_network(party)) >= 1
+    def allow(self, party: str, reserved: int = 0) -> bool:
+        """Return whether this party has a token left, in addition to those that are `reserved` for it."""
+        return self._tokens(client_network(party)) >= 1 + reserved
 
     def charge(self, party: str) -> None:
         """Take a token from this party."""
