@@ -8,7 +8,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from proxy.decision.parameter_limits import LONG_UNUSUAL_NAME, MAX_UNUSUAL, MAX_UNUSUAL_BYTES, TOO_MANY_UNUSUAL
+from proxy.decision.parameter_limits import (
+    LONG_UNUSUAL_NAME,
+    LONGEST_UNUSUAL,
+    MAX_UNUSUAL,
+    MAX_UNUSUAL_BYTES,
+    TOO_MANY_UNUSUAL,
+)
 from proxy.decision.parameter_names import Name, search_pattern, spellings
 from proxy.decision.pieces import QUERY, Pieces
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
@@ -101,7 +107,7 @@ class Finder:
             return plain
         if _PLAIN_NAME.match(raw_name):
             return ()
-        if len(raw_name) > MAX_UNUSUAL_BYTES:
+        if len(raw_name) > LONGEST_UNUSUAL:
             raise Refused(LONG_UNUSUAL_NAME)
         found = spellings(raw_name)
         if not any(self._plain.search(f"&{_at_ampersands(spelling)}") for spelling in found):

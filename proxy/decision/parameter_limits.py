@@ -33,6 +33,12 @@ MAX_UNUSUAL: Final = 28
 MAX_UNUSUAL_BYTES: Final = 1024
 """The maximum number of unusual names that may be wanted, and their maximum total length in bytes."""
 
+LONGEST_UNUSUAL: Final = 256
+"""The maximum length, in bytes, of one such name."""
+
+MAX_SEPARATORS: Final = 256
+"""The maximum number of encoded separators in all odd names."""
+
 _SPLIT = "Split the request into several."
 _SPELL_PLAINLY = "Send these names with letters, digits, `-` and `_` only."
 
@@ -69,8 +75,12 @@ LINE_ENDS_IN_NAMES = AMBIGUOUS_REQUEST.because(
     f"The name of a parameter or cookie contains an encoded line end, and more than {FEW_NAMES} names are "
     "percent-encoded. Send names without line ends."
 )
+SEPARATORS_IN_NAMES = AMBIGUOUS_REQUEST.because(
+    f"The names of parameters or cookies contain more than {MAX_SEPARATORS} encoded `&`, `;`, `?` or `#`. Use these "
+    "characters only in values."
+)
 LONG_UNUSUAL_NAME = AMBIGUOUS_REQUEST.because(
-    f"The name of a parameter or cookie has more than {MAX_UNUSUAL_BYTES} bytes and may be another spelling of one "
+    f"The name of a parameter or cookie has more than {LONGEST_UNUSUAL} bytes and may be another spelling of one "
     f"that Sitelatch checks. {_SPELL_PLAINLY}"
 )
 TOO_MANY_UNUSUAL = AMBIGUOUS_REQUEST.because(

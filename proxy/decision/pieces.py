@@ -18,6 +18,8 @@ from proxy.decision.parameter_limits import (
     MAX_ODD_BYTES,
     MAX_ODD_NAMES,
     MAX_PARAMETERS,
+    MAX_SEPARATORS,
+    SEPARATORS_IN_NAMES,
     TOO_MANY_COOKIES,
     TOO_MANY_FOUND,
     TOO_MANY_ODD_NAMES,
@@ -50,7 +52,9 @@ class Pieces:
         """
         self.raw = raw
         self._usual = usual = separators[:1]
-        self._split = split = raw.translate(bytes.maketrans(separators, usual * len(separators)))
+        self._split = split = (
+            raw if len(separators) == 1 else raw.translate(bytes.maketrans(separators, usual * len(separators)))
+        )
         if split.count(usual) >= (MAX_COOKIES if separators == COOKIES else MAX_PARAMETERS):
             raise Refused(TOO_MANY_COOKIES if separators == COOKIES else TOO_MANY_PARAMETERS)
         self._text = "&" + (split if usual == b"&" else split.translate(_OF_COOKIES)).lower().decode("latin-1")
@@ -123,6 +127,8 @@ def _decoded(names: list[bytes]) -> str:
     many = len(joined) > LONG_NAMES or len(names) > MANY_NAMES
     deepest = (rounds(joined, 1) if many else rounds(joined))[-1]
     lines = b"&" + deepest.translate(_TO_AMPERSAND).replace(b"\n", b"\n&") + b"\n"
+    if lines.count(b"&") > len(names) + MAX_SEPARATORS:
+        raise Refused(SEPARATORS_IN_NAMES)
     if lines.isascii():
         return lines.lower().decode("ascii")
     if len(joined) > LONG_NAMES:

@@ -8,12 +8,13 @@ from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head.
-MOST_WORK = 2200
-FIELD, COOKIE, PARAMETER, NEAR_MISS, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 3, 6, 8, 24
+MOST_WORK = 1900
+FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 2, 8, 24
 _PATH_READING = 50
-_PATH_BYTES, _ODD_BYTES = 5, 4
-"""The number of bytes that count as one unit: of a path that is not plain, and of unusual bytes in a query."""
-_NO_MARKS = bytes(byte for byte in range(256) if byte not in b"&;?%[+.")
+_PATH_BYTES, _READING_BYTES, _TARGET_BYTES, _COOKIE_BYTES, _ODD_BYTES = 5, 8, 16, 24, 4
+"""How many of these bytes count as one unit: of a path that is not plain, of each further reading of it, of any target,
+of cookies, and of those bytes of a query that are `%` or outside ASCII."""
+_NO_MARKS = bytes(byte for byte in range(128) if byte not in b"&;?%")
 
 MANY_FIELDS, LONG_TARGET = 24, 512
 """A head with more fields, or with more bytes in its target, is checked even if it has few parameters and sites."""
@@ -34,7 +35,7 @@ def check_work(work: int) -> None:
 
 def path_work(length: int, readings: int) -> int:
     """Return the work that a path takes. A plain path takes none."""
-    return length // _PATH_BYTES + _PATH_READING * (readings - 1)
+    return length // _PATH_BYTES + (_PATH_READING + length // _READING_BYTES) * (readings - 1)
 
 
 def head_work(head: Head) -> int:
@@ -42,13 +43,13 @@ def head_work(head: Head) -> int:
     marks = head.target.partition(b"?")[2].translate(None, _NO_MARKS)
     odd_bytes = len(marks.translate(None, b"&;?"))
     parameters = len(marks) - odd_bytes
-    # Values are not read here, so at most as many names are odd as there are odd bytes.
-    odd = min(parameters, odd_bytes)
-    cookies = sum(value.count(b";") for name, value in head.fields if FOLDED[name] == b"cookie")
+    cookies = b";".join([value for name, value in head.fields if FOLDED[name] == b"cookie"])
     return (
         FIELD * (len(head.fields) + len(head.dropped))
-        + COOKIE * cookies
-        + PARAMETER * (parameters - odd)
-        + ODD_PARAMETER * odd
+        + COOKIE * cookies.count(b";")
+        + PARAMETER * parameters
+        + ODD_PARAMETER * min(parameters, odd_bytes)
         + odd_bytes // _ODD_BYTES
+        + len(head.target) // _TARGET_BYTES
+        + len(cookies) // _COOKIE_BYTES
     )

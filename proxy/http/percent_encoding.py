@@ -54,12 +54,16 @@ def decode(raw: bytes) -> bytes:
     # these places, each `%` becomes an escape first.
     while b"%%" in raw:
         raw = raw.replace(b"%%", b"%25%")
-    raw = raw.replace(b"%\n", b"%25\n").replace(b"%\r", b"%25\r")
+    if _LF in raw or _CR in raw:
+        raw = raw.replace(b"%\n", b"%25\n").replace(b"%\r", b"%25\r")
     if raw.endswith(b"%"):
         raw += b"25"
     # Swap `%` and `=`, and their escapes too, so that swapping again afterwards restores all of them.
-    coded = raw.replace(b"%3D", b"%3d").replace(b"%25", b"%3D").replace(b"%3d", b"%25").translate(_SWAP)
-    return a2b_qp(coded).translate(_SWAP)
+    if b"%3" in raw:
+        raw = raw.replace(b"%3D", b"%3d").replace(b"%25", b"%3D").replace(b"%3d", b"%25")
+    else:
+        raw = raw.replace(b"%25", b"%3D")
+    return a2b_qp(raw.translate(_SWAP)).translate(_SWAP)
 
 
 def decode_leniently(raw: bytes) -> bytes:
@@ -102,6 +106,11 @@ def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
         found.append(decoded)
         raw = decoded
     return found
+
+
+def has_escapes(raw: bytes) -> bool:
+    """Return whether a `%` begins an escape."""
+    return b"%hh" in raw.translate(_KINDS)
 
 
 def has_only_escapes(raw: bytes) -> bool:

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from proxy.http.percent_encoding import decode_if_cheap
+from proxy.http.percent_encoding import decode_if_cheap, has_escapes
 
 MASK: Final = "***"
 _SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
@@ -67,10 +67,12 @@ def _contains_secret(raw: bytes) -> bool:
             return True
         if b"%" not in raw:
             return False
+        if len(raw) > _MAX_DOUBLE_ENCODED_BYTES and raw is not first:
+            return has_escapes(raw)
         decoded = decode_if_cheap(raw)
+        if decoded is None:
+            return True
         if decoded == raw:
             return False
-        if decoded is None or (len(raw) > _MAX_DOUBLE_ENCODED_BYTES and raw is not first):
-            return True
         raw = decoded
     return True  # ordinary requests are not encoded that many times

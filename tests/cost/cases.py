@@ -462,6 +462,206 @@ MIXES: list[Mix] = [
     ),
     Mix({"query": Part(b"", (b"site%00%c3%a9", b"api70{n}&"), b"", TARGET_ROOM)}),
     Mix({"query": Part(b"", (b"%26_4",), b"", TARGET_ROOM)}),
+    Mix(
+        {
+            "query": Part(b"", (b"eq.Sitex-http%3f-%%00/ids[]0065thod-overr%2eide[x]", b"%2fa*"), b"", 7900),
+            "path": Part(
+                b"/api/sites/shop/", (b"%2541;ids[{n}{n}%252525//", b"%2f%ef%bcsitjson%8f%255"), b"ids[{n}]", 604
+            ),
+        }
+    ),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"1/%a2c",), b"%ef%bc%8f%3dlookupexporteq.", 7900),
+            "query": Part(b"filter[site]=in.(", (b"filt%u0065&&", b"_met%idSite568o%2bd%&"), b"", 4000),
+            "cookies": Part(b"", (b"p$httpmetho%00%c5%bf%41%2_ht{x}526",), b"", 200),
+            "value": Part(b"", (b"\xff", b"$"), b"", 23100),
+        },
+        b"X-Site",
+        1,
+        method=b"LIST",
+    ),
+    Mix(
+        {
+            "query": Part(
+                b"idsite{x}=%25&;",
+                (b"site[]=shopSite&", b"x-tunfilterneled-method&", b"allslk{x}_afilter[site]%26"),
+                b"",
+                200,
+            ),
+            "cookies": Part(b"", (b"si%20=%;",), b"", 200),
+            "path": Part(
+                b"/api/sites/shop/",
+                (b"sites%ef%bc%8f%41site_%252urls541id", b"%ef%bcid%20a1%c5%25252f%bf"),
+                b"%26token%5b;idSite",
+                1000,
+            ),
+            "value": Part(b"", (b"shop%25252541. api.example.com,api_key",), b"shop.api.example.com", 31000),
+        },
+        b"Content-Type",
+        1,
+        method=b"LIST",
+    ),
+    Mix(
+        {
+            "path": Part(
+                b"/api/sites/shop/", (b"i_key", b"DELETE%2525'3drows%%ef%ids%%2525ef%b7%ids[]", b"%25252541"), b"", 7900
+            ),
+            "value": Part(b"", (b"iidSiteds[192.0.{", b"in%3bef%bc%8f,."), b"1", 5985),
+            "cookies": Part(b"", (b"x-ht%252574p-method-override%ff=/;",), b"", 400),
+        },
+        b"X-Internal-{n}",
+        92,
+    ),
+    Mix(
+        {
+            "query": Part(b"%255bs%c.a&", (b"lTe*r", b"filr=\xc3\xa9&"), b"=b", 7110),
+            "value": Part(b"", (b"1ids[{n}])expo%252525rt%", b"mpar%fft"), b"", 1500),
+            "path": Part(b"/api/sites/shop/", (b"a%25%252f25252f",), b"", 1000),
+        },
+        b"Content-Type",
+        1,
+        method=b"POST",
+    ),
+    Mix(
+        {
+            "query": Part(b"", (b"%3d", b"urlax-http-m%u0065thod-overridella;"), b"", 7900),
+            "path": Part(b"/api/sites/shop/", (b"%e2=%84%ab",), b"", 4000),
+            "cookies": Part(b"", (b"site=%2%26252573+{n}; ",), b"", 200),
+        },
+        method=b"LIST",
+    ),
+    Mix(
+        {
+            "cookies": Part(b"", (b"%5bsite[{n}]hot=41",), b"", 31000),
+            "path": Part(b"/api/sites/shop/", (b"//%2561;",), b"", 250),
+            "query": Part(b"site=", (b"%25252541%255bp%20sit.0pagE[%u00", b"%-2b"), b"", 200),
+        }
+    ),
+    Mix(
+        {
+            "query": Part(b"", (b"site&&", b"__PATH__%$httpmethod%urls{n}%cc%b4%cc%81%253b"), b"", 7900),
+            "path": Part(b"/api/sites/shop/", (b"a%cc%ba%81", b"apiids[]ids[{n}]%c5%bf"), b"/x", 7900),
+            "cookies": Part(
+                b"", (b"xa0068eq.me%74Hod-%u00,6fv%u0065r%252572ide=A,;api_key", b"[+%25252561{n}]"), b"", 200
+            ),
+            "value": Part(b"", (b"192.0.2.1,",), b"192.0.2.1", 3600),
+        },
+        b"X-Forwarded-Host",
+        1,
+        method=b"DELETE",
+    ),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"%Aapi", b"%25'41=Ssisitete"), b"", 7900),
+            "cookies": Part(b"", (b"25252561{n}]=a;",), b"", 2100),
+            "value": Part(b"Basic ", (b"eOjpB",), b"", 4000),
+        },
+        b"X-Forwarded-{n}",
+        1,
+        method=b"POST",
+    ),
+    Mix(
+        {
+            "query": Part(
+                b"", (b"%2eapi%u005fkEy.a;;", b"filTerDELETE%ffx-http-method%%2ex-tunneled-method%253d"), b"", 6320
+            ),
+            "value": Part(b"", (b"</{n}> urls[{n}rows]) ", b",%253bslk_%253b\xcc\x81"), b"", 1000),
+            "path": Part(b"/api/sites/shop/", (b"%26a%25252f{n}=DELETids[]E",), b"", 7900),
+            "cookies": Part(b"", (b"[+%25252561N]; ",), b"", 4000),
+        },
+        b"X-Internal-{n}",
+        92,
+    ),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"idSiteA/5%bf", b"%ef%bc%8f"), b"json%2b", 7900),
+            "value": Part(b"", (b"%sitea{n},",), b"close", 1000),
+        },
+        b"Connection",
+        1,
+    ),
+    Mix(
+        {
+            "query": Part(b"", (b"%5Bsite%5D=s{n}&",), b"", 7110),
+            "path": Part(b"/api/sites/shop/", (b"+site_id",), b"", 7505),
+        }
+    ),
+    Mix(
+        {
+            "value": Part(b"", (b"site", b"for=192.0.2.1;hot=shop.api.example.com,"), b"by=x", 14725),
+            "path": Part(b"/api/sites/shop/", (b"%ef%bc%8f",), b"", 6320),
+            "cookies": Part(b"", (b"api%255fkey{n}=a; ",), b"", 1000),
+        },
+        b"X-Forwarded-{n}",
+        92,
+        method=b"LIST",
+    ),
+    Mix(
+        {
+            "cookies": Part(b"", (b"%te=x%25eort\t", b"ilter%55bsite{n}"), b"", 31000),
+            "query": Part(b"", (b"site=s{n}&",), b"", 200),
+        },
+        method=b"DELETE",
+    ),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"sh%25%41op%ef%bc%8fidSiteidSite%ef%bc%8f",), b"", 6320),
+            "cookies": Part(b"", (b"%25256e{n%c3%a9,}+; ",), b"", 2835),
+        },
+        method=b"POST",
+    ),
+    Mix(
+        {
+            "query": Part(b"site", (b"[a]%25252541", b"%25+%", b"%u0024ht%u007pmethod=eq.{n}"), b"=b", 855),
+            "path": Part(b"/api/sites/shop/", (b"A,a?%u00ids", b";arow5252541"), b"", 356),
+        }
+    ),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"%25252541", b"%26a%ef*%b7%b1a{%0an}%2525254152525=b"), b"", 7900),
+            "cookies": Part(b"", (b"filteR=%ff;", b","), b"", 3800),
+        },
+        method=b"HEAD",
+    ),
+    Mix(
+        {
+            "query": Part(b"site=", (b"%61",), b"", 3950),
+            "path": Part(b"/x/", (b"sites%2fsh%ff/",), b"", 7900),
+            "value": Part(b"", (b"?{n}",), b"1", 4000),
+        },
+        b"X-Internal-{n}",
+        2,
+        method=b"DELETE",
+    ),
+    Mix({"query": Part(b"", (b"stati%0ap%26b", b"%2e+", b"filter.site=\xc3\xa9n}&"), b"", 7900)}, method=b"POST"),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"%ef%bc%8f*",), b"", 7900),
+            "cookies": Part(
+                b"",
+                (b"Api_%e2%84%aaEy[[[[==;", b"%u0041%20", b"ap[]i_k%ef%b7%baey%25sites69%64s%5b{n}%5d=%25{n}"),
+                b"",
+                1375,
+            ),
+        }
+    ),
+    Mix(
+        {
+            "cookies": Part(b"%23a%u0070i_key{x}eq.host=", (b"%2%252525",), b"", 31000),
+            "query": Part(b"", (b"site=s{n}%2b+&", b"%0atoken={n}%2c;;"), b"", 200),
+        }
+    ),
+    Mix(
+        {
+            "value": Part(b"host=", (b"rowsallsfilter",), b";", 31000),
+            "query": Part(b"", (b"urls{n}&", b"+_m%u0065thod]%ef%b7%ba_httpmethod%0a%5b:"), b"", 1000),
+            "path": Part(b"/api/sites/shop/", (b"%3b%26%3f",), b"", 140),
+        },
+        b"Cookie",
+        10,
+        method=b"HEAD",
+    ),
 ]
 
 
