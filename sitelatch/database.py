@@ -80,7 +80,7 @@ async def migrate_at(dsn: Dsn) -> Migrated:
         twins = await list_similar_sites(connection)
     for name in applied:
         _log.info("migrated", migration=name)
-    if filled:  # report them only once, because both sites work
+    if filled:  # report similar sites only once, because both work
         for oldest, twin in twins.pairs:
             _log.warning("sites_alike", sites=[oldest, twin], more=twins.more)
     return Migrated(applied, twins)

@@ -28,7 +28,7 @@ _PRIMARY = ("primary", "read-write")
 
 
 class Servers:
-    """Connects to the first host of a DSN that accepts. All users of a DSN share one object, and so one host."""
+    """Connects to the first host of a DSN that accepts a connection. All users of a DSN share one object and host."""
 
     def __init__(self, dsn: Dsn, *, clock: Callable[[], float] = time.monotonic, resolve: Resolve = resolve) -> None:
         self._dsn = dsn
@@ -41,7 +41,7 @@ class Servers:
     async def connect(self, role: str) -> PooledConnection:
         """Return a new connection. Raises CannotConnect, and the errors that the server reports.
 
-        NoMatchingServer, a CannotConnect, means that a host answered, but none is the primary that the DSN asks for.
+        NoMatchingServer, a kind of CannotConnect, means that hosts answered, but none is the primary that is needed.
 
         `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. If the
         caller is canceled, the attempt goes on, and the next caller with this role gets its connection. Otherwise, a

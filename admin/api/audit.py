@@ -69,6 +69,6 @@ async def list_audit(
 
 
 def sites_detail(sites: Iterable[str]) -> dict[str, Any]:
-    """Return the audit detail for a list of sites: the first SITES_LISTED, and their number."""
+    """Return the audit detail for a list of sites: the first SITES_LISTED, and the total number."""
     listed = sorted(sites)
     return {"sites": listed[:SITES_LISTED], "site_count": len(listed)}

@@ -151,7 +151,7 @@ async def _search(connection: Connection, order: Order, position: Position, sear
         # Twice as many users as fill the page if the share of those that match stays the same.
         enough = 2 * limit * size // min(count for count, is_common in zip(matches, common, strict=True) if is_common)
         far = _picked(await connection.fetch(order.search, *position.next(enough), texts, *common, False, limit))
-        if len(far) < limit:  # the users that match are farther away
+        if len(far) < limit:  # the users that match are further down the list
             common, far = [False] * len(_WAYS), []
     if all(common):
         return far

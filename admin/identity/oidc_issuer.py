@@ -90,7 +90,7 @@ class Issuer:
         return use
 
     async def metadata(self, *, newer_than: IssuerMetadata | None = None) -> IssuerMetadata:
-        """Return the metadata, refreshed if it is old or is `newer_than`. Raises IssuerDown."""
+        """Return the metadata, refreshed if it is old or identical to `newer_than`. Raises IssuerDown."""
         called_at = self._clock()
         # During a refresh, other callers use the cache.
         if not self._is_old(newer_than) or (self._lock.locked() and newer_than is None and not self._is_stale()):

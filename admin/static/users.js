@@ -10,7 +10,7 @@ import { isPast, localTime, time } from "./times.js";
 import { addMissingWorkspaces, firstSiteOf, newWorkspace, switchTo } from "./workspaces.js";
 
 const MAX_UNFOLDED_SITES = 3;
-// How old the list may become before a refresh loads all of it, for changes that others made.
+// The maximum age of the list. After that, a refresh loads all of it, to show changes that others made.
 const LIST_MS = 60_000;
 // The start of a pasted key, which its hint contains. The rest must not get into a URL, because proxies log URLs.
 const KEY_START = /^slk_\w{4}(?=\w)/;

@@ -59,7 +59,7 @@ export function newWorkspace() {
   const help = "A workspace owns sites and API users.";
   prompt("New workspace", [{ name: "name", label: "Name", value: missingWorkspace(), help }], "Create workspace", async ({ name }) => {
     const workspace = await request("POST", "workspaces", { name: name.value.trim() }).catch(async (error) => {
-      // It may exist because the response to an earlier attempt was lost. Then it can be selected.
+      // The workspace may already exist, because the response to an earlier attempt was lost. Then it can be selected.
       if (error.status === 409) await loadWorkspaces();
       throw error;
     });

@@ -69,7 +69,7 @@ class Name:
 
 
 def search_pattern(names: Iterable[Name], *, deeper: bool = False) -> re.Pattern[str]:
-    """Return a pattern for these names after a `&`, in text without case.
+    """Return a pattern for these names after a `&`, in case-folded text.
 
     With `deeper`, it matches a name even if the text was decoded more deeply than the backend decodes it.
     """

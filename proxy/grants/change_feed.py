@@ -164,7 +164,7 @@ class ChangeFeed:
             self._grants.feed_at(self._last.seq)
             if len(rows) < PAGE:
                 if self._last.seq < seen_by_lookups:
-                    self._lose("lookups have seen later changes, so this feed was restored or is an old primary's")
+                    self._lose("lookups have seen later changes: this feed was restored or belongs to an old primary")
                     await self._start(connection)
                     raise FeedUnavailable("reconnecting, because this server may be an old primary")
                 self.read_at = asked_at

@@ -22,7 +22,7 @@ _CREDENTIALS: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""The password of a URL or of a DSN. It is bounded, so that the cost grows no faster than the text."""
+"""The password of a URL or of a DSN. Its length is bounded, so that the cost grows no faster than the text."""
 
 
 class KnownSecrets:
