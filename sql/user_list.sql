@@ -164,13 +164,18 @@ LIMIT $10
 -- A page of all users that match, as defined in match_users, found through indexes: descending if $9, by last activity
 -- if $10 and otherwise by creation time.
 WITH matching AS (
-  SELECT u.id, u.created_at
+  SELECT u.id, u.created_at AS sorted_by
   FROM sitelatch.api_users u
-  WHERE $6 AND u.words @@ sitelatch.word_beginnings($5)
+  WHERE $6 AND NOT $10 AND u.words @@ sitelatch.word_beginnings($5)
     AND ($1::text[] IS NULL OR u.workspace_id = ANY($1::text[]::bigint[]))
   UNION
-  SELECT u.id, u.created_at
+  SELECT found.id, v.sorted_by
   FROM (
+    SELECT u.id
+    FROM sitelatch.api_users u
+    WHERE $6 AND $10 AND u.words @@ sitelatch.word_beginnings($5)
+      AND ($1 IS NULL OR u.workspace_id = ANY($1::text[]::bigint[]))
+    UNION
     SELECT k.user_id
     FROM sitelatch.api_keys k
     WHERE $7 AND k.words @@ sitelatch.word_beginnings($5)
@@ -186,26 +191,26 @@ WITH matching AS (
     WHERE $8 AND s.words @@ sitelatch.word_beginnings($5)
       AND ($1 IS NULL OR s.workspace_id = ANY($1::text[]::bigint[]))
   ) found
+  -- Only one of the two tables is read.
   CROSS JOIN LATERAL (
-    SELECT u.id, u.workspace_id, u.created_at FROM sitelatch.api_users u WHERE u.id = found.user_id OFFSET 0
-  ) u
-  WHERE $1 IS NULL OR u.workspace_id = ANY($1::text[]::bigint[])
+    SELECT u.workspace_id, u.created_at AS sorted_by FROM sitelatch.api_users u WHERE NOT $10 AND u.id = found.id
+    UNION ALL
+    SELECT a.workspace_id, a.last_used_at FROM sitelatch.api_user_activity a WHERE $10 AND a.user_id = found.id
+    OFFSET 0
+  ) v
+  WHERE $1 IS NULL OR v.workspace_id = ANY($1::text[]::bigint[])
 )
-SELECT matching.id, v.sorted_by
-FROM matching
-CROSS JOIN LATERAL (
-  SELECT CASE WHEN $10 THEN (SELECT a.last_used_at FROM sitelatch.api_user_activity a WHERE a.user_id = matching.id)
-              ELSE matching.created_at END AS sorted_by
-) v
+SELECT m.id, m.sorted_by
+FROM matching m
 WHERE $4::uuid IS NULL OR CASE
-  WHEN v.sorted_by IS NOT DISTINCT FROM $3::timestamptz THEN CASE WHEN $9 THEN matching.id < $4 ELSE matching.id > $4 END
-  WHEN v.sorted_by IS NULL OR $3 IS NULL THEN (v.sorted_by IS NULL) = $9
-  WHEN $9 THEN v.sorted_by < $3
-  ELSE v.sorted_by > $3
+  WHEN m.sorted_by IS NOT DISTINCT FROM $3::timestamptz THEN CASE WHEN $9 THEN m.id < $4 ELSE m.id > $4 END
+  WHEN m.sorted_by IS NULL OR $3 IS NULL THEN (m.sorted_by IS NULL) = $9
+  WHEN $9 THEN m.sorted_by < $3
+  ELSE m.sorted_by > $3
 END
 ORDER BY
-  CASE WHEN $9 THEN v.sorted_by END DESC NULLS LAST, CASE WHEN $9 THEN matching.id END DESC,
-  CASE WHEN NOT $9 THEN v.sorted_by END NULLS FIRST, CASE WHEN NOT $9 THEN matching.id END
+  CASE WHEN $9 THEN m.sorted_by END DESC NULLS LAST, CASE WHEN $9 THEN m.id END DESC,
+  CASE WHEN NOT $9 THEN m.sorted_by END NULLS FIRST, CASE WHEN NOT $9 THEN m.id END
 LIMIT $2
 
 -- name: list_activity
