@@ -1,6 +1,6 @@
 """Fills a database with many API users in plain SQL, for the benchmark of the admin API and the tests of its queries.
 
-The data is uneven on purpose. One workspace has half of the users, others have few, and some have none in the sites
+The data is uneven on purpose. One workspace has half of the users, others have few, and some have no users in the sites
 that most searches find. Names contain numbers that follow the creation time, so a search for the digits of a name finds
 users that were created one after another. Many users were active within the last hour, and a fifth were never active.
 """

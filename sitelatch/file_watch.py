@@ -22,7 +22,7 @@ Version = tuple[tuple[int, int, int, int] | None, ...]
 
 @dataclass(slots=True)
 class _State:
-    """What is known about a set of files."""
+    """The state of a set of files."""
 
     files: WatchedFiles
     version: Version | None

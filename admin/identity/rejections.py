@@ -1,4 +1,4 @@
-"""What the log and the caller are told about a person whom the allow list does not admit."""
+"""The log line and the response for a person that the allow list does not admit."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 class BackgroundWriter(io.RawIOBase):
     """A binary stream whose `write` never blocks and never fails.
 
-    A thread writes what is queued. Lines that do not fit into the queue, or that cannot be written, are dropped and
+    A thread writes the queued data. Lines that do not fit into the queue, or that cannot be written, are dropped and
     counted. Lines that must be kept are always queued, and are retried as long as the descriptor has a reader.
     """
 

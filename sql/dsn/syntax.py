@@ -81,7 +81,7 @@ def _split_uri(text: str) -> Iterator[tuple[str, str]]:
     user, _, password = credentials.partition(":")
     hosts, ports, rest = _split_hosts(rest)
     path, question_mark, query = rest.partition("?")
-    if "@" in path:  # libpq reads it as a part of the database's name, which is never what was meant
+    if "@" in path:  # libpq reads it as a part of the database's name, which is never intended
         raise BadDatabaseUrl(f"has an @ after the first /. {ENCODE}")
     for name, value in {
         "user": user,
