@@ -10,6 +10,7 @@ _BOM = "\ufeff"
 _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _IS_UTF_16 = "This is UTF-16 text, which some Windows programs call Unicode. Save it as UTF-8"
+_BINARY = "Line {} contains a NUL character, so this is not a text file"
 _SAMPLE = 512
 
 
@@ -39,6 +40,9 @@ def decode_text(raw: bytes) -> str:
     try:
         return plain_text(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
+        before, nul, _ = raw.partition(b"\0")
+        if nul:
+            raise NotText(_BINARY.format(_line(before.decode("latin-1")))) from None
         line = _line(raw[: error.start].decode("utf-8"))
         raise NotText(
             f"Line {line} is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8"
@@ -52,7 +56,7 @@ def plain_text(text: str) -> str:
     if nul and _looks_like_utf_16(text[:_SAMPLE]):
         raise NotText(_IS_UTF_16)
     if nul:
-        raise NotText(f"Line {_line(before)} contains a NUL character, so this is not a text file")
+        raise NotText(_BINARY.format(_line(before)))
     return text
 
 

@@ -129,6 +129,11 @@ async function textOf(file) {
   if (bytes[0] === 0xff && bytes[1] === 0xfe || bytes[0] === 0xfe && bytes[1] === 0xff) {
     throw new Error("This is UTF-16 text, which some Windows programs call Unicode. Save it as UTF-8.");
   }
+  const nul = bytes.indexOf(0);
+  if (nul >= 0) {
+    const before = bytes.subarray(0, nul).filter((byte) => byte === 10).length;
+    throw new Error(`Line ${before + 1} contains a NUL character, so this is not a text file.`);
+  }
   let [line, end] = [1, bytes.indexOf(10)];
   while (end >= 0 && isUtf8(bytes.subarray(0, end))) [line, end] = [line + 1, bytes.indexOf(10, end + 1)];
   throw new Error(`Line ${line} is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8.`);

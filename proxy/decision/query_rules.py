@@ -70,8 +70,8 @@ class QuerySiteRule(ValueReader):
             "exactly this spelling."
         )
         self._encoded_twice = AMBIGUOUS_REQUEST.because(
-            f"{named} its value is percent-encoded more than once. Servers differ in how often they decode it. Encode "
-            "it once."
+            f"{named} its value is percent-encoded more than once, or with `%u`, which only some servers decode. "
+            "Percent-encode it once, as UTF-8."
         )
         self._separated = AMBIGUOUS_REQUEST.because(
             f"{named} this request contains `;` or another `?`, where only some servers separate parameters. Separate "

@@ -20,6 +20,10 @@ _HOSTS_DIFFER = BAD_REQUEST.because(
     "The request target is a URL whose host or port differs from the Host header. Send the path and the query, or the "
     "same host and port in both."
 )
+_NO_HOST = BAD_REQUEST.because(
+    "The request target is a URL, but the request has no Host header to compare it with. Send the path and the query, "
+    "or a Host header with the same host and port."
+)
 
 
 def origin_form(method: bytes, target: bytes, host: bytes) -> bytes:
@@ -34,6 +38,8 @@ def origin_form(method: bytes, target: bytes, host: bytes) -> bytes:
     scheme, authority, rest = url.groups()
     if b"@" in authority:
         raise Refused(_USER_NAME)
+    if not host:
+        raise Refused(_NO_HOST)
     port = _DEFAULT_PORTS[scheme.lower()]
     try:
         named = check_host([authority])

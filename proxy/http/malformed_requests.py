@@ -13,7 +13,7 @@ _TLS = BAD_REQUEST.because(
     "The connection begins with a TLS handshake, but this address serves plain HTTP. Use a URL that begins with "
     "`http://`, or the address that serves HTTPS."
 )
-_PROXY_PROTOCOL = BAD_REQUEST.because(
+PROXY_PROTOCOL = BAD_REQUEST.because(
     "The connection begins with the PROXY protocol, which is not supported. Turn it off in the load balancer, and let "
     "it send `X-Forwarded-For`."
 )
@@ -119,7 +119,7 @@ def why_malformed(head: bytes) -> Refusal:
     if head.startswith(_TLS_RECORD):
         return _TLS
     if head.startswith((_PROXY_V2, b"\r\n" + _PROXY_V2)):
-        return _PROXY_PROTOCOL
+        return PROXY_PROTOCOL
     first, *lines = _lines(head)
     if fault := _fault_in_request_line(first):
         return fault

@@ -9,7 +9,7 @@ import re
 import httptools
 
 from proxy.http.headers import Fields, Head
-from proxy.http.malformed_requests import why_malformed
+from proxy.http.malformed_requests import PROXY_PROTOCOL, why_malformed
 from proxy.refusals import (
     HEAD_TOO_LARGE,
     TARGET_TOO_LONG,
@@ -27,6 +27,8 @@ METHODS = frozenset(method.encode() for method in DEFAULT_METHODS)
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [^ ]++ HTTP/\d\.\d")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+(?= |\Z)")
 """A method, or the beginning of one."""
+_PROXY_V1 = b"PROXY "
+"""How version 1 of the PROXY protocol begins. It looks like a method."""
 
 
 _STAND_INS = bytes(range(0x80)) + b"x" * 0x80
@@ -119,7 +121,7 @@ class RequestReader:
             except httptools.HttpParserError as second_error:
                 error = second_error
         unknown_method = isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(head)
-        raise Refused(UNKNOWN_METHOD if unknown_method else _malformed(head)) from error
+        raise Refused(_unknown_method(head) if unknown_method else _malformed(head)) from error
 
     def _needs_stand_ins(self, head: bytes) -> bool:
         method, space, rest = head.partition(b"\n")[0].partition(b" ")
@@ -147,7 +149,7 @@ class RequestReader:
             if not space:
                 return
             if method not in self._methods:
-                raise Refused(UNKNOWN_METHOD)
+                raise Refused(_unknown_method(head))
             self._parser.feed_data(_shown(head))
         self._shown_up_to = len(head)
 
@@ -211,6 +213,10 @@ def _original(buffer: bytes, shown_target: bytes) -> tuple[bytes, bytes, int]:
             method, target, _ = line.split(b" ")
             return method, target, minor
     raise Refused(_malformed(buffer))
+
+
+def _unknown_method(head: bytes) -> Refusal:
+    return PROXY_PROTOCOL if head.startswith(_PROXY_V1) else UNKNOWN_METHOD
 
 
 def _malformed(buffer: bytes) -> Refusal:

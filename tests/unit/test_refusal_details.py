@@ -76,7 +76,12 @@ def refusal_of(data: bytes, sites: list[Any], *, trusted: bool = False, **route:
         raw, _ = RequestReader(limits, table.methods).read(data)
         assert raw is not None
         hop = clean_request(
-            raw, spellings=SPELLINGS, trusted=trusted, judged=table.judged_names, trailer_bytes=limits.head_bytes
+            raw,
+            spellings=SPELLINGS,
+            trusted=trusted,
+            judged=table.judged_names,
+            trailer_bytes=limits.head_bytes,
+            needs_host=table.reads_hosts,
         )
     except Refused as refused:
         return refused.refusal
@@ -103,6 +108,7 @@ ROWS: list[Row] = [
         (get("ftp://h/"), "The request target does not begin with `/`, and is not a URL with `http://` or"),
         (get("http://u@h/"), "The request target is a URL with a user name."),
         (get("http://other/"), "The request target is a URL whose host or port differs from the Host header."),
+        (b"GET http://h/ HTTP/1.0\r\n\r\n", "The request target is a URL, but the request has no Host header"),
         (get("/?a#b"), "The request target contains a `#`."),
         (get("/?a=\xff"), "The query contains bytes that are not UTF-8"),
         (get("/?a=\xc2\x80"), "The query contains bytes that are not UTF-8, or control characters"),
@@ -118,6 +124,10 @@ ROWS: list[Row] = [
         (
             get("/?site=sh%256Fp"),
             "The query parameter `site` names the site, and its value is percent-encoded more than",
+        ),
+        (
+            get("/?site=sh%u006fp"),
+            "The query parameter `site` names the site, and its value is percent-encoded more than once, or with `%u`",
         ),
         (get("/?site=shop;site=blog"), "The query parameter `site` names the site, and this request contains `;` or"),
         (get("/?a=b?site=shop"), "The query parameter `site` names the site, and this request contains `;` or"),

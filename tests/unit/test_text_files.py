@@ -41,6 +41,8 @@ def test_an_empty_file_is_empty_text() -> None:
         (b"a = 1\n" + TEXT.encode("latin-1"), "Line 2 is not UTF-8 text, but probably Latin-1 or Windows-1252"),
         (b"a = 1\r\nb = 1\r\nc = \x80\r\n", "Line 3 is not UTF-8 text"),
         (b"a = 1\nb = \0\n", "Line 2 contains a NUL character"),
+        (b"PK\x03\x04\x14\0\x08\0" + b"\xd3\xff", "Line 1 contains a NUL character"),  # a workbook
+        (TEXT.encode("utf-32-le"), "Line 1 contains a NUL character"),
         (b"\0" * 100, "Line 1 contains a NUL character"),
         (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01", "contains a NUL character"),
     ],

@@ -97,6 +97,12 @@ def test_any_other_target_is_refused(method: bytes, target: bytes, host: bytes) 
     assert refused.value.refusal.code == "bad_request"
 
 
+def test_the_refusal_of_a_url_says_if_the_host_header_is_missing() -> None:
+    with pytest.raises(Refused) as refused:
+        origin_form(b"GET", b"http://data.example/path", b"")
+    assert "has no Host header" in refused.value.refusal.detail
+
+
 def test_a_url_without_a_path_stands_for_the_whole_server_in_an_options_request() -> None:
     assert origin_form(b"OPTIONS", b"http://data.example:8080", b"data.example:8080") == b"*"
     assert origin_form(b"OPTIONS", b"http://data.example/", b"data.example") == b"/"

@@ -40,6 +40,8 @@ def get(*lines: bytes) -> bytes:
 
 REQUESTS = [
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "The connection begins with a TLS handshake"),
+    (b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", "The connection begins with the PROXY protocol"),
+    (b"PROXY UNKNOWN\r\n", "The connection begins with the PROXY protocol"),
     (b"\x00", "The request line does not begin with a method."),
     (b" GET / HTTP/1.1\r\n", "The request line does not begin with a method."),
     (b"G(T / HTTP/1.1\r\n", "The request line does not begin with a method."),
@@ -112,7 +114,7 @@ def test_the_detail_does_not_depend_on_how_the_bytes_arrive(data: bytes, detail:
     assert [refusal and refusal.detail.startswith(detail) for refusal in in_pieces] == [True, True]
 
 
-def test_the_proxy_protocol_is_named() -> None:
+def test_version_2_of_the_proxy_protocol_is_named() -> None:
     refusal = refusal_of(b"\r\n\r\n\x00\r\nQUIT\n\x21\x11")
     assert refusal is not None
     assert refusal.detail.startswith("The connection begins with the PROXY protocol")
