@@ -112,8 +112,9 @@ def rule(table: AllowSettings | ProxyAllowSettings) -> Rule:
 def verified_email(claims: Claims) -> str | None:
     """Return the email, folded for comparison, if the issuer has verified it."""
     email = claims.get("email")
-    # Some issuers send the flag as text.
-    return folded(email) if _is_email(email) and claims.get("email_verified") in (True, "true") else None
+    flag = claims.get("email_verified")
+    # Some issuers send the flag as text. The number 1, which equals True, is not a flag.
+    return folded(email) if _is_email(email) and (flag is True or flag == "true") else None
 
 
 def person_of(claims: Claims) -> Person | None:

@@ -133,12 +133,13 @@ class Oidc:
         except InvalidToken as error:
             log.warning("id_token_refused", reason=str(error))
             raise SignInFailed("sign_in_refused") from None
-        admin = self._allow_list.admit(claims)
+        kept = self._allow_list.relevant_claims(claims)
+        admin = self._allow_list.admit(kept)  # as at every later request of the session
         if admin is None:
             rejection = self._allow_list.rejection(claims)
             log_rejection(rejection)
             raise SignInFailed("not_an_admin", rejection.reason)
-        return admin, self._allow_list.relevant_claims(claims)
+        return admin, kept
 
     async def _claims(self, login: OidcLogin, response: Mapping[str, str]) -> Claims:
         metadata = await self._issuer.metadata()

@@ -504,6 +504,7 @@ async def test_the_log_says_why_a_person_is_not_an_admin(
         for claims, reason, person in (
             ({"email": "eve@evil.example"}, "not_listed", "e***@evil.example"),
             ({"email_verified": False}, "email_not_verified", "a***@example.com"),
+            ({"email_verified": 1}, "email_not_verified", "a***@example.com"),
             ({"email_verified": None}, "email_verified_missing", "a***@example.com"),
             ({"email": None}, "no_email", "1"),
             ({"email": "ada@evil@example.com"}, "invalid_email", "a***@example.com"),

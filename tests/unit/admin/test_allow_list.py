@@ -39,6 +39,8 @@ def test_a_verified_email_matches_case_insensitively(allowed: AllowList) -> None
         {**ADA, "email_verified": None},
         {**ADA, "email_verified": "false"},
         {**ADA, "email_verified": "yes"},
+        {**ADA, "email_verified": 1},
+        {**ADA, "email_verified": [True]},
         {"sub": "1", "email": "ada@example.com"},
         {**ADA, "email": "ada@example.com.evil.example"},
         {**ADA, "email": "ada@evil.example"},
