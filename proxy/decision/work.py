@@ -11,9 +11,9 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 MOST_WORK = 1900
 FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 2, 8, 24
 _PATH_READING = 50
-_PATH_BYTES, _READING_BYTES, _TARGET_BYTES, _COOKIE_BYTES, _ODD_BYTES = 5, 8, 16, 24, 4
-"""How many of these bytes count as one unit: of a path that is not plain, of each further reading of it, of any target,
-of cookies, and of those bytes of a query that are `%` or outside ASCII."""
+_PATH_BYTES, _TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES = 5, 16, 64, 24, 4
+"""How many of these bytes count as one unit: of each reading of a path that is not plain, of any target, of header
+fields' values, of cookies, and of those bytes of a query that are `%` or outside ASCII."""
 _NO_MARKS = bytes(byte for byte in range(128) if byte not in b"&;?%")
 
 MANY_FIELDS, LONG_TARGET = 24, 512
@@ -35,7 +35,7 @@ def check_work(work: int) -> None:
 
 def path_work(length: int, readings: int) -> int:
     """Return the work that a path takes. A plain path takes none."""
-    return length // _PATH_BYTES + (_PATH_READING + length // _READING_BYTES) * (readings - 1)
+    return length // _PATH_BYTES * readings + _PATH_READING * (readings - 1)
 
 
 def head_work(head: Head) -> int:
@@ -51,5 +51,6 @@ def head_work(head: Head) -> int:
         + ODD_PARAMETER * min(parameters, odd_bytes)
         + odd_bytes // _ODD_BYTES
         + len(head.target) // _TARGET_BYTES
+        + sum([len(value) for _, value in head.fields]) // _VALUE_BYTES
         + len(cookies) // _COOKIE_BYTES
     )
