@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from admin.api.request_models import Body, NoQuery
 from admin.api.request_parsing import Model, read_body, read_query
+from admin.completion import complete
 from admin.problems import (
     BodyTooLarge,
     BodyTooSlow,
@@ -82,7 +83,8 @@ def endpoint(
         taken = await _read(request, takes)
         if method == "GET":
             return await handler(request, taken)
-        return await _complete(handler(request, taken))
+        # A deletion that was requested must take place.
+        return await complete(handler(request, taken))
 
     authentication = () if open_to_all else NEEDS_CREDENTIALS
     body = TAKES_BODY if issubclass(takes, Body) else ()
@@ -99,16 +101,6 @@ def endpoint(
         open_to_all,
         idempotent,
     )
-
-
-async def _complete(change: Coroutine[None, None, web.Response]) -> web.Response:
-    """Run a change to its end even if the client leaves: a deletion that was requested must take place."""
-    task = asyncio.create_task(change)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 async def _read(request: web.Request, model: type[Model]) -> Model:

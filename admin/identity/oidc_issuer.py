@@ -13,6 +13,7 @@ import structlog
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, hdrs
 from yarl import URL
 
+from admin.completion import complete
 from admin.identity.json_web_tokens import PublicKey, public_keys
 from admin.problems import IssuerDown
 from admin.secure_urls import is_safe
@@ -99,7 +100,8 @@ class Issuer:
             # If another caller's refresh started while this one waited for the lock, its result is new enough.
             if self._is_old(newer_than) and self._started_at <= called_at and self._clock() >= self._retry_at:
                 await asyncio.sleep(self._started_at + KEY_REFRESH_SECONDS - self._clock())
-                await self._refresh()
+                # Other callers wait for this refresh, so it does not end when the client of this one leaves.
+                await complete(self._refresh())
             return self._usable(newer_than)
 
     def _is_old(self, newer_than: IssuerMetadata | None) -> bool:

@@ -139,9 +139,14 @@ class Counted:
         self.requests = 0
         self.answer: Any = None
         self.silent = False
+        self.asked = asyncio.Event()
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
+        self.asked.set()
+        await self.answering.wait()
         if self.silent:
             await asyncio.sleep(3600)
         return self.answer(request) if self.answer else web.Response(status=500)
@@ -235,6 +240,23 @@ async def test_requests_to_a_silent_issuer_time_out(counted: tuple[Counted, str]
     results = await asyncio.gather(*(issuer.metadata() for _ in range(20)), return_exceptions=True)
     assert {type(result) for result in results} == {IssuerDown}
     assert server.requests <= 2  # callers that waited for a refresh use its result
+    await issuer.close()
+
+
+async def test_a_client_that_leaves_during_a_refresh_does_not_end_it_for_others(counted: tuple[Counted, str]) -> None:
+    server, url = counted
+    server.answer = discovery
+    server.answering.clear()
+    issuer = Issuer(url)
+    leaving = asyncio.create_task(issuer.metadata())
+    await server.asked.wait()
+    waiting = asyncio.create_task(issuer.metadata())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.sleep(0)
+    server.answering.set()
+    assert (await waiting).token_endpoint == f"{url}/token"
+    assert server.requests == 2
     await issuer.close()
 
 
