@@ -137,7 +137,8 @@ async def list_activity(
 
 async def _search(connection: Connection, order: Order, position: Position, search: str, limit: int) -> list[Picked]:
     """Return the next users that match the search."""
-    texts = [_hint_part(search), fold_site(search)]
+    search = _without_secret(search)
+    texts = [search, fold_site(search)]
     workspaces = len(position.workspaces or (0,))
     size = max(NEAR // workspaces, limit)
     near = await connection.fetch(order.search, *position.next(size), texts, True, True, True, True, size)
@@ -164,8 +165,11 @@ def _picked(rows: Iterable[Record]) -> list[Picked]:
     return [Picked(row["sorted_by"], row["id"]) for row in rows]
 
 
-def _hint_part(search: str) -> str:
-    """Return the part of a search that the hint of a key can contain. For a whole key, that is only its start."""
+def _without_secret(search: str) -> str:
+    """Return a search without the prefix of keys, which all hints have, and without what no hint of a key contains.
+
+    The database may log the parameters of queries, so no query gets a whole key.
+    """
     shown = hint(PREFIX + "x" * 38).partition("…")[0]
     if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
         search = search[: len(shown)]
