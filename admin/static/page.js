@@ -5,7 +5,7 @@ import * as audit from "./audit.js";
 import { setUpCreate } from "./create.js";
 import { closeAll, reopen } from "./dialogs.js";
 import { busy, byId, isolated, showToast } from "./dom.js";
-import { setUpSignIn, showSignIn } from "./sign_in.js";
+import { dropRefusal, setUpSignIn, showSignIn } from "./sign_in.js";
 import * as sites from "./sites.js";
 import { state } from "./state.js";
 import { refreshTimes } from "./times.js";
@@ -41,6 +41,7 @@ async function showView({ focus = false } = {}) {
 }
 
 async function signedIn(session) {
+  dropRefusal();
   state.session = session;
   useSession(session);
   const { name, email } = session.person;

@@ -37,6 +37,11 @@ function takeRefusal() {
 
 let refusal = takeRefusal();
 
+// A page that is signed in does not need the refusal, for example after the browser's back button repeated a finished sign-in.
+export function dropRefusal() {
+  refusal = null;
+}
+
 export async function showSignIn(reason = "") {
   try {
     methods ??= await request("GET", "sign-in");

@@ -87,6 +87,18 @@ def test_an_admin_signs_in_at_the_issuer_works_and_signs_out(browser: Browser, u
         expect(issuer_button(admin)).to_be_visible()
 
 
+def test_going_back_to_a_finished_sign_in_leaves_no_refusal(browser: Browser, url: str) -> None:
+    with open_signed_out(browser, url) as admin:
+        sign_in_at_issuer(admin, "ada@example.com")
+        expect(admin.heading("API Users")).to_be_visible()
+        admin.page.goto("about:blank")
+        admin.page.goto(f"{url}/#refused=expired")  # where the callback leads when it is opened again
+        expect(admin.heading("API Users")).to_be_visible()
+        admin.sign_out()
+        expect(issuer_button(admin)).to_be_focused()
+        expect(admin.sign_in_error).to_be_empty()
+
+
 def test_the_page_says_why_a_sign_in_failed(browser: Browser, url: str) -> None:
     with open_signed_out(browser, url) as admin:
         page, error = admin.page, admin.sign_in_error
