@@ -136,7 +136,7 @@ def masked_name(claims: Claims) -> str | None:
 
 
 def _is_email(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value.count("@") == 1
+    return _is_name(value) and value.count("@") == 1
 
 
 def _is_name(text: object) -> TypeGuard[str]:

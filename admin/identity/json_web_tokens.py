@@ -128,7 +128,8 @@ def check_id_token(
         raise InvalidToken("it was issued to another client")
     if claims.get("nonce") != nonce:
         raise InvalidToken("its nonce belongs to another sign-in")
-    if not isinstance(claims.get("sub"), str):
+    subject = claims.get("sub")
+    if not (subject and isinstance(subject, str)):
         raise InvalidToken("it has no subject")
     return claims
 
@@ -148,6 +149,8 @@ def _check(claims: dict[str, Any], issuer: str, audience: str, now: int) -> None
 
 
 def _head(token: str) -> dict[str, Any]:
+    if len(token) > TOKEN_LENGTH:
+        raise InvalidToken(f"it has more than {TOKEN_LENGTH} characters")
     if not looks_like_jwt(token):
         raise InvalidToken("it does not have three parts")
     try:

@@ -123,13 +123,8 @@ class Oidc:
             claims = await self._claims(login, response)
         except IssuerDown:
             raise SignInFailed("issuer_unavailable") from None
-        except _UNREACHABLE as error:
-            log.warning("issuer_unreachable", error=type(error).__name__)
-            raise SignInFailed("issuer_unavailable") from None
         except IssuerResponseError as error:
-            log.warning("issuer_refused_sign_in", reason=str(error), error=error.error)
-            wrong_client = error.error in ("invalid_client", "unauthorized_client")
-            raise SignInFailed("client_refused" if wrong_client else "sign_in_refused") from None
+            raise _refused(error) from None
         except InvalidToken as error:
             log.warning("id_token_refused", reason=str(error))
             raise SignInFailed("sign_in_refused") from None
@@ -154,8 +149,8 @@ class Oidc:
             if error == "access_denied":
                 raise SignInFailed("denied")
             raise IssuerResponseError("it returned an error", error if error.isidentifier() else None)
-        tokens = await self._issuer.fetch_json(
-            "POST", metadata.token_endpoint, **self._token_request(metadata, response.get("code", ""), login)
+        tokens = await self._fetch(
+            "token", "POST", metadata.token_endpoint, **self._token_request(metadata, response.get("code", ""), login)
         )
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
@@ -170,17 +165,27 @@ class Oidc:
                 now=int(self._wall_clock()),
             )
         )
-        claims = _without_nulls(checked)
+        claims = _with_values(checked)
         access_token = tokens.get("access_token")
         if metadata.userinfo_endpoint and isinstance(access_token, str) and self._allow_list.needs_more(claims):
-            userinfo = await self._issuer.fetch_json(
-                "GET", metadata.userinfo_endpoint, authorization=f"Bearer {access_token}"
+            userinfo = await self._fetch(
+                "userinfo", "GET", metadata.userinfo_endpoint, authorization=f"Bearer {access_token}"
             )
             # Without this check, another person's claims could be substituted (OpenID Connect Core §5.3.2).
             if userinfo.get("sub") != claims["sub"]:
                 raise IssuerResponseError("its userinfo response is about another person")
-            claims = _merged(claims, _without_nulls(userinfo))
+            claims = _merged(claims, _with_values(userinfo))
         return claims
+
+    async def _fetch(self, endpoint: str, method: str, url: str, **request: Any) -> dict[str, Any]:
+        """Return the JSON of one of the issuer's endpoints. Logs which one has failed, and raises SignInFailed."""
+        try:
+            return await self._issuer.fetch_json(method, url, **request)
+        except _UNREACHABLE as error:
+            log.warning("issuer_unreachable", endpoint=endpoint, error=type(error).__name__)
+            raise SignInFailed("issuer_unavailable") from None
+        except IssuerResponseError as error:
+            raise _refused(error, endpoint=endpoint) from None
 
     def _token_request(self, metadata: IssuerMetadata, code: str, login: OidcLogin) -> dict[str, Any]:
         form = {
@@ -206,9 +211,16 @@ class Oidc:
             return check(await self._issuer.metadata(newer_than=metadata))
 
 
-def _without_nulls(claims: Claims) -> Claims:
-    """Return the claims that have a value. Some issuers send null for claims that they do not know."""
-    return {name: value for name, value in claims.items() if value is not None}
+def _refused(error: IssuerResponseError, **details: str) -> SignInFailed:
+    """Log why the issuer did not complete a sign-in, and return the failure for the page."""
+    log.warning("issuer_refused_sign_in", reason=str(error), error=error.error, **details)
+    wrong_client = error.error in ("invalid_client", "unauthorized_client")
+    return SignInFailed("client_refused" if wrong_client else "sign_in_refused")
+
+
+def _with_values(claims: Claims) -> Claims:
+    """Return the claims that have a value. Some issuers send null or an empty text for claims that they do not know."""
+    return {name: value for name, value in claims.items() if value not in (None, "")}
 
 
 def _merged(claims: Claims, userinfo: Claims) -> Claims:

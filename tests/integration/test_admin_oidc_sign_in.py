@@ -483,6 +483,7 @@ async def test_userinfo_can_confirm_the_email_of_the_id_token(pool: asyncpg.Pool
             ({"email_verified": None}, {"email": ADA.upper(), "email_verified": "true"}, ""),
             ({"email_verified": None}, {"email_verified": True}, ""),
             ({"email_verified": None}, {"email": None, "email_verified": True}, ""),
+            ({"email_verified": None, "email": ""}, {"email": ADA, "email_verified": True}, ""),
             ({"email_verified": None}, {"email": "ada@evil.example", "email_verified": True}, "email_verified_missing"),
             ({"email_verified": None}, {"email": [ADA], "email_verified": True}, "email_verified_missing"),
             ({"email_verified": None}, {"email": ADA, "email_verified": None}, "email_verified_missing"),
@@ -541,6 +542,24 @@ async def test_errors_from_the_token_endpoint_are_reported_as_codes(
         ):
             issuer.token = answer
             assert await try_login(admin, issuer) == code
+
+
+async def test_the_log_names_the_endpoint_that_failed(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], logged: io.StringIO
+) -> None:
+    issuer, url = hostile
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        issuer.claims = {"name": None}
+        for endpoint, token, userinfo in (
+            ("userinfo", None, []),
+            ("token", lambda: web.Response(text="<html>", status=502), {}),
+        ):
+            logged.seek(0)
+            logged.truncate()
+            issuer.token, issuer.userinfo = token, userinfo
+            assert await try_login(admin, issuer) == "sign_in_refused"
+            events = [json.loads(line) for line in logged.getvalue().splitlines()]
+            assert [event["endpoint"] for event in events if event["event"] == "issuer_refused_sign_in"] == [endpoint]
 
 
 async def test_errors_in_the_callback_are_reported_as_codes(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:

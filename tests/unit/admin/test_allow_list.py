@@ -85,6 +85,9 @@ def test_an_admin_is_never_named_after_an_unverified_email() -> None:
     admin = BY_GROUP.admit({**claims, "name": "Ada \x00"})
     assert admin is not None
     assert admin.person.name == "1"
+    admin = BY_GROUP.admit({**claims, "email": "ada\x00@example.com", "email_verified": True})
+    assert admin is not None
+    assert admin.person.email == "1"
     assert BY_GROUP.admit({"groups": "admins"}) is None  # the audit log would have no name
     assert BY_GROUP.admit({"groups": "admins", "sub": " "}) is None
 
@@ -105,6 +108,8 @@ def test_an_admin_is_never_named_after_an_unverified_email() -> None:
         (BY_DOMAIN, {**ADA, "email": "a@b@example.com"}, "invalid_email"),
         (BY_DOMAIN, {**ADA, "email": ["ada@example.com"]}, "invalid_email"),
         (BY_DOMAIN, {**ADA, "email": 7}, "invalid_email"),
+        (BY_DOMAIN, {**ADA, "email": "ada\x00@example.com"}, "invalid_email"),
+        (BY_DOMAIN, {**ADA, "email": "a" * 200 + "@example.com"}, "invalid_email"),
         (BY_GROUP, {**ADA, "groups": ["staff"]}, "not_listed"),
         (BY_GROUP, ADA, "claim_missing"),
         (BY_GROUP, {"groups": ["admins"]}, "no_subject"),

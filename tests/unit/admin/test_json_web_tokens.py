@@ -16,6 +16,7 @@ from admin.identity.json_web_tokens import (
     check_id_token,
     looks_like_jwt,
     public_keys,
+    signed_claims,
 )
 from tests.provider import foreign_key, signed, unsigned
 
@@ -227,6 +228,7 @@ def test_the_id_token_of_this_sign_in_is_accepted(claims: dict[str, Any]) -> Non
         {"azp": "x"},
         {"sub": None},
         {"sub": 1},
+        {"sub": ""},
         {"iss": "https://evil.example"},
         {"exp": NOW - 60},
         {"events": {}},
@@ -240,6 +242,11 @@ def test_an_id_token_of_another_sign_in_is_rejected(claims: dict[str, Any]) -> N
 def test_an_access_token_is_not_accepted_as_an_id_token() -> None:
     with pytest.raises(InvalidToken):
         id_token(ID_CLAIMS, {**HEAD, "typ": "at+jwt"})
+
+
+def test_a_token_that_is_too_long_is_rejected_as_such() -> None:
+    with pytest.raises(InvalidToken, match="more than 16384 characters"):
+        signed_claims(f"a.{'b' * TOKEN_LENGTH}.c", ())
 
 
 def test_text_without_three_parts_does_not_look_like_a_jwt() -> None:
