@@ -1,5 +1,6 @@
 """The options that a DSN, its service file and the environment give, and where each one comes from."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -12,6 +13,8 @@ _VARIABLES = {
     **{variable: name for name, variable in HONORED.items() if variable},
     **{fixed.variable: name for name, fixed in FIXED.items() if fixed.variable},
 }
+_OPTION = re.compile(r"[A-Za-z][A-Za-z_]{0,39}")
+"""Matches names that are shown in messages. Others do not look like an option of any driver, and may be secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,14 @@ def _check_names(values: Mapping[str, str], text: str) -> None:
                 "has an option that PostgreSQL does not know. If it is a part of the password, percent-encode the "
                 "password (& as %26, @ as %40), or put it into single quotes in a DSN like host=… password='…'"
             )
+        if not any(known in HONORED for known in values):  # a line of a password file, for example
+            raise BadDatabaseUrl(
+                'must begin with "postgresql://", or be pairs like host=… user=…, with at least one option that '
+                "PostgreSQL knows"
+            )
+        shown = f'"{name}"' if _OPTION.fullmatch(name) else "one of its options"
         raise BadDatabaseUrl(
-            f'"{name}" is not an option of PostgreSQL. Remove it. A setting of the server goes into "options", for '
+            f'{shown} is not an option of PostgreSQL. Remove it. A setting of the server goes into "options", for '
             "example options=-c%20geqo%3Doff"
         )
 

@@ -126,6 +126,14 @@ def test_a_dsn_is_split_as_libpq_does(text: str) -> None:
         f"host=h user=u password='{SECRET}",
         f"host={SECRET}@h",
         f"host=h:{SECRET}",
+        f"{SECRET}=",  # a password in Base64, instead of a DSN
+        f"{SECRET}==",
+        f"h:5432:db:user:{SECRET}=x",  # a line of a password file
+        f"{SECRET}=host=h user=u",
+        f"user=u pass word={SECRET}",
+        f"host=h user=u pwd:{SECRET}=x",
+        f"host=h user=u {SECRET}==",
+        f"postgresql://user@host/db?{SECRET}=",
     ],
 )
 def test_an_invalid_dsn_is_refused_without_quoting_it(dsn: str) -> None:
