@@ -3,6 +3,7 @@
 aiohttp's own response to a malformed request repeats the offending line, which may be an Authorization header.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,12 +11,22 @@ import structlog
 from aiohttp import hdrs, web
 
 from admin.problem_details import plain_problem
+from proxy.relay import descriptors
 
 HEAD_SECONDS = 15.0
 """Timeout for a complete request head, for the first and for each later request of a connection."""
 
 FIELD_BYTES = 20_000
 """The maximum size of a header field. JWTs that list many groups exceed aiohttp's default of 8 KiB."""
+
+MAX_CONNECTIONS = 256
+"""The maximum number of connections of a listener, if there are enough file descriptors."""
+
+_DESCRIPTORS_SHARE = 8
+"""A listener gets at most one of so many file descriptors, because the front door needs most of them."""
+
+_LOG_SECONDS = 60.0
+"""The minimum time between two log lines about too many connections."""
 
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -57,8 +68,54 @@ class InternalRunner(web.AppRunner):
 
 
 class _QuietServer(web.Server):
+    """Bounds its connections, so that its clients cannot take the file descriptors that the front door needs.
+
+    A new connection takes the place of the oldest one, so that probes are answered although clients leave many
+    connections open.
+    """
+
+    def __init__(self, handler: RequestHandler, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._maximum = max(min(MAX_CONNECTIONS, descriptors.limit() // _DESCRIPTORS_SHARE), 1)
+        self._open: dict[web.RequestHandler, None] = {}
+        """The connections that may take further requests, oldest first."""
+        self._closing: set[web.RequestHandler] = set()
+        """The connections that close after their current request."""
+        self._logged_at: float | None = None
+
     def __call__(self) -> web.RequestHandler:
         return _QuietConnection(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._open) >= self._maximum:
+            self._log_full(transport)
+            if len(self._closing) >= self._maximum:
+                transport.abort()
+                return
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            self._closing.add(oldest)
+            oldest.close()
+        self._open[handler] = None
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._open.pop(handler, None)
+        self._closing.discard(handler)
+
+    def _log_full(self, newest: asyncio.Transport) -> None:
+        now = self._loop.time()
+        if self._logged_at is None or now - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = now
+            local, peer = newest.get_extra_info("sockname"), newest.get_extra_info("peername")
+            log.warning(
+                "too_many_internal_connections",
+                listener=local,
+                limit=self._maximum,
+                client=peer[0] if isinstance(peer, tuple) else "",
+                consequence="the oldest connections are closed",
+            )
 
 
 class _QuietConnection(web.RequestHandler):

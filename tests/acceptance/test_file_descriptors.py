@@ -98,23 +98,36 @@ async def test_a_lack_of_file_descriptors_is_not_blamed_on_the_upstream(start: S
     latch = start(f"-n {FEW}")
     keys = latch.create_sites_and_users()
     async with connect(latch.address) as client:
-        # The admin listener takes the rest.
-        idle = open_sockets(latch.admin, FEW)
+        await client.send(request(keys).replace(b"/shop/", b"/other/"))
+        assert (await client.answer()).status == 403  # now the key is cached
+        resource.prlimit(latch.pid, resource.RLIMIT_NOFILE, (10, FEW))
         await client.send(request(keys))
         answer = await client.answer()
         assert (answer.status, answer.code) == (503, "no_free_socket")
         assert int(answer.one("Retry-After") or b"0") > 0
-        await until(lambda: events(latch, "exchange") == 1, "the request is logged")
-        [line] = [line for line in latch.log_lines() if line["event"] == "exchange"]
+        await until(lambda: events(latch, "exchange") == 2, "the request is logged")
+        line = [line for line in latch.log_lines() if line["event"] == "exchange"][-1]
         assert (line["outcome"], line["upstream_error"]) == ("no_free_socket", "too_many_open_files")
         assert events(latch, "no_free_socket") == 1
         assert events(latch, "upstream_fails") == 0
         await until(lambda: events(latch, "accepting_paused") == 1, "the pause is logged")
-        for sock in idle:
-            sock.close()
+        resource.prlimit(latch.pid, resource.RLIMIT_NOFILE, (FEW, FEW))
         await until(lambda: events(latch, "accepting_resumed") == 1, "accepting resumes")
         await client.send(request(keys))
         assert (await client.answer()).status == 200
+
+
+async def test_connections_to_the_ops_and_admin_listeners_leave_room_for_the_front_door(start: Start) -> None:
+    latch = start(f"-n {FEW}")
+    keys = latch.create_sites_and_users()
+    idle = [*open_sockets(latch.ops, FEW), *open_sockets(latch.admin, 20)]
+    async with connect(latch.address) as client:
+        await client.send(request(keys))
+        assert (await client.answer()).status == 200
+    latch.wait_for_readiness(200)
+    await until(lambda: events(latch, "too_many_internal_connections") == 2, "each listener is logged once")
+    for sock in idle:
+        sock.close()
 
 
 async def test_only_a_client_at_its_limit_is_refused(start: Start) -> None:
