@@ -135,9 +135,14 @@ def database_problem(error: BaseException) -> Problem:
         case _:
             problem = _database_down(error)
     reason = {"reason": str(error)} if isinstance(error, CannotConnect) else {}
-    event = "admin_busy" if isinstance(problem, Busy) else "admin_database_down"
-    log.warning(event, error=type(error).__name__, **reason)
+    log.warning(_event(error, problem), error=type(error).__name__, **reason)
     return problem
+
+
+def _event(error: BaseException, problem: Problem) -> str:
+    if isinstance(problem, Busy):
+        return "admin_busy"
+    return "admin_change_refused" if isinstance(error, asyncpg.ReadOnlySQLTransactionError) else "admin_database_down"
 
 
 def _database_down(error: BaseException) -> DatabaseDown:

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from admin.api.user_list import list_users
 from admin.app import admin_app
@@ -157,3 +158,13 @@ async def test_the_limits_of_a_read_end_with_it(admin_pool: asyncpg.Pool) -> Non
     async with lane.borrow() as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "0"
         assert await connection.fetchval("SHOW transaction_read_only") == "off"
+
+
+async def test_a_change_that_a_read_only_database_refuses_is_not_logged_as_an_outage(dsn: str) -> None:
+    read_only = await open_pool(f"{dsn}&options=-c%20default_transaction_read_only%3Don", role="admin")
+    async with serving(admin_app(SETTINGS, read_only)) as client:
+        with capture_logs() as logs:
+            status, problem, _ = await client.request("POST", "/workspaces", {"name": "acme"})
+    assert (status, problem["code"]) == (503, "database_unavailable")
+    assert [line["event"] for line in logs] == ["admin_change_refused"]
+    read_only.terminate()
