@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from proxy.http.cors import FORWARDED_PREFLIGHTS_WARNING
+from proxy.relay.listeners import accepts_ipv6_only
 from proxy.settings import HeaderRule, ListenSettings, ProxySettings, QueryRule, RouteSettings
 from sitelatch.config import Config
 
@@ -19,8 +20,8 @@ def warnings(config: Config) -> list[str]:
 
 
 def _listener_warnings(where: str, settings: ListenSettings, trusted_proxies: Sequence[str]) -> Iterator[str]:
-    if settings.listen.startswith("[::]:"):
-        port = settings.listen.removeprefix("[::]:")
+    if accepts_ipv6_only(settings.listen):
+        port = settings.listen.rpartition(":")[2]
         yield (
             f'{where} listen: "{settings.listen}" accepts IPv6 clients only. For IPv4 and IPv6 clients, write '
             f'"*:{port}".'

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any
 
 import structlog
@@ -18,7 +19,9 @@ EVERY_ADDRESS = "*"
 _MAX_SOCKET_PATH = 107
 """The longest path of a unix socket, in bytes (Linux)."""
 
-_HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:/\s*]+|\*)):(?P<port>[0-9]{1,5})")
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[0-9A-Za-z_.-]+)?)\]|(?P<host>[^\[\]:/\s*]+|\*)):(?P<port>[0-9]{1,5})"
+)
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 _log = structlog.get_logger(__name__)
@@ -54,7 +57,22 @@ def parse_listen(text: str) -> TcpListen | UnixListen:
             'must be "HOST:PORT", like "127.0.0.1:8080" or "[::1]:8080", or "unix:/PATH". "*:8080" is every IPv4 and '
             'IPv6 address, "0.0.0.0:8080" every IPv4 address, and "[::]:8080" every IPv6 address.'
         )
+    if match["v6"] is not None and (address := _ipv6_address(match["v6"])).ipv4_mapped is not None:
+        raise ValueError(f'must be an IPv4 address, like "{address.ipv4_mapped}:{match["port"]}", for IPv4 clients.')
     return TcpListen(match["v6"] or match["host"], int(match["port"]))
+
+
+def accepts_ipv6_only(listen: str) -> bool:
+    """Return whether it is every IPv6 address, in any spelling of `[::]`."""
+    where = parse_listen(listen)
+    return isinstance(where, TcpListen) and ":" in where.host and _ipv6_address(where.host).is_unspecified
+
+
+def _ipv6_address(text: str) -> IPv6Address:
+    try:
+        return IPv6Address(text)
+    except ValueError:
+        raise ValueError('must have a valid IPv6 address in the brackets, like "[::1]:8080".') from None
 
 
 def usual_authority(listen: str) -> str:

@@ -95,6 +95,8 @@ def _bind(sock: socket.socket, path: str) -> None:
     try:
         sock.bind(path)
     except FileNotFoundError as error:
+        if Path(path).parent.is_dir():
+            raise OSError(error.errno, f"cannot create a file in {Path(path).parent}") from None
         raise OSError(error.errno, f"the folder {Path(path).parent} does not exist") from None
     except PermissionError as error:
         raise OSError(error.errno, f"no permission to create a file in {Path(path).parent}") from None

@@ -93,6 +93,7 @@ def test_an_unknown_group_is_reported_before_the_start(tmp_path: Path) -> None:
     [
         ('[proxy]\nlisten = "[::]:8080"', '[proxy] listen: "[::]:8080" accepts IPv6 clients only.'),
         ('[admin]\nlisten = "[::]:9091"', 'write "*:9091".'),
+        ('[ops]\nlisten = "[0:0::0]:9090"', 'write "*:9090".'),
         (
             '[proxy]\nlisten = "unix:/x"\nsocket_mode = "0666"\ntrusted_proxies = ["unix"]',
             "[proxy] socket_mode: lets every user of this machine connect, and trusted_proxies",
