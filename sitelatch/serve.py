@@ -91,7 +91,8 @@ class Service:
         size = connections_used(config.grants) + _OTHER_CONNECTIONS
         connections, admin_connections = OpenConnections(), OpenConnections()
         servers = Servers(dsn)
-        admin_servers = servers if admin_dsn == dsn else Servers(admin_dsn)
+        same_database = admin_dsn.leads_like(dsn)
+        admin_servers = servers.as_role(admin_dsn) if same_database else Servers(admin_dsn)
         pool = await open_pool(servers, maximum=size, role="doors", opened=connections)
         stack.callback(pool.terminate)
         self._pool = pool
@@ -172,8 +173,8 @@ class Service:
             async with asyncio.timeout(_FIRST_CHECK_SECONDS):
                 await health_check.check()
         self._run(stack, health_check.run())
-        if admin_servers is not servers:
-            self._run(stack, self._admin_watch.run())
+        if not same_database:  # the health check does not see where it leads
+            self._run(stack, self._admin_watch.run(lambda: self.database.health in (Health.UP, Health.READ_ONLY)))
         self._run(stack, feed.run())
         self._run(stack, self.revocation.run())
         self._run(stack, self.activity.run())

@@ -89,7 +89,7 @@ class ServerWatch:
         if old is None or self._clock() >= self._opened_at + _REOPEN_SECONDS:
             try:
                 async with asyncio.timeout(None if old is None else _PATIENCE_SECONDS):
-                    self._connection = await self._servers.connect("watch")
+                    self._connection = await self._servers.connect("watch", may_wait=True)
             except TimeoutError:
                 if old is None:
                     raise
@@ -123,14 +123,21 @@ class ServerWatch:
         self._is_new = False
         return server
 
-    async def run(self) -> None:
-        """Check every few seconds until canceled, and log whether the server accepts writes."""
+    async def run(self, answers: Callable[[], bool]) -> None:
+        """Look every second until canceled, and log whether the server accepts writes.
+
+        While `answers` returns False, the database is known to be down, and PgBouncer would remember a failed login.
+        """
         while True:
+            if not answers():
+                await asyncio.sleep(pause_seconds(read_only=False))
+                continue
             try:
                 async with asyncio.timeout(_TIMEOUT_SECONDS):
                     fault = (await self.look()).fault
             except DATABASE_FAILURES:
                 self.close()  # the health check, or the next request to the admin API, reports this
+                await asyncio.sleep(_READ_ONLY_SECONDS)  # until `answers` knows whether the database is down
             else:
                 if fault and fault != self.fault:
                     _log.warning("admin_database_read_only", reason=fault)

@@ -21,7 +21,7 @@ _LEAST_SECONDS = 1.0
 """The minimum time for each host, no matter how many there are. It suffices for TLS with a distant host."""
 
 _SILENT_SECONDS = 10.0
-"""For this time, a host that did not answer is tried after all others, so that not every connection waits for it."""
+"""For this time, nobody waits for a host that did not answer, unless all others fail."""
 
 
 _PRIMARY = ("primary", "read-write")
@@ -38,7 +38,7 @@ class Servers:
         self._abandoned: defaultdict[str, list[asyncio.Task[PooledConnection]]] = defaultdict(list)
         """The attempts whose callers gave up, keyed by role. Some may have ended."""
 
-    async def connect(self, role: str) -> PooledConnection:
+    async def connect(self, role: str, *, may_wait: bool = False) -> PooledConnection:
         """Return a new connection. Raises CannotConnect, and the errors that the server reports.
 
         NoMatchingServer, a kind of CannotConnect, means that hosts answered, but none is the primary that is needed.
@@ -46,6 +46,9 @@ class Servers:
         `role` names the connection in the server's statistics, `sitelatch-<role>`, unless the DSN names it. If the
         caller is canceled, the attempt goes on, and the next caller with this role gets its connection. Otherwise, a
         caller with little time would never get one from a slow server.
+
+        A host that was silent is tried after all others until it answers a caller that `may_wait` for it. Otherwise,
+        some lookups would time out for as long as the host is down.
         """
         abandoned = self._abandoned[role]
         while abandoned:
@@ -53,14 +56,20 @@ class Servers:
             if not attempt.done() or ((made := _made_by(attempt)) is not None and not made.is_closed()):
                 break
         else:
-            attempt = asyncio.get_running_loop().create_task(self._connect(role))
+            attempt = asyncio.get_running_loop().create_task(self._connect(role, may_wait=may_wait))
         try:
             return await asyncio.shield(attempt)
         except asyncio.CancelledError:
             if not attempt.cancelled():
-                abandoned.append(attempt)
+                self._abandoned[role].append(attempt)
                 attempt.add_done_callback(self._forget_failure)
             raise
+
+    def as_role(self, dsn: Dsn) -> "Servers":
+        """Return the same servers for a DSN that has the same hosts. Both know which of them are silent."""
+        servers = Servers(dsn, clock=self._clock, resolve=self._resolve)
+        servers._silent_until = self._silent_until
+        return servers
 
     def drop_abandoned(self) -> None:
         """End the attempts whose callers gave up, and close the connections that they made."""
@@ -77,7 +86,7 @@ class Servers:
                 if attempt in attempts:
                     attempts.remove(attempt)
 
-    async def _connect(self, role: str) -> PooledConnection:
+    async def _connect(self, role: str, *, may_wait: bool) -> PooledConnection:
         """Try the hosts in order, each for its share of the time."""
         dsn = self._dsn
         seconds = dsn.connect_seconds or max(CONNECT_SECONDS / len(dsn.hosts), _LEAST_SECONDS)
@@ -85,7 +94,7 @@ class Servers:
         passes = ("standby", "any") if dsn.target_session_attrs == "prefer-standby" else (dsn.target_session_attrs,)
         failures: dict[str, None] = {}
         failure: type[CannotConnect] = CannotConnect
-        hosts = self._in_order()
+        hosts = self._in_order(may_wait=may_wait)
         for session in passes:
             for host in hosts:
                 try:
@@ -94,6 +103,7 @@ class Servers:
                     self._silent_until[host] = self._clock() + _SILENT_SECONDS
                     failures[f"{host}: timed out"] = None
                 except CannotConnect as error:
+                    self._silent_until.pop(host, None)
                     failures[str(error)] = None
                     if isinstance(error, NoMatchingServer) and session in _PRIMARY:
                         failure = NoMatchingServer
@@ -106,10 +116,11 @@ class Servers:
                     return connection
         raise failure("; ".join(failures))
 
-    def _in_order(self) -> list[Host]:
-        """Return the hosts in the order of the DSN, except that hosts that were silent recently come last."""
+    def _in_order(self, *, may_wait: bool) -> list[Host]:
+        """Return the hosts in the order of the DSN, except that silent hosts come last."""
         now = self._clock()
-        return sorted(self._dsn.hosts, key=lambda host: self._silent_until.get(host, now) > now)
+        silent = {host for host, until in self._silent_until.items() if until > now or not may_wait}
+        return sorted(self._dsn.hosts, key=silent.__contains__)
 
 
 def _made_by(attempt: asyncio.Task[PooledConnection]) -> PooledConnection | None:

@@ -46,6 +46,14 @@ class Dsn:
     warnings: tuple[str, ...] = ()
     """Which options are ignored, and why."""
 
+    def leads_like(self, other: "Dsn") -> bool:
+        """Return whether both DSNs lead to the same database, perhaps with another user."""
+        return (self.hosts, self.database, self.target_session_attrs) == (
+            other.hosts,
+            other.database,
+            other.target_session_attrs,
+        )
+
     def password_for(self, host: Host) -> str | None:
         """Return the password for a host. Raises UnusablePasswordFile.
 

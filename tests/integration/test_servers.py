@@ -80,17 +80,17 @@ async def test_a_silent_host_leaves_time_for_the_next_one(
     assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_only_some_connections_wait_for_a_silent_host(
+async def test_only_callers_that_may_wait_try_a_silent_host_again(
     tap: DatabaseTap, mute: Mute, opened: contextlib.ExitStack
 ) -> None:
     clock = Clock()
     servers = Servers(with_hosts(tap, f"{mute.host},{host_of(tap)}", seconds=1), clock=clock)
     found = []
-    for seconds in (0, 9, 11):
+    for seconds, may_wait in ((0, False), (9, True), (11, False), (0, True)):
         clock.now += seconds
-        opened.callback((await servers.connect("tests")).terminate)
+        opened.callback((await servers.connect("tests", may_wait=may_wait)).terminate)
         found.append(mute.accepted)
-    assert found == [1, 1, 2]
+    assert found == [1, 1, 1, 2]
 
 
 async def test_a_host_that_was_silent_is_used_if_no_other_host_works(

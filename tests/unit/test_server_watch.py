@@ -22,7 +22,7 @@ class Database:
         self.refuses = False
         self.connections = 0
 
-    async def connect(self, role: str) -> "Connection":
+    async def connect(self, role: str, *, may_wait: bool = False) -> "Connection":
         if self.refuses:
             raise CannotConnect("too many connections")
         self.connections += 1
