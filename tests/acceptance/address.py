@@ -13,7 +13,7 @@ class Address:
 
     def __init__(self, target: int) -> None:
         self.target: int | None = target
-        """A port on loopback. None refuses connections."""
+        """The port on loopback that new connections lead to. If it is None, they are refused."""
         self.accepted = 0
         """The number of connections so far."""
         self._front = socket.create_server(("127.0.0.1", 0), backlog=100)

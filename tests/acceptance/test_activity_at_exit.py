@@ -162,7 +162,7 @@ async def test_a_stop_during_an_outage_that_ends_within_the_drain_writes_all_act
         for key in known[:20]:
             await send_and_check(client, key_log, key, "shop")
         latch.signal()
-        # Longer than a stop waits if nobody told it how long it may take.
+        # Longer than the 2 s that every stop waits for a write.
         with pytest.raises(subprocess.TimeoutExpired):
             await asyncio.to_thread(latch.wait, 3)
     assert await asyncio.to_thread(latch.wait, 60) == 0

@@ -1,4 +1,4 @@
-"""DSNs as people have them: what the commands and `serve` say about them, and never a password."""
+"""DSNs that people use: the messages of the commands and of `serve`, which never contain a password."""
 
 import asyncio
 import os
@@ -139,7 +139,7 @@ def test_a_dsn_without_a_user_is_refused_if_the_process_has_no_name(stranger: Si
     )
 
 
-def test_a_missing_certificate_is_named_and_serve_goes_on_when_it_appears(tmp_path: Path, launch: Sitelatch) -> None:
+def test_a_missing_certificate_is_named_and_serve_recovers_once_it_exists(tmp_path: Path, launch: Sitelatch) -> None:
     file = tmp_path / "root.crt"
     url = f"postgresql://u:{SECRET}@{NOWHERE}/db?sslmode=verify-full&sslrootcert={file}"
     done = sitelatch("check-config", "--config", str(write_config(tmp_path, url)))

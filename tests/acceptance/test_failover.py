@@ -160,7 +160,7 @@ async def test_after_a_failover_through_a_standby_every_pool_writes_again(pair: 
     latch, keys = lane.latch, lane.keys
     async with connect(latch.address) as wire:
         assert await status(wire, lane) == 200
-        # Switch the address to the standby, and cut the old connections, as the end of the primary's host does.
+        # Switch the address to the standby, and cut the old connections, as if the primary's host had failed.
         pair.address.target = pair.standby.port
         await asyncio.to_thread(pair.primary.stop)
         await eventually("read-only", lambda: database_in_readyz(latch) == (200, "read-only"))

@@ -30,7 +30,7 @@ async def answering() -> AsyncIterator[tuple[Answering, int]]:
 
 @pytest.fixture
 def start(tmp_path: Path, database_url: str, answering: tuple[Answering, int]) -> Iterator[Start]:
-    """Starts `serve` with limits of file descriptors: `sh` words for ulimit."""
+    """Starts `serve` with limits of file descriptors, given as arguments of `ulimit`."""
     with contextlib.ExitStack() as stack:
 
         def start(ulimit: str, **tables: Table) -> Sitelatch:
@@ -66,7 +66,7 @@ def test_the_soft_limit_is_raised_to_the_hard_limit(start: Start) -> None:
     assert line["needed_for_limits"] > 10_000
 
 
-async def test_accepting_pauses_without_room_and_waiting_clients_are_served_later(
+async def test_accepting_pauses_without_free_descriptors_and_then_serves_waiting_clients(
     start: Start, answering: tuple[Answering, int]
 ) -> None:
     latch = start(f"-n {FEW}", limits={"connections_per_client": 1000}, proxy={"trusted_proxies": ["127.0.0.1"]})

@@ -1,4 +1,4 @@
-"""Requests of health checks and of proxies' clients: HTTP/1.0 without Host, and targets that are complete URLs."""
+"""Health checks and clients of proxies: HTTP/1.0 without Host, and targets that are complete URLs."""
 
 import asyncio
 import csv
@@ -177,7 +177,7 @@ async def test_pipelined_requests_with_urls_are_separate(client: Wire, lane: Lan
 
 
 @pytest.mark.parametrize("how", ["--proxy", "--request-target"])
-async def test_curl_as_a_client_of_a_proxy_passes(bench: Bench, lane: Lane, service: Answering, how: str) -> None:
+async def test_requests_of_curl_with_a_proxy_pass(bench: Bench, lane: Lane, service: Answering, how: str) -> None:
     path = lane.target("/sites/shop/x")
     url = f"http://data.example{path}"
     words = ["--proxy", bench.latch.url, url] if how == "--proxy" else ["--request-target", url, bench.latch.url]

@@ -64,7 +64,7 @@ class Place:
             return serial_of(tls.getpeercert(binary_form=True) or b"")
 
     def events(self, event: str) -> list[str]:
-        """Return the places of all log lines with this event."""
+        """Return the `place` of every log line with this event."""
         return [line["place"] for line in self.latch.log_lines() if line["event"] == event]
 
 

@@ -125,7 +125,7 @@ def test_sigterm_ends_other_commands_as_the_first_process_too(latch: Sitelatch, 
 
 
 def harmless() -> list[int]:
-    """Return all signals that must not end a service: not those that stop it, and not those for defects."""
+    """Return all signals that must not end a service: all but those that stop it and those that report a crash."""
     stopping = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR}
     defects = {
         getattr(signal, f"SIG{name}") for name in ("ABRT", "BUS", "FPE", "ILL", "KILL", "SEGV", "STOP", "SYS", "TRAP")

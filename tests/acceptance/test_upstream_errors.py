@@ -159,7 +159,7 @@ async def check(bench: Bench, name: str, reason: Reason, code: str) -> None:
         ("alert", Reason.TLS_ALERT),
     ],
 )
-async def test_an_upstream_without_a_connection_has_a_reason(bench: Bench, name: str, reason: Reason) -> None:
+async def test_a_failed_connection_to_an_upstream_has_a_reason(bench: Bench, name: str, reason: Reason) -> None:
     await check(bench, name, reason, "upstream_unreachable")
 
 

@@ -1,1 +1,1 @@
-"""A hostile generator against real backends: whatever passes the front door is replayed to a real server."""
+"""Generated hostile requests: those that pass the front door are replayed to real servers."""

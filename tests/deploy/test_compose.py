@@ -87,7 +87,7 @@ def test_the_container_is_stopped_only_after_the_drain(config: Config) -> None:
     assert seconds > config.drain.delay_seconds + config.drain.timeout_seconds
 
 
-def test_no_service_of_ours_can_write_or_gain_privileges() -> None:
+def test_no_service_of_sitelatch_can_write_or_gain_privileges() -> None:
     for name in ("api", "migrate", "sitelatch"):
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["cap_drop"] == ["ALL"]

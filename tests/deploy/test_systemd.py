@@ -1,4 +1,4 @@
-"""deploy/systemd/sitelatch.service: valid, hardened, and patient enough for a graceful stop."""
+"""deploy/systemd/sitelatch.service: valid, hardened, and with enough time for a graceful stop."""
 
 import re
 import subprocess

@@ -110,7 +110,7 @@ class AdminClient:
 
 
 def with_ops(admin: web.Application) -> web.Application:
-    """Return one application for both listeners, as for equal listen addresses."""
+    """Return one application for ops and admin, as for two listeners with the same address."""
     return internal_listeners(ops_app(Metrics(), lambda: (True, {})), "shared", admin, "shared")["shared"]
 
 

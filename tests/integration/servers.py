@@ -99,7 +99,7 @@ def keeper_of(home: Path) -> int:
 
 @contextlib.contextmanager
 def disk(folder: Path, size: str) -> Iterator["Disk"]:
-    """Mount a small file system at a directory, so that it can really run full. `size` is like `32m`."""
+    """Mount a small file system at a directory, so that it can really become full. `size` is like `32m`."""
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False)
     if mounted.returncode != 0:

@@ -1,6 +1,6 @@
-"""Slow queries of the admin API: they end with their client or in time, and keep no other request from its connection.
+"""Slow queries of the admin API end when their client leaves or their time is up.
 
-The queries wait for real locks.
+They keep no connection from other requests. The queries wait for real locks.
 """
 
 import asyncio
@@ -107,7 +107,9 @@ async def test_slow_lists_delay_neither_lookups_nor_changes_nor_deletions(
             assert (await busy.get(f"/users/{user_id}"))["id"] == user_id
 
 
-async def test_a_deletion_finds_a_connection_whatever_else_is_slow(busy: AdminClient, pool: asyncpg.Pool) -> None:
+async def test_a_deletion_gets_a_connection_while_everything_else_is_slow(
+    busy: AdminClient, pool: asyncpg.Pool
+) -> None:
     kept, deleted = await add_user(pool, "acme"), await add_user(pool, "acme")
     signed_in = await busy.signed_in()
     async with AsyncExitStack() as stack:
@@ -150,7 +152,7 @@ async def test_a_slow_list_is_stopped_and_reported_as_busy(
         assert (await list_users(connection)).items == []
 
 
-async def test_the_limits_of_a_read_end_with_it(admin_pool: asyncpg.Pool) -> None:
+async def test_the_limits_of_a_read_do_not_apply_to_later_statements(admin_pool: asyncpg.Pool) -> None:
     lane = Lane(admin_pool, read_seconds=7)
     async with lane.read() as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "7s"

@@ -1,4 +1,4 @@
-"""Headers of a trusted identity proxy: they count from its address only, and for people on the allow list."""
+"""Headers of a trusted identity proxy: they count only on its connections, and for people on the allow list."""
 
 import json
 from collections.abc import AsyncIterator

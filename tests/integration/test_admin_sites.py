@@ -406,7 +406,7 @@ def test_an_invalid_csv_file_is_refused_with_the_line_and_a_fix(text: str, expec
         "site,workspace\rshop,acme\r",
     ],
 )
-def test_a_csv_file_may_look_as_spreadsheets_write_it(text: str) -> None:
+def test_csv_files_written_by_spreadsheets_are_accepted(text: str) -> None:
     assert read_csv(text) == {"acme": [NewSite("shop")]}
 
 

@@ -196,7 +196,7 @@ async def test_a_feed_restored_to_the_position_last_read_drops_newer_answers(
 
 
 async def test_an_answer_older_than_the_feed_is_discarded(start: Start, keys: None, pool: asyncpg.Pool) -> None:
-    """Some connections may still lead to an old primary, which gives such answers."""
+    """Such answers come from an old primary that some connections may still lead to."""
     harness = start(poll_seconds=60)
     await harness.catch_up()
     await pool.execute(DELETE_NEWEST)

@@ -60,7 +60,7 @@ def encrypted(server: PooledServer, certificates: Certificates) -> Iterator[PgBo
 
 
 def dsn_of(pooler: PgBouncer, **options: object) -> str:
-    """Return a DSN for a pooler, in the form of pairs."""
+    """Return a DSN for a pooler, in the form `name=value`."""
     given = {"host": "127.0.0.1", "port": pooler.port, "user": "postgres", "password": PASSWORD, "dbname": "postgres"}
     return " ".join(f"{name}='{value}'" for name, value in (given | options).items())
 
@@ -117,7 +117,7 @@ async def test_a_certificate_of_another_authority_is_refused(
             await answers(dsn_of(encrypted, host="localhost", sslmode=mode, sslrootcert=root))
 
 
-async def test_files_in_the_home_directory_are_used_as_libpq_uses_them(
+async def test_files_in_the_home_directory_are_used_as_in_libpq(
     encrypted: PgBouncer, certificates: Certificates, tmp_path: Path
 ) -> None:
     root = tmp_path / ".postgresql" / "root.crt"
@@ -155,7 +155,7 @@ def with_password(pair: Pair, folder: Path) -> Path:
     return file
 
 
-async def test_a_client_certificate_is_shown_to_a_server_that_asks(
+async def test_a_client_certificate_is_sent_to_a_server_that_requests_one(
     mutual: PgBouncer, certificates: Certificates, tmp_path: Path
 ) -> None:
     pair = certificates.client

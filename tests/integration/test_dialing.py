@@ -1,4 +1,4 @@
-"""Upstream names with several addresses, of which some do not work, on real sockets."""
+"""Upstream names with several addresses, some of which do not work, on real sockets."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ async def test_a_silent_address_does_not_hold_up_the_next_one(port: int, silent:
     connection.transport.abort()
 
 
-async def test_an_address_that_refuses_is_followed_by_the_next_one(port: int) -> None:
+async def test_if_an_address_refuses_the_next_one_is_tried(port: int) -> None:
     pool = pool_of(f"http://data.example:{port}", addresses("127.0.0.3", "127.0.0.1"))
     connection = await pool.open()
     assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
@@ -89,7 +89,7 @@ async def test_steady_traffic_follows_a_name_that_moves(port: int) -> None:
             connection.transport.abort()
 
 
-async def test_a_name_without_a_working_address_frees_the_place(port: int) -> None:
+async def test_a_failed_attempt_on_all_addresses_frees_its_slot(port: int) -> None:
     pool = pool_of(f"http://data.example:{port}", addresses("127.0.0.3", "127.0.0.4"))
     with pytest.raises(UpstreamFailed) as failed:
         await pool.open()
@@ -97,7 +97,7 @@ async def test_a_name_without_a_working_address_frees_the_place(port: int) -> No
     assert pool.places_taken == 0
 
 
-async def test_an_address_on_which_tls_does_not_begin_is_followed_by_the_next_one(tmp_path: Path) -> None:
+async def test_if_tls_does_not_begin_the_next_address_is_tried(tmp_path: Path) -> None:
     """It accepts connections and stays silent, like a load balancer without a working server behind it."""
     authority = Authority(tmp_path, "authority")
     with contextlib.ExitStack() as stack:
@@ -119,7 +119,7 @@ async def test_an_address_on_which_tls_does_not_begin_is_followed_by_the_next_on
 
 
 @pytest.mark.parametrize("hosts", [("127.0.0.1", "127.0.0.3"), ("127.0.0.3", "127.0.0.1")])
-async def test_the_reason_is_that_of_an_address_that_accepted_a_connection(
+async def test_the_reason_comes_from_an_address_that_accepted_a_connection(
     tmp_path: Path, hosts: tuple[str, str]
 ) -> None:
     """Otherwise, an address that nothing listens on would hide an expired certificate."""

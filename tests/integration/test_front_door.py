@@ -75,7 +75,7 @@ class Front:
 
     @property
     def client(self) -> Any:
-        """The one client's connection, as the front door has it."""
+        """The front door's object for the only client connection."""
         (connection,) = self.connections
         return connection
 
@@ -395,7 +395,7 @@ async def test_with_host_upstream_the_host_is_localhost_for_a_unix_socket() -> N
 @pytest.mark.parametrize("host", ["keep", "upstream"])
 @on_uvloop
 async def test_forwarded_fields_are_the_same_for_all_kinds_of_requests(start: str, host: str) -> None:
-    """Neither the key nor other upgrades are forwarded, and identity headers only for requests that needed a key."""
+    """The key and other upgrades are never forwarded, and identity headers only for requests that need a key."""
     settings = {"public": ("GET /health",), "preflight": "pass", "host": host}
     lines = [f"{start} HTTP/1.1", "Host: h", "Connection: Upgrade, HTTP2-Settings, keep-alive", "Upgrade: h2c"]
     lines += ["HTTP2-Settings: AAMAAABkAAQAAP__", "http2_settings: AAMAAABkAAQAAP__", "X-Original-URL: /sites/blog/x"]
@@ -492,7 +492,7 @@ async def test_canceling_a_connection_attempt_always_frees_its_slot() -> None:
                 opening.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     (await opening).drop()
-        await until(lambda: not pool.places_taken, "the return of all places", seconds=3)
+        await until(lambda: not pool.places_taken, "the release of all slots", seconds=3)
         await until(lambda: not door.metrics.upstream_open, "the end of all connections", seconds=3)
 
 

@@ -1,4 +1,4 @@
-"""The hosts of a DSN, of which some do not answer, on real sockets and a real server."""
+"""The hosts of a DSN, some of which do not answer, on real sockets and a real server."""
 
 import asyncio
 import contextlib
@@ -103,7 +103,7 @@ async def test_a_host_that_was_silent_is_used_if_no_other_host_works(
     assert mute.accepted == 2
 
 
-async def test_the_hosts_are_not_raced(tap: DatabaseTap, mute: Mute, opened: contextlib.ExitStack) -> None:
+async def test_hosts_are_not_tried_in_parallel(tap: DatabaseTap, mute: Mute, opened: contextlib.ExitStack) -> None:
     """Otherwise, the connections of one pool could lead to two primaries."""
     tap.delay_seconds = 0.4
     servers = Servers(with_hosts(tap, f"{host_of(tap)},{mute.host}", seconds=30))
@@ -148,7 +148,7 @@ def resolving(*hosts: str) -> Resolve:
     return resolve
 
 
-async def test_a_caller_that_gives_up_leaves_its_attempt_to_the_next_one(
+async def test_the_attempt_of_a_caller_that_gave_up_serves_the_next_caller(
     tap: DatabaseTap, opened: contextlib.ExitStack
 ) -> None:
     """Otherwise, lookups with little time would never get a connection to a slow server."""

@@ -50,7 +50,7 @@ async def test_a_grant_for_all_sites_lists_no_sites(pool: asyncpg.Pool) -> None:
     assert (row["all_sites"], row["sites"]) == (True, [])
 
 
-async def test_the_existing_ones_among_many_digests_are_found(pool: asyncpg.Pool) -> None:
+async def test_existing_digests_among_many_are_found(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme")
     user_id = await add_user(pool, "acme", digest=DIGEST)
     await pool.execute(
@@ -174,7 +174,7 @@ async def test_activity_updates_within_a_quarter_of_an_hour_are_heap_only_tuple_
         " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces, generate_series(1, 1000)"
     )
     users = [str(row["user_id"]) for row in await pool.fetch("SELECT user_id FROM sitelatch.api_user_activity")]
-    # The whole quarter before the present one, so that no time of this test is in another.
+    # In the previous quarter of an hour, so that all times of this test are in the same quarter.
     age = await pool.fetchval("SELECT extract(epoch FROM now())::float8::numeric % 900 + 600")
     await pool.execute(RECORD_ACTIVITY, users, [str(age)] * len(users))
     await pool.execute("VACUUM sitelatch.api_user_activity")

@@ -132,7 +132,7 @@ def test_other_users_of_the_machine_cannot_connect(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["d" * 120, 'a folder, "it\'s" @100% #1', 'it\'s "a" folder @100% #1?'])
 def test_a_server_runs_in_a_folder_with_a_long_or_unusual_path(name: str) -> None:
-    # In a folder that others can enter. Otherwise, for root, the socket would be elsewhere for that reason.
+    # In a folder that others can enter, because for root the socket would otherwise be in another folder anyway.
     top = Path("/tmp") / f"sitelatch-test-{os.getpid()}"  # noqa: S108 - see above
     top.mkdir(mode=0o755)
     try:

@@ -69,7 +69,7 @@ async def test_concurrent_processes_apply_each_migration_once(bare_dsn: str) -> 
     assert sorted(itertools.chain.from_iterable(applied)) == [migration.name for migration in MIGRATIONS]
 
 
-async def test_the_migration_for_lists_fills_in_what_they_need_of_existing_rows(bare_dsn: str) -> None:
+async def test_the_migration_for_lists_fills_its_columns_for_existing_rows(bare_dsn: str) -> None:
     connection = await open_connection(bare_dsn, role="tests")
     try:
         await migrate(connection, MIGRATIONS[:4])

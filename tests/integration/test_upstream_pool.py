@@ -32,10 +32,10 @@ async def pool(upstream: tuple[str, Upstream]) -> AsyncIterator[UpstreamPool]:
     await asyncio.sleep(0)
 
 
-async def test_a_connection_that_becomes_free_before_the_wait_is_used(pool: UpstreamPool) -> None:
+async def test_a_connection_released_just_before_the_wait_is_used(pool: UpstreamPool) -> None:
     first = await pool.open()
     assert pool.take() is None
-    # One turn of the event loop passes between the check for an idle connection and the wait for a place.
+    # One turn of the event loop passes between the check for an idle connection and the wait for a slot.
     opening = asyncio.ensure_future(pool.open())
     pool.give_back(first, None)
     assert await opening is first
@@ -98,7 +98,7 @@ async def test_waiting_for_a_slot_times_out(pool: UpstreamPool) -> None:
     first.transport.abort()
 
 
-async def test_a_socket_that_this_user_may_not_use_is_the_reason(tmp_path: Path) -> None:
+async def test_a_socket_without_permission_has_its_own_reason(tmp_path: Path) -> None:
     path = str(tmp_path / "x.sock")
     with listening_socket(path):
         os.chmod(path, 0)

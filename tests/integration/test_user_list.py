@@ -1,4 +1,4 @@
-"""The list of API users among 20,000: its order, its pages and its search, and that no query reads a whole table."""
+"""The order, pages and search of a list of 20,000 API users. No query may read a whole table."""
 
 import random
 import re
@@ -38,7 +38,7 @@ SEARCHES = (
 
 
 class Listed(NamedTuple):
-    """What the reference implementation knows of a user."""
+    """An API user, as the reference implementation sees it."""
 
     id: str
     workspace: str
@@ -190,7 +190,7 @@ async def test_updates_between_pages_neither_skip_nor_repeat_users_that_did_not_
 
 
 class Explaining:
-    """A connection that explains each query before it runs it, and records those that read a whole large table."""
+    """A connection that runs EXPLAIN before each query, and records queries that read a whole large table."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection

@@ -45,7 +45,7 @@ async def single(dsn: str, opened: OpenConnections) -> AsyncIterator[asyncpg.Poo
     [
         # As on a standby, or on a server that was read-only when the session began.
         ("SET default_transaction_read_only = on", "CREATE TABLE made (x int)"),
-        # A pooler sent the statements before to another server connection.
+        # A pooler sent the earlier statements to another server connection.
         ("SELECT 1", "EXECUTE prepared_elsewhere"),
         # Another client changed the session behind a pooler.
         ("SET ROLE pg_monitor", "SELECT * FROM sitelatch.api_keys"),

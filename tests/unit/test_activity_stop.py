@@ -54,7 +54,7 @@ async def test_while_stopping_each_use_is_written_immediately(recorder: Recorder
     assert recorder.written.last_uses().keys() == {"ada", "bob", "cy"}
 
 
-async def test_a_stop_writes_everything_at_once_without_another_use(recorder: Recorder) -> None:
+async def test_a_stop_immediately_writes_deferred_uses(recorder: Recorder) -> None:
     recorder.activity.touch("ada")
     await recorder.activity.flush()
     recorder.clock.now += 3

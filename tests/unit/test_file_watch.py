@@ -14,7 +14,7 @@ from tests.scopes import Clock, until
 
 
 class Content:
-    """A file, and its content as it is used."""
+    """A file, and the content that the program uses."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -115,7 +115,7 @@ async def test_a_request_to_reload_reads_everything_and_is_always_answered_in_th
 
 
 async def test_everything_is_read_again_each_day(content: Content) -> None:
-    """A file on a network file system may change without a new time, and an authority's directory deep inside."""
+    """Files on a network file system, and directories of authorities, can change without a new modification time."""
     clock = Clock()
     watch = FileWatch([content.watched()], clock=clock)
     await watch.check()

@@ -97,7 +97,7 @@ async def test_a_read_only_server_is_reported_once_it_accepts_writes(watched: Wa
     assert watched.primaries == ["found", "found"]
 
 
-async def test_a_failover_through_a_standby_is_a_move(watched: Watched) -> None:
+async def test_a_failover_through_a_standby_is_reported_once(watched: Watched) -> None:
     await watched.look()
     watched.database.server, watched.database.standby = "two", True
     await watched.look(6)
@@ -106,14 +106,14 @@ async def test_a_failover_through_a_standby_is_a_move(watched: Watched) -> None:
     assert watched.primaries == ["found", "another"]
 
 
-async def test_each_look_at_a_read_only_server_follows_the_address(watched: Watched) -> None:
+async def test_each_check_of_a_read_only_server_opens_a_new_connection(watched: Watched) -> None:
     watched.database.standby = True
     for number in range(1, 4):
         await watched.look()
         assert watched.database.connections == number
 
 
-async def test_queries_that_a_pooler_spreads_over_two_servers_are_no_move(watched: Watched) -> None:
+async def test_queries_that_a_pooler_spreads_over_two_servers_are_not_a_failover(watched: Watched) -> None:
     await watched.look()
     connection = await watched.watch.connection()
     cast(Connection, connection).server = "two"

@@ -1,4 +1,4 @@
-"""Text files as people have them: their encodings and line ends, and one message for each fault."""
+"""Text files that people write: their encodings and line endings, and one message for each fault."""
 
 import codecs
 from pathlib import Path
@@ -20,7 +20,7 @@ TEXT = 'a = "é"\nb = 2\n'
         TEXT.replace("\n", "\r").encode(),
     ],
 )
-def test_utf_8_text_is_read_with_any_line_ends_and_byte_order_mark(tmp_path: Path, raw: bytes) -> None:
+def test_utf_8_text_is_read_with_any_line_endings_and_a_byte_order_mark(tmp_path: Path, raw: bytes) -> None:
     file = tmp_path / "file"
     file.write_bytes(raw)
     assert read_text(file) == decode_text(raw) == TEXT

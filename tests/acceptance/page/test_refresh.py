@@ -1,4 +1,4 @@
-"""What an open admin page asks for by itself, and how often."""
+"""The requests that an open admin page makes by itself, and how often."""
 
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit

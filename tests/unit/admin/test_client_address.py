@@ -16,7 +16,7 @@ HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def test_a_closed_connection_is_not_mistaken_for_a_unix_socket() -> None:
-    """If it were, a client could send a request and a reset to be trusted wherever `unix` is trusted."""
+    """Otherwise, a client that resets its connection would be trusted wherever `unix` is trusted."""
     seen: list[str] = []
     all_seen = asyncio.Event()
 

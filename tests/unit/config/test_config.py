@@ -294,7 +294,7 @@ def test_a_directory_in_place_of_the_config_is_named(tmp_path: Path) -> None:
         load(tmp_path, {})
 
 
-def test_a_secret_may_begin_with_a_byte_order_mark_and_end_with_a_line_end(file: File, tmp_path: Path) -> None:
+def test_a_secret_may_begin_with_a_byte_order_mark_and_end_with_a_newline(file: File, tmp_path: Path) -> None:
     path = tmp_path / "dsn"
     path.write_bytes(codecs.BOM_UTF8 + b"postgresql://db/latch\r\n")
     assert file.load(ROUTE, SITELATCH_DATABASE__URL_FILE=str(path)).database.url == "postgresql://db/latch"

@@ -1,4 +1,4 @@
-"""What a DSN, a service file and the environment say together."""
+"""A DSN, completed by a service file and the environment."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ SOCKETS = (Host("/var/run/postgresql", 5432), Host("/tmp", 5432))  # noqa: S108 
         ("hostaddr=10.0.0.1", (Host("10.0.0.1", 5432, "10.0.0.1"),)),
     ],
 )
-def test_the_hosts_are_those_of_libpq(dsn: str, hosts: tuple[Host, ...]) -> None:
+def test_hosts_are_read_as_in_libpq(dsn: str, hosts: tuple[Host, ...]) -> None:
     assert read_dsn(dsn, {}).hosts == hosts
 
 

@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "dsn.md").read_text(encoding="utf-8
 
 
 class Hosted(NamedTuple):
-    """A documented DSN, with the host and the encryption that it means."""
+    """A documented DSN, and the host and the `sslmode` that it stands for."""
 
     source: str
     dsn: str
@@ -175,7 +175,7 @@ DSNS = [
 
 
 @pytest.mark.parametrize("hosted", DSNS, ids=lambda hosted: hosted.source)
-def test_a_documented_dsn_is_read_or_refused_with_what_to_write(hosted: Hosted) -> None:
+def test_a_documented_dsn_is_read_or_refused_with_a_correction(hosted: Hosted) -> None:
     if hosted.refused:
         with pytest.raises(BadDatabaseUrl, match=re.escape(hosted.refused)):
             read_dsn(hosted.dsn, {})

@@ -1,4 +1,4 @@
-"""How a DSN is split into options: as libpq does it."""
+"""DSNs are split into options as in libpq."""
 
 import ctypes
 from functools import cache
@@ -32,7 +32,7 @@ class _Option(ctypes.Structure):
 
 @cache
 def libpq() -> ctypes.CDLL:
-    """The client library of PostgreSQL 18, which the embedded server brings along."""
+    """The client library of PostgreSQL 18, which comes with the embedded server."""
     binaries = find_binaries()
     library = ctypes.CDLL(str(binaries.bin.parent / "lib" / "libpq.so.5"))
     library.PQconninfoParse.restype = ctypes.POINTER(_Option)

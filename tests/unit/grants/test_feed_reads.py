@@ -9,7 +9,7 @@ from tests.scopes import until
 
 
 class Feed:
-    """Feed reads, and how often they were wanted."""
+    """Feed reads, and how often one was requested."""
 
     def __init__(self) -> None:
         self.reads = FeedReads()

@@ -25,7 +25,7 @@ def test_an_invalidation_is_forgotten_when_no_older_lookup_is_in_flight() -> Non
     assert not invalidations.affects(third, (KEY, "ada"), None)
 
 
-def test_of_two_invalidations_of_a_name_the_one_at_the_later_position_applies() -> None:
+def test_an_invalidation_never_moves_to_an_earlier_position() -> None:
     invalidations = Invalidations()
     began = invalidations.begin()
     invalidations.add("ada", 5)

@@ -37,7 +37,7 @@ def test_an_unknown_key_stays_known_for_as_long_as_a_grant_while_the_feed_is_rea
     assert unknown.remembered(KEY), "its client is not charged again"
 
 
-def test_when_the_feed_is_lost_an_unknown_key_is_forgotten_as_without_it(
+def test_while_the_feed_is_lost_unknown_keys_have_their_shorter_lifetime(
     unknown: UnknownKeys, database: DatabaseStatus, clock: Clock
 ) -> None:
     database.feed_up = True

@@ -100,7 +100,7 @@ def test_a_pipe_that_nobody_reads_does_not_block_and_dropped_lines_are_counted(p
     assert pipe.read(2 * len(batch) + 10) == batch + batch + b"important\n"
 
 
-def test_a_line_to_keep_is_queued_beyond_the_limit(pipe: Pipe) -> None:
+def test_a_line_that_must_be_kept_is_queued_beyond_the_limit(pipe: Pipe) -> None:
     writer = pipe.writer(40_000)
     batch = lines(3000)
     writer.write(batch)
@@ -144,7 +144,7 @@ def test_a_descriptor_that_cannot_be_written_drops_lines(pipe: Pipe, full: int, 
         assert writer.dropped == 102
 
 
-def test_a_line_to_keep_is_written_once_the_disk_has_space_again(pipe: Pipe, full: int) -> None:
+def test_a_line_that_must_be_kept_is_written_once_the_disk_has_space(pipe: Pipe, full: int) -> None:
     writer = BackgroundWriter(full)
     writer.write_line("dropped")
     writer.flush()

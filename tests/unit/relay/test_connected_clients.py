@@ -49,7 +49,7 @@ def test_a_client_has_at_most_its_limit_and_others_are_not_affected() -> None:
         ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
     ],
 )
-def test_an_ipv6_client_is_its_network(first: str, second: str, same: bool) -> None:
+def test_an_ipv6_client_is_identified_by_its_network(first: str, second: str, same: bool) -> None:
     add = adder(ConnectedClients(1))
     assert add(first)
     assert add(second) is not same

@@ -1,4 +1,4 @@
-"""The reason of each error that a connection to an upstream can have."""
+"""The reason for each error of a connection to an upstream."""
 
 import errno
 import os
@@ -74,15 +74,15 @@ def test_each_error_has_a_reason(error: BaseException | None, reason: Reason) ->
         ExceptionGroup("", [OSError(errno.ECONNREFUSED, ""), OSError(errno.ENETUNREACH, "")]),
     ],
 )
-def test_of_several_addresses_the_one_that_answered_gives_the_reason(error: Exception) -> None:
+def test_the_reason_comes_from_the_address_that_answered(error: Exception) -> None:
     assert connection_error(error).reason is Reason.CONNECTION_REFUSED
 
 
-def test_a_timeout_of_an_open_connection_is_not_a_timeout_of_connecting() -> None:
+def test_a_timeout_on_an_open_connection_is_not_a_connect_timeout() -> None:
     assert connection_loss(OSError(errno.ETIMEDOUT, "")).reason is Reason.HOST_UNREACHABLE
 
 
-def test_the_text_of_an_error_is_the_text_of_the_system() -> None:
-    """An error's own text can quote anything, such as a path or what was received."""
+def test_error_details_are_the_texts_of_the_system() -> None:
+    """An error's own text can quote anything, such as a path or received bytes."""
     assert connection_error(OSError(errno.ECONNREFUSED, "text")).detail == os.strerror(errno.ECONNREFUSED)
     assert connection_error(RuntimeError("text")).detail == "RuntimeError"

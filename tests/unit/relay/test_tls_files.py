@@ -10,7 +10,7 @@ from proxy.settings import TlsListenSettings, UpstreamTlsSettings
 from tests.acceptance.certificates import Authority
 
 
-def test_an_encrypted_key_is_an_error_and_no_question_on_the_terminal(tmp_path: Path) -> None:
+def test_an_encrypted_key_is_an_error_and_does_not_prompt(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     pair = authority.pair("localhost")
     key = serialization.load_pem_private_key(Path(pair.key).read_bytes(), None)
@@ -27,7 +27,7 @@ def test_an_encrypted_key_is_an_error_and_no_question_on_the_terminal(tmp_path: 
         client_context(UpstreamTlsSettings(certificate=pair.certificate, key=pair.key))
 
 
-def test_the_files_of_an_upstream_are_its_own_or_the_authorities_of_the_system() -> None:
+def test_an_upstream_without_authorities_of_its_own_uses_those_of_the_system() -> None:
     own = UpstreamTlsSettings(ca="ca", certificate="crt", key="key")
     assert client_files(own) == ("ca", "crt", "key")
     system = client_files(None)
