@@ -23,7 +23,7 @@ from admin.integrators_guide import guide_routes
 from admin.key_encryption import key_cipher
 from admin.page import page_routes
 from admin.problem_details import plain_problem, problem_response
-from admin.problems import DatabaseDown, Forbidden, InternalError, NotSignedIn, Problem
+from admin.problems import DatabaseDown, Forbidden, InternalError, Invalid, NotSignedIn, Problem
 from admin.settings import AdminSettings
 from proxy.http.forwarding import address_matcher, client_address
 from proxy.relay.tls_files import WatchedFiles
@@ -101,6 +101,10 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         return plain_problem(error.status, {} if allow is None else {hdrs.ALLOW: allow})
     except DATABASE_DOWN as error:
         return problem_response(database_problem(error))
+    except asyncpg.UntranslatableCharacterError:
+        return problem_response(
+            Invalid("The encoding of the database has no code for one of these characters. Nothing was changed.")
+        )
     except WRONG_SCHEMA as error:
         log.error("admin_wrong_schema", reason="run `sitelatch migrate`", error=type(error).__name__)
         return problem_response(

@@ -36,7 +36,7 @@ async def write_audit(connection: Connection, by: Actor, action: str, changes: S
         action,
         [change.workspace for change in changes],
         [change.subject for change in changes],
-        [json.dumps(change.detail) for change in changes],
+        [json.dumps(change.detail, ensure_ascii=False) for change in changes],
     )
 
 

@@ -60,7 +60,7 @@ async def create_user(
                 return await _retried(connection, first, by.within)
         await _check_sites(connection, owner, workspace, wanted)
         await connection.execute(CREATE_USER, user_id, owner, name, all_sites, by.person.name, by.person.email)
-        await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), hint(key))
+        await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), _stored_hint(connection, key))
         if cipher is not None:
             await connection.execute(SEAL_KEY, digest(key.encode("ascii")), cipher.encrypt(user_id, key))
         if wanted:
@@ -68,6 +68,12 @@ async def create_user(
         [user] = await describe_users(connection, [user_id], by.within)
         await write_audit(connection, by, "user.created", [Change(workspace, user.id, audit_detail(user))])
     return CreatedUser(**user.model_dump(), api_key=key)
+
+
+def _stored_hint(connection: Connection, key: str) -> str:
+    """Return the hint of a key. Its ellipsis is three dots if the database's encoding may not have the character."""
+    encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
+    return hint(key) if encoding in ("UTF8", "SQL_ASCII") else hint(key).replace("…", "...")
 
 
 async def _retried(connection: Connection, user_id: UUID, within: WorkspaceLimit) -> CreatedUser:

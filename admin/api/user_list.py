@@ -171,6 +171,6 @@ def _without_secret(search: str) -> str:
     The database may log the parameters of queries, so no query gets a whole key.
     """
     shown = hint(PREFIX + "x" * 38).partition("…")[0]
-    if search.startswith(PREFIX) and not search[len(shown) :].startswith("…"):
+    if search.startswith(PREFIX) and not search[len(shown) :].startswith(("…", "...")):
         search = search[: len(shown)]
     return search.removeprefix(PREFIX)

@@ -44,7 +44,7 @@ async def start_session(
         admin.person.email,
         workspace_names(admin.workspaces),
         signed_in_with,
-        None if claims is None else json.dumps(claims),
+        None if claims is None else json.dumps(claims, ensure_ascii=False),
         ABSOLUTE_SECONDS,
     )
     return token

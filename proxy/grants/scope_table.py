@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from sys import intern
 from typing import Any
 
+import asyncpg
+
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.site_ids import fold_site, folded_part
 from proxy.grants.answers import Found
@@ -59,7 +61,14 @@ class ScopeTable:
 
     async def find_sites(self, names: Sequence[str]) -> dict[str, SiteOwner]:
         """Return the sites that these names (site_ids.py) refer to. Names without a site are not in the result."""
-        rows = await self._fetch(_FIND_SITES, list(names))
+        try:
+            rows = await self._fetch(_FIND_SITES, list(names))
+        except asyncpg.UntranslatableCharacterError:
+            # The database is not in UTF-8, and its encoding lacks a character of a name. So there is no such site.
+            if len(names) == 1:
+                return {}
+            half = len(names) // 2
+            return await self.find_sites(names[:half]) | await self.find_sites(names[half:])
         return {
             row["name"]: SiteOwner(row["id"], intern(row["workspace"]))
             for row in rows

@@ -1,12 +1,26 @@
 -- Lists of API users that stay fast with millions of them: search for the beginnings of words, and order by last
 -- activity.
 
--- The words of a text, for searches. A word ends at a space or at one of - _ . @ / and the … in the hint of a key. The
--- length is limited because a tsvector cannot hold words of more than 2 kB.
+-- The words of a text, for searches. A word ends at a space or at one of - _ . @ / and the ellipsis in the hint of a key.
+-- The length is limited because a tsvector cannot hold words of more than 2 kB. This file must be ASCII, because not
+-- every encoding of a database has an ellipsis. Where it is missing, no text contains one.
+DO $do$
+DECLARE
+    ellipsis text := '';
+BEGIN
+    BEGIN
+        ellipsis := convert_from('\xe280a6', 'UTF8');
+    EXCEPTION WHEN untranslatable_character OR undefined_function THEN
+        NULL;
+    END;
+    EXECUTE format($create$
 CREATE FUNCTION sitelatch.words(text) RETURNS tsvector
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT array_to_tsvector(array_remove(regexp_split_to_array(lower(left($1, 500)), '[\s_.@/…-]+'), ''))
-$$;
+    SELECT array_to_tsvector(array_remove(regexp_split_to_array(lower(left($1, 500)), '[\s_.@/%s-]+'), ''))
+$$
+$create$, ellipsis);
+END
+$do$;
 
 -- The query for texts in which each word of one of the texts $1 is the beginning of a word. NULL if there are no words.
 CREATE FUNCTION sitelatch.word_beginnings(text[]) RETURNS tsquery

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import sql
 from sql.queries import UnknownQuery, query, read_blocks, read_folder
 
 
@@ -29,3 +30,9 @@ def test_the_error_for_an_unknown_query_names_it() -> None:
     assert query("find_grant").startswith("SELECT")
     with pytest.raises(UnknownQuery, match=r"-- name: find_grent"):
         query("find_grent")
+
+
+def test_sql_files_are_ascii_because_the_encoding_of_a_database_may_lack_other_characters() -> None:
+    files = list(Path(sql.__file__).parent.rglob("*.sql"))
+    assert len(files) > 5
+    assert [file.name for file in files if not file.read_bytes().isascii()] == []
