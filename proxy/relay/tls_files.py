@@ -3,8 +3,10 @@
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxy.settings import TlsListenSettings, UpstreamTlsSettings
+from sql.text_files import NotText, read_text
 
 _ALPN = ["http/1.1"]
 
@@ -14,6 +16,13 @@ class EncryptedKey(OSError):  # noqa: N818 - names what happened
 
     def __init__(self) -> None:
         super().__init__(0, "the private key is encrypted; Sitelatch reads unencrypted keys only")
+
+
+class NotPem(OSError):  # noqa: N818 - names what is wrong
+    """A file is not in PEM format. OpenSSL says only "PEM lib", and does not name the file."""
+
+    def __init__(self, file: str, fault: str) -> None:
+        super().__init__(0, f"{file}: {fault}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,13 @@ def server_context(tls: TlsListenSettings) -> ssl.SSLContext:
 
 def client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
     """Return the TLS context for an upstream. Raises OSError if a file cannot be used."""
-    context = ssl.create_default_context(cafile=tls.ca if tls else None)
+    ca = tls.ca if tls else None
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        if ca is not None:
+            _check_pem(ca, "CERTIFICATE")
+        raise
     context.set_alpn_protocols(_ALPN)
     if tls is not None and tls.certificate is not None:
         _load_pair(context, tls.certificate, tls.key)
@@ -90,4 +105,19 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str | None) -> No
     def ask_for_password() -> str:
         raise EncryptedKey
 
-    context.load_cert_chain(certificate, key, password=ask_for_password)
+    try:
+        context.load_cert_chain(certificate, key, password=ask_for_password)
+    except ssl.SSLError:
+        _check_pem(certificate, "CERTIFICATE")
+        _check_pem(key or certificate, "PRIVATE KEY")
+        raise
+
+
+def _check_pem(file: str, kind: str) -> None:
+    """Raise NotPem unless the file is text with the marks of a PEM block of this kind."""
+    try:
+        text = read_text(Path(file))
+    except NotText as error:
+        raise NotPem(file, str(error)) from None
+    if f"{kind}-----" not in text:
+        raise NotPem(file, f"it contains no `-----BEGIN {kind}-----`, so it is not a {kind.lower()} in PEM format")

@@ -58,6 +58,9 @@ def test_a_config_needs_nothing_but_one_route(file: File) -> None:
     assert config.keys.from_ == ("header:X-API-Key", "bearer")
 
 
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
 def test_relative_paths_are_relative_to_the_config_file(file: File, tmp_path: Path) -> None:
     config = file.load(
         '[proxy.tls]\ncertificate = "tls/cert.pem"\nkey = "/etc/key.pem"\n'
@@ -84,6 +87,34 @@ def test_check_files_reports_files_that_cannot_be_loaded(file: File) -> None:
         "[proxy.tls]: cannot load the certificate or key: No such file or directory.",
         '[[proxy.routes]] "data" upstream_tls: cannot load a file: No such file or directory.',
     )
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "fault"),
+    [
+        (PEM.encode("utf-16"), PEM.encode(), "one.pem: This is UTF-16 text"),
+        (b"\x30\x82\x05\0\xff", PEM.encode(), "one.pem: Line 1 contains a NUL character, so this is not a text file"),
+        (b"", PEM.encode(), "one.pem: it contains no `-----BEGIN CERTIFICATE-----`"),
+        (
+            PEM.replace("CERTIFICATE", "PRIVATE KEY").encode(),
+            b"",
+            "one.pem: it contains no `-----BEGIN CERTIFICATE-----`",
+        ),
+    ],
+    ids=["UTF-16", "DER", "empty", "a key"],
+)
+def test_check_files_names_a_file_that_is_not_in_pem_format(
+    file: File, tmp_path: Path, certificate: bytes, key: bytes, fault: str
+) -> None:
+    (tmp_path / "one.pem").write_bytes(certificate)
+    (tmp_path / "two.pem").write_bytes(key)
+    tls = "[proxy.tls]\ncertificate = 'one.pem'\nkey = 'two.pem'\n"
+    config = file.load(tls + ROUTE.replace("http:", "https:") + "[proxy.routes.upstream_tls]\nca = 'one.pem'\n")
+    with pytest.raises(ConfigError) as caught:
+        check_files(config)
+    server, upstream = caught.value.complaints
+    assert server.startswith(f"[proxy.tls]: cannot load the certificate or key: {tmp_path}/{fault}")
+    assert upstream.startswith(f'[[proxy.routes]] "data" upstream_tls: cannot load a file: {tmp_path}/{fault}')
 
 
 def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
