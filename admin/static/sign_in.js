@@ -13,7 +13,7 @@ const REFUSALS = {
   expired: () => "This sign-in has expired, was started in another browser, or was already used. Try again.",
   issuer_unavailable: (name) => `${name} cannot be reached right now. Try again soon.`,
   not_an_admin: (name) => `${name} knows you, but you are not an admin here. Ask the operator of Sitelatch for access, or sign out there and use another account.`,
-  sign_in_refused: (name) => `The response from ${name} was invalid. Try again. If the problem persists, see Sitelatch’s log.`,
+  sign_in_refused: (name) => `${name} did not complete the sign-in. Try again. If the problem persists, see Sitelatch’s log.`,
   too_many_attempts: () => "Too many failed sign-ins from this address. Wait a minute.",
 };
 

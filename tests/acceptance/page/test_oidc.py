@@ -117,7 +117,7 @@ def test_the_page_says_why_a_sign_in_failed(browser: Browser, url: str) -> None:
         page.reload()
         page.goto("about:blank")
         page.goto(f"{url}/#refused=Call_us_at_555_0100")
-        expect(error).to_contain_text("The response from Example ID was invalid.")
+        expect(error).to_contain_text("Example ID did not complete the sign-in.")
         expect(page.get_by_text("555")).to_have_count(0)
         # Signing in with a token still works.
         admin.submit_token("wrong")
