@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from proxy.decision.parameter_limits import (
+    DEEP_UNUSUAL,
     LONG_UNUSUAL_NAME,
     LONGEST_UNUSUAL,
     MAX_UNUSUAL,
@@ -110,11 +111,13 @@ class Finder:
         if len(raw_name) > LONGEST_UNUSUAL:
             raise Refused(LONG_UNUSUAL_NAME)
         found = spellings(raw_name)
-        if not any(self._plain.search(f"&{_at_ampersands(spelling)}") for spelling in found):
+        matching = [spelling for spelling in found if self._plain.search(f"&{_at_ampersands(spelling)}")]
+        if not matching:
             return ()
-        if len(found) > 1 and _separators_in(found[0]) < max(map(_separators_in, found[1:])):
+        # Decoding reveals separators, and removes none.
+        if len(found) > 1 and _separators_in(found[0]) < _separators_in(found[-1]):
             raise Refused(_HIDDEN_NAME)
-        return tuple(name for name in self._names if any(map(name.pattern.match, found)))
+        return tuple(name for name in self._names if any(map(name.pattern.match, matching)))
 
     def _meanings(self, names: Iterable[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return the wanted names that each raw name means. Raises Refused if too many of them are unusual."""
@@ -124,7 +127,7 @@ class Finder:
             if name in meant:
                 continue
             if not _PLAIN_NAME.match(name):
-                unusual += 1
+                unusual += DEEP_UNUSUAL if b"%25" in name or b"%u" in name.lower() else 1
                 length += len(name)
                 if unusual > MAX_UNUSUAL or length > MAX_UNUSUAL_BYTES:
                     raise Refused(TOO_MANY_UNUSUAL)

@@ -33,6 +33,8 @@ MAX_UNUSUAL: Final = 28
 MAX_UNUSUAL_BYTES: Final = 1024
 """The maximum number of unusual names that may be wanted, and their maximum total length in bytes."""
 
+DEEP_UNUSUAL: Final = 3
+"""A name that is encoded twice counts as this many."""
 LONGEST_UNUSUAL: Final = 256
 """The maximum length, in bytes, of one such name."""
 
@@ -85,5 +87,6 @@ LONG_UNUSUAL_NAME = AMBIGUOUS_REQUEST.because(
 )
 TOO_MANY_UNUSUAL = AMBIGUOUS_REQUEST.because(
     f"More than {MAX_UNUSUAL} names of parameters or cookies, or names with more than {MAX_UNUSUAL_BYTES} bytes "
-    f"together, may be other spellings of those that Sitelatch checks. {_SPELL_PLAINLY}"
+    f"together, may be other spellings of those that Sitelatch checks. One that is encoded twice counts as "
+    f"{DEEP_UNUSUAL}. {_SPELL_PLAINLY}"
 )

@@ -662,6 +662,15 @@ MIXES: list[Mix] = [
         10,
         method=b"HEAD",
     ),
+    Mix(
+        {
+            "query": Part(b"", (b"site%255b{n}%in.(255d=shop&",), b"", 1100),
+            "path": Part(SITE, (b"%ff",), b"", 200),
+            "value": Part(b"", (b"x_{n}, ",), b"close", 1000),
+        },
+        b"Connection",
+        method=b"DELETE",
+    ),
 ]
 
 
