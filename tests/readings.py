@@ -54,7 +54,7 @@ def merged(path: bytes) -> bytes:
 
 
 def paths(path: bytes) -> frozenset[bytes]:
-    """Return every path that some order of decoding, dropping parameters and merging slashes makes of `path`."""
+    """Return every path that results from `path` by decoding, dropping parameters and merging slashes in some order."""
     return closure(path, (decoded, without_params, merged))
 
 
@@ -259,7 +259,7 @@ def look_alikes(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> frozenset
 
 
 def named_by_host(fields: Iterable[tuple[bytes, bytes]], template: bytes) -> frozenset[bytes]:
-    """Return every site that a Host line names, without port and final dot, in lower case."""
+    """Return every site that a Host line names, without port and final dot, in lowercase."""
     before, _, after = template.lower().partition(b"{site}")
     shape = re.compile(re.escape(before) + b"(.+)" + re.escape(after) + rb"\.?(?::\d*)?")
     hosts = (value.lower() for name, value in fields if name.lower() == b"host")

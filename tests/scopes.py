@@ -52,7 +52,7 @@ class MemoryScope:
         self.grants: dict[bytes, dict[str, Any]] = {}
         self.sites: dict[str, str] = {}
         self.other_folds: dict[str, str] = {}
-        """Folded ids of sites that were stored with another fold than ours."""
+        """The folded ids of sites that were stored with a different folding."""
         self.position = 0
         self.standby = False
         self.failures: list[Exception] = []

@@ -46,7 +46,7 @@ class Spelling:
     fields: Fields = field(hash=False)
     expected: Expected = Expected.REFUSED
     drops: tuple[bytes, ...] = ()
-    """The lower-case names of the fields that must not be forwarded."""
+    """The lowercase names of the fields that must not be forwarded."""
     wire_only: bool = False
     """For real sockets only: the parser or the hop-by-hop rules must refuse it before the decision."""
     origin_form: bytes | None = None
@@ -378,7 +378,7 @@ def _site_names(mine: bytes, theirs: bytes) -> list[tuple[str, bytes]]:
     wide = "".join(chr(ord(c) + 0xFEE0) for c in theirs.decode()).encode()
     values = [
         ("plain other", theirs),
-        ("upper case", theirs.upper()),
+        ("uppercase", theirs.upper()),
         ("title case", theirs.title()),
         ("first letter encoded", _hex(theirs[:1]) + theirs[1:]),
         ("all encoded", _hex(theirs)),
@@ -429,7 +429,7 @@ def _site_names(mine: bytes, theirs: bytes) -> list[tuple[str, bytes]]:
         ("own with a dotted suffix", mine + b"." + theirs),
         ("own cut short", mine[:-1]),
         ("other with own as suffix", theirs + b"." + mine),
-        ("own in upper case", mine.upper()),
+        ("own in uppercase", mine.upper()),
         ("own encoded twice", _hex(_hex(mine))),
         ("own with a space", mine + b"%20"),
         ("own with a dot", mine + b"."),
@@ -522,7 +522,7 @@ EXOTIC_PARAMETERS = (
     b"filter[site]",
     b"x.site",
 )
-"""Names of another parameter in every listed reading, although some framework might bind them."""
+"""Names that every listed reading takes for another parameter, although some framework might bind them to the site."""
 
 
 def _queries(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
@@ -645,7 +645,7 @@ def _headers(mine: bytes, theirs: bytes) -> Iterator[Spelling]:
         yield _header(f"value: {what}, then own", [(b"X-Site", value), plain])
     for what, listed in [
         ("takes own away", b"X-Site"),
-        ("in lower case", b"x-site"),
+        ("in lowercase", b"x-site"),
         ("with an underscore", b"X_Site"),
         ("among others", b"keep-alive, X-Site, close"),
         ("with a tab", b"keep-alive,\tx-site"),

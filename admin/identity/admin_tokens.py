@@ -17,7 +17,7 @@ def new_token() -> str:
 
 
 def token_digest(token: str) -> str:
-    """Return the digest that the configuration holds: SHA-256 in lower-case hexadecimal."""
+    """Return the digest that the configuration holds: SHA-256 in lowercase hexadecimal."""
     return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 

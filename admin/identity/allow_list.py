@@ -144,7 +144,7 @@ def _is_name(text: object) -> TypeGuard[str]:
 
 
 def folded(email: str) -> str:
-    """Return the email with A-Z in lower case. Unicode case folding would equate addresses that differ."""
+    """Return the email with A-Z in lowercase. Unicode case folding would equate addresses that differ."""
     return email.lower() if email.isascii() else email
 
 

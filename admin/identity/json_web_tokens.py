@@ -78,7 +78,7 @@ def looks_like_jwt(token: str) -> bool:
 
 
 def signed_claims(token: str, keys: Sequence[PublicKey]) -> tuple[dict[str, Any], str]:
-    """Return the claims of a token that one of the keys has signed, and its `typ` in lower case (RFC 7515 §4.1.9).
+    """Return the claims of a token that one of the keys has signed, and its `typ` in lowercase (RFC 7515 §4.1.9).
 
     Raises UnknownSigningKey if no key in the set matches, and InvalidToken for any other fault.
     """

@@ -34,7 +34,7 @@ class HostSiteRule:
     def __init__(self, template: str) -> None:
         if template.count(SITE_MARK) != 1 or not re.fullmatch(r"[a-z0-9.-]*\{site\}(?:[a-z0-9.-]*[a-z0-9])?", template):
             raise ValueError(
-                f"host:{template}: write a lower-case host name with one {SITE_MARK}, without a port or a final dot"
+                f"host:{template}: write a lowercase host name with one {SITE_MARK}, without a port or a final dot"
             )
         self.template = template
         before, after = template.split(SITE_MARK)

@@ -67,7 +67,7 @@ class HeaderKey:
     def __init__(self, name: str) -> None:
         self.name = name
         self.field = fold_name(name.encode())
-        """The header that carries the key, in lower case."""
+        """The header that carries the key, in lowercase."""
         self.place = f"the header `{name}`"
 
     def describe(self) -> str:

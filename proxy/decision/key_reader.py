@@ -39,7 +39,7 @@ class KeyReader:
     def __init__(self, locations: Sequence[str], watched: Mapping[bytes, int] | None = None) -> None:
         """Raises ValueError, with a message that says what to write instead, if a key location is invalid.
 
-        `watched` maps further header names (in lower case) to bits. `read` reports which of them are present, because
+        `watched` maps further header names (in lowercase) to bits. `read` reports which of them are present, because
         it looks at all header names anyway.
         """
         self.locations = [key_location(text) for text in locations]
@@ -58,7 +58,7 @@ class KeyReader:
         self._cookies = Finder(cookies, COOKIES) if cookies else None
         self._queries = Finder(queries) if queries else None
         self.names = frozenset(self._fields) | ({b"cookie"} if cookies else frozenset())
-        """The headers that may hold a key, in lower case."""
+        """The headers that may hold a key, in lowercase."""
         self.challenges = challenges(self.locations)
         """The header lines of a response that asks for a key."""
         ways = ", or ".join(location.describe() for location in self.locations)

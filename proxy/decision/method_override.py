@@ -15,7 +15,7 @@ from proxy.http.known_headers import Certainty
 
 
 class MethodOverride(NamedTuple):
-    """One row. `name` is in lower case; the other columns are those of `known_headers.KnownHeader`."""
+    """One row. `name` is in lowercase; the other columns are those of `known_headers.KnownHeader`."""
 
     name: str
     software: str
@@ -73,7 +73,7 @@ MOST_BYTES = 256
 
 
 def overriding_methods(fields: Fields) -> frozenset[bytes]:
-    """Return the methods, in upper case, that any part of any method-override header names. Hot."""
+    """Return the methods, in uppercase, that any part of any method-override header names. Hot."""
     values = [value for name, value in fields if _OVERRIDES[name]]
     if not values:
         return NO_METHODS
@@ -81,14 +81,14 @@ def overriding_methods(fields: Fields) -> frozenset[bytes]:
 
 
 def methods_in(value: bytes) -> frozenset[bytes]:
-    """Return the methods, in upper case, that any part of an overriding header or parameter names."""
+    """Return the methods, in uppercase, that any part of an overriding header or parameter names."""
     if len(value) > MOST_BYTES:
         return frozenset({TOO_MANY_METHODS})
     return frozenset(part.strip().upper() for part in value.split(b",")) - {b""}
 
 
 def overriding_methods_in(query: Query) -> frozenset[bytes]:
-    """Return the methods, in upper case, that any overriding parameter of a query names."""
+    """Return the methods, in uppercase, that any overriding parameter of a query names."""
     if OVERRIDE_NAMES.isdisjoint(query.meant):
         return NO_METHODS
     methods: set[bytes] = set()

@@ -13,7 +13,7 @@ CONTENT_TYPE = 16
 
 
 def noticed_headers(site_headers: Iterable[bytes], *, cookies: bool) -> dict[bytes, int]:
-    """Return the bits of each header by its lower-case name. `cookies` says whether cookies are checked."""
+    """Return the bits of each header by its lowercase name. `cookies` says whether cookies are checked."""
     noticed = {
         **{row[0].encode(): OVERRIDE for row in OVERRIDE_HEADERS},
         **{row[0].encode(): SECOND_RESOURCE for row in SECOND_RESOURCE_HEADERS},

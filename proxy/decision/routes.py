@@ -144,12 +144,12 @@ class Route:
 
     @property
     def judged_names(self) -> frozenset[bytes]:
-        """The headers that the decision reads. Names are in lower case, with `-` for `_`."""
+        """The headers that the decision reads. Names are in lowercase, with `-` for `_`."""
         return self.key_reader.names | {rule.folded_name for rule in self.site_rules.headers} | {b"content-type"}
 
     @property
     def site_headers(self) -> list[str]:
-        """The headers that name sites, in lower case."""
+        """The headers that name sites, in lowercase."""
         return [rule.name.decode() for rule in self.site_rules.headers]
 
 

@@ -92,7 +92,7 @@ _FOLD = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in 
 
 
 def fold_name(name: bytes) -> bytes:
-    """Return a field's name as CGI, WSGI and PHP see it: in lower case, with every odd character read as `-`."""
+    """Return a field's name as CGI, WSGI and PHP see it: in lowercase, with every odd character read as `-`."""
     return name.translate(_FOLD)
 
 
@@ -138,10 +138,10 @@ RESPONSE_SPELLINGS = Spellings(_kind_of_response_field)
 
 
 def tokens(values: Iterable[bytes]) -> set[bytes]:
-    """Return the members of a comma-separated list field, in lower case (RFC 9110 §5.6.1)."""
+    """Return the members of a comma-separated list field, in lowercase (RFC 9110 §5.6.1)."""
     return {token.strip(b" \t").lower() for value in values for token in value.split(b",")} - {b""}
 
 
 def without(fields: Fields, names: AbstractSet[bytes]) -> Fields:
-    """Return the fields except those in `names` (lower case)."""
+    """Return the fields except those in `names` (lowercase)."""
     return [field for field in fields if field[0].lower() not in names]

@@ -7,7 +7,7 @@ Certainty = Literal["verified", "documented", "reported"]
 
 
 class KnownHeader(NamedTuple):
-    """One row. `name` is in lower case. A final `*` makes it a prefix.
+    """One row. `name` is in lowercase. A final `*` makes it a prefix.
 
     `source` is a CVE, an address, or OWNER/REPOSITORY:PATH of a repository on GitHub. `certainty` is "verified" if the
     source code was read or the software was tried, "documented" if its makers describe the header, and "reported" if

@@ -121,7 +121,7 @@ def write_as_admin(latch: Sitelatch) -> int:
 
 
 def every_connection_writes(latch: Sitelatch) -> bool:
-    """Return whether eight concurrent writes succeed, which use all connections, also those that were idle."""
+    """Return whether eight concurrent writes succeed. They use all connections, including idle ones."""
     with ThreadPoolExecutor(8) as threads:
         return {200, 201} >= set(threads.map(write_as_admin, [latch] * 8))
 
@@ -148,7 +148,7 @@ async def check_everything_works(lane: Lane, keys: Keys) -> None:
             assert time.monotonic() < deadline, "keys are not looked up again"
             await asyncio.sleep(0.1)
         assert await status(wire, lane, keys.shop) == 200
-        # 404: it was deleted, but its connection was replaced before the answer.
+        # 404: an earlier attempt deleted it, but its connection was replaced before the answer.
         await eventually("a delete", lambda: delete_user(latch, keys.shop.id) in (204, 404))
         deadline = time.monotonic() + RECOVERY_SECONDS
         while await status(wire, lane, keys.shop) != 401:

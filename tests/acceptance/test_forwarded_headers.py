@@ -236,12 +236,12 @@ def everywhere(user: User) -> dict[str, tuple[str, tuple[str, ...]]]:
     target = "/sites/shop/x"
     return {
         "header": (target, (f"X-API-Key: {key}",)),
-        "header in lower case": (target, (f"x-api-key: {key}",)),
+        "header in lowercase": (target, (f"x-api-key: {key}",)),
         "header with underscores": (target, (f"X_API_KEY: {key}",)),
         "second header": (target, (f"X-Old-Key: {key}",)),
         "header twice": (target, (f"X-API-Key: {key}", f"x-api-key: {key}")),
         "bearer": (target, (f"Authorization: Bearer {key}",)),
-        "bearer in lower case": (target, (f"authorization: bearer {key}",)),
+        "bearer in lowercase": (target, (f"authorization: bearer {key}",)),
         "bearer in capitals": (target, (f"AUTHORIZATION: BEARER  {key}",)),
         "basic": (target, (f"Authorization: Basic {basic}",)),
         "basic with a password": (target, (f"authorization: basic {with_password}",)),

@@ -92,7 +92,7 @@ def test_going_back_to_a_finished_sign_in_leaves_no_refusal(browser: Browser, ur
         sign_in_at_issuer(admin, "ada@example.com")
         expect(admin.heading("API Users")).to_be_visible()
         admin.page.goto("about:blank")
-        admin.page.goto(f"{url}/#refused=expired")  # where the callback leads when it is opened again
+        admin.page.goto(f"{url}/#refused=expired")  # a finished callback redirects here
         expect(admin.heading("API Users")).to_be_visible()
         admin.sign_out()
         expect(issuer_button(admin)).to_be_focused()
