@@ -108,14 +108,15 @@ async def list_users(
     if `after` does not belong to this list and order.
     """
     order = ORDERS[sort]
-    sought = search if search and has_words(search.removeprefix(PREFIX)) else None
-    list_key = (sort, sought is not None)
+    sought = _without_secret(search or "")
+    is_search = has_words(sought)
+    list_key = (sort, is_search)
     last = None if after is None else Picked(*read_cursor(after, *list_key, may_be_never=order.by_activity))
     position = Position(await workspace_ids(connection, within), last)
-    if sought is None:
-        picked = _picked(await connection.fetch(order.pick, *position.next(limit + 1)))
-    else:
+    if is_search:
         picked = await _search(connection, order, position, sought, limit + 1)
+    else:
+        picked = _picked(await connection.fetch(order.pick, *position.next(limit + 1)))
     shown = picked[:limit]
     return Page(
         items=await describe_users(connection, [user.id for user in shown], within, sites_listed),
@@ -137,7 +138,6 @@ async def list_activity(
 
 async def _search(connection: Connection, order: Order, position: Position, search: str, limit: int) -> list[Picked]:
     """Return the next users that match the search."""
-    search = _without_secret(search)
     texts = [search, fold_site(search)]
     workspaces = len(position.workspaces or (0,))
     size = max(NEAR // workspaces, limit)
@@ -145,7 +145,8 @@ async def _search(connection: Connection, order: Order, position: Position, sear
     found = _picked(row for row in near if any(row[way] for way in _WAYS))
     if len(found) >= limit or len(near) < size:
         return found[:limit]
-    matches = [sum(row[way] for row in near) for way in _WAYS]
+    # The values are null if the database, unlike Python, sees no words in the search.
+    matches = [sum(row[way] is True for row in near) for way in _WAYS]
     common = [count * 100 >= size for count in matches]
     far: list[Picked] = []
     if any(common):

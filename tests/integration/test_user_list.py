@@ -160,6 +160,23 @@ async def test_a_search_finds_the_same_users_as_the_reference(connection: asyncp
             assert found == expected[: 3 * limit], (search, sort, within, limit)
 
 
+@pytest.mark.parametrize("search", ["slk_--  -secret", "slk_...."])
+async def test_a_search_without_words_before_the_secret_of_a_key_lists_all_users(
+    connection: asyncpg.Connection, search: str
+) -> None:
+    assert await list_users(connection, search=search) == await list_users(connection)
+
+
+async def test_a_search_finds_no_users_if_the_database_sees_no_words_in_it(connection: asyncpg.Connection) -> None:
+    """Whether some characters are spaces depends on the locale of the database."""
+    await connection.execute(
+        "CREATE OR REPLACE FUNCTION sitelatch.word_beginnings(text[]) RETURNS tsquery"
+        " LANGUAGE sql IMMUTABLE AS 'SELECT NULL::tsquery'"
+    )
+    for sort in SORTS:
+        assert (await list_users(connection, search="\u180e", sort=sort)).items == []
+
+
 @pytest.mark.parametrize("sort", SORTS)
 async def test_updates_between_pages_neither_skip_nor_repeat_users_that_did_not_change(
     connection: asyncpg.Connection, sort: Sort
