@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from sitelatch.database import opened_database
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
 from sql.pool import connected
 from sql.queries import query
+from sql.settings import DatabaseSettings
 
 _SECONDS: Final = 5.0
 _MAY_CREATE_SCHEMA = query("may_create_schema")
@@ -26,8 +28,10 @@ async def unreachable_parts(config: Config) -> AsyncIterator[str]:
     for route in config.proxy.routes:
         if reason := await upstream_problem(route):
             yield f'[[proxy.routes]] "{route.name}" upstream: {reason}.'
-    if reason := await database_problem(config):
-        yield f"[database] url: {reason}."
+    admin_url = config.admin_database.url
+    for place, database in _databases(config).items():
+        if reason := await database_problem(database, config.directory, migrates=database.url == admin_url):
+            yield f"{place}: {reason}."
     tables: dict[str, ListenSettings] = {"proxy": config.proxy, "ops": config.ops, "admin": config.admin}
     for name, settings in tables.items():
         if reason := await _listen_problem(settings):
@@ -53,14 +57,34 @@ async def _attempt(create: Create) -> None:
     await create(_ClosesAtOnce)
 
 
-async def database_problem(config: Config) -> str | None:
-    """Return why `migrate` could not use the database, or None. An embedded server is started for a moment."""
+def _databases(config: Config) -> dict[str, DatabaseSettings]:
+    """Return the databases of a config, keyed by the place of their DSN. Equal DSNs occur once."""
+    database = config.database
+    urls = {
+        "[database] url": database.url,
+        "[database] listen_url": database.listen_url,
+        "[admin] database_url": config.admin.database_url,
+    }
+    places: dict[str, str] = {}
+    for place, url in urls.items():
+        if url is not None:
+            places.setdefault(url, place)
+    return {place: database.model_copy(update={"url": url}) for url, place in places.items()}
+
+
+async def database_problem(settings: DatabaseSettings, directory: Path, *, migrates: bool = True) -> str | None:
+    """Return why a database cannot be used, or None. An embedded server is started for a moment.
+
+    `migrates` means that `sitelatch migrate` uses this DSN, so its role must be allowed to create the schema.
+    """
+    allowed = True
     try:
         async with (
-            opened_database(config.admin_database, config.directory) as dsn,
+            opened_database(settings, directory) as dsn,
             connected(dsn, role="command") as connection,
         ):
-            [(allowed, database, role)] = await connection.fetch(_MAY_CREATE_SCHEMA)
+            if migrates:
+                [(allowed, database, role)] = await connection.fetch(_MAY_CREATE_SCHEMA)
     except (EmbeddedServerFailed, ServerBinariesMissing) as error:
         return str(error)
     except DATABASE_FAILURES as error:

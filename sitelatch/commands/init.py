@@ -114,7 +114,7 @@ def _report(config: Config) -> bool:
     answers = True
     for name, reason in (
         ("The data API", run(upstream_problem(route))),
-        ("The database", run(database_problem(config))),
+        ("The database", run(database_problem(config.admin_database, config.directory))),
     ):
         if reason is None:
             click.echo(f"{name} answers.")

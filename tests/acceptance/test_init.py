@@ -131,6 +131,24 @@ def test_parts_that_do_not_answer_are_reported_and_the_config_is_kept(tmp_path: 
     assert "[database] url: 127.0.0.1 port 1: Connection refused." in checked.err
 
 
+def test_each_dsn_that_does_not_answer_is_reported(tmp_path: Path, upstream: str, empty_database: str) -> None:
+    init(tmp_path, upstream, empty_database, *PATH_RULE)
+    latch = Installation(tmp_path)
+    silent = {"url": "postgresql://a:secret@127.0.0.1:1/a", "listen_url": "postgresql://a:secret@127.0.0.1:2/a"}
+    latch.tables = {
+        **latch.tables,
+        "database": silent,
+        "admin": {**latch.tables["admin"], "database_url": empty_database},
+    }
+    latch.config.write_text(toml(latch.tables))
+    checked = sitelatch("check-config", "--connect", "--config", str(latch.config))
+    assert checked.code == 1
+    assert [line for line in checked.err.splitlines() if line.startswith("error:")] == [
+        "error: [database] url: 127.0.0.1 port 1: Connection refused.",
+        "error: [database] listen_url: 127.0.0.1 port 2: Connection refused.",
+    ]
+
+
 def test_an_address_that_is_in_use_is_reported(tmp_path: Path, upstream: str, empty_database: str) -> None:
     init(tmp_path, upstream, empty_database, *PATH_RULE)
     latch = Installation(tmp_path)
