@@ -96,7 +96,7 @@ def _is_scalar(annotation: Any) -> bool:
 
 
 def _file_text(path: str) -> str:
-    """Return the text of a file without its last line end. Errors do not name the path, which may be the secret."""
+    """Return the text of a file without its final newline. Errors do not name the path, which may be the secret."""
     try:
         return read_text(Path(path)).rstrip("\n")
     except NotText as error:

@@ -66,7 +66,7 @@ class Servers:
             raise
 
     def as_role(self, dsn: Dsn) -> "Servers":
-        """Return the same servers for a DSN that has the same hosts. Both know which of them are silent."""
+        """Return an object for another role's DSN with the same hosts. Both objects share which hosts are silent."""
         servers = Servers(dsn, clock=self._clock, resolve=self._resolve)
         servers._silent_until = self._silent_until
         return servers

@@ -1,4 +1,4 @@
-"""Reads text files that people write: configs, secrets, CSV files. Nothing else handles encodings and line ends.
+"""Reads text files that people write: configs, secrets, CSV files. Nothing else handles encodings and line endings.
 
 Each fault has one message. It names the line, but repeats nothing from the file, which may be a secret.
 """

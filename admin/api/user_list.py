@@ -150,7 +150,7 @@ async def _search(connection: Connection, order: Order, position: Position, sear
     common = [count * 100 >= size for count in matches]
     far: list[Picked] = []
     if any(common):
-        # Twice as many users as fill the page if the share of those that match stays the same.
+        # Twice as many users as it takes to fill the page if the share of matches stays the same.
         enough = 2 * limit * size // min(count for count, is_common in zip(matches, common, strict=True) if is_common)
         far = _picked(await connection.fetch(order.search, *position.next(enough), texts, *common, False, limit))
         if len(far) < limit:  # the users that match are further down the list

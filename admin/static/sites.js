@@ -8,7 +8,7 @@ import { state } from "./state.js";
 import { time } from "./times.js";
 import { addMissingWorkspaces, loadWorkspaces, newWorkspace } from "./workspaces.js";
 
-// The server accepts bodies of up to 4 MiB. JSON escapes line ends and quotes, so the body is larger than the file.
+// The server accepts bodies of up to 4 MiB. JSON escapes line breaks and quotes, so the body is larger than the file.
 const MAX_BYTES = 3_000_000;
 let pages = null;
 let latestLoad = 0;

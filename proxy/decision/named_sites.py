@@ -115,7 +115,7 @@ NOTHING_NAMED = Candidate()
 
 
 def combined(by_path: Candidate, by_query: Named | None, by_header: Named | None, elsewhere: Named | None) -> Candidate:
-    """Return what all parts of a request name together."""
+    """Combine the sites that the parts of a request name."""
     parts = [part for part in (by_query, by_header) if part]
     if not parts and not elsewhere:
         return by_path

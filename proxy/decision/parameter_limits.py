@@ -27,7 +27,7 @@ MANY_NAMES: Final = 64
 more than 1024 bytes, they must be ASCII when decoded, because case folding is slow for other characters."""
 
 FEW_NAMES: Final = 7
-"""At most 7 odd names that contain an encoded line end are read one by one."""
+"""At most 7 odd names that contain an encoded line break are read one by one."""
 
 MAX_UNUSUAL: Final = 28
 MAX_UNUSUAL_BYTES: Final = 1024
@@ -74,8 +74,8 @@ LONG_FOREIGN_NAMES = AMBIGUOUS_REQUEST.because(
     f"outside ASCII. {_SPLIT}"
 )
 LINE_ENDS_IN_NAMES = AMBIGUOUS_REQUEST.because(
-    f"The name of a parameter or cookie contains an encoded line end, and more than {FEW_NAMES} names are "
-    "percent-encoded. Send names without line ends."
+    f"The name of a parameter or cookie contains an encoded line break, and more than {FEW_NAMES} names are "
+    "percent-encoded. Send names without line breaks."
 )
 SEPARATORS_IN_NAMES = AMBIGUOUS_REQUEST.because(
     f"The names of parameters or cookies contain more than {MAX_SEPARATORS} encoded `&`, `;`, `?` or `#`. Use these "

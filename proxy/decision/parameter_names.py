@@ -107,7 +107,7 @@ def _is_decoded(part: str) -> bool:
 
 
 def _one_of(alternatives: Iterable[Sequence[str]]) -> str:
-    """Return a pattern for any of these sequences of parts. A part with which several begin is tried once."""
+    """Return a pattern for any of these sequences of parts. A part that several sequences begin with is tried once."""
     rests: dict[str, list[Sequence[str]]] = {}
     for parts in alternatives:
         rests.setdefault(parts[0] if parts else "", []).append(parts[1:])

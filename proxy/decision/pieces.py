@@ -98,7 +98,7 @@ class Pieces:
         matches = _first(pattern, lines)
         names = list(self._odd)
         if matches and lines.count("\n") != len(names):
-            # A name contains an encoded line end, so lines cannot be counted.
+            # A name contains an encoded line break, so lines cannot be counted.
             if len(names) > FEW_NAMES:
                 raise Refused(LINE_ENDS_IN_NAMES)
             return names

@@ -12,8 +12,8 @@ MOST_WORK = 1900
 FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 2, 8, 24
 _PATH_READING = 50
 _PATH_BYTES, _TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES = 5, 16, 64, 24, 4
-"""How many of these bytes count as one unit: of each reading of a path that is not plain, of any target, of header
-fields' values, of cookies, and of those bytes of a query that are `%` or outside ASCII."""
+"""The number of bytes that count as one unit of work, by kind: readings of a path that is not plain, targets, values of
+header fields, cookies, and query bytes that are `%` or outside ASCII."""
 _NO_MARKS = bytes(byte for byte in range(128) if byte not in b"&;?%")
 
 MANY_FIELDS, LONG_TARGET = 24, 512

@@ -38,9 +38,9 @@ class _Cause:
     answered: bool = False
     """Whether a response has arrived since the last failure."""
     over: bool = False
-    """Whether the log says that it is over."""
+    """Whether the end of the failure was logged."""
     returned: bool = False
-    """Whether it came back after that."""
+    """Whether the failure returned after its end was logged."""
 
 
 class UpstreamFailures:

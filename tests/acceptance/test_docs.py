@@ -143,7 +143,7 @@ def test_every_guarantee_names_tests_that_are_run() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_fault_of_the_campaign_has_its_line() -> None:
+def test_the_guarantees_list_every_fault_of_the_campaign() -> None:
     assert [row[0] for row in table("fault")] == list(FAULTS)
 
 
