@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     interrupt_with_exception()
     _open_standard_streams()
     sys.stdout = _buffered(sys.stdout)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # in the locale de_DE, for example, there is no ellipsis
     log = BackgroundWriter(sys.stderr.fileno())
     # Besides the log, Python and libraries also write to this stream.
     sys.stderr = io.TextIOWrapper(log, encoding="utf-8", errors="backslashreplace", write_through=True)

@@ -85,6 +85,16 @@ def test_a_listing_ends_quietly_when_its_reader_leaves(config: Path, words: Sequ
         assert command.wait(SECONDS) == 0
 
 
+def test_a_listing_escapes_characters_that_the_encoding_of_the_output_lacks(
+    config: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    run(dsn, "UPDATE sitelatch.api_users SET authorized_by_name = 'Ada …' WHERE name = 'Export 1'")
+    output, errors = listing(config, ["users", "list"]).communicate(timeout=SECONDS)
+    assert b"Ada \\u2026 <ada@example.com>" in output, errors
+    assert len(output.splitlines()) == 1001
+
+
 def test_a_listing_shows_one_state_of_the_database(config: Path, dsn: str) -> None:
     with listing(config, ("users", "list", "--json")) as command:
         assert command.stdout is not None
