@@ -43,4 +43,5 @@ class IdentityProxy:
 
     def not_an_admin(self, claims: Claims) -> NotAnAdmin:
         """Log why these claims are not an admin's, and return the problem for the caller."""
-        return not_an_admin(self._allow_list.rejection(claims), "The identity proxy")
+        name = claims["email"] or claims["sub"]
+        return not_an_admin(self._allow_list.rejection(claims), f"The identity proxy (which signed you in as {name})")

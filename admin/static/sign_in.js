@@ -14,7 +14,6 @@ const REFUSALS = {
   issuer_unavailable: (name) => `${name} cannot be reached right now. Try again soon.`,
   not_an_admin: (name) => `${name} knows you, but you are not an admin here. Ask the operator of Sitelatch for access, or sign out there and use another account.`,
   sign_in_refused: (name) => `${name} did not complete the sign-in. Try again. If the problem persists, see Sitelatch’s log.`,
-  too_many_attempts: () => "Too many failed sign-ins from this address. Wait a minute.",
 };
 
 // Why a person is not an admin, and what that person can do.
