@@ -96,7 +96,10 @@ class _QuietServer(web.Server):
             oldest = next(iter(self._open))
             del self._open[oldest]
             self._closing.add(oldest)
-            oldest.close()
+            if isinstance(oldest, _QuietConnection) and oldest.busy:
+                oldest.close()
+            else:
+                oldest.force_close()  # `close` would not close a connection that waits for a request
         self._open[handler] = None
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
@@ -119,6 +122,18 @@ class _QuietServer(web.Server):
 
 
 class _QuietConnection(web.RequestHandler):
+    busy = False
+    """Whether a request is handled or its response is sent."""
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the response."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.busy = False
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -141,6 +156,8 @@ class _QuietConnection(web.RequestHandler):
 
 def _quiet(handler: RequestHandler) -> RequestHandler:
     async def quiet(request: web.BaseRequest) -> web.StreamResponse:
+        if isinstance(request.protocol, _QuietConnection):
+            request.protocol.busy = True
         try:
             return await handler(request)
         except web.HTTPException as error:

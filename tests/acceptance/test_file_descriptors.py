@@ -124,7 +124,9 @@ async def test_connections_to_the_ops_and_admin_listeners_leave_room_for_the_fro
     async with connect(latch.address) as client:
         await client.send(request(keys))
         assert (await client.answer()).status == 200
-    latch.wait_for_readiness(200)
+    async with connect(latch.ops) as probe:
+        await probe.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await probe.answer()).status == 200
     await until(lambda: events(latch, "too_many_internal_connections") == 2, "each listener is logged once")
     for sock in idle:
         sock.close()
