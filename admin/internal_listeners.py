@@ -23,7 +23,7 @@ MAX_CONNECTIONS = 256
 """The maximum number of connections of a listener, if there are enough file descriptors."""
 
 _DESCRIPTORS_SHARE = 8
-"""A listener gets at most one of so many file descriptors, because the front door needs most of them."""
+"""Each listener may use at most one in this many file descriptors, because the front door needs most of them."""
 
 _LOG_SECONDS = 60.0
 """The minimum time between two log lines about too many connections."""

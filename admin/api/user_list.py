@@ -167,7 +167,7 @@ def _picked(rows: Iterable[Record]) -> list[Picked]:
 
 
 def _without_secret(search: str) -> str:
-    """Return a search without the prefix of keys, which all hints have, and without what no hint of a key contains.
+    """Return a search without the prefix that all hints share, and without text that no hint contains.
 
     The database may log the parameters of queries, so no query gets a whole key.
     """

@@ -59,7 +59,7 @@ class Fixed(NamedTuple):
 
     variable: str
     values: tuple[str, ...]
-    """The values that ask for what happens anyway."""
+    """Values that ask for what Sitelatch does anyway."""
     reason: str
     refused: bool = True
 

@@ -28,7 +28,7 @@ class TlsOptions:
     key: str = ""
     key_password: str = field(default="", repr=False)
     no_certificate: bool = False
-    """Whether to show no client certificate, not even one in `directory`."""
+    """Whether to send no client certificate, not even one in `directory`."""
     revoked: str = ""
     revoked_directory: str = ""
     minimum_version: str = "TLSv1.2"

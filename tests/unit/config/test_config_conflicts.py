@@ -94,7 +94,7 @@ def test_a_key_location_whose_header_is_never_forwarded_is_an_error(
         assert 'such as "header:X-API-Key"' in shared[0]
 
 
-def test_the_cookie_header_is_not_a_key_location_but_a_cookie_is(tmp_path: Path) -> None:
+def test_a_cookie_is_a_key_location_but_the_cookie_header_is_not(tmp_path: Path) -> None:
     [message] = complaints(tmp_path, f'[keys]\nfrom = ["header:Cookie"]\n{ROUTE}')
     assert message == '[keys] from: the header Cookie cannot carry a key as a whole: write "cookie:NAME".'
 
