@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # in the locale de_DE, for example, there is no ellipsis
     log = BackgroundWriter(sys.stderr.fileno())
-    # Besides the log, Python and libraries also write to this stream.
+    # This stream carries the log, and also what Python and libraries print.
     sys.stderr = io.TextIOWrapper(log, encoding="utf-8", errors="backslashreplace", write_through=True)
     secrets = KnownSecrets()
     configure_logging(BackgroundHandler(log), secrets=secrets)

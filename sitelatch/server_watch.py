@@ -116,7 +116,8 @@ class ServerWatch:
             self._primary = None
             self.close()
         elif self._is_new and server.started != self._primary:
-            # Only a new connection counts, because a pooler may send each query of an old one to another server.
+            # Only a new connection counts, because a pooler may send each query on an existing connection to a
+            # different server.
             self._primary = server.started
             await self._on_primary(self._last not in (None, server.started))
         self._last = server.started

@@ -150,8 +150,9 @@ def _encryption(host: Host, dsn: Dsn) -> list[ssl.SSLContext | None]:
 def _connection_class(options: tuple[SocketOption, ...], preferred: ssl.SSLContext | None) -> type[PooledConnection]:
     """Return a class of connections that set these socket options. The driver gives no other access to the socket.
 
-    `preferred` is for connections without TLS, if TLS is preferred. They ask for TLS again before they cancel a query,
-    and wait for the answer. PgBouncer 1.18 crashes if it reads a cancel request whose client has already left.
+    `preferred` is for connections that fall back to no TLS, because TLS is only preferred. They ask for TLS again
+    before they cancel a query, and wait for the answer. PgBouncer 1.18 crashes if it reads a cancel request whose
+    client has already left.
     """
 
     class Connection(PooledConnection):

@@ -149,7 +149,7 @@ class PooledServer:
         await server.close()
 
     def create_database(self) -> str:
-        """Create an empty database that the roles may use, and return its direct DSN as superuser."""
+        """Create an empty database that the roles may use, and return a superuser's DSN that bypasses the pooler."""
 
         async def create() -> str:
             dsn = await create_database(self.dsn, "template0")
@@ -161,7 +161,7 @@ class PooledServer:
         return run_aside(create())
 
     def create_migrated(self) -> str:
-        """Create a database that its owner has migrated, and return its direct DSN as superuser."""
+        """Create a database that its owner has migrated, and return a superuser's DSN that bypasses the pooler."""
 
         async def migrate_as_owner(dsn: str) -> str:
             owner = await open_connection(as_role(dsn, "sitelatch_owner"), role="tests")

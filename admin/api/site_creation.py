@@ -141,8 +141,8 @@ def _taken(
         owned = f'the site "{other["id"]}" of the workspace "{other["workspace"]}"'
         return f'Some data services treat "{site_id}" and {owned} as equal. Site ids are unique across workspaces.'
     return (
-        f'"{site_id}" is taken: a site in another workspace has an id that some data services treat as equal, '
-        "because they ignore case, accents or spaces. Site ids are unique across workspaces."
+        f'"{site_id}" is taken: a site in another workspace has an id that some data services treat as equal to this '
+        "one, because they ignore case, accents or spaces. Site ids are unique across workspaces."
     )
 
 

@@ -20,8 +20,8 @@ _LONG_FORWARDED_HOST = AMBIGUOUS_REQUEST.because(
     "to overwrite these headers, not to append to the ones that the client sent."
 )
 _HOSTS_DIFFER = AMBIGUOUS_REQUEST.because(
-    "Host and the host that a trusted proxy forwards name different sites. Configure the proxy to forward the Host of "
-    "the client."
+    "The Host header and the host that a trusted proxy forwarded name different sites. Configure the proxy to forward "
+    "the Host of the client."
 )
 
 

@@ -127,7 +127,7 @@ class Route:
                     )
 
     def _headers_for_pages(self) -> list[str]:
-        """Return the headers in which pages of other origins may send keys and name sites."""
+        """Return the headers with which pages from other origins may send a key or name a site."""
         examples = [
             location.example().header for location in self.key_reader.locations if not isinstance(location, CookieKey)
         ]

@@ -34,7 +34,7 @@ def folded_part(name: str) -> str | None:
 
 
 def names_of(site_id: str) -> tuple[str, str]:
-    """Return both names with which requests refer to a site: by id and by folded id."""
+    """Return both names by which requests refer to a site: by id and by folded id."""
     return site_id, by_folded_id(site_id)
 
 

@@ -1,4 +1,4 @@
-"""Logs why requests to an upstream fail: once for each cause, then with counts, and when it is over."""
+"""Logs why requests to an upstream fail: when a cause appears, each minute with a count, and when the cause is gone."""
 
 import time
 from collections.abc import Callable

@@ -27,8 +27,8 @@ _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 class ExchangeEnding:
     """Ends the exchanges of one client connection (an `exchange.Ending`).
 
-    Each way to end marks the exchange as done, releases the upstream connection, and then tells the client's connection
-    how to continue. That step comes last, because it may begin the next exchange.
+    Each method that ends an exchange marks it as done, releases the upstream connection, and tells the client's
+    connection how to continue. That step comes last, because it may begin the next exchange.
     """
 
     __slots__ = ("_client", "_enforcement", "_limits", "_requests", "_responses")

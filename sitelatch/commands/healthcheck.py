@@ -15,7 +15,7 @@ _LOOPBACK: Final = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # no
 
 
 class HealthcheckFailed(Exception):  # noqa: N818 - an outcome, not a program error
-    """A probe that got no answer, or a status other than 200. The text is the reason."""
+    """A probe that got no answer or got a status other than 200. The text is the reason."""
 
 
 @click.command("healthcheck", short_help="Ask a running `serve` whether it is healthy.")

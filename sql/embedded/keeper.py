@@ -55,7 +55,7 @@ def try_lock(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> int | None:
 
 
 def is_free(home: Path, name: str, kind: int = fcntl.LOCK_EX) -> bool:
-    """Return whether the lock could be taken now."""
+    """Return whether the lock is free."""
     lock = try_lock(home, name, kind)
     if lock is None:
         return False

@@ -67,7 +67,7 @@ class Figures:
     lost: list[str]
     """Users whose recorded last activity is older than their last use."""
     busy: float
-    """The CPU use of the process without requests during the fault."""
+    """The CPU that the process used during the fault while it received no requests."""
     grown_kib: int
     events: Counter[str]
     """The number of log events of the process by name."""
@@ -239,7 +239,7 @@ class Campaign:
             await asyncio.sleep(0.1)
 
     async def _idle(self) -> float:
-        """Return the CPU use of the process without requests."""
+        """Return the CPU that the process uses while it receives no requests."""
         before = _cpu_seconds(self.latch.pid)
         await asyncio.sleep(_QUIET_SECONDS)
         return (_cpu_seconds(self.latch.pid) - before) / _QUIET_SECONDS

@@ -93,7 +93,7 @@ async def kill_under_load(latch: Sitelatch, database: OwnDatabase, known: list[K
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-async def test_a_kill_loses_only_activity_as_recent_as_documented(
+async def test_a_kill_loses_no_activity_older_than_documented(
     latch: Sitelatch, database: OwnDatabase, known: list[Key], times: int
 ) -> None:
     oldest = []

@@ -292,7 +292,7 @@ def test_check_config_confirms_a_valid_config(config: Path) -> None:
     assert done.err.startswith('warning: [[proxy.routes]] "data" sites: "query:site" applies to every path')
 
 
-def test_an_unreachable_database_exits_with_code_1(tmp_path: Path) -> None:
+def test_a_command_exits_with_code_1_if_the_database_is_unreachable(tmp_path: Path) -> None:
     file = tmp_path / "sitelatch.toml"
     file.write_text(config_text("postgresql://u:hunter2@127.0.0.1:1/d"))
     done = sitelatch("users", "list", "--config", str(file))
@@ -348,7 +348,7 @@ def test_every_command_starts_and_migrates_an_embedded_database(tmp_path: Path) 
 NEW_TOKEN = ("tokens", "new", "--name", 'Ada "Ä" \\ \N{GRINNING FACE}', "--email", "ada@example.com")
 
 
-def test_the_config_entry_of_a_new_token_can_be_redirected_without_the_token(config: Path, tmp_path: Path) -> None:
+def test_standard_output_of_tokens_new_has_the_config_entry_but_not_the_token(config: Path, tmp_path: Path) -> None:
     done = sitelatch(*NEW_TOKEN)
     assert done.code == 0
     [token] = re.findall(r"sla_[A-Za-z0-9_-]{43,}", done.err)

@@ -48,7 +48,7 @@ def served(server: PooledServer, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 class Load:
-    """Clients that send requests continuously, each with its own cached key, and the responses."""
+    """Clients that continuously send requests, each with its own cached key, and record the responses."""
 
     def __init__(self, served: Pooled, data: Lane) -> None:
         self.users = [served.latch.create_user("acme", "shop") for _ in range(6)]

@@ -70,7 +70,7 @@ async def test_messages_arrive_in_both_directions(service: Service) -> None:
             assert await client.recv() == message
 
 
-async def test_a_message_of_20_mib_arrives_in_both_directions(service: Service) -> None:
+async def test_a_message_of_20_mib_is_relayed_in_both_directions(service: Service) -> None:
     lane = await service(echo)
     message = os.urandom(MIB) * 20
     async with websocket(

@@ -92,7 +92,7 @@ def datasette(folder: Path) -> Iterator[httpx.Client]:
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[httpx.Client]:
-    """Run the S3 server of moto with a bucket for each site, which contains the file secret.txt."""
+    """Run moto's S3 server with one bucket for each site. Each bucket contains the file secret.txt."""
     port = free_port()
     program = Path(os.environ.get("MOTO_SERVER", Path(__file__).parent / ".venv" / "bin" / "moto_server"))
     with _running(folder, port, "/moto-api/data.json", program, "-H", "127.0.0.1", "-p", str(port)) as client:

@@ -20,7 +20,7 @@ expensive ones fail anyway, and take long to count."""
 
 @dataclass(frozen=True)
 class Grown:
-    """A case in every size, smallest first, in the setup and with the key that make it most expensive."""
+    """A case at every size, smallest first, with the setup and the key that make it most expensive."""
 
     case: Case
     setup: str

@@ -24,7 +24,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a head. `ratio` is its multiple of the cost of a plain head."""
+    """The cost of a head. `ratio` is its cost as a multiple of a plain head's cost."""
 
     ratio: float
     code: str

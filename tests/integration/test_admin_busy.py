@@ -38,7 +38,7 @@ async def admin_pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
 
 @pytest.fixture
 async def busy(admin_pool: asyncpg.Pool, pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
-    """The admin API on a pool as that of `serve`, with the workspace acme."""
+    """The admin API on a pool like the one that `serve` uses, with the workspace acme."""
     await add_workspace(pool, "acme", "shop")
     async with serving(admin_app(SETTINGS, admin_pool)) as client:
         yield client

@@ -267,7 +267,7 @@ async def test_a_fault_in_the_decision_is_an_internal_error_that_is_logged() -> 
     assert [log["log_level"] for log in logs] == ["error"]
 
 
-async def test_a_fault_in_a_lookup_is_an_internal_error_on_the_route() -> None:
+async def test_a_fault_in_a_lookup_is_counted_as_an_internal_error_of_the_route() -> None:
     failing = enforcement(grants=FailingGrants)
     pending = failing.judge(HEAD)
     assert isinstance(pending, Pending)

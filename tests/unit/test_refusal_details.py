@@ -258,7 +258,10 @@ ROWS: list[Row] = [
             "The header `X-Site` names the site, and this request contains it more",
         ),
         (get("/", "X_Site: shop"), "The header `X-Site` names the site, and this request contains a look-alike"),
-        (get("/", "X-Forwarded-Host: a.example.com"), "Host and the host that a trusted proxy forwards name different"),
+        (
+            get("/", "X-Forwarded-Host: a.example.com"),
+            "The Host header and the host that a trusted proxy forwarded name different",
+        ),
         (
             get("/", *["X-Forwarded-Host: " + "h" * 60] * 40),
             "X-Forwarded-Host and Forwarded are longer than 2048 bytes",

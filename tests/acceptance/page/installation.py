@@ -96,7 +96,7 @@ class Installation:
             client.post("/sites", json={"csv": csv}).raise_for_status()
 
     def create_users(self, count: int) -> None:
-        """Create users named User 000, User 001 and so on, for the site shop of acme."""
+        """Create users named User 000, User 001 and so on, for the site `shop` in acme."""
         self.import_sites("site,workspace\nshop,acme\n")
         with self.latch.admin_client() as client:
             for number in range(count):

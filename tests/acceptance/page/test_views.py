@@ -48,7 +48,7 @@ def test_a_recoverable_key_is_shown_copied_and_audited(open_page: OpenPage, inst
             admin.users.copy_key_buttons().click()
             expect(admin.page.get_by_text("Copied", exact=True)).to_be_visible()
         assert admin.clipboard() == user.key
-        # The right key is shown even if SQL has added an older key since the list was loaded.
+        # The right key is shown even if an older key was added with SQL after the list was loaded.
         installation.execute(
             "INSERT INTO sitelatch.api_keys (user_id, digest, hint, created_at)"
             " VALUES ($1, sha256('other'), 'slk_aaaa…zzzz', now() - interval '1 day')",

@@ -168,7 +168,7 @@ def test_every_plus_in_a_request_has_the_same_meaning() -> None:
     assert judge(ALL, b"/api/data?site=a+b&site=c+d", grant=grant) == "site_not_allowed"
 
 
-# Encoded separators in a name, which servers that rewrite queries decode.
+# Encoded separators in a name. Servers that rewrite queries decode them.
 
 
 @pytest.mark.parametrize(

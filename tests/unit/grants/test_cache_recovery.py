@@ -43,7 +43,7 @@ async def test_after_an_outage_grants_that_the_feed_does_not_mention_are_still_v
     assert harness.scope.queried == []
 
 
-async def test_when_the_feed_resumes_the_circuit_breakers_close(harness: Harness) -> None:
+async def test_the_circuit_breakers_close_when_the_feed_resumes(harness: Harness) -> None:
     grants = harness.grants()
     grants.feed_down()
     harness.scope.down = ConnectionRefusedError()

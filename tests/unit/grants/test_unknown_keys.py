@@ -37,7 +37,7 @@ def test_an_unknown_key_stays_known_for_as_long_as_a_grant_while_the_feed_is_rea
     assert unknown.remembered(KEY), "its client is not charged again"
 
 
-def test_while_the_feed_is_lost_unknown_keys_have_their_shorter_lifetime(
+def test_unknown_keys_have_a_shorter_lifetime_while_the_feed_is_lost(
     unknown: UnknownKeys, database: DatabaseStatus, clock: Clock
 ) -> None:
     database.feed_up = True

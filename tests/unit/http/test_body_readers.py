@@ -43,7 +43,7 @@ def test_after_a_server_leaves_a_body_unread_no_new_connection_is_trusted(reader
     assert not readers.knows(HERE, readers.generation, now=10.3)
 
 
-def test_no_server_is_trusted_with_reuse_after_body_off() -> None:
+def test_reuse_after_body_off_prevents_reuse_for_every_server() -> None:
     readers = BodyReaders(trusted=False)
     assert not readers.learn(HERE, 0, NGINX, now=10.0)
     assert not readers.knows(HERE, 0, now=10.1)

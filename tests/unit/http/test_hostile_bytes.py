@@ -73,7 +73,7 @@ def outcome(raw: bytes, table: RouteTable) -> object:
 
 
 @pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
-def test_a_complete_url_is_decided_like_its_path_and_query(shape: Shape) -> None:
+def test_a_request_for_an_absolute_url_is_judged_like_one_for_its_path_and_query(shape: Shape) -> None:
     table = RouteTable([RouteSettings(name="data", upstream="http://127.0.0.1:1", sites=shape.value)], KeySettings())
     passed, different = 0, []
     for spelling in spellings(OWN, OTHER, shape):

@@ -1,4 +1,4 @@
-"""Rechecks of open exchanges after a change, a refresh or an expiry, and the exchanges that end."""
+"""When open exchanges are rechecked (after a change, a refresh or an expiry), and which of them end."""
 
 import asyncio
 
@@ -161,7 +161,7 @@ async def test_rechecks_without_lookups_yield_to_the_event_loop(streams: Streams
     assert streams.lookups == before
 
 
-async def test_closing_does_not_wait_for_lookups_and_ends_nothing(streams: Streams) -> None:
+async def test_closing_neither_waits_for_lookups_nor_ends_an_exchange(streams: Streams) -> None:
     await streams.opened_by("ada", "bob")
     for name in ("ada", "bob"):
         streams.grants.drop(key_of(name))
