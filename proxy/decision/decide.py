@@ -21,6 +21,7 @@ from proxy.decision.target import split
 from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
 from proxy.decision.work import (
     FEW_SITES,
+    FOUND_ODD_NAME,
     FOUND_PARAMETER,
     LONG_TARGET,
     MANY_FIELDS,
@@ -71,6 +72,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             #    400 ambiguous_request
             work = 0
             if facts.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
+                check_work(facts.work)
                 work = facts.work + head_work(head)
                 check_work(work)
 
@@ -105,6 +107,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                     query, only = Query(pieces, parameters), None
                     if query.splits:
                         work = (work or head_work(head)) + FOUND_PARAMETER * sum(map(len, query.splits))
+                        work += FOUND_ODD_NAME * query.odd_names
                         check_work(work)
             query_methods = NO_METHODS if query is None else overriding_methods_in(query)
 

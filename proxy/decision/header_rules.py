@@ -60,7 +60,7 @@ class HeaderSiteRule(ValueReader):
         value = self._value(fields)
         if value is None:
             return None
-        if len(value) > _LONGEST_ID and self._separator is None:
+        if len(value) > _LONGEST_ID and (self._separator is None or not _is_utf8(value)):
             return Named({impossible_site(""): None})
         return self.named(text(value))
 
@@ -85,3 +85,12 @@ class HeaderSiteRule(ValueReader):
         if self._separator != "," or self._patterns:
             raise Refused(self._repeated)
         return b",".join([value for _, value in found])
+
+
+def _is_utf8(value: bytes) -> bool:
+    """Return whether bytes are UTF-8. Long bytes that are not take long to decode with `text`."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -117,7 +117,8 @@ class Finder:
         # Decoding reveals separators, and removes none.
         if len(found) > 1 and _separators_in(found[0]) < _separators_in(found[-1]):
             raise Refused(_HIDDEN_NAME)
-        return tuple(name for name in self._names if any(map(name.pattern.match, matching)))
+        whole = [spelling for spelling in matching if self._plain.match(f"&{spelling}")]
+        return tuple({name: None for spelling in whole for name in self._names if name.pattern.match(spelling)})
 
     def _meanings(self, names: Iterable[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return the wanted names that each raw name means. Raises Refused if too many of them are unusual."""

@@ -47,15 +47,19 @@ def path_difference(path: bytes, found: PathReadings, meaning: Meaning) -> str:
 def _spelling(path: bytes, texts: Sequence[bytes], differs: Callable[[str], bool]) -> str:
     """Return the first spelling that changes the meaning by itself, or else the first one that the path contains."""
     slashes = texts[0].count(b"/")
-    causes = [
-        (_DOUBLED_SLASH, any(b"//" in each for each in texts), re.sub(rb"/{2,}", b"/", path)),
-        (_ENCODED_SLASH, any(each.count(b"/") > slashes for each in texts), re.sub(rb"%2[Ff]", b"/", path)),
-        (_PARAMETERS, any(b";" in each for each in texts), re.sub(rb"(?:;|%3[Bb])[^/]*+", b"", path)),
-        (_ENCODED_TWICE, len(texts) > 1, decode_leniently(path)),
+    causes: list[tuple[str, bool, Callable[[bytes], bytes]]] = [
+        (_DOUBLED_SLASH, any(b"//" in each for each in texts), lambda path: re.sub(rb"/{2,}", b"/", path)),
+        (
+            _ENCODED_SLASH,
+            any(each.count(b"/") > slashes for each in texts),
+            lambda path: path.replace(b"%2F", b"/").replace(b"%2f", b"/"),
+        ),
+        (_PARAMETERS, any(b";" in each for each in texts), lambda path: re.sub(rb"(?:;|%3[Bb])[^/]*+", b"", path)),
+        (_ENCODED_TWICE, len(texts) > 1, decode_leniently),
     ]
-    present = [(cause, plain) for cause, is_present, plain in causes if is_present]
-    for cause, plain in present:
-        if differs(text(decode(plain.replace(b"/", SEGMENT_START.encode())))):
+    present = [(cause, respell) for cause, is_present, respell in causes if is_present]
+    for cause, respell in present:
+        if differs(text(decode(respell(path).replace(b"/", SEGMENT_START.encode())))):
             return cause
     return present[0][0] if present else _ENCODED_TWICE
 

@@ -16,6 +16,7 @@ from proxy.decision.parameter_limits import (
 )
 from proxy.decision.parameter_names import Name
 from proxy.decision.pieces import Pieces
+from proxy.http.percent_encoding import PERCENT
 from proxy.refusals import BAD_REQUEST, Refused
 
 _RAW_VALUE = BAD_REQUEST.because(
@@ -39,7 +40,7 @@ class Parameter:
 class Query:
     """A raw query, split in every way in which some backend splits it: at `&`, also at `;`, and also at `?`."""
 
-    __slots__ = ("_last", "meant", "splits")
+    __slots__ = ("_last", "meant", "odd_names", "splits")
 
     def __init__(self, pieces: Pieces, finder: Finder) -> None:
         """Raises Refused if there are too many wanted parameters."""
@@ -48,6 +49,8 @@ class Query:
         """The wanted names that occur in at least one reading of the query."""
         self.splits: list[list[Parameter]] = []
         """The wanted parameters: one list per way of splitting, the literal one first. Empty if there are none."""
+        self.odd_names = 0
+        """The number of different names that had to be decoded before they were compared with the wanted ones."""
         found = finder.find(pieces)
         if not found:
             return
@@ -59,8 +62,10 @@ class Query:
             splits.append(splits[-1].replace(b"?", b"&"))
         if len(splits) > 1 and len(found) > MAX_FOUND_ODD:
             raise Refused(TOO_MANY_FOUND_IN_SPLITS)
-        self.splits = [_parameters_at(split, found, finder) for split in splits]
-        _check_found(len(found), b"\n".join([each.value for each in self.splits[0]]))
+        meanings = {raw[at.start : at.end]: at.meant for at in found}
+        self.splits = [_parameters_at(split, found, finder, meanings) for split in splits]
+        self.odd_names = sum([PERCENT in name or not name.isascii() for name in meanings])
+        _check_found(len(found), b"\n".join([each.value for split in self.splits for each in split]))
         self.meant = frozenset(itertools.chain.from_iterable({each.meant for split in self.splits for each in split}))
         last = found[-1].start
         self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
@@ -82,8 +87,13 @@ def _check_found(count: int, values: bytes) -> None:
         raise Refused(TOO_MANY_FOUND)
 
 
-def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list[Parameter]:
-    """Return the parameters at these positions in a text that is split at `&`, without duplicates."""
+def _parameters_at(
+    split: bytes, found: Iterable[Found], finder: Finder, meanings: dict[bytes, tuple[Name, ...]]
+) -> list[Parameter]:
+    """Return the parameters at these positions in a text that is split at `&`, without duplicates.
+
+    `meanings` are the wanted names that each raw name means. Those of further names are added.
+    """
     parameters: dict[tuple[bytes, bytes], Parameter] = {}
     read_to = -1
     for at in found:
@@ -95,7 +105,9 @@ def _parameters_at(split: bytes, found: Iterable[Found], finder: Finder) -> list
         name, _, value = split[begin:read_to].partition(b"=")
         if (name, value) in parameters:
             continue
-        meant = at.meant if begin == at.start and len(name) == at.end - at.start else finder.meant(name)
+        meant = meanings.get(name)
+        if meant is None:
+            meant = meanings[name] = finder.meant(name)
         if meant and not value.isascii():
             raise Refused(_RAW_VALUE)
         if meant:

@@ -9,7 +9,7 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head.
 MOST_WORK = 1900
-FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, SITE = 10, 4, 1, 2, 8, 24
+FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, FOUND_ODD_NAME, SITE = 10, 4, 1, 2, 8, 24, 24
 _PATH_READING = 50
 _PATH_BYTES, _TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES = 5, 16, 64, 24, 4
 """The number of bytes that count as one unit of work, by kind: readings of a path that is not plain, targets, values of

@@ -671,6 +671,29 @@ MIXES: list[Mix] = [
         b"Connection",
         method=b"DELETE",
     ),
+    Mix(
+        {
+            "query": Part(b"Filter[sIte]", (b"[a]%25252541", b"id%c5%bf[{n}]=%u0041&;", b"%25+%"), b"=b", 940),
+            "path": Part(SITE, (b"urlsqin.(ue%2526te(", b";arowsite5252541"), b"+", 198),
+            "value": Part(b"", (b"a{n}/b; c=d, ",), b"a/b", 31000),
+        },
+        b"Content-Type",
+    ),
+    Mix({"path": Part(b"/", (b"api%2fsites%2fshop/",), b"", 7900)}),
+    Mix(
+        {
+            "value": Part(b"", (b"\xff",), b"", 31000),
+            "path": Part(SITE, (b"sites%2fshop/%2525%253b2541", b"ids[]ids(staticDELETE"), b"", 200),
+            "query": Part(b"site=", (b"+",), b"", 200),
+        },
+        b"X-Site",
+        46,
+    ),
+    Mix(
+        {"path": Part(SITE, (b"%e2=%84%ab",), b"", 7900), "value": Part(b"", (b"?{n}",), b"1", 200)},
+        b"X-Internal-{n}",
+        MAX_FIELDS,
+    ),
 ]
 
 

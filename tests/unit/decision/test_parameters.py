@@ -258,3 +258,9 @@ def test_a_value_that_a_rule_reads_must_be_ascii() -> None:
     with pytest.raises(Refused) as refused:
         parsed("site=café".encode())
     assert refused.value.refusal.code == "bad_request"
+
+
+def test_encoded_values_are_counted_in_every_way_of_splitting() -> None:
+    assert len(parsed(b";site=%2541&" * 4).splits[1]) == 1
+    with pytest.raises(Refused, match="ambiguous_request"):
+        parsed(b"".join(b";site=%%2541%d&" % number for number in range(5)))
