@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from proxy.decision.api_keys import PREFIX
-from proxy.decision.parameter_finder import Finder
+from proxy.decision.parameter_finder import Finder, Found
 from proxy.decision.parameter_names import Name
 from proxy.decision.pieces import Pieces
 from proxy.http.headers import Fields, fold_name
@@ -172,12 +172,19 @@ class CookieKey:
         """Return the fields without the cookies that `finder` finds, and add their values to `keys`."""
         every = [value for name, value in fields if name.lower() == b"cookie"]
         cookies = b";".join(every)
-        if finder.is_silent(cookies) or not finder.find(finder.split(cookies)):
+        found = _found_in(cookies, finder)
+        if not found:
             return fields
         if len(every) > _MAX_COOKIE_LINES:
             raise Refused(_MANY_COOKIE_LINES)
-        kept = (_without_cookies(finder, field, keys) if field[0].lower() == b"cookie" else field for field in fields)
-        return [field for field in kept if field is not None]
+        kept: Fields = []
+        for field in fields:
+            rest: Field | None = field
+            if field[0].lower() == b"cookie":
+                rest = _without_cookies(field, found if len(every) == 1 else _found_in(field[1], finder), keys)
+            if rest is not None:
+                kept.append(rest)
+        return kept
 
 
 class QueryKey:
@@ -294,14 +301,17 @@ def _decoded(value: bytes) -> bytes:
     return decode(value)
 
 
-def _without_cookies(finder: Finder, field: Field, keys: set[bytes]) -> Field | None:
-    """Return a Cookie field without the cookies that `finder` finds, or None if nothing is left."""
+def _found_in(raw: bytes, finder: Finder) -> list[Found]:
+    """Return the cookies that `finder` finds."""
+    return [] if finder.is_silent(raw) else finder.find(finder.split(raw))
+
+
+def _without_cookies(field: Field, found: Sequence[Found], keys: set[bytes]) -> Field | None:
+    """Return a Cookie field without these cookies, or None if nothing is left. Add their values to `keys`."""
     raw = field[1]
-    if finder.is_silent(raw):
-        return field
     kept = []
     begin = 0
-    for start, end, _ in finder.find(finder.split(raw)):
+    for start, end, _ in found:
         before = raw.rfind(b";", 0, start) + 1
         after = raw.find(b";", end)
         value = raw[end : after if after >= 0 else len(raw)].removeprefix(b"=")

@@ -694,6 +694,18 @@ MIXES: list[Mix] = [
         b"X-Internal-{n}",
         MAX_FIELDS,
     ),
+    Mix(
+        {
+            "cookies": Part(
+                b"$apply=\xc3\xa9;", (b"Api_%e2%84%aaEy[[[[=p%2=;", b"%u0filter041%255btoken%20~"), b"", 1875
+            ),
+            "value": Part(b"", (b"si;?",), b"", 1200),
+            "query": Part(b"", (b"_methodfil%lookuper=in.({n});;", b"%2570{n}=1&"), b"", 210),
+        },
+        b"X-Acme-{n}",
+        MAX_FIELDS,
+        method=b"DELETE",
+    ),
 ]
 
 
