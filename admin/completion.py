@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import structlog
+
 Result = TypeVar("Result")
+
+_log = structlog.get_logger("sitelatch.admin")
 
 
 async def complete(work: Coroutine[Any, Any, Result]) -> Result:
@@ -14,4 +18,7 @@ async def complete(work: Coroutine[Any, Any, Result]) -> Result:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
+        # Otherwise asyncio would log the error as an exception that was never retrieved.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.info("change_failed", reason=type(error).__name__)
         raise

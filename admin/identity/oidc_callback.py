@@ -21,7 +21,7 @@ def callback_routes(sign_in: SignInFlow) -> list[tuple[str, str, Handler]]:
 
     async def callback(request: web.Request) -> web.StreamResponse:
         if request.method == hdrs.METH_HEAD:  # HEAD must have no effect, and a login can be finished only once
-            return _to_the_page()
+            return _to_the_page("#refused=expired")
         try:
             cookies = await sign_in.finish_oidc(request, single_parameters(request.query))
         except SignInFailed as failed:

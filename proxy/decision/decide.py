@@ -20,14 +20,15 @@ from proxy.decision.steering_parameters import refuse_parameters_that_steer
 from proxy.decision.target import split
 from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
 from proxy.decision.work import (
+    DEEP_BYTE,
     FEW_SITES,
     FOUND_ODD_NAME,
     FOUND_PARAMETER,
     LONG_TARGET,
     MANY_FIELDS,
-    SITE,
     check_work,
     head_work,
+    sites_work,
 )
 from proxy.http.cors import is_preflight
 from proxy.refusals import (
@@ -107,7 +108,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                     query, only = Query(pieces, parameters), None
                     if query.splits:
                         work = (work or head_work(head)) + FOUND_PARAMETER * sum(map(len, query.splits))
-                        work += FOUND_ODD_NAME * query.odd_names
+                        work += FOUND_ODD_NAME * query.odd_names + DEEP_BYTE * query.deep_bytes
                         check_work(work)
             query_methods = NO_METHODS if query is None else overriding_methods_in(query)
 
@@ -185,7 +186,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if noticed & COOKIE:
                 check_cookies(claim, facts)
             if len(claim.named.sites) > FEW_SITES or claim.named.others or claim.plus_as_space is not None:
-                check_work((work or head_work(head)) + SITE * len(claim.sites))
+                check_work((work or head_work(head)) + sites_work(claim.sites))
 
             # 15. No site: `without_site` decides whether that is refused, or asks for all sites of the workspace. A
             #     client without a key is told about the key first.

@@ -40,7 +40,7 @@ class Parameter:
 class Query:
     """A raw query, split in every way in which some backend splits it: at `&`, also at `;`, and also at `?`."""
 
-    __slots__ = ("_last", "meant", "odd_names", "splits")
+    __slots__ = ("_last", "deep_bytes", "meant", "odd_names", "splits")
 
     def __init__(self, pieces: Pieces, finder: Finder) -> None:
         """Raises Refused if there are too many wanted parameters."""
@@ -51,6 +51,8 @@ class Query:
         """The wanted parameters: one list per way of splitting, the literal one first. Empty if there are none."""
         self.odd_names = 0
         """The number of different names that had to be decoded before they were compared with the wanted ones."""
+        self.deep_bytes = 0
+        """The length of the wanted values that are encoded more than once, in every way of splitting together."""
         found = finder.find(pieces)
         if not found:
             return
@@ -65,7 +67,9 @@ class Query:
         meanings = {raw[at.start : at.end]: at.meant for at in found}
         self.splits = [_parameters_at(split, found, finder, meanings) for split in splits]
         self.odd_names = sum([PERCENT in name or not name.isascii() for name in meanings])
-        _check_found(len(found), b"\n".join([each.value for split in self.splits for each in split]))
+        values = [each.value for split in self.splits for each in split]
+        self.deep_bytes = sum([len(value) for value in values if b"%25" in value or b"%u" in value.lower()])
+        _check_found(len(found), b"\n".join(values))
         self.meant = frozenset(itertools.chain.from_iterable({each.meant for split in self.splits for each in split}))
         last = found[-1].start
         self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)

@@ -4,16 +4,20 @@ Each part is limited where it is read. A head that reaches every limit would sti
 the sum is limited too. `make test-cost` counts the instructions that heads cost.
 """
 
+from collections.abc import Collection
+
 from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head.
 MOST_WORK = 1900
-FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, FOUND_ODD_NAME, SITE = 10, 4, 1, 2, 8, 24, 24
+FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, FOUND_ODD_NAME, _SITE = 10, 4, 1, 2, 8, 24, 24
+DEEP_BYTE = 2
+"""The work of each byte in a wanted value that is encoded more than once. Every reading of the value is compared."""
 _PATH_READING = 50
-_PATH_BYTES, _TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES = 5, 16, 64, 24, 4
+_PATH_BYTES, _TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES, _SITE_BYTES = 5, 16, 64, 24, 4, 4
 """The number of bytes that count as one unit of work, by kind: readings of a path that is not plain, targets, values of
-header fields, cookies, and query bytes that are `%` or outside ASCII."""
+header fields, cookies, query bytes that are `%` or outside ASCII, and the ids of named sites."""
 _NO_MARKS = bytes(byte for byte in range(128) if byte not in b"&;?%")
 
 MANY_FIELDS, LONG_TARGET = 24, 512
@@ -36,6 +40,11 @@ def check_work(work: int) -> None:
 def path_work(length: int, readings: int) -> int:
     """Return the work that a path takes. A plain path takes none."""
     return length // _PATH_BYTES * readings + _PATH_READING * (readings - 1)
+
+
+def sites_work(sites: Collection[str]) -> int:
+    """Return the work that the named sites take. A long value that is encoded can name many long sites."""
+    return _SITE * len(sites) + sum(map(len, sites)) // _SITE_BYTES
 
 
 def head_work(head: Head) -> int:

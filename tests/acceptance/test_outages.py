@@ -19,6 +19,7 @@ from tests.database import run_aside
 from tests.ports import free_port
 
 ADMIN_EVENTS = (
+    "admin_busy",
     "admin_change_refused",
     "admin_database_down",
     "admin_wrong_schema",

@@ -419,6 +419,27 @@ FIELDS: list[tuple[bytes, bytes]] = [
 MIXES: list[Mix] = [
     Mix(
         {
+            "path": Part(b"/api/sites/shop/", (b"//%2561;",), b"", 250),
+            "query": Part(
+                b"site=",
+                (b"%25252541%55DELETEp%20sit.0pag=[%u00", b"%filter[sit-2b"),
+                b"x-tUNnele%2564-method%ff=+;;",
+                237,
+            ),
+            "cookies": Part(
+                b"",
+                (b"_httpmEt%68%256fd[x]=slk_a;", b"x-tunneled-%255bx-h%u0074tp-%u006detho%25252564-%6%u006%c3%a"),
+                b"",
+                200,
+            ),
+            "value": Part(b"Basic ", (b"QUFB", b"%%5chost=\\"), b"Og==", 5400),
+        },
+        b"If",
+        46,
+        method=b"PROPFIND",
+    ),
+    Mix(
+        {
             "path": Part(SITE, (b"%ff",), b"", 4000),
             "query": Part(b"", (b"a%5B{n}%5D&",), b"", 3800),
             "cookies": Part(b"", (b"%6e{n}=v; ",), b"", 2800),
