@@ -1,5 +1,6 @@
 """Pools and connections to PostgreSQL that work behind a pooler and have timeouts."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -45,7 +46,13 @@ async def open_pool(
 
 async def open_connection(target: Servers | Dsn | str, *, role: str) -> asyncpg.Connection:
     """Return a single connection. Raises BadDatabaseUrl, CannotConnect, and the errors that the server reports."""
-    return await _servers(target).connect(role)
+    servers = _servers(target)
+    try:
+        return await servers.connect(role)
+    except asyncio.CancelledError:
+        if servers is not target:  # no later caller could take over the attempt
+            servers.drop_abandoned()
+        raise
 
 
 def _servers(target: Servers | Dsn | str) -> Servers:

@@ -12,6 +12,7 @@ from aiohappyeyeballs import AddrInfoType
 from sql.connect import CannotConnect
 from sql.dialing import Resolve
 from sql.dsn.dsn import Dsn, read_dsn
+from sql.pool import open_connection
 from sql.servers import Servers
 from tests.acceptance.database_tap import DatabaseTap, tapped
 from tests.acceptance.wire import port_of
@@ -172,3 +173,16 @@ async def test_attempts_of_callers_that_gave_up_can_be_ended(tap: DatabaseTap) -
     connection = await servers.connect("tests")
     assert tap.accepted == 2
     connection.terminate()
+
+
+async def test_a_single_connection_whose_caller_gives_up_is_not_opened(tap: DatabaseTap) -> None:
+    before = asyncio.all_tasks()
+    attempt = asyncio.ensure_future(open_connection(with_hosts(tap, host_of(tap)), role="tests"))
+    await until(lambda: tap.accepted == 1)
+    attempt.cancel()
+    await asyncio.wait({attempt})
+
+    def connecting() -> list[object]:
+        return [task for task in asyncio.all_tasks() - before if "_connect" in repr(task.get_coro())]
+
+    await until(lambda: not connecting())
