@@ -10,7 +10,7 @@ from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head.
-MOST_WORK = 1900
+MOST_WORK = 1700
 FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, FOUND_ODD_NAME, _SITE = 10, 4, 1, 2, 8, 24, 24
 DEEP_BYTE = 2
 """The work of each byte in a wanted value that is encoded more than once. Every reading of the value is compared."""
