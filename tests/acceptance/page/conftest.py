@@ -75,3 +75,15 @@ def open_page(browser: Browser, latch: Sitelatch) -> OpenPage:
             yield admin
 
     return open_page
+
+
+@pytest.fixture
+def two_pages_of_users(open_page: OpenPage, installation: Installation) -> Iterator[AdminPage]:
+    """The page with 60 users, whose clock the test controls."""
+    installation.create_users(60)
+    with open_page(sign_in=False) as admin:
+        admin.page.clock.install()
+        admin.page.reload()
+        admin.sign_in()
+        admin.users.expect_count(50)
+        yield admin

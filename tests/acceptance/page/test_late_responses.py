@@ -1,8 +1,5 @@
 """The admin page when responses arrive late, after the person has done something else."""
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import expect
 
 from tests.acceptance.page.admin_page import AdminPage, OpenPage
@@ -13,18 +10,6 @@ REFRESH_MS = 5000
 """The interval at which the page refreshes the last activity of the rows in view."""
 LIST_MS = 60_000
 """The interval at which it refreshes the list of users."""
-
-
-@pytest.fixture
-def two_pages_of_users(open_page: OpenPage, installation: Installation) -> Iterator[AdminPage]:
-    """The page with 60 users, whose clock the test controls."""
-    installation.create_users(60)
-    with open_page(sign_in=False) as admin:
-        admin.page.clock.install()
-        admin.page.reload()
-        admin.sign_in()
-        admin.users.expect_count(50)
-        yield admin
 
 
 def test_a_refresh_does_not_replace_a_page_that_is_loading(two_pages_of_users: AdminPage) -> None:

@@ -1,12 +1,11 @@
 """The requests that an open admin page makes by itself, and how often."""
 
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Request, expect
 
-from tests.acceptance.page.admin_page import AdminPage, OpenPage
+from tests.acceptance.page.admin_page import AdminPage
 from tests.acceptance.page.installation import Installation
 from tests.acceptance.page.network import HeldRequest
 
@@ -15,15 +14,9 @@ ACTIVITY = "**/admin/activity?*"
 
 
 @pytest.fixture
-def admin(open_page: OpenPage, installation: Installation) -> Iterator[AdminPage]:
+def admin(two_pages_of_users: AdminPage) -> AdminPage:
     """The page with 60 users, whose clock the test controls."""
-    installation.create_users(60)
-    with open_page(sign_in=False) as admin:
-        admin.page.clock.install()
-        admin.page.reload()
-        admin.sign_in()
-        admin.users.expect_count(50)
-        yield admin
+    return two_pages_of_users
 
 
 @pytest.fixture
