@@ -15,7 +15,7 @@ import pytest
 
 from bench.run import wait_for
 from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
-from tests.acceptance.load import Key, KeyLog, Load, client_of, send_and_check
+from tests.acceptance.load import Client, Key, KeyLog, Load, client_of, send_and_check
 from tests.acceptance.outages import CLOCK_SECONDS, create_sites_and_keys
 from tests.acceptance.own_database import OwnDatabase, own_database
 from tests.acceptance.wire import until
@@ -119,15 +119,21 @@ async def outage(database: OwnDatabase, how: str) -> AsyncIterator[None]:
             database.thaw()
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen", "frozen, and a write in progress"])
-async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
-    latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
-) -> None:
+async def use_all(latch: Sitelatch, known: list[Key]) -> tuple[Client, KeyLog]:
+    """Use every key once, forgetting earlier uses. Return the client, and the record of what it was answered."""
     key_log = KeyLog(known)
     client = await client_of(latch.address)
     for key in known:
         key.uses.clear()
         await send_and_check(client, key_log, key, "shop")
+    return client, key_log
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen", "frozen, and a write in progress"])
+async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
+    latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
+) -> None:
+    client, key_log = await use_all(latch, known)
     async with outage(database, how):
         for key in known[:20]:
             await send_and_check(client, key_log, key, "shop")
@@ -153,11 +159,7 @@ async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
 async def test_a_stop_during_an_outage_that_ends_within_the_drain_writes_all_activity(
     latch: Sitelatch, database: OwnDatabase, known: list[Key], how: str
 ) -> None:
-    key_log = KeyLog(known)
-    client = await client_of(latch.address)
-    for key in known:
-        key.uses.clear()
-        await send_and_check(client, key_log, key, "shop")
+    client, key_log = await use_all(latch, known)
     async with outage(database, how):
         for key in known[:20]:
             await send_and_check(client, key_log, key, "shop")
