@@ -22,8 +22,8 @@ LIMIT $3
 SELECT id FROM sitelatch.workspaces WHERE name = $1
 
 -- name: find_workspaces
--- The ids of the workspaces with the names $1, as text (see pool.py).
-SELECT id::text FROM sitelatch.workspaces WHERE name = ANY($1)
+-- The workspaces with the names $1. Their ids are text (see pool.py).
+SELECT id::text, name FROM sitelatch.workspaces WHERE name = ANY($1)
 
 -- name: create_workspace
 -- Create the workspace $1. Returns no row if the name is taken.

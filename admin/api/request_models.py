@@ -64,11 +64,15 @@ class NewWorkspace(Body):
 
 
 class ImportSites(Body):
-    """`POST /admin/sites`: a CSV file with the columns site, workspace and, optionally, display_name."""
+    """`POST /admin/sites`: a CSV file with the columns site, workspace and, optionally, display_name.
+
+    Without `create_workspaces`, a workspace that does not exist is an error.
+    """
 
     max_bytes: ClassVar[int] = 4 * 1024 * 1024
 
     csv: str
+    create_workspaces: bool = False
 
 
 class PutSite(Body):

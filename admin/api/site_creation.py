@@ -1,7 +1,7 @@
 """Adding sites to workspaces. Ids are unique across workspaces, even after folding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -27,6 +27,8 @@ class NewSite:
 
     id: str
     display_name: str | None = None
+    line: int | None = field(default=None, compare=False)
+    """The line of a file that it comes from."""
 
 
 @dataclass(frozen=True, slots=True)

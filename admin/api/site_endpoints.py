@@ -11,12 +11,14 @@ from admin.api.handlers import actor_of, admin_of, json_response, no_content, vi
 from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, SiteQuery
 from admin.api.response_models import ImportResult, Page, Site, SiteWithUsers
 from admin.api.site_creation import NewSite, add_sites
-from admin.api.site_import import import_sites, read_csv
+from admin.api.site_import import UnknownWorkspace, import_sites, read_csv
 from admin.connections import Lanes
 from admin.problems import Conflict, Fault, Invalid, NotFound
 
 _MAX_LINES: Final = 100_000
 """Limit for a file in one request. Reading that many lines takes a second or two, in a thread."""
+
+_CREATE_WORKSPACES: Final = "Correct the name, or set `create_workspaces` to create the workspace."
 
 
 class SiteEndpoints:
@@ -46,15 +48,18 @@ class SiteEndpoints:
         return json_response(page)
 
     async def import_sites(self, request: web.Request, body: ImportSites) -> web.Response:
-        """Import sites from a CSV file: all or none. Missing workspaces are created."""
+        """Import sites from a CSV file: all or none. Set `create_workspaces` to create missing workspaces."""
         try:
             by_workspace = await asyncio.to_thread(read_csv, body.csv, _MAX_LINES)
             async with self._lanes.changes.borrow() as connection:
-                added = await import_sites(connection, by_workspace, by=actor_of(request))
+                added = await import_sites(
+                    connection, by_workspace, by=actor_of(request), create_workspaces=body.create_workspaces
+                )
         except (Invalid, Conflict) as problem:
             # The sentences name the lines; the pointer can only name the field with the file.
             faults = tuple(Fault(("csv",), fault.detail) for fault in problem.faults)
-            raise type(problem)(problem.detail, faults) from None
+            advice = f"\n{_CREATE_WORKSPACES}" if isinstance(problem, UnknownWorkspace) else ""
+            raise type(problem)(f"{problem.detail}{advice}", faults) from None
         return json_response(
             ImportResult(created=len(added.created), renamed=len(added.renamed), unchanged=len(added.unchanged))
         )

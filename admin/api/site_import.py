@@ -10,8 +10,9 @@ from typing import Final
 from admin.api.site_collation import collate_site
 from admin.api.site_creation import AddedSites, NewSite, add_sites
 from admin.api.site_id_rules import check_site_id
+from admin.api.workspaces import known_workspaces, not_found, unknown_workspaces
 from admin.connections import Connection
-from admin.identity.admins import Actor
+from admin.identity.admins import Actor, WorkspaceLimit
 from admin.problems import Fault, Invalid
 from admin.text_rules import check_name, check_workspace
 from proxy.decision.site_ids import fold_site
@@ -55,10 +56,11 @@ def read_csv(text: str, max_lines: int | None = None) -> dict[str, list[NewSite]
             if name is not None:
                 name = check_name(name, "display_name")
             sites = by_workspace.setdefault(row["workspace"], {})
-            before = sites[row["site"]].display_name if row["site"] in sites else None
-            if name is not None and before not in (None, name):
-                raise Invalid.at("display_name", detail=f'An earlier line calls "{row["site"]}" "{before}".')
-            sites[row["site"]] = NewSite(row["site"], name or before)
+            first = sites.get(row["site"]) or NewSite(row["site"], line=line)
+            if name is not None and first.display_name not in (None, name):
+                detail = f'An earlier line calls "{row["site"]}" "{first.display_name}".'
+                raise Invalid.at("display_name", detail=detail)
+            sites[row["site"]] = NewSite(row["site"], name or first.display_name, first.line)
         except Invalid as problem:
             faults += [Fault((line, *fault.place), f"Line {line}: {fault.detail}") for fault in problem.faults]
     if faults:
@@ -123,13 +125,32 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
         raise Invalid.at(line, detail=f"Line {line} is not valid CSV: {why}.") from None
 
 
-async def import_sites(connection: Connection, by_workspace: dict[str, list[NewSite]], *, by: Actor) -> AddedSites:
-    """Add the sites that `read_csv` returned, and missing workspaces: all or none."""
+class UnknownWorkspace(Invalid):
+    """The file names workspaces that do not exist, and the import may not create them."""
+
+
+async def import_sites(
+    connection: Connection,
+    by_workspace: dict[str, list[NewSite]],
+    *,
+    by: Actor,
+    create_workspaces: bool = False,
+) -> AddedSites:
+    """Add the sites that `read_csv` returned, and with `create_workspaces` also missing workspaces: all or none.
+
+    Raises UnknownWorkspace, and the problems of `add_sites`.
+    """
     ordered = await asyncio.to_thread(_sorted, by_workspace)
     async with connection.transaction():
+        if not create_workspaces:
+            await _check_workspaces(connection, by_workspace, by.within)
         added = [
             await add_sites(
-                connection, workspace=workspace, sites=sites[start : start + _BATCH], by=by, create_workspace=True
+                connection,
+                workspace=workspace,
+                sites=sites[start : start + _BATCH],
+                by=by,
+                create_workspace=create_workspaces,
             )
             for workspace, sites in ordered.items()
             for start in range(0, len(sites), _BATCH)
@@ -139,6 +160,20 @@ async def import_sites(connection: Connection, by_workspace: dict[str, list[NewS
         renamed=tuple(chain.from_iterable(one.renamed for one in added)),
         unchanged=tuple(chain.from_iterable(one.unchanged for one in added)),
     )
+
+
+async def _check_workspaces(
+    connection: Connection, by_workspace: dict[str, list[NewSite]], within: WorkspaceLimit
+) -> None:
+    """Raise UnknownWorkspace unless all workspaces exist. Each fault names the first line with the workspace."""
+    faults = []
+    for name in await unknown_workspaces(connection, by_workspace, within):
+        line = min((site.line for site in by_workspace[name] if site.line is not None), default=1)
+        faults.append(Fault((line, "workspace"), f"Line {line}: {not_found(name)}"))
+    if faults:
+        problem = UnknownWorkspace.of(sorted(faults, key=lambda fault: fault.place))
+        known = await known_workspaces(connection, within)
+        raise UnknownWorkspace(f"{problem.detail}\n{known}".rstrip(), problem.faults)
 
 
 def _sorted(by_workspace: dict[str, list[NewSite]]) -> dict[str, list[NewSite]]:

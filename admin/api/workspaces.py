@@ -1,5 +1,7 @@
 """Operations on workspaces: create, list and look up."""
 
+from collections.abc import Collection
+
 from admin.api.audit import Change, write_audit
 from admin.api.response_models import Page, Workspace
 from admin.connections import Connection
@@ -7,6 +9,9 @@ from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
 from admin.problems import Conflict, Forbidden, Invalid
 from admin.text_rules import check_workspace, is_text
 from sql.queries import query
+
+_FEW = 10
+"""How many workspaces an error about an unknown one names."""
 
 LIST_WORKSPACES = query("list_workspaces")
 FIND_WORKSPACE = query("find_workspace")
@@ -40,8 +45,31 @@ async def workspace_id(connection: Connection, name: str, within: WorkspaceLimit
     check_within(name, within)
     found: int | None = await connection.fetchval(FIND_WORKSPACE, name) if is_text(name) else None
     if found is None:
-        raise Invalid.at("workspace", detail=f'The workspace "{name}" does not exist. Create it first.')
+        advice = await known_workspaces(connection, within)
+        raise Invalid.at("workspace", detail=f"{not_found(name)} {advice} Create it first, or correct the name.")
     return found
+
+
+async def unknown_workspaces(connection: Connection, names: Collection[str], within: WorkspaceLimit) -> set[str]:
+    """Return those of the workspaces that do not exist. Raises Forbidden."""
+    for name in names:
+        check_within(name, within)
+    found = await connection.fetch(FIND_WORKSPACES, [name for name in names if is_text(name)])
+    return set(names).difference(row["name"] for row in found)
+
+
+async def known_workspaces(connection: Connection, within: WorkspaceLimit) -> str:
+    """Return a sentence that names the workspaces that an admin may see. It is empty if there are many."""
+    page = await list_workspaces(connection, within=within, limit=_FEW)
+    if page.next is not None:
+        return ""
+    names = ", ".join(f'"{workspace.name}"' for workspace in page.items)
+    return f"The known workspaces are {names}." if names else "There are no workspaces yet."
+
+
+def not_found(name: str) -> str:
+    """Return a sentence about a workspace that does not exist."""
+    return f'The workspace "{name}" does not exist.'
 
 
 async def workspace_ids(connection: Connection, within: WorkspaceLimit) -> list[str] | None:

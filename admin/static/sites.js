@@ -153,7 +153,7 @@ function importSites() {
   const help = "The first line must be site,workspace or site,workspace,display_name. If a line has an error, nothing is imported.";
   prompt("Import sites", [{ name: "file", label: "CSV file", element: file, help }], "Import", async () => {
     if (!file.files.length) throw new Error("Choose a file.");
-    const result = await request("POST", "sites", { csv: await textOf(file.files[0]) });
+    const result = await request("POST", "sites", { csv: await textOf(file.files[0]), create_workspaces: true });
     // The import has succeeded, even if the lists cannot be reloaded now.
     await loadWorkspaces().catch(() => {});
     await loadSites();

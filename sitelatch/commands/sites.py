@@ -6,7 +6,7 @@ import asyncpg
 import click
 
 from admin.api.site_creation import AddedSites, NewSite, add_sites
-from admin.api.site_import import import_sites, read_csv
+from admin.api.site_import import UnknownWorkspace, import_sites, read_csv
 from admin.api.sites import list_sites, remove_sites
 from admin.problems import Invalid
 from sitelatch.commands.listing import PAGE_SIZE, echo_list
@@ -75,12 +75,15 @@ def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
 
 @sites_group.command("import", short_help="Add the sites in a CSV file.")
 @config_option
+@click.option("--create-workspaces", is_flag=True, help="Create workspaces that do not exist.")
 @click.argument("file", metavar="FILE.csv", type=click.File("rb"))
-def import_sites_command(config: Config, file: BinaryIO) -> None:
+def import_sites_command(config: Config, file: BinaryIO, create_workspaces: bool) -> None:
     """Add the sites in a CSV file.
 
-    The columns are site, workspace and, optionally, display_name.
+    The columns are site, workspace and, optionally, display_name. A workspace that does not exist is an error, unless
+    you give --create-workspaces.
     """
+
     name = "standard input" if file.name in (0, "<stdin>") else file.name
     try:
         by_workspace = read_csv(decode_text(file.read()))
@@ -88,7 +91,15 @@ def import_sites_command(config: Config, file: BinaryIO) -> None:
         raise Invalid(f"{name}: {error}.") from None
     except Invalid as problem:
         raise Invalid("\n".join(f"{name}: {line}" for line in problem.detail.splitlines())) from None
-    _echo_added(run_with_database(config, lambda connection: import_sites(connection, by_workspace, by=operator())))
+
+    async def work(connection: asyncpg.Connection) -> AddedSites:
+        try:
+            return await import_sites(connection, by_workspace, by=operator(), create_workspaces=create_workspaces)
+        except UnknownWorkspace as problem:
+            advice = "Correct the name, or add --create-workspaces to create the workspace."
+            raise Invalid(f"{name}: {problem.detail}\n{advice}") from None
+
+    _echo_added(run_with_database(config, work))
 
 
 def _echo_added(added: AddedSites) -> None:

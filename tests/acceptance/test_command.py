@@ -175,7 +175,7 @@ def test_a_list_longer_than_one_page_is_printed_completely(config: Path, tmp_pat
     csv = tmp_path / "sites.csv"
     sites = [f"page-{number:04}" for number in range(1100)]
     csv.write_text("site,workspace,display_name\n" + "".join(f"{site},pages,Page\n" for site in sites))
-    assert sitelatch("sites", "import", "--config", str(config), str(csv)).code == 0
+    assert sitelatch("sites", "import", "--create-workspaces", "--config", str(config), str(csv)).code == 0
     listed = json.loads(sitelatch("sites", "list", "--config", str(config), "--json").out)
     assert [site["id"] for site in listed if site["workspace"] == "pages"] == sites
     assert {site["display_name"] for site in listed if site["workspace"] == "pages"} == {"Page"}
@@ -186,7 +186,7 @@ def test_a_list_longer_than_one_page_is_printed_completely(config: Path, tmp_pat
 def test_with_unbuffered_python_a_signal_during_a_write_loses_no_output(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
     csv.write_text("site,workspace\n" + "".join(f"signal-{number:04},signals\n" for number in range(2500)))
-    assert sitelatch("sites", "import", "--config", str(config), str(csv)).code == 0
+    assert sitelatch("sites", "import", "--create-workspaces", "--config", str(config), str(csv)).code == 0
     listing = subprocess.Popen(
         [sys.executable, "-m", "sitelatch", "sites", "list", "--config", str(config), "--json"],
         stdout=subprocess.PIPE,
@@ -483,6 +483,19 @@ def test_each_fault_of_an_imported_file_names_the_file_and_the_line(config: Path
     faults = done.log[0]["reason"].split("\n")
     assert [fault.partition(": ")[0] for fault in faults] == [str(csv)] * 2
     assert [fault.split(": ")[1] for fault in faults] == ["Line 2", "Line 3"]
+
+
+def test_an_import_creates_workspaces_only_with_the_option(config: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "sites.csv"
+    csv.write_text("site,workspace\nimported-1,acme\nimported-2,imported\n")
+    refused = sitelatch("sites", "import", "--config", str(config), str(csv))
+    assert (refused.code, refused.out) == (1, "")
+    reason = refused.log[0]["reason"]
+    assert f'{csv}: Line 3: The workspace "imported" does not exist.' in reason
+    assert "--create-workspaces" in reason
+    assert "imported-1" not in sitelatch("sites", "list", "--config", str(config)).out
+    done = sitelatch("sites", "import", "--create-workspaces", "--config", str(config), str(csv))
+    assert done == Done(0, "Added: imported-1, imported-2.\n", "")
 
 
 @pytest.mark.parametrize(("path", "fault"), [("gone.csv", "No such file or directory"), (".", "Is a directory")])

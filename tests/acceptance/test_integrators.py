@@ -71,7 +71,9 @@ def latch(tmp_path_factory: pytest.TempPathFactory, database_url: str, port: int
     try:
         latch.start()
         with latch.admin_client() as client:
-            client.post("/sites", json={"csv": "site,workspace\nshop,acme\n"}).raise_for_status()
+            client.post(
+                "/sites", json={"csv": "site,workspace\nshop,acme\n", "create_workspaces": True}
+            ).raise_for_status()
         yield latch
     finally:
         latch.stop()

@@ -184,7 +184,7 @@ def test_behind_a_pooler_the_admin_api_and_sessions_work(behind_pooler: Pooled) 
             assert api.delete(f"/users/{made['id']}").status_code == 204
             assert api.get(f"/users/{made['id']}").status_code == 404
         csv = "site,workspace,display_name\n" + "".join(f"csv-{number},acme,Site {number}\n" for number in range(500))
-        assert api.post("/sites", json={"csv": csv}).status_code in (200, 201)
+        assert api.post("/sites", json={"csv": csv, "create_workspaces": True}).status_code in (200, 201)
         assert len(api.get("/sites", params={"search": "csv-", "limit": 200}).json()["items"]) == 200
         assert api.get("/audit").json()["items"]
     origin = f"http://{behind_pooler.latch.admin}"

@@ -279,7 +279,7 @@ async def test_concurrent_imports_of_the_same_sites_succeed(pool: asyncpg.Pool) 
 
     async def add(order: int) -> None:
         async with pool.acquire() as connection:
-            await import_sites(connection, {"acme": new[::order]}, by=BY_ADA)
+            await import_sites(connection, {"acme": new[::order]}, by=BY_ADA, create_workspaces=True)
 
     await asyncio.gather(add(1), add(-1), add(1), add(-1))
     assert await pool.fetchval("SELECT count(*) FROM sitelatch.audit_log WHERE action = 'site.created'") == 2_500
@@ -320,7 +320,7 @@ async def test_a_site_that_moves_during_an_import_is_not_renamed(acme: AdminClie
 async def test_a_site_listed_many_times_in_a_file_is_counted_once(pool: asyncpg.Pool) -> None:
     file = "site,workspace\n" + "".join(f"s{number % 1500},acme\n" for number in range(4_000))
     async with pool.acquire() as connection:
-        added = await import_sites(connection, read_csv(file), by=BY_ADA)
+        added = await import_sites(connection, read_csv(file), by=BY_ADA, create_workspaces=True)
     assert (len(added.created), added.renamed, added.unchanged) == (1_500, (), ())
 
 
@@ -333,7 +333,7 @@ def test_a_site_listed_twice_takes_its_name_from_the_line_that_has_one(names: tu
 async def test_a_csv_file_is_imported_completely_or_not_at_all(pool: asyncpg.Pool) -> None:
     file = 'site,workspace,display_name\nshop,acme,"Shop, the"\nblog,acme,\nwiki,globex,Wiki\n'
     async with pool.acquire() as connection:
-        added = await import_sites(connection, read_csv(file), by=BY_ADA)
+        added = await import_sites(connection, read_csv(file), by=BY_ADA, create_workspaces=True)
         assert sorted(added.created) == ["blog", "shop", "wiki"]
         listed = {site.id: (site.workspace, site.display_name) for site in (await sites.list_sites(connection)).items}
         assert listed == {"shop": ("acme", "Shop, the"), "blog": ("acme", "blog"), "wiki": ("globex", "Wiki")}
@@ -341,6 +341,29 @@ async def test_a_csv_file_is_imported_completely_or_not_at_all(pool: asyncpg.Poo
         with pytest.raises(Conflict):
             await import_sites(connection, rows, by=BY_ADA)
         assert len((await sites.list_sites(connection)).items) == 3
+
+
+async def test_an_import_creates_workspaces_only_if_that_is_asked_for(acme: AdminClient) -> None:
+    csv = "site,workspace\nnew,acme\n\none,glbex\ntwo,glbex\nthree,initech\n"
+    for body in ({"csv": csv}, {"csv": csv, "create_workspaces": False}):
+        status, problem, _ = await acme.request("POST", "/sites", body)
+        assert (status, problem["detail"].splitlines()) == (
+            422,
+            [
+                'Line 4: The workspace "glbex" does not exist.',
+                'Line 6: The workspace "initech" does not exist.',
+                'The known workspaces are "acme", "globex".',
+                "Correct the name, or set `create_workspaces` to create the workspace.",
+            ],
+        )
+        assert [error["pointer"] for error in problem["errors"]] == ["#/csv", "#/csv"]
+    assert ids(await acme.get("/sites")) == ["blog", "docs", "shop", "wiki"]
+    assert len((await acme.get("/workspaces"))["items"]) == 2
+
+    status, imported, _ = await acme.request("POST", "/sites", {"csv": csv, "create_workspaces": True})
+    assert (status, imported["created"]) == (200, 4)
+    created = [line["subject"] for line in (await acme.get("/audit"))["items"] if line["action"] == "workspace.created"]
+    assert sorted(created) == ["acme", "glbex", "globex", "initech"]
 
 
 @pytest.mark.parametrize(

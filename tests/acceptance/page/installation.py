@@ -93,7 +93,7 @@ class Installation:
 
     def import_sites(self, csv: str) -> None:
         with self.latch.admin_client() as client:
-            client.post("/sites", json={"csv": csv}).raise_for_status()
+            client.post("/sites", json={"csv": csv, "create_workspaces": True}).raise_for_status()
 
     def create_users(self, count: int) -> None:
         """Create users named User 000, User 001 and so on, for the site `shop` in acme."""
