@@ -54,7 +54,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
     After the lookup, call this again with the same claim: steps 1 to 15 are not repeated. `now` is in seconds since the
     epoch. The comment at each step lists its refusals.
     """
-    # The claim that a refusal reports: None until step 1 has found a route.
+    # The claim that a refusal reports: None until step 2 has found a route.
     located = claim if claim.passes_by_itself else None
     grant: Grant | None = None
     try:
@@ -62,19 +62,21 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             head = claim.head
             method = head.method
 
-            # 1. Route: the first route whose `path` is a prefix of the request's path. All readings must agree on it.
+            # 1. Work: the head is not too expensive to check. Small, plain heads skip this step.
+            #    400 ambiguous_request
+            work = 0
+            if len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
+                work = head_work(head)
+                check_work(work)
+
+            # 2. Route: the first route whose `path` is a prefix of the request's path. All readings must agree on it.
             #    400 bad_request, 400 ambiguous_request, 404 no_route
-            facts = claim.table.locate(split(head.target).path)
+            facts = claim.table.locate(split(head.target).path, work)
             route = claim.route = facts.route
             settings = route.settings
             located = claim
-
-            # 2. Work: the head as a whole is not too expensive to check. Small, plain heads skip this step.
-            #    400 ambiguous_request
-            work = 0
-            if facts.work or len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
-                check_work(facts.work)
-                work = facts.work + head_work(head)
+            if facts.work:
+                work = (work or head_work(head)) + facts.work
                 check_work(work)
 
             # 3. One key: all key locations together have at most one value. The key is removed from the forwarded head.

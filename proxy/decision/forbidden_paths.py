@@ -97,10 +97,9 @@ def _refuse_look_alikes(decoded: bytes) -> None:
     except UnicodeDecodeError:
         if _OVERLONG.search(decoded):
             raise Refused(_OVERLONG_BYTES) from None
-    found = set(_HAS_COMPATIBLE.findall(decoded))
-    for look_alike in found:
-        decoded = decoded.replace(look_alike, _COMPATIBLE[look_alike])
-    if found:
+    if _HAS_COMPATIBLE.search(decoded):
+        for look_alike, compatible in _COMPATIBLE.items():
+            decoded = decoded.replace(look_alike, compatible)
         try:
             refuse_forbidden(decoded)
         except Refused:

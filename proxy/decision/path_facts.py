@@ -22,7 +22,7 @@ class PathFacts:
     route: Route
     readings: list[str]
     refusal: Refusal | None = None
-    """The refusal of every request with this path, if its readings differ."""
+    """The refusal of every request with this path, if its readings differ. Then the other facts are not known."""
     scope_differs: Refusal = AMBIGUOUS_REQUEST
     """The refusal of a request that names a site by a rule that applies only to some readings of the path."""
     named: Candidate = NOTHING_NAMED
@@ -49,14 +49,21 @@ class PathFacts:
         return b"*" in self.refused or not methods.isdisjoint(self.refused)
 
 
-def path_facts(route: Route, path: bytes, found: PathReadings, work: int) -> PathFacts:
+def path_facts(route: Route, path: bytes, found: PathReadings) -> PathFacts:
     """Return the facts about a path on its route. `found` are its readings."""
     readings = found.split
+    try:
+        named = _site_in_path(route, path, found)
+        if route.settings.encoded_parameters == "refuse":
+            refuse_parameters(found.texts, route.path_parameters)
+    except Refused as refused:
+        return PathFacts(route, readings, refused.refusal, work=found.work)
     rules = route.site_rules
     facts = PathFacts(
         route,
         readings,
-        work=work,
+        named=NOTHING_NAMED if named is None else Candidate((named,)),
+        work=found.work,
         public=methods_in_every_reading(route.public, readings),
         refused=methods_in_any_reading(route.refused_endpoints, readings),
         queries=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.queries],
@@ -73,13 +80,6 @@ def path_facts(route: Route, path: bytes, found: PathReadings, work: int) -> Pat
         facts.scope_differs = _scope_differs(
             route.scoped_rules, path_difference(path, found, route.site_rules.scopes_of)
         )
-    try:
-        site = _site_in_path(route, path, found)
-        facts.named = NOTHING_NAMED if site is None else Candidate((site,))
-        if route.settings.encoded_parameters == "refuse":
-            refuse_parameters(found.texts, route.path_parameters)
-    except Refused as refused:
-        facts.refusal = refused.refusal
     return facts
 
 

@@ -5,21 +5,20 @@ path's length, and the depth of decoding is bounded.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from proxy.decision.forbidden_paths import refuse_forbidden
-from proxy.http.percent_encoding import decode, decode_leniently, has_only_escapes, rounds, text
+from proxy.decision.work import check_work, most_readings, path_work
+from proxy.http.percent_encoding import MAX_ROUNDS, decode, decode_if_cheap, decode_leniently, rounds, text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _LONG_PATH = 1024
 """A path with more bytes must not be encoded twice, because it would have too many readings."""
 
-_MAX_READINGS, _FEW_READINGS = 32, 8
+_MAX_READINGS = 32
 """The maximum number of readings of a path, in all orders of splitting, decoding, dropping parameters and merging
-slashes. A long path may have only a few."""
-_READ_BYTES = 8192
-"""The maximum total length, in bytes, of these readings, if there are more than a few."""
+slashes. A long path may have fewer, because each takes work (work.py)."""
 _LONG_IN_EVERY_ORDER = 1024
 """A path with more bytes must not contain `;` or `//`, encoded or not."""
 
@@ -55,29 +54,45 @@ class PathReadings:
     """The raw path, then the path decoded once, twice, and so on."""
     split: list[str]
     """The readings, the literal one first. In each, SEGMENT_START precedes every decoded segment."""
+    work: int = 0
+    """The work that checking the path takes (work.py)."""
 
 
-def read_path(path: bytes) -> PathReadings:
-    """Return the readings of a path.
+def read_path(path: bytes, work: int = 0) -> PathReadings:
+    """Return the readings of a path. `work` is the work that the rest of the head takes.
 
     They cover all orders of decoding, splitting, dropping `;params` and merging `//`, with any number of rounds of
     decoding. Path templates handle case and a final slash. Raises Refused on dot segments, backslashes and control
-    characters at any depth, on invalid escapes, and on a `//` at the start, which some servers read as an authority.
+    characters at any depth, on invalid escapes, on a `//` at the start, which some servers read as an authority, and if
+    the readings take too much work.
     """
     if is_plain(path):
         return PathReadings([path], [text(path).replace("/", SEGMENT_START)])
-    if not has_only_escapes(path):
-        raise Refused(_ESCAPES)
-    texts = rounds(path, 1) if len(path) > _LONG_PATH else rounds(path)
+    check_work(work + path_work(len(path), 1))
+    texts = _decoded(path)
     for decoded in texts:
         refuse_forbidden(decoded)
     if b";" in texts[-1] or b"//" in texts[-1]:
         if len(path) > _LONG_IN_EVERY_ORDER:
             raise Refused(_TOO_LONG_FOR_EVERY_ORDER)
-        readings = _in_every_order(path, len(texts) - 1)
+        most = min(most_readings(len(path), work), _MAX_READINGS)
+        readings, counted = _in_every_order(path, len(texts) - 1, most)
     else:
-        readings = _decoded_and_split(texts)
-    return PathReadings(texts, [text(reading) for reading in readings])
+        counted = len(splits := _splits(texts))
+        check_work(work + path_work(len(path), counted))
+        readings = _decoded_and_split(texts, splits)
+    return PathReadings(texts, [text(reading) for reading in readings], path_work(len(path), counted))
+
+
+def _decoded(path: bytes) -> list[bytes]:
+    """Return a path raw, decoded once, twice, and so on. Raises Refused on invalid escapes."""
+    if b"%" not in path:
+        return [path]
+    decoded = decode_if_cheap(path)
+    # Each escape becomes two bytes shorter. A `%` that does not begin an escape shrinks by less.
+    if decoded is None or len(decoded) != len(path) - 2 * path.count(b"%"):
+        raise Refused(_ESCAPES)
+    return [path, *(rounds(decoded, 0) if len(path) > _LONG_PATH else rounds(decoded, MAX_ROUNDS - 1))]
 
 
 _START = SEGMENT_START.encode()
@@ -85,37 +100,44 @@ _PARAMETERS = re.compile(rb";[^/]*+")
 _PARAMETERS_OF_SEGMENTS = re.compile(rb";[^\x00]*+")
 
 
-def _decoded_and_split(texts: list[bytes]) -> list[bytes]:
-    """Return the readings of a path without `;` and `//`, the literal one first.
+def _splits(texts: list[bytes]) -> list[tuple[int, int]]:
+    """Return the ways to split a path without `;` and `//`, the literal one first.
 
-    Each reading splits the path after a different round of decoding, and may decode the segments further.
+    Each is the number of rounds of decoding before the path is split, and the number of rounds after that. The literal
+    reading decodes once, so no reading decodes less.
     """
     slashes = [decoded.count(b"/") for decoded in texts]
-    # If decoding reveals no slash, splitting before or after it makes no difference.
-    as_whole = slashes[:2] == slashes[:1] * 2
-    literal = texts[1].replace(b"/", _START) if as_whole else decode(texts[0].replace(b"/", _START))
-    readings = {literal: None}
-    for split_at, split_text in enumerate(texts):
-        # The literal reading decodes once, so no reading decodes less.
-        for times in range(0 if split_at or len(texts) == 1 else 1, len(texts) - split_at):
-            if times and slashes[split_at] == slashes[split_at + times]:
-                continue  # the same as splitting after these rounds
-            segments = split_text.replace(b"/", _START)
-            for _ in range(times):
-                segments = decode_leniently(segments)
-            readings[segments] = None
+    splits = [
+        (before, after)
+        for before in range(len(texts))
+        for after in range(0 if before or len(texts) == 1 else 1, len(texts) - before)
+        # If decoding reveals no slash, splitting before or after it makes no difference.
+        if not after or slashes[before] != slashes[before + after]
+    ]
+    return sorted(splits, key=sum)
+
+
+def _decoded_and_split(texts: list[bytes], splits: Iterable[tuple[int, int]]) -> list[bytes]:
+    """Return the readings of a path that is split in these ways."""
+    readings: dict[bytes, None] = {}
+    for before, after in splits:
+        segments = texts[before].replace(b"/", _START)
+        for _ in range(after):
+            segments = decode_leniently(segments)
+        readings[segments] = None
     return list(readings)
 
 
-def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
+def _in_every_order(path: bytes, rounds_left: int, most: int) -> tuple[list[bytes], int]:
     """Return the readings of a path in every order of splitting, decoding, dropping parameters and merging slashes.
 
-    The literal reading comes first. Raises Refused if there are too many.
+    The literal reading comes first. Also return how many readings of a path without `;` and `//` take as much work.
+    Raises Refused if there are more than `most`.
     """
-    most = max(_FEW_READINGS, min(_MAX_READINGS, _READ_BYTES // len(path)))
     literal = decode(path.replace(b"/", _START))
     readings = {literal: None}
     level = {path: None}
+    steps = 0
     for round_ in range(rounds_left + 1):
         new = list(level)
         while new:
@@ -124,15 +146,17 @@ def _in_every_order(path: bytes, rounds_left: int) -> list[bytes]:
                 if after not in level:
                     level[after] = None
                     new.append(after)
-            if len(level) > most:
+            if max(len(readings), (steps + len(level)) // 2) > most:
                 raise Refused(_TOO_MANY_READINGS)
+        steps += len(level)
         # The literal reading decodes once, so no reading decodes less.
         if round_ or not rounds_left:
             readings |= dict.fromkeys(reading for reading in level if reading.startswith(_START))
         level = dict.fromkeys(decode_leniently(reading) for reading in level)
-    if len(readings) > most:
+    counted = max(len(readings), steps // 2)
+    if counted > most:
         raise Refused(_TOO_MANY_READINGS)
-    return list(readings)
+    return list(readings), counted
 
 
 def _next_steps(reading: bytes) -> Iterator[bytes]:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from proxy.decision.path_differences import path_difference
 from proxy.decision.path_facts import PathFacts, path_facts
 from proxy.decision.path_patterns import FirstOf
-from proxy.decision.path_readings import SEGMENT_START, is_plain, read_path
+from proxy.decision.path_readings import SEGMENT_START, read_path
 from proxy.decision.routes import Route
-from proxy.decision.work import path_work
 from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, NO_ROUTE, Refused
 from proxy.settings import KeySettings, RouteSettings
@@ -36,11 +35,15 @@ class RouteTable:
         """Whether a route reads a site from the host name."""
         self.methods = frozenset().union(*(route.methods for route in self.routes))
 
-    def locate(self, path: bytes) -> PathFacts:
-        """Return the facts about a path on its route. Raises Refused if no route matches or readings differ. Hot."""
+    def locate(self, path: bytes, work: int = 0) -> PathFacts:
+        """Return the facts about a path on its route. Hot.
+
+        `work` is the work that the rest of the head takes. Raises Refused if no route matches, if readings differ, or
+        if the path takes too much work.
+        """
         facts = self._facts.get(path)
         if facts is None:
-            facts = self._locate(path)
+            facts = self._locate(path, work)
             if len(path) <= _REMEMBERED_LENGTH and len(facts.readings) <= _REMEMBERED_READINGS:
                 if len(self._facts) >= _REMEMBERED:
                     self._facts.clear()
@@ -51,8 +54,8 @@ class RouteTable:
         """Return whether the facts about a path are cached."""
         return path in self._facts
 
-    def _locate(self, path: bytes) -> PathFacts:
-        found = read_path(path)
+    def _locate(self, path: bytes, work: int) -> PathFacts:
+        found = read_path(path, work)
         readings = found.split
         route = self.route_of(readings[0], lenient=False)
         for reading in readings:
@@ -62,7 +65,7 @@ class RouteTable:
                     raise Refused(AMBIGUOUS_REQUEST.because(f"Servers may find another route for this path. {cause}"))
         if route is None:
             raise Refused(NO_ROUTE)
-        return path_facts(route, path, found, 0 if is_plain(path) else path_work(len(path), len(readings)))
+        return path_facts(route, path, found)
 
     def route_at(self, target: bytes) -> Route | None:
         """Return the route of a target's literal reading, for a refusal before the decision has found the route."""

@@ -37,6 +37,11 @@ def check_work(work: int) -> None:
         raise Refused(_TOO_MUCH)
 
 
+def most_readings(length: int, work: int) -> int:
+    """Return how many readings of a path can be checked if the rest of the head takes this much work."""
+    return (MOST_WORK - work + _PATH_READING) // (length // _PATH_BYTES + _PATH_READING)
+
+
 def path_work(length: int, readings: int) -> int:
     """Return the work that a path takes. A plain path takes none."""
     return length // _PATH_BYTES * readings + _PATH_READING * (readings - 1)

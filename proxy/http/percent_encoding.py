@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
-_MAX_ROUNDS = 4
+MAX_ROUNDS = 4
 _MAX_UNICODE_ESCAPES = 64
 _MAX_PERCENTS = 256
 """In a text with more `%`, each must begin an escape, because decoding others is expensive."""
@@ -89,7 +89,7 @@ def decode_if_cheap(raw: bytes, decoder: Callable[[bytes], bytes] = decode) -> b
     return None if percents > _MAX_PERCENTS and len(decoded) > len(raw) - 2 * percents else decoded
 
 
-def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
+def rounds(raw: bytes, most: int = MAX_ROUNDS) -> list[bytes]:
     """Return `raw`, then `raw` decoded once, twice and so on, until nothing is left to decode.
 
     Raises Refused after `most` rounds.
@@ -111,11 +111,6 @@ def rounds(raw: bytes, most: int = _MAX_ROUNDS) -> list[bytes]:
 def has_escapes(raw: bytes) -> bool:
     """Return whether a `%` begins an escape."""
     return b"%hh" in raw.translate(_KINDS)
-
-
-def has_only_escapes(raw: bytes) -> bool:
-    """Return whether each `%` begins an escape."""
-    return raw.count(b"%") == raw.translate(_KINDS).count(b"%hh")
 
 
 def text(raw: bytes) -> str:

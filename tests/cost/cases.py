@@ -727,6 +727,24 @@ MIXES: list[Mix] = [
         MAX_FIELDS,
         method=b"DELETE",
     ),
+    Mix(
+        {
+            "cookies": Part(b"", (b"%+252525=",), b"", 31000),
+            "path": Part(
+                b"/api/sites/shop/", (b"%2541;ids[{n}{n}%252525//", b"%2f%ef%bcsitjson%8f%255"), b"ids[{n}]", 288
+            ),
+        }
+    ),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"a%ef%bc%8f%2f",), b"", 7900),
+            "query": Part(b"site=", (b"%c3%{n}X-tunnelshope%2564-metho%u0064%a9", b"%ff&;"), b"", 1050),
+            "value": Part(b"", (b"19%cc%b4%cc%812.0.2.1,",), b"192.0.2.1", 1000),
+        },
+        b"X-Acme-{n}",
+        92,
+        method=b"DELETE",
+    ),
 ]
 
 

@@ -235,7 +235,7 @@ def test_a_long_exchange_counts_as_activity() -> None:
 class FailingRoutes(RouteTable):
     """Has a fault in the decision."""
 
-    def locate(self, path: bytes) -> PathFacts:
+    def locate(self, path: bytes, work: int = 0) -> PathFacts:
         raise RuntimeError
 
 
