@@ -223,7 +223,7 @@ def _socket_group(group: object) -> object:
 
 
 class ListenSettings(Settings):
-    """The config keys that every listener has: its address and, for a unix socket, who may connect to it."""
+    """The config keys that every listener has: its address and, for a unix socket, its permissions."""
 
     listen: str
     socket_mode: Annotated[int | None, BeforeValidator(_socket_mode)] = None

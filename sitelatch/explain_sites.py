@@ -28,7 +28,7 @@ _NO_OTHER_RULES = {
 
 
 def describe_sites(route: Route, keys: KeySettings, head: Head) -> list[str]:
-    """Say what each site rule names. Each rule is tried on a separate route that has no other rule."""
+    """Say what each site rule names. Each rule is tried alone, on a route of its own."""
     lines = []
     named_by_path = False
     for setting, rule in zip(route.settings.sites, route.site_rules.rules, strict=True):

@@ -118,7 +118,7 @@ def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner]) -> list[
 
 
 def describe_forwarded(claim: Claim, identity: bytes) -> list[str]:
-    """Say what is forwarded to the upstream."""
+    """Describe the request as the upstream receives it."""
     line = b"%b %b to %b" % (claim.head.method, claim.target, claim.route.settings.upstream.encode())
     added = [f"with {line}" for line in identity.decode().splitlines()]
     key = "with the key, because forward_key is true" if claim.route.settings.forward_key else "without the key"

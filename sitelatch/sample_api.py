@@ -44,7 +44,7 @@ async def _uptime(request: web.Request) -> web.Response:
 
 
 async def _uptime_list(request: web.Request) -> web.Response:
-    """Return the uptime of the sites in the query, or of all sites. Only Sitelatch checks who may read them."""
+    """Return the uptime of the sites in the query, or of all sites. Sitelatch checks access to them, not this API."""
     return web.json_response([_uptime_of(_check_site(site)) for site in request.query.getall("site", list(SITES))])
 
 

@@ -19,7 +19,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """A person who may change API users and sites."""
+    """An administrator of API users and sites."""
 
     person: Person
     workspaces: WorkspaceLimit = None

@@ -12,7 +12,7 @@ from proxy.http.forwarding import address_matcher
 
 
 class IdentityProxy:
-    """A proxy that signs people in, with the allow list that decides which of them are admins."""
+    """A proxy that signs people in, with the allow list of admins."""
 
     def __init__(self, settings: IdentityProxySettings) -> None:
         self._is_ours = address_matcher(settings.addresses)

@@ -43,7 +43,7 @@ def most_readings(length: int, work: int) -> int:
 
 
 def path_work(length: int, readings: int) -> int:
-    """Return the work that a path takes. A plain path takes none."""
+    """Return the work that a path takes: 0 for a plain one."""
     return length // _PATH_BYTES * readings + _PATH_READING * (readings - 1)
 
 

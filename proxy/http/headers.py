@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 Fields = list[tuple[bytes, bytes]]
-"""Header fields in order of arrival. Names keep their spelling, and values have no surrounding white space."""
+"""Header fields in order of arrival. Names keep their spelling. Values are without surrounding white space."""
 
 
 @dataclass(slots=True)

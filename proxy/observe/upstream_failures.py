@@ -47,7 +47,7 @@ class UpstreamFailures:
     """The current causes of failed requests to one upstream."""
 
     def __init__(self, upstream: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`upstream` is the URL from the config, which has no user name or password."""
+        """`upstream` is the URL from the config, without user name or password."""
         self._upstream = upstream
         self._clock = clock
         self._causes: dict[Reason, _Cause] = {}

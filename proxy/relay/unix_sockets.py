@@ -1,4 +1,4 @@
-"""Unix sockets to listen on: who may connect to them, and files that a killed server left behind."""
+"""Unix sockets to listen on: their permissions, and files that a killed server left behind."""
 
 import asyncio
 import errno

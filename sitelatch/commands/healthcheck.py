@@ -1,4 +1,4 @@
-"""`sitelatch healthcheck`, for containers that have no curl."""
+"""`sitelatch healthcheck`, for containers without curl."""
 
 import http.client
 import socket

@@ -98,7 +98,7 @@ class DatabaseTap:
 
 
 def _startup_done(received: bytearray) -> bool:
-    """Remove startup messages, which have no type byte. Return whether one of them was not an encryption request."""
+    """Remove startup messages (without a type byte). Return whether one was not an encryption request."""
     while len(received) >= 8 and len(received) >= (size := int.from_bytes(received[:4], "big")):
         code = int.from_bytes(received[4:8], "big")
         del received[:size]

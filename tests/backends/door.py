@@ -59,7 +59,7 @@ class Sent:
 
 
 class _Transport:
-    """A client connection that records what is written to it."""
+    """A client connection that records the bytes written to it."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -89,7 +89,7 @@ class _Transport:
 
 
 class _Connection:
-    """An upstream connection that records what is sent over it."""
+    """An upstream connection that records the bytes sent over it."""
 
     def __init__(self) -> None:
         self.transport = _Transport()
