@@ -18,8 +18,8 @@ ORDER BY name
 LIMIT $3
 
 -- name: find_workspace
--- The id of the workspace with the name $1.
-SELECT id FROM sitelatch.workspaces WHERE name = $1
+-- The id of the workspace with the name $1, protected from removal and renaming until the transaction ends.
+SELECT id FROM sitelatch.workspaces WHERE name = $1 FOR KEY SHARE
 
 -- name: find_workspaces
 -- The workspaces with the names $1. Their ids are text (see pool.py).
@@ -30,6 +30,28 @@ SELECT id::text, name FROM sitelatch.workspaces WHERE name = ANY($1)
 INSERT INTO sitelatch.workspaces (name) VALUES ($1)
 ON CONFLICT (name) DO NOTHING
 RETURNING id, created_at
+
+-- name: describe_workspaces
+-- The workspaces with the names $1, sorted by name, with the numbers of their sites and API users.
+SELECT w.name, w.created_at,
+       (SELECT count(*) FROM sitelatch.sites s WHERE s.workspace_id = w.id) AS site_count,
+       (SELECT count(*) FROM sitelatch.api_users u WHERE u.workspace_id = w.id) AS user_count
+FROM sitelatch.workspaces w
+WHERE w.name = ANY($1)
+ORDER BY w.name
+
+-- name: lock_workspace
+-- Keep other transactions from adding sites and API users to the workspace $1, and from changing it, until this one
+-- ends.
+SELECT id FROM sitelatch.workspaces WHERE name = $1 FOR UPDATE
+
+-- name: rename_workspace
+-- Give the workspace $1 the name $2.
+UPDATE sitelatch.workspaces SET name = $2 WHERE name = $1
+
+-- name: delete_workspace
+-- Delete the workspace $1, which must be empty.
+DELETE FROM sitelatch.workspaces WHERE name = $1
 
 -- name: lock_sites
 -- The sites $2 that belong to workspace $1, protected from deletion until the transaction ends.
@@ -298,6 +320,10 @@ SELECT site_id, count(*) AS user_count FROM sitelatch.api_user_sites WHERE site_
 INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject, detail)
 SELECT $1, $2, $3, $4, line.workspace, line.subject, line.detail::jsonb
 FROM unnest($5::text[], $6::text[], $7::text[]) AS line (workspace, subject, detail)
+
+-- name: has_audit
+-- Whether the audit log has an entry about the workspace $1.
+SELECT EXISTS (SELECT FROM sitelatch.audit_log WHERE workspace = $1)
 
 -- name: list_audit
 -- Audit log entries, newest first: in the workspaces $1 (null: all), about the subject $2 (null: all), before the entry

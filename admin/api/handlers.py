@@ -3,8 +3,7 @@
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from admin.api.workspaces import check_within
-from admin.identity.admins import Actor, Admin, WorkspaceLimit
+from admin.identity.admins import Actor, Admin
 from admin.identity.authentication import Caller
 from admin.identity.client_address import address_of
 
@@ -21,15 +20,6 @@ def actor_of(request: web.Request) -> Actor:
     """Return the actor for the changes that the request makes."""
     admin = admin_of(request)
     return Actor(admin.person, address_of(request), admin.workspaces)
-
-
-def visible_workspaces(request: web.Request, workspace: str | None) -> WorkspaceLimit:
-    """Return the workspaces that a list covers: the admin's, or the requested one. Raises Forbidden."""
-    within = admin_of(request).workspaces
-    if workspace is None:
-        return within
-    check_within(workspace, within)
-    return frozenset({workspace})
 
 
 def json_response(view: BaseModel, status: int = 200, *, set_cookie: str | None = None) -> web.Response:

@@ -63,6 +63,12 @@ class NewWorkspace(Body):
     name: Workspace
 
 
+class RenameWorkspace(Body):
+    """`PATCH /admin/workspaces/{name}`: the new name."""
+
+    name: Workspace
+
+
 class ImportSites(Body):
     """`POST /admin/sites`: a CSV file with the columns site, workspace and, optionally, display_name.
 

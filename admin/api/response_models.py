@@ -99,6 +99,13 @@ class Workspace(View):
     created_at: datetime
 
 
+class WorkspaceWithCounts(Workspace):
+    """A workspace, with the numbers of its sites and API users."""
+
+    site_count: int
+    user_count: int
+
+
 class ExampleRequest(View):
     """An example request to this installation, with the placeholders `{site}`, `{key}` and `{basic}` (RFC 7617)."""
 

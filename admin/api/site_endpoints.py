@@ -7,11 +7,12 @@ from aiohttp import web
 
 from admin.api import sites
 from admin.api.endpoints import Endpoint, endpoint
-from admin.api.handlers import actor_of, admin_of, json_response, no_content, visible_workspaces
+from admin.api.handlers import actor_of, admin_of, json_response, no_content
 from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, SiteQuery
 from admin.api.response_models import ImportResult, Page, Site, SiteWithUsers
 from admin.api.site_creation import NewSite, add_sites
 from admin.api.site_import import UnknownWorkspace, import_sites, read_csv
+from admin.api.workspaces import filtered_workspaces
 from admin.connections import Lanes
 from admin.problems import Conflict, Fault, Invalid, NotFound
 
@@ -40,8 +41,8 @@ class SiteEndpoints:
 
     async def list_sites(self, request: web.Request, query: SiteQuery) -> web.Response:
         """List sites."""
-        within = visible_workspaces(request, query.workspace)
         async with self._lanes.lists.read() as connection:
+            within = await filtered_workspaces(connection, admin_of(request).workspaces, query.workspace)
             page = await sites.list_sites(
                 connection, within=within, search=query.search, after=query.after, limit=query.limit
             )

@@ -6,12 +6,13 @@ from aiohttp import web
 
 from admin.api import users
 from admin.api.endpoints import Endpoint, endpoint
-from admin.api.handlers import actor_of, admin_of, json_response, no_content, visible_workspaces
+from admin.api.handlers import actor_of, admin_of, json_response, no_content
 from admin.api.idempotency import HEADER, read_idempotency_key
 from admin.api.request_models import ActivityQuery, NewUser, NoQuery, UserQuery
 from admin.api.response_models import CreatedUser, Page, RevealedKeys, User, UserActivities
 from admin.api.user_creation import create_user
 from admin.api.user_list import list_activity, list_users
+from admin.api.workspaces import filtered_workspaces
 from admin.connections import Lanes
 from admin.key_encryption import KeyCipher
 from admin.problems import Conflict, Fault, Invalid, NotFound
@@ -37,8 +38,8 @@ class UserEndpoints:
 
     async def list_users(self, request: web.Request, query: UserQuery) -> web.Response:
         """List API users."""
-        within = visible_workspaces(request, query.workspace)
         async with self._lanes.lists.read() as connection:
+            within = await filtered_workspaces(connection, admin_of(request).workspaces, query.workspace)
             page = await list_users(
                 connection, within=within, search=query.search, sort=query.sort, after=query.after, limit=query.limit
             )

@@ -4,15 +4,15 @@ from aiohttp import web
 
 from admin.api import audit, workspaces
 from admin.api.endpoints import Endpoint, endpoint
-from admin.api.handlers import actor_of, admin_of, json_response, visible_workspaces
-from admin.api.request_models import AuditQuery, NewWorkspace, WorkspaceQuery
+from admin.api.handlers import actor_of, admin_of, json_response, no_content
+from admin.api.request_models import AuditQuery, NewWorkspace, NoQuery, RenameWorkspace, WorkspaceQuery
 from admin.api.response_models import AuditLine, Page, Workspace
 from admin.connections import Lanes
-from admin.problems import Conflict
+from admin.problems import Conflict, NotFound
 
 
 class WorkspaceEndpoints:
-    """List and create workspaces; list the audit log."""
+    """List, create, rename and remove workspaces; list the audit log."""
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -22,6 +22,16 @@ class WorkspaceEndpoints:
         return [
             endpoint("GET", "/workspaces", self.list_workspaces, WorkspaceQuery, {200: Page[Workspace]}),
             endpoint("POST", "/workspaces", self.create_workspace, NewWorkspace, {201: Workspace}, Conflict),
+            endpoint(
+                "PATCH",
+                "/workspaces/{name}",
+                self.rename_workspace,
+                RenameWorkspace,
+                {200: Workspace},
+                NotFound,
+                Conflict,
+            ),
+            endpoint("DELETE", "/workspaces/{name}", self.remove_workspace, NoQuery, {204: None}, NotFound, Conflict),
             endpoint("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}),
         ]
 
@@ -39,10 +49,26 @@ class WorkspaceEndpoints:
             workspace = await workspaces.create_workspace(connection, name=body.name, by=actor_of(request))
         return json_response(workspace, 201)
 
+    async def rename_workspace(self, request: web.Request, body: RenameWorkspace) -> web.Response:
+        """Rename a workspace. Requests to the data API carry the new name."""
+        async with self._lanes.changes.borrow() as connection:
+            workspace = await workspaces.rename_workspace(
+                connection, request.match_info["name"], body.name, by=actor_of(request)
+            )
+        return json_response(workspace)
+
+    async def remove_workspace(self, request: web.Request, _: NoQuery) -> web.Response:
+        """Remove a workspace that has no sites and no API users."""
+        async with self._lanes.changes.borrow() as connection:
+            await workspaces.remove_workspace(connection, request.match_info["name"], by=actor_of(request))
+        return no_content()
+
     async def list_audit(self, request: web.Request, query: AuditQuery) -> web.Response:
         """List audit entries, newest first."""
-        within = visible_workspaces(request, query.workspace)
         async with self._lanes.lists.read() as connection:
+            within = await workspaces.filtered_workspaces(
+                connection, admin_of(request).workspaces, query.workspace, in_audit=True
+            )
             page = await audit.list_audit(
                 connection, within=within, subject=query.subject, before=query.after, limit=query.limit
             )

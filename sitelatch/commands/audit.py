@@ -5,6 +5,7 @@ import click
 
 from admin.api.audit import list_audit
 from admin.api.response_models import AuditLine, Page
+from admin.api.workspaces import filtered_workspaces
 from sitelatch.commands.listing import PAGE_SIZE, echo_list
 from sitelatch.commands.options import config_option, json_option
 from sitelatch.commands.running import run_with_database
@@ -28,9 +29,9 @@ def audit_command(config: Config, as_json: bool, workspace: str | None, subject:
 
     Shows who made each change, when, and from which address.
     """
-    within = None if workspace is None else frozenset({workspace})
 
     async def work(connection: asyncpg.Connection) -> None:
+        within = await filtered_workspaces(connection, None, workspace, in_audit=True)
         left = limit
 
         async def read(after: str | None) -> Page[AuditLine]:

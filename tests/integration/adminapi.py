@@ -91,7 +91,9 @@ class AdminClient:
     def _check_described(self, method: str, path: str, status: int) -> None:
         paths = self.document["paths"] if self.document else {}
         path = path.removeprefix("/admin")
-        methods = paths.get(path) or paths.get(re.sub(r"(?<=s/)[^/]+", "{id}", path), {})
+        methods: dict[str, Any] = {}
+        for template in (path, *(re.sub(r"(?<=s/)[^/]+", name, path) for name in ("{id}", "{name}"))):
+            methods = methods or paths.get(template, {})
         if method.lower() in methods:
             assert str(status) in methods[method.lower()]["responses"]
 

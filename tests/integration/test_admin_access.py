@@ -65,6 +65,12 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/workspaces", {"name": "globex"}),
         Attempt("/workspaces", {"name": "initech"}),
     ],
+    ("PATCH", "/workspaces/{name}"): [
+        Attempt("/workspaces/globex", {"name": "acme"}),
+        Attempt("/workspaces/acme", {"name": "globex"}),
+        Attempt("/workspaces/acme", {"name": "initech"}),
+    ],
+    ("DELETE", "/workspaces/{name}"): [Attempt("/workspaces/globex"), Attempt("/workspaces/initech")],
     ("GET", "/sites"): [
         Attempt("/sites", statuses=(200,)),
         Attempt("/sites?search=wiki", statuses=(200,)),
