@@ -1,4 +1,12 @@
-// Requests to the admin API. Failures become errors with a sentence for the user.
+// Requests to the admin API, and the state that all views share.
+
+// === State ===
+
+// The session, the names of all workspaces, and the selected workspace (null for all).
+export const state = { session: null, workspaces: [], workspace: null };
+
+// === Requests ===
+// Failures become errors with a sentence for the user.
 
 // After this time the user may retry. Requests that must not be repeated carry an Idempotency-Key.
 const TIMEOUT_MS = 60_000;

@@ -1,10 +1,7 @@
 // The audit log. Each entry is shown as a sentence.
 
-import { query, request } from "./api.js";
-import { byId, cell, el, emailAddress, isolated, row } from "./dom.js";
-import { Pages } from "./pages.js";
-import { state } from "./state.js";
-import { localTime, time } from "./times.js";
+import { query, request, state } from "./api.js";
+import { byId, cell, el, emailAddress, isolated, localTime, Pages, row, time } from "./components.js";
 
 let pages = null;
 let latestLoad = 0;

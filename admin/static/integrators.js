@@ -1,6 +1,6 @@
 // The integrators' guide: buttons to copy and print it.
 
-import { busy, byId, copy, showToast } from "./dom.js";
+import { busy, byId, copy, showToast } from "./components.js";
 
 byId("print").addEventListener("click", () => print());
 byId("copy").addEventListener("click", (event) => busy(event.target, async () => {

@@ -264,7 +264,7 @@ async def test_head_returns_the_headers_of_get(acme: AdminClient, routes: list[t
     gets = [path for method, path in routes if method == "GET"]
     assert len(gets) > 10
     for path in gets:
-        real = path.replace("{id}", "shop" if "sites" in path else USER).replace("{name}", "page.js")
+        real = path.replace("{id}", "shop" if "sites" in path else USER).replace("{name}", "app.js")
         for client in (acme, acme.as_(None)):
             expected, _, answer = await client.request("GET", real, allow_redirects=False)
             status, body, head = await client.request("HEAD", real, allow_redirects=False)

@@ -1,0 +1,216 @@
+// The page: signing in and out, switching views, and refreshing the list.
+
+import { request, state, useSession, whenSignedOut } from "./api.js";
+import * as audit from "./audit.js";
+import { busy, byId, closeAll, isolated, refreshTimes, reopen, showToast } from "./components.js";
+import * as sites from "./sites.js";
+import * as users from "./users.js";
+
+// === Signing in ===
+// With a token or at the OpenID Connect issuer, which redirects back with a session or an error code.
+
+let methods = null;
+
+const REFUSALS = {
+  busy: () => "The database is busy. Try again soon.",
+  client_refused: (name) => `${name} does not accept this installation’s client ID or secret. Ask the operator of Sitelatch to check client_id and client_secret.`,
+  database_unavailable: () => "The database is unavailable. Try again soon.",
+  denied: (name) => `Signing in at ${name} was canceled. Try again.`,
+  expired: () => "This sign-in has expired, was started in another browser, or was already used. Try again.",
+  issuer_unavailable: (name) => `${name} cannot be reached right now. Try again soon.`,
+  not_an_admin: (name) => `${name} knows you, but you are not an admin here. Ask the operator of Sitelatch for access, or sign out there and use another account.`,
+  sign_in_refused: (name) => `${name} did not complete the sign-in. Try again. If the problem persists, see Sitelatch’s log.`,
+};
+
+// Why a person is not an admin, and what that person can do.
+const REASONS = {
+  claim_missing: (name) => `${name} did not send the claims that decide who is an admin. Ask the operator of Sitelatch to check the claims and scopes of this client.`,
+  email_not_verified: (name) => `${name} reports that your email address is not verified. Verify it there, then sign in again.`,
+  email_verified_missing: (name) => `${name} does not say whether your email address is verified. Ask the operator of Sitelatch to have email_verified sent, or to admit you by another claim.`,
+  invalid_email: (name) => `${name} sent an invalid email address for you. Correct it there, then sign in again.`,
+  no_email: (name) => `${name} did not send your email address. Share it if ${name} asks for your consent, or ask the operator of Sitelatch to check the scopes of this client.`,
+  no_subject: (name) => `${name} did not send a user name or a verified email address for you. Ask the operator of Sitelatch to check the claims and scopes of this client.`,
+};
+
+// A failed sign-in at the issuer leaves its code in the fragment, and perhaps a reason. Only our own sentences are shown, never text from the URL.
+function takeRefusal() {
+  const [, code, reason] = location.hash.match(/^#refused=(\w+)(?:&reason=(\w+))?$/) ?? [];
+  if (!code) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  return code === "not_an_admin" && Object.hasOwn(REASONS, reason) ? REASONS[reason] : Object.hasOwn(REFUSALS, code) ? REFUSALS[code] : REFUSALS.sign_in_refused;
+}
+
+let refusal = takeRefusal();
+
+// A page that is signed in does not need the refusal, for example after the browser's back button repeated a finished sign-in.
+function dropRefusal() {
+  refusal = null;
+}
+
+async function showSignIn(reason = "") {
+  try {
+    methods ??= await request("GET", "sign-in");
+  } catch (error) {
+    reason ||= error.message;
+  }
+  const { token, oidc } = methods ?? { token: true, oidc: null };
+  if (refusal) reason ||= refusal(oidc ?? "The issuer");
+  refusal = null;
+  byId("insecure").hidden = isSecureContext;
+  byId("sign-in-intro").hidden = !isSecureContext || !(token || oidc);
+  byId("no-sign-in").hidden = token || Boolean(oidc);
+  byId("with-issuer").hidden = !oidc || !isSecureContext;
+  byId("with-token").hidden = !token || !isSecureContext;
+  byId("or").hidden = byId("with-issuer").hidden || byId("with-token").hidden;
+  byId("issuer").textContent = `Sign in with ${oidc}`;
+  // Only one button is primary: the issuer's, if there is one.
+  byId("token-sign-in").classList.toggle("primary", !oidc);
+  byId("token").value = "";
+  byId("token-error").textContent = "";
+  byId("loading").hidden = true;
+  byId("signed-out").hidden = false;
+  byId("sign-in-error").textContent = reason;
+  if (token || oidc) byId(oidc ? "issuer" : "token").focus();
+}
+
+function setUpSignIn(signedIn) {
+  byId("sign-in-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(byId("token-sign-in"), async () => {
+      byId("token-error").textContent = "";
+      byId("sign-in-error").textContent = "";
+      try {
+        const session = await request("POST", "session", { token: byId("token").value.trim() });
+        byId("token").value = "";
+        await signedIn(session);
+      } catch (error) {
+        byId("token-error").textContent = error.message;
+        byId("token").select();
+      }
+    });
+  });
+
+  byId("issuer").addEventListener("click", () => busy(byId("issuer"), async () => {
+    byId("sign-in-error").textContent = "";
+    try {
+      const { location: url } = await request("POST", "sign-in/oidc");
+      location.assign(url);
+      // The button stays busy until the browser leaves the page.
+      await new Promise((resolve) => addEventListener("pagehide", resolve, { once: true }));
+    } catch (error) {
+      byId("sign-in-error").textContent = error.message;
+    }
+  }));
+}
+
+// === Views ===
+
+const VIEWS = { users: users.loadFirstPage, sites: sites.loadFirstPage, audit: audit.loadFirstPage };
+const TITLES = { users: "API Users", sites: "Sites", audit: "Audit" };
+
+function view() {
+  const name = location.hash.slice(1);
+  return Object.hasOwn(VIEWS, name) ? name : "users";
+}
+
+async function showView({ focus = false } = {}) {
+  const name = view();
+  document.title = `${TITLES[name]} · Sitelatch`;
+  if (name !== "users") users.clear();
+  for (const section of Object.keys(VIEWS)) byId(section).hidden = section !== name;
+  for (const link of document.querySelectorAll(".bar nav a")) {
+    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  // Before loading: a slow response must not move the focus later.
+  if (focus) byId(`${name}-title`).focus();
+  await VIEWS[name]();
+}
+
+async function signedIn(session) {
+  dropRefusal();
+  state.session = session;
+  useSession(session);
+  const { name, email } = session.person;
+  byId("person").replaceChildren(...(name === email ? [isolated(name)] : [isolated(name), " ", isolated(email, { class: "quiet" })]));
+  byId("person").title = email;
+  byId("sign-out").hidden = !session.can_sign_out;
+  await sites.loadWorkspaces();
+  byId("loading").hidden = true;
+  byId("signed-out").hidden = true;
+  byId("signed-in").hidden = false;
+  await showView({ focus: true });
+  reopen(email);
+}
+
+function signedOut(reason = "") {
+  closeAll(reason && state.session?.person.email);
+  state.session = null;
+  useSession(null);
+  users.clear();
+  for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
+  byId("signed-in").hidden = true;
+  return showSignIn(reason);
+}
+
+byId("sign-out").addEventListener("click", () => busy(byId("sign-out"), async () => {
+  try {
+    await request("DELETE", "session");
+  } catch (error) {
+    // A session that has timed out needs no sign-out.
+    if (error.status !== 401) {
+      showToast(error.message);
+      return;
+    }
+  }
+  await signedOut();
+}));
+
+setUpSignIn(signedIn);
+whenSignedOut(() => { if (state.session) signedOut("Your session has ended. Sign in again."); });
+sites.setUpWorkspaces(showView);
+users.setUpUsers();
+sites.setUpSites();
+audit.setUpAudit();
+users.setUpCreate((workspace) => { if (state.session && view() === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
+
+// === Refreshing the list ===
+
+const REFRESH_MS = 5000;
+const MAX_REFRESH_MS = 60_000;
+// A page that nobody uses must not prevent its session from timing out.
+const INACTIVE_MS = 10 * 60 * 1000;
+
+let lastActive = Date.now();
+for (const kind of ["pointerdown", "keydown", "focus"]) addEventListener(kind, () => { lastActive = Date.now(); });
+let refreshTimer = null;
+let refreshMs = REFRESH_MS;
+
+// Ask again after five seconds, but spend at most a tenth of the time waiting for answers, and ask less often after errors.
+// A hidden page asks for nothing.
+async function refresh() {
+  refreshTimes();
+  const began = performance.now();
+  const inUse = state.session && !document.hidden && Date.now() - lastActive < INACTIVE_MS;
+  const wanted = inUse && view() === "users" && !document.querySelector("dialog[open]");
+  const succeeded = !wanted || (await users.refreshUsers());
+  const longer = succeeded ? 10 * (performance.now() - began) : 2 * refreshMs;
+  refreshMs = Math.min(Math.max(REFRESH_MS, longer), MAX_REFRESH_MS);
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(refresh, refreshMs);
+}
+
+refreshTimer = setTimeout(refresh, REFRESH_MS);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+
+addEventListener("hashchange", () => { if (state.session) showView({ focus: true }); });
+// A link to the current view reloads it. That is also the way to retry after an error.
+for (const link of document.querySelectorAll(".bar a[href^='#']")) {
+  link.addEventListener("click", () => { if (link.hash === location.hash && state.session) showView({ focus: true }); });
+}
+
+try {
+  await signedIn(await request("GET", "session"));
+} catch (error) {
+  await signedOut(error.status === 401 ? "" : error.message);
+}
