@@ -11,6 +11,15 @@ _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _IS_UTF_16 = "This is UTF-16 text, which some Windows programs call Unicode. Save it as UTF-8"
 _BINARY = "Line {} contains a NUL character, so this is not a text file"
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""The first bytes of .xlsx, .ods and .numbers files, which are ZIP archives, and of .xls files."""
+_ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like UTF-16, so it comes first
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _SAMPLE = 512
 
 
@@ -47,6 +56,35 @@ def decode_text(raw: bytes) -> str:
         raise NotText(
             f"Line {line} is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8"
         ) from None
+
+
+def decode_spreadsheet(raw: bytes) -> tuple[str, str]:
+    """Decode a text file that a spreadsheet program wrote. Return the text and the encoding, such as "windows-1252".
+
+    The encoding is that of the byte order mark, or else UTF-8 or UTF-16 if the bytes look like it, or else
+    Windows-1252, which has the letters of Latin-1. Raises NotText.
+    """
+    if raw.startswith(_WORKBOOKS):
+        raise NotText("This is a workbook, not a text file. Save the sheet as CSV")
+    marked = next((encoding for mark, encoding in _ENCODINGS if raw.startswith(mark)), None)
+    if marked is not None:
+        return _decoded(raw, marked), marked.removesuffix("-sig")
+    sample = raw[:_SAMPLE].decode("latin-1")
+    if _looks_like_utf_16(sample):
+        return _decoded(raw, "utf-16-be" if sample.startswith("\0") else "utf-16-le"), "utf-16"
+    try:
+        return plain_text(raw.decode()), "utf-8"
+    except UnicodeDecodeError:
+        return _decoded(raw, "cp1252"), "windows-1252"
+
+
+def _decoded(raw: bytes, encoding: str) -> str:
+    try:
+        return plain_text(raw.decode(encoding))
+    except UnicodeDecodeError as error:
+        line = _line(error.object[: error.start].decode(encoding, "ignore"))
+        name = "UTF-8 or Windows-1252" if encoding == "cp1252" else encoding[:6].upper().rstrip("-")
+        raise NotText(f"Line {line} is not {name} text. Save the file as UTF-8") from None
 
 
 def plain_text(text: str) -> str:

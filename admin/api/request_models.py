@@ -70,15 +70,20 @@ class RenameWorkspace(Body):
 
 
 class ImportSites(Body):
-    """`POST /admin/sites`: a CSV file with the columns site, workspace and, optionally, display_name.
+    """`POST /admin/sites`: a CSV file with the column site and, optionally, workspace and display_name.
 
-    Without `create_workspaces`, a workspace that does not exist is an error.
+    Send its text as `csv`, or its bytes in Base64 as `file`; they may be UTF-8, UTF-16 or Windows-1252. `workspace` is
+    the default for lines without a workspace. Without `create_workspaces`, a workspace that does not exist is an error.
+    With `dry_run`, nothing is changed, and the response lists all errors.
     """
 
     max_bytes: ClassVar[int] = 4 * 1024 * 1024
 
-    csv: str
+    csv: str | None = None
+    file: Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})] | None = None
+    workspace: Workspace | None = None
     create_workspaces: bool = False
+    dry_run: bool = False
 
 
 class PutSite(Body):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
@@ -113,12 +113,39 @@ class ExampleRequest(View):
     headers: list[str]
 
 
+class ImportedSite(View):
+    """What an import does with a site of the file. `previous_name` is the name of a site that exists."""
+
+    line: int
+    outcome: Literal["new", "renamed", "unchanged"]
+    id: str
+    workspace: str
+    display_name: str
+    previous_name: str | None
+
+
+class ImportFault(View):
+    """An error in an imported file. `line` is null if the error concerns the whole file."""
+
+    line: int | None
+    detail: str
+
+
 class ImportResult(View):
-    """The numbers of sites that an import added, renamed and left unchanged."""
+    """The numbers of sites that an import adds, renames and leaves unchanged, and the sites.
+
+    A dry run returns what an import would do, and all errors. `ignored_columns` are the headings of other columns, and
+    `encoding` is the encoding that the file was read with, because it may be a guess.
+    """
 
     created: int
     renamed: int
     unchanged: int
+    sites: list[ImportedSite]
+    new_workspaces: list[str]
+    ignored_columns: list[str]
+    encoding: str
+    errors: list[ImportFault]
 
 
 class SignInMethods(View):

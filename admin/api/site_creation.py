@@ -1,7 +1,7 @@
 """Adding sites to workspaces. Ids are unique across workspaces, even after folding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -15,6 +15,7 @@ from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit
 from admin.problems import Conflict, Fault, Invalid
 from admin.text_rules import check_name, check_workspace
+from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
 CREATE_SITES = query("create_sites")
@@ -27,8 +28,6 @@ class NewSite:
 
     id: str
     display_name: str | None = None
-    line: int | None = field(default=None, compare=False)
-    """The line of a file that it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +78,13 @@ async def add_sites(
         changes = []
         for folded, (place, site) in by_folded.items():
             similar = existing.get(collated[folded], [])
-            same = next((row for row in similar if row["folded"] == folded), None)
             if not similar:  # removed concurrently
                 raise changed_concurrently(site.id)
-            if same is None or same["id"] != site.id or same["workspace"] != workspace:
-                faults.append(Fault((place, "id"), _taken(site.id, same, similar, workspace, by.within)))
-            elif site.id in created:
+            if fault := why_taken(site.id, similar, workspace, by.within):
+                faults.append(Fault((place, "id"), fault))
+                continue
+            same = next(row for row in similar if row["id"] == site.id)
+            if site.id in created:
                 changes.append(Change(workspace, site.id, {"display_name": same["display_name"]}))
             elif site.display_name is not None and site.display_name != same["display_name"]:
                 renamed[site.id] = site.display_name
@@ -122,13 +122,15 @@ def _by_folded(sites: Sequence[NewSite]) -> dict[str, tuple[int, NewSite]]:
     return by_folded
 
 
-def _taken(
-    site_id: str, same: asyncpg.Record | None, similar: Sequence[asyncpg.Record], workspace: str, within: WorkspaceLimit
-) -> str:
-    """Return why a new site cannot have this id. `same` has the same folded id; `similar` have the same collated id.
+def why_taken(site_id: str, similar: Sequence[asyncpg.Record], workspace: str, within: WorkspaceLimit) -> str | None:
+    """Return why a site of the workspace cannot have this id, or None. `similar` are all sites with its collated id.
 
     Sites in workspaces that the admin may not see are not named.
     """
+    folded = fold_site(site_id)
+    same = next((row for row in similar if row["folded"] == folded), None)
+    if not similar or (same is not None and same["id"] == site_id and same["workspace"] == workspace):
+        return None
 
     def is_visible(row: asyncpg.Record) -> bool:
         return within is None or row["workspace"] in within

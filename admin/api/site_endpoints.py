@@ -1,6 +1,7 @@
 """Endpoints for sites."""
 
 import asyncio
+import base64
 from typing import Final
 
 from aiohttp import web
@@ -9,12 +10,13 @@ from admin.api import sites
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
 from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, SiteQuery
-from admin.api.response_models import ImportResult, Page, Site, SiteWithUsers
+from admin.api.response_models import ImportedSite, ImportFault, ImportResult, Page, Site, SiteWithUsers
 from admin.api.site_creation import NewSite, add_sites
-from admin.api.site_import import UnknownWorkspace, import_sites, read_csv
+from admin.api.site_file import SiteFile, read_site_file
+from admin.api.site_import import SiteImport, import_sites
 from admin.api.workspaces import filtered_workspaces
 from admin.connections import Lanes
-from admin.problems import Conflict, Fault, Invalid, NotFound
+from admin.problems import Conflict, Fault, Forbidden, Invalid, NotFound, Problem
 
 _MAX_LINES: Final = 100_000
 """Limit for a file in one request. Reading that many lines takes a second or two, in a thread."""
@@ -49,21 +51,21 @@ class SiteEndpoints:
         return json_response(page)
 
     async def import_sites(self, request: web.Request, body: ImportSites) -> web.Response:
-        """Import sites from a CSV file: all or none. Set `create_workspaces` to create missing workspaces."""
-        try:
-            by_workspace = await asyncio.to_thread(read_csv, body.csv, _MAX_LINES)
-            async with self._lanes.changes.borrow() as connection:
-                added = await import_sites(
-                    connection, by_workspace, by=actor_of(request), create_workspaces=body.create_workspaces
-                )
-        except (Invalid, Conflict) as problem:
-            # The sentences name the lines; the pointer can only name the field with the file.
-            faults = tuple(Fault(("csv",), fault.detail) for fault in problem.faults)
-            advice = f"\n{_CREATE_WORKSPACES}" if isinstance(problem, UnknownWorkspace) else ""
-            raise type(problem)(f"{problem.detail}{advice}", faults) from None
-        return json_response(
-            ImportResult(created=len(added.created), renamed=len(added.renamed), unchanged=len(added.unchanged))
-        )
+        """Import sites from a CSV file: all or none. With `dry_run`, only tell what would change."""
+        if (body.csv is None) == (body.file is None):
+            raise Invalid.at("csv", detail="Send the file either as `csv` or as `file`.")
+        file = await asyncio.to_thread(_read, body)
+        async with self._lanes.changes.borrow() as connection:
+            done = await import_sites(
+                connection,
+                file,
+                by=actor_of(request),
+                create_workspaces=body.create_workspaces,
+                dry_run=body.dry_run,
+            )
+        if done.faults and not body.dry_run:
+            raise await asyncio.to_thread(_refusal, done, "csv" if body.file is None else "file")
+        return await asyncio.to_thread(lambda: json_response(_result(file, done)))
 
     async def get_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show a site."""
@@ -103,6 +105,48 @@ class SiteEndpoints:
         async with self._lanes.changes.borrow() as connection:
             await sites.remove_sites(connection, [request.match_info["id"]], by=actor_of(request))
         return no_content()
+
+
+def _read(body: ImportSites) -> SiteFile:
+    try:
+        content = body.csv if body.file is None else base64.b64decode(body.file, validate=True)
+    except ValueError:  # binascii.Error, or a character that is not ASCII
+        raise Invalid.at("file", detail="The content of the file must be in Base64.") from None
+    return read_site_file(content or "", workspace=body.workspace, max_lines=_MAX_LINES)
+
+
+def _refusal(done: SiteImport, field: str) -> Problem:
+    """Return the problem of an import with faults: Forbidden or Invalid if one of them is, and otherwise Conflict."""
+    kinds = {fault.problem for fault in done.faults}
+    kind = next(kind for kind in (Forbidden, Invalid, Conflict) if kind in kinds)
+    # The sentences name the lines; the pointer can only name the field with the file.
+    problem = kind.of([Fault((field,), str(fault)) for fault in done.faults])
+    if done.known_workspaces:
+        return kind(f"{problem.detail}\n{done.known_workspaces}\n{_CREATE_WORKSPACES}", problem.faults)
+    return problem
+
+
+def _result(file: SiteFile, done: SiteImport) -> ImportResult:
+    return ImportResult(
+        created=len(done.ids("new")),
+        renamed=len(done.ids("renamed")),
+        unchanged=len(done.ids("unchanged")),
+        sites=[
+            ImportedSite(
+                line=change.site.line,
+                outcome=change.outcome,
+                id=change.site.id,
+                workspace=change.site.workspace,
+                display_name=change.display_name,
+                previous_name=change.previous_name,
+            )
+            for change in done.changes
+        ],
+        new_workspaces=list(done.new_workspaces),
+        ignored_columns=list(file.ignored_columns),
+        encoding=file.encoding,
+        errors=[ImportFault(line=fault.line, detail=fault.detail) for fault in done.faults],
+    )
 
 
 def _for_single_site(fault: Fault) -> Fault:

@@ -1,19 +1,20 @@
 """`sitelatch sites`: list, add, import and remove sites."""
 
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import asyncpg
 import click
 
 from admin.api.site_creation import AddedSites, NewSite, add_sites
-from admin.api.site_import import UnknownWorkspace, import_sites, read_csv
+from admin.api.site_file import SiteFile, read_site_file
+from admin.api.site_import import SiteImport, import_sites
 from admin.api.sites import list_sites, remove_sites
 from admin.problems import Invalid
 from sitelatch.commands.listing import PAGE_SIZE, echo_list
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
 from sitelatch.commands.running import run_with_database
 from sitelatch.config import Config
-from sql.text_files import NotText, decode_text
 
 
 @click.group("sites", short_help="Manage the sites of workspaces.")
@@ -75,38 +76,54 @@ def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
 
 @sites_group.command("import", short_help="Add the sites in a CSV file.")
 @config_option
+@click.option("--workspace", metavar="NAME", help="Workspace of the lines that name none.")
 @click.option("--create-workspaces", is_flag=True, help="Create workspaces that do not exist.")
+@click.option("--dry-run", is_flag=True, help="Show what would change and all errors, but change nothing.")
 @click.argument("file", metavar="FILE.csv", type=click.File("rb"))
-def import_sites_command(config: Config, file: BinaryIO, create_workspaces: bool) -> None:
+def import_sites_command(
+    config: Config, file: BinaryIO, workspace: str | None, create_workspaces: bool, dry_run: bool
+) -> None:
     """Add the sites in a CSV file.
 
-    The columns are site, workspace and, optionally, display_name. A workspace that does not exist is an error, unless
-    you give --create-workspaces.
+    The columns are site and, optionally, workspace and display_name, separated by commas, semicolons or tabs. The file
+    can also be a bare list of site ids. A workspace that does not exist is an error, unless you give
+    --create-workspaces. If any line has an error, nothing is changed.
     """
-
     name = "standard input" if file.name in (0, "<stdin>") else file.name
-    try:
-        by_workspace = read_csv(decode_text(file.read()))
-    except NotText as error:
-        raise Invalid(f"{name}: {error}.") from None
-    except Invalid as problem:
-        raise Invalid("\n".join(f"{name}: {line}" for line in problem.detail.splitlines())) from None
+    read = read_site_file(file.read(), workspace=workspace)
 
-    async def work(connection: asyncpg.Connection) -> AddedSites:
-        try:
-            return await import_sites(connection, by_workspace, by=operator(), create_workspaces=create_workspaces)
-        except UnknownWorkspace as problem:
-            advice = "Correct the name, or add --create-workspaces to create the workspace."
-            raise Invalid(f"{name}: {problem.detail}\n{advice}") from None
+    async def work(connection: asyncpg.Connection) -> SiteImport:
+        return await import_sites(connection, read, by=operator(), create_workspaces=create_workspaces, dry_run=dry_run)
 
-    _echo_added(run_with_database(config, work))
+    done = run_with_database(config, work)
+    if dry_run or not done.faults:
+        _echo_import(read, done, done.new_workspaces if create_workspaces else (), dry_run=dry_run)
+    if done.faults:
+        advice = "\nCorrect the name, or add --create-workspaces to create the workspace."
+        known = f"\n{done.known_workspaces}{advice}" if done.known_workspaces else ""
+        raise Invalid("\n".join(f"{name}: {fault}" for fault in done.faults) + known)
+
+
+def _echo_import(read: SiteFile, done: SiteImport, workspaces: Sequence[str], *, dry_run: bool) -> None:
+    created, added, renamed = (
+        ("Created", "Added", "Renamed") if not dry_run else ("Would create", "Would add", "Would rename")
+    )
+    _echo_lists(
+        (f"{created} workspaces", workspaces),
+        (added, done.ids("new")),
+        (renamed, done.ids("renamed")),
+        ("Unchanged", done.ids("unchanged")),
+        ("Ignored columns", read.ignored_columns),
+    )
+    if read.encoding == "windows-1252":
+        click.echo("The file is not UTF-8 text. It was read as Windows-1252, so check letters with accents.")
 
 
 def _echo_added(added: AddedSites) -> None:
-    for what, sites in (
-        ("Added", added.created),
-        ("Renamed", added.renamed),
-        ("Unchanged", added.unchanged),
-    ):
-        if sites:
-            click.echo(f"{what}: {', '.join(sites)}.")
+    _echo_lists(("Added", added.created), ("Renamed", added.renamed), ("Unchanged", added.unchanged))
+
+
+def _echo_lists(*lists: tuple[str, Sequence[str]]) -> None:
+    for what, names in lists:
+        if names:
+            click.echo(f"{what}: {', '.join(names)}.")

@@ -469,14 +469,31 @@ def test_a_workspace_name_that_is_not_valid_text_is_unknown(config: Path) -> Non
     assert "does not exist" in done.log[0]["reason"]
 
 
-def test_importing_a_file_that_is_not_utf_8_is_reported(config: Path, tmp_path: Path) -> None:
+def test_a_dry_run_shows_every_change_and_error_and_changes_nothing(config: Path, tmp_path: Path) -> None:
     csv = tmp_path / "sites.csv"
-    csv.write_bytes("site,workspace,display_name\nkiosk,acme,Büdchen\n".encode("latin-1"))
-    done = sitelatch("sites", "import", "--config", str(config), str(csv))
-    assert (done.code, done.out) == (1, "")
-    assert done.log[0]["reason"] == (
-        f"{csv}: Line 2 is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8."
-    )
+    csv.write_bytes("Site;Owner;Workspace;Name\r\nkiosk;x;previewed;Büdchen\r\nshop;x;;\r\n".encode("latin-1"))
+    preview = ["sites", "import", "--config", str(config), "--workspace", "acme", str(csv), "--dry-run"]
+    report = [
+        "Would add: kiosk.",
+        "Unchanged: shop.",
+        "Ignored columns: Owner.",
+        "The file is not UTF-8 text. It was read as Windows-1252, so check letters with accents.",
+        "",
+    ]
+    refused = sitelatch(*preview)
+    assert (refused.code, refused.out.split("\n")) == (1, report)
+    assert refused.log[0]["reason"].startswith(f'{csv}: Line 2: The workspace "previewed" does not exist.\n')
+    previewed = sitelatch(*preview, "--create-workspaces")
+    assert (previewed.code, previewed.out.split("\n")) == (0, ["Would create workspaces: previewed.", *report])
+    assert "kiosk" not in sitelatch("sites", "list", "--config", str(config)).out
+
+
+def test_an_import_reads_a_bare_list_of_ids_from_standard_input(config: Path) -> None:
+    done = sitelatch("sites", "import", "--config", str(config), "--workspace", "acme", "-", stdin="stall\nbooth\n")
+    assert done == Done(0, "Added: stall, booth.\n", "")
+    empty = sitelatch("sites", "import", "--config", str(config), "--workspace", "acme", "-", stdin="site\n")
+    assert (empty.code, empty.out) == (1, "")
+    assert empty.log[0]["reason"] == "standard input: The file contains no sites, only headings."
 
 
 def test_each_fault_of_an_imported_file_names_the_file_and_the_line(config: Path, tmp_path: Path) -> None:
@@ -499,7 +516,7 @@ def test_an_import_creates_workspaces_only_with_the_option(config: Path, tmp_pat
     assert "--create-workspaces" in reason
     assert "imported-1" not in sitelatch("sites", "list", "--config", str(config)).out
     done = sitelatch("sites", "import", "--create-workspaces", "--config", str(config), str(csv))
-    assert done == Done(0, "Added: imported-1, imported-2.\n", "")
+    assert done == Done(0, "Created workspaces: imported.\nAdded: imported-1, imported-2.\n", "")
 
 
 @pytest.mark.parametrize(("path", "fault"), [("gone.csv", "No such file or directory"), (".", "Is a directory")])

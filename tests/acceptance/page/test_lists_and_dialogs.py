@@ -160,10 +160,10 @@ def test_the_result_of_an_import_is_shown_and_announced(open_page: OpenPage) -> 
         ("site,workspace\nshop,acme\n".encode("utf-16"), "This is UTF-16 text, which some Windows programs"),
         ("site,workspace\nshop,acme\n".encode("utf-16-le"), "This is UTF-16 text, which some Windows programs"),
         (b"PK\x03\x04\x14\0\x08\0\n\xd3\xff", "Line 1 contains a NUL character, so this is not a text file"),
-        (b"site;workspace\nshop;acme\n", "separated by commas"),
+        (b"shop;acme\nblog;acme\n", "The headings are missing."),
         (b"site,workspace\n" + b"shop,acme\n" * 500_000, "larger than 3 MB"),
     ],
-    ids=["latin-1", "utf-16", "utf-16 without a mark", "workbook", "semicolons", "huge"],
+    ids=["latin-1", "utf-16", "utf-16 without a mark", "workbook", "no headings", "huge"],
 )
 def test_an_invalid_file_is_refused_and_adds_nothing(
     open_page: OpenPage, installation: Installation, content: bytes, error: str
