@@ -11,7 +11,7 @@ from admin.secure_urls import is_safe
 from admin.text_rules import is_text
 from proxy.http.forwarding import address_matcher
 from proxy.settings import ListenSettings
-from sql.settings import Settings
+from sql.settings import SettingError, Settings
 
 
 def _secret(text: str) -> str:
@@ -31,20 +31,20 @@ def _safe_url(url: str) -> str:
     return url
 
 
-def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+def _network(network: str) -> str:
     try:
-        address_matcher(networks)
+        address_matcher((network,))
     except ValueError:
-        raise ValueError('must be addresses, networks like "10.0.0.0/8", or "unix"') from None
-    return networks
+        raise ValueError('must be an address, a network like "10.0.0.0/8", or "unix"') from None
+    return network
 
 
-def _not_everyone(networks: tuple[str, ...]) -> tuple[str, ...]:
-    if any(network != "unix" and ip_network(network, strict=False).prefixlen == 0 for network in networks):
+def _not_everyone(network: str) -> str:
+    if network != "unix" and ip_network(network, strict=False).prefixlen == 0:
         raise ValueError(
             "must not cover all addresses: any client in this range can act as any admin. Give the proxy's own address"
         )
-    return networks
+    return network
 
 
 def _digest(text: str) -> str:
@@ -76,7 +76,7 @@ Filled = Annotated[Text, Field(min_length=1)]
 Email = Annotated[Filled, AfterValidator(_email)]
 Domain = Annotated[Filled, AfterValidator(_domain)]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
-Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
+Network = Annotated[str, AfterValidator(_network)]
 SafeUrl = Annotated[str, AfterValidator(_safe_url)]
 
 
@@ -137,7 +137,7 @@ class ProxyAllowSettings(Settings):
 class IdentityProxySettings(Settings):
     """`[admin.identity_proxy]`: a proxy in front that signs people in and names them in headers."""
 
-    addresses: Annotated[Networks, Field(min_length=1), AfterValidator(_not_everyone)]
+    addresses: Annotated[tuple[Annotated[Network, AfterValidator(_not_everyone)], ...], Field(min_length=1)]
     email_header: HeaderName = "X-Forwarded-Email"
     user_header: HeaderName = "X-Forwarded-User"
     allow: Annotated[tuple[ProxyAllowSettings, ...], Field(min_length=1)]
@@ -148,7 +148,7 @@ class AdminSettings(ListenSettings):
 
     listen: str = "127.0.0.1:9091"
     public_url: SafeUrl | None = None
-    trusted_proxies: Networks = ()
+    trusted_proxies: tuple[Network, ...] = ()
     database_url: Annotated[str | None, Field(repr=False)] = None
     recoverable_keys: Annotated[Annotated[str, AfterValidator(_secret)] | None, Field(repr=False)] = None
     tokens: tuple[TokenSettings, ...] = ()
@@ -157,12 +157,17 @@ class AdminSettings(ListenSettings):
 
     @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
-        if len({token.sha256 for token in self.tokens}) < len(self.tokens):
-            raise ValueError("two [[admin.tokens]] have the same `sha256`. Keep one of them.")
+        seen: set[str] = set()
+        for index, token in enumerate(self.tokens):
+            if token.sha256 in seen:
+                raise SettingError(
+                    "another token before it has the same. Keep one of the two", "tokens", index, "sha256"
+                )
+            seen.add(token.sha256)
         return self
 
     @model_validator(mode="after")
     def _has_public_url(self) -> Self:
         if self.oidc is not None and self.public_url is None:
-            raise ValueError("`public_url` is missing: the issuer redirects admins to it.")
+            raise SettingError("is missing. Add it, because the issuer redirects admins to it.", "public_url")
         return self

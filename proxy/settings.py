@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator, model_validator
 
-from sql.settings import Settings
+from sql.settings import SettingError, Settings
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -120,32 +120,35 @@ class CorsSettings(Settings):
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         if origins == ("*",):
             return origins
-        for origin in origins:
+        for index, origin in enumerate(origins):
             if origin == "*":
-                raise ValueError('"*" means every origin. Remove the other origins, or "*"')
+                raise SettingError('"*" means every origin. Remove the other origins, or "*"', index)
             if not _is_origin(origin):
-                raise ValueError(
+                raise SettingError(
                     f"{origin!r} is not a valid origin. Write scheme and host in lowercase, and any non-default port, "
-                    'such as "https://app.example" or "http://localhost:5173"'
+                    'such as "https://app.example" or "http://localhost:5173"',
+                    index,
                 )
             if _DEFAULT_PORTS.match(origin):
-                raise ValueError(f"{origin!r} never matches, because browsers omit the default port. Remove the port")
+                raise SettingError(
+                    f"{origin!r} never matches, because browsers omit the default port. Remove the port", index
+                )
         return origins
 
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: tuple[str, ...]) -> tuple[str, ...]:
-        for header in headers:
+        for index, header in enumerate(headers):
             if not _HEADER.match(header):
-                raise ValueError(f"{header!r} is not a valid header name")
+                raise SettingError(f"{header!r} is not a valid header name", index)
             if header == "*" and len(headers) > 1:
-                raise ValueError('"*" means every header. Remove the other headers, or "*"')
+                raise SettingError('"*" means every header. Remove the other headers, or "*"', index)
         return headers
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
         if self.credentials and "*" in (*self.origins, *self.headers):
-            raise ValueError('credentials = true cannot be combined with "*". List the origins and the headers')
+            raise SettingError('cannot be true if "*" is listed. List the origins and the headers', "credentials")
         return self
 
 
@@ -194,8 +197,8 @@ class RouteSettings(Settings):
     @model_validator(mode="after")
     def _check_preflight(self) -> Self:
         if self.cors is not None and self.preflight == "pass":
-            raise ValueError(
-                'preflight = "pass" cannot be combined with cors, because Sitelatch then answers preflights itself'
+            raise SettingError(
+                '"pass" cannot be combined with cors, because Sitelatch then answers preflights itself', "preflight"
             )
         return self
 

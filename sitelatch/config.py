@@ -17,6 +17,7 @@ from proxy.settings import (
     OpsSettings,
     ProxySettings,
 )
+from sitelatch.config_source import ConfigSource
 from sql.settings import DatabaseSettings, Settings
 
 
@@ -34,24 +35,29 @@ class Config(Settings):
     ops: OpsSettings = OpsSettings()
     admin: AdminSettings = AdminSettings()
 
-    _file: Path = PrivateAttr(default=Path("sitelatch.toml"))
+    _source: ConfigSource = PrivateAttr(default=ConfigSource(Path("sitelatch.toml"), {}, {}))
 
     @classmethod
-    def parse(cls, tables: Mapping[str, Any], file: Path) -> Self:
-        """Validate the tables of a config file. Raises pydantic's ValidationError."""
+    def parse(cls, tables: Mapping[str, Any], source: ConfigSource) -> Self:
+        """Validate the tables of a config. Raises pydantic's ValidationError."""
         config = cls.model_validate(tables)
-        config._file = file
+        config._source = source
         return config
+
+    @property
+    def source(self) -> ConfigSource:
+        """Where each value was written, for messages."""
+        return self._source
 
     @property
     def file(self) -> Path:
         """The config file."""
-        return self._file
+        return self._source.file
 
     @property
     def directory(self) -> Path:
         """The directory of the config file. Relative paths in the config are relative to it."""
-        return self._file.parent
+        return self._source.file.parent
 
     @property
     def admin_database(self) -> DatabaseSettings:
@@ -59,6 +65,6 @@ class Config(Settings):
         return self.database.model_copy(update={"url": self.admin.database_url or self.database.url})
 
     def __repr__(self) -> str:
-        return f"Config({str(self._file)!r})"
+        return f"Config({str(self.file)!r})"
 
     __str__ = __repr__

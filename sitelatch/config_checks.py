@@ -1,89 +1,109 @@
 """Checks a config in ways that need more than one table, or the code that will use the values."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from proxy.decision.key_reader import KeyReader
-from proxy.decision.route_table import RouteTable
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.forwarding import address_matcher
 from proxy.relay.listeners import UnixListen, parse_listen
-from proxy.relay.tls_files import server_context
+from proxy.relay.tls_files import client_context, server_context
 from proxy.relay.unix_sockets import group_id
-from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import KeySettings, ListenSettings
 from sitelatch.config import Config
 from sitelatch.config_conflicts import conflicts
-from sitelatch.config_database import database_problems
-from sitelatch.config_errors import ConfigError, sentence
+from sitelatch.config_database import database_file_problems, database_problems
+from sitelatch.config_errors import sentence
+from sitelatch.config_routes import compiled_routes, item_problems, route_item_problems
+from sitelatch.config_source import Fault
+from sitelatch.toml_scanner import Place
+from sql.database import EMBEDDED
+from sql.embedded.binaries import ServerBinariesMissing, find_binaries
+from sql.settings import Settings
+
+_KEYS: Place = ("keys", "from")
+_TLS: Place = ("proxy", "tls")
 
 
-def check_values(config: Config, environ: Mapping[str, str]) -> list[str]:
-    """Return an error message for each value that is invalid, and for values that are invalid in combination."""
-    found = _listener_problems(config)
-    if config.proxy.listen in (config.ops.listen, config.admin.listen) and not config.proxy.listen.endswith(":0"):
-        found.append(
-            "[proxy] listen: must not be the same address as [ops] or [admin] listen. Only those two can share an "
-            "address. Give the front door another port."
-        )
-    found += database_problems(config, environ)
-    try:
-        address_matcher(config.proxy.trusted_proxies)
-    except ValueError:
-        found.append('[proxy] trusted_proxies: must be addresses, networks like "10.0.0.0/8", or "unix".')
+def single_problems(config: Config, environ: Mapping[str, str]) -> list[Fault]:
+    """Return a fault for each value that is invalid by itself."""
+    found = [*_address_problems(config), *database_problems(config, environ), *route_item_problems(config.proxy.routes)]
     proxy = config.proxy
-    try:
-        DropHeaders(proxy.drop_headers)
-    except ValueError as error:
-        found.append(f"[proxy] drop_headers: {sentence(error)}")
-        proxy = proxy.model_copy(update={"drop_headers": ()})
-    for route in config.proxy.routes:
-        try:
-            UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
-        except ValueError as error:
-            found.append(f'[[proxy.routes]] "{route.name}" upstream: {sentence(error)}')
-        except OSError:
-            continue  # `check_files` reports this
+    found += item_problems(("proxy", "trusted_proxies"), proxy.trusted_proxies, _network)
+    found += item_problems(("proxy", "drop_headers"), proxy.drop_headers, lambda entry: DropHeaders([entry]))
+    found += item_problems(_KEYS, config.keys.from_, lambda entry: KeyReader([entry]))
+    return found
+
+
+def combined_problems(config: Config) -> list[Fault]:
+    """Return a fault for each value that is invalid in combination with others."""
+    found = list(_listener_problems(config))
     keys = config.keys
     try:
         KeyReader(keys.from_)
     except ValueError as error:
-        found.append(f"[keys] from: {sentence(error)}")
+        found.append(Fault(_KEYS, sentence(error)))
         keys = KeySettings()
+    routes, problems = compiled_routes(config.proxy.routes, keys)
+    return [*found, *problems, *conflicts(config.proxy, routes)]
+
+
+def _network(network: str) -> None:
     try:
-        found += conflicts(proxy, keys, RouteTable(proxy.routes, keys))
-    except ValueError as error:
-        found.append(f"[[proxy.routes]] {sentence(error)}")
-    return found
+        address_matcher((network,))
+    except ValueError:
+        raise ValueError('must be an address, a network like "10.0.0.0/8", or "unix"') from None
 
 
 def _listeners(config: Config) -> dict[str, ListenSettings]:
-    return {"[proxy]": config.proxy, "[ops]": config.ops, "[admin]": config.admin}
+    return {"proxy": config.proxy, "ops": config.ops, "admin": config.admin}
 
 
-def _listener_problems(config: Config) -> list[str]:
-    found = []
-    for place, settings in _listeners(config).items():
+def _address_problems(config: Config) -> Iterator[Fault]:
+    for table, settings in _listeners(config).items():
         try:
-            where = parse_listen(settings.listen)
+            parse_listen(settings.listen)
         except ValueError as error:
-            found.append(f"{place} listen: {error}")
-            continue
-        if not isinstance(where, UnixListen):
-            found += [
-                f'{place} {key}: is for unix sockets only. Remove it, or listen on "unix:/PATH".'
-                for key in ("socket_mode", "socket_group")
-                if getattr(settings, key) is not None
-            ]
-    ops, admin = config.ops, config.admin
-    if ops.listen == admin.listen and (ops.socket_mode, ops.socket_group) != (admin.socket_mode, admin.socket_group):
-        found.append("[ops] socket_mode, socket_group: must be the same as in [admin], because both share a socket.")
-    proxy = admin.identity_proxy
-    if proxy is not None and "unix" in proxy.addresses and admin.socket_mode is not None and admin.socket_mode & 0o002:
-        found.append(
-            "[admin] socket_mode: lets every user of this machine connect, and [admin.identity_proxy] trusts the "
-            "headers of every client of the socket, so any user could act as any admin. Use socket_group."
+            yield Fault((table, "listen"), str(error))
+
+
+def _listener_problems(config: Config) -> Iterator[Fault]:
+    for table, settings in _listeners(config).items():
+        if not isinstance(parse_listen(settings.listen), UnixListen):
+            for key in ("socket_mode", "socket_group"):
+                if getattr(settings, key) is not None:
+                    message = 'is for unix sockets only. Remove it, or listen on "unix:/PATH".'
+                    yield Fault((table, key), message, ((table, "listen"),))
+    proxy, ops, admin = config.proxy, config.ops, config.admin
+    for table, other in (("ops", ops), ("admin", admin)):
+        if proxy.listen == other.listen and not proxy.listen.endswith(":0"):
+            yield Fault(
+                ("proxy", "listen"),
+                "must not be the same address as [ops] or [admin] listen. Only those two can share an address. Give "
+                "the front door another port.",
+                ((table, "listen"),),
+            )
+            break
+    if ops.listen == admin.listen:
+        for key in ("socket_mode", "socket_group"):
+            if getattr(ops, key) != getattr(admin, key):
+                yield Fault(
+                    ("ops", key),
+                    "must be the same as in [admin], because both share a socket.",
+                    (("admin", key), ("ops", "listen"), ("admin", "listen")),
+                )
+    identity_proxy = admin.identity_proxy
+    if (
+        identity_proxy is not None
+        and "unix" in identity_proxy.addresses
+        and admin.socket_mode is not None
+        and admin.socket_mode & 0o002
+    ):
+        yield Fault(
+            ("admin", "socket_mode"),
+            "lets every user of this machine connect, and [admin.identity_proxy] trusts the headers of every client of "
+            "the socket, so any user could act as any admin. Use socket_group.",
         )
-    return found
 
 
 def check_files(config: Config) -> None:
@@ -91,22 +111,59 @@ def check_files(config: Config) -> None:
 
     This is not part of `load`, so that commands such as `users list` do not need to read TLS keys.
     """
+    config.source.check(file_problems(config))
+
+
+def check_all_files(config: Config) -> None:
+    """Raise ConfigError if a file that `serve` or a database connection needs cannot be loaded.
+
+    `serve` does not check the files of database connections: it retries, as in an outage.
+    """
+    config.source.check([*file_problems(config), *database_file_problems(config)])
+
+
+def file_problems(config: Config) -> list[Fault]:
+    """Return a fault for each file, group or optional package that `serve` needs and cannot use."""
     found = []
-    for place, settings in _listeners(config).items():
+    for table, settings in _listeners(config).items():
         if settings.socket_group is not None:
             try:
                 group_id(settings.socket_group)
             except OSError as error:
-                found.append(f"{place} socket_group: {error.strerror}.")
-    if config.proxy.tls is not None:
+                found.append(Fault((table, "socket_group"), sentence(error.strerror)))
+    if (tls := config.proxy.tls) is not None:
+        found += _tls_problems(_TLS, tls, ("certificate", "key"), partial(server_context, tls))
+    for index, route in enumerate(config.proxy.routes):
+        if (own := route.upstream_tls) is not None:
+            place = ("proxy", "routes", index, "upstream_tls")
+            found += _tls_problems(place, own, ("ca", "certificate", "key"), partial(client_context, own))
+    if config.database.url.startswith(EMBEDDED):
         try:
-            server_context(config.proxy.tls)
-        except OSError as error:
-            found.append(f"[proxy.tls]: cannot load the certificate or key: {error.strerror}.")
-    for route in config.proxy.routes:
+            find_binaries()
+        except ServerBinariesMissing as error:
+            found.append(Fault(("database", "url"), sentence(error)))
+    return found
+
+
+def _tls_problems(place: Place, tls: Settings, keys: Iterable[str], load: Callable[[], object]) -> Iterator[Fault]:
+    """Yield a fault for each file that cannot be read, or else one if the files cannot be used together."""
+    found = []
+    for key in keys:
+        path = getattr(tls, key)
+        if path is not None and "-----BEGIN" in path:
+            # The path may be a private key, so the message does not contain it.
+            found.append(Fault((*place, key), "must be the path of a PEM file, not its content."))
+        elif path is not None:
+            try:
+                with open(path, "rb") as file:
+                    file.read(1)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                message = f"cannot read {path}: {reason}. Correct the path, or its permissions."
+                found.append(Fault((*place, key), message))
+    yield from found
+    if not found:
         try:
-            UpstreamPool(route.upstream, route.upstream_tls, config.limits, lambda _: None)
+            load()
         except OSError as error:
-            found.append(f'[[proxy.routes]] "{route.name}" upstream_tls: cannot load a file: {error.strerror}.')
-    if found:
-        raise ConfigError(found)
+            yield Fault(place, f"cannot load the files: {sentence(error.strerror)}")

@@ -1,14 +1,17 @@
-"""Error messages for an invalid config: the table, the key, the rule and how to fix it, but never a value."""
+"""Error messages for invalid values: the rule and how to fix them, but never the value."""
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy.settings import RouteSettings
+from sitelatch.config_source import Fault, value_at
+from sitelatch.toml_scanner import Place
+from sql.settings import SettingError
 
 SITE_RULE = ("str", "QueryRule", "HeaderRule")
 """The names that pydantic puts into an error location for the forms of a site rule."""
@@ -28,9 +31,6 @@ RULES = {
     "tuple_type": "must be a list: […].",
 }
 
-LISTED = ("routes", "tokens", "allow")
-"""The keys of arrays of tables, written `[[…]]`."""
-
 RULES_OF_KEYS = {
     "proxy.routes.name": "must be 1 to 63 characters from a-z, 0-9, _ and -. It is a label in metrics and logs.",
     "proxy.routes": "must contain at least one [[proxy.routes]] table with `name` and `upstream`.",
@@ -38,6 +38,7 @@ RULES_OF_KEYS = {
     "admin.oidc.allow": "must contain at least one table. Signing in alone does not make someone an admin.",
     "admin.identity_proxy.allow": "must contain at least one table. Signing in alone does not make someone an admin.",
     "admin.identity_proxy.addresses": 'must list at least one address, a network like "10.0.0.0/8", or "unix".',
+    "admin.tokens.email": 'must be an email address, like "ada@example.com".',
     "admin.tokens.sha256": "must be 64 lowercase hexadecimal digits. `sitelatch tokens new` prints a valid entry.",
 }
 """Messages for keys for which the general message in RULES would say too little."""
@@ -47,54 +48,46 @@ _OF_ROUTES_ONLY = frozenset(RouteSettings.model_fields) - {"name", "path", "host
 """Keys that exist only in routes. In any other table they are probably misplaced."""
 
 
-class ConfigError(Exception):
-    """The config is invalid. `complaints` contains one message per error."""
-
-    def __init__(self, complaints: Sequence[str]) -> None:
-        super().__init__("\n".join(complaints))
-        self.complaints = tuple(complaints)
-
-
-def complaints(error: ValidationError, model: type[BaseModel], raw: dict[str, Any]) -> list[str]:
-    """Return one message per validation error, in the order of the tables in the file."""
-    found: dict[str, None] = {}
+def invalid_values(error: ValidationError, model: type[BaseModel], tables: dict[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for each validation error."""
     errors = error.errors(include_url=False, include_input=False)
     for details in errors:
         if details["type"] == "too_short" and any(_inside(other["loc"], details["loc"]) for other in errors):
             continue  # pydantic counts only valid entries, so an invalid entry may cause this error too
-        if (complaint := _complaint(details, model, raw)) is not None:
-            found[complaint] = None
-    return list(found)
+        if (fault := _fault(details, model, tables)) is not None:
+            yield fault
 
 
-def _inside(place: Sequence[str | int], outer: Sequence[str | int]) -> bool:
-    return len(place) > len(outer) and tuple(place[: len(outer)]) == tuple(outer)
+def _inside(place: Place, outer: Place) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
-def _complaint(details: ErrorDetails, model: type[BaseModel], raw: dict[str, Any]) -> str | None:
+def _fault(details: ErrorDetails, model: type[BaseModel], tables: dict[str, Any]) -> Fault | None:
     place, kind, form = details["loc"], details["type"], ""
     if any(part in SITE_RULE for part in place):
         at = next(index for index, part in enumerate(place) if part in SITE_RULE)
-        form, rule = str(place[at]), _value(raw, place[:at])
+        form, rule = str(place[at]), value_at(tables, place[:at])
         if isinstance(rule, dict) and ("query" in rule or "header" in rule):
             if form != ("QueryRule" if "query" in rule else "HeaderRule"):
                 return None
         else:
-            return f'{_where(place[:at], raw)}: must be text like "query:site", or a table with `query` or `header`.'
+            return Fault(place[:at], 'must be text like "query:site", or a table with `query` or `header`.')
         place = (*place[:at], *place[at + 1 :])
     names = [str(part) for part in place if isinstance(part, str)]
     if kind == "extra_forbidden":
         what = "key" if len(names) > 1 else "table"
-        return f"{_where(place, raw)}: is not a known {what}. {_suggestion(model, names, form)}"
+        return Fault(place, f"is not a known {what}. {_suggestion(model, names, form)}")
+    if isinstance(cause := details.get("ctx", {}).get("error"), SettingError):
+        place = (*place, *cause.place)
     # The message of a validator in the settings classes already states the rule.
-    special = None if kind in ("missing", "value_error") else RULES_OF_KEYS.get(".".join(names))
-    return f"{_where(place, raw)}: {special or RULES.get(kind) or _rule_with_numbers(details)}"
+    of_the_key = kind not in ("missing", "value_error") and isinstance(place[-1], str)
+    special = RULES_OF_KEYS.get(".".join(names)) if of_the_key else None
+    return Fault(place, special or RULES.get(kind) or _rule_with_numbers(details))
 
 
-def unusable_texts(raw: dict[str, Any]) -> list[str]:
-    """Return one message for each text that no option can use: one with null characters, or that is not UTF-8."""
-    found = []
-    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), raw)]
+def unusable_texts(tables: dict[str, Any]) -> Iterator[Fault]:
+    """Yield each text that no option can use: one with null characters, or that is not UTF-8."""
+    waiting: list[tuple[Place, Any]] = [((), tables)]
     while waiting:
         place, value = waiting.pop()
         if isinstance(value, dict):
@@ -102,8 +95,7 @@ def unusable_texts(raw: dict[str, Any]) -> list[str]:
         elif isinstance(value, list):
             waiting += [((*place, index), inner) for index, inner in enumerate(value)]
         elif isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
-            found.append(f"{_where(place, raw)}: must be UTF-8 text without null characters.")
-    return sorted(found)
+            yield Fault(place, "must be UTF-8 text without null characters.")
 
 
 def sentence(text: object) -> str:
@@ -125,33 +117,6 @@ def _rule_with_numbers(details: ErrorDetails) -> str:
             return "must not be empty."
         case _:
             return sentence(details["msg"].removeprefix("Value error, "))
-
-
-def _where(place: Sequence[str | int], raw: dict[str, Any]) -> str:
-    """Return a location in the notation of the file, such as `[[proxy.routes]] "data" sites, item 2`."""
-    tables: list[str] = []
-    label, key = "", ""
-    for index, part in enumerate(place):
-        if isinstance(part, int):
-            entry = _value(raw, place[: index + 1])
-            if key and isinstance(entry, dict) and key in LISTED:
-                tables.append(key)
-                name = entry.get("name")
-                label, key = (f' "{name}"' if isinstance(name, str) and key == "routes" else f" number {part + 1}"), ""
-            else:
-                key += f", item {part + 1}"
-        elif not key:
-            key = part
-        elif ", item" in key:
-            key += f", `{part}`"
-        else:
-            tables.append(key)
-            key = part
-    if not tables:
-        return f"[{key}]"
-    name = ".".join(tables)
-    table = f"[[{name}]]{label}" if label and tables[-1] in LISTED else f"[{name}]{label}"
-    return f"{table} {key}".rstrip()
 
 
 def _suggestion(model: type[BaseModel], names: Sequence[str], form: str) -> str:
@@ -184,12 +149,3 @@ def _table_of(model: type[BaseModel], name: str, form: str) -> type[BaseModel] |
             tables.append(kind)
         waiting.extend(get_args(kind))
     return next((table for table in tables if table.__name__ == form), next(iter(tables), None))
-
-
-def _value(raw: Any, place: Sequence[str | int]) -> Any:
-    for part in place:
-        try:
-            raw = raw[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return raw

@@ -1,52 +1,64 @@
 """Loading the config: one TOML file with overrides from the environment, read once.
 
-Each error message names the table, the key and the rule, and says how to fix it. Messages never repeat a value, because
-values may be secrets.
+Each error message names the file and the line, or the variable, and says how to fix the mistake. Messages never repeat
+a value, because values may be secrets.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from sitelatch.config import Config
-from sitelatch.config_checks import check_values
-from sitelatch.config_errors import ConfigError, complaints, unusable_texts
+from sitelatch.config_checks import combined_problems, file_problems, single_problems
+from sitelatch.config_database import database_file_problems
+from sitelatch.config_draft import ConfigDraft
+from sitelatch.config_errors import unusable_texts
+from sitelatch.config_source import ConfigError, ConfigSource
 from sitelatch.environment import apply_environment
+from sitelatch.toml_document import parse_toml
 from sql.database import EMBEDDED
 from sql.settings import Settings
 from sql.text_files import NotText, read_text
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Config:
-    """Read and check the whole config. Raises ConfigError, which contains all errors found."""
+    """Read and check the whole config. Raises ConfigError, which contains all mistakes found."""
     try:
         file = file.absolute()  # fails if the working directory was removed
-        raw: dict[str, Any] = tomllib.loads(read_text(file))
+        document = parse_toml(read_text(file))
     except NotText as error:
         raise ConfigError([f"{file}: cannot be read: {error}"]) from None
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
-    except (ValueError, RecursionError) as error:  # ValueError: also for a number with thousands of digits
-        raise ConfigError([f"{file}: is not valid TOML: {error}"]) from None
-    apply_environment(raw, Config, environ)
-    try:
-        config = Config.parse(raw, file)
-    except ValidationError as error:
-        raise ConfigError(complaints(error, Config, raw)) from None
-    if found := unusable_texts(raw):
+    found = [f"{file}{f':{line}' if line else ''}: is not valid TOML: {message}" for line, message in document.mistakes]
+    if not document.is_whole:
         raise ConfigError(found)
-    for place, url in {
-        "[database] url": config.database.url,
-        "[admin] database_url": config.admin.database_url,
-    }.items():
-        if url == EMBEDDED:
-            raise ConfigError([f'{place}: `embedded:` needs a directory, like "embedded:var/postgres".'])
-    config = _with_absolute_paths(config, file.parent)
-    if found := check_values(config, environ):
-        raise ConfigError(found)
+    source = ConfigSource(file, document.tables, document.lines)
+    wrong = apply_environment(source, Config, environ)
+    draft = ConfigDraft(source)
+    for place in document.unreadable:
+        draft.without_value(place)
+    for variable in wrong:
+        for place in source.places_of(variable):
+            draft.without_value(place)
+    faults = list(unusable_texts(source.tables))
+    for fault in faults:
+        draft.remove(fault.place)
+    config, invalid = draft.validated()
+    faults += invalid
+    if config is not None and (invalid := draft.faults(single_problems(config, environ))):
+        faults += invalid
+        for fault in invalid:
+            draft.remove(fault.place)
+        config, _ = draft.validated()
+    if config is not None:
+        config = _with_absolute_paths(config, file.parent)
+        faults += draft.faults(combined_problems(config))
+        if faults or found or wrong:
+            faults += draft.faults([*file_problems(config), *database_file_problems(config, environ)])
+    found += source.complaints(faults)
+    found += [f"{variable}: {message}" for variable, message in wrong.items()]
+    if found or config is None or not draft.is_whole:
+        raise ConfigError(found, faults)
     return config
 
 

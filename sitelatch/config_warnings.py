@@ -7,46 +7,58 @@ from proxy.http.cors import FORWARDED_PREFLIGHTS_WARNING
 from proxy.relay.listeners import accepts_ipv6_only
 from proxy.settings import HeaderRule, ListenSettings, ProxySettings, QueryRule, RouteSettings
 from sitelatch.config import Config
+from sitelatch.config_source import Fault
+from sitelatch.toml_scanner import Place
 
 
-def warnings(config: Config) -> list[str]:
+def warnings(config: Config) -> list[Fault]:
     """Return one warning per probable mistake, with the line to write instead."""
-    listeners = [*_listener_warnings("[proxy]", config.proxy, config.proxy.trusted_proxies)]
-    listeners += _listener_warnings("[ops]", config.ops, ())
-    listeners += _listener_warnings("[admin]", config.admin, config.admin.trusted_proxies)
+    listeners = [*_listener_warnings("proxy", config.proxy, config.proxy.trusted_proxies)]
+    listeners += _listener_warnings("ops", config.ops, ())
+    listeners += _listener_warnings("admin", config.admin, config.admin.trusted_proxies)
     listeners += _shared_address_warnings(config.proxy)
     listeners += _idle_warnings(config)
-    return [*listeners, *(warning for route in config.proxy.routes for warning in _route_warnings(route))]
+    return [
+        *listeners,
+        *(
+            warning
+            for index, route in enumerate(config.proxy.routes)
+            for warning in _route_warnings(("proxy", "routes", index), route)
+        ),
+    ]
 
 
-def _listener_warnings(where: str, settings: ListenSettings, trusted_proxies: Sequence[str]) -> Iterator[str]:
+def _listener_warnings(table: str, settings: ListenSettings, trusted_proxies: Sequence[str]) -> Iterator[Fault]:
     if accepts_ipv6_only(settings.listen):
         port = settings.listen.rpartition(":")[2]
-        yield (
-            f'{where} listen: "{settings.listen}" accepts IPv6 clients only. For IPv4 and IPv6 clients, write '
-            f'"*:{port}".'
+        yield Fault(
+            (table, "listen"),
+            f'"{settings.listen}" accepts IPv6 clients only. For IPv4 and IPv6 clients, write "*:{port}".',
         )
     if settings.socket_mode is not None and settings.socket_mode & 0o002 and "unix" in trusted_proxies:
-        yield (
-            f"{where} socket_mode: lets every user of this machine connect, and trusted_proxies believes the "
-            "X-Forwarded-For of every client of the socket. Use socket_group to let one program connect."
+        yield Fault(
+            (table, "socket_mode"),
+            "lets every user of this machine connect, and trusted_proxies believes the "
+            "X-Forwarded-For of every client of the socket. Use socket_group to let one program connect.",
         )
 
 
-def _shared_address_warnings(proxy: ProxySettings) -> Iterator[str]:
+def _shared_address_warnings(proxy: ProxySettings) -> Iterator[Fault]:
     """Warn if there must be a proxy in front of Sitelatch, but no proxy is trusted."""
     consequence = (
         "Without it, all clients have the proxy's address: they share the budget of unknown keys and the limit on "
         "connections, and logs do not say who sent a request."
     )
+    place: Place = ("proxy", "trusted_proxies")
     if proxy.listen.startswith("unix:"):
         for_everyone = proxy.socket_mode is not None and proxy.socket_mode & 0o002
         if "unix" not in proxy.trusted_proxies and not for_everyone:
-            yield f'[proxy] trusted_proxies: add "unix" for the proxy that connects to the unix socket. {consequence}'
+            yield Fault(place, f'add "unix" for the proxy that connects to the unix socket. {consequence}')
     elif not proxy.trusted_proxies and proxy.tls is None and (proxy.public_url or "").startswith("https://"):
-        yield (
-            "[proxy] trusted_proxies: list the addresses of the proxy or load balancer that serves "
-            f"{proxy.public_url}, because Sitelatch does not (there is no [proxy.tls]). {consequence}"
+        yield Fault(
+            place,
+            f"list the addresses of the proxy or load balancer that serves {proxy.public_url}, because Sitelatch does "
+            f"not (there is no [proxy.tls]). {consequence}",
         )
 
 
@@ -54,32 +66,31 @@ _USUAL_IDLE_SECONDS = 60
 """The shortest time, in seconds, for which load balancers usually keep idle connections (docs/idle-connections.md)."""
 
 
-def _idle_warnings(config: Config) -> Iterator[str]:
+def _idle_warnings(config: Config) -> Iterator[Fault]:
     seconds = config.limits.keepalive_seconds
     if config.proxy.trusted_proxies and seconds <= _USUAL_IDLE_SECONDS:
-        yield (
-            f"[limits] keepalive_seconds: load balancers keep idle connections for {_USUAL_IDLE_SECONDS} seconds or "
-            f"more, and the one in trusted_proxies may send a request over a connection that closes after {seconds:g}. "
-            "Set it to more than the load balancer's idle timeout (docs/idle-connections.md)."
+        yield Fault(
+            ("limits", "keepalive_seconds"),
+            f"load balancers keep idle connections for {_USUAL_IDLE_SECONDS} seconds or more, and the one in "
+            f"trusted_proxies may send a request over a connection that closes after {seconds:g}. Set it to more than "
+            "the load balancer's idle timeout (docs/idle-connections.md).",
         )
 
 
-def _route_warnings(route: RouteSettings) -> list[str]:
-    where = f'[[proxy.routes]] "{route.name}"'
-    found = []
+def _route_warnings(place: Place, route: RouteSettings) -> Iterator[Fault]:
     named_elsewhere = any(isinstance(rule, str) and rule.startswith(("path:", "host:")) for rule in route.sites)
     if named_elsewhere or route.path == "/":
-        for rule in route.sites:
+        for index, rule in enumerate(route.sites):
             scoped = _scoped(rule, route.path)
             if scoped is not None:
-                found.append(
-                    f"{where} sites: {_written(rule)} applies to every path of the route, even where your API ignores "
+                yield Fault(
+                    (*place, "sites", index),
+                    f"{_written(rule)} applies to every path of the route, even where your API ignores "
                     "it. A request that adds it passes there with any key for that site. State the paths on which "
-                    f"your API reads it: {scoped}."
+                    f"your API reads it: {scoped}.",
                 )
     if route.preflight == "pass":
-        found.append(f"{where} preflight: {FORWARDED_PREFLIGHTS_WARNING}")
-    return found
+        yield Fault((*place, "preflight"), FORWARDED_PREFLIGHTS_WARNING)
 
 
 def _scoped(rule: str | QueryRule | HeaderRule, route_path: str) -> str | None:

@@ -5,15 +5,17 @@ underscore is ignored, because Kubernetes sets variables such as SITELATCH_PORT 
 called `sitelatch`.
 """
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from sitelatch.config_errors import ConfigError
+from sitelatch.config_source import ConfigSource
+from sitelatch.toml_scanner import Place
 from sql.text_files import NotText, read_text
 
 PREFIX = "SITELATCH_"
@@ -21,34 +23,68 @@ FROM_FILE = "_file"
 _BOOLEANS = {"true": True, "false": False}
 
 
-def apply_environment(raw: dict[str, Any], model: type[BaseModel], environ: Mapping[str, str]) -> None:
-    """Apply every override to the raw tables. Raises ConfigError, which names variables but never their values."""
-    found = []
-    given: dict[str, str] = {}
+def apply_environment(source: ConfigSource, model: type[BaseModel], environ: Mapping[str, str]) -> dict[str, str]:
+    """Apply every override to the tables of `source`.
+
+    Returns an error message for each variable that cannot be used. Messages never contain values.
+    """
+    wrong: dict[str, str] = {}
+    given: dict[Place, str] = {}
     # Sorting applies an override of a whole table before overrides of the keys in it, because its name is shorter.
     for variable in sorted(name for name in environ if name.startswith(PREFIX) and "__" in name):
         path = variable.removeprefix(PREFIX).lower().split("__")
-        try:
+        value = environ[variable]
+        annotation = _annotation(model, path)
+        if from_file := annotation is None and path[-1].endswith(FROM_FILE):
+            path[-1] = path[-1].removesuffix(FROM_FILE)
             annotation = _annotation(model, path)
-            value = environ[variable]
-            if annotation is None and path[-1].endswith(FROM_FILE):
-                path[-1] = path[-1].removesuffix(FROM_FILE)
-                annotation = _annotation(model, path)
-                value = _file_text(value) if annotation is not None else value
-            if annotation is None:
-                raise ValueError("the config has no such key. config.example.toml lists all keys.")
-            if earlier := given.get(".".join(path)):
+        if annotation is None:
+            wrong[variable] = f"the config has no such key. {_suggestion(model, variable)}"
+            continue
+        place: Place = tuple(path)
+        earlier = given.setdefault(place, variable)
+        source.override(place, variable)
+        try:
+            if earlier != variable:
                 raise ValueError(f"is set by {earlier} as well. Set only one of them.")
-            given[".".join(path)] = variable
-            _put(raw, path, _BOOLEANS.get(value.lower(), value) if annotation is bool else _parsed(annotation, value))
+            value = _file_text(value) if from_file else value
+            _put(
+                source.tables,
+                path,
+                _BOOLEANS.get(value.lower(), value) if annotation is bool else _parsed(annotation, value),
+            )
         except json.JSONDecodeError:
-            found.append(f"{variable}: must be JSON, because the value is a list or a table.")
+            wrong[variable] = "must be JSON, because the value is a list or a table."
         except RecursionError:
-            found.append(f"{variable}: is nested too deeply.")
+            wrong[variable] = "is nested too deeply."
         except ValueError as error:
-            found.append(f"{variable}: {error}")
-    if found:
-        raise ConfigError(found)
+            wrong[variable] = str(error)
+    return wrong
+
+
+def ignored_variables(model: type[BaseModel], environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a warning for each variable that sets nothing because it has one underscore in place of two."""
+    known = {variable.replace("__", "_"): variable for variable in _variables(model)}
+    for name in sorted(environ):
+        key = name.removesuffix(FROM_FILE.upper())
+        if key in known and "__" not in name:
+            yield f"{name}: sets nothing. Did you mean {known[key]}{name.removeprefix(key)}?"
+
+
+def _suggestion(model: type[BaseModel], variable: str) -> str:
+    close = difflib.get_close_matches(variable, list(_variables(model)), n=1, cutoff=0.8)
+    return f"Did you mean {close[0]}?" if close else "config.example.toml lists all keys."
+
+
+def _variables(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the names of the variables of all keys, except for those in lists."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{(field.alias or name).upper()}"
+        if prefix:
+            yield f"{PREFIX}{path}"
+        for kind in _kinds(field.annotation):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _variables(kind, f"{path}__")
 
 
 def files_in(environ: Mapping[str, str]) -> tuple[str, ...]:

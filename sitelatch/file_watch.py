@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from proxy.relay.tls_files import WatchedFiles
-from sitelatch.config_errors import ConfigError
+from sitelatch.config_source import ConfigError
 
 _POLL_SECONDS = 5.0
 _DAY_SECONDS = 86400.0

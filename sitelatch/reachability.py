@@ -13,7 +13,9 @@ from proxy.relay.listeners import start_listening
 from proxy.relay.upstream_address import Create, UpstreamAddress
 from proxy.settings import ListenSettings, RouteSettings
 from sitelatch.config import Config
+from sitelatch.config_source import Fault
 from sitelatch.database import opened_database
+from sitelatch.toml_scanner import Place
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
 from sql.pool import connected
 from sql.queries import query
@@ -23,19 +25,19 @@ _SECONDS: Final = 5.0
 _MAY_CREATE_SCHEMA = query("may_create_schema")
 
 
-async def unreachable_parts(config: Config) -> AsyncIterator[str]:
-    """Yield a sentence for each upstream and database that does not answer, and for each address that is in use."""
-    for route in config.proxy.routes:
+async def unreachable_parts(config: Config) -> AsyncIterator[Fault]:
+    """Yield a fault for each upstream and database that does not answer, and for each address that is in use."""
+    for index, route in enumerate(config.proxy.routes):
         if reason := await upstream_problem(route):
-            yield f'[[proxy.routes]] "{route.name}" upstream: {reason}.'
+            yield Fault(("proxy", "routes", index, "upstream"), f"{reason}.")
     admin_url = config.admin_database.url
     for place, database in _databases(config).items():
         if reason := await database_problem(database, config.directory, migrates=database.url == admin_url):
-            yield f"{place}: {reason}."
+            yield Fault(place, f"{reason}.")
     tables: dict[str, ListenSettings] = {"proxy": config.proxy, "ops": config.ops, "admin": config.admin}
     for name, settings in tables.items():
         if reason := await _listen_problem(settings):
-            yield f"[{name}] listen: cannot listen on {settings.listen}: {reason}."
+            yield Fault((name, "listen"), f"cannot listen on {settings.listen}: {reason}.")
 
 
 async def upstream_problem(route: RouteSettings) -> str | None:
@@ -57,15 +59,15 @@ async def _attempt(create: Create) -> None:
     await create(_ClosesAtOnce)
 
 
-def _databases(config: Config) -> dict[str, DatabaseSettings]:
+def _databases(config: Config) -> dict[Place, DatabaseSettings]:
     """Return the databases of a config, keyed by the place of their DSN. Equal DSNs occur once."""
     database = config.database
-    urls = {
-        "[database] url": database.url,
-        "[database] listen_url": database.listen_url,
-        "[admin] database_url": config.admin.database_url,
+    urls: dict[Place, str | None] = {
+        ("database", "url"): database.url,
+        ("database", "listen_url"): database.listen_url,
+        ("admin", "database_url"): config.admin.database_url,
     }
-    places: dict[str, str] = {}
+    places: dict[str, Place] = {}
     for place, url in urls.items():
         if url is not None:
             places.setdefault(url, place)

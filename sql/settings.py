@@ -3,6 +3,14 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class SettingError(ValueError):
+    """A value is invalid, or conflicts with another one. `place` leads from the checked table or list to the value."""
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class Settings(BaseModel):
     """The base class of config tables. They are frozen, reject unknown keys, and do not repeat values in errors."""
 

@@ -16,6 +16,7 @@ from proxy.http.drop_headers import DropHeaders
 from proxy.http.headers import Fields, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, METHOD_NOT_ALLOWED, SITE_MISSING, Refusal
 from proxy.settings import KeySettings, RouteSettings
+from sql.settings import SettingError
 
 
 class Route:
@@ -114,16 +115,20 @@ class Route:
 
     def _check(self, settings: RouteSettings) -> None:
         if covered := sorted(name.decode() for name in self.judged_names if self.drop_headers.covers(name)):
-            raise ValueError(f"drop_headers covers {covered[0]}, which the route reads: remove it from drop_headers")
+            raise SettingError(
+                f"covers {covered[0]}, which the route reads. Remove the entry from drop_headers", "drop_headers"
+            )
         if self.prefix.names_site:
-            raise ValueError("path is a plain prefix: name the site in `sites`")
+            raise SettingError("is a plain prefix. Name the site in `sites`", "path")
         if settings.workspace is None:
             if settings.without_site == "all-sites":
-                raise ValueError('without_site = "all-sites" needs workspace = "…", the workspace of these sites')
-            for rule in settings.sites:
+                raise SettingError('"all-sites" needs workspace = "…", the workspace of these sites', "without_site")
+            for index, rule in enumerate(settings.sites):
                 if not isinstance(rule, str) and rule.all is not None:
-                    raise ValueError(
-                        f'the word {rule.all!r} for all sites needs workspace = "…", the workspace of these sites'
+                    raise SettingError(
+                        f'the word {rule.all!r} for all sites needs workspace = "…", the workspace of these sites',
+                        "sites",
+                        index,
                     )
 
     def _headers_for_pages(self) -> list[str]:

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -10,12 +11,21 @@ from admin.identity.admin_tokens import new_token, token_digest
 from sitelatch.commands.options import email, loaded, log_format_option, person
 from sitelatch.commands.running import run
 from sitelatch.config import Config
-from sitelatch.config_errors import ConfigError
+from sitelatch.config_source import ConfigError, Fault, is_in
 from sitelatch.config_warnings import warnings
 from sitelatch.initial_config import Choices, config_text
 from sitelatch.reachability import database_problem, upstream_problem
+from sitelatch.toml_scanner import Place
 
 _RULES = "path:/v1/{site}/**, query:NAME, header:NAME or host:{site}.example.com"
+_PLACES: Final[dict[str, Place]] = {
+    "--upstream": ("proxy", "routes", 0, "upstream"),
+    "--site-in": ("proxy", "routes", 0, "sites"),
+    "--database": ("database", "url"),
+    "--admin-name": ("admin", "tokens", 0, "name"),
+    "--admin-email": ("admin", "tokens", 0, "email"),
+}
+"""Where the config has the values of the options."""
 
 
 @click.command("init", short_help="Write a config for your data API.")
@@ -98,14 +108,23 @@ def _ask(option: str, question: str, example: str | None = None) -> str:
 
 
 def _write(context: click.Context, file: Path, text: str) -> Config:
-    """Write the config, which may contain a password, so that only its owner can read it. Raises ConfigError."""
+    """Write the config, which may contain a password, so that only its owner can read it.
+
+    Raises UsageError, which names the options that are invalid.
+    """
     file.touch(mode=0o600, exist_ok=False)
     try:
         file.write_text(text, encoding="utf-8")
         return loaded(context, file)
-    except ConfigError:
+    except ConfigError as error:
         file.unlink()
-        raise
+        messages = (f"{_option(fault)}: {fault.message}" for fault in error.faults)
+        raise click.UsageError("\n".join(messages) if error.faults else str(error)) from None
+
+
+def _option(fault: Fault) -> str:
+    """Return the option of `init` that sets a value in the config."""
+    return next((option for option, place in _PLACES.items() if is_in(fault.place, place)), "the config")
 
 
 def _report(config: Config) -> bool:
@@ -121,7 +140,7 @@ def _report(config: Config) -> bool:
         else:
             click.echo(f"{name} cannot be used: {reason}.")
             answers = False
-    for warning in warnings(config):
+    for warning in config.source.complaints(warnings(config)):
         click.echo(f"warning: {warning}", err=True)
     return answers
 

@@ -1,5 +1,6 @@
 """`sitelatch serve`, `migrate`, `check-config` and `run`."""
 
+import os
 from pathlib import Path
 
 import click
@@ -7,11 +8,13 @@ import click
 from sitelatch.commands.options import Process, config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
-from sitelatch.config_checks import check_files
-from sitelatch.config_database import check_database_files, database_warnings
+from sitelatch.config_checks import check_all_files, check_files
+from sitelatch.config_database import database_warnings
+from sitelatch.config_source import Fault
 from sitelatch.config_warnings import warnings
 from sitelatch.database import migrate_at, opened_database
 from sitelatch.demo import run_demo
+from sitelatch.environment import ignored_variables
 from sitelatch.reachability import unreachable_parts
 from sitelatch.serve import serve
 from sitelatch.signals import Signals
@@ -63,12 +66,12 @@ def check_config_command(config: Config, connect: bool) -> int:
     Reports errors, and warns about settings that are probably mistakes. With --connect, run it before `serve`, because
     the addresses of a running `serve` are in use.
     """
-    check_files(config)
-    check_database_files(config)
-    for warning in [*warnings(config), *database_warnings(config)]:
+    check_all_files(config)
+    found = [*warnings(config), *database_warnings(config)]
+    for warning in [*config.source.complaints(found), *ignored_variables(Config, os.environ)]:
         click.echo(f"warning: {warning}", err=True)
-    if connect and (found := run(_problems(config))):
-        for problem in found:
+    if connect and (problems := run(_problems(config))):
+        for problem in config.source.complaints(problems):
             click.echo(f"error: {problem}", err=True)
         return 1
     routes = ", ".join(route.name for route in config.proxy.routes)
@@ -96,7 +99,7 @@ def run_command(process: Process, upstream: str | None, directory: Path) -> int:
     return run(run_demo(directory, upstream, process.log))
 
 
-async def _problems(config: Config) -> list[str]:
+async def _problems(config: Config) -> list[Fault]:
     return [problem async for problem in unreachable_parts(config)]
 
 

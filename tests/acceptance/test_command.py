@@ -286,14 +286,16 @@ def test_a_bad_config_exits_with_code_2_and_one_line_per_error(tmp_path: Path, s
     done = sitelatch(*subcommand.split(), "--config", str(file))
     assert (done.code, done.out) == (2, "")
     assert [line["event"] for line in done.log] == ["bad_config", "bad_config"]
-    assert done.log[0]["complaint"] == "[limits] head_bytes: must be greater than 0."
+    line = file.read_text().splitlines().index("head_bytes = 0") + 1
+    assert done.log[0]["complaint"] == f"{file}:{line}: [limits] head_bytes: must be greater than 0."
     assert "hunter2" not in done.err
 
 
 def test_check_config_confirms_a_valid_config(config: Path) -> None:
     done = sitelatch("check-config", "--config", str(config), environ={"SITELATCH_LOG__ACCESS": "off"})
     assert (done.code, done.out) == (0, "The config is valid. Routes: deletable, data.\n")
-    assert done.err.startswith('warning: [[proxy.routes]] "data" sites: "query:site" applies to every path')
+    assert done.err.startswith(f"warning: {config}:")
+    assert '[[proxy.routes]] "data" sites, item 2: "query:site" applies to every path' in done.err
 
 
 def test_a_command_exits_with_code_1_if_the_database_is_unreachable(tmp_path: Path) -> None:

@@ -134,8 +134,9 @@ def test_a_dsn_without_a_user_is_refused_if_the_process_has_no_name(stranger: Si
     assert stranger.wait() == 2
     [line] = stranger.log_lines()
     assert line["event"] == "bad_config"
-    assert line["complaint"].startswith(
+    assert (
         "[database] url: names no user, and the operating system has no name for the user id 12345. Write the user"
+        in line["complaint"]
     )
 
 
@@ -145,7 +146,7 @@ def test_a_missing_certificate_is_named_and_serve_recovers_once_it_exists(tmp_pa
     done = sitelatch("check-config", "--config", str(write_config(tmp_path, url)))
     assert done.code == 2
     reason = f"sslrootcert {file}: No such file or directory"
-    assert done.log[0]["complaint"] == f"[database] url: {reason}."
+    assert done.log[0]["complaint"].endswith(f"sitelatch.toml:5: [database] url: {reason}.")
     assert sitelatch("migrate", "--config", str(write_config(tmp_path, url))).log[0]["reason"] == reason
 
     launch.tables["database"] = {"url": url}
@@ -190,7 +191,7 @@ def test_an_option_that_cannot_be_honored_is_refused_by_name(tmp_path: Path, que
     file = write_config(tmp_path, f"postgresql://u:{SECRET}@{NOWHERE}/db?{query}")
     done = sitelatch("check-config", "--config", str(file), environ={"HOME": str(tmp_path)})
     assert done.code == 2
-    assert [line["complaint"].startswith(f"[database] url: {complaint}") for line in done.log] == [True]
+    assert [f"sitelatch.toml:5: [database] url: {complaint}" in line["complaint"] for line in done.log] == [True]
 
 
 def test_options_that_change_nothing_are_ignored_with_a_warning(launch: Sitelatch, database_url: str) -> None:
@@ -201,5 +202,5 @@ def test_options_that_change_nothing_are_ignored_with_a_warning(launch: Sitelatc
         launch.start()
         done = sitelatch("check-config", "--config", str(launch.config))
     assert done.code == 0
-    warned = [line.split(": ")[2] for line in done.err.splitlines()]
+    warned = [line.split(": ")[3] for line in done.err.splitlines()]
     assert warned == [f"{name.partition('=')[0]} is ignored" for name in ignored.split("&")]

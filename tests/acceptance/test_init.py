@@ -143,9 +143,9 @@ def test_each_dsn_that_does_not_answer_is_reported(tmp_path: Path, upstream: str
     latch.config.write_text(toml(latch.tables))
     checked = sitelatch("check-config", "--connect", "--config", str(latch.config))
     assert checked.code == 1
-    assert [line for line in checked.err.splitlines() if line.startswith("error:")] == [
-        "error: [database] url: 127.0.0.1 port 1: Connection refused.",
-        "error: [database] listen_url: 127.0.0.1 port 2: Connection refused.",
+    assert re.findall(r"^error: .*?/sitelatch.toml:[0-9]+: (.*)$", checked.err, re.MULTILINE) == [
+        "[database] url: 127.0.0.1 port 1: Connection refused.",
+        "[database] listen_url: 127.0.0.1 port 2: Connection refused.",
     ]
 
 
@@ -163,10 +163,16 @@ def test_an_address_that_is_in_use_is_reported(tmp_path: Path, upstream: str, em
 
 def test_invalid_choices_leave_no_file_and_an_existing_file_is_not_overwritten(tmp_path: Path, upstream: str) -> None:
     file = tmp_path / "sitelatch.toml"
-    for wrong in (("--site-in", "path:/v1"), ("--site-in", "nowhere")):
-        assert init(tmp_path, upstream, "embedded:postgres", *wrong).code == 2
+    for wrong in ("path:/v1", "nowhere"):
+        done = init(tmp_path, upstream, "embedded:postgres", "--site-in", wrong)
+        assert done.code == 2
+        assert "--site-in: " in done.err
         assert not file.exists()
-    assert init(tmp_path, "ftp://x", "embedded:postgres", *PATH_RULE).code == 2
+    done = init(tmp_path, "ftp://x", "mysql://u:secret@x", *PATH_RULE)
+    assert done.code == 2
+    assert "--upstream: must be http://HOST[:PORT]" in done.err
+    assert '--database: must begin with "postgresql://"' in done.err
+    assert "secret" not in done.err
     assert not file.exists()
     file.write_text("mine")
     done = init(tmp_path, upstream, "embedded:postgres", *PATH_RULE)

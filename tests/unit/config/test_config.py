@@ -18,8 +18,8 @@ from admin.key_encryption import new_secret
 from proxy.relay.listeners import TcpListen, UnixListen, parse_listen
 from sitelatch.config import Config
 from sitelatch.config_checks import check_files
-from sitelatch.config_errors import ConfigError
 from sitelatch.config_file import load
+from sitelatch.config_source import ConfigError
 
 ROUTE = """
 [[proxy.routes]]
@@ -40,10 +40,11 @@ class File:
         self.path.write_text(text)
         return load(self.path, environ)
 
-    def complaints(self, text: str, **environ: str) -> tuple[str, ...]:
+    def complaints(self, text: str, **environ: str) -> list[str]:
+        """Return the messages of the mistakes in the config, without the file and the line."""
         with pytest.raises(ConfigError) as caught:
             self.load(text, **environ)
-        return caught.value.complaints
+        return [re.sub(f"^{re.escape(str(self.path))}(?::[0-9]+)?: ", "", each) for each in caught.value.complaints]
 
 
 @pytest.fixture
@@ -77,16 +78,29 @@ def test_relative_paths_are_relative_to_the_config_file(file: File, tmp_path: Pa
     assert tls.ca == f"{tmp_path}/ca.pem"
 
 
-def test_check_files_reports_files_that_cannot_be_loaded(file: File) -> None:
+def test_check_files_reports_files_that_cannot_be_loaded(file: File, tmp_path: Path) -> None:
     tls = "[proxy.tls]\ncertificate = 'gone.pem'\nkey = 'gone.pem'\n"
     upstream_tls = "[proxy.routes.upstream_tls]\nca = 'gone.pem'\n"
     config = file.load(tls + ROUTE.replace("http:", "https:") + upstream_tls)
     with pytest.raises(ConfigError) as caught:
         check_files(config)
+    fault = f"cannot read {tmp_path}/gone.pem: No such file or directory. Correct the path, or its permissions."
     assert caught.value.complaints == (
-        "[proxy.tls]: cannot load the certificate or key: No such file or directory.",
-        '[[proxy.routes]] "data" upstream_tls: cannot load a file: No such file or directory.',
+        f"{file.path}:2: [proxy.tls] certificate: {fault}",
+        f"{file.path}:3: [proxy.tls] key: {fault}",
+        f'{file.path}:10: [proxy.routes.upstream_tls] "data" ca: {fault}',
     )
+
+
+def test_a_private_key_in_place_of_its_path_is_not_in_the_message(file: File) -> None:
+    pem = PEM.replace("CERTIFICATE", "PRIVATE KEY")
+    config = file.load(f"[proxy.tls]\ncertificate = 'gone.pem'\n{ROUTE}", SITELATCH_PROXY__TLS__KEY=pem)
+    with pytest.raises(ConfigError) as caught:
+        check_files(config)
+    assert caught.value.complaints[1] == (
+        "SITELATCH_PROXY__TLS__KEY: [proxy.tls] key: must be the path of a PEM file, not its content."
+    )
+    assert "MIIB" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +127,9 @@ def test_check_files_names_a_file_that_is_not_in_pem_format(
     with pytest.raises(ConfigError) as caught:
         check_files(config)
     server, upstream = caught.value.complaints
-    assert server.startswith(f"[proxy.tls]: cannot load the certificate or key: {tmp_path}/{fault}")
-    assert upstream.startswith(f'[[proxy.routes]] "data" upstream_tls: cannot load a file: {tmp_path}/{fault}')
+    assert server.startswith(f"{file.path}:1: [proxy] tls: cannot load the files: {tmp_path}/{fault}")
+    label = '[[proxy.routes]] "data" upstream_tls'
+    assert upstream.startswith(f"{file.path}:9: {label}: cannot load the files: {tmp_path}/{fault}")
 
 
 def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
@@ -201,7 +216,7 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
         ),
         (
             ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{'0' * 64}'\n" * 2,
-            "[admin]: two [[admin.tokens]] have the same `sha256`",
+            "[[admin.tokens]] number 2 sha256: another token before it has the same. Keep one of the two.",
         ),
         (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize]: is not a known table. Known tables: proxy,"),
         ("[proxy]\nworkers = 4\n" + ROUTE, "[proxy] workers: is not a known key. Known keys: listen,"),
@@ -222,16 +237,19 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
             ROUTE + "[database]\nurl = 'postgresql://h/d'\nlisten_url = 'embedded:var'\n",
             '[database] listen_url: must begin with "postgresql://"',
         ),
-        (ROUTE + "[keys]\nfrom = ['bearer', 'badge:x']\n", "[keys] from: 'badge:x' is not a valid key location"),
+        (
+            ROUTE + "[keys]\nfrom = ['bearer', 'badge:x']\n",
+            "[keys] from, item 2: 'badge:x' is not a valid key location",
+        ),
         (
             "[keys]\nfrom = ['bearer']\n" + ROUTE + "keys_from = ['badge:x']\n",
-            "[[proxy.routes]] route 'data': 'badge:x' is not a valid key location",
+            "[[proxy.routes]] \"data\" keys_from, item 1: 'badge:x' is not a valid key location",
         ),
         (
             ROUTE
             + "[[admin.tokens]]\nname = 'A\\u0000'\n".replace("'", '"')
             + f"email = 'a@b'\nsha256 = '{'0' * 64}'\n",
-            "[[admin.tokens]] number 1 name: must not contain control characters.",
+            "[[admin.tokens]] number 1 name: must be UTF-8 text without null characters.",
         ),
         (ROUTE + "[admin]\ndatabase_url = 'x'\n", '[admin] database_url: must begin with "postgresql://"'),
         (ROUTE + "[database]\nurl = 'embedded:'\n", "[database] url: `embedded:` needs a directory"),
@@ -246,19 +264,30 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
                 *("http://[::1", "http://::1", "http://[::1:80]:x", "http://[:::]", "http://1.2.3.999"),
             )
         ),
-        (ROUTE + "[proxy.routes.upstream_tls]\n", '[[proxy.routes]] "data" upstream: upstream_tls is for https://'),
-        (ROUTE + "without_site = 'all-sites'\n", "[[proxy.routes]] route 'data': without_site = \"all-sites\" needs"),
+        (
+            ROUTE + "[proxy.routes.upstream_tls]\n",
+            '[[proxy.routes]] "data" upstream_tls: is for https:// upstreams only. Remove the table',
+        ),
         (
             ROUTE + "without_site = 'all-sites'\n",
-            (
-                "[[proxy.routes]] route 'data': "
-                'without_site = "all-sites" needs workspace = "…", the workspace of these sites.'
-            ),
+            ('[[proxy.routes]] "data" without_site: "all-sites" needs workspace = "…", the workspace of these sites.'),
         ),
-        (ROUTE + ROUTE, "[[proxy.routes]] two routes have the same name"),
+        (
+            ROUTE.replace("\nsites", "\npath = '/api'\nsites") + ROUTE,
+            '[[proxy.routes]] "data" name: route number 1 has the same name. Names are labels',
+        ),
+        (
+            ROUTE + ROUTE.replace("data", "other"),
+            '[[proxy.routes]] "other" path: no request reaches this route, because route number 1, "data", receives ',
+        ),
+        (
+            ROUTE.replace("\nsites", "\npath = '/api/'\nsites")
+            + ROUTE.replace("data", "other").replace("\nsites", "\npath = '/api/sites'\nsites"),
+            '[[proxy.routes]] "other" path: no request reaches this route, because',
+        ),
         (
             "[proxy]\ndrop_headers = ['X-Tenant', 'Content-Length']\n" + ROUTE,
-            "[proxy] drop_headers: 'Content-Length' covers content-length, which cannot be dropped: HTTP itself needs",
+            "[proxy] drop_headers, item 2: 'Content-Length' covers content-length, which cannot be dropped: HTTP",
         ),
         (
             "[proxy]\nheader_underscores = 'keep'\n" + ROUTE,
@@ -266,7 +295,7 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
         ),
         (
             "[proxy]\ntrusted_proxies = ['10.0.0.0/33']\n" + ROUTE,
-            "[proxy] trusted_proxies: must be addresses, networks",
+            "[proxy] trusted_proxies, item 1: must be an address, a network",
         ),
         ("[proxy\n", "is not valid TOML"),
         (ROUTE + f"x = {'[' * 100_000}", "is not valid TOML"),
@@ -458,21 +487,24 @@ def test_a_route_cannot_drop_the_headers_that_it_reads(file: File, entry: str) -
         ),
         (ISSUER + ALLOW + 'claim = "x"\n', "[[admin.oidc.allow]] number 1: `claim` and `values` go together"),
         (ISSUER + ALLOW + 'email = "x"\n', "[[admin.oidc.allow]] number 1 email: is not a known key. Did you mean"),
-        (ISSUER.replace("public_url", "# ") + ALLOW, "[admin]: `public_url` is missing: the issuer redirects admins"),
+        (
+            ISSUER.replace("public_url", "# ") + ALLOW,
+            "[admin] public_url: is missing. Add it, because the issuer redirects admins",
+        ),
         (ISSUER.replace("https://id", "http://id") + ALLOW, "[admin.oidc] issuer: must be an https URL"),
         (ISSUER.replace("https://keys", "http://keys") + ALLOW, "[admin] public_url: must be an https URL"),
         (ISSUER.replace("/admin", "/admin?x") + ALLOW, "[admin] public_url: must be an https URL"),
         (ISSUER + 'scopes = ["email"]\n' + ALLOW, '[admin.oidc] scopes: must include "openid".'),
-        ("[admin]\ntrusted_proxies = ['x']\n", "[admin] trusted_proxies: must be addresses, networks like"),
+        ("[admin]\ntrusted_proxies = ['x']\n", "[admin] trusted_proxies, item 1: must be an address, a network"),
         ("[admin.identity_proxy]\naddresses = []\n", "[admin.identity_proxy] addresses: must list at least one"),
         (
             "[admin.identity_proxy]\naddresses = ['x']\n",
-            "[admin.identity_proxy] addresses: must be addresses, networks",
+            "[admin.identity_proxy] addresses, item 1: must be an address, a network",
         ),
         *(
             (
                 f"[admin.identity_proxy]\naddresses = ['10.0.0.7', '{everybody}']\n",
-                "[admin.identity_proxy] addresses: must not cover all addresses: any client in this range can",
+                "[admin.identity_proxy] addresses, item 2: must not cover all addresses: any client in this range can",
             )
             for everybody in ("0.0.0.0/0", "::/0", "0.0.0.0/0.0.0.0", "10.0.0.0/0")
         ),
@@ -495,9 +527,9 @@ def test_the_database_url_can_come_from_a_file(file: File, tmp_path: Path) -> No
         ({"SITELATCH_NO__NO_FILE": "1"}, "SITELATCH_NO__NO_FILE: the config has no such key"),
         ({"SITELATCH_KEYS__FROM": "bearer"}, "SITELATCH_KEYS__FROM: must be JSON"),
         ({"SITELATCH_KEYS__FROM": "[" * 100_000}, "SITELATCH_KEYS__FROM: is nested too deeply."),
-        ({"SITELATCH_PROXY__LISTEN": "\udcff"}, "[proxy] listen: must be UTF-8 text without null characters."),
-        ({"SITELATCH_KEYS__ACCEPT_FOREIGN": "yes"}, "[keys] accept_foreign: must be true or false."),
-        ({"SITELATCH_LIMITS__HEAD_BYTES": "many"}, "[limits] head_bytes: must be a whole number."),
+        ({"SITELATCH_PROXY__LISTEN": "\udcff"}, "SITELATCH_PROXY__LISTEN: [proxy] listen: must be UTF-8 text"),
+        ({"SITELATCH_KEYS__ACCEPT_FOREIGN": "yes"}, "SITELATCH_KEYS__ACCEPT_FOREIGN: [keys] accept_foreign: must"),
+        ({"SITELATCH_LIMITS__HEAD_BYTES": "many"}, "SITELATCH_LIMITS__HEAD_BYTES: [limits] head_bytes: must"),
         (
             {"SITELATCH_DATABASE__URL": "postgresql://a", "SITELATCH_DATABASE__URL_FILE": "/dev/null"},
             "SITELATCH_DATABASE__URL_FILE: is set by SITELATCH_DATABASE__URL as well. Set only one of them.",

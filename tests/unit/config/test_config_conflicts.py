@@ -1,5 +1,6 @@
 """Settings that are valid on their own but conflict."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 
 from proxy.http.headers import REQUEST_KINDS
 from proxy.http.steering_headers import STEERING_HEADERS
-from sitelatch.config_errors import ConfigError
 from sitelatch.config_file import load
+from sitelatch.config_source import ConfigError
 
 ROUTE = '[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:9000"\n'
 
@@ -19,7 +20,7 @@ def complaints(folder: Path, text: str) -> tuple[str, ...]:
     try:
         load(file, {})
     except ConfigError as error:
-        return error.complaints
+        return tuple(re.sub(f"^{re.escape(str(file))}:[0-9]+: ", "", complaint) for complaint in error.complaints)
     return ()
 
 
@@ -33,8 +34,11 @@ CORS = 'cors = { origins = ["https://app.example"] }'
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (route("", 'drop_headers = ["X-API-Key"]'), "[proxy] drop_headers: 'X-API-Key' covers x-api-key, where"),
-        (route("", 'drop_headers = ["X_api-*"]'), "[proxy] drop_headers: 'X_api-*' covers"),
+        (
+            route("", 'drop_headers = ["X-API-Key"]'),
+            "[proxy] drop_headers, item 1: 'X-API-Key' covers x-api-key, where",
+        ),
+        (route("", 'drop_headers = ["X_api-*"]'), "[proxy] drop_headers, item 1: 'X_api-*' covers"),
         (
             route("", 'drop_headers = ["Authorization"]'),
             "covers authorization, where route 'data' reads API keys",
@@ -48,7 +52,7 @@ CORS = 'cors = { origins = ["https://app.example"] }'
         (route('preflight = "pass"', 'drop_headers = ["Origin"]'), "'Origin' covers a CORS request header"),
         (
             route(f'drop_headers = ["Origin"]\n{CORS}'),
-            "[[proxy.routes]] \"data\" drop_headers: 'Origin' covers a CORS",
+            "[[proxy.routes]] \"data\" drop_headers, item 1: 'Origin' covers a CORS",
         ),
     ],
 )
@@ -74,7 +78,7 @@ def test_a_site_rule_whose_header_is_not_forwarded_is_an_error(
     tmp_path: Path, proxy: str, header: str, reason: str
 ) -> None:
     [message] = complaints(tmp_path, route(f'sites = ["header:{header}"]', proxy))
-    assert message.startswith(f'[[proxy.routes]] "data" sites: {reason}')
+    assert message.startswith(f'[[proxy.routes]] "data" sites, item 1: {reason}')
 
 
 NEVER_FORWARDED = [name.decode() for name in REQUEST_KINDS] + [row.name.replace("*", "a") for row in STEERING_HEADERS]
@@ -89,14 +93,14 @@ def test_a_key_location_whose_header_is_never_forwarded_is_an_error(
         shared = complaints(tmp_path, f'[keys]\nfrom = ["header:{name}"]\n{ROUTE}')
         own = complaints(tmp_path, route(f'keys_from = ["bearer", "header:{name}"]'))
         assert len(shared) == len(own) == 1, name
-        assert shared[0].startswith(f"[keys] from: {advice}")
-        assert own[0].startswith(f"[[proxy.routes]] route 'data': {advice}")
+        assert shared[0].startswith(f"[keys] from, item 1: {advice}")
+        assert own[0].startswith(f'[[proxy.routes]] "data" keys_from, item 2: {advice}')
         assert 'such as "header:X-API-Key"' in shared[0]
 
 
 def test_a_cookie_is_a_key_location_but_the_cookie_header_is_not(tmp_path: Path) -> None:
     [message] = complaints(tmp_path, f'[keys]\nfrom = ["header:Cookie"]\n{ROUTE}')
-    assert message == '[keys] from: the header Cookie cannot carry a key as a whole: write "cookie:NAME".'
+    assert message == '[keys] from, item 1: the header Cookie cannot carry a key as a whole: write "cookie:NAME".'
 
 
 @pytest.mark.parametrize("underscores", ["drop", "pass"])
@@ -107,35 +111,47 @@ def test_a_key_location_with_an_underscore_needs_no_other_setting(tmp_path: Path
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('path = "/api"\nsites = [{ query = "site", paths = ["/query"] }]', "sites: '/query' is not below the route's"),
-        ('path = "/a/b"\nsites = [{ header = "X-Site", paths = ["/a"] }]', "sites: '/a' is not below the route's path"),
+        (
+            'path = "/api"\nsites = [{ query = "site", paths = ["/query"] }]',
+            "sites, item 1, `paths`, item 1: '/query' is not below the route's",
+        ),
+        (
+            'path = "/a/b"\nsites = [{ header = "X-Site", paths = ["/a"] }]',
+            "sites, item 1, `paths`, item 1: '/a' is not below the route's path",
+        ),
         (
             'path = "/api"\nsites = ["path:/sites/{site}"]',
-            "sites: '/sites/{site}' is not below the route's path '/api'",
+            "sites, item 1: '/sites/{site}' is not below the route's path '/api'",
         ),
-        ('path = "/api"\nrefuse = ["POST /batch"]', "refuse: '/batch' is not below the route's path '/api'"),
-        ('path = "/api"\npublic = ["GET /health"]', "public: '/health' is not below the route's path '/api'"),
-        ('public = ["PROPFIND /health"]', "public: PROPFIND is not in `methods` of the route"),
+        ('path = "/api"\nrefuse = ["POST /batch"]', "refuse, item 1: '/batch' is not below the route's path '/api'"),
+        ('path = "/api"\npublic = ["GET /health"]', "public, item 1: '/health' is not below the route's path '/api'"),
+        ('public = ["PROPFIND /health"]', "public, item 1: PROPFIND is not in `methods` of the route"),
         (
             'sites = [{ query = "id", templates = ["{site}", "eq.{site}"] }]',
-            "sites: the template 'eq.{site}' is never used, because the template '{site}' before it",
+            "sites, item 1, `templates`, item 2: the template 'eq.{site}' is never used, because the template",
         ),
         (
             'sites = [{ query = "id", templates = ["in.{site})", "in.({site})"] }]',
-            "sites: the template 'in.({site})' is never used",
+            "sites, item 1, `templates`, item 2: the template 'in.({site})' is never used",
         ),
         (
             'sites = [{ query = "id", template = "a,{site}", separator = "," }]',
-            "sites: the template 'a,{site}' contains the separator ','.",
+            "sites, item 1, `separator`: the template 'a,{site}' contains the separator ','.",
         ),
         (
             'workspace = "acme"\nsites = [{ query = "id", all = "a,b", separator = "," }]',
-            "sites: the word 'a,b' for all sites contains the separator ','.",
+            "sites, item 1, `separator`: the word 'a,b' for all sites contains the separator ','.",
         ),
-        ('keys_from = ["query:key"]\nsites = ["query:key"]', "sites: the query parameter `key` carries API keys"),
-        ('keys_from = ["query:key"]\nsites = [{ query = "KEY" }]', "sites: the query parameter `KEY` carries API keys"),
-        ('sites = ["header:X-Api-Key"]', "sites: the header x-api-key carries API keys"),
-        ('sites = ["header:Authorization"]', "sites: the header authorization carries API keys"),
+        (
+            'keys_from = ["query:key"]\nsites = ["query:key"]',
+            "sites, item 1: the query parameter `key` carries API keys",
+        ),
+        (
+            'keys_from = ["query:key"]\nsites = [{ query = "KEY" }]',
+            "sites, item 1: the query parameter `KEY` carries API keys",
+        ),
+        ('sites = ["header:X-Api-Key"]', "sites, item 1: the header x-api-key carries API keys"),
+        ('sites = ["header:Authorization"]', "sites, item 1: the header authorization carries API keys"),
     ],
 )
 def test_a_setting_without_effect_is_an_error(tmp_path: Path, line: str, complaint: str) -> None:

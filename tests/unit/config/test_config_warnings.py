@@ -1,5 +1,6 @@
 """The warnings of `check-config`."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from sitelatch.config_warnings import warnings
 def warnings_for(directory: Path, route: str) -> list[str]:
     file = directory / "sitelatch.toml"
     file.write_text(f'[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:1"\n{route}\n')
-    return warnings(load(file, {}))
+    config = load(file, {})
+    return [re.sub(r"^\S+:[0-9]+: ", "", warning) for warning in config.source.complaints(warnings(config))]
 
 
 @pytest.mark.parametrize(
@@ -106,5 +108,5 @@ def test_a_database_url_that_may_lead_to_a_standby_has_a_warning(
         '[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:1"\n'
         f'[database]\nurl = "postgresql://sitelatch@{hosts}/sitelatch{options}"\n'
     )
-    found = database_warnings(load(file, {}), {})
+    found = [fault.message for fault in database_warnings(load(file, {}), {})]
     assert ["target_session_attrs" in warning for warning in found] == [True] * warned

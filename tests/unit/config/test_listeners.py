@@ -6,8 +6,8 @@ import pytest
 
 from sitelatch.config import Config
 from sitelatch.config_checks import check_files
-from sitelatch.config_errors import ConfigError
 from sitelatch.config_file import load
+from sitelatch.config_source import ConfigError
 from sitelatch.config_warnings import warnings
 
 ROUTE = '[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:1"\nsites = ["path:/{site}/**"]\n'
@@ -65,7 +65,7 @@ def test_the_environment_sets_modes_and_groups(tmp_path: Path) -> None:
         ('[admin]\nlisten = "[::]:9091"\nsocket_group = "adm"', "[admin] socket_group: is for unix sockets only."),
         (
             '[ops]\nlisten = "unix:/x"\nsocket_mode = "0660"\n[admin]\nlisten = "unix:/x"',
-            "[ops] socket_mode, socket_group: must be the same as in [admin]",
+            "[ops] socket_mode: must be the same as in [admin]",
         ),
         (
             f'[admin]\nlisten = "unix:/x"\nsocket_mode = "0666"\n{PROXY}',
@@ -85,7 +85,10 @@ def test_an_unknown_group_is_reported_before_the_start(tmp_path: Path) -> None:
     config = loaded(tmp_path, '[ops]\nlisten = "unix:/run/x.sock"\nsocket_group = "no-such-group"')
     with pytest.raises(ConfigError) as caught:
         check_files(config)
-    assert caught.value.complaints == ("[ops] socket_group: there is no group 'no-such-group' on this machine.",)
+    [complaint] = caught.value.complaints
+    assert complaint.endswith(
+        ":3: [ops] socket_group: there is no group 'no-such-group' on this machine.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,8 @@ def test_an_unknown_group_is_reported_before_the_start(tmp_path: Path) -> None:
     ],
 )
 def test_a_listener_that_is_probably_a_mistake_has_a_warning(tmp_path: Path, text: str, warning: str) -> None:
-    [found] = warnings(loaded(tmp_path, text))
+    config = loaded(tmp_path, text)
+    [found] = config.source.complaints(warnings(config))
     assert warning in found
 
 
