@@ -57,6 +57,10 @@ DELETE FROM sitelatch.workspaces WHERE name = $1
 -- The sites $2 that belong to workspace $1, protected from deletion until the transaction ends.
 SELECT id FROM sitelatch.sites WHERE workspace_id = $1 AND id = ANY($2) ORDER BY id FOR KEY SHARE
 
+-- name: sites_among
+-- The sites $2 that belong to workspace $1.
+SELECT id FROM sitelatch.sites WHERE workspace_id = $1 AND id = ANY($2)
+
 -- name: sites_folded_like
 -- The sites in workspace $1 whose folded id is one of $2.
 SELECT id, folded FROM sitelatch.sites WHERE workspace_id = $1 AND folded = ANY($2)

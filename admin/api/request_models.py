@@ -86,6 +86,15 @@ class ImportSites(Body):
     dry_run: bool = False
 
 
+class LookUpSites(Body):
+    """`POST /admin/site-lookup`: ids that a person pasted, to select the sites among them."""
+
+    max_bytes: ClassVar[int] = 4 * 1024 * 1024
+
+    workspace: Workspace
+    ids: Annotated[list[Text], Field(fail_fast=True, max_length=MAX_SITES)]
+
+
 class PutSite(Body):
     """`PUT /admin/sites/{id}`: the workspace that owns the site, and its display name (default: the id)."""
 

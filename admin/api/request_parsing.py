@@ -89,8 +89,10 @@ def _sentence(details: ErrorDetails) -> str:
             return f"must be {context['le']} or less."
         case "less_than":
             return f"must be less than {context['lt']}."
-        case "string_too_long" | "too_long":
+        case "string_too_long":
             return f"must have at most {context['max_length']} characters."
+        case "too_long":
+            return f"must have at most {context['max_length']} items."
         case "literal_error":
             return f"must be one of {context['expected']}."
         case kind:

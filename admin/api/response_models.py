@@ -191,6 +191,20 @@ class SiteWithUsers(Site):
     user_count: int
 
 
+class MissingSite(View):
+    """An id that is no site of the workspace. `similar` is a site with another spelling, such as `shop` for `Shop`."""
+
+    id: str
+    similar: str | None
+
+
+class FoundSites(View):
+    """Which of the given ids are sites of the workspace, each once and in the given order."""
+
+    found: list[str]
+    missing: list[MissingSite]
+
+
 class AuditLine(View):
     """An entry of the audit log. It outlives its subject."""
 

@@ -9,8 +9,16 @@ from aiohttp import web
 from admin.api import sites
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
-from admin.api.request_models import ImportSites, NoQuery, PutSite, RenameSite, SiteQuery
-from admin.api.response_models import ImportedSite, ImportFault, ImportResult, Page, Site, SiteWithUsers
+from admin.api.request_models import ImportSites, LookUpSites, NoQuery, PutSite, RenameSite, SiteQuery
+from admin.api.response_models import (
+    FoundSites,
+    ImportedSite,
+    ImportFault,
+    ImportResult,
+    Page,
+    Site,
+    SiteWithUsers,
+)
 from admin.api.site_creation import NewSite, add_sites
 from admin.api.site_file import SiteFile, read_site_file
 from admin.api.site_import import SiteImport, import_sites
@@ -35,6 +43,7 @@ class SiteEndpoints:
         return [
             endpoint("GET", "/sites", self.list_sites, SiteQuery, {200: Page[Site]}),
             endpoint("POST", "/sites", self.import_sites, ImportSites, {200: ImportResult}, Conflict),
+            endpoint("POST", "/site-lookup", self.look_up_sites, LookUpSites, {200: FoundSites}),
             endpoint("GET", "/sites/{id}", self.get_site, NoQuery, {200: SiteWithUsers}, NotFound),
             endpoint("PUT", "/sites/{id}", self.put_site, PutSite, {200: SiteWithUsers, 201: SiteWithUsers}, Conflict),
             endpoint("PATCH", "/sites/{id}", self.rename_site, RenameSite, {200: SiteWithUsers}, NotFound),
@@ -66,6 +75,14 @@ class SiteEndpoints:
         if done.faults and not body.dry_run:
             raise await asyncio.to_thread(_refusal, done, "csv" if body.file is None else "file")
         return await asyncio.to_thread(lambda: json_response(_result(file, done)))
+
+    async def look_up_sites(self, request: web.Request, body: LookUpSites) -> web.Response:
+        """Find the sites of a workspace in a list of ids."""
+        async with self._lanes.lookups.read() as connection:
+            found = await sites.look_up_sites(
+                connection, workspace=body.workspace, ids=body.ids, within=admin_of(request).workspaces
+            )
+        return json_response(found)
 
     async def get_site(self, request: web.Request, _: NoQuery) -> web.Response:
         """Show a site."""

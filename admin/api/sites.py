@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from admin.api.audit import Change, write_audit
-from admin.api.response_models import Page, Site, SiteWithUsers
-from admin.api.workspaces import workspace_ids
+from admin.api.response_models import FoundSites, MissingSite, Page, Site, SiteWithUsers
+from admin.api.workspaces import workspace_id, workspace_ids
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
 from admin.problems import MAX_FAULTS, Conflict, NotFound
@@ -15,6 +15,8 @@ from sql.queries import query
 LIST_SITES = query("list_sites")
 FIND_SITE = query("find_site")
 RENAME_SITES = query("rename_sites")
+SITES_AMONG = query("sites_among")
+SITES_FOLDED_LIKE = query("sites_folded_like")
 LOCK_FOR_CHANGE = query("lock_sites_for_change")
 COUNT_SITE_USERS = query("count_site_users")
 DELETE_SITES = query("delete_sites")
@@ -44,6 +46,32 @@ async def get_site(connection: Connection, site_id: str, *, within: WorkspaceLim
     if row is None:
         raise NotFound(_not_found(site_id))
     return SiteWithUsers.model_validate(dict(row))
+
+
+async def look_up_sites(
+    connection: Connection, *, workspace: str, ids: Sequence[str], within: WorkspaceLimit = None
+) -> FoundSites:
+    """Find the sites of a workspace among `ids`, for example a pasted list. Raises Invalid and Forbidden.
+
+    The result does not reveal whether another workspace has a missing site.
+    """
+    owner = await workspace_id(connection, workspace, within)
+    wanted = list(dict.fromkeys(ids))
+    owned = {row["id"] for row in await connection.fetch(SITES_AMONG, owner, wanted)}
+    missing = [site for site in wanted if site not in owned]
+    similar = await spellings(connection, owner, missing)
+    return FoundSites(
+        found=[site for site in wanted if site in owned],
+        missing=[MissingSite(id=site, similar=similar.get(site)) for site in missing],
+    )
+
+
+async def spellings(connection: Connection, workspace: int, missing: Sequence[str]) -> dict[str, str]:
+    """Map each missing id that is another spelling of a site of the workspace, such as `Shop`, to that site."""
+    folded = {site: fold_site(site) for site in missing}
+    rows = await connection.fetch(SITES_FOLDED_LIKE, workspace, list(folded.values())) if folded else []
+    spelled = {row["folded"]: row["id"] for row in rows}
+    return {site: spelled[key] for site, key in folded.items() if key in spelled}
 
 
 async def rename_site(connection: Connection, site_id: str, display_name: str, *, by: Actor) -> SiteWithUsers:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from admin.api.audit import Change, write_audit
 from admin.api.idempotency import claim_key
 from admin.api.response_models import CreatedUser
+from admin.api.sites import spellings
 from admin.api.users import audit_detail, describe_users, get_user
 from admin.api.workspaces import workspace_id
 from admin.connections import Connection
@@ -15,7 +16,6 @@ from admin.key_encryption import KeyCipher
 from admin.problems import Conflict, Fault, Invalid, NotFound
 from admin.text_rules import check_name, is_text
 from proxy.decision.api_keys import digest, hint, new_key
-from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
 CREATE_USER = query("create_user")
@@ -23,7 +23,6 @@ CREATE_KEY = query("create_key")
 SEAL_KEY = query("seal_key")
 CREATE_USER_SITES = query("create_user_sites")
 LOCK_SITES = query("lock_sites")
-SITES_FOLDED_LIKE = query("sites_folded_like")
 
 MAX_SITES: Final = 10_000
 
@@ -111,11 +110,10 @@ async def _check_sites(connection: Connection, owner: int, workspace: str, wante
     missing = [site for site in wanted if site not in owned]
     if not missing:
         return
-    similar = await connection.fetch(SITES_FOLDED_LIKE, owner, [fold_site(site) for site in missing if is_text(site)])
-    spelling = {row["folded"]: row["id"] for row in similar}
+    similar = await spellings(connection, owner, [site for site in missing if is_text(site)])
     faults = []
     for site in missing:
-        meant = spelling.get(fold_site(site))
+        meant = similar.get(site)
         advice = f'Did you mean "{meant}"?' if meant else "Add it first, or remove it from the list."
         faults.append(Fault(("sites", wanted[site]), f'The workspace "{workspace}" has no site "{site}". {advice}'))
     raise Invalid.of(faults)

@@ -83,6 +83,10 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/sites", {"csv": "site,workspace\nnew,acme\nx,globex\n"}),
         Attempt("/sites", {"csv": "site,workspace\nnew,acme\nwiki,acme\n"}, (409,)),
     ],
+    ("POST", "/site-lookup"): [
+        Attempt("/site-lookup", {"workspace": "globex", "ids": ["wiki"]}),
+        Attempt("/site-lookup", {"workspace": "acme", "ids": ["WIKI"]}, (200,)),
+    ],
     ("GET", "/sites/{id}"): [Attempt("/sites/wiki")],
     ("PUT", "/sites/{id}"): [
         Attempt("/sites/new", {"workspace": "globex"}),

@@ -525,3 +525,31 @@ async def test_a_limited_admin_does_not_learn_who_owns_a_taken_id(acme: AdminCli
     assert "globex" not in str(problem)
     assert (await ben.request("POST", "/workspaces", {"name": "other"}))[0] == 403
     assert acme.token == ADA_TOKEN
+
+
+async def test_a_lookup_names_the_ids_that_are_no_sites_of_the_workspace(acme: AdminClient) -> None:
+    wanted = ["shop", "gone", "shop", "Blog", "wiki", "a/b", "", " ", "é" * 300, "gone"]
+    status, found, _ = await acme.request("POST", "/site-lookup", {"workspace": "acme", "ids": wanted})
+    assert status == 200
+    assert found == {
+        "found": ["shop"],
+        "missing": [
+            {"id": site, "similar": "blog" if site == "Blog" else None}
+            for site in dict.fromkeys(wanted)
+            if site != "shop"
+        ],
+    }
+
+
+async def test_a_lookup_needs_an_existing_workspace_and_a_bounded_list(acme: AdminClient) -> None:
+    for body, detail in (
+        ({"workspace": "nowhere", "ids": ["shop"]}, 'The workspace "nowhere" does not exist.'),
+        ({"workspace": "acme", "ids": ["shop"] * 10_001}, "must have at most 10000 items."),
+        ({"workspace": "acme", "ids": ["shop", "a\0b"]}, "must not contain control characters."),
+        ({"workspace": "acme", "ids": ["\ud800"]}, "must not contain control characters."),
+        ({"workspace": "acme", "ids": [1]}, "must be text."),
+        ({"workspace": "acme"}, "is missing."),
+    ):
+        status, problem, _ = await acme.request("POST", "/site-lookup", body)
+        assert status == 422
+        assert detail in str(problem["errors"]), problem
