@@ -1,0 +1,156 @@
+"""The views of the admin page that `make screenshots` shows, each with the steps that lead there."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from playwright.sync_api import expect
+
+from tests.acceptance.page.admin_page import AdminPage
+from tests.screenshots.demo_data import EMPTY
+
+Steps = Callable[[AdminPage], None]
+
+
+def _users(admin: AdminPage) -> None:
+    expect(admin.rows("API Users").first).to_be_visible()
+
+
+def _users_of_one_workspace(admin: AdminPage) -> None:
+    _users(admin)
+    admin.select_workspace("acme")
+    expect(admin.rows("API Users").filter(has_text="globex")).to_have_count(0)
+
+
+def _last_row(admin: AdminPage) -> None:
+    _users(admin)
+    admin.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+
+
+def _revealed_key(admin: AdminPage) -> None:
+    _users(admin)
+    admin.users.show_key_buttons().first.click()
+    expect(admin.page.get_by_role("button", name="Hide key")).to_be_visible()
+
+
+def _sites_of_a_user(admin: AdminPage) -> None:
+    _users(admin)
+    admin.users.more_sites().first.click()
+    expect(admin.users.site_popover).to_be_visible()
+
+
+def _nothing_found(admin: AdminPage) -> None:
+    admin.users.search("nothing like it")
+    expect(admin.page.get_by_text("No API user matches")).to_be_visible()
+
+
+def _empty_workspace(admin: AdminPage) -> None:
+    _users(admin)
+    admin.select_workspace(EMPTY)
+    expect(admin.users.empty).to_be_visible()
+
+
+def _create(admin: AdminPage) -> None:
+    _users(admin)
+    admin.create_dialog.open()
+    expect(admin.create_dialog.sites.first).to_be_visible()
+
+
+def _create_for_selected_sites(admin: AdminPage) -> None:
+    _create(admin)
+    create = admin.create_dialog
+    create.name.fill("Nightly export")
+    create.search_field.fill("shop")
+    expect(create.sites).to_have_count(13)
+    for number in range(5):
+        create.sites.nth(number).check()
+
+
+def _create_with_pasted_sites(admin: AdminPage) -> None:
+    _create(admin)
+    create = admin.create_dialog
+    create.paste_list_button.click()
+    create.list_field.fill("shop; blog; docs; shpo; store-001 store-002\nmarketing.acme.example")
+    create.add_list_button.click()
+    expect(create.text("shpo")).to_be_visible()
+
+
+def _create_for_all_sites(admin: AdminPage) -> None:
+    _create(admin)
+    admin.create_dialog.all_sites.check()
+
+
+def _create_without_sites(admin: AdminPage) -> None:
+    _create(admin)
+    admin.create_dialog.create_button.click()
+
+
+def _created(admin: AdminPage) -> None:
+    _create(admin)
+    admin.create_dialog.name.fill("Nightly export")
+    admin.create_dialog.sites.first.check()
+    admin.create_dialog.create_button.click()
+    expect(admin.create_dialog.created_title).to_be_visible()
+
+
+def _delete(admin: AdminPage) -> None:
+    _users(admin)
+    admin.users.delete_button(admin.users.rows.nth(1)).click()
+    expect(admin.dialog.root).to_be_visible()
+
+
+def _sites(admin: AdminPage) -> None:
+    admin.open("Sites")
+    expect(admin.rows("Sites").first).to_be_visible()
+
+
+def _no_sites(admin: AdminPage) -> None:
+    _sites(admin)
+    admin.select_workspace(EMPTY)
+    expect(admin.sites.empty).to_be_visible()
+
+
+def _site_dialog(button: str) -> Steps:
+    def open_dialog(admin: AdminPage) -> None:
+        _sites(admin)
+        admin.page.get_by_role("button", name=button).first.click()
+        expect(admin.dialog.root).to_be_visible()
+
+    return open_dialog
+
+
+def _audit(admin: AdminPage) -> None:
+    admin.open("Audit")
+    expect(admin.rows("Audit").first).to_be_visible()
+
+
+def _new_workspace(admin: AdminPage) -> None:
+    _users(admin)
+    admin.new_workspace_button.click()
+    expect(admin.dialog.root).to_be_visible()
+
+
+VIEWS: Final[Mapping[str, Steps]] = {
+    "users": _users,
+    "users-of-one-workspace": _users_of_one_workspace,
+    "users-last-row": _last_row,
+    "users-revealed-key": _revealed_key,
+    "users-sites": _sites_of_a_user,
+    "users-nothing-found": _nothing_found,
+    "users-empty-workspace": _empty_workspace,
+    "create": _create,
+    "create-selected-sites": _create_for_selected_sites,
+    "create-pasted-sites": _create_with_pasted_sites,
+    "create-all-sites": _create_for_all_sites,
+    "create-without-sites": _create_without_sites,
+    "created": _created,
+    "delete": _delete,
+    "sites": _sites,
+    "sites-empty-workspace": _no_sites,
+    "site-add": _site_dialog("Add site"),
+    "site-import": _site_dialog("Import CSV"),
+    "site-rename": _site_dialog("Rename"),
+    "site-remove": _site_dialog("Remove"),
+    "audit": _audit,
+    "new-workspace": _new_workspace,
+}
+"""By the name of the image. Each begins on the signed-in page without a URL fragment."""
