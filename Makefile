@@ -8,6 +8,7 @@
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)
 #   make test-deploy          check the Compose file, the systemd unit, the alert rules and the dashboard
+#   make screenshots          take screenshots of every view of the admin page, into var/screenshots
 #   make check                check format, lint rules, types and import layers
 #   make bench-admin          measure the lists of the admin API with 1,000,000 API users (USERS=5000000 for more)
 #   make bench                measure the admin API with 100,000 users, and compare the throughput with a naive proxy's
@@ -31,7 +32,7 @@ REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy check bench bench-admin clean \
+.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy screenshots check bench bench-admin clean \
 	programs npm valgrind backend-programs deploy-programs
 
 # Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
@@ -63,6 +64,10 @@ test-cost: $(VENV)/ready-to-test valgrind
 
 test-deploy: $(VENV)/ready-to-test deploy-programs
 	$(BIN)/python -m pytest -m deploy tests/deploy
+
+VIEWS ?=
+screenshots: $(VENV)/ready-to-test programs
+	$(BIN)/python -m tests.screenshots var/screenshots $(VIEWS)
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff format --check .

@@ -89,10 +89,9 @@ def _sentence(details: ErrorDetails) -> str:
             return f"must be {context['le']} or less."
         case "less_than":
             return f"must be less than {context['lt']}."
-        case "string_too_long":
-            return f"must have at most {context['max_length']} characters."
-        case "too_long":
-            return f"must have at most {context['max_length']} items."
+        case "string_too_long" | "too_long":
+            unit = "items" if context.get("field_type") == "List" else "characters"
+            return f"must have at most {context['max_length']} {unit}."
         case "literal_error":
             return f"must be one of {context['expected']}."
         case kind:

@@ -21,6 +21,22 @@ export function el(tag, attributes = {}, ...children) {
 // Text that a user entered, isolated so that its direction (right to left) does not affect the text around it.
 export const isolated = (text, attributes = {}) => el("bdi", attributes, text);
 
+const ICONS = {
+  show: "M2 12s3.6-6.5 10-6.5S22 12 22 12s-3.6 6.5-10 6.5S2 12 2 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z",
+  hide: "M2 12s3.6-6.5 10-6.5S22 12 22 12s-3.6 6.5-10 6.5S2 12 2 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM4 4l16 16",
+  copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  done: "M5 12.5l4.5 4.5L19 7",
+};
+
+// A line drawing in the color of the text. The button around it has a label.
+export function icon(name) {
+  const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  for (const [attribute, value] of Object.entries({ viewBox: "0 0 24 24", class: `icon ${name}`, "aria-hidden": "true" })) svg.setAttribute(attribute, value);
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
 // An email address with line break opportunities after the @ and before each dot.
 export const emailAddress = (text, attributes = {}) => el("bdi", attributes, ...text.split(/(?<=@)|(?=\.)/).flatMap((part, index) => (index ? [el("wbr"), part] : [part])));
 
@@ -54,11 +70,16 @@ export async function copy(text, button) {
     showToast("The browser does not allow copying here. Select the text and copy it.");
     return;
   }
-  button.dataset.label ??= button.textContent;
-  button.textContent = "Copied";
+  const label = button.querySelector(".label") ?? button;
+  button.dataset.label ??= label.textContent;
+  const show = (copied) => {
+    label.textContent = copied ? "Copied" : button.dataset.label;
+    button.classList.toggle("on", copied);
+  };
+  show(true);
   announce("Copied.");
   clearTimeout(button.dataset.timer);
-  button.dataset.timer = setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
+  button.dataset.timer = setTimeout(show, 1500, false);
 }
 
 // Run `work` with the element marked as busy. Calls while it is busy are ignored.
@@ -80,6 +101,75 @@ export function debounced(milliseconds, work) {
     timer = setTimeout(() => work(...given), milliseconds);
   };
 }
+
+// === Truncated text ===
+// A tooltip shows all of a truncated text while the pointer is on it or it has the focus. It is hidden from screen
+// readers, which read all of the text anyway.
+
+const tooltip = el("p", { id: "tooltip", class: "tooltip", popover: "manual", "aria-hidden": "true" });
+const isCut = (element) => element.scrollWidth > element.clientWidth;
+// Tab stops at a text only while it does not fit.
+const sizes = new ResizeObserver((entries) => {
+  for (const { target } of entries) isCut(target) ? target.setAttribute("tabindex", "0") : target.removeAttribute("tabindex");
+});
+
+// Let the text of an element end with an ellipsis if it does not fit.
+export function cut(element) {
+  element.classList.add("cut");
+  sizes.observe(element);
+  return element;
+}
+
+let cutElement = null;
+
+function hideTooltip() {
+  cutElement = null;
+  if (tooltip.matches(":popover-open")) tooltip.hidePopover();
+}
+
+function showTooltip({ target }) {
+  const element = target.closest?.(".cut");
+  if (!element || !isCut(element)) return;
+  hideTooltip(); // so that it is above a dialog that was opened later
+  cutElement = element;
+  tooltip.textContent = element.textContent;
+  if (!tooltip.isConnected) document.body.append(tooltip);
+  tooltip.showPopover();
+  placeTooltip();
+}
+
+function placeTooltip() {
+  if (!cutElement) return;
+  tooltip.style.left = tooltip.style.top = "0"; // its width depends on the room beside it
+  placeBeside(cutElement, tooltip, tooltip.offsetWidth, tooltip.offsetHeight);
+}
+
+// Place an element of the top layer below another element, or above it if there is more room.
+export function placeBeside(anchor, element, width, height) {
+  const { left, top, bottom } = anchor.getBoundingClientRect();
+  const above = bottom + height > innerHeight && top > innerHeight - bottom;
+  element.style.left = `${Math.max(8, Math.min(left, document.documentElement.clientWidth - width - 8))}px`;
+  element.style.top = above ? "auto" : `${bottom}px`;
+  element.style.bottom = above ? `${innerHeight - top}px` : "auto";
+}
+
+// After Escape, the pointer is over what the tooltip covered. That must not open the next tooltip.
+let dismissed = false;
+addEventListener("pointermove", () => { dismissed = false; }, { passive: true });
+addEventListener("pointerover", (event) => {
+  if (dismissed || tooltip.contains(event.target)) return;
+  if (!tooltip.contains(event.relatedTarget) || !event.target.closest(".cut")) hideTooltip();
+  if (event.pointerType === "mouse") showTooltip(event);
+});
+addEventListener("focusin", showTooltip);
+addEventListener("focusout", hideTooltip);
+addEventListener("scroll", placeTooltip, { capture: true, passive: true });
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !cutElement) return;
+  hideTooltip();
+  dismissed = true;
+  event.preventDefault(); // keep the dialog below it open
+}, { capture: true });
 
 // === Times ===
 // Relative times, with the exact time as a tooltip.

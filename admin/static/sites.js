@@ -1,7 +1,7 @@
 // Workspaces, and the list of their sites: add, import, rename and remove.
 
 import { deleteIfExists, query, request, state } from "./api.js";
-import { busy, byId, cell, confirm, debounced, el, isolated, Pages, prompt, row, time } from "./components.js";
+import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, time } from "./components.js";
 
 // === Workspaces ===
 
@@ -114,15 +114,15 @@ export async function loadSites() {
 }
 
 function siteRow(site) {
-  const removing = el("button", { type: "button", class: "remove small", "aria-label": `Remove ${site.id}` }, "Remove");
+  const removing = el("button", { type: "button", class: "tool remove", "aria-label": `Remove ${site.id}` }, "Remove");
   removing.addEventListener("click", () => busy(removing, () => remove(site)));
   return row(
-    cell("Site", el("div", {}, el("code", {}, isolated(site.id)))),
-    cell("Name", el("div", {}, isolated(site.display_name))),
-    cell("Workspace", el("div", {}, isolated(site.workspace))),
+    cell("Site", cut(el("code", {}, isolated(site.id)))),
+    cell("Name", cut(el("div", {}, isolated(site.display_name)))),
+    cell("Workspace", cut(el("div", {}, isolated(site.workspace)))),
     cell("Added", el("div", {}, time(site.created_at))),
     el("td", { role: "cell", class: "actions" }, el("div", { class: "buttons" },
-      el("button", { type: "button", class: "small", "aria-label": `Rename ${site.id}`, onclick: () => rename(site) }, "Rename"), removing)),
+      el("button", { type: "button", class: "tool", "aria-label": `Rename ${site.id}`, onclick: () => rename(site) }, "Rename"), removing)),
   );
 }
 

@@ -1,12 +1,11 @@
 // API users: the list, and the dialog that creates one.
 
 import { deleteIfExists, query, request, state } from "./api.js";
-import { busy, byId, cell, confirm, copy, debounced, el, emailAddress, isolated, isPast, localTime, Pages, Picker, row, show, time } from "./components.js";
+import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, time } from "./components.js";
 import { addMissingWorkspaces, firstSiteOf, newWorkspace, switchTo } from "./sites.js";
 
 // === List of API users ===
 
-const MAX_UNFOLDED_SITES = 3;
 // The maximum age of the list. After that, a refresh loads all of it, to show changes that others made.
 const LIST_MS = 60_000;
 // The start of a pasted key, which its hint contains. The rest must not get into a URL, because proxies log URLs.
@@ -25,6 +24,9 @@ let users = new Map();
 
 export function setUpUsers() {
   pages = new Pages(byId("users-pages"), loadUsers);
+  byId("user-sites").addEventListener("toggle", ({ newState }) => popoverButton.setAttribute("aria-expanded", newState === "open"));
+  // The popover does not move with its row.
+  document.addEventListener("scroll", () => byId("user-sites").hidePopover(), { passive: true });
   byId("create").addEventListener("click", () => (state.workspaces.length ? openCreate() : newWorkspace()));
   byId("search").addEventListener("input", debounced(200, loadFirstPage));
   byId("sort").addEventListener("change", loadFirstPage);
@@ -46,6 +48,7 @@ export function showCreated(workspace) {
 // Drop all rows, so that revealed keys are not shown to another admin or after switching views.
 export function clear() {
   rows.clear();
+  byId("user-sites").hidePopover();
   byId("users-rows").replaceChildren();
   shownFingerprints = "";
 }
@@ -110,7 +113,7 @@ async function load({ quiet = false } = {}) {
   }
 }
 
-const fingerprintOf = (user) => JSON.stringify([{ ...user, last_activity: null }, user.keys.map(isExpired), state.workspaces.length > 1]);
+const fingerprintOf = (user) => JSON.stringify([{ ...user, last_activity: null }, user.keys.map(isExpired), severalWorkspaces()]);
 
 const isExpired = (key) => key.expires_at !== null && isPast(key.expires_at);
 
@@ -153,32 +156,37 @@ async function emptyMessageFor(search) {
 
 function userRow(user) {
   const element = row(
-    cell("API Key", el("div", {}, user.name ? isolated(user.name, { class: "name" }) : null, disabledSince(user), ...user.keys.map((key) => keyLine(user, key)))),
-    cell("Authorized By", el("div", {}, isolated(user.authorized_by.name), emailAddress(user.authorized_by.email, { class: "quiet" }))),
-    cell("Authorized Sites", el("div", {}, sitesOf(user), state.workspaces.length > 1 ? el("div", { class: "quiet" }, "in ", isolated(user.workspace)) : null)),
+    cell("API Key", el("div", {}, el("div", { class: "title-line" }, nameOf(user), ...statusOf(user)), ...user.keys.map((key) => keyLine(user, key)))),
+    cell("Authorized By", el("div", {}, cut(isolated(user.authorized_by.name)), cut(isolated(user.authorized_by.email, { class: "quiet" })))),
+    cell("Authorized Sites", el("div", {}, sitesOf(user), severalWorkspaces() ? cut(el("div", { class: "quiet" }, "in ", isolated(user.workspace))) : null)),
     cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity))),
     cell("Created", el("div", {}, time(user.created_at))),
-    el("td", { role: "cell", class: "actions" }, el("button", { type: "button", class: "remove small", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(users.get(user.id)) }, "Delete User")),
+    el("td", { role: "cell", class: "actions" }, el("button", { type: "button", class: "tool remove", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(users.get(user.id)) }, "Delete User")),
   );
   element.dataset.id = user.id;
   return element;
 }
 
-// Every request of a disabled user is refused. Only SQL can disable a user.
-function disabledSince(user) {
-  if (!user.disabled_at) return null;
-  return el("div", {}, el("span", { class: "badge off" }, "Disabled"), " ", el("span", { class: "quiet" }, time(user.disabled_at)));
+// Whether the list shows users of more than one workspace.
+const severalWorkspaces = () => state.workspace === null && state.workspaces.length > 1;
+
+const nameOf = (user) => (user.name ? cut(isolated(user.name, { class: "name" })) : el("span", { class: "name quiet" }, "Unnamed"));
+
+// Why requests of a user are refused. Only SQL can disable a user.
+function statusOf(user) {
+  if (user.disabled_at) return [el("span", { class: "badge off" }, "Disabled"), time(user.disabled_at)];
+  return user.keys.length === 1 ? expiryOf(user.keys[0]) : [];
 }
 
 function expiryOf(key) {
-  if (key.expires_at === null) return null;
-  if (isExpired(key)) return el("span", {}, el("span", { class: "badge off" }, "Expired"), " ", el("span", { class: "quiet" }, time(key.expires_at)));
-  return el("span", { class: "quiet" }, `expires ${localTime(key.expires_at)}`);
+  if (key.expires_at === null) return [];
+  if (isExpired(key)) return [el("span", { class: "badge off" }, "Expired"), time(key.expires_at)];
+  return [cut(el("span", { class: "quiet" }, `expires ${localTime(key.expires_at)}`))];
 }
 
 function keyLine(user, key) {
   const shown = el("code", {}, key.hint);
-  const line = el("div", { class: "keyline" }, shown, expiryOf(key));
+  const line = el("div", { class: "keyline" }, shown, ...(user.keys.length > 1 ? expiryOf(key) : []));
   if (!key.recoverable || !state.session.recoverable_keys) return line;
   const error = el("span", { class: "error", role: "alert" });
   const reveal = async () => {
@@ -191,40 +199,58 @@ function keyLine(user, key) {
     error.textContent = "";
     try { await work(); } catch (problem) { error.textContent = problem.message; }
   });
-  const toggle = el("button", { type: "button", class: "small", "aria-label": `Show key ${key.hint}` }, "Show");
+  const toggle = tool("Show", `Show key ${key.hint}`, "show", "hide");
   toggle.addEventListener("click", () => runWithErrors(toggle, async () => {
     const hidden = shown.textContent === key.hint;
     shown.textContent = hidden ? await reveal() : key.hint;
-    toggle.textContent = hidden ? "Hide" : "Show";
+    line.classList.toggle("revealed", hidden);
+    toggle.classList.toggle("on", hidden);
+    toggle.lastElementChild.textContent = hidden ? "Hide" : "Show";
     toggle.setAttribute("aria-label", `${toggle.textContent} key ${key.hint}`);
   }));
-  const copyButton = el("button", { type: "button", class: "small", "aria-label": `Copy key ${key.hint}` }, "Copy");
+  const copyButton = tool("Copy", `Copy key ${key.hint}`, "copy", "done");
   copyButton.addEventListener("click", () => runWithErrors(copyButton, async () => copy(shown.textContent === key.hint ? await reveal() : shown.textContent, copyButton)));
-  shown.after(el("div", { class: "buttons" }, toggle, copyButton));
+  shown.after(el("div", { class: "key-buttons" }, toggle, copyButton));
   line.append(error);
   return line;
 }
 
+const tool = (label, name, ...icons) => el("button", { type: "button", class: "tool", "aria-label": name }, ...icons.map(icon), el("span", { class: "label" }, label));
+
+// The first two sites, and a button that lists all of them. Where there is less room, style sheets show only the first.
 function sitesOf(user) {
   if (user.all_sites) return el("span", { class: "badge" }, "All sites");
-  if (!user.site_count) return el("span", { class: "quiet" }, "None (its sites were removed)");
-  if (user.site_count <= MAX_UNFOLDED_SITES) return el("span", {}, ...listed(user.sites));
-  const list = el("ul", {}, ...user.sites.map((site) => el("li", {}, isolated(site))));
-  const details = el("details", {}, el("summary", {}, ...listed(user.sites.slice(0, 2)), ` and ${user.site_count - 2} more`), list);
-  const error = el("p", { class: "error", role: "alert" });
-  details.append(error);
-  details.addEventListener("toggle", async () => {
-    if (!details.open || list.childElementCount === user.site_count) return;
-    try {
-      const complete = await request("GET", `users/${user.id}`);
-      list.replaceChildren(...complete.sites.map((site) => el("li", {}, isolated(site))));
-      error.textContent = "";
-    } catch (problem) {
-      error.textContent = problem.message;
-    }
-  });
-  return details;
+  if (!user.site_count) return cut(el("div", { class: "quiet" }, "None (its sites were removed)"));
+  const [first, second] = user.sites.map((site) => cut(isolated(site, { class: "chip" })));
+  if (!second) return el("div", { class: "chips-line" }, first);
+  second.classList.add("wide");
+  const more = el("button", { type: "button", class: "chip", "aria-expanded": "false" },
+    el("span", { class: "wide" }, `+${user.site_count - 2}`), el("span", { class: "narrow" }, `+${user.site_count - 1}`), el("span", { class: "visually-hidden" }, " more sites"));
+  if (user.site_count === 2) more.classList.add("narrow");
+  more.popoverTargetElement = byId("user-sites");
+  more.addEventListener("click", () => showSites(user, more));
+  return el("div", { class: "chips-line" }, first, second, more);
 }
+
+// Fill the popover that lists all sites of a user, before the browser opens it. It is not in the row, because a refresh
+// may move the row, which would close it.
+let popoverButton = null;
+async function showSites(user, button) {
+  popoverButton = button;
+  placeBeside(button, byId("user-sites"), 320, 340);
+  byId("user-sites-title").textContent = `${user.site_count} sites`;
+  byId("user-sites-error").textContent = "";
+  listSites(user.sites);
+  if (user.sites.length === user.site_count) return;
+  try {
+    const { sites } = await request("GET", `users/${user.id}`);
+    if (popoverButton === button) listSites(sites);
+  } catch (problem) {
+    if (popoverButton === button) byId("user-sites-error").textContent = problem.message;
+  }
+}
+
+const listSites = (sites) => byId("user-sites-list").replaceChildren(...sites.map((site) => el("li", {}, isolated(site))));
 
 const listed = (sites) => sites.flatMap((site, index) => (index ? [", ", isolated(site)] : [isolated(site)]));
 

@@ -43,6 +43,7 @@ _NAMES: Final = (
     None,
     "Capacity planning",
 )
+_COUNTRIES: Final = ("at", "be", "bg", "ch", "cz", "de", "dk", "ee", "es", "fi", "fr", "gr")
 _ACME: Final = (
     ("shop", "Web shop"),
     ("blog", "Blog"),
@@ -50,7 +51,10 @@ _ACME: Final = (
     ("status.acme.example", "Status page"),
     ("careers", "Careers"),
     ("press-and-investor-relations.corporate.acme.example", "Press and investor relations"),
-    *((f"shop-{country}", f"Web shop {country.upper()}") for country in "at be bg ch cz de dk ee es fi fr gr".split()),
+    *(
+        (f"shop-{country}", f"Web shop {country.upper()}")
+        for country in ["at", "be", "bg", "ch", "cz", "de", "dk", "ee", "es", "fi", "fr", "gr"]
+    ),
     *((f"store-{number:03}", f"Store {number}, Main Street") for number in range(1, 61)),
 )
 _INITECH: Final = (("intranet", "Intranet"), ("tps-reports", "TPS reports"), ("printer", "Printer"))

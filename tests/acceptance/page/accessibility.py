@@ -28,5 +28,5 @@ def check_accessibility(page: Page, label: str) -> None:
             # Contrast is measured after transitions have ended.
             page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
             found = page.evaluate("axe.run().then(({ violations }) => violations.map((v) => [v.id, v.nodes[0].html]))")
-            assert found == [], (label, scheme, size)
+            assert found == [], (label, scheme, size, found)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (label, size)

@@ -38,6 +38,7 @@ class AdminPage:
         self.sign_in_error = page.locator("#sign-in-error")
         self.person = page.locator("#person")
         self.toast = page.locator("#toast")
+        self.tooltip = page.locator("#tooltip")
         self.progress = page.locator("#progress")
         self.workspace = page.locator("#workspace")
         self.new_workspace_button = page.locator("#new-workspace")

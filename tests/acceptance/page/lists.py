@@ -43,10 +43,15 @@ class UserList(ListView):
         self.search_field = page.get_by_label("Search by name")
         self.sort_field = page.get_by_label("Sort by")
         self.create_button = page.get_by_role("button", name="Create API User")
+        self.site_popover = page.locator("#user-sites")
         self.no_users = page.get_by_text("No API users yet")
 
     def search(self, text: str) -> None:
         self.search_field.fill(text)
+
+    def more_sites(self, row: Locator) -> Locator:
+        """The button that lists all sites of a user."""
+        return row.get_by_role("button", name="more sites")
 
     def delete_button(self, row: Locator) -> Locator:
         return row.get_by_role("button", name="Delete User")
