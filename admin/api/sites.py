@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from admin.api.audit import Change, write_audit
 from admin.api.response_models import FoundSites, MissingSite, Page, Site, SiteWithUsers
-from admin.api.workspaces import workspace_id, workspace_ids
+from admin.api.workspaces import check_within, known_workspaces, not_found, workspace_ids
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
-from admin.problems import MAX_FAULTS, Conflict, NotFound
+from admin.problems import MAX_FAULTS, Conflict, Invalid, NotFound
 from admin.text_rules import check_name, has_words, is_text
 from proxy.decision.site_ids import fold_site
 from sql.queries import query
@@ -55,7 +55,13 @@ async def look_up_sites(
 
     The result does not reveal whether another workspace has a missing site.
     """
-    owner = await workspace_id(connection, workspace, within)
+    check_within(workspace, within)
+    # Unlike workspace_id, this locks nothing, because a list of ids only reads.
+    owners = await workspace_ids(connection, frozenset({workspace}))
+    if not owners:
+        detail = f"{not_found(workspace)} {await known_workspaces(connection, within)}".rstrip()
+        raise Invalid.at("workspace", detail=detail)
+    owner = int(owners[0])
     wanted = list(dict.fromkeys(ids))
     owned = {row["id"] for row in await connection.fetch(SITES_AMONG, owner, wanted)}
     missing = [site for site in wanted if site not in owned]
