@@ -12,6 +12,7 @@ from admin.api.endpoint_table import api_endpoints
 from admin.api.handlers import CALLER
 from admin.api.response_models import ExampleRequest
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, Lanes, database_problem
+from admin.first_responses import FirstResponses
 from admin.identity.admin_tokens import AdminTokens
 from admin.identity.authentication import Authenticator
 from admin.identity.client_address import ADDRESS, address_of, peer_of
@@ -52,7 +53,8 @@ def admin_app(
     authenticator = Authenticator(tokens, oidc, proxy, lanes.sessions)
     sign_in = SignInFlow(tokens, oidc, lanes.sessions)
     endpoints = api_endpoints(lanes, sign_in, key_cipher(settings.recoverable_keys), try_it)
-    page = [*page_routes(), *callback_routes(sign_in)]
+    first_responses = FirstResponses(authenticator, endpoints)
+    page = [*page_routes(first_responses.for_page), *callback_routes(sign_in)]
     open_to_all = frozenset(
         (*(endpoint.serve for endpoint in endpoints if endpoint.open), *(serve for _, _, serve in page))
     )

@@ -15,7 +15,8 @@ from aiohttp.typedefs import Handler
 from markdown_it import MarkdownIt
 
 from admin.api.example_request import address, example_request
-from admin.page import HEADERS, static_text
+from admin.page import HEADERS
+from admin.static_files import html
 from proxy.decision.key_locations import key_location
 from proxy.decision.site_rules import site_rule
 from proxy.settings import ProxySettings, RouteSettings
@@ -116,7 +117,7 @@ def guide_routes(text: str) -> list[tuple[str, str, Handler]]:
     rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     # Makes wide code blocks scrollable with the keyboard.
     rendered = rendered.replace("<pre>", '<pre tabindex="0">')
-    page = static_text("integrators.html").replace("<!-- guide -->", rendered)
+    page = html("integrators.html").replace("<!-- guide -->", rendered)
 
     async def as_page(_: web.Request) -> web.StreamResponse:
         return web.Response(text=page, content_type="text/html", headers=HEADERS)

@@ -1,17 +1,15 @@
-"""The static files of the admin page. They need no credentials, because they contain no data."""
+"""The admin page and its static files. They need no credentials. For a signed-in person, the page carries data."""
 
-from hashlib import sha256
-from pathlib import Path
+import re
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-_FOLDER: Final = Path(__file__).parent / "static"
-_KINDS: Final = MappingProxyType(
-    {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-)
+from admin.static_files import find_static_file, html
+
 HEADERS: Final = MappingProxyType(
     {
         "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -21,21 +19,37 @@ HEADERS: Final = MappingProxyType(
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        # Browsers revalidate each time (a 304 if unchanged), so that an upgrade takes effect at once.
-        "Cache-Control": "no-cache",
+        # An upgrade takes effect at once, and no cache keeps the data of a page.
+        "Cache-Control": "no-store",
     }
 )
-_FILES: Final = MappingProxyType({file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.suffix in _KINDS})
+_ACCEPTS_GZIP: Final = re.compile(r"(?:^|[\s,])gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+FirstResponses = Callable[[web.Request], Awaitable[str | None]]
+"""Returns the responses that the page needs first as JSON, or None for a browser that is not signed in."""
 
 
-def page_routes() -> list[tuple[str, str, Handler]]:
+def page_routes(first_responses: FirstResponses) -> list[tuple[str, str, Handler]]:
     """Return the page's routes. They need no credentials."""
-    return [("GET", "", _to_the_page), ("GET", "/", _index), ("GET", "/static/{name}", _static)]
+    signed_out = html("index.html")
+    # The header and empty rows are visible before the scripts have run.
+    signed_in = signed_out.replace('id="loading"', 'id="loading" hidden').replace(
+        'id="signed-in" hidden', 'id="signed-in"'
+    )
+    before, _, after = signed_in.partition("<!-- first responses -->")
 
+    async def index(request: web.Request) -> web.StreamResponse:
+        responses = await first_responses(request)
+        # Browsers do not run a script of this type, so the Content-Security-Policy does not concern it.
+        text = (
+            signed_out
+            if responses is None
+            else f'{before}<script type="application/json" id="first-responses">{responses}</script>{after}'
+        )
+        return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
-def static_text(name: str) -> str:
-    """Return the text of a static file."""
-    return _FILES[name].decode()
+    return [("GET", "", _to_the_page), ("GET", "/", index), ("GET", "/static/{name}", _static)]
 
 
 async def _to_the_page(request: web.Request) -> web.StreamResponse:
@@ -43,21 +57,22 @@ async def _to_the_page(request: web.Request) -> web.StreamResponse:
     return web.Response(status=308, headers={hdrs.LOCATION: f"{request.path.rpartition('/')[2]}/"})
 
 
-async def _index(request: web.Request) -> web.StreamResponse:
-    return _file(request, "index.html")
-
-
 async def _static(request: web.Request) -> web.StreamResponse:
-    name = request.match_info["name"]
-    if name not in _FILES or name.endswith(".html"):
+    found = find_static_file(request.match_info["name"])
+    if found is None:
         raise web.HTTPNotFound
-    return _file(request, name)
-
-
-def _file(request: web.Request, name: str) -> web.Response:
-    content = _FILES[name]
-    tag = f'"{sha256(content).hexdigest()[:32]}"'
-    headers = {**HEADERS, hdrs.ETAG: tag}
+    file, is_current = found
+    compress = _ACCEPTS_GZIP.search(request.headers.get(hdrs.ACCEPT_ENCODING, "")) is not None
+    tag = f'"{file.version}{"-gzip" if compress else ""}"'  # RFC 9110 §8.8.3.3
+    headers = {
+        **HEADERS,
+        hdrs.CACHE_CONTROL: _FOR_EVER if is_current else "no-cache",
+        hdrs.ETAG: tag,
+        hdrs.VARY: hdrs.ACCEPT_ENCODING,
+    }
     if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
         return web.Response(status=304, headers=headers)
-    return web.Response(body=content, content_type=_KINDS[Path(name).suffix], charset="utf-8", headers=headers)
+    if compress:
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+    content = file.compressed if compress else file.content
+    return web.Response(body=content, content_type=file.content_type, charset="utf-8", headers=headers)

@@ -1,11 +1,10 @@
 """The definition of an admin API endpoint. The router and the OpenAPI document are both built from it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
 from admin.api.request_models import Body, NoQuery
@@ -53,7 +52,7 @@ class Endpoint:
     takes: type[BaseModel]
     responses: Responses
     problems: tuple[ProblemType, ...]
-    serve: Handler
+    serve: Callable[[web.Request], Awaitable[web.Response]]
     open: bool
     """Whether the endpoint needs no credentials."""
     idempotent: bool

@@ -17,22 +17,43 @@ let email = null;
 let pending = 0;
 let progressTimer = null;
 let onSignedOut = () => {};
+let onOutage = () => {};
+// What cannot be loaded at the moment, because the server or its database is unavailable: the first segments of paths.
+const unavailable = new Set();
+// Responses that came with the page, by path.
+const firstResponses = new Map(Object.entries(JSON.parse(document.getElementById("first-responses")?.textContent ?? "{}")));
 
 export function useSession(session) {
   csrfToken = session?.csrf_token ?? null;
   email = session?.person.email ?? null;
 }
 
-// If the same person has signed in again in another tab, continue with that session. Returns whether it does.
+// Fetch the token that changes need. If the same person has signed in again in another tab, this continues with that
+// session. Returns whether there is a new token.
 async function renewSession() {
-  const session = await request("GET", "session").catch(() => null);
-  if (session?.person.email !== email || session.csrf_token === csrfToken) return false;
+  const session = await request("GET", "session");
+  if (session.person.email !== email || session.csrf_token === csrfToken) return false;
   useSession(session);
   return true;
 }
 
+// Do not use a response that came with the page any more. Everything is loaded again from now on.
+export function dropFirstResponses() {
+  firstResponses.clear();
+}
+
 export function whenSignedOut(callback) {
   onSignedOut = callback;
+}
+
+// Call `callback` with a sentence when something cannot be loaded, and with null when everything can be loaded again.
+export function whenOutage(callback) {
+  onOutage = callback;
+}
+
+export function endOutage() {
+  unavailable.clear();
+  onOutage(null);
 }
 
 export class RequestError extends Error {
@@ -43,6 +64,11 @@ export class RequestError extends Error {
     this.faults = problem.errors ?? [];
   }
 
+  // Whether this is the fault of the server, its database or the network, so that a retry can succeed.
+  get isOutage() {
+    return this.status === 0 || this.status >= 500;
+  }
+
   // Return the errors of one field of the body, or null.
   at(field) {
     const found = this.faults.filter((fault) => fault.pointer === `#/${field}` || fault.pointer?.startsWith(`#/${field}/`));
@@ -50,8 +76,28 @@ export class RequestError extends Error {
   }
 }
 
-export async function request(method, path, body, { quiet = false, signal, headers: extra = {} } = {}) {
+export async function request(method, path, body, options = {}) {
+  if (method !== "GET") return await send(method, path, body, options);
+  const [first, kind] = [firstResponses.get(path), path.match(/^[\w-]+/)[0]];
+  firstResponses.delete(path);
+  try {
+    const response = first ?? (await send(method, path, body, options));
+    if (unavailable.delete(kind) && !unavailable.size) onOutage(null);
+    return response;
+  } catch (error) {
+    // The sign-in form shows its own errors.
+    if (error.isOutage && kind !== "sign-in") {
+      unavailable.add(kind);
+      onOutage(error.message);
+    }
+    throw error;
+  }
+}
+
+async function send(method, path, body, { quiet = false, signal, headers: extra = {} }) {
   const headers = { Accept: "application/json", ...extra };
+  // A session that came with the page has no token. Without a session, the request itself leads to the sign-in form.
+  if (method !== "GET" && email && !csrfToken) await renewSession().catch((error) => { if (error.status !== 401) throw error; });
   if (csrfToken && method !== "GET") headers["X-CSRF-Token"] = csrfToken;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (!quiet) showProgress();
@@ -60,9 +106,9 @@ export async function request(method, path, body, { quiet = false, signal, heade
     const response = await fetch(path, {
       method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
-    if (response.ok) return response.status === 204 ? null : await response.json();
+    if (response.ok) return response.status === 204 ? null : await response.json().catch(notJson);
     const problem = await response.json().catch(() => ({ detail: `The server responded with status ${response.status}.` }));
-    if (problem.code === "cross_site" && csrfToken && (await renewSession())) return await request(method, path, body, { quiet, signal, headers: extra });
+    if (problem.code === "cross_site" && csrfToken && (await renewSession().catch(() => false))) return await send(method, path, body, { quiet, signal, headers: extra });
     if (response.status === 401 && path !== "session") onSignedOut();
     throw new RequestError(response.status, problem);
   } catch (error) {
@@ -72,6 +118,12 @@ export async function request(method, path, body, { quiet = false, signal, heade
   } finally {
     if (!quiet) hideProgress();
   }
+}
+
+// For example, a proxy in front whose own session has ended may answer with a form.
+function notJson(error) {
+  if (!(error instanceof SyntaxError)) throw error;
+  throw new RequestError(0, { detail: "The response is not from Sitelatch. Reload the page." });
 }
 
 // Delete a resource that may not exist any more: another admin, or a request whose response was lost, may have deleted it.

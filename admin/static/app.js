@@ -1,6 +1,6 @@
 // The page: signing in and out, switching views, and refreshing the list.
 
-import { request, state, useSession, whenSignedOut } from "./api.js";
+import { dropFirstResponses, endOutage, request, state, useSession, whenOutage, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
 import { busy, byId, closeAll, isolated, refreshTimes, reopen, showToast } from "./components.js";
 import * as sites from "./sites.js";
@@ -106,6 +106,7 @@ function setUpSignIn(signedIn) {
 // === Views ===
 
 const VIEWS = { users: users.loadFirstPage, sites: sites.loadFirstPage, audit: audit.loadFirstPage };
+const RELOADS = { users: users.loadUsers, sites: sites.loadSites, audit: audit.loadAudit };
 const TITLES = { users: "API Users", sites: "Sites", audit: "Audit" };
 
 function view() {
@@ -115,6 +116,7 @@ function view() {
 
 async function showView({ focus = false } = {}) {
   const name = view();
+  byId("first-list").hidden = true;
   document.title = `${TITLES[name]} · Sitelatch`;
   if (name !== "users") users.clear();
   for (const section of Object.keys(VIEWS)) byId(section).hidden = section !== name;
@@ -135,10 +137,16 @@ async function signedIn(session) {
   byId("person").replaceChildren(...(name === email ? [isolated(name)] : [isolated(name), " ", isolated(email, { class: "quiet" })]));
   byId("person").title = email;
   byId("sign-out").hidden = !session.can_sign_out;
-  await sites.loadWorkspaces();
   byId("loading").hidden = true;
   byId("signed-out").hidden = true;
   byId("signed-in").hidden = false;
+  try {
+    await sites.loadWorkspaces();
+  } catch (error) {
+    // The banner shows an outage. After it, the page continues here.
+    if (!error.isOutage && state.session) await signedOut(error.message);
+    return;
+  }
   await showView({ focus: true });
   reopen(email);
 }
@@ -147,9 +155,12 @@ function signedOut(reason = "") {
   closeAll(reason && state.session?.person.email);
   state.session = null;
   useSession(null);
+  endOutage();
   users.clear();
   for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
   byId("signed-in").hidden = true;
+  byId("first-list").hidden = false;
+  for (const section of Object.keys(VIEWS)) byId(section).hidden = true;
   return showSignIn(reason);
 }
 
@@ -173,6 +184,43 @@ users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
 users.setUpCreate((workspace) => { if (state.session && view() === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
+
+// === Outages ===
+// While the server or its database is unavailable, a banner says so and the page tries again. Nobody is signed out.
+
+const RETRY_MS = 3000;
+const MAX_RETRY_MS = 30_000;
+
+let retryMs = RETRY_MS;
+let retryTimer = null;
+
+whenOutage((sentence) => {
+  byId("outage").hidden = !sentence;
+  clearTimeout(retryTimer);
+  if (!sentence) {
+    retryMs = RETRY_MS;
+    return;
+  }
+  // Only what happened, because the banner says that the page tries again. Unchanged text is not announced again.
+  const text = sentence.replace(/(?<=\.) .*/s, "");
+  if (byId("outage-text").textContent !== text) byId("outage-text").textContent = text;
+  retryTimer = setTimeout(retryLater, retryMs);
+});
+
+// Dialogs have their own buttons to retry, and a hidden page asks for nothing.
+function retryLater() {
+  retryMs = Math.min(2 * retryMs, MAX_RETRY_MS);
+  if (document.hidden || document.querySelector("dialog[open]")) retryTimer = setTimeout(retryLater, retryMs);
+  else retry();
+}
+
+async function retry() {
+  if (!state.session) await start();
+  else if (!byId("first-list").hidden) await signedIn(state.session);
+  else if (await sites.loadWorkspaces().then(RELOADS[view()], () => false)) endOutage();
+}
+
+byId("retry").addEventListener("click", () => busy(byId("retry"), retry));
 
 // === Refreshing the list ===
 
@@ -209,8 +257,16 @@ for (const link of document.querySelectorAll(".bar a[href^='#']")) {
   link.addEventListener("click", () => { if (link.hash === location.hash && state.session) showView({ focus: true }); });
 }
 
-try {
-  await signedIn(await request("GET", "session"));
-} catch (error) {
-  await signedOut(error.status === 401 ? "" : error.message);
+async function start() {
+  let session;
+  try {
+    session = await request("GET", "session");
+  } catch (error) {
+    if (!error.isOutage) await signedOut(error.status === 401 ? "" : error.message);
+    return;
+  }
+  await signedIn(session);
 }
+
+await start();
+dropFirstResponses();

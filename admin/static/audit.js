@@ -1,7 +1,7 @@
 // The audit log. Each entry is shown as a sentence.
 
 import { query, request, state } from "./api.js";
-import { byId, cell, el, emailAddress, isolated, localTime, Pages, row, time } from "./components.js";
+import { byId, cell, el, emailAddress, isolated, localTime, Pages, row, showError, time } from "./components.js";
 
 let pages = null;
 let latestLoad = 0;
@@ -15,12 +15,12 @@ export function loadFirstPage() {
   return loadAudit();
 }
 
-async function loadAudit() {
+export async function loadAudit() {
   const load = ++latestLoad;
   try {
     const page = await request("GET", query("audit", { workspace: state.workspace, after: pages.after, limit: 50 }));
     if (load !== latestLoad) return false;
-    byId("audit-error").textContent = "";
+    showError("audit-error");
     byId("audit-rows").replaceChildren(...page.items.map(entryRow));
     pages.show(page.next);
     byId("audit-empty").hidden = page.items.length > 0;
@@ -28,7 +28,7 @@ async function loadAudit() {
     byId("audit-empty").replaceChildren(el("p", { class: "quiet" }, "There are no entries yet."));
     return true;
   } catch (error) {
-    if (load === latestLoad) byId("audit-error").textContent = error.message;
+    if (load === latestLoad) showError("audit-error", error);
     return false;
   }
 }

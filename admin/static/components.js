@@ -82,6 +82,11 @@ export async function copy(text, button) {
   button.dataset.timer = setTimeout(show, 1500, false);
 }
 
+// Show an error below the heading of a view, or clear it. The banner shows outages.
+export function showError(id, error = null) {
+  byId(id).textContent = error && !error.isOutage ? error.message : "";
+}
+
 // Run `work` with the element marked as busy. Calls while it is busy are ignored.
 export async function busy(element, work) {
   // Not disabled, because that would remove the focus.

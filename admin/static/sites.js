@@ -1,7 +1,7 @@
 // Workspaces, and the list of their sites: add, import, rename and remove.
 
 import { deleteIfExists, query, request, state } from "./api.js";
-import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, time } from "./components.js";
+import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, showError, time } from "./components.js";
 
 // === Workspaces ===
 
@@ -96,7 +96,7 @@ export async function loadSites() {
     const page = await request("GET", query("sites", { workspace: state.workspace, search, after: pages.after, limit: 100 }));
     await addMissingWorkspaces(page.items);
     if (load !== latestLoad) return false;
-    byId("sites-error").textContent = "";
+    showError("sites-error");
     if (!page.items.length && (await pages.leaveEmpty())) return true;
     byId("sites-rows").replaceChildren(...page.items.map(siteRow));
     pages.show(page.next);
@@ -108,7 +108,7 @@ export async function loadSites() {
         el("code", {}, "display_name"), "."));
     return true;
   } catch (error) {
-    if (load === latestLoad) byId("sites-error").textContent = error.message;
+    if (load === latestLoad) showError("sites-error", error);
     return false;
   }
 }
@@ -163,7 +163,7 @@ async function remove(site) {
   try {
     users = (await request("GET", `sites/${encodeURIComponent(site.id)}`)).user_count;
   } catch (error) {
-    byId("sites-error").textContent = error.message;
+    showError("sites-error", error);
     return;
   }
   const consequence = users === 0 ? "No API user has selected it."
@@ -217,7 +217,7 @@ function importSites() {
   const help = "The first line must be site,workspace or site,workspace,display_name. If a line has an error, nothing is imported.";
   prompt("Import sites", [{ name: "file", label: "CSV file", element: file, help }], "Import", async () => {
     if (!file.files.length) throw new Error("Choose a file.");
-    const result = await request("POST", "sites", { csv: await textOf(file.files[0]), create_workspaces: true });
+    const result = await request("POST", "sites", { csv: await textOf(file.files[0]) });
     // The import has succeeded, even if the lists cannot be reloaded now.
     await loadWorkspaces().catch(() => {});
     await loadSites();

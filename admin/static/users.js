@@ -1,7 +1,7 @@
 // API users: the list, and the dialog that creates one.
 
 import { deleteIfExists, query, request, state } from "./api.js";
-import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, time } from "./components.js";
+import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, showError, time } from "./components.js";
 import { addMissingWorkspaces, firstSiteOf, newWorkspace, switchTo } from "./sites.js";
 
 // === List of API users ===
@@ -95,7 +95,7 @@ async function load({ quiet = false } = {}) {
     const page = await request("GET", path, undefined, { quiet });
     await addMissingWorkspaces(page.items);
     if (loadNumber !== latestLoad) return false;
-    byId("users-error").textContent = "";
+    showError("users-error");
     loadedAt = Date.now();
     if (!page.items.length && (await pages.leaveEmpty())) return true;
     users = new Map(page.items.map((user) => [user.id, user]));
@@ -108,7 +108,7 @@ async function load({ quiet = false } = {}) {
     }
     return true;
   } catch (error) {
-    if (loadNumber === latestLoad && !quiet) byId("users-error").textContent = error.message;
+    if (loadNumber === latestLoad && !quiet) showError("users-error", error);
     return false;
   }
 }

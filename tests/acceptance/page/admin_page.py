@@ -39,13 +39,15 @@ class AdminPage:
         self.person = page.locator("#person")
         self.toast = page.locator("#toast")
         self.tooltip = page.locator("#tooltip")
+        self.outage = page.locator("#outage")
+        self.retry_button = self.outage.get_by_role("button", name="Try again")
         self.progress = page.locator("#progress")
         self.workspace = page.locator("#workspace")
         self.new_workspace_button = page.locator("#new-workspace")
 
     def sign_in(self, token: str = ADMIN_TOKEN) -> None:
         self.submit_token(token)
-        expect(self.page.locator("#signed-in")).to_be_visible()
+        expect(self.page.locator("#signed-in section").filter(visible=True)).to_be_visible()
 
     def submit_token(self, token: str) -> None:
         self.token_field.fill(token)

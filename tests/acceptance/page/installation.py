@@ -2,15 +2,18 @@
 
 import http.server
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
 
 from admin.identity.admin_tokens import token_digest
 from tests.acceptance.harness import Keys, Sitelatch
-from tests.database import run_aside
+from tests.database import on_database, run_aside
 
 BEN_TOKEN: Final = "sla_ben"
 TABLES: Final = (
@@ -85,6 +88,23 @@ class Installation:
             await connection.close()
 
         run_aside(run())
+
+    @contextmanager
+    def stopped_database(self) -> Iterator[None]:
+        """Let the database refuse all connections, as a server that is stopping does."""
+        server, name = on_database(self.database_url, "postgres"), urlsplit(self.database_url).path.lstrip("/")
+
+        async def allow(allowed: bool) -> None:
+            connection = await asyncpg.connect(server)
+            await connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {allowed}')
+            await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+            await connection.close()
+
+        run_aside(allow(False))
+        try:
+            yield
+        finally:
+            run_aside(allow(True))
 
     def create_workspaces(self, *names: str) -> None:
         with self.latch.admin_client() as client:

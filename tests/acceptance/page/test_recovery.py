@@ -158,7 +158,7 @@ def test_a_page_that_cannot_be_loaded_leaves_the_current_one(open_page: OpenPage
         admin.users.expect_count(50)
         lose_response(admin.page, "**/admin/users?*", "GET")
         admin.users.next_page()
-        expect(admin.page.get_by_text(UNREACHABLE)).to_be_visible()
+        expect(admin.outage).to_be_visible()
         admin.users.next_page()
         admin.users.expect_page(2)
         admin.users.expect_count(10)
@@ -199,10 +199,10 @@ def test_views_and_the_site_picker_can_be_loaded_again(open_page: OpenPage, inst
             link = admin.page.get_by_role("link", name=view, exact=True)
             section = admin.page.locator(f"#{view.lower()}")
             link.click()
-            expect(section.get_by_text(UNREACHABLE)).to_be_visible()
+            expect(admin.outage).to_be_visible()
             link.click()
             expect(section.locator("tbody tr").first).to_be_visible()
-            expect(section.get_by_text("cannot be reached")).to_be_hidden()
+            expect(admin.outage).to_be_hidden()
         admin.console_errors.clear()
 
 

@@ -1,0 +1,121 @@
+"""The admin page while the server, its database or the network is unavailable."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.acceptance.page.admin_page import SESSION_ENDED, AdminPage, OpenPage
+from tests.acceptance.page.installation import Installation
+
+Outage = Callable[[Page, Installation], AbstractContextManager[None]]
+API = re.compile(r"/admin/(?!static/|$)")
+"""All URLs of the API, but not the page and its files."""
+
+
+@contextmanager
+def stopped_database(page: Page, installation: Installation) -> Iterator[None]:
+    with installation.stopped_database():
+        yield
+
+
+@contextmanager
+def unavailable_listener(page: Page, installation: Installation) -> Iterator[None]:
+    """Answer with 503 in place of the listener, as a proxy in front does while Sitelatch restarts."""
+    page.route(API, lambda route: route.fulfill(status=503, body="<h1>503 Service Unavailable</h1>"))
+    yield
+    page.unroute(API)
+
+
+@contextmanager
+def foreign_answers(page: Page, installation: Installation) -> Iterator[None]:
+    """Answer with an HTML page, as a proxy in front does when a person must sign in there."""
+    page.route(API, lambda route: route.fulfill(status=200, content_type="text/html", body="<h1>Sign in</h1>"))
+    yield
+    page.unroute(API)
+
+
+@contextmanager
+def broken_network(page: Page, installation: Installation) -> Iterator[None]:
+    page.route(API, lambda route: route.abort("connectionrefused"))
+    yield
+    page.unroute(API)
+
+
+OUTAGES = {
+    "The database is unavailable.": stopped_database,
+    "The server responded with status 503.": unavailable_listener,
+    "The response is not from Sitelatch.": foreign_answers,
+    "The server cannot be reached.": broken_network,
+}
+
+
+@pytest.mark.parametrize("sentence", OUTAGES)
+def test_a_signed_in_person_stays_signed_in_during_an_outage(
+    open_page: OpenPage, installation: Installation, sentence: str
+) -> None:
+    installation.latch.create_sites_and_users()
+    with open_page() as admin:
+        admin.users.expect_count(5)
+        # First while the page is open, and then while it loads.
+        with OUTAGES[sentence](admin.page, installation):
+            admin.open("Sites")
+            expect_outage(admin, sentence)
+            admin.open("API Users")
+            expect_outage(admin, sentence)
+        admin.retry_button.click()
+        admin.users.expect_count(5)
+        expect(admin.outage).to_be_hidden()
+        with OUTAGES[sentence](admin.page, installation):
+            if sentence != "The database is unavailable.":
+                # Otherwise the data would come with the page.
+                admin.page.route("**/admin/", without_data)
+            admin.page.reload()
+            expect_outage(admin, sentence)
+        # The page tries again by itself.
+        admin.users.expect_count(5)
+        expect(admin.outage).to_be_hidden()
+        expect(admin.heading("API Users")).to_be_focused()
+        admin.create_dialog.create(all_sites=True)
+        admin.console_errors.clear()
+
+
+def without_data(route: Route) -> None:
+    response = route.fetch()
+    route.fulfill(response=response, body=re.sub("<script type=.application/json.*?</script>", "", response.text()))
+
+
+def expect_outage(admin: AdminPage, sentence: str) -> None:
+    expect(admin.outage).to_contain_text(sentence)
+    expect(admin.outage).to_be_in_viewport(ratio=1)
+    expect(admin.token_field).to_be_hidden()
+
+
+def test_a_session_that_ends_during_an_outage_leads_to_the_sign_in_form(open_page: OpenPage) -> None:
+    with open_page() as admin:
+        admin.page.route(API, lambda route: route.abort("connectionrefused"))
+        admin.link("Audit").click()
+        expect_outage(admin, "The server cannot be reached.")
+        admin.lose_session()
+        admin.page.unroute(API)
+        admin.retry_button.click()
+        expect(admin.page.get_by_text(SESSION_ENDED)).to_be_visible()
+        expect(admin.outage).to_be_hidden()
+        admin.console_errors.clear()
+
+
+def test_rows_stay_during_an_outage(open_page: OpenPage, installation: Installation) -> None:
+    installation.create_users(60)
+    with open_page() as admin:
+        admin.users.next_page()
+        admin.users.expect_count(10)
+        with broken_network(admin.page, installation):
+            admin.users.search("User 05")
+            expect_outage(admin, "The server cannot be reached.")
+            admin.users.expect_count(10)
+        admin.retry_button.click()
+        expect(admin.outage).to_be_hidden()
+        expect(admin.users.rows.first).to_contain_text("User 059")
+        admin.console_errors.clear()
