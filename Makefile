@@ -10,7 +10,7 @@
 #   make test-deploy          check the Compose file, the systemd unit, the alert rules and the dashboard
 #   make screenshots          take screenshots of every view of the admin page, into var/screenshots
 #   make check                check format, lint rules, types and import layers
-#   make bench-admin          measure the lists of the admin API with 1,000,000 API users (USERS=5000000 for more)
+#   make bench-admin          measure the lists of the admin API with 1,000,000 rows (USERS=5000000 for more)
 #   make bench                measure the admin API with 100,000 users, and compare the throughput with a naive proxy's
 
 VENV := .venv
@@ -82,6 +82,7 @@ bench: $(VENV)/ready-to-test
 USERS ?= 1000000
 bench-admin: $(VENV)/ready-to-test
 	$(BIN)/python -m bench.admin_lists $(USERS)
+	$(BIN)/python -m bench.audit_list $(USERS)
 
 clean:
 	rm -rf $(VENV) $(BACKENDS) tests/backends/node_modules tests/node_modules var

@@ -36,13 +36,19 @@ log = structlog.get_logger("sitelatch.internal")
 def internal_listeners(
     ops: web.Application, ops_listen: str, admin: web.Application, admin_listen: str
 ) -> dict[str, web.Application]:
-    """Return the application for each listen address. Ops and admin share one if their addresses are equal."""
-    if ops_listen == admin_listen:
-        ops.add_subapp("/admin", admin)
-        return {ops_listen: ops}
-    root = web.Application()
+    """Return the application for each listen address. Ops and admin share one if their addresses are equal.
+
+    The root of the admin listener leads to the page.
+    """
+    root = ops if ops_listen == admin_listen else web.Application()
     root.add_subapp("/admin", admin)
+    root.router.add_get("/", _to_the_page)
     return {ops_listen: ops, admin_listen: root}
+
+
+async def _to_the_page(_: web.Request) -> web.StreamResponse:
+    # Relative, because a proxy in front may have mounted the listener under another path.
+    return web.Response(status=307, headers={hdrs.LOCATION: "admin/", hdrs.CACHE_CONTROL: "no-store"})
 
 
 class InternalRunner(web.AppRunner):

@@ -116,15 +116,20 @@ async def _prepare(dsn: str, users: int) -> None:
     await connection.close()
 
 
+def start_server(folder: Path) -> EmbeddedServer:
+    """Start PostgreSQL 15 with its default settings, or the embedded server, in a new folder."""
+    binaries = Binaries(_POSTGRES_15, Path(), 15) if (_POSTGRES_15 / "bin" / "postgres").is_file() else None
+    folder.chmod(0o755)  # root starts the server as another user
+    return EmbeddedServer.open(folder / "postgres", _DEFAULTS, binaries)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Fill a database, run the measurements and print the results. Return 1 if a goal was not met."""
     users = int(arguments[0]) if arguments else 1_000_000
     rounds = int(arguments[1]) if len(arguments) > 1 else 3
-    binaries = Binaries(_POSTGRES_15, Path(), 15) if (_POSTGRES_15 / "bin" / "postgres").is_file() else None
     with tempfile.TemporaryDirectory(prefix="sitelatch-bench-") as temporary:
         folder = Path(temporary)
-        folder.chmod(0o755)  # root starts the server as another user
-        server = EmbeddedServer.open(folder / "postgres", _DEFAULTS, binaries)
+        server = start_server(folder)
         try:
             asyncio.run(_prepare(server.dsn, users))
             met = asyncio.run(_measure(server.dsn, rounds, 150 if users <= 1_000_000 else 400))

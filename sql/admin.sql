@@ -318,38 +318,6 @@ RETURNING s.id, w.name AS workspace, s.display_name
 -- How many API users have each of the sites $1 among their selected sites.
 SELECT site_id, count(*) AS user_count FROM sitelatch.api_user_sites WHERE site_id = ANY($1) GROUP BY site_id
 
--- name: write_audit
--- Record that the person with the name $1 and the email $2, at address $3, did $4: one entry for each of the workspaces
--- $5, subjects $6 and details $7.
-INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject, detail)
-SELECT $1, $2, $3, $4, line.workspace, line.subject, line.detail::jsonb
-FROM unnest($5::text[], $6::text[], $7::text[]) AS line (workspace, subject, detail)
-
 -- name: has_audit
 -- Whether the audit log has an entry about the workspace $1.
 SELECT EXISTS (SELECT FROM sitelatch.audit_log WHERE workspace = $1)
-
--- name: list_audit
--- Audit log entries, newest first: in the workspaces $1 (null: all), about the subject $2 (null: all), before the entry
--- $3, at most $4. As in user_list.sql, there is one branch for all workspaces, and one that reads a page of each
--- workspace.
-SELECT id, at, actor_name, actor_email, actor_address, action, workspace, subject, detail::text
-FROM (
-  (SELECT l.*
-   FROM sitelatch.audit_log l
-   WHERE $1::text[] IS NULL AND ($2::text IS NULL OR l.subject = $2) AND ($3::bigint IS NULL OR l.id < $3)
-   ORDER BY l.id DESC
-   LIMIT $4)
-  UNION ALL
-  (SELECT page.*
-   FROM unnest($1) AS w (name)
-   CROSS JOIN LATERAL (
-     SELECT l.*
-     FROM sitelatch.audit_log l
-     WHERE l.workspace = w.name AND ($2 IS NULL OR l.subject = $2) AND ($3 IS NULL OR l.id < $3)
-     ORDER BY l.id DESC
-     LIMIT $4
-   ) page)
-) AS entries
-ORDER BY id DESC
-LIMIT $4

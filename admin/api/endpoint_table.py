@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from admin.api.audit_endpoints import AuditEndpoints
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import json_response
 from admin.api.openapi import openapi
@@ -29,6 +30,7 @@ def api_endpoints(
     endpoints = [
         *UserEndpoints(lanes, cipher).endpoints(),
         *WorkspaceEndpoints(lanes).endpoints(),
+        *AuditEndpoints(lanes).endpoints(),
         *SiteEndpoints(lanes).endpoints(),
         *SessionEndpoints(sign_in, recoverable_keys=cipher is not None, try_it=try_it).endpoints(),
         endpoint("GET", "/openapi.json", describe, NoQuery, {200: Document}),

@@ -66,7 +66,7 @@ class Endpoint:
 def endpoint(
     method: str,
     path: str,
-    handler: Callable[[web.Request, Model], Coroutine[None, None, web.Response]],
+    handler: Callable[[web.Request, Model], Coroutine[None, None, web.StreamResponse]],
     takes: type[Model],
     responses: Responses,
     *problems: ProblemType,
@@ -78,7 +78,7 @@ def endpoint(
     The handler's name and docstring become the operation id and the summary in the OpenAPI document.
     """
 
-    async def serve(request: web.Request) -> web.Response:
+    async def serve(request: web.Request) -> web.StreamResponse:
         taken = await _read(request, takes)
         if method == "GET":
             return await handler(request, taken)

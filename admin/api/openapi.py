@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 
 from admin.api.endpoints import Endpoint, ProblemType
 from admin.api.idempotency import HEADER, KEPT_SECONDS, PATTERN
+from admin.api.response_models import CsvFile
 from admin.problem_details import HEADERS, ProblemDetails
 
 Json = dict[str, Any]
@@ -100,7 +101,8 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> Json:
     for status, model in endpoint.responses.items():
         responses[str(status)] = {"description": HTTPStatus(status).phrase}
         if model is not None:
-            responses[str(status)]["content"] = _content(schemas[model])
+            media_type = model.media_type if issubclass(model, CsvFile) else "application/json"
+            responses[str(status)]["content"] = _content(schemas[model], media_type)
     for problem in sorted(endpoint.problems, key=lambda problem: problem.status):
         responses[str(problem.status)] = {"$ref": f"#/components/responses/{problem.__name__}"}
     operation["responses"] = responses

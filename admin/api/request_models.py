@@ -3,14 +3,19 @@
 The models check types and sizes. The operations check rules that need the database, or that also hold for the command.
 """
 
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from admin.api.audit import Action
 from admin.api.user_creation import MAX_SITES
 from admin.api.user_list import Sort
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 def _text(text: str) -> str:
@@ -27,6 +32,23 @@ def _checked_later(**rules: Any) -> Any:
 Text = Annotated[str, AfterValidator(_text), _checked_later(pattern=r"^[^\u0000-\u001f\u007f-\u009f]*$")]
 Name = Annotated[Text, _checked_later(minLength=1, maxLength=NAME_LENGTH)]
 Workspace = Annotated[Text, _checked_later(pattern=f"^{WORKSPACE}$", maxLength=WORKSPACE_LENGTH)]
+
+
+def _with_offset(text: str) -> str:
+    # Pydantic would also accept numbers, as seconds since 1970.
+    if not _RFC_3339.fullmatch(text):
+        raise PydanticCustomError("time", "must be a time with a UTC offset, such as 2026-11-30T08:00:00Z.")
+    return text
+
+
+def _utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("time", "must be between the years 1 and 9999 in UTC.") from None
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_with_offset), AfterValidator(_utc)]
 
 
 class Body(BaseModel):
@@ -150,11 +172,24 @@ class SiteQuery(QueryParameters):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
-class AuditQuery(QueryParameters):
-    """Parameters of `GET /admin/audit`: `subject` is a user's or site's id, or a workspace's name."""
+class AuditExport(QueryParameters):
+    """Parameters of `GET /admin/audit.csv`: which entries to return.
+
+    `subject` is the id of an API user or site, or the name of a workspace, and `actor` the email address of a person.
+    """
 
     workspace: Text | None = None
+    search: Search | None = None
     subject: Text | None = None
+    actor: Annotated[Text, Field(max_length=320)] | None = None
+    action: Action | None = None
+    since: Time | None = None
+    until: Time | None = None
+
+
+class AuditQuery(AuditExport):
+    """Parameters of `GET /admin/audit`: which entries to return, and which page of them."""
+
     after: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 

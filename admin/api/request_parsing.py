@@ -92,6 +92,8 @@ def _sentence(details: ErrorDetails) -> str:
         case "string_too_long" | "too_long":
             unit = "items" if context.get("field_type") == "List" else "characters"
             return f"must have at most {context['max_length']} {unit}."
+        case "datetime_parsing" | "datetime_from_date_parsing":
+            return "must be a time that exists, such as 2026-11-30T08:00:00Z."
         case "literal_error":
             return f"must be one of {context['expected']}."
         case kind:

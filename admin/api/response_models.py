@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
@@ -206,7 +206,9 @@ class FoundSites(View):
 
 
 class AuditLine(View):
-    """An entry of the audit log. It outlives its subject."""
+    """An entry of the audit log. It outlives its subject: `subject_exists` says whether an API user still exists, and
+    is null if the subject is not an API user.
+    """
 
     id: int
     at: datetime
@@ -215,7 +217,14 @@ class AuditLine(View):
     action: str
     workspace: str | None
     subject: str | None
+    subject_exists: bool | None
     detail: dict[str, Any]
+
+
+class CsvFile(RootModel[str]):
+    """A CSV file (RFC 4180), with a heading for each column in the first line."""
+
+    media_type: ClassVar[str] = "text/csv"
 
 
 class Document(RootModel[dict[str, Any]]):

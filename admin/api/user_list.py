@@ -108,7 +108,7 @@ async def list_users(
     if `after` does not belong to this list and order.
     """
     order = ORDERS[sort]
-    sought = _without_secret(search or "")
+    sought = without_secret(search or "")
     is_search = has_words(sought)
     list_key = (sort, is_search)
     last = None if after is None else Picked(*read_cursor(after, *list_key, may_be_never=order.by_activity))
@@ -166,7 +166,7 @@ def _picked(rows: Iterable[Record]) -> list[Picked]:
     return [Picked(row["sorted_by"], row["id"]) for row in rows]
 
 
-def _without_secret(search: str) -> str:
+def without_secret(search: str) -> str:
     """Return a search without the prefix that all hints share, and without text that no hint contains.
 
     The database may log the parameters of queries, so no query gets a whole key.

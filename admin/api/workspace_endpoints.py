@@ -1,18 +1,18 @@
-"""Endpoints for workspaces and the audit log."""
+"""Endpoints for workspaces."""
 
 from aiohttp import web
 
-from admin.api import audit, workspaces
+from admin.api import workspaces
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
-from admin.api.request_models import AuditQuery, NewWorkspace, NoQuery, RenameWorkspace, WorkspaceQuery
-from admin.api.response_models import AuditLine, Page, Workspace
+from admin.api.request_models import NewWorkspace, NoQuery, RenameWorkspace, WorkspaceQuery
+from admin.api.response_models import Page, Workspace
 from admin.connections import Lanes
 from admin.problems import Conflict, NotFound
 
 
 class WorkspaceEndpoints:
-    """List, create, rename and remove workspaces; list the audit log."""
+    """List, create, rename and remove workspaces."""
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -32,7 +32,6 @@ class WorkspaceEndpoints:
                 Conflict,
             ),
             endpoint("DELETE", "/workspaces/{name}", self.remove_workspace, NoQuery, {204: None}, NotFound, Conflict),
-            endpoint("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}),
         ]
 
     async def list_workspaces(self, request: web.Request, query: WorkspaceQuery) -> web.Response:
@@ -62,14 +61,3 @@ class WorkspaceEndpoints:
         async with self._lanes.changes.borrow() as connection:
             await workspaces.remove_workspace(connection, request.match_info["name"], by=actor_of(request))
         return no_content()
-
-    async def list_audit(self, request: web.Request, query: AuditQuery) -> web.Response:
-        """List audit entries, newest first."""
-        async with self._lanes.lists.read() as connection:
-            within = await workspaces.filtered_workspaces(
-                connection, admin_of(request).workspaces, query.workspace, in_audit=True
-            )
-            page = await audit.list_audit(
-                connection, within=within, subject=query.subject, before=query.after, limit=query.limit
-            )
-        return json_response(page)

@@ -3,7 +3,7 @@
 import asyncpg
 import click
 
-from admin.api.audit import list_audit
+from admin.api.audit_list import AuditFilter, list_audit
 from admin.api.response_models import AuditLine, Page
 from admin.api.workspaces import filtered_workspaces
 from sitelatch.commands.listing import PAGE_SIZE, echo_list
@@ -39,7 +39,8 @@ def audit_command(config: Config, as_json: bool, workspace: str | None, subject:
             before = None if after is None else int(after)
             size = min(PAGE_SIZE, left)
             left -= size
-            page = await list_audit(connection, within=within, subject=subject, before=before, limit=size)
+            only = AuditFilter(subject=subject)
+            page = await list_audit(connection, within=within, only=only, after=before, limit=size)
             return page if left else Page(items=page.items, next=None)
 
         await echo_list(connection, read, as_json=as_json, titles=_TITLES, row=_row)

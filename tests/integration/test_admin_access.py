@@ -96,10 +96,18 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ],
     ("PATCH", "/sites/{id}"): [Attempt("/sites/wiki", {"display_name": "Mine"})],
     ("DELETE", "/sites/{id}"): [Attempt("/sites/wiki")],
+    ("GET", "/audit.csv"): [
+        Attempt("/audit.csv", statuses=(200,)),
+        Attempt("/audit.csv?workspace=globex"),
+        Attempt("/audit.csv?search=wiki", statuses=(200,)),
+        Attempt("/audit.csv?subject={user}", statuses=(200,)),
+    ],
     ("GET", "/audit"): [
         Attempt("/audit", statuses=(200,)),
         Attempt("/audit?workspace=globex"),
         Attempt("/audit?subject=wiki", statuses=(200,)),
+        Attempt("/audit?search=wiki", statuses=(200,)),
+        Attempt("/audit?action=site.created&since=2000-01-01T00:00:00Z", statuses=(200,)),
         Attempt("/audit?subject={user}", statuses=(200,)),
     ],
     ("POST", "/session"): [Attempt("/session", {"token": "wrong"}, (401, 403))],

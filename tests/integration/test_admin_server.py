@@ -194,6 +194,27 @@ async def test_every_endpoint_with_a_body_refuses_invalid_ones(acme: AdminClient
             assert answer.content_type == "application/problem+json"
 
 
+@pytest.mark.parametrize("shared", [True, False])
+async def test_the_root_of_the_admin_listener_leads_to_the_page(pool: asyncpg.Pool, shared: bool) -> None:
+    addresses = ("shared", "shared") if shared else ("ops", "admin")
+    apps = internal_listeners(
+        ops_app(Metrics(), lambda: (True, {})), addresses[0], admin_app(SETTINGS, pool), addresses[1]
+    )
+    for address, app in apps.items():
+        runner, port = await serve(app)
+        async with ClientSession() as session:
+            for method in ("GET", "HEAD"):
+                async with session.request(method, f"http://127.0.0.1:{port}/?x=1", allow_redirects=False) as answer:
+                    assert (answer.status, answer.headers.get("Location")) == (
+                        (404, None) if address == "ops" else (307, "admin/")
+                    )
+            if address != "ops":
+                async with session.get(f"http://127.0.0.1:{port}/") as page:
+                    assert (page.status, page.url.path) == (200, "/admin/")
+                assert (await session.post(f"http://127.0.0.1:{port}/")).status == 405
+        await runner.cleanup()
+
+
 async def test_a_wrong_content_type_is_refused_with_the_right_one(acme: AdminClient) -> None:
     for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/jsonp"}):
         status, problem, _ = await acme.request("POST", "/users", data=b"{}", headers=headers)

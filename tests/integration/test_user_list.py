@@ -3,12 +3,13 @@
 import random
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
 
-from admin.api.audit import list_audit
+from admin.api.audit_list import AuditFilter, list_audit
 from admin.api.response_models import User
 from admin.api.sites import list_sites
 from admin.api.user_list import SORTS, Sort, list_users
@@ -74,8 +75,9 @@ def many_users(database_server: str) -> Iterator[str]:
             " WHERE user_id IN (SELECT id FROM sitelatch.api_users ORDER BY id LIMIT 300)"
         )
         await connection.execute(
-            "INSERT INTO sitelatch.audit_log (actor_name, actor_email, actor_address, action, workspace, subject)"
-            " SELECT 'Ada', 'ada@example.com', '127.0.0.1', 'user.created',"
+            "INSERT INTO sitelatch.audit_log (at, actor_name, actor_email, actor_address, action, workspace, subject)"
+            " SELECT now() - (20000 - n) * interval '1 second', 'Ada', 'ada' || n % 50 || '@example.com', '127.0.0.1',"
+            " CASE WHEN n % 997 = 0 THEN 'site.removed' ELSE 'user.created' END,"
             " CASE WHEN n % 1000 = 0 THEN 'few' ELSE 'acme' END, (n / 5)::text FROM generate_series(1, 20000) n"
         )
         await connection.execute("VACUUM ANALYZE")
@@ -213,6 +215,10 @@ class Explaining:
         self._connection = connection
         self.complaints: list[str] = []
 
+    async def fetchval(self, query: str, *parameters: Any) -> Any:
+        rows = await self.fetch(query, *parameters)
+        return rows[0][0] if rows else None
+
     async def fetch(self, query: str, *parameters: Any) -> list[asyncpg.Record]:
         plan = "\n".join(row[0] for row in await self._connection.fetch(f"EXPLAIN {query}", *parameters))
         if LARGE_TABLES.search(plan):
@@ -239,6 +245,21 @@ async def test_no_page_of_sites_or_audit_entries_reads_a_whole_table(connection:
             sites = await list_sites(explaining, within=within, search=search)
             assert bool(sites.items) == found
         for subject, count in ((None, 5), ("200", 1 if within == few else 5), ("unknown", 0)):
-            entries = await list_audit(explaining, within=within, subject=subject, limit=5)
+            entries = await list_audit(explaining, within=within, only=AuditFilter(subject=subject), limit=5)
             assert len(entries.items) == count
+        middle = datetime.now(UTC) - timedelta(hours=1)
+        for only in (
+            AuditFilter(actor="Ada7@example.com"),
+            AuditFilter(action="site.removed"),
+            AuditFilter(until=middle),
+            AuditFilter(since=middle, action="user.created"),
+            AuditFilter(search="ada"),
+            AuditFilter(search="ada7"),
+            AuditFilter(search="1999"),
+            AuditFilter(search="nobody"),
+            AuditFilter(search="nobody", actor="nobody@example.com"),
+        ):
+            page = await list_audit(explaining, within=within, only=only, limit=5)
+            if page.next is not None:
+                await list_audit(explaining, within=within, only=only, after=int(page.next), limit=5)
     assert explaining.complaints == []

@@ -1,0 +1,66 @@
+"""Endpoints for the audit log."""
+
+import asyncio
+from typing import Final
+
+import asyncpg
+import structlog
+from aiohttp import hdrs, web
+
+from admin.api.audit_csv import AUDIT_CSV_HEADERS, audit_csv
+from admin.api.audit_list import AuditFilter, list_audit
+from admin.api.endpoints import Endpoint, endpoint
+from admin.api.handlers import admin_of, json_response
+from admin.api.request_models import AuditExport, AuditQuery
+from admin.api.response_models import AuditLine, CsvFile, Page
+from admin.api.workspaces import filtered_workspaces
+from admin.connections import DATABASE_DOWN, Lanes
+from admin.problems import Problem
+
+_EXPORT_PAGE: Final = 500
+"""How many entries an export reads at a time. Other requests can use the connection in between."""
+
+log = structlog.get_logger("sitelatch.admin")
+
+
+class AuditEndpoints:
+    """List and export the audit log."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this group."""
+        return [
+            endpoint("GET", "/audit", self.list_audit, AuditQuery, {200: Page[AuditLine]}),
+            endpoint("GET", "/audit.csv", self.export_audit, AuditExport, {200: CsvFile}),
+        ]
+
+    async def list_audit(self, request: web.Request, query: AuditQuery) -> web.Response:
+        """List audit entries, newest first."""
+        return json_response(await self._page(request, query, query.after, query.limit))
+
+    async def export_audit(self, request: web.Request, query: AuditExport) -> web.StreamResponse:
+        """Export audit entries as a CSV file, newest first."""
+        page = await self._page(request, query, None, _EXPORT_PAGE)
+        response = web.StreamResponse(headers=AUDIT_CSV_HEADERS)
+        await response.prepare(request)
+        if request.method == hdrs.METH_HEAD:
+            return response
+        try:
+            await response.write(await asyncio.to_thread(audit_csv, page.items, with_titles=True))
+            while page.next is not None:
+                page = await self._page(request, query, int(page.next), _EXPORT_PAGE)
+                await response.write(await asyncio.to_thread(audit_csv, page.items))
+        except (Problem, asyncpg.PostgresError, *DATABASE_DOWN) as error:
+            # The head was sent, so only an unfinished body can show that the file is incomplete.
+            log.warning("audit_export_failed", error=type(error).__name__)
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    async def _page(self, request: web.Request, query: AuditExport, after: int | None, limit: int) -> Page[AuditLine]:
+        only = AuditFilter(query.subject, query.actor, query.action, query.since, query.until, query.search)
+        async with self._lanes.lists.read() as connection:
+            within = await filtered_workspaces(connection, admin_of(request).workspaces, query.workspace, in_audit=True)
+            return await list_audit(connection, within=within, only=only, after=after, limit=limit)
