@@ -52,4 +52,4 @@ class FirstResponses:
     async def _response(self, request: web.Request, path: str) -> str:
         serve = self._serve[path.partition("?")[0]]
         response = await serve(request.clone(rel_url=URL(f"/{path}")))
-        return response.text or "null"
+        return (isinstance(response, web.Response) and response.text) or "null"

@@ -52,7 +52,7 @@ class Endpoint:
     takes: type[BaseModel]
     responses: Responses
     problems: tuple[ProblemType, ...]
-    serve: Callable[[web.Request], Awaitable[web.Response]]
+    serve: Callable[[web.Request], Awaitable[web.StreamResponse]]
     open: bool
     """Whether the endpoint needs no credentials."""
     idempotent: bool
