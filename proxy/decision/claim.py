@@ -1,12 +1,14 @@
 """The claim of a request: what it asks for. No I/O."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxy.decision.method_override import overrides_method
 from proxy.decision.named_sites import NOTHING_NAMED, Candidate
 from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
 from proxy.http.headers import Fields, Head
+from proxy.http.plain_requests import PlainHead
 
 
 @dataclass(slots=True)
@@ -25,6 +27,8 @@ class Claim:
     """The request target to forward, without the key. Not set if there were several keys."""
     fields: Fields = field(init=False, repr=False)
     """The header fields to forward, without the key. Not set if there were several keys."""
+    plain: PlainHead | None = field(default=None, repr=False)
+    """The head, if the request is plain (plain_claims.py)."""
     key: bytes | None = field(default=None, repr=False)
     passes_by_itself: bool = False
     """Whether the request has passed all steps that need no key. Now only its key or its sites can cause a refusal."""
@@ -36,6 +40,13 @@ class Claim:
     """The sites that the request names when read according to RFC 3986."""
     plus_as_space: Candidate | None = None
     """The sites when `+` is read as a space, or None if they are the same. The grant decides which reading is meant."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Set `fields` of a plain request when something first reads them."""
+        if name == "fields" and self.plain is not None:
+            self.fields = self.plain.fields_without_key
+            return self.fields
+        raise AttributeError(name)
 
     @property
     def sites(self) -> tuple[str, ...]:

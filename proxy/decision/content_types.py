@@ -12,6 +12,12 @@ _CHARSET = re.compile(
     rb"charset=[\"']?(?:utf-?8(?:-sig)?|(?:us-)?ascii|binary|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9]|"
     rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|)[\"']?(?=[;, \t]|\Z)"
 )
+HARMLESS_TYPES = frozenset(
+    value + charset
+    for value in (b"application/json", b"text/plain", b"application/octet-stream")
+    for charset in (b"", b"; charset=utf-8", b";charset=utf-8", b"; charset=UTF-8", b";charset=UTF-8")
+)
+"""Values of Content-Type that neither declare a form nor change how a query is decoded."""
 _LONGEST_CONTENT_TYPE = 1024
 _OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
     "Some servers decode the query in the `charset` of the Content-Type header. Send UTF-8, or leave `charset` out."

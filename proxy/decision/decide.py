@@ -4,8 +4,6 @@
 refused with any key causes no lookup.
 """
 
-from dataclasses import replace
-
 from proxy.decision.api_keys import well_formed
 from proxy.decision.claim import Claim
 from proxy.decision.content_types import form_may_name, refuse_charset, refuse_form_body
@@ -13,6 +11,7 @@ from proxy.decision.grant import Grant
 from proxy.decision.method_override import NO_METHODS, overriding_methods, overriding_methods_in
 from proxy.decision.named_sites import Candidate
 from proxy.decision.noticed_headers import CONTENT_TYPE, COOKIE, OVERRIDE, SECOND_RESOURCE, SITE_HEADER
+from proxy.decision.plain_claims import claim_plainly
 from proxy.decision.queries import OnlyParameter, Query
 from proxy.decision.request_sites import check_cookies, name_sites
 from proxy.decision.second_resource import names_second_resource
@@ -54,6 +53,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
     After the lookup, call this again with the same claim: steps 1 to 15 are not repeated. `now` is in seconds since the
     epoch. The comment at each step lists its refusals.
     """
+    if not claim.passes_by_itself:
+        claim_plainly(claim)  # a shortcut for steps 1 to 15, which most requests can take
     # The claim that a refusal reports: None until step 2 has found a route.
     located = claim if claim.passes_by_itself else None
     grant: Grant | None = None
@@ -83,7 +84,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             #    400 ambiguous_key, 400 ambiguous_request
             #    `noticed` has a bit for each kind of header that a later step reads.
             if settings.drop_headers:
-                head = replace(head, fields=route.drop_headers.remaining(head.fields))
+                head = head.with_fields(route.drop_headers.remaining(head.fields))
             claim.key, claim.target, claim.fields, noticed, pieces = route.key_reader.read(head)
             if settings.forward_key:
                 claim.target, claim.fields = head.target, head.fields

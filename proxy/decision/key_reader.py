@@ -25,15 +25,16 @@ class KeyReader:
 
     __slots__ = (
         "_cookies",
-        "_fields",
-        "_noticed",
         "_queries",
-        "_watched",
         "_ways",
         "challenges",
+        "field_readers",
         "locations",
         "missing",
         "names",
+        "noticed",
+        "reads_queries",
+        "watched",
     )
 
     def __init__(self, locations: Sequence[str], watched: Mapping[bytes, int] | None = None) -> None:
@@ -49,15 +50,18 @@ class KeyReader:
                 by_field.setdefault(location.field, []).append(location)
         for of_field in by_field.values():
             _refuse_part_of_whole(of_field)
-        self._fields = {
+        self.field_readers: dict[bytes, _FieldReader] = {
             name: of_field[0].read if len(of_field) == 1 else _one_after_another(of_field)
             for name, of_field in by_field.items()
         }
+        """How to read the key in each header that may hold one, keyed by the header's folded name."""
         cookies = parameter_names(self.locations, CookieKey)
         queries = parameter_names(self.locations, QueryKey)
         self._cookies = Finder(cookies, COOKIES) if cookies else None
         self._queries = Finder(queries) if queries else None
-        self.names = frozenset(self._fields) | ({b"cookie"} if cookies else frozenset())
+        self.reads_queries = bool(queries)
+        """Whether a query parameter may hold the key."""
+        self.names = frozenset(self.field_readers) | ({b"cookie"} if cookies else frozenset())
         """The headers that may hold a key, in lowercase."""
         self.challenges = challenges(self.locations)
         """The header lines of a response that asks for a key."""
@@ -65,8 +69,10 @@ class KeyReader:
         self.missing = MISSING_KEY.because(f"{MISSING_KEY.detail} Send one {ways}.")
         """The refusal of a request without a key."""
         self._ways = ways
-        self._watched = dict(watched or {})
-        self._noticed = self.names | self._watched.keys()
+        self.watched = dict(watched or {})
+        """The bits of further headers (noticed_headers.py), keyed by folded name."""
+        self.noticed = self.names | self.watched.keys()
+        """The folded names of all these headers."""
 
     def read(self, head: Head) -> tuple[bytes | None, bytes, Fields, int, Pieces | None]:
         """Return the key or None, the target and fields without the key, and the bits of the watched headers found.
@@ -77,8 +83,8 @@ class KeyReader:
         """
         keys: set[bytes] = set()
         fields: Fields = []
-        noticed = self._noticed
-        readers = self._fields
+        noticed = self.noticed
+        readers = self.field_readers
         watched = 0
         has_cookies = False
         for field in head.fields:
@@ -86,7 +92,7 @@ class KeyReader:
             if name not in noticed:
                 fields.append(field)
                 continue
-            watched |= self._watched.get(name, 0)
+            watched |= self.watched.get(name, 0)
             has_cookies |= name == b"cookie"
             reader = readers.get(name)
             kept = field if reader is None else reader(field, keys)

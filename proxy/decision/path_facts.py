@@ -41,6 +41,8 @@ class PathFacts:
     """The header rules, each paired with whether this path is in its scope, as in `queries`."""
     plain_header: HeaderSiteRule | None = None
     """The only header rule, if it applies to this path and its values are plain site ids."""
+    is_plain: bool = False
+    """Whether a request with this path may be plain (plain_claims.py): its endpoint has no rules of its own."""
 
     def refuses(self, methods: set[bytes]) -> bool:
         """Return whether `refuse` lists one of these methods for this path."""
@@ -80,6 +82,7 @@ def path_facts(route: Route, path: bytes, found: PathReadings) -> PathFacts:
         facts.scope_differs = _scope_differs(
             route.scoped_rules, path_difference(path, found, route.site_rules.scopes_of)
         )
+    facts.is_plain = route.is_plain and not (facts.work or facts.public or facts.refused)
     return facts
 
 

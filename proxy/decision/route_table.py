@@ -31,6 +31,8 @@ class RouteTable:
         self._paths = FirstOf(route.prefix for route in self.routes)
         self._facts: dict[bytes, PathFacts] = {}
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
+        self.noticed_names = frozenset().union(*(route.noticed_names for route in self.routes))
+        self.plain_key_fields = list(dict.fromkeys(each for route in self.routes for each in route.plain_key_fields))
         self.reads_hosts = any(route.site_rules.hosts for route in self.routes)
         """Whether a route reads a site from the host name."""
         self.methods = frozenset().union(*(route.methods for route in self.routes))
@@ -50,9 +52,9 @@ class RouteTable:
                 self._facts[path] = facts
         return facts
 
-    def remembers(self, path: bytes) -> bool:
-        """Return whether the facts about a path are cached."""
-        return path in self._facts
+    def remembered(self, path: bytes) -> PathFacts | None:
+        """Return the facts about a path if they are cached. Hot."""
+        return self._facts.get(path)
 
     def _locate(self, path: bytes, work: int) -> PathFacts:
         found = read_path(path, work)

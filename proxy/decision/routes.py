@@ -13,7 +13,7 @@ from proxy.decision.site_rules import SiteRules, listed
 from proxy.decision.steering_parameters import STEERING_NAMES
 from proxy.http.cors import compile_cors, is_preflight
 from proxy.http.drop_headers import DropHeaders
-from proxy.http.headers import Fields, Head
+from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_REQUEST, METHOD_NOT_ALLOWED, SITE_MISSING, Refusal
 from proxy.settings import KeySettings, RouteSettings
 from sql.settings import SettingError
@@ -27,6 +27,8 @@ class Route:
         "cookies",
         "cors",
         "drop_headers",
+        "is_plain",
+        "keeps_host",
         "key_reader",
         "method_not_allowed",
         "methods",
@@ -77,6 +79,12 @@ class Route:
             noticed_headers((rule.folded_name for rule in self.site_rules.headers), cookies=self.cookies is not None),
         )
         self.drop_headers = DropHeaders(settings.drop_headers)
+        self.is_plain = not (
+            settings.drop_headers or settings.forward_key or self.site_rules.hosts or self.key_reader.reads_queries
+        )
+        """Whether requests to the route may be plain (plain_claims.py)."""
+        self.keeps_host = settings.host != "upstream"
+        """Whether the upstream gets the client's Host."""
         self.public = [endpoint(entry) for entry in settings.public]
         self.refused_endpoints = [
             endpoint(entry, any_method=True) for entry in settings.refuse if not entry.startswith("query:")
@@ -133,24 +141,40 @@ class Route:
 
     def _headers_for_pages(self) -> list[str]:
         """Return the headers with which pages from other origins may send a key or name a site."""
+        return [header[0] for header in self._key_headers()] + [rule.rule.header for rule in self.site_rules.headers]
+
+    def _key_headers(self) -> list[tuple[str, str]]:
+        """Return the headers that may carry a key, with examples of their values."""
         examples = [
             location.example().header for location in self.key_reader.locations if not isinstance(location, CookieKey)
         ]
-        return [header[0] for header in examples if header] + [rule.rule.header for rule in self.site_rules.headers]
+        return [header for header in examples if header]
 
     def answers_preflight(self, head: Head) -> bool:
         """Return whether a request is a CORS preflight that Sitelatch answers itself."""
         return self.cors is not None and head.method == b"OPTIONS" and is_preflight(head.fields)
 
-    def lines_of(self, refusal: Refusal, request: Fields) -> bytes:
-        """Return the header lines that the route adds to a refusal of a request with these fields."""
-        cors = self.cors.refusal(request) if self.cors is not None else b""
+    def lines_of(self, refusal: Refusal, origin: bytes) -> bytes:
+        """Return the header lines that the route adds to a refusal of a request with this `Origin`."""
+        cors = self.cors.refusal(origin) if self.cors is not None else b""
         return self.key_reader.challenges + cors if refusal.challenge else cors
 
     @property
     def judged_names(self) -> frozenset[bytes]:
         """The headers that the decision reads. Names are in lowercase, with `-` for `_`."""
         return self.key_reader.names | {rule.folded_name for rule in self.site_rules.headers} | {b"content-type"}
+
+    @property
+    def noticed_names(self) -> frozenset[bytes]:
+        """The headers that the decision or CORS reads, folded. All others pass unread."""
+        return self.key_reader.noticed | {b"origin"}
+
+    @property
+    def plain_key_fields(self) -> list[bytes]:
+        """The usual spellings of header lines with a key, up to the key itself."""
+        lines = [f"{header[0]}: {header[1]}" for header in self._key_headers() if header[1].endswith("{key}")]
+        starts = [line.removesuffix("{key}").encode() for line in lines]
+        return starts + [start.lower().replace(b"bearer", b"Bearer") for start in starts]
 
     @property
     def site_headers(self) -> list[str]:

@@ -32,7 +32,10 @@ FORWARDED_PREFLIGHTS_WARNING = (
 
 
 class Cors:
-    """The compiled `cors` of a route. All header lines are rendered once, one set for each origin."""
+    """The compiled `cors` of a route. All header lines are rendered once, one set for each origin.
+
+    `origin` is the request's `Origin`, or nothing (`headers.Head.origin`).
+    """
 
     __slots__ = ("_any_preflight", "_any_response", "_preflights", "_responses")
 
@@ -53,17 +56,17 @@ class Cors:
         self._any_response = self._responses.get(b"*", b"")
         self._any_preflight = self._preflights.get(b"*", b"")
 
-    def preflight(self, request: Fields) -> bytes:
+    def preflight(self, origin: bytes) -> bytes:
         """Return the lines of the response to a preflight. An origin that is not listed gets no permissions."""
-        return self._preflights.get(_origin(request), self._any_preflight) + _VARY
+        return self._preflights.get(origin, self._any_preflight) + _VARY
 
-    def refusal(self, request: Fields) -> bytes:
+    def refusal(self, origin: bytes) -> bytes:
         """Return the lines to add to a refusal."""
-        return self._responses.get(_origin(request), self._any_response) + _VARY
+        return self._responses.get(origin, self._any_response) + _VARY
 
-    def response(self, request: Fields, response: Fields) -> tuple[Fields, bytes]:
+    def response(self, origin: bytes, response: Fields) -> tuple[Fields, bytes]:
         """Return the fields of an upstream's response, and the lines to add. CORS headers of the upstream are kept."""
-        lines = self._responses.get(_origin(request), self._any_response)
+        lines = self._responses.get(origin, self._any_response)
         vary = _VARY
         credentials = False
         for name, value in response:
@@ -96,9 +99,3 @@ def is_preflight(fields: Fields) -> bool:
     """Return whether an OPTIONS request is a CORS preflight (Fetch standard, §CORS-preflight fetch)."""
     names = {name.lower() for name, _ in fields}
     return b"origin" in names and b"access-control-request-method" in names
-
-
-def _origin(request: Fields) -> bytes:
-    """Return the request's `Origin`, or nothing if it has none or more than one."""
-    origins = [value for name, value in request if name.lower() == b"origin"]
-    return origins[0] if len(origins) == 1 else b""

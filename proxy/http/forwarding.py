@@ -33,7 +33,7 @@ _MAX_ORIGIN_BYTES = 2048
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 
-_HOSTLESS = b"X-Request-Id: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
+_HOSTLESS = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
 _ORIGIN_LINES = _HOSTLESS + b"X-Forwarded-Host: %b\r\n"
 
 _MAX_HOPS = 16
@@ -83,7 +83,7 @@ def forwarding_lines(
     and X-Request-Id are kept.
     """
     if not trusted:
-        lines = _ORIGIN_LINES % (request_id, peer, scheme, host) if host else _HOSTLESS % (request_id, peer, scheme)
+        lines = b"X-Request-Id: %b\r\n%b" % (request_id, origin_lines(peer=peer, scheme=scheme, host=host))
         return fields, lines, request_id
     rest: Fields = []
     through: list[bytes] = []
@@ -104,6 +104,11 @@ def forwarding_lines(
     if host and b"x-forwarded-host" not in seen:
         lines += b"X-Forwarded-Host: %b\r\n" % host
     return rest, lines, request_id
+
+
+def origin_lines(*, peer: bytes, scheme: bytes, host: bytes) -> bytes:
+    """Return the lines about the origin of a request that no trusted proxy forwarded."""
+    return _ORIGIN_LINES % (peer, scheme, host) if host else _HOSTLESS % (peer, scheme)
 
 
 def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted: Callable[[str], bool]) -> str:

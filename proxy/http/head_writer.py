@@ -7,6 +7,7 @@ Sitelatch adds come after them. `lines` arguments are complete header lines, eac
 from http import HTTPStatus
 
 from proxy.http.headers import Fields, without
+from proxy.http.plain_requests import PlainHead
 from proxy.refusals import Refusal
 
 CLOSE = b"Connection: close\r\n"
@@ -37,6 +38,29 @@ def request_head(
     if websocket:
         lines += _WEBSOCKET
     return _head(b"%b %b HTTP/1.1" % (method, target), fields, lines)
+
+
+def plain_request_head(head: PlainHead, identity: bytes, request_id: bytes, origin: bytes) -> bytes:
+    """Return the head of a plain request to the upstream: a shortcut for `request_head`. Hot.
+
+    `identity` and `origin` are the header lines before and after the request's id.
+    """
+    shape = head.shape
+    return b"".join(
+        (
+            head.line,
+            b"\r\n",
+            shape.before_length,
+            head.length,
+            shape.rest,
+            identity,
+            b"X-Request-Id: ",
+            request_id,
+            b"\r\n",
+            origin,
+            b"\r\n",
+        )
+    )
 
 
 def with_connection_close(head: bytes) -> bytes:

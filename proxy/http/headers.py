@@ -27,6 +27,16 @@ class Head:
     """Fields that are not forwarded because of odd characters in their names. The decision looks for keys in them."""
     minor: int = 1
 
+    def with_fields(self, fields: Fields) -> "Head":
+        """Return the head with other fields."""
+        return Head(self.method, self.target, fields, self.has_body, self.dropped, self.minor)
+
+    @property
+    def origin(self) -> bytes:
+        """The `Origin`, or nothing if the head has none or more than one."""
+        origins = [value for name, value in self.fields if name.lower() == b"origin"]
+        return origins[0] if len(origins) == 1 else b""
+
 
 # How this proxy handles a field. PLAIN fields are forwarded unchanged. hop_by_hop.py handles the other kinds.
 PLAIN = 0

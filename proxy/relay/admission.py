@@ -10,7 +10,7 @@ from proxy.decision.verdict import Verdict
 from proxy.enforcement import Pending
 from proxy.http.absolute_form import ASTERISK
 from proxy.http.forwarding import forwarding_lines
-from proxy.http.head_writer import request_head
+from proxy.http.head_writer import plain_request_head, request_head
 from proxy.refusals import INTERNAL_ERROR
 from proxy.relay.client import JUDGING, Client
 from proxy.relay.exchange import Exchange
@@ -59,7 +59,7 @@ class Admission:
 
     async def _judge_slowly(self, exchange: Exchange, pending: Pending) -> None:
         try:
-            address = self._peer.client_address(exchange.head.fields)
+            address = self._peer.client_address(exchange.head)
             verdict = await self._services.enforcement.judge_slowly(pending, address)
             self._requests.wait_for(None)
             self._conclude(exchange, verdict)
@@ -82,8 +82,13 @@ class Admission:
                 self._ending.answer_preflight(exchange, claim.route)
                 return
             pool = self._services.pools[claim.route]
-            head = self._request_head(exchange, verdict, claim, pool)
-            self._requests.start(exchange, pool, head, self._responses)
+            plain = claim.plain
+            if plain is not None and not self._peer.trusted and claim.route.keeps_host:
+                origin = self._peer.origin_lines(plain.shape.host)
+                written = plain_request_head(plain, verdict.identity, exchange.request_id, origin)
+            else:
+                written = self._request_head(exchange, verdict, claim, pool)
+            self._requests.start(exchange, pool, written, self._responses)
 
     def _request_head(self, exchange: Exchange, verdict: Verdict, claim: Claim, pool: UpstreamPool) -> bytes:
         """Return the head for the upstream, with the headers about the API user and the request's origin."""

@@ -223,7 +223,7 @@ class ClientConnection:
             self.transport.write_eof()
 
     def _record(self, exchange: Exchange) -> None:
-        self._services.record.exchange(exchange, self._peer.client_address(exchange.head.fields))
+        self._services.record.exchange(exchange, self._peer.client_address(exchange.head))
 
     def sweep(self, now: float) -> None:
         """Check the timeouts. `now` is the event loop's time in seconds."""

@@ -163,6 +163,11 @@ class ClientInput:
         services = self._services
         reader = self._reader
         begins = not reader.partial
+        plain = services.plain_requests.read(data, trusted=self._trusted) if begins else None
+        if plain is not None:
+            hop, rest = plain
+            self._client.begin(hop)
+            return rest
         raw: Head | None = None
         try:
             raw, rest = reader.read(data)

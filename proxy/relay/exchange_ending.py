@@ -75,7 +75,7 @@ class ExchangeEnding:
             # The browser then sends the request itself, so that its page can read the refusal.
             self.answer_preflight(exchange, route)
             return
-        lines = route.lines_of(refusal, exchange.head.fields) if route is not None else b""
+        lines = route.lines_of(refusal, exchange.head.origin) if route is not None else b""
         response = refusal_response(
             refusal, exchange.request_id, lines, close=not keep_alive, head_only=exchange.method == b"HEAD"
         )
@@ -86,7 +86,7 @@ class ExchangeEnding:
     def answer_preflight(self, exchange: Exchange, route: Route) -> None:
         """Answer a CORS preflight of a route with `cors`."""
         keep_alive = self._keeps_alive(exchange)
-        lines = route.cors.preflight(exchange.head.fields) if route.cors is not None else b""
+        lines = route.cors.preflight(exchange.head.origin) if route.cors is not None else b""
         response = preflight_response(exchange.request_id, lines, close=not keep_alive)
         exchange.outcome = _PREFLIGHT_ANSWERED
         exchange.status = 204

@@ -11,6 +11,7 @@ import structlog
 
 from proxy.enforcement import Enforcement
 from proxy.http.forwarding import address_matcher
+from proxy.http.plain_requests import PlainRequests
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
@@ -68,10 +69,14 @@ class FrontDoor:
                     self._watched.append(watched)
             pools[route] = shared[where]
         self._pools = list(shared.values())
+        spellings = RequestSpellings(settings.header_underscores, settings.drop_headers)
         self._services = Services(
             limits=limits,
             enforcement=enforcement,
-            spellings=RequestSpellings(settings.header_underscores, settings.drop_headers),
+            spellings=spellings,
+            plain_requests=PlainRequests(
+                limits, spellings, enforcement.table.noticed_names, enforcement.table.plain_key_fields
+            ),
             pools=pools,
             metrics=metrics,
             record=Record(metrics, access_log, clock, {route: pool.failures for route, pool in pools.items()}),

@@ -81,7 +81,7 @@ class ResponseForwarder:
         lines = b""
         route = exchange.route
         if route is not None and route.cors is not None:
-            fields, lines = route.cors.response(exchange.head.fields, fields)
+            fields, lines = route.cors.response(exchange.head.origin, fields)
         self._out.append(response_head(status, reason, fields, lines, chunked=chunked, connection=connection))
 
     def _begin(self, exchange: Exchange, status: int) -> None:

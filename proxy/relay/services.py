@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxy.decision.routes import Route
 from proxy.enforcement import Enforcement
+from proxy.http.plain_requests import PlainRequests
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.metrics import Metrics
 from proxy.relay.connected_clients import ConnectedClients
@@ -21,6 +22,7 @@ class Services:
     limits: LimitSettings
     enforcement: Enforcement
     spellings: RequestSpellings
+    plain_requests: PlainRequests
     pools: Mapping[Route, UpstreamPool]
     metrics: Metrics
     record: Record

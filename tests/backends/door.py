@@ -18,6 +18,7 @@ from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
 from proxy.grants.cache import GrantCache
 from proxy.http.headers import Fields
+from proxy.http.plain_requests import PlainRequests
 from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
@@ -150,10 +151,12 @@ class Door:
         )
         self._pool = _Pool(route)
         numbers = itertools.count(1)
+        spellings = RequestSpellings(underscores, ())
         self._services = Services(
             limits=LimitSettings(),
             enforcement=enforcement,
-            spellings=RequestSpellings(underscores, ()),
+            spellings=spellings,
+            plain_requests=PlainRequests(LimitSettings(), spellings, table.noticed_names, table.plain_key_fields),
             pools={table.routes[0]: self._pool},
             metrics=metrics,
             record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter, {}),

@@ -35,13 +35,13 @@ def parsed(lines: bytes) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (line.partition(": ") for line in lines.decode().split("\r\n")[:-1])]
 
 
-def fields_from(*origins: bytes) -> Fields:
-    return [(b"Host", b"h"), *((b"Origin", origin) for origin in origins)]
+def origin_of(*origins: bytes) -> bytes:
+    return Head(b"GET", b"/", [(b"Host", b"h"), *((b"Origin", origin) for origin in origins)]).origin
 
 
 def test_a_listed_origin_may_read_refusals() -> None:
     allowed = [("Access-Control-Allow-Origin", APP.decode()), EXPOSED, VARY]
-    assert parsed(cors().refusal(fields_from(APP))) == allowed
+    assert parsed(cors().refusal(origin_of(APP))) == allowed
 
 
 EARLY = [
@@ -64,9 +64,9 @@ def test_the_literal_path_selects_the_route_of_a_refusal_before_the_decision(tar
 
 def test_a_route_adds_its_challenges_only_to_a_401() -> None:
     compiled = Route(route(), KeySettings())
-    allowed = compiled.lines_of(TOO_MANY_UNKNOWN_KEYS, fields_from(APP))
-    assert allowed == cors().refusal(fields_from(APP))
-    assert compiled.lines_of(INVALID_KEY, fields_from(APP)) == b'WWW-Authenticate: Bearer realm="api"\r\n' + allowed
+    allowed = compiled.lines_of(TOO_MANY_UNKNOWN_KEYS, origin_of(APP))
+    assert allowed == cors().refusal(origin_of(APP))
+    assert compiled.lines_of(INVALID_KEY, origin_of(APP)) == b'WWW-Authenticate: Bearer realm="api"\r\n' + allowed
 
 
 NOT_LISTED = [
@@ -92,9 +92,9 @@ NOT_LISTED = [
 def test_an_unlisted_origin_gets_only_a_vary_header(origins: tuple[bytes, ...]) -> None:
     for credentials in (False, True):
         compiled = cors(cors={"origins": [APP.decode(), "http://localhost:5173"], "credentials": credentials})
-        assert parsed(compiled.refusal(fields_from(*origins))) == [VARY]
-        assert parsed(compiled.preflight(fields_from(*origins))) == [VARY]
-        assert compiled.response(fields_from(*origins), []) == ([], b"Vary: Origin\r\n")
+        assert parsed(compiled.refusal(origin_of(*origins))) == [VARY]
+        assert parsed(compiled.preflight(origin_of(*origins))) == [VARY]
+        assert compiled.response(origin_of(*origins), []) == ([], b"Vary: Origin\r\n")
 
 
 def test_a_preflight_response_lists_the_methods_and_headers_of_the_route() -> None:
@@ -104,7 +104,7 @@ def test_a_preflight_response_lists_the_methods_and_headers_of_the_route() -> No
         keys_from=["header:X-Key", "basic", "cookie:key", "query:key"],
         cors={"origins": [APP.decode()], "headers": ["Prefer", "x-site"], "max_age_seconds": 60},
     )
-    found = dict(parsed(compiled.preflight(fields_from(APP))))
+    found = dict(parsed(compiled.preflight(origin_of(APP))))
     allowed = found.pop("Access-Control-Allow-Headers").split(", ")
     assert {"X-Key", "Authorization", "X-Tenant", "Content-Type", "If-None-Match", "Range", "Prefer"} <= set(allowed)
     assert [name.lower() for name in allowed].count("x-site") == 1
@@ -117,30 +117,30 @@ def test_a_preflight_response_lists_the_methods_and_headers_of_the_route() -> No
 
 
 def test_the_default_key_headers_are_allowed() -> None:
-    allowed = dict(parsed(cors().preflight(fields_from(APP))))["Access-Control-Allow-Headers"]
+    allowed = dict(parsed(cors().preflight(origin_of(APP))))["Access-Control-Allow-Headers"]
     assert allowed.startswith("X-API-Key, Authorization, Content-Type")
 
 
 def test_credentials_are_allowed_if_the_route_says_so() -> None:
     compiled = cors(cors={"origins": [APP.decode()], "credentials": True})
-    for lines in (compiled.preflight(fields_from(APP)), compiled.refusal(fields_from(APP))):
+    for lines in (compiled.preflight(origin_of(APP)), compiled.refusal(origin_of(APP))):
         assert ("Access-Control-Allow-Credentials", "true") in parsed(lines)
-    for lines in (compiled.preflight(fields_from(OTHER)), compiled.refusal(fields_from(OTHER))):
+    for lines in (compiled.preflight(origin_of(OTHER)), compiled.refusal(origin_of(OTHER))):
         assert parsed(lines) == [VARY]
 
 
 @pytest.mark.parametrize("origins", [(APP,), (b"null",), ()])
 def test_a_wildcard_origin_is_sent_as_a_wildcard(origins: tuple[bytes, ...]) -> None:
     compiled = cors(cors={"origins": ["*"], "headers": ["*"]})
-    assert parsed(compiled.refusal(fields_from(*origins))) == [("Access-Control-Allow-Origin", "*"), EXPOSED, VARY]
-    found = dict(parsed(compiled.preflight(fields_from(*origins))))
+    assert parsed(compiled.refusal(origin_of(*origins))) == [("Access-Control-Allow-Origin", "*"), EXPOSED, VARY]
+    found = dict(parsed(compiled.preflight(origin_of(*origins))))
     assert found["Access-Control-Allow-Origin"] == "*"
     assert found["Access-Control-Allow-Headers"] == "*, Authorization", "the wildcard does not cover Authorization"
 
 
 def test_a_response_gets_the_missing_cors_lines() -> None:
     fields: Fields = [(b"Content-Type", b"text/plain"), (b"ETag", b"a")]
-    kept, lines = cors().response(fields_from(APP), fields)
+    kept, lines = cors().response(origin_of(APP), fields)
     assert kept == fields
     assert parsed(lines) == [("Access-Control-Allow-Origin", APP.decode()), EXPOSED, VARY]
 
@@ -148,7 +148,7 @@ def test_a_response_gets_the_missing_cors_lines() -> None:
 @pytest.mark.parametrize("value", [b"*", b"https://another.example", APP])
 def test_a_response_with_its_own_cors_headers_is_not_changed(value: bytes) -> None:
     fields: Fields = [(b"access-control-allow-origin", value), (b"Access-Control-Allow-Credentials", b"true")]
-    assert cors().response(fields_from(APP), fields) == (fields, b"Vary: Origin\r\n")
+    assert cors().response(origin_of(APP), fields) == (fields, b"Vary: Origin\r\n")
 
 
 @pytest.mark.parametrize(
@@ -165,16 +165,16 @@ def test_a_response_with_its_own_cors_headers_is_not_changed(value: bytes) -> No
 def test_vary_lists_origin_only_once(values: list[bytes], added: bool) -> None:
     fields = [(b"vary", value) for value in values]
     for origin in (APP, OTHER):
-        kept, lines = cors().response(fields_from(origin), fields)
+        kept, lines = cors().response(origin_of(origin), fields)
         assert kept == fields
         assert (b"Vary: Origin\r\n" in lines) is added
 
 
 def test_an_upstream_cannot_allow_credentials_for_the_route() -> None:
     fields: Fields = [(b"A", b"b"), (b"access-control-allow-credentials", b"true")]
-    assert cors().response(fields_from(APP), fields)[0] == [(b"A", b"b")]
-    assert cors().response(fields_from(OTHER), fields)[0] == fields
-    kept, lines = cors(cors={"origins": [APP.decode()], "credentials": True}).response(fields_from(APP), fields)
+    assert cors().response(origin_of(APP), fields)[0] == [(b"A", b"b")]
+    assert cors().response(origin_of(OTHER), fields)[0] == fields
+    kept, lines = cors(cors={"origins": [APP.decode()], "credentials": True}).response(origin_of(APP), fields)
     assert kept == [(b"A", b"b")], "browsers refuse a duplicate header"
     assert b"Access-Control-Allow-Credentials: true\r\n" in lines
 
