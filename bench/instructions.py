@@ -1,11 +1,12 @@
 """Counts the instructions that each request costs, with callgrind. The result does not depend on the machine's load.
 
-`count` starts one process under valgrind, which sends all requests through `bench.driver`. The process tells callgrind
-when a request begins and ends, so the figures include neither Python's startup nor the preparation. Times would vary
-more, and a profile of Python functions would not show the cost of a regular expression.
+`Counter` starts one process under valgrind, which sends all requests through `bench.driver`. The process tells
+callgrind when a request begins and ends, so the figures include neither Python's startup nor the preparation. Times
+would vary more, and a profile of Python functions would not show the cost of a regular expression.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import json
@@ -16,15 +17,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.driver import Driver, Setup
 
 _WARM_UP = 40
-"""Requests that are sent before the count, because the interpreter specializes its code during the first calls."""
+"""Requests that are sent before a warm one is counted, because the interpreter specializes code during the first
+calls."""
 
 # A client request to valgrind, as defined in valgrind/valgrind.h for x86-64: rotations that cancel out, and an exchange
 # of a register with itself, which valgrind recognizes. On a real processor, it does nothing.
@@ -68,52 +70,76 @@ def available() -> bool:
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 
-def count(setups: Mapping[str, Setup], requests: Sequence[Request], *, seconds: float = 3600) -> list[Count]:
-    """Count each request. Raises subprocess.TimeoutExpired if that takes longer than `seconds`."""
-    with tempfile.TemporaryDirectory(prefix="sitelatch-count-") as name:
-        folder = Path(name)
-        task = {
-            "setups": {name: asdict(setup) for name, setup in setups.items()},
-            "requests": [
-                (
-                    request.setup,
-                    request.warm,
-                    *(text.decode("latin-1") for text in (request.data, request.response, request.introduction)),
-                )
-                for request in requests
-            ],
-        }
-        (folder / "task.json").write_text(json.dumps(task))
-        result = subprocess.run(
+class Counter:
+    """A process under valgrind that counts requests one after another. It is a context manager."""
+
+    def __init__(self, setups: Mapping[str, Setup]) -> None:
+        self._setups = setups
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="sitelatch-count-")
+        self._dumps = Path(self._folder.name) / "dump"
+        self._errors = (Path(self._folder.name) / "errors").open("w+")
+        self._process = subprocess.Popen(
             [
                 "valgrind",
                 "--tool=callgrind",
                 "--instr-atstart=no",
-                "--combine-dumps=yes",
-                f"--callgrind-out-file={folder / 'counts'}",
+                f"--callgrind-out-file={self._dumps}",
                 sys.executable,
                 "-m",
                 "bench.instructions",
-                str(folder),
             ],
             cwd=Path(__file__).parents[1],
             env=os.environ | {"PYTHONHASHSEED": "0"},
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
-            timeout=seconds,
         )
-        if result.returncode != 0:
-            raise RuntimeError(f"the count failed:\n{result.stderr[-4000:]}")
-        codes = json.loads((folder / "codes.json").read_text())
-        totals = _totals(folder / "counts")
-    empty, *counts = totals[: len(codes) + 1]
-    return [Count(total - empty, code) for total, code in zip(counts, codes, strict=True)]
+        self._counted = 0
+        self._ask({name: asdict(setup) for name, setup in self._setups.items()})
+        self._empty = self._total()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+        self._folder.cleanup()
+
+    def count(self, request: Request) -> Count:
+        """Count a request. Raises RuntimeError if the process has ended."""
+        texts = [text.decode("latin-1") for text in (request.data, request.response, request.introduction)]
+        code = self._ask([request.setup, request.warm, *texts])
+        return Count(self._total() - self._empty, code)
+
+    def _ask(self, question: object) -> str:
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        with contextlib.suppress(BrokenPipeError):  # the process has ended, so there is no answer either
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            self._errors.seek(0)
+            raise RuntimeError(f"the count failed:\n{self._errors.read()[-4000:]}")
+        return answer.strip()
+
+    def _total(self) -> int:
+        """Return the instructions in the latest dump, which the process wrote before it answered."""
+        self._counted += 1
+        dump = self._dumps.with_suffix(f".{self._counted}")
+        with dump.open() as lines:
+            total = next(int(line.split()[1]) for line in lines if line.startswith("summary:"))
+        dump.unlink()
+        return total
 
 
-def _totals(path: Path) -> list[int]:
-    """Return the instructions of each dump in a file of callgrind."""
-    with path.open() as lines:
-        return [int(line.split()[1]) for line in lines if line.startswith("summary:")]
+def count(setups: Mapping[str, Setup], requests: Sequence[Request]) -> list[Count]:
+    """Count each request."""
+    with Counter(setups) as counter:
+        return [counter.count(request) for request in requests]
 
 
 class _Callgrind:
@@ -153,7 +179,7 @@ async def _nothing() -> None:
 async def _count_head(callgrind: _Callgrind, driver: Driver, data: bytes, *, warm: bool) -> str:
     """Count a request up to the decision. Return the outcome."""
     if warm:
-        for _ in range(3):
+        for _ in range(_WARM_UP):
             await driver.send(data)
     else:
         driver.forget()
@@ -183,19 +209,13 @@ def _count_exchange(callgrind: _Callgrind, driver: Driver, introduction: bytes, 
     return status
 
 
-async def _count_all(folder: Path) -> None:
-    task = json.loads((folder / "task.json").read_text())
+async def _count_all(questions: Iterable[str]) -> None:
+    """Count the requests in the lines of `questions`. The first line holds the setups. Answer each with a line."""
+    questions = iter(questions)
     callgrind = _Callgrind()
-    drivers = {name: Driver(Setup(**setup)) for name, setup in task["setups"].items()}
+    drivers = {name: Driver(Setup(**setup)) for name, setup in json.loads(next(questions)).items()}
     for driver in drivers.values():
         await driver.start()
-    requests = [
-        (drivers[setup], warm, *(text.encode("latin-1") for text in texts)) for setup, warm, *texts in task["requests"]
-    ]
-    for driver, warm, data, response, _ in requests:
-        if warm and not response:
-            for _ in range(_WARM_UP):
-                await driver.send(data)
     # When a garbage collection happens depends on earlier requests, and it costs as much as several requests.
     gc.disable()
     callgrind.start()
@@ -205,16 +225,15 @@ async def _count_all(folder: Path) -> None:
         await _nothing()
     callgrind.dump()
     gc.freeze()  # permanent objects need not be traversed for each request
-    codes = []
-    for driver, warm, data, response, introduction in requests:
+    print("ready", flush=True)
+    for question in questions:
+        setup, warm, *texts = json.loads(question)
+        data, response, introduction = [text.encode("latin-1") for text in texts]
         if response:
-            codes.append(_count_exchange(callgrind, driver, introduction, data, response))
+            print(_count_exchange(callgrind, drivers[setup], introduction, data, response), flush=True)
         else:
-            codes.append(await _count_head(callgrind, driver, data, warm=warm))
-    for driver in drivers.values():
-        await driver.close()
-    (folder / "codes.json").write_text(json.dumps(codes))
+            print(await _count_head(callgrind, drivers[setup], data, warm=warm), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(_count_all(Path(sys.argv[1])))
+    asyncio.run(_count_all(sys.stdin))
