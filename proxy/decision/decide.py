@@ -19,10 +19,7 @@ from proxy.decision.steering_parameters import refuse_parameters_that_steer
 from proxy.decision.target import split
 from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
 from proxy.decision.work import (
-    DEEP_BYTE,
     FEW_SITES,
-    FOUND_ODD_NAME,
-    FOUND_PARAMETER,
     LONG_TARGET,
     MANY_FIELDS,
     check_work,
@@ -110,8 +107,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                         pieces = parameters.split(raw_query)
                     query, only = Query(pieces, parameters), None
                     if query.splits:
-                        work = (work or head_work(head)) + FOUND_PARAMETER * sum(map(len, query.splits))
-                        work += FOUND_ODD_NAME * query.odd_names + DEEP_BYTE * query.deep_bytes
+                        work = (work or head_work(head)) + query.work
                         check_work(work)
             query_methods = NO_METHODS if query is None else overriding_methods_in(query)
 
@@ -187,7 +183,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             else:
                 claim.named = facts.named
             if noticed & COOKIE:
-                check_cookies(claim, facts)
+                check_cookies(claim, facts, work)
             if len(claim.named.sites) > FEW_SITES or claim.named.others or claim.plus_as_space is not None:
                 check_work((work or head_work(head)) + sites_work(claim.sites))
 

@@ -13,6 +13,7 @@ from proxy.decision.key_locations import (
     parameter_names,
 )
 from proxy.decision.parameter_finder import Finder
+from proxy.decision.parameter_limits import FEW_UNUSUAL
 from proxy.decision.pieces import COOKIES, Pieces
 from proxy.http.headers import FOLDED, Fields, Head
 from proxy.refusals import AMBIGUOUS_KEY, MISSING_KEY, Refusal, Refused
@@ -57,8 +58,8 @@ class KeyReader:
         """How to read the key in each header that may hold one, keyed by the header's folded name."""
         cookies = parameter_names(self.locations, CookieKey)
         queries = parameter_names(self.locations, QueryKey)
-        self._cookies = Finder(cookies, COOKIES) if cookies else None
-        self._queries = Finder(queries) if queries else None
+        self._cookies = Finder(cookies, COOKIES, most_unusual=FEW_UNUSUAL) if cookies else None
+        self._queries = Finder(queries, most_unusual=FEW_UNUSUAL) if queries else None
         self.reads_queries = bool(queries)
         """Whether a query parameter may hold the key."""
         self.names = frozenset(self.field_readers) | ({b"cookie"} if cookies else frozenset())

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from proxy.decision.parameter_names import Name
 from proxy.decision.queries import Query
-from proxy.decision.value_readings import value_readings
 from proxy.http.headers import Fields, Spellings, fold_name
 from proxy.http.known_headers import Certainty
 
@@ -97,6 +96,6 @@ def overriding_methods_in(query: Query) -> frozenset[bytes]:
             continue
         if len(parameter.value) > MOST_BYTES:
             return frozenset({TOO_MANY_METHODS})
-        for value in value_readings(parameter.value).every():
+        for value in query.readings_of(parameter.value).every():
             methods |= methods_in(value.encode("utf-8", "replace"))
     return frozenset(methods)

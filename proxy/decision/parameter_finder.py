@@ -18,6 +18,7 @@ from proxy.decision.parameter_limits import (
 )
 from proxy.decision.parameter_names import Name, search_pattern, spellings
 from proxy.decision.pieces import QUERY, Pieces
+from proxy.decision.value_readings import is_deep
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _SHORT = 512
@@ -25,7 +26,7 @@ _SHORT = 512
 
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 
-_IN_NAMES = frozenset("&;?#=")
+_IN_NAMES = re.compile("[&;?#=]")
 """Characters that end a name or a parameter. A server that decodes a query and parses it again also finds encoded
 ones."""
 _HIDDEN_NAME = AMBIGUOUS_REQUEST.because(
@@ -45,12 +46,16 @@ class Found(NamedTuple):
 class Finder:
     """Finds the parameters with wanted names, in every spelling, in a query or in cookies."""
 
-    __slots__ = ("_decoded", "_meant_by_plain", "_names", "_plain", "_separators", "_simple")
+    __slots__ = ("_decoded", "_meant_by_plain", "_most_unusual", "_names", "_plain", "_separators", "_simple")
 
-    def __init__(self, names: Sequence[Name], separators: bytes = QUERY) -> None:
-        """`separators` are all characters at which some backend separates parameters, the usual one first."""
+    def __init__(self, names: Sequence[Name], separators: bytes = QUERY, *, most_unusual: int = MAX_UNUSUAL) -> None:
+        """`separators` are all characters at which some backend separates parameters, the usual one first.
+
+        `most_unusual` is how many unusual names may be wanted.
+        """
         self._names = names
         self._separators = separators
+        self._most_unusual = most_unusual
         self._meant_by_plain = {
             spelling.encode(): tuple(name for name in names if name.means(spelling.encode()))
             for each in names
@@ -111,35 +116,28 @@ class Finder:
         if len(raw_name) > LONGEST_UNUSUAL:
             raise Refused(LONG_UNUSUAL_NAME)
         found = spellings(raw_name)
-        matching = [spelling for spelling in found if self._plain.search(f"&{_at_ampersands(spelling)}")]
-        if not matching:
-            return ()
-        # Decoding reveals separators, and removes none.
-        if len(found) > 1 and _separators_in(found[0]) < _separators_in(found[-1]):
-            raise Refused(_HIDDEN_NAME)
-        whole = [spelling for spelling in matching if self._plain.match(f"&{spelling}")]
+        if _IN_NAMES.search(found[-1]):
+            if not any(self._plain.search(f"&{_at_ampersands(spelling)}") for spelling in found):
+                return ()
+            # Decoding reveals separators, and removes none.
+            if len(_IN_NAMES.findall(found[0])) < len(_IN_NAMES.findall(found[-1])):
+                raise Refused(_HIDDEN_NAME)
+        whole = [spelling for spelling in found if self._plain.match(f"&{spelling}")]
         return tuple({name: None for spelling in whole for name in self._names if name.pattern.match(spelling)})
 
     def _meanings(self, names: Iterable[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return the wanted names that each raw name means. Raises Refused if too many of them are unusual."""
-        meant: dict[bytes, tuple[Name, ...]] = {}
-        unusual = length = 0
-        for name in names:
-            if name in meant:
-                continue
-            if not _PLAIN_NAME.match(name):
-                unusual += DEEP_UNUSUAL if b"%25" in name or b"%u" in name.lower() else 1
-                length += len(name)
-                if unusual > MAX_UNUSUAL or length > MAX_UNUSUAL_BYTES:
-                    raise Refused(TOO_MANY_UNUSUAL)
-            meant[name] = self.meant(name)
-        return meant
+        distinct = dict.fromkeys(names)
+        unusual = [name for name in distinct if not _PLAIN_NAME.match(name)]
+        if unusual:
+            joined = b"\n".join(unusual)
+            if len(joined) > MAX_UNUSUAL_BYTES or len(unusual) > self._most_unusual:
+                raise Refused(TOO_MANY_UNUSUAL)
+            if len(unusual) * DEEP_UNUSUAL > self._most_unusual and is_deep(joined):
+                raise Refused(TOO_MANY_UNUSUAL)
+        return {name: self.meant(name) for name in distinct}
 
 
 def _at_ampersands(name: str) -> str:
     # str.translate would be slow, because it raises a KeyError internally for each character outside ASCII.
     return name.replace(";", "&").replace("?", "&").replace("#", "&")
-
-
-def _separators_in(name: str) -> int:
-    return sum(map(name.count, _IN_NAMES))

@@ -24,17 +24,19 @@ MAX_ODD_NAMES: Final = 256
 LONG_NAMES: Final = 1024
 MANY_NAMES: Final = 64
 """Odd names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. If they take
-more than 1024 bytes, they must be ASCII when decoded, because case folding is slow for other characters."""
+more than 1024 bytes, they must be ASCII when decoded, because case folding is slow for other characters, and each `%`
+must begin an escape, because decoding others is slow."""
 
 FEW_NAMES: Final = 7
 """At most 7 odd names that contain an encoded line break are read one by one."""
 
-MAX_UNUSUAL: Final = 28
+MAX_UNUSUAL: Final = 24
 MAX_UNUSUAL_BYTES: Final = 1024
-"""The maximum number of unusual names that may be wanted, and their maximum total length in bytes."""
-
+"""The maximum number of unusual names in a query that may be wanted, and their maximum total length in bytes."""
+FEW_UNUSUAL: Final = 8
+"""The limit for cookies, for parameters in a path, and for parameters with a key."""
 DEEP_UNUSUAL: Final = 3
-"""A name that is encoded twice counts as this many."""
+"""If one of these names is encoded twice, each counts as this many."""
 LONGEST_UNUSUAL: Final = 256
 """The maximum length, in bytes, of one such name."""
 
@@ -73,6 +75,10 @@ LONG_FOREIGN_NAMES = AMBIGUOUS_REQUEST.because(
     f"The percent-encoded names of parameters or cookies have more than {LONG_NAMES} bytes together, and some are "
     f"outside ASCII. {_SPLIT}"
 )
+LONG_BARE_PERCENTS = AMBIGUOUS_REQUEST.because(
+    f"The percent-encoded names of parameters or cookies have more than {LONG_NAMES} bytes together, and some `%` in "
+    "them do not begin an escape. Send `%25` for a `%`."
+)
 LINE_ENDS_IN_NAMES = AMBIGUOUS_REQUEST.because(
     f"The name of a parameter or cookie contains an encoded line break, and more than {FEW_NAMES} names are "
     "percent-encoded. Send names without line breaks."
@@ -86,7 +92,7 @@ LONG_UNUSUAL_NAME = AMBIGUOUS_REQUEST.because(
     f"that Sitelatch checks. {_SPELL_PLAINLY}"
 )
 TOO_MANY_UNUSUAL = AMBIGUOUS_REQUEST.because(
-    f"More than {MAX_UNUSUAL} names of parameters or cookies, or names with more than {MAX_UNUSUAL_BYTES} bytes "
-    f"together, may be other spellings of those that Sitelatch checks. One that is encoded twice counts as "
-    f"{DEEP_UNUSUAL}. {_SPELL_PLAINLY}"
+    f"More than {MAX_UNUSUAL} names of parameters, more than {FEW_UNUSUAL} names of cookies or of parameters for the "
+    f"API key, or names with more than {MAX_UNUSUAL_BYTES} bytes together, may be other spellings of those that "
+    f"Sitelatch checks. If one of them is encoded twice, each counts as {DEEP_UNUSUAL}. {_SPELL_PLAINLY}"
 )

@@ -64,7 +64,7 @@ class PathPattern:
 
 
 class FirstOf:
-    """Matches several path templates without `{site}` with one regular expression, because there may be many routes."""
+    """Matches several path templates without `{site}` with one regular expression, because there may be many."""
 
     __slots__ = ("_exact", "_lenient")
 
@@ -82,14 +82,15 @@ class FirstOf:
 class Scope:
     """The paths to which a site rule applies."""
 
-    __slots__ = ("_patterns",)
+    __slots__ = ("_any",)
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._patterns = [PathPattern(path) for path in paths]
-        if any(pattern.names_site for pattern in self._patterns):
+        patterns = [PathPattern(path) for path in paths]
+        if any(pattern.names_site for pattern in patterns):
             raise ValueError(
                 f'paths of a site rule cannot contain {SITE_MARK}: write them as "/api/query" or "/api/export/**"'
             )
+        self._any = FirstOf(patterns)
 
     def holds(self, readings: Iterable[str]) -> bool | None:
         """Return whether a path with these readings is in the scope, or None if the readings differ on that."""
@@ -108,7 +109,7 @@ class Scope:
 
     def matches(self, reading: str, *, lenient: bool) -> bool:
         """Return whether one reading of a path is in the scope."""
-        return any(pattern.match(reading, lenient=lenient) for pattern in self._patterns)
+        return self._any.match(reading, lenient=lenient) is not None
 
 
 def shown_path(template: str) -> str:

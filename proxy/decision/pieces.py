@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from proxy.decision.parameter_limits import (
     FEW_NAMES,
     LINE_ENDS_IN_NAMES,
+    LONG_BARE_PERCENTS,
     LONG_FOREIGN_NAMES,
     LONG_NAMES,
     MANY_NAMES,
@@ -25,13 +26,15 @@ from proxy.decision.parameter_limits import (
     TOO_MANY_ODD_NAMES,
     TOO_MANY_PARAMETERS,
 )
-from proxy.http.percent_encoding import PERCENT, rounds, text
+from proxy.http.percent_encoding import MAX_ROUNDS, PERCENT, decode_if_cheap, rounds, text
 from proxy.refusals import Refused
 
 QUERY, COOKIES, PATH = b"&;?", b";", b"&?#;"
 """All characters at which some backend separates parameters: in a query, in cookies, and in a path."""
 
-_TO_AMPERSAND = bytes.maketrans(b";?#", b"&&&")
+_JOINT = b"\x1f"
+"""Joins names that are decoded together. Decoding a text with line breaks would take longer."""
+_TO_LINES = bytes.maketrans(_JOINT + b";?#", b"\n&&&")
 _OF_COOKIES = bytes.maketrans(b";&", b"&=")
 """In cookies, a `&` ends a name like a `=`, but does not separate pieces."""
 
@@ -98,7 +101,7 @@ class Pieces:
         matches = _first(pattern, lines)
         names = list(self._odd)
         if matches and lines.count("\n") != len(names):
-            # A name contains an encoded line break, so lines cannot be counted.
+            # A name contains an encoded line break or joint, so lines cannot be counted.
             if len(names) > FEW_NAMES:
                 raise Refused(LINE_ENDS_IN_NAMES)
             return names
@@ -121,12 +124,17 @@ def _first(pattern: re.Pattern[str], searched: str) -> list[re.Match[str]]:
 
 def _decoded(names: list[bytes]) -> str:
     """Return a line for each name: a `&` and the name, decoded as deeply as possible, with case folded."""
-    joined = b"\n".join(names)
+    joined = _JOINT.join(names)
     if len(joined) > MAX_ODD_BYTES or len(names) > MAX_ODD_NAMES:
         raise Refused(TOO_MANY_ODD_NAMES)
-    many = len(joined) > LONG_NAMES or len(names) > MANY_NAMES
-    deepest = (rounds(joined, 1) if many else rounds(joined))[-1]
-    lines = b"&" + deepest.translate(_TO_AMPERSAND).replace(b"\n", b"\n&") + b"\n"
+    if len(joined) > LONG_NAMES:
+        decoded = decode_if_cheap(joined)
+        if decoded is None or len(decoded) != len(joined) - 2 * joined.count(b"%"):
+            raise Refused(LONG_BARE_PERCENTS)
+        deepest = rounds(decoded, 0)[-1]
+    else:
+        deepest = rounds(joined, 1 if len(names) > MANY_NAMES else MAX_ROUNDS)[-1]
+    lines = b"&" + deepest.translate(_TO_LINES).replace(b"\n", b"\n&") + b"\n"
     if lines.count(b"&") > len(names) + MAX_SEPARATORS:
         raise Refused(SEPARATORS_IN_NAMES)
     if lines.isascii():

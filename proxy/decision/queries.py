@@ -16,7 +16,9 @@ from proxy.decision.parameter_limits import (
 )
 from proxy.decision.parameter_names import Name
 from proxy.decision.pieces import Pieces
-from proxy.http.percent_encoding import PERCENT
+from proxy.decision.value_readings import ValueReadings, is_deep, value_readings
+from proxy.decision.work import found_work
+from proxy.http.percent_encoding import PERCENT, PLUS
 from proxy.refusals import BAD_REQUEST, Refused
 
 _RAW_VALUE = BAD_REQUEST.because(
@@ -40,19 +42,18 @@ class Parameter:
 class Query:
     """A raw query, split in every way in which some backend splits it: at `&`, also at `;`, and also at `?`."""
 
-    __slots__ = ("_last", "deep_bytes", "meant", "odd_names", "splits")
+    __slots__ = ("_last", "_readings", "meant", "splits", "work")
 
     def __init__(self, pieces: Pieces, finder: Finder) -> None:
         """Raises Refused if there are too many wanted parameters."""
         self._last = 0
+        self._readings: dict[bytes, ValueReadings] = {}
         self.meant: frozenset[Name] = frozenset()
         """The wanted names that occur in at least one reading of the query."""
         self.splits: list[list[Parameter]] = []
         """The wanted parameters: one list per way of splitting, the literal one first. Empty if there are none."""
-        self.odd_names = 0
-        """The number of different names that had to be decoded before they were compared with the wanted ones."""
-        self.deep_bytes = 0
-        """The length of the wanted values that are encoded more than once, in every way of splitting together."""
+        self.work = 0
+        """The work that finding and reading the wanted parameters takes (work.py)."""
         found = finder.find(pieces)
         if not found:
             return
@@ -66,10 +67,10 @@ class Query:
             raise Refused(TOO_MANY_FOUND_IN_SPLITS)
         meanings = {raw[at.start : at.end]: at.meant for at in found}
         self.splits = [_parameters_at(split, found, finder, meanings) for split in splits]
-        self.odd_names = sum([PERCENT in name or not name.isascii() for name in meanings])
         values = [each.value for split in self.splits for each in split]
-        self.deep_bytes = sum([len(value) for value in values if b"%25" in value or b"%u" in value.lower()])
-        _check_found(len(found), b"\n".join(values))
+        deep = _check_found(len(found), b"\n".join(values))
+        odd_names = sum([PERCENT in name or not name.isascii() for name in meanings])
+        self.work = found_work(values, deep=deep, odd_names=odd_names)
         self.meant = frozenset(itertools.chain.from_iterable({each.meant for split in self.splits for each in split}))
         last = found[-1].start
         self._last = raw.count(b"&", 0, last) + raw.count(b";", 0, last)
@@ -78,17 +79,27 @@ class Query:
         """Return whether at least `most` other parameters precede a wanted one."""
         return self._last >= most
 
+    def readings_of(self, value: bytes) -> ValueReadings:
+        """Return the readings of a raw value, which are computed once. Raises Refused if it is encoded too deeply."""
+        readings = self._readings.get(value)
+        if readings is None:
+            readings = self._readings[value] = value_readings(value)
+        return readings
 
-def _check_found(count: int, values: bytes) -> None:
-    """Raise Refused on too many wanted parameters. The limit is lower if `values`, one per line, are encoded."""
-    is_encoded = b"%" in values or b"+" in values
-    is_deep = is_encoded and (b"%25" in values or b"%u" in values.lower())
-    if is_deep and count > MAX_FOUND_DEEP:
-        raise Refused(TOO_MANY_FOUND_DEEP)
-    if is_encoded and count > MAX_FOUND_ODD:
-        raise Refused(TOO_MANY_FOUND_ENCODED)
+
+def _check_found(count: int, values: bytes) -> bool:
+    """Raise Refused on too many wanted parameters. The limit is lower if `values`, one per line, are encoded.
+
+    Return whether some value may be encoded more than once.
+    """
     if count > MAX_FOUND:
         raise Refused(TOO_MANY_FOUND)
+    if count > MAX_FOUND_ODD and (PERCENT in values or PLUS in values):
+        raise Refused(TOO_MANY_FOUND_ENCODED)
+    deep = is_deep(values)
+    if deep and count > MAX_FOUND_DEEP:
+        raise Refused(TOO_MANY_FOUND_DEEP)
+    return deep
 
 
 def _parameters_at(

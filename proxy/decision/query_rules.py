@@ -106,7 +106,7 @@ class QuerySiteRule(ValueReader):
         for parameters in query.splits:
             if any(self.name in each.meant and self.name.replaces(each.name) for each in parameters):
                 raise Refused(self._replaced)
-            every, exact = self._read(parameters)
+            every, exact = self._read(query, parameters)
             if literal is None:
                 literal = exact
             if every != literal:
@@ -142,16 +142,18 @@ class QuerySiteRule(ValueReader):
             return
         # `shop;a=1` cannot be a site id, so such a value counts only after splitting at `;`.
         whole, _ = self._read(
-            each
-            for each in query.splits[0]
-            if not self.name.replaces(each.name) and (self._holds_separators or not _VALUE_AND_PAIRS.match(each.value))
+            query,
+            [
+                each
+                for each in query.splits[0]
+                if not self.name.replaces(each.name)
+                and (self._holds_separators or not _VALUE_AND_PAIRS.match(each.value))
+            ],
         )
-        finest, _ = self._read(each for each in query.splits[-1] if not self.name.replaces(each.name))
-        for found in (whole, finest):
-            literal, form = found.literal, found.form if found.differ else None
-            if found is finest:
-                literal, form = literal.without_empty(), form and form.without_empty()
-            into.add(literal, form)
+        into.add(whole.literal, whole.form if whole.differ else None)
+        if len(query.splits) > 1:
+            finest, _ = self._read(query, [each for each in query.splits[-1] if not self.name.replaces(each.name)])
+            into.add(finest.literal.without_empty(), finest.form.without_empty() if finest.differ else None)
 
     def named_in_any_reading(self, raw_value: bytes) -> Named:
         """Return every site that any reading of a raw value names."""
@@ -162,7 +164,7 @@ class QuerySiteRule(ValueReader):
             found.add(self.named(reading))
         return found
 
-    def _read(self, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
+    def _read(self, query: Query, parameters: Iterable[Parameter]) -> tuple[TwoReadings, TwoReadings]:
         """Return the sites in any reading of the parameters, and the sites in parameters with a literal name."""
         every, exact = TwoReadings(), TwoReadings()
         for parameter in parameters:
@@ -174,7 +176,7 @@ class QuerySiteRule(ValueReader):
                 every.add(_IMPOSSIBLE)
                 exact.add(_IMPOSSIBLE)
                 continue
-            value = value_readings(parameter.value)
+            value = query.readings_of(parameter.value)
             literal = self.named(value.literal)
             form = None if value.form == value.literal else self.named(value.form)
             every.add(literal, form)

@@ -5,6 +5,8 @@ from proxy.decision.named_sites import Named, TwoReadings, combined
 from proxy.decision.noticed_headers import SITE_HEADER
 from proxy.decision.path_facts import PathFacts
 from proxy.decision.queries import OnlyParameter, Query
+from proxy.decision.value_readings import is_deep
+from proxy.decision.work import check_work, found_work, head_work
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _MAX_COOKIES = 16
@@ -77,10 +79,11 @@ def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None
         )
 
 
-def check_cookies(claim: Claim, facts: PathFacts) -> None:
+def check_cookies(claim: Claim, facts: PathFacts, work: int) -> None:
     """Raise Refused if a cookie names a site that the request does not name. PHP merges cookies into `$_REQUEST`.
 
-    Outside the paths of its rule, the key must cover the sites that a cookie names.
+    Outside the paths of its rule, the key must cover the sites that a cookie names. `work` is the work that the head
+    takes otherwise, or 0 if it is not known.
     """
     route = claim.route
     finder = route.cookies
@@ -97,10 +100,13 @@ def check_cookies(claim: Claim, facts: PathFacts) -> None:
         raise Refused(route.several_cookies)
     if len(found) > _MAX_COOKIES:
         raise Refused(_TOO_MANY_COOKIES)
+    values = [raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"') for _, end, _ in found]
+    odd_names = sum([b"%" in raw[start:end] for start, end, _ in found])
+    is_encoded_twice = is_deep(b"\n".join(values))
+    check_work((work or head_work(claim.head)) + found_work(values, deep=is_encoded_twice, odd_names=odd_names))
     allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
     elsewhere = Named.none()
-    for _, end, meant in found:
-        value = raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"')
+    for (_, _, meant), value in zip(found, values, strict=True):
         for rule, in_scope in facts.queries:
             if rule.name not in meant:
                 continue

@@ -6,6 +6,7 @@ from proxy.decision.key_reader import KeyReader
 from proxy.decision.method_override import OVERRIDE_NAMES
 from proxy.decision.noticed_headers import noticed_headers
 from proxy.decision.parameter_finder import Finder
+from proxy.decision.parameter_limits import FEW_UNUSUAL
 from proxy.decision.parameter_names import Name
 from proxy.decision.path_patterns import PathPattern, shown_path
 from proxy.decision.pieces import COOKIES, PATH
@@ -71,8 +72,12 @@ class Route:
         site_names = [rule.name for rule in self.site_rules.queries]
         names = [*site_names, *self.refused_names, *OVERRIDE_NAMES, *STEERING_NAMES]
         self.parameters = Finder(names)
-        self.path_parameters = Finder(names, PATH)
-        self.cookies = Finder(site_names, COOKIES) if settings.cookies == "check" and site_names else None
+        self.path_parameters = Finder(names, PATH, most_unusual=FEW_UNUSUAL)
+        self.cookies = (
+            Finder(site_names, COOKIES, most_unusual=FEW_UNUSUAL)
+            if settings.cookies == "check" and site_names
+            else None
+        )
         self.always_reads_sites = bool(self.site_rules.hosts)
         self.key_reader = KeyReader(
             settings.keys_from if settings.keys_from is not None else keys.from_,

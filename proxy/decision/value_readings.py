@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from proxy.http.percent_encoding import (
     BARE_PERCENTS,
+    MAX_ROUNDS,
     PERCENT,
     PLUS,
     TOO_DEEP,
@@ -45,9 +46,22 @@ def value_readings(raw: bytes) -> ValueReadings:
         raise Refused(BARE_PERCENTS)
     spaced = raw.replace(b"+", b" ")
     form = literal if spaced == raw else decode(spaced)
-    if PERCENT not in raw or (b"%u" not in raw and b"%U" not in raw and decode_leniently(literal) == literal):
+    has_unicode = b"%u" in raw or b"%U" in raw
+    if PERCENT not in raw or (not has_unicode and decode_leniently(literal) == literal):
         return ValueReadings(text(literal), text(form), ())
     if len(raw) > _LONG_VALUE:
         raise Refused(TOO_DEEP)
-    deeper = {*rounds(raw)[1:], *(() if spaced == raw else rounds(spaced)[1:])} - {literal, form}
-    return ValueReadings(text(literal), text(form), tuple(map(text, deeper)))
+    deeper = set(rounds(decode_leniently(raw) if has_unicode else literal, MAX_ROUNDS - 1))
+    if spaced != raw:
+        deeper.update(rounds(decode_leniently(spaced) if has_unicode else form, MAX_ROUNDS - 1))
+    return ValueReadings(text(literal), text(form), tuple(map(text, deeper - {literal, form})))
+
+
+def is_deep(values: bytes) -> bool:
+    """Return whether some value, in any text between line breaks, may have readings that only some backends find."""
+    if PERCENT not in values:
+        return False
+    if b"%u" in values or b"%U" in values:
+        return True
+    decoded = decode_if_cheap(values)
+    return decoded is None or (PERCENT in decoded and decode_leniently(decoded) != decoded)

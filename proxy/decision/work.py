@@ -11,14 +11,15 @@ from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head.
 MOST_WORK = 1700
-FIELD, COOKIE, PARAMETER, ODD_PARAMETER, FOUND_PARAMETER, FOUND_ODD_NAME, _SITE = 10, 4, 1, 2, 8, 24, 24
-DEEP_BYTE = 2
+_FIELD, _COOKIE, _PARAMETER, _ODD_PARAMETER, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 4, 1, 2, 8, 28, 24
+_DEEP_BYTE = 2
 """The work of each byte in a wanted value that is encoded more than once. Every reading of the value is compared."""
-_PATH_READING = 50
+_PATH_READING = 64
 _PATH_BYTES, _TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES, _SITE_BYTES = 5, 16, 64, 24, 4, 4
 """The number of bytes that count as one unit of work, by kind: readings of a path that is not plain, targets, values of
-header fields, cookies, query bytes that are `%` or outside ASCII, and the ids of named sites."""
+header fields, cookies, bytes of queries and cookies that are `%` or outside ASCII, and the ids of named sites."""
 _NO_MARKS = bytes(byte for byte in range(128) if byte not in b"&;?%")
+_NO_PERCENTS = bytes(byte for byte in range(128) if byte not in b"%")
 
 MANY_FIELDS, LONG_TARGET = 24, 512
 """A head with more fields, or with more bytes in its target, is checked even if it has few parameters and sites."""
@@ -47,6 +48,15 @@ def path_work(length: int, readings: int) -> int:
     return length // _PATH_BYTES * readings + _PATH_READING * (readings - 1)
 
 
+def found_work(values: Collection[bytes], *, deep: bool, odd_names: int) -> int:
+    """Return the work that finding and reading parameters or cookies with these values takes.
+
+    `deep` is whether some value may be encoded more than once, and `odd_names` the number of names that are decoded.
+    """
+    deep_bytes = sum(map(len, set(values))) if deep else 0
+    return _FOUND * len(values) + _FOUND_ODD_NAME * odd_names + _DEEP_BYTE * deep_bytes
+
+
 def sites_work(sites: Collection[str]) -> int:
     """Return the work that the named sites take. A long value that is encoded can name many long sites."""
     return _SITE * len(sites) + sum(map(len, sites)) // _SITE_BYTES
@@ -58,12 +68,13 @@ def head_work(head: Head) -> int:
     odd_bytes = len(marks.translate(None, b"&;?"))
     parameters = len(marks) - odd_bytes
     cookies = b";".join([value for name, value in head.fields if FOLDED[name] == b"cookie"])
+    odd_cookie_bytes = len(cookies.translate(None, _NO_PERCENTS))
     return (
-        FIELD * (len(head.fields) + len(head.dropped))
-        + COOKIE * cookies.count(b";")
-        + PARAMETER * parameters
-        + ODD_PARAMETER * min(parameters, odd_bytes)
-        + odd_bytes // _ODD_BYTES
+        _FIELD * (len(head.fields) + len(head.dropped))
+        + _COOKIE * cookies.count(b";")
+        + _PARAMETER * parameters
+        + _ODD_PARAMETER * min(parameters, odd_bytes)
+        + (odd_bytes + odd_cookie_bytes) // _ODD_BYTES
         + len(head.target) // _TARGET_BYTES
         + sum([len(value) for _, value in head.fields]) // _VALUE_BYTES
         + len(cookies) // _COOKIE_BYTES
