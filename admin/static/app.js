@@ -2,7 +2,7 @@
 
 import { dropFirstResponses, endOutage, request, state, useSession, whenOutage, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
-import { busy, byId, closeAll, isolated, refreshTimes, reopen, showToast } from "./components.js";
+import { busy, byId, closeAll, emailAddress, isolated, refreshTimes, reopen, showToast } from "./components.js";
 import * as sites from "./sites.js";
 import * as users from "./users.js";
 
@@ -134,8 +134,8 @@ async function signedIn(session) {
   state.session = session;
   useSession(session);
   const { name, email } = session.person;
-  byId("person").replaceChildren(...(name === email ? [isolated(name)] : [isolated(name), " ", isolated(email, { class: "quiet" })]));
-  byId("person").title = email;
+  byId("person").replaceChildren(isolated(name), ...(name === email ? [] : [" ", emailAddress(email, { class: "quiet" })]));
+  byId("initials").textContent = [...name.matchAll(/(?<![\p{L}\p{N}])[\p{L}\p{N}]/gu)].slice(0, 2).join("").toUpperCase() || "?";
   byId("sign-out").hidden = !session.can_sign_out;
   byId("loading").hidden = true;
   byId("signed-out").hidden = true;
@@ -209,6 +209,7 @@ whenOutage((sentence) => {
 
 // Dialogs have their own buttons to retry, and a hidden page asks for nothing.
 function retryLater() {
+  clearTimeout(retryTimer);
   retryMs = Math.min(2 * retryMs, MAX_RETRY_MS);
   if (document.hidden || document.querySelector("dialog[open]")) retryTimer = setTimeout(retryLater, retryMs);
   else retry();
@@ -221,6 +222,7 @@ async function retry() {
 }
 
 byId("retry").addEventListener("click", () => busy(byId("retry"), retry));
+addEventListener("online", () => { if (!byId("outage").hidden) retryLater(); });
 
 // === Refreshing the list ===
 

@@ -7,13 +7,63 @@ import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt,
 
 let onChange = () => {};
 
+// A menu shows this many workspaces. The others are found by searching.
+const SHOWN_WORKSPACES = 100;
+
 export function setUpWorkspaces(whenChanged) {
   onChange = whenChanged;
-  byId("workspace").addEventListener("change", () => {
-    state.workspace = byId("workspace").value || null;
-    onChange();
+  const menu = byId("workspace-menu");
+  menu.addEventListener("beforetoggle", ({ newState }) => {
+    if (newState !== "open") return;
+    byId("workspace-search").value = "";
+    byId("workspace-search").hidden = state.workspaces.length < 8;
+    showChoices();
   });
-  byId("new-workspace").addEventListener("click", newWorkspace);
+  menu.addEventListener("toggle", ({ newState }) => {
+    if (newState === "open") menu.querySelector("input:not([hidden]), [aria-current], ul button, button")?.focus();
+  });
+  menu.addEventListener("keydown", moveFocus);
+  byId("workspace-search").addEventListener("input", showChoices);
+  byId("new-workspace").addEventListener("click", () => {
+    menu.hidePopover();
+    newWorkspace();
+  });
+}
+
+function showChoices() {
+  const search = byId("workspace-search").value.trim().toLowerCase();
+  const found = state.workspaces.filter((name) => name.toLowerCase().includes(search));
+  const choices = found.slice(0, SHOWN_WORKSPACES).map((name) => choice(name, isolated(name)));
+  if (!search && state.workspaces.length > 1) choices.unshift(choice(null, "All workspaces"));
+  if (found.length > SHOWN_WORKSPACES) choices.push(el("li", { class: "quiet" }, `Showing the first ${SHOWN_WORKSPACES}. Type to find others.`));
+  if (!found.length && search) choices.push(el("li", { class: "quiet" }, "No workspace matches."));
+  byId("workspace-choices").replaceChildren(...choices);
+}
+
+function choice(name, label) {
+  const isCurrent = name === state.workspace || state.workspaces.length === 1;
+  return el("li", {}, el("button", { type: "button", "aria-current": isCurrent ? "true" : null, onclick: () => {
+    byId("workspace-menu").hidePopover();
+    if (name === state.workspace) return;
+    selectWorkspace(name);
+    onChange();
+  } }, label));
+}
+
+// The arrow keys move the focus between the items of the menu.
+function moveFocus(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const items = [...byId("workspace-menu").querySelectorAll("input:not([hidden]), button:not([hidden])")];
+  items.at((items.indexOf(document.activeElement) + step) % items.length).focus();
+}
+
+// Show the name of the selected workspace in the header. The lists are not loaded again.
+export function selectWorkspace(name) {
+  state.workspace = name;
+  const only = state.workspaces.length > 1 ? null : state.workspaces[0] ?? "No workspace";
+  byId("workspace").replaceChildren(...(name ?? only ? [isolated(name ?? only)] : ["All", el("span", { class: "wide" }, " workspaces")]));
 }
 
 export async function loadWorkspaces() {
@@ -29,12 +79,9 @@ export async function loadWorkspaces() {
 
 function showWorkspaces(names) {
   state.workspaces = names;
-  if (!names.includes(state.workspace)) state.workspace = null;
-  const select = byId("workspace");
-  select.replaceChildren(el("option", { value: "" }, "All workspaces"), ...names.map((name) => el("option", { value: name }, name)));
-  select.value = state.workspace ?? "";
-  select.hidden = names.length < 2;
+  selectWorkspace(names.includes(state.workspace) ? state.workspace : null);
   byId("new-workspace").hidden = state.session.workspaces !== null && !missingWorkspace();
+  byId("workspace-button").hidden = names.length < 2 && byId("new-workspace").hidden;
 }
 
 // An admin who is limited to some workspaces can create only those. Returns one that does not exist yet.
@@ -47,7 +94,7 @@ export async function addMissingWorkspaces(items) {
 
 // Select the workspace, unless all workspaces are shown.
 export function switchTo(name) {
-  if (state.workspace !== null) state.workspace = byId("workspace").value = name;
+  if (state.workspace !== null) selectWorkspace(name);
 }
 
 export async function firstSiteOf(workspace) {

@@ -23,31 +23,46 @@ LIGHT: Final = "light"
 DARK: Final = "dark"
 
 
+_OPTIONS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+)
+
+
+def _program() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    assert program is not None, "The browser tests need Chromium on PATH: apt-get install chromium."
+    return program
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Yield a browser that makes no requests of its own."""
-    program = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
-    assert program is not None, "The browser tests need Chromium on PATH: apt-get install chromium."
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-                "--no-proxy-server",
-            ],
-        )
+        browser = playwright.chromium.launch(executable_path=_program(), args=_OPTIONS)
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def with_scrollbars(browser: Browser) -> Iterator[Browser]:
+    """Yield another browser like `browser`, whose scrollbars are visible and take space."""
+    another = browser.browser_type.launch(
+        executable_path=_program(), args=_OPTIONS, ignore_default_args=["--hide-scrollbars"]
+    )
+    try:
+        yield another
+    finally:
+        another.close()
 
 
 def axe_core() -> str:

@@ -116,8 +116,33 @@ def _audit(admin: AdminPage) -> None:
 
 def _new_workspace(admin: AdminPage) -> None:
     _users(admin)
-    admin.new_workspace_button.click()
+    admin.start_creating_workspace()
     expect(admin.dialog.root).to_be_visible()
+
+
+def _workspace_menu(admin: AdminPage) -> None:
+    _users(admin)
+    admin.workspace_button.click()
+    expect(admin.workspace_choices.first).to_be_visible()
+
+
+def _person_menu(admin: AdminPage) -> None:
+    _users(admin)
+    admin.account_button.click()
+    expect(admin.person).to_be_visible()
+
+
+def _loading(admin: AdminPage) -> None:
+    _users(admin)
+    admin.page.route("**/admin/sites?*", lambda route: None)
+    admin.open("Sites")
+
+
+def _outage(admin: AdminPage) -> None:
+    _users(admin)
+    admin.page.route("**/admin/users?*", lambda route: route.fulfill(status=503, json={}))
+    admin.open("API Users")
+    expect(admin.outage).to_be_visible()
 
 
 VIEWS: Final[Mapping[str, Steps]] = {
@@ -142,5 +167,9 @@ VIEWS: Final[Mapping[str, Steps]] = {
     "site-remove": _site_dialog("Remove"),
     "audit": _audit,
     "new-workspace": _new_workspace,
+    "workspace-menu": _workspace_menu,
+    "person-menu": _person_menu,
+    "loading": _loading,
+    "outage": _outage,
 }
 """By the name of the image. Each begins on the signed-in page without a URL fragment."""

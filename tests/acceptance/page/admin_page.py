@@ -42,7 +42,10 @@ class AdminPage:
         self.outage = page.locator("#outage")
         self.retry_button = self.outage.get_by_role("button", name="Try again")
         self.progress = page.locator("#progress")
+        self.account_button = page.locator("#account")
         self.workspace = page.locator("#workspace")
+        self.workspace_button = page.locator("#workspace-button")
+        self.workspace_choices = page.locator("#workspace-choices button")
         self.new_workspace_button = page.locator("#new-workspace")
 
     def sign_in(self, token: str = ADMIN_TOKEN) -> None:
@@ -54,6 +57,7 @@ class AdminPage:
         self.page.get_by_role("button", name="Sign in", exact=True).click()
 
     def sign_out(self) -> None:
+        self.account_button.click()
         self.sign_out_button.click()
 
     def lose_session(self) -> None:
@@ -77,14 +81,20 @@ class AdminPage:
         return self.section(view).locator("tbody tr")
 
     def select_workspace(self, name: str) -> None:
-        self.workspace.select_option(name)
+        """Select a workspace, or all with an empty name."""
+        self.workspace_button.click()
+        self.page.locator("#workspace-menu").get_by_role("button", name=name or "All workspaces", exact=True).click()
 
     def create_workspace(self, name: str) -> None:
-        """Create a workspace with the button in the header, or in the empty list if there is no workspace yet."""
-        self.page.get_by_role("button", name="New workspace").last.click()
+        self.start_creating_workspace()
         self.dialog.field("Name").fill(name)
         self.dialog.submit("Create workspace")
         self.dialog.expect_closed()
+
+    def start_creating_workspace(self) -> None:
+        """Open the dialog that creates a workspace."""
+        self.workspace_button.click()
+        self.new_workspace_button.click()
 
     def clipboard(self) -> str:
         text = self.page.evaluate("navigator.clipboard.readText()")

@@ -92,7 +92,10 @@ def test_a_person_signed_in_at_the_proxy_needs_no_other_sign_in(browser: Browser
         sign_in_at_proxy(admin, "ada@example.com")
         admin.page.reload()
         expect(admin.person).to_have_text("ada ada@example.com")
+        admin.account_button.click()
+        expect(admin.person).to_be_visible()
         expect(admin.sign_out_button).to_be_hidden()  # the proxy signs people out
+        admin.page.keyboard.press("Escape")
         admin.create_workspace("acme")
         expect(admin.users.no_users).to_be_visible()
         admin.open("Audit")

@@ -120,6 +120,8 @@ def test_the_main_user_journey_works_with_the_keyboard_alone(open_page: OpenPage
         tab_to(page, admin.link("Audit"), back=True)
         keys.press("Enter")
         expect(admin.audit).to_contain_text("Deleted the API user Nightly export")
+        tab_to(page, admin.account_button)
+        keys.press("Enter")
         tab_to(page, admin.sign_out_button)
         keys.press("Enter")
         expect(admin.token_field).to_be_focused()

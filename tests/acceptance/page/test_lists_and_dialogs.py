@@ -106,7 +106,7 @@ def test_a_new_user_comes_first_despite_workspace_and_order(open_page: OpenPage,
             admin.create_dialog.done()
             admin.users.expect_count(count)
             expect(admin.users.rows.first).to_contain_text(f"Another of {workspace}")
-            expect(admin.workspace).to_have_value(workspace)
+            expect(admin.workspace).to_have_text(workspace)
 
 
 def test_the_hint_to_add_sites_depends_on_the_selected_workspace(
@@ -202,11 +202,13 @@ def test_the_new_workspace_dialog_suggests_the_missing_workspaces_of_a_limited_a
         expect(name).to_have_value("one")
         admin.dialog.submit("Create workspace")
         expect(admin.toast).to_have_text("Created the workspace one.")
-        admin.new_workspace_button.click()
+        admin.start_creating_workspace()
         expect(name).to_have_value("two")
         admin.dialog.submit("Create workspace")
+        admin.workspace_button.click()
+        expect(admin.workspace_choices).to_have_text(["All workspaces", "one", "two"])
         expect(admin.new_workspace_button).to_be_hidden()
-        expect(admin.workspace).to_have_value("two")
+        expect(admin.workspace).to_have_text("two")
 
 
 def test_a_dialog_reopened_before_its_close_event_still_moves_the_focus(
