@@ -7,6 +7,7 @@
 #   make test-cost            count the instructions that hostile request heads and chunked bodies cost
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)
+#   make test-docs            run every command of the README and the other pages in a fresh environment
 #   make test-deploy          check the Compose file, the systemd unit, the alert rules and the dashboard
 #   make screenshots          take screenshots of every view of the admin page, into var/screenshots
 #   make check                check format, lint rules, types and import layers
@@ -32,8 +33,8 @@ REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy screenshots check bench bench-admin clean \
-	programs npm valgrind backend-programs deploy-programs
+.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy test-docs screenshots check \
+	bench bench-admin clean programs npm valgrind backend-programs deploy-programs
 
 # Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -45,10 +46,10 @@ run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
 test: $(VENV)/ready-to-test npm programs
-	$(PYTEST) -m 'not slow and not cost and not backends and not deploy'
+	$(PYTEST) -m 'not slow and not cost and not backends and not deploy and not docs'
 
 test-fast: $(VENV)/ready-to-test
-	$(PYTEST) -m 'not slow and not cost and not backends and not deploy' tests/unit
+	$(PYTEST) -m 'not slow and not cost and not backends and not deploy and not docs' tests/unit
 
 test-slow: $(VENV)/ready-to-test npm programs
 	$(BIN)/python -m pytest -m 'slow and not backends'
@@ -68,6 +69,10 @@ test-deploy: $(VENV)/ready-to-test deploy-programs
 VIEWS ?=
 screenshots: $(VENV)/ready-to-test programs
 	$(BIN)/python -m tests.screenshots var/screenshots $(VIEWS)
+
+test-docs: $(VENV)/ready-to-test
+	@command -v jq >/dev/null || { $(call install,jq,make test-docs); }
+	$(BIN)/python -m pytest -m docs tests/docs
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff format --check .

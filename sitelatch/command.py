@@ -27,6 +27,7 @@ from sitelatch.commands.service import check_config_command, migrate_command, ru
 from sitelatch.commands.sites import sites_group
 from sitelatch.commands.tokens import tokens_group
 from sitelatch.commands.users import users_group
+from sitelatch.commands.workspaces import workspaces_group
 from sitelatch.config_source import ConfigError
 from sitelatch.early_signals import interrupt_with_exception
 from sitelatch.serve import CannotServe
@@ -191,6 +192,7 @@ for subcommand in (
     run_command,
     users_group,
     sites_group,
+    workspaces_group,
     audit_command,
     explain_command,
     healthcheck_command,

@@ -110,6 +110,10 @@ LEFT JOIN sitelatch.api_user_activity a ON a.user_id = u.id
 WHERE $2::text[] IS NULL OR w.name = ANY($2)
 ORDER BY wanted.place
 
+-- name: users_by_beginning
+-- Up to two API users with ids from $1 to $2.
+SELECT id FROM sitelatch.api_users WHERE id BETWEEN $1::text::uuid AND $2::text::uuid ORDER BY id LIMIT 2
+
 -- name: lock_user
 -- The API user $1 in the workspaces $2 (null: all), protected from changes until the transaction ends.
 SELECT u.id
@@ -313,6 +317,19 @@ DELETE FROM sitelatch.sites s
 USING sitelatch.workspaces w
 WHERE w.id = s.workspace_id AND s.id = ANY($1)
 RETURNING s.id, w.name AS workspace, s.display_name
+
+-- name: describe_removal
+-- The sites $1, each with the number of API users that have selected it, the ids of the first $2 of these, and the
+-- number of API users for all sites of the workspace.
+SELECT s.id, w.name AS workspace,
+       (SELECT count(*) FROM sitelatch.api_user_sites m WHERE m.site_id = s.id) AS user_count,
+       ARRAY(SELECT m.user_id FROM sitelatch.api_user_sites m WHERE m.site_id = s.id ORDER BY m.user_id LIMIT $2) AS users,
+       (SELECT count(*) FROM sitelatch.api_users u WHERE u.workspace_id = s.workspace_id AND u.all_sites)
+           AS all_sites_count
+FROM sitelatch.sites s
+JOIN sitelatch.workspaces w ON w.id = s.workspace_id
+WHERE s.id = ANY($1)
+ORDER BY s.id
 
 -- name: count_site_users
 -- How many API users have each of the sites $1 among their selected sites.

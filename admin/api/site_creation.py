@@ -10,11 +10,11 @@ from admin.api.similar_sites import fill_in_collations
 from admin.api.site_collation import collate_site
 from admin.api.site_id_rules import check_site_id
 from admin.api.sites import changed_concurrently, rename_sites
-from admin.api.workspaces import CREATE_WORKSPACE, FIND_WORKSPACE, check_within, workspace_id
+from admin.api.workspaces import ensure_workspace, workspace_id
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit
 from admin.problems import Conflict, Fault, Invalid
-from admin.text_rules import check_name, check_workspace
+from admin.text_rules import check_name
 from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
@@ -57,7 +57,7 @@ async def add_sites(
     async with connection.transaction():
         await fill_in_collations(connection)
         if create_workspace:
-            await _ensure_workspace(connection, workspace, by)
+            await ensure_workspace(connection, workspace, by)
         owner = await workspace_id(connection, workspace, by.within)
         created = {
             row["id"]
@@ -148,12 +148,3 @@ def why_taken(site_id: str, similar: Sequence[asyncpg.Record], workspace: str, w
         f'"{site_id}" is taken: a site in another workspace has an id that some data services treat as equal to this '
         "one, because they ignore case, accents or spaces. Site ids are unique across workspaces."
     )
-
-
-async def _ensure_workspace(connection: Connection, name: str, by: Actor) -> None:
-    check_workspace(name, "workspace")
-    check_within(name, by.within)
-    if await connection.fetchval(FIND_WORKSPACE, name) is not None:
-        return
-    if await connection.fetchrow(CREATE_WORKSPACE, name) is not None:
-        await write_audit(connection, by, "workspace.created", [Change(name, name)])

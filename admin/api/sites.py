@@ -1,9 +1,11 @@
 """Operations on sites: list, rename and remove. The module `site_creation` adds them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from admin.api.audit import Change, write_audit
-from admin.api.response_models import FoundSites, MissingSite, Page, Site, SiteWithUsers
+from admin.api.response_models import FoundSites, MissingSite, Page, Site, SiteWithUsers, User
+from admin.api.users import describe_users
 from admin.api.workspaces import check_within, known_workspaces, not_found, workspace_ids
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit, workspace_names
@@ -19,6 +21,7 @@ SITES_AMONG = query("sites_among")
 SITES_FOLDED_LIKE = query("sites_folded_like")
 LOCK_FOR_CHANGE = query("lock_sites_for_change")
 COUNT_SITE_USERS = query("count_site_users")
+DESCRIBE_REMOVAL = query("describe_removal")
 DELETE_SITES = query("delete_sites")
 
 
@@ -90,6 +93,41 @@ async def rename_site(connection: Connection, site_id: str, display_name: str, *
         return await get_site(connection, site_id, within=by.within)
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What the removal of a site would mean: who would lose access to it."""
+
+    site: str
+    workspace: str
+    user_count: int
+    users: list[User]
+    """The first API users that have selected the site."""
+    all_sites_count: int
+    """How many API users have access to all sites of the workspace."""
+
+
+async def describe_removal(connection: Connection, sites: Collection[str], users: int) -> list[Removal]:
+    """Return who would lose access to these sites, with the first `users` API users of each. Raises NotFound."""
+    rows = await connection.fetch(DESCRIBE_REMOVAL, list(filter(is_text, sites)), users)
+    _require(sites, [row["id"] for row in rows])
+    return [
+        Removal(
+            row["id"],
+            row["workspace"],
+            row["user_count"],
+            await describe_users(connection, row["users"], None, 0),
+            row["all_sites_count"],
+        )
+        for row in rows
+    ]
+
+
+def _require(wanted: Collection[str], found: Collection[str]) -> None:
+    """Raise NotFound unless all sites that are wanted were found."""
+    if missing := sorted(set(wanted).difference(found)):
+        raise NotFound("\n".join(map(_not_found, missing[:MAX_FAULTS])))
+
+
 async def remove_sites(connection: Connection, sites: Sequence[str], *, by: Actor) -> None:
     """Remove sites and every authorization for them permanently: all or none. Raises NotFound."""
     wanted = set(sites)
@@ -97,8 +135,7 @@ async def remove_sites(connection: Connection, sites: Sequence[str], *, by: Acto
         # The lock makes a concurrent authorization for one of them wait; earlier ones are counted.
         texts = [site for site in wanted if is_text(site)]
         locked = [row["id"] for row in await connection.fetch(LOCK_FOR_CHANGE, texts, workspace_names(by.within))]
-        if missing := sorted(wanted.difference(locked)):
-            raise NotFound("\n".join(map(_not_found, missing[:MAX_FAULTS])))
+        _require(wanted, locked)
         users = {row["site_id"]: row["user_count"] for row in await connection.fetch(COUNT_SITE_USERS, locked)}
         rows = await connection.fetch(DELETE_SITES, locked)
         await write_audit(

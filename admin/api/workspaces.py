@@ -56,6 +56,19 @@ async def create_workspace(connection: Connection, *, name: str, by: Actor) -> W
     return Workspace(name=name, created_at=row["created_at"])
 
 
+async def ensure_workspace(connection: Connection, name: str, by: Actor) -> bool:
+    """Create the workspace if it does not exist. Return whether it is new. Raises Invalid and Forbidden."""
+    check_workspace(name, "workspace")
+    check_within(name, by.within)
+    if (
+        await connection.fetchval(FIND_WORKSPACE, name) is not None
+        or await connection.fetchrow(CREATE_WORKSPACE, name) is None
+    ):
+        return False
+    await write_audit(connection, by, "workspace.created", [Change(name, name)])
+    return True
+
+
 async def rename_workspace(connection: Connection, name: str, new_name: str, *, by: Actor) -> Workspace:
     """Rename a workspace. Raises Invalid, Forbidden, NotFound, and Conflict if the new name is taken."""
     check_workspace(new_name, "name")

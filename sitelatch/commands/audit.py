@@ -1,14 +1,18 @@
 """`sitelatch audit` lists the audit log."""
 
+from collections.abc import Sequence
+from typing import Final
+
 import asyncpg
 import click
 
 from admin.api.audit_list import AuditFilter, list_audit
 from admin.api.response_models import AuditLine, Page
 from admin.api.workspaces import filtered_workspaces
-from sitelatch.commands.listing import PAGE_SIZE, echo_list
+from sitelatch.commands.listing import echo_list, json_form, table_form
 from sitelatch.commands.options import config_option, json_option
 from sitelatch.commands.running import run_with_database
+from sitelatch.commands.tables import Column
 from sitelatch.config import Config
 
 
@@ -32,32 +36,29 @@ def audit_command(config: Config, as_json: bool, workspace: str | None, subject:
 
     async def work(connection: asyncpg.Connection) -> None:
         within = await filtered_workspaces(connection, None, workspace, in_audit=True)
-        left = limit
 
-        async def read(after: str | None) -> Page[AuditLine]:
-            nonlocal left
+        async def read(after: str | None, size: int) -> Page[AuditLine]:
             before = None if after is None else int(after)
-            size = min(PAGE_SIZE, left)
-            left -= size
-            only = AuditFilter(subject=subject)
-            page = await list_audit(connection, within=within, only=only, after=before, limit=size)
-            return page if left else Page(items=page.items, next=None)
+            return await list_audit(
+                connection, within=within, only=AuditFilter(subject=subject), after=before, limit=size
+            )
 
-        await echo_list(connection, read, as_json=as_json, titles=_TITLES, row=_row)
+        await echo_list(connection, read, json_form() if as_json else table_form(_COLUMNS), limit=limit)
 
     run_with_database(config, work)
 
 
-_TITLES = ("AT", "WHO", "FROM", "ACTION", "WORKSPACE", "SUBJECT", "NAME")
-
-
-def _row(line: AuditLine) -> tuple[str, ...]:
-    return (
-        line.at.isoformat(" ", "seconds"),
-        f"{line.actor.name} <{line.actor.email}>",
-        line.address,
-        line.action,
-        line.workspace or "",
-        line.subject or "",
-        str(line.detail.get("name") or line.detail.get("display_name") or ""),
-    )
+_COLUMNS: Final[Sequence[Column[AuditLine]]] = (
+    Column("AT", lambda line: line.at.isoformat(" ", "seconds")),
+    Column("WHO", lambda line: f"{line.actor.name} <{line.actor.email}>", least=12),
+    Column("FROM", lambda line: line.address, least=7, is_optional=True),
+    Column("ACTION", lambda line: line.action),
+    Column("WORKSPACE", lambda line: line.workspace or "", least=8),
+    Column("SUBJECT", lambda line: line.subject or "", least=9),
+    Column(
+        "NAME",
+        lambda line: str(line.detail.get("name") or line.detail.get("display_name") or ""),
+        least=8,
+        is_optional=True,
+    ),
+)

@@ -1,76 +1,113 @@
-"""Printing lists of any length, as JSON or as a table, in constant memory: each page is printed as it is read."""
+"""Printing lists of any length, as JSON, CSV or a table, in constant memory: each page is printed as it is read."""
 
+import csv
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from io import StringIO
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import asyncpg
 import click
 from pydantic import BaseModel
 
 from admin.api.response_models import Page
+from sitelatch.commands.tables import Column, Table
 
 Item = TypeVar("Item", bound=BaseModel)
+Parts = AsyncIterator[tuple[Sequence[Item], bool]]
+"""The items of a list in parts, each with whether it is the last one."""
 
-PAGE_SIZE = 100
-"""How many items are read at a time. An API user can have 10,000 sites."""
+PAGE_SIZE: Final = 100
+"""How many items are read at a time if each may be large: an API user can have 10,000 sites."""
+TABLE_PAGE_SIZE: Final = 500
+"""How many rows of a table are read at a time."""
 
 
 class OutputClosed(Exception):  # noqa: N818 - names what happened
     """The program that reads the output has closed the pipe, because it needs no more, as `head` does."""
 
 
+class Form(NamedTuple, Generic[Item]):
+    """A form of a list: how its pages are printed, and how many items a page has."""
+
+    echo: Callable[[Parts[Item]], Awaitable[None]]
+    page_size: int
+
+
 async def echo_list(
     connection: asyncpg.Connection,
-    read: Callable[[str | None], Awaitable[Page[Item]]],
+    read: Callable[[str | None, int], Awaitable[Page[Item]]],
+    form: Form[Item],
     *,
-    as_json: bool,
-    titles: tuple[str, ...],
-    row: Callable[[Item], tuple[str, ...]],
+    limit: int | None = None,
 ) -> None:
-    """Print all items that a list has now, even if it changes in the meantime.
+    """Print the first `limit` items that a list has now, even if it changes in the meantime.
 
-    `read` returns the page after a given cursor. Raises OutputClosed.
+    `read` returns the page after a cursor, with at most the given number of items. Raises OutputClosed.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        if as_json:
-            await _echo_json(_pages(read))
-        else:
-            await _echo_table(_pages(read), titles, row)
+        await form.echo(_parts(read, form.page_size, limit))
 
 
-async def _pages(read: Callable[[str | None], Awaitable[Page[Item]]]) -> AsyncIterator[Sequence[Item]]:
+async def _parts(read: Callable[[str | None, int], Awaitable[Page[Item]]], size: int, limit: int | None) -> Parts[Item]:
     after: str | None = None
     while True:
-        page = await read(after)
-        yield page.items
-        if page.next is None:
+        page = await read(after, size if limit is None else min(size, limit))
+        if limit is not None:
+            limit -= len(page.items)
+        after = page.next if limit != 0 else None
+        yield page.items, after is None
+        if after is None:
             return
-        after = page.next
 
 
-async def _echo_json(pages: AsyncIterator[Sequence[Item]]) -> None:
-    """Print one JSON array."""
-    before = "["
-    async for items in pages:
-        if items:
-            _echo(before + ", ".join(json.dumps(item.model_dump(mode="json")) for item in items))
-            before = ", "
-    _echo("[]\n" if before == "[" else "]\n")
+def json_form() -> Form[Item]:
+    """Return the form of one JSON array."""
+
+    async def echo(parts: Parts[Item]) -> None:
+        before = "["
+        async for items, _ in parts:
+            if items:
+                _echo(before + ", ".join(json.dumps(item.model_dump(mode="json")) for item in items))
+                before = ", "
+        _echo("[]\n" if before == "[" else "]\n")
+
+    return Form(echo, PAGE_SIZE)
 
 
-async def _echo_table(
-    pages: AsyncIterator[Sequence[Item]], titles: tuple[str, ...], row: Callable[[Item], tuple[str, ...]]
-) -> None:
-    """Print a table. The first page determines the widths of its columns."""
-    widths: list[int] = []
-    async for items in pages:
-        rows = [row(item) for item in items]
-        if not widths:
-            rows.insert(0, titles)
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for cells in rows)
-        _echo("".join(f"{line.rstrip()}\n" for line in lines))
+def csv_form(columns: Mapping[str, Callable[[Item], str]]) -> Form[Item]:
+    """Return the form of CSV with these columns (RFC 4180), in lines that end as on Unix."""
+
+    async def echo(parts: Parts[Item]) -> None:
+        _echo(_csv([list(columns)]))
+        async for items, _ in parts:
+            _echo(_csv([[cell(item) for cell in columns.values()] for item in items]))
+
+    return Form(echo, PAGE_SIZE)
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def table_form(columns: Sequence[Column[Item]]) -> Form[Item]:
+    """Return the form of a table. It is fitted to the terminal, or complete for programs."""
+    table = Table(columns, terminal_width())
+
+    async def echo(parts: Parts[Item]) -> None:
+        async for items, is_last in parts:
+            _echo("".join(f"{line}\n" for line in table.lines(items, is_last=is_last)))
+
+    return Form(echo, TABLE_PAGE_SIZE)
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal that standard output is, or None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _echo(text: str) -> None:

@@ -100,6 +100,7 @@ _config_option = click.option(
     help=f"Path of the config file (TOML). The default is ${CONFIG_VARIABLE}, or else ./{DEFAULT_CONFIG}.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for programs.")
+limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="NUMBER", help="Show only the first ones.")
 workspace_option = click.option("--workspace", metavar="NAME", required=True, help="Name of the workspace.")
 
 

@@ -1,19 +1,25 @@
 """`sitelatch sites`: list, add, import and remove sites."""
 
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import asyncpg
 import click
 
+from admin.api.response_models import Page, Site
 from admin.api.site_creation import AddedSites, NewSite, add_sites
 from admin.api.site_file import SiteFile, read_site_file
 from admin.api.site_import import SiteImport, import_sites
-from admin.api.sites import list_sites, remove_sites
+from admin.api.sites import describe_removal, list_sites, remove_sites
+from admin.api.workspaces import filtered_workspaces, known_workspaces, not_found, unknown_workspaces
 from admin.problems import Invalid
-from sitelatch.commands.listing import PAGE_SIZE, echo_list
+from admin.text_rules import check_workspace
+from sitelatch.commands.listing import echo_list, json_form, table_form
 from sitelatch.commands.options import config_option, json_option, operator, workspace_option
+from sitelatch.commands.questions import ask, can_ask, say, yes_option
 from sitelatch.commands.running import run_with_database
+from sitelatch.commands.tables import Column
+from sitelatch.commands.user_columns import NAMED, removal_notice
 from sitelatch.config import Config
 
 
@@ -28,14 +34,21 @@ def sites_group() -> None:
 @sites_group.command("add")
 @config_option
 @workspace_option
+@yes_option
 @click.argument("sites", metavar="SITE…", nargs=-1, required=True)
-def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) -> None:
+def add_sites_command(config: Config, workspace: str, yes: bool, sites: tuple[str, ...]) -> None:
     """Add sites to a workspace.
 
-    Creates the workspace if needed, and skips sites that it already has.
+    Skips sites that the workspace already has. If it does not exist, the command asks whether to create it. If nobody
+    can answer at a terminal, it creates the workspace and says so.
     """
+    check_workspace(workspace)
 
-    async def work(connection: asyncpg.Connection) -> AddedSites:
+    async def missing(connection: asyncpg.Connection) -> str | None:
+        unknown = await unknown_workspaces(connection, [workspace], None)
+        return f"{not_found(workspace)} {await known_workspaces(connection, None)}" if unknown else None
+
+    async def add(connection: asyncpg.Connection) -> AddedSites:
         return await add_sites(
             connection,
             workspace=workspace,
@@ -44,32 +57,54 @@ def add_sites_command(config: Config, workspace: str, sites: tuple[str, ...]) ->
             create_workspace=True,
         )
 
-    _echo_added(run_with_database(config, work))
+    is_new = run_with_database(config, missing)
+    if is_new and can_ask() and not yes:
+        say("workspace_missing", is_new)
+        ask("Create the workspace?")
+    added = run_with_database(config, add)
+    if is_new:
+        say("workspace_created", f'Created the workspace "{workspace}", which did not exist.')
+    _echo_added(added)
 
 
 @sites_group.command("list")
 @config_option
 @json_option
-def list_sites_command(config: Config, as_json: bool) -> None:
-    """List the sites of all workspaces."""
+@click.option("--workspace", metavar="NAME", help="Show only sites of this workspace.")
+def list_sites_command(config: Config, as_json: bool, workspace: str | None) -> None:
+    """List the sites of all workspaces or of one."""
 
     async def work(connection: asyncpg.Connection) -> None:
-        await echo_list(
-            connection,
-            lambda after: list_sites(connection, after=after, limit=PAGE_SIZE),
-            as_json=as_json,
-            titles=("SITE", "WORKSPACE", "NAME"),
-            row=lambda site: (site.id, site.workspace, site.display_name),
-        )
+        within = await filtered_workspaces(connection, None, workspace)
+
+        async def read(after: str | None, size: int) -> Page[Site]:
+            return await list_sites(connection, within=within, after=after, limit=size)
+
+        await echo_list(connection, read, json_form() if as_json else table_form(_COLUMNS))
 
     run_with_database(config, work)
 
 
+_COLUMNS: Final[Sequence[Column[Site]]] = (
+    Column("SITE", lambda site: site.id, least=12),
+    Column("WORKSPACE", lambda site: site.workspace, least=9),
+    Column("NAME", lambda site: site.display_name, least=12),
+)
+
+
 @sites_group.command("remove", short_help="Remove sites permanently.")
 @config_option
+@yes_option
 @click.argument("sites", metavar="SITE…", nargs=-1, required=True)
-def remove_sites_command(config: Config, sites: tuple[str, ...]) -> None:
-    """Remove sites permanently, including every authorization for them."""
+def remove_sites_command(config: Config, yes: bool, sites: tuple[str, ...]) -> None:
+    """Remove sites permanently, including every authorization for them.
+
+    Says which API users lose access, and asks if a person at a terminal can answer.
+    """
+    removals = run_with_database(config, lambda connection: describe_removal(connection, sites, NAMED))
+    say("access_ends", *map(removal_notice, removals), "An API user that has no site left is refused everywhere.")
+    if can_ask() and not yes:
+        ask("Remove these sites permanently?" if len(removals) > 1 else "Remove this site permanently?")
     run_with_database(config, lambda connection: remove_sites(connection, sites, by=operator()))
     click.echo(f"Removed {', '.join(sites)}.")
 

@@ -25,7 +25,7 @@ from sql.pool import open_connection
 from tests.acceptance.shell import ROOT, SECONDS, Done, sitelatch
 from tests.database import add_workspace, run_aside
 
-TITLES = ["ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED", "BY", "LAST", "ACTIVITY"]
+TITLES = ["ID", "KEY", "WORKSPACE", "SITES", "AUTHORIZED", "BY", "LAST", "ACTIVITY", "NAME"]
 
 
 def config_text(database_url: str) -> str:
@@ -58,7 +58,8 @@ def config(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Path:
     file.write_text(config_text(database_url))
     for workspace, sites in (("acme", ("shop", "blog", "docs")), ("globex", ("wiki",))):
         done = sitelatch("sites", "add", "--config", str(file), "--workspace", workspace, *sites)
-        assert done == Done(0, f"Added: {', '.join(sites)}.\n", "")
+        assert (done.code, done.out) == (0, f"Added: {', '.join(sites)}.\n")
+        assert [line["event"] for line in done.log] == ["workspace_created"]
     return file
 
 
@@ -93,7 +94,8 @@ def test_a_user_is_created_listed_and_deleted(config: Path) -> None:
         assert (done.code, done.err) == (0, "")
         assert user["api_key"] not in done.out
 
-    assert sitelatch("users", "delete", "--config", str(config), user["id"]) == Done(0, f"Deleted {user['id']}.\n", "")
+    deleted = sitelatch("users", "delete", "--config", str(config), user["id"])
+    assert (deleted.code, deleted.out) == (0, f"Deleted {user['id']}.\n")
     again = sitelatch("users", "delete", "--config", str(config), user["id"])
     assert (again.code, again.out) == (1, "")
     assert again.log[0]["reason"] == "This API user does not exist."
@@ -237,7 +239,8 @@ def test_adding_a_site_twice_succeeds_but_removing_it_twice_fails(config: Path) 
     assert run("add", "--workspace", "new", "a2", "a3") == Done(0, "Added: a3.\nUnchanged: a2.\n", "")
     assert run("add", "--workspace", "acme", "a1").code == 1
     assert re.search(r"^a1 +new +a1$", run("list").out, re.MULTILINE)
-    assert run("remove", "a1", "a2", "a3") == Done(0, "Removed a1, a2, a3.\n", "")
+    removed = run("remove", "a1", "a2", "a3")
+    assert (removed.code, removed.out) == (0, "Removed a1, a2, a3.\n")
     assert run("remove", "a1").code == 1
 
 

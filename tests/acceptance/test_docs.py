@@ -13,7 +13,6 @@ from proxy import refusals
 from proxy.refusals import Refusal
 from sitelatch.command import cli
 from sitelatch.config import Config
-from sitelatch.config_file import load
 from tests.acceptance.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +21,6 @@ REFUSALS = (ROOT / "docs" / "refusals.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
-SIGNING_IN = (ROOT / "docs" / "signing-in.md").read_text()
 TEST = r"(?:unit|integration|acceptance)/(?:\w+/)?test_\w+\.py::test_\w+"
 
 
@@ -50,24 +48,10 @@ def test_modules_import_only_from_lower_layers() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_config_in_the_readme_can_be_served(tmp_path: Path) -> None:
-    [text] = blocks("toml")
-    file = tmp_path / "sitelatch.toml"
-    file.write_text(text)
-    assert load(file, {}).proxy.routes[0].name == "data"
-
-
-@pytest.mark.parametrize("text", [*blocks("toml", SIGNING_IN), *blocks("toml", CONFIGURATION)])
-def test_the_configs_on_other_pages_can_be_served_after_the_config_in_the_readme(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "sitelatch.toml"
-    file.write_text(blocks("toml")[0] + text)
-    load(file, {})
-
-
 @pytest.mark.parametrize(
     "line",
     [
-        line.partition("#")[0].partition("<")[0]
+        re.split("[#<>]", line)[0]
         for page in (README, CONFIGURATION, REFUSALS)
         for block in blocks("sh", page)
         for line in block.splitlines()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sitelatch.config_file import load
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests" / "backends" / "README.md"],
@@ -127,3 +129,21 @@ def test_repository_paths_named_on_a_page_exist(page: Path) -> None:
 
 def test_the_architecture_page_can_be_read_in_one_sitting() -> None:
     assert len(ARCHITECTURE.read_text(encoding="utf-8").splitlines()) <= 330
+
+
+CONFIGS = [
+    pytest.param(text, id=f"{page.relative_to(ROOT).as_posix()}-{number}")
+    for page in PAGES
+    for number, text in enumerate(re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL), 1)
+]
+A_ROUTE = '\n[[proxy.routes]]\nname = "data"\nupstream = "http://127.0.0.1:9000"\n'
+
+
+@pytest.mark.parametrize("text", CONFIGS)
+def test_every_config_on_a_page_is_valid(text: str, tmp_path: Path) -> None:
+    """A part of a config is valid together with a route."""
+    if "[[proxy.routes]]" not in text:
+        text = A_ROUTE + text if text.startswith("[proxy.routes.") else text + A_ROUTE
+    file = tmp_path / "sitelatch.toml"
+    file.write_text(text)
+    load(file, {})
