@@ -15,7 +15,13 @@ from typing import Final
 
 _FOLDER: Final = Path(__file__).parent / "static"
 _TYPES: Final = MappingProxyType(
-    {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    {
+        ".html": "text/html",
+        ".css": "text/css",
+        ".js": "text/javascript",
+        ".svg": "image/svg+xml",
+        ".csv": "text/csv",
+    }
 )
 _SOURCES: Final = MappingProxyType(
     {file.name: file.read_text("utf-8") for file in _FOLDER.iterdir() if file.suffix in _TYPES}

@@ -1,7 +1,7 @@
 // Workspaces, and the list of their sites: add, import, rename and remove.
 
 import { deleteIfExists, query, request, state } from "./api.js";
-import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, showError, time } from "./components.js";
+import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, show, showError, showToast, time } from "./components.js";
 
 // === Workspaces ===
 
@@ -119,8 +119,6 @@ export function newWorkspace() {
 
 // === List of sites ===
 
-// The server accepts bodies of up to 4 MiB. JSON escapes line breaks and quotes, so the body is larger than the file.
-const MAX_BYTES = 3_000_000;
 let pages = null;
 let latestLoad = 0;
 
@@ -128,7 +126,7 @@ export function setUpSites() {
   pages = new Pages(byId("sites-pages"), loadSites);
   byId("site-search").addEventListener("input", debounced(200, loadFirstPage));
   byId("add-site").addEventListener("click", () => (state.workspaces.length ? addSite() : newWorkspace()));
-  byId("import-sites").addEventListener("click", importSites);
+  setUpImport();
 }
 
 export function loadFirstPage() {
@@ -230,44 +228,123 @@ async function remove(site) {
   );
 }
 
-// Return the file's text. Throws an error if it is not UTF-8; browsers would silently substitute characters. The server
-// checks everything else.
-async function textOf(file) {
-  if (file.size > MAX_BYTES) throw new Error("The file is larger than 3 MB. Split it, or use the command sitelatch sites import.");
-  const buffer = await file.arrayBuffer().catch(() => { throw new Error("The file cannot be read. Choose it again."); });
-  const bytes = new Uint8Array(buffer);
-  if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
-  if (bytes[0] === 0xff && bytes[1] === 0xfe || bytes[0] === 0xfe && bytes[1] === 0xff) {
-    throw new Error("This is UTF-16 text, which some Windows programs call Unicode. Save it as UTF-8.");
-  }
-  const nul = bytes.indexOf(0);
-  if (nul >= 0) {
-    const before = bytes.subarray(0, nul).filter((byte) => byte === 10).length;
-    throw new Error(`Line ${before + 1} contains a NUL character, so this is not a text file.`);
-  }
-  let [line, end] = [1, bytes.indexOf(10)];
-  while (end >= 0 && isUtf8(bytes.subarray(0, end))) [line, end] = [line + 1, bytes.indexOf(10, end + 1)];
-  throw new Error(`Line ${line} is not UTF-8 text, but probably Latin-1 or Windows-1252. Save the file as UTF-8.`);
-}
+// === Import ===
+// The first step chooses a file, and the second shows what it would change, and all its errors. The server reads the
+// file in both steps.
 
-function isUtf8(bytes) {
-  try {
-    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    return true;
-  } catch {
-    return false;
-  }
-}
+// The server accepts bodies of up to 4 MiB, and Base64 makes the file larger by a third.
+const MAX_BYTES = 3_000_000;
+const MAX_SHOWN = 200;
+// The body of the previewed import, or null in the first step.
+let previewed = null;
 
 function importSites() {
-  const file = el("input", { type: "file", accept: ".csv,text/csv" });
-  const help = "The first line must be site,workspace or site,workspace,display_name. If a line has an error, nothing is imported.";
-  prompt("Import sites", [{ name: "file", label: "CSV file", element: file, help }], "Import", async () => {
-    if (!file.files.length) throw new Error("Choose a file.");
-    const result = await request("POST", "sites", { csv: await textOf(file.files[0]) });
-    // The import has succeeded, even if the lists cannot be reloaded now.
-    await loadWorkspaces().catch(() => {});
-    await loadSites();
-    return [`${result.created} added, ${result.renamed} renamed, ${result.unchanged} unchanged.`];
+  const none = el("option", { value: "" }, "None: all lines name one");
+  byId("import-workspace").replaceChildren(none, ...state.workspaces.map((name) => el("option", { value: name }, name)));
+  byId("import-workspace").value = state.workspace ?? (state.workspaces.length === 1 ? state.workspaces[0] : "");
+  byId("import-file").value = "";
+  showFileStep();
+  show(byId("import-dialog"));
+  byId("import-file").focus();
+}
+
+function setUpImport() {
+  byId("import-sites").addEventListener("click", importSites);
+  byId("import-back").addEventListener("click", () => {
+    showFileStep();
+    byId("import-file").focus();
   });
+  byId("import-create").addEventListener("change", showImportButton);
+  byId("import-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(byId("import-submit"), async () => {
+      byId("import-error").textContent = "";
+      try {
+        await (previewed ? carryOut() : preview());
+      } catch (error) {
+        byId("import-error").textContent = error.message;
+      }
+    });
+  });
+}
+
+function showFileStep() {
+  previewed = null;
+  byId("import-error").textContent = "";
+  byId("import-file-step").hidden = false;
+  byId("import-preview").hidden = byId("import-back").hidden = true;
+  byId("import-submit").hidden = byId("import-submit").disabled = false;
+  byId("import-submit").textContent = "Preview";
+}
+
+async function preview() {
+  const [file] = byId("import-file").files;
+  if (!file) throw new Error("Choose a file.");
+  if (file.size > MAX_BYTES) throw new Error("The file is larger than 3 MB. Split it, or use the command sitelatch sites import.");
+  const workspace = byId("import-workspace").value;
+  const body = { file: await base64Of(file), create_workspaces: true, ...(workspace ? { workspace } : {}) };
+  const result = await request("POST", "sites", { ...body, dry_run: true });
+  previewed = body;
+  showPreview(result);
+}
+
+// The bytes are sent, because only the server knows how to find out the encoding.
+function base64Of(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onerror = () => reject(new Error("The file cannot be read. Choose it again."));
+    reader.readAsDataURL(file);
+  });
+}
+
+function showPreview(result) {
+  const { created, renamed, unchanged, errors, new_workspaces: workspaces, ignored_columns: ignored } = result;
+  byId("import-file-step").hidden = true;
+  byId("import-preview").hidden = byId("import-back").hidden = false;
+  const changes = result.sites.filter((site) => site.outcome !== "unchanged");
+  const nothing = !changes.length && !errors.length;
+  byId("import-summary").textContent = `${counted(created, "new site")}, ${renamed.toLocaleString("en")} renamed, ${unchanged.toLocaleString("en")} unchanged.${nothing ? " There is nothing to import." : ""}`;
+  byId("import-errors").hidden = !errors.length;
+  byId("import-errors-title").textContent = `${counted(errors.length, "error")}. Correct the file, and choose it again.`;
+  byId("import-error-list").replaceChildren(...errors.map(({ line, detail }) => el("li", {}, line === null ? null : el("b", {}, `Line ${line}: `), isolated(detail))));
+  byId("import-new-workspaces").hidden = !workspaces.length || errors.length > 0;
+  byId("import-create").checked = false;
+  byId("import-new-workspaces").querySelector("span").replaceChildren(`Create ${workspaces.length === 1 ? "the workspace" : `${workspaces.length} workspaces:`} `, ...workspaces.flatMap((name, index) => (index ? [", ", isolated(name)] : [isolated(name)])));
+  const more = changes.length - MAX_SHOWN;
+  byId("import-changes").hidden = !changes.length;
+  byId("import-changes").replaceChildren(...changes.slice(0, MAX_SHOWN).map(changeLine), ...(more > 0 ? [el("li", { class: "quiet" }, `and ${more.toLocaleString("en")} more`)] : []));
+  byId("import-notes").replaceChildren(
+    ...(ignored.length ? ["Ignored columns: ", ...ignored.flatMap((name, index) => (index ? [", ", isolated(name)] : [isolated(name)])), ". "] : []),
+    ...(result.encoding === "windows-1252" ? ["The file is not UTF-8 text. It was read as Windows-1252, so check letters with accents."] : []),
+  );
+  byId("import-submit").hidden = errors.length > 0 || nothing;
+  byId("import-submit").dataset.count = changes.length;
+  byId("import-submit").dataset.creates = workspaces.length > 0;
+  showImportButton();
+  byId("import-summary").focus();
+}
+
+const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
+function showImportButton() {
+  const button = byId("import-submit");
+  button.textContent = `Import ${counted(Number(button.dataset.count), "site")}`;
+  // A workspace may be a typo, so it must be confirmed.
+  button.disabled = button.dataset.creates === "true" && !byId("import-create").checked;
+}
+
+function changeLine({ outcome, id, workspace, display_name: name, previous_name: before }) {
+  const named = outcome === "renamed" ? [": ", isolated(before), " → ", isolated(name)] : name === id ? [] : [" ", isolated(name, { class: "quiet" })];
+  return el("li", {}, el("span", { class: "badge" }, outcome === "new" ? "New" : "Renamed"), " ", el("code", {}, isolated(id)), ...named,
+    el("span", { class: "quiet" }, " in ", isolated(workspace)));
+}
+
+async function carryOut() {
+  const result = await request("POST", "sites", { ...previewed, create_workspaces: byId("import-create").checked });
+  byId("import-dialog").close();
+  showToast(`${result.created} added, ${result.renamed} renamed, ${result.unchanged} unchanged.`);
+  // The import has succeeded, even if the lists cannot be reloaded now.
+  await loadWorkspaces().catch(() => {});
+  await loadSites();
 }

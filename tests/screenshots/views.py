@@ -109,6 +109,15 @@ def _site_dialog(button: str) -> Steps:
     return open_dialog
 
 
+def _preview(content: bytes) -> Steps:
+    def show_preview(admin: AdminPage) -> None:
+        _sites(admin)
+        admin.sites.preview_csv(content)
+        expect(admin.sites.import_summary).to_be_visible()
+
+    return show_preview
+
+
 def _audit(admin: AdminPage) -> None:
     admin.open("Audit")
     expect(admin.rows("Audit").first).to_be_visible()
@@ -163,6 +172,12 @@ VIEWS: Final[Mapping[str, Steps]] = {
     "sites-empty-workspace": _no_sites,
     "site-add": _site_dialog("Add site"),
     "site-import": _site_dialog("Import CSV"),
+    "site-import-preview": _preview(
+        b"Site;Owner;Workspace;Name\nmarket;x;acme;Market\nkiosk;x;stalls;B\xfcdchen am Park\nbooth;x;stalls;\n"
+    ),
+    "site-import-errors": _preview(
+        b"site,workspace\nmarket,acme\nexample.com/blog,acme\nkiosk,\nBooth,acme\nbooth,acme\n"
+    ),
     "site-rename": _site_dialog("Rename"),
     "site-remove": _site_dialog("Remove"),
     "audit": _audit,

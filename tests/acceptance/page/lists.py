@@ -79,6 +79,11 @@ class SiteList(ListView):
         self.add_button = page.get_by_role("button", name="Add site")
         self.import_button = page.get_by_role("button", name="Import CSV")
         self.dialog = Dialog(page)
+        self.new_workspaces = page.get_by_role("checkbox", name="Create")
+        self.import_summary = page.locator("#import-summary")
+        self.import_errors = page.locator("#import-error-list li")
+        self.import_changes = page.locator("#import-changes li")
+        self.import_notes = page.locator("#import-notes")
 
     def text(self, text: str) -> Locator:
         return self.page.locator("#sites-rows").get_by_text(text, exact=True).first
@@ -106,11 +111,21 @@ class SiteList(ListView):
         self.dialog.field("Name").fill(name)
         self.dialog.submit("Rename")
 
-    def import_csv(self, content: bytes) -> None:
-        """Open the dialog and import a file."""
+    def import_csv(self, content: bytes, *, sites: int, create_workspaces: bool = False) -> None:
+        """Open the dialog, preview a file and import it. It changes this number of sites."""
+        self.preview_csv(content)
+        if create_workspaces:
+            self.new_workspaces.check()
+        self.import_file_button(sites).click()
+
+    def preview_csv(self, content: bytes) -> None:
+        """Open the dialog and preview a file."""
         self.import_button.click()
         self.choose_csv(content)
-        self.dialog.submit("Import")
+        self.dialog.submit("Preview")
+
+    def import_file_button(self, sites: int) -> Locator:
+        return self.dialog.button(f"Import {sites:,} site{'' if sites == 1 else 's'}")
 
     def choose_csv(self, content: bytes) -> None:
         file: FilePayload = {"name": "sites.csv", "mimeType": "text/csv", "buffer": content}

@@ -146,7 +146,7 @@ def test_an_import_succeeds_even_if_the_workspaces_cannot_be_reloaded(
     with open_page() as admin:
         admin.open("Sites")
         lose_response(admin.page, "**/admin/workspaces?*", "GET")
-        admin.sites.import_csv(b"site,workspace\nnew,acme\n")
+        admin.sites.import_csv(b"site,workspace\nnew,acme\n", sites=1)
         admin.dialog.expect_closed()
         expect(admin.toast).to_have_text("1 added, 0 renamed, 0 unchanged.")
         admin.console_errors.clear()
