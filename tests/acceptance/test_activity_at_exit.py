@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.run import wait_for
+from bench.processes import wait_for
 from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
 from tests.acceptance.load import Client, Key, KeyLog, Load, client_of, send_and_check
 from tests.acceptance.outages import CLOCK_SECONDS, create_sites_and_keys
@@ -48,7 +48,9 @@ def drain() -> Table:
 def latch(tmp_path: Path, database: OwnDatabase, drain: Table) -> Iterator[Sitelatch]:
     with contextlib.ExitStack() as stack:
         upstream = free_port()
-        serving = subprocess.Popen([sys.executable, "-m", "bench.upstream", str(upstream)], cwd=REPOSITORY)
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "tests.acceptance.fast_upstream", str(upstream)], cwd=REPOSITORY
+        )
         stack.callback(serving.wait)
         stack.callback(serving.terminate)
         route: Table = {"name": "data", "upstream": f"http://127.0.0.1:{upstream}", "sites": ["path:/sites/{site}/**"]}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.run import wait_for
+from bench.processes import wait_for
 from tests.acceptance.faults import FAULTS, Fault
 from tests.acceptance.harness import REPOSITORY, Sitelatch, Table
 from tests.acceptance.load import Key
@@ -39,7 +39,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with ExitStack() as stack:
         database = stack.enter_context(own_database(tmp_path_factory.mktemp("database")))
         upstream = free_port()
-        serving = subprocess.Popen([sys.executable, "-m", "bench.upstream", str(upstream)], cwd=REPOSITORY)
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "tests.acceptance.fast_upstream", str(upstream)], cwd=REPOSITORY
+        )
         stack.callback(serving.wait)
         stack.callback(serving.terminate)
         route: Table = {"name": "data", "upstream": f"http://127.0.0.1:{upstream}", "sites": ["path:/sites/{site}/**"]}

@@ -1,10 +1,12 @@
-"""A naive aiohttp proxy, for comparison with Sitelatch: `python -m bench.naive PORT UPSTREAM KEY`.
+"""A naive aiohttp proxy, for comparison with Sitelatch: `python -m bench.throughput.naive PORT UPSTREAM KEYS`.
 
-It consists of one handler and one ClientSession, and checks only the key, so it does less work than Sitelatch.
+It consists of one handler and one ClientSession, and checks only the key, so it does less work than Sitelatch. KEYS is
+a file with lines of a key and its site.
 """
 
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import uvloop
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
@@ -12,11 +14,11 @@ from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "trailer", "x-api-key", "host"}
 
 
-def _app(upstream: str, key: str) -> web.Application:
+def _app(upstream: str, keys: frozenset[str]) -> web.Application:
     session_key = web.AppKey("session", ClientSession)
 
     async def relay(request: web.Request) -> web.StreamResponse:
-        if request.headers.get("X-API-Key") != key:
+        if request.headers.get("X-API-Key") not in keys:
             return web.json_response({"error": "invalid key"}, status=401)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         data = request.content if request.can_read_body else None
@@ -46,6 +48,7 @@ def _app(upstream: str, key: str) -> web.Application:
 
 if __name__ == "__main__":
     uvloop.install()
+    known = frozenset(line.split()[0] for line in Path(sys.argv[3]).read_text().splitlines())
     web.run_app(
-        _app(sys.argv[2], sys.argv[3]), host="127.0.0.1", port=int(sys.argv[1]), print=lambda *_: None, access_log=None
+        _app(sys.argv[2], known), host="127.0.0.1", port=int(sys.argv[1]), print=lambda *_: None, access_log=None
     )

@@ -1,4 +1,4 @@
-"""A very cheap upstream that answers every request with 1 KiB of JSON: `python -m bench.upstream PORT`."""
+"""A fast upstream that answers every request with 1 KiB of JSON: `python -m tests.acceptance.fast_upstream PORT`."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ from typing import cast
 import uvloop
 
 _BODY = b'{"uptime":' + b"1" * 1013 + b"}"
-_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: bench\r\nContent-Length: %d\r\n\r\n%b" % (
+_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: fast\r\nContent-Length: %d\r\n\r\n%b" % (
     len(_BODY),
     _BODY,
 )
