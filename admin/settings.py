@@ -7,8 +7,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from admin.key_encryption import read_secret
+from admin.problems import Invalid
 from admin.secure_urls import is_safe
-from admin.text_rules import is_text
+from admin.text_rules import check_email, is_text
 from proxy.http.forwarding import address_matcher
 from proxy.settings import ListenSettings
 from sql.settings import SettingError, Settings
@@ -54,9 +55,10 @@ def _digest(text: str) -> str:
 
 
 def _email(text: str) -> str:
-    if text.count("@") != 1 or not all(text.partition("@")):
-        raise ValueError('must be an email address, like "ada@example.com"')
-    return text
+    try:
+        return check_email(text)
+    except Invalid as problem:
+        raise ValueError(problem.detail.removesuffix(".")) from None
 
 
 def _domain(text: str) -> str:
@@ -84,7 +86,7 @@ class TokenSettings(Settings):
     """One `[[admin.tokens]]` table: an admin, and the SHA-256 of the admin's token."""
 
     name: Annotated[Text, Field(min_length=1)]
-    email: Annotated[Text, Field(min_length=3)]
+    email: Email
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), AfterValidator(_digest)]
     workspaces: tuple[str, ...] | None = None
 

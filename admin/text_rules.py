@@ -5,8 +5,14 @@ import re
 from admin.problems import Invalid
 
 NAME_LENGTH = 200
+EMAIL_LENGTH = 254
 WORKSPACE_LENGTH = 255
 WORKSPACE = r"[!-~](?:[ -~]*[!-~])?"
+_ATOM = r"[^\s@.()<>\[\],:;\\\"]+"
+_LETTER = r"[^\s!-/:-@\[-`{-~\u3002\uff0e\uff61]"
+"""A letter or digit of a domain, of any script. The last three characters count as dots in some programs."""
+_LABEL = f"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
+_EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Unicode's categories Cc and Cs, which are fixed. Looking up each character's category takes ten times as long."""
 
@@ -22,6 +28,26 @@ def check_name(name: str, *place: str | int) -> str:
     if not is_text(name):
         raise Invalid.at(*place, detail="A name must not contain control characters.")
     return name
+
+
+def is_email(text: str) -> bool:
+    """Return whether the text has the form of an email address (RFC 5321 §4.1.2, and RFC 6531 for other scripts).
+
+    Quoted names and addresses in brackets are not accepted, because hardly anybody has one.
+    """
+    name, _, _ = text.partition("@")
+    return len(text) <= EMAIL_LENGTH and len(name) <= 64 and text.isprintable() and _EMAIL.fullmatch(text) is not None
+
+
+def check_email(text: str, *place: str | int) -> str:
+    """Return an email address that a person entered. Raises Invalid at `place`.
+
+    It must have a domain with a dot, which is easily forgotten, or be local.
+    """
+    domain = text.partition("@")[2]
+    if not is_email(text) or ("." not in domain and domain.lower() != "localhost"):
+        raise Invalid.at(*place, detail='must be an email address, like "ada@example.com".')
+    return text
 
 
 def check_workspace(name: str, *place: str | int) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeGuard
 
 from admin.identity.admins import Admin, Person, WorkspaceLimit
 from admin.settings import AllowSettings, ProxyAllowSettings
-from admin.text_rules import NAME_LENGTH, is_text
+from admin.text_rules import NAME_LENGTH, is_email, is_text
 
 Claims = Mapping[str, Any]
 """Statements about a person, named as in OpenID Connect Core §5.1."""
@@ -136,7 +136,7 @@ def masked_name(claims: Claims) -> str | None:
 
 
 def _is_email(value: object) -> TypeGuard[str]:
-    return _is_name(value) and value.count("@") == 1
+    return _is_name(value) and is_email(value)
 
 
 def _is_name(text: object) -> TypeGuard[str]:

@@ -11,7 +11,7 @@ import click
 
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.problems import Problem
-from admin.text_rules import check_name
+from admin.text_rules import check_email, check_name
 from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
 from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.logging_setup import TextRenderer, configure_logging
@@ -76,11 +76,12 @@ def person(_: click.Context, __: click.Parameter, text: str) -> str:
         raise click.BadParameter(str(problem)) from None
 
 
-def email(context: click.Context, parameter: click.Parameter, text: str) -> str:
+def email(_: click.Context, __: click.Parameter, text: str) -> str:
     """Return an email address if the config would accept it."""
-    if len(text) < 3:
-        raise click.BadParameter('must be an email address, like "ada@example.com".')
-    return person(context, parameter, text)
+    try:
+        return check_email(text.strip())
+    except Problem as problem:
+        raise click.BadParameter(str(problem)) from None
 
 
 log_format_option = click.option(

@@ -272,7 +272,15 @@ def test_adding_a_site_twice_succeeds_but_removing_it_twice_fails(config: Path) 
         ("audit", "--limit", "0"),
         *(
             ("users", "create", "--workspace", "acme", "--all-sites", "--by-name", name, "--by-email", email)
-            for name, email in (("", "a@b.c"), ("A\nB", "a@b.c"), ("\udcff", "a@b.c"), ("A", ""), ("A", "a@b.c\x1b[2J"))
+            for name, email in (
+                ("", "a@b.c"),
+                ("A\nB", "a@b.c"),
+                ("\udcff", "a@b.c"),
+                ("A", ""),
+                ("A", "ada"),
+                ("A", "ada@example"),
+                ("A", "a@b.c\x1b[2J"),
+            )
         ),
     ],
 )

@@ -207,15 +207,15 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
             '[proxy.routes.upstream_tls] "data" cert: is not a known',
         ),
         (
-            ROUTE + "[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = 'abc'\n",
+            ROUTE + "[[admin.tokens]]\nname = 'A'\nemail = 'a@b.c'\nsha256 = 'abc'\n",
             "[[admin.tokens]] number 1 sha256: must be 64 lowercase hexadecimal digits. `sitelatch tokens new`",
         ),
         (
-            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{sha256(b'').hexdigest()}'\n",
+            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b.c'\nsha256 = '{sha256(b'').hexdigest()}'\n",
             "[[admin.tokens]] number 1 sha256: is the SHA-256 of an empty token; use the lines that `sitelatch tokens",
         ),
         (
-            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{'0' * 64}'\n" * 2,
+            ROUTE + f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b.c'\nsha256 = '{'0' * 64}'\n" * 2,
             "[[admin.tokens]] number 2 sha256: another token before it has the same. Keep one of the two.",
         ),
         (ROUTE + "[authorize]\nlisten = '127.0.0.1:8081'\n", "[authorize]: is not a known table. Known tables: proxy,"),
@@ -248,7 +248,7 @@ def test_the_admin_uses_its_own_database_url_if_one_is_set(file: File) -> None:
         (
             ROUTE
             + "[[admin.tokens]]\nname = 'A\\u0000'\n".replace("'", '"')
-            + f"email = 'a@b'\nsha256 = '{'0' * 64}'\n",
+            + f"email = 'a@b.c'\nsha256 = '{'0' * 64}'\n",
             "[[admin.tokens]] number 1 name: must be UTF-8 text without null characters.",
         ),
         (ROUTE + "[admin]\ndatabase_url = 'x'\n", '[admin] database_url: must begin with "postgresql://"'),
@@ -385,7 +385,7 @@ SECRET = "hunter2hunter2"
         (f"[database]\nurl = 'mysql://u:{SECRET}@h'\n", {}),
         (f"[database]\nurl = ['{SECRET}']\n", {}),
         (f"[admin]\ntokens = '{SECRET}'\n", {}),
-        (f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b'\nsha256 = '{SECRET}'\n", {}),
+        (f"[[admin.tokens]]\nname = 'A'\nemail = 'a@b.c'\nsha256 = '{SECRET}'\n", {}),
         (f"[keys]\naccept_foreign = '{SECRET}'\n", {}),
         (f"[admin.oidc]\nclient_secret = ['{SECRET}']\n", {}),
         (f"[admin.oidc]\nclient_secret = '{SECRET}'\nissuer = 'http://{SECRET}.example'\n", {}),
