@@ -87,10 +87,11 @@ class Lane:
 class Lanes:
     """The connections of the admin API. Changes never wait for slow lists; user deletions never wait for either."""
 
-    COUNT: Final = 5
+    COUNT: Final = 6
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.lists = Lane(pool)
+        self.counts = Lane(pool)
         self.lookups = Lane(pool)
         self.changes = Lane(pool)
         self.deletions = Lane(pool)

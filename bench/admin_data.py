@@ -76,12 +76,12 @@ FROM (
 ) u
 JOIN numbered_sites s ON s.workspace_id = u.workspace_id AND s.place = u.place;
 
-INSERT INTO sitelatch.api_user_activity (user_id, workspace_id, last_used_at)
-SELECT id, workspace_id, CASE
+INSERT INTO sitelatch.api_user_activity (user_id, workspace_id, created_at, last_used_at)
+SELECT id, workspace_id, created_at, CASE
     WHEN draw < 0.2 THEN NULL
     WHEN draw < 0.3 THEN now() - random() * interval '1 hour'
-    ELSE now() - random() * interval '90 days' END
-FROM (SELECT id, workspace_id, random() AS draw FROM sitelatch.api_users) u;
+    ELSE greatest(now() - random() * interval '120 days', created_at) END
+FROM (SELECT id, workspace_id, created_at, random() AS draw FROM sitelatch.api_users) u;
 """
 
 

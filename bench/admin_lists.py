@@ -1,10 +1,10 @@
 """Measures the lists of the admin API with many API users: `python -m bench.admin_lists [USERS [ROUNDS]]`.
 
 The default is 1,000,000 API users with 20,000 sites and about 5,000,000 authorizations, on PostgreSQL 15 from Debian
-with its default settings (otherwise on the embedded server). For each order and search, ROUNDS (3) rounds read the
-first, the second and a later page of each workspace and of all workspaces together. The benchmark prints the median and
-the 99th percentile in milliseconds, and marks those over the goal: 150 ms up to a million users, 400 ms above. Then it
-lists all users with the command.
+with its default settings (otherwise on the embedded server). For each order, search and filter, ROUNDS (3) rounds read
+the first, the second and a later page of each workspace and of all workspaces together. For each search and filter,
+they also count the users. The benchmark prints the median and the 99th percentile in milliseconds, and marks those over
+the goal: 150 ms up to a million users, 400 ms above. Then it lists all users with the command.
 """
 
 import asyncio
@@ -16,11 +16,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 
-from admin.api.user_list import SORTS, Sort, list_users
+from admin.api.user_list import NO_FILTERS, Filters, count_users, list_users
+from admin.api.user_order import SORTS, Sort
 from admin.connections import Lane
+from admin.identity.admins import WorkspaceLimit
 from bench.admin_data import WORKSPACES, fill
 from sql.embedded.binaries import Binaries
 from sql.embedded.server import EmbeddedServer
@@ -54,18 +57,44 @@ _SEARCHES = (
     "nobody",
 )
 """Searches that match nearly all, many, few or no users, in names, people, sites and hints."""
+_FILTERS = {
+    "never used": Filters(never_used=True),
+    "90 days": Filters(unused_days=90),
+    "7 days": Filters(unused_days=7),
+    "admin1": Filters(authorized_by="admin1@example1.com"),
+    "admin199": Filters(authorized_by="admin199@example3.com"),
+    "nobody": Filters(authorized_by="nobody@example.com"),
+    "admin1, never": Filters(authorized_by="admin1@example1.com", never_used=True),
+}
+_FILTERED_SEARCHES = (None, "integration", "site-123", "q7")
 _LATER_PAGES = 5
 
 
-async def _pages(lane: Lane, workspace: str | None, search: str | None, sort: Sort) -> list[float]:
+class _Selection(NamedTuple):
+    """The users that a list contains."""
+
+    search: str | None
+    filters: Filters = NO_FILTERS
+
+
+_SELECTIONS = {
+    **{search or "": _Selection(search) for search in _SEARCHES},
+    **{
+        f"{search or ''} [{name}]".strip(): _Selection(search, filters)
+        for name, filters in _FILTERS.items()
+        for search in _FILTERED_SEARCHES
+    },
+}
+
+
+async def _pages(lane: Lane, within: WorkspaceLimit, selection: _Selection, sort: Sort) -> list[float]:
     """Return the milliseconds of the first, the second and a later page."""
-    within = None if workspace is None else frozenset({workspace})
     times = []
     after = None
     for number in range(_LATER_PAGES):
         begun = time.perf_counter()
         async with lane.read() as connection:
-            page = await list_users(connection, within=within, search=search, sort=sort, after=after)
+            page = await list_users(connection, within=within, **selection._asdict(), sort=sort, after=after)
         if number in (0, 1, _LATER_PAGES - 1):
             times.append((time.perf_counter() - begun) * 1000)
         after = page.next
@@ -74,21 +103,32 @@ async def _pages(lane: Lane, workspace: str | None, search: str | None, sort: So
     return times
 
 
+async def _count(lane: Lane, within: WorkspaceLimit, selection: _Selection) -> list[float]:
+    """Return the milliseconds of a count."""
+    begun = time.perf_counter()
+    async with lane.read() as connection:
+        await count_users(connection, within=within, **selection._asdict())
+    return [(time.perf_counter() - begun) * 1000]
+
+
 async def _measure(dsn: str, rounds: int, goal: float) -> bool:
     pool = await open_pool(dsn, role="bench")
     lane = Lane(pool, read_seconds=60)
     met = True
-    print(f"{'order':16} {'search':16} {'p50':>8} {'p99':>8}   goal: p99 below {goal:g} ms", flush=True)
-    for sort in SORTS:
-        for search in _SEARCHES:
+    print(f"{'order':16} {'search [filter]':28} {'p50':>8} {'p99':>8}   goal: p99 below {goal:g} ms", flush=True)
+    for sort in (*SORTS, None):
+        for name, selection in _SELECTIONS.items():
             times: list[float] = []
             for _ in range(rounds):
-                for workspace in (None, *WORKSPACES):
-                    times += await _pages(lane, workspace, search, sort)
+                for within in (None, *(frozenset({workspace}) for workspace in WORKSPACES)):
+                    if sort is None:
+                        times += await _count(lane, within, selection)
+                    else:
+                        times += await _pages(lane, within, selection, sort)
             p99 = statistics.quantiles(times, n=100, method="inclusive")[98]
             met = met and p99 < goal
             mark = "" if p99 < goal else "   over the goal"
-            print(f"{sort:16} {search or '':16} {statistics.median(times):8.1f} {p99:8.1f}{mark}", flush=True)
+            print(f"{sort or 'count':16} {name:28} {statistics.median(times):8.1f} {p99:8.1f}{mark}", flush=True)
     await pool.close()
     return met
 

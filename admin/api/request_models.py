@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from admin.api.audit import Action
 from admin.api.user_creation import MAX_SITES
-from admin.api.user_list import Sort
+from admin.api.user_order import Sort
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -147,11 +147,19 @@ class WorkspaceQuery(QueryParameters):
 Search = Annotated[Text, Field(max_length=200), AfterValidator(str.lstrip)]
 
 
-class UserQuery(QueryParameters):
-    """Parameters of `GET /admin/users`."""
+class UserFilter(QueryParameters):
+    """Parameters of `GET /admin/users/count`: the API users that a list contains."""
 
     workspace: Text | None = None
     search: Search | None = None
+    never_used: bool = False
+    unused_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    authorized_by: Annotated[Text, Field(max_length=320)] | None = None
+
+
+class UserQuery(UserFilter):
+    """Parameters of `GET /admin/users`."""
+
     sort: Sort = "-created"
     after: Annotated[Text, Field(max_length=500)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50

@@ -61,6 +61,7 @@ _SENTENCES = {
     "extra_forbidden": "is unknown.",
     "string_type": "must be text.",
     "bool_type": "must be true or false.",
+    "bool_parsing": "must be true or false.",
     "list_type": "must be a list.",
     "int_parsing": "must be a whole number.",
     "model_type": "must be a JSON object.",

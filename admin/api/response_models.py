@@ -60,6 +60,13 @@ class User(View):
     disabled_at: datetime | None
 
 
+class UserCount(View):
+    """How many API users a list contains, up to 10,000. `more` means that there are more than `count`."""
+
+    count: int
+    more: bool
+
+
 class UserActivity(View):
     """The last activity of an API user."""
 

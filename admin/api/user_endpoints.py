@@ -8,10 +8,10 @@ from admin.api import users
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
 from admin.api.idempotency import HEADER, read_idempotency_key
-from admin.api.request_models import ActivityQuery, NewUser, NoQuery, UserQuery
-from admin.api.response_models import CreatedUser, Page, RevealedKeys, User, UserActivities
+from admin.api.request_models import ActivityQuery, NewUser, NoQuery, UserFilter, UserQuery
+from admin.api.response_models import CreatedUser, Page, RevealedKeys, User, UserActivities, UserCount
 from admin.api.user_creation import create_user
-from admin.api.user_list import list_activity, list_users
+from admin.api.user_list import Filters, count_users, list_activity, list_users
 from admin.api.workspaces import filtered_workspaces
 from admin.connections import Lanes
 from admin.key_encryption import KeyCipher
@@ -30,6 +30,7 @@ class UserEndpoints:
         return [
             endpoint("GET", "/users", self.list_users, UserQuery, {200: Page[User]}),
             endpoint("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
+            endpoint("GET", "/users/count", self.count_users, UserFilter, {200: UserCount}),
             endpoint("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
             endpoint("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
             endpoint("GET", "/activity", self.list_activity, ActivityQuery, {200: UserActivities}),
@@ -41,9 +42,22 @@ class UserEndpoints:
         async with self._lanes.lists.read() as connection:
             within = await filtered_workspaces(connection, admin_of(request).workspaces, query.workspace)
             page = await list_users(
-                connection, within=within, search=query.search, sort=query.sort, after=query.after, limit=query.limit
+                connection,
+                within=within,
+                search=query.search,
+                filters=_filters(query),
+                sort=query.sort,
+                after=query.after,
+                limit=query.limit,
             )
         return json_response(page)
+
+    async def count_users(self, request: web.Request, query: UserFilter) -> web.Response:
+        """Count the API users that a list contains, up to 10,000."""
+        async with self._lanes.counts.read() as connection:
+            within = await filtered_workspaces(connection, admin_of(request).workspaces, query.workspace)
+            count = await count_users(connection, within=within, search=query.search, filters=_filters(query))
+        return json_response(count)
 
     async def list_activity(self, request: web.Request, query: ActivityQuery) -> web.Response:
         """List the last activity of some API users."""
@@ -91,3 +105,7 @@ class UserEndpoints:
                 connection, request.match_info["id"], cipher=self._cipher, by=actor_of(request)
             )
         return json_response(keys)
+
+
+def _filters(query: UserFilter) -> Filters:
+    return Filters(query.never_used, query.unused_days, query.authorized_by)

@@ -1,7 +1,7 @@
-"""Listing of API users with sorting, search and pagination.
+"""Listing of API users with sorting, search, filters and pagination.
 
-A search must be fast no matter how many users match, and the planner cannot estimate how many do. So there are three
-steps, and most searches need only the first or the first two:
+A search or a filter must be fast no matter how many users match, and the planner cannot estimate how many do. So there
+are three steps, and most searches need only the first or the first two:
 
 1. The next NEAR users are checked one by one. If many users match, this step fills a page.
 2. A search can match in three ways: by name, by hint and by site. For each way in which at least one in a
@@ -10,14 +10,14 @@ steps, and most searches need only the first or the first two:
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
 
 from admin.api.cursors import read_cursor, write_cursor
-from admin.api.response_models import Page, User, UserActivities, UserActivity
+from admin.api.response_models import Page, User, UserActivities, UserActivity, UserCount
+from admin.api.user_order import BY_LAST_USE, FILTERS, ORDERS, Order, Picked, Sort
 from admin.api.users import describe_users
 from admin.api.workspaces import workspace_ids
 from admin.connections import Connection
@@ -27,57 +27,37 @@ from proxy.decision.api_keys import PREFIX, hint
 from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
-Sort = Literal["-created", "created", "-last_activity", "last_activity"]
-"""`-` means latest first. Users that were never active count as the least recent."""
-SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
-
 SITES_LISTED: Final = 20
 """How many sites of each user a list contains. A single user is returned with all of them."""
+COUNTED: Final = 10_000
+"""The highest number of users that is counted exactly."""
 NEAR: Final = 500
+_READ_TO_COUNT: Final = 10 * COUNTED
+"""How many hints and authorizations for sites are read to count the users that match, unless that is too few."""
 _WAYS = ("by_name", "by_hint", "by_site")
-_MATCH = query("match_users")
-_SEARCH = query("search_users")
+_COUNT_ALL = query("count_users")
+_PASSES = query("passes_filters")
+_COUNT = query("count_matching_users")
 LIST_ACTIVITY = query("list_activity")
 
 
-class Picked(NamedTuple):
-    """A user on a page, with the time by which the list is sorted. None: the user was never active."""
+class Filters(NamedTuple):
+    """The users that a list contains."""
 
-    sorted_by: datetime | None
-    id: UUID
+    never_used: bool = False
+    """Only those whose key was never used."""
+    unused_days: int | None = None
+    """Only those that were created, and last used, more than this many days ago."""
+    authorized_by: str | None = None
+    """Only those that the person with this email address authorized. Case is ignored."""
 
-
-class Order(NamedTuple):
-    """An order of the list: the query that picks a page, and the order in which it returns the users."""
-
-    pick: str
-    order_by: str
-    descending: bool
-    by_activity: bool
-
-    @property
-    def search(self) -> str:
-        """The query that selects the users that match a search from those that `pick` returns."""
-        return _MATCH.format(pick=self.pick, order_by=self.order_by)
-
-    def sort(self, users: Iterable[Picked]) -> list[Picked]:
-        """Return the users in this order, each once."""
-        never = datetime.min.replace(tzinfo=UTC)
-        return sorted(
-            set(users),
-            key=lambda user: (user.sorted_by is not None, user.sorted_by or never, user.id),
-            reverse=self.descending,
-        )
+    def values(self) -> tuple[bool, int | None, str | None]:
+        """Return the three parameters of the queries."""
+        by = self.authorized_by
+        return self.never_used, self.unused_days, None if by is None else by.lower()
 
 
-ORDERS: Final[dict[Sort, Order]] = {
-    "-created": Order(query("pick_users_newest_first"), "sorted_by DESC, id DESC", True, False),
-    "created": Order(query("pick_users_oldest_first"), "sorted_by, id", False, False),
-    "-last_activity": Order(
-        query("pick_users_most_recently_used_first"), "sorted_by DESC NULLS LAST, id DESC", True, True
-    ),
-    "last_activity": Order(query("pick_users_least_recently_used_first"), "sorted_by NULLS FIRST, id", False, True),
-}
+NO_FILTERS: Final = Filters()
 
 
 class Position(NamedTuple):
@@ -86,7 +66,7 @@ class Position(NamedTuple):
     workspaces: list[str] | None
     last: Picked | None
 
-    def next(self, count: int) -> tuple[list[str] | None, int, datetime | None, UUID | None]:
+    def next(self, count: int) -> tuple[list[str] | None, int, object, UUID | None]:
         """Return the first four parameters of the queries, for the next `count` users."""
         return (self.workspaces, count, *(self.last or (None, None)))
 
@@ -96,32 +76,54 @@ async def list_users(
     *,
     within: WorkspaceLimit = None,
     search: str | None = None,
+    filters: Filters = NO_FILTERS,
     sort: Sort = "-created",
     after: str | None = None,
     limit: int = 50,
     sites_listed: int | None = SITES_LISTED,
 ) -> Page[User]:
-    """Return a page of the API users that match `search`: each of its words must be the beginning of a word in the
-    name and the authorizing person, in the hint of a key, or in one of the sites.
+    """Return a page of the API users that pass the filters and match `search`: each of its words must be the beginning
+    of a word in the name and the authorizing person, in the hint of a key, or in one of the sites.
 
     Each has at most `sites_listed` of its sites (None: all). `after` is the `next` of the previous page. Raises Invalid
     if `after` does not belong to this list and order.
     """
     order = ORDERS[sort]
-    sought = without_secret(search or "")
-    is_search = has_words(sought)
-    list_key = (sort, is_search)
-    last = None if after is None else Picked(*read_cursor(after, *list_key, may_be_never=order.by_activity))
+    sought = _sought(search)
+    list_key = (sort, sought is not None)
+    last = None if after is None else Picked(*read_cursor(after, *list_key, kind=order.type, nullable=order.nullable))
     position = Position(await workspace_ids(connection, within), last)
-    if is_search:
-        picked = await _search(connection, order, position, sought, limit + 1)
-    else:
+    if sought is None and filters == NO_FILTERS:
         picked = _picked(await connection.fetch(order.pick, *position.next(limit + 1)))
+    else:
+        picked = await _search(connection, order, position, filters, sought, limit + 1)
     shown = picked[:limit]
     return Page(
         items=await describe_users(connection, [user.id for user in shown], within, sites_listed),
         next=write_cursor(shown[-1].sorted_by, shown[-1].id, *list_key) if len(picked) > limit else None,
     )
+
+
+async def count_users(
+    connection: Connection,
+    *,
+    within: WorkspaceLimit = None,
+    search: str | None = None,
+    filters: Filters = NO_FILTERS,
+) -> UserCount:
+    """Return how many API users `list_users` lists in all, up to COUNTED."""
+    sought = _sought(search)
+    workspaces = await workspace_ids(connection, within)
+    if sought is None and filters == NO_FILTERS:
+        found: int = await connection.fetchval(_COUNT_ALL, workspaces, COUNTED + 1)
+    else:
+        statement = _counting(filters, limited=workspaces is not None)
+        for read in (_READ_TO_COUNT, None):
+            [row] = await connection.fetch(statement, workspaces, COUNTED + 1, sought, read, *filters.values())
+            found = row["count"]
+            if not row["partial"] or found > COUNTED:
+                break
+    return UserCount(count=min(found, COUNTED), more=found > COUNTED)
 
 
 async def list_activity(
@@ -136,12 +138,16 @@ async def list_activity(
     )
 
 
-async def _search(connection: Connection, order: Order, position: Position, search: str, limit: int) -> list[Picked]:
-    """Return the next users that match the search."""
-    texts = [search, fold_site(search)]
+async def _search(
+    connection: Connection, order: Order, position: Position, filters: Filters, texts: list[str] | None, limit: int
+) -> list[Picked]:
+    """Return the next users that pass the filters and match one of the texts. Without texts, all match by name."""
+    parameters = (*filters.values(), texts)
+    match = order.match_never_used if filters.never_used else order.match
+    wanted = (True, texts is not None, texts is not None)
     workspaces = len(position.workspaces or (0,))
     size = max(NEAR // workspaces, limit)
-    near = await connection.fetch(order.search, *position.next(size), texts, True, True, True, True, size)
+    near = await connection.fetch(match, *position.next(size), *parameters, *wanted, True, size)
     found = _picked(row for row in near if any(row[way] for way in _WAYS))
     if len(found) >= limit or len(near) < size:
         return found[:limit]
@@ -152,14 +158,36 @@ async def _search(connection: Connection, order: Order, position: Position, sear
     if any(common):
         # Twice as many users as it takes to fill the page if the share of matches stays the same.
         enough = 2 * limit * size // min(count for count, is_common in zip(matches, common, strict=True) if is_common)
-        far = _picked(await connection.fetch(order.search, *position.next(enough), texts, *common, False, limit))
+        far = _picked(await connection.fetch(match, *position.next(enough), *parameters, *common, False, limit))
         if len(far) < limit:  # the users that match are further down the list
             common, far = [False] * len(_WAYS), []
-    if all(common):
+    rare = [way and not is_common for way, is_common in zip(wanted, common, strict=True)]
+    if not any(rare):
         return far
-    rare = (not each for each in common)
-    rows = await connection.fetch(_SEARCH, *position.next(limit), texts, *rare, order.descending, order.by_activity)
+    rows = await connection.fetch(order.search, *position.next(limit), *parameters, *rare)
     return order.sort([*far, *_picked(rows)])[:limit]
+
+
+def _counting(filters: Filters, *, limited: bool) -> str:
+    """Return the query that counts the users that match, which looks users up only if it must."""
+    by_use = filters.never_used or filters.unused_days is not None
+    by_person = filters.authorized_by is not None
+
+    def passes(needed: bool, user_id: str) -> str:
+        return _PASSES.format(id=user_id, by_last_use=BY_LAST_USE) if needed else ""
+
+    return _COUNT.format(
+        **FILTERS,
+        user_passes=passes(by_use or (by_person and limited), "u.id"),
+        key_passes=passes(limited or by_use or by_person, "k.user_id"),
+        authorization_passes=passes(by_use or by_person, "m.user_id"),
+    )
+
+
+def _sought(search: str | None) -> list[str] | None:
+    """Return the texts to search for, or None if the search contains no words."""
+    text = without_secret(search or "")
+    return [text, fold_site(text)] if has_words(text) else None
 
 
 def _picked(rows: Iterable[Record]) -> list[Picked]:

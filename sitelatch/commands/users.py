@@ -10,7 +10,8 @@ import click
 
 from admin.api.response_models import Page, User
 from admin.api.user_creation import create_user
-from admin.api.user_list import SITES_LISTED, SORTS, Sort, list_users
+from admin.api.user_list import SITES_LISTED, list_users
+from admin.api.user_order import SORTS, Sort
 from admin.api.users import delete_user, get_user
 from admin.api.workspaces import filtered_workspaces
 from admin.identity.admins import COMMAND, Actor, Person
@@ -100,7 +101,7 @@ def create_user_command(
     "--search", metavar="TEXT", help="Show only API users with these beginnings of words in a name, key or site."
 )
 @click.option(
-    "--sort", type=click.Choice(SORTS), default="-created", show_default=True, help="The order. - means latest first."
+    "--sort", type=click.Choice(SORTS), default="-created", show_default=True, help="The order. - reverses it."
 )
 @limit_option
 def list_users_command(

@@ -14,7 +14,8 @@ import pytest
 from admin.api import users
 from admin.api.response_models import User
 from admin.api.user_creation import create_user
-from admin.api.user_list import SORTS, Sort, list_users
+from admin.api.user_list import list_users
+from admin.api.user_order import SORTS, Sort
 from admin.problems import Invalid
 from proxy.decision.api_keys import digest, hint, well_formed
 from tests.integration.adminapi import ADA, BEN_TOKEN, BY_ADA, AdminClient, acme, admin
@@ -251,7 +252,8 @@ async def test_a_cursor_from_another_list_is_refused(acme: AdminClient) -> None:
 
 @pytest.mark.parametrize(
     ("parameters", "name"),
-    [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("sort=name", "sort"), ("q=x", "q"),
+    [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("sort=site", "sort"), ("q=x", "q"),
+     ("never_used=perhaps", "never_used"), ("unused_days=0", "unused_days"), ("unused_days=99999999999", "unused_days"),
      ("search=a&search=b", "search"), ("search=%00", "search"), ("workspace=%0a", "workspace")],
 )  # fmt: skip
 async def test_wrong_parameters_are_refused_and_the_error_names_them(
@@ -339,6 +341,64 @@ async def test_the_list_can_be_limited_to_one_workspace(acme: AdminClient) -> No
     other = await acme.create(workspace="globex", all_sites=True)
     assert ids(await acme.get("/users", workspace="acme")) == [one["id"]]
     assert ids(await acme.get("/users", workspace="globex")) == [other["id"]]
+
+
+async def test_a_count_of_an_unknown_workspace_is_refused(acme: AdminClient) -> None:
+    status, problem, _ = await acme.request("GET", "/users/count?workspace=nope")
+    assert (status, problem["errors"][0]["parameter"]) == (422, "workspace")
+
+
+async def test_filters_by_use_and_by_person_can_be_combined(acme: AdminClient, pool: asyncpg.Pool) -> None:
+    made = [(await acme.create(workspace="acme", all_sites=True, name=f"user {n}"))["id"] for n in range(5)]
+    of_ben = (await acme.as_(BEN_TOKEN).create(workspace="acme", all_sites=True))["id"]
+    # User 0 is new, user 1 is old, and both were never used. User 2 was used recently, and users 3 and 4 long ago.
+    ago = "now() - make_interval(days => $2) WHERE"
+    for place, created, used in ((1, 91, None), (2, 200, 89), (3, 200, 91), (4, 100, 95)):
+        await pool.execute(f"UPDATE sitelatch.api_users SET created_at = {ago} id = $1", made[place], created)  # noqa: S608
+        await pool.execute(
+            f"UPDATE sitelatch.api_user_activity SET last_used_at = {ago} user_id = $1",  # noqa: S608 - text from here
+            made[place],
+            used,
+        )
+
+    async def found(**filters: Any) -> list[str]:
+        for sort in SORTS:
+            users = await pages(acme, **filters, sort=sort, limit=2)
+            assert await acme.get("/users/count", **filters) == {"count": len(users), "more": False}
+        return sorted(users)
+
+    assert await found(never_used="true") == sorted([made[0], made[1], of_ben])
+    assert await found(unused_days=90) == sorted([made[1], made[3], made[4]])
+    assert await found(unused_days=90, never_used="true") == [made[1]]
+    assert await found(unused_days=90, search="user 3") == [made[3]]
+    assert await found(authorized_by="BEN@example.com") == [of_ben]
+    assert await found(authorized_by="ben@example.co") == []
+    assert await found(authorized_by="ben@example.com", workspace="globex") == []
+    by_ada = {"authorized_by": "ada@example.com", "workspace": "acme"}
+    assert await found(**by_ada, unused_days=90, never_used="true") == [made[1]]
+    assert sorted(await found(never_used="false")) == sorted([*made, of_ben])
+
+
+async def test_lists_can_be_ordered_by_name_and_by_person(acme: AdminClient) -> None:
+    names = ["export B", "Émile", "zebra", "emil", "Export a", None, "_"]
+    made = {name: (await acme.create(workspace="acme", all_sites=True, name=name))["id"] for name in names}
+    of_ben = (await acme.as_(BEN_TOKEN).create(workspace="acme", all_sites=True, name="Aa"))["id"]
+    expected = [made["_"], of_ben, *(made[name] for name in ("emil", "Émile", "Export a", "export B", "zebra", None))]
+    for limit in (1, 3, 50):
+        assert await pages(acme, sort="name", limit=limit) == expected
+        assert await pages(acme, sort="-name", limit=limit) == [*expected[-2::-1], made[None]]  # unnamed last again
+        assert (await pages(acme, sort="authorized_by", limit=limit))[-1] == of_ben
+        assert (await pages(acme, sort="-authorized_by", limit=limit))[0] == of_ben
+    cursor = (await acme.get("/users", sort="name", limit=1))["next"]
+    for sort in ("-name", "authorized_by", "created"):
+        assert (await acme.request("GET", f"/users?sort={sort}&after={cursor}"))[0] == 422
+
+
+async def test_the_cursor_of_a_long_name_is_accepted(acme: AdminClient) -> None:
+    for character in '𝔸日é"':
+        for name in (character * 200, character * 199 + "x"):
+            await acme.create(workspace="acme", all_sites=True, name=name)
+    assert len(await pages(acme, sort="name", limit=1)) == 8
 
 
 async def test_lists_shorten_the_sites_of_a_user(acme: AdminClient) -> None:

@@ -1,7 +1,8 @@
-"""The order, pages and search of a list of 20,000 API users. No query may read a whole table."""
+"""The order, pages, search, filters and count of a list of 20,000 API users. No query may read a whole table."""
 
 import random
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -10,11 +11,12 @@ import asyncpg
 import pytest
 
 from admin.api.audit_list import AuditFilter, list_audit
-from admin.api.response_models import User
+from admin.api.response_models import User, UserCount
 from admin.api.sites import list_sites
-from admin.api.user_list import SORTS, Sort, list_users
+from admin.api.user_list import NO_FILTERS, Filters, count_users, list_users
+from admin.api.user_order import SORTS, Sort
 from bench.admin_data import fill
-from sql.pool import open_connection
+from sql.pool import connected, open_connection
 from tests.database import TEMPLATE, create_database, drop_database, run_aside
 
 USERS = 20_000
@@ -43,14 +45,18 @@ class Listed(NamedTuple):
 
     id: str
     workspace: str
-    created_at: Any
-    last_used_at: Any
+    name: str | None
+    by_name: str
+    by_email: str
+    created_at: datetime
+    last_used_at: datetime | None
     texts: list[str]
     """Each search must match in one of these."""
 
 
 REFERENCE = """
-SELECT u.id::text, w.name AS workspace, u.created_at, a.last_used_at,
+SELECT u.id::text, w.name AS workspace, u.name, u.authorized_by_name AS by_name, u.authorized_by_email AS by_email,
+       u.created_at, a.last_used_at,
        ARRAY[concat_ws(' ', u.name, u.authorized_by_name, u.authorized_by_email)]
        || ARRAY(SELECT substr(k.hint, 5) FROM sitelatch.api_keys k WHERE k.user_id = u.id)
        || ARRAY(SELECT s.id || ' ' || s.display_name FROM sitelatch.api_user_sites m
@@ -73,6 +79,12 @@ def many_users(database_server: str) -> Iterator[str]:
         await connection.execute(
             "UPDATE sitelatch.api_user_activity SET last_used_at = date_trunc('day', now())"
             " WHERE user_id IN (SELECT id FROM sitelatch.api_users ORDER BY id LIMIT 300)"
+        )
+        # Names that differ only in case and accents, and one that is cut off in the order.
+        await connection.execute(
+            "UPDATE sitelatch.api_users SET name = (ARRAY['Ärger', 'arger', 'ARGER', 'Zoe', 'Øre', 'ﬁnance',"
+            " repeat('n', 90)])"
+            "[abs(hashtext(id::text)) % 7 + 1] WHERE id IN (SELECT id FROM sitelatch.api_users ORDER BY id LIMIT 400)"
         )
         await connection.execute(
             "INSERT INTO sitelatch.audit_log (at, actor_name, actor_email, actor_address, action, workspace, subject)"
@@ -100,8 +112,15 @@ async def connection(many_users: str) -> AsyncIterator[asyncpg.Connection]:
     await opened.close()
 
 
-async def reference(connection: asyncpg.Connection) -> list[Listed]:
-    return [Listed(**dict(row)) for row in await connection.fetch(REFERENCE)]
+@pytest.fixture(scope="module")
+def users(many_users: str) -> list[Listed]:
+    """All users, as the reference implementation sees them."""
+
+    async def read() -> list[Listed]:
+        async with connected(many_users, role="tests") as connection:
+            return [Listed(**dict(row)) for row in await connection.fetch(REFERENCE)]
+
+    return run_aside(read())
 
 
 def words(text: str) -> list[str]:
@@ -117,11 +136,33 @@ def matches(user: Listed, search: str) -> bool:
 
 def in_order(users: list[Listed], sort: Sort) -> list[str]:
     def key(user: Listed) -> Any:
-        if sort.endswith("created"):
-            return user.created_at, user.id
-        return user.last_used_at is not None, user.last_used_at and user.last_used_at.timestamp(), user.id
+        match sort.removeprefix("-"):
+            case "created":
+                return user.created_at, user.id
+            case "last_activity":
+                return user.last_used_at is not None, user.last_used_at and user.last_used_at.timestamp(), user.id
+            case "name":
+                # Users without a name come last in both orders.
+                return (user.name is None) != sort.startswith("-"), order_key(user.name or ""), user.id
+            case _:
+                return order_key(f"{user.by_name} {user.by_email}"), user.id
 
     return [user.id for user in sorted(users, key=key, reverse=sort.startswith("-"))]
+
+
+def order_key(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(character for character in decomposed if not unicodedata.combining(character)).lower()[:64]
+
+
+def passes(user: Listed, filters: Filters) -> bool:
+    if filters.authorized_by is not None and user.by_email.lower() != filters.authorized_by.lower():
+        return False
+    if filters.never_used and user.last_used_at is not None:
+        return False
+    if filters.unused_days is None:
+        return True
+    return (user.last_used_at or user.created_at) < datetime.now(UTC) - timedelta(days=filters.unused_days)
 
 
 async def pages(connection: asyncpg.Connection, count: int = 10**6, **parameters: Any) -> AsyncIterator[list[User]]:
@@ -136,8 +177,9 @@ async def pages(connection: asyncpg.Connection, count: int = 10**6, **parameters
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_all_pages_together_are_the_whole_list_in_order(connection: asyncpg.Connection, sort: Sort) -> None:
-    users = await reference(connection)
+async def test_all_pages_together_are_the_whole_list_in_order(
+    connection: asyncpg.Connection, users: list[Listed], sort: Sort
+) -> None:
     for within, count in ((None, 3), (frozenset({"umbrella", "few", "nowhere"}), 1000)):
         expected = in_order([user for user in users if within is None or user.workspace in within], sort)
         found = [
@@ -147,11 +189,13 @@ async def test_all_pages_together_are_the_whole_list_in_order(connection: asyncp
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-async def test_a_search_finds_the_same_users_as_the_reference(connection: asyncpg.Connection, search: str) -> None:
-    users = [user for user in await reference(connection) if matches(user, search)]
+async def test_a_search_finds_the_same_users_as_the_reference(
+    connection: asyncpg.Connection, users: list[Listed], search: str
+) -> None:
+    users = [user for user in users if matches(user, search)]
     chosen = random.Random(search)
-    for sort in SORTS:
-        for within in (None, frozenset({"acme"}), frozenset({"stark", "few", "globex"}), frozenset({"few"})):
+    for within in (None, frozenset({"acme"}), frozenset({"stark", "few", "globex"}), frozenset({"few"})):
+        for sort in chosen.sample(SORTS, 4):
             expected = in_order([user for user in users if within is None or user.workspace in within], sort)
             limit = chosen.randint(3, 70)
             found = [
@@ -160,6 +204,56 @@ async def test_a_search_finds_the_same_users_as_the_reference(connection: asyncp
                 for user in page
             ]
             assert found == expected[: 3 * limit], (search, sort, within, limit)
+        counted = await count_users(connection, within=within, search=search)
+        assert (counted.count, counted.more) == (min(len(expected), 10_000), len(expected) > 10_000)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(never_used=True),
+        Filters(unused_days=2),
+        Filters(unused_days=4, never_used=True),
+        Filters(authorized_by="ADMIN0@example0.com"),
+        Filters(authorized_by="admin1@example1.com", unused_days=3),
+        Filters(authorized_by="nobody@example.com"),
+    ],
+    ids=str,
+)
+async def test_filters_select_the_same_users_as_the_reference(
+    connection: asyncpg.Connection, users: list[Listed], filters: Filters
+) -> None:
+    users = [user for user in users if passes(user, filters)]
+    chosen = random.Random(str(filters))
+    for search in (None, "integration", "site-1"):
+        found_by_search = [user for user in users if search is None or matches(user, search)]
+        for within in (None, frozenset({"stark", "few"})):
+            expected = [user for user in found_by_search if within is None or user.workspace in within]
+            counted = await count_users(connection, within=within, search=search, filters=filters)
+            assert (counted.count, counted.more) == (min(len(expected), 10_000), len(expected) > 10_000)
+            for sort in chosen.sample(SORTS, 3):
+                limit = chosen.randint(3, 70)
+                found = [
+                    user.id
+                    async for page in pages(
+                        connection, 2, search=search, sort=sort, within=within, limit=limit, filters=filters
+                    )
+                    for user in page
+                ]
+                assert found == in_order(expected, sort)[: 2 * limit], (search, sort, within, limit)
+
+
+async def test_more_than_ten_thousand_users_are_not_counted_exactly(
+    connection: asyncpg.Connection, users: list[Listed]
+) -> None:
+    assert len(users) == USERS
+    for search in (None, "com"):
+        assert await count_users(connection, search=search) == UserCount(count=10_000, more=True)
+    acme = sum(user.workspace == "acme" for user in users)
+    assert await count_users(connection, within=frozenset({"acme"})) == UserCount(
+        count=min(acme, 10_000), more=acme > 10_000
+    )
+    assert await count_users(connection, within=frozenset({"nowhere"})) == UserCount(count=0, more=False)
 
 
 @pytest.mark.parametrize("search", ["slk_--  -secret", "slk_...."])
@@ -181,11 +275,11 @@ async def test_a_search_finds_no_users_if_the_database_sees_no_words_in_it(conne
 
 @pytest.mark.parametrize("sort", SORTS)
 async def test_updates_between_pages_neither_skip_nor_repeat_users_that_did_not_change(
-    connection: asyncpg.Connection, sort: Sort
+    connection: asyncpg.Connection, users: list[Listed], sort: Sort
 ) -> None:
     """A user that was active moves to its new place in an order by activity. All others are listed exactly once."""
     chosen = random.Random(sort)
-    users = [user for user in await reference(connection) if user.workspace == "hooli"]
+    users = [user for user in users if user.workspace == "hooli"]
     unchanged = in_order(users, sort)
     found: list[str] = []
     moved: set[str] = set()
@@ -201,7 +295,7 @@ async def test_updates_between_pages_neither_skip_nor_repeat_users_that_did_not_
             "INSERT INTO sitelatch.api_users (workspace_id, all_sites, authorized_by_name, authorized_by_email)"
             " SELECT id, true, 'Ada', 'ada@example.com' FROM sitelatch.workspaces WHERE name = 'globex'"
         )
-    if sort.endswith("created"):
+    if not sort.endswith("last_activity"):
         assert found == unchanged
     else:
         assert [user for user in found if user not in moved] == [user for user in unchanged if user not in moved]
@@ -234,6 +328,31 @@ async def test_no_page_of_users_reads_a_whole_table(connection: asyncpg.Connecti
             page = await list_users(explaining, within=within, search=search, sort=sort, limit=5)
             if page.next is not None:
                 await list_users(explaining, within=within, search=search, sort=sort, after=page.next, limit=5)
+    assert explaining.complaints == []
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        NO_FILTERS,
+        Filters(never_used=True),
+        Filters(unused_days=3),
+        Filters(never_used=True, authorized_by="admin150@example3.com"),
+    ],
+    ids=str,
+)
+async def test_no_filter_and_no_count_reads_a_whole_table(connection: asyncpg.Connection, filters: Filters) -> None:
+    explaining: Any = Explaining(connection)
+    for within in (None, frozenset({"stark", "few"})):
+        for search in (None, "admin11", "site-1"):
+            await count_users(explaining, within=within, search=search, filters=filters)
+            for sort in SORTS if filters != NO_FILTERS else ():
+                page = await list_users(explaining, within=within, search=search, sort=sort, filters=filters, limit=5)
+                if page.next is not None:
+                    after = page.next
+                    await list_users(
+                        explaining, within=within, search=search, sort=sort, filters=filters, after=after, limit=5
+                    )
     assert explaining.complaints == []
 
 
