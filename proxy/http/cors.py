@@ -64,6 +64,10 @@ class Cors:
         """Return the lines to add to a refusal."""
         return self._responses.get(origin, self._any_response) + _VARY
 
+    def plain_response(self, origin: bytes) -> bytes:
+        """Return the lines to add to a response without `Vary: Origin` and without CORS headers of its own. Hot."""
+        return self._responses.get(origin, self._any_response) + _VARY
+
     def response(self, origin: bytes, response: Fields) -> tuple[Fields, bytes]:
         """Return the fields of an upstream's response, and the lines to add. CORS headers of the upstream are kept."""
         lines = self._responses.get(origin, self._any_response)

@@ -4,7 +4,7 @@ The decision sees only the remaining fields, because the upstream will see the s
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from proxy.http.absolute_form import ASTERISK, origin_form
 from proxy.http.bodies import Body, request_body
@@ -40,10 +40,9 @@ _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade"})
 
 
 @dataclass(slots=True)
-class RequestHop:
-    """A request head without hop-by-hop fields, and the information from those fields."""
+class Hop:
+    """The information from the fields for this hop, and where the request's body ends."""
 
-    head: Head
     host: bytes
     """The Host header, or nothing in an HTTP/1.0 request without one."""
     body: Body
@@ -53,6 +52,14 @@ class RequestHop:
     """The Sec-WebSocket-Key, if the request asks for a WebSocket connection in the one valid way (RFC 6455 §4.1)."""
     whole_server: bool = False
     """Whether to forward `*` as the target. It is judged as `/` (RFC 9112 §3.2.4)."""
+
+
+@dataclass(slots=True)
+class RequestHop(Hop):
+    """The same, with the request head without hop-by-hop fields."""
+
+    _: KW_ONLY
+    head: Head
 
 
 def clean_request(
@@ -133,7 +140,7 @@ def clean_request(
         if upgrades and b"upgrade" in options and method == b"GET" and minor == 1 and body.done and not lengths:
             websocket_key = requested_key(upgrades, passing)
     head = Head(method, target, passing, not body.done, dropped, minor)
-    return RequestHop(head, host, body, bool(codings), keep_alive, websocket_key, whole_server)
+    return RequestHop(host, body, bool(codings), keep_alive, websocket_key, whole_server, head=head)
 
 
 def _refuse_protected(listed: set[bytes], judged: frozenset[bytes], *, trusted: bool) -> None:
@@ -157,6 +164,15 @@ class ResponseHop:
     keep_alive: bool
     idle_seconds: float | None
     """How long the upstream says that it keeps the connection open while idle (`Keep-Alive: timeout=`)."""
+    written: bytes = b""
+    """The status line and the fields as lines, if the head is plain (plain_responses.py)."""
+    affects_cors: bool = True
+    """Whether the lines for CORS may depend on the fields."""
+
+    @property
+    def servers(self) -> Fields:
+        """The fields that say which server this is."""
+        return [field for field in self.fields if field[0].lower() == b"server"]
 
 
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,\s])timeout=([0-9]{1,6})")

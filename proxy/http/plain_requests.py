@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Set
 from typing import Any
 
-from proxy.http.bodies import NO_BODY, Body, LengthBody
+from proxy.http.bodies import NO_BODY, LengthBody
 from proxy.http.headers import (
     CONNECTION,
     FOLDED,
@@ -25,7 +25,7 @@ from proxy.http.headers import (
     Fields,
     Head,
 )
-from proxy.http.hop_by_hop import RequestHop
+from proxy.http.hop_by_hop import Hop
 from proxy.http.host_field import check_host
 from proxy.http.malformed_requests import MAX_LENGTH_DIGITS
 from proxy.http.request_header_names import RequestSpellings
@@ -54,6 +54,7 @@ class Shape:
         "before_length",
         "dropped",
         "from_proxies",
+        "hop",
         "host",
         "keep_alive",
         "key_field",
@@ -67,6 +68,8 @@ class Shape:
     def __init__(self) -> None:
         self.host = b""
         self.keep_alive = True
+        self.hop: Hop
+        """The hop of a request without a body. All requests share it, so nothing changes it."""
         self.key_field = b""
         """The name of the field with the key."""
         self.key_prefix = b""
@@ -147,11 +150,12 @@ class PlainRequests:
         self._most_lines = limits.head_count
         self._spellings = spellings
         self._noticed = noticed
-        self._marks = [b"\r\n" + field for field in key_fields]
+        # Sitelatch's own keys come first. The rest of such a key is alphanumeric, which is cheap to check.
+        self._marks = [(b"\r\n" + each + start, start) for start in (b"slk_", b"") for each in key_fields]
         self._shapes: dict[_Pieces, Shape | None] = {}
 
-    def read(self, data: bytes, *, trusted: bool) -> tuple[RequestHop, bytes] | None:
-        """Return a plain request and the bytes after its head, or None if the head is not plain. Hot.
+    def read(self, data: bytes, *, trusted: bool) -> tuple[PlainHead, Hop, bytes] | None:
+        """Return a plain head, its hop, and the bytes after the head, or None if the head is not plain. Hot.
 
         `data` begins with the request. `trusted` says whether the peer is a trusted proxy.
         """
@@ -170,14 +174,15 @@ class PlainRequests:
                 if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
                     return None
                 head, behind = first + line_end + last, len(last)
-        for mark in self._marks:
+        for mark, key_start in self._marks:
             before, marked, after = head.partition(mark)
             if marked:
+                key, _, after = after.partition(b"\r\n")
+                if not key.isalnum() and _KEY.match(key) is None:
+                    return None
+                key = key_start + key
                 break
         else:
-            return None
-        key, _, after = after.partition(b"\r\n")
-        if _KEY.match(key) is None:
             return None
         line, _, before = before.partition(b"\r\n")
         # The position of Content-Length belongs to the shape.
@@ -185,22 +190,21 @@ class PlainRequests:
         try:
             shape = self._shapes[pieces]
         except KeyError:
-            shape = self._read_shape(pieces, whole, key, length)
+            shape = self._read_shape(pieces, whole, mark, key, length)
         if shape is None or (trusted and shape.from_proxies):
             return None
         plain = PlainHead(line, method, target, whole, shape, key)
-        body: Body = NO_BODY
-        if length:
-            plain.length = length
-            if size := int(length):
-                body = LengthBody(size)
-                plain.has_body = True
-        return RequestHop(plain, shape.host, body, False, shape.keep_alive, None), rest
+        if not length:
+            return plain, shape.hop, rest
+        plain.length = length
+        size = int(length)
+        plain.has_body = size > 0
+        return plain, Hop(shape.host, LengthBody(size) if size else NO_BODY, False, shape.keep_alive, None), rest
 
-    def _read_shape(self, pieces: _Pieces, whole: bytes, key: bytes, length: bytes) -> Shape | None:
-        """Return the shape of a head, or None if it is not plain, and remember it."""
-        before, mark, after, _ = pieces
-        shape = self._shape(whole.split(b"\r\n")[1:], mark[2:], key, length)
+    def _read_shape(self, pieces: _Pieces, whole: bytes, mark: bytes, key: bytes, length: bytes) -> Shape | None:
+        """Return the shape of a head, or None if it is not plain, and remember it. `mark` begins its line."""
+        before, _, after, _ = pieces
+        shape = self._shape(whole.split(b"\r\n")[1:], mark[2:].removesuffix(b"slk_"), key, length)
         if len(before) + len(after) <= _LONGEST_SHAPE:
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
@@ -247,6 +251,7 @@ class PlainRequests:
                 return None
         if not (has_key and shape.host) or self._spellings[shape.key_field] != PLAIN:
             return None
+        shape.hop = Hop(shape.host, NO_BODY, False, shape.keep_alive, None)
         shape.rest = b"\r\n".join([*forwarded, b""])
         shape.lines = len(lines) - len(shape.dropped)
         return shape

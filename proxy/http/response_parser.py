@@ -30,10 +30,10 @@ class ResponseHead:
 class ResponseReader:
     """Reads one response head after another. Bodies between them are not fed to it."""
 
-    __slots__ = ("_complete", "_fields", "_parser", "_partial", "_reason")
+    __slots__ = ("_complete", "_fields", "_parser", "_reason", "partial")
 
     def __init__(self) -> None:
-        self._partial = b""
+        self.partial = b""
         """A head that has not arrived completely."""
         self._new_head()
         self.renew()
@@ -52,17 +52,17 @@ class ResponseReader:
 
         Raises FramingError as soon as the bytes cannot become a response.
         """
-        held = self._partial
+        held = self.partial
         buffer = held + data if held else data
         end = buffer.find(b"\r\n\r\n", max(0, len(held) - 3))
         if end < 0:
             if len(buffer) > MAX_HEAD_BYTES:
                 raise FramingError("the response's head is too large", Reason.HEAD_TOO_LARGE)
-            self._partial = buffer
+            self.partial = buffer
             self._feed(data, buffer)
             return None, b""
         end += 4
-        self._partial = b""
+        self.partial = b""
         self._feed(buffer[len(held) : end] if len(buffer) > end or held else data, buffer)
         if not self._complete:
             raise FramingError("the response's head ends too early", Reason.MALFORMED_HEAD)

@@ -5,7 +5,7 @@ from typing import cast
 
 from proxy.http.head_writer import refusal_response
 from proxy.http.headers import Head
-from proxy.http.hop_by_hop import RequestHop
+from proxy.http.hop_by_hop import Hop
 from proxy.refusals import HEAD_TIMEOUT, TOO_MANY_EXCHANGES, Refusal
 from proxy.relay.admission import Admission
 from proxy.relay.client import CLIENT_FULL, OF_ONE_EXCHANGE
@@ -127,10 +127,10 @@ class ClientConnection:
         """Start the time limit for a complete head."""
         self._deadline = self._loop.time() + self._services.limits.head_seconds
 
-    def begin(self, hop: RequestHop) -> None:
+    def begin(self, head: Head, hop: Hop) -> None:
         """Begin an exchange."""
         services = self._services
-        exchange = Exchange(hop, services.next_request_id(), services.clock(), self._ending)
+        exchange = Exchange(head, hop, services.next_request_id(), services.clock(), self._ending)
         if services.draining:
             exchange.keep_alive = False
         self.exchange = exchange

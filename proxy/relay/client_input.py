@@ -5,7 +5,7 @@ from typing import Protocol
 
 from proxy.http.bodies import FramingError
 from proxy.http.headers import Head
-from proxy.http.hop_by_hop import RequestHop, clean_request
+from proxy.http.hop_by_hop import Hop, clean_request
 from proxy.http.malformed_requests import malformed_body
 from proxy.http.request_parser import RequestReader
 from proxy.refusals import Refusal, Refused
@@ -23,7 +23,7 @@ _HEADS_PER_TURN = 32
 class RequestTaker(Client, Protocol):
     """The interface of the client's connection that its input uses."""
 
-    def begin(self, hop: RequestHop) -> None:
+    def begin(self, head: Head, hop: Hop) -> None:
         """Begin an exchange."""
 
     def refuse_head(self, refusal: Refusal, raw: Head | None) -> None:
@@ -165,9 +165,8 @@ class ClientInput:
         begins = not reader.partial
         plain = services.plain_requests.read(data, trusted=self._trusted) if begins else None
         if plain is not None:
-            hop, rest = plain
-            self._client.begin(hop)
-            return rest
+            self._client.begin(plain[0], plain[1])
+            return plain[2]
         raw: Head | None = None
         try:
             raw, rest = reader.read(data)
@@ -189,7 +188,7 @@ class ClientInput:
             return b""
         if not hop.body.done:
             reader.renew()
-        self._client.begin(hop)
+        self._client.begin(hop.head, hop)
         return rest
 
     def hold(self, reason: int) -> None:

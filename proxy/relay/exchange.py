@@ -5,7 +5,8 @@ from typing import Protocol
 from proxy.decision.api_keys import digest
 from proxy.decision.routes import Route
 from proxy.decision.verdict import Verdict
-from proxy.http.hop_by_hop import RequestHop
+from proxy.http.headers import Head
+from proxy.http.hop_by_hop import Hop
 from proxy.refusals import Refusal
 from proxy.upstream_errors import UpstreamError
 
@@ -64,10 +65,10 @@ class Exchange:
         "verdict",
     )
 
-    def __init__(self, hop: RequestHop, request_id: bytes, started: float, ending: Ending) -> None:
+    def __init__(self, head: Head, hop: Hop, request_id: bytes, started: float, ending: Ending) -> None:
         """`started` is in seconds of the connection's clock."""
         self.hop = hop
-        self.head = head = hop.head
+        self.head = head
         self.method = method = head.method
         self.target = head.target
         self.minor = head.minor

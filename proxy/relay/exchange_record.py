@@ -42,6 +42,8 @@ class Record:
         if error is not None and claim is not None:
             self._metrics.upstream_failed(route, error.reason)
             self._failures[claim.route].failed(error)
+        if not self._access_log.writes(exchange.outcome):
+            return
         self._access_log.write(
             request_id=exchange.request_id.decode(),
             client=client,

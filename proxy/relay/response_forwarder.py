@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from proxy.http.bodies import Body, Pieces, chunk, last_chunk
-from proxy.http.head_writer import CLOSE, KEEP_ALIVE, interim_head, response_head, switching_head
+from proxy.http.head_writer import CLOSE, KEEP_ALIVE, interim_head, plain_response_head, response_head, switching_head
 from proxy.http.headers import Fields
 from proxy.http.hop_by_hop import ResponseHop
 from proxy.http.trailers import forwarded_trailers
@@ -77,11 +77,16 @@ class ResponseForwarder:
         connection = b"" if minor == 1 else KEEP_ALIVE
         if not exchange.keep_alive:
             connection = CLOSE
-        fields = hop.fields
+        cors = exchange.route.cors if exchange.route is not None else None
         lines = b""
-        route = exchange.route
-        if route is not None and route.cors is not None:
-            fields, lines = route.cors.response(exchange.head.origin, fields)
+        if hop.written and (cors is None or not hop.affects_cors):
+            if cors is not None:
+                lines = cors.plain_response(exchange.head.origin)
+            self._out.append(plain_response_head(hop.written, lines, chunked=chunked, connection=connection))
+            return
+        fields = hop.fields
+        if cors is not None:
+            fields, lines = cors.response(exchange.head.origin, fields)
         self._out.append(response_head(status, reason, fields, lines, chunked=chunked, connection=connection))
 
     def _begin(self, exchange: Exchange, status: int) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 from proxy.http.bodies import NO_BODY, Body, ChunkedBody, CloseBody, FramingError, response_body
 from proxy.http.body_readers import BodyReaders
 from proxy.http.hop_by_hop import ResponseHop, clean_response
+from proxy.http.plain_responses import PlainResponses
 from proxy.http.response_parser import MAX_HEAD_BYTES, ResponseReader
 from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.relay.connection_errors import connection_loss
@@ -24,6 +25,8 @@ class Home(Protocol):
 
     body_readers: BodyReaders
     """The addresses whose servers read each request's body, so that they do not parse it as the next request."""
+    plain_responses: PlainResponses
+    """Reads plain response heads."""
     failures: UpstreamFailures
     """Why requests to this upstream fail."""
 
@@ -198,6 +201,12 @@ class UpstreamConnection:
 
     def _read_head(self, exchange: Exchange, receiver: Receiver, data: bytes) -> bytes:
         """Read more of a head. Return the bytes after its end."""
+        if not self._reader.partial:
+            plain = self._pool.plain_responses.read(data)
+            if plain is not None:
+                plain_hop, rest = plain
+                self._begin(exchange, receiver, plain_hop.status, plain_hop.reason, plain_hop, 1)
+                return rest
         head, rest = self._reader.read(data)
         if head is None:
             return b""
@@ -215,23 +224,30 @@ class UpstreamConnection:
             receiver.interim(exchange, status, head.reason, hop.fields)
             bodiless = True
         else:
-            self._hop = hop
-            self._learn(exchange, hop)
-            self._body = body = response_body(
-                exchange.method, status, hop.lengths, hop.codings, head.minor, trailer_bytes=MAX_HEAD_BYTES
-            )
-            receiver.head(exchange, status, head.reason, hop, body)
+            body = self._begin(exchange, receiver, status, head.reason, hop, head.minor)
             bodiless = body is NO_BODY and exchange.method != b"HEAD"
         if not bodiless or hop.lengths or hop.codings or not hop.keep_alive:
             self._reader.renew()
         return rest
+
+    def _begin(
+        self, exchange: Exchange, receiver: Receiver, status: int, reason: bytes, hop: ResponseHop, minor: int
+    ) -> Body:
+        """Begin the response after its head. Return its body."""
+        self._hop = hop
+        self._learn(exchange, hop)
+        self._body = body = response_body(
+            exchange.method, status, hop.lengths, hop.codings, minor, trailer_bytes=MAX_HEAD_BYTES
+        )
+        receiver.head(exchange, status, reason, hop, body)
+        return body
 
     def _learn(self, exchange: Exchange, hop: ResponseHop) -> None:
         """Learn from a response whether the server reads bodies, and whether it is stopping."""
         readers = self._pool.body_readers
         if exchange.has_body or self._reads_bodies is None:
             now = asyncio.get_running_loop().time()
-            self._reads_bodies = readers.learn(self._address, self._generation, hop.fields, now)
+            self._reads_bodies = readers.learn(self._address, self._generation, hop.servers, now)
         if not hop.keep_alive and exchange.may_reuse:
             readers.forget()  # the server closes the connection on its own, perhaps because it is being replaced
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from proxy.http.body_readers import BodyReaders
+from proxy.http.plain_responses import PlainResponses
 from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.refusals import NO_FREE_SOCKET, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, Refusal, Refused
 from proxy.relay import descriptors
@@ -63,6 +64,7 @@ class UpstreamPool:
         self._address = UpstreamAddress(url, tls, resolve=resolve)
         self.host_field = self._address.host_field
         self.body_readers = BodyReaders(trusted=reuse_after_body)
+        self.plain_responses = PlainResponses()
         self.failures = UpstreamFailures(url)
         self._idle: list[UpstreamConnection] = []
         self._open = 0

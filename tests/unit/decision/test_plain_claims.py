@@ -79,7 +79,7 @@ def check(name: str, raw: bytes) -> bool:
     read = requests.read(raw, trusted=False)
     if read is None:
         return False
-    plain = read[0].head
+    plain = read[0]
     full = Head(plain.method, plain.target, plain.fields, plain.has_body, plain.dropped, plain.minor)
     expected = outcome(routes, full)
     assert outcome(routes, plain) == expected, raw
