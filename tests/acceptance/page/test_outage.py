@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.acceptance.page.admin_page import SESSION_ENDED, AdminPage, OpenPage
@@ -52,33 +51,48 @@ OUTAGES = {
 }
 
 
-@pytest.mark.parametrize("sentence", OUTAGES)
-def test_a_signed_in_person_stays_signed_in_during_an_outage(
-    open_page: OpenPage, installation: Installation, sentence: str
-) -> None:
+def test_a_signed_in_person_stays_signed_in_during_an_outage(open_page: OpenPage, installation: Installation) -> None:
     installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.users.expect_count(5)
-        # First while the page is open, and then while it loads.
-        with OUTAGES[sentence](admin.page, installation):
-            admin.open("Sites")
-            expect_outage(admin, sentence)
-            admin.open("API Users")
-            expect_outage(admin, sentence)
-        admin.retry_button.click()
-        admin.users.expect_count(5)
-        expect(admin.outage).to_be_hidden()
-        with OUTAGES[sentence](admin.page, installation):
-            if sentence != "The database is unavailable.":
-                # Otherwise the data would come with the page.
+        for sentence, outage in OUTAGES.items():
+            # First while the page is open, and then while it loads.
+            with outage(admin.page, installation):
+                admin.open("Sites")
+                expect_outage(admin, sentence)
+                admin.open("API Users")
+                expect_outage(admin, sentence)
+            admin.retry_button.click()
+            admin.users.expect_count(5)
+            expect(admin.outage).to_be_hidden()
+            with outage(admin.page, installation):
+                # Otherwise the data comes with the page if only the network of the browser is at fault.
                 admin.page.route("**/admin/", without_data)
-            admin.page.reload()
-            expect_outage(admin, sentence)
-        # The page tries again by itself.
-        admin.users.expect_count(5)
-        expect(admin.outage).to_be_hidden()
-        expect(admin.heading("API Users")).to_be_focused()
+                admin.page.reload()
+                expect_outage(admin, sentence)
+            admin.retry_button.click()
+            admin.users.expect_count(5)
+            expect(admin.outage).to_be_hidden()
+            expect(admin.heading("API Users")).to_be_focused()
         admin.create_dialog.create(all_sites=True)
+        admin.console_errors.clear()
+
+
+def test_the_page_tries_again_by_itself(open_page: OpenPage, installation: Installation) -> None:
+    installation.latch.create_sites_and_users()
+    with open_page(sign_in=False) as admin:
+        admin.page.clock.install()
+        admin.page.reload()
+        admin.sign_in()
+        with broken_network(admin.page, installation):
+            admin.open("Sites")
+            expect_outage(admin, "The server cannot be reached.")
+            with admin.page.expect_request(API):
+                admin.page.clock.fast_forward(3000)
+            expect_outage(admin, "The server cannot be reached.")
+        admin.page.clock.fast_forward(6000)
+        admin.sites.expect_count(4)
+        expect(admin.outage).to_be_hidden()
         admin.console_errors.clear()
 
 
