@@ -107,7 +107,8 @@ async function send(method, path, body, { quiet = false, signal, headers: extra 
       method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
     if (response.ok) return response.status === 204 ? null : await response.json().catch(notJson);
-    const problem = await response.json().catch(() => ({ detail: `The server responded with status ${response.status}.` }));
+    // An error of a proxy in front may be another JSON object, or none.
+    const problem = { detail: `The server responded with status ${response.status}.`, ...(await response.json().catch(() => null)) };
     if (problem.code === "cross_site" && csrfToken && (await renewSession().catch(() => false))) return await send(method, path, body, { quiet, signal, headers: extra });
     if (response.status === 401 && path !== "session") onSignedOut();
     throw new RequestError(response.status, problem);

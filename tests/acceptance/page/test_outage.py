@@ -29,6 +29,14 @@ def unavailable_listener(page: Page, installation: Installation) -> Iterator[Non
 
 
 @contextmanager
+def unavailable_upstream(page: Page, installation: Installation) -> Iterator[None]:
+    """Answer with 502 and a JSON object that is not a problem of Sitelatch."""
+    page.route(API, lambda route: route.fulfill(status=502, json={"message": "no upstream"}))
+    yield
+    page.unroute(API)
+
+
+@contextmanager
 def foreign_answers(page: Page, installation: Installation) -> Iterator[None]:
     """Answer with an HTML page, as a proxy in front does when a person must sign in there."""
     page.route(API, lambda route: route.fulfill(status=200, content_type="text/html", body="<h1>Sign in</h1>"))
@@ -46,6 +54,7 @@ def broken_network(page: Page, installation: Installation) -> Iterator[None]:
 OUTAGES = {
     "The database is unavailable.": stopped_database,
     "The server responded with status 503.": unavailable_listener,
+    "The server responded with status 502.": unavailable_upstream,
     "The response is not from Sitelatch.": foreign_answers,
     "The server cannot be reached.": broken_network,
 }
