@@ -85,6 +85,7 @@ def test_the_switcher_selects_a_workspace_with_the_keyboard(open_page: OpenPage,
         expect(admin.workspace_button).to_be_focused()
         keys.press("Enter")
         expect(admin.page.get_by_role("button", name="team-h", exact=True)).to_have_attribute("aria-current", "true")
+        expect(admin.page.get_by_label("Search workspaces")).to_be_focused()
         keys.press("ArrowUp")
         expect(admin.new_workspace_button).to_be_focused()
         keys.press("Escape")

@@ -156,7 +156,12 @@ def test_static_files_have_hashed_urls_that_are_cached_for_ever(latch: Sitelatch
             imports = re.findall(r'from "(\./[^"]+)"', file.text)
             assert all(HASHED.fullmatch(urljoin(path, name)) for name in imports)
             paths += [urljoin(path, name) for name in imports]
-        assert {plain_name(path) for path in seen} == {"page.css", "icon.svg", *(f"{name}.js" for name in MODULES)}
+        assert {plain_name(path) for path in seen} == {
+            "page.css",
+            "icon.svg",
+            "sites.csv",
+            *(f"{name}.js" for name in MODULES),
+        }
         # A page of another version still gets a file, which is not cached.
         for path in ("static/app.js", "static/app.0123456789abcdef.js"):
             assert client.get(path).headers["Cache-Control"] == "no-cache"
