@@ -217,6 +217,17 @@ JOIN sitelatch.workspaces w ON w.id = s.workspace_id
 ORDER BY s.id
 LIMIT $4
 
+-- name: count_sites
+-- How many sites list_sites finds in the workspaces $1 for the searches $2, counted up to $3.
+SELECT count(*)
+FROM (
+  SELECT
+  FROM sitelatch.sites s
+  WHERE ($1::text[] IS NULL OR s.workspace_id = ANY($1::text[]::bigint[]))
+    AND ($2::text[] IS NULL OR s.words @@ sitelatch.word_beginnings($2))
+  LIMIT $3
+) AS found
+
 -- name: find_site
 -- The site $1 in the workspaces $2 (null: all), and how many API users have it among their selected sites.
 SELECT s.id, w.name AS workspace, s.display_name, s.created_at,

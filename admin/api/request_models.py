@@ -171,11 +171,16 @@ class ActivityQuery(QueryParameters):
     ids: Annotated[Text, Field(max_length=3700)]
 
 
-class SiteQuery(QueryParameters):
-    """Parameters of `GET /admin/sites`."""
+class SiteFilter(QueryParameters):
+    """Parameters of `GET /admin/site-count`: the sites that a list contains."""
 
     workspace: Text | None = None
     search: Search | None = None
+
+
+class SiteQuery(SiteFilter):
+    """Parameters of `GET /admin/sites`."""
+
     after: Text | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 

@@ -198,6 +198,13 @@ class SiteWithUsers(Site):
     user_count: int
 
 
+class SiteCount(View):
+    """How many sites a list contains, up to 10,000. `more` means that there are more than `count`."""
+
+    count: int
+    more: bool
+
+
 class MissingSite(View):
     """An id that is no site of the workspace. `similar` is a site with another spelling, such as `shop` for `Shop`."""
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from admin.api import sites
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
-from admin.api.request_models import ImportSites, LookUpSites, NoQuery, PutSite, RenameSite, SiteQuery
+from admin.api.request_models import ImportSites, LookUpSites, NoQuery, PutSite, RenameSite, SiteFilter, SiteQuery
 from admin.api.response_models import (
     FoundSites,
     ImportedSite,
@@ -17,6 +17,7 @@ from admin.api.response_models import (
     ImportResult,
     Page,
     Site,
+    SiteCount,
     SiteWithUsers,
 )
 from admin.api.site_creation import NewSite, add_sites
@@ -42,6 +43,7 @@ class SiteEndpoints:
         """Return the endpoints of this group."""
         return [
             endpoint("GET", "/sites", self.list_sites, SiteQuery, {200: Page[Site]}),
+            endpoint("GET", "/site-count", self.count_sites, SiteFilter, {200: SiteCount}),
             endpoint("POST", "/sites", self.import_sites, ImportSites, {200: ImportResult}, Conflict),
             endpoint("POST", "/site-lookup", self.look_up_sites, LookUpSites, {200: FoundSites}),
             endpoint("GET", "/sites/{id}", self.get_site, NoQuery, {200: SiteWithUsers}, NotFound),
@@ -58,6 +60,13 @@ class SiteEndpoints:
                 connection, within=within, search=query.search, after=query.after, limit=query.limit
             )
         return json_response(page)
+
+    async def count_sites(self, request: web.Request, query: SiteFilter) -> web.Response:
+        """Count the sites that a list contains, up to 10,000."""
+        async with self._lanes.lists.read() as connection:
+            within = await filtered_workspaces(connection, admin_of(request).workspaces, query.workspace)
+            count = await sites.count_sites(connection, within=within, search=query.search)
+        return json_response(count)
 
     async def import_sites(self, request: web.Request, body: ImportSites) -> web.Response:
         """Import sites from a CSV file: all or none. With `dry_run`, only tell what would change."""

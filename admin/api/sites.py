@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from admin.api.audit import Change, write_audit
-from admin.api.response_models import FoundSites, MissingSite, Page, Site, SiteWithUsers, User
+from admin.api.response_models import FoundSites, MissingSite, Page, Site, SiteCount, SiteWithUsers, User
 from admin.api.users import describe_users
 from admin.api.workspaces import check_within, known_workspaces, not_found, workspace_ids
 from admin.connections import Connection
@@ -15,6 +15,7 @@ from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
 LIST_SITES = query("list_sites")
+COUNT_SITES = query("count_sites")
 FIND_SITE = query("find_site")
 RENAME_SITES = query("rename_sites")
 SITES_AMONG = query("sites_among")
@@ -23,6 +24,9 @@ LOCK_FOR_CHANGE = query("lock_sites_for_change")
 COUNT_SITE_USERS = query("count_site_users")
 DESCRIBE_REMOVAL = query("describe_removal")
 DELETE_SITES = query("delete_sites")
+
+MAX_COUNT = 10_000
+"""Counting stops here, because counting a million sites would take seconds."""
 
 
 async def list_sites(
@@ -37,10 +41,22 @@ async def list_sites(
 
     With `search`, each of its words must be the beginning of a word of the id or the display name.
     """
-    texts = [search, fold_site(search)] if search and has_words(search) else None
-    rows = await connection.fetch(LIST_SITES, await workspace_ids(connection, within), texts, after, limit + 1)
+    rows = await connection.fetch(LIST_SITES, await workspace_ids(connection, within), _texts(search), after, limit + 1)
     items = [Site.model_validate(dict(row)) for row in rows]
     return Page[Site].of(items, limit, lambda site: site.id)
+
+
+async def count_sites(
+    connection: Connection, *, within: WorkspaceLimit = None, search: str | None = None, most: int = MAX_COUNT
+) -> SiteCount:
+    """Count the sites that `list_sites` returns on all its pages, up to `most`."""
+    found = await connection.fetchval(COUNT_SITES, await workspace_ids(connection, within), _texts(search), most + 1)
+    return SiteCount(count=min(found, most), more=found > most)
+
+
+def _texts(search: str | None) -> list[str] | None:
+    """Return the texts to search for: as entered, and folded like site ids. None if there are no words."""
+    return [search, fold_site(search)] if search and has_words(search) else None
 
 
 async def get_site(connection: Connection, site_id: str, *, within: WorkspaceLimit = None) -> SiteWithUsers:

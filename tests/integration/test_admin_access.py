@@ -88,6 +88,10 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/sites", {"csv": "site,workspace\nnew,acme\nx,globex\n"}),
         Attempt("/sites", {"csv": "site,workspace\nnew,acme\nwiki,acme\n"}, (409,)),
     ],
+    ("GET", "/site-count"): [
+        Attempt("/site-count", statuses=(200,)),
+        Attempt("/site-count?workspace=globex"),
+    ],
     ("POST", "/site-lookup"): [
         Attempt("/site-lookup", {"workspace": "globex", "ids": ["wiki"]}),
         Attempt("/site-lookup", {"workspace": "acme", "ids": ["WIKI"]}, (200,)),

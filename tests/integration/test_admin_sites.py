@@ -553,3 +553,16 @@ async def test_a_lookup_needs_an_existing_workspace_and_a_bounded_list(acme: Adm
         status, problem, _ = await acme.request("POST", "/site-lookup", body)
         assert status == 422
         assert detail in str(problem["errors"]), problem
+
+
+async def test_sites_are_counted_like_the_list_and_no_further_than_needed(
+    acme: AdminClient, pool: asyncpg.Pool
+) -> None:
+    for parameters, count in (({}, 4), ({"workspace": "acme"}, 3), ({"search": "sh"}, 1), ({"search": "nothing"}, 0)):
+        assert await acme.get("/site-count", **parameters) == {"count": count, "more": False}
+        assert len(ids(await acme.get("/sites", **parameters))) == count
+    assert await acme.as_(BEN_TOKEN).get("/site-count") == {"count": 3, "more": False}
+    async with pool.acquire() as connection:
+        for most, more in ((3, True), (4, False)):
+            count = await sites.count_sites(connection, most=most)
+            assert (count.count, count.more) == (most, more)
