@@ -133,7 +133,7 @@ function hideTooltip() {
 }
 
 function showTooltip({ target }) {
-  const element = target.closest?.(".cut");
+  const element = target.closest?.(".cut") ?? [...(target.closest?.("label, button") ?? target).querySelectorAll?.(".cut") ?? []].find(isCut);
   if (!element || !isCut(element)) return;
   hideTooltip(); // so that it is above a dialog that was opened later
   cutElement = element;
@@ -373,14 +373,28 @@ export class Pages {
 }
 
 // === Site picker ===
-// A search box, the first matches as checkboxes, and chips for the selected sites. It loads only the
-// matches that it shows.
+// A search box, the first matches as checkboxes, a field for a pasted list, and chips for the selected sites. It loads
+// only the matches that it shows.
 
 const SHOWN = 50;
+const CHIPS = 100;
+// The limit of the server for one API user, and for one lookup of ids.
+const MAX_SITES = 10_000;
+// A site id contains none of these, not even in full width. It may contain spaces.
+const SEPARATORS = /[\n\r\t,;\u2028\u2029，、；]+/;
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}]/gu;
+
+// Return each text of a list with the ids that it may mean: as it is, without quotes, or each of its words.
+function readList(text) {
+  const texts = text.split(SEPARATORS).map((part) => part.replace(INVISIBLE, "").trim()).filter(Boolean);
+  return texts.map((whole) => ({ whole: spellings(whole), words: whole.split(/\s+/).map(spellings) }));
+}
+
+const spellings = (text) => [...new Set([text, text.replace(/^["'“”‘’«»]+|["'“”‘’«»]+$/g, "")])].filter(Boolean);
 
 export class Picker {
   constructor() {
-    this.selected = new Map();
+    this.selected = new Set();
     this.workspace = null;
     this.running = null;
     this.timer = null;
@@ -396,14 +410,24 @@ export class Picker {
       if (!byId("picker-search").value.trim() || !(await this.search())) return;
       byId("picker").querySelector("input:not(:checked)")?.click();
     });
+    for (const field of ["picker-search", "pasted-ids"]) byId(field).addEventListener("paste", (event) => this.paste(event));
+    byId("paste-list").addEventListener("click", () => this.openList(byId("pasted").hidden));
+    byId("pasted-add").addEventListener("click", () => busy(byId("pasted-add"), async () => {
+      if (await this.addPasted()) byId("picker-search").focus();
+    }));
+    byId("select-all").addEventListener("click", () => busy(byId("select-all"), () => this.addMatches()));
+    byId("clear-sites").addEventListener("click", () => {
+      this.select([], true);
+      byId("picker-search").focus();
+      announce("No sites selected.");
+    });
   }
 
   reset(workspace) {
     this.workspace = workspace;
-    this.selected.clear();
-    byId("picker-search").value = "";
-    byId("chips").replaceChildren();
-    this.count();
+    this.select([], true);
+    byId("picker-search").value = byId("pasted-ids").value = byId("pasted-error").textContent = "";
+    this.openList(false);
     byId("picker").replaceChildren();
     this.note("");
     return this.search();
@@ -413,10 +437,14 @@ export class Picker {
   async search() {
     this.running?.abort();
     this.running = new AbortController();
-    const search = byId("picker-search").value.trim();
+    const filter = { workspace: this.workspace, search: byId("picker-search").value.trim() };
+    const get = (path) => request("GET", path, undefined, { signal: this.running.signal });
+    byId("select-all").hidden = true;
     try {
-      const page = await request("GET", query("sites", { workspace: this.workspace, search, limit: SHOWN }), undefined, { signal: this.running.signal });
-      this.show(page, search);
+      const page = await get(query("sites", { ...filter, limit: SHOWN }));
+      this.show(page, filter.search);
+      if (page.next) this.offer(filter, await get(query("site-count", filter)));
+      else if (page.items.length > 1) this.offer(filter, { count: page.items.length, more: false });
       return true;
     } catch (error) {
       if (error.name !== "AbortError") this.fail(error);
@@ -428,9 +456,17 @@ export class Picker {
     byId("picker").replaceChildren(...page.items.map((site) => this.choice(site)));
     byId("picker").scrollTop = 0;
     let note = "";
-    if (!page.items.length) note = search ? `No site begins with “${search}”.` : "This workspace has no sites yet. Add them on the Sites page.";
-    else if (page.next) note = `Showing the first ${SHOWN}. Type to find others.`;
+    if (!page.items.length) note = search ? `No site matches “${search}”.` : "This workspace has no sites yet. Add them on the Sites page.";
     this.note(note);
+  }
+
+  // Offer to select all matches, unless there are more than an API user may have.
+  offer(filter, { count, more }) {
+    byId("select-all").hidden = more;
+    byId("select-all").textContent = `Select all ${count.toLocaleString("en")} ${filter.search ? "matching" : "sites"}`;
+    this.filter = filter;
+    if (more) this.note(`Showing the first ${SHOWN} of more than ${count.toLocaleString("en")}. Type to find others, or authorize for all sites.`);
+    else if (count > SHOWN) this.note(`Showing the first ${SHOWN}. Type to find others.`);
   }
 
   // Clear the list, because it no longer matches the search.
@@ -451,39 +487,132 @@ export class Picker {
   choice(site) {
     const box = el("input", { type: "checkbox", value: site.id });
     box.checked = this.selected.has(site.id);
-    box.addEventListener("change", () => (box.checked ? this.add(site.id) : this.remove(site.id)));
-    const name = site.display_name === site.id ? null : isolated(site.display_name, { class: "quiet" });
-    return el("li", {}, el("label", {}, box, isolated(site.id), name));
+    box.addEventListener("change", () => (box.checked ? this.add([site.id]) : this.remove(site.id)));
+    const name = site.display_name === site.id ? null : isolated(site.display_name, { class: "quiet cut" });
+    return el("li", {}, el("label", {}, box, isolated(site.id, { class: "cut" }), name));
   }
 
-  add(id) {
-    const chip = el("button", { type: "button", "aria-label": `Remove ${id}`, onclick: () => {
-      const next = chip.parentElement.nextElementSibling ?? chip.parentElement.previousElementSibling;
-      this.remove(id);
-      (next?.firstElementChild ?? byId("picker-search")).focus();
-    } }, isolated(id), el("span", { "aria-hidden": "true" }, "×"));
-    const item = el("li", {}, chip);
-    this.selected.set(id, item);
-    byId("chips").append(item);
+  // Select all matches of the search whose number the button shows.
+  async addMatches() {
+    const found = [];
+    try {
+      let after = null;
+      do {
+        const page = await request("GET", query("sites", { ...this.filter, after, limit: 1000 }));
+        found.push(...page.items.map((site) => site.id));
+        after = page.next;
+      } while (after);
+    } catch (error) {
+      this.note(error.message, "error");
+      return;
+    }
+    this.add(found);
+  }
+
+  // Text with separators is a list. It is not inserted first, because browsers take seconds to insert thousands of lines.
+  paste(event) {
+    const text = event.clipboardData.getData("text/plain");
+    if (readList(text).length < 2) return;
+    event.preventDefault();
+    this.openList(true);
+    busy(byId("pasted-add"), () => this.addPasted(`${byId("pasted-ids").value}\n${text}`));
+  }
+
+  openList(open) {
+    byId("pasted").hidden = !open;
+    byId("paste-list").setAttribute("aria-expanded", open);
+    if (open) byId("pasted-ids").focus();
+  }
+
+  // Select the sites in the pasted list, and keep the ids in it that are no sites. Returns whether there are none.
+  async addPasted(text = byId("pasted-ids").value) {
+    byId("pasted-error").textContent = "";
+    const entries = readList(text);
+    let lookup;
+    try {
+      lookup = await this.lookUp([...new Set(entries.flatMap(({ whole, words }) => [...whole, ...words.flat()]))]);
+    } catch (error) {
+      byId("pasted-ids").value = text.trim();
+      byId("pasted-error").textContent = error.message;
+      return false;
+    }
+    const siteIn = (ids) => ids.find((id) => lookup.found.has(id));
+    const sites = [];
+    const unknown = new Map();
+    for (const { whole, words } of entries) {
+      for (const ids of siteIn(whole) ? [whole] : words) {
+        if (siteIn(ids)) sites.push(siteIn(ids));
+        else unknown.set(ids[0], ids.map((id) => lookup.similar.get(id)).find(Boolean));
+      }
+    }
+    if (!this.add([...new Set(sites)])) {
+      byId("pasted-ids").value = text.trim();
+      return false;
+    }
+    byId("pasted-ids").value = [...unknown.keys()].join("\n");
+    byId("pasted-error").textContent = this.sentence(unknown);
+    this.openList(unknown.size > 0);
+    return !unknown.size;
+  }
+
+  async lookUp(ids) {
+    const [found, similar] = [new Set(), new Map()];
+    for (let start = 0; start < ids.length; start += MAX_SITES) {
+      const result = await request("POST", "site-lookup", { workspace: this.workspace, ids: ids.slice(start, start + MAX_SITES) });
+      for (const id of result.found) found.add(id);
+      for (const { id, similar: other } of result.missing) if (other) similar.set(id, other);
+    }
+    return { found, similar };
+  }
+
+  sentence(unknown) {
+    if (!unknown.size) return "";
+    const named = [...unknown].slice(0, 10).map(([id, similar]) => (similar ? `${id} (did you mean ${similar}?)` : id)).join(", ");
+    const more = unknown.size > 10 ? ` and ${unknown.size - 10} more` : "";
+    return `${unknown.size === 1 ? "This id is not a site" : `These ${unknown.size} ids are not sites`} of ${this.workspace}: ${named}${more}. Correct or remove ${unknown.size === 1 ? "it" : "them"}.`;
+  }
+
+  // Select more sites. Returns false, with an error, if there would be too many.
+  add(ids) {
+    const added = ids.filter((id) => !this.selected.has(id));
+    if (this.selected.size + added.length > MAX_SITES) {
+      byId("create-sites-error").textContent = `At most ${MAX_SITES.toLocaleString("en")} sites can be selected. Authorize for all sites instead.`;
+      return false;
+    }
+    this.select([...this.selected, ...added], true);
     byId("create-sites-error").textContent = "";
-    this.count();
-    byId("chips").scrollTop = byId("chips").scrollHeight;
-    announce(`${id} selected. ${this.selected.size} in total.`);
+    if (added.length) announce(`${added.length === 1 ? added[0] : `${added.length} sites`} selected. ${this.selected.size} in total.`);
+    return true;
   }
 
   remove(id) {
-    this.selected.get(id)?.remove();
-    this.selected.delete(id);
-    this.count();
-    for (const box of byId("picker").querySelectorAll("input")) if (box.value === id) box.checked = false;
+    this.select([...this.selected].filter((other) => other !== id));
     announce(`${id} removed. ${this.selected.size} in total.`);
   }
 
-  count() {
-    byId("selected-count").textContent = this.selected.size ? `${this.selected.size} selected` : "";
+  // Show the selection in the count, the checkboxes, and the last chips, which are the ones just added.
+  select(ids, scrollToEnd = false) {
+    this.selected = new Set(ids);
+    const hidden = Math.max(0, ids.length - CHIPS);
+    byId("selected-count").textContent = ids.length ? `${ids.length.toLocaleString("en")} selected` : "";
+    byId("clear-sites").hidden = ids.length < 2;
+    for (const box of byId("picker").querySelectorAll("input")) box.checked = this.selected.has(box.value);
+    const earlier = hidden ? [el("li", { class: "quiet" }, `${hidden.toLocaleString("en")} earlier …`)] : [];
+    byId("chips").replaceChildren(...earlier, ...ids.slice(hidden).map((id) => el("li", {}, this.chip(id))));
+    if (scrollToEnd) byId("chips").scrollLeft = byId("chips").scrollWidth;
+  }
+
+  chip(id) {
+    return el("button", { type: "button", class: "chip", "aria-label": `Remove ${id}`, onclick: () => {
+      const chips = [...byId("chips").querySelectorAll("button")];
+      const place = chips.findIndex((chip) => chip.value === id);
+      this.remove(id);
+      const left = byId("chips").querySelectorAll("button");
+      (left[Math.min(place, left.length - 1)] ?? byId("picker-search")).focus();
+    }, value: id }, isolated(id, { class: "cut" }), el("span", { "aria-hidden": "true" }, "×"));
   }
 
   get sites() {
-    return [...this.selected.keys()];
+    return [...this.selected];
   }
 }

@@ -351,6 +351,7 @@ async function create() {
   for (const id of ERRORS) byId(id).textContent = "";
   const all = byId("create-all").checked;
   const name = byId("create-name").value.trim();
+  if (!all && !(await picker.addPasted())) return;
   if (!all && !picker.sites.length) {
     byId("create-sites-error").textContent = "Select at least one site, or authorize for all sites.";
     byId("picker-search").focus();

@@ -564,5 +564,5 @@ async def test_sites_are_counted_like_the_list_and_no_further_than_needed(
     assert await acme.as_(BEN_TOKEN).get("/site-count") == {"count": 3, "more": False}
     async with pool.acquire() as connection:
         for most, more in ((3, True), (4, False)):
-            count = await sites.count_sites(connection, most=most)
-            assert (count.count, count.more) == (most, more)
+            found = await sites.count_sites(connection, most=most)
+            assert (found.count, found.more) == (most, more)

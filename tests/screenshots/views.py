@@ -65,6 +65,15 @@ def _create_for_selected_sites(admin: AdminPage) -> None:
         create.sites.nth(number).check()
 
 
+def _create_with_pasted_sites(admin: AdminPage) -> None:
+    _create(admin)
+    create = admin.create_dialog
+    create.paste_list_button.click()
+    create.list_field.fill("shop; blog; docs; shpo; store-001 store-002\nmarketing.acme.example")
+    create.add_list_button.click()
+    expect(create.text("shpo")).to_be_visible()
+
+
 def _create_for_all_sites(admin: AdminPage) -> None:
     _create(admin)
     admin.create_dialog.all_sites.check()
@@ -164,6 +173,7 @@ VIEWS: Final[Mapping[str, Steps]] = {
     "users-empty-workspace": _empty_workspace,
     "create": _create,
     "create-selected-sites": _create_for_selected_sites,
+    "create-pasted-sites": _create_with_pasted_sites,
     "create-all-sites": _create_for_all_sites,
     "create-without-sites": _create_without_sites,
     "created": _created,
