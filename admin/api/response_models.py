@@ -60,8 +60,8 @@ class User(View):
     disabled_at: datetime | None
 
 
-class UserCount(View):
-    """How many API users a list contains, up to 10,000. `more` means that there are more than `count`."""
+class Count(View):
+    """How many items a list contains, up to 10,000. `more` means that there are more than `count`."""
 
     count: int
     more: bool
@@ -196,13 +196,6 @@ class SiteWithUsers(Site):
     """A site, with the number of API users that have selected it."""
 
     user_count: int
-
-
-class SiteCount(View):
-    """How many sites a list contains, up to 10,000. `more` means that there are more than `count`."""
-
-    count: int
-    more: bool
 
 
 class MissingSite(View):

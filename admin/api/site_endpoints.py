@@ -11,13 +11,13 @@ from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
 from admin.api.request_models import ImportSites, LookUpSites, NoQuery, PutSite, RenameSite, SiteFilter, SiteQuery
 from admin.api.response_models import (
+    Count,
     FoundSites,
     ImportedSite,
     ImportFault,
     ImportResult,
     Page,
     Site,
-    SiteCount,
     SiteWithUsers,
 )
 from admin.api.site_creation import NewSite, add_sites
@@ -43,7 +43,7 @@ class SiteEndpoints:
         """Return the endpoints of this group."""
         return [
             endpoint("GET", "/sites", self.list_sites, SiteQuery, {200: Page[Site]}),
-            endpoint("GET", "/site-count", self.count_sites, SiteFilter, {200: SiteCount}),
+            endpoint("GET", "/site-count", self.count_sites, SiteFilter, {200: Count}),
             endpoint("POST", "/sites", self.import_sites, ImportSites, {200: ImportResult}, Conflict),
             endpoint("POST", "/site-lookup", self.look_up_sites, LookUpSites, {200: FoundSites}),
             endpoint("GET", "/sites/{id}", self.get_site, NoQuery, {200: SiteWithUsers}, NotFound),
@@ -63,7 +63,7 @@ class SiteEndpoints:
 
     async def count_sites(self, request: web.Request, query: SiteFilter) -> web.Response:
         """Count the sites that a list contains, up to 10,000."""
-        async with self._lanes.lists.read() as connection:
+        async with self._lanes.counts.read() as connection:
             within = await filtered_workspaces(connection, admin_of(request).workspaces, query.workspace)
             count = await sites.count_sites(connection, within=within, search=query.search)
         return json_response(count)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from admin.api.audit import Change, write_audit
-from admin.api.response_models import FoundSites, MissingSite, Page, Site, SiteCount, SiteWithUsers, User
+from admin.api.response_models import Count, FoundSites, MissingSite, Page, Site, SiteWithUsers, User
 from admin.api.users import describe_users
 from admin.api.workspaces import check_within, known_workspaces, not_found, workspace_ids
 from admin.connections import Connection
@@ -48,10 +48,10 @@ async def list_sites(
 
 async def count_sites(
     connection: Connection, *, within: WorkspaceLimit = None, search: str | None = None, most: int = MAX_COUNT
-) -> SiteCount:
+) -> Count:
     """Count the sites that `list_sites` returns on all its pages, up to `most`."""
     found = await connection.fetchval(COUNT_SITES, await workspace_ids(connection, within), _texts(search), most + 1)
-    return SiteCount(count=min(found, most), more=found > most)
+    return Count(count=min(found, most), more=found > most)
 
 
 def _texts(search: str | None) -> list[str] | None:

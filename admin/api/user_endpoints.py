@@ -9,7 +9,7 @@ from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
 from admin.api.idempotency import HEADER, read_idempotency_key
 from admin.api.request_models import ActivityQuery, NewUser, NoQuery, UserFilter, UserQuery
-from admin.api.response_models import CreatedUser, Page, RevealedKeys, User, UserActivities, UserCount
+from admin.api.response_models import Count, CreatedUser, Page, RevealedKeys, User, UserActivities
 from admin.api.user_creation import create_user
 from admin.api.user_list import Filters, count_users, list_activity, list_users
 from admin.api.workspaces import filtered_workspaces
@@ -30,7 +30,7 @@ class UserEndpoints:
         return [
             endpoint("GET", "/users", self.list_users, UserQuery, {200: Page[User]}),
             endpoint("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
-            endpoint("GET", "/users/count", self.count_users, UserFilter, {200: UserCount}),
+            endpoint("GET", "/users/count", self.count_users, UserFilter, {200: Count}),
             endpoint("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
             endpoint("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
             endpoint("GET", "/activity", self.list_activity, ActivityQuery, {200: UserActivities}),

@@ -16,7 +16,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from admin.api.cursors import read_cursor, write_cursor
-from admin.api.response_models import Page, User, UserActivities, UserActivity, UserCount
+from admin.api.response_models import Count, Page, User, UserActivities, UserActivity
 from admin.api.user_order import BY_LAST_USE, FILTERS, ORDERS, Order, Picked, Sort
 from admin.api.users import describe_users
 from admin.api.workspaces import workspace_ids
@@ -110,7 +110,7 @@ async def count_users(
     within: WorkspaceLimit = None,
     search: str | None = None,
     filters: Filters = NO_FILTERS,
-) -> UserCount:
+) -> Count:
     """Return how many API users `list_users` lists in all, up to COUNTED."""
     sought = _sought(search)
     workspaces = await workspace_ids(connection, within)
@@ -123,7 +123,7 @@ async def count_users(
             found = row["count"]
             if not row["partial"] or found > COUNTED:
                 break
-    return UserCount(count=min(found, COUNTED), more=found > COUNTED)
+    return Count(count=min(found, COUNTED), more=found > COUNTED)
 
 
 async def list_activity(

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from admin.api.audit_list import AuditFilter, list_audit
-from admin.api.response_models import User, UserCount
+from admin.api.response_models import Count, User
 from admin.api.sites import list_sites
 from admin.api.user_list import NO_FILTERS, Filters, count_users, list_users
 from admin.api.user_order import SORTS, Sort
@@ -248,12 +248,12 @@ async def test_more_than_ten_thousand_users_are_not_counted_exactly(
 ) -> None:
     assert len(users) == USERS
     for search in (None, "com"):
-        assert await count_users(connection, search=search) == UserCount(count=10_000, more=True)
+        assert await count_users(connection, search=search) == Count(count=10_000, more=True)
     acme = sum(user.workspace == "acme" for user in users)
-    assert await count_users(connection, within=frozenset({"acme"})) == UserCount(
+    assert await count_users(connection, within=frozenset({"acme"})) == Count(
         count=min(acme, 10_000), more=acme > 10_000
     )
-    assert await count_users(connection, within=frozenset({"nowhere"})) == UserCount(count=0, more=False)
+    assert await count_users(connection, within=frozenset({"nowhere"})) == Count(count=0, more=False)
 
 
 @pytest.mark.parametrize("search", ["slk_--  -secret", "slk_...."])
