@@ -24,6 +24,8 @@ import uvloop
 
 _EVENTS_PER_SECOND = 5
 _EVENT_LENGTH = 64
+_AT_ONCE = 20
+"""How many connections are opened at the same time. Each may need a lookup of its key."""
 _PAYLOAD = b"x" * 64
 _MASKED = bytes((0x82, 0x80 | len(_PAYLOAD))) + bytes(4) + _PAYLOAD  # masked with zeros (RFC 6455 §5.3)
 _UNMASKED = bytes((0x82, len(_PAYLOAD))) + _PAYLOAD
@@ -63,7 +65,8 @@ class _Server(asyncio.Protocol):
                 )
             else:
                 self.transport.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n"
+                    b"Transfer-Encoding: chunked\r\n\r\n"
                 )
                 self.streams.add(self)
 
@@ -161,7 +164,9 @@ async def _load(kind: type[_Client], port: int, requests: Iterable[str], seconds
         new_client = functools.partial(kind, _head(line, upgrade=kind is _Echo))
         _, client = await loop.create_connection(new_client, "127.0.0.1", port)
         clients.append(client)
-        await client.begun
+        if len(clients) % _AT_ONCE == 0:
+            await asyncio.gather(*(each.begun for each in clients))
+    await asyncio.gather(*(each.begun for each in clients))
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     _Client.counting = True

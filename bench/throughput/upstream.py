@@ -34,6 +34,7 @@ def _command(streams: int) -> Command:
             "location ~ /upload$ { content_by_lua_block { ngx.req.read_body() ngx.say('{}') } }\n"
             "location ~ /(events|echo)$ {\n"
             "proxy_pass http://streams;\nproxy_http_version 1.1;\nproxy_buffering off;\n"
+            "proxy_pass_header X-Accel-Buffering;\n"
             "proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection $http_connection;\n}\n}\n",
             modules=LUA_MODULES,
         )
