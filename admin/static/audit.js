@@ -53,6 +53,8 @@ function sentence({ action, subject, detail }) {
     case "site.renamed": return ["Renamed the site ", el("b", {}, isolated(subject)), " from ", isolated(detail.from ?? ""), " to ", isolated(detail.to ?? "")];
     case "site.removed": return ["Removed the site ", ...site, `, which ${detail.user_count === 1 ? "1 API user" : `${detail.user_count ?? 0} API users`} had selected`];
     case "workspace.created": return ["Created the workspace ", el("b", {}, isolated(subject))];
+    case "workspace.renamed": return ["Renamed the workspace ", isolated(detail.from ?? ""), " to ", el("b", {}, isolated(subject))];
+    case "workspace.removed": return ["Removed the workspace ", el("b", {}, isolated(subject))];
     default: return [action, " ", isolated(subject ?? "")];
   }
 }
