@@ -6,8 +6,11 @@ Exit codes: 0 for success, 1 for failure, 2 for bad usage or a bad config.
 import io
 import os
 import sys
+from collections import UserDict
+from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn, TextIO
+from typing import Final, NoReturn, TextIO
 
 import asyncpg
 import click
@@ -17,20 +20,10 @@ from admin.problems import Problem
 from proxy.observe.background_writer import BackgroundHandler, BackgroundWriter
 from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.logging_setup import configure_logging, log_uncaught_errors
-from sitelatch.commands.audit import audit_command
-from sitelatch.commands.explain import explain_command
-from sitelatch.commands.healthcheck import HealthcheckFailed, healthcheck_command
-from sitelatch.commands.init import init_command
-from sitelatch.commands.listing import OutputClosed
 from sitelatch.commands.options import LOG_FORMATS, Process, use_log_format
-from sitelatch.commands.service import check_config_command, migrate_command, run_command, serve_command
-from sitelatch.commands.sites import sites_group
-from sitelatch.commands.tokens import tokens_group
-from sitelatch.commands.users import users_group
-from sitelatch.commands.workspaces import workspaces_group
 from sitelatch.config_source import ConfigError
 from sitelatch.early_signals import interrupt_with_exception
-from sitelatch.serve import CannotServe
+from sitelatch.failures import CannotServe, HealthcheckFailed, OutputClosed
 from sql.connect import CannotConnect
 from sql.dsn.syntax import BadDatabaseUrl
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
@@ -43,6 +36,22 @@ _READ_ONLY = (
     "the database does not accept writes. The DSN must lead to the primary: after a failover, wait until its address "
     "does; if the DSN lists several hosts, set target_session_attrs=read-write"
 )
+
+_SUBCOMMANDS: Final = {
+    "init": ("init", "init_command"),
+    "serve": ("service", "serve_command"),
+    "migrate": ("service", "migrate_command"),
+    "check-config": ("service", "check_config_command"),
+    "run": ("service", "run_command"),
+    "users": ("users", "users_group"),
+    "sites": ("sites", "sites_group"),
+    "workspaces": ("workspaces", "workspaces_group"),
+    "audit": ("audit", "audit_command"),
+    "explain": ("explain", "explain_command"),
+    "healthcheck": ("healthcheck", "healthcheck_command"),
+    "tokens": ("tokens", "tokens_group"),
+}
+"""The module in `sitelatch.commands` and the name of each subcommand."""
 
 _log = structlog.get_logger("sitelatch")
 
@@ -168,7 +177,25 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Subcommands(UserDict[str, click.Command]):
+    """The subcommands. The module of each is imported only when it is used, because importing all takes long."""
+
+    def __missing__(self, name: str) -> click.Command:
+        module, attribute = _SUBCOMMANDS[name]
+        command: click.Command = getattr(import_module(f"sitelatch.commands.{module}"), attribute)
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in _SUBCOMMANDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_SUBCOMMANDS)
+
+    def __len__(self) -> int:
+        return len(_SUBCOMMANDS)
+
+
+@click.group(commands=Subcommands(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--version",
     is_flag=True,
@@ -182,20 +209,3 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def cli(context: click.Context, log_format: str | None) -> None:
     """Enforce API keys, scoped to sites, in front of your data API."""
     use_log_format(context, log_format)
-
-
-for subcommand in (
-    init_command,
-    serve_command,
-    migrate_command,
-    check_config_command,
-    run_command,
-    users_group,
-    sites_group,
-    workspaces_group,
-    audit_command,
-    explain_command,
-    healthcheck_command,
-    tokens_group,
-):
-    cli.add_command(subcommand)

@@ -24,8 +24,9 @@ from proxy.observe.background_writer import BackgroundWriter
 from sitelatch.config import Config
 from sitelatch.config_file import load
 from sitelatch.database import connection_to, opened_database
+from sitelatch.failures import CannotServe
 from sitelatch.sample_api import sample_api
-from sitelatch.serve import CannotServe, serve
+from sitelatch.serve import serve
 from sitelatch.signals import Signals, unless
 
 _SITES = {"acme": ("shop", "blog", "docs"), "globex": ("wiki",)}

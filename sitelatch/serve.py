@@ -37,6 +37,7 @@ from sitelatch.config import Config
 from sitelatch.credential_reload import watched_credentials
 from sitelatch.database import opened_database
 from sitelatch.database_health import HealthCheck, ProvenPool
+from sitelatch.failures import CannotServe
 from sitelatch.file_watch import FileWatch
 from sitelatch.server_watch import ServerWatch
 from sitelatch.signals import Signals, cancel, unless
@@ -59,10 +60,6 @@ _EXIT_SECONDS = 2.0
 _WRITING_SECONDS, _WRITING_SHARE = 5.0, 0.25
 """The part of `drain.timeout_seconds` reserved for both: the maximum in seconds, and the share."""
 _FIRST_CHECK_SECONDS = 1.0
-
-
-class CannotServe(Exception):  # noqa: N818 - names what happened
-    """The config asks for something that is not possible on this machine. The message says what, and why."""
 
 
 class Service:

@@ -9,13 +9,10 @@ import click
 from proxy.relay.listeners import UnixListen, parse_listen
 from sitelatch.commands.options import config_option
 from sitelatch.config import Config
+from sitelatch.failures import HealthcheckFailed
 
 _SECONDS: Final = 3.0
 _LOOPBACK: Final = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to connect to, not to listen on
-
-
-class HealthcheckFailed(Exception):  # noqa: N818 - an outcome, not a program error
-    """A probe that got no answer or got a status other than 200. The text is the reason."""
 
 
 @click.command("healthcheck", short_help="Ask a running `serve` whether it is healthy.")

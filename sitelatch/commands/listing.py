@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from admin.api.response_models import Page
 from sitelatch.commands.tables import Column, Table
+from sitelatch.failures import OutputClosed
 
 Item = TypeVar("Item", bound=BaseModel)
 Parts = AsyncIterator[tuple[Sequence[Item], bool]]
@@ -23,10 +24,6 @@ PAGE_SIZE: Final = 100
 """How many items are read at a time if each may be large: an API user can have 10,000 sites."""
 TABLE_PAGE_SIZE: Final = 500
 """How many rows of a table are read at a time."""
-
-
-class OutputClosed(Exception):  # noqa: N818 - names what happened
-    """The program that reads the output has closed the pipe, because it needs no more, as `head` does."""
 
 
 class Form(NamedTuple, Generic[Item]):

@@ -13,7 +13,7 @@ import socketserver
 import sys
 from typing import NoReturn
 
-from sitelatch.command import main
+from sitelatch.command import cli, main
 
 _STREAMS = (
     ("stdin", os.O_RDONLY),
@@ -75,5 +75,6 @@ def _run(request: dict[str, object]) -> NoReturn:
 if __name__ == "__main__":
     # On Ctrl-C, pytest stops its commands, and then this server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    list(cli.commands.values())  # imports their modules
     with _Server(sys.argv[1]) as server:
         server.serve_forever()
