@@ -110,7 +110,7 @@ const RELOADS = { users: users.loadUsers, sites: sites.loadSites, audit: audit.l
 const TITLES = { users: "API Users", sites: "Sites", audit: "Audit" };
 
 function view() {
-  const name = location.hash.slice(1);
+  const name = location.hash.slice(1).split("?")[0];
   return Object.hasOwn(VIEWS, name) ? name : "users";
 }
 

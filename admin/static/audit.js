@@ -1,31 +1,79 @@
-// The audit log. Each entry is shown as a sentence.
+// The audit log. Each entry is shown as a sentence. The filters are in the URL.
 
 import { query, request, state } from "./api.js";
-import { byId, cell, el, emailAddress, isolated, localTime, Pages, row, showError, time } from "./components.js";
+import { byId, cell, debounced, el, emailAddress, isolated, localTime, Pages, row, showError, time } from "./components.js";
 
+// The fields of the filters, by their names in the URL. The dates are those of the browser's time zone.
+const FIELDS = { search: "audit-search", action: "audit-action", actor: "audit-actor", from: "audit-from", to: "audit-to" };
 let pages = null;
 let latestLoad = 0;
+// The id of the API user or site, or the name of the workspace, that the list is about.
+let subject = null;
 
 export function setUpAudit() {
   pages = new Pages(byId("audit-pages"), loadAudit);
+  byId("audit-search").addEventListener("input", debounced(200, changeFilters));
+  byId("audit-actor").addEventListener("input", debounced(400, changeFilters));
+  for (const name of ["action", "from", "to"]) byId(FIELDS[name]).addEventListener("change", changeFilters);
+  byId("audit-subject").querySelector("button").addEventListener("click", () => {
+    subject = null;
+    changeFilters();
+    byId("audit-search").focus();
+  });
 }
 
 export function loadFirstPage() {
+  readFilters();
   pages.reset();
   return loadAudit();
 }
 
+// The URL of a view of the audit log with these filters.
+export function auditUrl(filters) {
+  const given = Object.entries(filters).filter(([, value]) => value);
+  return given.length ? `#audit?${new URLSearchParams(given)}` : "#audit";
+}
+
+function readFilters() {
+  const given = new URLSearchParams(location.hash.split("?")[1]);
+  for (const [name, id] of Object.entries(FIELDS)) byId(id).value = given.get(name) ?? "";
+  subject = given.get("subject");
+}
+
+const filters = () => ({ subject, ...Object.fromEntries(Object.entries(FIELDS).map(([name, id]) => [name, byId(id).value.trim()])) });
+
+function changeFilters() {
+  history.replaceState(null, "", auditUrl(filters()));
+  pages.reset();
+  return loadAudit();
+}
+
+// The parameters of the API.
+function parameters() {
+  const { from, to, ...others } = filters();
+  const midnight = (date, days) => {
+    const [year, month, day] = date.split("-").map(Number);
+    return new Date(year, month - 1, day + days).toISOString();
+  };
+  return { workspace: state.workspace, ...others, since: from && midnight(from, 0), until: to && midnight(to, 1) };
+}
+
 export async function loadAudit() {
   const load = ++latestLoad;
+  const shown = parameters();
+  byId("audit-subject").hidden = subject === null;
+  byId("audit-export").href = query("audit.csv", shown);
   try {
-    const page = await request("GET", query("audit", { workspace: state.workspace, after: pages.after, limit: 50 }));
+    const page = await request("GET", query("audit", { ...shown, after: pages.after, limit: 50 }));
     if (load !== latestLoad) return false;
     showError("audit-error");
     byId("audit-rows").replaceChildren(...page.items.map(entryRow));
+    byId("audit-people").replaceChildren(...[...new Set(page.items.map((entry) => entry.actor.email))].map((email) => el("option", { value: email })));
+    if (subject !== null) byId("audit-subject").querySelector("b").replaceChildren(...titleOfSubject(page.items));
     pages.show(page.next);
     byId("audit-empty").hidden = page.items.length > 0;
     byId("audit-empty").previousElementSibling.hidden = !page.items.length;
-    byId("audit-empty").replaceChildren(el("p", { class: "quiet" }, "There are no entries yet."));
+    byId("audit-empty").replaceChildren(...emptyMessage());
     return true;
   } catch (error) {
     if (load === latestLoad) showError("audit-error", error);
@@ -33,14 +81,37 @@ export async function loadAudit() {
   }
 }
 
+function emptyMessage() {
+  if (!Object.values(filters()).some(Boolean)) {
+    return [el("h2", {}, "No entries yet"), el("p", { class: "quiet" }, "Each change to workspaces, sites and API users is recorded here, with the person who made it. ",
+      el("a", { href: "#users" }, "Go to the API users"), " to make the first change.")];
+  }
+  return [el("p", {}, "No entry matches these filters."), el("a", { href: "#audit", class: "button" }, "Show all entries")];
+}
+
+// The name of the subject that the list is about, if one of the entries contains it.
+function titleOfSubject(entries) {
+  const about = entries.find((entry) => entry.subject === subject && entry.action.startsWith("user."));
+  return about ? user(about.detail) : [isolated(subject)];
+}
+
 function entryRow(entry) {
   return row(
     cell("When", el("div", {}, time(entry.at), el("span", { class: "quiet" }, localTime(entry.at)))),
-    cell("Who", el("div", {}, isolated(entry.actor.name), emailAddress(entry.actor.email, { class: "quiet" }))),
-    cell("What", el("div", {}, ...sentence(entry))),
+    cell("Who", el("div", {}, el("a", { class: "plain", href: auditUrl({ actor: entry.actor.email }), "aria-label": `Entries by ${entry.actor.name}` }, isolated(entry.actor.name)), emailAddress(entry.actor.email, { class: "quiet" }))),
+    cell("What", el("div", {}, ...sentence(entry), ...links(entry))),
     cell("Workspace", el("div", {}, entry.workspace ? isolated(entry.workspace) : "")),
     cell("From", el("div", {}, entry.address)),
   );
+}
+
+// Links to the API user, if it still exists, and to all entries about the same subject.
+function links({ action, subject: about, subject_exists: exists, detail }) {
+  const found = [];
+  const name = detail.name || detail.keys?.[0] || about;
+  if (exists && detail.keys?.length) found.push(el("a", { href: `#users?${new URLSearchParams({ search: detail.keys[0] })}`, "aria-label": `Show the API user ${name}` }, "Show"));
+  if (about && about !== subject) found.push(el("a", { href: auditUrl({ subject: about }), "aria-label": `History of ${action.startsWith("user.") ? name : about}` }, "History"));
+  return found.length ? [el("span", { class: "links" }, ...found)] : [];
 }
 
 function sentence({ action, subject, detail }) {

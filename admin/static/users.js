@@ -33,6 +33,10 @@ export function setUpUsers() {
 }
 
 export function loadFirstPage() {
+  // A link from the audit log names the key.
+  const search = new URLSearchParams(location.hash.split("?")[1]).get("search");
+  if (search) byId("search").value = search;
+  if (search) history.replaceState(null, "", "#users");
   pages.reset();
   return loadUsers();
 }
@@ -161,7 +165,7 @@ function userRow(user) {
     cell("Authorized Sites", el("div", {}, sitesOf(user), severalWorkspaces() ? cut(el("div", { class: "quiet" }, "in ", isolated(user.workspace))) : null)),
     cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity))),
     cell("Created", el("div", {}, time(user.created_at))),
-    el("td", { role: "cell", class: "actions" }, el("button", { type: "button", class: "tool remove", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(users.get(user.id)) }, "Delete User")),
+    el("td", { role: "cell", class: "actions" }, el("div", { class: "row-actions" }, el("a", { class: "tool", href: `#audit?${new URLSearchParams({ subject: user.id })}`, "aria-label": `History of ${titleOf(user)}` }, "History"), el("button", { type: "button", class: "tool remove", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(users.get(user.id)) }, "Delete User"))),
   );
   element.dataset.id = user.id;
   return element;

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, expect
 from tests.acceptance.browser import Visit
 from tests.acceptance.harness import ADMIN_TOKEN
 from tests.acceptance.page.dialogs import CreateDialog, Dialog
-from tests.acceptance.page.lists import SiteList, UserList
+from tests.acceptance.page.lists import AuditLog, SiteList, UserList
 
 View = Literal["API Users", "Sites", "Audit"]
 
@@ -31,6 +31,7 @@ class AdminPage:
         self.users = UserList(page)
         self.sites = SiteList(page)
         self.audit = page.locator("#audit-rows")
+        self.audit_log = AuditLog(page)
         self.dialog = Dialog(page)
         self.create_dialog = CreateDialog(page)
         self.token_field = page.get_by_label("Admin token")

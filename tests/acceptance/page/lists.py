@@ -130,3 +130,16 @@ class SiteList(ListView):
     def choose_csv(self, content: bytes) -> None:
         file: FilePayload = {"name": "sites.csv", "mimeType": "text/csv", "buffer": content}
         self.dialog.field("CSV file").set_input_files(file)
+
+
+class AuditLog:
+    """The filters of the view Audit."""
+
+    def __init__(self, page: Page) -> None:
+        self.search_field = page.get_by_label("Search the audit log")
+        self.action = page.get_by_label("What", exact=True)
+        self.actor = page.get_by_label("Email of the person")
+        self.since = page.get_by_label("From", exact=True)
+        self.until = page.get_by_label("to", exact=True)
+        self.subject = page.locator("#audit-subject")
+        self.export_link = page.get_by_role("link", name="Export CSV")
