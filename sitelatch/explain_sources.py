@@ -1,23 +1,23 @@
 """Grants for `explain` (`remembered_grants.GrantSource`)."""
 
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.grants.cache import GrantCache, ScopeUnavailable, Unknown
+from proxy.grants.entries import Entry
 
 
 class NothingCached:
     """An empty cache without a database. A request that needs a lookup stays pending."""
 
-    generation = 0
+    max_keys = 0
 
     def peek(self, digest: bytes) -> Grant | Unknown | None:
         return None
 
-    def reusable_until(self, digest: bytes) -> float:
-        return -math.inf
+    def entry(self, digest: bytes) -> Entry[Grant] | None:
+        return None
 
     def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None:
         return None

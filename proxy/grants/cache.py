@@ -16,7 +16,7 @@ from proxy.grants.cached_keys import CachedKeys
 from proxy.grants.changes import Changes
 from proxy.grants.connections import Pool
 from proxy.grants.database_status import DatabaseStatus
-from proxy.grants.entries import Lifetimes, random_jitter
+from proxy.grants.entries import Entry, Lifetimes, random_jitter
 from proxy.grants.fair_queue import FairQueue, Party
 from proxy.grants.feed_reads import FeedReads
 from proxy.grants.invalidations import EVERYTHING, Invalidations
@@ -75,8 +75,8 @@ class GrantCache:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random_jitter,
     ) -> None:
-        self.generation = 0
-        """Incremented whenever an earlier answer may have become invalid. Callers that keep answers must compare it."""
+        self.max_keys = settings.max_keys
+        """The maximum number of cached grants."""
         self.database = database or DatabaseStatus(clock)
         self._clock = clock
         self._on_lookup = on_lookup
@@ -85,7 +85,7 @@ class GrantCache:
         self._lifetimes = Lifetimes(settings, jitter)
         self._scope = ScopeTable(pool, settings.lookup_seconds)
         self._unknown = UnknownKeys(settings, self.database, clock)
-        self._keys = CachedKeys(settings, self._lifetimes, self._unknown, on_change=self._changed, on_lost=on_lost)
+        self._keys = CachedKeys(settings, self._lifetimes, self._unknown, on_lost=on_lost)
         self._entries = self._keys.grants
         self._sites = SiteOwners(settings, self._scope, self.database, self._lifetimes, self._lost_site, clock)
         self._invalidations = Invalidations()
@@ -165,14 +165,13 @@ class GrantCache:
             self._refreshes.schedule(digest, entry)
         return entry.value
 
-    def reusable_until(self, digest: bytes) -> float:
-        """Return the time (in the clock's seconds) until which the caller may keep the answer of `peek`.
+    def entry(self, digest: bytes) -> Entry[Grant] | None:
+        """Return the cache's entry for a key, if it has one.
 
-        It may be in the past. After it, the caller must call `peek` again, which refreshes the entry. The caller must
-        also compare `generation`.
+        The caller may keep the entry, and use its grant while the entry is `live` and before its `refresh_at`. After
+        that, the caller must `peek` again, which refreshes the entry.
         """
-        entry = self._entries.get(digest)
-        return -math.inf if entry is None else entry.refresh_at
+        return self._entries.get(digest)
 
     async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown:
         """Return the database's answer, or a stale grant if the database does not answer. Callers share lookups.
@@ -280,13 +279,11 @@ class GrantCache:
         """Drop the answer for a key, including the answer of a lookup in flight. Returns the grant that was cached."""
         self._invalidations.add(digest, position)
         self._filter.add(digest)
-        self._changed()  # even if nothing was dropped: callers may have kept an older answer
         return self._keys.drop(digest, position)
 
     def drop_user(self, user_id: str, position: int | None = None) -> dict[bytes, Grant]:
         """Drop the grants of all keys of an API user, and return them by digest."""
         self._invalidations.add(user_id, position)
-        self._changed()
         return self._keys.drop_user(user_id, position)
 
     def drop_site(self, site: str) -> None:
@@ -294,7 +291,6 @@ class GrantCache:
         for name in names_of(site):
             self._invalidations.add(_site_name(name))
         self._sites.drop(site)
-        self._changed()
 
     def drop_all(self) -> int:
         """Drop everything, and return how many grants were cached."""
@@ -303,7 +299,6 @@ class GrantCache:
         self._filter.drop()
         self._sites.drop_all()
         self._scope.newest_position = 0  # earlier answers may belong to another feed
-        self._changed()
         return dropped
 
     def feed_at(self, position: int) -> None:
@@ -361,12 +356,7 @@ class GrantCache:
         raise ScopeUnavailable
 
     def _lost_site(self, site: str) -> None:
-        self._changed()
         self._on_lost(Changes(sites={site}))
-
-    def _changed(self) -> None:
-        """Let callers discard the answers that they keep, because one of these may be invalid."""
-        self.generation += 1
 
 
 def connections_used(settings: GrantSettings) -> int:

@@ -15,7 +15,7 @@ from proxy.settings import GrantSettings
 class CachedKeys:
     """The answers for keys, keyed by digest.
 
-    `on_change` is called when another answer replaces a grant, and `on_lost` when a grant is gone or covers less.
+    `on_lost` is called when a grant is gone or covers less.
     """
 
     def __init__(
@@ -24,7 +24,6 @@ class CachedKeys:
         lifetimes: Lifetimes,
         unknown: UnknownKeys,
         *,
-        on_change: Callable[[], None],
         on_lost: Callable[[Changes], None],
     ) -> None:
         self.grants = GrantEntries(settings.max_keys)
@@ -33,7 +32,6 @@ class CachedKeys:
         self._dropped: dict[bytes, None] = {}
         self._max_keys = settings.max_keys
         self._lifetimes = lifetimes
-        self._on_change = on_change
         self._on_lost = on_lost
 
     def known_before(self, digest: bytes) -> bool:
@@ -49,17 +47,14 @@ class CachedKeys:
             self.unknown.add(digest, read_at)
             if before is not None:
                 del self.grants[digest]
-                self._on_change()
                 self._on_lost(Changes(keys={digest: 0}))
             return UNKNOWN
         self.unknown.discard(digest)
         # Keep the same object for an equal grant, so that what callers derived from it stays valid.
         grant = before if before is not None and before == found.grant else found.grant
         self.grants[digest] = self._lifetimes.new_entry(grant, found.position, read_at)
-        if before is not None and before is not grant:
-            self._on_change()
-            if narrowed(before, grant):
-                self._on_lost(Changes(keys={digest: found.position}))
+        if before is not None and before is not grant and narrowed(before, grant):
+            self._on_lost(Changes(keys={digest: found.position}))
         return grant
 
     def drop(self, digest: bytes, position: int | None) -> Grant | None:

@@ -31,6 +31,8 @@ class Entry(Generic[Value]):
     stale_until: float
     """After this time, the entry must not be used."""
     refreshing: bool = False
+    live: bool = True
+    """Whether the cache still holds the entry. Callers that keep an entry must check it before each use."""
 
 
 class Lifetimes:
@@ -95,7 +97,9 @@ class GrantEntries(LRUCache[bytes, Entry[Grant]]):
 
     def __delitem__(self, digest: bytes) -> None:
         # Every removal passes through here, including evictions.
-        user_id = self[digest].value.user_id
+        entry = self[digest]
+        entry.live = False
+        user_id = entry.value.user_id
         super().__delitem__(digest)
         digests = self._digests[user_id]
         digests.discard(digest)
@@ -104,5 +108,7 @@ class GrantEntries(LRUCache[bytes, Entry[Grant]]):
 
     def clear(self) -> None:
         """Remove all entries."""
+        for entry in self.values():
+            entry.live = False
         super().clear()
         self._digests.clear()

@@ -8,18 +8,16 @@ from proxy.decision.api_keys import digest, well_formed
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.verdict import NoGrant, Owners
 from proxy.grants.answers import Unknown
-
-_REMEMBERED = 10_000
-"""The maximum number of remembered grants."""
+from proxy.grants.entries import Entry
 
 
 class GrantSource(Protocol):
     """Where grants and site owners come from; `proxy.grants.cache.GrantCache` documents each method."""
 
     @property
-    def generation(self) -> int: ...
+    def max_keys(self) -> int: ...
     def peek(self, digest: bytes) -> Grant | Unknown | None: ...
-    def reusable_until(self, digest: bytes) -> float: ...
+    def entry(self, digest: bytes) -> Entry[Grant] | None: ...
     def peek_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None] | None: ...
     async def fetch(self, digest: bytes, address: str = "") -> Grant | Unknown: ...
     async def fetch_sites(self, sites: Iterable[str]) -> Mapping[str, SiteOwner | None]: ...
@@ -30,8 +28,8 @@ class GrantSource(Protocol):
 class RememberedGrants:
     """Returns what is known without waiting (`verdict.Known`), and remembers grants by key in front of the cache.
 
-    Remembering saves hashing the key, which takes 5 µs per request. A grant is remembered until the cache would refresh
-    it, or until the cache may have changed.
+    Remembering saves hashing the key and searching the cache. A remembered grant is the cache's own entry, so it is
+    used until the cache would refresh the entry, or until the cache drops or replaces this entry.
     """
 
     def __init__(
@@ -46,8 +44,7 @@ class RememberedGrants:
         self._grants = grants
         self._on_lookup = on_lookup
         self._clock = clock
-        self._generation = grants.generation
-        self._remembered: dict[bytes, tuple[Grant, float]] = {}
+        self._remembered: dict[bytes, Entry[Grant]] = {}
 
     def __len__(self) -> int:
         """Return how many grants are remembered."""
@@ -55,15 +52,11 @@ class RememberedGrants:
 
     def remembered(self, key: bytes) -> Grant | None:
         """Return the remembered grant of a key if it is still valid, otherwise None. Hot."""
-        if self._generation != self._grants.generation:
-            self._generation = self._grants.generation
-            self._remembered.clear()
-            return None
-        known = self._remembered.get(key)
-        if known is None or known[1] <= self._clock():
+        entry = self._remembered.get(key)
+        if entry is None or not entry.live or entry.refresh_at <= self._clock():
             return None
         self._on_lookup("hit")
-        return known[0]
+        return entry.value
 
     def grant(self, key: bytes) -> Grant | NoGrant:
         """Return the cached grant of a key, and remember it."""
@@ -73,10 +66,17 @@ class RememberedGrants:
             return NoGrant.NOT_LOOKED_UP
         if isinstance(found, Unknown):
             return NoGrant.UNKNOWN
-        if len(self._remembered) >= _REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = (found, self._grants.reusable_until(key_digest))
+        entry = self._grants.entry(key_digest)
+        if entry is not None:
+            self._remember(key, entry)
         return found
+
+    def _remember(self, key: bytes, entry: Entry[Grant]) -> None:
+        max_keys = self._grants.max_keys
+        if len(self._remembered) > max_keys + max_keys // 4 and key not in self._remembered:
+            # At least a fifth of them are not live, because the cache has at most `max_keys` entries.
+            self._remembered = {key: entry for key, entry in self._remembered.items() if entry.live}
+        self._remembered[key] = entry
 
     def owners(self, sites: tuple[str, ...]) -> Owners | Literal[NoGrant.UNAVAILABLE] | None:
         """Return the cached owners of sites, or None if one of them is not cached."""

@@ -15,6 +15,7 @@ _NOT_REFUSED: Final = ("passed", "preflight_answered")
 
 _quote = json.encoder.encode_basestring_ascii
 _METHODS: Final = {verb.encode(): f'"{verb}"' for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+_FRACTIONS: Final = [f".{milliseconds:03d}Z" for milliseconds in range(1000)]
 
 
 class Stream(Protocol):
@@ -103,4 +104,4 @@ class AccessLog:
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((now - second) * 1000):03d}Z"
+        return self._second_text + _FRACTIONS[int((now - second) * 1000)]

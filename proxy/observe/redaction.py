@@ -3,8 +3,9 @@
 import re
 from typing import Final
 
-from proxy.http.percent_encoding import decode_if_cheap, has_escapes
+from proxy.http.percent_encoding import PERCENT, decode_if_cheap, has_escapes
 
+_UNDERSCORE: Final = ord("_")
 MASK: Final = "***"
 _SECRET = re.compile(r"sl[ka]_[0-9a-z_-]{6,}", re.IGNORECASE)
 """Matches Sitelatch's API keys and admin tokens, ignoring case, even truncated ones, because a part is secret too."""
@@ -44,6 +45,8 @@ def public_path(path: bytes) -> str:
 
 def public_sites(sites: tuple[str, ...]) -> list[str]:
     """Return site ids for the log, with secrets masked. In a refused request, a misplaced key can look like a site."""
+    if len(sites) == 1 and len(sites[0]) <= _MAX_SITE_LENGTH and sites[0].isalnum():
+        return [sites[0]]  # neither an encoded secret nor a whole one
     shown = [site if len(site) <= _MAX_SITE_LENGTH else MASK for site in sites[:_MAX_SITES]]
     text = "\n".join(shown)
     if ("%" in text or "_" in text) and _contains_secret(_bytes(text)):
@@ -59,14 +62,14 @@ def _bytes(site: str) -> bytes:
 
 
 def _contains_secret(raw: bytes) -> bool:
-    if b"%" not in raw and b"_" not in raw:
+    if PERCENT not in raw and _UNDERSCORE not in raw:
         return False
     first = raw
     for _ in range(_DECODING_ROUNDS):
         lower = raw.lower()
         if (b"slk_" in lower or b"sla_" in lower) and _SECRET_IN_LOWER_CASE.search(lower):
             return True
-        if b"%" not in raw:
+        if PERCENT not in raw:
             return False
         if len(raw) > _MAX_DOUBLE_ENCODED_BYTES and raw is not first:
             return has_escapes(raw)

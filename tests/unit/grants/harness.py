@@ -1,5 +1,6 @@
 """A grant cache over a scope table in memory, for unit tests."""
 
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
@@ -19,6 +20,12 @@ OTHER = sha256(b"another key").digest()
 
 def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
+
+
+def reusable_until(grants: GrantCache, digest: bytes) -> float:
+    """Return the time until which a caller may keep the answer for a key."""
+    entry = grants.entry(digest)
+    return entry.refresh_at if entry is not None and entry.live else -math.inf
 
 
 class Harness:

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.grants.cache import UNKNOWN, GrantCache
 from tests.scopes import until
-from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
+from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known, reusable_until
 
 __all__ = ["harness"]
 
@@ -16,11 +16,12 @@ async def test_a_dropped_grant_is_looked_up_again(harness: Harness) -> None:
     harness.scope.add(KEY)
     grants = harness.grants()
     grant = await grants.fetch(KEY)
-    generation = grants.generation
+    entry = grants.entry(KEY)
     assert grants.drop(KEY) is grant
-    assert grants.generation > generation
+    assert entry is not None
+    assert not entry.live, "callers may not keep the grant either"
     assert grants.peek(KEY) is None
-    assert grants.reusable_until(KEY) < harness.clock.now, "callers may not keep the grant either"
+    assert grants.entry(KEY) is None
 
 
 @pytest.mark.parametrize(
@@ -28,23 +29,21 @@ async def test_a_dropped_grant_is_looked_up_again(harness: Harness) -> None:
     [
         lambda grants: grants.drop(KEY),
         lambda grants: grants.drop_user("ada"),
-        lambda grants: grants.drop_site("shop"),
         lambda grants: grants.drop_all(),
     ],
-    ids=["key", "user", "site", "all"],
+    ids=["key", "user", "all"],
 )
 async def test_every_drop_invalidates_answers_kept_by_callers(
     harness: Harness, drop: Callable[[GrantCache], object]
 ) -> None:
     harness.scope.add(KEY, "ada", "shop")
     grants = harness.grants()
-    generation = grants.generation
-    assert not drop(grants)
-    assert grants.generation > generation
     await grants.fetch(KEY)
-    generation = grants.generation
+    entry = grants.entry(KEY)
+    assert entry is not None
+    assert entry.live
     drop(grants)
-    assert grants.generation > generation
+    assert not entry.live
 
 
 async def test_a_grant_read_at_or_after_the_change_is_kept(harness: Harness) -> None:
@@ -156,3 +155,36 @@ async def test_unrelated_and_already_seen_changes_do_not_repeat_a_lookup(harness
     harness.scope.resume()
     assert known(await asking)
     assert harness.scope.queried == [KEY]
+
+
+async def test_an_entry_that_is_evicted_or_replaced_is_not_live(harness: Harness) -> None:
+    grants = harness.grants(max_keys=1)
+    for digest in (KEY, OTHER):
+        harness.scope.add(digest, "ada", "shop")
+    await grants.fetch(KEY)
+    evicted = grants.entry(KEY)
+    await grants.fetch(OTHER)
+    replaced = grants.entry(OTHER)
+    harness.clock.now += 40
+    await grants.fetch(OTHER)
+    assert evicted is not None
+    assert replaced is not None
+    assert not evicted.live
+    assert not replaced.live
+    assert reusable_until(grants, OTHER) > harness.clock.now
+
+
+async def test_a_refresh_that_fails_late_does_not_revive_a_dropped_entry(harness: Harness) -> None:
+    harness.scope.add(KEY, "ada", "shop")
+    grants = harness.grants()
+    await grants.fetch(KEY)
+    entry = grants.entry(KEY)
+    assert entry is not None
+    harness.clock.now += 25
+    harness.scope.hold()
+    grants.peek(KEY)
+    await until(lambda: harness.scope.under_way == 1)
+    grants.drop(KEY)
+    harness.scope.resume()
+    await until(lambda: grants.idle)
+    assert not entry.live

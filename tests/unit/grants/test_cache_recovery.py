@@ -6,7 +6,7 @@ import pytest
 
 from proxy.grants.cache import UNKNOWN, GrantCache, ScopeUnavailable
 from tests.scopes import until
-from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
+from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known, reusable_until
 
 __all__ = ["harness"]
 
@@ -82,7 +82,7 @@ async def test_refreshes_are_spread_after_the_feed_resumes(harness: Harness) -> 
     for digest in (KEY, OTHER):
         assert known(grants.peek(digest))
     now = harness.clock.now
-    assert [grants.reusable_until(digest) - now for digest in (KEY, OTHER)] == pytest.approx([12, 24])
+    assert [reusable_until(grants, digest) - now for digest in (KEY, OTHER)] == pytest.approx([12, 24])
 
 
 async def test_after_an_outage_stale_grants_are_used_for_a_second_until_the_feed_resumes(harness: Harness) -> None:
@@ -125,7 +125,7 @@ async def test_a_queued_refresh_is_skipped_if_the_feed_validates_the_entry(harne
     await until(lambda: harness.scope.queried == [KEY])
     grants.feed_resumed(0)
     harness.scope.resume()
-    await until(lambda: grants.reusable_until(KEY) > harness.clock.now)
+    await until(lambda: reusable_until(grants, KEY) > harness.clock.now)
     assert known(grants.peek(OTHER))
     await until(lambda: not harness.scope.under_way)
     assert harness.scope.queried == [KEY]

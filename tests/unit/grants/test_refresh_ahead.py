@@ -5,7 +5,7 @@ import asyncio
 from proxy.grants.cache import UNKNOWN, connections_used
 from proxy.settings import GrantSettings
 from tests.scopes import until
-from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known
+from tests.unit.grants.harness import KEY, OTHER, Harness, harness, key, known, reusable_until
 
 __all__ = ["harness"]
 
@@ -14,16 +14,14 @@ async def test_a_grant_in_use_is_refreshed_before_it_expires(harness: Harness) -
     harness.scope.add(KEY, "ada", "shop")
     grants = harness.grants(ttl_seconds=30)
     first = await grants.fetch(KEY)
-    generation = grants.generation
     for _ in range(10):
         harness.clock.now += 22
         harness.scope.queried.clear()
         assert grants.peek(KEY) is first
         assert grants.peek(KEY) is first
-        await until(lambda: grants.reusable_until(KEY) > harness.clock.now and harness.scope.queried == [KEY])
+        await until(lambda: reusable_until(grants, KEY) > harness.clock.now and harness.scope.queried == [KEY])
     assert harness.results == {"miss": 1, "hit": 20}
-    assert grants.generation == generation, "an equal grant is not a change"
-    assert grants.peek(KEY) is first, "it is still the same object"
+    assert grants.peek(KEY) is first, "an equal grant is not a change: it is still the same object"
 
 
 async def test_an_unused_grant_is_not_refreshed(harness: Harness) -> None:
@@ -40,7 +38,7 @@ async def test_refreshes_are_spread_over_a_fifth_of_the_ttl(harness: Harness) ->
     early, late = harness.grants(jitter=lambda: 0.0), harness.grants(jitter=lambda: 1.0)
     await early.fetch(KEY)
     await late.fetch(KEY)
-    assert (early.reusable_until(KEY), late.reusable_until(KEY)) == (1018.0, 1024.0)
+    assert (reusable_until(early, KEY), reusable_until(late, KEY)) == (1018.0, 1024.0)
 
 
 async def test_refreshes_do_not_wait_behind_other_lookups(harness: Harness) -> None:
@@ -56,7 +54,7 @@ async def test_refreshes_do_not_wait_behind_other_lookups(harness: Harness) -> N
         assert known(grants.peek(key(number)))
     await until(lambda: harness.scope.under_way == 5)
     harness.scope.resume()
-    await until(lambda: all(grants.reusable_until(key(number)) > harness.clock.now for number in range(20)))
+    await until(lambda: all(reusable_until(grants, key(number)) > harness.clock.now for number in range(20)))
     await asyncio.gather(*strangers)
     assert harness.scope.most_under_way == 5 < connections_used(GrantSettings(lookups_at_once=4))
 
@@ -93,7 +91,7 @@ async def test_a_queued_refresh_of_a_dropped_grant_is_skipped(
     await until(lambda: harness.scope.under_way == 1)
     grants.drop(OTHER)
     harness.scope.resume()
-    await until(lambda: grants.reusable_until(key(1)) > harness.clock.now)
+    await until(lambda: reusable_until(grants, key(1)) > harness.clock.now)
     assert harness.scope.queried == [KEY, key(1)]
 
 
@@ -146,24 +144,25 @@ async def test_a_failed_refresh_keeps_the_grant_and_is_retried(harness: Harness)
     harness.clock.now += 22
     harness.scope.down = ConnectionRefusedError()
     assert known(grants.peek(KEY))
-    await until(lambda: grants.database.key_breaker.is_open and grants.reusable_until(KEY) > harness.clock.now)
+    await until(lambda: grants.database.key_breaker.is_open and reusable_until(grants, KEY) > harness.clock.now)
     harness.scope.down = None
     harness.clock.now += 2
     assert known(grants.peek(KEY))
     await until(lambda: not grants.database.key_breaker.is_open)
-    assert grants.reusable_until(KEY) > harness.clock.now
+    assert reusable_until(grants, KEY) > harness.clock.now
 
 
 async def test_a_key_that_a_refresh_finds_deleted_is_dropped_and_reported(harness: Harness) -> None:
     harness.scope.add(KEY, "ada", "shop")
     grants = harness.grants()
     grant = known(await grants.fetch(KEY))
-    generation = grants.generation
+    entry = grants.entry(KEY)
+    assert entry is not None
     del harness.scope.grants[KEY]
     harness.clock.now += 22
     assert grants.peek(KEY) is grant
     await until(lambda: grants.peek(KEY) is UNKNOWN)
-    assert grants.generation > generation
+    assert not entry.live
     assert [set(lost.keys) for lost in harness.lost] == [{KEY}]
     assert len(grants) == 0
 
@@ -174,9 +173,10 @@ async def test_a_site_that_a_refresh_finds_removed_is_reported_as_a_loss(harness
     await grants.fetch(KEY)
     harness.scope.add(KEY, "ada", "shop")
     harness.clock.now += 22
-    generation = grants.generation
+    entry = grants.entry(KEY)
+    assert entry is not None
     grants.peek(KEY)
-    await until(lambda: grants.generation > generation)
+    await until(lambda: not entry.live)
     assert known(grants.peek(KEY)).sites == {"shop"}
     assert [set(lost.keys) for lost in harness.lost] == [{KEY}]
 
@@ -187,7 +187,8 @@ async def test_a_site_that_a_refresh_finds_added_is_not_reported_as_a_loss(harne
     await grants.fetch(KEY)
     harness.scope.add(KEY, "ada", "shop", "blog")
     harness.clock.now += 40
-    generation = grants.generation
+    entry = grants.entry(KEY)
+    assert entry is not None
     assert known(await grants.fetch(KEY)).sites == {"shop", "blog"}
-    assert grants.generation > generation
+    assert not entry.live
     assert not harness.lost
