@@ -19,7 +19,7 @@ from sitelatch.commands.options import config_option, json_option, operator, wor
 from sitelatch.commands.questions import ask, can_ask, say, yes_option
 from sitelatch.commands.running import run_with_database
 from sitelatch.commands.tables import Column
-from sitelatch.commands.user_columns import NAMED, removal_notice
+from sitelatch.commands.user_columns import NAMED, removal_notices
 from sitelatch.config import Config
 
 
@@ -102,7 +102,7 @@ def remove_sites_command(config: Config, yes: bool, sites: tuple[str, ...]) -> N
     Says which API users lose access, and asks if a person at a terminal can answer.
     """
     removals = run_with_database(config, lambda connection: describe_removal(connection, sites, NAMED))
-    say("access_ends", *map(removal_notice, removals), "An API user that has no site left is refused everywhere.")
+    say("access_ends", *removal_notices(removals), "An API user that has no site left is refused everywhere.")
     if can_ask() and not yes:
         ask("Remove these sites permanently?" if len(removals) > 1 else "Remove this site permanently?")
     run_with_database(config, lambda connection: remove_sites(connection, sites, by=operator()))

@@ -10,6 +10,8 @@ from sitelatch.commands.tables import Column
 
 NAMED: Final = 10
 """How many sites or API users a sentence names."""
+_SITES_DESCRIBED: Final = 20
+"""For how many sites a question says who loses access."""
 
 
 def terminal_columns(now: datetime, *, with_workspace: bool) -> list[Column[User]]:
@@ -138,7 +140,14 @@ def deletion_notice(user: User, now: datetime) -> str:
     return f"{named(user)}, authorized by {_person(user)}, loses access to {sites}. {used}."
 
 
-def removal_notice(removal: Removal) -> str:
+def removal_notices(removals: Sequence[Removal]) -> list[str]:
+    """Return who loses access to which site if the sites are removed. Only the first sites are described."""
+    notices = [_removal_notice(removal) for removal in removals[:_SITES_DESCRIBED]]
+    more = len(removals) - len(notices)
+    return [*notices, f"{counted(more, 'more site')} will be removed."] if more else notices
+
+
+def _removal_notice(removal: Removal) -> str:
     """Return who loses access to a site if it is removed."""
     site = f'access to the site "{removal.site}"'
     workspace = f'the workspace "{removal.workspace}"'
