@@ -147,8 +147,9 @@ def _refusal(done: SiteImport, field: str) -> Problem:
     kind = next(kind for kind in (Forbidden, Invalid, Conflict) if kind in kinds)
     # The sentences name the lines; the pointer can only name the field with the file.
     problem = kind.of([Fault((field,), str(fault)) for fault in done.faults])
-    if done.known_workspaces:
-        return kind(f"{problem.detail}\n{done.known_workspaces}\n{_CREATE_WORKSPACES}", problem.faults)
+    if done.are_workspaces_missing:
+        advice = "\n".join(filter(None, (problem.detail, done.known_workspaces, _CREATE_WORKSPACES)))
+        return kind(advice, problem.faults)
     return problem
 
 

@@ -41,8 +41,10 @@ class SiteImport:
     """The workspaces of the file that did not exist."""
     faults: tuple[LineFault, ...]
     """All faults of the file, in the order of the lines."""
+    are_workspaces_missing: bool
+    """Whether missing workspaces are among the faults."""
     known_workspaces: str
-    """If an unknown workspace is a fault, a sentence that names the known ones."""
+    """If they are, a sentence that names the known ones, unless there are many."""
 
     def ids(self, outcome: Outcome) -> list[str]:
         """Return the sites with this outcome."""
@@ -91,6 +93,7 @@ async def _plan(connection: Connection, file: SiteFile, by: Actor, create_worksp
         tuple(changes),
         tuple(sorted(unknown)),
         await asyncio.to_thread(_by_line, faults),
+        bool(refused),
         await known_workspaces(connection, by.within) if refused else "",
     )
 

@@ -28,16 +28,17 @@ def ask(question: str) -> None:
     Call it outside the event loop, so that Ctrl-C ends the command at once.
     """
     to_stderr = os.isatty(_STDERR)
-    click.echo(f"{printable(question)} [y/N] ", nl=False, err=to_stderr)
+    click.echo(f"{question} [y/N] ", nl=False, err=to_stderr)
     if sys.stdin.buffer.readline().strip().lower() not in _YES:
         click.echo("Nothing was changed.", err=to_stderr)
         raise click.Abort
 
 
 def say(event: str, *sentences: str) -> None:
-    """Tell a person at a terminal on standard error, or a log collector with an event."""
-    if os.isatty(_STDERR):
+    """Tell a person at a terminal, on the stream of the question, or a log collector with an event."""
+    to_stderr = os.isatty(_STDERR)
+    if to_stderr or can_ask():
         for sentence in sentences:
-            click.echo(printable(sentence), err=True)
+            click.echo(printable(sentence), err=to_stderr)
     else:
         _log.info(event, reason="\n".join(sentences))

@@ -22,6 +22,8 @@ from sitelatch.commands.tables import Column
 from sitelatch.commands.user_columns import NAMED, removal_notices
 from sitelatch.config import Config
 
+_CREATE_WORKSPACES: Final = "Correct the name, or add --create-workspaces to create the workspace."
+
 
 @click.group("sites", short_help="Manage the sites of workspaces.")
 def sites_group() -> None:
@@ -134,9 +136,10 @@ def import_sites_command(
     if dry_run or not done.faults:
         _echo_import(read, done, done.new_workspaces if create_workspaces else (), dry_run=dry_run)
     if done.faults:
-        advice = "\nCorrect the name, or add --create-workspaces to create the workspace."
-        known = f"\n{done.known_workspaces}{advice}" if done.known_workspaces else ""
-        raise Invalid("\n".join(f"{name}: {fault}" for fault in done.faults) + known)
+        lines = [f"{name}: {fault}" for fault in done.faults]
+        if done.are_workspaces_missing:
+            lines += filter(None, [done.known_workspaces, _CREATE_WORKSPACES])
+        raise Invalid("\n".join(lines))
 
 
 def _echo_import(read: SiteFile, done: SiteImport, workspaces: Sequence[str], *, dry_run: bool) -> None:

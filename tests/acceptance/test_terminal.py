@@ -198,14 +198,15 @@ def test_deleting_a_user_asks_at_a_terminal_and_says_what_it_loses_access_to(con
     assert users(config) == ["cccccccc"]
 
 
-def test_removing_sites_asks_at_a_terminal_and_says_who_loses_access(config: str) -> None:
+def test_removing_sites_asks_at_a_terminal_and_says_who_loses_access(config: str, output: Path) -> None:
     remove = ("sites", "remove", "--config", config)
-    terminal = Terminal(*remove, "acme-1", "acme-3")
+    terminal = Terminal(*remove, "acme-1", "acme-3", stderr=output)  # standard output is still a terminal
     shown = terminal.read_until("[y/N]")
     assert '1 API user loses access to the site "acme-1": Nightly export (slk_aaaa…0001).' in shown
     assert '1 API user for all sites of the workspace "acme" loses access to the site "acme-3".' in shown
     terminal.type("no\n")
     assert terminal.end()[0] == 1
+    assert output.read_text() == ""
     assert sitelatch("sites", "list", "--config", config).out.count("acme-") == 3
     terminal = Terminal(*remove, "acme-1", "acme-3")
     terminal.read_until("[y/N]")

@@ -91,6 +91,11 @@ async def test_an_error_about_an_unknown_workspace_does_not_list_many(admin: Adm
         await admin.request("POST", "/workspaces", {"name": f"w{number:02}"})
     _, problem, _ = await admin.request("GET", "/users?workspace=w")
     assert problem["detail"] == 'The workspace "w" does not exist.'
+    _, problem, _ = await admin.request("POST", "/sites", {"csv": "site,workspace\nshop,w\n"})
+    assert problem["detail"].splitlines() == [
+        'Line 2: The workspace "w" does not exist.',
+        "Correct the name, or set `create_workspaces` to create the workspace.",
+    ]
 
 
 async def test_nothing_is_added_to_a_workspace_that_is_removed_at_the_same_time(pool: asyncpg.Pool) -> None:
