@@ -115,7 +115,11 @@ const tooltip = el("p", { id: "tooltip", class: "tooltip", popover: "manual", "a
 const isCut = (element) => element.scrollWidth > element.clientWidth;
 // Tab stops at a text only while it does not fit.
 const sizes = new ResizeObserver((entries) => {
-  for (const { target } of entries) isCut(target) ? target.setAttribute("tabindex", "0") : target.removeAttribute("tabindex");
+  for (const { target } of entries) {
+    if (isCut(target)) target.setAttribute("tabindex", "0");
+    else target.removeAttribute("tabindex");
+    if (target === cutElement && !target.isConnected) hideTooltip();
+  }
 });
 
 // Let the text of an element end with an ellipsis if it does not fit.
@@ -401,6 +405,7 @@ export class Picker {
     byId("picker-search").addEventListener("input", () => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.search(), 120);
+      this.openList(false);
     });
     byId("picker-search").addEventListener("keydown", async (event) => {
       if (event.key !== "Enter") return;
@@ -520,6 +525,7 @@ export class Picker {
 
   openList(open) {
     byId("pasted").hidden = !open;
+    byId("choices").hidden = open;
     byId("paste-list").setAttribute("aria-expanded", open);
     if (open) byId("pasted-ids").focus();
   }

@@ -346,9 +346,7 @@ function showForm() {
 function showScope() {
   const all = byId("create-all").checked;
   byId("create-sites").hidden = all;
-  byId("create-all-help").textContent = all
-    ? "The API user can access all sites of the workspace, including sites added later."
-    : "The API user can only access the sites selected below.";
+  byId("create-all-help").hidden = !all;
 }
 
 async function create() {

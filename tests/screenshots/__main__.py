@@ -61,20 +61,21 @@ def installation() -> Iterator[Sitelatch]:
 def take(browser: Browser, latch: Sitelatch, folder: Path, names: Sequence[str]) -> None:
     """Take the screenshots of the named views."""
     url = f"http://{latch.admin}/admin"
+    windows = []
     for size in _SIZES:
-        context = browser.new_context(viewport=size)
-        page = context.new_page()
+        page = browser.new_context(viewport=size).new_page()
         admin = AdminPage(Visit(page), url)
         page.goto(url)
         expect(admin.token_field).to_be_visible()
         _shoot(page, folder, "sign-in", size)
         admin.sign_in()
-        for name in names:
-            page.goto("about:blank")  # so that the next address is not only another fragment of the same page
-            page.goto(url)
+        windows.append((size, admin))
+    for name in names:
+        for size, admin in windows:
+            admin.page.goto("about:blank")  # so that the next address is not only another fragment of the same page
+            admin.page.goto(url)
             VIEWS[name](admin)
-            _shoot(page, folder, name, size)
-        context.close()
+            _shoot(admin.page, folder, name, size)
 
 
 def _shoot(page: Page, folder: Path, name: str, size: ViewportSize) -> None:
