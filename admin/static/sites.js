@@ -148,14 +148,32 @@ export async function loadSites() {
     const empty = !page.items.length;
     byId("sites-empty").hidden = !empty;
     byId("sites-empty").previousElementSibling.hidden = empty;
-    byId("sites-empty").replaceChildren(search ? el("p", {}, "No site begins with “", isolated(search), "”.")
-      : el("p", { class: "quiet" }, "No sites yet. Add one, or import a CSV file with the columns ", el("code", {}, "site"), ", ", el("code", {}, "workspace"), " and ",
-        el("code", {}, "display_name"), "."));
+    byId("sites-empty").replaceChildren(...emptyMessageFor(search));
     return true;
   } catch (error) {
     if (load === latestLoad) showError("sites-error", error);
     return false;
   }
+}
+
+function emptyMessageFor(search) {
+  if (search) {
+    return [
+      el("p", {}, "No site matches “", isolated(search), "”."),
+      el("button", { type: "button", onclick: () => { byId("site-search").value = ""; byId("site-search").focus(); loadFirstPage(); } }, "Show all sites"),
+    ];
+  }
+  if (!state.workspaces.length) {
+    return [
+      el("h2", {}, "No sites yet"),
+      el("p", { class: "quiet" }, "A workspace owns sites. Create one first."),
+      el("button", { type: "button", class: "primary", onclick: newWorkspace }, "Create workspace"),
+    ];
+  }
+  return [
+    el("h2", {}, "No sites yet"),
+    el("p", { class: "quiet" }, "Add the first one with Add site, or import a list of sites with Import CSV. Then create API users for them."),
+  ];
 }
 
 function siteRow(site) {
@@ -177,7 +195,7 @@ function workspaceField() {
   return { name: "workspace", label: "Workspace", element: select };
 }
 
-function addSite() {
+export function addSite(then = loadSites) {
   const fields = [
     { name: "id", label: "Site", help: "The id that requests use, such as shop, 42 or blog.example.com. It must not contain any of / \\ ; , % ? #, at which servers split URLs: instead of example.com/blog, use an id such as example.com-blog, also in your API." },
     { name: "display", label: "Name (optional)" },
@@ -190,7 +208,7 @@ function addSite() {
     if ([".", ".."].includes(site)) throw new Error(`"${site}" is not a valid site id, because in a path it means a folder.`);
     const name = display.value.trim();
     await request("PUT", `sites/${encodeURIComponent(site)}`, { workspace: workspace?.value ?? state.workspaces[0], ...(name ? { display_name: name } : {}) });
-    await loadSites();
+    await then();
     return ["Added the site ", isolated(site), "."];
   });
 }
@@ -237,8 +255,11 @@ const MAX_BYTES = 3_000_000;
 const MAX_SHOWN = 200;
 // The body of the previewed import, or null in the first step.
 let previewed = null;
+// Loads the list that is shown.
+let afterImport = loadSites;
 
-function importSites() {
+export function importSites(then = loadSites) {
+  afterImport = then;
   const none = el("option", { value: "" }, "None: all lines name one");
   byId("import-workspace").replaceChildren(none, ...state.workspaces.map((name) => el("option", { value: name }, name)));
   byId("import-workspace").value = state.workspace ?? (state.workspaces.length === 1 ? state.workspaces[0] : "");
@@ -249,7 +270,7 @@ function importSites() {
 }
 
 function setUpImport() {
-  byId("import-sites").addEventListener("click", importSites);
+  byId("import-sites").addEventListener("click", () => importSites());
   byId("import-back").addEventListener("click", () => {
     showFileStep();
     byId("import-file").focus();
@@ -346,5 +367,5 @@ async function carryOut() {
   showToast(`${result.created} added, ${result.renamed} renamed, ${result.unchanged} unchanged.`);
   // The import has succeeded, even if the lists cannot be reloaded now.
   await loadWorkspaces().catch(() => {});
-  await loadSites();
+  await afterImport();
 }

@@ -2,7 +2,7 @@
 
 import { deleteIfExists, query, request, state } from "./api.js";
 import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, showError, time } from "./components.js";
-import { addMissingWorkspaces, firstSiteOf, newWorkspace, switchTo } from "./sites.js";
+import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
 
 // === List of API users ===
 
@@ -132,7 +132,11 @@ function showUsers(page, fingerprints, emptyMessage) {
   const empty = !page.items.length;
   byId("users-empty").hidden = !empty;
   byId("users-empty").previousElementSibling.hidden = empty;
+  const wasStep = byId("users-empty").contains(focused);
   byId("users-empty").replaceChildren(...emptyMessage);
+  // The steps to the first API user contain this button.
+  byId("create").hidden = byId("users-empty").querySelector(".steps") !== null;
+  if (wasStep) (byId("users-empty").querySelector(".primary") ?? byId("create")).focus();
 }
 
 async function emptyMessageFor(search) {
@@ -142,20 +146,28 @@ async function emptyMessageFor(search) {
       el("button", { type: "button", onclick: () => { byId("search").value = ""; byId("search").focus(); loadFirstPage(); } }, "Show all API users"),
     ];
   }
-  if (!state.workspaces.length) {
-    return [
-      el("h2", {}, "Start with a workspace"),
-      el("p", { class: "quiet" }, "A workspace owns sites and API users. Create one, add sites, and then create API users for them."),
-      el("button", { type: "button", onclick: newWorkspace }, "New workspace"),
-    ];
-  }
-  const someSite = await firstSiteOf(state.workspace).catch(() => "unknown");
+  const hasWorkspace = state.workspaces.length > 0;
+  const hasSites = hasWorkspace && (await firstSiteOf(state.workspace).catch(() => "unknown")) !== null;
+  return firstSteps(hasWorkspace, hasSites);
+}
+
+// The steps to the first API user. The button of the next step is the primary one.
+function firstSteps(hasWorkspace, hasSites) {
+  const next = !hasWorkspace ? 1 : !hasSites ? 2 : 3;
+  const step = (number, title, text, ...buttons) => el("li", { class: number < next ? "done" : number === next ? "next" : null },
+    el("span", { class: "number", "aria-hidden": "true" }, number < next ? icon("done") : String(number)),
+    el("div", {}, el("h3", {}, title, number < next ? el("span", { class: "visually-hidden" }, " (done)") : null), el("p", { class: "quiet" }, text)),
+    number < next || !buttons.length ? null : el("div", { class: "buttons" }, ...buttons));
+  const button = (number, label, onclick) => el("button", { type: "button", class: number === next ? "primary" : null, onclick }, label);
+  const where = state.workspace ?? (state.workspaces.length === 1 ? state.workspaces[0] : null);
   return [
-    el("h2", {}, "No API users yet"),
-    el("p", { class: "quiet" }, "An API user lets an external system or integration access the data of all sites, or of the sites that you select. ",
-      "Click Create API User to create the first one and get its key."),
-    someSite ? null : el("p", { class: "quiet" }, "There are no sites yet, either. ", el("a", { href: "#sites" }, "Add sites"), " to select from."),
-  ].filter(Boolean);
+    el("h2", {}, "Three steps to the first API user"),
+    el("ol", { class: "steps" },
+      step(1, "Workspace", hasWorkspace && where ? el("span", {}, isolated(where), " owns sites and API users.") : "A workspace owns sites and API users.", button(1, "Create workspace", newWorkspace)),
+      step(2, "Sites", "Requests to your API name a site by its id.", ...(hasWorkspace ? [el("button", { type: "button", onclick: () => importSites(loadUsers) }, "Import CSV"), button(2, "Add site", () => addSite(loadUsers))] : [])),
+      // An API user for all sites needs no site yet.
+      step(3, "API user", "It lets an external system or integration access the data of the sites that you select.", ...(hasWorkspace ? [button(3, "Create API User", openCreate)] : []))),
+  ];
 }
 
 function userRow(user) {

@@ -44,7 +44,9 @@ class UserList(ListView):
         self.sort_field = page.get_by_label("Sort by")
         self.create_button = page.get_by_role("button", name="Create API User")
         self.site_popover = page.locator("#user-sites")
-        self.no_users = page.get_by_text("No API users yet")
+        self.no_users = page.get_by_role("heading", name="Three steps to the first API user")
+        self.next_step = page.locator("#users-empty li.next")
+        self.steps_done = page.locator("#users-empty li.done")
 
     def search(self, text: str) -> None:
         self.search_field.fill(text)

@@ -43,7 +43,7 @@ def test_the_main_user_journey_works_with_the_keyboard_alone(open_page: OpenPage
         keys.press("Enter")
         expect(admin.heading("API Users")).to_be_focused()
 
-        tab_to(page, admin.users.empty.get_by_role("button", name="New workspace"))
+        tab_to(page, admin.users.empty.get_by_role("button", name="Create workspace"))
         keys.press("Enter")
         expect(dialog.field("Name")).to_be_focused()
         keys.type("acme")

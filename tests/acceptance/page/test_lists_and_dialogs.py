@@ -109,17 +109,14 @@ def test_a_new_user_comes_first_despite_workspace_and_order(open_page: OpenPage,
             expect(admin.workspace).to_have_text(workspace)
 
 
-def test_the_hint_to_add_sites_depends_on_the_selected_workspace(
-    open_page: OpenPage, installation: Installation
-) -> None:
+def test_the_next_step_depends_on_the_selected_workspace(open_page: OpenPage, installation: Installation) -> None:
     installation.import_sites("site,workspace\nshop,acme\n")
     installation.create_workspaces("bare")
     with open_page() as admin:
-        hint = admin.page.get_by_text("There are no sites yet, either.")
-        for workspace, count in (("bare", 1), ("acme", 0), ("bare", 1)):
+        for workspace, step in (("bare", "Add site"), ("acme", "Create API User"), ("bare", "Add site")):
             with admin.page.expect_response(lambda response: "/admin/users" in response.url):
                 admin.select_workspace(workspace)
-            expect(hint).to_have_count(count)
+            expect(admin.users.next_step.get_by_role("button", name=step)).to_be_visible()
             expect(admin.users.no_users).to_be_visible()
 
 
@@ -176,7 +173,7 @@ def test_the_new_workspace_dialog_suggests_the_missing_workspaces_of_a_limited_a
     with open_page(sign_in=False) as admin:
         admin.sign_in(BEN_TOKEN)
         name = admin.dialog.field("Name")
-        admin.users.empty.get_by_role("button", name="New workspace").click()
+        admin.users.empty.get_by_role("button", name="Create workspace").click()
         expect(name).to_have_value("one")
         admin.dialog.submit("Create workspace")
         expect(admin.toast).to_have_text("Created the workspace one.")

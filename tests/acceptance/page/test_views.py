@@ -74,7 +74,7 @@ def test_sites_are_renamed_removed_and_imported(open_page: OpenPage, installatio
         admin.sites.remove_button("shop").click()
         dialog.expect_text("1 API user loses access to it.")
         dialog.submit("Remove")
-        expect(admin.page.get_by_text("No sites yet.")).to_be_visible()
+        expect(admin.page.get_by_text("No sites yet")).to_be_visible()
         installation.expect_status("shop", user.key, 403)
         admin.open("API Users")
         expect(admin.page.get_by_text("None (its sites were removed)")).to_be_visible()
