@@ -106,9 +106,11 @@ async function send(method, path, body, { quiet = false, signal, headers: extra 
     const response = await fetch(path, {
       method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
-    if (response.ok) return response.status === 204 ? null : await response.json().catch(notJson);
-    // An error of a proxy in front may be another JSON object, or none.
-    const problem = { detail: `The server responded with status ${response.status}.`, ...(await response.json().catch(() => null)) };
+    if (response.ok) {
+      return response.status === 204 ? null : await response.json().catch((error) => { throw error instanceof SyntaxError ? foreignResponse(response.status) : error; });
+    }
+    const problem = await response.json().catch(() => null);
+    if (!problem?.code) throw foreignResponse(response.status);
     if (problem.code === "cross_site" && csrfToken && (await renewSession().catch(() => false))) return await send(method, path, body, { quiet, signal, headers: extra });
     if (response.status === 401 && path !== "session") onSignedOut();
     throw new RequestError(response.status, problem);
@@ -121,10 +123,11 @@ async function send(method, path, body, { quiet = false, signal, headers: extra 
   }
 }
 
-// For example, a proxy in front whose own session has ended may answer with a form.
-function notJson(error) {
-  if (!(error instanceof SyntaxError)) throw error;
-  throw new RequestError(0, { detail: "The response is not from Sitelatch. Reload the page." });
+// Return the error for a response of a proxy in front. Its status says nothing about a session or a resource: for
+// example, it responds with 401 or a form when its own session has ended, and with 404 while Sitelatch restarts.
+function foreignResponse(status) {
+  if (status >= 500) return new RequestError(status, { detail: `The server responded with status ${status}. Try again.` });
+  return new RequestError(0, { detail: "The response is not from Sitelatch. Reload the page." });
 }
 
 // Delete a resource that may not exist any more: another admin, or a request whose response was lost, may have deleted it.

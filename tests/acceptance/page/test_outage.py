@@ -20,28 +20,16 @@ def stopped_database(page: Page, installation: Installation) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def unavailable_listener(page: Page, installation: Installation) -> Iterator[None]:
-    """Answer with 503 in place of the listener, as a proxy in front does while Sitelatch restarts."""
-    page.route(API, lambda route: route.fulfill(status=503, body="<h1>503 Service Unavailable</h1>"))
-    yield
-    page.unroute(API)
+def foreign_response(status: int, body: str, content_type: str) -> Outage:
+    """Answer in place of Sitelatch, as a proxy in front does while Sitelatch restarts or its own session has ended."""
 
+    @contextmanager
+    def outage(page: Page, installation: Installation) -> Iterator[None]:
+        page.route(API, lambda route: route.fulfill(status=status, body=body, content_type=content_type))
+        yield
+        page.unroute(API)
 
-@contextmanager
-def unavailable_upstream(page: Page, installation: Installation) -> Iterator[None]:
-    """Answer with 502 and a JSON object that is not a problem of Sitelatch."""
-    page.route(API, lambda route: route.fulfill(status=502, json={"message": "no upstream"}))
-    yield
-    page.unroute(API)
-
-
-@contextmanager
-def foreign_answers(page: Page, installation: Installation) -> Iterator[None]:
-    """Answer with an HTML page, as a proxy in front does when a person must sign in there."""
-    page.route(API, lambda route: route.fulfill(status=200, content_type="text/html", body="<h1>Sign in</h1>"))
-    yield
-    page.unroute(API)
+    return outage
 
 
 @contextmanager
@@ -51,20 +39,22 @@ def broken_network(page: Page, installation: Installation) -> Iterator[None]:
     page.unroute(API)
 
 
-OUTAGES = {
-    "The database is unavailable.": stopped_database,
-    "The server responded with status 503.": unavailable_listener,
-    "The server responded with status 502.": unavailable_upstream,
-    "The response is not from Sitelatch.": foreign_answers,
-    "The server cannot be reached.": broken_network,
-}
+OUTAGES = (
+    ("The database is unavailable.", stopped_database),
+    ("The server cannot be reached.", broken_network),
+    ("The server responded with status 503.", foreign_response(503, "<h1>Service Unavailable</h1>", "text/html")),
+    ("The server responded with status 502.", foreign_response(502, '{"message": "no upstream"}', "application/json")),
+    ("The response is not from Sitelatch.", foreign_response(200, "<h1>Sign in</h1>", "text/html")),
+    ("The response is not from Sitelatch.", foreign_response(401, "Unauthorized", "text/plain")),
+    ("The response is not from Sitelatch.", foreign_response(404, "404 page not found", "text/plain")),
+)
 
 
 def test_a_signed_in_person_stays_signed_in_during_an_outage(open_page: OpenPage, installation: Installation) -> None:
     installation.latch.create_sites_and_users()
     with open_page() as admin:
         admin.users.expect_count(5)
-        for sentence, outage in OUTAGES.items():
+        for sentence, outage in OUTAGES:
             # First while the page is open, and then while it loads.
             with outage(admin.page, installation):
                 admin.open("Sites")
@@ -127,6 +117,17 @@ def test_a_session_that_ends_during_an_outage_leads_to_the_sign_in_form(open_pag
         expect(admin.page.get_by_text(SESSION_ENDED)).to_be_visible()
         expect(admin.outage).to_be_hidden()
         admin.console_errors.clear()
+
+
+def test_a_404_of_a_proxy_is_not_taken_for_a_deleted_user(open_page: OpenPage, installation: Installation) -> None:
+    installation.create_users(1)
+    with open_page() as admin:
+        admin.users.delete_button(admin.users.rows.first).click()
+        with foreign_response(404, "404 page not found", "text/plain")(admin.page, installation):
+            admin.dialog.submit("Delete")
+            expect(admin.dialog.error("The response is not from Sitelatch.")).to_be_visible()
+        admin.dialog.submit("Delete")
+        admin.users.expect_count(0)
 
 
 def test_rows_stay_during_an_outage(open_page: OpenPage, installation: Installation) -> None:
