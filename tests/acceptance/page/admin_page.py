@@ -40,6 +40,7 @@ class AdminPage:
         self.person = page.locator("#person")
         self.toast = page.locator("#toast")
         self.tooltip = page.locator("#tooltip")
+        self.empty_rows = page.locator("#first-list")
         self.outage = page.locator("#outage")
         self.retry_button = self.outage.get_by_role("button", name="Try again")
         self.progress = page.locator("#progress")

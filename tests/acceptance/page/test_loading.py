@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.harness import ADMIN_TOKEN, Sitelatch
 from tests.acceptance.page.admin_page import AdminPage, OpenPage
 from tests.acceptance.page.installation import BEN_TOKEN, Installation
+from tests.acceptance.page.network import HeldRequest
 
 MODULES = ("api", "app", "audit", "components", "sites", "users")
 HASHED = re.compile(r"static/(\w+)\.[0-9a-f]{16}(\.\w+)")
@@ -62,6 +63,21 @@ def test_the_first_rows_need_only_the_page_and_the_files_that_it_names(
             )
         # The second time, all files come from the cache.
         assert [path for path, source in sources.items() if source != "cache"] == []
+
+
+def test_the_header_and_empty_rows_appear_before_the_scripts_have_run(
+    open_page: OpenPage, installation: Installation
+) -> None:
+    installation.create_users(1)
+    with open_page() as admin:
+        script = HeldRequest(admin.page, "**/static/app.*.js")
+        admin.page.reload(wait_until="commit")
+        expect(admin.link("API Users")).to_be_visible()
+        expect(admin.empty_rows).to_be_in_viewport()
+        expect(admin.token_field).to_be_hidden()
+        script.release()
+        admin.users.expect_count(1)
+        expect(admin.empty_rows).to_be_hidden()
 
 
 def test_the_page_can_change_things_after_it_was_loaded_with_its_data(

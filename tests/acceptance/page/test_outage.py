@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.acceptance.browser import Visit
+from tests.acceptance.page.accessibility import check_accessibility, page_with_axe
 from tests.acceptance.page.admin_page import SESSION_ENDED, AdminPage, OpenPage
 from tests.acceptance.page.installation import Installation
 
@@ -143,3 +145,26 @@ def test_rows_stay_during_an_outage(open_page: OpenPage, installation: Installat
         expect(admin.outage).to_be_hidden()
         expect(admin.users.rows.first).to_contain_text("User 059")
         admin.console_errors.clear()
+
+
+def test_empty_rows_and_the_banner_are_accessible_and_visible_at_every_width(
+    browser: Browser, installation: Installation
+) -> None:
+    with page_with_axe(browser) as page:
+        admin = AdminPage(Visit(page), f"http://{installation.latch.admin}/admin")
+        page.goto(admin.url)
+        admin.sign_in()
+        page.emulate_media(reduced_motion="reduce")
+        page.route("**/admin/sites?*", lambda route: None)  # never answered
+        admin.open("Sites")
+        rows = admin.section("Sites").locator(".list")
+        assert rows.evaluate("(list) => parseFloat(getComputedStyle(list, '::after').height)") > 400
+        check_accessibility(page, "empty rows")
+        with broken_network(page, installation):
+            admin.open("Audit")
+            expect_outage(admin, "The server cannot be reached.")
+            check_accessibility(page, "outage")
+            for width in (360, 768, 1280, 1920):
+                page.set_viewport_size({"width": width, "height": 800})
+                expect(admin.outage).to_be_in_viewport(ratio=1)
+                expect(admin.retry_button).to_be_in_viewport(ratio=1)
