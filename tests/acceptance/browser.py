@@ -113,4 +113,6 @@ def visit(browser: Browser, url: str) -> Iterator[Visit]:
         yield visit
         assert visit.console_errors == []
     finally:
+        if not page.is_closed():
+            page.unroute_all(behavior="ignoreErrors")  # The page may still send requests by itself.
         context.close()
