@@ -30,12 +30,13 @@ def pasted(create: CreateDialog, text: str, field: str = "#picker-search") -> bo
 
 @pytest.fixture(scope="module")
 def filled(shared_installation: Installation) -> Installation:
-    """The shared installation with 75 sites in acme, which no test of this file changes."""
+    """The shared installation with 86 sites in acme and an API user, which no test of this file changes."""
     shared_installation.reset()
     shops = "".join(f"shop-{number:02},acme,\n" for number in range(12))
     stores = "".join(f"{site},acme,{'Main Street ' * 9}\n" for site in STORES)
     others = f"{LONG},acme,{LONG}\nMain Site,acme,\nblog,acme,\n'quoted',acme,\nwiki,globex,\n"
     shared_installation.import_sites(f"site,workspace,display_name\n{shops}{stores}{others}")
+    shared_installation.latch.create_user("acme", all_sites=True)
     return shared_installation
 
 
@@ -186,6 +187,7 @@ def test_100000_sites_can_be_searched_and_selected(browser: Browser, installatio
         " SELECT 'customer-' || n, 'customer-' || n, w.id, 'Customer number ' || n"
         " FROM generate_series(1, 100000) n CROSS JOIN sitelatch.workspaces w"
     )
+    installation.latch.create_user("large", all_sites=True)
     url = f"http://{installation.latch.admin}/admin"
     with visit(browser, url) as opened:
         admin = AdminPage(opened, url)
