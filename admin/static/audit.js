@@ -1,6 +1,6 @@
 // The audit log. Each entry is shown as a sentence. The filters are in the URL.
 
-import { query, request, state } from "./api.js";
+import { query, request, state, withoutKeys } from "./api.js";
 import { byId, cell, debounced, el, emailAddress, isolated, localTime, Pages, row, showError, time } from "./components.js";
 
 // The fields of the filters, by their names in the URL. The dates are those of the browser's time zone.
@@ -40,7 +40,7 @@ function readFilters() {
   subject = given.get("subject");
 }
 
-const filters = () => ({ subject, ...Object.fromEntries(Object.entries(FIELDS).map(([name, id]) => [name, byId(id).value.trim()])) });
+const filters = () => ({ subject, ...Object.fromEntries(Object.entries(FIELDS).map(([name, id]) => [name, withoutKeys(byId(id).value)])) });
 
 function changeFilters() {
   history.replaceState(null, "", auditUrl(filters()));

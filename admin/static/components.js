@@ -1,6 +1,6 @@
 // The parts that all views are made of: elements, messages, times, dialogs, the pages of a list, and the site picker.
 
-import { query, request } from "./api.js";
+import { query, request, withoutKeys } from "./api.js";
 
 // === Elements and messages ===
 // Text is only ever inserted as text, never as HTML.
@@ -442,7 +442,7 @@ export class Picker {
   async search() {
     this.running?.abort();
     this.running = new AbortController();
-    const filter = { workspace: this.workspace, search: byId("picker-search").value.trim() };
+    const filter = { workspace: this.workspace, search: withoutKeys(byId("picker-search").value) };
     const get = (path) => request("GET", path, undefined, { signal: this.running.signal });
     byId("select-all").hidden = true;
     try {

@@ -1,6 +1,6 @@
 // Workspaces, and the list of their sites: add, import, rename and remove.
 
-import { deleteIfExists, query, request, state } from "./api.js";
+import { deleteIfExists, query, request, state, withoutKeys } from "./api.js";
 import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, show, showError, showToast, time } from "./components.js";
 
 // === Workspaces ===
@@ -136,7 +136,7 @@ export function loadFirstPage() {
 
 export async function loadSites() {
   const load = ++latestLoad;
-  const search = byId("site-search").value.trim();
+  const search = withoutKeys(byId("site-search").value);
   try {
     const page = await request("GET", query("sites", { workspace: state.workspace, search, after: pages.after, limit: 100 }));
     await addMissingWorkspaces(page.items);

@@ -1,6 +1,6 @@
 // API users: the list, and the dialog that creates one.
 
-import { deleteIfExists, query, request, state } from "./api.js";
+import { deleteIfExists, query, request, state, withoutKeys } from "./api.js";
 import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, showError, time } from "./components.js";
 import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
 
@@ -8,8 +8,6 @@ import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, 
 
 // The maximum age of the list. After that, a refresh loads all of it, to show changes that others made.
 const LIST_MS = 60_000;
-// The start of a pasted key, which its hint contains. The rest must not get into a URL, because proxies log URLs.
-const KEY_START = /^slk_\w{4}(?=\w)/;
 let pages = null;
 let latestLoad = 0;
 let loadedAt = 0;
@@ -92,8 +90,7 @@ function isInView(element) {
 
 async function load({ quiet = false } = {}) {
   const loadNumber = ++latestLoad;
-  const typed = byId("search").value.trim();
-  const search = KEY_START.exec(typed)?.[0] ?? typed;
+  const search = withoutKeys(byId("search").value);
   try {
     const path = query("users", { workspace: state.workspace, search, sort: byId("sort").value, after: pages.after, limit: 50 });
     const page = await request("GET", path, undefined, { quiet });
@@ -134,8 +131,8 @@ function showUsers(page, fingerprints, emptyMessage) {
   byId("users-empty").previousElementSibling.hidden = empty;
   const wasStep = byId("users-empty").contains(focused);
   byId("users-empty").replaceChildren(...emptyMessage);
-  // The steps to the first API user contain this button.
-  byId("create").hidden = byId("users-empty").querySelector(".steps") !== null;
+  // While the steps to the first API user are shown, only the next one has a primary button.
+  byId("create").classList.toggle("primary", !byId("users-empty").querySelector(".steps"));
   if (wasStep) (byId("users-empty").querySelector(".primary") ?? byId("create")).focus();
 }
 
@@ -166,7 +163,7 @@ function firstSteps(hasWorkspace, hasSites) {
       step(1, "Workspace", hasWorkspace && where ? el("span", {}, isolated(where), " owns sites and API users.") : "A workspace owns sites and API users.", button(1, "Create workspace", newWorkspace)),
       step(2, "Sites", "Requests to your API name a site by its id.", ...(hasWorkspace ? [el("button", { type: "button", onclick: () => importSites(loadUsers) }, "Import CSV"), button(2, "Add site", () => addSite(loadUsers))] : [])),
       // An API user for all sites needs no site yet.
-      step(3, "API user", "It lets an external system or integration access the data of the sites that you select.", ...(hasWorkspace ? [button(3, "Create API User", openCreate)] : []))),
+      step(3, "API user", "It lets an external system or integration access the data of the sites that you select.", ...(hasWorkspace ? [button(3, "Create first API User", openCreate)] : []))),
   ];
 }
 

@@ -102,6 +102,27 @@ def test_entries_are_found_filtered_linked_and_exported(open_page: OpenPage, ins
         assert [line["action"] for line in lines] == ["user.deleted", "user.created", "user.created"]
 
 
+def test_a_pasted_key_gets_into_no_url(open_page: OpenPage, installation: Installation) -> None:
+    installation.import_sites("site,workspace\nshop,acme\n")
+    key = installation.latch.create_user("acme", "shop").key
+    with open_page("#audit") as admin:
+        urls: list[str] = []
+        admin.page.on("request", lambda request: urls.append(request.url))
+        admin.audit_log.search_field.fill(f"key: {key}")
+        expect(admin.page.get_by_text("No entry matches")).to_be_visible()
+        admin.audit_log.search_field.fill(key)
+        expect(admin.audit.locator("tr")).to_have_count(1)
+        urls.append(admin.page.url)
+        admin.open("Sites")
+        with admin.page.expect_response(lambda response: "search=slk_" in response.url):
+            admin.sites.search_field.fill(key)
+        admin.open("API Users")
+        with admin.page.expect_response(lambda response: "search=slk_" in response.url):
+            admin.users.search_field.fill(key)
+        assert any(key[:8] in url for url in urls)
+        assert not any(key[8:] in url for url in urls)
+
+
 def test_an_empty_audit_log_says_what_to_do_next(open_page: OpenPage) -> None:
     with open_page("#audit") as admin:
         expect(admin.page.get_by_text("No entries yet")).to_be_visible()

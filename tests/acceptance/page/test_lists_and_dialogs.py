@@ -113,7 +113,7 @@ def test_the_next_step_depends_on_the_selected_workspace(open_page: OpenPage, in
     installation.import_sites("site,workspace\nshop,acme\n")
     installation.create_workspaces("bare")
     with open_page() as admin:
-        for workspace, step in (("bare", "Add site"), ("acme", "Create API User"), ("bare", "Add site")):
+        for workspace, step in (("bare", "Add site"), ("acme", "Create first API User"), ("bare", "Add site")):
             with admin.page.expect_response(lambda response: "/admin/users" in response.url):
                 admin.select_workspace(workspace)
             expect(admin.users.next_step.get_by_role("button", name=step)).to_be_visible()
