@@ -4,6 +4,7 @@
 #   make test-fast            run the unit tests (under 40 seconds on two cores; no database, browser or npm)
 #   make test                 run every test except the slow, cost and backend tests
 #   make test-slow            run the tests that take more than ten seconds each
+#   make test-cost-quick      count the instructions of the most expensive heads that are known
 #   make test-cost            count the instructions that hostile request heads and chunked bodies cost
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)
@@ -35,8 +36,8 @@ REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-fast test-slow test-cost test-backends-quick test-backends test-deploy test-docs screenshots check \
-	bench bench-quick bench-admin bench-admin-api clean programs npm valgrind backend-programs deploy-programs \
+.PHONY: run test test-fast test-slow test-cost-quick test-cost test-backends-quick test-backends test-deploy test-docs \
+	screenshots check bench bench-quick bench-admin bench-admin-api clean programs npm valgrind backend-programs deploy-programs \
 	bench-programs
 
 # Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
@@ -62,6 +63,9 @@ test-backends-quick: $(VENV)/ready-to-test $(BACKENDS)/ready
 
 test-backends: $(VENV)/ready-to-test $(BACKENDS)/ready backend-programs
 	$(REPLAY) -m backends tests/backends
+
+test-cost-quick: $(VENV)/ready-to-test valgrind
+	$(BIN)/python -m pytest -m cost tests/cost/test_known_heads.py
 
 test-cost: $(VENV)/ready-to-test valgrind
 	$(BIN)/python -m pytest -m cost tests/cost

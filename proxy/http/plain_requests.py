@@ -40,6 +40,8 @@ _KEY = re.compile(rb"[!-~]++\Z")
 _LENGTH_MARK = b"\r\nContent-Length: "
 _CONNECTIONS = {b"keep-alive": True, b"close": False}
 
+_MOST_LINES = 32
+"""Heads with more lines are rare. Reading them here too would nearly double their cost if they are not plain."""
 _MOST_SHAPES = 1024
 _LONGEST_SHAPE = 2048
 """Clients choose shapes, so their number and their length are bounded."""
@@ -147,7 +149,7 @@ class PlainRequests:
         `key_fields` are the fields that may carry a key, with the part before the key: `X-API-Key: `, for example.
         """
         self._longest = min(limits.head_bytes, limits.target_bytes) - 4
-        self._most_lines = limits.head_count
+        self._most_lines = min(limits.head_count, _MOST_LINES)
         self._spellings = spellings
         self._noticed = noticed
         # Sitelatch's own keys come first. The rest of such a key is alphanumeric, which is cheap to check.

@@ -7,6 +7,7 @@ from typing import Literal
 from proxy.http.drop_headers import DropHeaders
 from proxy.http.headers import (
     CONTENT_LENGTH,
+    FOLDED,
     FORWARDING,
     MALFORMED,
     NEVER,
@@ -46,14 +47,12 @@ class RequestSpellings(Spellings):
         self._drop = DropHeaders(drop_headers)
 
     def _kind_of(self, name: bytes) -> int:
-        lower = name.lower()
-        kind = REQUEST_KINDS.get(lower)
-        if kind is not None:
-            return NEVER if kind == FORWARDING and self._drop.covers(lower) else kind
+        folded = FOLDED[name]
+        kind = REQUEST_KINDS.get(folded, PLAIN)
+        if kind != PLAIN and name.lower() == folded:
+            return NEVER if kind == FORWARDING and self._drop.covers(folded) else kind
         # CGI, WSGI and PHP read `_` as `-` (CVE-2025-64484). So with `_` in the name, such backends also accept framing
         # headers, and headers that Sitelatch sets or drops.
-        folded = fold_name(name)
-        kind = REQUEST_KINDS.get(folded, PLAIN)
         if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
             return MALFORMED
         if not self._forwarded_name.match(name):
