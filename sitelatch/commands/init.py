@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -83,10 +84,12 @@ def init_command(
     """
     if file.exists():
         raise click.UsageError(f"{file} exists. Choose another file with --output, or edit {file}.")
+    upstream = upstream or _ask("--upstream", "URL of your data API", "http://127.0.0.1:9000")
+    rules = rules or tuple(_ask("--site-in", f"Where a request names its site ({_RULES})", "query:site").split())
     choices = Choices(
-        upstream=upstream or _ask("--upstream", "URL of your data API", "http://127.0.0.1:9000"),
-        rules=rules or _ask("--site-in", f"Where a request names its site ({_RULES})", "query:site").split(),
-        paths=paths,
+        upstream=upstream,
+        rules=rules,
+        paths=paths or _asked_paths(rules),
         database=database or _ask("--database", "DSN of your PostgreSQL, or embedded:postgres for a trial"),
         admin_name=admin_name or _ask("--admin-name", "Your name"),
         admin_email=admin_email or _ask("--admin-email", "Your email address"),
@@ -105,6 +108,15 @@ def _ask(option: str, question: str, example: str | None = None) -> str:
         raise click.UsageError(f"Give {option}.")
     answer: str = click.prompt(f"{question}{f', for example {example}' if example else ''}", err=True)
     return answer.strip()
+
+
+def _asked_paths(rules: Sequence[str]) -> Sequence[str]:
+    """Ask for the paths of query and header rules. Without paths, any key for the site opens every path."""
+    if not sys.stdin.isatty() or not any(rule.startswith(("query:", "header:")) for rule in rules):
+        return ()
+    question = "Paths on which your API reads it from there, for example /api/export/** (empty for every path)"
+    answer: str = click.prompt(question, default="", show_default=False, err=True)
+    return answer.split()
 
 
 def _write(context: click.Context, file: Path, text: str) -> Config:

@@ -189,7 +189,7 @@ def test_without_a_terminal_a_missing_option_is_named(tmp_path: Path) -> None:
 
 def test_on_a_terminal_missing_options_are_asked_for(tmp_path: Path, upstream: str, empty_database: str) -> None:
     ours, theirs = os.openpty()
-    answers = (upstream, "query:site header:X-Site", empty_database, "Ada Admin", "ada@example.com")
+    answers = (upstream, "query:site header:X-Site", "/api/**", empty_database, "Ada Admin", "ada@example.com")
     os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
     command = [sys.executable, "-m", "sitelatch", "init"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -198,6 +198,9 @@ def test_on_a_terminal_missing_options_are_asked_for(tmp_path: Path, upstream: s
     os.close(ours)
     assert done.returncode == 0, done.stderr
     written = tomllib.loads((tmp_path / "sitelatch.toml").read_text())
-    assert written["proxy"]["routes"][0]["sites"] == ["query:site", "header:X-Site"]
+    assert written["proxy"]["routes"][0]["sites"] == [
+        {"query": "site", "paths": ["/api/**"]},
+        {"header": "X-Site", "paths": ["/api/**"]},
+    ]
     assert written["database"]["url"] == empty_database
     assert "  sitelatch migrate\n" in done.stdout

@@ -123,7 +123,7 @@ def test_the_readme_leads_from_a_clone_to_a_working_key(reader: Reader, database
     succeed(reader, page, install, online=True)
     start_data_api(reader)
     rules = "path:/api/sites/{site}/** query:site"
-    answers = ["http://127.0.0.1:9000", rules, database, "Ada Admin", "ada@example.com"]
+    answers = ["http://127.0.0.1:9000", rules, "/api/uptime", database, "Ada Admin", "ada@example.com"]
     done = reader.start(serve, '"listening"', answers=answers)
     assert done.code == 0, done.output
     assert "The data API answers.\nThe database answers.\n" in done.output
