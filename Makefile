@@ -1,4 +1,4 @@
-# Commands for development and CI. Each one installs what it needs; you need only Python 3.11.5 or later, git and make.
+# Commands for development and CI. Each one installs what it needs; you need only Python 3.11 or later, git and make.
 #
 #   make run                  run the demo; make run UPSTREAM=http://127.0.0.1:9000 runs it in front of your own API
 #   make test-fast            run the unit tests (under 40 seconds on two cores; no database, browser or npm)
@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The newest installed Python that works (a version manager's shim may fail). Override: make PYTHON=/path/to/python
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
-	$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11, 5) or "")' 2>/dev/null | grep True),$(name))))
+	$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null | grep True),$(name))))
 UPSTREAM ?=
 # The servers for the backend tests have their own virtual environment.
 BACKENDS := tests/backends/.venv
@@ -146,7 +146,7 @@ bench-programs: $(VENV)/ready-to-test
 	for name in nginx haproxy caddy; do systemctl disable --quiet --now $$name 2>/dev/null || true; done
 
 $(VENV)/made:
-	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11.5 or later: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'Sitelatch needs Python 3.11 or later: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@echo 'Creating a virtual environment in $(VENV) …'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@

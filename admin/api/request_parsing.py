@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_NAMES = 100
 """The maximum number of names. No model has as many. Anyone can send thousands, and reporting them all is slow."""
-_TOO_MANY_CONTAINERS = re.compile(rb'(?:(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+")*+[\[{]){%d}' % (_MAX_NAMES + 1))
+_TOO_MANY_CONTAINERS = re.compile(rb'(?:(?>(?:[^"\[{]++|"(?>(?:[^"\\]++|\\.)*)")*)[\[{]){%d}' % (_MAX_NAMES + 1))
 """Matches JSON with more than _MAX_NAMES lists and objects. Brackets inside strings do not count."""
 
 

@@ -68,9 +68,9 @@ class Finder:
         usual = every[0]
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         others = f"(?!(?i:{plain})(?:[={every}]|\\Z))" if plain else ""
-        pair = f"{others}[A-Za-z0-9_-]*+(?:=[^{every}]*+)?+"
-        ours = f"|((?i:{plain}))=([A-Za-z0-9._~-]*+)(?:{usual} ?{pair})*+" if plain else ""
-        self._simple = re.compile(f"(?:{pair}{usual} ?){{0,99}}+(?:{pair}{ours})\\Z".encode() if names else b"")
+        pair = f"{others}[A-Za-z0-9_-]*+(?>(?:=[^{every}]*+)?)"
+        ours = f"|((?i:{plain}))=([A-Za-z0-9._~-]*+)(?>(?:{usual} ?{pair})*)" if plain else ""
+        self._simple = re.compile(f"(?>(?:{pair}{usual} ?){{0,99}})(?:{pair}{ours})\\Z".encode() if names else b"")
 
     def glance(self, raw: bytes) -> tuple[bytes, bytes] | tuple[()] | None:
         """Search a short, plain text quickly. Hot.

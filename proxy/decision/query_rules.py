@@ -25,7 +25,7 @@ _LONGEST_ID = 12 * MAX_LENGTH
 _IMPOSSIBLE = Named({impossible_site(""): None})
 _LONGEST_VALUE = 8192
 """A cookie value with more bytes cannot equal a value in the query, because the length of queries is limited."""
-_VALUE_AND_PAIRS = re.compile(rb"[^;?]++(?:[;?][A-Za-z0-9_.-]++=[^;?]*+)++\Z")
+_VALUE_AND_PAIRS = re.compile(rb"[^;?]++(?>(?:[;?][A-Za-z0-9_.-]++=[^;?]*+)+)\Z")
 _PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*\Z")
 
 

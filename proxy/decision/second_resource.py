@@ -70,7 +70,7 @@ SECOND_RESOURCE_HEADERS = known_headers(
 
 _NONE, _ALWAYS, _BY_VALUE = range(3)
 # An untagged list (RFC 4918 §10.4.2): conditions in parentheses on the request's own resource.
-_UNTAGGED_LIST = re.compile(rb"[ \t]*+(?:\([^()]*+\)[ \t]*+)++\Z")
+_UNTAGGED_LIST = re.compile(rb"[ \t]*+(?>(?:\([^()]*+\)[ \t]*+)+)\Z")
 _PATH_OR_URL = re.compile(rb"/|[A-Za-z][A-Za-z0-9+.-]*:")
 _NAMES = frozenset(row.name.encode() for row in SECOND_RESOURCE_HEADERS)
 _VALUE_CHECKS: dict[bytes, Callable[[bytes], bool]] = {

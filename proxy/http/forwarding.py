@@ -13,13 +13,13 @@ be the client."""
 
 # Frameworks build the request's URL from these headers. A proxy may pass on a client's values. Then `https://x/path?`
 # in X-Forwarded-Proto, or a path after the port, replaces the path that the framework serves (CVE-2025-64525,
-# CVE-2025-31137). The quantifiers are possessive, so that each pattern takes linear time.
+# CVE-2025-31137). Nothing backtracks, so each pattern takes linear time.
 _COMMA = rb"[ \t]*+,[ \t]*+"
-_HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+"
+_HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?>(?::[0-9]{1,5}+)?)"
 
 
 def _list_of(member: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"%b(?:%b%b)*+\Z" % (member, _COMMA, member))
+    return re.compile(rb"%b(?>(?:%b%b)*)\Z" % (member, _COMMA, member))
 
 
 _ORIGIN_VALUES = {

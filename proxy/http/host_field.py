@@ -5,7 +5,7 @@ import re
 from proxy.refusals import BAD_REQUEST, Refused
 
 _HOST = re.compile(
-    rb"([A-Za-z0-9_~-]++(?:\.[A-Za-z0-9_~-]++)*+|\[[0-9A-Fa-f:.]++\])(\.?)((?::[0-9]{1,5})?)\Z"
+    rb"([A-Za-z0-9_~-]++(?>(?:\.[A-Za-z0-9_~-]++)*)|\[[0-9A-Fa-f:.]++\])(\.?)((?::[0-9]{1,5})?)\Z"
 )  # the quantifiers are possessive, so that a long value costs linear time
 _MAX_BYTES = 270
 """A host name has at most 253 characters (RFC 1035 §2.3.4). A final dot and a port can follow."""

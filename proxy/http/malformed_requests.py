@@ -105,7 +105,7 @@ _PROXY_V2 = b"\r\n\x00\r\nQUIT\n"
 """How version 2 of the PROXY protocol begins, after the empty line that `RequestReader` ignores."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*+")
 _LONGEST_METHOD = 64
-_TARGET = re.compile(rb"[\x21-\x3E\x40-\x7E]*+(?:\?[\x21-\x7E\x80-\xFF]*+)?+")
+_TARGET = re.compile(rb"[\x21-\x3E\x40-\x7E]*+(?>(?:\?[\x21-\x7E\x80-\xFF]*+)?)")
 _START_OF_TARGET = re.compile(rb"/|\*(?: |\Z)|[A-Za-z]++(?::(?:/(?:/|\Z)|\Z)|\Z)")
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 _VALUE = re.compile(rb"[\t\x20-\x7E\x80-\xFF]*+")

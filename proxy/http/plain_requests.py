@@ -33,9 +33,9 @@ from proxy.refusals import Refused
 from proxy.settings import LimitSettings
 
 # OPTIONS is left out, because preflights and `*` have rules of their own, and a `#` is never plain.
-_REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!\"$->@-~]*+(?:\?[!\"$-~]*+)?+) HTTP/1\.1\r\n")
+_REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!\"$->@-~]*+(?>(?:\?[!\"$-~]*+)?)) HTTP/1\.1\r\n")
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
-_LINE = re.compile(rb"([A-Za-z0-9-]++): ([!-~]++(?: ++[!-~]++)*+)\Z")
+_LINE = re.compile(rb"([A-Za-z0-9-]++): ([!-~]++(?>(?: ++[!-~]++)*))\Z")
 _KEY = re.compile(rb"[!-~]++\Z")
 _LENGTH_MARK = b"\r\nContent-Length: "
 _CONNECTIONS = {b"keep-alive": True, b"close": False}

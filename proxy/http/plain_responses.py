@@ -23,7 +23,7 @@ _LENGTH = b"\r\nContent-Length: "
 _CHUNKED_LINE = b"Transfer-Encoding: chunked"
 _KEPT_ALIVE = b"Connection: keep-alive"
 _TIMEOUT = re.compile(rb"Keep-Alive: timeout=([0-9]{1,6})\Z")
-_LINE = re.compile(rb"([A-Za-z0-9-]++): [!-~]++(?: ++[!-~]++)*+\Z")
+_LINE = re.compile(rb"([A-Za-z0-9-]++): [!-~]++(?>(?: ++[!-~]++)*)\Z")
 _CORS = re.compile(rb"(?i)vary: .*(?:origin|\*)|access-control-allow-(?:origin|credentials): ")
 _SERVER = re.compile(rb"(?i)(server): (.*)")
 
