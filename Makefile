@@ -6,6 +6,7 @@
 #   make test-slow            run the tests that take more than ten seconds each
 #   make test-cost-quick      count the instructions of the most expensive heads that are known
 #   make test-cost            count the instructions that hostile request heads and chunked bodies cost
+#   make test-exchanges       count the instructions of ordinary exchanges, and compare them with bench/HISTORY.md
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)
 #   make test-docs            run every command of the README and the other pages in a fresh environment
@@ -36,7 +37,7 @@ REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-fast test-slow test-cost-quick test-cost test-backends-quick test-backends test-deploy test-docs \
+.PHONY: run test test-fast test-slow test-cost-quick test-cost test-exchanges test-backends-quick test-backends test-deploy test-docs \
 	screenshots check bench bench-quick bench-admin bench-admin-api clean programs npm valgrind backend-programs deploy-programs \
 	bench-programs
 
@@ -69,6 +70,9 @@ test-cost-quick: $(VENV)/ready-to-test valgrind
 
 test-cost: $(VENV)/ready-to-test valgrind
 	$(BIN)/python -m pytest -m cost tests/cost
+
+test-exchanges: $(VENV)/ready-to-test valgrind
+	$(BIN)/python -m pytest -m cost tests/cost/test_exchanges.py
 
 test-deploy: $(VENV)/ready-to-test deploy-programs
 	$(BIN)/python -m pytest -m deploy tests/deploy

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from proxy.decision.api_keys import digest
 from proxy.decision.route_table import RouteTable
@@ -46,6 +46,8 @@ class Setup:
     """The workspace of each site."""
     peer: str = "192.0.2.1"
     """The client's address."""
+    access_log: Literal["all", "refused", "off"] = "all"
+    """`[log] access` as in the config file."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Driver:
         self._metrics = Metrics()
         self._log = io.BytesIO()
         # The clock is stopped, because formatting a new second would add to the cost of some requests.
-        self._access_log = AccessLog(self._log, wall_clock=lambda: 1_800_000_000.0)
+        self._access_log = AccessLog(self._log, setup.access_log, wall_clock=lambda: 1_800_000_000.0)
         self._grants = GrantCache(
             GrantSettings(ttl_seconds=3600, unknown_ttl_seconds=3600), self._scope, on_lookup=self._metrics.lookup
         )

@@ -1,15 +1,19 @@
 """Measures the cost of an exchange without sockets: `python -m bench.exchanges` prints instructions and microseconds.
 
 Callgrind counts the instructions, with a fixed hash seed, so two commits can be compared even on a busy machine. The
-time is the shortest of many runs. Needs valgrind.
+time is the shortest of many runs. Needs valgrind. `--record` adds the figures to bench/HISTORY.md.
 """
 
 import asyncio
 import gc
+import subprocess
+import sys
 import time
+from typing import Any, Literal
 
+from bench import history
 from bench.driver import Driver, Setup
-from bench.instructions import Request, count
+from bench.instructions import REFERENCE, Count, Request, count
 from proxy.decision.api_keys import new_key
 
 _RUNS = 20
@@ -37,18 +41,38 @@ def _request(start: bytes, key: str, fields: bytes = b"", body: bytes = b"") -> 
     return b"%b HTTP/1.1\r\nHost: data.example\r\nX-API-Key: %b\r\n%b\r\n%b" % (start, key.encode(), fields, body)
 
 
-def _cases(key: str) -> dict[str, tuple[bytes, bytes]]:
-    """Return the request and the response of each measured exchange, keyed by name."""
-    target = b"/api/sites/shop/events?from=2026-01-01&limit=100"
-    get = b"GET " + target
-    return {
-        "GET, few fields": (_request(get, key, b"User-Agent: curl/8.5.0\r\nAccept: */*\r\n"), _RESPONSE),
-        "GET, a browser's fields": (_request(get, key, _BROWSER_FIELDS), _RESPONSE),
-        "GET, chunked response": (_request(get, key, b"Accept: */*\r\n"), _CHUNKED_RESPONSE),
-        "POST, 2 bytes": (_request(b"POST " + target, key, _JSON + b"Content-Length: 2\r\n", b"{}"), _RESPONSE),
-        "refused, no key": (get + b" HTTP/1.1\r\nHost: data.example\r\nAccept: */*\r\n\r\n", _RESPONSE),
-        "refused, other site": (_request(b"GET /api/sites/blog/events", key), _RESPONSE),
-    }
+_TARGET = b"/api/sites/shop/events?from=2026-01-01&limit=100"
+_GET = b"GET " + _TARGET
+_KEY = new_key()
+_CURL = _request(_GET, _KEY, b"User-Agent: curl/8.5.0\r\nAccept: */*\r\n")
+_POST = _request(b"POST " + _TARGET, _KEY, _JSON + b"Content-Length: 2\r\n", b"{}")
+
+_CASES = {
+    "GET": ("quiet", _CURL, _RESPONSE),
+    "GET, logged": ("logged", _CURL, _RESPONSE),
+    "GET, browser": ("quiet", _request(_GET, _KEY, _BROWSER_FIELDS), _RESPONSE),
+    "GET, CORS": ("cors", _request(_GET, _KEY, _BROWSER_FIELDS), _RESPONSE),
+    "GET, chunked": ("quiet", _request(_GET, _KEY, b"Accept: */*\r\n"), _CHUNKED_RESPONSE),
+    "POST": ("quiet", _POST, _RESPONSE),
+    "no key": ("quiet", _GET + b" HTTP/1.1\r\nHost: data.example\r\nAccept: */*\r\n\r\n", _RESPONSE),
+    "other site": ("quiet", _request(b"GET /api/sites/blog/events", _KEY), _RESPONSE),
+}
+"""The setup, the request and the response of each measured exchange, keyed by name."""
+
+_ROUTE = {"name": "data", "upstream": "http://127.0.0.1:9000", "sites": ["path:/api/sites/{site}/**"]}
+
+
+def _setup(access_log: Literal["all", "off"] = "off", **options: Any) -> Setup:
+    sites = {"shop": "acme", "blog": "acme"}
+    return Setup({"routes": [_ROUTE | options]}, known={_KEY: {"sites": ["shop"]}}, sites=sites, access_log=access_log)
+
+
+_SETUPS = {
+    "quiet": _setup(),
+    "logged": _setup("all"),
+    "cors": _setup(cors={"origins": ["https://app.example"]}),
+}
+"""Without the access log, with it, and with CORS."""
 
 
 async def _microseconds(setup: Setup, introduction: bytes, request: bytes, response: bytes) -> float:
@@ -69,26 +93,26 @@ async def _microseconds(setup: Setup, introduction: bytes, request: bytes, respo
     return least / _EXCHANGES / 1000
 
 
+def measure() -> tuple[int, dict[str, Count]]:
+    """Count the instructions of the reference, and of each exchange, keyed by name."""
+    introduction = next(iter(_CASES.values()))[1]
+    requests = [Request(setup, request, True, response, introduction) for setup, request, response in _CASES.values()]
+    reference, *counts = count(_SETUPS, [REFERENCE, *requests])
+    return reference.instructions, dict(zip(_CASES, counts, strict=True))
+
+
 def main() -> None:
-    """Print a line for each measured exchange."""
-    key = new_key()
-    routes = [
-        {
-            "name": "data",
-            "upstream": "http://127.0.0.1:9000",
-            "sites": ["path:/api/sites/{site}/**"],
-            "cors": {"origins": ["https://app.example"]},
-        }
-    ]
-    setup = Setup({"routes": routes}, known={key: {"sites": ["shop"]}}, sites={"shop": "acme", "blog": "acme"})
-    cases = _cases(key)
-    introduction = next(iter(cases.values()))[0]
-    requests = [Request("data", request, True, response, introduction) for request, response in cases.values()]
-    counts = count({"data": setup}, requests)
+    """Print a line for each measured exchange. With `--record`, add the figures to the history."""
+    reference, counts = measure()
+    introduction = next(iter(_CASES.values()))[1]
+    times = {}
     print(f"{'exchange':<26}{'status':>8}{'instructions':>14}{'us':>8}")
-    for (name, case), counted in zip(cases.items(), counts, strict=True):
-        microseconds = asyncio.run(_microseconds(setup, introduction, *case))
-        print(f"{name:<26}{counted.code:>8}{counted.instructions:>14,}{microseconds:>8.1f}")
+    for name, (setup, request, response) in _CASES.items():
+        times[name] = asyncio.run(_microseconds(_SETUPS[setup], introduction, request, response))
+        print(f"{name:<26}{counts[name].code:>8}{counts[name].instructions:>14,}{times[name]:>8.1f}")
+    if sys.argv[1:2] == ["--record"]:
+        git = subprocess.run(["git", "log", "-1", "--format=%s"], capture_output=True, text=True, check=True)
+        history.append(git.stdout.strip(), reference, counts, times)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,11 @@ def available() -> bool:
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 
+_NO_SETUP = ""
+REFERENCE = Request(_NO_SETUP, b"")
+"""Counts a fixed piece of Python code, whose cost depends only on the Python build."""
+
+
 class Counter:
     """A process under valgrind that counts requests one after another. It is a context manager."""
 
@@ -176,6 +181,23 @@ async def _nothing() -> None:
     """Do nothing, to measure the cost of a call."""
 
 
+def _reference() -> None:
+    """Split and join a fixed head a few times. Its cost shows what such work costs in this Python build."""
+    head = b"".join(b"X-Name-%d: value %d\r\n" % (number, number) for number in range(20))
+    for _ in range(10):
+        fields = [line.partition(b": ") for line in head.split(b"\r\n")]
+        head = b"\r\n".join([name.lower() + b": " + value for name, _, value in fields])
+
+
+def _count_reference(callgrind: _Callgrind) -> str:
+    for _ in range(_WARM_UP):
+        _reference()
+    callgrind.zero()
+    _reference()
+    callgrind.dump()
+    return "done"
+
+
 async def _count_head(callgrind: _Callgrind, driver: Driver, data: bytes, *, warm: bool) -> str:
     """Count a request up to the decision. Return the outcome."""
     if warm:
@@ -229,7 +251,9 @@ async def _count_all(questions: Iterable[str]) -> None:
     for question in questions:
         setup, warm, *texts = json.loads(question)
         data, response, introduction = [text.encode("latin-1") for text in texts]
-        if response:
+        if setup == _NO_SETUP:
+            print(_count_reference(callgrind), flush=True)
+        elif response:
             print(_count_exchange(callgrind, drivers[setup], introduction, data, response), flush=True)
         else:
             print(await _count_head(callgrind, drivers[setup], data, warm=warm), flush=True)

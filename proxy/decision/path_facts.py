@@ -71,19 +71,24 @@ def path_facts(route: Route, path: bytes, found: PathReadings) -> PathFacts:
         queries=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.queries],
         headers=[(rule, rule.scope is None or rule.scope.holds(readings)) for rule in rules.headers],
     )
-    facts.plain_queries = {
-        rule.raw_name: rule
-        for rule, in_scope in facts.queries
-        if in_scope and rule.is_plain and route.parameters.means_only(rule.raw_name, rule.name)
-    }
-    if len(facts.headers) == 1 and facts.headers[0][1] and facts.headers[0][0].is_plain:
-        facts.plain_header = facts.headers[0][0]
+    plain_rules(facts)
     if any(in_scope is None for _, in_scope in (*facts.queries, *facts.headers)):
         facts.scope_differs = _scope_differs(
             route.scoped_rules, path_difference(path, found, route.site_rules.scopes_of)
         )
     facts.is_plain = route.is_plain and not (facts.work or facts.public or facts.refused)
     return facts
+
+
+def plain_rules(facts: PathFacts) -> None:
+    """Set the rules that apply to a path and whose values are plain site ids."""
+    facts.plain_queries = {
+        rule.raw_name: rule
+        for rule, in_scope in facts.queries
+        if in_scope and rule.is_plain and facts.route.parameters.means_only(rule.raw_name, rule.name)
+    }
+    if len(facts.headers) == 1 and facts.headers[0][1] and facts.headers[0][0].is_plain:
+        facts.plain_header = facts.headers[0][0]
 
 
 def _site_in_path(route: Route, path: bytes, found: PathReadings) -> str | None:

@@ -82,15 +82,15 @@ class FirstOf:
 class Scope:
     """The paths to which a site rule applies."""
 
-    __slots__ = ("_any",)
+    __slots__ = ("_any", "patterns")
 
     def __init__(self, paths: Iterable[str]) -> None:
-        patterns = [PathPattern(path) for path in paths]
-        if any(pattern.names_site for pattern in patterns):
+        self.patterns = [PathPattern(path) for path in paths]
+        if any(pattern.names_site for pattern in self.patterns):
             raise ValueError(
                 f'paths of a site rule cannot contain {SITE_MARK}: write them as "/api/query" or "/api/export/**"'
             )
-        self._any = FirstOf(patterns)
+        self._any = FirstOf(self.patterns)
 
     def holds(self, readings: Iterable[str]) -> bool | None:
         """Return whether a path with these readings is in the scope, or None if the readings differ on that."""

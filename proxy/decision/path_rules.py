@@ -10,12 +10,12 @@ class PathSiteRule:
     """A path template that contains the site's id. The first rule that matches a path names its site."""
 
     form: ClassVar[str] = f"path:/…/{SITE_MARK}/…"
-    __slots__ = ("_pattern", "template")
+    __slots__ = ("pattern", "template")
 
     def __init__(self, template: str) -> None:
         self.template = template
-        self._pattern = PathPattern(template)
-        if not self._pattern.names_site:
+        self.pattern = PathPattern(template)
+        if not self.pattern.names_site:
             raise ValueError(f"'path:{template}' does not name a site: write {SITE_MARK} in place of the site's id")
 
     @classmethod
@@ -33,5 +33,5 @@ class PathSiteRule:
 
     def read(self, reading: str, *, lenient: bool) -> str | None:
         """Return the site that a reading of a path names, or None."""
-        match = self._pattern.match(reading, lenient=lenient)
+        match = self.pattern.match(reading, lenient=lenient)
         return name_by_id(match[1]) if match else None

@@ -33,7 +33,7 @@ def claim_plainly(claim: Claim) -> None:
         return
     target = head.target
     path, _, query = target.partition(b"?")
-    facts = claim.table.remembered(path)
+    facts = claim.table.locate_plainly(path)
     if facts is None or not facts.is_plain or len(target) > LONG_TARGET:
         return
     route = facts.route

@@ -6,6 +6,7 @@ from proxy.decision.path_differences import path_difference
 from proxy.decision.path_facts import PathFacts, path_facts
 from proxy.decision.path_patterns import FirstOf
 from proxy.decision.path_readings import SEGMENT_START, read_path
+from proxy.decision.plain_paths import PlainPaths
 from proxy.decision.routes import Route
 from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, NO_ROUTE, Refused
@@ -30,6 +31,7 @@ class RouteTable:
             )
         self._paths = FirstOf(route.prefix for route in self.routes)
         self._facts: dict[bytes, PathFacts] = {}
+        self._plain = PlainPaths(self.routes)
         self.judged_names = frozenset().union(*(route.judged_names for route in self.routes))
         self.noticed_names = frozenset().union(*(route.noticed_names for route in self.routes))
         self.plain_key_fields = list(dict.fromkeys(each for route in self.routes for each in route.plain_key_fields))
@@ -45,18 +47,31 @@ class RouteTable:
         """
         facts = self._facts.get(path)
         if facts is None:
-            facts = self._locate(path, work)
-            if len(path) <= _REMEMBERED_LENGTH and len(facts.readings) <= _REMEMBERED_READINGS:
-                if len(self._facts) >= _REMEMBERED:
-                    self._facts.clear()
-                self._facts[path] = facts
+            facts = self.locate_in_full(path, work)
+            self._remember(path, facts)
         return facts
 
-    def remembered(self, path: bytes) -> PathFacts | None:
-        """Return the facts about a path if they are cached. Hot."""
-        return self._facts.get(path)
+    def locate_plainly(self, path: bytes) -> PathFacts | None:
+        """Return the facts about a path if they are cached, or if the path is plain. Hot."""
+        facts = self._facts.get(path)
+        if facts is None:
+            facts = self._plain.facts(path)
+            if facts is not None:
+                self._remember(path, facts)
+        return facts
 
-    def _locate(self, path: bytes, work: int) -> PathFacts:
+    def _remember(self, path: bytes, facts: PathFacts) -> None:
+        if len(path) <= _REMEMBERED_LENGTH and len(facts.readings) <= _REMEMBERED_READINGS:
+            if len(self._facts) >= _REMEMBERED:
+                self._facts.clear()
+            self._facts[path] = facts
+
+    def remembers(self, path: bytes) -> bool:
+        """Return whether the facts about a path are cached."""
+        return path in self._facts
+
+    def locate_in_full(self, path: bytes, work: int = 0) -> PathFacts:
+        """Return the facts about a path, without the cache and without shortcuts. Raises Refused as `locate` does."""
         found = read_path(path, work)
         readings = found.split
         route = self.route_of(readings[0], lenient=False)
