@@ -1,6 +1,7 @@
 """Writes all message heads: request heads for the upstream, and response heads for the client. No I/O.
 
-Heads are always written from parsed values, never copied as raw bytes. Fields keep their order and spelling. Lines that
+Heads are written from parsed values. Only the lines of plain heads are copied, because they are exactly what these
+functions would write (plain_requests.py, plain_responses.py). Fields keep their order and spelling. Lines that
 Sitelatch adds come after them. `lines` arguments are complete header lines, each ending with CRLF.
 """
 

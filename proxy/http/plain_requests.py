@@ -160,27 +160,28 @@ class PlainRequests:
 
         `data` begins with the request. `trusted` says whether the peer is a trusted proxy.
         """
-        start = _REQUEST_LINE.match(data)
-        if start is None:
-            return None
         whole, blank, rest = data.partition(b"\r\n\r\n")
         if not blank or len(whole) > self._longest:
             return None
+        for mark in self._marks:
+            before, marked, after = whole.partition(mark)
+            if marked:
+                break
+        else:
+            return None
+        start = _REQUEST_LINE.match(data)
+        if start is None:
+            return None
         method, target = start.groups()
-        head, length, behind = whole, b"", -1
+        length, behind = b"", -1
         if method in _WITH_BODY:
             first, marked, last = whole.partition(_LENGTH_MARK)
             if marked:
                 length, line_end, last = last.partition(b"\r\n")
                 if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
                     return None
-                head, behind = first + line_end + last, len(last)
-        for mark in self._marks:
-            before, marked, after = head.partition(mark)
-            if marked:
-                break
-        else:
-            return None
+                behind = len(last)
+                before, marked, after = (first + line_end + last).partition(mark)
         key, _, after = after.partition(b"\r\n")
         # The pattern takes much longer than `isalnum`, which is enough for Sitelatch's own keys.
         if not key.replace(b"_", b"").isalnum() and _KEY.match(key) is None:

@@ -75,7 +75,8 @@ class ExchangeEnding:
             # The browser then sends the request itself, so that its page can read the refusal.
             self.answer_preflight(exchange, route)
             return
-        lines = route.lines_of(refusal, exchange.head.origin) if route is not None else b""
+        origin = exchange.head.origin if route is not None and route.cors is not None else b""
+        lines = route.lines_of(refusal, origin) if route is not None else b""
         response = refusal_response(
             refusal, exchange.request_id, lines, close=not keep_alive, head_only=exchange.method == b"HEAD"
         )

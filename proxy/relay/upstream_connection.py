@@ -182,6 +182,19 @@ class UpstreamConnection:
             receiver.lost(exchange, UpstreamError(error.reason, str(error)), may_retry=False)
 
     def _read(self, exchange: Exchange, receiver: Receiver, data: bytes) -> None:
+        if self._body is None and not self._reader.partial:
+            plain = self._pool.plain_responses.read(data)
+            if plain is not None:
+                hop, data = plain
+                self._learn(exchange, hop)
+                if hop.lengths and exchange.method != b"HEAD" and int(hop.lengths[0]) == len(data):
+                    # The whole response has arrived, so its body needs no object that knows where it ends.
+                    self._begin(exchange, receiver, hop.status, hop.reason, hop, NO_BODY)
+                    if data:
+                        receiver.data(exchange, [data])
+                    self._end(exchange, receiver, NO_BODY, unsolicited=False)
+                    return
+                self._begin(exchange, receiver, hop.status, hop.reason, hop, _body(exchange, hop.status, hop, 1))
         while data or (self._body is not None and self._body.done):
             body = self._body
             if body is None:
@@ -201,12 +214,6 @@ class UpstreamConnection:
 
     def _read_head(self, exchange: Exchange, receiver: Receiver, data: bytes) -> bytes:
         """Read more of a head. Return the bytes after its end."""
-        if not self._reader.partial:
-            plain = self._pool.plain_responses.read(data)
-            if plain is not None:
-                plain_hop, rest = plain
-                self._begin(exchange, receiver, plain_hop.status, plain_hop.reason, plain_hop, 1)
-                return rest
         head, rest = self._reader.read(data)
         if head is None:
             return b""
@@ -224,23 +231,21 @@ class UpstreamConnection:
             receiver.interim(exchange, status, head.reason, hop.fields)
             bodiless = True
         else:
-            body = self._begin(exchange, receiver, status, head.reason, hop, head.minor)
+            self._learn(exchange, hop)
+            body = _body(exchange, status, hop, head.minor)
+            self._begin(exchange, receiver, status, head.reason, hop, body)
             bodiless = body is NO_BODY and exchange.method != b"HEAD"
         if not bodiless or hop.lengths or hop.codings or not hop.keep_alive:
             self._reader.renew()
         return rest
 
     def _begin(
-        self, exchange: Exchange, receiver: Receiver, status: int, reason: bytes, hop: ResponseHop, minor: int
-    ) -> Body:
-        """Begin the response after its head. Return its body."""
+        self, exchange: Exchange, receiver: Receiver, status: int, reason: bytes, hop: ResponseHop, body: Body
+    ) -> None:
+        """Begin the response after its head."""
         self._hop = hop
-        self._learn(exchange, hop)
-        self._body = body = response_body(
-            exchange.method, status, hop.lengths, hop.codings, minor, trailer_bytes=MAX_HEAD_BYTES
-        )
+        self._body = body
         receiver.head(exchange, status, reason, hop, body)
-        return body
 
     def _learn(self, exchange: Exchange, hop: ResponseHop) -> None:
         """Learn from a response whether the server reads bodies, and whether it is stopping."""
@@ -266,3 +271,8 @@ class UpstreamConnection:
         else:
             self._pool.give_back(self, hop.idle_seconds)
         receiver.end(exchange, body.trailers if isinstance(body, ChunkedBody) else [])
+
+
+def _body(exchange: Exchange, status: int, hop: ResponseHop, minor: int) -> Body:
+    """Return the body of a response. Raises FramingError if its end is uncertain."""
+    return response_body(exchange.method, status, hop.lengths, hop.codings, minor, trailer_bytes=MAX_HEAD_BYTES)
