@@ -19,8 +19,9 @@ from proxy.decision.routes import Route
 _PLAIN = re.compile(r"(?:/(?!\.)[A-Za-z0-9_~!$'()*+,=:@.-]++)++\Z")
 """A path with only one reading (path_readings.py), which does not end with a slash."""
 _LONGEST = 256
-_MOST_PATTERNS = 16
-"""With more path rules, trying each one would take too long."""
+_MOST_RULES, _MOST_EXCLUDED = 16, 64
+"""With more routes or path rules, or with more patterns that a path must not match, trying each one would take too
+long, and so would compiling them."""
 
 
 @dataclass(slots=True)
@@ -36,13 +37,13 @@ class PlainPaths:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._paths: list[_PlainPath] = []
+        if len(routes) + sum(len(route.site_rules.paths) for route in routes) > _MOST_RULES:
+            return
         others: list[PathPattern] = []
         for route in routes:
             if route.is_plain:
                 self._paths += _plain_paths(route, others)
             others.append(route.prefix)
-        if len(self._paths) > _MOST_PATTERNS:
-            self._paths.clear()
 
     def facts(self, path: bytes) -> PathFacts | None:
         """Return the facts about a plain path, or None if it is not plain. Hot."""
@@ -75,6 +76,8 @@ def _plain_paths(route: Route, others: Sequence[PathPattern]) -> list[_PlainPath
     scopes = [rule.scope for rule in (*rules.queries, *rules.headers) if rule.scope is not None]
     excluded = [*others, *(endpoint.path for endpoint in (*route.public, *route.refused_endpoints))]
     excluded += [pattern for scope in scopes for pattern in scope.patterns]
+    if len(excluded) > _MOST_EXCLUDED:
+        return []
     facts = PathFacts(
         route,
         [],

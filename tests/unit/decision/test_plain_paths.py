@@ -73,3 +73,11 @@ NOT_PLAIN = [(0, b"/api/sites/shop/"), (0, b"/api/Sites/shop/x"), (1, b"/API/sho
 @pytest.mark.parametrize(("number", "path"), [*NOT_PLAIN, (3, b"/a/X"), (3, b"/A/b"), (4, b"/Api/x"), (5, b"/a/x")])
 def test_paths_that_something_else_concerns_are_not_plain(number: int, path: bytes) -> None:
     assert PlainPaths(TABLES[number].routes).facts(path) is None
+
+
+def test_no_path_is_plain_with_many_routes_or_endpoints() -> None:
+    sites = ["path:/{site}/**"]
+    many_routes = table(*({"path": f"/{number}", "sites": sites} for number in range(500)), {"sites": sites})
+    many_endpoints = table({"sites": sites, "public": [f"GET /x/{number}" for number in range(500)]})
+    for routes in (many_routes, many_endpoints):
+        assert PlainPaths(routes.routes).facts(b"/shop/x") is None
