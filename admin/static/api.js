@@ -2,8 +2,153 @@
 
 // === State ===
 
-// The session, the names of all workspaces, and the selected workspace (null for all).
-export const state = { session: null, workspaces: [], workspace: null };
+// The session, the names of all workspaces, the selected workspace (null for all), and the address of the list that is
+// shown.
+export const state = { session: null, workspaces: [], workspace: null, list: null };
+
+// === Address ===
+// The view, the search, the filters, the order, the page and the open user are in the fragment of the URL, for example
+// #users?search=export&sort=name&page=2. Browsers do not send a fragment to servers. Values that make no sense are
+// ignored. An open dialog has an entry in the history, so that the Back button closes it.
+
+export const VIEWS = ["users", "sites", "audit"];
+
+// Keys and tokens keep only their beginning in the parameters that people type, because others see URLs and proxies log
+// them. The hint of a key contains the beginning of the key.
+const TYPED = ["search", "by", "actor"];
+const SECRETS = [[/(slk_\w{4})\w+/g, "$1"], [/(sla_\w{4})\w{12,}/g, "$1"], [/\beyJ[\w-]{8,}[\w.-]*/g, "eyJ"]];
+export const withoutKeys = (text) => SECRETS.reduce((shown, [secret, start]) => shown.replace(secret, start), text.trim());
+
+// The open dialogs, each with the fragment of its entry in the history.
+const dialogs = [];
+// Whether the browser is on its way back to an earlier entry of the history.
+let returning = false;
+// Changes that wait until no dialog is open.
+let waiting = null;
+let onAddress = () => {};
+
+// Return the name of the view and its parameters.
+export function address() {
+  const [view, text = ""] = location.hash.slice(1).split(/\?(.*)/s);
+  const parameters = new URLSearchParams(text);
+  if (waiting) change(parameters, waiting.changes);
+  return { view: VIEWS.includes(view) ? view : VIEWS[0], parameters };
+}
+
+// Return a parameter that the user can edit: without control characters, and no longer than the API accepts.
+export const textFrom = (parameters, name) => (parameters.get(name) ?? "").replace(/[\p{Cc}\p{Cs}]/gu, "").trim().slice(0, 200);
+
+// Return a parameter that must be one of some values, or else the first of them.
+export const choiceFrom = (parameters, name, choices) => (choices.includes(parameters.get(name)) ? parameters.get(name) : choices[0]);
+
+// Return the fragment for a view. Parameters that are null or empty are left out.
+export function fragment(view, given) {
+  const text = change(new URLSearchParams(), given).toString();
+  return `#${view}${text ? `?${text}` : ""}`;
+}
+
+function change(parameters, changes) {
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === "" || value === undefined) parameters.delete(name);
+    else parameters.set(name, TYPED.includes(name) ? withoutKeys(String(value)) : String(value));
+  }
+  return parameters;
+}
+
+// Change parameters of the view. `push` adds an entry to the history: call rememberScroll before the list changes.
+// `before` is remembered with the entry.
+export function changeAddress(changes, { push = false, before } = {}) {
+  waiting = { changes: { ...waiting?.changes, ...changes }, push: push || Boolean(waiting?.push), before: before ?? waiting?.before };
+  writeChanges();
+}
+
+function writeChanges() {
+  if (!waiting || dialogs.length || returning) return;
+  const { view, parameters } = address();
+  const { push, before } = waiting;
+  waiting = null;
+  const entry = push ? { before } : { ...history.state, before: before ?? history.state?.before };
+  history[push ? "pushState" : "replaceState"](entry, "", fragment(view, Object.fromEntries(parameters)));
+  state.list = listAddress();
+}
+
+// Remember the scroll position with the entry of the history.
+export const rememberScroll = () => history.replaceState({ ...history.state, scroll: scrollY }, "");
+
+// The address of the list that is shown, without the open user.
+export function listAddress() {
+  const { view, parameters } = address();
+  return fragment(view, { ...Object.fromEntries(parameters), user: null });
+}
+
+// Call `callback` when the user moves to another address, or the Back button has closed a dialog.
+export function whenAddressChanges(callback) {
+  onAddress = callback;
+}
+
+// Add an entry for a dialog that has opened. The address of an open user names the user.
+export function dialogOpened(dialog, user = null) {
+  const { view, parameters } = address();
+  const shown = Object.fromEntries(parameters);
+  // A bookmark of an open user: the Back button leads to the list.
+  if (user && !history.state?.depth) history.replaceState(history.state, "", fragment(view, { ...shown, user: null }));
+  dialogs.push({ dialog, hash: fragment(view, user ? { ...shown, user } : shown) });
+  addEntries();
+}
+
+function addEntries() {
+  if (returning) return;
+  for (let depth = (history.state?.depth ?? 0) + 1; depth <= dialogs.length; depth += 1) {
+    rememberScroll();
+    history.pushState({ ...history.state, depth }, "", dialogs[depth - 1].hash);
+  }
+}
+
+// Leave the entry of a dialog that has closed, and those of the dialogs above it.
+export function dialogClosed(dialog) {
+  const index = dialogs.findIndex((open) => open.dialog === dialog);
+  if (index < 0) return; // the Back button has closed it
+  dialogs.splice(index);
+  leaveEntries();
+}
+
+// Leave the entries of dialogs that are not open, for example after the page was reloaded. If `reopens`, the user that
+// the address names is about to be opened.
+export function leaveEntries({ reopens = false } = {}) {
+  const kept = reopens && !dialogs.length && address().parameters.has("user") ? 1 : dialogs.length;
+  const extra = (history.state?.depth ?? 0) - kept;
+  if (extra <= 0 || returning) return;
+  returning = true;
+  history.go(-extra);
+}
+
+function moved() {
+  returning = false;
+  while (dialogs.length > (history.state?.depth ?? 0)) {
+    const { dialog } = dialogs.at(-1);
+    // Some dialogs cannot be closed now: a request is in progress, or a key is shown only once.
+    if (dialog.dataset.stays || dialog.querySelector("[aria-busy]")) break;
+    dialogs.pop();
+    dialog.close();
+  }
+  addEntries();
+  leaveEntries({ reopens: true });
+  if (returning) return;
+  writeChanges();
+  onAddress();
+}
+
+addEventListener("popstate", moved);
+
+// Follow a link to an address of the page. The browser itself would scroll to the section with this name, and take the
+// focus from what the page focuses.
+export function follow(hash) {
+  rememberScroll();
+  history.pushState(null, "", hash);
+  moved();
+}
+
+history.scrollRestoration = "manual"; // the rows to scroll to are loaded later
 
 // === Requests ===
 // Failures become errors with a sentence for the user.
@@ -138,10 +283,6 @@ export async function deleteIfExists(path) {
     if (error.status !== 404) throw error;
   }
 }
-
-// Return a search without all but the start of a pasted key, which the hint of the key contains. The rest must not get into
-// a URL, because proxies log URLs.
-export const withoutKeys = (search) => search.trim().replace(/(slk_\w{4})\w+/g, "$1");
 
 export function query(path, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== "" && value !== undefined);

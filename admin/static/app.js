@@ -1,8 +1,8 @@
 // The page: signing in and out, switching views, and refreshing the list.
 
-import { dropFirstResponses, endOutage, request, state, useSession, whenOutage, whenSignedOut } from "./api.js";
+import { address, changeAddress, dropFirstResponses, endOutage, follow, fragment, leaveEntries, listAddress, rememberScroll, request, state, useSession, VIEWS, whenAddressChanges, whenOutage, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
-import { busy, byId, closeAll, emailAddress, isolated, refreshTimes, reopen, showToast } from "./components.js";
+import { busy, byId, closeAll, debounced, emailAddress, isolated, refreshTimes, reopen, showToast } from "./components.js";
 import * as sites from "./sites.js";
 import * as users from "./users.js";
 
@@ -105,28 +105,41 @@ function setUpSignIn(signedIn) {
 
 // === Views ===
 
-const VIEWS = { users: users.loadFirstPage, sites: sites.loadFirstPage, audit: audit.loadFirstPage };
+const VIEW = { users, sites, audit };
 const RELOADS = { users: users.loadUsers, sites: sites.loadSites, audit: audit.loadAudit };
 const TITLES = { users: "API Users", sites: "Sites", audit: "Audit" };
 
-function view() {
-  const name = location.hash.slice(1).split("?")[0];
-  return Object.hasOwn(VIEWS, name) ? name : "users";
-}
-
 async function showView({ focus = false } = {}) {
-  const name = view();
+  const { view, parameters } = address();
+  state.list = listAddress();
+  const workspace = parameters.get("workspace");
+  sites.selectWorkspace(state.workspaces.includes(workspace) ? workspace : null);
+  if (workspace !== state.workspace) changeAddress({ workspace: state.workspace });
   byId("first-list").hidden = true;
-  document.title = `${TITLES[name]} · Sitelatch`;
-  if (name !== "users") users.clear();
-  for (const section of Object.keys(VIEWS)) byId(section).hidden = section !== name;
-  for (const link of document.querySelectorAll(".bar nav a")) {
-    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+  document.title = `${TITLES[view]} · Sitelatch`;
+  if (view !== "users") users.clear();
+  for (const section of VIEWS) byId(section).hidden = section !== view;
+  for (const link of viewLinks) {
+    const name = link.dataset.view;
+    link.href = fragment(name, { workspace: state.workspace });
+    if (name === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   // Before loading: a slow response must not move the focus later.
-  if (focus) byId(`${name}-title`).focus();
-  await VIEWS[name]();
+  if (focus) byId(`${view}-title`).focus();
+  await VIEW[view].showAddress();
+}
+
+// The user has moved to another address: to another list, to the same list with another open user, or with none.
+async function followAddress() {
+  if (!state.session) return;
+  const { scroll = 0 } = history.state ?? {};
+  const isOtherView = byId(address().view).hidden;
+  if (listAddress() !== state.list) {
+    await showView({ focus: isOtherView });
+    scrollTo(0, scroll);
+  }
+  await users.showOpenUser();
 }
 
 async function signedIn(session) {
@@ -147,8 +160,11 @@ async function signedIn(session) {
     if (!error.isOutage && state.session) await signedOut(error.message);
     return;
   }
+  const { scroll = 0 } = history.state ?? {};
   await showView({ focus: true });
+  scrollTo(0, scroll);
   reopen(email);
+  await users.showOpenUser();
 }
 
 function signedOut(reason = "") {
@@ -160,7 +176,7 @@ function signedOut(reason = "") {
   for (const rows of ["sites-rows", "audit-rows"]) byId(rows).replaceChildren();
   byId("signed-in").hidden = true;
   byId("first-list").hidden = false;
-  for (const section of Object.keys(VIEWS)) byId(section).hidden = true;
+  for (const section of VIEWS) byId(section).hidden = true;
   return showSignIn(reason);
 }
 
@@ -183,7 +199,7 @@ sites.setUpWorkspaces(showView);
 users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
-users.setUpCreate((workspace) => { if (state.session && view() === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
+users.setUpCreate((workspace) => { if (state.session && address().view === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
 
 // === Outages ===
 // While the server or its database is unavailable, a banner says so and the page tries again. Nobody is signed out.
@@ -218,7 +234,7 @@ function retryLater() {
 async function retry() {
   if (!state.session) await start();
   else if (!byId("first-list").hidden) await signedIn(state.session);
-  else if (await sites.loadWorkspaces().then(RELOADS[view()], () => false)) endOutage();
+  else if (await sites.loadWorkspaces().then(RELOADS[address().view], () => false)) endOutage();
 }
 
 byId("retry").addEventListener("click", () => busy(byId("retry"), retry));
@@ -242,7 +258,7 @@ async function refresh() {
   refreshTimes();
   const began = performance.now();
   const inUse = state.session && !document.hidden && Date.now() - lastActive < INACTIVE_MS;
-  const wanted = inUse && view() === "users" && !document.querySelector("dialog[open]");
+  const wanted = inUse && address().view === "users" && !document.querySelector("dialog[open]");
   const succeeded = !wanted || (await users.refreshUsers());
   const longer = succeeded ? 10 * (performance.now() - began) : 2 * refreshMs;
   refreshMs = Math.min(Math.max(REFRESH_MS, longer), MAX_REFRESH_MS);
@@ -253,11 +269,24 @@ async function refresh() {
 refreshTimer = setTimeout(refresh, REFRESH_MS);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
-addEventListener("hashchange", () => { if (state.session) showView({ focus: true }); });
-// A link to the current view reloads it. That is also the way to retry after an error.
-for (const link of document.querySelectorAll(".bar a[href^='#']")) {
-  link.addEventListener("click", () => { if (link.hash === location.hash && state.session) showView({ focus: true }); });
-}
+whenAddressChanges(followAddress);
+addEventListener("scroll", debounced(100, rememberScroll), { passive: true });
+const viewLinks = [...document.querySelectorAll(".bar nav a")];
+for (const link of viewLinks) link.dataset.view = link.hash.slice(1);
+// A link to the current address reloads the list. That is also the way to retry after an error.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (!link || !state.session || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  if (link.hash !== listAddress()) {
+    follow(link.hash);
+    return;
+  }
+  history.replaceState(history.state, "", link.hash);
+  showView({ focus: true });
+});
+
+leaveEntries({ reopens: true });
 
 async function start() {
   let session;

@@ -1,6 +1,6 @@
 // The audit log. Each entry is shown as a sentence. The filters are in the URL.
 
-import { query, request, state, withoutKeys } from "./api.js";
+import { address, changeAddress, fragment, query, request, state, textFrom, withoutKeys } from "./api.js";
 import { byId, cell, debounced, el, emailAddress, isolated, localTime, Pages, row, showError, time } from "./components.js";
 
 // The fields of the filters, by their names in the URL. The dates are those of the browser's time zone.
@@ -11,7 +11,7 @@ let latestLoad = 0;
 let subject = null;
 
 export function setUpAudit() {
-  pages = new Pages(byId("audit-pages"), loadAudit);
+  pages = new Pages(byId("audit-pages"), 50, loadAudit);
   byId("audit-search").addEventListener("input", debounced(200, changeFilters));
   byId("audit-actor").addEventListener("input", debounced(400, changeFilters));
   for (const name of ["action", "from", "to"]) byId(FIELDS[name]).addEventListener("change", changeFilters);
@@ -22,29 +22,27 @@ export function setUpAudit() {
   });
 }
 
-export function loadFirstPage() {
+// Show what the address says.
+export function showAddress() {
   readFilters();
-  pages.reset();
+  pages.read(address().parameters);
   return loadAudit();
 }
 
-// The URL of a view of the audit log with these filters.
-export function auditUrl(filters) {
-  const given = Object.entries(filters).filter(([, value]) => value);
-  return given.length ? `#audit?${new URLSearchParams(given)}` : "#audit";
-}
+// The address of the audit log with these filters.
+export const auditUrl = (filters) => fragment("audit", { workspace: state.workspace, ...filters });
 
 function readFilters() {
-  const given = new URLSearchParams(location.hash.split("?")[1]);
-  for (const [name, id] of Object.entries(FIELDS)) byId(id).value = given.get(name) ?? "";
-  subject = given.get("subject");
+  const { parameters } = address();
+  for (const [name, id] of Object.entries(FIELDS)) byId(id).value = textFrom(parameters, name);
+  subject = parameters.get("subject");
 }
 
 const filters = () => ({ subject, ...Object.fromEntries(Object.entries(FIELDS).map(([name, id]) => [name, withoutKeys(byId(id).value)])) });
 
 function changeFilters() {
-  history.replaceState(null, "", auditUrl(filters()));
   pages.reset();
+  changeAddress({ ...filters(), page: null, after: null }, { before: [] });
   return loadAudit();
 }
 
@@ -70,12 +68,13 @@ export async function loadAudit() {
     byId("audit-rows").replaceChildren(...page.items.map(entryRow));
     byId("audit-people").replaceChildren(...[...new Set(page.items.map((entry) => entry.actor.email))].map((email) => el("option", { value: email })));
     if (subject !== null) byId("audit-subject").querySelector("b").replaceChildren(...titleOfSubject(page.items));
-    pages.show(page.next);
+    pages.show(page.next, page.items.length);
     byId("audit-empty").hidden = page.items.length > 0;
     byId("audit-empty").previousElementSibling.hidden = !page.items.length;
     byId("audit-empty").replaceChildren(...emptyMessage());
     return true;
   } catch (error) {
+    if (load === latestLoad && pages.recover(error)) return loadAudit();
     if (load === latestLoad) showError("audit-error", error);
     return false;
   }

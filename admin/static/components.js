@@ -1,6 +1,6 @@
 // The parts that all views are made of: elements, messages, times, dialogs, the pages of a list, and the site picker.
 
-import { query, request, withoutKeys } from "./api.js";
+import { changeAddress, dialogClosed, dialogOpened, query, rememberScroll, request, withoutKeys } from "./api.js";
 
 // === Elements and messages ===
 // Text is only ever inserted as text, never as HTML.
@@ -101,10 +101,12 @@ export async function busy(element, work) {
 
 export function debounced(milliseconds, work) {
   let timer = null;
-  return (...given) => {
+  const later = (...given) => {
     clearTimeout(timer);
     timer = setTimeout(() => work(...given), milliseconds);
   };
+  later.cancel = () => clearTimeout(timer);
+  return later;
 }
 
 // === Truncated text ===
@@ -253,22 +255,27 @@ export function reopen(email) {
 }
 
 // Open a dialog, and call `closed` when it closes. The browser restores focus to the element that had it, if that
-// element still exists.
-export function show(dialog, closed = () => {}) {
+// element still exists; otherwise `next` returns the element to focus. `user` is the id of the user that it shows.
+export function show(dialog, closed = () => {}, { next = () => null, user = null } = {}) {
   const before = document.activeElement;
   closeCallbacks.set(dialog, closed);
   const onClose = () => {
     if (dialog.open) return; // reopened before the previous `close` event
     dialog.removeEventListener("close", onClose);
+    dialogClosed(dialog);
     closed();
-    if (!before?.isConnected) document.querySelector("main > section:not([hidden]) h1")?.focus();
+    if (before?.isConnected && before !== document.body) return;
+    const heading = document.querySelector("main > section:not([hidden]) h1");
+    if (!document.querySelector("dialog[open]")) (next() ?? heading)?.focus({ preventScroll: true });
   };
   dialog.addEventListener("close", onClose);
   dialog.showModal();
+  dialogOpened(dialog, user);
 }
 
 // Ask before something that cannot be undone. `text` explains the consequences. `work` returns the parts of the toast.
-export function confirm(title, text, verb, work) {
+// `next` returns the element to focus afterwards.
+export function confirm(title, text, verb, work, next) {
   const dialog = byId("confirm");
   byId("confirm-title").replaceChildren(...title);
   byId("confirm-text").replaceChildren(...text);
@@ -285,7 +292,7 @@ export function confirm(title, text, verb, work) {
       byId("confirm-error").textContent = error.message;
     }
   });
-  show(dialog);
+  show(dialog, undefined, { next });
   dialog.querySelector("[data-close]").focus();
 }
 
@@ -329,48 +336,87 @@ export function prompt(title, fields, verb, work) {
 // Forward with the API's `next` cursor, backward with the cursors of the previous pages.
 
 export class Pages {
-  // `load` loads the page after the cursor `after` and returns whether it succeeded.
-  constructor(container, load) {
+  // `load` loads the page after the cursor `after` and returns whether it succeeded. A page has `size` items.
+  constructor(container, size, load) {
     this.container = container;
+    this.size = size;
     this.load = load;
     this.before = [];
     this.after = null;
+    this.number = 1;
+  }
+
+  // Continue at the page that the address names.
+  read(parameters) {
+    const number = Number(parameters.get("page"));
+    this.after = parameters.get("after");
+    if (!this.after || !Number.isSafeInteger(number) || number < 2) {
+      this.reset();
+      return;
+    }
+    this.number = number;
+    // Only the history knows the cursors of the previous pages, so a bookmarked page leads back to the first one.
+    const before = history.state?.before;
+    this.before = Array.isArray(before) && before.length && before.length < number ? before : [null];
   }
 
   reset() {
     this.before = [];
     this.after = null;
+    this.number = 1;
   }
 
-  show(next) {
-    const previous = el("button", { type: "button", onclick: () => busy(this.container, () => this.turn(...this.back())) }, "Previous");
-    const following = el("button", { type: "button", onclick: () => busy(this.container, () => this.turn([...this.before, this.after], next)) }, "Next");
-    previous.disabled = !this.before.length;
+  // Start again at the first page if the address does not lead to one. Returns whether there is something to load.
+  recover(error) {
+    if (this.after === null || !error.faults?.some((fault) => fault.parameter === "after")) return false;
+    this.reset();
+    this.write();
+    return true;
+  }
+
+  write(push = false) {
+    changeAddress({ page: this.number > 1 ? this.number : null, after: this.after }, { push, before: this.before });
+  }
+
+  // Show the range of this page, with the number of all items if it is known: {count, more}.
+  show(next, shown, total = null) {
+    const first = (this.number - 1) * this.size + 1;
+    const all = total ?? (next || !shown ? null : { count: first + shown - 1, more: false });
+    const number = (value) => value.toLocaleString("en");
+    const range = shown ? `${number(first)}–${number(first + shown - 1)}` : "";
+    const text = all && shown ? `${range} of ${number(Math.max(all.count, first + shown - 1))}${all.more ? "+" : ""}` : range;
+    const isFar = this.number > 2 && this.before.length === 1;
+    const previous = el("button", { type: "button", onclick: () => busy(this.container, () => this.turn(...this.back())) }, isFar ? "First page" : "Previous");
+    const following = el("button", { type: "button", onclick: () => busy(this.container, () => this.turn([...this.before, this.after], next, this.number + 1)) }, "Next");
+    previous.disabled = this.number === 1;
     following.disabled = !next;
-    const needed = this.before.length || next;
-    this.container.replaceChildren(...(needed ? [el("span", { class: "quiet" }, `Page ${this.before.length + 1}`), previous, following] : []));
+    const needed = this.number > 1 || next;
+    this.container.replaceChildren(...(needed ? [el("span", { class: "quiet" }, text), previous, following] : []));
   }
 
   back() {
-    return [this.before.slice(0, -1), this.before.at(-1)];
+    return [this.before.slice(0, -1), this.before.at(-1), this.before.length === 1 ? 1 : this.number - 1];
   }
 
   // After the last item of a page was deleted, show the previous page. Returns whether there is one.
   async leaveEmpty() {
-    if (!this.before.length) return false;
-    [this.before, this.after] = this.back();
+    if (this.number === 1) return false;
+    [this.before, this.after, this.number] = this.back();
+    this.write();
     await this.load();
     return true;
   }
 
-  async turn(before, after) {
-    const current = [this.before, this.after];
-    [this.before, this.after] = [before, after];
+  async turn(before, after, number) {
+    rememberScroll();
+    const current = [this.before, this.after, this.number];
+    [this.before, this.after, this.number] = [before, after, number];
     if (!(await this.load())) {
       // The page did not change, unless the list was reset in the meantime.
-      if (this.before === before) [this.before, this.after] = current;
+      if (this.before === before) [this.before, this.after, this.number] = current;
       return;
     }
+    this.write(true);
     this.container.closest("section").querySelector("h1").focus();
     scrollTo(0, 0);
   }

@@ -1,6 +1,6 @@
 // Workspaces, and the list of their sites: add, import, rename and remove.
 
-import { deleteIfExists, query, request, state, withoutKeys } from "./api.js";
+import { address, changeAddress, deleteIfExists, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
 import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, show, showError, showToast, time } from "./components.js";
 
 // === Workspaces ===
@@ -46,6 +46,8 @@ function choice(name, label) {
     byId("workspace-menu").hidePopover();
     if (name === state.workspace) return;
     selectWorkspace(name);
+    rememberScroll();
+    changeAddress({ workspace: name, page: null, after: null }, { push: true, before: [] });
     onChange();
   } }, label));
 }
@@ -111,6 +113,7 @@ export function newWorkspace() {
       throw error;
     });
     state.workspace = workspace.name;
+    changeAddress({ workspace: workspace.name, page: null, after: null }, { before: [] });
     showWorkspaces([...state.workspaces, workspace.name].sort());
     await onChange();
     return ["Created the workspace ", isolated(workspace.name), "."];
@@ -123,14 +126,23 @@ let pages = null;
 let latestLoad = 0;
 
 export function setUpSites() {
-  pages = new Pages(byId("sites-pages"), loadSites);
-  byId("site-search").addEventListener("input", debounced(200, loadFirstPage));
+  pages = new Pages(byId("sites-pages"), 100, loadSites);
+  byId("site-search").addEventListener("input", debounced(200, searchSites));
   byId("add-site").addEventListener("click", () => (state.workspaces.length ? addSite() : newWorkspace()));
   setUpImport();
 }
 
-export function loadFirstPage() {
+// Show what the address says.
+export function showAddress() {
+  const { parameters } = address();
+  byId("site-search").value = textFrom(parameters, "search");
+  pages.read(parameters);
+  return loadSites();
+}
+
+function searchSites() {
   pages.reset();
+  changeAddress({ search: byId("site-search").value.trim(), page: null, after: null }, { before: [] });
   return loadSites();
 }
 
@@ -144,13 +156,14 @@ export async function loadSites() {
     showError("sites-error");
     if (!page.items.length && (await pages.leaveEmpty())) return true;
     byId("sites-rows").replaceChildren(...page.items.map(siteRow));
-    pages.show(page.next);
+    pages.show(page.next, page.items.length);
     const empty = !page.items.length;
     byId("sites-empty").hidden = !empty;
     byId("sites-empty").previousElementSibling.hidden = empty;
     byId("sites-empty").replaceChildren(...emptyMessageFor(search));
     return true;
   } catch (error) {
+    if (load === latestLoad && pages.recover(error)) return loadSites();
     if (load === latestLoad) showError("sites-error", error);
     return false;
   }
@@ -160,7 +173,7 @@ function emptyMessageFor(search) {
   if (search) {
     return [
       el("p", {}, "No site matches “", isolated(search), "”."),
-      el("button", { type: "button", onclick: () => { byId("site-search").value = ""; byId("site-search").focus(); loadFirstPage(); } }, "Show all sites"),
+      el("button", { type: "button", onclick: () => { byId("site-search").value = ""; byId("site-search").focus(); searchSites(); } }, "Show all sites"),
     ];
   }
   if (!state.workspaces.length) {

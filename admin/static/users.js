@@ -1,13 +1,16 @@
 // API users: the list, and the dialog that creates one.
 
-import { deleteIfExists, query, request, state, withoutKeys } from "./api.js";
-import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, showError, time } from "./components.js";
+import { address, changeAddress, choiceFrom, deleteIfExists, fragment, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
+import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, showError, showToast, time } from "./components.js";
 import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
 
 // === List of API users ===
 
 // The maximum age of the list. After that, a refresh loads all of it, to show changes that others made.
 const LIST_MS = 60_000;
+const SORTS = ["-created", "created", "-last_activity", "last_activity", "name", "-name", "authorized_by", "-authorized_by"];
+// The filters by last use, and their parameters in the API.
+const USES = { "": {}, never: { never_used: true }, unused: { unused_days: 90 } };
 let pages = null;
 let latestLoad = 0;
 let loadedAt = 0;
@@ -19,32 +22,79 @@ let shownFingerprints = "";
 let rows = new Map();
 // The latest data of each user shown, keyed by user id.
 let users = new Map();
+// The number of all users in the list, {count, more}, and the parameters for which it was counted.
+let total = null;
+let counted = "";
 
 export function setUpUsers() {
-  pages = new Pages(byId("users-pages"), loadUsers);
+  pages = new Pages(byId("users-pages"), 50, loadUsers);
   byId("user-sites").addEventListener("toggle", ({ newState }) => popoverButton.setAttribute("aria-expanded", newState === "open"));
   // The popover does not move with its row.
   document.addEventListener("scroll", () => byId("user-sites").hidePopover(), { passive: true });
   byId("create").addEventListener("click", () => (state.workspaces.length ? openCreate() : newWorkspace()));
-  byId("search").addEventListener("input", debounced(200, loadFirstPage));
-  byId("sort").addEventListener("change", loadFirstPage);
+  // A search replaces the entry of the history, so that the Back button does not undo it letter by letter.
+  byId("search").addEventListener("input", searchLater);
+  for (const id of ["sort", "filter-use", "filter-by"]) byId(id).addEventListener("change", () => selectFirstPage({ push: true }));
+  for (const button of document.querySelectorAll("#users th button")) button.addEventListener("click", () => sortBy(button.dataset.sort));
+  // On phones, only screen readers see the column headers.
+  const cards = matchMedia("(max-width: 45.99rem)");
+  const setStops = () => { for (const button of document.querySelectorAll("#users th button")) button.tabIndex = cards.matches ? -1 : 0; };
+  cards.addEventListener("change", setStops);
+  setStops();
 }
 
-export function loadFirstPage() {
-  // A link from the audit log names the key.
-  const search = new URLSearchParams(location.hash.split("?")[1]).get("search");
-  if (search) byId("search").value = search;
-  if (search) history.replaceState(null, "", "#users");
-  pages.reset();
+// Show what the address says: the list, and the open user.
+export async function showAddress() {
+  const { parameters } = address();
+  byId("search").value = textFrom(parameters, "search");
+  byId("filter-by").value = textFrom(parameters, "by");
+  byId("filter-use").value = choiceFrom(parameters, "use", Object.keys(USES));
+  byId("sort").value = choiceFrom(parameters, "sort", SORTS);
+  pages.read(parameters);
   return loadUsers();
 }
 
-// Show a new user first in the list, and clear the search.
+const searchLater = debounced(200, () => selectFirstPage());
+
+// Show the first page for the search, filters and order that the user has chosen.
+function selectFirstPage({ push = false } = {}) {
+  pages.reset();
+  const sort = byId("sort").value;
+  const search = byId("search").value.trim();
+  searchLater.cancel();
+  if (push) rememberScroll();
+  if (push) changeAddress({ search }); // the entry that the Back button leads to has the search, too
+  const chosen = { search, use: byId("filter-use").value, by: byId("filter-by").value.trim(), sort: sort === SORTS[0] ? null : sort };
+  changeAddress({ ...chosen, workspace: state.workspace, page: null, after: null }, { push, before: [] });
+  return loadUsers();
+}
+
+// Sort by a column. If the list is already sorted by it, reverse the order.
+function sortBy(order) {
+  const reversed = order.startsWith("-") ? order.slice(1) : `-${order}`;
+  byId("sort").value = byId("sort").value === order ? reversed : order;
+  return selectFirstPage({ push: true });
+}
+
+function showOrder() {
+  const order = byId("sort").value;
+  for (const heading of document.querySelectorAll("#users th:has(button)")) {
+    const isSorted = order.replace("-", "") === heading.firstElementChild.dataset.sort.replace("-", "");
+    if (isSorted) heading.setAttribute("aria-sort", order.startsWith("-") ? "descending" : "ascending");
+    else heading.removeAttribute("aria-sort");
+  }
+}
+
+function clearFilters() {
+  for (const id of ["search", "filter-use", "filter-by"]) byId(id).value = "";
+}
+
+// Show a new user first in the list, and clear the search and the filters.
 export function showCreated(workspace) {
-  byId("search").value = "";
-  byId("sort").value = "-created";
+  clearFilters();
+  byId("sort").value = SORTS[0];
   switchTo(workspace);
-  return loadFirstPage();
+  return selectFirstPage();
 }
 
 // Drop all rows, so that revealed keys are not shown to another admin or after switching views.
@@ -88,11 +138,17 @@ function isInView(element) {
   return bottom > 0 && top < innerHeight;
 }
 
+// The parameters of the API that select the users in the list.
+function selection() {
+  return { workspace: state.workspace, search: withoutKeys(byId("search").value), authorized_by: withoutKeys(byId("filter-by").value), ...USES[byId("filter-use").value] };
+}
+
 async function load({ quiet = false } = {}) {
   const loadNumber = ++latestLoad;
-  const search = withoutKeys(byId("search").value);
+  const selected = selection();
+  showOrder();
   try {
-    const path = query("users", { workspace: state.workspace, search, sort: byId("sort").value, after: pages.after, limit: 50 });
+    const path = query("users", { ...selected, sort: byId("sort").value, after: pages.after, limit: 50 });
     const page = await request("GET", path, undefined, { quiet });
     await addMissingWorkspaces(page.items);
     if (loadNumber !== latestLoad) return false;
@@ -103,15 +159,31 @@ async function load({ quiet = false } = {}) {
     const fingerprints = page.items.map(fingerprintOf);
     if (quiet && fingerprints.join() === shownFingerprints) refreshActivity(page.items);
     else {
-      const emptyMessage = page.items.length ? [] : await emptyMessageFor(search);
+      const emptyMessage = page.items.length ? [] : await emptyMessageFor(selected);
       if (loadNumber !== latestLoad) return false;
       showUsers(page, fingerprints, emptyMessage);
     }
+    count(page, selected, loadNumber);
     return true;
   } catch (error) {
+    if (loadNumber === latestLoad && pages.recover(error)) return load({ quiet });
     if (loadNumber === latestLoad && !quiet) showError("users-error", error);
     return false;
   }
+}
+
+// Show how many users there are in all, after the rows. A page without a next one needs no count.
+async function count(page, selected, loadNumber) {
+  const parameters = JSON.stringify(selected);
+  if (parameters !== counted) total = null;
+  counted = parameters;
+  const showPages = () => pages.show(page.next, page.items.length, page.next ? total : null);
+  showPages();
+  if (!page.next) return;
+  const latest = await request("GET", query("users/count", selected), undefined, { quiet: true }).catch(() => total);
+  if (counted !== parameters) return;
+  total = latest;
+  if (loadNumber === latestLoad) showPages();
 }
 
 const fingerprintOf = (user) => JSON.stringify([{ ...user, last_activity: null }, user.keys.map(isExpired), severalWorkspaces()]);
@@ -125,7 +197,7 @@ function showUsers(page, fingerprints, emptyMessage) {
   byId("users-rows").replaceChildren(...rows.values());
   refreshActivity(page.items);
   if (focused?.isConnected && focused !== document.activeElement) focused.focus();
-  pages.show(page.next);
+  byId("people").replaceChildren(...[...new Set([state.session.person.email, ...page.items.map((user) => user.authorized_by.email)])].map((email) => el("option", { value: email })));
   const empty = !page.items.length;
   byId("users-empty").hidden = !empty;
   byId("users-empty").previousElementSibling.hidden = empty;
@@ -136,12 +208,11 @@ function showUsers(page, fingerprints, emptyMessage) {
   if (wasStep) (byId("users-empty").querySelector(".primary") ?? byId("create")).focus();
 }
 
-async function emptyMessageFor(search) {
-  if (search) {
-    return [
-      el("p", {}, "No API user matches “", isolated(search), "”."),
-      el("button", { type: "button", onclick: () => { byId("search").value = ""; byId("search").focus(); loadFirstPage(); } }, "Show all API users"),
-    ];
+async function emptyMessageFor({ workspace, search, ...filters }) {
+  if (search || Object.values(filters).some(Boolean)) {
+    const what = search ? ["No API user matches “", isolated(search), Object.values(filters).some(Boolean) ? "” and the filters." : "”."] : ["No API user matches the filters."];
+    const showAll = () => { clearFilters(); byId("search").focus(); selectFirstPage({ push: true }); };
+    return [el("p", {}, ...what), el("button", { type: "button", onclick: showAll }, "Show all API users")];
   }
   const hasWorkspace = state.workspaces.length > 0;
   const hasSites = hasWorkspace && (await firstSiteOf(state.workspace).catch(() => "unknown")) !== null;
@@ -183,7 +254,22 @@ function userRow(user) {
 // Whether the list shows users of more than one workspace.
 const severalWorkspaces = () => state.workspace === null && state.workspaces.length > 1;
 
-const nameOf = (user) => (user.name ? cut(isolated(user.name, { class: "name" })) : el("span", { class: "name quiet" }, "Unnamed"));
+// A link that opens the user. Its address can be opened in another tab and bookmarked.
+function nameOf(user) {
+  const follow = (event) => {
+    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    busy(link, async () => {
+      try {
+        openUser(await request("GET", `users/${user.id}`));
+      } catch (error) {
+        showToast(error.message);
+      }
+    });
+  };
+  const link = el("a", { href: fragment("users", { workspace: state.workspace, user: user.id }), class: user.name ? "name" : "name quiet", onclick: follow }, user.name ? isolated(user.name) : "Unnamed");
+  return cut(link);
+}
 
 // Why requests of a user are refused. Only SQL can disable a user.
 function statusOf(user) {
@@ -279,6 +365,10 @@ function refreshActivity(items) {
 }
 
 function remove(user) {
+  // After the deletion, the next row gets the focus.
+  const deleted = byId("users-rows").querySelector(`[data-id="${user.id}"]`);
+  const neighbor = (deleted?.nextElementSibling ?? deleted?.previousElementSibling)?.dataset.id;
+  const next = () => (neighbor ? byId("users-rows").querySelector(`[data-id="${neighbor}"] .remove`) : null);
   const scope = user.all_sites ? ["all sites of ", isolated(user.workspace)]
     : user.site_count ? [...listed(user.sites.slice(0, 5)), user.site_count > 5 ? ` and ${user.site_count - 5} more sites` : ""]
     : ["no sites"];
@@ -294,9 +384,48 @@ function remove(user) {
     async () => {
       await deleteIfExists(`users/${user.id}`);
       await loadUsers();
+      byId("user-dialog").close();
       return ["Deleted the API user ", isolated(titleOf(user)), "."];
     },
+    next,
   );
+}
+
+// === Dialog with one API user ===
+
+// Open the user that the address names, if there is one.
+export async function showOpenUser() {
+  const id = address().parameters.get("user");
+  const dialog = byId("user-dialog");
+  if (!id || dialog.open) return;
+  try {
+    const user = await request("GET", `users/${encodeURIComponent(id)}`);
+    if (address().parameters.get("user") === id && !dialog.open) openUser(user);
+  } catch (error) {
+    if (error.status === 404) changeAddress({ user: null });
+    showToast(error.message);
+  }
+}
+
+function openUser(user) {
+  const keys = user.keys.map((key) => el("div", { class: "title-line" }, el("code", {}, key.hint), ...expiryOf(key)));
+  const sites = user.all_sites ? [el("span", { class: "badge" }, "All sites")]
+    : user.site_count ? [el("ul", { class: "site-list", tabindex: "0", "aria-label": "Authorized sites" }, ...user.sites.map((site) => el("li", {}, isolated(site))))]
+    : ["None (its sites were removed)"];
+  const details = {
+    "API key": keys,
+    Workspace: [isolated(user.workspace)],
+    "Authorized by": [el("div", {}, isolated(user.authorized_by.name)), el("a", { href: fragment("users", { workspace: state.workspace, by: user.authorized_by.email }) }, isolated(user.authorized_by.email))],
+    "Last activity": [time(user.last_activity)],
+    Created: [time(user.created_at)],
+    History: [el("a", { href: fragment("audit", { workspace: state.workspace, subject: user.id }) }, "Entries in the audit log")],
+    [user.all_sites || !user.site_count ? "Authorized sites" : `Authorized sites (${user.site_count.toLocaleString("en")})`]: sites,
+  };
+  byId("user-title").replaceChildren(user.name ? isolated(user.name) : "Unnamed", ...(user.disabled_at ? [" ", el("span", { class: "badge off" }, "Disabled")] : []));
+  byId("user-details").replaceChildren(...Object.entries(details).flatMap(([term, values]) => [el("dt", {}, term), el("dd", {}, ...values)]));
+  byId("user-delete").onclick = () => remove(user);
+  show(byId("user-dialog"), undefined, { user: user.id });
+  byId("user-title").focus();
 }
 
 // === Dialog “Create API User” ===

@@ -13,6 +13,7 @@ class ListView:
         self.rows = page.locator(f"#{view}-rows tr")
         self.error = page.locator(f"#{view}-error")
         self.empty = page.locator(f"#{view}-empty")
+        self.pages = page.locator(f"#{view}-pages")
         self.next_button = page.get_by_role("button", name="Next")
         self.previous_button = page.get_by_role("button", name="Previous")
 
@@ -25,8 +26,9 @@ class ListView:
     def expect_count(self, count: int) -> None:
         expect(self.rows).to_have_count(count)
 
-    def expect_page(self, number: int) -> None:
-        expect(self.page.get_by_text(f"Page {number}", exact=True)).to_be_visible()
+    def expect_range(self, text: str) -> None:
+        """Wait for the text below the list that says which items are shown, such as "1–50 of 60"."""
+        expect(self.pages.locator("span")).to_have_text(text)
 
     def next_page(self) -> None:
         self.next_button.click()
@@ -42,6 +44,9 @@ class UserList(ListView):
         super().__init__(page, "users")
         self.search_field = page.get_by_label("Search by name")
         self.sort_field = page.get_by_label("Sort by")
+        """Only where there are no column headers, on phones."""
+        self.use_filter = page.get_by_label("Filter by last activity")
+        self.person_filter = page.get_by_label("Authorized by", exact=True)
         self.create_button = page.get_by_role("button", name="Create API User")
         self.site_popover = page.locator("#user-sites")
         self.no_users = page.get_by_role("heading", name="Three steps to the first API user")
@@ -54,6 +59,20 @@ class UserList(ListView):
     def more_sites(self, row: Locator) -> Locator:
         """The button that lists all sites of a user."""
         return row.get_by_role("button", name="more sites")
+
+    def column(self, name: str) -> Locator:
+        return self.page.get_by_role("columnheader", name=name)
+
+    def sort_by(self, column: str) -> None:
+        """Click a column header. The second click reverses the order."""
+        self.column(column).get_by_role("button").click()
+
+    def filter_by_person(self, email: str) -> None:
+        self.person_filter.fill(email)
+        self.person_filter.press("Enter")
+
+    def names(self) -> list[str]:
+        return self.page.locator("#users-rows .name").all_text_contents()
 
     def delete_button(self, row: Locator) -> Locator:
         return row.get_by_role("button", name="Delete User")

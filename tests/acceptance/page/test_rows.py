@@ -165,7 +165,7 @@ def test_truncated_text_is_shown_in_full_on_hover_and_focus(rows_page: AdminPage
             element.blur()
             expect(tooltip).to_be_hidden()
     # Text that fits has no tooltip, and Tab does not stop there.
-    short = rows_page.users.row("Nightly export").first.locator(".name")
+    short = rows_page.users.row("Nightly export").first.get_by_text("Ada Admin", exact=True)
     short.hover()
     expect(tooltip).to_be_hidden()
     assert short.evaluate("(element) => element.tabIndex") == -1
