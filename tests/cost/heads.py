@@ -122,6 +122,7 @@ _LONGEST_TARGET = 8190
 
 PLAIN = Shape(
     target=b"/api/sites/shop/report?from=2026-01-01",
-    fields=((b"User-Agent", b"curl/8.5.0"), (b"Accept", b"*/*")),
+    fields=((b"User-Agent", b" curl/8.5.0"), (b"Accept", b"*/*")),
 )
-"""The head of an ordinary client, with which others are compared."""
+"""The head of an ordinary client, with which others are compared. Because of the second space before a value, it takes
+the full way: the shortcut for repeated heads does not read it. Hostile heads take the full way too, as they differ."""
