@@ -148,7 +148,7 @@ Search = Annotated[Text, Field(max_length=200), AfterValidator(str.lstrip)]
 
 
 class UserFilter(QueryParameters):
-    """Parameters of `GET /admin/users/count`: the API users that a list contains."""
+    """Parameters of `GET /admin/user-count`: the API users that a list contains."""
 
     workspace: Text | None = None
     search: Search | None = None

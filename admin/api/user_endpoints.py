@@ -30,7 +30,7 @@ class UserEndpoints:
         return [
             endpoint("GET", "/users", self.list_users, UserQuery, {200: Page[User]}),
             endpoint("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
-            endpoint("GET", "/users/count", self.count_users, UserFilter, {200: Count}),
+            endpoint("GET", "/user-count", self.count_users, UserFilter, {200: Count}),
             endpoint("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
             endpoint("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
             endpoint("GET", "/activity", self.list_activity, ActivityQuery, {200: UserActivities}),

@@ -180,7 +180,7 @@ async function count(page, selected, loadNumber) {
   const showPages = () => pages.show(page.next, page.items.length, page.next ? total : null);
   showPages();
   if (!page.next) return;
-  const latest = await request("GET", query("users/count", selected), undefined, { quiet: true }).catch(() => total);
+  const latest = await request("GET", query("user-count", selected), undefined, { quiet: true }).catch(() => total);
   if (counted !== parameters) return;
   total = latest;
   if (loadNumber === latestLoad) showPages();

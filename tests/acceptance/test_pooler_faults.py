@@ -221,13 +221,17 @@ async def test_cached_keys_work_while_the_pool_is_exhausted(served: Pooled) -> N
         await recovered(served, data, cold)
 
 
-def test_a_startup_parameter_rejected_by_the_pooler_is_logged(served: Pooled, tmp_path: Path) -> None:
+async def test_a_startup_parameter_rejected_by_the_pooler_is_logged(served: Pooled, tmp_path: Path) -> None:
     name = database_name(served.dsn)
     url = served.pooler.dsn("sitelatch_doors", name) + "?statement_timeout=5000"
     latch = Sitelatch(tmp_path, url, served.lanes.routes())
     latch.launch()
     try:
         latch.wait_for_readiness(503)
+        await until(
+            lambda: {"database_down", "feed_down"} <= {line["event"] for line in latch.log_lines()},
+            "both kinds of connections are rejected",
+        )
         reasons = {line["event"]: line["reason"] for line in latch.log_lines() if "reason" in line}
     finally:
         latch.stop()

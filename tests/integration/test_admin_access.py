@@ -46,10 +46,10 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/users?search=slk_", statuses=(200,)),
         Attempt("/users?workspace=globex"),
     ],
-    ("GET", "/users/count"): [
-        Attempt("/users/count", statuses=(200,)),
-        Attempt("/users/count?search=wiki", statuses=(200,)),
-        Attempt("/users/count?workspace=globex"),
+    ("GET", "/user-count"): [
+        Attempt("/user-count", statuses=(200,)),
+        Attempt("/user-count?search=wiki", statuses=(200,)),
+        Attempt("/user-count?workspace=globex"),
     ],
     ("POST", "/users"): [
         Attempt("/users", {"workspace": "globex", "all_sites": True}),
@@ -418,7 +418,7 @@ async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
     assert await all_rows(pool) == before
     assert [user["id"] for user in (await ben.get("/users"))["items"]] == [visible["id"]]
     for search, count in (("", 1), ("globex", 0), ("wiki", 0), ("ada", 1)):
-        assert await ben.get("/users/count", search=search) == {"count": count, "more": False}
+        assert await ben.get("/user-count", search=search) == {"count": count, "more": False}
     assert (await ben.get("/session"))["workspaces"] == ["acme"]
     made = await ben.create(workspace="acme", sites=["shop"])
     assert (await ben.request("DELETE", f"/users/{made['id']}"))[0] == 204

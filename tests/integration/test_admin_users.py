@@ -344,7 +344,7 @@ async def test_the_list_can_be_limited_to_one_workspace(acme: AdminClient) -> No
 
 
 async def test_a_count_of_an_unknown_workspace_is_refused(acme: AdminClient) -> None:
-    status, problem, _ = await acme.request("GET", "/users/count?workspace=nope")
+    status, problem, _ = await acme.request("GET", "/user-count?workspace=nope")
     assert (status, problem["errors"][0]["parameter"]) == (422, "workspace")
 
 
@@ -364,7 +364,7 @@ async def test_filters_by_use_and_by_person_can_be_combined(acme: AdminClient, p
     async def found(**filters: Any) -> list[str]:
         for sort in SORTS:
             users = await pages(acme, **filters, sort=sort, limit=2)
-            assert await acme.get("/users/count", **filters) == {"count": len(users), "more": False}
+            assert await acme.get("/user-count", **filters) == {"count": len(users), "more": False}
         return sorted(users)
 
     assert await found(never_used="true") == sorted([made[0], made[1], of_ben])
