@@ -26,8 +26,8 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 UPSTREAM ?=
 # The servers for the backend tests have their own virtual environment.
 BACKENDS := tests/backends/.venv
-# The number of pytest processes. `make test WORKERS=0` runs the tests in a single process.
-WORKERS ?= 2
+# The number of pytest processes, for two cores: the tests often wait. `make test WORKERS=0` runs the tests in a single process.
+WORKERS ?= 3
 # Files run in alphabetical order: the long acceptance tests first, and the short unit tests last. By default, xdist
 # starts files with few tests last. Some of those are slow, and one process would run the last one alone.
 PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
