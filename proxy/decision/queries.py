@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxy.decision.parameter_finder import Finder, Found
 from proxy.decision.parameter_limits import (
+    FEW_UNUSUAL,
     MAX_FOUND,
     MAX_FOUND_DEEP,
     MAX_FOUND_ODD,
@@ -13,6 +14,7 @@ from proxy.decision.parameter_limits import (
     TOO_MANY_FOUND_DEEP,
     TOO_MANY_FOUND_ENCODED,
     TOO_MANY_FOUND_IN_SPLITS,
+    TOO_MANY_UNUSUAL,
 )
 from proxy.decision.parameter_names import Name
 from proxy.decision.pieces import Pieces
@@ -110,6 +112,7 @@ def _parameters_at(
     `meanings` are the wanted names that each raw name means. Those of further names are added.
     """
     parameters: dict[tuple[bytes, bytes], Parameter] = {}
+    decoded = 0
     read_to = -1
     for at in found:
         if at.start < read_to:
@@ -122,6 +125,9 @@ def _parameters_at(
             continue
         meant = meanings.get(name)
         if meant is None:
+            decoded += PERCENT in name
+            if decoded > FEW_UNUSUAL:
+                raise Refused(TOO_MANY_UNUSUAL)
             meant = meanings[name] = finder.meant(name)
         if meant and not value.isascii():
             raise Refused(_RAW_VALUE)

@@ -5,7 +5,7 @@ from proxy.decision.named_sites import Named, TwoReadings, combined
 from proxy.decision.noticed_headers import SITE_HEADER
 from proxy.decision.path_facts import PathFacts
 from proxy.decision.queries import OnlyParameter, Query
-from proxy.decision.value_readings import is_deep
+from proxy.decision.value_readings import LONG_VALUE, is_deep
 from proxy.decision.work import check_work, found_work, head_work
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
@@ -102,7 +102,8 @@ def check_cookies(claim: Claim, facts: PathFacts, work: int) -> None:
         raise Refused(_TOO_MANY_COOKIES)
     values = [raw[end:].partition(b";")[0].removeprefix(b"=").strip(b' \t"') for _, end, _ in found]
     odd_names = sum([b"%" in raw[start:end] for start, end, _ in found])
-    is_encoded_twice = is_deep(b"\n".join(values))
+    # A longer value that is encoded twice is refused, so it has no further readings.
+    is_encoded_twice = is_deep(b"\n".join([value for value in values if len(value) <= LONG_VALUE]))
     check_work((work or head_work(claim.head)) + found_work(values, deep=is_encoded_twice, odd_names=odd_names))
     allowed = Named(dict.fromkeys(claim.sites), claim.named.every_site)
     elsewhere = Named.none()

@@ -16,7 +16,7 @@ from proxy.http.percent_encoding import (
 )
 from proxy.refusals import Refused
 
-_LONG_VALUE = 1024
+LONG_VALUE = 1024
 """A value with more bytes must not be encoded twice."""
 
 
@@ -49,7 +49,7 @@ def value_readings(raw: bytes) -> ValueReadings:
     has_unicode = b"%u" in raw or b"%U" in raw
     if PERCENT not in raw or (not has_unicode and decode_leniently(literal) == literal):
         return ValueReadings(text(literal), text(form), ())
-    if len(raw) > _LONG_VALUE:
+    if len(raw) > LONG_VALUE:
         raise Refused(TOO_DEEP)
     deeper = set(rounds(decode_leniently(raw) if has_unicode else literal, MAX_ROUNDS - 1))
     if spaced != raw:

@@ -745,6 +745,20 @@ MIXES: list[Mix] = [
         92,
         method=b"DELETE",
     ),
+    Mix({"query": Part(b"", (b"f%252569Lter[s%u0{n}%252574e?site=x&", b"page%0a;;?page[%73i%7ae%5d{x}"), b")", 1155)}),
+    Mix(
+        {
+            "cookies": Part(
+                b"site=",
+                (b"DELETE{n}%2c%5bfilter[site]DELETEidSite", b"token", b"{n},slk_a%25__PATH_.ost=252htt%3dpmEthod"),
+                b"",
+                31000,
+            ),
+            "path": Part(b"/api/sites/shop/", (b"*/idSite$", b"1a"), b"41", 103),
+            "query": Part(b"", (b";%2541%255%252f%25", b"tOken[[[[&"), b"site_id=shop", 180),
+        },
+        method=b"POST",
+    ),
 ]
 
 
