@@ -11,6 +11,9 @@ ORIGIN_NAMES = BELIEVED - {b"x-request-id"}
 """The headers in which a trusted proxy says where a request came from. Without them, the proxy itself would appear to
 be the client."""
 
+_MAX_HOPS = 16
+"""The maximum number of trusted proxies in a row. A client can write any number of entries before theirs."""
+
 # Frameworks build the request's URL from these headers. A proxy may pass on a client's values. Then `https://x/path?`
 # in X-Forwarded-Proto, or a path after the port, replaces the path that the framework serves (CVE-2025-64525,
 # CVE-2025-31137). Nothing backtracks, so each pattern takes linear time.
@@ -19,7 +22,7 @@ _HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?>(?::[0-9]{1,5}+)?)"
 
 
 def _list_of(member: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"%b(?>(?:%b%b)*)\Z" % (member, _COMMA, member))
+    return re.compile(rb"%b(?>(?:%b%b){0,%d})\Z" % (member, _COMMA, member, _MAX_HOPS - 1))
 
 
 _ORIGIN_VALUES = {
@@ -36,8 +39,6 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 _HOSTLESS = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
 _ORIGIN_LINES = _HOSTLESS + b"X-Forwarded-Host: %b\r\n"
 
-_MAX_HOPS = 16
-"""The maximum number of trusted proxies in a row. A client can write any number of entries before theirs."""
 _MAX_HOP_BYTES = 64
 """An IPv6 address in brackets with a port takes at most 53 characters."""
 _HOP_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+|[0-9A-Fa-f:.]+)(?::\d+)?)\Z")
