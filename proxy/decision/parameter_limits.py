@@ -22,10 +22,11 @@ MAX_ODD_NAMES: Final = 256
 """The maximum total length, in bytes, of distinct odd names, and their maximum number. DataTables sends 240."""
 
 LONG_NAMES: Final = 1024
+LONG_COOKIE_NAMES: Final = 256
 MANY_NAMES: Final = 64
-"""Odd names that take more than 1024 bytes in total, or more than 64 names, must not be encoded twice. If they take
-more than 1024 bytes, they must be ASCII when decoded, because case folding is slow for other characters, and each `%`
-must begin an escape, because decoding others is slow."""
+"""Odd names that take more than 1024 bytes in total (256 in cookies), or more than 64 names, must not be encoded twice.
+If they take more bytes, they must be ASCII when decoded, because case folding is slow for other characters, and each
+`%` must begin an escape, because decoding others is slow."""
 
 FEW_NAMES: Final = 7
 """At most 7 odd names that contain an encoded line break are read one by one."""
@@ -72,12 +73,12 @@ TOO_MANY_ODD_NAMES = AMBIGUOUS_REQUEST.because(
     f"have more than {MAX_ODD_BYTES} bytes together. {_SPLIT}"
 )
 LONG_FOREIGN_NAMES = AMBIGUOUS_REQUEST.because(
-    f"The percent-encoded names of parameters or cookies have more than {LONG_NAMES} bytes together, and some are "
-    f"outside ASCII. {_SPLIT}"
+    f"The percent-encoded names of parameters have more than {LONG_NAMES} bytes together, or those of cookies more "
+    f"than {LONG_COOKIE_NAMES}, and some are outside ASCII. {_SPLIT}"
 )
 LONG_BARE_PERCENTS = AMBIGUOUS_REQUEST.because(
-    f"The percent-encoded names of parameters or cookies have more than {LONG_NAMES} bytes together, and some `%` in "
-    "them do not begin an escape. Send `%25` for a `%`."
+    f"The percent-encoded names of parameters have more than {LONG_NAMES} bytes together, or those of cookies more "
+    f"than {LONG_COOKIE_NAMES}, and some `%` in them do not begin an escape. Send `%25` for a `%`."
 )
 LINE_ENDS_IN_NAMES = AMBIGUOUS_REQUEST.because(
     f"The name of a parameter or cookie contains an encoded line break, and more than {FEW_NAMES} names are "

@@ -11,6 +11,7 @@ from proxy.decision.parameter_limits import (
     FEW_NAMES,
     LINE_ENDS_IN_NAMES,
     LONG_BARE_PERCENTS,
+    LONG_COOKIE_NAMES,
     LONG_FOREIGN_NAMES,
     LONG_NAMES,
     MANY_NAMES,
@@ -73,7 +74,7 @@ class Pieces:
                         self._odd.setdefault(name, []).append(start)
                 start += len(piece) + 1
             if self._odd:
-                self._decoded = _decoded(list(self._odd))
+                self._decoded = _decoded(list(self._odd), LONG_COOKIE_NAMES if separators == COOKIES else LONG_NAMES)
 
     def names_like(self, plain: re.Pattern[str], decoded: re.Pattern[str]) -> list[tuple[int, bytes]]:
         """Return the positions and the raw names that contain a pattern, in their order.
@@ -122,12 +123,15 @@ def _first(pattern: re.Pattern[str], searched: str) -> list[re.Match[str]]:
     return matches
 
 
-def _decoded(names: list[bytes]) -> str:
-    """Return a line for each name: a `&` and the name, decoded as deeply as possible, with case folded."""
+def _decoded(names: list[bytes], long: int) -> str:
+    """Return a line for each name: a `&` and the name, decoded as deeply as possible, with case folded.
+
+    Names with more than `long` bytes together must be encoded simply.
+    """
     joined = _JOINT.join(names)
     if len(joined) > MAX_ODD_BYTES or len(names) > MAX_ODD_NAMES:
         raise Refused(TOO_MANY_ODD_NAMES)
-    if len(joined) > LONG_NAMES:
+    if len(joined) > long:
         decoded = decode_if_cheap(joined)
         if decoded is None or len(decoded) != len(joined) - 2 * joined.count(b"%"):
             raise Refused(LONG_BARE_PERCENTS)
@@ -139,6 +143,6 @@ def _decoded(names: list[bytes]) -> str:
         raise Refused(SEPARATORS_IN_NAMES)
     if lines.isascii():
         return lines.lower().decode("ascii")
-    if len(joined) > LONG_NAMES:
+    if len(joined) > long:
         raise Refused(LONG_FOREIGN_NAMES)
     return text(lines).casefold()

@@ -759,6 +759,31 @@ MIXES: list[Mix] = [
         },
         method=b"POST",
     ),
+    Mix(
+        {
+            "cookies": Part(
+                b"f%2569lt%25252565r[%c5%bfite]=%26site=x;",
+                (
+                    b"[x-http-met%5b[{n}]d-ov{n}pall%_[ttpmethodf%525256c,",
+                    b'\\%2%%%2\xff52f2si53"',
+                    b"%3%255bseq.%u0[{nto%e2%84%ex-TunneLed-%u006dethodn]e_id$%2",
+                ),
+                b"%2526%u0069d%c5%bf%ff={n}%2c;",
+                876,
+            ),
+            "path": Part(
+                b"/api/sites/shop/",
+                (b"ids[{n}]ids[]idSite{x}&", b"lookupi%2525%252525n.(]%23%2b", b"-%ef%bc%8f%DELETE5"),
+                b"",
+                765,
+            ),
+            "query": Part(b"$httpMeThod&", (b"[{n}&%2c", b"x-http-method-override&"), b"", 2625),
+            "value": Part(b"", (b"trailers,",), b"x", 6000),
+        },
+        b"TE",
+        1,
+        method=b"DELETE",
+    ),
 ]
 
 

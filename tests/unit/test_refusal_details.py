@@ -146,11 +146,11 @@ ROWS: list[Row] = [
         (get("/?" + "%41" * 3000 + "=1"), "More than 256 names of parameters or cookies are percent-encoded or"),
         (
             get("/?" + "%C3%BC" * 200 + "=1"),
-            "The percent-encoded names of parameters or cookies have more than 1024 bytes together, and some are",
+            "The percent-encoded names of parameters have more than 1024 bytes together, or those of cookies more",
         ),
         (
             get("/?" + "%41" * 400 + "%=1"),
-            "The percent-encoded names of parameters or cookies have more than 1024 bytes together, and some `%` in",
+            "The percent-encoded names of parameters have more than 1024 bytes together, or those of cookies more",
         ),
         (get("/?%0Asite&" + "&".join(f"%4{n}" for n in range(1, 9))), "The name of a parameter or cookie contains an"),
         (get("/?site[" + "a" * 1100 + "]=1"), "More than 24 names of parameters, more than 8 names of cookies or"),
