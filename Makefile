@@ -26,7 +26,7 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 UPSTREAM ?=
 # The servers for the backend tests have their own virtual environment.
 BACKENDS := tests/backends/.venv
-# The number of pytest processes, for two cores: the tests often wait. `make test WORKERS=0` runs the tests in a single process.
+# The number of pytest processes. Tests often wait, so it is more than two cores. `make test WORKERS=0` uses one process.
 WORKERS ?= 3
 # Files run in alphabetical order: the long acceptance tests first, and the short unit tests last. By default, xdist
 # starts files with few tests last. Some of those are slow, and one process would run the last one alone.

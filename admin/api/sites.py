@@ -111,7 +111,7 @@ async def rename_site(connection: Connection, site_id: str, display_name: str, *
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What the removal of a site would mean: who would lose access to it."""
+    """The API users that lose access if a site is removed."""
 
     site: str
     workspace: str

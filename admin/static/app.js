@@ -244,7 +244,7 @@ addEventListener("online", () => { if (!byId("outage").hidden) retryLater(); });
 
 const REFRESH_MS = 5000;
 const MAX_REFRESH_MS = 60_000;
-// A page that nobody uses must not prevent its session from timing out.
+// An unused page must not keep its session alive.
 const INACTIVE_MS = 10 * 60 * 1000;
 
 let lastActive = Date.now();

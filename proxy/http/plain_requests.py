@@ -192,7 +192,7 @@ class PlainRequests:
         try:
             shape = self._shapes[pieces]
         except KeyError:
-            shape = self._read_shape(pieces, whole, mark, key, length)
+            shape = self._read_shape(pieces, whole, key, length)
         if shape is None or (trusted and shape.from_proxies):
             return None
         plain = PlainHead(line, method, target, whole, shape, key)
@@ -203,9 +203,9 @@ class PlainRequests:
         plain.has_body = size > 0
         return plain, Hop(shape.host, LengthBody(size) if size else NO_BODY, False, shape.keep_alive, None), rest
 
-    def _read_shape(self, pieces: _Pieces, whole: bytes, mark: bytes, key: bytes, length: bytes) -> Shape | None:
-        """Return the shape of a head, or None if it is not plain, and remember it. `mark` begins its line."""
-        before, _, after, _ = pieces
+    def _read_shape(self, pieces: _Pieces, whole: bytes, key: bytes, length: bytes) -> Shape | None:
+        """Return the shape of a head, or None if it is not plain, and remember it."""
+        before, mark, after, _ = pieces
         shape = self._shape(whole.split(b"\r\n")[1:], mark[2:], key, length)
         if len(before) + len(after) <= _LONGEST_SHAPE:
             if len(self._shapes) >= _MOST_SHAPES:

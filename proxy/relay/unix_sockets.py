@@ -60,8 +60,9 @@ class UnixSocketSite(web.BaseSite):
 
 
 def bind_unix_socket(path: str, mode: int | None, group: str | None) -> UnixSocket:
-    """Return a socket that is bound to `path` but does not listen yet, so that nobody can connect before its file has
-    the mode and the group. Raises OSError.
+    """Return a socket that is bound to `path` but does not listen yet. Raises OSError.
+
+    Clients can connect only once it listens, when its file already has the mode and the group.
 
     Without a mode, the group may connect if there is one. Otherwise the umask of the process decides.
     """

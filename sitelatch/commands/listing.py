@@ -104,7 +104,7 @@ def table_form(columns: Sequence[Column[Item]]) -> Form[Item]:
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal that standard output is, or None if it is none."""
+    """Return the number of columns if standard output is a terminal, otherwise None."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -70,6 +70,12 @@ def axe_core() -> str:
     return (package("axe-core") / "axe.min.js").read_text()
 
 
+def resize(page: Page, width: int, height: int) -> None:
+    """Set the size of the window, and scroll to the top."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate("scrollTo(0, 0)")
+
+
 @dataclass
 class Visit:
     """A page in a browser context of its own, and the errors in its console."""

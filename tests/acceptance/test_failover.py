@@ -166,15 +166,14 @@ async def test_after_a_failover_through_a_standby_every_pool_writes_again(pair: 
         await eventually("read-only", lambda: database_in_readyz(latch) == (200, "read-only"))
         accepted = pair.address.accepted
         began = time.monotonic()
-        writes = 0
         while time.monotonic() < began + 3:
-            writes += 1
             assert await status(wire, lane) == 200
             assert await asyncio.to_thread(write_as_admin, latch) == 503
             assert await asyncio.to_thread(database_in_readyz, latch) == (200, "read-only")
+            await asyncio.sleep(0.1)  # each write may try two connections, and the number of writes must be bounded
         assert latch.metric("sitelatch_database_writable") == 0
         assert latch.metric("sitelatch_revocation_bound_seconds") >= 30
-        assert pair.address.accepted - accepted < 30 + 2 * writes
+        assert pair.address.accepted - accepted < 60
         await pair.standby.promote()
         await check_everything_works(lane, keys)
     events = [line["event"] for line in latch.log_lines()]

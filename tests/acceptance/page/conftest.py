@@ -77,6 +77,16 @@ def open_page(browser: Browser, latch: Sitelatch) -> OpenPage:
     return open_page
 
 
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, filled: Installation) -> Iterator[AdminPage]:
+    """The page, signed in, for a whole file that fills the shared installation with a fixture named `filled`."""
+    url = f"http://{filled.latch.admin}/admin"
+    with visit(browser, url) as opened:
+        admin = AdminPage(opened, url)
+        admin.sign_in()
+        yield admin
+
+
 @pytest.fixture
 def two_pages_of_users(open_page: OpenPage, installation: Installation) -> Iterator[AdminPage]:
     """The page with 60 users, whose clock the test controls."""

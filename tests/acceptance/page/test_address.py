@@ -1,13 +1,12 @@
 """The address of the page: it holds the view, search, filters, order, page and open user."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.acceptance.browser import Visit, visit
+from tests.acceptance.browser import Visit
 from tests.acceptance.page.accessibility import check_accessibility, page_with_axe
 from tests.acceptance.page.admin_page import AdminPage
 from tests.acceptance.page.installation import Installation
@@ -38,15 +37,6 @@ def filled(shared_installation: Installation) -> Installation:
         " WHERE name BETWEEN 'User 030' AND 'User 034'"
     )
     return shared_installation
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, filled: Installation) -> Iterator[AdminPage]:
-    url = f"http://{filled.latch.admin}/admin"
-    with visit(browser, url) as opened:
-        admin = AdminPage(opened, url)
-        admin.sign_in()
-        yield admin
 
 
 @pytest.fixture

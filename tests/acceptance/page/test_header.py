@@ -97,7 +97,7 @@ def test_the_switcher_selects_a_workspace_with_the_keyboard(open_page: OpenPage,
         expect(admin.workspace).to_have_text("All workspaces")
 
 
-def test_the_person_menu_shows_who_is_signed_in_and_signs_out(open_page: OpenPage) -> None:
+def test_the_person_menu_shows_the_name_and_email_and_signs_out(open_page: OpenPage) -> None:
     with open_page() as admin:
         expect(admin.account_button).to_have_text("AA")
         expect(admin.person).to_be_hidden()

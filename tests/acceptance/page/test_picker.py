@@ -1,16 +1,14 @@
 """The site picker in the dialog Create API User."""
 
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.acceptance.browser import DESKTOP, Visit, visit
+from tests.acceptance.browser import DESKTOP, Visit, resize, visit
 from tests.acceptance.page.accessibility import check_accessibility, page_with_axe
 from tests.acceptance.page.admin_page import AdminPage
 from tests.acceptance.page.dialogs import CreateDialog
 from tests.acceptance.page.installation import Installation
-from tests.acceptance.page.test_rows import resize
 
 LONG = "press-and-investor-relations.corporate." + 3 * "subsidiary." + "acme.example"
 STORES = [f"store-{number:03}" for number in range(70)]
@@ -38,15 +36,6 @@ def filled(shared_installation: Installation) -> Installation:
     shared_installation.import_sites(f"site,workspace,display_name\n{shops}{stores}{others}")
     shared_installation.latch.create_user("acme", all_sites=True)
     return shared_installation
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, filled: Installation) -> Iterator[AdminPage]:
-    url = f"http://{filled.latch.admin}/admin"
-    with visit(browser, url) as opened:
-        admin = AdminPage(opened, url)
-        admin.sign_in()
-        yield admin
 
 
 @pytest.fixture

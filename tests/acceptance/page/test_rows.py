@@ -1,13 +1,12 @@
 """The rows of the list of API users, on laptops, tablets and phones."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from admin.key_encryption import new_secret
-from tests.acceptance.browser import DESKTOP, Visit, visit
+from tests.acceptance.browser import DESKTOP, Visit, resize
 from tests.acceptance.page.accessibility import check_accessibility, page_with_axe
 from tests.acceptance.page.admin_page import AdminPage
 from tests.acceptance.page.installation import Installation
@@ -60,15 +59,6 @@ def filled(shared_installation: Installation) -> Installation:
     return shared_installation
 
 
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, filled: Installation) -> Iterator[AdminPage]:
-    url = f"http://{filled.latch.admin}/admin"
-    with visit(browser, url) as opened:
-        admin = AdminPage(opened, url)
-        admin.sign_in()
-        yield admin
-
-
 @pytest.fixture
 def rows_page(signed_in: AdminPage) -> AdminPage:
     """The page with the users, reloaded."""
@@ -77,11 +67,6 @@ def rows_page(signed_in: AdminPage) -> AdminPage:
     signed_in.page.reload()
     signed_in.users.expect_count(18)
     return signed_in
-
-
-def resize(page: Page, width: int, height: int) -> None:
-    page.set_viewport_size({"width": width, "height": height})
-    page.evaluate("scrollTo(0, 0)")
 
 
 def boxes(rows: Locator) -> list[FloatRect]:
