@@ -1,6 +1,5 @@
 """The site picker in the dialog Create API User."""
 
-
 import pytest
 from playwright.sync_api import Browser, expect
 
