@@ -48,6 +48,7 @@ _SUBCOMMANDS: Final = {
     "workspaces": ("workspaces", "workspaces_group"),
     "audit": ("audit", "audit_command"),
     "explain": ("explain", "explain_command"),
+    "doctor": ("doctor", "doctor_command"),
     "healthcheck": ("healthcheck", "healthcheck_command"),
     "tokens": ("tokens", "tokens_group"),
 }

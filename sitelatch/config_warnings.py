@@ -28,6 +28,11 @@ def warnings(config: Config) -> list[Fault]:
     ]
 
 
+def is_about_site_rules(warning: Fault) -> bool:
+    """Return whether a warning is about a rule of a route that reads sites."""
+    return "sites" in warning.place
+
+
 def _listener_warnings(table: str, settings: ListenSettings, trusted_proxies: Sequence[str]) -> Iterator[Fault]:
     if accepts_ipv6_only(settings.listen):
         port = settings.listen.rpartition(":")[2]

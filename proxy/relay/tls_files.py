@@ -25,6 +25,17 @@ class NotPem(OSError):  # noqa: N818 - names what is wrong
         super().__init__(0, f"{file}: {fault}")
 
 
+class MismatchedKey(OSError):  # noqa: N818 - names what is wrong
+    """A private key does not match its certificate. OpenSSL names neither file."""
+
+    def __init__(self, certificate: str, key: str) -> None:
+        super().__init__(
+            0,
+            f"the private key {key} belongs to another certificate than {certificate}, whose first certificate must be "
+            "the server's or client's own",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class WatchedFiles:
     """Files that are read together, and how to read them again."""
@@ -107,7 +118,9 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str | None) -> No
 
     try:
         context.load_cert_chain(certificate, key, password=ask_for_password)
-    except ssl.SSLError:
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise MismatchedKey(certificate, key or certificate) from None
         _check_pem(certificate, "CERTIFICATE")
         _check_pem(key or certificate, "PRIVATE KEY")
         raise

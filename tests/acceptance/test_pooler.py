@@ -241,6 +241,14 @@ def test_behind_a_pooler_the_commands_work(behind_pooler: Pooled, tmp_path: Path
     assert run("sites", "remove", "a1", "a2", "kiosk").code == 0
 
 
+@pytest.mark.parametrize("behind_pooler", ["one server connection"], indirect=True)
+def test_behind_a_pooler_doctor_says_that_no_notifications_arrive(behind_pooler: Pooled) -> None:
+    done = sitelatch("doctor", "--json", "--config", str(behind_pooler.latch.config))
+    found = {finding["check"]: finding for finding in json.loads(done.out)}
+    assert (found["listen"]["status"], found["roles"]["status"]) == ("warning", "ok"), done
+    assert "set database.listen_url to a DSN that leads to the server" in found["listen"]["message"]
+
+
 @pytest.mark.parametrize("behind_pooler", ["round robin"], indirect=True)
 def test_behind_a_pooler_concurrent_migrations_take_turns(behind_pooler: Pooled) -> None:
     """The lock ends with each transaction. A session lock would pass to the next client of the connection."""
