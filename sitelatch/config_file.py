@@ -24,11 +24,17 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
     """Read and check the whole config. Raises ConfigError, which contains all mistakes found."""
     try:
         file = file.absolute()  # fails if the working directory was removed
-        document = parse_toml(read_text(file))
+        text = read_text(file)
     except NotText as error:
         raise ConfigError([f"{file}: cannot be read: {error}"]) from None
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from None
+    return parse(text, file, environ)
+
+
+def parse(text: str, file: Path, environ: Mapping[str, str]) -> Config:
+    """Check the text of a config for `file`. Raises ConfigError, which contains all mistakes found."""
+    document = parse_toml(text)
     found = [f"{file}{f':{line}' if line else ''}: is not valid TOML: {message}" for line, message in document.mistakes]
     if not document.is_whole:
         raise ConfigError(found)

@@ -1,32 +1,22 @@
 """`sitelatch init`: the first config of an installation, with its first admin."""
 
+import os
 import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import click
 
 from admin.identity.admin_tokens import new_token, token_digest
+from sitelatch.commands.init_questions import QUESTIONS, complete
 from sitelatch.commands.options import email, loaded, log_format_option, person
 from sitelatch.commands.running import run
 from sitelatch.config import Config
 from sitelatch.config_source import ConfigError, Fault, is_in
 from sitelatch.config_warnings import warnings
-from sitelatch.initial_config import Choices, config_text
+from sitelatch.initial_config import config_text
 from sitelatch.reachability import database_problem, upstream_problem
-from sitelatch.toml_scanner import Place
 
 _RULES = "path:/v1/{site}/**, query:NAME, header:NAME or host:{site}.example.com"
-_PLACES: Final[dict[str, Place]] = {
-    "--upstream": ("proxy", "routes", 0, "upstream"),
-    "--site-in": ("proxy", "routes", 0, "sites"),
-    "--database": ("database", "url"),
-    "--admin-name": ("admin", "tokens", 0, "name"),
-    "--admin-email": ("admin", "tokens", 0, "email"),
-}
-"""Where the config has the values of the options."""
 
 
 @click.command("init", short_help="Write a config for your data API.")
@@ -78,21 +68,20 @@ def init_command(
 ) -> int:
     """Write a config for your data API.
 
-    Asks for missing options if standard input is a terminal. Creates the first admin token, which it prints on standard
-    error, once. Then checks that the data API and the database answer, and prints the next commands. Exits with 1 if
-    one of them does not answer; the config is kept.
+    Asks for missing options if standard input is a terminal, and asks again after an invalid answer. Creates the first
+    admin token, which it prints on standard error, once. Then checks that the data API and the database answer, and
+    prints the next commands. Exits with 1 if one of them does not answer; the config is kept.
     """
-    if file.exists():
-        raise click.UsageError(f"{file} exists. Choose another file with --output, or edit {file}.")
-    upstream = upstream or _ask("--upstream", "URL of your data API", "http://127.0.0.1:9000")
-    rules = rules or tuple(_ask("--site-in", f"Where a request names its site ({_RULES})", "query:site").split())
-    choices = Choices(
-        upstream=upstream,
-        rules=rules,
-        paths=paths or _asked_paths(rules),
-        database=database or _ask("--database", "DSN of your PostgreSQL, or embedded:postgres for a trial"),
-        admin_name=admin_name or _ask("--admin-name", "Your name"),
-        admin_email=admin_email or _ask("--admin-email", "Your email address"),
+    _check_output(file)
+    choices = complete(
+        {
+            "upstream": upstream,
+            "rules": rules,
+            "paths": paths,
+            "database": database,
+            "admin_name": admin_name,
+            "admin_email": admin_email,
+        }
     )
     token = new_token()
     config = _write(context, file, config_text(choices, token_digest(token)))
@@ -103,20 +92,13 @@ def init_command(
     return 0 if is_reachable else 1
 
 
-def _ask(option: str, question: str, example: str | None = None) -> str:
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"Give {option}.")
-    answer: str = click.prompt(f"{question}{f', for example {example}' if example else ''}", err=True)
-    return answer.strip()
-
-
-def _asked_paths(rules: Sequence[str]) -> Sequence[str]:
-    """Ask for the paths of query and header rules. Without paths, any key for the site opens every path."""
-    if not sys.stdin.isatty() or not any(rule.startswith(("query:", "header:")) for rule in rules):
-        return ()
-    question = "Paths on which your API reads it from there, for example /api/export/** (empty for every path)"
-    answer: str = click.prompt(question, default="", show_default=False, err=True)
-    return answer.split()
+def _check_output(file: Path) -> None:
+    """Check that the config can be written, before any question is asked. Raises UsageError."""
+    if file.exists():
+        raise click.UsageError(f"{file} exists. Choose another file with --output, or edit {file}.")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        reason = "is not writable" if file.parent.is_dir() else "does not exist"
+        raise click.UsageError(f"The folder of {file} {reason}. Choose another file with --output.")
 
 
 def _write(context: click.Context, file: Path, text: str) -> Config:
@@ -136,7 +118,7 @@ def _write(context: click.Context, file: Path, text: str) -> Config:
 
 def _option(fault: Fault) -> str:
     """Return the option of `init` that sets a value in the config."""
-    return next((option for option, place in _PLACES.items() if is_in(fault.place, place)), "the config")
+    return next((each.option for each in QUESTIONS if is_in(fault.place, each.place)), "the config")
 
 
 def _report(config: Config) -> bool:

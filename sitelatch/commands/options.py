@@ -57,8 +57,9 @@ def use_log_format(context: click.Context, name: str | None) -> None:
     """Log in this format. By default, a person at a terminal gets text, and `serve` and all programs get JSON."""
     is_terminal = os.isatty(_STDERR)
     as_text = name == "text" if name else is_terminal and context.invoked_subcommand != "serve"
-    # NO_COLOR turns colors off if it is not empty (no-color.org).
-    renderer = TextRenderer(color=is_terminal and not os.environ.get("NO_COLOR")) if as_text else None
+    # NO_COLOR turns colors off if it is not empty (no-color.org). A dumb terminal shows the codes of colors as text.
+    has_color = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    renderer = TextRenderer(color=has_color) if as_text else None
     process: Process = context.obj
     configure_logging(BackgroundHandler(process.log), renderer=renderer, secrets=process.secrets)
 

@@ -22,6 +22,8 @@ from sitelatch.commands.tables import Column
 from sitelatch.commands.user_columns import NAMED, removal_notices
 from sitelatch.config import Config
 
+_MOST_NAMES: Final = 20
+"""The number of sites that a result names. A file may contain 100,000."""
 _CREATE_WORKSPACES: Final = "Correct the name, or add --create-workspaces to create the workspace."
 
 
@@ -164,4 +166,5 @@ def _echo_added(added: AddedSites) -> None:
 def _echo_lists(*lists: tuple[str, Sequence[str]]) -> None:
     for what, names in lists:
         if names:
-            click.echo(f"{what}: {', '.join(names)}.")
+            rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            click.echo(f"{what}: {', '.join(names[:_MOST_NAMES])}{rest}.")

@@ -432,8 +432,9 @@ def at_a_terminal(*words: str, **environ: str) -> str:
 def test_messages_are_text_on_a_terminal_and_json_elsewhere(tmp_path: Path) -> None:
     words = ("check-config", "--config", str(tmp_path / "missing.toml"))
     reason = f"{tmp_path}/missing.toml: cannot be read: No such file or directory"
-    assert at_a_terminal(*words) == f"\x1b[31merror:\x1b[0m {reason}\r\n"
+    assert at_a_terminal(*words, TERM="xterm") == f"\x1b[31merror:\x1b[0m {reason}\r\n"
     assert at_a_terminal(*words, NO_COLOR="1") == f"error: {reason}\r\n"
+    assert at_a_terminal(*words, TERM="dumb") == f"error: {reason}\r\n"
     assert json.loads(at_a_terminal(*words, "--log-format", "json"))["complaint"] == reason
     assert json.loads(at_a_terminal("serve", *words[1:]))["complaint"] == reason
     assert sitelatch(*words).log[0]["complaint"] == reason
@@ -530,6 +531,10 @@ def test_an_import_creates_workspaces_only_with_the_option(config: Path, tmp_pat
     assert "imported-1" not in sitelatch("sites", "list", "--config", str(config)).out
     done = sitelatch("sites", "import", "--create-workspaces", "--config", str(config), str(csv))
     assert done == Done(0, "Created workspaces: imported.\nAdded: imported-1, imported-2.\n", "")
+    many = [f"many-{number:04}" for number in range(1234)]
+    csv.write_text("\n".join(many))
+    done = sitelatch("sites", "import", "--workspace", "imported", "--config", str(config), str(csv))
+    assert done == Done(0, f"Added: {', '.join(many[:20])} and 1,214 more.\n", "")
 
 
 @pytest.mark.parametrize(("path", "fault"), [("gone.csv", "No such file or directory"), (".", "Is a directory")])

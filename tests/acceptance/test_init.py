@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.harness import Sitelatch, toml
 from tests.acceptance.shell import ROOT, Done, sitelatch
+from tests.acceptance.terminal import Terminal
 from tests.database import create_database, drop_database, run_aside
 from tests.ports import free_port
 
@@ -181,10 +182,16 @@ def test_invalid_choices_leave_no_file_and_an_existing_file_is_not_overwritten(t
     assert file.read_text() == "mine"
 
 
-def test_without_a_terminal_a_missing_option_is_named(tmp_path: Path) -> None:
-    done = sitelatch("init", "--output", str(tmp_path / "sitelatch.toml"), *ADMIN)
+def test_without_a_terminal_all_missing_options_are_named(tmp_path: Path) -> None:
+    done = sitelatch("init", "--output", str(tmp_path / "sitelatch.toml"), "--upstream", "http://127.0.0.1:9", *ADMIN)
     assert done.code == 2
-    assert "Give --upstream." in done.err
+    assert "Give --site-in, --database.\n" in done.err
+
+
+def test_a_file_that_cannot_be_written_is_reported_before_any_question(tmp_path: Path) -> None:
+    done = sitelatch("init", "--output", str(tmp_path / "missing" / "sitelatch.toml"))
+    assert done.code == 2
+    assert "missing/sitelatch.toml does not exist." in done.err
 
 
 def test_on_a_terminal_missing_options_are_asked_for(tmp_path: Path, upstream: str, empty_database: str) -> None:
@@ -204,3 +211,22 @@ def test_on_a_terminal_missing_options_are_asked_for(tmp_path: Path, upstream: s
     ]
     assert written["database"]["url"] == empty_database
     assert "  sitelatch migrate\n" in done.stdout
+
+
+def test_an_invalid_answer_is_explained_and_asked_for_again(tmp_path: Path, upstream: str) -> None:
+    terminal = Terminal("init", "--output", str(tmp_path / "sitelatch.toml"))
+    for question, wrong, reason, right in (
+        ("URL of your data API", "localhost:9000", "must be http://HOST[:PORT]", upstream),
+        ("Rules, separated by spaces", "/v1/{site} query:site", "is not a site rule", "query:site"),
+        ("Paths, separated by spaces", "api", "is not a path", ""),
+        ("DSN", "postgresql://ada:p@ss/word@127.0.0.1/a", "Percent-encode", "embedded:postgres"),
+        ("Your name", 201 * "a", "1 to 200 characters", "Ada"),
+        ("Your email address", "ada@acme", "must be an email address", "ada@acme.example"),
+    ):
+        terminal.read_until(question)
+        terminal.type(f"{wrong}\n")
+        assert "Usage:" not in terminal.read_until(reason)
+        terminal.type(f"{right}\n")
+    code, shown = terminal.end()
+    assert code == 0, shown
+    assert tomllib.loads((tmp_path / "sitelatch.toml").read_text())["proxy"]["routes"][0]["sites"] == ["query:site"]
