@@ -125,6 +125,20 @@ def run_aside(work: Coroutine[Any, Any, Result]) -> Result:
         return thread.submit(asyncio.run, work).result()
 
 
+def execute(dsn: str, *statements: str) -> None:
+    """Run SQL statements on a connection of their own."""
+
+    async def run() -> None:
+        connection = await open_connection(dsn, role="tests")
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    run_aside(run())
+
+
 async def make_template(server_dsn: str) -> None:
     """Create the migrated template database, unless another pytest worker has created it."""
     server = await open_connection(server_dsn, role="tests")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sql.pool import open_connection
 from tests.acceptance.shell import SECONDS
-from tests.database import run_aside
+from tests.database import execute
 
 CONFIG = """
 [[proxy.routes]]
@@ -50,20 +49,10 @@ LISTS = (
 @pytest.fixture
 def config(dsn: str, tmp_path: Path) -> Path:
     """A config with a database that contains 1,000 API users, 3,000 sites and 3,000 audit entries."""
-    run(dsn, WORKSPACE, SITES, AUDIT, USERS.format(count=1000))
+    execute(dsn, WORKSPACE, SITES, AUDIT, USERS.format(count=1000))
     file = tmp_path / "sitelatch.toml"
     file.write_text(CONFIG.format(url=dsn))
     return file
-
-
-def run(dsn: str, *statements: str) -> None:
-    async def execute() -> None:
-        connection = await open_connection(dsn, role="tests")
-        for statement in statements:
-            await connection.execute(statement)
-        await connection.close()
-
-    run_aside(execute())
 
 
 def listing(config: Path, words: Sequence[str]) -> "subprocess.Popen[bytes]":
@@ -89,7 +78,7 @@ def test_a_listing_escapes_characters_that_the_encoding_of_the_output_lacks(
     config: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
-    run(dsn, "UPDATE sitelatch.api_users SET authorized_by_name = 'Ada …' WHERE name = 'Export 1'")
+    execute(dsn, "UPDATE sitelatch.api_users SET authorized_by_name = 'Ada …' WHERE name = 'Export 1'")
     output, errors = listing(config, ["users", "list"]).communicate(timeout=SECONDS)
     assert b"Ada \\u2026 <ada@example.com>" in output, errors
     assert len(output.splitlines()) == 1001
@@ -100,7 +89,7 @@ def test_a_listing_shows_one_state_of_the_database(config: Path, dsn: str) -> No
         assert command.stdout is not None
         # The output is larger than the pipe and the buffers, so the command has not read all users yet.
         begin = command.stdout.read(100)
-        run(dsn, "DELETE FROM sitelatch.api_users WHERE name LIKE '%7'", USERS.format(count=500))
+        execute(dsn, "DELETE FROM sitelatch.api_users WHERE name LIKE '%7'", USERS.format(count=500))
         shown = json.loads(begin + command.stdout.read())
     assert [user["name"] for user in shown] == [f"Export {number}" for number in range(1, 1001)]
 
@@ -116,7 +105,7 @@ def test_the_memory_of_a_listing_does_not_grow_with_its_length(config: Path, dsn
         return usage.ru_maxrss
 
     before = [peak_kilobytes("users", "list", *form) for form in ((), ("--json",))]
-    run(dsn, USERS.format(count=9000))
+    execute(dsn, USERS.format(count=9000))
     after = [peak_kilobytes("users", "list", *form) for form in ((), ("--json",))]
     for few, many in zip(before, after, strict=True):
         assert many - few < 10_000

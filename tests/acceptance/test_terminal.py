@@ -11,7 +11,7 @@ import pytest
 from sitelatch.commands.tables import cells
 from tests.acceptance.shell import Done, sitelatch
 from tests.acceptance.terminal import Terminal, at_terminal
-from tests.acceptance.test_listing import run
+from tests.database import execute
 
 CONFIG = """
 [[proxy.routes]]
@@ -55,7 +55,7 @@ EXPORT = "aaaaaaaa-0000-4000-8000-000000000001"
 @pytest.fixture
 def config(dsn: str, tmp_path: Path) -> str:
     """The path of a config with a database that contains two workspaces, six sites and four API users."""
-    run(dsn, SCOPE)
+    execute(dsn, SCOPE)
     file = tmp_path / "sitelatch.toml"
     file.write_text(CONFIG.format(url=dsn))
     return str(file)

@@ -20,11 +20,8 @@ from admin.identity.sign_in import FAILURES_PER_MINUTE, LOGINS_PER_MINUTE
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving
 from tests.integration.jar import Jar
-from tests.integration.test_admin_server import logged
 from tests.ports import free_port
 from tests.provider import CLIENT, SECRET, Provider, foreign_key, running, signed, state_of
-
-__all__ = ["logged"]
 
 ADA = "ada@example.com"
 PORT = free_port()

@@ -4,23 +4,20 @@ import asyncio
 import gzip
 import io
 import json
-import logging
 import re
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-import structlog
 from aiohttp import ClientSession, UnixConnector, web
 from yarl import URL
 
 from admin.app import admin_app
 from admin.internal_listeners import InternalRunner, internal_listeners
-from proxy.observe.logging_setup import configure_logging
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from sql.pool import open_pool
@@ -32,20 +29,6 @@ __all__ = ["acme", "admin"]
 FOREIGN = "s3cret-of-no-known-format-0123456789"
 """A token that an operator chose and hashed, which no masking pattern matches."""
 PLANTED = (ADA_TOKEN, FOREIGN)
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """The output of all loggers at level DEBUG."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging(logging.StreamHandler(stream), level=logging.DEBUG)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 async def raw(port: int, sent: bytes) -> bytes:

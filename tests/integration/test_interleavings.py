@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from proxy.decision.api_keys import new_key
 from proxy.refusals import INVALID_KEY
 from tests.acceptance.wire import Message, TruncatedError, Wire, connect, until
-from tests.integration.test_front_door import KEY, Front, front
+from tests.integration.front import KEY, Front, front
 
 SEEDS = range(24)
 CLIENTS = 8

@@ -26,7 +26,7 @@ from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, BAD_REQUEST, Refusal, Refused
 from proxy.settings import KeySettings, LimitSettings, RouteSettings
-from tests.unit.http.test_malformed_requests import REQUESTS
+from tests.unit.http.malformed_requests import REQUESTS
 
 SOURCES: Final = Path(proxy.__file__).parent
 KINDS: Final = {"AMBIGUOUS_REQUEST", "AMBIGUOUS_KEY", "BAD_REQUEST"}

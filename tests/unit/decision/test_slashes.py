@@ -11,8 +11,8 @@ from proxy.decision.route_table import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_REQUEST, ENDPOINT_REFUSED, Refused
 from proxy.settings import KeySettings, RouteSettings
-from tests.unit.decision.test_readings import BETWEEN, FRONTS, NO_FIELDS, SEPARATORS, SITES, check, mostly, run
-from tests.unit.decision.test_transformations import HOST, PATH, TWO, outcome, table
+from tests.unit.decision.any_key_routes import HOST, PATH, TWO, outcome, table
+from tests.unit.decision.compared_readings import BETWEEN, FRONTS, NO_FIELDS, SEPARATORS, SITES, check, mostly, run
 from tests.unit.judging import read
 
 # 1. Parameters with an encoded slash, which Tomcat drops before it decodes and splits the rest.

@@ -9,29 +9,10 @@ from proxy.decision.claim import Claim
 from proxy.decision.route_table import RouteTable
 from proxy.http.headers import Head
 from proxy.refusals import AMBIGUOUS_KEY, AMBIGUOUS_REQUEST, BAD_REQUEST, ENDPOINT_REFUSED, Refusal, Refused
-from proxy.settings import KeySettings, RouteSettings
 from tests.spellings import Fields
+from tests.unit.decision.any_key_routes import HOST, KEY, PATH, TWO, outcome, table
 from tests.unit.judging import read
 
-KEY = b"slk_" + b"A" * 38
-HOST = (b"Host", b"api.example.com")
-
-
-def table(*sites: object, **more: object) -> RouteTable:
-    """Return one route that admits any key if no site is named."""
-    settings = {"name": "data", "upstream": "http://127.0.0.1:1", "sites": sites, "without_site": "any-key", **more}
-    return RouteTable([RouteSettings.model_validate(settings)], KeySettings())
-
-
-def outcome(routes: RouteTable, target: bytes, *fields: tuple[bytes, bytes], method: bytes = b"GET") -> Claim | Refusal:
-    """Return the claim of a request that carries a key, or the reason for refusing the request."""
-    try:
-        return read(routes, Head(method, target, [HOST, *fields, (b"X-API-Key", KEY)]))
-    except Refused as refused:
-        return refused.refusal
-
-
-PATH = table("path:/api/sites/{site}/**")
 LAST = table("path:/api/{site}")
 JSON = table("path:/{site}.json", "path:/data/{site}/**")
 QUERY = table("query:site")
@@ -238,16 +219,6 @@ def test_only_an_encoded_plus_in_a_value_is_unambiguous() -> None:
 
 
 # Routes and endpoints, which are compared like sites.
-
-TWO = RouteTable(
-    [
-        RouteSettings(
-            name="sites", upstream="http://127.0.0.1:1", path="/api/sites", sites=("path:/api/sites/{site}/**",)
-        ),
-        RouteSettings(name="rest", upstream="http://127.0.0.1:1", without_site="any-key"),
-    ],
-    KeySettings(),
-)
 
 
 @pytest.mark.parametrize(
