@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from admin.api.endpoint_table import api_endpoints
+from admin.api.explain import FrontDoorSettings
 from admin.api.handlers import CALLER
 from admin.api.response_models import ExampleRequest
 from admin.connections import DATABASE_DOWN, WRONG_SCHEMA, Lanes, database_problem
@@ -40,11 +41,16 @@ WATCHED_FILES: web.AppKey[Sequence[WatchedFiles]] = web.AppKey("watched_files")
 
 
 def admin_app(
-    settings: AdminSettings, pool: asyncpg.Pool, try_it: ExampleRequest | None = None, guide: str = ""
+    settings: AdminSettings,
+    pool: asyncpg.Pool,
+    try_it: ExampleRequest | None = None,
+    guide: str = "",
+    front_door: FrontDoorSettings | None = None,
 ) -> web.Application:
     """Return the application, to be mounted at /admin.
 
     `try_it` is the example request that the page shows beside a new key. `guide` is the integrators' guide.
+    `front_door` are the settings with which the page explains decisions.
     """
     tokens = AdminTokens(settings.tokens)
     oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
@@ -52,7 +58,7 @@ def admin_app(
     lanes = Lanes(pool)
     authenticator = Authenticator(tokens, oidc, proxy, lanes.sessions)
     sign_in = SignInFlow(tokens, oidc, lanes.sessions)
-    endpoints = api_endpoints(lanes, sign_in, key_cipher(settings.recoverable_keys), try_it)
+    endpoints = api_endpoints(lanes, sign_in, key_cipher(settings.recoverable_keys), try_it, front_door)
     first_responses = FirstResponses(authenticator, endpoints)
     page = [*page_routes(first_responses.for_page), *callback_routes(sign_in)]
     open_to_all = frozenset(

@@ -58,11 +58,10 @@ class Lane:
         self._free = asyncio.Semaphore(LANE_SIZE)
 
     @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[Connection]:
-        """Borrow a connection. Raises Busy if others use the lane for too long, and DatabaseDown.
+    async def turn(self) -> AsyncIterator[asyncpg.Pool]:
+        """Wait for a turn, and yield the pool, for work that acquires one connection at a time.
 
-        A connection that turns out to be wrong is closed. If it is read-only, the others are replaced too: after a
-        failover they lead to the same server.
+        Raises Busy if others use the lane for too long.
         """
         try:
             async with asyncio.timeout(self._wait_seconds):
@@ -71,10 +70,19 @@ class Lane:
             log.warning("admin_busy")
             raise Busy("Other requests keep the database busy. Try again soon.") from None
         try:
-            async with _connection(self._pool) as connection:
-                yield connection
+            yield self._pool
         finally:
             self._free.release()
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Connection]:
+        """Borrow a connection. Raises Busy if others use the lane for too long, and DatabaseDown.
+
+        A connection that turns out to be wrong is closed. If it is read-only, the others are replaced too: after a
+        failover they lead to the same server.
+        """
+        async with self.turn() as pool, _connection(pool) as connection:
+            yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:

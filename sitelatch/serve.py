@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from admin.api.example_request import example_request
+from admin.api.explain import FrontDoorSettings
 from admin.app import USE_CREDENTIALS, WATCHED_FILES, admin_app
 from admin.connections import LANE_SIZE, Lanes
 from admin.integrators_guide import guide
@@ -183,6 +184,7 @@ class Service:
             admin_pool,
             example_request(config.proxy, config.keys.from_),
             guide(config.proxy, config.keys.from_),
+            FrontDoorSettings(config.proxy, config.limits, config.keys, config.grants),
         )
         files = [*self.front.watched_files, *admin[WATCHED_FILES]]
         if self._secrets is not None and config.file.is_file():  # a pipe cannot be read again

@@ -4,6 +4,8 @@ from aiohttp import web
 
 from admin.api.audit_endpoints import AuditEndpoints
 from admin.api.endpoints import Endpoint, endpoint
+from admin.api.explain import FrontDoorSettings
+from admin.api.explain_endpoints import ExplainEndpoints
 from admin.api.handlers import json_response
 from admin.api.openapi import openapi
 from admin.api.request_models import NoQuery
@@ -19,9 +21,16 @@ from proxy.observe.metrics import installed_version
 
 
 def api_endpoints(
-    lanes: Lanes, sign_in: SignInFlow, cipher: KeyCipher | None = None, try_it: ExampleRequest | None = None
+    lanes: Lanes,
+    sign_in: SignInFlow,
+    cipher: KeyCipher | None = None,
+    try_it: ExampleRequest | None = None,
+    front_door: FrontDoorSettings | None = None,
 ) -> list[Endpoint]:
-    """Return every endpoint, with what it accepts, returns and refuses."""
+    """Return every endpoint, with what it accepts, returns and refuses.
+
+    Decisions can be explained only with the settings of the front door.
+    """
 
     async def describe(request: web.Request, _: NoQuery) -> web.Response:
         """Describe this API."""
@@ -32,6 +41,7 @@ def api_endpoints(
         *WorkspaceEndpoints(lanes).endpoints(),
         *AuditEndpoints(lanes).endpoints(),
         *SiteEndpoints(lanes).endpoints(),
+        *(ExplainEndpoints(lanes, front_door).endpoints() if front_door is not None else ()),
         *SessionEndpoints(sign_in, recoverable_keys=cipher is not None, try_it=try_it).endpoints(),
         endpoint("GET", "/openapi.json", describe, NoQuery, {200: Document}),
     ]

@@ -79,6 +79,22 @@ class SignIn(Body):
     token: Annotated[Text, Field(max_length=500)]
 
 
+class TriedRequest(Body):
+    """`POST /admin/explain`: a request to decide on without sending it.
+
+    `url` is a path with its query, or a complete URL. Each of `headers` is a line `NAME: VALUE`. The request has a key
+    of the API user `user_id`, or the key `api_key`, or neither.
+    """
+
+    max_bytes: ClassVar[int] = 256 * 1024
+
+    method: Annotated[Text, Field(max_length=64)] = "GET"
+    url: Annotated[Text, Field(max_length=64 * 1024)]
+    headers: Annotated[list[Text], Field(max_length=100)] = []
+    user_id: Annotated[Text, Field(max_length=100)] | None = None
+    api_key: Annotated[Text, Field(max_length=1000)] | None = None
+
+
 class NewWorkspace(Body):
     """`POST /admin/workspaces`."""
 

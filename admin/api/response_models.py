@@ -35,6 +35,27 @@ class PersonView(View):
     email: str
 
 
+class ExplainedStep(View):
+    """A step of a decision."""
+
+    title: str
+    lines: list[str]
+
+
+class Explanation(View):
+    """The decision on a request that was not sent. `status` and `code` are those of the refusal, or null.
+
+    `undecided` means that the database does not answer, or that the API user does not exist.
+    """
+
+    outcome: Literal["passes", "refused", "undecided"]
+    status: int | None
+    code: str | None
+    reason: str
+    hints: list[str]
+    steps: list[ExplainedStep]
+
+
 class KeyView(View):
     """The visible part of an API key. `recoverable` means that the key is stored encrypted and can be revealed."""
 

@@ -4,6 +4,7 @@ import { address, changeAddress, dropFirstResponses, endOutage, follow, fragment
 import * as audit from "./audit.js";
 import { busy, byId, closeAll, debounced, emailAddress, isolated, refreshTimes, reopen, showToast } from "./components.js";
 import * as sites from "./sites.js";
+import { setUpTry } from "./try.js";
 import * as users from "./users.js";
 
 // === Signing in ===
@@ -199,6 +200,7 @@ sites.setUpWorkspaces(showView);
 users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
+setUpTry();
 users.setUpCreate((workspace) => { if (state.session && address().view === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
 
 // === Outages ===

@@ -3,6 +3,7 @@
 import { address, changeAddress, choiceFrom, deleteIfExists, fragment, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
 import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, showError, showToast, time } from "./components.js";
 import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
+import { openTry } from "./try.js";
 
 // === List of API users ===
 
@@ -424,6 +425,7 @@ function openUser(user) {
   byId("user-title").replaceChildren(user.name ? isolated(user.name) : "Unnamed", ...(user.disabled_at ? [" ", el("span", { class: "badge off" }, "Disabled")] : []));
   byId("user-details").replaceChildren(...Object.entries(details).flatMap(([term, values]) => [el("dt", {}, term), el("dd", {}, ...values)]));
   byId("user-delete").onclick = () => remove(user);
+  byId("user-try").onclick = () => openTry(user);
   show(byId("user-dialog"), undefined, { user: user.id });
   byId("user-title").focus();
 }

@@ -2,14 +2,20 @@
 
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import asyncpg
 import click
 
+from admin.api.explain import ExplainedRequest, Explainer, FrontDoorSettings
+from admin.api.explanation import Explained
 from proxy.observe.redaction import mask
 from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
 from sitelatch.config import Config
-from sitelatch.explain import ExplainedRequest, explain
+from sitelatch.database import opened_database
+from sql.pool import open_pool
 from sql.text_files import NotText, decode_text
 
 
@@ -57,10 +63,23 @@ def explain_command(
         user_id=user_id,
         key=_key() if key_stdin else None,
     )
-    explained = run(explain(config, request))
+    explained = run(_explained(config, request))
     # The request may hold a key in an unexpected place, such as its path, and bytes that cannot be printed.
     click.echo(mask(explained.text).encode("utf-8", "backslashreplace"))
     return explained.outcome.value
+
+
+async def _explained(config: Config, request: ExplainedRequest) -> Explained:
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[asyncpg.Pool]:
+        async with (
+            opened_database(config.admin_database, config.directory) as dsn,
+            await open_pool(dsn, role="command") as pool,
+        ):
+            yield pool
+
+    settings = FrontDoorSettings(config.proxy, config.limits, config.keys, config.grants)
+    return await Explainer(settings).explain(request, connect)
 
 
 def _body_fields(form: str | None, json_body: str | None) -> list[tuple[bytes, bytes]]:

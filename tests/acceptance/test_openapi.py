@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 
 from admin.app import admin_app
-from tests.integration.adminapi import ADA_TOKEN, SETTINGS, AdminClient, acme, admin
+from tests.integration.adminapi import ADA_TOKEN, FRONT_DOOR, SETTINGS, AdminClient, acme, admin
 
 __all__ = ["acme", "admin"]
 
@@ -20,7 +20,7 @@ async def test_the_document_describes_exactly_the_existing_endpoints(admin: Admi
     document = await admin.get("/openapi.json")
     served = [
         (route.method.lower(), route.resource.canonical)
-        for route in admin_app(SETTINGS, pool).router.routes()
+        for route in admin_app(SETTINGS, pool, front_door=FRONT_DOOR).router.routes()
         if route.resource is not None and route.method != "HEAD"
     ]
     not_json = {"", "/", "/static/{name}", "/sign-in/oidc/callback", "/integrators", "/integrators.md"}

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
+from admin.api.explain import FrontDoorSettings
 from admin.app import admin_app
 from admin.identity.admin_tokens import token_digest
 from admin.identity.admins import COMMAND, Actor, Person
@@ -18,6 +19,7 @@ from admin.internal_listeners import InternalRunner, internal_listeners
 from admin.settings import AdminSettings, TokenSettings
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
+from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings, RouteSettings
 
 ADA = Person("Ada Admin", "ada@example.com")
 BY_ADA = Actor(ADA, COMMAND)
@@ -32,6 +34,19 @@ SETTINGS = AdminSettings(
         TokenSettings(name=ADA.name, email=ADA.email, sha256=token_digest(ADA_TOKEN)),
         TokenSettings(name="Ben", email="ben@example.com", sha256=token_digest(BEN_TOKEN), workspaces=("acme",)),
     ),
+)
+
+FRONT_DOOR = FrontDoorSettings(
+    ProxySettings(
+        routes=(
+            RouteSettings(
+                name="data", upstream="http://127.0.0.1:9000", sites=("path:/api/sites/{site}/**", "query:site")
+            ),
+        )
+    ),
+    LimitSettings(),
+    KeySettings(),
+    GrantSettings(),
 )
 
 
@@ -139,7 +154,7 @@ async def serving(app: web.Application, token: str = ADA_TOKEN, *, port: int = 0
 @pytest.fixture
 async def admin(pool: asyncpg.Pool) -> AsyncIterator[AdminClient]:
     """The admin API with Ada's unlimited token."""
-    async with serving(admin_app(SETTINGS, pool)) as client:
+    async with serving(admin_app(SETTINGS, pool, front_door=FRONT_DOOR)) as client:
         yield client
 
 

@@ -18,7 +18,7 @@ from aiohttp import ClientSession, TCPConnector
 from admin.app import admin_app
 from admin.identity.admin_tokens import token_digest
 from admin.settings import AdminSettings
-from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, SETTINGS, AdminClient, acme, admin, serving
+from tests.integration.adminapi import ADA_TOKEN, BEN_TOKEN, FRONT_DOOR, SETTINGS, AdminClient, acme, admin, serving
 from tests.integration.jar import Jar
 from tests.ports import free_port
 from tests.provider import API, CLIENT, SECRET, Provider, foreign_key, opened, running, signed, unsigned
@@ -119,6 +119,10 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/audit?action=site.created&since=2000-01-01T00:00:00Z", statuses=(200,)),
         Attempt("/audit?subject={user}", statuses=(200,)),
     ],
+    ("POST", "/explain"): [
+        Attempt("/explain", {"url": "/api/sites/wiki/x"}, (200,)),
+        Attempt("/explain", {"url": "/api/sites/wiki/x", "user_id": "{user}"}, (200,)),
+    ],
     ("POST", "/session"): [Attempt("/session", {"token": "wrong"}, (401, 403))],
     ("GET", "/sign-in"): [Attempt("/sign-in", statuses=(200,))],
     ("POST", "/sign-in/oidc"): [Attempt("/sign-in/oidc", statuses=(200, 403))],
@@ -165,7 +169,7 @@ async def all_methods(pool: asyncpg.Pool, acme: AdminClient, provider: Provider)
         "identity_proxy": {"addresses": (PROXY,), "allow": (within, everywhere)},
     }
     checked = AdminSettings.model_validate({**SETTINGS.model_dump(), **settings})
-    async with serving(admin_app(checked, pool), port=PORT) as client:
+    async with serving(admin_app(checked, pool, front_door=FRONT_DOOR), port=PORT) as client:
         yield client
 
 
@@ -200,7 +204,7 @@ def routes(pool: asyncpg.Pool) -> list[tuple[str, str]]:
     """The methods and paths of all routes, without HEAD."""
     return [
         (route.method, route.resource.canonical)
-        for route in admin_app(SETTINGS, pool).router.routes()
+        for route in admin_app(SETTINGS, pool, front_door=FRONT_DOOR).router.routes()
         if route.resource is not None and route.method != "HEAD"
     ]
 
@@ -406,7 +410,8 @@ async def test_a_limited_admin_can_do_nothing_outside_its_workspaces(
     for (method, _), attempts in ATTEMPTS.items():
         for attempt in attempts:
             path = attempt.path.replace("{user}", secret["id"])
-            status, body, _ = await ben.request(method, path, attempt.payload)
+            payload = json.loads(json.dumps(attempt.payload).replace("{user}", secret["id"]))
+            status, body, _ = await ben.request(method, path, payload)
             assert status in attempt.statuses, (method, path, attempt.payload, body)
             text = json.dumps(body, ensure_ascii=False)
             # An error may quote the request, but a list must not.

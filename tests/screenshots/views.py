@@ -49,6 +49,14 @@ def _empty_workspace(admin: AdminPage) -> None:
     expect(admin.users.empty).to_be_visible()
 
 
+def _try_request(admin: AdminPage) -> None:
+    _users(admin)
+    admin.page.get_by_role("button", name="Try a request").click()
+    admin.page.locator("#try-url").fill("/api/sites/shop/uptime")
+    admin.page.locator("#try-submit").click()
+    expect(admin.page.locator("#try-verdict")).to_be_visible()
+
+
 def _create(admin: AdminPage) -> None:
     _users(admin)
     admin.create_dialog.open()
@@ -171,6 +179,7 @@ VIEWS: Final[Mapping[str, Steps]] = {
     "users-sites": _sites_of_a_user,
     "users-nothing-found": _nothing_found,
     "users-empty-workspace": _empty_workspace,
+    "try-request": _try_request,
     "create": _create,
     "create-selected-sites": _create_for_selected_sites,
     "create-pasted-sites": _create_with_pasted_sites,

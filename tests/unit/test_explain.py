@@ -1,12 +1,14 @@
 """The output of `explain` for requests that it decides without the database."""
 
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from admin.api.explain import ExplainedRequest, Explainer, FrontDoorSettings
 from proxy.http.headers import Fields
 from sitelatch.config_file import load
-from sitelatch.explain import ExplainedRequest, explain
 
 CONFIG = """
 [[proxy.routes]]
@@ -20,7 +22,13 @@ public = ["GET /static/**"]
 async def explained(folder: Path, target: bytes, fields: Fields, *, config: str = CONFIG) -> str:
     file = folder / "sitelatch.toml"
     file.write_text(config)
-    return (await explain(load(file, {}), ExplainedRequest(b"GET", target, fields))).text
+    loaded = load(file, {})
+    explainer = Explainer(FrontDoorSettings(loaded.proxy, loaded.limits, loaded.keys, loaded.grants))
+    return (await explainer.explain(ExplainedRequest(b"GET", target, fields), no_database)).text
+
+
+def no_database() -> AbstractAsyncContextManager[asyncpg.Pool]:
+    raise AssertionError("this request is decided without the database")
 
 
 @pytest.mark.parametrize(

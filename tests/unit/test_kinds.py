@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from admin.api.example_request import example_request
+from admin.api.explain_sites import describe_sites
 from admin.integrators_guide import passages
 from proxy.decision.api_keys import new_key
 from proxy.decision.key_locations import KEY_LOCATIONS, KeyLocation, key_location, with_key
@@ -17,7 +18,6 @@ from proxy.decision.site_rules import SITE_RULES, SiteRule, site_rule
 from proxy.http.headers import Head
 from proxy.refusals import Refused
 from proxy.settings import KeySettings, ProxySettings, QueryRule
-from sitelatch.explain_sites import describe_sites
 from tests.unit.judging import read
 
 KEY = new_key().encode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from admin.api.explanation import listed_sites
 from proxy.decision.claim import Claim
 from proxy.decision.decide import decide
 from proxy.decision.named_sites import Candidate
@@ -12,7 +13,6 @@ from proxy.decision.verdict import Answers, Verdict
 from proxy.http.headers import Head
 from proxy.refusals import MISSING_KEY
 from proxy.settings import KeySettings
-from sitelatch.explanation import listed_sites
 
 _NO_OTHER_RULES = {
     "without_site": "any-key",

@@ -1,10 +1,12 @@
-"""The text of `explain`: numbered steps, the verdict, and hints that the public text of a refusal must leave out."""
+"""The explanation of a decision: steps, the verdict, and hints that the public text of a refusal must leave out."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
+from typing import NamedTuple
 
+from admin.identity.admins import WorkspaceLimit
 from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.site_ids import shown_id
@@ -40,43 +42,58 @@ class Outcome(Enum):
     UNDECIDED = 3
 
 
+class Step(NamedTuple):
+    """A step of an explanation."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The outcome, and the whole text."""
+    """The outcome, why, and the steps that led to it."""
 
     outcome: Outcome
-    text: str
+    reason: str
+    steps: tuple[Step, ...]
+    hints: tuple[str, ...] = ()
+    """Further sentences, which the public text of a refusal must leave out."""
+    refusal: Refusal | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole explanation: numbered steps, and then the verdict."""
+        steps = [
+            f"{number}. {step.title}: " + "\n   ".join(step.lines) for number, step in enumerate(self.steps, start=1)
+        ]
+        refusal = self.refusal
+        reason = self.reason if refusal is None else f"{refusal.status} {refusal.code}. {self.reason}"
+        return "\n".join([*steps, "", f"{self.outcome.name}: {reason}", *self.hints])
 
 
 class Explanation:
-    """Builds the text of an explanation, which ends with the verdict."""
+    """Collects the steps of an explanation, which ends with the verdict."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._steps = 0
+        self._steps: list[Step] = []
 
-    def add_step(self, title: str, first_line: str, *more_lines: str) -> None:
-        """Add a numbered step."""
-        self._steps += 1
-        self._lines.append(f"{self._steps}. {title}: {first_line}")
-        self._lines.extend(f"   {line}" for line in more_lines)
+    def add_step(self, title: str, *lines: str) -> None:
+        """Add a step."""
+        self._steps.append(Step(title, lines))
 
     def refused(self, refusal: Refusal, *reasons: str) -> Explained:
         """End with a refusal. Without `reasons`, a general hint is added. A 503 means that a lookup failed."""
         hint = (_HINTS[refusal.code],) if refusal.code in _HINTS and not reasons else ()
         outcome = Outcome.UNDECIDED if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else Outcome.REFUSED
-        return self._ended(outcome, f"{refusal.status} {refusal.code}. {refusal.detail}", *reasons, *hint)
+        return Explained(outcome, refusal.detail, tuple(self._steps), (*reasons, *hint), refusal)
 
     def passes(self, reason: str) -> Explained:
         """End with the verdict that the request passes."""
-        return self._ended(Outcome.PASSES, reason)
+        return Explained(Outcome.PASSES, reason, tuple(self._steps))
 
     def undecided(self, reason: str) -> Explained:
         """End without a verdict."""
-        return self._ended(Outcome.UNDECIDED, reason)
-
-    def _ended(self, outcome: Outcome, reason: str, *more: str) -> Explained:
-        return Explained(outcome, "\n".join([*self._lines, "", f"{outcome.name}: {reason}", *more]))
+        return Explained(Outcome.UNDECIDED, reason, tuple(self._steps))
 
 
 def describe_head(given: Fields, forwarded: Fields) -> list[str]:
@@ -90,25 +107,35 @@ def describe_head(given: Fields, forwarded: Fields) -> list[str]:
     return [f"well-formed. Not forwarded ({why}): {', '.join(removed)}.", *dot]
 
 
-def describe_grant(grant: Grant) -> str:
+def is_hidden(grant: Grant, within: WorkspaceLimit) -> bool:
+    """Return whether the grant belongs to a workspace that the admin may not see."""
+    return within is not None and grant.workspace not in within
+
+
+def describe_grant(grant: Grant, within: WorkspaceLimit) -> str:
     """Say which API user the key belongs to, and which sites it covers."""
+    if is_hidden(grant, within):
+        return "an API user of a workspace that you may not see."
     scope = "all its sites" if grant.all_sites else ", ".join(sorted(grant.sites)) or "no sites"
     return f"API user {grant.user_id} of workspace {grant.workspace}, for {scope}."
 
 
-def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner]) -> list[str]:
+def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner], within: WorkspaceLimit) -> list[str]:
     """Say what the public text must not reveal: whether a site exists, and which workspace owns it."""
     refusal, claim, grant = verdict.refusal, verdict.claim, verdict.grant
-    if refusal is None or claim is None or grant is None:
+    if refusal is None or claim is None or grant is None or is_hidden(grant, within):
         return []
     if refusal.code == "all_sites_needed":
-        return [f"This asks for all sites of workspace {claim.route.settings.workspace}."]
+        return [f"This asks for all sites of workspace {claim.route.settings.workspace}."] if within is None else []
     if refusal.code != "site_not_allowed":
         return []
     reasons = []
     for site in claim.sites:
         owner = owners.get(site)
-        if owner is None:
+        if within is not None and (owner is None or owner.workspace not in within):
+            # The same sentence for both, so that limited admins do not learn which sites others have.
+            reasons.append(f"There is no site {shown_id(site)!r} in your workspaces.")
+        elif owner is None:
             reasons.append(f"There is no site {shown_id(site)!r}.")
         elif owner.workspace != grant.workspace:
             reasons.append(f"The site {owner.id!r} belongs to workspace {owner.workspace}.")
@@ -117,10 +144,15 @@ def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner]) -> list[
     return reasons
 
 
-def describe_forwarded(claim: Claim, identity: bytes) -> list[str]:
-    """Describe the request as the upstream receives it."""
-    line = b"%b %b to %b" % (claim.head.method, claim.target, claim.route.settings.upstream.encode())
-    added = [f"with {line}" for line in identity.decode().splitlines()]
+def describe_forwarded(claim: Claim, verdict: Verdict, within: WorkspaceLimit) -> list[str]:
+    """Describe the request as the upstream receives it. Limited admins do not see where the upstream is."""
+    line = b"%b %b" % (claim.head.method, claim.target)
+    if within is None:
+        line += b" to " + claim.route.settings.upstream.encode()
+    if verdict.grant is not None and is_hidden(verdict.grant, within):
+        added = ["with the headers that identify the API user"]
+    else:
+        added = [f"with {line}" for line in verdict.identity.decode().splitlines()]
     key = "with the key, because forward_key is true" if claim.route.settings.forward_key else "without the key"
     return [line.decode(errors="backslashreplace"), *added, key]
 
