@@ -8,6 +8,7 @@ from tests.traffic import (
     analytics,
     browsers,
     clients,
+    large,
     monitoring,
     objects,
     refused,
@@ -27,6 +28,7 @@ SHAPES: list[Shape] = [
     *tables.SHAPES,
     *objects.SHAPES,
     *monitoring.SHAPES,
+    *large.SHAPES,
 ]
 WANTED: list[Shape] = wanted.SHAPES
 REFUSED = refused.SHAPES

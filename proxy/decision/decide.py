@@ -63,7 +63,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             # 1. Work: the head is not too expensive to check. Small, plain heads skip this step.
             #    400 ambiguous_request
             work = 0
-            if len(head.fields) > MANY_FIELDS or len(head.target) > LONG_TARGET:
+            if max(head.received, len(head.fields)) > MANY_FIELDS or len(head.target) > LONG_TARGET:
                 work = head_work(head)
                 check_work(work)
 

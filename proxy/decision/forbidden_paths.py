@@ -1,5 +1,6 @@
 """Refuses dot segments, backslashes and control characters in paths, at any depth of encoding. No I/O."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ _OVERLONG = re.compile(
 _LOOK_ALIKES = (
     "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
 )
+_MAX_LOOK_ALIKES = 32
 _BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
 """Characters that Windows maps to `/` or `\\` when the code page lacks them."""
 _COMPATIBLE = {
@@ -97,13 +99,15 @@ def _refuse_look_alikes(decoded: bytes) -> None:
     except UnicodeDecodeError:
         if _OVERLONG.search(decoded):
             raise Refused(_OVERLONG_BYTES) from None
-    if _HAS_COMPATIBLE.search(decoded):
-        for look_alike, compatible in _COMPATIBLE.items():
-            decoded = decoded.replace(look_alike, compatible)
-        try:
-            refuse_forbidden(decoded)
-        except Refused:
-            raise Refused(_LOOK_ALIKE) from None
+    found = list(itertools.islice(_HAS_COMPATIBLE.finditer(decoded), _MAX_LOOK_ALIKES + 1))
+    if not found:
+        return
+    if len(found) > _MAX_LOOK_ALIKES:
+        raise Refused(_LOOK_ALIKE)  # comparing more would take long
+    try:
+        refuse_forbidden(_HAS_COMPATIBLE.sub(lambda look_alike: _COMPATIBLE[look_alike[0]], decoded))
+    except Refused:
+        raise Refused(_LOOK_ALIKE) from None
 
 
 def _has_slash_in_parameters(lower: bytes) -> bool:

@@ -10,16 +10,20 @@ from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head that no shortcut reads (proxy/http/plain_requests.py).
-MOST_WORK = 1700
-_FIELD, _COOKIE, _PARAMETER, _ODD_PARAMETER, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 4, 1, 2, 8, 28, 24
+MOST_WORK = 2000
+_FIELD, _COOKIE, _PARAMETER, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 3, 1, 16, 28, 16
+_ODD_NAME, _ODD_VALUE = 2, 1
+"""The additional work of a parameter or cookie whose name or value contains `%` or bytes outside ASCII."""
 _DEEP_BYTE = 2
 """The work of each byte in a wanted value that is encoded more than once. Every reading of the value is compared."""
-_PATH_READING = 64
-_PATH_BYTES, _TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES, _SITE_BYTES = 5, 16, 64, 24, 4, 4
-"""The number of bytes that count as one unit of work, by kind: readings of a path that is not plain, targets, values of
-header fields, cookies, bytes of queries and cookies that are `%` or outside ASCII, and the ids of named sites."""
-_NO_MARKS = bytes(byte for byte in range(128) if byte not in b"&;?%")
-_NO_PERCENTS = bytes(byte for byte in range(128) if byte not in b"%")
+_PATH_BYTES, _READING_BYTES, _READING = 8, 5, 64
+"""For paths that are not plain: the number of bytes of the first reading that count as one unit of work, the number for
+each further reading, and the additional work of each further reading."""
+_TARGET_BYTES, _VALUE_BYTES, _COOKIE_BYTES, _ODD_BYTES, _SITE_BYTES = 16, 96, 40, 12, 4
+"""The number of bytes that count as one unit of work, by kind: targets, values of header fields, cookies, bytes of
+queries and cookies that are `%` or outside ASCII, and the ids of named sites."""
+_TO_MARKS = bytes.maketrans(b";?" + bytes(range(128, 256)), b"&&" + b"%" * 128)
+_NO_MARKS = bytes(byte for byte in range(128) if byte not in b"&;?=%")
 
 MANY_FIELDS, LONG_TARGET = 24, 512
 """A head with more fields, or with more bytes in its target, is checked even if it has few parameters and sites."""
@@ -40,12 +44,12 @@ def check_work(work: int) -> None:
 
 def most_readings(length: int, work: int) -> int:
     """Return how many readings of a path can be checked if the rest of the head takes this much work."""
-    return (MOST_WORK - work + _PATH_READING) // (length // _PATH_BYTES + _PATH_READING)
+    return 1 + (MOST_WORK - work - length // _PATH_BYTES) // (length // _READING_BYTES + _READING)
 
 
 def path_work(length: int, readings: int) -> int:
     """Return the work that a path takes: 0 for a plain one."""
-    return length // _PATH_BYTES * readings + _PATH_READING * (readings - 1)
+    return length // _PATH_BYTES + (length // _READING_BYTES + _READING) * (readings - 1)
 
 
 def found_work(values: Collection[bytes], *, deep: bool, odd_names: int) -> int:
@@ -64,18 +68,27 @@ def sites_work(sites: Collection[str]) -> int:
 
 def head_work(head: Head) -> int:
     """Return the work that a head takes, except for its path and for the parameters and sites that are found in it."""
-    marks = head.target.partition(b"?")[2].translate(None, _NO_MARKS)
-    odd_bytes = len(marks.translate(None, b"&;?"))
-    parameters = len(marks) - odd_bytes
     cookies = b";".join([value for name, value in head.fields if FOLDED[name] == b"cookie"])
-    odd_cookie_bytes = len(cookies.translate(None, _NO_PERCENTS))
+    query = head.target.partition(b"?")[2].translate(_TO_MARKS, _NO_MARKS)
     return (
-        _FIELD * (len(head.fields) + len(head.dropped))
-        + _COOKIE * cookies.count(b";")
-        + _PARAMETER * parameters
-        + _ODD_PARAMETER * min(parameters, odd_bytes)
-        + (odd_bytes + odd_cookie_bytes) // _ODD_BYTES
+        _FIELD * max(head.received, len(head.fields) + len(head.dropped))
         + len(head.target) // _TARGET_BYTES
         + sum([len(value) for _, value in head.fields]) // _VALUE_BYTES
         + len(cookies) // _COOKIE_BYTES
+        + _PARAMETER * query.count(b"&")
+        + _COOKIE * cookies.count(b";")
+        + _encoding_work(query)
+        + _encoding_work(cookies.translate(_TO_MARKS, _NO_MARKS))
     )
+
+
+def _encoding_work(marks: bytes) -> int:
+    """Return the work of names and values that are encoded.
+
+    `marks` are the separators, the `=` and the `%` of a query or of cookies: `&=%%&%=` for `a=%41%42&%43=d`.
+    """
+    odd = marks.count(b"%")
+    if not odd:
+        return 0
+    odd_names = marks.count(b"&%") + marks.startswith(b"%")
+    return _ODD_NAME * odd_names + _ODD_VALUE * min(odd, marks.count(b"&") + 1) + odd // _ODD_BYTES

@@ -26,10 +26,12 @@ class Head:
     dropped: Fields = field(default_factory=list)
     """Fields that are not forwarded because of odd characters in their names. The decision looks for keys in them."""
     minor: int = 1
+    received: int = 0
+    """How many fields arrived, including those that are in neither list. Reading each of them took time."""
 
     def with_fields(self, fields: Fields) -> "Head":
         """Return the head with other fields."""
-        return Head(self.method, self.target, fields, self.has_body, self.dropped, self.minor)
+        return Head(self.method, self.target, fields, self.has_body, self.dropped, self.minor, self.received)
 
     @property
     def origin(self) -> bytes:

@@ -119,6 +119,9 @@ class PlainHead(Head):
         if name == "dropped":
             self.dropped: Fields = []
             return self.dropped
+        if name == "received":
+            self.received: int = len(self.shape.dropped) + self.shape.lines
+            return self.received
         raise AttributeError(name)
 
     @property

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.cost.cases import COOKIES, MIXES, PATHS, QUERIES, VALUES
+from tests.cost.cases import COOKIES, MIXES, NEARLY_PLAIN, PATHS, QUERIES, VALUES
 from tests.cost.heads import HEAD_ROOM, MAX_FIELDS, SITE, TARGET_ROOM, Mix, Part
 from tests.cost.measure import EVERYWHERE, Cost, Sent, Stopwatch, in_instructions
 from tests.cost.setups import KEYS
@@ -143,7 +143,7 @@ def _known() -> list[Mix]:
     known += [Mix({"query": Part(start, (unit,), end, TARGET_ROOM)}) for start, unit, end in QUERIES]
     known += [Mix({"cookies": Part(start, (unit,), end, HEAD_ROOM)}) for start, unit, end in COOKIES]
     known += [Mix({"value": Part(start, (unit,), end, HEAD_ROOM)}, name) for name, start, unit, end in VALUES]
-    return known + MIXES
+    return known + NEARLY_PLAIN + MIXES
 
 
 class _Mutations:

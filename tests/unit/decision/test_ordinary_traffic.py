@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -19,6 +20,7 @@ from proxy.refusals import Refused
 from proxy.settings import KeySettings, LimitSettings, RouteSettings
 from tests.ordinary_traffic import REFUSED, SHAPES, WANTED
 from tests.spellings import Fields
+from tests.traffic import large
 from tests.traffic.shape import Shape
 from tests.unit.judging import covered, read
 
@@ -75,6 +77,12 @@ def sent(shape: Shape, **options: object) -> Claim:
 @pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
 def test_real_requests_pass_unchanged(shape: Shape) -> None:
     sent(shape, **shape.options)
+
+
+@pytest.mark.parametrize("shape", large.SHAPES, ids=[shape.name for shape in large.SHAPES])
+def test_large_real_requests_pass_even_with_thirty_more_header_fields(shape: Shape) -> None:
+    more = tuple(f"X-More-{number}: {number}" for number in range(30))
+    sent(replace(shape, lines=(*shape.lines, *more)))
 
 
 @pytest.mark.parametrize("shape", WANTED, ids=[shape.name for shape in WANTED])
