@@ -8,12 +8,12 @@ import sys
 from dataclasses import dataclass, replace
 
 from tests.cost.cases import Case, cases
-from tests.cost.measure import EVERYWHERE, Cost, Sent, Stopwatch, in_instructions
+from tests.cost.measure import FAR_TOO_MUCH, Cost, Sent, Stopwatch, in_instructions
 from tests.cost.setups import KEYS
 
 SHARES = (8, 4, 2, 1)
 """Divisors of the largest size of a case."""
-WORTH_COUNTING = (3, 1000)
+WORTH_COUNTING = (3, FAR_TOO_MUCH)
 """A case is counted in instructions if its CPU time, in plain heads, is in this range. Cheaper heads are harmless. More
 expensive ones fail anyway, and take long to count."""
 
@@ -43,14 +43,9 @@ async def _timed() -> list[Grown]:
     await watch.start()
     timed = []
     for case in cases():
-        shape = case.build(case.largest)
-        ratios = {
-            (setup, key): (await watch.cost(Sent(setup, key, shape.head(KEYS[key])), tries=2)).ratio
-            for setup, key in EVERYWHERE
-        }
-        setup, key = max(ratios, key=lambda at: ratios[at])
-        costs = [await watch.cost(sent, tries=3) for sent in _sizes(case, setup, key)]
-        timed.append(Grown(case, setup, key, tuple(costs)))
+        worst = await watch.most_expensive(case.build(case.largest))
+        costs = [await watch.cost(sent, tries=3) for sent in _sizes(case, worst.setup, worst.key)]
+        timed.append(Grown(case, worst.setup, worst.key, tuple(costs)))
     await watch.close()
     return timed
 
