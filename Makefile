@@ -4,7 +4,7 @@
 #   make test-fast            run the unit tests (under 40 seconds on two cores; no database, browser or npm)
 #   make test                 run every test except the slow, cost and backend tests
 #   make test-slow            run the tests that take more than ten seconds each
-#   make test-cost-quick      count the instructions of the most expensive heads that are known or found by a short search
+#   make test-cost-quick      count the instructions of the known worst heads, and of those that a short search finds
 #   make test-cost            count the instructions that hostile request heads and chunked bodies cost
 #   make test-exchanges       count the instructions of ordinary exchanges, and compare them with bench/HISTORY.md
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm

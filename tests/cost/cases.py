@@ -817,6 +817,90 @@ MIXES: list[Mix] = [
         1,
         method=b"DELETE",
     ),
+    Mix(
+        {
+            "path": Part(
+                b"/api/sites/shop/",
+                (
+                    b"/fidin-f%b7%ba,{x}sic%23%bf",
+                    b"%ff%23d%ef%bc%8f",
+                    b"lourlo)p%25i+%25%252525]n.%5b(%2f]=%23siteallssitsite(_+&:",
+                ),
+                b"%5b+lookup",
+                514,
+            ),
+            "value": Part(b" ", (b"{x}", b"*%ef%bc%2c%8f%41", b"(0041%c3%a9bquery"), b"site:_method", 31000),
+            "cookies": Part(b"api_key=", (b"_%%u0041u0068t%2574p%25met%u0068%u006f%u0064=%;",), b"", 220),
+            "query": Part(b"filter[site]=", (b"%25252541in.lookup", b"token%20ids[x]"), b")", 210),
+        },
+        b"X-Forwarded-{n}",
+        1,
+        method=b"DELETE",
+    ),
+    Mix(
+        {
+            "path": Part(
+                b"/api/sites/shop/",
+                (b"%efb+a)DrowsbidsqueSin.ypi_k%25ey%ef%bc%8fide", b"sit'eids[]sexport%2e", b"[%ff"),
+                b"in.((",
+                4419,
+            ),
+            "value": Part(b"Basic ", (b"all10.2.%3", b" %shop2541%0a"), b"", 300),
+        },
+        b"Referer",
+        10,
+    ),
+    Mix(
+        {
+            "path": Part(
+                b"/api/sites/shop/",
+                (b")%cc%b4%cc%81site:apijson", b"js/2c-cc%b4eb7%ba%8125ids%ef%bc%8falidASiteap%2catea"),
+                b"",
+                7584,
+            ),
+            "query": Part(b"site=", (b"%c3%a9f%26%",), b"", 3441),
+        },
+        method=b"POST",
+    ),
+    Mix(
+        {
+            "path": Part(b"/api/sites/shop/", (b"a:{%ccjson%b4%cc%81eq.", b"jsnlookup{n}"), b"", 7900),
+            "value": Part(b"", (b"%ef%b7static%b%2ea%c5%bf", b"{n\xff"), b"", 360),
+            "query": Part(
+                b"x-tunneled-meT%5b{n}%5d+-",
+                (b"%%bc%8fSite{n}%{x}{x}{x}{x}2c%u0078%252dtunneled%25252d%2525",),
+                b"=b",
+                5688,
+            ),
+        },
+        b"X-Acme-{n}",
+        92,
+        method=b"DELETE",
+    ),
+    Mix(
+        {
+            "path": Part(
+                b"/api/sites/shop/",
+                (
+                    b"{$n}a%c3%a9aquerypi",
+                    b"%DELETEbqueryfilter4idSitecc{n%25}%c1a9%2e%81pll$",
+                    b"{qapi_keyusrowsejson+=A",
+                ),
+                b"",
+                7110,
+            ),
+            "query": Part(b"", (b"A,ids[]=&",), b"", 1000),
+        }
+    ),
+    Mix(
+        {
+            "path": Part(
+                b"/api/sites/shop/", (b"_in.(sitelookups%cc%b4%c1%20", b"Sitejtokenson1}]in.(%41j.n"), b"", 7110
+            ),
+            "query": Part(b"", (b".{n}&",), b"", 7900),
+        },
+        method=b"DELETE",
+    ),
 ]
 
 
