@@ -90,6 +90,7 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"/api/sites/shop/%c0%ae%c0%ae/blog", "ambiguous_request"),
         (b"/api/sites/shop/%c0%2e%c0%2e/blog", "ambiguous_request"),
         (b"/api/sites/shop/%ef%bc%8e%ef%bc%8e/blog", "ambiguous_request"),
+        (b"/api/sites/shop/" + b"a%ef%bc%8f" * 33 + b"b", "ambiguous_request"),  # too many look-alikes of a slash
         (b"/api/sites/shop/%", "ambiguous_request"),
         (b"/api/sites/shop/%zz", "ambiguous_request"),
         (b"/api/sites/shop/%u002e", "ambiguous_request"),
@@ -109,6 +110,7 @@ PATHS = ["path:/api/sites/{site}/**", "path:/{site}.json", "path:/Sites('{site}'
         (b"/api/sites/shop/%252F", ("shop",)),
         (b"/api/sites/shop/x;v=1", ("shop",)),
         (b"/api/sites/shop/a//b", ("shop",)),
+        (b"/api/sites/shop/" + b"a%ef%bc%8f" * 32 + b"b", ("shop",)),
         (b"/api/sites/shop/...", ("shop",)),
         (b"/api/sites/shop/x?q=a\\b%5C%0A%2e%2e/../", ("shop",)),
     ],
