@@ -2,7 +2,8 @@
 #
 #   make run                  run the demo; make run UPSTREAM=http://127.0.0.1:9000 runs it in front of your own API
 #   make test-fast            run the unit tests (under 40 seconds on two cores; no database, browser or npm)
-#   make test                 run every test except the slow, cost and backend tests
+#   make test                 run the test suite, which leaves the targets below to CI
+#   make test-faults          stop, kill and freeze databases and poolers, and check what happens until they are back
 #   make test-slow            run the tests that take more than ten seconds each
 #   make test-cost-quick      count the instructions of the known worst heads, and of those that a short search finds
 #   make test-cost            count the instructions that hostile request heads and chunked bodies cost
@@ -31,15 +32,17 @@ WORKERS ?= 3
 # Files run in alphabetical order: the long acceptance tests first, and the short unit tests last. By default, xdist
 # starts files with few tests last. Some of those are slow, and one process would run the last one alone.
 PYTEST ?= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# What `make test` runs. The other tests have a target of their own.
+SUITE := not slow and not faults and not cost and not backends and not deploy and not docs
 REPLAY := $(BIN)/python -m pytest -n $(WORKERS) --dist load
 
 # pip installs exactly the versions in constraints.txt, and prints nothing unless it fails.
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-fast test-slow test-cost-quick test-cost test-exchanges test-backends-quick test-backends test-deploy test-docs \
-	screenshots check bench bench-quick bench-admin bench-admin-api clean programs npm valgrind backend-programs deploy-programs \
-	bench-programs
+.PHONY: run test test-fast test-faults test-slow test-cost-quick test-cost test-exchanges test-backends-quick \
+	test-backends test-deploy test-docs screenshots check bench bench-quick bench-admin bench-admin-api clean programs \
+	npm valgrind backend-programs deploy-programs bench-programs
 
 # Install the Debian packages $(1), which $(2) needs. Without root, print the command to run instead.
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -51,10 +54,13 @@ run: $(VENV)/ready-to-run
 	@exec $(BIN)/sitelatch run $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
 test: $(VENV)/ready-to-test npm programs
-	$(PYTEST) -m 'not slow and not cost and not backends and not deploy and not docs'
+	$(PYTEST) -m '$(SUITE)'
 
 test-fast: $(VENV)/ready-to-test
-	$(PYTEST) -m 'not slow and not cost and not backends and not deploy and not docs' tests/unit
+	$(PYTEST) -m '$(SUITE)' tests/unit
+
+test-faults: $(VENV)/ready-to-test programs
+	$(PYTEST) -m 'faults and not slow' tests/acceptance tests/integration
 
 test-slow: $(VENV)/ready-to-test npm programs
 	$(BIN)/python -m pytest -m 'slow and not backends'
@@ -109,12 +115,15 @@ clean:
 	rm -rf $(VENV) $(BACKENDS) tests/backends/node_modules tests/node_modules var
 
 # Install the programs that the tests need: a browser for the admin page, PgBouncer for the connection pooler tests, and
-# wget for the challenges of a 401.
+# wget for the challenges of a 401. Any Chromium will do, but its headless shell needs half of the CPU time.
 # Debian installs PgBouncer in /usr/sbin and starts it as a service, so the recipe stops and disables the service.
 programs:
+	@test "$$(id -u)" != 0 || command -v chromium-headless-shell >/dev/null || \
+		apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1 || true
 	@missing=; \
-	for name in chromium chromium-browser google-chrome none; do command -v $$name >/dev/null && break; done; \
-	test $$name != none || missing=chromium; \
+	for name in chromium-headless-shell chromium chromium-browser google-chrome none; do \
+		command -v $$name >/dev/null && break; done; \
+	test $$name != none || missing=chromium-headless-shell; \
 	PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
 	command -v wget >/dev/null || missing="$$missing wget"; \
 	test -z "$$missing" && exit; \
@@ -131,6 +140,8 @@ valgrind:
 
 # Install the programs that check the files in deploy/. Debian starts Prometheus as a service, so the recipe stops it.
 deploy-programs:
+	@test "$$(id -u)" != 0 || command -v chromium-headless-shell >/dev/null || \
+		apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1 || true
 	@missing=; \
 	command -v promtool >/dev/null || missing="$$missing prometheus"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
@@ -170,6 +181,8 @@ BACKEND_PACKAGES := nginx apache2 libapache2-mod-php php-cli php-cgi haproxy lig
 	tomcat10 default-jdk-headless libmojolicious-perl libnginx-mod-http-lua varnish unicorn thin ruby-webrick starman \
 	libplack-perl uwsgi uwsgi-plugin-python3 libapache2-mod-wsgi-py3 libjetty9-java influxdb prometheus
 backend-programs:
+	@test "$$(id -u)" != 0 || command -v chromium-headless-shell >/dev/null || \
+		apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1 || true
 	@missing=; \
 	for name in $(BACKEND_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
 	test -z "$$missing" && exit; \

@@ -22,6 +22,8 @@ from tests.acceptance.wire import until
 from tests.database import run_aside
 from tests.ports import free_port
 
+pytestmark = pytest.mark.faults
+
 FLUSH_SECONDS, RESOLUTION_SECONDS = 0.5, 1.0
 SLACK_SECONDS = 0.5
 """Allowance for the write itself, and for a loaded machine."""

@@ -21,6 +21,8 @@ from tests.acceptance.harness import Lane, Lanes, Sitelatch, User
 from tests.acceptance.wire import Answering, connect
 from tests.database import UNSAFE, add_user, add_workspace, run_aside
 
+pytestmark = pytest.mark.faults
+
 KEYS = "sitelatch.api_keys"
 CONNECTIONS = 20
 DELETED = 5

@@ -23,6 +23,8 @@ from tests.acceptance.wire import Answering, connect, until
 from tests.database import SYSTEM_BINARIES, UNSAFE
 from tests.integration.servers import Disk, disk, ended, keeper_of, postmaster
 
+pytestmark = pytest.mark.faults
+
 RECOVERY_SECONDS = 30.0
 
 

@@ -20,6 +20,8 @@ from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import Answering, Wire, connect
 from tests.database import data_directory
 
+pytestmark = pytest.mark.faults
+
 RECOVERY_SECONDS = 60.0
 """Generous, because the machine may be busy. Sitelatch needs two to nine seconds."""
 

@@ -18,6 +18,8 @@ from tests.acceptance.own_database import OwnDatabase, own_database
 from tests.database import run_aside
 from tests.ports import free_port
 
+pytestmark = pytest.mark.faults
+
 ADMIN_EVENTS = (
     "admin_busy",
     "admin_change_refused",

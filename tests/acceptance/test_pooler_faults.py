@@ -19,6 +19,8 @@ from tests.acceptance.shell import sitelatch
 from tests.acceptance.wire import connect, until
 from tests.pooler import PooledServer, database_name
 
+pytestmark = pytest.mark.faults
+
 RECOVERY_SECONDS = 10.0
 POOLER = {
     "default_pool_size": 2,

@@ -21,6 +21,8 @@ from sql.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from tests.database import SYSTEM_BINARIES, UNSAFE
 from tests.integration.servers import AS_ROOT, User, disk, ended, fetch_value, home, keeper_of, postmaster, wait_until
 
+pytestmark = pytest.mark.faults
+
 __all__ = ["home"]
 
 STRANGER = 1
