@@ -1,36 +1,12 @@
 """The config tables of the proxy, as frozen and validated objects. Names include their units."""
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
+from proxy.setting_values import DEFAULT_PORTS, Count, Method, Seconds, SocketGroup, SocketMode, UpstreamUrl, is_origin
 from sql.settings import SettingError, Settings
-
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
-
-
-_NEVER_FORWARDED = {
-    "CONNECT": "it opens a tunnel, and Sitelatch is not a forward proxy",
-    "PRI": "it starts an HTTP/2 connection (RFC 9113 §3.4)",
-    "TRACE": "its response repeats the request, with the headers that Sitelatch adds (RFC 9110 §9.3.8)",
-}
-
-
-# A token (RFC 9110 §9.1), without lowercase letters, because a backend that ignores case would see a different method,
-# and without `*`, which means every method in `refuse`.
-_METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]{1,64}\Z")
-
-
-def check_method(method: str) -> str:
-    """Return the method if it may be forwarded. Raises ValueError otherwise."""
-    if not _METHOD.match(method):
-        raise ValueError(f'{method!r} is not a valid method. Write it in uppercase, such as "PROPFIND"')
-    if method in _NEVER_FORWARDED:
-        raise ValueError(f"{method} is never forwarded: {_NEVER_FORWARDED[method]}")
-    return method
 
 
 class TlsListenSettings(Settings):
@@ -79,32 +55,7 @@ class HeaderRule(ValueRule):
 
 DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
-_Method = Annotated[str, AfterValidator(check_method)]
-
-
-# An origin as browsers serialize it: in lowercase, without a path, and without a default port.
-_ORIGIN = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?\Z"
-)
-_DEFAULT_PORTS = re.compile(r"http://.*:80\Z|https://.*:443\Z")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-
-
-def _is_origin(text: str) -> bool:
-    parts = _ORIGIN.match(text)
-    return parts is not None and _is_host(parts["host"]) and int(parts["port"] or 1) <= _LAST_PORT
-
-
-def _is_host(text: str) -> bool:
-    """Return False for text that looks like an IP address but is not one. Anything else is a host name."""
-    try:
-        if text.startswith("["):
-            IPv6Address(text[1:-1])
-        elif text.removesuffix(".").rpartition(".")[2].isdecimal():
-            IPv4Address(text)
-    except AddressValueError:
-        return False
-    return True
 
 
 class CorsSettings(Settings):
@@ -123,13 +74,13 @@ class CorsSettings(Settings):
         for index, origin in enumerate(origins):
             if origin == "*":
                 raise SettingError('"*" means every origin. Remove the other origins, or "*"', index)
-            if not _is_origin(origin):
+            if not is_origin(origin):
                 raise SettingError(
                     f"{origin!r} is not a valid origin. Write scheme and host in lowercase, and any non-default port, "
                     'such as "https://app.example" or "http://localhost:5173"',
                     index,
                 )
-            if _DEFAULT_PORTS.match(origin):
+            if DEFAULT_PORTS.match(origin):
                 raise SettingError(
                     f"{origin!r} never matches, because browsers omit the default port. Remove the port", index
                 )
@@ -152,36 +103,19 @@ class CorsSettings(Settings):
         return self
 
 
-_LAST_PORT = 65535
-_UPSTREAM = re.compile(
-    r"https?://(?P<host>[^/?#@:\[\]\s]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?/?\Z|unix:/[^?#\s]+\Z"
-)
-
-
-def _check_upstream(url: str) -> str:
-    parts = _UPSTREAM.match(url)
-    if parts is None or not _is_host(parts["host"] or "") or int(parts["port"] or 1) > _LAST_PORT:
-        # The message does not repeat the value, because it may contain a password.
-        raise ValueError(
-            "must be http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH. A port is a number from 1 to 65535, an "
-            "IPv6 address is written in brackets, and a path, query or user name is not allowed"
-        )
-    return url
-
-
 class RouteSettings(Settings):
     """One `[[proxy.routes]]` table: which requests it handles, their upstream, and where they name their sites."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,63}$")]
     path: str = "/"
-    upstream: Annotated[str, AfterValidator(_check_upstream)]
+    upstream: UpstreamUrl
     upstream_tls: UpstreamTlsSettings | None = None
     host: Literal["keep", "upstream"] = "keep"
     sites: tuple[str | QueryRule | HeaderRule, ...] = ()
     without_site: Literal["refuse", "any-key", "all-sites"] = "refuse"
     workspace: str | None = None
     public: tuple[str, ...] = ()
-    methods: Annotated[tuple[_Method, ...], Field(min_length=1)] = DEFAULT_METHODS
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = DEFAULT_METHODS
     preflight: Literal["pass", "refuse"] = "refuse"
     form_body: Literal["auto", "refuse", "pass"] = "auto"
     cookies: Literal["check", "ignore"] = "check"
@@ -203,34 +137,12 @@ class RouteSettings(Settings):
         return self
 
 
-_SOCKET_MODE = re.compile(r"0?[0-7]{3}\Z")
-
-
-def _socket_mode(mode: object) -> object:
-    if mode is None or (isinstance(mode, str) and _SOCKET_MODE.match(mode)):
-        return None if mode is None else int(mode, 8)
-    raise ValueError('must be three octal digits in quotes, like "0660"')
-
-
-_LAST_GROUP_ID = 2**32 - 2
-
-
-def _socket_group(group: object) -> object:
-    if group is None:
-        return None
-    name = str(group) if type(group) in (str, int) else ""
-    too_large = name.isdecimal() and int(name[:20]) > _LAST_GROUP_ID
-    if not name or name.startswith("-") or too_large:
-        raise ValueError('must be the name or the id of a group, like "www-data"')
-    return name
-
-
 class ListenSettings(Settings):
     """The config keys that every listener has: its address and, for a unix socket, its permissions."""
 
     listen: str
-    socket_mode: Annotated[int | None, BeforeValidator(_socket_mode)] = None
-    socket_group: Annotated[str | None, BeforeValidator(_socket_group)] = None
+    socket_mode: SocketMode = None
+    socket_group: SocketGroup = None
 
 
 class ProxySettings(ListenSettings):

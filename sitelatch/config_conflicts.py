@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from proxy.decision.header_rules import HeaderSiteRule
-from proxy.decision.key_locations import QueryKey, parameter_names
+from proxy.decision.key_locations import parameter_names
+from proxy.decision.parameter_keys import QueryKey
 from proxy.decision.path_rules import PathSiteRule
 from proxy.decision.query_rules import QuerySiteRule
 from proxy.decision.routes import Route

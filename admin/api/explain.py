@@ -28,7 +28,7 @@ from admin.problems import NotFound
 from admin.text_rules import is_text
 from proxy.decision.api_keys import new_key
 from proxy.decision.grant import Grant, SiteOwner
-from proxy.decision.key_locations import with_key
+from proxy.decision.key_examples import with_key
 from proxy.decision.path_readings import read_path
 from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.decision.path_patterns import PathPattern
-from proxy.settings import check_method
+from proxy.setting_values import check_method
 
 
 @dataclass(slots=True)

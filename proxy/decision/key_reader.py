@@ -2,17 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from proxy.decision.key_locations import (
-    CookieKey,
-    Field,
-    FieldKey,
-    HeaderKey,
-    QueryKey,
-    challenges,
-    key_location,
-    parameter_names,
-)
+from proxy.decision.header_keys import Field, HeaderKey
+from proxy.decision.key_locations import FieldKey, challenges, key_location, parameter_names
 from proxy.decision.parameter_finder import Finder
+from proxy.decision.parameter_keys import CookieKey, QueryKey
 from proxy.decision.parameter_limits import FEW_UNUSUAL
 from proxy.decision.pieces import COOKIES, Pieces
 from proxy.http.headers import FOLDED, Fields, Head

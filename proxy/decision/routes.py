@@ -1,11 +1,11 @@
 """Routes: `[[proxy.routes]]` tables, compiled for the decision. No I/O."""
 
 from proxy.decision.endpoints import endpoint
-from proxy.decision.key_locations import CookieKey
 from proxy.decision.key_reader import KeyReader
 from proxy.decision.method_override import OVERRIDE_NAMES
 from proxy.decision.noticed_headers import noticed_headers
 from proxy.decision.parameter_finder import Finder
+from proxy.decision.parameter_keys import CookieKey
 from proxy.decision.parameter_limits import FEW_UNUSUAL
 from proxy.decision.parameter_names import Name
 from proxy.decision.path_patterns import PathPattern, shown_path

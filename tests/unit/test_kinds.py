@@ -10,7 +10,8 @@ from admin.api.example_request import example_request
 from admin.api.explain_sites import describe_sites
 from admin.integrators_guide import passages
 from proxy.decision.api_keys import new_key
-from proxy.decision.key_locations import KEY_LOCATIONS, KeyLocation, key_location, with_key
+from proxy.decision.key_examples import with_key
+from proxy.decision.key_locations import KEY_LOCATIONS, KeyLocation, key_location
 from proxy.decision.path_rules import PathSiteRule
 from proxy.decision.route_table import RouteTable
 from proxy.decision.site_ids import names_of
