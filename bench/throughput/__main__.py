@@ -19,10 +19,11 @@ from pathlib import Path
 
 from bench.processes import free_port, wait_for
 from bench.throughput import peers
+from bench.throughput.candidates import Place, Running
 from bench.throughput.credentials import insert, new_credentials
 from bench.throughput.load import BROWSER_FIELDS, Load, Round, installed, measure, measure_streams
 from bench.throughput.machine import LOAD_CORE, Calibration, describe, pinned
-from bench.throughput.peers import Place, Running
+from bench.throughput.other_proxies import envoy_program
 from bench.throughput.report import table
 from bench.throughput.upstream import DOWNLOAD_BYTES, upstream
 from sql.embedded.server import EmbeddedServer
@@ -177,7 +178,7 @@ def _versions() -> str:
     commands = {
         "nginx": ["nginx", "-v"],
         "HAProxy": ["haproxy", "-v"],
-        "Envoy": [peers.envoy_program(), "--version"],
+        "Envoy": [envoy_program(), "--version"],
         "Caddy": ["caddy", "version"],
         "wrk": ["wrk", "-v"],
     }

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.throughput.candidates import Running
 from bench.throughput.credentials import Credential
 from bench.throughput.machine import LOAD_CORE, PROXY_CORE, cpu_seconds, idle_seconds, peak_memory, pinned
-from bench.throughput.peers import Running
 
 BROWSER_FIELDS = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",

@@ -1,6 +1,7 @@
 """The data API behind every candidate: nginx, which hands event streams and WebSockets to a program of ours."""
 
-from bench.throughput.peers import LUA_MODULES, Candidate, Command, Place, nginx
+from bench.throughput.candidates import Candidate, Command, Place
+from bench.throughput.nginx import LUA_MODULES, nginx
 
 DOWNLOAD_BYTES = 10 * 1024 * 1024
 _BODY = '{"uptime":' + "1" * 1013 + "}"
