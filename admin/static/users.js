@@ -30,8 +30,7 @@ let counted = "";
 export function setUpUsers() {
   pages = new Pages(byId("users-pages"), 50, loadUsers);
   byId("user-sites").addEventListener("toggle", ({ newState }) => popoverButton.setAttribute("aria-expanded", newState === "open"));
-  // The popover does not move with its row.
-  document.addEventListener("scroll", () => byId("user-sites").hidePopover(), { passive: true });
+  document.addEventListener("scroll", closeMovedSites, { passive: true });
   byId("create").addEventListener("click", () => (state.workspaces.length ? openCreate() : newWorkspace()));
   // A search replaces the entry of the history, so that the Back button does not undo it letter by letter.
   byId("search").addEventListener("input", searchLater);
@@ -335,8 +334,10 @@ function sitesOf(user) {
 // Fill the popover that lists all sites of a user, before the browser opens it. It is not in the row, because a refresh
 // may move the row, which would close it.
 let popoverButton = null;
+let popoverButtonTop = 0;
 async function showSites(user, button) {
   popoverButton = button;
+  popoverButtonTop = button.getBoundingClientRect().top;
   placeBeside(button, byId("user-sites"), 320, 340);
   byId("user-sites-title").textContent = `${user.site_count} sites`;
   byId("user-sites-error").textContent = "";
@@ -348,6 +349,12 @@ async function showSites(user, button) {
   } catch (problem) {
     if (popoverButton === button) byId("user-sites-error").textContent = problem.message;
   }
+}
+
+// Close the popover if its row has moved, because it does not move with it. The event of a scroll may come after a click
+// that followed the scroll, and must not close what the click has opened.
+function closeMovedSites() {
+  if (popoverButton?.getBoundingClientRect().top !== popoverButtonTop) byId("user-sites").hidePopover();
 }
 
 const listSites = (sites) => byId("user-sites-list").replaceChildren(...sites.map((site) => el("li", {}, isolated(site))));
