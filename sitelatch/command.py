@@ -45,6 +45,7 @@ _SUBCOMMANDS: Final = {
     "run": ("service", "run_command"),
     "users": ("users", "users_group"),
     "sites": ("sites", "sites_group"),
+    "import": ("key_import", "import_command"),
     "workspaces": ("workspaces", "workspaces_group"),
     "audit": ("audit", "audit_command"),
     "explain": ("explain", "explain_command"),

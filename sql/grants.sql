@@ -38,8 +38,8 @@ BEGIN
             sitelatch.oidc_logins
         TO sitelatch_admin;
         GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;
-        -- Triggers write the change feed.
-        GRANT SELECT ON sitelatch.schema_migrations, sitelatch.scope_changes TO sitelatch_admin;
+        -- Triggers write the change feed and the deleted keys.
+        GRANT SELECT ON sitelatch.schema_migrations, sitelatch.scope_changes, sitelatch.deleted_keys TO sitelatch_admin;
     END IF;
 END
 $$;

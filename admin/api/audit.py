@@ -17,6 +17,7 @@ Action = Literal[
     "user.created",
     "user.deleted",
     "user.revealed",
+    "user.imported",
     "site.created",
     "site.renamed",
     "site.removed",

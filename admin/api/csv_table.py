@@ -11,7 +11,7 @@ from io import StringIO
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-_DELIMITERS: Final = ",;\t"
+DELIMITERS: Final = ",;\t"
 _HEADINGS: Final = MappingProxyType(
     {
         "site": ("site", "site_id", "id"),
@@ -20,9 +20,9 @@ _HEADINGS: Final = MappingProxyType(
     }
 )
 """The headings of each column, in the order in which they are preferred."""
-_SEPARATOR_LINE: Final = re.compile(rf'\A"?sep=([{_DELIMITERS}])"?[{_DELIMITERS}]*(?=\n)', re.IGNORECASE)
+_SEPARATOR_LINE: Final = re.compile(rf'\A"?sep=([{DELIMITERS}])"?[{DELIMITERS}]*(?=\n)', re.IGNORECASE)
 """The line with which a file tells Excel how its columns are separated."""
-_NOTHING: Final = _DELIMITERS + " \n\xa0"
+_NOTHING: Final = DELIMITERS + " \n\xa0"
 _FIRST_LINE: Final = (
     'The first line must have the heading "site" and, optionally, "workspace" and "display_name". '
     "A file without headings must have only one column, with the ids of sites."
@@ -60,7 +60,7 @@ class Table:
         """Find the delimiter and the columns. Raises Unreadable."""
         if not text.strip(_NOTHING):
             raise Unreadable(None, f"The file is empty. {_FIRST_LINE}")
-        delimiters = _DELIMITERS
+        delimiters = DELIMITERS
         if separator := _SEPARATOR_LINE.match(text):
             delimiters, text = separator[1], text[separator.end() :]
         first = {each: _first_values(text, each) for each in delimiters}
@@ -68,7 +68,7 @@ class Table:
         has_headings = any(_known_headings(first[delimiter]))
         if not has_headings:
             delimiter = max(first, key=lambda each: len(first[each]))
-        self.rows = _rows(text, delimiter)
+        self.rows = read_rows(text, delimiter)
         self.columns = _named_columns(*next(self.rows)) if has_headings else _bare_column(first[delimiter])
 
 
@@ -100,7 +100,7 @@ class Columns:
 
 def _named_columns(line: int, headings: Sequence[str]) -> Columns:
     """Return the columns with these headings. Raises Unreadable if `site` is missing, or a heading occurs twice."""
-    names = [_heading(each) for each in headings]
+    names = [heading(each) for each in headings]
     positions: dict[str, int] = {}
     for column, known in _HEADINGS.items():
         if name := next((name for name in known if name in names), None):
@@ -122,13 +122,14 @@ def _bare_column(first: Sequence[str]) -> Columns:
     return Columns({"site": at}, range(at), (), 1 + at)
 
 
-def _heading(text: str) -> str:
+def heading(text: str) -> str:
+    """Return a heading in the form in which headings are compared."""
     return re.sub(r"[\s_-]+", "_", text.strip().casefold())
 
 
 def _known_headings(values: Sequence[str]) -> tuple[bool, int]:
     """Return whether a first row has the heading `site`, and how many known headings it has."""
-    names = {_heading(value) for value in values}
+    names = {heading(value) for value in values}
     found = [column for column, known in _HEADINGS.items() if names.intersection(known)]
     return "site" in found, len(found)
 
@@ -136,12 +137,12 @@ def _known_headings(values: Sequence[str]) -> tuple[bool, int]:
 def _first_values(text: str, delimiter: str) -> list[str]:
     """Return the values of the first row, or none if it is not CSV with this delimiter."""
     try:
-        return next(_rows(text, delimiter)).values
+        return next(read_rows(text, delimiter)).values
     except Unreadable:
         return []
 
 
-def _rows(text: str, delimiter: str) -> Iterator[Row]:
+def read_rows(text: str, delimiter: str) -> Iterator[Row]:
     """Yield each row that is not empty. Raises Unreadable where the text is not CSV."""
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     line = 1

@@ -116,7 +116,8 @@ function links({ action, subject: about, subject_exists: exists, detail }) {
 function sentence({ action, subject, detail }) {
   const site = [el("b", {}, isolated(subject ?? "")), detail.display_name && detail.display_name !== subject ? el("span", {}, " (", isolated(detail.display_name), ")") : null].filter(Boolean);
   switch (action) {
-    case "user.created": return ["Created the API user ", ...user(detail), " with access to ", ...scope(detail)];
+    case "user.created": return [detail.imported ? "Imported the API user " : "Created the API user ", ...user(detail), " with access to ", ...scope(detail), ...until(detail)];
+    case "user.imported": return ["Changed the API user ", ...user(detail), " by an import: from access to ", ...scope(detail.before ?? {}), ...until(detail.before ?? {}), ", to access to ", ...scope(detail.after ?? {}), ...until(detail.after ?? {})];
     case "user.deleted": return ["Deleted the API user ", ...user(detail), ", which had access to ", ...scope(detail)];
     case "user.revealed": return ["Revealed the key of the API user ", ...user(detail)];
     case "site.created": return ["Added the site ", ...site];
@@ -133,6 +134,8 @@ function user({ name, keys }) {
   const hints = (keys ?? []).flatMap((key, index) => (index ? [", ", el("code", {}, key)] : [el("code", {}, key)]));
   return name ? [el("b", {}, isolated(name)), " ", ...hints] : hints;
 }
+
+const until = ({ expires_at: end }) => (end ? [" until ", localTime(end)] : []);
 
 function scope({ all_sites: all, sites = [], site_count: count = 0 }) {
   if (all) return ["all sites"];

@@ -22,17 +22,24 @@ PAGES: Final = [
     *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")),
     "tests/backends/README.md",
 ]
-LANGUAGES: Final = {"sh", "toml", "json", "yaml", "text", "python", "js"}
+LANGUAGES: Final = {"sh", "toml", "json", "yaml", "text", "python", "js", "sql"}
 """A block of commands is marked `sh`, and no other block contains commands."""
 
 NO_ENGINE: Final = "needs a container engine, which runs neither here nor in CI"
 NO_SYSTEMD: Final = "needs systemd as the init process, and installs into /opt and /etc; tests/deploy checks the unit"
+ON_EXAMPLES: Final = "needs another program's data; tests/acceptance/test_migrating.py runs it on published examples"
 NOT_RUN: Final = {
     ("README.md", "make test "): "runs the complete test suite, which CI does by itself",
     ("docs/containers.md", "docker build "): NO_ENGINE,
     ("docs/containers.md", 'echo "POSTGRES_PASSWORD'): NO_ENGINE,
     ("docs/integrators.md", 'curl -i -H "X-API-Key'): "is run as the admin API serves it, with the address in place",
     ("docs/integrators.md", "curl --fail-with-body"): "is run as the admin API serves it, with the address in place",
+    ("docs/migrating.md", "sitelatch import --workspace"): ON_EXAMPLES,
+    ("docs/migrating.md", "python3 -c 'import json"): ON_EXAMPLES,
+    ("docs/migrating.md", "jq -c '.list"): ON_EXAMPLES,
+    ("docs/migrating.md", "(echo key,name"): ON_EXAMPLES,
+    ("docs/migrating.md", 'psql "$LITELLM_DATABASE_URL"'): ON_EXAMPLES,
+    ("docs/migrating.md", 'psql "$DATA_DATABASE_URL"'): ON_EXAMPLES,
     ("docs/systemd.md", "python3 -m venv"): NO_SYSTEMD,
     ("docs/systemd.md", "systemd-run"): NO_SYSTEMD,
     (

@@ -149,7 +149,7 @@ async def test_a_hundred_thousand_changes_delay_no_other_revocation_and_no_looku
     assert number > 10, "lookups and revokes during the commit"
     assert waits["revoke"] < 3
     assert waits["lookup"] < 1
-    assert len(await published(pool, before)) == 100_000 + number
+    assert len(await published(pool, before)) == 1 + number, "they are published as one"
 
 
 async def test_a_feed_row_is_pruned_a_day_after_the_next_one_was_added(pool: asyncpg.Pool, acme: str) -> None:
