@@ -131,6 +131,13 @@ class Conflict(Problem):
     status = 409
 
 
+class ChangedMeanwhile(Problem):
+    """Someone has changed the resource since the caller read it (If-Match, RFC 9110 §13.1.1)."""
+
+    code = "changed_meanwhile"
+    status = 412
+
+
 class DatabaseDown(Problem):
     """The database is unavailable or busy, or its schema belongs to another version."""
 

@@ -1,4 +1,7 @@
-"""The last activity of each API user: collected in memory, written in batches, never lost."""
+"""The last activity of each API user: collected in memory, written in batches, never lost.
+
+The subject of a use is an API user, or one key of a user that has several (`Grant.subject`).
+"""
 
 import asyncio
 import time
@@ -71,7 +74,7 @@ class Activity:
         self._batch_size = _FIRST_BATCH
         self._clock = clock
         self._wall = wall
-        # Times of last use, keyed by user id, in seconds of `clock`. Each unwritten use is in one of these four: due at
+        # Times of last use, keyed by subject, in seconds of `clock`. Each unwritten use is in one of these four: due at
         # the next tick; being written; locked (another transaction holds the row, so the next flush retries it); or
         # deferred until the user's throttle ends.
         self._due: dict[str, float] = {}
@@ -90,12 +93,12 @@ class Activity:
         """The number of API users with a use that may not have been written yet."""
         return len(self._due.keys() | self._writing.keys() | self._locked.keys() | self._deferred.keys())
 
-    def touch(self, user_id: str) -> None:
+    def touch(self, subject: str) -> None:
         """Record a use at this moment. Hot."""
-        if user_id in self._throttled:
-            self._deferred[user_id] = self._clock()
+        if subject in self._throttled:
+            self._deferred[subject] = self._clock()
         else:
-            self._due[user_id] = self._clock()
+            self._due[subject] = self._clock()
         if self._write_through:
             self._start_writer()
 
@@ -169,7 +172,11 @@ class Activity:
         _keep_latest(uses, self._deferred)
         _keep_latest(uses, self._due)
         epoch = self._wall() - self._clock()
-        users = sorted(uses)
+        # For a user with several keys, the digest of the key stays out of the log.
+        latest: dict[str, float] = {}
+        for subject, used_at in uses.items():
+            _keep_latest(latest, {subject.partition("/")[0]: used_at})
+        uses, users = latest, sorted(latest)
         for start in range(0, len(users), _USERS_PER_LINE):
             pending = {
                 user_id: datetime.fromtimestamp(epoch + uses[user_id], UTC).isoformat(timespec="milliseconds")

@@ -32,9 +32,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Pending:
-    """A request whose verdict needs a lookup: pass it to `Enforcement.judge_slowly`."""
+    """A request whose verdict needs `lookup`.
+
+    If that is the client's address, pass it to `Enforcement.judge_from`, otherwise to `judge_slowly`.
+    """
 
     claim: Claim
+    lookup: Lookup
     began: float
     """When the decision began (seconds of `time.perf_counter`)."""
 
@@ -53,8 +57,8 @@ class Enforcement:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`on_use` is called with the API user of each request with a known key, passed or refused, and again while its
-        exchange is open.
+        """`on_use` is called with the `Grant.subject` of each request with a known key, passed or refused, and again
+        while its exchange is open.
 
         With `accept_foreign`, keys in formats other than Sitelatch's own, such as imported ones, are looked up. `clock`
         is the clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
@@ -75,12 +79,27 @@ class Enforcement:
             claim = Claim(self.table, head)
             verdict = decide(claim, self._known, self._wall_clock())
             if not isinstance(verdict, Verdict):
-                return Pending(claim, began)
+                return Pending(claim, verdict, began)
             self._complete(verdict)
         except Exception:
             _log.exception("the decision failed; the request was refused")
             return Verdict(INTERNAL_ERROR)
         self._metrics.decision(time.perf_counter() - began)
+        return verdict
+
+    def judge_from(self, pending: Pending, address: str) -> Verdict | Pending:
+        """Return the verdict on a request whose client has this address, as `judge` does. Never raises."""
+        claim = pending.claim
+        try:
+            claim.address = address
+            verdict = decide(claim, self._known, self._wall_clock())
+            if not isinstance(verdict, Verdict):
+                return Pending(claim, verdict, pending.began)
+            self._complete(verdict)
+        except Exception:
+            _log.exception("the decision failed; the request was refused")
+            return Verdict(INTERNAL_ERROR, claim)
+        self._metrics.decision(time.perf_counter() - pending.began)
         return verdict
 
     async def judge_slowly(self, pending: Pending, address: str) -> Verdict:
@@ -89,6 +108,7 @@ class Enforcement:
         `address` is the client's: lookups of unknown keys count against its budget.
         """
         try:
+            pending.claim.address = address
             verdict = await self._look_up_and_decide(pending.claim, address)
             self._complete(verdict)
             if verdict.grant is not None:
@@ -146,7 +166,7 @@ class Enforcement:
         """Count the use of a known key, passed or refused, and add the identity lines. Hot."""
         grant, claim, refusal = verdict.grant, verdict.claim, verdict.refusal
         if grant is not None:
-            self._on_use(grant.user_id)
+            self._on_use(grant.subject)
             if refusal is None:
                 verdict.identity = self._identity.of(grant, verdict.sites)
         elif refusal is MALFORMED_KEY:  # compare identity, because INVALID_KEY has the same code
@@ -155,8 +175,8 @@ class Enforcement:
             # Refused before its key was checked: count the use if the key is cached, but do not look it up for that.
             verdict.grant = self._known.cached_grant(claim.key)
             if verdict.grant is not None:
-                self._on_use(verdict.grant.user_id)
+                self._on_use(verdict.grant.subject)
 
-    def still_used(self, user_id: str) -> None:
+    def still_used(self, grant: Grant) -> None:
         """Count the use of a key by an exchange that is still open."""
-        self._on_use(user_id)
+        self._on_use(grant.subject)

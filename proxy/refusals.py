@@ -62,12 +62,22 @@ INVALID_KEY = Refusal("invalid_key", 401, "This API key is not valid.", challeng
 MALFORMED_KEY = INVALID_KEY.because(INVALID_KEY.detail)
 """The same response as INVALID_KEY, for a key whose format or checksum is wrong."""
 EXPIRED_KEY = Refusal("expired_key", 401, "This API key has expired.", challenge=True)
+DISABLED_KEY = Refusal("disabled_key", 401, "The API user of this API key is disabled.", challenge=True)
 AMBIGUOUS_KEY = Refusal("ambiguous_key", 400, "This request has more than one API key.")
 TOO_MANY_UNKNOWN_KEYS = Refusal(
     "too_many_unknown_keys",
     429,
     "Too many requests with unknown API keys came from this address.",
     retry_after_seconds=60,
+)
+
+NETWORK_NOT_ALLOWED = Refusal("network_not_allowed", 403, "This API key may not be used from this address.")
+METHOD_NOT_GRANTED = Refusal("method_not_granted", 403, "This API key does not allow this method.")
+OVERRIDE_NOT_GRANTED = METHOD_NOT_GRANTED.because(
+    "A header or parameter of this request overrides its method with one that this API key does not allow."
+)
+WEBSOCKET_NOT_GRANTED = METHOD_NOT_GRANTED.because(
+    "This API key is limited to some methods, so it cannot open WebSocket connections, whose messages have no method."
 )
 
 # Refusals about the sites, and about endpoints and methods that the route does not allow.

@@ -43,7 +43,7 @@ _SUBCOMMANDS: Final = {
     "migrate": ("service", "migrate_command"),
     "check-config": ("service", "check_config_command"),
     "run": ("service", "run_command"),
-    "users": ("users", "users_group"),
+    "users": ("user_changes", "users_group"),
     "sites": ("sites", "sites_group"),
     "import": ("key_import", "import_command"),
     "workspaces": ("workspaces", "workspaces_group"),

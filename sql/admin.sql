@@ -94,12 +94,20 @@ INSERT INTO sitelatch.api_user_sites (user_id, workspace_id, site_id) SELECT $1,
 -- name: describe_users
 -- All details of the API users $1 in the workspaces $2 (null: all), in the order of $1, with at most $3 sites of each.
 SELECT u.id, w.name AS workspace, u.name, u.all_sites, u.authorized_by_name, u.authorized_by_email, u.created_at,
-       u.disabled_at, a.last_used_at,
+       u.disabled_at, nullif(u.expires_at, 'infinity') AS expires_at, u.methods, u.networks::text[] AS networks, u.version,
+       a.last_used_at,
        (SELECT coalesce(json_agg(json_build_object(
                   'hint', k.hint, 'created_at', k.created_at, 'expires_at', nullif(k.expires_at, 'infinity'),
+                  'seconds_left', CASE WHEN least(k.expires_at, u.expires_at) < 'infinity' THEN ceil(greatest(
+                      extract(epoch FROM least(k.expires_at, u.expires_at)) - extract(epoch FROM clock_timestamp()), 0
+                  ))::bigint END,
+                  -- While a user has one key, its uses are those of the key.
+                  'last_activity', CASE WHEN used.digest IS NULL THEN a.last_used_at ELSE used.last_used_at END,
                   'recoverable', EXISTS (SELECT FROM sitelatch.sealed_keys s WHERE s.digest = k.digest)
                 ) ORDER BY k.created_at, k.digest), '[]')::text
-        FROM sitelatch.api_keys k WHERE k.user_id = u.id) AS keys,
+        FROM sitelatch.api_keys k
+        LEFT JOIN sitelatch.api_key_activity used ON used.digest = k.digest
+        WHERE k.user_id = u.id) AS keys,
        ARRAY(SELECT m.site_id FROM sitelatch.api_user_sites m WHERE m.user_id = u.id
              ORDER BY m.site_id LIMIT $3) AS sites,
        (SELECT count(*) FROM sitelatch.api_user_sites m WHERE m.user_id = u.id) AS site_count
@@ -121,6 +129,44 @@ FROM sitelatch.api_users u
 JOIN sitelatch.workspaces w ON w.id = u.workspace_id
 WHERE u.id = $1 AND ($2::text[] IS NULL OR w.name = ANY($2))
 FOR UPDATE OF u
+
+-- name: edit_user
+-- Give the API user $1 the name $2, all sites if $3, and the state disabled if $4. Let it expire at $5, and limit its keys
+-- to the methods $6 and the networks $7 (null: never, and no limits). Each update counts the version.
+UPDATE sitelatch.api_users
+SET name = $2, all_sites = $3, disabled_at = CASE WHEN $4 THEN coalesce(disabled_at, clock_timestamp()) END,
+    expires_at = $5, methods = $6, networks = $7::text[]::cidr[]
+WHERE id = $1
+
+-- name: remove_user_sites
+-- Take the sites $2 from the API user $1.
+DELETE FROM sitelatch.api_user_sites WHERE user_id = $1 AND site_id = ANY($2)
+
+-- name: valid_keys
+-- The keys of the API user $1 that have not expired, oldest first.
+SELECT digest, hint, expires_at FROM sitelatch.api_keys
+WHERE user_id = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp())
+ORDER BY created_at, digest
+
+-- name: delete_expired_keys
+-- Delete the keys of the API user $1 that have expired.
+DELETE FROM sitelatch.api_keys WHERE user_id = $1 AND expires_at <= clock_timestamp()
+
+-- name: end_key
+-- Let the key with digest $1 expire in $2 seconds, unless it expires before.
+UPDATE sitelatch.api_keys
+SET expires_at = least(expires_at, clock_timestamp() + make_interval(secs => $2))
+WHERE digest = $1
+
+-- name: add_key
+-- Give the user $1 a further key with digest $2, displayed as $3, which expires at $4 (null: never). The time is not the
+-- start of the transaction, because that may have waited for an earlier rotation.
+INSERT INTO sitelatch.api_keys (user_id, digest, hint, expires_at, created_at)
+VALUES ($1, $2, $3, $4, clock_timestamp())
+
+-- name: count_version
+-- Count a change of the API user $1 in other tables.
+UPDATE sitelatch.api_users SET version = version WHERE id = $1
 
 -- name: delete_user
 -- Delete an API user, with its keys, sites and activity.

@@ -2,8 +2,9 @@
 
 -- name: find_grant
 -- The grant of the key with digest $1, and the change feed's position in the same snapshot. The user is null if the key
--- is unknown or its user is disabled, but not if the key has expired. If `whole` is false, a dump is being restored,
--- and a row that is missing may still arrive. If `standby` is true, the answer may be older than the last revocation.
+-- is unknown, but not if it has expired or its user is disabled. `several_keys` says whether its user has other keys. If
+-- `whole` is false, a dump is being restored, and a row that is missing may still arrive. If `standby` is true, the
+-- answer may be older than the last revocation.
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT coalesce(max(scope_changes.seq), 0) FROM sitelatch.scope_changes) AS feed_position,
@@ -21,11 +22,18 @@ LEFT JOIN (
             WHERE api_user_sites.user_id = api_users.id
             ORDER BY api_user_sites.site_id
         ) END AS sites,
-        extract(epoch FROM api_keys.expires_at)::float8 AS expires_at
+        extract(epoch FROM least(api_keys.expires_at, api_users.expires_at))::float8 AS expires_at,
+        api_users.disabled_at IS NOT NULL AS disabled,
+        api_users.methods,
+        api_users.networks::text[] AS networks,
+        EXISTS (
+            SELECT FROM sitelatch.api_keys AS other
+            WHERE other.user_id = api_keys.user_id AND other.digest <> api_keys.digest
+        ) AS several_keys
     FROM sitelatch.api_keys
     JOIN sitelatch.api_users ON api_users.id = api_keys.user_id
     JOIN sitelatch.workspaces ON workspaces.id = api_users.workspace_id
-    WHERE api_keys.digest = $1 AND api_users.disabled_at IS NULL
+    WHERE api_keys.digest = $1
 ) AS found ON true;
 
 -- name: find_keys
@@ -81,14 +89,20 @@ LEFT JOIN LATERAL (
 LEFT JOIN sitelatch.workspaces ON workspaces.id = site.workspace_id;
 
 -- name: record_activity
--- Record that the users $1 were active $2 seconds ago. The latest time wins, and deleted users are skipped. This does not
--- wait for row locks: users whose row is locked (by a delete that is not committed yet, for example) are returned as
--- `held`, to be recorded again later. If `whole` is false (see find_grant), rows are missing, and everything must be
--- recorded again. Arrays are passed as text[] (see pool.py).
-WITH used AS MATERIALIZED (
-    SELECT batch.user_id, now() - make_interval(secs => greatest(min(batch.age), 0)) AS used_at
-    FROM unnest($1::text[]::uuid[], $2::text[]::float8[]) AS batch (user_id, age)
-    GROUP BY batch.user_id
+-- Record that the subjects $1 were used $2 seconds ago. A subject is the id of an API user, or for a user with several
+-- keys, its id, "/" and the digest of the key in hex. The latest time wins, and deleted users and keys are skipped. This
+-- does not wait for row locks: subjects whose row is locked (by a delete that is not committed yet, for example) are
+-- returned as `held`, to be recorded again later. If `whole` is false (see find_grant), rows are missing, and everything
+-- must be recorded again. Arrays are passed as text[] (see pool.py).
+WITH batch AS MATERIALIZED (
+    SELECT
+        given.subject,
+        left(given.subject, 36)::uuid AS user_id,
+        decode(nullif(substr(given.subject, 38), ''), 'hex') AS digest,
+        now() - make_interval(secs => greatest(given.age, 0)) AS used_at
+    FROM unnest($1::text[], $2::text[]::float8[]) AS given (subject, age)
+), used AS MATERIALIZED (
+    SELECT batch.user_id, max(batch.used_at) AS used_at FROM batch GROUP BY batch.user_id
 ), locked AS MATERIALIZED (
     SELECT api_user_activity.user_id, used.used_at
     FROM sitelatch.api_user_activity
@@ -102,13 +116,31 @@ WITH used AS MATERIALIZED (
         -- A condition instead of greatest(), so that an older time creates no row version.
         AND (api_user_activity.last_used_at IS NULL OR api_user_activity.last_used_at < locked.used_at)
     RETURNING api_user_activity.user_id
+), used_keys AS MATERIALIZED (
+    SELECT batch.digest, max(batch.used_at) AS used_at FROM batch WHERE batch.digest IS NOT NULL GROUP BY batch.digest
+), locked_keys AS MATERIALIZED (
+    SELECT api_key_activity.digest, used_keys.used_at
+    FROM sitelatch.api_key_activity
+    JOIN used_keys ON used_keys.digest = api_key_activity.digest
+    FOR NO KEY UPDATE OF api_key_activity SKIP LOCKED
+), written_keys AS (
+    UPDATE sitelatch.api_key_activity
+    SET last_used_at = locked_keys.used_at
+    FROM locked_keys
+    WHERE api_key_activity.digest = locked_keys.digest
+        AND (api_key_activity.last_used_at IS NULL OR api_key_activity.last_used_at < locked_keys.used_at)
 )
 SELECT
     (SELECT sitelatch.is_whole()) AS whole,
     (SELECT count(*) FROM written) AS written,
     ARRAY(
-        SELECT api_user_activity.user_id::text
-        FROM sitelatch.api_user_activity
-        JOIN used ON used.user_id = api_user_activity.user_id
-        WHERE api_user_activity.user_id NOT IN (SELECT locked.user_id FROM locked)
+        SELECT batch.subject
+        FROM batch
+        JOIN sitelatch.api_user_activity ON api_user_activity.user_id = batch.user_id
+        WHERE batch.user_id NOT IN (SELECT locked.user_id FROM locked)
+        UNION
+        SELECT batch.subject
+        FROM batch
+        JOIN sitelatch.api_key_activity ON api_key_activity.digest = batch.digest
+        WHERE batch.digest NOT IN (SELECT locked_keys.digest FROM locked_keys)
     ) AS held;

@@ -1,7 +1,7 @@
 -- All privileges of the roles in roles.sql.
 
 -- name: grant_to_doors
--- Allow the role to read the scope, except for who authorized a user, and to write last activity.
+-- Allow the role to read the scope, except for the names of users and who authorized them, and to write last activity.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_doors') THEN
@@ -14,8 +14,9 @@ BEGIN
             sitelatch.api_user_sites,
             sitelatch.scope_changes
         TO sitelatch_doors;
-        GRANT SELECT (id, workspace_id, all_sites, disabled_at) ON sitelatch.api_users TO sitelatch_doors;
-        GRANT SELECT, UPDATE ON sitelatch.api_user_activity TO sitelatch_doors;
+        GRANT SELECT (id, workspace_id, all_sites, disabled_at, expires_at, methods, networks)
+            ON sitelatch.api_users TO sitelatch_doors;
+        GRANT SELECT, UPDATE ON sitelatch.api_user_activity, sitelatch.api_key_activity TO sitelatch_doors;
     END IF;
 END
 $$;
@@ -37,7 +38,11 @@ BEGIN
             sitelatch.sessions,
             sitelatch.oidc_logins
         TO sitelatch_admin;
-        GRANT SELECT, INSERT ON sitelatch.api_user_activity, sitelatch.audit_log TO sitelatch_admin;
+        GRANT SELECT, INSERT ON
+            sitelatch.api_user_activity,
+            sitelatch.api_key_activity,
+            sitelatch.audit_log
+        TO sitelatch_admin;
         -- Triggers write the change feed and the deleted keys.
         GRANT SELECT ON sitelatch.schema_migrations, sitelatch.scope_changes, sitelatch.deleted_keys TO sitelatch_admin;
     END IF;

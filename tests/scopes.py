@@ -85,6 +85,10 @@ class MemoryScope:
             "all_sites": False,
             "sites": list(sites),
             "expires_at": None,
+            "disabled": False,
+            "methods": None,
+            "networks": None,
+            "several_keys": False,
         } | rest
 
     def hold(self) -> None:

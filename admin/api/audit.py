@@ -15,6 +15,9 @@ SITES_LISTED = 100
 
 Action = Literal[
     "user.created",
+    "user.edited",
+    "user.rotated",
+    "user.keys_ended",
     "user.deleted",
     "user.revealed",
     "user.imported",

@@ -57,6 +57,8 @@ class Endpoint:
     """Whether the endpoint needs no credentials."""
     idempotent: bool
     """Whether the endpoint accepts an Idempotency-Key."""
+    conditional: bool
+    """Whether the endpoint accepts If-Match."""
 
     @property
     def takes_body(self) -> bool:
@@ -72,6 +74,7 @@ def endpoint(
     *problems: ProblemType,
     open_to_all: bool = False,
     idempotent: bool = False,
+    conditional: bool = False,
 ) -> Endpoint:
     """Return the endpoint that calls `handler` with its query or body, parsed as `takes`.
 
@@ -99,6 +102,7 @@ def endpoint(
         serve,
         open_to_all,
         idempotent,
+        conditional,
     )
 
 

@@ -3,6 +3,7 @@
 The verdict comes from an `Enforcement`, like the front door's.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -29,6 +30,7 @@ from admin.text_rules import is_text
 from proxy.decision.api_keys import new_key
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.key_examples import with_key
+from proxy.decision.networks import read_network
 from proxy.decision.path_readings import read_path
 from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
@@ -45,7 +47,7 @@ from proxy.http.malformed_requests import REQUEST_LINE
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
 from proxy.observe.metrics import Metrics
-from proxy.refusals import INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, Refused
+from proxy.refusals import INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, NETWORK_NOT_ALLOWED, Refused
 from proxy.relay.listeners import usual_authority
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
@@ -62,6 +64,8 @@ class ExplainedRequest:
     fields: Fields
     user_id: str | None = None
     key: bytes | None = field(default=None, repr=False)
+    address: str | None = None
+    """The client's address."""
 
 
 class FrontDoorSettings(NamedTuple):
@@ -122,6 +126,8 @@ class Explainer:
         claim = verdict.claim
         if verdict.grant is not None:
             explanation.add_step("Key", describe_grant(verdict.grant, within))
+        if verdict.refusal is NETWORK_NOT_ALLOWED and request.address is None:
+            return explanation.undecided("The API user is limited to networks. Give the client's address.")
         if verdict.refusal is not None or claim is None:
             refusal = verdict.refusal or INTERNAL_ERROR
             return explanation.refused(refusal, *describe_refusal(verdict, owners, within))
@@ -177,7 +183,8 @@ class Explainer:
             try:
                 enforcement = self._enforcement(source)
                 judged = enforcement.judge(_with_key(head, route, key))
-                verdict = await enforcement.judge_slowly(judged, "explain") if isinstance(judged, Pending) else judged
+                address = request.address or "unknown"
+                verdict = await enforcement.judge_slowly(judged, address) if isinstance(judged, Pending) else judged
             finally:
                 await grants.close()
             return verdict, await self._owners(pool, verdict.claim.sites if verdict.claim is not None else ())
@@ -197,15 +204,19 @@ async def _grant_of(user_id: str, pool: asyncpg.Pool, within: WorkspaceLimit) ->
     """Return the scope of an API user's keys. Raises NotFound if there is no such user."""
     async with pool.acquire(timeout=CONNECTION_SECONDS) as connection:
         user = await get_user(connection, user_id, within=within)
-    ends = [key.expires_at.timestamp() if key.expires_at else None for key in user.keys]
-    if not ends or user.disabled_at is not None:
+    if not user.keys:
         return UNKNOWN
+    ends = [key.expires_at.timestamp() if key.expires_at else math.inf for key in user.keys]
+    end = min(max(ends), user.expires_at.timestamp() if user.expires_at else math.inf)
     return Grant(
         user_id=user.id,
         workspace=user.workspace,
         all_sites=user.all_sites,
         sites=frozenset(user.sites),
-        expires_at=None if None in ends else max(end for end in ends if end is not None),
+        expires_at=None if end == math.inf else end,
+        disabled=user.disabled,
+        methods=None if user.methods is None else frozenset(method.encode() for method in user.methods),
+        networks=None if user.networks is None else tuple(map(read_network, user.networks)),
     )
 
 

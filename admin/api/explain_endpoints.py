@@ -57,6 +57,7 @@ def _tried(body: TriedRequest) -> ExplainedRequest:
         fields=fields,
         user_id=body.user_id,
         key=key.encode() if key else None,
+        address=body.client_address,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from http import HTTPStatus
 from typing import NamedTuple
@@ -19,9 +20,14 @@ _HINTS = {
     "bad_connection_header": "Headers that `Connection` lists are removed, and this one has to be forwarded.",
     "endpoint_refused": "The route's `refuse` lists it.",
     "form_body_not_read": 'Set form_body = "pass" if the backend does not merge form bodies into the query.',
-    "invalid_key": "No API user has this key. It was mistyped, or its API user was deleted or disabled.",
+    "disabled_key": "`sitelatch users enable ID` enables the API user again.",
+    "expired_key": "`sitelatch users edit ID --expires-at TIME` changes when the API user expires.",
+    "invalid_key": "No API user has this key. It was mistyped, or its API user was deleted.",
     "method_not_allowed": "The route's `methods` lists the methods that are forwarded.",
+    "method_not_granted": "The `methods` of the API user list what its keys may do. Keys that are limited to methods "
+    "open no WebSocket connections.",
     "missing_key": "None of the route's key locations holds a key.",
+    "network_not_allowed": "The `networks` of the API user do not contain the client's address.",
     "no_route": "This path is not below the `path` of any [[proxy.routes]] table.",
     "preflight_refused": "Preflights carry no key. If pages of other origins use this API, list these origins: "
     'cors = { origins = ["https://app.example"] }.',
@@ -117,7 +123,26 @@ def describe_grant(grant: Grant, within: WorkspaceLimit) -> str:
     if is_hidden(grant, within):
         return "an API user of a workspace that you may not see."
     scope = "all its sites" if grant.all_sites else ", ".join(sorted(grant.sites)) or "no sites"
-    return f"API user {grant.user_id} of workspace {grant.workspace}, for {scope}."
+    return f"API user {grant.user_id} of workspace {grant.workspace}, for {scope}.{_describe_conditions(grant)}"
+
+
+def _describe_conditions(grant: Grant) -> str:
+    """Say when and how the key may be used, if that is limited."""
+    conditions = ["It is disabled."] if grant.disabled else []
+    if grant.expires_at is not None:
+        conditions.append(f"It expires at {_time(grant.expires_at)}.")
+    if grant.methods is not None:
+        conditions.append(f"Its methods are {', '.join(sorted(method.decode() for method in grant.methods))}.")
+    if grant.networks is not None:
+        conditions.append(f"Its networks are {', '.join(map(str, grant.networks))}.")
+    return "".join(f" {condition}" for condition in conditions)
+
+
+def _time(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError):
+        return f"{seconds:g} seconds since 1970"  # PostgreSQL knows times beyond the year 9999, and infinity
 
 
 def describe_refusal(verdict: Verdict, owners: Mapping[str, SiteOwner], within: WorkspaceLimit) -> list[str]:

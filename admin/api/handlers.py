@@ -22,10 +22,15 @@ def actor_of(request: web.Request) -> Actor:
     return Actor(admin.person, address_of(request), admin.workspaces)
 
 
-def json_response(view: BaseModel, status: int = 200, *, set_cookie: str | None = None) -> web.Response:
-    """Return a response with the view as JSON."""
+def json_response(
+    view: BaseModel, status: int = 200, *, set_cookie: str | None = None, etag: str | None = None
+) -> web.Response:
+    """Return a response with the view as JSON. `etag` is the value of its ETag, without quotes."""
     body = view.model_dump_json().encode()
-    return web.Response(body=body, status=status, content_type="application/json", headers=_headers(set_cookie))
+    headers = _headers(set_cookie)
+    if etag is not None:
+        headers[hdrs.ETAG] = f'"{etag}"'
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def no_content(*, set_cookie: str | None = None) -> web.Response:

@@ -24,6 +24,15 @@ _IDEMPOTENCY_KEY: Json = {
     ),
     "schema": {"type": "string", "pattern": PATTERN},
 }
+_IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "description": (
+        "The ETag of the API user that the change is based on: its `version` in quotes. If someone has changed the API "
+        "user since then, the response is 412, and nothing is changed."
+    ),
+    "schema": {"type": "string"},
+}
 Schemas = dict[object, JsonSchemaValue]
 """A reference to the schema of each model."""
 
@@ -95,6 +104,8 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> Json:
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
     if endpoint.idempotent:
         parameters.append(_IDEMPOTENCY_KEY)
+    if endpoint.conditional:
+        parameters.append(_IF_MATCH)
     if parameters:
         operation["parameters"] = parameters
     responses: Json = {}

@@ -7,10 +7,21 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
 
 from admin.api.audit import Action
+from admin.api.key_rotation import MAX_OVERLAP_SECONDS
+from admin.api.user_conditions import MAX_METHODS, MAX_NETWORKS
 from admin.api.user_creation import MAX_SITES
 from admin.api.user_order import Sort
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
@@ -73,6 +84,62 @@ class NewUser(Body):
     name: Name | None = None
 
 
+class SiteChanges(BaseModel):
+    """Sites to add to the selected ones, and sites to remove."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    add: Annotated[list[Text], Field(fail_fast=True), _checked_later(maxItems=MAX_SITES)] = []
+    remove: Annotated[list[Text], Field(fail_fast=True), _checked_later(maxItems=MAX_SITES)] = []
+
+
+def _form_of_sites(value: Any) -> str:
+    return _CHANGED_SITES if isinstance(value, dict | SiteChanges) else _LISTED_SITES
+
+
+_Methods = Annotated[list[Text], Field(fail_fast=True), _checked_later(minItems=1, maxItems=MAX_METHODS)]
+_Networks = Annotated[list[Text], Field(fail_fast=True), _checked_later(minItems=1, maxItems=MAX_NETWORKS)]
+_LISTED_SITES, _CHANGED_SITES = FORMS = ("(listed sites)", "(changed sites)")
+"""Pydantic adds these to the places of errors."""
+
+
+class EditUser(Body):
+    """`PATCH /admin/users/{id}`: what to change. What is left out stays as it is, and null removes a limit or the name.
+
+    `sites` is the new list, or an object with the sites to `add` and to `remove`. `methods` and `networks` are the only
+    methods and networks (in CIDR notation) that the keys may be used with.
+    """
+
+    max_bytes: ClassVar[int] = 4 * 1024 * 1024
+
+    name: Name | None = None
+    all_sites: bool = False
+    sites: Annotated[
+        Annotated[list[Text], Field(fail_fast=True), _checked_later(maxItems=MAX_SITES), Tag(_LISTED_SITES)]
+        | Annotated[SiteChanges, Tag(_CHANGED_SITES)],
+        Discriminator(_form_of_sites),
+    ] = []
+    disabled: bool = False
+    expires_at: Annotated[Time, Field(strict=False)] | None = None
+    methods: Annotated[list[Text], Field(fail_fast=True), _checked_later(minItems=1, maxItems=MAX_METHODS)] | None = (
+        None
+    )
+    networks: Annotated[list[Text], Field(fail_fast=True), _checked_later(minItems=1, maxItems=MAX_NETWORKS)] | None = (
+        None
+    )
+
+
+class RotateKey(Body):
+    """`POST /admin/users/{id}/keys`: for how long the old key still works, and whether to end an overlap in progress.
+
+    With `end_old_key`, the keys that an earlier rotation replaced stop working at once. Otherwise, a rotation during an
+    overlap is a conflict.
+    """
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS)]
+    end_old_key: bool = False
+
+
 class SignIn(Body):
     """`POST /admin/session`: an admin token."""
 
@@ -83,7 +150,8 @@ class TriedRequest(Body):
     """`POST /admin/explain`: a request to decide on without sending it.
 
     `url` is a path with its query, or a complete URL. Each of `headers` is a line `NAME: VALUE`. The request has a key
-    of the API user `user_id`, or the key `api_key`, or neither.
+    of the API user `user_id`, or the key `api_key`, or neither. A key that is limited to networks needs
+    `client_address`.
     """
 
     max_bytes: ClassVar[int] = 256 * 1024
@@ -93,6 +161,7 @@ class TriedRequest(Body):
     headers: Annotated[list[Text], Field(max_length=100)] = []
     user_id: Annotated[Text, Field(max_length=100)] | None = None
     api_key: Annotated[Text, Field(max_length=1000)] | None = None
+    client_address: Annotated[Text, Field(max_length=64)] | None = None
 
 
 class NewWorkspace(Body):

@@ -9,6 +9,7 @@ from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from admin.api.request_models import FORMS
 from admin.problems import MAX_FAULTS, Fault, Invalid, Malformed
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -64,13 +65,15 @@ _SENTENCES = {
     "bool_parsing": "must be true or false.",
     "list_type": "must be a list.",
     "int_parsing": "must be a whole number.",
+    "int_type": "must be a whole number.",
+    "int_from_float": "must be a whole number.",
     "model_type": "must be a JSON object.",
 }
 
 
 def _invalid(error: ValidationError, *, in_query: bool) -> Invalid:
     faults = tuple(
-        Fault(details["loc"], _sentence(details), in_parameter=in_query)
+        Fault(tuple(part for part in details["loc"] if part not in FORMS), _sentence(details), in_parameter=in_query)
         for details in error.errors(include_url=False, include_input=False)
     )
     return Invalid("\n".join(map(_with_name, faults[:MAX_FAULTS])), faults[:MAX_FAULTS])

@@ -57,16 +57,26 @@ class Explanation(View):
 
 
 class KeyView(View):
-    """The visible part of an API key. `recoverable` means that the key is stored encrypted and can be revealed."""
+    """The visible part of an API key. `recoverable` means that the key is stored encrypted and can be revealed.
+
+    `seconds_left` is how long the key still works by the database's clock, rounded up: until its own `expires_at` or
+    its user's, whichever is earlier. It is null if neither is set.
+    """
 
     hint: str
     created_at: datetime
     expires_at: datetime | None
+    seconds_left: int | None
+    last_activity: datetime | None
     recoverable: bool
 
 
 class User(View):
-    """An API user. Lists may shorten `sites`, but `site_count` is always exact. With `all_sites`, `sites` is empty."""
+    """An API user. Lists may shorten `sites`, but `site_count` is always exact. With `all_sites`, `sites` is empty.
+
+    `methods` and `networks` are the only methods and networks that the keys may be used with; null means all. `version`
+    grows with each change, but not with activity.
+    """
 
     id: str
     name: str | None
@@ -78,7 +88,12 @@ class User(View):
     authorized_by: PersonView
     created_at: datetime
     last_activity: datetime | None
+    disabled: bool
     disabled_at: datetime | None
+    expires_at: datetime | None
+    methods: list[str] | None
+    networks: list[str] | None
+    version: int
 
 
 class Count(View):
@@ -103,6 +118,12 @@ class UserActivities(View):
 
 class CreatedUser(User):
     """A new API user with its key, which is not returned again. `api_key` is null in the response to a retry."""
+
+    api_key: str | None
+
+
+class RotatedUser(User):
+    """An API user with its new key, which is not returned again. `api_key` is null in the response to a retry."""
 
     api_key: str | None
 

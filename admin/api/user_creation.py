@@ -1,6 +1,6 @@
 """Creation of API users and their keys, for the admin API and the command."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ from admin.api.workspaces import workspace_id
 from admin.connections import Connection
 from admin.identity.admins import Actor, WorkspaceLimit
 from admin.key_encryption import KeyCipher
-from admin.problems import Conflict, Fault, Invalid, NotFound
+from admin.problems import Conflict, Fault, Invalid, NotFound, Place
 from admin.text_rules import check_name, is_text
 from proxy.decision.api_keys import digest, hint, new_key
 from sql.queries import query
@@ -57,9 +57,9 @@ async def create_user(
             body = [workspace, all_sites, sorted(wanted), name]
             if first := await claim_key(connection, by.person, idempotency_key, body, user_id):
                 return await _retried(connection, first, by.within)
-        await _check_sites(connection, owner, workspace, wanted)
+        await check_sites(connection, owner, workspace, {site: ("sites", place) for site, place in wanted.items()})
         await connection.execute(CREATE_USER, user_id, owner, name, all_sites, by.person.name, by.person.email)
-        await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), _stored_hint(connection, key))
+        await connection.execute(CREATE_KEY, user_id, digest(key.encode("ascii")), stored_hint(connection, key))
         if cipher is not None:
             await connection.execute(SEAL_KEY, digest(key.encode("ascii")), cipher.encrypt(user_id, key))
         if wanted:
@@ -69,7 +69,7 @@ async def create_user(
     return CreatedUser(**user.model_dump(), api_key=key)
 
 
-def _stored_hint(connection: Connection, key: str) -> str:
+def stored_hint(connection: Connection, key: str) -> str:
     """Return the hint of a key. Its ellipsis is three dots if the database's encoding may not have the character."""
     encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
     return hint(key) if encoding in ("UTF8", "SQL_ASCII") else hint(key).replace("…", "...")
@@ -100,10 +100,11 @@ def _wanted_sites(all_sites: bool, sites: Sequence[str] | None) -> dict[str, int
     return places
 
 
-async def _check_sites(connection: Connection, owner: int, workspace: str, wanted: dict[str, int]) -> None:
+async def check_sites(connection: Connection, owner: int, workspace: str, wanted: Mapping[str, Place]) -> None:
     """Raise Invalid unless the workspace owns every site. Lock the sites against concurrent removal.
 
-    The error does not reveal whether another workspace has a site of that name.
+    `wanted` has the place of each site in the request. The error does not reveal whether another workspace has a site
+    of that name.
     """
     storable = [site for site in wanted if is_text(site)]
     owned = {row["id"] for row in await connection.fetch(LOCK_SITES, owner, storable)}
@@ -115,5 +116,5 @@ async def _check_sites(connection: Connection, owner: int, workspace: str, wante
     for site in missing:
         meant = similar.get(site)
         advice = f'Did you mean "{meant}"?' if meant else "Add it first, or remove it from the list."
-        faults.append(Fault(("sites", wanted[site]), f'The workspace "{workspace}" has no site "{site}". {advice}'))
+        faults.append(Fault(wanted[site], f'The workspace "{workspace}" has no site "{site}". {advice}'))
     raise Invalid.of(faults)

@@ -8,18 +8,20 @@ from admin.api import users
 from admin.api.endpoints import Endpoint, endpoint
 from admin.api.handlers import actor_of, admin_of, json_response, no_content
 from admin.api.idempotency import HEADER, read_idempotency_key
-from admin.api.request_models import ActivityQuery, NewUser, NoQuery, UserFilter, UserQuery
-from admin.api.response_models import Count, CreatedUser, Page, RevealedKeys, User, UserActivities
+from admin.api.key_rotation import end_old_keys, rotate_key
+from admin.api.request_models import ActivityQuery, EditUser, NewUser, NoQuery, RotateKey, UserFilter, UserQuery
+from admin.api.response_models import Count, CreatedUser, Page, RevealedKeys, RotatedUser, User, UserActivities
 from admin.api.user_creation import create_user
+from admin.api.user_editing import FIELDS, SiteEdit, edit_user
 from admin.api.user_list import Filters, count_users, list_activity, list_users
 from admin.api.workspaces import filtered_workspaces
 from admin.connections import Lanes
 from admin.key_encryption import KeyCipher
-from admin.problems import Conflict, Fault, Invalid, NotFound
+from admin.problems import ChangedMeanwhile, Conflict, Fault, Invalid, NotFound
 
 
 class UserEndpoints:
-    """List, create, show and delete API users, and reveal their keys."""
+    """List, create, show, change and delete API users, and rotate and reveal their keys."""
 
     def __init__(self, lanes: Lanes, cipher: KeyCipher | None) -> None:
         self._lanes = lanes
@@ -32,6 +34,27 @@ class UserEndpoints:
             endpoint("POST", "/users", self.create_user, NewUser, {201: CreatedUser}, Conflict, idempotent=True),
             endpoint("GET", "/user-count", self.count_users, UserFilter, {200: Count}),
             endpoint("GET", "/users/{id}", self.get_user, NoQuery, {200: User}, NotFound),
+            endpoint(
+                "PATCH",
+                "/users/{id}",
+                self.edit_user,
+                EditUser,
+                {200: User},
+                NotFound,
+                ChangedMeanwhile,
+                conditional=True,
+            ),
+            endpoint(
+                "POST",
+                "/users/{id}/keys",
+                self.rotate_key,
+                RotateKey,
+                {201: RotatedUser},
+                NotFound,
+                Conflict,
+                idempotent=True,
+            ),
+            endpoint("DELETE", "/users/{id}/old-keys", self.end_old_keys, NoQuery, {200: User}, NotFound),
             endpoint("DELETE", "/users/{id}", self.delete_user, NoQuery, {204: None}, NotFound),
             endpoint("GET", "/activity", self.list_activity, ActivityQuery, {200: UserActivities}),
             endpoint("POST", "/users/{id}/reveal", self.reveal_user, NoQuery, {200: RevealedKeys}, NotFound, Conflict),
@@ -90,7 +113,46 @@ class UserEndpoints:
         """Show an API user with all of its sites."""
         async with self._lanes.lookups.read() as connection:
             user = await users.get_user(connection, request.match_info["id"], within=admin_of(request).workspaces)
-        return json_response(user)
+        return json_response(user, etag=str(user.version))
+
+    async def edit_user(self, request: web.Request, body: EditUser) -> web.Response:
+        """Change an API user. What the body leaves out stays as it is."""
+        changes = {name: getattr(body, name) for name in body.model_fields_set if name in FIELDS}
+        sites = None
+        if "sites" in body.model_fields_set:
+            given = body.sites
+            sites = SiteEdit(given) if isinstance(given, list) else SiteEdit(add=given.add, remove=given.remove)
+        async with self._lanes.changes.borrow() as connection:
+            user = await edit_user(
+                connection,
+                request.match_info["id"],
+                changes,
+                sites=sites,
+                versions=_versions(request),
+                by=actor_of(request),
+            )
+        return json_response(user, etag=str(user.version))
+
+    async def rotate_key(self, request: web.Request, body: RotateKey) -> web.Response:
+        """Give an API user a new key. The old key works until the overlap ends."""
+        key = read_idempotency_key(request.headers.getall(HEADER, []))
+        async with self._lanes.changes.borrow() as connection:
+            user = await rotate_key(
+                connection,
+                request.match_info["id"],
+                overlap_seconds=body.overlap_seconds,
+                end_old_key=body.end_old_key,
+                by=actor_of(request),
+                cipher=self._cipher,
+                idempotency_key=key,
+            )
+        return json_response(user, 201, etag=str(user.version))
+
+    async def end_old_keys(self, request: web.Request, _: NoQuery) -> web.Response:
+        """End the overlap of a rotation now. Only the newest key of the API user remains valid."""
+        async with self._lanes.changes.borrow() as connection:
+            user = await end_old_keys(connection, request.match_info["id"], by=actor_of(request))
+        return json_response(user, etag=str(user.version))
 
     async def delete_user(self, request: web.Request, _: NoQuery) -> web.Response:
         """Delete an API user and its keys permanently."""
@@ -105,6 +167,14 @@ class UserEndpoints:
                 connection, request.match_info["id"], cipher=self._cipher, by=actor_of(request)
             )
         return json_response(keys)
+
+
+def _versions(request: web.Request) -> set[int] | None:
+    """Return the versions that the If-Match of a request accepts, or None if it accepts any."""
+    tags = request.if_match
+    if tags is None or any(tag.value == "*" and not tag.is_weak for tag in tags):
+        return None
+    return {int(tag.value) for tag in tags if not tag.is_weak and tag.value.isdecimal() and len(tag.value) < 20}
 
 
 def _filters(query: UserFilter) -> Filters:

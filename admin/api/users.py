@@ -1,6 +1,7 @@
 """Operations on API users, for the admin API and the command: show, delete, reveal keys.
 
-The module `user_list` lists them, and `user_creation` creates them.
+The module `user_list` lists them, `user_creation` creates them, `user_editing` changes them, and `key_rotation`
+replaces their keys.
 """
 
 import json
@@ -39,7 +40,7 @@ async def describe_users(
 
 async def get_user(connection: Connection, user_id: str, *, within: WorkspaceLimit = None) -> User:
     """Return one API user with all of its sites. Raises NotFound."""
-    users = await describe_users(connection, [_uuid(user_id)], within)
+    users = await describe_users(connection, [user_uuid(user_id)], within)
     if not users:
         raise NotFound(_NOT_FOUND)
     return users[0]
@@ -47,10 +48,10 @@ async def get_user(connection: Connection, user_id: str, *, within: WorkspaceLim
 
 async def delete_user(connection: Connection, user_id: str, *, by: Actor) -> None:
     """Delete an API user and its keys permanently. Only the audit entries remain. Raises NotFound."""
-    key = _uuid(user_id)
+    key = user_uuid(user_id)
     async with connection.transaction():
         await limit_lock_waits(connection)
-        await _lock_user(connection, key, by)
+        await lock_user(connection, key, by)
         [user] = await describe_users(connection, [key], by.within)
         await connection.execute(DELETE_USER, key)
         await write_audit(connection, by, "user.deleted", [Change(user.workspace, user.id, audit_detail(user))])
@@ -61,9 +62,9 @@ async def reveal_keys(connection: Connection, user_id: str, *, cipher: KeyCipher
 
     Raises NotFound, and Conflict if no key can be revealed.
     """
-    key = _uuid(user_id)
+    key = user_uuid(user_id)
     async with connection.transaction():
-        await _lock_user(connection, key, by)
+        await lock_user(connection, key, by)
         if cipher is None:
             raise Conflict("This installation does not store keys, so they cannot be revealed.")
         rows = await connection.fetch(SEALED_KEYS, key)
@@ -84,7 +85,8 @@ async def reveal_keys(connection: Connection, user_id: str, *, cipher: KeyCipher
     return RevealedKeys(keys=keys)
 
 
-async def _lock_user(connection: Connection, user_id: UUID, by: Actor) -> None:
+async def lock_user(connection: Connection, user_id: UUID, by: Actor) -> None:
+    """Protect an API user from changes until the transaction ends. Raises NotFound."""
     if await connection.fetchval(LOCK_USER, user_id, workspace_names(by.within)) is None:
         raise NotFound(_NOT_FOUND)
 
@@ -102,6 +104,8 @@ def _user(row: Record) -> User:
                 hint=key["hint"],
                 created_at=_utc(key["created_at"]),
                 expires_at=_utc(key["expires_at"]) if key["expires_at"] else None,
+                seconds_left=key["seconds_left"],
+                last_activity=_utc(key["last_activity"]) if key["last_activity"] else None,
                 recoverable=key["recoverable"],
             )
             for key in json.loads(row["keys"])
@@ -109,7 +113,12 @@ def _user(row: Record) -> User:
         authorized_by=PersonView(name=row["authorized_by_name"], email=row["authorized_by_email"]),
         created_at=row["created_at"],
         last_activity=row["last_used_at"],
+        disabled=row["disabled_at"] is not None,
         disabled_at=row["disabled_at"],
+        expires_at=row["expires_at"],
+        methods=row["methods"],
+        networks=row["networks"],
+        version=row["version"],
     )
 
 
@@ -129,7 +138,8 @@ def audit_detail(user: User) -> dict[str, Any]:
     }
 
 
-def _uuid(text: str) -> UUID:
+def user_uuid(text: str) -> UUID:
+    """Return the id of an API user. Raises NotFound if the text is not an id."""
     try:
         return UUID(text)
     except ValueError:

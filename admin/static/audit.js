@@ -1,7 +1,7 @@
 // The audit log. Each entry is shown as a sentence. The filters are in the URL.
 
 import { address, changeAddress, fragment, query, request, state, textFrom, withoutKeys } from "./api.js";
-import { byId, cell, debounced, el, emailAddress, isolated, localTime, Pages, row, showError, time } from "./components.js";
+import { byId, cell, debounced, el, emailAddress, isolated, duration, localTime, Pages, row, showError, time } from "./components.js";
 
 // The fields of the filters, by their names in the URL. The dates are those of the browser's time zone.
 const FIELDS = { search: "audit-search", action: "audit-action", actor: "audit-actor", from: "audit-from", to: "audit-to" };
@@ -118,6 +118,9 @@ function sentence({ action, subject, detail }) {
   switch (action) {
     case "user.created": return [detail.imported ? "Imported the API user " : "Created the API user ", ...user(detail), " with access to ", ...scope(detail), ...until(detail)];
     case "user.imported": return ["Changed the API user ", ...user(detail), " by an import: from access to ", ...scope(detail.before ?? {}), ...until(detail.before ?? {}), ", to access to ", ...scope(detail.after ?? {}), ...until(detail.after ?? {})];
+    case "user.edited": return ["Changed the API user ", ...user(detail), ": ", ...listedParts(differences(detail.changes ?? {}))];
+    case "user.rotated": return ["Rotated the key of the API user ", ...user(detail), ": from ", ...codes(detail.from ?? []), " to ", ...codes([detail.to]), detail.overlap_seconds ? `. The old key works for ${duration(detail.overlap_seconds)} more` : ". The old key no longer works"];
+    case "user.keys_ended": return ["Ended the old key ", ...codes(detail.ended ?? []), " of the API user ", ...user(detail)];
     case "user.deleted": return ["Deleted the API user ", ...user(detail), ", which had access to ", ...scope(detail)];
     case "user.revealed": return ["Revealed the key of the API user ", ...user(detail)];
     case "site.created": return ["Added the site ", ...site];
@@ -130,8 +133,31 @@ function sentence({ action, subject, detail }) {
   }
 }
 
+const codes = (keys) => listedParts(keys.map((key) => [el("code", {}, key)]), ", ");
+
+const listedParts = (parts, between = "; ") => parts.flatMap((part, index) => (index ? [between, ...part] : part));
+
+// The differences that an entry records, each with its value before and after.
+function differences(changes) {
+  const changed = (label, { from, to }, shown) => [`${label} from `, ...shown(from), " to ", ...shown(to)];
+  const text = (value) => (value === null ? ["none"] : [isolated(String(value))]);
+  const list = (value) => (value === null ? ["any"] : [value.join(", ")]);
+  const moment = (value) => (value === null ? ["never"] : [localTime(value)]);
+  const sites = ({ sites: shown = [], site_count: count = 0 }) => scope({ sites: shown, site_count: count });
+  const parts = [];
+  if (changes.name) parts.push(changed("name", changes.name, text));
+  if (changes.disabled) parts.push([changes.disabled.to ? "enabled, now disabled" : "disabled, now enabled"]);
+  if (changes.expires_at) parts.push(changed("expiry", changes.expires_at, moment));
+  if (changes.methods) parts.push(changed("methods", changes.methods, list));
+  if (changes.networks) parts.push(changed("networks", changes.networks, list));
+  if (changes.all_sites) parts.push(changes.all_sites.to ? ["access from selected sites to all sites"] : ["access from all sites to selected sites"]);
+  if (changes.sites?.added?.site_count) parts.push(["added the sites ", ...sites(changes.sites.added)]);
+  if (changes.sites?.removed?.site_count) parts.push(["removed the sites ", ...sites(changes.sites.removed)]);
+  return parts;
+}
+
 function user({ name, keys }) {
-  const hints = (keys ?? []).flatMap((key, index) => (index ? [", ", el("code", {}, key)] : [el("code", {}, key)]));
+  const hints = codes(keys ?? []);
   return name ? [el("b", {}, isolated(name)), " ", ...hints] : hints;
 }
 

@@ -200,6 +200,12 @@ export function ago(text) {
 
 export const localTime = (text) => short.format(new Date(text));
 
+// A length of time in the largest unit that divides it.
+export function duration(seconds) {
+  const [size, unit] = [[86_400, "day"], [3_600, "hour"], [60, "minute"], [1, "second"]].find(([each]) => seconds % each === 0);
+  return `${(seconds / size).toLocaleString("en")} ${unit}${seconds === size ? "" : "s"}`;
+}
+
 export const isPast = (text) => new Date(text) <= new Date();
 
 export function time(text) {

@@ -186,7 +186,10 @@ async function count(page, selected, loadNumber) {
   if (loadNumber === latestLoad) showPages();
 }
 
-const fingerprintOf = (user) => JSON.stringify([{ ...user, last_activity: null }, user.keys.map(isExpired), severalWorkspaces()]);
+function fingerprintOf(user) {
+  const keys = user.keys.map((key) => ({ ...key, last_activity: null, seconds_left: null, expired: isExpired(key) }));
+  return JSON.stringify([{ ...user, last_activity: null, keys }, severalWorkspaces()]);
+}
 
 const isExpired = (key) => key.expires_at !== null && isPast(key.expires_at);
 

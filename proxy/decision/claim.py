@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.decision.method_override import overrides_method
+from proxy.decision.method_override import NO_METHODS, overrides_method
 from proxy.decision.named_sites import NOTHING_NAMED, Candidate
 from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
@@ -38,14 +38,24 @@ class Claim:
     """Whether the request is a CORS preflight that Sitelatch answers itself, according to the route's `cors`."""
     named: Candidate = NOTHING_NAMED
     """The sites that the request names when read according to RFC 3986."""
+    overriding: frozenset[bytes] = field(init=False, repr=False)
+    """The methods that headers and parameters ask for, besides the one in the request line."""
+    address: str | None = field(init=False, repr=False)
+    """The client's address. Only keys that are limited to networks need it, so it is not set before."""
     plus_as_space: Candidate | None = None
     """The sites when `+` is read as a space, or None if they are the same. The grant decides which reading is meant."""
 
     def __getattr__(self, name: str) -> Any:
-        """Set `fields` of a plain request when something first reads them."""
+        """Set what few requests need when something first reads it."""
         if name == "fields" and self.plain is not None:
             self.fields = self.plain.fields_without_key
             return self.fields
+        if name == "overriding":
+            self.overriding = NO_METHODS
+            return self.overriding
+        if name == "address":
+            self.address = None
+            return self.address
         raise AttributeError(name)
 
     @property

@@ -4,12 +4,15 @@
 refused with any key causes no lookup.
 """
 
+from typing import Literal
+
 from proxy.decision.api_keys import well_formed
 from proxy.decision.claim import Claim
 from proxy.decision.content_types import form_may_name, refuse_charset, refuse_form_body
 from proxy.decision.grant import Grant
 from proxy.decision.method_override import NO_METHODS, overriding_methods, overriding_methods_in
 from proxy.decision.named_sites import Candidate
+from proxy.decision.networks import contains
 from proxy.decision.noticed_headers import CONTENT_TYPE, COOKIE, OVERRIDE, SECOND_RESOURCE, SITE_HEADER
 from proxy.decision.plain_claims import claim_plainly
 from proxy.decision.queries import OnlyParameter, Query
@@ -29,14 +32,19 @@ from proxy.decision.work import (
 from proxy.http.cors import is_preflight
 from proxy.refusals import (
     ALL_SITES_NEEDED,
+    DISABLED_KEY,
     ENDPOINT_REFUSED,
     EXPIRED_KEY,
     INVALID_KEY,
     MALFORMED_KEY,
+    METHOD_NOT_GRANTED,
+    NETWORK_NOT_ALLOWED,
+    OVERRIDE_NOT_GRANTED,
     PREFLIGHT_REFUSED,
     SCOPE_UNAVAILABLE,
     SITE_NOT_ALLOWED,
     TOO_MANY_UNKNOWN_KEYS,
+    WEBSOCKET_NOT_GRANTED,
     Refused,
 )
 from proxy.refusals import (
@@ -142,6 +150,8 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             overriding = query_methods
             if noticed & OVERRIDE and not public:
                 overriding = query_methods | overriding_methods(claim.fields)
+            if overriding:
+                claim.overriding = overriding
             if not overriding <= route.methods:
                 raise Refused(route.override_not_allowed)
 
@@ -211,7 +221,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if not known.accept_foreign and not well_formed(key):
                 raise Refused(MALFORMED_KEY)
 
-            # 18. Known key: the scope table has the key, and its API user is not disabled.
+            # 18. Known key: the scope table has the key. From here on, the client holds a real key.
             #     401 invalid_key, 429 too_many_unknown_keys, 503 scope_unavailable
             found = known.grant(key)
             if not isinstance(found, Grant):
@@ -222,12 +232,11 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 raise Refused(SCOPE_UNAVAILABLE if found is NoGrant.UNAVAILABLE else INVALID_KEY)
             grant = found
 
-        # 19. Expiry: the key has not expired.
-        #     401 expired_key
-        if grant.expires_at is not None and grant.expires_at <= now:
-            raise Refused(EXPIRED_KEY)
+        # Steps 19 to 22 are in `_check_conditions`. Most keys have no conditions.
+        if not grant.unconditional and _check_conditions(claim, grant, now) is Lookup.CLIENT_ADDRESS:
+            return Lookup.CLIENT_ADDRESS
 
-        # Steps 20 and 21 are in `_covered`, because they run twice for a request with two valid readings.
+        # Steps 23 and 24 are in `_covered`, because they run twice for a request with two valid readings.
         owners: Owners = _NO_OWNERS
         if grant.all_sites and (sites := claim.sites):
             found_owners = known.owners(sites)
@@ -245,16 +254,54 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
         return Verdict(refused.refusal, located, grant)
 
 
+def _check_conditions(claim: Claim, grant: Grant, now: float) -> Literal[Lookup.CLIENT_ADDRESS] | None:
+    """Raise Refused if the key may not be used now, from this address or with this method."""
+    # 19. Disabled: the API user is not disabled.
+    #     401 disabled_key
+    if grant.disabled:
+        raise Refused(DISABLED_KEY)
+
+    # 20. Expiry: neither the key nor its API user has expired.
+    #     401 expired_key
+    if grant.expires_at is not None and grant.expires_at <= now:
+        raise Refused(EXPIRED_KEY)
+
+    # 21. Network: the client's address is in one of the key's `networks`. Behind trusted proxies, it is the address
+    #     that they report.
+    #     403 network_not_allowed
+    if grant.networks is not None:
+        if claim.address is None:
+            return Lookup.CLIENT_ADDRESS
+        if not contains(grant.networks, claim.address):
+            raise Refused(NETWORK_NOT_ALLOWED)
+
+    # 22. Method of the key: the key's `methods` lists the method, and each method that a header or parameter asks for.
+    #     There is no form body, because it may ask for a method too, and no WebSocket, whose messages have no method.
+    #     403 method_not_granted, 415 form_body_not_read
+    if grant.methods is not None:
+        head = claim.head
+        if head.method not in grant.methods:
+            raise Refused(METHOD_NOT_GRANTED)
+        if not claim.overriding <= grant.methods:
+            raise Refused(OVERRIDE_NOT_GRANTED)
+        if head.websocket:
+            raise Refused(WEBSOCKET_NOT_GRANTED)
+        form_body = claim.route.settings.form_body
+        if head.has_body and form_body != "pass":
+            refuse_form_body(head.method, claim.fields, form_body)
+    return None
+
+
 def _covered(claim: Claim, named: Candidate, grant: Grant, owners: Owners) -> tuple[str, ...]:
     """Return the ids of the named sites. Raises Refused unless the grant covers everything that is named."""
-    # 20. All sites: a request for all sites needs a key for all sites of the route's workspace. The backend does not
+    # 23. All sites: a request for all sites needs a key for all sites of the route's workspace. The backend does not
     #     know about workspaces, so its response covers all of its data.
     #     403 all_sites_needed
     if (named.every_site or named.others_every_site) and not (
         grant.all_sites and grant.workspace == claim.route.settings.workspace
     ):
         raise Refused(ALL_SITES_NEEDED)
-    # 21. Each named site: the grant covers it. For an all-sites grant, its workspace owns the site. If the site can be
+    # 24. Each named site: the grant covers it. For an all-sites grant, its workspace owns the site. If the site can be
     #     read in two ways, the grant covers exactly one of them.
     #     400 ambiguous_request, 403 site_not_allowed, 503 scope_unavailable
     sites = named.sites

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from proxy.decision.networks import Network
 from proxy.decision.site_ids import fold_site, folded_part
 
 
@@ -23,9 +24,24 @@ class Grant:
     all_sites: bool
     sites: frozenset[str]
     expires_at: float | None = None
-    """When the key expires, in seconds since the epoch."""
+    """When the key or its user expires, in seconds since the epoch."""
+    disabled: bool = False
+    methods: frozenset[bytes] | None = None
+    """The only methods that the key may use. None: all."""
+    networks: tuple[Network, ...] | None = None
+    """The only networks that the key may be used from. None: any address."""
+    subject: str = ""
+    """Whose activity a use is (activity.py): the user's, and the key's if the user has several."""
+    unconditional: bool = field(init=False, repr=False, compare=False)
+    """Whether the key is accepted at any time, from anywhere and with any method, so that only sites are checked."""
     _by_fold: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
     """The sites whose ids differ from their folded form, sorted by that form. Built on first use."""
+
+    def __post_init__(self) -> None:
+        conditions = (self.expires_at, self.methods, self.networks)
+        object.__setattr__(self, "unconditional", not self.disabled and conditions == (None, None, None))
+        if not self.subject:
+            object.__setattr__(self, "subject", self.user_id)
 
     def site_called(self, name: str) -> str | None:
         """Return the id of the granted site with this name (site_ids.py), or None."""

@@ -30,6 +30,8 @@ class Lookup(Enum):
     """The grant of the claim's key."""
     SITE_OWNERS = "site owners"
     """The owner of each of the claim's sites."""
+    CLIENT_ADDRESS = "client address"
+    """The claim's `address`, because the key is limited to networks."""
 
 
 class NoGrant(Enum):
@@ -37,7 +39,7 @@ class NoGrant(Enum):
 
     NOT_LOOKED_UP = "not looked up"
     UNKNOWN = "unknown"
-    """The key does not exist, or its API user is disabled."""
+    """The key does not exist."""
     OVER_BUDGET = "over budget"
     """The client's network has tried too many unknown keys, so this one was not looked up."""
     UNAVAILABLE = "unavailable"

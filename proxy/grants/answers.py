@@ -13,7 +13,7 @@ class Unknown(Enum):
 
 
 UNKNOWN: Final = Unknown.UNKNOWN
-"""The key is not in the scope table, or its user is disabled."""
+"""The key is not in the scope table."""
 
 
 class NoAnswer(Enum):

@@ -91,11 +91,13 @@ class CachedKeys:
 
 
 def narrowed(before: Grant, after: Grant) -> bool:
-    """Return whether `before` covers a request that `after` does not."""
+    """Return whether `before` may cover a request that `after` does not."""
     if (after.user_id, after.workspace) != (before.user_id, before.workspace):
         return True
     if (after.expires_at or math.inf) < (before.expires_at or math.inf):
         return True
+    if (after.disabled, after.methods, after.networks) != (before.disabled, before.methods, before.networks):
+        return True  # perhaps, and judging an exchange again does not disturb it
     if after.all_sites:
         return False
     return before.all_sites or not before.sites <= after.sites

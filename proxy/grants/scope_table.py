@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.networks import read_network
 from proxy.decision.site_ids import fold_site, folded_part
 from proxy.grants.answers import Found
 from proxy.grants.connections import DISCONNECTED, Connection, Pool, ScopeIncomplete, ScopeOutdated, acquire
@@ -34,7 +35,7 @@ class ScopeTable:
         """The position up to which the feed was read. An older answer comes from a standby or another database."""
 
     async def find_grant(self, digest: bytes) -> Found | None:
-        """Return what the key with this digest may access, or None if it is unknown or its user is disabled."""
+        """Return what the key with this digest may access, or None if it is unknown."""
         (row,) = await self._fetch(_FIND_GRANT, digest)
         if row["user_id"] is None:
             return None
@@ -45,6 +46,10 @@ class ScopeTable:
             # Many grants name the same sites. Interning lets them share the strings.
             sites=frozenset(map(intern, row["sites"])),
             expires_at=row["expires_at"],
+            disabled=row["disabled"],
+            methods=None if row["methods"] is None else frozenset(method.encode() for method in row["methods"]),
+            networks=None if row["networks"] is None else tuple(map(read_network, row["networks"])),
+            subject=f"{row['user_id']}/{digest.hex()}" if row["several_keys"] else row["user_id"],
         )
         return Found(grant, row["feed_position"])
 

@@ -28,10 +28,21 @@ class Head:
     minor: int = 1
     received: int = 0
     """How many fields arrived, including those that are in neither list. Reading each of them took time."""
+    websocket: bool = False
+    """Whether the request asks for a WebSocket connection."""
 
     def with_fields(self, fields: Fields) -> "Head":
         """Return the head with other fields."""
-        return Head(self.method, self.target, fields, self.has_body, self.dropped, self.minor, self.received)
+        return Head(
+            self.method,
+            self.target,
+            fields,
+            self.has_body,
+            self.dropped,
+            self.minor,
+            self.received,
+            self.websocket,
+        )
 
     @property
     def origin(self) -> bytes:

@@ -139,7 +139,7 @@ def clean_request(
             passing = without(passing, listed)
         if upgrades and b"upgrade" in options and method == b"GET" and minor == 1 and body.done and not lengths:
             websocket_key = requested_key(upgrades, passing)
-    head = Head(method, target, passing, not body.done, dropped, minor, len(raw.fields))
+    head = Head(method, target, passing, not body.done, dropped, minor, len(raw.fields), websocket_key is not None)
     return RequestHop(host, body, bool(codings), keep_alive, websocket_key, whole_server, head=head)
 
 

@@ -116,6 +116,9 @@ class PlainHead(Head):
             lines = self.whole.split(b"\r\n")[1:]
             self.fields: Fields = [_field(line) for line in lines if line not in dropped]
             return self.fields
+        if name == "websocket":
+            self.websocket = False
+            return self.websocket
         if name == "dropped":
             self.dropped: Fields = []
             return self.dropped

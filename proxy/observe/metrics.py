@@ -37,7 +37,15 @@ WATCHED_COUNTS: Final = {
 }
 """The same for counters."""
 FEED_MODES: Final = ("woken", "polling")
-REVOKE_CAUSES: Final = ("key_gone", "key_expired", "site_lost", "unconfirmed")
+REVOKE_CAUSES: Final = (
+    "key_gone",
+    "key_disabled",
+    "key_expired",
+    "site_lost",
+    "method_lost",
+    "network_lost",
+    "unconfirmed",
+)
 DROP_CAUSES: Final = ("key", "user", "all", "feed", "refresh")
 
 EXCHANGE_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -6,7 +6,7 @@ import structlog
 
 from proxy.decision.claim import Claim
 from proxy.decision.method_override import overrides_method
-from proxy.decision.verdict import Verdict
+from proxy.decision.verdict import Lookup, Verdict
 from proxy.enforcement import Pending
 from proxy.http.absolute_form import ASTERISK
 from proxy.http.forwarding import forwarding_lines
@@ -50,6 +50,8 @@ class Admission:
     def judge(self, exchange: Exchange) -> None:
         """Get the verdict and act on it: at once if everything needed is cached, otherwise after a lookup."""
         verdict = self._services.enforcement.judge(exchange.head)
+        if isinstance(verdict, Pending) and verdict.lookup is Lookup.CLIENT_ADDRESS:
+            verdict = self._services.enforcement.judge_from(verdict, self._peer.client_address(exchange.head))
         if isinstance(verdict, Pending):
             exchange.route = verdict.claim.route
             self._client.hold(JUDGING)

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from proxy.http.headers import Head
 from proxy.relay.exchange import Exchange
 
 # Reasons to stop reading from a client (bits).
@@ -35,6 +36,9 @@ class Client(Protocol):
     @property
     def exchange(self) -> Exchange | None:
         """The open exchange."""
+
+    def client_address(self, head: Head) -> str:
+        """Return the address of the client: the peer's, or the one that trusted proxies report."""
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""

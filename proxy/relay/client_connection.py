@@ -75,6 +75,10 @@ class ClientConnection:
         """The upstream connection that serves the open exchange."""
         return self._request_forwarder.connection
 
+    def client_address(self, head: Head) -> str:
+        """Return the address of the client: the peer's, or the one that trusted proxies report."""
+        return self._peer.client_address(head)
+
     # Events of the transport.
 
     def connection_made(self, transport: asyncio.Transport) -> None:

@@ -33,6 +33,9 @@ class Ending(Protocol):
     def revoke(self, exchange: "Exchange", refusal: Refusal) -> None:
         """End the exchange because its key may no longer make the request."""
 
+    def client_address(self, exchange: "Exchange") -> str:
+        """Return the address of the client."""
+
 
 class Exchange:
     """One request and its response. It is created for each request, and moves no bytes itself."""
@@ -109,6 +112,11 @@ class Exchange:
         """End the exchange because its key was revoked. `refusal` is what a new request would get."""
         if not self.done:
             self.ending.revoke(self, refusal)
+
+    @property
+    def client_address(self) -> str:
+        """The address of the client: the peer's, or the one that trusted proxies report."""
+        return self.ending.client_address(self)
 
     @property
     def key_digest(self) -> bytes:

@@ -130,6 +130,10 @@ class ExchangeEnding:
             self._client.write(close_frame(_POLICY_VIOLATION, refusal.detail))
         self._client.exchange_done(keep_alive=False, linger=True)
 
+    def client_address(self, exchange: Exchange) -> str:
+        """Return the address of the client."""
+        return self._client.client_address(exchange.head)
+
     def abandon(self, exchange: Exchange) -> None:
         """End an exchange whose client has left. Nothing more is written to it."""
         exchange.done = True
@@ -142,7 +146,7 @@ class ExchangeEnding:
         """Count the exchange as a use of its key, and end it if it has timed out. `now` is the event loop's time."""
         limits = self._limits
         if exchange.verdict is not None and exchange.verdict.grant is not None:
-            self._enforcement.still_used(exchange.verdict.grant.user_id)
+            self._enforcement.still_used(exchange.verdict.grant)
         if self._client.full and now - self._client.full_since > limits.upload_idle_seconds:
             self._cut(exchange, _CUT_SHORT)
         elif self._requests.connection is not None:

@@ -12,7 +12,16 @@ from proxy.decision.decide import decide
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.verdict import Answers, Verdict
 from proxy.grants.cache import GrantCache, ScopeUnavailable, Unknown
-from proxy.refusals import EXPIRED_KEY, INVALID_KEY, SCOPE_UNAVAILABLE, Refusal
+from proxy.refusals import (
+    DISABLED_KEY,
+    EXPIRED_KEY,
+    FORM_BODY_NOT_READ,
+    INVALID_KEY,
+    METHOD_NOT_GRANTED,
+    NETWORK_NOT_ALLOWED,
+    SCOPE_UNAVAILABLE,
+    Refusal,
+)
 from proxy.settings import GrantSettings
 
 _WORKERS = 8
@@ -20,7 +29,11 @@ _WORKERS = 8
 
 _CAUSES: Mapping[Refusal, str] = {
     INVALID_KEY: "key_gone",
+    DISABLED_KEY: "key_disabled",
     EXPIRED_KEY: "key_expired",
+    NETWORK_NOT_ALLOWED: "network_lost",
+    METHOD_NOT_GRANTED: "method_lost",
+    FORM_BODY_NOT_READ: "method_lost",
     SCOPE_UNAVAILABLE: "unconfirmed",
 }
 _OTHER_CAUSE = "site_lost"
@@ -40,6 +53,10 @@ class OpenExchange(Protocol):
     @property
     def key_digest(self) -> bytes:
         """The digest of its key."""
+
+    @property
+    def client_address(self) -> str:
+        """The address of its client."""
 
     def revoke(self, refusal: Refusal) -> None:
         """End it."""
@@ -167,6 +184,8 @@ class Rechecks:
         owners = self._owners(exchange, grant)
         if owners is None:
             owners = await self._grants.fetch_sites(claim.sites)
+        if grant.networks is not None and claim.address is None:
+            claim.address = exchange.client_address
         judged = decide(claim, Answers(grant, owners), self._wall_clock())
         assert isinstance(judged, Verdict)  # noqa: S101 - everything that the decision needs is in Answers
         if judged.refusal is None:

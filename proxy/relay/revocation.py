@@ -43,9 +43,10 @@ class Revocation:
     ) -> None:
         """`read_at` returns the time up to which the change feed has been read, in seconds of `clock`.
 
-        `on_ended` is called with the cause of each end: `key_gone` (the key was deleted, disabled or replaced),
-        `key_expired`, `site_lost` (the site was removed, or removed from the scope) or `unconfirmed` (the database did
-        not answer in time after a change, or was down for too long).
+        `on_ended` is called with the cause of each end: `key_gone` (the key was deleted or replaced), `key_disabled`,
+        `key_expired`, `site_lost` (the site was removed, or removed from the scope), `method_lost` and `network_lost`
+        (the key was limited to others), or `unconfirmed` (the database did not answer in time after a change, or was
+        down for too long).
         """
         self._exchanges = exchanges
         self._grants = grants

@@ -30,6 +30,7 @@ from sql.text_files import NotText, decode_text
     metavar="'NAME: VALUE'",
     help="A header of the request. Can be given several times.",
 )
+@click.option("--client-address", metavar="ADDRESS", help="The client's address, for API users limited to networks.")
 @click.option("--form", metavar="TEXT", help="The request has a form as its body, such as 'site=shop&days=7'.")
 @click.option("--json-body", metavar="TEXT", help="The request has JSON as its body.")
 @click.argument("method")
@@ -39,6 +40,7 @@ def explain_command(
     user_id: str | None,
     key_stdin: bool,
     headers: tuple[str, ...],
+    client_address: str | None,
     form: str | None,
     json_body: str | None,
     method: str,
@@ -62,6 +64,7 @@ def explain_command(
         fields=[*map(_field, headers), *_body_fields(form, json_body)],
         user_id=user_id,
         key=_key() if key_stdin else None,
+        address=client_address,
     )
     explained = run(_explained(config, request))
     # The request may hold a key in an unexpected place, such as its path, and bytes that cannot be printed.

@@ -45,11 +45,15 @@ def _access(user: User, now: datetime) -> str:
     """Return a summary of the sites that the API user can access now."""
     if user.disabled_at is not None:
         return "disabled"
-    if user.keys and all(key.expires_at is not None and key.expires_at <= now for key in user.keys):
+    if user.keys and all(_has_ended(key.expires_at, now) or _has_ended(user.expires_at, now) for key in user.keys):
         return "expired"
     if user.all_sites:
         return "all sites"
     return user.sites[0] if user.site_count == 1 else counted(user.site_count, "site")
+
+
+def _has_ended(end: datetime | None, now: datetime) -> bool:
+    return end is not None and end <= now
 
 
 def _listed_sites(user: User) -> str:
@@ -100,6 +104,9 @@ CSV_COLUMNS: Final[Mapping[str, Callable[[User], str]]] = {
     "created_at": lambda user: _time(user.created_at),
     "last_activity": lambda user: _time(user.last_activity),
     "disabled_at": lambda user: _time(user.disabled_at),
+    "expires_at": lambda user: _time(user.expires_at),
+    "methods": lambda user: ";".join(user.methods or ()),
+    "networks": lambda user: ";".join(user.networks or ()),
 }
 
 
@@ -109,7 +116,7 @@ def _time(moment: datetime | None, separator: str = "T") -> str:
 
 def details(user: User, now: datetime) -> list[tuple[str, str]]:
     """Return the details of one API user, each with its title."""
-    keys = [f"{key.hint}, created {_time(key.created_at)}{_expiry(key)}" for key in user.keys]
+    keys = [f"{key.hint}, created {_time(key.created_at)}{_expiry(key)}{_use(user, key, now)}" for key in user.keys]
     used = f"{_time(user.last_activity)} ({ago(user.last_activity, now)})" if user.last_activity else "never"
     lines = [
         ("Name", name_of(user)),
@@ -122,7 +129,17 @@ def details(user: User, now: datetime) -> list[tuple[str, str]]:
         ("Created", _time(user.created_at)),
         ("Last activity", used),
     ]
-    return [*lines, ("Disabled", _time(user.disabled_at))] if user.disabled_at else lines
+    conditions = [
+        ("Disabled", _time(user.disabled_at)),
+        ("Expires", _time(user.expires_at)),
+        ("Methods", ", ".join(user.methods or ())),
+        ("Networks", ", ".join(user.networks or ())),
+    ]
+    return [*lines, *((title, text) for title, text in conditions if text)]
+
+
+def _use(user: User, key: KeyView, now: datetime) -> str:
+    return f", last used {ago(key.last_activity, now)}" if len(user.keys) > 1 else ""
 
 
 def _expiry(key: KeyView) -> str:

@@ -1,4 +1,4 @@
-"""`sitelatch users`: list, show, create and delete API users."""
+"""`sitelatch users`: list, show, create and delete API users. `user_changes.py` adds the commands that change them."""
 
 import re
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ _LAST: Final = _FIRST.replace("0", "f")
 
 @click.group("users", short_help="Manage API users.")
 def users_group() -> None:
-    """List, show, create and delete API users."""
+    """List, show, create, change and delete API users, and rotate their keys."""
 
 
 @users_group.command("create", short_help="Create an API user and print its key.")
@@ -160,7 +160,7 @@ def show_user_command(config: Config, as_json: bool, user_id: str) -> None:
 
     ID may be the beginning that a narrow terminal shows.
     """
-    user = run_with_database(config, lambda connection: _find(connection, user_id))
+    user = run_with_database(config, lambda connection: find_user(connection, user_id))
     if as_json:
         click.echo(user.model_dump_json())
         return
@@ -178,7 +178,7 @@ def delete_user_command(config: Config, yes: bool, user_id: str) -> None:
     Says what the API user loses access to, and asks if a person at a terminal can answer. ID may be the beginning that
     a narrow terminal shows.
     """
-    user = run_with_database(config, lambda connection: _find(connection, user_id))
+    user = run_with_database(config, lambda connection: find_user(connection, user_id))
     say("access_ends", deletion_notice(user, datetime.now(UTC)))
     if can_ask() and not yes:
         ask("Delete this API user and its key permanently?")
@@ -186,7 +186,7 @@ def delete_user_command(config: Config, yes: bool, user_id: str) -> None:
     click.echo(f"Deleted {user.id}.")
 
 
-async def _find(connection: asyncpg.Connection, user_id: str) -> User:
+async def find_user(connection: asyncpg.Connection, user_id: str) -> User:
     """Return the API user with this id, or the only one whose id begins like this. Raises NotFound and Invalid."""
     beginning = user_id.lower().rstrip("….")
     if _BEGINNING.match(beginning):

@@ -270,7 +270,7 @@ async def test_expired_and_disabled_keys_are_refused(door: Door, database_url: s
         await connection.close()
     answer = await door.send(expired, "GET /data/sites/shop/x")
     assert (answer.status, answer.code) == (401, "expired_key")
-    assert await door.outcome(disabled, "GET /data/sites/shop/x") == "invalid_key"
+    assert await door.outcome(disabled, "GET /data/sites/shop/x") == "disabled_key"
 
 
 async def test_a_user_cannot_get_a_site_of_another_workspace(door: Door) -> None:

@@ -60,6 +60,12 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
     ],
     ("GET", "/activity"): [Attempt("/activity?ids={user}", statuses=(200,))],
     ("GET", "/users/{id}"): [Attempt("/users/{user}")],
+    ("PATCH", "/users/{id}"): [
+        Attempt("/users/{user}", {"disabled": True}),
+        Attempt("/users/{user}", {"sites": {"add": ["shop"]}}),
+    ],
+    ("POST", "/users/{id}/keys"): [Attempt("/users/{user}/keys", {"overlap_seconds": 0})],
+    ("DELETE", "/users/{id}/old-keys"): [Attempt("/users/{user}/old-keys")],
     ("DELETE", "/users/{id}"): [Attempt("/users/{user}")],
     ("POST", "/users/{id}/reveal"): [Attempt("/users/{user}/reveal")],
     ("GET", "/workspaces"): [

@@ -311,6 +311,9 @@ def test_text_is_written_so_that_no_spreadsheet_program_takes_it_for_a_formula(t
 
 async def test_every_action_that_is_recorded_is_known(acme: AdminClient) -> None:
     user = await acme.create(workspace="acme", all_sites=True)
+    await acme.request("PATCH", f"/users/{user['id']}", {"disabled": True})
+    await acme.request("POST", f"/users/{user['id']}/keys", {"overlap_seconds": 60})
+    await acme.request("DELETE", f"/users/{user['id']}/old-keys")
     await acme.request("DELETE", f"/users/{user['id']}")
     await acme.request("PATCH", "/sites/shop", {"display_name": "Shop"})
     await acme.request("DELETE", "/sites/shop")

@@ -81,10 +81,11 @@ async def test_a_new_key_that_was_tried_before_works_immediately(harness: Harnes
 
 async def test_a_reenabled_user_works_immediately(harness: Harness, keys: None, pool: asyncpg.Pool) -> None:
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = now()")
-    assert await harness.grants.fetch(KEY) is UNKNOWN
+    await harness.catch_up()
+    assert (await harness.grant(KEY)).disabled
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = NULL")
     await harness.catch_up()
-    await harness.grant(KEY)
+    assert not (await harness.grant(KEY)).disabled
 
 
 async def test_added_and_removed_sites_take_effect_immediately(harness: Harness, pool: asyncpg.Pool) -> None:

@@ -39,6 +39,10 @@ async def test_a_grant_contains_the_user_workspace_and_sites(pool: asyncpg.Pool)
         "all_sites": False,
         "sites": ["blog", "shop"],
         "expires_at": None,
+        "disabled": False,
+        "methods": None,
+        "networks": None,
+        "several_keys": False,
         "feed_position": await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes"),
     }
 
@@ -69,14 +73,45 @@ async def test_existing_digests_among_many_are_found(pool: asyncpg.Pool) -> None
     assert "Seq Scan on api_keys" not in plan
 
 
-async def test_unknown_and_disabled_keys_have_no_user_but_expired_ones_do(pool: asyncpg.Pool) -> None:
+async def test_unknown_keys_have_no_user_but_disabled_and_expired_ones_do(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
-    await add_user(pool, "acme", "shop", digest=DIGEST)
+    user_id = await add_user(pool, "acme", "shop", digest=DIGEST)
     assert (await find_grant(pool, bytes(32)))["user_id"] is None
     await pool.execute("UPDATE sitelatch.api_keys SET expires_at = to_timestamp(1700000000.5)")
     assert (await find_grant(pool))["expires_at"] == 1700000000.5
     await pool.execute("UPDATE sitelatch.api_users SET disabled_at = now()")
-    assert (await find_grant(pool))["user_id"] is None
+    row = await find_grant(pool)
+    assert (row["user_id"], row["disabled"]) == (user_id, True)
+
+
+async def test_the_earlier_expiry_of_a_key_and_its_user_counts(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=DIGEST)
+    for user, key, earlier in (("20", "NULL", 20), ("20", "10", 10), ("5", "10", 5), ("NULL", "10", 10)):
+        for table, at in (("users", user), ("keys", key)):
+            await pool.execute(f"UPDATE sitelatch.api_{table} SET expires_at = to_timestamp({at})")  # noqa: S608
+        assert (await find_grant(pool))["expires_at"] == earlier
+
+
+async def test_a_grant_contains_the_conditions_of_its_user(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme", "shop")
+    user_id = await add_user(pool, "acme", "shop", digest=DIGEST)
+    await pool.execute(
+        "UPDATE sitelatch.api_users SET methods = '{GET,HEAD}', networks = '{192.0.2.0/24,2001:db8::/32,192.0.2.7}'"
+    )
+    await pool.execute("INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ($1, $2, '')", bytes(32), user_id)
+    row = await find_grant(pool)
+    assert row["methods"] == ["GET", "HEAD"]
+    assert row["networks"] == ["192.0.2.0/24", "2001:db8::/32", "192.0.2.7/32"]
+    assert row["several_keys"]
+
+
+@pytest.mark.parametrize("condition", ["methods = '{}'", "methods = '{get}'", "methods = '{NULL}'", "networks = '{}'"])
+async def test_conditions_that_no_request_could_meet_cannot_be_stored(pool: asyncpg.Pool, condition: str) -> None:
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=DIGEST)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await pool.execute(f"UPDATE sitelatch.api_users SET {condition}")  # noqa: S608 - one of the above
 
 
 async def test_a_grant_contains_the_feed_position(pool: asyncpg.Pool) -> None:
@@ -160,6 +195,80 @@ async def test_a_user_deleted_during_a_write_is_skipped(pool: asyncpg.Pool, dsn:
         assert (row["written"], row["held"]) == (0, [])
     finally:
         await deleter.close()
+
+
+READ_KEYS = """
+    SELECT digest, round(extract(epoch FROM now() - last_used_at)) AS age
+    FROM sitelatch.api_key_activity ORDER BY digest
+"""
+OLD, NEW = bytes(32), bytes([1] * 32)
+
+
+async def add_second_key(pool: asyncpg.Pool, age: float | None) -> str:
+    """Return a user that was used so many seconds ago, and then got its second key."""
+    await add_workspace(pool, "acme")
+    user_id = await add_user(pool, "acme", digest=OLD)
+    if age is not None:
+        await pool.execute(RECORD_ACTIVITY, [user_id], [str(age)])
+    await pool.execute("INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ($1, $2, '')", NEW, user_id)
+    return user_id
+
+
+async def test_the_activity_of_each_key_is_recorded_once_a_user_has_several(pool: asyncpg.Pool) -> None:
+    user_id = await add_second_key(pool, 3600)
+    assert [tuple(row) for row in await pool.fetch(READ_KEYS)] == [(OLD, 3600), (NEW, None)]
+    subjects = [f"{user_id}/{OLD.hex()}", f"{user_id}/{NEW.hex()}", user_id, f"{user_id}/{bytes([9] * 32).hex()}"]
+    (row,) = await pool.fetch(RECORD_ACTIVITY, subjects, ["200", "100", "300", "400"])
+    assert (row["written"], row["held"]) == (1, [])
+    assert [row["age"] for row in await pool.fetch(READ_KEYS)] == pytest.approx([200, 100], abs=9)
+    (used,) = await pool.fetch(READ_ACTIVITY, [user_id])
+    assert used["last_used_at"] == await pool.fetchval(
+        "SELECT extract(epoch FROM max(last_used_at))::float8 FROM sitelatch.api_key_activity"
+    )
+
+
+async def test_a_locked_key_is_reported_and_recorded_later(pool: asyncpg.Pool, dsn: str) -> None:
+    user_id = await add_second_key(pool, None)
+    subjects = [f"{user_id}/{OLD.hex()}", f"{user_id}/{NEW.hex()}"]
+    holder = await open_connection(dsn, role="tests")
+    try:
+        async with holder.transaction(), asyncio.timeout(10):
+            await holder.execute("DELETE FROM sitelatch.api_keys WHERE digest = $1", OLD)
+            (row,) = await pool.fetch(RECORD_ACTIVITY, subjects, ["1.0", "1.0"])
+            assert row["held"] == subjects[:1]
+        (row,) = await pool.fetch(RECORD_ACTIVITY, subjects, ["1.0", "1.0"])
+        assert row["held"] == []
+    finally:
+        await holder.close()
+    assert [row["digest"] for row in await pool.fetch(READ_KEYS)] == [NEW]
+
+
+async def test_deleting_a_user_deletes_its_keys_and_their_activity(pool: asyncpg.Pool) -> None:
+    await add_second_key(pool, None)
+    await pool.execute("DELETE FROM sitelatch.api_users")
+    for table in ("api_keys", "api_key_activity"):
+        assert await pool.fetchval(f"SELECT count(*) FROM sitelatch.{table}") == 0  # noqa: S608 - one of ours
+
+
+async def test_activity_updates_of_keys_are_heap_only_tuple_updates(pool: asyncpg.Pool) -> None:
+    user_id = await add_second_key(pool, None)
+    subjects = [f"{user_id}/{OLD.hex()}", f"{user_id}/{NEW.hex()}"]
+    async with pool.acquire() as connection, connection.transaction():
+        for age in range(20, 0, -1):
+            await connection.execute(RECORD_ACTIVITY, subjects, [str(age), str(age)])
+        [counts] = await connection.fetch(COUNT_UPDATES.replace("api_user_activity", "api_key_activity"))
+    assert tuple(counts) == (40, 40)
+
+
+async def test_every_change_of_a_user_counts_its_version_but_activity_does_not(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme", "shop")
+    user_id = await add_user(pool, "acme", "shop", digest=DIGEST)
+    for change in ("name = 'x'", "all_sites = true", "disabled_at = now()", "version = version"):
+        before = await pool.fetchval("SELECT version FROM sitelatch.api_users")
+        await pool.execute(f"UPDATE sitelatch.api_users SET {change}")  # noqa: S608 - one of the above
+        assert await pool.fetchval("SELECT version FROM sitelatch.api_users") == before + 1
+    await pool.execute(RECORD_ACTIVITY, [user_id], ["1.0"])
+    assert await pool.fetchval("SELECT version FROM sitelatch.api_users") == before + 1
 
 
 COUNT_UPDATES = """

@@ -200,7 +200,16 @@ async def test_concurrent_pruning_does_not_make_the_writer_fail(dsn: str, pool: 
 
 @pytest.mark.parametrize(
     "table",
-    ["workspaces", "sites", "api_users", "api_keys", "api_user_sites", "api_user_activity", "scope_pending"],
+    [
+        "workspaces",
+        "sites",
+        "api_users",
+        "api_keys",
+        "api_user_sites",
+        "api_user_activity",
+        "api_key_activity",
+        "scope_pending",
+    ],
 )
 async def test_the_scope_is_incomplete_while_a_table_has_no_triggers(pool: asyncpg.Pool, table: str) -> None:
     assert await pool.fetchval("SELECT sitelatch.is_whole()")

@@ -94,6 +94,9 @@ async def test_the_front_door_role_can_read_the_scope_and_write_activity(
     assert (checked["existing"], page["prefixes"]) == ([bytes(32).hex()], bytes(8))
     assert await doors.fetchval(query("record_activity"), [user_id], ["1.0"], column=1) == 1
     assert await doors.fetch(READ_ACTIVITY, [user_id])
+    second = bytes([1] * 32)
+    await owner.execute("INSERT INTO sitelatch.api_keys (digest, user_id, hint) VALUES ($1, $2, '')", second, user_id)
+    assert await doors.fetchval(query("record_activity"), [f"{user_id}/{second.hex()}"], ["1.0"])
 
 
 async def test_the_front_door_role_can_follow_the_feed(owner: asyncpg.Connection, doors: asyncpg.Connection) -> None:
@@ -110,6 +113,7 @@ async def test_the_front_door_role_can_follow_the_feed(owner: asyncpg.Connection
 async def test_the_front_door_role_has_no_other_privileges(doors: asyncpg.Connection) -> None:
     for statement in (
         "SELECT authorized_by_email FROM sitelatch.api_users",
+        "SELECT name FROM sitelatch.api_users",
         "SELECT * FROM sitelatch.audit_log",
         "SELECT * FROM sitelatch.sessions",
         "SELECT * FROM sitelatch.sealed_keys",
@@ -119,6 +123,8 @@ async def test_the_front_door_role_has_no_other_privileges(doors: asyncpg.Connec
         "UPDATE sitelatch.api_keys SET expires_at = NULL",
         "INSERT INTO sitelatch.api_user_sites (user_id, site_id) VALUES (gen_random_uuid(), 'shop')",
         "DELETE FROM sitelatch.api_user_activity",
+        "INSERT INTO sitelatch.api_key_activity VALUES ('', now())",
+        "DELETE FROM sitelatch.api_key_activity",
         "DELETE FROM sitelatch.scope_changes",
         "INSERT INTO sitelatch.scope_pending (what, subject) VALUES ('all', '')",
         "SELECT sitelatch.note_change('all', '')",

@@ -229,8 +229,9 @@ async def test_identity_lines_are_plain_ascii() -> None:
 
 def test_a_long_exchange_counts_as_activity() -> None:
     front = Front()
-    front.enforcement.still_used("ada")
-    assert front.used == ["ada"]
+    front.enforcement.still_used(Grant("ada", "acme", True, frozenset()))
+    front.enforcement.still_used(Grant("bob", "acme", True, frozenset(), subject="bob/00"))
+    assert front.used == ["ada", "bob/00"]
 
 
 class FailingRoutes(RouteTable):

@@ -13,10 +13,19 @@ NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
 
 
 def api_user(name: str | None = None, **fields: Any) -> User:
-    key = KeyView(hint="slk_aaaa…bbbb", created_at=NOW, expires_at=None, recoverable=False)
+    key = KeyView(
+        hint="slk_aaaa…bbbb",
+        created_at=NOW,
+        expires_at=None,
+        seconds_left=None,
+        last_activity=None,
+        recoverable=False,
+    )
+    conditions = {"disabled": False, "expires_at": None, "methods": None, "networks": None, "version": 1}
     scope = {"all_sites": False, "sites": [], "site_count": 0, "keys": [key], "last_activity": None}
     return User(
-        **{"id": "x", "name": name, "workspace": "acme", "created_at": NOW, "disabled_at": None, **scope, **fields},
+        **{"id": "x", "name": name, "workspace": "acme", "created_at": NOW, "disabled_at": None, **conditions, **scope}
+        | fields,
         authorized_by=PersonView(name="Ada", email="ada@example.com"),
     )
 

@@ -26,7 +26,15 @@ from sitelatch.config_file import load
 from tests.scopes import MemoryScope
 
 PAGE = (Path(__file__).parents[3] / "docs" / "decision.md").read_text(encoding="utf-8")
-KEYS = {name: new_key() for name in ("shop", "two", "acme", "globex", "expired", "unknown", "guess", "outage")}
+CONDITIONS: dict[str, dict[str, object]] = {
+    "expired": {"expires_at": 1.0},
+    "disabled": {"disabled": True},
+    "office": {"networks": ["192.0.2.0/24"]},
+    "elsewhere": {"networks": ["198.51.100.0/24"]},
+    "reader": {"methods": ["GET", "HEAD", "OPTIONS"]},
+    "poster": {"methods": ["GET", "POST"]},
+}
+KEYS = {name: new_key() for name in ("shop", "two", "acme", "globex", "unknown", "guess", "outage", *CONDITIONS)}
 KEYS["malformed"] = KEYS["shop"][:-1] + ("A" if KEYS["shop"][-1] != "A" else "B")
 ADDRESS, GUESSER = "192.0.2.1", "192.0.2.2"
 
@@ -96,7 +104,8 @@ async def judged(config: Config, example: Example) -> str:
     scope.add(digest(KEYS["two"].encode()), "2", "my shop", "my+shop")
     scope.add(digest(KEYS["acme"].encode()), "3", all_sites=True)
     scope.add(digest(KEYS["globex"].encode()), "4", all_sites=True, workspace="globex")
-    scope.add(digest(KEYS["expired"].encode()), "5", "shop", expires_at=1.0)
+    for key, conditions in CONDITIONS.items():
+        scope.add(digest(KEYS[key].encode()), key, "shop", **conditions)
     scope.add(digest(KEYS["outage"].encode()), "6", "shop")
     budget = TokenBuckets(1)
     budget.charge(GUESSER)

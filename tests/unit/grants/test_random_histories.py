@@ -44,6 +44,7 @@ class Stream:
     def __init__(self, scenario: "Simulation", verdict: Verdict, key_digest: bytes, site: str) -> None:
         self.verdict: Verdict | None = verdict
         self.key_digest, self.site = key_digest, site
+        self.client_address = "192.0.2.1"
         self._number = scenario.passed
         self.done = False
         self._simulation = scenario

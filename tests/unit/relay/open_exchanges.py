@@ -30,6 +30,7 @@ class FakeExchange:
         self.verdict: Verdict | None = Verdict(None, claim_on(TABLE, *sites, key=name.encode()), grant)
         self.name = name
         self.key_digest = key_of(name)
+        self.client_address = "192.0.2.1"
         self.done = False
         self.revoked: Refusal | None = None
 

@@ -130,6 +130,31 @@ async def test_an_expired_key_ends_its_exchanges_at_the_next_sweep(streams: Stre
     assert streams.ended == {"key_expired": 1}
 
 
+@pytest.mark.parametrize(
+    ("condition", "cause"),
+    [
+        ({"disabled": True}, "key_disabled"),
+        ({"methods": ["POST"]}, "method_lost"),
+        ({"networks": ["198.51.100.0/24"]}, "network_lost"),
+    ],
+)
+async def test_a_new_condition_ends_the_exchanges_that_do_not_meet_it(
+    streams: Streams, condition: dict[str, object], cause: str
+) -> None:
+    for name in ("ada", "bob"):
+        streams.add_user(name, "shop")
+    ended, kept = await streams.opened("ada", "shop"), await streams.opened("bob", "shop")
+    streams.add_user("ada", "shop", **condition)
+    streams.add_user("bob", "shop", methods=["GET"], networks=["192.0.2.0/24"])
+    for name in ("ada", "bob"):
+        streams.grants.drop_user(name)
+    streams.revocation.changed(Changes(users={"ada": 1, "bob": 1}))
+    await streams.settled()
+    assert ended.done
+    assert not kept.done
+    assert streams.ended == {cause: 1}
+
+
 async def test_exchanges_without_a_key_or_a_passing_verdict_are_never_rechecked(streams: Streams) -> None:
     public = FakeExchange("", None)
     judging = FakeExchange("ada", None, "shop")
