@@ -256,11 +256,3 @@ def look_alikes(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> frozenset
     """Return the names of fields that only readers of `_` as `-` (WSGI, PHP) read as `name`."""
     every = (spelt.lower() for spelt, _ in fields)
     return frozenset(spelt for spelt in every if spelt.replace(b"_", b"-") == name.lower() != spelt)
-
-
-def named_by_host(fields: Iterable[tuple[bytes, bytes]], template: bytes) -> frozenset[bytes]:
-    """Return every site that a Host line names, without port and final dot, in lowercase."""
-    before, _, after = template.lower().partition(b"{site}")
-    shape = re.compile(re.escape(before) + b"(.+)" + re.escape(after) + rb"\.?(?::\d*)?")
-    hosts = (value.lower() for name, value in fields if name.lower() == b"host")
-    return frozenset(fit[1] for host in hosts if (fit := shape.fullmatch(host)))

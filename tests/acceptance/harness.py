@@ -24,6 +24,9 @@ from tests.ports import free_port
 START_SECONDS = 60.0
 """The longest that a process may take to start, on a slow machine."""
 
+_STOP_SECONDS = 10.0
+"""How long a process may take to stop before it is killed."""
+
 ADMIN_TOKEN = "sla_" + "acceptance" * 5
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -151,7 +154,7 @@ class Sitelatch:
             return
         self.signal()
         try:
-            self.wait(DEADLINE_SECONDS)
+            self.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             self.wait()
@@ -163,6 +166,14 @@ class Sitelatch:
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.output.read_text().splitlines()]
+
+    def wait_for_log(self, event: str) -> dict[str, Any]:
+        """Wait until the process has logged this event, and return the latest line. Lines are written with a delay."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (lines := [line for line in self.log_lines() if line["event"] == event]):
+            assert time.monotonic() < deadline, f"{event} is not logged:\n{self.output.read_text()[-4000:]}"
+            time.sleep(0.02)
+        return lines[-1]
 
     def memory_kib(self, what: str) -> int:
         """Return `VmRSS` (current) or `VmHWM` (peak) of the process."""

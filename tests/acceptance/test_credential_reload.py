@@ -77,7 +77,6 @@ async def test_admin_tokens_in_a_file_are_replaced_without_a_restart(latch: Site
 async def test_other_options_need_a_restart_and_the_log_names_them(latch: Sitelatch, file: Path) -> None:
     append(latch.config, "\n[limits]\nhead_seconds = 3\n\n[keys]\nfrom = ['bearer']\n")
     latch.signal(signal.SIGHUP)
-    await until(lambda: "restart_needed" in events(latch), "the log says so")
-    [line] = [line for line in latch.log_lines() if line["event"] == "restart_needed"]
+    line = latch.wait_for_log("restart_needed")
     assert line["changed_options"] == ["keys.from", "limits.head_seconds"]
     assert accepts(latch, FIRST)

@@ -87,7 +87,7 @@ def test_serve_says_why_the_database_is_unreachable_without_a_password(launch: S
     launch.tables["database"] = {"url": dsn}
     launch.launch()
     launch.wait_for_readiness(503)
-    [down] = [line for line in launch.log_lines() if line["event"] == "database_down"]
+    down = launch.wait_for_log("database_down")
     assert down["reason"] == f"{NOWHERE.replace(':', ' port ')}: Connection refused"
     assert SECRET not in launch.output.read_text()
 
@@ -152,7 +152,7 @@ def test_a_missing_certificate_is_named_and_serve_recovers_once_it_exists(tmp_pa
     launch.tables["database"] = {"url": url}
     launch.launch()
     launch.wait_for_readiness(503)
-    assert [line["reason"] for line in launch.log_lines() if line["event"] == "database_down"] == [reason]
+    assert launch.wait_for_log("database_down")["reason"] == reason
     Authority(tmp_path, "root")
     (tmp_path / "root.pem").rename(file)
     refused = f"{NOWHERE.replace(':', ' port ')}: Connection refused"

@@ -61,7 +61,7 @@ def test_the_soft_limit_is_raised_to_the_hard_limit(start: Start) -> None:
     hard = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1000)
     latch = start(f"-Sn 200 && ulimit -Hn {hard}")
     assert latch.metric("process_max_fds") == hard
-    [line] = [line for line in latch.log_lines() if line["event"] == "few_file_descriptors"]
+    line = latch.wait_for_log("few_file_descriptors")
     assert line["limit"] == hard
     assert line["needed_for_limits"] > 10_000
 
@@ -72,9 +72,8 @@ async def test_accepting_pauses_without_free_descriptors_and_then_serves_waiting
     latch = start(f"-n {FEW}", limits={"connections_per_client": 1000}, proxy={"trusted_proxies": ["127.0.0.1"]})
     keys = latch.create_sites_and_users()
     idle = open_sockets(latch.address, 100)
-    await until(lambda: events(latch, "accepting_paused") == 1, "the pause is logged")
+    line = latch.wait_for_log("accepting_paused")
     assert latch.metric("sitelatch_accepting") == 0
-    [line] = [line for line in latch.log_lines() if line["event"] == "accepting_paused"]
     assert line["largest_client"] == "127.0.0.1"
     assert line["connections_of_largest_client"] == line["open"]
     # A client that was accepted still gets an upstream connection.

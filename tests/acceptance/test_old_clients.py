@@ -101,7 +101,7 @@ defaults
 listen front
     bind 127.0.0.1:{free_port()}
     option httpchk {request_line.format(path=lane.target("/health"))}
-    server sitelatch {bench.latch.address} check inter 100
+    server sitelatch {bench.latch.address} check inter 5s
 """)
     process = await asyncio.create_subprocess_exec(
         "haproxy", "-db", "-q", "-f", str(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -99,7 +99,7 @@ async def test_serve_starts_without_a_database_and_recovers_when_it_appears(
     link.symlink_to(real)
     latch.wait_for_readiness(200)
     await until(lambda: get_shop(latch, key) == (502, "upstream_unreachable"), "the key to pass")
-    assert logged(latch, "database_up")
+    latch.wait_for_log("database_up")
 
 
 async def test_a_wrong_schema_is_logged_and_requests_are_refused_until_it_is_fixed(
@@ -108,7 +108,7 @@ async def test_a_wrong_schema_is_logged_and_requests_are_refused_until_it_is_fix
     latch = launch(bare_dsn)
     latch.wait_for_readiness(503)
     await until(lambda: readiness(latch)[1]["database"] == "wrong schema version", "the schema to be checked")
-    [line] = logged(latch, "wrong_schema_version")
+    line = latch.wait_for_log("wrong_schema_version")
     assert line["level"] == "error"
     assert "run `sitelatch migrate`" in line["reason"]
     assert get_shop(latch, new_key()) == (503, "scope_unavailable")

@@ -78,7 +78,7 @@ async def test_valid_keys_pass_after_a_restart_next_to_unknown_keys(lane: Lane, 
         for user in users:
             assert await status(client, lane, user.key) == 200
     # All clients of this process had the same address.
-    line = [line for line in lane.latch.log_lines() if line["event"] == "all_clients_share_one_address"][-1]
+    line = lane.latch.wait_for_log("all_clients_share_one_address")
     assert line["addresses"] == ["127.0.0.1"]
     assert "proxy.trusted_proxies" in line["advice"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import REPOSITORY, Sitelatch
-from tests.acceptance.wire import DEADLINE_SECONDS, connect, until
+from tests.acceptance.harness import REPOSITORY, START_SECONDS, Sitelatch
+from tests.acceptance.wire import connect, until
 from tests.ports import free_port
 
 NEW_NAMESPACE = ("unshare", "-Urpf", "--kill-child")
@@ -36,7 +36,7 @@ def first_process(latch: Sitelatch, prefix: tuple[str, ...]) -> int:
     if not prefix:
         return latch.pid
     children = Path(f"/proc/{latch.pid}/task/{latch.pid}/children")
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while not (found := children.read_text().split()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -51,7 +51,7 @@ def has_event_loop(process: int) -> bool:
 
 def open_once_read(fifo: Path) -> int:
     """Open a FIFO for writing as soon as a process reads it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
@@ -61,7 +61,7 @@ def open_once_read(fifo: Path) -> int:
 
 
 def wait_for(file: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while not file.exists():
         assert time.monotonic() < deadline, f"{file.name} does not appear"
         time.sleep(0.01)
@@ -103,7 +103,7 @@ def test_a_signal_while_the_database_is_awaited_stops_serve_with_0(latch: Sitela
     with socket.create_server(("127.0.0.1", 0)) as silent:
         latch.tables["database"] = {"url": f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/c"}
         latch.launch_alone()
-        silent.settimeout(DEADLINE_SECONDS)
+        silent.settimeout(START_SECONDS)
         connection, _ = silent.accept()
         latch.signal(signal.Signals[name])
         assert latch.wait() == 0
@@ -117,7 +117,7 @@ def test_sigterm_ends_other_commands_as_the_first_process_too(latch: Sitelatch, 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         latch.tables["database"] = {"url": f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/c"}
         latch.launch_alone(*prefix, words=("users", "list"))
-        silent.settimeout(DEADLINE_SECONDS)
+        silent.settimeout(START_SECONDS)
         connection, _ = silent.accept()
         os.kill(first_process(latch, prefix), signal.SIGTERM)
         assert latch.wait() == (128 + signal.SIGTERM if prefix else -signal.SIGTERM)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 """The longest that a test waits for anything before it fails."""
 
 RESET = struct.pack("ii", 1, 0)

@@ -20,7 +20,6 @@ class Case:
     largest: int
 
 
-NO_SITE = b"/x"
 IN_QUOTES = b"/Sites('"
 
 # (beginning, unit, end): repeated in the path.

@@ -250,7 +250,7 @@ async def test_a_hundred_thousand_changes_delay_no_cold_lookup_and_drop_no_other
     done.set()
     await watcher
     print(f"{reading=:.3f} {slowest=:.3f} {longest_block=:.3f}, cold keys left {len(cold)}")  # noqa: T201 - for the record
-    assert slowest < 1
+    assert slowest < max(1, reading / 2)
     assert len(cold) < 400 - 10, "lookups were answered while the feed was read"
     assert not +harness.dropped
     assert all(harness.grants.peek(digest) for digest in cached)

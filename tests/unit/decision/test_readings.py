@@ -32,8 +32,6 @@ from tests.unit.judging import covered, read
 
 # The list of hostile spellings.
 
-SHAPED = [(shape, spelling) for shape in Shape for spelling in spellings(OWN, OTHER, shape) if not spelling.wire_only]
-
 
 @pytest.mark.parametrize("shape", Shape, ids=lambda shape: shape.name)
 def test_the_list_of_hostile_spellings_has_at_least_a_hundred_distinct_names(shape: Shape) -> None:

@@ -18,7 +18,6 @@ JSON = table("path:/{site}.json", "path:/data/{site}/**")
 QUERY = table("query:site")
 UNDERSCORE = table("query:site_id")
 HEADER = table("header:X-Site")
-HOSTED = table("host:{site}.api.example.com")
 
 
 @pytest.mark.parametrize(
