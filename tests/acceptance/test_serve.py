@@ -114,11 +114,12 @@ async def test_a_wrong_schema_is_logged_and_requests_are_refused_until_it_is_fix
     assert get_shop(latch, new_key()) == (503, "scope_unavailable")
     connection = await open_connection(bare_dsn, role="tests")
     try:
-        await migrate(connection)
-        # A schema version from a newer release of Sitelatch.
-        await connection.execute(
-            "INSERT INTO sitelatch.schema_migrations (version, name) VALUES ($1, 'later')", LATEST + 1
-        )
+        # A schema version from a newer release of Sitelatch. The process never sees the latest one of this release.
+        async with connection.transaction():
+            await migrate(connection)
+            await connection.execute(
+                "INSERT INTO sitelatch.schema_migrations (version, name) VALUES ($1, 'later')", LATEST + 1
+            )
         await until(lambda: len(logged(latch, "wrong_schema_version")) == 2, "the schema to be checked again")
         assert "newer" in logged(latch, "wrong_schema_version")[1]["reason"]
         assert get_shop(latch, new_key()) == (503, "scope_unavailable")
