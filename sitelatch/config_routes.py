@@ -20,7 +20,7 @@ def _refused(entry: str) -> object:
     """Compile one entry of a route's `refuse`. Raises ValueError."""
     if entry == "query:":
         raise ValueError('"query:" in refuse needs a parameter\'s name, such as "query:urls"')
-    return None if entry.startswith("query:") else endpoint(entry, any_method=True)
+    return None if entry.startswith("query:") else endpoint(entry, refuse=True)
 
 
 _LISTS: Mapping[str, Callable[[Any], object]] = {

@@ -62,13 +62,12 @@ def refuse_form_body(method: bytes, fields: Fields, form_body: str) -> None:
 
 
 def form_may_name(facts: PathFacts) -> bool:
-    """Return whether a form body may name a site, or a parameter or method that `refuse` lists."""
+    """Return whether a form body may name a site, or a parameter or method that `refuse` lists.
+
+    The `paths` of a query rule make no difference: in Spring, ASP.NET Core and other frameworks, a field called `site`
+    replaces the `site` in the path.
+    """
     route = facts.route
     if route.settings.form_body != "auto":
         return route.settings.form_body == "refuse"
-    if route.refused_names or facts.refused:
-        return True
-    for _, in_scope in facts.queries:  # noqa: SIM110 - a generator is slower, and this is the hot path
-        if in_scope is not False:
-            return True
-    return False
+    return bool(route.site_rules.queries or route.refused_names or facts.refused)

@@ -15,14 +15,17 @@ class Endpoint:
     path: PathPattern
 
 
-def endpoint(entry: str, *, any_method: bool = False) -> Endpoint:
-    """Compile an entry of `public` or `refuse`. Raises ValueError with a message that says how to correct it."""
+def endpoint(entry: str, *, refuse: bool = False) -> Endpoint:
+    """Compile an entry of `public`, or of `refuse`. Raises ValueError with a message that says how to correct it.
+
+    Rails, Grape and others serve `/api/batch.json` like `/api/batch`, so `refuse` covers both.
+    """
     method, space, path = entry.partition(" ")
     if not space or not path.startswith("/"):
         raise ValueError(f'{entry!r} is not an endpoint: write "METHOD /path", such as "GET /api/health"')
-    if not (any_method and method == "*"):
+    if not (refuse and method == "*"):
         check_method(method)
-    pattern = PathPattern(path)
+    pattern = PathPattern(path, formats=refuse)
     if pattern.names_site:
         raise ValueError(f"{entry!r}: an endpoint is one exact path, without {{site}}")
     return Endpoint(method.encode(), pattern)

@@ -10,7 +10,7 @@ from proxy.http.headers import FOLDED, Fields
 from proxy.http.percent_encoding import text
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
-_FORWARDED_HOST = re.compile(rb'host=\s*"?([^";,\s]+)', re.IGNORECASE)
+_FORWARDED_HOST = re.compile(rb'host[ \t]*+=[ \t"]*+([^";,\s]++)', re.IGNORECASE)
 _FORWARDED_HOST_NAMES = (b"x-forwarded-host", b"forwarded")
 _LONGEST_FORWARDED = 2048
 """The maximum length, in bytes, of forwarded hosts. A client may have written the first part of the value that a

@@ -46,7 +46,16 @@ class Found(NamedTuple):
 class Finder:
     """Finds the parameters with wanted names, in every spelling, in a query or in cookies."""
 
-    __slots__ = ("_decoded", "_meant_by_plain", "_most_unusual", "_names", "_plain", "_separators", "_simple")
+    __slots__ = (
+        "_decoded",
+        "_meant_by_plain",
+        "_most_unusual",
+        "_names",
+        "_plain",
+        "_prefixes",
+        "_separators",
+        "_simple",
+    )
 
     def __init__(self, names: Sequence[Name], separators: bytes = QUERY, *, most_unusual: int = MAX_UNUSUAL) -> None:
         """`separators` are all characters at which some backend separates parameters, the usual one first.
@@ -61,13 +70,20 @@ class Finder:
             for each in names
             for spelling in each.plain_spellings
         }
+        self._prefixes = [name for name in names if name.plain_prefix]
         self._plain = search_pattern(names)
         self._decoded = search_pattern(names, deeper=True)
         # Most queries have only plain names, and at most one wanted name.
         every = separators.decode()
         usual = every[0]
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
-        others = f"(?!(?i:{plain})(?:[={every}]|\\Z))" if plain else ""
+        wanted = [f"(?i:{plain})(?:[={every}]|\\Z)"] if plain else []
+        wanted += [f"(?i:{name.plain_prefix})" for name in self._prefixes]
+        # Most names begin with another letter than the wanted ones, which is faster to find out.
+        letters = {spelling[:1].decode() for spelling in self._meant_by_plain}
+        letters |= {str(name.plain_prefix)[0] for name in self._prefixes}
+        first = "" if "" in letters else f"(?=(?i:[{re.escape(''.join(sorted(letters)))}]))"
+        others = f"(?!{first}(?:{'|'.join(wanted)}))" if wanted else ""
         pair = f"{others}[A-Za-z0-9_-]*+(?>(?:=[^{every}]*+)?)"
         ours = f"|((?i:{plain}))=([A-Za-z0-9._~-]*+)(?>(?:{usual} ?{pair})*)" if plain else ""
         self._simple = re.compile(f"(?>(?:{pair}{usual} ?){{0,99}})(?:{pair}{ours})\\Z".encode() if names else b"")
@@ -112,7 +128,7 @@ class Finder:
         if plain is not None:
             return plain
         if _PLAIN_NAME.match(raw_name):
-            return ()
+            return self._with_prefix(raw_name)
         if len(raw_name) > LONGEST_UNUSUAL:
             raise Refused(LONG_UNUSUAL_NAME)
         found = spellings(raw_name)
@@ -124,6 +140,13 @@ class Finder:
                 raise Refused(_HIDDEN_NAME)
         whole = [spelling for spelling in found if self._plain.match(f"&{spelling}")]
         return tuple({name: None for spelling in whole for name in self._names if name.pattern.match(spelling)})
+
+    def _with_prefix(self, plain_name: bytes) -> tuple[Name, ...]:
+        """Return the wanted names that are a prefix of a plain one."""
+        if not self._prefixes:
+            return ()
+        spelling = plain_name.decode("ascii").lower()
+        return tuple([name for name in self._prefixes if name.pattern.match(spelling)])
 
     def _meanings(self, names: Iterable[bytes]) -> dict[bytes, tuple[Name, ...]]:
         """Return the wanted names that each raw name means. Raises Refused if too many of them are unusual."""

@@ -2,11 +2,15 @@
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from proxy.http.percent_encoding import PERCENT, rounds, text
 
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
+_SIMILAR = str.maketrans("ıđłħŧαγδεθπστφω", "idlhtagdetpstfo")
+_MARKS = re.compile("[\u0300-\u036f]++")
+"""Accents, and the dot that case folding leaves above the `i` of `İ`."""
 
 # Possessive quantifiers (`*+`) never backtrack, so hostile names cost linear time.
 _SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&=]{0,64}\]))"
@@ -17,32 +21,50 @@ _BEFORE = r"[\s+?!\[\]]*+"
 _DOT_BEFORE = r"\.?"
 """qs with `allowDots` reads `.site` as `[site]`, which is `site`."""
 
-_AFTER = r"[\s+]*+(?=[\[\]\0&=]|\.[0-9]|\Z)"
-"""PHP, Rack and qs read `site[x]` as part of `site`, and qs also `site.0`; C strings end at a NUL."""
+_AFTER = r"[\s+]*+(?=[\[\]\0&=:]|\.[0-9]|\Z)"
+"""PHP, Rack and qs read `site[x]` as part of `site`, and qs also `site.0`; C strings end at a NUL. Zope reads
+`site:utf8` as `site`."""
 _AFTER_BASE = r"(?=[\0&=\n]|\Z)"
 _PERHAPS_SAME = r"[_. +\[]"
 """The same as `_SAME_AS_UNDERSCORE`, with or without a matching `]`."""
 
 
 def folded(name: str) -> str:
-    """Return a name normalized for comparison: casefolded, and without surrounding spaces."""
-    return name.strip().casefold()
+    """Return a name normalized for comparison, without surrounding spaces."""
+    return fold_letters(name.strip())
+
+
+def fold_letters(name: str) -> str:
+    """Return text with case folded, and with each letter as its plainest form: without accents, and not full-width.
+
+    Java compares names without case letter by letter, and so reads `ı` and `İ` as `i`. Windows replaces letters that a
+    code page lacks by similar ones, such as full-width, accented and Greek ones.
+    """
+    if name.isascii():
+        return name.lower()
+    # Case folding can undo the normal form, so the text is normalized again.
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return _MARKS.sub("", plain).translate(_SIMILAR)
 
 
 class Name:
     """The name of one parameter: its literal spelling, and all spellings that some backend reads as it."""
 
-    __slots__ = ("_base", "_literal", "parts", "pattern", "plain_spellings")
+    __slots__ = ("_base", "_literal", "parts", "pattern", "plain_prefix", "plain_spellings")
 
-    def __init__(self, name: str, *, array: bool = False) -> None:
-        """`array` also accepts `name[]` and `name[0]` as literal spellings."""
+    def __init__(self, name: str, *, array: bool = False, prefix: bool = False, unless: str = "") -> None:
+        """`array` also accepts `name[]` and `name[0]` as literal spellings.
+
+        `prefix` means every name that begins with `name`, unless the pattern `unless` matches after it.
+        """
         literal = "".join(map(_literal_character, name))
         if array:
             # qs parses an index above 20 as a key of an object, not of a list.
             literal += r"(?:(?:\[|%5[Bb])(?:1?[0-9]|20)?(?:\]|%5[Dd]))?"
         self._literal = re.compile(literal.encode() + rb"\Z")
         core = folded(name).rstrip("[]")
-        self.parts = [[*map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core)), _AFTER]]
+        after = unless if prefix else _AFTER
+        self.parts = [[*map(_lenient_part, re.findall(r"[\[\]]+|[^\[\]]", core)), after]]
         """The patterns of this name and of the name that replaces it, split into parts."""
         # In PHP and qs, `filter=x` replaces `filter[site]=shop`.
         base = core.partition("[")[0]
@@ -51,13 +73,16 @@ class Name:
             self.parts.append([*map(_lenient_part, base), _AFTER_BASE])
             self._base = re.compile(_BEFORE + _DOT_BEFORE + "".join(self.parts[1]))
         # Spellings without special characters, which can be searched for literally.
-        self.plain_spellings = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
+        plain = [each for each in (re.sub("[. +]", "_", core), base) if _PLAIN_NAME.match(each.encode())]
+        self.plain_spellings = [] if prefix else plain
+        self.plain_prefix = "".join(self.parts[0]) if prefix and plain else None
+        """The pattern of names with this prefix, if they may be plain."""
         self.pattern = re.compile(_BEFORE + _DOT_BEFORE + _one_of(self.parts))
 
     def replaces(self, raw: bytes) -> bool:
         """Return whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
         base = self._base
-        return base is not None and any(base.match(text(decoded).casefold()) for decoded in rounds(raw))
+        return base is not None and any(base.match(fold_letters(text(decoded))) for decoded in rounds(raw))
 
     def is_literal(self, raw: bytes) -> bool:
         """Return whether raw bytes spell this name literally. Reserved characters may be percent-encoded."""
@@ -83,10 +108,10 @@ def search_pattern(names: Iterable[Name], *, deeper: bool = False) -> re.Pattern
 
 
 def spellings(raw: bytes) -> list[str]:
-    """Return a name casefolded: raw, decoded once, twice, and so on. Raises Refused if it is encoded too deeply."""
+    """Return a folded name: raw, decoded once, twice, and so on. Raises Refused if it is encoded too deeply."""
     if PERCENT not in raw and raw.isascii():
         return [raw.decode("ascii").lower()]
-    return [text(decoded).casefold() for decoded in rounds(raw)]
+    return [fold_letters(text(decoded)) for decoded in rounds(raw)]
 
 
 def _literal_character(character: str) -> str:

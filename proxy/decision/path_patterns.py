@@ -18,8 +18,11 @@ class PathPattern:
 
     __slots__ = ("_exact", "_lenient", "names_site")
 
-    def __init__(self, template: str, *, prefix: bool = False) -> None:
-        """`prefix` makes the pattern match every path that begins with the template's segments. Raises ValueError."""
+    def __init__(self, template: str, *, prefix: bool = False, formats: bool = False) -> None:
+        """`prefix` makes the pattern match every path that begins with the template's segments.
+
+        `formats` makes a lenient match also ignore a format at the end, such as `.json`. Raises ValueError.
+        """
         if not template.startswith("/") or "?" in template or "#" in template or "%" in template:
             raise ValueError(
                 f"{template!r} is not a path: write it decoded, beginning with `/`, without `?`, `#` or `%`"
@@ -51,7 +54,10 @@ class PathPattern:
         self._exact = re.compile("".join(named) + rest, re.DOTALL)
         if named and not segments[-1]:
             named.pop()
-        self._lenient = re.compile("".join(named) + f"{SEGMENT_START}?" + rest, re.DOTALL | re.IGNORECASE)
+        end = f"{SEGMENT_START}?{rest}"
+        if formats:
+            end = f"(?:{end}|\\.[^{SEGMENT_START}]*+{SEGMENT_START}?\\Z)"
+        self._lenient = re.compile("".join(named) + end, re.DOTALL | re.IGNORECASE)
 
     @property
     def sources(self) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from proxy.decision.parameter_limits import (
     TOO_MANY_ODD_NAMES,
     TOO_MANY_PARAMETERS,
 )
+from proxy.decision.parameter_names import fold_letters
 from proxy.http.percent_encoding import MAX_ROUNDS, PERCENT, decode_if_cheap, rounds, text
 from proxy.refusals import Refused
 
@@ -97,6 +98,14 @@ class Pieces:
             raise Refused(TOO_MANY_FOUND)
         return [(start + len(name) - len(name.lstrip(b" ")), name.lstrip(b" ")) for start, name in found]
 
+    def name_with(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Return a match of a pattern in a plain or decoded name, or None. Raises Refused if values match too often."""
+        searched = self._text
+        for match in _first(pattern, searched):
+            if searched.rfind("=", 0, match.start()) < searched.rfind("&", 0, match.start()):
+                return match
+        return pattern.search(self._decoded)
+
     def _odd_names_like(self, pattern: re.Pattern[str]) -> Iterable[bytes]:
         lines = self._decoded
         matches = _first(pattern, lines)
@@ -145,4 +154,4 @@ def _decoded(names: list[bytes], long: int) -> str:
         return lines.lower().decode("ascii")
     if len(joined) > long:
         raise Refused(LONG_FOREIGN_NAMES)
-    return text(lines).casefold()
+    return fold_letters(text(lines))

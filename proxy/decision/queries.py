@@ -1,6 +1,7 @@
 """Parses queries in every way in which some backend splits them. No I/O."""
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -44,11 +45,12 @@ class Parameter:
 class Query:
     """A raw query, split in every way in which some backend splits it: at `&`, also at `;`, and also at `?`."""
 
-    __slots__ = ("_last", "_readings", "meant", "splits", "work")
+    __slots__ = ("_last", "_pieces", "_readings", "meant", "splits", "work")
 
     def __init__(self, pieces: Pieces, finder: Finder) -> None:
         """Raises Refused if there are too many wanted parameters."""
         self._last = 0
+        self._pieces = pieces
         self._readings: dict[bytes, ValueReadings] = {}
         self.meant: frozenset[Name] = frozenset()
         """The wanted names that occur in at least one reading of the query."""
@@ -80,6 +82,10 @@ class Query:
     def is_late(self, most: int) -> bool:
         """Return whether at least `most` other parameters precede a wanted one."""
         return self._last >= most
+
+    def name_with_ending(self, ending: re.Pattern[str]) -> re.Match[str] | None:
+        """Return the match of a pattern in a parameter's name, folded, or None. Raises Refused as `find` does."""
+        return self._pieces.name_with(ending)
 
     def readings_of(self, value: bytes) -> ValueReadings:
         """Return the readings of a raw value, which are computed once. Raises Refused if it is encoded too deeply."""

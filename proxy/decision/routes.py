@@ -92,7 +92,7 @@ class Route:
         """Whether the upstream gets the client's Host."""
         self.public = [endpoint(entry) for entry in settings.public]
         self.refused_endpoints = [
-            endpoint(entry, any_method=True) for entry in settings.refuse if not entry.startswith("query:")
+            endpoint(entry, refuse=True) for entry in settings.refuse if not entry.startswith("query:")
         ]
         self.cors = compile_cors(settings, self._headers_for_pages())
 

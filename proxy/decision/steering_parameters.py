@@ -1,18 +1,49 @@
-"""Query parameters that make some frameworks override the path of the request. No I/O."""
+"""Query parameters that make some frameworks take the path from them, or name a second path. No I/O.
+
+`*` stands for any beginning or ending of a name.
+"""
+
+import re
 
 from proxy.decision.parameter_names import Name
 from proxy.decision.queries import Query
 from proxy.http.steering_headers import STEERING_PARAMETERS
-from proxy.refusals import AMBIGUOUS_REQUEST, Refused
+from proxy.refusals import AMBIGUOUS_REQUEST, Refusal, Refused
 
-STEERING_NAMES = frozenset(Name(name) for name, _, _ in STEERING_PARAMETERS)
-_STEERING_PARAMETER = AMBIGUOUS_REQUEST.because(
-    f"The query contains {' or '.join(f'`{name}`' for name, _, _ in STEERING_PARAMETERS)}, from which some frameworks "
-    "take the path. Send the request without this parameter."
-)
+_ORDINARY = {"camel*": r"(?![_-]?case|i[sz]e)"}
+"""Names with a prefix that clients of other software send too."""
+
+
+def _refusal(name: str, software: str) -> Refusal:
+    shown = (
+        f"whose name begins with `{name[:-1]}`"
+        if name.endswith("*")
+        else f"whose name ends with `{name[1:]}`"
+        if name.startswith("*")
+        else f"`{name}`"
+    )
+    return AMBIGUOUS_REQUEST.because(
+        f"The query contains a parameter {shown}, from which some servers take the path, such as those of {software}. "
+        "Send the request without this parameter."
+    )
+
+
+_REFUSALS = {
+    Name(name.rstrip("*"), prefix=name.endswith("*"), unless=_ORDINARY.get(name, "")): _refusal(name, software)
+    for name, software, _ in STEERING_PARAMETERS
+    if not name.startswith("*")
+}
+STEERING_NAMES = frozenset(_REFUSALS)
+_ENDINGS = {name[1:]: _refusal(name, software) for name, software, _ in STEERING_PARAMETERS if name.startswith("*")}
+# Zope splits names at each `:` and reads `x:method:utf8` like `x:method`.
+_ENDING = re.compile(f"({'|'.join(map(re.escape, _ENDINGS))})(?![a-z0-9_-])")
 
 
 def refuse_parameters_that_steer(query: Query) -> None:
-    """Raise Refused if a query contains a parameter that overrides the path."""
-    if not STEERING_NAMES.isdisjoint(query.meant):
-        raise Refused(_STEERING_PARAMETER)
+    """Raise Refused if a query contains a parameter from which a known backend takes the path."""
+    found = STEERING_NAMES & query.meant
+    if found:
+        raise Refused(next(_REFUSALS[name] for name in _REFUSALS if name in found))
+    ending = query.name_with_ending(_ENDING)
+    if ending is not None:
+        raise Refused(_ENDINGS[ending[1]])

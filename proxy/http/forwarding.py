@@ -21,6 +21,17 @@ _COMMA = rb"[ \t]*+,[ \t]*+"
 _HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?>(?::[0-9]{1,5}+)?)"
 
 
+# A pair of `Forwarded` (RFC 7239 §4). Some parsers accept spaces and more quotes there, and find another host then. So
+# only values that every parser reads in the same way are kept. Proxies often write ports and addresses without quotes.
+_NODE = rb"[A-Za-z0-9._~:\[\]-]++"
+_PAIR = rb'(?>[Hh][Oo][Ss][Tt]=(?:%b|"%b")|(?![Hh][Oo][Ss][Tt]=)[A-Za-z0-9_-]++=(?:%b|"%b"))' % (
+    _HOST,
+    _HOST,
+    _NODE,
+    _NODE,
+)
+
+
 def _list_of(member: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"%b(?>(?:%b%b){0,%d})\Z" % (member, _COMMA, member, _MAX_HOPS - 1))
 
@@ -29,7 +40,7 @@ _ORIGIN_VALUES = {
     b"x-forwarded-proto": _list_of(rb"[A-Za-z]++"),
     b"x-forwarded-host": _list_of(_HOST),
     b"x-forwarded-port": _list_of(rb"[0-9]{1,5}+"),
-    b"forwarded": re.compile(rb"[^/\\?#]*+\Z"),
+    b"forwarded": _list_of(rb"%b(?>(?:;[ \t]*+%b)*)" % (_PAIR, _PAIR)),
 }
 _MAX_ORIGIN_BYTES = 2048
 """The maximum length of a value. Proxies write shorter ones, but a client may have written the beginning."""

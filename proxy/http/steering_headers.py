@@ -23,6 +23,11 @@ _LAMBDA_ADAPTER = "https://github.com/awslabs/aws-lambda-web-adapter"
 _HOST_ATTACKS = "https://portswigger.net/web-security/host-header/exploiting"
 _WEBLOGIC = "https://docs.oracle.com/middleware/1221/webtier/develop-plugin/"
 _NITRO = "nitrojs/nitro:src/presets/vercel/runtime/isr.ts"
+_NEXT_NAMES = "vercel/next.js:packages/next/src/lib/constants.ts"
+_SVELTEKIT_REMOTE = "sveltejs/kit:packages/kit/src/runtime/server/respond.js"
+_ZOPE = "zopefoundation/Zope:src/ZPublisher/HTTPRequest.py"
+_STRUTS = "apache/struts:core/src/main/java/org/apache/struts2/dispatcher/mapper/DefaultActionMapper.java"
+_SLING = "apache/sling-org-apache-sling-servlets-post (SlingPostConstants.java)"
 _ASTRO = "withastro/astro:packages/integrations/vercel/src/serverless/entrypoint.ts"
 
 # fmt: off
@@ -89,6 +94,10 @@ STEERING_HEADERS = known_headers((
     ("x-now-route-matches", "Next.js, Nitro and Nuxt on Vercel", "path", _NITRO, "verified"),
     ("x-next-resume-state-length", "Next.js", "state of a rendering", _NEXT_IPC, "documented"),
     ("x-action-forwarded", "Next.js", "marks an action as forwarded", _NEXT_IPC, "documented"),
+    ("next-url", "Next.js (intercepting routes)", "parameters of the route", "vercel/next.js:packages/next/src/lib/generate-interception-routes-rewrites.ts", "verified"),
+    ("x-opennext-*", "OpenNext", "URL before a rewrite, resolved route", "opennextjs/opennextjs-aws:packages/open-next/src/core/routingHandler.ts", "verified"),
+    ("x-sveltekit-pathname", "SvelteKit (remote functions)", "path, parameters of the route", _SVELTEKIT_REMOTE, "verified"),
+    ("x-sveltekit-search", "SvelteKit (remote functions)", "query", _SVELTEKIT_REMOTE, "verified"),
     ("x-vercel-original-*", "applications on Vercel", "path", "public Python code reads HTTP_X_VERCEL_ORIGINAL_URL", "reported"),
     ("x-astro-*", "Astro on Vercel and Netlify", "path, locals", _ASTRO, "verified"),
     ("x-react-router-*", "React Router 7", "data of loaders, rendering mode", "CVE-2025-43864, CVE-2025-43865", "verified"),
@@ -117,6 +126,8 @@ STEERING_HEADERS = known_headers((
     ("x-forward-host", "applications", "host", _BYPASS, "reported"),
     ("disguised-host", "applications on Azure App Service", "host", "https://learn.microsoft.com/en-us/azure/app-service/", "reported"),
     ("l5d-*", "Linkerd (l5d-dst-override, l5d-dtab)", "destination", "linkerd/linkerd2-proxy (DST_OVERRIDE_HEADER)", "verified"),
+    ("dapr-app-id", "Dapr", "application that is called", "https://docs.dapr.io/developing-applications/building-blocks/service-invocation/", "documented"),
+    ("knative-serving-*", "Knative (activator)", "namespace and revision that is called", "knative/serving:pkg/activator/activator.go", "documented"),
     ("dtab-local", "Finagle, Linkerd 1", "routing table", "https://twitter.github.io/finagle/guide/Names.html", "documented"),
     ("x-envoy-*", "Envoy (original path, original-dst-host, retries, internal)", "path, destination, trust", "https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers", "documented"),
     ("x-weblogic-*", "WebLogic", "server of the cluster", _WEBLOGIC, "documented"),
@@ -143,8 +154,31 @@ STEERING_PARAMETERS = (
     ("x_astro_path", "Astro on Vercel", _ASTRO),
     ("__pathname", "SvelteKit on Vercel", "sveltejs/kit:packages/adapter-vercel/files/serverless.js"),
     ("__isr_route", "Nitro and Nuxt on Vercel", _NITRO),
+    ("nxtp*", "Next.js", _NEXT_NAMES),
+    ("nxti*", "Next.js", _NEXT_NAMES),
+    ("rest_route", "WordPress", "WordPress/WordPress:wp-includes/rest-api.php"),
+    ("kohana_uri", "Kohana 2", "gallery/gallery3:system/libraries/Router.php"),
+    ("umbpageid", "Umbraco", "umbraco/Umbraco-CMS (ContentFinderByPageIdQuery.cs)"),
+    ("__ws", "rails_multisite, Discourse", "discourse/rails_multisite:lib/rails_multisite/connection_management.rb"),
+    ("camel*", "Apache Camel", "CVE-2025-29891"),
+    ("*:method", "Zope and Plone", _ZOPE),
+    ("*:default_method", "Zope and Plone", _ZOPE),
+    ("*:action", "Zope and Plone", _ZOPE),
+    ("*:default_action", "Zope and Plone", _ZOPE),
+    ("action:*", "Struts 2", _STRUTS),
+    ("method:*", "Struts 2", _STRUTS),
+    ("redirect:*", "Struts 2", _STRUTS),
+    ("redirectaction:*", "Struts 2", _STRUTS),
+    ("redirect-action:*", "Struts 2", _STRUTS),
+    ("wicket:*", "Apache Wicket", "apache/wicket (WebRequestCodingStrategy.java)"),
+    (":dest", "Apache Sling, Adobe Experience Manager", _SLING),
+    (":applyto", "Apache Sling, Adobe Experience Manager", _SLING),
+    ("*@copyfrom", "Apache Sling, Adobe Experience Manager", _SLING),
+    ("*@movefrom", "Apache Sling, Adobe Experience Manager", _SLING),
 )
-"""Query parameters from which a known backend takes the path: the name, the software, and the source code."""
+"""Query parameters from which a known backend takes the path, or a second path: the name, the software, and the source.
+
+A final `*` makes the name a prefix, and a `*` at the start makes it an ending."""
 
 _STEERING = HeaderNameSet(row.name.encode() for row in STEERING_HEADERS)
 

@@ -108,7 +108,7 @@ SCOPES = [
             ("/v1/uptime", "X-Site: shop"),
             "/api/sites/shop/x?q=1",
             "/api/sites/shop/x?site=shop",
-            ("POST /api/sites/shop/form", "Content-Type: application/x-www-form-urlencoded"),
+            ("POST /api/sites/shop/form", "Content-Type: application/json"),
         ],
     ),
     *family(

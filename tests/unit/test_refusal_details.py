@@ -164,7 +164,9 @@ ROWS: list[Row] = [
         ),
         (get("/?site=a" + "%u0041" * 65), "The path, the query or a cookie contains more than 64 escapes of the form"),
         (get("/?site=%2541" + "%" * 300), "The path, the query or a cookie contains more than 256 `%`"),
-        (get("/?site=shop&__pathname=/x"), "The query contains `x_astro_path` or `__pathname` or `__isr_route`"),
+        (get("/?site=shop&__pathname=/x"), "The query contains a parameter `__pathname`, from which some servers take"),
+        (get("/?site=shop&nxtPa=b"), "The query contains a parameter whose name begins with `nxtp`, from which some"),
+        (get("/?site=shop&a:method="), "The query contains a parameter whose name ends with `:method`, from which"),
         (get("/?site=shop", "Content-Type: a/b; charset=utf-7"), "Some servers decode the query in the `charset`"),
         (
             get("/?site=shop", "Cookie: site=blog"),

@@ -237,6 +237,10 @@ def test_header_rules_find_their_sites(fields: Fields, expected: tuple[str, ...]
             [(b"Host", b"shop.api.example.com"), (b"Forwarded", b'for=1;host="blog.api.example.com"')],
             "ambiguous_request",
         ),
+        (
+            [(b"Host", b"shop.api.example.com"), (b"Forwarded", b'for=1; Host = ""blog.api.example.com')],
+            "ambiguous_request",
+        ),
     ],
 )
 def test_host_rules_find_their_sites(fields: Fields, expected: tuple[str, ...] | str) -> None:
@@ -376,6 +380,27 @@ def test_an_endpoint_refused_for_get_is_refused_for_head() -> None:
     routes = table({"refuse": ["GET /dump"], "without_site": "any-key"})
     assert claim_or_code(routes, b"/dump", method=b"HEAD") == "endpoint_refused"
     assert isinstance(claim_or_code(routes, b"/dump", method=b"PUT"), Claim)
+
+
+def test_refused_endpoints_are_refused_with_a_format() -> None:
+    # Rails, Grape and Spring before 5.3 serve `/api/batch.json` like `/api/batch`.
+    routes = table({"refuse": ["POST /api/batch", "* /internal/**"], "without_site": "any-key"})
+    for target in (
+        b"/api/batch.json",
+        b"/api/batch.tar.gz",
+        b"/API/BATCH.",
+        b"/api/batch%2Ejson/",
+        b"/api/batch.json;a",
+    ):
+        assert claim_or_code(routes, target, method=b"POST") == "endpoint_refused"
+    assert claim_or_code(routes, b"/internal.json") == "endpoint_refused"
+    for target in (b"/api/batches", b"/api/batch.d/x", b"/internal.d/x", b"/api/x.batch"):
+        assert isinstance(claim_or_code(routes, target, method=b"POST"), Claim)
+
+
+def test_public_endpoints_need_the_format_that_they_are_listed_with() -> None:
+    routes = table({"public": ["GET /api/health"]})
+    assert claim_or_code(routes, b"/api/health.json") == "site_missing"
 
 
 def test_refused_endpoints_are_refused_in_every_reading() -> None:

@@ -96,12 +96,15 @@ FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
     [
         ("auto", b"/api/query?site=shop", "form_body_not_read"),
         ("auto", b"/api/export/x/?site=shop", "form_body_not_read"),
-        ("auto", b"/api/sites/shop/x", ("shop",)),
+        # Spring, ASP.NET Core and ServiceStack let a form field replace the `site` of the path.
+        ("auto", b"/api/sites/shop/x", "form_body_not_read"),
         ("refuse", b"/api/sites/shop/x", "form_body_not_read"),
         ("pass", b"/api/query?site=shop", ("shop",)),
     ],
 )
-def test_form_bodies_are_refused_where_a_query_rule_applies(form_body: str, target: bytes, outcome: object) -> None:
+def test_form_bodies_are_refused_on_every_path_of_a_route_with_a_query_rule(
+    form_body: str, target: bytes, outcome: object
+) -> None:
     route = {**SCOPED, "form_body": form_body}
     assert judge(route, target, FORM, method=b"POST", body=True) == outcome
 
