@@ -6,7 +6,7 @@
 #   make test-faults          stop, kill and freeze databases and poolers, and check what happens until they are back
 #   make test-slow            run the tests that take more than ten seconds each
 #   make test-cost-quick      count the instructions of the known worst heads, and of those that a short search finds
-#   make test-cost            count the instructions that hostile request heads and chunked bodies cost
+#   make test-cost            measure what hostile request heads, chunked bodies and responses cost
 #   make test-exchanges       count the instructions of ordinary exchanges, and compare them with bench/HISTORY.md
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm
 #   make test-backends        the same, plus servers from Debian packages (installing them needs root)

@@ -1,22 +1,14 @@
-"""Chunked bodies take time linear in their size, no matter what their chunks and trailers contain.
-
-Times are CPU times of this thread: the shortest of several tries.
-"""
+"""Chunked bodies take time linear in their size, no matter what their chunks and trailers contain."""
 
 import time
 
 import pytest
 
 from proxy.http.bodies import ChunkedBody, FramingError
+from tests.cost.doubling import check_doubling
 from tests.cost.heads import fill
 
 pytestmark = pytest.mark.cost
-
-SMALLEST = 16 * 1024
-DOUBLINGS = 4
-MAX_RATIO_BY_DOUBLING = 2.5
-TRIES = 5
-NOISE_SECONDS = 0.0005
 
 # (beginning, unit, end): the unit is repeated.
 CHUNKS: list[tuple[bytes, bytes, bytes]] = [
@@ -57,13 +49,10 @@ def read_all(body: ChunkedBody, pieces: list[bytes]) -> None:
 def seconds(data: bytes, piece: int, *, extensions: bool) -> float:
     """Return the time to read a chunked body, or to find that it is invalid."""
     pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
-    least = float("inf")
-    for _ in range(TRIES):
-        body = ChunkedBody(extensions=extensions, trailer_bytes=1 << 20)
-        began = time.thread_time()
-        read_all(body, pieces)
-        least = min(least, time.thread_time() - began)
-    return least
+    body = ChunkedBody(extensions=extensions, trailer_bytes=1 << 20)
+    began = time.thread_time()
+    read_all(body, pieces)
+    return time.thread_time() - began
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -78,8 +67,4 @@ def test_doubling_a_chunked_body_costs_at_most_two_and_a_half_times_as_much(
     case: tuple[bytes, bytes, bytes], extensions: bool, piece: int
 ) -> None:
     beginning, unit, end = case
-    costs: list[float] = []
-    for doubling in range(DOUBLINGS + 1):
-        data = beginning + fill(unit, SMALLEST << doubling) + end
-        costs.append(seconds(data, piece, extensions=extensions))
-        assert costs[-1] < costs[0] * MAX_RATIO_BY_DOUBLING**doubling + NOISE_SECONDS, costs
+    check_doubling(lambda size: seconds(beginning + fill(unit, size) + end, piece, extensions=extensions))
