@@ -3,8 +3,9 @@
 llhttp says only that a head is malformed, so `why_malformed` looks for the fault once llhttp has refused a head.
 """
 
+import itertools
 import re
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from proxy.refusals import BAD_REQUEST, Refusal
 
@@ -105,6 +106,8 @@ _PROXY_V2 = b"\r\n\x00\r\nQUIT\n"
 """How version 2 of the PROXY protocol begins, after the empty line that `RequestReader` ignores."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*+")
 _LONGEST_METHOD = 64
+_MOST_LINES = 128
+"""The number of header lines in which a fault is looked for. Reading thousands of short lines would take long."""
 _TARGET = re.compile(rb"[\x21-\x3E\x40-\x7E]*+(?>(?:\?[\x21-\x7E\x80-\xFF]*+)?)")
 _START_OF_TARGET = re.compile(rb"/|\*(?: |\Z)|[A-Za-z]++(?::(?:/(?:/|\Z)|\Z)|\Z)")
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
@@ -120,11 +123,12 @@ def why_malformed(head: bytes) -> Refusal:
         return _TLS
     if head.startswith((_PROXY_V2, b"\r\n" + _PROXY_V2)):
         return PROXY_PROTOCOL
-    first, *lines = _lines(head)
+    lines = _lines(head)
+    first = next(lines)
     if fault := _fault_in_request_line(first):
         return fault
     names: set[bytes] = set()
-    for line in lines:
+    for line in itertools.islice(lines, _MOST_LINES):
         if line == b"\r\n":
             break
         name, colon, _ = line.partition(b":")
@@ -138,9 +142,13 @@ def why_malformed(head: bytes) -> Refusal:
     return _HEAD if first.partition(b" ")[2].startswith((b"/", b"*")) else _URL
 
 
-def _lines(head: bytes) -> list[bytes]:
-    """Return the lines with their line feeds. The last one may be incomplete."""
-    return [line + b"\n" for line in head.split(b"\n")[:-1]] + [head.rpartition(b"\n")[2]]
+def _lines(head: bytes) -> Iterator[bytes]:
+    """Yield the lines with their line feeds. The last one may be incomplete."""
+    at = 0
+    while end := head.find(b"\n", at) + 1:
+        yield head[at:end]
+        at = end
+    yield head[at:]
 
 
 def _fault_in_request_line(line: bytes) -> Refusal | None:

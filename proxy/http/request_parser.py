@@ -98,6 +98,8 @@ class RequestReader:
                 self._feed_shown(buffer[:size])
         except httptools.HttpParserUpgrade:
             self.renew()  # the relay decides whether this is an upgrade, not llhttp
+        except httptools.HttpParserCallbackError as error:
+            raise Refused(HEAD_TOO_LARGE) from error
         except httptools.HttpParserError as error:
             self._feed_again(buffer[:size], error)
         if end < 0:
@@ -118,6 +120,8 @@ class RequestReader:
             except httptools.HttpParserUpgrade:
                 self.renew()
                 return
+            except httptools.HttpParserCallbackError as second_error:
+                raise Refused(HEAD_TOO_LARGE) from second_error
             except httptools.HttpParserError as second_error:
                 error = second_error
         unknown_method = isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(head)
@@ -181,8 +185,6 @@ class RequestReader:
             raise Refused(_malformed(buffer))
         if method == b"CONNECT":
             raise Refused(UNKNOWN_METHOD)  # Sitelatch is not a forward proxy
-        if len(fields) > self._limits.head_count:
-            raise Refused(HEAD_TOO_LARGE)
         return Head(method, target, fields, False, [], minor)
 
     # Callbacks of llhttp.
@@ -193,6 +195,8 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a field. llhttp leaves white space at the end of a value, which is not part of it (RFC 9110 §5.5)."""
+        if len(self._fields) == self._limits.head_count:
+            raise Refused(HEAD_TOO_LARGE)  # llhttp stops and raises HttpParserCallbackError
         self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:

@@ -902,6 +902,27 @@ MIXES: list[Mix] = [
     ),
 ]
 
+_START = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n"
+_END = b"\r\n\r\n"
+
+# Whole heads of nearly 32 KB that are malformed or have too many fields. Several of them used to cost 40 to 71 plain
+# heads, because all of their lines were read before the refusal.
+MALFORMED: list[bytes] = [
+    fill(b"\r\n", HEAD_ROOM) + _START + _END,
+    _START + fill(b"a:\r\n", HEAD_ROOM) + _END,
+    _START + fill(b"a{n}:\r\n", HEAD_ROOM) + _END,
+    _START + fill(b"a:\n", HEAD_ROOM) + _END,
+    _START + fill(b"a b:\r\n", HEAD_ROOM) + _END,
+    _START + b"a: b\r\n" + fill(b" \r\n", HEAD_ROOM) + _END,
+    _START + fill(b"a:\r\n", 390) + fill(b"b", HEAD_ROOM) + b"\x01: b" + _END,
+    b"GET a:/ HTTP/1.1\r\nHost: a\r\n" + fill(b"a:\r\n", HEAD_ROOM) + _END,
+    b"GET /\r\n" + fill(b"a:\r\n", HEAD_ROOM) + _END,
+    b"LIST /?\xc3\xa9 HTTP/1.1\r\nHost: a\r\n" + fill(b"a:\r\n", HEAD_ROOM) + _END,
+    _START + b"Transfer-Encoding: x\r\n" + fill(b"a:\r\n", HEAD_ROOM) + _END,
+    _START + b"Content-Length: x\r\n" + fill(b"a:\r\n", HEAD_ROOM) + _END,
+    _START + b"Upgrade: websocket\r\nConnection: upgrade\r\n" + fill(b"a:\r\n", HEAD_ROOM) + _END,
+]
+
 
 def cases() -> Iterator[Case]:
     """Yield every case."""

@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from bench.instructions import available
-from tests.cost.cases import MIXES, NEARLY_PLAIN
+from tests.cost.cases import MALFORMED, MIXES, NEARLY_PLAIN
 from tests.cost.measure import MAX_COST, Sent, Stopwatch, in_instructions
 from tests.cost.search import SEED, find_worst
 
@@ -35,6 +35,17 @@ def test_no_known_head_costs_more_than_thirty_plain_ones() -> None:
     too_much = [
         f"{cost.ratio:.1f}: {sent.setup}, {sent.key}: {mix}"
         for cost, sent, mix in zip(costs, known, (*MIXES, *NEARLY_PLAIN), strict=True)
+        if cost.ratio > MAX_COST
+    ]
+    assert not too_much, "\n".join(too_much)
+
+
+def test_no_malformed_head_costs_more_than_thirty_plain_ones() -> None:
+    heads = [(setup, head) for head in MALFORMED for setup in ("default", "options")]
+    costs = in_instructions([Sent(setup, "no key", head) for setup, head in heads], harmless=MAX_COST)
+    too_much = [
+        f"{cost.ratio:.1f}: {setup}: {head[:100]!r}"
+        for cost, (setup, head) in zip(costs, heads, strict=True)
         if cost.ratio > MAX_COST
     ]
     assert not too_much, "\n".join(too_much)

@@ -138,6 +138,8 @@ def test_an_empty_line_before_a_request_is_ignored() -> None:
         (b"GET /" + b"a" * 700, "target_too_long"),
         (b"GET /a HTTP/1.1\r\nA: " + b"b" * 700, "head_too_large"),
         (b"GET /a HTTP/1.1\r\n" + b"A: b\r\n" * 6 + b"\r\n", "head_too_large"),
+        (b"GET /a HTTP/1.1\r\n" + b"A: b\r\n" * 7, "head_too_large"),  # before the end, which may never come
+        (b"GET /a HTTP/1.1\r\n" + b"A: b\r\n" * 7 + b" folded\r\n\r\n", "head_too_large"),
     ],
 )
 def test_malformed_bytes_get_the_same_refusal_however_they_are_split(data: bytes, code: str) -> None:
