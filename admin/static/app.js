@@ -43,6 +43,25 @@ function takeRefusal() {
 
 let refusal = takeRefusal();
 
+// Signing in at the issuer leads away from this page and back, so the tab remembers the address, for example of a bookmark.
+const ADDRESS = "sitelatch-address";
+
+function keepAddress() {
+  try {
+    sessionStorage.setItem(ADDRESS, location.hash);
+  } catch { /* The browser stores nothing for this page. */ }
+}
+
+function restoreAddress() {
+  try {
+    const kept = sessionStorage.getItem(ADDRESS);
+    sessionStorage.removeItem(ADDRESS);
+    if (kept && !location.hash) history.replaceState(history.state, "", kept);
+  } catch { /* The browser stores nothing for this page. */ }
+}
+
+restoreAddress();
+
 // A page that is signed in does not need the refusal, for example after the browser's back button repeated a finished sign-in.
 function dropRefusal() {
   refusal = null;
@@ -95,6 +114,7 @@ function setUpSignIn(signedIn) {
     byId("sign-in-error").textContent = "";
     try {
       const { location: url } = await request("POST", "sign-in/oidc");
+      keepAddress();
       location.assign(url);
       // The button stays busy until the browser leaves the page.
       await new Promise((resolve) => addEventListener("pagehide", resolve, { once: true }));
@@ -115,7 +135,10 @@ async function showView({ focus = false } = {}) {
   state.list = listAddress();
   const workspace = parameters.get("workspace");
   sites.selectWorkspace(state.workspaces.includes(workspace) ? workspace : null);
-  if (workspace !== state.workspace) changeAddress({ workspace: state.workspace });
+  if (workspace !== state.workspace) {
+    showToast("There is no workspace “", isolated(workspace), "”. All workspaces are shown.");
+    changeAddress({ workspace: state.workspace });
+  }
   byId("first-list").hidden = true;
   document.title = `${TITLES[view]} · Sitelatch`;
   if (view !== "users") users.clear();
@@ -136,6 +159,7 @@ async function followAddress() {
   if (!state.session) return;
   const { scroll = 0 } = history.state ?? {};
   const isOtherView = byId(address().view).hidden;
+  for (const menu of document.querySelectorAll("[popover]:not([popover=manual]):popover-open")) menu.hidePopover();
   if (listAddress() !== state.list) {
     await showView({ focus: isOtherView });
     scrollTo(0, scroll);

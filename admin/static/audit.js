@@ -1,7 +1,7 @@
 // The audit log. Each entry is shown as a sentence. The filters are in the URL.
 
-import { address, changeAddress, fragment, query, request, state, textFrom, withoutKeys } from "./api.js";
-import { byId, cell, debounced, el, emailAddress, isolated, duration, localTime, Pages, row, showError, time } from "./components.js";
+import { address, changeAddress, fragment, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
+import { byId, cell, counted, debounced, duration, el, emailAddress, isolated, localTime, Pages, row, setUpFilters, showError, showFilterCount, time } from "./components.js";
 
 // The fields of the filters, by their names in the URL. The dates are those of the browser's time zone.
 const FIELDS = { search: "audit-search", action: "audit-action", actor: "audit-actor", from: "audit-from", to: "audit-to" };
@@ -12,12 +12,14 @@ let subject = null;
 
 export function setUpAudit() {
   pages = new Pages(byId("audit-pages"), 50, loadAudit);
-  byId("audit-search").addEventListener("input", debounced(200, changeFilters));
-  byId("audit-actor").addEventListener("input", debounced(400, changeFilters));
-  for (const name of ["action", "from", "to"]) byId(FIELDS[name]).addEventListener("change", changeFilters);
+  setUpFilters(byId("audit-filters"));
+  byId("audit-search").addEventListener("input", typedLater);
+  byId("audit-actor").addEventListener("input", typedLater);
+  byId(FIELDS.action).addEventListener("change", () => changeFilters({ push: true }));
+  for (const name of ["from", "to"]) byId(FIELDS[name]).addEventListener("change", () => changeDate(name));
   byId("audit-subject").querySelector("button").addEventListener("click", () => {
     subject = null;
-    changeFilters();
+    changeFilters({ push: true });
     byId("audit-search").focus();
   });
 }
@@ -40,10 +42,25 @@ function readFilters() {
 
 const filters = () => ({ subject, ...Object.fromEntries(Object.entries(FIELDS).map(([name, id]) => [name, withoutKeys(byId(id).value)])) });
 
-function changeFilters() {
+// Text replaces the entry of the history, so that the Back button does not undo it letter by letter.
+const typedLater = debounced(300, () => changeFilters());
+
+function changeFilters({ push = false } = {}) {
   pages.reset();
-  changeAddress({ ...filters(), page: null, after: null }, { before: [] });
+  typedLater.cancel();
+  const { search, actor, ...others } = filters();
+  if (push) {
+    rememberScroll();
+    changeAddress({ search, actor }); // the entry that the Back button leads to has the text, too
+  }
+  changeAddress({ search, actor, ...others, page: null, after: null }, { push, before: [] });
   return loadAudit();
+}
+
+// A date that is typed changes with each digit, so only the first of its values gets an entry in the history.
+function changeDate(name) {
+  const wasGiven = address().parameters.has(name);
+  return changeFilters({ push: wasGiven !== Boolean(byId(FIELDS[name]).value) });
 }
 
 // The parameters of the API.
@@ -60,6 +77,7 @@ export async function loadAudit() {
   const load = ++latestLoad;
   const shown = parameters();
   byId("audit-subject").hidden = subject === null;
+  showFilterCount(byId("audit-filters"), ["action", "actor", "from", "to"].filter((name) => byId(FIELDS[name]).value).length);
   byId("audit-export").href = query("audit.csv", shown);
   try {
     const page = await request("GET", query("audit", { ...shown, after: pages.after, limit: 50 }));
@@ -125,7 +143,7 @@ function sentence({ action, subject, detail }) {
     case "user.revealed": return ["Revealed the key of the API user ", ...user(detail)];
     case "site.created": return ["Added the site ", ...site];
     case "site.renamed": return ["Renamed the site ", el("b", {}, isolated(subject)), " from ", isolated(detail.from ?? ""), " to ", isolated(detail.to ?? "")];
-    case "site.removed": return ["Removed the site ", ...site, `, which ${detail.user_count === 1 ? "1 API user" : `${detail.user_count ?? 0} API users`} had selected`];
+    case "site.removed": return ["Removed the site ", ...site, `, which ${counted(detail.user_count ?? 0, "API user")} had selected`];
     case "workspace.created": return ["Created the workspace ", el("b", {}, isolated(subject))];
     case "workspace.renamed": return ["Renamed the workspace ", isolated(detail.from ?? ""), " to ", el("b", {}, isolated(subject))];
     case "workspace.removed": return ["Removed the workspace ", el("b", {}, isolated(subject))];
@@ -167,5 +185,5 @@ function scope({ all_sites: all, sites = [], site_count: count = 0 }) {
   if (all) return ["all sites"];
   if (!count) return ["no sites"];
   const shown = sites.slice(0, 5).flatMap((site, index) => (index ? [", ", isolated(site)] : [isolated(site)]));
-  return count > 5 ? [...shown, ` and ${count - 5} more`] : shown;
+  return count > 5 ? [...shown, ` and ${(count - 5).toLocaleString("en")} more`] : shown;
 }

@@ -44,6 +44,9 @@ export const cell = (label, ...children) => el("td", { role: "cell", "data-label
 
 export const row = (...cells) => el("tr", { role: "row" }, ...cells);
 
+// Return a number with what it counts, such as “2,003 sites”.
+export const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
 // Announce text to screen readers.
 export function announce(text) {
   byId("announcement").textContent = "";
@@ -109,11 +112,26 @@ export function debounced(milliseconds, work) {
   return later;
 }
 
+// === Filters ===
+// On phones, the filters of a list are behind a button, which says how many are set.
+
+export function setUpFilters(container) {
+  const button = container.previousElementSibling;
+  button.addEventListener("click", () => {
+    const open = container.classList.toggle("open");
+    button.setAttribute("aria-expanded", open);
+  });
+}
+
+export function showFilterCount(container, count) {
+  container.previousElementSibling.querySelector("span").textContent = count ? ` (${count})` : "";
+}
+
 // === Truncated text ===
 // A tooltip shows all of a truncated text while the pointer is on it or it has the focus. It is hidden from screen
 // readers, which read all of the text anyway.
 
-const tooltip = el("p", { id: "tooltip", class: "tooltip", popover: "manual", "aria-hidden": "true" });
+const tooltip = el("p", { id: "tooltip", class: "tooltip", dir: "auto", popover: "manual", "aria-hidden": "true" });
 const isCut = (element) => element.scrollWidth > element.clientWidth;
 // Tab stops at a text only while it does not fit.
 const sizes = new ResizeObserver((entries) => {
@@ -124,7 +142,8 @@ const sizes = new ResizeObserver((entries) => {
   }
 });
 
-// Let the text of an element end with an ellipsis if it does not fit.
+// Let the text of an element end with an ellipsis if it does not fit. Text that a user entered needs dir="auto" on this
+// element, so that it ends at the left if it is written from right to left.
 export function cut(element) {
   element.classList.add("cut");
   sizes.observe(element);

@@ -1,7 +1,7 @@
 // Workspaces, and the list of their sites: add, import, rename and remove.
 
 import { address, changeAddress, deleteIfExists, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
-import { busy, byId, cell, confirm, cut, debounced, el, isolated, Pages, prompt, row, show, showError, showToast, time } from "./components.js";
+import { busy, byId, cell, confirm, counted, cut, debounced, el, isolated, Pages, prompt, row, show, showError, showToast, time } from "./components.js";
 
 // === Workspaces ===
 
@@ -193,8 +193,8 @@ function siteRow(site) {
   const removing = el("button", { type: "button", class: "tool remove", "aria-label": `Remove ${site.id}` }, "Remove");
   removing.addEventListener("click", () => busy(removing, () => remove(site)));
   return row(
-    cell("Site", cut(el("code", {}, isolated(site.id)))),
-    cell("Name", cut(el("div", {}, isolated(site.display_name)))),
+    cell("Site", cut(el("code", { dir: "auto" }, site.id))),
+    cell("Name", cut(el("div", { dir: "auto" }, site.display_name))),
     cell("Workspace", cut(el("div", {}, isolated(site.workspace)))),
     cell("Added", el("div", {}, time(site.created_at))),
     el("td", { role: "cell", class: "actions" }, el("div", { class: "buttons" },
@@ -243,7 +243,7 @@ async function remove(site) {
     return;
   }
   const consequence = users === 0 ? "No API user has selected it."
-    : users === 1 ? "1 API user loses access to it." : `${users} API users lose access to it.`;
+    : `${counted(users, "API user")} ${users === 1 ? "loses" : "lose"} access to it.`;
   confirm(
     ["Remove the site ", isolated(site.id), "?"],
     [
@@ -359,8 +359,6 @@ function showPreview(result) {
   byId("import-summary").focus();
 }
 
-const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
-
 function showImportButton() {
   const button = byId("import-submit");
   button.textContent = `Import ${counted(Number(button.dataset.count), "site")}`;
@@ -377,7 +375,8 @@ function changeLine({ outcome, id, workspace, display_name: name, previous_name:
 async function carryOut() {
   const result = await request("POST", "sites", { ...previewed, create_workspaces: byId("import-create").checked });
   byId("import-dialog").close();
-  showToast(`${result.created} added, ${result.renamed} renamed, ${result.unchanged} unchanged.`);
+  const [created, renamed, unchanged] = [result.created, result.renamed, result.unchanged].map((count) => count.toLocaleString("en"));
+  showToast(`${created} added, ${renamed} renamed, ${unchanged} unchanged.`);
   // The import has succeeded, even if the lists cannot be reloaded now.
   await loadWorkspaces().catch(() => {});
   await afterImport();

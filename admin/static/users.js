@@ -1,7 +1,7 @@
 // API users: the list, and the dialog that creates one.
 
 import { address, changeAddress, choiceFrom, deleteIfExists, fragment, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
-import { busy, byId, cell, confirm, copy, cut, debounced, el, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, show, showError, showToast, time } from "./components.js";
+import { busy, byId, cell, confirm, copy, counted, cut, debounced, el, emailAddress, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, setUpFilters, show, showError, showFilterCount, showToast, time } from "./components.js";
 import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
 import { openTry } from "./try.js";
 
@@ -25,10 +25,11 @@ let rows = new Map();
 let users = new Map();
 // The number of all users in the list, {count, more}, and the parameters for which it was counted.
 let total = null;
-let counted = "";
+let countedFor = "";
 
 export function setUpUsers() {
   pages = new Pages(byId("users-pages"), 50, loadUsers);
+  setUpFilters(byId("users-filters"));
   byId("user-sites").addEventListener("toggle", ({ newState }) => popoverButton.setAttribute("aria-expanded", newState === "open"));
   document.addEventListener("scroll", closeMovedSites, { passive: true });
   byId("create").addEventListener("click", () => (state.workspaces.length ? openCreate() : newWorkspace()));
@@ -147,6 +148,7 @@ async function load({ quiet = false } = {}) {
   const loadNumber = ++latestLoad;
   const selected = selection();
   showOrder();
+  showFilterCount(byId("users-filters"), [byId("filter-use"), byId("filter-by")].filter(({ value }) => value).length);
   try {
     const path = query("users", { ...selected, sort: byId("sort").value, after: pages.after, limit: 50 });
     const page = await request("GET", path, undefined, { quiet });
@@ -175,13 +177,13 @@ async function load({ quiet = false } = {}) {
 // Show how many users there are in all, after the rows. A page without a next one needs no count.
 async function count(page, selected, loadNumber) {
   const parameters = JSON.stringify(selected);
-  if (parameters !== counted) total = null;
-  counted = parameters;
+  if (parameters !== countedFor) total = null;
+  countedFor = parameters;
   const showPages = () => pages.show(page.next, page.items.length, page.next ? total : null);
   showPages();
   if (!page.next) return;
   const latest = await request("GET", query("user-count", selected), undefined, { quiet: true }).catch(() => total);
-  if (counted !== parameters) return;
+  if (countedFor !== parameters) return;
   total = latest;
   if (loadNumber === latestLoad) showPages();
 }
@@ -270,7 +272,7 @@ function nameOf(user) {
       }
     });
   };
-  const link = el("a", { href: fragment("users", { workspace: state.workspace, user: user.id }), class: user.name ? "name" : "name quiet", onclick: follow }, user.name ? isolated(user.name) : "Unnamed");
+  const link = el("a", { href: fragment("users", { workspace: state.workspace, user: user.id }), class: user.name ? "name" : "name quiet", dir: "auto", onclick: follow }, user.name ?? "Unnamed");
   return cut(link);
 }
 
@@ -342,7 +344,7 @@ async function showSites(user, button) {
   popoverButton = button;
   popoverButtonTop = button.getBoundingClientRect().top;
   placeBeside(button, byId("user-sites"), 320, 340);
-  byId("user-sites-title").textContent = `${user.site_count} sites`;
+  byId("user-sites-title").textContent = counted(user.site_count, "site");
   byId("user-sites-error").textContent = "";
   listSites(user.sites);
   if (user.sites.length === user.site_count) return;
@@ -381,7 +383,7 @@ function remove(user) {
   const neighbor = (deleted?.nextElementSibling ?? deleted?.previousElementSibling)?.dataset.id;
   const next = () => (neighbor ? byId("users-rows").querySelector(`[data-id="${neighbor}"] .remove`) : null);
   const scope = user.all_sites ? ["all sites of ", isolated(user.workspace)]
-    : user.site_count ? [...listed(user.sites.slice(0, 5)), user.site_count > 5 ? ` and ${user.site_count - 5} more sites` : ""]
+    : user.site_count ? [...listed(user.sites.slice(0, 5)), user.site_count > 5 ? ` and ${counted(user.site_count - 5, "more site")}` : ""]
     : ["no sites"];
   confirm(
     user.name ? ["Delete the API user “", isolated(user.name), "”?"] : ["Delete the API user ", titleOf(user), "?"],
@@ -426,7 +428,7 @@ function openUser(user) {
   const details = {
     "API key": keys,
     Workspace: [isolated(user.workspace)],
-    "Authorized by": [el("div", {}, isolated(user.authorized_by.name)), el("a", { href: fragment("users", { workspace: state.workspace, by: user.authorized_by.email }) }, isolated(user.authorized_by.email))],
+    "Authorized by": [el("div", {}, isolated(user.authorized_by.name)), el("a", { href: fragment("users", { workspace: state.workspace, by: user.authorized_by.email }) }, emailAddress(user.authorized_by.email))],
     "Last activity": [time(user.last_activity)],
     Created: [time(user.created_at)],
     History: [el("a", { href: fragment("audit", { workspace: state.workspace, subject: user.id }) }, "Entries in the audit log")],
@@ -563,7 +565,7 @@ function showKey(user, site) {
   byId("created-key").value = user.api_key ?? "";
   const scope = user.all_sites ? ["It can access ", el("b", {}, "all sites"), " of ", isolated(user.workspace), ", including sites added later."]
     : user.site_count === 1 ? ["It can access the site ", el("b", {}, isolated(user.sites[0])), "."]
-    : [`It can access ${user.site_count} selected sites.`];
+    : [`It can access ${counted(user.site_count, "selected site")}.`];
   byId("created-scope").replaceChildren(...scope);
   byId("created-once").textContent = state.session.recoverable_keys
     ? "Keep it secret, like a password. You can reveal it again in the list; the audit log records every reveal."

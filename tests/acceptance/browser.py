@@ -19,6 +19,8 @@ SEEN_MS = 15_000
 
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+TABLET: Final[ViewportSize] = {"width": 768, "height": 1024}
+WIDE: Final[ViewportSize] = {"width": 1920, "height": 1080}
 LIGHT: Final = "light"
 DARK: Final = "dark"
 

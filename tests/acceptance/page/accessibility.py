@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page
 
-from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, axe_core
+from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, TABLET, WIDE, axe_core
 
 
 @contextmanager
@@ -21,9 +21,10 @@ def page_with_axe(browser: Browser) -> Iterator[Page]:
 
 def check_accessibility(page: Page, label: str) -> None:
     """Fail if axe-core finds a violation, or the page scrolls sideways, in any size and color scheme."""
-    for scheme in (DARK, LIGHT):
+    # A tablet and a wide screen have the colors of the others, so one scheme is enough for each.
+    for scheme, sizes in ((DARK, (PHONE, TABLET, DESKTOP)), (LIGHT, (PHONE, WIDE, DESKTOP))):
         page.emulate_media(color_scheme=scheme)
-        for size in (PHONE, DESKTOP):
+        for size in sizes:
             page.set_viewport_size(size)
             # Contrast is measured after transitions have ended.
             page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")

@@ -44,9 +44,11 @@ class UserList(ListView):
         super().__init__(page, "users")
         self.search_field = page.get_by_label("Search by name")
         self.sort_field = page.get_by_label("Sort by")
-        """Only where there are no column headers, on phones."""
+        """Only where not all column headers are shown, on phones and tablets."""
         self.use_filter = page.get_by_label("Filter by last activity")
         self.person_filter = page.get_by_label("Authorized by", exact=True)
+        self.filters_button = page.locator("#users .filters-button")
+        """Only on phones, where it shows and hides the filters."""
         self.create_button = page.get_by_role("button", name="Create API User")
         self.site_popover = page.locator("#user-sites")
         self.no_users = page.get_by_role("heading", name="Three steps to the first API user")
@@ -162,5 +164,7 @@ class AuditLog:
         self.actor = page.get_by_label("Email of the person")
         self.since = page.get_by_label("From", exact=True)
         self.until = page.get_by_label("to", exact=True)
+        self.filters_button = page.locator("#audit .filters-button")
+        """Only on phones, where it shows and hides the filters."""
         self.subject = page.locator("#audit-subject")
         self.export_link = page.get_by_role("link", name="Export CSV")

@@ -4,7 +4,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.acceptance.browser import Visit
 from tests.acceptance.page.accessibility import check_accessibility, page_with_axe
@@ -198,6 +198,22 @@ def test_back_closes_an_open_dialog_first(admin: AdminPage) -> None:
     dialog.expect_closed()
 
 
+def test_back_closes_menus_and_popovers(admin: AdminPage) -> None:
+    admin.open("Sites")
+    admin.workspace_button.click()
+    expect(admin.new_workspace_button).to_be_visible()
+    admin.page.go_back()
+    expect(admin.heading("API Users")).to_be_visible()
+    expect(admin.new_workspace_button).to_be_hidden()
+
+
+def test_a_workspace_that_does_not_exist_is_named(admin: AdminPage) -> None:
+    open_address(admin, "#users?workspace=renamed&search=reader")
+    expect(admin.toast).to_have_text("There is no workspace “renamed”. All workspaces are shown.")
+    admin.users.expect_count(1)
+    expect_parameters(admin.page, search="reader")
+
+
 def test_an_open_user_has_an_address(admin: AdminPage, filled: Installation) -> None:
     page, users, dialog = admin.page, admin.users, admin.dialog
     users.search("user 031")
@@ -352,6 +368,10 @@ def test_a_bookmarked_page_leads_back_to_the_first_one(admin: AdminPage) -> None
     admin.users.expect_range("1–50 of 121")
 
 
+def is_on_one_line(element: Locator) -> bool:
+    return bool(element.evaluate("(element) => element.getBoundingClientRect().height < 32"))
+
+
 def test_the_tools_fit_at_every_width_and_axe_finds_no_violation(browser: Browser, filled: Installation) -> None:
     with page_with_axe(browser) as page:
         admin = AdminPage(Visit(page), f"http://{filled.latch.admin}/admin")
@@ -360,6 +380,12 @@ def test_the_tools_fit_at_every_width_and_axe_finds_no_violation(browser: Browse
         admin.users.expect_count(5)
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
+            if width == 360:
+                expect(admin.users.filters_button).to_have_text("Filters (2)")
+                expect(admin.users.filters_button).to_have_attribute("aria-expanded", "false")
+                admin.users.filters_button.click()
+                expect(admin.users.filters_button).to_have_attribute("aria-expanded", "true")
+            expect(admin.users.filters_button).to_be_visible(visible=width < 736)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
             boxes = [
                 box
@@ -367,11 +393,13 @@ def test_the_tools_fit_at_every_width_and_axe_finds_no_violation(browser: Browse
                 if (box := field.bounding_box()) is not None
             ]
             assert len(boxes) == 3
-            assert all(box["width"] >= 100 for box in boxes), width
+            assert all(box["width"] >= 150 for box in boxes), width
             assert len({box["y"] for box in boxes}) == 1 or width < 1280, width
-            assert admin.users.sort_field.is_visible() == (width < 736)
+            assert admin.users.sort_field.is_visible() == (width < 992)
         check_accessibility(page, "filters")
         page.set_viewport_size({"width": 1280, "height": 800})
         admin.users.rows.first.locator(".name").click()
         expect(admin.dialog.title).to_have_text(re.compile("User 03"))
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert is_on_one_line(admin.dialog.root.get_by_role("link", name="ben@example.com"))
         check_accessibility(page, "user")

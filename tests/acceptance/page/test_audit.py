@@ -57,6 +57,17 @@ def test_entries_are_found_filtered_linked_and_exported(open_page: OpenPage, ins
         expect(audit.until).to_have_value("2026-03-15")
         audit.until.fill("2026-03-14")
         expect(rows).to_have_count(0)
+        # Back undoes each filter.
+        page.go_back()
+        expect(audit.until).to_have_value("")
+        expect(rows).to_have_count(9)
+        audit.search_field.fill("shop")
+        audit.action.select_option("Sites removed")
+        expect(rows).to_have_count(1)
+        page.go_back()
+        expect(audit.action).to_have_value("")
+        expect(audit.search_field).to_have_value("shop")
+        expect(audit.since).to_have_value("2026-03-15")
         admin.open("Audit")
         expect(rows).to_have_count(9)
         page.get_by_role("link", name="Entries by Cleo").click()
@@ -86,7 +97,17 @@ def test_entries_are_found_filtered_linked_and_exported(open_page: OpenPage, ins
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
             expect(audit.export_link).to_be_in_viewport(ratio=1)
+            if width == 360:
+                expect(audit.filters_button).to_have_text("Filters")
+                expect(audit.action).to_be_hidden()
+                audit.filters_button.click()
             expect(audit.until).to_be_in_viewport(ratio=1)
+            boxes = [field.bounding_box() for field in (audit.since, audit.until)]
+            (top, wide), (other_top, other_wide) = [(box["y"], box["width"]) for box in boxes if box is not None]
+            assert top == other_top, width
+            assert abs(wide - other_wide) < 2, width
+            # The time needs no more lines than the person.
+            assert rows.first.locator("td > div").first.evaluate("(time) => time.offsetHeight") <= 44, width
         page.set_viewport_size(DESKTOP)
 
         # The export has the entries of the filters.

@@ -50,6 +50,10 @@ def test_header_content_and_footer_share_one_grid_at_every_width(scrolling: Admi
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         # The list of users has a scrollbar, and the list of sites has none: nothing moves.
         assert len(set(grids)) == 1 or width < 1000, (width, grids)
+    page.set_viewport_size({"width": 360, "height": 800})
+    admin.open("API Users")  # the longest name of a view
+    admin.select_workspace("acme")
+    assert admin.workspace_button.evaluate("(button) => button.scrollWidth <= button.clientWidth")
     admin.select_workspace(LONG)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})

@@ -99,6 +99,23 @@ def test_going_back_to_a_finished_sign_in_leaves_no_refusal(browser: Browser, ur
         expect(admin.sign_in_error).to_be_empty()
 
 
+def test_signing_in_keeps_the_address(browser: Browser, url: str) -> None:
+    bookmark = f"{url}/#audit?action=workspace.created&actor=ada%40example.com"
+    with open_signed_out(browser, url) as admin:
+        page = admin.page
+        page.goto(bookmark)
+        page.reload()
+        issuer_button(admin).click()
+        page.get_by_role("button", name="Cancel").click()
+        expect(admin.sign_in_error).to_contain_text("was canceled")
+        sign_in_at_issuer(admin, "ada@example.com")
+        expect(admin.heading("Audit")).to_be_visible()
+        expect(page).to_have_url(bookmark)
+        expect(admin.audit_log.action).to_have_value("workspace.created")
+        # Another sign-in begins at its own address.
+        assert page.evaluate("sessionStorage.length") == 0
+
+
 def test_the_page_says_why_a_sign_in_failed(browser: Browser, url: str) -> None:
     with open_signed_out(browser, url) as admin:
         page, error = admin.page, admin.sign_in_error

@@ -13,6 +13,7 @@ from tests.acceptance.page.installation import Installation
 from tests.acceptance.page.network import stopped_clock
 
 LONG_NAME = "Quarterly executive reporting for the northern subsidiary and all of its customers (read only)"
+ARABIC_NAME = "التصدير الليلي لجميع بيانات المراقبة إلى مستودع البيانات المركزي (للقراءة فقط)"
 LONG_SITE = "press-and-investor-relations.corporate." + 3 * "subsidiary." + "acme.example"
 LONG_PERSON = (
     "Maximiliane Freifrau von und zu Hohenstein",
@@ -32,7 +33,7 @@ def add_rows(installation: Installation) -> None:
         {"name": "Nightly export", "sites": ["shop"]},
         {"name": LONG_NAME, "sites": [LONG_SITE, "shop"]},
         {"sites": MANY},
-        {"name": "Everything", "all_sites": True},
+        {"name": ARABIC_NAME, "all_sites": True},
         {"name": "Lapsed", "sites": MANY[:3]},
         {"name": "W" * 200, "sites": ["wiki"], "workspace": SECOND_WORKSPACE},
     ]
@@ -154,6 +155,23 @@ def test_truncated_text_is_shown_in_full_on_hover_and_focus(rows_page: AdminPage
     short.hover()
     expect(tooltip).to_be_hidden()
     assert short.evaluate("(element) => element.tabIndex") == -1
+
+
+def test_a_truncated_text_from_right_to_left_keeps_its_beginning(rows_page: AdminPage) -> None:
+    page, name = rows_page.page, rows_page.users.row(ARABIC_NAME).first.locator(".name")
+    name.hover()
+    expect(rows_page.tooltip).to_have_text(ARABIC_NAME)
+    shows_first_letter = """(name) => {
+      const range = document.createRange();
+      const text = document.createTreeWalker(name, NodeFilter.SHOW_TEXT).nextNode();
+      range.setStart(text, 0);
+      range.setEnd(text, 1);
+      const [letter, box] = [range.getBoundingClientRect(), name.getBoundingClientRect()];
+      return letter.left >= box.left && letter.right <= box.right + 1;
+    }"""
+    for width in (1280, 768, 360):
+        resize(page, width, 800)
+        assert name.evaluate(shows_first_letter), width
 
 
 def test_all_sites_of_a_user_open_in_a_popover_by_mouse_keyboard_and_touch(
