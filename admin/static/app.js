@@ -4,7 +4,6 @@ import { address, changeAddress, dropFirstResponses, endOutage, follow, fragment
 import * as audit from "./audit.js";
 import { busy, byId, closeAll, debounced, emailAddress, isolated, refreshTimes, reopen, showToast } from "./components.js";
 import * as sites from "./sites.js";
-import { setUpTry } from "./try.js";
 import * as users from "./users.js";
 
 // === Signing in ===
@@ -224,7 +223,7 @@ sites.setUpWorkspaces(showView);
 users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
-setUpTry();
+users.setUpTry();
 users.setUpCreate((workspace) => { if (state.session && address().view === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
 
 // === Outages ===

@@ -658,13 +658,13 @@ export class Picker {
     }
     this.select([...this.selected, ...added], true);
     byId("create-sites-error").textContent = "";
-    if (added.length) announce(`${added.length === 1 ? added[0] : `${added.length} sites`} selected. ${this.selected.size} in total.`);
+    if (added.length) announce(`${added.length === 1 ? added[0] : counted(added.length, "site")} selected. ${this.selected.size.toLocaleString("en")} in total.`);
     return true;
   }
 
   remove(id) {
     this.select([...this.selected].filter((other) => other !== id));
-    announce(`${id} removed. ${this.selected.size} in total.`);
+    announce(`${id} removed. ${this.selected.size.toLocaleString("en")} in total.`);
   }
 
   // Show the selection in the count, the checkboxes, and the last chips, which are the ones just added.

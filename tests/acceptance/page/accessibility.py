@@ -1,11 +1,18 @@
 """Accessibility checks with axe-core."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final, Literal
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from tests.acceptance.browser import DARK, DESKTOP, LIGHT, PHONE, SEEN_MS, TABLET, WIDE, axe_core
+
+# A tablet and a wide screen have the colors of the others, so one scheme is enough for each.
+_SIZES: Final[Mapping[Literal["dark", "light"], Sequence[ViewportSize]]] = {
+    DARK: (PHONE, TABLET, DESKTOP),
+    LIGHT: (PHONE, WIDE, DESKTOP),
+}
 
 
 @contextmanager
@@ -21,8 +28,7 @@ def page_with_axe(browser: Browser) -> Iterator[Page]:
 
 def check_accessibility(page: Page, label: str) -> None:
     """Fail if axe-core finds a violation, or the page scrolls sideways, in any size and color scheme."""
-    # A tablet and a wide screen have the colors of the others, so one scheme is enough for each.
-    for scheme, sizes in ((DARK, (PHONE, TABLET, DESKTOP)), (LIGHT, (PHONE, WIDE, DESKTOP))):
+    for scheme, sizes in _SIZES.items():
         page.emulate_media(color_scheme=scheme)
         for size in sizes:
             page.set_viewport_size(size)

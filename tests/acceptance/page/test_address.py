@@ -346,6 +346,7 @@ def test_back_and_reload_restore_the_scroll_position(admin: AdminPage) -> None:
     page.reload()
     admin.users.expect_count(50)
     page.wait_for_function("before => scrollY === before", arg=before)
+    admin.users.expect_range("1–50 of 121")  # the buttons appear again with the count
     admin.users.next_button.scroll_into_view_if_needed()
     before = page.evaluate("scrollY")
     admin.users.next_page()

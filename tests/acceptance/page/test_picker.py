@@ -195,4 +195,4 @@ def test_100000_sites_can_be_searched_and_selected(browser: Browser, installatio
         create.add_list_button.click()
         expect(create.count).to_have_text("10,000 selected")
         create.create_button.click()
-        expect(create.text("It can access 10000 selected sites.")).to_be_visible()
+        expect(create.text("It can access 10,000 selected sites.")).to_be_visible()
