@@ -41,11 +41,9 @@ from sitelatch.database import opened_database
 from sitelatch.database_health import HealthCheck, ProvenPool
 from sitelatch.failures import CannotServe
 from sitelatch.file_watch import FileWatch
-from sitelatch.server_watch import ServerWatch
 from sitelatch.signals import Signals, cancel, unless
+from sitelatch.watched_pool import WatchedPool
 from sql.dsn.dsn import read_dsn
-from sql.open_connections import OpenConnections
-from sql.pool import open_pool
 from sql.servers import Servers
 
 Result = TypeVar("Result")
@@ -89,41 +87,27 @@ class Service:
         config = self.config
         dsn = await stack.enter_async_context(opened_database(config.database, config.directory))
         admin_dsn = await stack.enter_async_context(opened_database(config.admin_database, config.directory))
-        size = connections_used(config.grants) + _OTHER_CONNECTIONS
-        connections, admin_connections = OpenConnections(), OpenConnections()
         servers = Servers(dsn)
         same_database = admin_dsn.leads_like(dsn)
         admin_servers = servers.as_role(admin_dsn) if same_database else Servers(admin_dsn)
-        pool = await open_pool(servers, maximum=size, role="doors", opened=connections)
-        stack.callback(pool.terminate)
-        self._pool = pool
-        admin_pool = await open_pool(
-            admin_servers, maximum=Lanes.COUNT * LANE_SIZE, role="admin", opened=admin_connections
-        )
-        stack.callback(admin_pool.terminate)
-        stack.callback(servers.drop_abandoned)
-        stack.callback(admin_servers.drop_abandoned)
 
-        self.database = DatabaseStatus()
-
-        async def renew_admin_connections(moved: bool) -> None:
-            admin_servers.drop_abandoned()
-            admin_connections.renew(moved=moved)
-            await admin_pool.expire_connections()  # also replaces connections that are being opened
-
-        async def renew_connections(moved: bool) -> None:
-            servers.drop_abandoned()
-            connections.renew(moved=moved)
-            await pool.expire_connections()
+        async def renew_others(moved: bool) -> None:
             feed.reconnect()
-            await renew_admin_connections(moved)
+            await admin_connections.renew(moved)
 
-        watch = ServerWatch(servers, on_primary=renew_connections)
-        stack.callback(watch.close)
-        self._admin_watch = ServerWatch(admin_servers, on_primary=renew_admin_connections)
-        stack.callback(self._admin_watch.close)
-        health_check = HealthCheck(watch, self.database, on_up=lambda: grants.probe())
-        proven = ProvenPool(pool, self.database)
+        connections = await WatchedPool.open(
+            stack,
+            servers,
+            maximum=connections_used(config.grants) + _OTHER_CONNECTIONS,
+            role="doors",
+            on_renewed=renew_others,
+        )
+        admin_connections = await WatchedPool.open(stack, admin_servers, maximum=Lanes.COUNT * LANE_SIZE, role="admin")
+        self._pool = connections.pool
+        self._admin_watch = admin_connections.watch
+        self.database = DatabaseStatus()
+        health_check = HealthCheck(connections.watch, self.database, on_up=lambda: grants.probe())
+        proven = ProvenPool(connections.pool, self.database)
         self.metrics = Metrics()
         access_log = AccessLog(self._log_writer, config.log.access)
         stack.callback(access_log.flush)
@@ -181,7 +165,7 @@ class Service:
         self._run(stack, self.activity.run())
         admin = admin_app(
             config.admin,
-            admin_pool,
+            admin_connections.pool,
             example_request(config.proxy, config.keys.from_),
             guide(config.proxy, config.keys.from_),
             FrontDoorSettings(config.proxy, config.limits, config.keys, config.grants),
