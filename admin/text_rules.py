@@ -44,10 +44,15 @@ def check_email(text: str, *place: str | int) -> str:
 
     It must have a domain with a dot, which is easily forgotten, or be local.
     """
-    domain = text.partition("@")[2]
-    if not is_email(text) or ("." not in domain and domain.lower() != "localhost"):
+    if not is_complete_email(text):
         raise Invalid.at(*place, detail='must be an email address, like "ada@example.com".')
     return text
+
+
+def is_complete_email(text: str) -> bool:
+    """Return whether the text is an email address whose domain has a dot, or is local."""
+    domain = text.partition("@")[2]
+    return is_email(text) and ("." in domain or domain.lower() == "localhost")
 
 
 def check_workspace(name: str, *place: str | int) -> str:

@@ -1,9 +1,11 @@
 -- Queries of the admin API and the `sitelatch` command. The front door's queries are in doors.sql.
 
 -- name: limit_reads
--- Cancel any query of this transaction that takes more than $1 milliseconds, and compile none, because lists read few
--- rows. The settings end with the transaction, so this works behind a pooler.
-SELECT set_config('statement_timeout', $1, true), set_config('jit', 'off', true)
+-- Cancel any query of this transaction that takes more than $1 milliseconds. Compile none, and use indexes, because lists
+-- read few rows. With more memory for each step of a query, a search in millions of users remembers single rows, not
+-- whole pages. The settings end with the transaction, so this works behind a pooler.
+SELECT set_config('statement_timeout', $1, true), set_config('jit', 'off', true),
+       set_config('enable_seqscan', 'off', true), set_config('work_mem', '32MB', true)
 
 -- name: limit_lock_waits
 -- Let no statement of this transaction wait more than two seconds for a lock.

@@ -1,12 +1,10 @@
--- The list of API users. admin/api/user_list.py says which query answers which request, and fills in what is in braces.
+-- The list of API users. admin/api/user_search.py says which query answers which request, and fills in what is in braces.
 --
--- Each query that picks a page takes the workspaces $1 (null: all), the number of users $2, and the sort value $3 and the
--- id $4 of the last user on the previous page ($4 is null for the first page). It has one branch for all workspaces and
--- one that reads a page of each given workspace: with an index of its own, a workspace with few users is as fast as one
--- with many. PostgreSQL plans each query for its parameters, and leaves out the branches that do not apply.
---
--- A query with filters also takes: only users that were never used $5, only users that were not used for so many days $6
--- (null: all), and only users that the person with the lowercase email $7 authorized (null: anyone).
+-- Each query that picks users takes the workspaces $1 (null: all), the number of users $2, and the sort value $3 and the
+-- id $4 of the last user before them ($4 is null at the start of the list). It has one branch for all workspaces and one
+-- that reads a page of each given workspace: with an index of its own, a workspace with few users is as fast as one with
+-- many. PostgreSQL plans each query for its parameters, and leaves out the branches that do not apply. Filters by last
+-- use are part of it where they limit how much of an index must be read.
 
 -- name: pick_users
 -- A page of API users ordered by {column}, which has the type {type}. Users without a value come last.
@@ -51,7 +49,7 @@ SELECT id, sorted_by
 FROM (
   (SELECT a.user_id AS id, a.created_at AS sorted_by
    FROM sitelatch.api_user_activity a
-   WHERE $1::text[] IS NULL AND a.used_quarter IS NULL
+   WHERE $1::text[] IS NULL AND a.used_quarter IS NULL{never_used}
      AND ($4::uuid IS NULL OR (a.created_at, a.user_id) {beyond} ($3::timestamptz, $4))
    ORDER BY a.created_at{direction}, a.user_id{direction}
    LIMIT $2)
@@ -61,7 +59,7 @@ FROM (
    CROSS JOIN LATERAL (
      SELECT a.user_id, a.created_at
      FROM sitelatch.api_user_activity a
-     WHERE a.workspace_id = w.id AND a.used_quarter IS NULL
+     WHERE a.workspace_id = w.id AND a.used_quarter IS NULL{never_used}
        AND ($4 IS NULL OR (a.created_at, a.user_id) {beyond} ($3, $4))
      ORDER BY a.created_at{direction}, a.user_id{direction}
      LIMIT $2
@@ -152,88 +150,67 @@ FROM (
 ORDER BY sorted_by NULLS FIRST, id
 LIMIT $2
 
--- name: created_long_ago
--- The part of a filter for users that were not used for $6 days which limits the creation time.
-AND ($6::int IS NULL OR u.created_at < now() - make_interval(days => $6))
-
 -- name: used_long_ago
--- The filter by last use, for the activity of users that were used.
-AND NOT $5::bool AND ($6::int IS NULL OR (
-   a.used_quarter <= sitelatch.quarter_hour(now() - make_interval(days => $6))
-   AND a.last_used_at < now() - make_interval(days => $6)))
-
--- name: never_used_since_long_ago
--- The filter by last use, for the activity of users that were never used.
-AND ($6::int IS NULL OR a.created_at < now() - make_interval(days => $6))
+-- The part of a filter by last use for the activity of users that were used. {cutoff} is the latest time.
+AND a.used_quarter <= sitelatch.quarter_hour({cutoff}) AND a.last_used_at < {cutoff} AND a.created_at < {cutoff}
 
 -- name: by_last_use
--- The filter by last use, for the activity of all users.
+-- The filter by last use, for the activity of any user.
 (a.used_quarter IS NULL{never_used} OR a.used_quarter IS NOT NULL{used})
 
--- name: match_users
--- From the users that the query {pick} returns, in its order {order_by}, the first $13 that pass the filters and match
--- one of the searches $8 (null: all match by name). A user matches if each word of a search is the beginning of a word
--- in one of these: its name and who authorized it (if $9), the hint of one of its keys (if $10), one of its sites (if
--- $11). Users that do not match are returned too if $12. The users are looked up one by one (hence OFFSET 0), because
--- the planner cannot estimate how many match.
-SELECT picked.id, picked.sorted_by, matching.by_name, matching.by_hint, matching.by_site
-FROM ({pick}) AS picked
-CROSS JOIN LATERAL (
-  SELECT
-    filtered.pass AND $9 AND ($8::text[] IS NULL OR u.words @@ sitelatch.word_beginnings($8)) AS by_name,
-    filtered.pass AND $10 AND EXISTS (
-      SELECT FROM sitelatch.api_keys k
-      WHERE k.user_id = u.id AND k.words @@ sitelatch.word_beginnings($8)
-    ) AS by_hint,
-    filtered.pass AND $11 AND EXISTS (
-      SELECT FROM sitelatch.api_user_sites m
-      WHERE m.user_id = u.id AND (m.site_id IN (
-        SELECT s.id FROM sitelatch.sites s
-        WHERE s.words @@ sitelatch.word_beginnings($8)
-      )) IS TRUE
-    ) AS by_site
-  FROM sitelatch.api_users u
-  CROSS JOIN LATERAL (
-    SELECT ($7::text IS NULL OR lower(u.authorized_by_email) = $7) AND (NOT $5::bool AND $6::int IS NULL OR EXISTS (
-      SELECT FROM sitelatch.api_user_activity a WHERE a.user_id = u.id AND {by_last_use}
-    )) AS pass
-    OFFSET 0
-  ) filtered
-  WHERE u.id = picked.id
-  OFFSET 0
-) matching
-WHERE $12 OR matching.by_name OR matching.by_hint OR matching.by_site
-ORDER BY {order_by}
-LIMIT $13
+-- name: passes_last_use
+-- Whether the user u passes the filter by last use.
+EXISTS (SELECT FROM sitelatch.api_user_activity a WHERE a.user_id = u.id AND {by_last_use})
 
--- name: find_users
--- The ids of all users that match by name ($9), hint ($10) or site ($11), as defined in match_users, or pass the filter by
--- last use or by person if there is no search. The other filters are still to be applied.
-SELECT u.id
-FROM sitelatch.api_users u
-WHERE $9 AND $8::text[] IS NOT NULL AND u.words @@ sitelatch.word_beginnings($8)
-  AND ($7::text IS NULL OR lower(u.authorized_by_email) = $7)
-  AND ($1::text[] IS NULL OR u.workspace_id = ANY($1::text[]::bigint[]))
-UNION
-SELECT u.id
-FROM sitelatch.api_users u
-WHERE $8 IS NULL AND lower(u.authorized_by_email) = $7
-  AND ($1 IS NULL OR u.workspace_id = ANY($1::text[]::bigint[]))
-UNION
-SELECT a.user_id
-FROM sitelatch.api_user_activity a
-WHERE $8 IS NULL AND $7 IS NULL AND a.used_quarter IS NULL{never_used}
-  AND ($1 IS NULL OR a.workspace_id = ANY($1::text[]::bigint[]))
-UNION
-SELECT a.user_id
-FROM sitelatch.api_user_activity a
-WHERE $8 IS NULL AND $7 IS NULL{used}
-  AND ($1 IS NULL OR a.workspace_id = ANY($1::text[]::bigint[]))
-UNION
-SELECT k.user_id
-FROM sitelatch.api_keys k
-WHERE $10 AND k.words @@ sitelatch.word_beginnings($8)
-UNION
+-- name: passes_person
+-- Whether the words {query} are beginnings of words of the person who authorized the user u.
+(u.words @@ {query}) IS TRUE
+AND ((sitelatch.words(u.authorized_by_name) || sitelatch.words(u.authorized_by_email)) @@ {query}) IS TRUE
+
+-- name: passes_term
+-- Whether the words {query} are beginnings of words in the name of the user u and of the person who authorized it, in the
+-- hint of one of its keys, or in one of its sites. IS TRUE keeps the planner from using the index of words, and from
+-- looking up each site.
+(
+  (u.words @@ {query}) IS TRUE
+  OR EXISTS (SELECT FROM sitelatch.api_keys k WHERE k.user_id = u.id AND k.words @@ {query})
+  OR EXISTS (
+    SELECT FROM sitelatch.api_user_sites m
+    WHERE m.user_id = u.id AND (m.site_id IN (SELECT s.id FROM sitelatch.sites s WHERE s.words @@ {query})) IS TRUE
+  )
+)
+
+-- name: passes_rare_term
+-- The same if few users have a key or a site that matches: the queries {related} find these.
+((u.words @@ {query}) IS TRUE OR (u.id IN ({related})) IS TRUE)
+
+-- name: walk_users
+-- The users that the query {pick} returns and that pass {passes}, and the last user that it returns. `place` counts the
+-- users that it returns.
+WITH picked AS MATERIALIZED (
+  SELECT ordered.id, ordered.sorted_by, row_number() OVER () AS place FROM ({pick}) AS ordered
+)
+SELECT id, sorted_by, place, passes
+FROM (
+  SELECT picked.id, picked.sorted_by, picked.place, checked.passes
+  FROM picked
+  CROSS JOIN LATERAL (SELECT {passes} AS passes FROM {user_row} OFFSET 0) AS checked
+) AS walked
+WHERE passes OR place = (SELECT count(*) FROM picked)
+ORDER BY place
+
+-- name: users_by_words
+-- Users in whose name, or in that of the person who authorized them, the words {query} begin. The subquery hides the
+-- words from the planner, so that it combines the index of words with the other limits: a user that matches all of them
+-- is rarer than it can estimate.
+SELECT {columns} FROM sitelatch.api_users u WHERE u.words @@ (SELECT {query}){limits}
+
+-- name: users_by_keys
+-- Users in the hint of one of whose keys the words {query} begin.
+SELECT k.user_id FROM sitelatch.api_keys k WHERE k.words @@ {query}
+
+-- name: users_by_sites
+-- Users of the sites in whose id or name the words {query} begin.
 SELECT m.user_id
 FROM sitelatch.sites s
 CROSS JOIN LATERAL (
@@ -242,39 +219,105 @@ CROSS JOIN LATERAL (
   WHERE m.site_id = s.id AND m.workspace_id = s.workspace_id
   OFFSET 0
 ) m
-WHERE $11 AND s.words @@ sitelatch.word_beginnings($8)
-  AND ($1 IS NULL OR s.workspace_id = ANY($1::text[]::bigint[]))
+WHERE s.words @@ {query}{site_limits}
 
--- name: user_by_column
--- The user `found.id` if it passes the filters, with the column by which it is sorted.
-SELECT u.id, u.{column} AS sorted_by
-FROM sitelatch.api_users u
-WHERE u.id = found.id AND ($1 IS NULL OR u.workspace_id = ANY($1::text[]::bigint[]))
-  AND ($7 IS NULL OR lower(u.authorized_by_email) = $7) AND (NOT $5::bool AND $6::int IS NULL OR EXISTS (
-    SELECT FROM sitelatch.api_user_activity a WHERE a.user_id = u.id AND {by_last_use}
-  ))
+-- name: users_by_email
+-- Users that the person with the lowercase email {email} authorized.
+SELECT {columns} FROM sitelatch.api_users u WHERE lower(u.authorized_by_email) = {email}{limits}
 
--- name: user_by_activity
--- The user `found.id` if it passes the filters, with its last activity.
-SELECT a.user_id AS id, a.last_used_at AS sorted_by
-FROM sitelatch.api_user_activity a
-WHERE a.user_id = found.id AND ($1 IS NULL OR a.workspace_id = ANY($1::text[]::bigint[])) AND {by_last_use}
-  AND ($7 IS NULL OR EXISTS (
-    SELECT FROM sitelatch.api_users u WHERE u.id = a.user_id AND lower(u.authorized_by_email) = $7
-  ))
+-- name: users_never_used
+-- Users that were never used and pass the rest of the filter by last use.
+SELECT a.user_id FROM sitelatch.api_user_activity a WHERE a.used_quarter IS NULL{never_used}{activity_limits}
 
--- name: search_users
--- A page of all users that {find} finds and that pass the filters, in the order {order_by}.
-SELECT v.id, v.sorted_by
-FROM ({find}) AS found
-CROSS JOIN LATERAL ({look_up} OFFSET 0) AS v
-WHERE $4::uuid IS NULL OR CASE
-  WHEN v.sorted_by IS NOT DISTINCT FROM $3::{type} THEN v.id {beyond} $4
-  WHEN v.sorted_by IS NULL OR $3 IS NULL THEN {null_follows} IS NULL
-  ELSE v.sorted_by {beyond} $3
-END
+-- name: users_used_long_ago
+-- Users that were used and pass the filter by last use.
+SELECT a.user_id FROM sitelatch.api_user_activity a WHERE a.used_quarter IS NOT NULL{used}{activity_limits}
+
+-- name: users_by_creation
+-- Users that were created before {cutoff}. For the subqueries, see users_by_words.
+SELECT {columns} FROM sitelatch.api_users u
+WHERE u.created_at < (SELECT {cutoff}) AND u.created_at > (SELECT '-infinity'::timestamptz){limits}
+
+-- name: users_of_workspaces
+-- Users of the workspaces {workspaces}.
+SELECT u.id FROM sitelatch.api_users u WHERE u.workspace_id = ANY({workspaces}::text[]::bigint[])
+
+-- name: first_users
+-- Up to one more than {most} of the users that the query {users} returns.
+SELECT * FROM ({users} LIMIT {most} + 1) AS first_users
+
+-- name: count_few
+-- How many users the query {users} returns, or {too_many} if there are more than {few}.
+(SELECT CASE WHEN count(*) > {few} THEN {too_many} ELSE count(*) END FROM {users} AS users)
+
+-- name: number_part
+-- The users that the query {users} returns, with the number of this part of the candidates.
+SELECT part.*, {number} FROM {users} AS part
+
+-- name: sample_users
+-- About {size} random users of the workspaces {workspaces} (null: all), with the value by which they are sorted and whether
+-- they pass each condition. Each stands for `weight` users. Ids are random, so neighbors in their order are a sample.
+WITH neighbors AS MATERIALIZED (
+  SELECT near.id, near.workspace_id, row_number() OVER () AS place
+  FROM (
+    SELECT u.id, u.workspace_id
+    FROM sitelatch.api_users u
+    WHERE u.id >= '80000000-0000-0000-0000-000000000000'
+    ORDER BY u.id
+    LIMIT {size} * CASE WHEN {workspaces}::text[] IS NULL THEN 1 ELSE 20 END
+  ) AS near
+), sample AS MATERIALIZED (
+  SELECT id, place
+  FROM neighbors
+  WHERE {workspaces} IS NULL OR workspace_id = ANY({workspaces}::text[]::bigint[])
+  LIMIT {size}
+), scale AS (
+  SELECT greatest((SELECT reltuples FROM pg_catalog.pg_class WHERE oid = 'sitelatch.api_users'::regclass), 1)
+         / greatest(CASE WHEN (SELECT count(*) FROM sample) < {size} THEN (SELECT count(*) FROM neighbors)
+                         ELSE (SELECT max(place) FROM sample) END, 1) AS weight
+)
+SELECT sample.id, checked.*, scale.weight
+FROM sample
+CROSS JOIN scale
+CROSS JOIN LATERAL (SELECT {sorted_by} AS sorted_by, {flags} FROM sitelatch.api_users u WHERE u.id = sample.id OFFSET 0) AS checked
+
+-- name: look_up_users
+-- The users that the query {related} returns, of the workspaces {workspaces} (null: all), and that pass {passes}.
+SELECT found.id, found.sorted_by
+FROM ({related}) AS candidates (id)
+CROSS JOIN LATERAL (
+  SELECT {columns}
+  FROM sitelatch.api_users u
+  WHERE u.id = candidates.id AND ({workspaces}::text[] IS NULL OR u.workspace_id = ANY({workspaces}::text[]::bigint[]))
+    AND {passes}
+  OFFSET 0
+) AS found
+
+-- name: gather_users
+-- A page of the users that the query {found} returns and that follow the last user of the previous page.
+WITH found AS MATERIALIZED ({found})
+SELECT id, sorted_by
+FROM found
+WHERE {follows}
 ORDER BY {order_by}
-LIMIT $2
+LIMIT {count}
+
+-- name: count_candidates
+-- How many of the users that the queries {parts} return pass {passes}; and whether one of these queries returns more than
+-- {most}, which are not all read.
+WITH parts (id, part) AS MATERIALIZED ({parts})
+SELECT (
+    SELECT count(*)
+    FROM (SELECT DISTINCT id FROM parts) AS candidates
+    CROSS JOIN LATERAL (
+      SELECT
+      FROM sitelatch.api_users u
+      WHERE u.id = candidates.id AND ({workspaces}::text[] IS NULL OR u.workspace_id = ANY({workspaces}::text[]::bigint[]))
+        AND {passes}
+      OFFSET 0
+    ) AS passing
+  ) AS passing,
+  EXISTS (SELECT FROM parts GROUP BY part HAVING count(*) > {most}) AS more
 
 -- name: count_users
 -- How many API users the workspaces $1 (null: all) have, at most $2.
@@ -287,66 +330,6 @@ FROM (
    CROSS JOIN LATERAL (SELECT FROM sitelatch.api_users u WHERE u.workspace_id = w.id LIMIT $2) page
    LIMIT $2)
 ) AS counted
-
--- name: passes_filters
--- Keeps the user with the id {id} only if it passes the filters.
-CROSS JOIN LATERAL (
-  SELECT
-  FROM sitelatch.api_users filtered
-  JOIN sitelatch.api_user_activity a ON a.user_id = filtered.id
-  WHERE filtered.id = {id} AND ($1::text[] IS NULL OR filtered.workspace_id = ANY($1::text[]::bigint[]))
-    AND ($7::text IS NULL OR lower(filtered.authorized_by_email) = $7)
-    AND (NOT $5::bool AND $6::int IS NULL OR {by_last_use})
-  OFFSET 0
-) passing
-
--- name: count_matching_users
--- How many users match the search $3 (null: all), as defined in match_users, and pass the filters, at most $2 by name and
--- $4 (null: all) by hint and by authorization. `partial` is true if there may be more.
-WITH filtered AS MATERIALIZED (
-  (SELECT u.id
-   FROM sitelatch.api_users u {user_passes}
-   WHERE $3::text[] IS NULL AND lower(u.authorized_by_email) = $7::text
-   LIMIT $2)
-  UNION ALL
-  (SELECT a.user_id
-   FROM sitelatch.api_user_activity a
-   WHERE $3 IS NULL AND $7 IS NULL AND a.used_quarter IS NULL{never_used}
-     AND ($1::text[] IS NULL OR a.workspace_id = ANY($1::text[]::bigint[]))
-   LIMIT $2)
-  UNION ALL
-  (SELECT a.user_id
-   FROM sitelatch.api_user_activity a
-   WHERE $3 IS NULL AND $7 IS NULL AND a.used_quarter IS NOT NULL{used}
-     AND ($1 IS NULL OR a.workspace_id = ANY($1::text[]::bigint[]))
-   LIMIT $2)
-  UNION ALL
-  (SELECT u.id
-   FROM sitelatch.api_users u {user_passes}
-   WHERE $3 IS NOT NULL AND u.words @@ sitelatch.word_beginnings($3) AND ($7 IS NULL OR lower(u.authorized_by_email) = $7)
-     AND ($1 IS NULL OR u.workspace_id = ANY($1::text[]::bigint[]))
-   LIMIT $2)
-), hinted AS MATERIALIZED (
-  SELECT k.user_id AS id
-  FROM sitelatch.api_keys k {key_passes}
-  WHERE k.words @@ sitelatch.word_beginnings($3)
-  LIMIT $4
-), authorized AS MATERIALIZED (
-  SELECT m.user_id AS id
-  FROM sitelatch.sites s
-  CROSS JOIN LATERAL (
-    SELECT m.user_id
-    FROM sitelatch.api_user_sites m
-    WHERE m.site_id = s.id AND m.workspace_id = s.workspace_id
-    OFFSET 0
-  ) m {authorization_passes}
-  WHERE s.words @@ sitelatch.word_beginnings($3)
-    AND ($1 IS NULL OR s.workspace_id = ANY($1::text[]::bigint[]))
-  LIMIT $4
-)
-SELECT count(*) AS count,
-       (SELECT count(*) FROM hinted) = $4 OR (SELECT count(*) FROM authorized) = $4 AS partial
-FROM (SELECT id FROM filtered UNION SELECT id FROM hinted UNION SELECT id FROM authorized) AS matching
 
 -- name: list_activity
 -- The last activity of the users $1 that are in the workspaces with the ids $2 (null: all).

@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from admin.api.audit import Action
+from admin.api.list_conditions import without_secret
 from admin.api.response_models import AuditLine, Page, PersonView
-from admin.api.user_list import without_secret
 from admin.connections import Connection
 from admin.identity.admins import WorkspaceLimit, workspace_names
 from admin.problems import Fault, Invalid

@@ -45,9 +45,9 @@ Name = Annotated[Text, _checked_later(minLength=1, maxLength=NAME_LENGTH)]
 Workspace = Annotated[Text, _checked_later(pattern=f"^{WORKSPACE}$", maxLength=WORKSPACE_LENGTH)]
 
 
-def _with_offset(text: str) -> str:
+def _with_offset(text: object) -> str:
     # Pydantic would also accept numbers, as seconds since 1970.
-    if not _RFC_3339.fullmatch(text):
+    if not isinstance(text, str) or not _RFC_3339.fullmatch(text):
         raise PydanticCustomError("time", "must be a time with a UTC offset, such as 2026-11-30T08:00:00Z.")
     return text
 
@@ -233,7 +233,10 @@ Search = Annotated[Text, Field(max_length=200), AfterValidator(str.lstrip)]
 
 
 class UserFilter(QueryParameters):
-    """Parameters of `GET /admin/user-count`: the API users that a list contains."""
+    """Parameters of `GET /admin/user-count`: the API users that a list contains.
+
+    `authorized_by` is an email address, or beginnings of words in the name and email address of the person.
+    """
 
     workspace: Text | None = None
     search: Search | None = None

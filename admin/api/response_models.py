@@ -16,7 +16,11 @@ class View(BaseModel):
 
 
 class Page(View, Generic[Item]):
-    """One page of a list. Pass `next` as the parameter `after` to get the next page; it is null on the last one."""
+    """One page of a list. Pass `next` as the parameter `after` to get the next page; it is null on the last one.
+
+    A page can have fewer items than `limit`, or none, and still have a `next`: the search can go on after many that do
+    not match.
+    """
 
     items: list[Item]
     next: str | None

@@ -1,6 +1,6 @@
-"""The orders of the list of API users, and the queries that read a page in each of them."""
+"""The orders of the list of API users, and the queries that read users in each of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -17,15 +17,6 @@ SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 SortValue = datetime | str | None
 """The value by which a user is sorted. None: the user was never active, or has no name."""
 
-FILTERS: Final = {
-    "old": f" {query('created_long_ago')}",
-    "used": f" {query('used_long_ago')}",
-    "never_used": f" {query('never_used_since_long_ago')}",
-}
-"""The parts of queries that apply filters."""
-BY_LAST_USE: Final = query("by_last_use").format(**FILTERS)
-FIND: Final = query("find_users").format(**FILTERS)
-
 
 class Picked(NamedTuple):
     """A user on a page, with the value by which the list is sorted."""
@@ -35,75 +26,114 @@ class Picked(NamedTuple):
 
 
 class Order(NamedTuple):
-    """An order of the list, and its queries."""
+    """An order of the list."""
 
-    pick: str
-    """Returns the next users."""
-    match: str
-    """Returns those of the next users that match a search and pass the filters."""
-    match_never_used: str
-    """The same if only users that were never used pass the filters."""
-    search: str
-    """Returns the next of all users that match a search and pass the filters, found through indexes."""
-    type: type[datetime | str]
+    column: str
+    """The column of the API users, or `last_used_at` of their activity."""
     descending: bool
-    nulls_last: bool
-    nullable: bool
+
+    @property
+    def by_activity(self) -> bool:
+        """Whether the users are sorted by their activity, which is in a table of its own."""
+        return self.column == "last_used_at"
+
+    @property
+    def by_time(self) -> bool:
+        """Whether the users are sorted by a time, rather than a text."""
+        return self.by_activity or self.column == "created_at"
+
+    @property
+    def type(self) -> type[datetime | str]:
+        """The type of the values by which users are sorted."""
+        return datetime if self.by_time else str
+
+    @property
+    def nullable(self) -> bool:
+        """Whether users without such a value exist."""
+        return self.by_activity or self.column == "name_order"
+
+    @property
+    def nulls_last(self) -> bool:
+        """Whether users without such a value come last."""
+        return self.descending or not self.by_activity
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """The parts of queries that depend on the order."""
+        direction = " DESC" if self.descending else ""
+        return {
+            "column": self.column,
+            "type": "timestamptz" if self.by_time else "text",
+            "beyond": "<" if self.descending else ">",
+            "direction": direction,
+            "order_by": f"sorted_by{direction} NULLS {'LAST' if self.nulls_last else 'FIRST'}, id{direction}",
+        }
+
+    def pick(self, filters: Mapping[str, str], *, of_never_used: bool = False) -> str:
+        """Return the query for the next users in this order.
+
+        `filters` are the parts that LastUse.filters returns.
+        """
+        if self.by_activity:
+            name = f"pick_users_{'most' if self.descending else 'least'}_recently_used_first"
+        else:
+            name = "pick_never_used_users" if of_never_used and self.column == "created_at" else "pick_users"
+        return query(name).format(**self.words, **filters)
+
+    def between(self, add: Callable[[object], str], row: str, last: Picked | None, bound: Picked | None) -> str:
+        """Return the condition that `row` follows `last`, and does not follow `bound`. `add` adds parameters."""
+        conditions = []
+        if last is not None:
+            conditions.append(self._beyond(add, row, last, self.words["beyond"], or_null=self.nulls_last))
+        if bound is not None:
+            beyond = "<=" if self.words["beyond"] == ">" else ">="
+            conditions.append(self._beyond(add, row, bound, beyond, or_null=not self.nulls_last))
+        return " AND ".join(conditions) or "true"
+
+    def _beyond(self, add: Callable[[object], str], row: str, other: Picked, beyond: str, *, or_null: bool) -> str:
+        user_id = f"{add(other.id)}::uuid"
+        if other.sorted_by is None:
+            others = "" if or_null else f" OR {row}.sorted_by IS NOT NULL"
+            return f"((({row}.sorted_by IS NULL AND {row}.id {beyond} {user_id}){others}))"
+        value = f"{add(other.sorted_by)}::{self.words['type']}"
+        nulls = f" OR {row}.sorted_by IS NULL" if or_null else ""
+        return f"(({row}.sorted_by, {row}.id) {beyond} ({value}, {user_id}){nulls})"
+
+    def limits(self, add: Callable[[object], str], last: Picked | None, bound: Picked) -> str:
+        """Return the limits of the part of the order from `last` to `bound`, for the index of the user `u`.
+
+        Both are hidden from the planner, as in the query users_by_words.
+        """
+        column, kind = f"u.{self.column}", self.words["type"]
+        first_is, last_is = ("<=", ">=") if self.descending else (">=", "<=")
+        if last is None:
+            first = f"(SELECT {'max' if self.descending else 'min'}({self.column}) FROM sitelatch.api_users)"  # noqa: S608 - names from here
+        else:
+            first = f"(SELECT {add(last.sorted_by)}::{kind})"
+        return f" AND {column} {first_is} {first} AND {column} {last_is} (SELECT {add(bound.sorted_by)}::{kind})"
+
+    def follows(self, user: Picked, other: Picked) -> bool:
+        """Return whether a user comes after another one in this order."""
+        return self._key(user) < self._key(other) if self.descending else self._key(user) > self._key(other)
 
     def sort(self, users: Iterable[Picked]) -> list[Picked]:
-        """Return the users in this order, each once."""
-        least = "" if self.type is str else datetime.min.replace(tzinfo=UTC)
-        nulls_greater = self.nulls_last != self.descending
+        """Return the users in this order."""
+        return sorted(users, key=self._key, reverse=self.descending)
 
-        def key(user: Picked) -> tuple[bool, SortValue, UUID]:
-            return (user.sorted_by is None) == nulls_greater, user.sorted_by or least, user.id
-
-        return sorted(set(users), key=key, reverse=self.descending)
+    def _key(self, user: Picked) -> tuple[bool, SortValue, UUID]:
+        least = _NO_TIME if self.by_time else ""
+        return (user.sorted_by is None) == (self.nulls_last != self.descending), user.sorted_by or least, user.id
 
 
-def _order(column: str, *, descending: bool = False) -> Order:
-    """Return the order by a column of the API users, or by `last_used_at`."""
-    by_activity = column == "last_used_at"
-    by_time = by_activity or column == "created_at"
-    nulls_last = descending or not by_activity
-    words = {
-        "column": column,
-        "type": "timestamptz" if by_time else "text",
-        "beyond": "<" if descending else ">",
-        "direction": " DESC" if descending else "",
-        "order_by": f"sorted_by{' DESC' if descending else ''} NULLS {'LAST' if nulls_last else 'FIRST'}"
-        f", id{' DESC' if descending else ''}",
-        "null_follows": "v.sorted_by" if nulls_last else "$3",
-        "by_last_use": BY_LAST_USE,
-        "find": FIND,
-    }
-    recent = "most" if descending else "least"
-    pick = query(f"pick_users_{recent}_recently_used_first" if by_activity else "pick_users")
-    # Filters by last use also limit which users an order by a time has to read.
-    plain = pick.format(**words, **dict.fromkeys(FILTERS, ""))
-    filtered = pick.format(**words, **FILTERS) if by_time else plain
-    never_used = query("pick_never_used_users").format(**words) if column == "created_at" else filtered
-    look_up = query("user_by_activity" if by_activity else "user_by_column").format(**words)
-    match = query("match_users")
-    return Order(
-        pick=plain,
-        match=match.format(**words, pick=filtered),
-        match_never_used=match.format(**words, pick=never_used),
-        search=query("search_users").format(**words, look_up=look_up),
-        type=datetime if by_time else str,
-        descending=descending,
-        nulls_last=nulls_last,
-        nullable=by_activity or column == "name_order",
-    )
-
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
 ORDERS: Final[dict[Sort, Order]] = {
-    "-created": _order("created_at", descending=True),
-    "created": _order("created_at"),
-    "-last_activity": _order("last_used_at", descending=True),
-    "last_activity": _order("last_used_at"),
-    "name": _order("name_order"),
-    "-name": _order("name_order", descending=True),
-    "authorized_by": _order("authorized_by_order"),
-    "-authorized_by": _order("authorized_by_order", descending=True),
+    "-created": Order("created_at", descending=True),
+    "created": Order("created_at", descending=False),
+    "-last_activity": Order("last_used_at", descending=True),
+    "last_activity": Order("last_used_at", descending=False),
+    "name": Order("name_order", descending=False),
+    "-name": Order("name_order", descending=True),
+    "authorized_by": Order("authorized_by_order", descending=False),
+    "-authorized_by": Order("authorized_by_order", descending=True),
 }

@@ -155,6 +155,8 @@ history.scrollRestoration = "manual"; // the rows to scroll to are loaded later
 
 // After this time the user may retry. Requests that must not be repeated carry an Idempotency-Key.
 const TIMEOUT_MS = 60_000;
+// How many requests fill a page of a list, at most.
+const MAX_REQUESTS = 20;
 const PROGRESS_DELAY_MS = 300;
 
 let csrfToken = null;
@@ -282,6 +284,17 @@ export async function deleteIfExists(path) {
   } catch (error) {
     if (error.status !== 404) throw error;
   }
+}
+
+// A page of a list. The API returns fewer items than a page has after it has checked many, so go on after these.
+export async function readPage(list, parameters, { isCurrent = () => true, ...options } = {}) {
+  const read = (more) => request("GET", query(list, { ...parameters, ...more }), undefined, options);
+  let page = await read();
+  for (let requests = 1; requests < MAX_REQUESTS && page.next && page.items.length < parameters.limit && isCurrent(); requests += 1) {
+    const { items, next } = await read({ after: page.next, limit: parameters.limit - page.items.length });
+    page = { items: [...page.items, ...items], next };
+  }
+  return page;
 }
 
 export function query(path, parameters) {

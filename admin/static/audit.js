@@ -1,6 +1,6 @@
 // The audit log. Each entry is shown as a sentence. The filters are in the URL.
 
-import { address, changeAddress, fragment, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
+import { address, changeAddress, fragment, query, readPage, rememberScroll, state, textFrom, withoutKeys } from "./api.js";
 import { byId, cell, counted, debounced, duration, el, emailAddress, isolated, localTime, Pages, row, setUpFilters, showError, showFilterCount, time } from "./components.js";
 
 // The fields of the filters, by their names in the URL. The dates are those of the browser's time zone.
@@ -80,7 +80,7 @@ export async function loadAudit() {
   showFilterCount(byId("audit-filters"), ["action", "actor", "from", "to"].filter((name) => byId(FIELDS[name]).value).length);
   byId("audit-export").href = query("audit.csv", shown);
   try {
-    const page = await request("GET", query("audit", { ...shown, after: pages.after, limit: 50 }));
+    const page = await readPage("audit", { ...shown, after: pages.after, limit: 50 }, { isCurrent: () => load === latestLoad });
     if (load !== latestLoad) return false;
     showError("audit-error");
     byId("audit-rows").replaceChildren(...page.items.map(entryRow));
@@ -89,7 +89,7 @@ export async function loadAudit() {
     pages.show(page.next, page.items.length);
     byId("audit-empty").hidden = page.items.length > 0;
     byId("audit-empty").previousElementSibling.hidden = !page.items.length;
-    byId("audit-empty").replaceChildren(...emptyMessage());
+    byId("audit-empty").replaceChildren(...(page.next ? [el("p", {}, "No match yet. Choose Next to search further.")] : emptyMessage()));
     return true;
   } catch (error) {
     if (load === latestLoad && pages.recover(error)) return loadAudit();

@@ -1,6 +1,6 @@
 // API users: the list, and the dialog that creates one.
 
-import { address, changeAddress, choiceFrom, deleteIfExists, fragment, query, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
+import { address, changeAddress, choiceFrom, deleteIfExists, fragment, query, readPage, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
 import { busy, byId, cell, confirm, copy, counted, cut, debounced, el, emailAddress, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, setUpFilters, show, showError, showFilterCount, showToast, time } from "./components.js";
 import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
 
@@ -149,18 +149,18 @@ async function load({ quiet = false } = {}) {
   showOrder();
   showFilterCount(byId("users-filters"), [byId("filter-use"), byId("filter-by")].filter(({ value }) => value).length);
   try {
-    const path = query("users", { ...selected, sort: byId("sort").value, after: pages.after, limit: 50 });
-    const page = await request("GET", path, undefined, { quiet });
+    const parameters = { ...selected, sort: byId("sort").value, after: pages.after, limit: 50 };
+    const page = await readPage("users", parameters, { quiet, isCurrent: () => loadNumber === latestLoad });
     await addMissingWorkspaces(page.items);
     if (loadNumber !== latestLoad) return false;
     showError("users-error");
     loadedAt = Date.now();
-    if (!page.items.length && (await pages.leaveEmpty())) return true;
+    if (!page.items.length && !page.next && (await pages.leaveEmpty())) return true;
     users = new Map(page.items.map((user) => [user.id, user]));
     const fingerprints = page.items.map(fingerprintOf);
     if (quiet && fingerprints.join() === shownFingerprints) refreshActivity(page.items);
     else {
-      const emptyMessage = page.items.length ? [] : await emptyMessageFor(selected);
+      const emptyMessage = page.items.length ? [] : page.next ? [el("p", {}, "No match yet. Choose Next to search further.")] : await emptyMessageFor(selected);
       if (loadNumber !== latestLoad) return false;
       showUsers(page, fingerprints, emptyMessage);
     }

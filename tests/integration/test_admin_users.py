@@ -281,7 +281,8 @@ async def test_search_matches_the_beginnings_of_words_in_name_site_person_and_ke
     assert await found("50") == [export["id"]]  # any word
     assert await found("50 exp") == [export["id"]]  # words in any order
     assert await found("xport") == []  # not in the middle of a word
-    assert await found("export shop") == []  # each of the words in the same place
+    assert await found("export shop") == [export["id"]]  # words in different places
+    assert await found("export-shop") == []  # words that are not separated by spaces: in the same place
     assert await found("example.com") == await found("com") == sorted([export["id"], blog["id"], ben["id"], docs["id"]])
     assert await found("SHO") == [export["id"]]  # a site
     assert await found("blog") == [blog["id"]]  # name and site: once

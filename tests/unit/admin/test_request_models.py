@@ -5,7 +5,7 @@ import json
 import pytest
 from multidict import MultiDict
 
-from admin.api.request_models import NewUser, NoQuery
+from admin.api.request_models import EditUser, NewUser, NoQuery
 from admin.api.request_parsing import read_body, read_query
 from admin.problems import Invalid, Malformed
 from tests.effort import calls
@@ -46,3 +46,9 @@ def test_a_body_with_too_many_lists_is_rejected_before_it_is_parsed(inside: str)
 def test_brackets_in_strings_do_not_count_as_lists(site: str, as_ascii: bool) -> None:
     body = json.dumps({"workspace": "a", "sites": [site] * 500}, ensure_ascii=as_ascii)
     assert read_body(NewUser, body.encode()).sites == [site] * 500
+
+
+@pytest.mark.parametrize("expires_at", [{}, [], 1764500000, True, "2026-11-30"])
+def test_a_value_that_is_no_time_is_an_error_of_its_field(expires_at: object) -> None:
+    with pytest.raises(Invalid, match='"expires_at" must be a time'):
+        read_body(EditUser, json.dumps({"expires_at": expires_at}).encode())
