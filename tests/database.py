@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -177,6 +178,14 @@ async def drop_database(server_dsn: str, dsn: str) -> None:
         await server.execute(f"DROP DATABASE IF EXISTS {urlsplit(dsn).path[1:]} WITH (FORCE)")
     finally:
         await server.close()
+
+
+@contextmanager
+def temporary_database(server_dsn: str, template: str = TEMPLATE) -> Iterator[str]:
+    """Yield the DSN of a new database, for fixtures that outlive the loop of a test. Drop the database afterwards."""
+    dsn = run_aside(create_database(server_dsn, template))
+    yield dsn
+    run_aside(drop_database(server_dsn, dsn))
 
 
 def serve(tmp_path_factory: pytest.TempPathFactory, name: str, binaries: Binaries) -> Iterator[str]:

@@ -6,15 +6,14 @@ import pytest
 
 from tests.acceptance.harness import Bench, Lane
 from tests.acceptance.wire import Wire, connect
-from tests.database import TEMPLATE, create_database, drop_database, run_aside
+from tests.database import temporary_database
 
 
 @pytest.fixture(scope="module")
 def database_url(database_server: str) -> Iterator[str]:
     """A migrated, empty database for the module."""
-    url = run_aside(create_database(database_server, TEMPLATE))
-    yield url
-    run_aside(drop_database(database_server, url))
+    with temporary_database(database_server) as url:
+        yield url
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from tests.acceptance.harness import Sitelatch, toml
 from tests.acceptance.shell import ROOT, Done, sitelatch
 from tests.acceptance.terminal import Terminal
-from tests.database import create_database, drop_database, run_aside
+from tests.database import temporary_database
 from tests.ports import free_port
 
 ADMIN = ("--admin-name", "Ada Admin", "--admin-email", "ada@example.com")
@@ -48,9 +48,8 @@ def upstream() -> Iterator[str]:
 @pytest.fixture
 def empty_database(database_server: str) -> Iterator[str]:
     """A database without the tables of Sitelatch."""
-    dsn = run_aside(create_database(database_server, "template0"))
-    yield dsn
-    run_aside(drop_database(database_server, dsn))
+    with temporary_database(database_server, "template0") as dsn:
+        yield dsn
 
 
 def init(folder: Path, upstream: str, database: str, *options: str) -> Done:

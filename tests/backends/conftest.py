@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.place import Place
-from tests.database import TEMPLATE, create_database, drop_database, run_aside
+from tests.database import temporary_database
 
 COUNTS = "replayed"
 """The name of the test report property with the counts of a backend."""
@@ -31,9 +31,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="module")
 def database_url(database_server: str) -> Iterator[str]:
     """A migrated, empty database for the module."""
-    url = run_aside(create_database(database_server, TEMPLATE))
-    yield url
-    run_aside(drop_database(database_server, url))
+    with temporary_database(database_server) as url:
+        yield url
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.harness import Sitelatch
 from tests.backends.apis import APIS, SIGNED
-from tests.database import TEMPLATE, create_database, drop_database, run_aside
+from tests.database import temporary_database
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backends-apis.md").read_text()
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -81,9 +81,8 @@ pytestmark = pytest.mark.backends
 @pytest.fixture
 def database_url(database_server: str) -> Iterator[str]:
     """A migrated, empty database."""
-    url = run_aside(create_database(database_server, TEMPLATE))
-    yield url
-    run_aside(drop_database(database_server, url))
+    with temporary_database(database_server) as url:
+        yield url
 
 
 def routes_of(name: str, upstream: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.database import create_database, drop_database, run_aside
+from tests.database import temporary_database
 from tests.deploy.folder import DEPLOY, ROOT
 
 pytestmark = [pytest.mark.deploy, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
@@ -57,9 +57,8 @@ def build_context(folder: Path) -> None:
 @pytest.fixture
 def database(database_server: str) -> Iterator[str]:
     """The DSN of an empty database of a server with a unix socket."""
-    dsn = run_aside(create_database(database_server, "template0"))
-    yield dsn
-    run_aside(drop_database(database_server, dsn))
+    with temporary_database(database_server, "template0") as dsn:
+        yield dsn
 
 
 def test_the_image_serves_from_a_read_only_root(tmp_path: Path, database: str) -> None:

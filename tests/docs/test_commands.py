@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tests.database import create_database, drop_database, run_aside
+from tests.database import temporary_database
 from tests.docs.reader import ROOT, Network, Reader, tools_in
 
 pytestmark = pytest.mark.docs
@@ -97,9 +97,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory, network: Network, tools: Pa
 @pytest.fixture(scope="module")
 def database(database_server: str) -> Iterator[str]:
     """The DSN of an empty database of a real PostgreSQL server."""
-    dsn = run_aside(create_database(database_server, "template0"))
-    yield dsn
-    run_aside(drop_database(database_server, dsn))
+    with temporary_database(database_server, "template0") as dsn:
+        yield dsn
 
 
 def succeed(reader: Reader, page: str, text: str, **options: object) -> str:

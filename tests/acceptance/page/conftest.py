@@ -12,7 +12,7 @@ from tests.acceptance.browser import SEEN_MS, chromium, visit
 from tests.acceptance.harness import Sitelatch
 from tests.acceptance.page.admin_page import AdminPage, OpenPage
 from tests.acceptance.page.installation import DataApi, Installation
-from tests.database import TEMPLATE, create_database, drop_database, run_aside
+from tests.database import temporary_database
 
 expect.set_options(timeout=SEEN_MS)
 
@@ -29,24 +29,23 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def shared_installation(tmp_path_factory: pytest.TempPathFactory, database_server: str) -> Iterator[Installation]:
-    database_url = run_aside(create_database(database_server, TEMPLATE))
-    data = http.server.ThreadingHTTPServer(("127.0.0.1", 0), DataApi)
-    threading.Thread(target=data.serve_forever, daemon=True).start()
-    route = {
-        "name": "data",
-        "upstream": f"http://127.0.0.1:{data.server_port}",
-        "sites": ["path:/api/sites/{site}/**", "query:site"],
-    }
-    activity = {"flush_seconds": 0.2, "resolution_seconds": 1}
-    latch = Sitelatch(tmp_path_factory.mktemp("page"), database_url, [route], activity=activity)
-    try:
-        latch.start()
-        yield Installation(latch, database_url)
-    finally:
-        latch.stop()
-        data.shutdown()
-        data.server_close()
-    run_aside(drop_database(database_server, database_url))
+    with temporary_database(database_server) as database_url:
+        data = http.server.ThreadingHTTPServer(("127.0.0.1", 0), DataApi)
+        threading.Thread(target=data.serve_forever, daemon=True).start()
+        route = {
+            "name": "data",
+            "upstream": f"http://127.0.0.1:{data.server_port}",
+            "sites": ["path:/api/sites/{site}/**", "query:site"],
+        }
+        activity = {"flush_seconds": 0.2, "resolution_seconds": 1}
+        latch = Sitelatch(tmp_path_factory.mktemp("page"), database_url, [route], activity=activity)
+        try:
+            latch.start()
+            yield Installation(latch, database_url)
+        finally:
+            latch.stop()
+            data.shutdown()
+            data.server_close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from tests.acceptance.browser import visit
 from tests.acceptance.harness import Sitelatch
 from tests.acceptance.page.admin_page import AdminPage
-from tests.database import TEMPLATE, create_database, drop_database, run_aside
+from tests.database import temporary_database
 
 PROXY = "127.0.0.2"
 ROUTE = {"name": "data", "upstream": "http://127.0.0.1:9", "sites": ["query:site"]}
@@ -60,21 +60,20 @@ class IdentityProxy(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def proxied_url(tmp_path_factory: pytest.TempPathFactory, database_server: str) -> Iterator[str]:
     """The URL of the page behind the identity proxy."""
-    dsn = run_aside(create_database(database_server, TEMPLATE))
-    latch = Sitelatch(tmp_path_factory.mktemp("identity-proxy"), dsn, [ROUTE])
-    options = {"addresses": [PROXY], "allow": [{"domains": ["example.com"]}]}
-    latch.tables["admin"] = {**latch.tables["admin"], "tokens": [], "identity_proxy": options}
-    handler = type("Handler", (IdentityProxy,), {"upstream": latch.admin})
-    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    try:
-        latch.start()
-        yield f"http://127.0.0.1:{proxy.server_port}/admin/"
-    finally:
-        latch.stop()
-        proxy.shutdown()
-        proxy.server_close()
-    run_aside(drop_database(database_server, dsn))
+    with temporary_database(database_server) as dsn:
+        latch = Sitelatch(tmp_path_factory.mktemp("identity-proxy"), dsn, [ROUTE])
+        options = {"addresses": [PROXY], "allow": [{"domains": ["example.com"]}]}
+        latch.tables["admin"] = {**latch.tables["admin"], "tokens": [], "identity_proxy": options}
+        handler = type("Handler", (IdentityProxy,), {"upstream": latch.admin})
+        proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        try:
+            latch.start()
+            yield f"http://127.0.0.1:{proxy.server_port}/admin/"
+        finally:
+            latch.stop()
+            proxy.shutdown()
+            proxy.server_close()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tests.acceptance.harness import Sitelatch
 from tests.acceptance.page.accessibility import check_accessibility, page_with_axe
 from tests.acceptance.page.admin_page import AdminPage
 from tests.acceptance.page.network import ELSEWHERE, serve_elsewhere
-from tests.database import TEMPLATE, create_database, drop_database, run_aside
+from tests.database import temporary_database
 from tests.ports import free_port
 from tests.provider import CLIENT, SECRET, running
 
@@ -21,24 +21,23 @@ ROUTE = {"name": "data", "upstream": "http://127.0.0.1:9", "sites": ["query:site
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, database_server: str) -> Iterator[str]:
     """The URL of the page of an installation with an issuer."""
-    dsn = run_aside(create_database(database_server, TEMPLATE))
-    latch = Sitelatch(tmp_path_factory.mktemp("oidc"), dsn, [ROUTE])
-    url = f"http://{latch.admin}/admin"
-    with running(free_port(), url, host="localhost") as provider:
-        oidc = {
-            "issuer": provider.issuer,
-            "client_id": CLIENT,
-            "client_secret": SECRET,
-            "name": "Example ID",
-            "allow": [{"domains": ["example.com"]}, {"domains": ["acme.example"], "workspaces": ["acme"]}],
-        }
-        latch.tables["admin"] = {**latch.tables["admin"], "public_url": url, "oidc": oidc}
-        try:
-            latch.start()
-            yield url
-        finally:
-            latch.stop()
-    run_aside(drop_database(database_server, dsn))
+    with temporary_database(database_server) as dsn:
+        latch = Sitelatch(tmp_path_factory.mktemp("oidc"), dsn, [ROUTE])
+        url = f"http://{latch.admin}/admin"
+        with running(free_port(), url, host="localhost") as provider:
+            oidc = {
+                "issuer": provider.issuer,
+                "client_id": CLIENT,
+                "client_secret": SECRET,
+                "name": "Example ID",
+                "allow": [{"domains": ["example.com"]}, {"domains": ["acme.example"], "workspaces": ["acme"]}],
+            }
+            latch.tables["admin"] = {**latch.tables["admin"], "public_url": url, "oidc": oidc}
+            try:
+                latch.start()
+                yield url
+            finally:
+                latch.stop()
 
 
 def port_of(url: str) -> str:
