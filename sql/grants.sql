@@ -43,6 +43,7 @@ BEGIN
             sitelatch.api_key_activity,
             sitelatch.audit_log
         TO sitelatch_admin;
+        GRANT EXECUTE ON FUNCTION sitelatch.note_large_change() TO sitelatch_admin;
         -- Triggers write the change feed and the deleted keys.
         GRANT SELECT ON sitelatch.schema_migrations, sitelatch.scope_changes, sitelatch.deleted_keys TO sitelatch_admin;
     END IF;

@@ -6,6 +6,10 @@
 SET CONSTRAINTS sitelatch.note_key, sitelatch.note_user_site, sitelatch.note_changed_user, sitelatch.note_changed_key
 IMMEDIATE
 
+-- name: note_large_change
+-- Announce that this transaction changes too much to list in the feed, so that the commit is quick.
+SELECT sitelatch.note_large_change()
+
 -- name: known_keys
 -- The API users of those of the digests $1 (in hex) that are known, and the deleted ones among the digests.
 SELECT

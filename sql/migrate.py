@@ -95,6 +95,8 @@ async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration
                     raise _create_needed(error, names["database"], names["role"]) from error
                 raise _owner_needed(error) from error
             applied.append(migration.name)
+    if len(migrations) < LATEST:
+        return applied  # the privileges are those on the tables of the latest version
     # Do this on every run: the roles may have been created after the tables, and a restore may have disabled triggers.
     async with connection.transaction():
         await connection.execute(_LOCK_MIGRATIONS, timeout=_MIGRATION_SECONDS)

@@ -7,6 +7,7 @@ from admin.api.endpoints import Endpoint, endpoint
 from admin.api.explain import FrontDoorSettings
 from admin.api.explain_endpoints import ExplainEndpoints
 from admin.api.handlers import json_response
+from admin.api.key_import_endpoints import KeyImportEndpoints
 from admin.api.openapi import openapi
 from admin.api.request_models import NoQuery
 from admin.api.response_models import Document, ExampleRequest
@@ -38,6 +39,9 @@ def api_endpoints(
 
     endpoints = [
         *UserEndpoints(lanes, cipher).endpoints(),
+        *KeyImportEndpoints(
+            lanes, cipher, accept_foreign=front_door is None or front_door.keys.accept_foreign
+        ).endpoints(),
         *WorkspaceEndpoints(lanes).endpoints(),
         *AuditEndpoints(lanes).endpoints(),
         *SiteEndpoints(lanes).endpoints(),

@@ -16,9 +16,11 @@ from admin.connections import Connection
 from admin.identity.admins import Actor
 from admin.key_encryption import KeyCipher
 from admin.problems import Conflict
+from proxy.decision.api_keys import PREFIX
 from sql.queries import query
 
 _NOTE_KEYS_AT_ONCE = query("note_keys_at_once")
+_NOTE_LARGE_CHANGE = query("note_large_change")
 _KNOWN_KEYS = query("known_keys")
 _KNOWN_SITES = query("known_sites")
 _IMPORT_USERS = query("import_users")
@@ -33,6 +35,14 @@ _ADD_OTHER_SITES = query("add_other_sites")
 
 _BATCH: Final = 1000
 """How many keys are looked up or written at a time."""
+
+_MANY: Final = 2000
+"""More changes are announced to the front doors as one. Each of them then looks all keys in use up again."""
+
+FOREIGN_KEYS_REFUSED: Final = (
+    "The front door refuses keys in another format than Sitelatch's own. Set accept_foreign = true in [keys]."
+)
+"""A warning for imports of such keys while `accept_foreign` is off."""
 
 Outcome = Literal["new", "changed", "unchanged"]
 
@@ -73,6 +83,11 @@ class KeyImport:
     known_workspaces: str
     """If workspaces are missing, a sentence that names the known ones, unless there are many."""
 
+    @property
+    def has_foreign_keys(self) -> bool:
+        """Whether there are keys in another format than Sitelatch's own. The format of a digest's key is not known."""
+        return any(change.listed.key is None or not change.listed.key.startswith(PREFIX) for change in self.changes)
+
     def count(self, outcome: Outcome) -> int:
         """Return how many keys have this outcome."""
         return sum(change.outcome == outcome for change in self.changes)
@@ -96,6 +111,8 @@ async def import_keys(
         async with connection.transaction():
             plan = await _plan(connection, file, by, update=update)
             if not plan.faults and not dry_run:
+                if len(plan.changes) - plan.count("unchanged") > _MANY:
+                    await connection.execute(_NOTE_LARGE_CHANGE)
                 await connection.execute(_NOTE_KEYS_AT_ONCE)
                 for batch in _batches([change for change in plan.changes if change.outcome == "new"]):
                     await _create(connection, batch, by, cipher)

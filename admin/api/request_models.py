@@ -193,6 +193,27 @@ class ImportSites(Body):
     dry_run: bool = False
 
 
+class ImportKeys(Body):
+    """`POST /admin/key-imports`: a list of existing keys, as CSV with headings or as JSON lines.
+
+    Send its text as `text`, or its bytes in Base64 as `file`. Each line has `key` or `sha256`, and optionally
+    `workspace`, `sites` or `all_sites`, `name` and `expires_at`; the fields of the body are the defaults. Without
+    `update`, a known key with another scope is an error. With `dry_run`, nothing is changed, and the response lists all
+    errors.
+    """
+
+    max_bytes: ClassVar[int] = 4 * 1024 * 1024
+
+    text: str | None = None
+    file: Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})] | None = None
+    workspace: Workspace | None = None
+    all_sites: bool = False
+    sites: Annotated[list[Text], Field(fail_fast=True, max_length=MAX_SITES)] = []
+    update: bool = False
+    allow_weak: bool = False
+    dry_run: bool = False
+
+
 class LookUpSites(Body):
     """`POST /admin/site-lookup`: ids that a person pasted, to select the sites among them."""
 

@@ -201,6 +201,19 @@ class ImportResult(View):
     errors: list[ImportFault]
 
 
+class KeyImportResult(View):
+    """The numbers of keys that an import adds, changes and leaves unchanged.
+
+    A dry run returns what an import would do, and all errors. `warnings` are sentences for the admin.
+    """
+
+    imported: int
+    changed: int
+    unchanged: int
+    warnings: list[str]
+    errors: list[ImportFault]
+
+
 class SignInMethods(View):
     """The sign-in methods of the page: whether tokens work, and the OpenID Connect issuer's name, if there is one."""
 

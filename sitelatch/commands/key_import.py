@@ -8,7 +8,7 @@ import asyncpg
 import click
 
 from admin.api.key_file import Defaults, read_key_file
-from admin.api.key_import import KeyImport, import_keys
+from admin.api.key_import import FOREIGN_KEYS_REFUSED, KeyImport, import_keys
 from admin.identity.admins import COMMAND, Actor, Person
 from admin.key_encryption import key_cipher
 from admin.problems import Invalid
@@ -80,13 +80,8 @@ def import_command(
     done = run_with_database(config, work)
     if dry_run or not done.faults:
         _echo(done, dry_run=dry_run)
-    if not config.keys.accept_foreign and any(
-        change.listed.key is None or not change.listed.key.startswith("slk_") for change in done.changes
-    ):
-        say(
-            "foreign_keys_refused",
-            "The front door refuses keys in another format than Sitelatch's own. Set accept_foreign = true in [keys].",
-        )
+    if done.has_foreign_keys and not config.keys.accept_foreign:
+        say("foreign_keys_refused", FOREIGN_KEYS_REFUSED)
     if done.faults:
         lines = [f"{name}: {fault}" for fault in done.faults[:_SHOWN]]
         if len(done.faults) > _SHOWN:

@@ -49,7 +49,7 @@ async def run(*words: str) -> tuple[int | None, str]:
         *(sys.executable, "-m", "sitelatch", *words),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
     return process.returncode, output.decode()
@@ -86,7 +86,9 @@ async def test_100_000_keys_are_imported_in_one_run_while_revocations_take_effec
             taken.append(await seconds_until_refused(client, bench, user, target))
             deleting.append(time.monotonic() - before)
             await asyncio.sleep(0.2)  # spreads the deletions over the import
-        assert await importing == (0, f"Imported: {COUNT:,}.\n")
+        code, output = await importing
+        assert code == 0, output
+        assert output == f"Imported: {COUNT:,}.\n"
         seconds = time.monotonic() - began
         for key in (keys[0], keys[1], keys[-1]):
             deadline = time.monotonic() + DEADLINE_SECONDS

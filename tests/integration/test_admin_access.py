@@ -125,6 +125,10 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/audit?action=site.created&since=2000-01-01T00:00:00Z", statuses=(200,)),
         Attempt("/audit?subject={user}", statuses=(200,)),
     ],
+    ("POST", "/key-imports"): [
+        Attempt("/key-imports", {"text": "key\nkq3vT8-Zp1mX9wLr4sNc\n", "workspace": "globex", "all_sites": True}),
+        Attempt("/key-imports", {"text": "key,sites\nkq3vT8-Zp1mX9wLr4sNc,wiki\n", "workspace": "acme"}, (422,)),
+    ],
     ("POST", "/explain"): [
         Attempt("/explain", {"url": "/api/sites/wiki/x"}, (200,)),
         Attempt("/explain", {"url": "/api/sites/wiki/x", "user_id": "{user}"}, (200,)),

@@ -213,3 +213,13 @@ async def test_many_changes_of_one_transaction_become_one(
         "SELECT what, count(*) AS count FROM sitelatch.scope_changes WHERE seq > $1 GROUP BY what", last
     )
     assert {row["what"]: row["count"] for row in found} == whats
+
+
+async def test_a_large_import_is_announced_as_one_change(connection: asyncpg.Pool) -> None:
+    last = await connection.fetchval("SELECT max(seq) FROM sitelatch.scope_changes")
+    lines = [{"sha256": digest(str(number)).hex(), "sites": ["shop"]} for number in range(2001)]
+    assert (await imported(connection, lines)).count("new") == 2001
+    found = await connection.fetch("SELECT what FROM sitelatch.scope_changes WHERE seq > $1", last)
+    assert [row["what"] for row in found] == ["all"]
+    assert await connection.fetchval("SELECT count(*) FROM sitelatch.scope_pending") == 0
+    assert (await imported(connection, lines)).count("unchanged") == 2001
