@@ -178,7 +178,7 @@ async def test_an_upstream_that_responds_early_and_stops_reading_frees_its_slot(
             await until(lambda: door.client.paused, "a full upstream")
             await asyncio.sleep(0.3)  # until the buffers of the kernel are full
             await loop.sock_sendall(served, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
-            await until(lambda: door.pool.places_taken == 0, "the place's return", seconds=5)
+            await until(lambda: door.pool.places_taken == 0, "the place's return")
 
 
 @on_uvloop
@@ -229,7 +229,7 @@ async def test_an_error_while_checking_one_connection_does_not_disable_other_tim
         broken = BrokenConnection(door.door.services)
         door.door.services.connections.add(broken, "192.0.2.1", exempt=True)
         async with connect(door.address) as second:
-            assert await second.closed(seconds=5)
+            assert await second.closed()
         assert broken not in door.connections
 
 
@@ -294,7 +294,7 @@ async def test_the_keep_alive_header_of_the_upstream_limits_idle_connections() -
                 served.writer.close()  # the next request gets another connection
                 await until(lambda: door.pool.places_taken == 0, "its end")
             else:
-                assert await served.closed(seconds=3)
+                assert await served.closed()
 
 
 @on_uvloop
@@ -409,8 +409,8 @@ async def test_canceling_a_connection_attempt_always_frees_its_slot() -> None:
                 opening.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     (await opening).drop()
-        await until(lambda: not pool.places_taken, "the release of all slots", seconds=3)
-        await until(lambda: not door.metrics.upstream_open, "the end of all connections", seconds=3)
+        await until(lambda: not pool.places_taken, "the release of all slots")
+        await until(lambda: not door.metrics.upstream_open, "the end of all connections")
 
 
 @on_uvloop

@@ -117,7 +117,7 @@ def test_the_main_user_journey_works_with_the_keyboard_alone(open_page: OpenPage
         tab_to(page, dialog.button("Delete"))
         keys.press("Enter")
         expect(row).to_have_count(0)
-        installation.expect_status("shop", key, 401, seconds=1)
+        installation.expect_status("shop", key, 401)
         expect(admin.heading("API Users")).to_be_focused()
         tab_to(page, admin.link("Audit"), back=True)
         keys.press("Enter")

@@ -108,7 +108,7 @@ def test_the_main_user_journey_works_from_first_sign_in_to_last_deletion(
         delete.click()
         dialog.submit("Delete")
         expect(row).to_have_count(0)
-        installation.expect_status("shop", key, 401, seconds=1)
+        installation.expect_status("shop", key, 401)
         # The next row has the focus.
         expect(admin.users.delete_button(admin.users.rows.first)).to_be_focused()
 
