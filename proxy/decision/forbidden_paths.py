@@ -78,6 +78,13 @@ _SEPARATORS = AMBIGUOUS_REQUEST.because(
 
 def refuse_forbidden(decoded: bytes) -> None:
     """Raise Refused if a path, raw or decoded, contains something that no ordinary path contains."""
+    _refuse_ascii(decoded)
+    if not decoded.isascii():
+        _refuse_look_alikes(decoded)
+
+
+def _refuse_ascii(decoded: bytes) -> None:
+    """Raise Refused if a path contains something forbidden in ASCII."""
     if decoded.startswith(b"//"):
         raise Refused(_HOST_IN_PATH)
     if len(decoded.translate(None, _FORBIDDEN_BYTES)) < len(decoded):
@@ -88,8 +95,6 @@ def refuse_forbidden(decoded: bytes) -> None:
         raise Refused(_SEPARATORS)
     if b";" in decoded and _has_slash_in_parameters(decoded.lower()):
         raise Refused(_SLASH_IN_PARAMETERS)
-    if not decoded.isascii():
-        _refuse_look_alikes(decoded)
 
 
 def _refuse_look_alikes(decoded: bytes) -> None:
@@ -105,7 +110,7 @@ def _refuse_look_alikes(decoded: bytes) -> None:
     if len(found) > _MAX_LOOK_ALIKES:
         raise Refused(_LOOK_ALIKE)  # comparing more would take long
     try:
-        refuse_forbidden(_HAS_COMPATIBLE.sub(lambda look_alike: _COMPATIBLE[look_alike[0]], decoded))
+        _refuse_ascii(_HAS_COMPATIBLE.sub(lambda look_alike: _COMPATIBLE[look_alike[0]], decoded))
     except Refused:
         raise Refused(_LOOK_ALIKE) from None
 

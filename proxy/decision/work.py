@@ -10,7 +10,7 @@ from proxy.http.headers import FOLDED, Head
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 # One unit of work is a hundredth of the cost of a plain head that no shortcut reads (proxy/http/plain_requests.py).
-MOST_WORK = 2000
+MOST_WORK = 1900
 _FIELD, _COOKIE, _PARAMETER, _FOUND, _FOUND_ODD_NAME, _SITE = 10, 3, 1, 16, 28, 16
 _ODD_NAME, _ODD_VALUE = 2, 1
 """The additional work of a parameter or cookie whose name or value contains `%` or bytes outside ASCII."""

@@ -900,6 +900,19 @@ MIXES: list[Mix] = [
         },
         method=b"DELETE",
     ),
+    Mix(
+        {
+            "path": Part(SITE, (b"filtersitetc5%3djsonf%25", b"%ff{x}'query]"), b"%ef%bc%8f%3dlookupexporteq.", 7900),
+            "cookies": Part(b"", (b"api_keys=.;",), b"", 704),
+        },
+        method=b"OPTIONS",
+    ),
+    Mix(
+        {
+            "path": Part(SITE, (b"filtersitetc5%3djsonf%25", b"%ff{x}'query]"), b"%ef%bc%8f%3dlookupexporteq.", 4700),
+            "cookies": Part(b"", (b"api_keys=.;",), b"", 704),
+        }
+    ),
 ]
 
 _START = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n"
