@@ -10,7 +10,13 @@ _CHARSETS = re.compile(rb"charset[*0-9 \t]*+=")
 # Charsets that extend ASCII, so that names and separators have the same bytes.
 _CHARSET = re.compile(
     rb"charset=[\"']?(?:utf-?8(?:-sig)?|(?:us-)?ascii|binary|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9]|"
-    rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|)[\"']?(?=[;, \t]|\Z)"
+    rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|utf8mb[34]|)[\"']?(?=[;, \t]|\Z)"
+)
+# The second byte of a character may be an ASCII letter, but none of `%&+;=?#`. So these charsets make no difference to
+# a query in ASCII.
+_TWO_BYTE_CHARSET = re.compile(
+    rb"charset=[\"']?(?:(?:x-)?s(?:hift[_-]?)?jis|windows-31j|(?:ms|cp)932|gbk|gb18030|(?:cp|ms)936|big5(?:-hkscs)?|cp950|"
+    rb"(?:cp|ms)949|uhc|ks_c_5601-1987|tis-620)[\"']?(?=[;, \t]|\Z)"
 )
 HARMLESS_TYPES = frozenset(
     value + charset
@@ -24,17 +30,22 @@ _OTHER_CHARSET = AMBIGUOUS_REQUEST.because(
 )
 
 
-def refuse_charset(fields: Fields) -> None:
-    """Raise Refused if the charset gives ASCII bytes a different meaning, as UTF-7 and EBCDIC do.
+def refuse_charset(fields: Fields, raw_query: bytes) -> None:
+    """Raise Refused if the charset gives the bytes of a query a different meaning, as UTF-7 and EBCDIC do.
 
     Django and ASP.NET decode the query in the charset of the body, even if there is no body.
     """
     for name, value in fields:
         if FOLDED[name] == b"content-type":
             lower = value.lower()
-            if b"charset" in lower and (
-                len(lower) > _LONGEST_CONTENT_TYPE or len(_CHARSETS.findall(lower)) != len(_CHARSET.findall(lower))
-            ):
+            if b"charset" not in lower:
+                continue
+            if len(lower) > _LONGEST_CONTENT_TYPE:
+                raise Refused(_OTHER_CHARSET)
+            known = len(_CHARSET.findall(lower))
+            if raw_query.isascii():
+                known += len(_TWO_BYTE_CHARSET.findall(lower))
+            if len(_CHARSETS.findall(lower)) != known:
                 raise Refused(_OTHER_CHARSET)
 
 

@@ -17,7 +17,7 @@ from proxy.decision.noticed_headers import CONTENT_TYPE, COOKIE, OVERRIDE, SECON
 from proxy.decision.plain_claims import claim_plainly
 from proxy.decision.queries import OnlyParameter, Query
 from proxy.decision.request_sites import check_cookies, name_sites
-from proxy.decision.second_resource import names_second_resource
+from proxy.decision.second_resource import COPYING, names_second_resource
 from proxy.decision.steering_parameters import refuse_parameters_that_steer
 from proxy.decision.target import split
 from proxy.decision.verdict import Known, Lookup, NoGrant, Owners, Verdict
@@ -130,7 +130,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if facts.refusal is not None:
                 raise Refused(facts.refusal)
             if raw_query and noticed & CONTENT_TYPE:
-                refuse_charset(claim.fields)
+                refuse_charset(claim.fields, raw_query)
             if query is not None:
                 refuse_parameters_that_steer(query)
 
@@ -139,7 +139,7 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
             if (
                 noticed & SECOND_RESOURCE
                 and settings.second_resource == "refuse"
-                and names_second_resource(claim.fields)
+                and names_second_resource(claim.fields, copies=not COPYING.isdisjoint(route.methods))
             ):
                 raise Refused(SECOND_RESOURCE_REFUSED)
 

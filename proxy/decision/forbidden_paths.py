@@ -26,8 +26,9 @@ _LOOK_ALIKES = (
     "\u037e\u2024\u2025\u2026\u2100\u2101\u2105\u2106\ufe14\ufe19\ufe30\ufe52\ufe54\ufe68\uff0e\uff0f\uff1b\uff3c"
 )
 _MAX_LOOK_ALIKES = 32
-_BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\"}
-"""Characters that Windows maps to `/` or `\\` when the code page lacks them."""
+_BEST_FIT = {"\u2044": "/", "\u2215": "/", "\u2216": "\\", "\u00a5": "\\", "\u20a9": "\\"}
+"""Characters that Windows maps to `/` or `\\` when the code page lacks them. The code pages 932 (Japanese) and 949
+(Korean) map the signs of the yen and the won to `\\`."""
 _COMPATIBLE = {
     look_alike.encode(): compatible.encode()
     for look_alike, compatible in (

@@ -7,8 +7,8 @@ from proxy.decision.parameter_finder import Finder
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _ENCODED_PARAMETER = AMBIGUOUS_REQUEST.because(
-    "The path contains `&`, `?` or `#`, raw or encoded, with a parameter after it. Servers that rewrite paths may "
-    "read this as a query parameter. Send parameters in the query."
+    "The path contains `&`, `;`, `?` or `#`, raw or encoded, with a parameter after it. Some servers, such as those "
+    "that rewrite paths, may read this as a query parameter. Send parameters in the query."
 )
 _PARAMETER = re.compile(rb"[&?#][^&?#/=;!'()*,]++=")  # names of parameters do not contain the other sub-delimiters
 

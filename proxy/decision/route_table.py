@@ -8,8 +8,9 @@ from proxy.decision.path_patterns import FirstOf
 from proxy.decision.path_readings import SEGMENT_START, read_path
 from proxy.decision.plain_paths import PlainPaths
 from proxy.decision.routes import Route
+from proxy.http.headers import Head
 from proxy.http.percent_encoding import text
-from proxy.refusals import AMBIGUOUS_REQUEST, NO_ROUTE, Refused
+from proxy.refusals import AMBIGUOUS_REQUEST, NO_ROUTE, Refusal, Refused
 from proxy.settings import KeySettings, RouteSettings
 
 _REMEMBERED = 10_000
@@ -37,6 +38,7 @@ class RouteTable:
         self.plain_key_fields = list(dict.fromkeys(each for route in self.routes for each in route.plain_key_fields))
         self.reads_hosts = any(route.site_rules.hosts for route in self.routes)
         """Whether a route reads a site from the host name."""
+        self.has_cors = any(route.cors is not None for route in self.routes)
         self.methods = frozenset().union(*(route.methods for route in self.routes))
 
     def locate(self, path: bytes, work: int = 0) -> PathFacts:
@@ -88,6 +90,11 @@ class RouteTable:
         """Return the route of a target's literal reading, for a refusal before the decision has found the route."""
         path = text(target.partition(b"?")[0])
         return self.route_of(path.replace("/", SEGMENT_START), lenient=False)
+
+    def lines_of(self, refusal: Refusal, received: Head) -> bytes:
+        """Return the CORS headers of the refusal of a request that is not well-formed."""
+        route = self.route_at(received.target)
+        return route.lines_of(refusal, received.origin) if route is not None and route.cors is not None else b""
 
     def route_of(self, reading: str, *, lenient: bool) -> Route | None:
         """Return the first route whose `path` is a prefix of this reading."""

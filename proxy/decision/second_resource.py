@@ -68,30 +68,44 @@ SECOND_RESOURCE_HEADERS = known_headers(
 )
 # fmt: on
 
-_NONE, _ALWAYS, _BY_VALUE = range(3)
+COPYING = frozenset({b"COPY", b"MOVE"})
+"""The methods for which `Destination` and `Source` name a resource. Other APIs use headers with these names for data,
+such as `Destination: BER`."""
+_NONE, _ALWAYS, _BY_VALUE, _OF_COPIES = range(4)
+_OF_COPIES_NAMES = frozenset({b"destination", b"source"})
 # An untagged list (RFC 4918 §10.4.2): conditions in parentheses on the request's own resource.
 _UNTAGGED_LIST = re.compile(rb"[ \t]*+(?>(?:\([^()]*+\)[ \t]*+)+)\Z")
+_WORDS = re.compile(rb"[A-Za-z0-9 ,_-]*+\Z")
 _PATH_OR_URL = re.compile(rb"/|[A-Za-z][A-Za-z0-9+.-]*:")
 _NAMES = frozenset(row.name.encode() for row in SECOND_RESOURCE_HEADERS)
 _VALUE_CHECKS: dict[bytes, Callable[[bytes], bool]] = {
     b"if": lambda value: b"<" in value and _UNTAGGED_LIST.match(value) is None,
-    b"source": lambda value: _PATH_OR_URL.match(value) is not None,
     b"upload-concat": lambda value: value.lower().startswith(b"final"),
 }
 
 
 def _kind(name: bytes) -> int:
     folded = fold_name(name)
+    if folded in _OF_COPIES_NAMES:
+        return _OF_COPIES
     return _NONE if folded not in _NAMES else _BY_VALUE if folded in _VALUE_CHECKS else _ALWAYS
 
 
 _KINDS = Spellings(_kind)
 
 
-def names_second_resource(fields: Fields) -> bool:
-    """Return whether a header names a resource other than the target. Hot."""
+def names_second_resource(fields: Fields, *, copies: bool) -> bool:
+    """Return whether a header names a resource other than the target. `copies`: whether methods of COPYING may occur."""
     for name, value in fields:
         kind = _KINDS[name]
         if kind == _ALWAYS or (kind == _BY_VALUE and _VALUE_CHECKS[fold_name(name)](value)):
             return True
+        if kind == _OF_COPIES and _names_copy(fold_name(name), value, copies=copies):
+            return True
     return False
+
+
+def _names_copy(folded: bytes, value: bytes, *, copies: bool) -> bool:
+    if folded == b"destination":
+        return copies or _WORDS.match(value) is None
+    return copies and _PATH_OR_URL.match(value) is not None

@@ -3,9 +3,10 @@
 See the Fetch standard, §HTTP-CORS protocol. The lines depend only on the request's `Origin`, never on its site or key.
 """
 
+import re
 from collections.abc import Iterable
 
-from proxy.http.headers import Fields
+from proxy.http.headers import Fields, Head
 from proxy.settings import CorsSettings, RouteSettings
 
 _PLAIN_HEADERS = (
@@ -97,6 +98,22 @@ def compile_cors(route: RouteSettings, read_headers: Iterable[str]) -> Cors | No
         return Cors(route.cors, route.methods, ["*", "Authorization"])  # `*` does not cover Authorization
     unique = {name.lower(): name for name in (*read_headers, *_PLAIN_HEADERS, *route.cors.headers)}
     return Cors(route.cors, route.methods, unique.values())
+
+
+_TARGET = re.compile(rb"([!-~]++) (/[!-~]*+)")
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*+([!-~]++)[ \t]*+(?=\r\n)", re.IGNORECASE)
+
+
+def readable_parts(received: bytes) -> Head | None:
+    """Return the target and the `Origin` of a request whose head cannot be parsed, or None if it has no target.
+
+    They only determine the CORS headers of its refusal, so that the page can read why it is refused.
+    """
+    head = received.partition(b"\r\n\r\n")[0] + b"\r\n"
+    line = _TARGET.match(head)
+    if line is None:
+        return None
+    return Head(line[1], line[2], [(b"Origin", origin) for origin in _ORIGIN.findall(head)])
 
 
 def is_preflight(fields: Fields) -> bool:

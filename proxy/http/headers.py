@@ -130,7 +130,7 @@ _MAX_CACHED_NAME_BYTES = 64
 class Spellings(dict[bytes, int]):
     """The kind of each field name, cached by spelling: one dict lookup instead of `lower()` on the hot path.
 
-    Clients choose spellings, so the cache is bounded. Beyond the bound, new spellings are classified each time.
+    Clients choose spellings, so the cache is bounded. It is cleared when it is full, so invented names do not stay.
     """
 
     BOUND = 4096
@@ -141,7 +141,9 @@ class Spellings(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         kind = self._kind(name)
-        if len(self) < self.BOUND and len(name) <= _MAX_CACHED_NAME_BYTES:
+        if len(name) <= _MAX_CACHED_NAME_BYTES:
+            if len(self) >= self.BOUND:
+                self.clear()
             self[name] = kind
         return kind
 
@@ -151,7 +153,9 @@ class FoldedNames(dict[bytes, bytes]):
 
     def __missing__(self, name: bytes) -> bytes:
         folded = fold_name(name)
-        if len(self) < Spellings.BOUND and len(name) <= _MAX_CACHED_NAME_BYTES:
+        if len(name) <= _MAX_CACHED_NAME_BYTES:
+            if len(self) >= Spellings.BOUND:
+                self.clear()
             self[name] = folded
         return folded
 

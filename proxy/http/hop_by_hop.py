@@ -73,7 +73,8 @@ def clean_request(
 ) -> RequestHop:
     """Separate hop-by-hop fields from the fields to forward. `judged` are the names that the decision reads.
 
-    `trusted` keeps the peer's headers about the request's origin. Unless `needs_host`, HTTP/1.0 requests may lack Host.
+    `trusted` keeps the peer's headers about the request's origin. Unless `needs_host`, HTTP/1.0 requests may lack Host,
+    and it may be empty (RFC 9110 §7.2).
     A target in absolute form becomes the origin form, which is what the decision and the upstream see. Raises Refused
     on a head whose framing or hop-by-hop fields can be read in two ways.
     """
@@ -115,7 +116,9 @@ def clean_request(
         elif kind == MALFORMED:
             raise Refused(FRAMING_LOOK_ALIKE)
     host = b""
-    if hosts or minor == 1 or needs_host:
+    if hosts == [b""] and not needs_host:
+        passing = [field for field in passing if field[0].lower() != b"host"]
+    elif hosts or minor == 1 or needs_host:
         host = check_host(hosts)
         if host != hosts[0]:
             passing = [(name, host) if name.lower() == b"host" else (name, value) for name, value in passing]

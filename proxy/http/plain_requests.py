@@ -193,7 +193,9 @@ class PlainRequests:
         if not key.replace(b"_", b"").isalnum() and _KEY.match(key) is None:
             return None
         line, _, before = before.partition(b"\r\n")
-        # The position of Content-Length belongs to the shape.
+        # The position of Content-Length belongs to the shape, and the length of the key does not.
+        if behind > len(after):
+            behind -= len(key)
         pieces = (before, mark, after, behind)
         try:
             shape = self._shapes[pieces]

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+from proxy.http.cors import readable_parts
 from proxy.http.head_writer import refusal_response
 from proxy.http.headers import Head
 from proxy.http.hop_by_hop import Hop
@@ -144,11 +145,17 @@ class ClientConnection:
             return
         self._admission.judge(exchange)
 
-    def refuse_head(self, refusal: Refusal, raw: Head | None = None) -> None:
-        """Refuse bytes that are not a request. Close the connection, because the next request cannot be found."""
+    def refuse_head(self, refusal: Refusal, raw: Head | None = None, received: bytes = b"") -> None:
+        """Refuse bytes that are not a request. Close the connection, because the next request cannot be found.
+
+        `raw` is the head, or None if it could not be parsed. `received` begins with its bytes.
+        """
         request_id = self._services.next_request_id()
         head_only = raw is not None and raw.method == b"HEAD"
-        response = refusal_response(refusal, request_id, close=True, head_only=head_only)
+        table = self._services.enforcement.table
+        head = (raw or readable_parts(received)) if table.has_cors else None
+        lines = table.lines_of(refusal, head) if head is not None else b""
+        response = refusal_response(refusal, request_id, lines, close=True, head_only=head_only)
         self._services.record.refused_head(
             refusal, raw, request_id=request_id, client=self._peer.address, bytes_out=len(response)
         )

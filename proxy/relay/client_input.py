@@ -26,7 +26,7 @@ class RequestTaker(Client, Protocol):
     def begin(self, head: Head, hop: Hop) -> None:
         """Begin an exchange."""
 
-    def refuse_head(self, refusal: Refusal, raw: Head | None) -> None:
+    def refuse_head(self, refusal: Refusal, raw: Head | None, received: bytes) -> None:
         """Refuse bytes that are not a request, and close the connection."""
 
     def await_head(self) -> None:
@@ -184,7 +184,7 @@ class ClientInput:
             )
         except Refused as refused:
             # The end of this request is unknown, so no other request can follow on this connection.
-            self._client.refuse_head(refused.refusal, raw)
+            self._client.refuse_head(refused.refusal, raw, reader.partial + data)
             return b""
         if not hop.body.done:
             reader.renew()

@@ -74,7 +74,7 @@ def bench(
     routes.append({"name": "reading", "path": "/reading", "upstream": url(api), **failing, "methods": ["GET"]})
     routes.append({"name": "without", "path": "/without", "upstream": url(api), "sites": ["path:/without/{site}/**"]})
     limits = {"answer_seconds": 3, "upstream_connections": 1, "upstream_wait_seconds": 0.5}
-    lanes = Lanes(20, cors={"origins": [APP], "credentials": True})
+    lanes = Lanes(27, cors={"origins": [APP], "credentials": True})
     folder = tmp_path_factory.mktemp("cors")
     with silent, serving(folder, database_url, lanes, routes=routes, limits=limits) as bench:
         yield bench
@@ -147,8 +147,30 @@ async def test_pages_can_read_refusals_of_a_route_with_cors(
     assert lane.upstream.untouched
 
 
-async def test_a_refusal_by_the_http_parser_has_no_cors_headers(client: Wire, lane: Lane) -> None:
-    await client.send(lane.request("GET", "/sites/shop/x", f"Origin: {APP}", "Content-Length: 1", "Content-Length: 2"))
+@pytest.mark.parametrize(
+    ("method", "rest", "lines", "status"),
+    [
+        ("GET", "x", ["Content-Length: 1", "Content-Length: 2"], 400),
+        ("GET", "x", ["Expect: the-unexpected"], 417),
+        ("GET", "x", ["Connection: X-API-Key"], 400),
+        ("GET", "x" * 9000, [], 414),
+        ("GET", "x", ["X-Long: " + "a" * 40_000], 431),
+        ("GET", "x", ["Bad Name: 1"], 400),
+        ("UNHEARD-OF", "x", [], 501),
+    ],
+)
+async def test_pages_can_read_refusals_of_malformed_requests(
+    client: Wire, lane: Lane, method: str, rest: str, lines: list[str], status: int
+) -> None:
+    await client.send(lane.request(method, f"/sites/shop/{rest}", f"origin:{APP}", *lines))
+    answer = await client.answer()
+    assert answer.status == status
+    assert answer.one("Access-Control-Allow-Origin") == ALLOWED
+    assert answer.one("Vary") == b"Origin"
+
+
+async def test_a_malformed_request_with_two_origins_gets_no_permission(client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "/sites/shop/x", f"Origin: {APP}", f"Origin: {APP}", "Bad Name: 1"))
     answer = await client.answer()
     assert answer.code == "bad_request"
     assert b"access-control" not in answer.raw_head.lower()

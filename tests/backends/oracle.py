@@ -50,7 +50,7 @@ def faults_sent(request: Request, sent: Sent) -> list[Fault]:
     for line in sent.head.split(b"\r\n")[1:]:
         spelled, _, value = line.partition(b":")
         name = spelled.lower().replace(b"_", b"-")
-        if name in _SECOND and (name not in _BY_VALUE or names_second_resource([(name, value.strip())])):
+        if name in _SECOND and (name not in _BY_VALUE or names_second_resource([(name, value.strip())], copies=True)):
             found.append(Fault("second resource", f"{name.decode()} is forwarded to the backend"))
     return found
 

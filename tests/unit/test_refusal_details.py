@@ -175,7 +175,8 @@ ROWS: list[Row] = [
         (get("/?site=shop", "Cookie: site=shop", "Cookie: a"), "A cookie has the name of a query parameter"),
         (get("/?site=shop", "Cookie: " + "site=shop;" * 17), "More than 16 cookies have the name of a query parameter"),
         (get("/?" + "c=%20&" * 900, *["A: b"] * 90), "The request is too complex"),
-        (get("/x%26site=blog"), "The path contains `&`, `?` or `#`, raw or encoded"),
+        (get("/x%26site=blog"), "The path contains `&`, `;`, `?` or `#`, raw or encoded"),
+        (get("/x;site=blog"), "The path contains `&`, `;`, `?` or `#`, raw or encoded"),
         (get("/?site=shop&api_key=a;b"), "The query parameter that carries the API key is next to `;` or `?`"),
         (get("/?site=shop&api_key=\xc3\xbc"), "The query parameter that carries the API key contains bytes outside"),
         (

@@ -384,7 +384,7 @@ def test_override_headers_are_removed_on_a_public_path() -> None:
         (b"text/plain; charset*=utf-8''utf-7", b"site=shop"),
         (b"text/plain; charset = utf-7", b"site=shop"),
         (b"text/plain; charset=utf-16le", b"site=shop"),
-        (b"text/plain; charset=shift_jis", b"site=shop"),
+        (b"text/plain; charset=shift_jis", b"site=shop&q=\xc3\xa9"),
     ],
 )
 def test_a_charset_that_changes_parameter_names_is_ambiguous(content_type: bytes, query: bytes) -> None:
@@ -399,12 +399,31 @@ def test_a_charset_that_changes_parameter_names_is_ambiguous(content_type: bytes
             b"text/csv; charset=ISO-8859-1; header=present",
             b"text/plain; charset=us-ascii",
             b"text/xml; charset=cp1252",
+            b"application/json; charset=utf8mb4",
+            b"application/json; charset=Shift_JIS",
+            b"application/json; charset=windows-31j",
+            b"text/plain; charset=GBK",
+            b"text/plain;charset=gb18030",
+            b"text/plain; charset=big5",
         ),
     ],
 )
 def test_a_charset_that_extends_ascii_passes(content_type: bytes) -> None:
     assert judge(ALL, b"/api/data?site=shop", (b"Content-Type", content_type), method=b"PUT", body=True) == ("shop",)
     assert judge(ALL, b"/api/sites/shop/x", (b"Content-Type", b"text/plain; charset=utf-16")) == ("shop",)
+
+
+@pytest.mark.parametrize("charset", [b"shift_jis", b"gbk", b"big5", b"gb18030"])
+def test_a_charset_with_two_byte_characters_is_ambiguous_with_raw_bytes_in_the_query(charset: bytes) -> None:
+    # In some decoders, a byte over 0x7F and the `&` after it become one character.
+    field = (b"Content-Type", b"text/plain; charset=" + charset)
+    assert judge(ALL, b"/api/data?q=\xc3\xa9&site=shop", field, method=b"PUT", body=True) == "ambiguous_request"
+
+
+@pytest.mark.parametrize("charset", [b"iso-2022-jp", b"hz-gb-2312", b"utf-7", b"cp037", b"gbk16"])
+def test_a_charset_in_which_ascii_bytes_have_another_meaning_is_ambiguous(charset: bytes) -> None:
+    field = (b"Content-Type", b"text/plain; charset=" + charset)
+    assert judge(ALL, b"/api/data?site=shop", field, method=b"PUT", body=True) == "ambiguous_request"
 
 
 # Requests without a key.
@@ -494,7 +513,7 @@ def test_an_index_that_makes_qs_build_a_map_is_ambiguous(index: bytes) -> None:
     assert judge({"sites": [{"query": "site", "array": True}]}, b"/x?site[" + index + b"]=shop") == "ambiguous_request"
 
 
-@pytest.mark.parametrize("slash", ["\u2044", "\u2215", "\u2216"])
+@pytest.mark.parametrize("slash", ["\u2044", "\u2215", "\u2216", "\u00a5", "\u20a9"])
 def test_dot_segments_between_best_fit_slashes_are_refused(slash: str) -> None:
     hidden = "".join(f"%{byte:02X}" for byte in slash.encode())
     assert judge(ALL, f"/api/sites/shop/a{hidden}..{hidden}blog".encode()) == "ambiguous_request"

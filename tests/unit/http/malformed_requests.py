@@ -63,6 +63,6 @@ REQUESTS = [
     (get(b"Host: other"), "The request has more than one Host header."),
     *(
         (b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host, "The Host header does not contain a host name or an IP address.")
-        for host in (b"", b"http://h", b"u@h", b"h/x", b"h..", b"b\xc3\xbcro", b"h:port", b"::1", b"a b", b"h" * 300)
+        for host in (b"http://h", b"u@h", b"h/x", b"h..", b"b\xc3\xbcro", b"h:port", b"::1", b"a b", b"h" * 300)
     ),
 ]

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.http.bodies import ChunkedBody, NoBody
-from proxy.http.headers import FOLDED, PLAIN, Fields, Head
+from proxy.http.headers import FOLDED, PLAIN, Fields, FoldedNames, Head
 from proxy.http.hop_by_hop import (
     RequestHop,
     clean_request,
@@ -25,13 +25,16 @@ def clean(
     minor: int = 1,
     trusted: bool = False,
     spellings: RequestSpellings = SPELLINGS,
+    host: tuple[bytes, bytes] = HOST,
+    needs_host: bool = True,
 ) -> RequestHop:
     return clean_request(
-        Head(method, b"/", [HOST, *fields], minor=minor),
+        Head(method, b"/", [host, *fields], minor=minor),
         spellings=spellings,
         trusted=trusted,
         judged=frozenset({b"x-api-key", b"x-site", b"authorization"}),
         trailer_bytes=100,
+        needs_host=needs_host,
     )
 
 
@@ -365,11 +368,21 @@ def test_long_names_are_not_cached() -> None:
     assert name not in dict(FOLDED)
 
 
-def test_the_cache_of_spellings_is_bounded() -> None:
-    spellings = RequestSpellings()
-    for number in range(2 * RequestSpellings.BOUND):
-        assert spellings[b"x-%d" % number] == PLAIN
-    assert len(spellings) == RequestSpellings.BOUND
+def test_the_cache_of_spellings_is_bounded_and_invented_names_do_not_fill_it_for_good() -> None:
+    for spellings in (RequestSpellings(), FoldedNames()):
+        for number in range(2 * RequestSpellings.BOUND + 7):
+            spellings[b"x-%d" % number]
+            assert len(spellings) <= RequestSpellings.BOUND
+        spellings[b"x-new"]
+        assert b"x-new" in dict(spellings)
+
+
+def test_an_empty_host_is_like_none_unless_a_rule_reads_hosts() -> None:
+    # F5's HTTP monitors send `Host:` without a value, which RFC 9110 §7.2 allows.
+    hop = clean([(b"X-A", b"1")], host=(b"Host", b""), needs_host=False)
+    assert (hop.host, hop.head.fields) == (b"", [(b"X-A", b"1")])
+    with pytest.raises(Refused):
+        clean([], host=(b"Host", b""), needs_host=True)
 
 
 def test_a_response_closes_if_either_of_two_connection_fields_says_close() -> None:

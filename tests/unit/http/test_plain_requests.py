@@ -233,3 +233,25 @@ def test_no_key_is_remembered_with_a_shape() -> None:
     assert second is not None
     assert first[0].shape is second[0].shape
     assert (first[0].key, second[0].key) == (b"k1", b"k2")
+
+
+def test_content_length_stays_where_it_is_whatever_was_sent_before() -> None:
+    readers = Readers()
+    start, end = b"POST /a HTTP/1.1\r\nHost: h\r\n", b"\r\nContent-Type: text/plain\r\n\r\nx"
+    key, length = b"X-API-Key: k", b"Content-Length: 1\r\n"
+    # The first key is as much longer as the line that moves.
+    for lines in (b"X-A: 1\r\n" + length + key + b"x" * 8, length + b"X-A: 1\r\n" + key):
+        assert readers.check(start + lines + end) is not None
+    for lines in (key + b"x" * 8 + b"\r\n" + length + b"X-A: 1", key + b"\r\nX-A: 1\r\n" + length[:-2]):
+        assert readers.check(start + lines + end) is not None
+
+
+def test_requests_with_keys_of_other_lengths_have_the_same_shape() -> None:
+    readers = Readers()
+    shapes = set()
+    for key in (b"k", b"kk" * 9):
+        for lines in (b"Content-Length: 1\r\nX-API-Key: " + key, b"X-API-Key: " + key + b"\r\nContent-Length: 1"):
+            head = readers.check(b"POST /a HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n\r\nx")
+            assert head is not None
+            shapes.add(head.shape)
+    assert len(shapes) == 2
