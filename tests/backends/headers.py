@@ -51,14 +51,14 @@ _STEERING = (
     b"X-Base-Path", b"X-Context-Path", b"X-Forwarded-Context", b"X-Forwarded-Scheme", b"X-Wsgi-Script-Name",
     b"Wsgi.Input", b"X-Url-Scheme", b"X-Proxy-Path", b"X-Ingress-Path", b"X-Mount-Path", b"X-Api-Sites",
     b"X_Api_Sites", b"X-Api-Workspace", b"X-Request-Base", b"Front-End-Https", b"X-Forwarded-App",
-    b"X-External-Path",
+    b"X-External-Path", b"Next-Url", b"X-SvelteKit-Pathname", b"X-OpenNext-Initial-Url", b"Dapr-App-Id",
 )  # fmt: skip
 _STEERING_VALUES = (
     b"/api/sites/shop", b"/api/sites/shop", b"/api/sites/shop", b"/static", b"/static", b"/api/sites/blog/x",
     b"/api/sites/blog", b"/api/reports/everything", b"api/sites/blog/x", b"/", b"/api", b"blog", b"site=blog",
     b"/api/query?site=blog", b"http://api.example.com/api/sites/blog/x", b"/api/export", b"/api/query",
     b"middleware:middleware:middleware:middleware:middleware", b"src/middleware", b"/x", b"DELETE",
-    b"prefix=/api/sites/shop",
+    b"prefix=/api/sites/shop", b"host =blog.example.com", b'host=""blog.example.com', b"for=1;Host =blog.example.com",
 )  # fmt: skip
 _MOUNTING = (
     b"SCRIPT_NAME",

@@ -13,10 +13,11 @@ _AFTER = (
     b"", b"", b"", b"", b"", b"[]", b"[0]", b"[1]", b"[x]", b"[", b"]", b"%5b%5d", b"%5B0%5D", b"%255b%255d",
     b".", b".x", b"+", b"%20", b"%00", b"%00x", b"%2500", b"_", b"[][]", b"[x][y]", b"[site]", b"%0a", b"%09",
     b"%c2%a0", b"[__proto__]", b".0", b"-", b"%2e", b"%5b", b"%5d", b"%c0%80",
+    b":utf8", b":list", b":method", b"%3autf8", b":",
 )  # fmt: skip
 _NAMES = (
     b"site", b"site", b"site", b"site", b"site", b"sites", b"_method", b"q", b"api_key", b"x", b"s", b"siteId",
-    b"rest",
+    b"rest", b"rest_route", b"nxtPsite", b":method", b"../../blog/report:method", b"CamelHttpPath",
 )  # fmt: skip
 _VALUES = (
     b"blog", b"blog", b"blog", b"shop", b"shop", b"", b"sh%6fp", b"bl%6fg", b"%62log", b"%2562log", b"BLOG",
@@ -41,8 +42,9 @@ def name(rng: random.Random) -> bytes:
         text = encoded(rng, text, rng.choice((0.25, 0.5, 1.0)))
     elif choice < 0.3:
         text = cased(rng, text)
-    elif choice < 0.33:
-        text = b"%c5%bfite"  # the long s folds to `s`
+    elif choice < 0.35:
+        # The long s, a dotless and a dotted i, and a full-width s.
+        text = rng.choice((b"%c5%bfite", b"s%c4%b1te", b"s%c4%b0te", b"%ef%bd%93ite", b"%uff53ite"))
     if rng.random() < 0.45:
         text = rng.choice(_BEFORE) + text + rng.choice(_AFTER)
     return text
