@@ -224,6 +224,7 @@ sites.setUpWorkspaces(showView);
 users.setUpUsers();
 sites.setUpSites();
 audit.setUpAudit();
+users.setUpEdit();
 users.setUpTry();
 setUpKeyImport(users.loadUsers);
 users.setUpCreate((workspace) => { if (state.session && address().view === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });

@@ -1,7 +1,7 @@
 // API users: the list, and the dialog that creates one.
 
 import { address, changeAddress, choiceFrom, deleteIfExists, fragment, query, readPage, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
-import { busy, byId, cell, confirm, copy, counted, cut, debounced, el, emailAddress, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, setUpFilters, show, showError, showFilterCount, showToast, time } from "./components.js";
+import { busy, byId, cell, confirm, copy, counted, cut, debounced, duration, el, emailAddress, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, setUpFilters, show, showError, showFilterCount, showToast, time } from "./components.js";
 import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
 
 // === List of API users ===
@@ -189,7 +189,7 @@ async function count(page, selected, loadNumber) {
 
 function fingerprintOf(user) {
   const keys = user.keys.map((key) => ({ ...key, last_activity: null, seconds_left: null, expired: isExpired(key) }));
-  return JSON.stringify([{ ...user, last_activity: null, keys }, severalWorkspaces()]);
+  return JSON.stringify([{ ...user, last_activity: null, keys, expired: hasExpired(user) }, severalWorkspaces()]);
 }
 
 const isExpired = (key) => key.expires_at !== null && isPast(key.expires_at);
@@ -275,9 +275,11 @@ function nameOf(user) {
   return cut(link);
 }
 
-// Why requests of a user are refused. Only SQL can disable a user.
+// Why requests of a user are refused, or when they will be.
 function statusOf(user) {
   if (user.disabled_at) return [el("span", { class: "badge off" }, "Disabled"), time(user.disabled_at)];
+  if (hasExpired(user)) return [el("span", { class: "badge off" }, "Expired"), time(user.expires_at)];
+  if (user.expires_at) return [cut(el("span", { class: "quiet" }, `expires ${localTime(user.expires_at)}`))];
   return user.keys.length === 1 ? expiryOf(user.keys[0]) : [];
 }
 
@@ -388,7 +390,7 @@ function remove(user) {
     user.name ? ["Delete the API user “", isolated(user.name), "”?"] : ["Delete the API user ", titleOf(user), "?"],
     [
       el("p", {}, "The key ", el("code", {}, user.keys.map((key) => key.hint).join(", ")),
-        user.disabled_at || user.keys.every(isExpired) ? " is already refused. It had access to " : " stops working immediately. It loses access to ", ...scope, "."),
+        user.disabled_at || hasExpired(user) || user.keys.every(isExpired) ? " is already refused. It had access to " : " stops working immediately. It loses access to ", ...scope, "."),
       el("p", {}, user.last_activity ? "It was last used " : "It was never used.", user.last_activity ? time(user.last_activity) : null, user.last_activity ? "." : null),
       el("p", {}, el("b", {}, "The user is permanently deleted. This action cannot be undone.")),
     ],
@@ -420,7 +422,18 @@ export async function showOpenUser() {
 }
 
 function openUser(user) {
-  const keys = user.keys.map((key) => el("div", { class: "title-line" }, el("code", {}, key.hint), ...expiryOf(key)));
+  showDetails(user);
+  show(byId("user-dialog"), undefined, { user: user.id });
+  byId("user-title").focus();
+}
+
+// Show the details of a user in the open dialog.
+function showDetails(user) {
+  const changed = (latest) => {
+    showDetails(latest);
+    loadUsers();
+  };
+  const keys = keyRows(user, changed);
   const sites = user.all_sites ? [el("span", { class: "badge" }, "All sites")]
     : user.site_count ? [el("ul", { class: "site-list", tabindex: "0", "aria-label": "Authorized sites" }, ...user.sites.map((site) => el("li", {}, isolated(site))))]
     : ["None (its sites were removed)"];
@@ -428,6 +441,9 @@ function openUser(user) {
     "API key": keys,
     Workspace: [isolated(user.workspace)],
     "Authorized by": [el("div", {}, isolated(user.authorized_by.name)), el("a", { href: fragment("users", { workspace: state.workspace, by: user.authorized_by.email }) }, emailAddress(user.authorized_by.email))],
+    ...(user.expires_at ? { Expires: [time(user.expires_at), ` (${localTime(user.expires_at)})`] } : {}),
+    ...(user.methods ? { Methods: [user.methods.join(", ")] } : {}),
+    ...(user.networks ? { Networks: [el("span", { class: "code" }, user.networks.join(", "))] } : {}),
     "Last activity": [time(user.last_activity)],
     Created: [time(user.created_at)],
     History: [el("a", { href: fragment("audit", { workspace: state.workspace, subject: user.id }) }, "Entries in the audit log")],
@@ -436,9 +452,9 @@ function openUser(user) {
   byId("user-title").replaceChildren(user.name ? isolated(user.name) : "Unnamed", ...(user.disabled_at ? [" ", el("span", { class: "badge off" }, "Disabled")] : []));
   byId("user-details").replaceChildren(...Object.entries(details).flatMap(([term, values]) => [el("dt", {}, term), el("dd", {}, ...values)]));
   byId("user-delete").onclick = () => remove(user);
+  byId("user-edit").onclick = () => openEdit(user, changed);
+  byId("user-rotate").onclick = () => openRotate(user, changed);
   byId("user-try").onclick = () => openTry(user);
-  show(byId("user-dialog"), undefined, { user: user.id });
-  byId("user-title").focus();
 }
 
 // === Dialog “Try a request” ===
@@ -503,6 +519,231 @@ function showVerdict({ outcome, status, code, reason, hints, steps }) {
   byId("try-result").hidden = false;
   title.focus();
 }
+
+// === Dialogs “Edit API User” and “Rotate key” ===
+// The dialogs that change an API user and rotate its key. A change is based on the version that the dialog has loaded. If
+// someone else has changed the API user since then, the dialog shows what, and keeps what was typed.
+
+const READ_ONLY = ["GET", "HEAD", "OPTIONS"];
+const FIELD_LABELS = { name: "the name", disabled: "whether it is disabled", expires_at: "the expiry", methods: "the methods", networks: "the networks", all_sites: "access to all sites", sites: "the sites" };
+const SECONDS_PER = { seconds: 1, minutes: 60, hours: 3600, days: 86_400 };
+
+// The user as loaded, what the form shows for it, and the function to call with the changed user.
+let edited = null;
+let loadedValues = {};
+let onEdited = () => {};
+let sentRotation = { body: "", key: "" };
+
+export function setUpEdit() {
+  byId("edit-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(byId("edit-save"), saveEdit);
+  });
+  byId("edit-all").addEventListener("change", showEditFields);
+  byId("edit-methods").addEventListener("change", showEditFields);
+  byId("rotate-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(byId("rotate-submit"), rotateKey);
+  });
+  byId("rotated-copy").addEventListener("click", () => copy(byId("rotated-key").value, byId("rotated-copy")));
+}
+
+// === Dialog “Edit API User” ===
+
+function openEdit(loaded, changed) {
+  [edited, onEdited] = [loaded, changed];
+  loadedValues = valuesOf(loaded);
+  fillEdit(loadedValues, Object.keys(loadedValues));
+  byId("edit-conflict").hidden = true;
+  showEditError();
+  show(byId("edit-dialog"));
+  byId("edit-name").focus();
+}
+
+// What the form shows for a user. Equal values are equal as JSON.
+const valuesOf = (user) => ({
+  name: user.name ?? "", disabled: user.disabled, expires_at: toLocalInput(user.expires_at), methods: user.methods?.join(", ") ?? "",
+  networks: user.networks?.join("\n") ?? "", all_sites: user.all_sites, sites: [...user.sites].sort().join("\n"),
+});
+
+// A time as the input for local times shows it, in whole seconds.
+function toLocalInput(text) {
+  if (!text) return "";
+  const at = new Date(text);
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+const listIn = (id) => byId(id).value.split(/[\s,;]+/).filter(Boolean);
+const linesIn = (id) => [...new Set(byId(id).value.split("\n").map((line) => line.trim()).filter(Boolean))];
+
+function typedValues() {
+  const chosen = byId("edit-methods").value;
+  return {
+    name: byId("edit-name").value.trim(), disabled: byId("edit-disabled").checked, expires_at: byId("edit-expires").value && toLocalInput(byId("edit-expires").value),
+    methods: chosen === "all" ? "" : chosen === "read" ? READ_ONLY.join(", ") : listIn("edit-methods-list").join(", "),
+    networks: listIn("edit-networks").join("\n"), all_sites: byId("edit-all").checked, sites: byId("edit-all").checked ? "" : linesIn("edit-sites").sort().join("\n"),
+  };
+}
+
+function fillEdit(values, fields) {
+  const setters = {
+    name: (value) => { byId("edit-name").value = value; },
+    disabled: (value) => { byId("edit-disabled").checked = value; },
+    expires_at: (value) => { byId("edit-expires").value = value; },
+    methods: (value) => {
+      byId("edit-methods").value = value === "" ? "all" : value === READ_ONLY.join(", ") ? "read" : "some";
+      byId("edit-methods-list").value = value;
+    },
+    networks: (value) => { byId("edit-networks").value = value; },
+    all_sites: (value) => { byId("edit-all").checked = value; },
+    sites: (value) => { byId("edit-sites").value = value; },
+  };
+  for (const field of fields) setters[field](values[field]);
+  showEditFields();
+}
+
+function showEditFields() {
+  byId("edit-sites-field").hidden = byId("edit-all").checked;
+  byId("edit-methods-list-field").hidden = byId("edit-methods").value !== "some";
+}
+
+function showEditError(error = null) {
+  byId("edit-error").textContent = error?.message ?? "";
+}
+
+// The body of the request: only what differs from what was loaded.
+function changedFields(values) {
+  const body = {};
+  for (const field of ["name", "methods", "networks", "expires_at"]) if (values[field] !== loadedValues[field]) body[field] = values[field] || null;
+  if (body.expires_at) body.expires_at = new Date(values.expires_at).toISOString();
+  if (body.methods) body.methods = values.methods.split(", ");
+  if (body.networks) body.networks = values.networks.split("\n");
+  for (const field of ["disabled", "all_sites"]) if (values[field] !== loadedValues[field]) body[field] = values[field];
+  if (!values.all_sites && values.sites !== loadedValues.sites) {
+    const [before, after] = [loadedValues.sites, values.sites].map((text) => (text ? text.split("\n") : []));
+    body.sites = { add: after.filter((site) => !before.includes(site)), remove: before.filter((site) => !after.includes(site)) };
+  }
+  return body;
+}
+
+async function saveEdit() {
+  showEditError();
+  try {
+    const changed = await request("PATCH", `users/${edited.id}`, changedFields(typedValues()), { headers: { "If-Match": `"${edited.version}"` } });
+    byId("edit-dialog").close();
+    onEdited(changed);
+    showToast("Changed the API user ", isolated(changed.name ?? changed.keys[0]?.hint ?? changed.id), ".");
+  } catch (error) {
+    if (error.status !== 412) return showEditError(error);
+    try {
+      showConflict(await request("GET", `users/${edited.id}`));
+    } catch (problem) {
+      showEditError(problem);
+    }
+  }
+}
+
+// Show what someone else has changed. Fields that were not touched here get the new values; the others keep what was typed.
+function showConflict(current) {
+  const [mine, theirs] = [typedValues(), valuesOf(current)];
+  const changed = Object.keys(loadedValues).filter((field) => theirs[field] !== loadedValues[field]);
+  const lines = changed.map((field) => el("li", {}, `${FIELD_LABELS[field]}: `, ...shownValue(loadedValues[field]), " → ", ...shownValue(theirs[field]), mine[field] !== loadedValues[field] && mine[field] !== theirs[field] ? " (your entry is kept)" : ""));
+  byId("edit-changes").replaceChildren(...(lines.length ? lines : [el("li", {}, "the keys")]));
+  byId("edit-conflict").hidden = false;
+  const untouched = Object.keys(loadedValues).filter((field) => mine[field] === loadedValues[field]);
+  [edited, loadedValues] = [current, theirs];
+  fillEdit(theirs, untouched);
+  byId("edit-conflict").focus();
+}
+
+const shownValue = (value) => (value === "" ? ["none"] : [isolated(typeof value === "boolean" ? (value ? "yes" : "no") : value.replaceAll("\n", ", "))]);
+
+// === Keys of an API user ===
+
+// The keys of a user, with their last use and the time that is left by the database's clock.
+function keyRows(shownUser, changed) {
+  const inOverlap = isInOverlap(shownUser);
+  return shownUser.keys.map((key, index) => {
+    const isOld = index < shownUser.keys.length - 1;
+    const facts = [key.last_activity ? ["last used ", time(key.last_activity)] : ["never used"], ...(key.seconds_left === null ? [] : [[timeLeft(key)]])];
+    const end = el("button", { type: "button", class: "small", onclick: () => endOldKeys(shownUser, changed) }, "End now");
+    return el("div", { class: "title-line" }, el("code", {}, key.hint), ...facts.map((parts) => el("span", { class: "quiet" }, ...parts)), inOverlap && isOld && key.seconds_left > 0 ? end : null);
+  });
+}
+
+const isInOverlap = ({ keys }) => keys.filter((key) => key.seconds_left !== 0).length > 1;
+
+function timeLeft(key) {
+  if (key.seconds_left === 0) return el("span", { class: "badge off" }, "Expired");
+  const endsAt = performance.now() + key.seconds_left * 1000;
+  const element = el("span", {});
+  const tick = () => {
+    const left = Math.ceil((endsAt - performance.now()) / 1000);
+    element.textContent = left <= 0 ? "expired" : left < 120 ? `${duration(left)} left` : left < 7200 ? `${Math.ceil(left / 60)} minutes left` : `until ${localTime(new Date(Date.now() + left * 1000).toISOString())}`;
+    if (left > 0 && (element.isConnected || performance.now() < endsAt - key.seconds_left * 1000 + 2000)) setTimeout(tick, 500);
+  };
+  tick();
+  return element;
+}
+
+function endOldKeys(shownUser, changed) {
+  const old = shownUser.keys.slice(0, -1).filter((key) => key.seconds_left !== 0);
+  confirm(["End the old key?"], [
+    ...old.map((key) => el("p", {}, "The key ", el("code", {}, key.hint), " stops working now. It was ", key.last_activity ? "last used " : "never used", key.last_activity ? time(key.last_activity) : null, ".")),
+  ], "End old key", async () => {
+    changed(await request("DELETE", `users/${shownUser.id}/old-keys`));
+    return ["The old key has ended."];
+  });
+}
+
+// === Dialog “Rotate key” ===
+
+function openRotate(loaded, changed) {
+  [edited, onEdited] = [loaded, changed];
+  sentRotation = { body: "", key: "" };
+  byId("rotate-form").reset();
+  byId("rotate-error").textContent = "";
+  byId("rotate-end").closest("label").hidden = !isInOverlap(loaded);
+  byId("rotate-form").hidden = false;
+  byId("rotated").hidden = true;
+  delete byId("rotate-dialog").dataset.stays;
+  show(byId("rotate-dialog"), () => { byId("rotated-key").value = ""; });
+  byId("rotate-overlap").focus();
+}
+
+async function rotateKey() {
+  byId("rotate-error").textContent = "";
+  const overlap = Number(byId("rotate-overlap").value);
+  if (!Number.isInteger(overlap) || overlap < 0 || byId("rotate-overlap").value === "") {
+    byId("rotate-error").textContent = "Enter a whole number of 0 or more.";
+    return;
+  }
+  const body = { overlap_seconds: overlap * SECONDS_PER[byId("rotate-unit").value], end_old_key: byId("rotate-end").checked };
+  if (sentRotation.body !== JSON.stringify(body)) sentRotation = { body: JSON.stringify(body), key: crypto.randomUUID() };
+  try {
+    const rotated = await request("POST", `users/${edited.id}/keys`, body, { headers: { "Idempotency-Key": `"${sentRotation.key}"` } });
+    showRotated(rotated);
+  } catch (error) {
+    byId("rotate-error").textContent = error.message;
+  }
+}
+
+function showRotated(rotated) {
+  const { api_key: key, ...changed } = rotated;
+  byId("rotate-form").hidden = true;
+  byId("rotated").hidden = false;
+  byId("rotated-key-section").hidden = !key;
+  byId("rotated-key").value = key ?? "";
+  const old = rotated.keys.at(-2);
+  byId("rotated-text").textContent = !key ? "An earlier request rotated the key, but its response was lost. Rotate the key again, and end the old key."
+    : old?.seconds_left ? `The old key works for ${duration(JSON.parse(sentRotation.body).overlap_seconds)} more.` : "The old key no longer works.";
+  if (key && !state.session.recoverable_keys) byId("rotate-dialog").dataset.stays = "yes";
+  onEdited(changed);
+  byId("rotated-title").focus();
+}
+
+// Whether a user has expired, by the clock of the browser.
+const hasExpired = ({ expires_at: end }) => end !== null && isPast(end);
 
 // === Dialog “Create API User” ===
 // The form, and then the key. If a response was lost, the request is sent again with the same

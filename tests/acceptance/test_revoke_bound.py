@@ -224,3 +224,51 @@ async def test_without_notifications_a_deleted_key_is_refused_within_a_poll(
     for latch in fleet.latches:
         assert latch.metric("sitelatch_feed_up", mode="polling") == 1
         assert latch.metric("sitelatch_revocation_bound_seconds") == 1.5
+
+
+CHANGES: list[tuple[dict[str, object], str, int]] = [
+    ({"disabled": True}, "disabled_key", 401),
+    ({"disabled": False}, "", 200),
+    ({"sites": ["blog"]}, "site_not_allowed", 403),
+    ({"sites": {"add": ["shop"]}}, "", 200),
+    ({"methods": ["POST"]}, "method_not_granted", 403),
+    ({"methods": ["GET", "HEAD", "OPTIONS"]}, "", 200),
+    ({"networks": ["192.0.2.0/24"]}, "network_not_allowed", 403),
+    ({"networks": None}, "", 200),
+    ({"expires_at": "2020-01-01T00:00:00Z"}, "expired_key", 401),
+    ({"expires_at": None}, "", 200),
+]
+"""Changes of an API user, each with the code and the status that requests for the site shop get afterwards."""
+
+
+async def test_every_change_of_an_api_user_reaches_all_processes_within_a_second(fleet: Fleet) -> None:
+    taken: dict[str, float] = {}
+    alone: list[float] = []
+    async with AsyncExitStack() as stack:
+        lane = fleet.lanes.next(fleet.latches[0], fleet.keys)
+        await stack.enter_async_context(Upstream(lane.socket, Answering()))
+        wires = [await stack.enter_async_context(connect(latch.address)) for latch in fleet.latches]
+        with fleet.latches[0].admin_client() as admin:
+            made = admin.post("/users", json={"workspace": "acme", "sites": ["shop"]}).json()
+            request = lane.request("GET", "/sites/shop/x", user=User(made["id"], made["api_key"]))
+            for wire in wires:
+                began = time.perf_counter()
+                assert await send_request(wire, request) == 200
+                alone.append(time.perf_counter() - began)
+            for change, code, status in CHANGES:
+                answer = admin.patch(f"/users/{made['id']}", json=change)
+                assert answer.status_code == 200, answer.text
+                changed_at = time.perf_counter()
+                for wire in wires:
+                    while True:
+                        await wire.send(request)
+                        received = await wire.answer()
+                        if received.status == status and (not code or received.code == code):
+                            break
+                        await asyncio.sleep(0.002)
+                taken[str(change)] = time.perf_counter() - changed_at
+            entries = admin.get("/audit", params={"subject": made["id"]}).json()["items"]
+    print(f"{PROCESSES} processes: {', '.join(f'{change} {1000 * each:.0f} ms' for change, each in taken.items())}")  # noqa: T201 - for the record
+    assert max(taken.values()) < 1 + len(wires) * 2 * max(alone), taken
+    assert [entry["action"] for entry in entries[: len(CHANGES)]] == ["user.edited"] * len(CHANGES)
+    assert all(entry["detail"]["changes"] and entry["actor"]["name"] for entry in entries[: len(CHANGES)])
