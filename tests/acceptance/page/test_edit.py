@@ -123,7 +123,8 @@ def test_no_request_is_refused_while_a_key_is_rotated_with_an_overlap(
             expect(page.locator("#user-details")).to_contain_text("left")
             if time.monotonic() < rotated_before + overlap - 2:
                 assert installation.status("shop", keys.shop.key) == 200
-            installation.expect_status("shop", keys.shop.key, 401, seconds=overlap + 5)
+            while installation.status("shop", keys.shop.key) == 200:
+                assert time.monotonic() < rotated_before + overlap + 30
             assert time.monotonic() > rotated_before + overlap - 1, "the overlap was too short"
             expect(page.locator("#user-details").get_by_text("expired")).to_be_visible()
             calls = len(answers)
