@@ -2,12 +2,12 @@
 
 import csv
 import json
-import re
 from collections.abc import Sequence
 from io import StringIO
 from types import MappingProxyType
 from typing import Final
 
+from admin.api.csv_cells import plain_cell
 from admin.api.response_models import AuditLine
 
 AUDIT_CSV_HEADERS: Final = MappingProxyType(
@@ -19,9 +19,6 @@ AUDIT_CSV_HEADERS: Final = MappingProxyType(
     }
 )
 _TITLES: Final = ("id", "at", "name", "email", "address", "action", "workspace", "subject", "detail")
-_FORMULA: Final = re.compile(r"(^|[;\t\r\n])(\s*)([=+\-@＝＋－＠])")
-"""The beginning of a formula, with or without spaces before it. Where lists are separated by semicolons, a spreadsheet
-program also begins a cell after each semicolon in a file that is separated by commas."""
 
 
 def audit_csv(entries: Sequence[AuditLine], *, with_titles: bool = False) -> bytes:
@@ -34,11 +31,6 @@ def audit_csv(entries: Sequence[AuditLine], *, with_titles: bool = False) -> byt
     for entry in entries:
         writer.writerow(map(plain_cell, _values(entry)))
     return text.getvalue().encode("utf-8", "replace")
-
-
-def plain_cell(text: str) -> str:
-    """Return text that no spreadsheet program takes for a formula: with an apostrophe where one would begin."""
-    return _FORMULA.sub(r"\1\2'\3", text)
 
 
 def _values(entry: AuditLine) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ async def list_audit(
     such entry.
     """
     # Nothing has such a name, but a shell can pass one.
-    if not all(map(is_text, (*(within or ()), only.subject or "", only.actor or ""))):
+    if not all(map(is_text, (*(within or ()), only.subject or "", only.actor or "", only.search or ""))):
         return Page(items=[], next=None)
     place = _Place(workspace_names(within), await _time_of(connection, after), after, only)
     ids = await _find(connection, place, limit + 1)

@@ -1,12 +1,16 @@
 """`sitelatch audit` lists the audit log."""
 
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 import asyncpg
 import click
+from pydantic import TypeAdapter, ValidationError
 
+from admin.api.audit import ACTIONS
 from admin.api.audit_list import AuditFilter, list_audit
+from admin.api.request_models import Time
 from admin.api.response_models import AuditLine, Page
 from admin.api.workspaces import filtered_workspaces
 from sitelatch.commands.listing import echo_list, json_form, table_form
@@ -15,12 +19,30 @@ from sitelatch.commands.running import run_with_database
 from sitelatch.commands.tables import Column
 from sitelatch.config import Config
 
+_TIME: Final = TypeAdapter(Time)
+
+
+def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return _TIME.validate_python(text)
+    except ValidationError as error:
+        raise click.BadParameter(error.errors()[0]["msg"]) from None
+
 
 @click.command("audit", short_help="List who changed what, newest first.")
 @config_option
 @json_option
 @click.option("--workspace", metavar="NAME", help="Show only changes in this workspace.")
 @click.option("--subject", metavar="ID", help="Show only changes to this API user (ID), site (ID) or workspace (name).")
+@click.option("--search", metavar="TEXT", help="Show only entries with these beginnings of words.")
+@click.option("--actor", metavar="PERSON", help="Show only changes by the person with this email address.")
+@click.option("--action", type=click.Choice(ACTIONS), help="Show only changes of this kind.")
+@click.option(
+    "--since", metavar="TIME", callback=_time, help="Show only changes at or after this time, as 2026-11-30T08:00:00Z."
+)
+@click.option("--until", metavar="TIME", callback=_time, help="Show only changes before this time.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -28,7 +50,7 @@ from sitelatch.config import Config
     show_default=True,
     help="Show only the latest entries, up to this number.",
 )
-def audit_command(config: Config, as_json: bool, workspace: str | None, subject: str | None, limit: int) -> None:
+def audit_command(config: Config, as_json: bool, workspace: str | None, limit: int, **filters: Any) -> None:
     """List changes, newest first.
 
     Shows who made each change, when, and from which address.
@@ -36,12 +58,11 @@ def audit_command(config: Config, as_json: bool, workspace: str | None, subject:
 
     async def work(connection: asyncpg.Connection) -> None:
         within = await filtered_workspaces(connection, None, workspace, in_audit=True)
+        only = AuditFilter(**filters)
 
         async def read(after: str | None, size: int) -> Page[AuditLine]:
             before = None if after is None else int(after)
-            return await list_audit(
-                connection, within=within, only=AuditFilter(subject=subject), after=before, limit=size
-            )
+            return await list_audit(connection, within=within, only=only, after=before, limit=size)
 
         await echo_list(connection, read, json_form() if as_json else table_form(_COLUMNS), limit=limit)
 

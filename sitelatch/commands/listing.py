@@ -12,6 +12,7 @@ import asyncpg
 import click
 from pydantic import BaseModel
 
+from admin.api.csv_cells import plain_cell
 from admin.api.response_models import Page
 from sitelatch.commands.tables import Column, Table, printable
 from sitelatch.failures import OutputClosed
@@ -75,13 +76,16 @@ def json_form() -> Form[Item]:
 
 
 def csv_form(columns: Mapping[str, Callable[[Item], str]]) -> Form[Item]:
-    """Return the form of CSV with these columns (RFC 4180), in lines that end as on Unix."""
+    """Return the form of CSV with these columns (RFC 4180), in lines that end as on Unix.
+
+    No value is a formula for spreadsheet programs, because admins and integrations choose names.
+    """
     shown = str if terminal_width() is None else printable
 
     async def echo(parts: Parts[Item]) -> None:
         _echo(_csv([list(columns)]))
         async for items, _ in parts:
-            _echo(_csv([[shown(cell(item)) for cell in columns.values()] for item in items]))
+            _echo(_csv([[plain_cell(shown(cell(item))) for cell in columns.values()] for item in items]))
 
     return Form(echo, PAGE_SIZE)
 

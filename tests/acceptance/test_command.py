@@ -164,6 +164,17 @@ def test_the_audit_log_lists_changes_newest_first(config: Path) -> None:
     assert created["actor"] == {"name": "Ada Admin", "email": "ada@example.com"}
     assert created["address"] == deleted["address"] == "command"
     assert created["detail"]["sites"] == ["shop"]
+    for filters, found in (
+        (("--actor", "ADA@example.com"), [created["id"]]),
+        (("--actor", "nobody@example.com"), []),
+        (("--action", "user.deleted"), [deleted["id"]]),
+        (("--search", "export ada"), [created["id"]]),
+        (("--since", "2999-01-01T00:00:00Z"), []),
+        (("--until", "2999-01-01T00:00:00+01:00"), [deleted["id"], created["id"]]),
+        (("--search", "\udcff"), []),
+    ):
+        listed = json.loads(audit("--json", "--subject", user["id"], *filters).out)
+        assert [line["id"] for line in listed] == found, filters
     table = audit("--workspace", "acme").out
     assert table.splitlines()[0].split() == ["AT", "WHO", "FROM", "ACTION", "WORKSPACE", "SUBJECT", "NAME"]
     assert re.search(rf"^\S+ \S+ .*  command  user\.deleted  +acme  +{user['id']}  Export$", table, re.MULTILINE)
@@ -270,6 +281,9 @@ def test_adding_a_site_twice_succeeds_but_removing_it_twice_fails(config: Path) 
         ("explain", "--user", "x", "GET", "/", "--header", "X: a\nb"),
         ("serve", "--port", "80"),
         ("audit", "--limit", "0"),
+        ("audit", "--action", "user.renamed"),
+        ("audit", "--since", "2026-11-30"),
+        ("audit", "--until", "2026-02-30T00:00:00Z"),
         *(
             ("users", "create", "--workspace", "acme", "--all-sites", "--by-name", name, "--by-email", email)
             for name, email in (

@@ -139,6 +139,23 @@ def test_the_list_of_users_is_printed_as_csv(config: str) -> None:
     assert foreign["disabled_at"].startswith("2026-01-0")
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1+2", "@SUM(A1)", " =cmd|' /C calc'!A0", "a;=1", "＝1"])
+def test_a_csv_list_contains_no_formula(config: str, name: str) -> None:
+    """Admins choose names, and a spreadsheet program would run them."""
+    given = ["--by-name", "=Ada", "--by-email", "ada@example.com", "--workspace", "acme", "--site", "acme-1"]
+    made = json.loads(sitelatch("users", "create", "--name", name, *given, "--config", config).out)
+    [user] = [
+        row
+        for row in csv.DictReader(sitelatch("users", "list", "--csv", "--config", config).out.splitlines())
+        if row["id"] == made["id"]
+    ]
+    sitelatch("users", "delete", "--yes", made["id"], "--config", config)
+    assert user["authorized_by_name"] == "'=Ada"
+    assert user["name"].replace("'", "") == name.strip().replace("'", "")
+    for part in user["name"].split(";"):
+        assert part.strip()[0] not in "=+-@＝"
+
+
 def test_a_user_is_shown_by_its_id_or_the_beginning_that_the_list_shows(config: str) -> None:
     _, shown = at_terminal("users", "list", "--config", config)
     [cut] = [word for word in shown.splitlines()[-1].split() if word.startswith("aaaaaaaa")]

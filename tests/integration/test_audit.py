@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from admin.api.audit import ACTIONS
-from admin.api.audit_csv import plain_cell
 from admin.api.audit_list import NEAR, AuditFilter, list_audit
+from admin.api.csv_cells import plain_cell
 from sql.text_files import decode_spreadsheet
 from tests.integration.adminapi import BEN_TOKEN, AdminClient, acme, admin
 
