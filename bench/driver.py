@@ -107,7 +107,7 @@ class Visit:
             connection = UpstreamConnection(pool)
             transport = MemoryTransport()
             connection.connection_made(transport)
-            pool.give_back(connection, None)
+            pool.give_back(connection, None, asyncio.get_running_loop().time())
             self.upstreams.append(transport)
             self._upstream_connections.append(connection)
 

@@ -14,7 +14,9 @@ from proxy.decision.api_keys import digest
 from proxy.decision.claim import Claim
 from proxy.decision.decide import decide
 from proxy.decision.grant import Grant
+from proxy.decision.named_sites import Candidate
 from proxy.decision.route_table import RouteTable
+from proxy.decision.routes import Route
 from proxy.decision.verdict import Answers, Lookup, NoGrant, Verdict
 from proxy.grants.cache import ScopeUnavailable, TooManyUnknownKeys, Unknown
 from proxy.grants.remembered_grants import GrantSource, RememberedGrants
@@ -28,6 +30,10 @@ _TRIES = 5
 """The maximum number of attempts for a request whose key or sites change during each lookup."""
 
 _log = structlog.get_logger(__name__)
+
+
+Passed = tuple[Route, Candidate, Grant, bytes]
+"""The parts of a verdict on a plain request that passes: its route, what it names, its grant and identity lines."""
 
 
 @dataclass(slots=True)
@@ -71,6 +77,21 @@ class Enforcement:
         self._known = RememberedGrants(grants, accept_foreign=accept_foreign, on_lookup=metrics.lookup, clock=clock)
         self._identity = IdentityLines()
         self._shared_addresses = SharedAddresses()
+
+    def pass_plainly(self, route: Route, named: Candidate, key: bytes) -> Passed | None:
+        """Return the verdict on a plain request, if it passes and everything needed is cached. Hot.
+
+        This is a shortcut for `judge`. If it returns None, it has had no effect, and `judge` must decide. `route` and
+        `named` are the result of `name_plainly`.
+        """
+        grant = self._known.peek(key)
+        if grant is None or grant.all_sites or not grant.sites.issuperset(named.sites):
+            return None
+        if grant.expires_at is not None and grant.expires_at <= self._wall_clock():
+            return None
+        self._metrics.lookup("hit")
+        self._on_use(grant.user_id)
+        return route, named, grant, self._identity.of(grant, named.sites)
 
     def judge(self, head: Head) -> Verdict | Pending:
         """Return the verdict, or what to pass to `judge_slowly` if it needs a lookup. Never raises. Hot."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from proxy.decision.claim import Claim
 from proxy.decision.content_types import HARMLESS_TYPES, form_may_name
+from proxy.decision.named_sites import Candidate
 from proxy.decision.noticed_headers import CONTENT_TYPE
+from proxy.decision.route_table import RouteTable
 from proxy.decision.routes import Route
 from proxy.decision.work import LONG_TARGET, MANY_FIELDS
 from proxy.http.headers import FOLDED
-from proxy.http.plain_requests import PlainHead, Shape
+from proxy.http.plain_requests import NOT_READ, PlainHead, Shape
 
 
 @dataclass(slots=True)
@@ -31,30 +33,45 @@ def claim_plainly(claim: Claim) -> None:
     head = claim.head
     if not isinstance(head, PlainHead):
         return
-    target = head.target
+    named = head.named
+    if named is NOT_READ:
+        named = name_plainly(claim.table, head.shape, head.method, head.target, head.has_body)
+    if named is not None:
+        fill_in(claim, head, *named)
+
+
+def fill_in(claim: Claim, head: PlainHead, route: Route, named: Candidate) -> None:
+    """Fill in the claim of a plain request, whose route and sites are known. Hot."""
+    claim.route, claim.key, claim.target, claim.plain, claim.named = route, head.key, head.target, head, named
+    claim.passes_by_itself = True
+
+
+def name_plainly(
+    table: RouteTable, shape: Shape, method: bytes, target: bytes, has_body: bool
+) -> tuple[Route, Candidate] | None:
+    """Return the route of a plain request and the sites that it names, or None for any other request. Hot."""
     path, _, query = target.partition(b"?")
-    facts = claim.table.locate_plainly(path)
+    facts = table.locate_plainly(path)
     if facts is None or not facts.is_plain or len(target) > LONG_TARGET:
-        return
+        return None
     route = facts.route
-    plan: _Plan | None = head.shape.plans.get(route)
+    plan: _Plan | None = shape.plans.get(route)
     if plan is None:
-        plan = head.shape.plans[route] = _plan(head.shape, route)
-    if not plan.is_plain or head.method not in route.methods:
-        return
+        plan = shape.plans[route] = _plan(shape, route)
+    if not plan.is_plain or method not in route.methods:
+        return None
     named = facts.named
     if query:
         only = route.parameters.glance(query)
         if only is None:
-            return
+            return None
         if only:
             if only[0] not in facts.plain_queries:
-                return
+                return None
             named = named.with_site(only[1].decode("ascii"))
-    if not named.sites or (head.has_body and not plan.has_harmless_type and form_may_name(facts)):
-        return
-    claim.route, claim.key, claim.target, claim.plain, claim.named = route, head.key, target, head, named
-    claim.passes_by_itself = True
+    if not named.sites or (has_body and not plan.has_harmless_type and form_may_name(facts)):
+        return None
+    return route, named
 
 
 def _plan(shape: Shape, route: Route) -> _Plan:

@@ -52,10 +52,16 @@ class RememberedGrants:
 
     def remembered(self, key: bytes) -> Grant | None:
         """Return the remembered grant of a key if it is still valid, otherwise None. Hot."""
+        grant = self.peek(key)
+        if grant is not None:
+            self._on_lookup("hit")
+        return grant
+
+    def peek(self, key: bytes) -> Grant | None:
+        """Return what `remembered` returns, without counting a lookup. Hot."""
         entry = self._remembered.get(key)
         if entry is None or not entry.live or entry.refresh_at <= self._clock():
             return None
-        self._on_lookup("hit")
         return entry.value
 
     def grant(self, key: bytes) -> Grant | NoGrant:

@@ -11,7 +11,7 @@ compares the two ways.
 
 import re
 from collections.abc import Iterable, Set
-from typing import Any
+from typing import Any, Final
 
 from proxy.http.bodies import NO_BODY, LengthBody
 from proxy.http.headers import (
@@ -33,7 +33,9 @@ from proxy.refusals import Refused
 from proxy.settings import LimitSettings
 
 # OPTIONS is left out, because preflights and `*` have rules of their own, and a `#` is never plain.
-_REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!\"$->@-~]*+(?>(?:\?[!\"$-~]*+)?)) HTTP/1\.1\r\n")
+_TARGET = rb"/[!\"$->@-~]*+(?>(?:\?[!\"$-~]*+)?)"
+_REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) (%b) HTTP/1\.1\r\n" % _TARGET)
+is_plain_target = re.compile(_TARGET).fullmatch
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 _LINE = re.compile(rb"([A-Za-z0-9-]++): ([!-~]++(?>(?: ++[!-~]++)*))\Z")
 _KEY = re.compile(rb"[!-~]++\Z")
@@ -55,7 +57,10 @@ class Shape:
     __slots__ = (
         "before_length",
         "dropped",
+        "forwarded_start",
         "from_proxies",
+        "head_end",
+        "head_start",
         "hop",
         "host",
         "keep_alive",
@@ -63,6 +68,7 @@ class Shape:
         "key_prefix",
         "lines",
         "noticed",
+        "origin",
         "plans",
         "rest",
     )
@@ -84,16 +90,26 @@ class Shape:
         """Whether some lines are dropped because the peer is not a trusted proxy."""
         self.before_length = self.rest = b""
         """The forwarded lines, without the key: those up to the length of the body, and those after it."""
+        self.head_start = self.head_end = b""
+        """The head of a request without a body: from the end of its target to the key, and from there to its end."""
+        self.origin = b""
+        """The `Origin`, or nothing if the head has none or more than one."""
+        self.forwarded_start = b""
+        """The head for the upstream, from the end of its target to the lines that Sitelatch adds."""
         self.lines = 0
         """How many fields are judged, including the one with the key."""
         self.plans: dict[Any, Any] = {}
         """What the decision remembers about this shape on each route (plain_claims.py)."""
 
 
+NOT_READ: Final = ()
+"""The value of `PlainHead.named` until something sets it."""
+
+
 class PlainHead(Head):
     """The head of a plain request. It has the same attributes as any other head."""
 
-    __slots__ = ("key", "length", "line", "shape", "whole")
+    __slots__ = ("key", "length", "line", "named", "shape", "whole")
 
     def __init__(self, line: bytes, method: bytes, target: bytes, whole: bytes, shape: Shape, key: bytes) -> None:
         self.line = line
@@ -108,6 +124,8 @@ class PlainHead(Head):
         """The value of Content-Length, or nothing."""
         self.has_body = False
         self.minor = 1
+        self.named: Any = NOT_READ
+        """What the request names, if the decision has read that before (plain_claims.py)."""
 
     def __getattr__(self, name: str) -> Any:
         """Set the other attributes of a head when something first reads them, which is rare."""
@@ -129,9 +147,8 @@ class PlainHead(Head):
 
     @property
     def origin(self) -> bytes:
-        """The `Origin`, or nothing if the head has none or more than one. It is always noticed."""
-        origins = [value for name, value in self.shape.noticed if name.lower() == b"origin"]
-        return origins[0] if len(origins) == 1 else b""
+        """The `Origin`, or nothing if the head has none or more than one."""
+        return self.shape.origin
 
     @property
     def fields_without_key(self) -> Fields:
@@ -142,6 +159,14 @@ class PlainHead(Head):
 def _field(line: bytes) -> tuple[bytes, bytes]:
     name, _, value = line.partition(b": ")
     return name, value
+
+
+def plain_get(data: bytes, shape: Shape) -> PlainHead:
+    """Return the head of a plain GET without a body, which is all of `data` and has this shape."""
+    line, _, _ = data.partition(b"\r\n")
+    target = line[len(b"GET ") : -len(b" HTTP/1.1")]
+    key = data[len(b"GET ") + len(target) + len(shape.head_start) : len(data) - len(shape.head_end)]
+    return PlainHead(line, b"GET", target, data[: -len(b"\r\n\r\n")], shape, key)
 
 
 class PlainRequests:
@@ -155,6 +180,8 @@ class PlainRequests:
         `key_fields` are the fields that may carry a key, with the part before the key: `X-API-Key: `, for example.
         """
         self._longest = min(limits.head_bytes, limits.target_bytes) - 4
+        self.longest = self._longest + 4
+        """The length of the longest head that may be plain."""
         self._most_lines = min(limits.head_count, _MOST_LINES)
         self._spellings = spellings
         self._noticed = noticed
@@ -211,10 +238,33 @@ class PlainRequests:
         plain.has_body = size > 0
         return plain, Hop(shape.host, LengthBody(size) if size else NO_BODY, False, shape.keep_alive, None), rest
 
+    def known_shape(self, data: bytes, target_end: int) -> Shape | None:
+        """Return the remembered shape of a request that consists only of a head, or None. Hot.
+
+        The shape says what its head is like from the end of the target: `head_start`, the key, and `head_end`.
+        """
+        for mark in self._marks:
+            start = data.find(mark, target_end)
+            if start >= 0:
+                break
+        else:
+            return None
+        line_end = data.find(b"\r\n", target_end)
+        end = data.find(b"\r\n", start + len(mark))
+        if end < 0 or data[-4:] != b"\r\n\r\n" or data[target_end:line_end] != b" HTTP/1.1":
+            return None
+        return self._shapes.get((data[line_end + 2 : start], mark, data[end + 2 : -4], -1))
+
     def _read_shape(self, pieces: _Pieces, whole: bytes, key: bytes, length: bytes) -> Shape | None:
         """Return the shape of a head, or None if it is not plain, and remember it."""
         before, mark, after, _ = pieces
         shape = self._shape(whole.split(b"\r\n")[1:], mark[2:], key, length)
+        if shape is not None:
+            fields_before = b"\r\n" + before if before else b""
+            fields_after = b"\r\n" + after if after else b""
+            shape.head_start = b" HTTP/1.1" + fields_before + mark
+            shape.head_end = fields_after + b"\r\n\r\n"
+            shape.forwarded_start = b" HTTP/1.1\r\n" + shape.rest
         if len(before) + len(after) <= _LONGEST_SHAPE:
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
@@ -261,6 +311,8 @@ class PlainRequests:
                 return None
         if not (has_key and shape.host) or self._spellings[shape.key_field] != PLAIN:
             return None
+        origins = [value for name, value in shape.noticed if name.lower() == b"origin"]  # it is always noticed
+        shape.origin = origins[0] if len(origins) == 1 else b""
         shape.hop = Hop(shape.host, NO_BODY, False, shape.keep_alive, None)
         shape.rest = b"\r\n".join([*forwarded, b""])
         shape.lines = len(lines) - len(shape.dropped)

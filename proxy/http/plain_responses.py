@@ -22,6 +22,7 @@ _STATUS_LINES = {
 _LENGTH = b"\r\nContent-Length: "
 _CHUNKED_LINE = b"Transfer-Encoding: chunked"
 _KEPT_ALIVE = b"Connection: keep-alive"
+_KEPT_ALIVE_LINE = b"\r\nConnection: keep-alive\r\n"
 _TIMEOUT = re.compile(rb"Keep-Alive: timeout=([0-9]{1,6})\Z")
 _LINE = re.compile(rb"([A-Za-z0-9-]++): [!-~]++(?>(?: ++[!-~]++)*)\Z")
 _CORS = re.compile(rb"(?i)vary: .*(?:origin|\*)|access-control-allow-(?:origin|credentials): ")
@@ -106,6 +107,44 @@ class PlainResponses:
         if self._affecting_cors and not self._affecting_cors.isdisjoint(lines):
             hop.affects_cors = True
         return hop, rest
+
+    def read_whole(self, data: bytes, lines_for_cors: bytes) -> tuple[int, bytes, int] | None:
+        """Return the status of a plain response, its bytes for the client, and the length of its body. Hot.
+
+        Returns None unless `data` is exactly one plain response with a Content-Length, whose head is forwarded
+        unchanged, except that `Connection: keep-alive` may be dropped from it. `lines_for_cors` are added to it.
+        """
+        head_end = data.find(b"\r\n\r\n")
+        length_start = data.find(_LENGTH, 0, head_end)
+        if length_start < 0 or not 0 < head_end <= _LONGEST:
+            return None
+        length_end = data.find(b"\r\n", length_start + len(_LENGTH))
+        length = data[length_start + len(_LENGTH) : length_end]
+        size = len(data) - head_end - 4
+        if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS or int(length) != size:
+            return None
+        lines = (data[:length_start] + data[length_end:head_end]).split(b"\r\n")
+        start = _STATUS_LINES.get(lines.pop(0))
+        if start is None:
+            return None
+        if _KEPT_ALIVE in lines:
+            lines.remove(_KEPT_ALIVE)
+            data = data.replace(_KEPT_ALIVE_LINE, b"\r\n", 1)
+        if not self._forwarded.issuperset(lines) and not self._forwards(lines):
+            return None
+        if lines_for_cors:
+            if not self._affecting_cors.isdisjoint(lines):
+                return None
+            head_end = len(data) - size - 2
+            data = data[:head_end] + lines_for_cors + data[head_end:]
+        return start[0], data, size
+
+    def _forwards(self, lines: list[bytes]) -> bool:
+        """Return whether all lines are forwarded unchanged, and remember those that are."""
+        if len(self._forwarded) >= _MOST_LINES:
+            self._forwarded.clear()
+            self._affecting_cors.clear()
+        return all(line in self._forwarded or self._is_forwarded(line) for line in lines)
 
     def _take_new(self, hop: PlainResponse, lines: list[bytes], head: bytes) -> bool:
         """Take note of the lines that are not remembered. Return False if the head is not plain."""

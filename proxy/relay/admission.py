@@ -69,7 +69,7 @@ class Admission:
             _log.exception("the request could not be forwarded; it was refused")
             exchange.refuse(INTERNAL_ERROR)
             return
-        if self._client.exchange is exchange:  # otherwise the next exchange may be waiting
+        if self._client.full_exchange is exchange:  # otherwise the next exchange may be waiting
             self._client.release(JUDGING)
 
     def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:

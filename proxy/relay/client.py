@@ -33,9 +33,8 @@ class Client(Protocol):
     full_since: float
     """When the client became slow, in seconds of the event loop's clock."""
 
-    @property
-    def exchange(self) -> Exchange | None:
-        """The open exchange."""
+    full_exchange: Exchange | None
+    """The open exchange, unless it is a plain one, which the other parts do not see (plain_exchanges.py)."""
 
     def client_address(self, head: Head) -> str:
         """Return the address of the client: the peer's, or the one that trusted proxies report."""

@@ -14,6 +14,7 @@ from proxy.relay.client_input import ClientInput
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_ending import ExchangeEnding
 from proxy.relay.peer import Peer
+from proxy.relay.plain_exchanges import PlainExchanges
 from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.response_forwarder import ResponseForwarder
 from proxy.relay.services import Services
@@ -28,21 +29,23 @@ class ClientConnection:
     """One client's connection (an asyncio protocol).
 
     It lives as long as its socket, and so do its parts: the input, the admission, both forwarders and the ending. They
-    serve one exchange after another. `exchange` is the open exchange.
+    serve one exchange after another.
     """
 
     __slots__ = (
         "_admission",
-        "_deadline",
         "_ending",
         "_input",
         "_loop",
         "_peer",
+        "_plain",
         "_request_forwarder",
         "_response_forwarder",
         "_services",
-        "exchange",
+        "data_received",
+        "deadline",
         "full",
+        "full_exchange",
         "full_since",
         "transport",
     )
@@ -51,20 +54,31 @@ class ClientConnection:
         self._services = services
         self._loop = loop
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self.exchange: Exchange | None = None
+        self.full_exchange: Exchange | None = None
+        """The open exchange, unless it is a plain one (plain_exchanges.py)."""
         self.full = False
         """Whether the client reads more slowly than its response arrives."""
         self.full_since = 0.0
-        self._deadline = 0.0
+        self.deadline = 0.0
         """When `sweep` times out an incomplete head, closes the idle connection, or aborts the closing one."""
         clock = services.clock
         self._request_forwarder = requests = RequestForwarder(self, loop, clock)
         self._response_forwarder = responses = ResponseForwarder(self, requests, loop, clock)
         self._ending = ExchangeEnding(self, requests, responses, services.enforcement, services.limits)
         self._input = ClientInput(self, requests, services, loop)
+        self._plain = plain = PlainExchanges(self, self._input, requests, responses, self._ending, services, loop)
+        # The event of the transport. It is an attribute because a method would cost another call for each request.
+        self.data_received = plain.data_received if services.relays_plainly else self._input.feed
         # Set in connection_made.
         self._admission: Admission
         self._peer: Peer
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The open exchange. A plain one is continued in full from now on."""
+        if self._plain.is_open:
+            self._plain.unfold()
+        return self.full_exchange
 
     @property
     def paused(self) -> bool:
@@ -74,6 +88,7 @@ class ClientConnection:
     @property
     def upstream(self) -> UpstreamConnection | None:
         """The upstream connection that serves the open exchange."""
+        self._plain.unfold()
         return self._request_forwarder.connection
 
     def client_address(self, head: Head) -> str:
@@ -87,6 +102,7 @@ class ClientConnection:
         self.transport = transport
         self._peer = peer = Peer(transport, services.is_trusted)
         self._input.connect(transport, trusted=peer.trusted)
+        self._plain.connect(transport, peer)
         self._admission = Admission(
             self, peer, self._request_forwarder, self._response_forwarder, self._ending, services, self._loop
         )
@@ -103,7 +119,7 @@ class ClientConnection:
         if services.draining and not services.connections:
             services.drained.set()
         self._input.close()
-        exchange, self.exchange = self.exchange, None
+        exchange, self.full_exchange = self.exchange, None
         if exchange is not None:
             self._ending.abandon(exchange)
             self._record(exchange)
@@ -114,6 +130,7 @@ class ClientConnection:
         return False
 
     def pause_writing(self) -> None:
+        self._plain.unfold()
         self.full = True
         self.full_since = self._loop.time()
         self._request_forwarder.client_full(True)
@@ -123,14 +140,11 @@ class ClientConnection:
         self._request_forwarder.client_full(False)
         self._input.release(CLIENT_FULL)  # set if another request is waiting
 
-    def data_received(self, data: bytes) -> None:
-        self._input.feed(data)
-
     # Called by the input (client_input.RequestTaker).
 
     def await_head(self) -> None:
         """Start the time limit for a complete head."""
-        self._deadline = self._loop.time() + self._services.limits.head_seconds
+        self.deadline = self._loop.time() + self._services.limits.head_seconds
 
     def begin(self, head: Head, hop: Hop) -> None:
         """Begin an exchange."""
@@ -138,7 +152,7 @@ class ClientConnection:
         exchange = Exchange(head, hop, services.next_request_id(), services.clock(), self._ending)
         if services.draining:
             exchange.keep_alive = False
-        self.exchange = exchange
+        self.full_exchange = exchange
         services.metrics.exchanges_open += 1  # Record.exchange decrements it
         if services.metrics.exchanges_open > services.limits.open_exchanges:
             exchange.refuse(TOO_MANY_EXCHANGES)
@@ -188,7 +202,7 @@ class ClientConnection:
         if not keep_alive:
             self._finish(linger=linger or not exchange.body.done)
             return
-        self._deadline = self._loop.time() + self._services.limits.keepalive_seconds
+        self.deadline = self._loop.time() + self._services.limits.keepalive_seconds
         self._input.release(OF_ONE_EXCHANGE)  # this may begin the next exchange
         if self._services.draining and self.exchange is None:
             self._finish(linger=False)
@@ -201,14 +215,14 @@ class ClientConnection:
         """
         self._take_exchange()
         self._input.closed = True
-        self._deadline = self._loop.time() + self._services.limits.upload_idle_seconds
+        self.deadline = self._loop.time() + self._services.limits.upload_idle_seconds
         if reset or self.full:
             reset_connection(self.transport)
         else:
             self.transport.close()
 
     def _take_exchange(self) -> Exchange:
-        exchange, self.exchange = self.exchange, None
+        exchange, self.full_exchange = self.full_exchange, None
         assert exchange is not None  # noqa: S101 - only an open exchange ends
         self._record(exchange)
         return exchange
@@ -220,13 +234,13 @@ class ClientConnection:
         self._input.close()
         now = self._loop.time()
         if not linger:
-            self._deadline = now + self._services.limits.upload_idle_seconds  # time to write the remaining bytes
+            self.deadline = now + self._services.limits.upload_idle_seconds  # time to write the remaining bytes
             self.transport.close()
             return
         if not self.transport.get_write_buffer_size():
-            self._deadline = now + _LINGER_SECONDS
+            self.deadline = now + _LINGER_SECONDS
         else:  # a long response ended before the whole request had arrived
-            self._deadline = now + self._services.limits.upload_idle_seconds
+            self.deadline = now + self._services.limits.upload_idle_seconds
         if self.transport.is_closing():
             return
         self._input.resume_for_good()
@@ -243,7 +257,7 @@ class ClientConnection:
             self._ending.sweep(exchange, now)
         elif self.full and now - self.full_since > self._services.limits.upload_idle_seconds:
             self.transport.abort()
-        elif now >= self._deadline:
+        elif now >= self.deadline:
             if self._input.closed:
                 self.transport.abort()
             elif self._input.in_head:

@@ -39,15 +39,15 @@ class ClientInput:
     __slots__ = (
         "_client",
         "_consuming",
-        "_holds",
         "_loop",
-        "_pending",
-        "_reader",
         "_requests",
         "_services",
         "_transport",
         "_trusted",
         "closed",
+        "holds",
+        "pending",
+        "reader",
     )
 
     def __init__(
@@ -59,10 +59,10 @@ class ClientInput:
         self._loop = loop
         self._transport: asyncio.Transport
         self._trusted = False
-        self._reader = RequestReader(services.limits, services.enforcement.table.methods)
-        self._pending = b""
+        self.reader = RequestReader(services.limits, services.enforcement.table.methods)
+        self.pending = b""
         """Bytes that cannot be handled yet."""
-        self._holds = 0
+        self.holds = 0
         """Why reading is paused: bits from client.py."""
         self._consuming = False
         self.closed = False
@@ -76,38 +76,38 @@ class ClientInput:
     @property
     def in_head(self) -> bool:
         """Whether a request head has begun to arrive."""
-        return bool(self._reader.partial)
+        return bool(self.reader.partial)
 
     @property
     def empty(self) -> bool:
         """Whether no bytes of a request are waiting or incomplete."""
-        return not self._reader.partial and not self._pending
+        return not self.reader.partial and not self.pending
 
     @property
     def paused(self) -> bool:
         """Whether reading from the client is paused."""
-        return self._holds != 0
+        return self.holds != 0
 
     def close(self) -> None:
         """Discard everything from now on."""
-        self._pending = b""
-        self._reader.partial = b""
+        self.pending = b""
+        self.reader.partial = b""
         self.closed = True
 
     def resume_for_good(self) -> None:
         """Resume reading and drop all reasons to pause."""
-        if self._holds:
-            self._holds = 0
+        if self.holds:
+            self.holds = 0
             self._transport.resume_reading()
 
     def feed(self, data: bytes) -> None:
         """Handle bytes from the client, or keep them until they can be handled."""
         if self.closed:
             return
-        if self._pending:
-            self._pending += data
-            exchange = self._client.exchange
-            if len(self._pending) > _MOST_PENDING_BYTES and exchange is not None and exchange.body.done:
+        if self.pending:
+            self.pending += data
+            exchange = self._client.full_exchange
+            if len(self.pending) > _MOST_PENDING_BYTES and exchange is not None and exchange.body.done:
                 self.hold(PIPELINED)  # until the exchange ends; the other reasons end on their own
             return
         self._consume(data)
@@ -117,7 +117,7 @@ class ClientInput:
         heads = 0
         try:
             while data and not self.closed:
-                exchange = self._client.exchange
+                exchange = self._client.full_exchange
                 if exchange is None:
                     if self._client.full:
                         self.hold(CLIENT_FULL)  # do not produce more responses for a client that does not read them
@@ -134,7 +134,7 @@ class ClientInput:
                     if len(data) > _MOST_PENDING_BYTES:
                         self.hold(PIPELINED)
                     break
-                elif self._holds & (JUDGING | CONNECTING):
+                elif self.holds & (JUDGING | CONNECTING):
                     break
                 else:
                     body = exchange.body
@@ -145,13 +145,13 @@ class ClientInput:
                         break
         except FramingError as error:
             data = b""
-            exchange = self._client.exchange
+            exchange = self._client.full_exchange
             if exchange is not None:
                 exchange.refuse(malformed_body(str(error)))
         finally:
             self._consuming = False
         if not self.closed:
-            self._pending = data
+            self.pending = data
 
     def _yield(self) -> None:
         """Let other connections have their turn, then continue."""
@@ -161,7 +161,7 @@ class ClientInput:
     def _read_head(self, data: bytes) -> bytes:
         """Parse more of a head, and begin an exchange once it is complete. Return the bytes after the head."""
         services = self._services
-        reader = self._reader
+        reader = self.reader
         begins = not reader.partial
         plain = services.plain_requests.read(data, trusted=self._trusted) if begins else None
         if plain is not None:
@@ -193,18 +193,18 @@ class ClientInput:
 
     def hold(self, reason: int) -> None:
         """Pause reading for a reason."""
-        if not self._holds and not self._transport.is_closing():
+        if not self.holds and not self._transport.is_closing():
             self._transport.pause_reading()
-        self._holds |= reason
+        self.holds |= reason
 
     def release(self, reason: int) -> None:
         """Remove a reason not to read. Handle pending bytes if they can be handled now."""
-        held = self._holds
-        if not held and not self._pending:
+        held = self.holds
+        if not held and not self.pending:
             return
-        self._holds &= ~reason
-        if self._pending and not self._consuming and not self._holds & WHILE_PENDING:
-            data, self._pending = self._pending, b""
+        self.holds &= ~reason
+        if self.pending and not self._consuming and not self.holds & WHILE_PENDING:
+            data, self.pending = self.pending, b""
             self._consume(data)
-        if held and not self._holds and not self._transport.is_closing():
+        if held and not self.holds and not self._transport.is_closing():
             self._transport.resume_reading()

@@ -10,7 +10,7 @@ from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.refusals import Refusal
-from proxy.relay.exchange import Exchange
+from proxy.relay.exchange import PASSED, Exchange
 
 
 class Record:
@@ -28,6 +28,8 @@ class Record:
         self._access_log = access_log
         self._clock = clock
         self._failures = failures
+        self.logs_passed = access_log.writes(PASSED)
+        """Whether exchanges that passed are logged."""
 
     def exchange(self, exchange: Exchange, client: str) -> None:
         """Record an exchange that has ended. `client` is the client's address. Hot."""
@@ -59,6 +61,37 @@ class Record:
             upstream_error=error.reason if error is not None else None,
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
+        )
+
+    def plain_exchange(
+        self,
+        request_id: bytes,
+        client: str,
+        target: bytes,
+        status: int,
+        route: str,
+        user_id: str,
+        sites: tuple[str, ...],
+        seconds: float,
+        upstream_seconds: float,
+        bytes_out: int,
+    ) -> None:
+        """Log a plain exchange that has ended (plain_exchanges.py). Hot."""
+        self._access_log.write(
+            request_id=request_id.decode(),
+            client=client,
+            method=b"GET",
+            path=target,
+            status=status,
+            outcome=PASSED,
+            route=route,
+            user_id=user_id,
+            sites=sites,
+            seconds=seconds,
+            upstream_seconds=upstream_seconds,
+            upstream_error=None,
+            bytes_in=0,
+            bytes_out=bytes_out,
         )
 
     def refused_head(

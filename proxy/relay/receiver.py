@@ -38,3 +38,13 @@ class Receiver(Protocol):
 
     def upstream_full(self, full: bool) -> None:
         """Stop or continue sending the request."""
+
+
+class PlainReceiver(Protocol):
+    """Receives the response to a plain request (plain_exchanges.py)."""
+
+    def respond(self, data: bytes) -> None:
+        """Handle bytes from the upstream."""
+
+    def unfold(self) -> None:
+        """Continue in full, with an exchange and a `Receiver`."""

@@ -66,11 +66,32 @@ class RequestForwarder:
         self._head = head
         self._retried = False
         self.full = False
-        connection = pool.take()
+        connection = pool.take(self._loop.time())
         if connection is not None:
             self._send(exchange, connection, receiver)
         else:
             self._connect(exchange, pool, receiver)
+
+    def resume(
+        self,
+        exchange: Exchange,
+        pool: UpstreamPool,
+        connection: UpstreamConnection,
+        head: bytes,
+        receiver: Receiver,
+        sent_at: float,
+    ) -> None:
+        """Continue after the head of a plain request was sent over an idle connection, as if `start` had sent it.
+
+        `sent_at` is in seconds of the event loop's clock.
+        """
+        self._pool = pool
+        self._head = head
+        self._retried = False
+        self.full = False
+        self._connection = connection
+        self.last_progress = sent_at
+        connection.serve(exchange, receiver)
 
     def retry(self, exchange: Exchange, receiver: Receiver) -> bool:
         """Send the request once more over a new connection, if that is safe (RFC 9110 §9.2.2)."""

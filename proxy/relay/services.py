@@ -34,4 +34,6 @@ class Services:
     """Set when the last connection has closed after `draining` was set."""
     clock: Callable[[], float]
     """Measures durations, in seconds."""
+    relays_plainly: bool = True
+    """Whether plain exchanges take the short way (plain_exchanges.py)."""
     draining: bool = False

@@ -12,7 +12,7 @@ from proxy.http.response_parser import MAX_HEAD_BYTES, ResponseReader
 from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.relay.connection_errors import connection_loss
 from proxy.relay.exchange import Exchange
-from proxy.relay.receiver import Receiver
+from proxy.relay.receiver import PlainReceiver, Receiver
 from proxy.relay.socket_options import enable_keepalive
 from proxy.upstream_errors import Reason, UpstreamError
 
@@ -36,7 +36,7 @@ class Home(Protocol):
     def lost(self, connection: "UpstreamConnection") -> None:
         """Record that a connection has closed."""
 
-    def give_back(self, connection: "UpstreamConnection", idle_seconds: float | None) -> None:
+    def give_back(self, connection: "UpstreamConnection", idle_seconds: float | None, now: float) -> None:
         """Take back a connection whose exchange ended cleanly. The upstream keeps it open for `idle_seconds`."""
 
 
@@ -59,6 +59,7 @@ class UpstreamConnection:
         "connected",
         "expires_at",
         "idle_until",
+        "plain",
         "reused",
         "transport",
     )
@@ -69,6 +70,8 @@ class UpstreamConnection:
         self._exchange: Exchange | None = None
         self._receiver: Receiver = cast(Receiver, None)
         """Set together with `_exchange`, and meaningless without it."""
+        self.plain: PlainReceiver | None = None
+        """The receiver of the response to a plain request, instead of `_exchange` and `_receiver`."""
         self.reused = False
         self.answered = False
         """Whether a byte has arrived since the request was sent."""
@@ -88,6 +91,11 @@ class UpstreamConnection:
     # Called by the exchange.
 
     @property
+    def knows_bodies(self) -> bool:
+        """Whether a response on this connection has shown whether the server reads bodies."""
+        return self._reads_bodies is not None
+
+    @property
     def reads_bodies(self) -> bool:
         """Whether the server is known to read a request's body to its end."""
         if self._reads_bodies is not None:
@@ -95,11 +103,15 @@ class UpstreamConnection:
         now = asyncio.get_running_loop().time()
         return self._pool.body_readers.knows(self._address, self._generation, now)
 
-    def send(self, exchange: Exchange, receiver: Receiver, head: bytes) -> None:
-        """Begin an exchange with the head of its request."""
+    def serve(self, exchange: Exchange, receiver: Receiver) -> None:
+        """Pass the response to this exchange's request to the receiver."""
         self._exchange = exchange
         self._receiver = receiver
         self.answered = False
+
+    def send(self, exchange: Exchange, receiver: Receiver, head: bytes) -> None:
+        """Begin an exchange with the head of its request."""
+        self.serve(exchange, receiver)
         if not self.transport.is_closing():
             self.transport.write(head)
 
@@ -136,6 +148,7 @@ class UpstreamConnection:
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.connected:
             return  # `give_up` was called first
+        self._unfold()
         self.connected = False
         self._pool.lost(self)
         exchange, self._exchange = self._exchange, None
@@ -156,14 +169,23 @@ class UpstreamConnection:
         return False
 
     def pause_writing(self) -> None:
+        self._unfold()
         if self._exchange is not None:
             self._receiver.upstream_full(True)
 
     def resume_writing(self) -> None:
+        self._unfold()
         if self._exchange is not None:
             self._receiver.upstream_full(False)
 
+    def _unfold(self) -> None:
+        if self.plain is not None:
+            self.plain.unfold()
+
     def data_received(self, data: bytes) -> None:
+        if self.plain is not None:
+            self.plain.respond(data)
+            return
         exchange = self._exchange
         if exchange is None:
             # No request is open, so these bytes must not become the response to the next request.
@@ -269,7 +291,7 @@ class UpstreamConnection:
         elif hop is None or not hop.keep_alive or unsolicited or unread:
             self.transport.close()
         else:
-            self._pool.give_back(self, hop.idle_seconds)
+            self._pool.give_back(self, hop.idle_seconds, asyncio.get_running_loop().time())
         receiver.end(exchange, body.trailers if isinstance(body, ChunkedBody) else [])
 
 

@@ -85,19 +85,17 @@ class UpstreamPool:
         """How many requests wait for a connection."""
         return len(self._waiters)
 
-    def take(self) -> UpstreamConnection | None:
-        """Return the most recently used idle connection, or None."""
+    def take(self, now: float) -> UpstreamConnection | None:
+        """Return the most recently used idle connection, or None. `now` is the event loop's time in seconds. Hot."""
         idle = self._idle
-        if idle:
-            now = asyncio.get_running_loop().time()
-            while idle:
-                connection = idle.pop()
-                if connection.transport.is_closing():
-                    continue
-                if connection.idle_until > now:
-                    connection.reused = True
-                    return connection
-                connection.transport.close()
+        while idle:
+            connection = idle.pop()
+            if connection.transport.is_closing():
+                continue
+            if connection.idle_until > now:
+                connection.reused = True
+                return connection
+            connection.transport.close()
         return None
 
     async def open(self, *, fresh: bool = False) -> UpstreamConnection:
@@ -143,7 +141,7 @@ class UpstreamPool:
                 self._open += 1
                 return None
             # A connection may have become idle since `take` was called. Nothing else would hand it out.
-            if (idle := self.take()) is not None:
+            if (idle := self.take(asyncio.get_running_loop().time())) is not None:
                 return idle
         waiter: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -164,9 +162,8 @@ class UpstreamPool:
                 raise UpstreamFailed(UPSTREAM_BUSY, UpstreamError(Reason.NO_FREE_CONNECTION, waited)) from error
             raise
 
-    def give_back(self, connection: UpstreamConnection, idle_seconds: float | None) -> None:
-        """Take back a connection whose exchange ended cleanly. The upstream keeps it open for `idle_seconds`."""
-        now = asyncio.get_running_loop().time()
+    def give_back(self, connection: UpstreamConnection, idle_seconds: float | None, now: float) -> None:
+        """Take back a connection whose exchange ended cleanly. The upstream keeps it open for `idle_seconds`. Hot."""
         if self._closing or now >= connection.expires_at or connection.transport.is_closing():
             connection.transport.close()
             return

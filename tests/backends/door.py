@@ -118,7 +118,7 @@ class _Pool(UpstreamPool):
         )
         self.connection = _Connection()
 
-    def take(self) -> UpstreamConnection:
+    def take(self, now: float) -> UpstreamConnection:
         return cast(UpstreamConnection, self.connection)
 
 
@@ -165,6 +165,7 @@ class Door:
             connections=ConnectedClients(5000),
             drained=asyncio.Event(),
             clock=time.perf_counter,
+            relays_plainly=False,
         )
         self._tables = {
             kind: RouteTable([route.model_copy(update={"sites": rules, "without_site": "any-key"})], keys)

@@ -83,8 +83,8 @@ async def test_steady_traffic_follows_a_name_that_moves(port: int) -> None:
             moved = True
             async with asyncio.timeout(10):
                 while connection.transport.get_extra_info("peername")[0] == "127.0.0.1":
-                    pool.give_back(connection, None)
-                    connection = pool.take() or await pool.open()
+                    pool.give_back(connection, None, asyncio.get_running_loop().time())
+                    connection = pool.take(asyncio.get_running_loop().time()) or await pool.open()
                     await asyncio.sleep(0)
             connection.transport.abort()
 

@@ -201,7 +201,7 @@ async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
             await until(lambda: door.client.exchange.body.done, "the whole request")
             await loop.sock_sendall(served, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
             assert (await client.answer()).status == 413
-            assert door.pool.take() is None
+            assert door.pool.take(asyncio.get_running_loop().time()) is None
 
 
 class BrokenConnection:
@@ -250,7 +250,7 @@ async def test_the_body_of_a_get_never_becomes_the_next_request() -> None:
             await served.read_exactly(len(smuggled))
             await served.send(OK)
             assert (await client.answer()).status == 200
-            assert (door.pool.take() is not None) is reused, method
+            assert (door.pool.take(asyncio.get_running_loop().time()) is not None) is reused, method
 
 
 @pytest.mark.parametrize("sends_close_notify", [True, False], ids=["close-notify", "no-close-notify"])

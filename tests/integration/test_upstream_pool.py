@@ -34,10 +34,10 @@ async def pool(upstream: tuple[str, Upstream]) -> AsyncIterator[UpstreamPool]:
 
 async def test_a_connection_released_just_before_the_wait_is_used(pool: UpstreamPool) -> None:
     first = await pool.open()
-    assert pool.take() is None
+    assert pool.take(asyncio.get_running_loop().time()) is None
     # One turn of the event loop passes between the check for an idle connection and the wait for a slot.
     opening = asyncio.ensure_future(pool.open())
-    pool.give_back(first, None)
+    pool.give_back(first, None, asyncio.get_running_loop().time())
     assert await opening is first
     assert first.reused
     first.transport.abort()
@@ -47,7 +47,7 @@ async def test_a_fresh_connection_takes_the_place_of_an_idle_one(
     pool: UpstreamPool, upstream: tuple[str, Upstream]
 ) -> None:
     first = await pool.open()
-    pool.give_back(first, None)
+    pool.give_back(first, None, asyncio.get_running_loop().time())
     second = await pool.open(fresh=True)
     assert second is not first
     assert first.transport.is_closing()
@@ -62,8 +62,8 @@ async def test_a_busy_connection_is_replaced_at_its_maximum_age(upstream: tuple[
     first = await pool.open()
     async with asyncio.timeout(10):
         while not first.transport.is_closing():
-            pool.give_back(first, None)
-            assert pool.take() in (first, None)
+            pool.give_back(first, None, asyncio.get_running_loop().time())
+            assert pool.take(asyncio.get_running_loop().time()) in (first, None)
             await asyncio.sleep(0)
     second = await pool.open()
     assert second is not first
@@ -75,7 +75,7 @@ async def test_an_idle_connection_is_closed_at_its_maximum_age(upstream: tuple[s
     limits = LimitSettings(upstream_idle_seconds=3600, upstream_max_age_seconds=600)
     pool = UpstreamPool(upstream[0], None, limits, lambda _change: None)
     connection = await pool.open()
-    pool.give_back(connection, None)
+    pool.give_back(connection, None, asyncio.get_running_loop().time())
     pool.sweep(asyncio.get_running_loop().time() + 601)
     assert connection.transport.is_closing()
 

@@ -10,7 +10,7 @@ from proxy.http.bodies import Body, LengthBody
 from proxy.http.head_writer import plain_request_head, request_head
 from proxy.http.headers import REQUEST_KINDS, Head
 from proxy.http.hop_by_hop import Hop, RequestHop, clean_request
-from proxy.http.plain_requests import PlainHead, PlainRequests
+from proxy.http.plain_requests import PlainHead, PlainRequests, is_plain_target, plain_get
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
 from proxy.refusals import Refused
@@ -47,6 +47,7 @@ class Readers:
     def check(self, data: bytes, *, trusted: bool = False) -> PlainHead | None:
         """Compare both ways, and return what the shortcut returns."""
         read = self.plain.read(data, trusted=trusted)
+        self.check_shape(data, read)
         if read is None:
             return None
         head, hop, rest = read
@@ -56,6 +57,29 @@ class Readers:
         assert rest == full[1]
         self.check_writer(head)
         return head
+
+    def check_shape(self, data: bytes, read: tuple[PlainHead, Hop, bytes] | None) -> None:
+        """Compare `read` with the comparison of a head with its shape, as in relay/plain_exchanges.py."""
+        target_end = data.find(b" ", 4)
+        shape = self.plain.known_shape(data, target_end)
+        if shape is None or not data.startswith(b"GET ") or is_plain_target(data, 4, target_end) is None:
+            return
+        assert data.startswith(shape.head_start, target_end)
+        assert data.endswith(shape.head_end)
+        key = data[target_end + len(shape.head_start) : len(data) - len(shape.head_end)]
+        if key.replace(b"_", b"").isalnum() and len(data) <= self.plain.longest and read is not None:
+            head, hop, rest = read
+            assert (head.shape, head.key, head.target, hop.body.done, rest) == (
+                shape,
+                key,
+                data[4:target_end],
+                True,
+                b"",
+            )
+            assert described(plain_get(data, shape), hop) == described(head, hop)
+            assert plain_get(data, shape).key == key
+            written = plain_request_head(head, b"X-User: 1\r\n", b"r1", b"X-Forwarded-For: p\r\n")
+            assert written.startswith(data[:target_end] + shape.forwarded_start + b"X-User")
 
     @staticmethod
     def check_writer(head: PlainHead) -> None:

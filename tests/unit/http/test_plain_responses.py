@@ -44,8 +44,42 @@ def body_of(method: bytes, status: int, hop: ResponseHop) -> object:
     return type(body), body.done
 
 
+def check_whole(data: bytes) -> bool:
+    """Compare both ways of relaying a whole response. Return whether it is plain."""
+    RESPONSES.read_whole(data, b"")
+    whole = RESPONSES.read_whole(data, b"")  # this time, its lines are remembered
+    assert PlainResponses().read_whole(data, b"") == whole
+    for cors in CORS:
+        for origin in (b"", APP):
+            check_whole_with_cors(data, cors, origin, plain=whole is not None)
+    if whole is None:
+        return False
+    full = in_full(data)
+    assert full is not None, data
+    status, reason, hop, body = full
+    assert whole == (status, response_head(status, reason, hop.fields) + body, len(body)), data
+    assert (list(map(int, hop.lengths)), hop.codings, hop.keep_alive, hop.idle_seconds) == ([len(body)], [], True, None)
+    assert response_body(b"GET", status, hop.lengths, [], 1, trailer_bytes=100).done is (not body)
+    return True
+
+
+def check_whole_with_cors(data: bytes, cors: Cors, origin: bytes, *, plain: bool) -> None:
+    """Compare both ways of adding the lines for CORS to a whole response."""
+    whole = RESPONSES.read_whole(data, cors.plain_response(origin))
+    assert PlainResponses().read_whole(data, cors.plain_response(origin)) == whole
+    if whole is None:
+        return
+    assert plain
+    full = in_full(data)
+    assert full is not None, data
+    status, reason, hop, body = full
+    fields, lines = cors.response(origin, hop.fields)
+    assert whole == (status, response_head(status, reason, fields, lines) + body, len(body)), data
+
+
 def check(data: bytes) -> PlainResponse | None:
     """Compare both ways, and return what the shortcut returns."""
+    check_whole(data)
     RESPONSES.read(data)
     read = RESPONSES.read(data)  # this time, its lines are remembered
     first = PlainResponses().read(data)
@@ -149,3 +183,17 @@ def test_a_line_that_affects_cors_does_so_after_many_other_lines() -> None:
         read = responses.read(b"HTTP/1.1 200 OK\r\nVary: Origin\r\nX-Number: %d\r\n\r\n" % number)
         assert read is not None
         assert read[0].affects_cors
+
+
+WHOLE = [b"", b"Date: now\r\nServer: nginx\r\n", b"Connection: keep-alive\r\n"]
+
+
+@pytest.mark.parametrize("fields", WHOLE)
+@pytest.mark.parametrize("body", [b"", b"body", b"a\r\n\r\nContent-Length: 4\r\nConnection: keep-alive\r\n"])
+def test_whole_ordinary_responses_are_plain(fields: bytes, body: bytes) -> None:
+    length = b"Content-Length: %d\r\n" % len(body)
+    for lines in (fields + length, length + fields):
+        data = b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (lines, body)
+        assert check_whole(data)
+        assert not check_whole(data + b"x")
+        assert not check_whole(data[:-1])
