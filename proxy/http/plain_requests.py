@@ -35,7 +35,8 @@ from proxy.settings import LimitSettings
 # OPTIONS is left out, because preflights and `*` have rules of their own, and a `#` is never plain.
 _TARGET = rb"/[!\"$->@-~]*+(?>(?:\?[!\"$-~]*+)?)"
 _REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) (%b) HTTP/1\.1\r\n" % _TARGET)
-is_plain_target = re.compile(_TARGET).fullmatch
+plain_get_start = re.compile(rb"GET (%b)(?= HTTP/1\.1\r\n)" % _TARGET).match
+"""Matches a GET with a plain target, up to the end of the target."""
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 _LINE = re.compile(rb"([A-Za-z0-9-]++): ([!-~]++(?>(?: ++[!-~]++)*))\Z")
 _KEY = re.compile(rb"[!-~]++\Z")

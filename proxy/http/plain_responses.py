@@ -115,15 +115,14 @@ class PlainResponses:
         unchanged, except that `Connection: keep-alive` may be dropped from it. `lines_for_cors` are added to it.
         """
         head_end = data.find(b"\r\n\r\n")
-        length_start = data.find(_LENGTH, 0, head_end)
-        if length_start < 0 or not 0 < head_end <= _LONGEST:
+        if not 0 < head_end <= _LONGEST:
             return None
-        length_end = data.find(b"\r\n", length_start + len(_LENGTH))
-        length = data[length_start + len(_LENGTH) : length_end]
+        first, _, last = data[:head_end].partition(_LENGTH)
+        length, line_end, last = last.partition(b"\r\n")
         size = len(data) - head_end - 4
         if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS or int(length) != size:
             return None
-        lines = (data[:length_start] + data[length_end:head_end]).split(b"\r\n")
+        lines = (first + line_end + last).split(b"\r\n")
         start = _STATUS_LINES.get(lines.pop(0))
         if start is None:
             return None

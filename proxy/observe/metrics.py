@@ -57,6 +57,17 @@ def _cells(bounds: Sequence[float]) -> Cells:
     return [0.0] * (len(bounds) + 2)
 
 
+class _Counted:
+    """How many exchanges have ended with the same route, outcome and status, and the histograms of the route."""
+
+    __slots__ = ("number", "seconds", "upstream_seconds")
+
+    def __init__(self, seconds: Cells, upstream_seconds: Cells) -> None:
+        self.number = 0
+        self.seconds = seconds
+        self.upstream_seconds = upstream_seconds
+
+
 class Metrics:
     """The metrics of one process. It is not thread-safe: only the event loop writes and reads them."""
 
@@ -64,7 +75,7 @@ class Metrics:
         self.exchanges_open = 0
         self.downstream_open = 0
         self.upstream_open = 0
-        self._exchanges: dict[tuple[str, str, int], int] = {}
+        self._exchanges: dict[tuple[str, str, int], _Counted] = {}
         self._exchange_seconds: dict[str, Cells] = {}
         self._upstream_seconds: dict[str, Cells] = {}
         self._decision_seconds = _cells(DECISION_BOUNDS)
@@ -85,24 +96,25 @@ class Metrics:
 
         `upstream_seconds` is the time until the head of the upstream's response, or None without one. Hot: 0.6 µs.
         """
-        cell = (route, outcome, status)
         try:
-            self._exchanges[cell] += 1
+            counted = self._exchanges[route, outcome, status]
         except KeyError:
-            self._exchanges[cell] = 1
-        try:
-            cells = self._exchange_seconds[route]
-        except KeyError:
-            cells = self._exchange_seconds[route] = _cells(EXCHANGE_BOUNDS)
+            counted = self._exchanges[route, outcome, status] = self._count(route)
+        counted.number += 1
+        cells = counted.seconds
         cells[bisect_left(EXCHANGE_BOUNDS, seconds)] += 1
         cells[-1] += seconds
         if upstream_seconds is not None:
-            try:
-                cells = self._upstream_seconds[route]
-            except KeyError:
-                cells = self._upstream_seconds[route] = _cells(EXCHANGE_BOUNDS)
+            cells = counted.upstream_seconds
             cells[bisect_left(EXCHANGE_BOUNDS, upstream_seconds)] += 1
             cells[-1] += upstream_seconds
+
+    def _count(self, route: str) -> _Counted:
+        """Return a new count of exchanges on a route. All counts of a route share its histograms."""
+        return _Counted(
+            self._exchange_seconds.setdefault(route, _cells(EXCHANGE_BOUNDS)),
+            self._upstream_seconds.setdefault(route, _cells(EXCHANGE_BOUNDS)),
+        )
 
     def upstream_failed(self, route: str, reason: Reason) -> None:
         """Count a request that got no complete response from its upstream."""
@@ -153,8 +165,8 @@ class Metrics:
         exchanges = CounterMetricFamily(
             "sitelatch_exchanges", "Exchanges that have ended.", labels=("route", "outcome", "status")
         )
-        for (route, outcome, status), count in self._exchanges.items():
-            exchanges.add_metric((route, outcome, str(status)), count)
+        for (route, outcome, status), counted in self._exchanges.items():
+            exchanges.add_metric((route, outcome, str(status)), counted.number)
         yield exchanges
         yield by_route(
             "exchange_seconds",
@@ -171,7 +183,7 @@ class Metrics:
         yield by_route(
             "upstream_seconds",
             "Time from sending the request to the upstream to the head of its response.",
-            self._upstream_seconds,
+            {route: cells for route, cells in self._upstream_seconds.items() if any(cells)},
             EXCHANGE_BOUNDS,
         )
         errors = CounterMetricFamily(

@@ -23,7 +23,7 @@ from proxy.decision.verdict import Verdict
 from proxy.enforcement import Passed
 from proxy.http.headers import Head
 from proxy.http.hop_by_hop import Hop
-from proxy.http.plain_requests import Shape, is_plain_target, plain_get
+from proxy.http.plain_requests import Shape, plain_get, plain_get_start
 from proxy.relay.client import Client
 from proxy.relay.client_input import ClientInput
 from proxy.relay.exchange import PASSED, Exchange
@@ -134,12 +134,13 @@ class PlainExchanges:
             self.unfold()
             incoming.feed(data)
             return
-        if not data.startswith(_GET) or len(data) > services.plain_requests.longest:
+        start = plain_get_start(data)
+        if start is None or len(data) > services.plain_requests.longest:
             incoming.feed(data)
             return
         started = services.clock()
         # The shape says what follows the target, except for the key.
-        target_end = data.find(b" ", len(_GET))
+        target_end = start.end()
         shape = self._shape
         if shape is None or not (data.startswith(shape.head_start, target_end) and data.endswith(shape.head_end)):
             shape = self._find_shape(data, target_end)
@@ -147,13 +148,13 @@ class PlainExchanges:
                 incoming.feed(data)
                 return
         key = data[target_end + len(shape.head_start) : len(data) - len(shape.head_end)]
-        if not key.replace(b"_", b"").isalnum() or is_plain_target(data, len(_GET), target_end) is None:
+        if not key.replace(b"_", b"").isalnum():
             incoming.feed(data)
             return
         passed: Passed | None = None
         named: tuple[Route, Candidate] | None = None
         try:
-            named = name_plainly(services.enforcement.table, shape, b"GET", data[len(_GET) : target_end], False)
+            named = name_plainly(services.enforcement.table, shape, b"GET", start[1], False)
             if named is not None and named[0].keeps_host:
                 passed = services.enforcement.pass_plainly(*named, key)
         except Exception:

@@ -170,8 +170,12 @@ class UpstreamPool:
         seconds = self._limits.upstream_idle_seconds
         if idle_seconds is not None:
             seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # close before the upstream does
-        connection.idle_until = min(now + seconds, connection.expires_at)
-        self._hand_out(connection)
+        idle_until = now + seconds
+        connection.idle_until = idle_until if idle_until < connection.expires_at else connection.expires_at
+        if self._waiters:
+            self._hand_out(connection)
+        else:
+            self._idle.append(connection)
 
     def _hand_out(self, connection: UpstreamConnection) -> None:
         while self._waiters:

@@ -10,7 +10,7 @@ from proxy.http.bodies import Body, LengthBody
 from proxy.http.head_writer import plain_request_head, request_head
 from proxy.http.headers import REQUEST_KINDS, Head
 from proxy.http.hop_by_hop import Hop, RequestHop, clean_request
-from proxy.http.plain_requests import PlainHead, PlainRequests, is_plain_target, plain_get
+from proxy.http.plain_requests import PlainHead, PlainRequests, plain_get, plain_get_start
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
 from proxy.refusals import Refused
@@ -60,9 +60,12 @@ class Readers:
 
     def check_shape(self, data: bytes, read: tuple[PlainHead, Hop, bytes] | None) -> None:
         """Compare `read` with the comparison of a head with its shape, as in relay/plain_exchanges.py."""
-        target_end = data.find(b" ", 4)
+        start = plain_get_start(data)
+        if start is None:
+            return
+        target_end = start.end()
         shape = self.plain.known_shape(data, target_end)
-        if shape is None or not data.startswith(b"GET ") or is_plain_target(data, 4, target_end) is None:
+        if shape is None:
             return
         assert data.startswith(shape.head_start, target_end)
         assert data.endswith(shape.head_end)
@@ -72,7 +75,7 @@ class Readers:
             assert (head.shape, head.key, head.target, hop.body.done, rest) == (
                 shape,
                 key,
-                data[4:target_end],
+                start[1],
                 True,
                 b"",
             )
