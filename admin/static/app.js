@@ -3,7 +3,6 @@
 import { address, changeAddress, dropFirstResponses, endOutage, follow, fragment, leaveEntries, listAddress, rememberScroll, request, state, useSession, VIEWS, whenAddressChanges, whenOutage, whenSignedOut } from "./api.js";
 import * as audit from "./audit.js";
 import { busy, byId, closeAll, debounced, emailAddress, isolated, refreshTimes, reopen, showToast } from "./components.js";
-import { setUpKeyImport } from "./keys.js";
 import * as sites from "./sites.js";
 import * as users from "./users.js";
 
@@ -226,7 +225,7 @@ sites.setUpSites();
 audit.setUpAudit();
 users.setUpEdit();
 users.setUpTry();
-setUpKeyImport(users.loadUsers);
+users.setUpKeyImport(users.loadUsers);
 users.setUpCreate((workspace) => { if (state.session && address().view === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
 
 // === Outages ===
