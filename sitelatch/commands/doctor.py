@@ -18,9 +18,9 @@ _WIDTH = max(len(status.value) for status in Status)
 @config_option
 @json_option
 def doctor_command(config: Config, as_json: bool) -> int:
-    """Check the config, the database and its roles, upstreams, TLS files, clocks and limits.
+    """Find out what is wrong, and how to fix it.
 
-    Says how to fix each problem. Changes nothing, so it can be run while `serve` runs.
+    Checks the config, the database and its roles, upstreams, TLS files, clocks and limits. Changes nothing, so it can be run while `serve` runs.
 
     Exits with 0 if there are only warnings or nothing at all, and with 1 if there is a problem.
     """

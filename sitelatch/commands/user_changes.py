@@ -127,9 +127,9 @@ def edit_user_command(
 @config_option
 @click.argument("user_id", metavar="ID")
 def disable_user_command(config: Config, user_id: str) -> None:
-    """Refuse the keys of an API user until it is enabled again, and print it as one JSON object.
+    """Refuse the keys of an API user until it is enabled again.
 
-    ID may be the beginning that a narrow terminal shows.
+    Prints the API user as one JSON object. ID may be the beginning that a narrow terminal shows.
     """
     _edit(config, user_id, {"disabled": True})
 
@@ -157,9 +157,10 @@ def enable_user_command(config: Config, user_id: str) -> None:
 @click.option("--end-old-key", is_flag=True, help="End the old key of an earlier rotation, if it still works.")
 @click.argument("user_id", metavar="ID")
 def rotate_key_command(config: Config, overlap: int, end_old_key: bool, user_id: str) -> None:
-    """Give an API user a new key and print it. The old key works until the overlap ends.
+    """Give an API user a new key and print it.
 
-    Prints one JSON object. The key in it is shown only once. ID may be the beginning that a narrow terminal shows.
+    The old key works until the overlap ends. Prints one JSON object. The key in it is shown only once. ID may be the
+    beginning that a narrow terminal shows.
     """
 
     async def work(connection: asyncpg.Connection) -> None:
