@@ -20,7 +20,8 @@ _WIDTH = max(len(status.value) for status in Status)
 def doctor_command(config: Config, as_json: bool) -> int:
     """Find out what is wrong, and how to fix it.
 
-    Checks the config, the database and its roles, upstreams, TLS files, clocks and limits. Changes nothing, so it can be run while `serve` runs.
+    Checks the config, the database and its roles, upstreams, TLS files, clocks and limits. Changes nothing, so it can
+    be run while `serve` runs.
 
     Exits with 0 if there are only warnings or nothing at all, and with 1 if there is a problem.
     """
