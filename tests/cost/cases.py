@@ -593,7 +593,7 @@ MIXES: list[Mix] = [
     ),
     Mix(
         {
-            "query": Part(b"", (b"site&&", b"__PATH__%$httpmethod%urls{n}%cc%b4%cc%81%253b"), b"", 7900),
+            "query": Part(b"", (b"site&&",), b"", 283),
             "path": Part(b"/api/sites/shop/", (b"a%cc%ba%81", b"apiids[]ids[{n}]%c5%bf"), b"/x", 7900),
             "cookies": Part(
                 b"", (b"xa0068eq.me%74Hod-%u00,6fv%u0065r%252572ide=A,;api_key", b"[+%25252561{n}]"), b"", 200
