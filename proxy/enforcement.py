@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 Passed = tuple[Route, Candidate, Grant, bytes]
-"""The parts of a verdict on a plain request that passes: its route, what it names, its grant and identity lines."""
+"""The parts of a verdict on a plain request that passes: its route, the named sites, its grant and identity lines."""
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ _OPTION_VALUES = ("text", "json")
 def handle_early_signals(arguments: Sequence[str]) -> None:
     """Handle signals until the command does.
 
-    A service that has not started yet exits with 0, as after a graceful stop. The signal ends other commands.
+    A service that has not started yet exits with 0, as after a graceful stop. The signal terminates other commands.
     """
     command = next((word for word in arguments if not word.startswith("-") and word not in _OPTION_VALUES), "")
     if command in ("serve", "run"):

@@ -220,12 +220,12 @@ _LENIENT = (_left_trimmed, _cut_at_nul, _cut_at_bracket, _underscored, bytes.low
 
 
 def names(name: bytes) -> frozenset[bytes]:
-    """Return everything that a raw parameter name may be read as, after any number of rounds of decoding."""
+    """Return all names that a server may read in a raw parameter name, after any number of rounds of decoding."""
     return frozenset[bytes]().union(*(closure(text, _LENIENT) for text in closure(name, _ENCODED)))
 
 
 def values(value: bytes) -> frozenset[bytes]:
-    """Return everything that a raw value may be read as. Every server decodes it at least once."""
+    """Return all values that a server may read in a raw one. Every server decodes it at least once."""
     return closure(decoded(value), _ENCODED) | closure(decoded(_plus(value)), _ENCODED)
 
 

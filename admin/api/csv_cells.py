@@ -9,5 +9,5 @@ program also begins a cell after each semicolon in a file that is separated by c
 
 
 def plain_cell(text: str) -> str:
-    """Return text that no spreadsheet program takes for a formula: with an apostrophe where one would begin."""
+    """Return text with an apostrophe before each formula, so that spreadsheet programs show it as text."""
     return _FORMULA.sub(r"\1\2'\3", text)

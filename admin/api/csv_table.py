@@ -123,7 +123,7 @@ def _bare_column(first: Sequence[str]) -> Columns:
 
 
 def heading(text: str) -> str:
-    """Return a heading in the form in which headings are compared."""
+    """Return a heading normalized for comparison."""
     return re.sub(r"[\s_-]+", "_", text.strip().casefold())
 
 

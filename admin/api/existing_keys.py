@@ -26,7 +26,7 @@ def key_fault(key: str, *, allow_weak: bool) -> str | None:
         return "The key begins with `slk_`, but its checksum is wrong. It was mistyped or cut off."
     if not allow_weak and is_weak(key):
         return (
-            f"The key is shorter than {_LEAST_LENGTH} characters, or has too little variety. Whoever reads its SHA-256 "
+            f"The key is shorter than {_LEAST_LENGTH} characters, or has too little variety. Anyone with its SHA-256 "
             "can guess it. Give its holder a new key, or add --allow-weak."
         )
     return None
@@ -35,7 +35,7 @@ def key_fault(key: str, *, allow_weak: bool) -> str | None:
 def is_weak(key: str) -> bool:
     """Return whether a key is short, repeats itself, or counts up or down.
 
-    Nobody can tell whether a key is random. This finds only keys that certainly are not.
+    A check cannot prove that a key is random. This one finds only keys that certainly are not.
     """
     if len(key) < _LEAST_LENGTH:
         return True
@@ -68,11 +68,11 @@ def digest_of(key: str) -> bytes:
 
 
 def key_hint(key: str) -> str:
-    """Return a key shortened for display. Of a key in a foreign format, less is shown."""
+    """Return a key shortened for display. A key in a foreign format is shortened more."""
     shown = _SHOWN + (len(PREFIX) if key.startswith(PREFIX) else 0)
     return f"{key[:shown]}…{key[-_SHOWN:]}" if len(key) >= 24 else "…"
 
 
 def digest_hint(sha256: bytes) -> str:
-    """Return the hint of a key of which only the SHA-256 is known."""
+    """Return the hint of a key that is known only by its SHA-256."""
     return f"sha256:{sha256.hex()[:_SHOWN]}…{sha256.hex()[-_SHOWN:]}"

@@ -78,7 +78,7 @@ class FrontDoorSettings(NamedTuple):
 
 
 Connect = Callable[[], AbstractAsyncContextManager[asyncpg.Pool]]
-"""Lends a pool, of which one connection is used at a time."""
+"""Lends a pool. The borrower uses one connection at a time."""
 
 
 class Explainer:
@@ -91,7 +91,7 @@ class Explainer:
     async def explain(self, request: ExplainedRequest, connect: Connect, within: WorkspaceLimit = None) -> Explained:
         """Decide on the request, and explain the decision. It is undecided if the database does not answer.
 
-        `within` are the workspaces that the explanation may reveal something about.
+        `within` lists the workspaces whose data the explanation may reveal.
         """
         explanation = Explanation()
         given = request.fields
@@ -195,7 +195,7 @@ class Explainer:
         return Enforcement(self._table, source, Metrics(), on_use=lambda _: None, accept_foreign=accept_foreign)
 
     async def _owners(self, pool: asyncpg.Pool, sites: Iterable[str]) -> dict[str, SiteOwner]:
-        # PostgreSQL cannot store some strings, such as those with a NUL, so no site has them as its id.
+        # PostgreSQL cannot store some strings, such as those with a NUL, so they cannot be site ids.
         table = ScopeTable(pool, self._settings.grants.lookup_seconds)
         return await table.find_sites([site for site in sites if is_text(site)])
 

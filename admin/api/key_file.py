@@ -20,7 +20,7 @@ _YES_NO: Final[Mapping[str, bool]] = {"true": True, "yes": True, "1": True, "fal
 
 
 class ListedKey(NamedTuple):
-    """A key in a file, and what its API user may access. Without `key`, only its digest is known."""
+    """A key in a file, and what its API user may access. `key` is None if the file has only its digest."""
 
     line: int
     digest: bytes
@@ -37,7 +37,7 @@ class ListedKey(NamedTuple):
 
     @property
     def scope(self) -> tuple[object, ...]:
-        """What decides on the access that the key gives."""
+        """The fields that determine what the key may access."""
         return self.workspace, self.all_sites, self.sites, self.expires_at
 
 
@@ -74,7 +74,7 @@ def read_key_file(content: bytes, defaults: Defaults, *, allow_weak: bool = Fals
 
 
 Values = Mapping[str, Any] | str
-"""The values of a line, or a sentence if it cannot be read."""
+"""The values of a line, or an error message if it cannot be read."""
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, Values]]:

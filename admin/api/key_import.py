@@ -1,4 +1,4 @@
-"""Import of existing keys, each for an API user of its own. A dry run only tells what would change."""
+"""Import of existing keys, each for an API user of its own. A dry run only reports what would change."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ _BATCH: Final = 1000
 """How many keys are looked up or written at a time."""
 
 _MANY: Final = 2000
-"""More changes are announced to the front doors as one. Each of them then looks all keys in use up again."""
+"""More changes are announced to the front doors as one. Each front door then looks up all keys in use again."""
 
 FOREIGN_KEYS_REFUSED: Final = (
-    "The front door refuses keys in another format than Sitelatch's own. Set accept_foreign = true in [keys]."
+    "The front door refuses keys in a format other than Sitelatch's own. Set accept_foreign = true in [keys]."
 )
 """A warning for imports of such keys while `accept_foreign` is off."""
 
@@ -85,7 +85,7 @@ class KeyImport:
 
     @property
     def has_foreign_keys(self) -> bool:
-        """Whether there are keys in another format than Sitelatch's own. The format of a digest's key is not known."""
+        """Whether there are keys in a format other than Sitelatch's own. A digest does not reveal the format."""
         return any(change.listed.key is None or not change.listed.key.startswith(PREFIX) for change in self.changes)
 
     def count(self, outcome: Outcome) -> int:
@@ -105,7 +105,7 @@ async def import_keys(
     """Import the keys of a file: all of them, or none if there are faults or it is a dry run.
 
     A known key with another scope is a fault without `update`, and a deleted key is one in any case. With a `cipher`,
-    clear keys are also stored encrypted. Raises Conflict if something else changes the same keys or their sites.
+    plaintext keys are also stored encrypted. Raises Conflict if something else changes the same keys or their sites.
     """
     try:
         async with connection.transaction():
@@ -186,7 +186,7 @@ def _fault(listed: ListedKey, known: KnownKey | None, *, update: bool) -> str | 
         return None
     if known.user_id is None:
         when = f" on {known.deleted_at:%Y-%m-%d}" if known.deleted_at is not None else ""
-        return f"This key was deleted{when}, and a file does not revive it. Create a new key, or remove the line."
+        return f"This key was deleted{when}, and an import cannot restore it. Create a new key, or remove the line."
     if known.workspace != listed.workspace:
         # Limited admins do not learn which workspace it is.
         return "This key belongs to an API user of another workspace. Delete that one first."
@@ -245,13 +245,13 @@ async def _create(connection: Connection, batch: Sequence[KeyChange], by: Actor,
 
 
 async def _change(connection: Connection, batch: Sequence[KeyChange], by: Actor) -> None:
-    """Give known keys the scope of the file."""
+    """Change the scope of known keys to that in the file."""
     keys = [change.listed for change in batch]
     known = [change.known for change in batch if change.known is not None]
     ids = [UUID(each.user_id) for each in known]
     texts = [str(user_id) for user_id in ids]
     if len(await connection.fetch(_LOCK_IMPORTED_USERS, texts)) < len(set(texts)):
-        raise Conflict("One of the API users was deleted meanwhile. Nothing was imported. Try again.")
+        raise Conflict("One of the API users was deleted in the meantime. Nothing was imported. Try again.")
     await connection.execute(
         _CHANGE_IMPORTED_USERS,
         texts,

@@ -60,7 +60,7 @@ def _read(body: ImportKeys) -> KeyFile:
     try:
         content = base64.b64decode(body.file, validate=True) if body.file is not None else (body.text or "").encode()
     except UnicodeEncodeError:
-        raise Invalid.at("text", detail="The text contains characters that do not exist.") from None
+        raise Invalid.at("text", detail="The text contains unpaired surrogates, which are not characters.") from None
     except ValueError:  # binascii.Error, or a character that is not ASCII
         raise Invalid.at("file", detail="The content of the file must be in Base64.") from None
     if content.count(b"\n") > _MAX_KEYS:

@@ -10,7 +10,7 @@ from proxy.decision.site_ids import fold_site
 from sql.queries import query
 
 MAX_TERMS: Final = 8
-"""How many words of a search may be found in different places. The last one stands for all further words together."""
+"""The number of words of a search that may be found in different places. The last one includes all further words."""
 
 
 class Parameters:
@@ -53,7 +53,7 @@ class Term:
     """As entered, and folded like the ids of sites."""
 
     few: ClassVar = (5_000, 30_000)
-    """Up to how many users the queries of `related` find quickly."""
+    """The number of users that the queries of `related` can find quickly."""
 
     def passes(self, parameters: Parameters, related: str | None) -> str:
         """Return the expression for one user."""

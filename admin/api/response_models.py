@@ -258,7 +258,7 @@ class SiteWithUsers(Site):
 
 
 class MissingSite(View):
-    """An id that is no site of the workspace. `similar` is a site with another spelling, such as `shop` for `Shop`."""
+    """An id that is not a site of the workspace. `similar` is a site with a similar id, such as `shop` for `Shop`."""
 
     id: str
     similar: str | None

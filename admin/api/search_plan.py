@@ -1,4 +1,4 @@
-"""Choosing how to find the next rows of a list that meet all conditions, from a sample of the rows. No I/O."""
+"""Uses a sample of the rows to choose how to find the next rows of a list that meet all conditions. No I/O."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -10,14 +10,14 @@ _MOST_ENTRIES: Final = 2_000_000
 _WIDE: Final = 15
 """If rows of the sample are this many pages apart, the first one that passes nearly always has a page before it."""
 _MARGIN: Final = 3
-"""How many times as many rows are expected to pass up to a bound as are needed to fill a page."""
+"""The number of rows that are expected to pass up to a bound, as a multiple of those needed to fill a page."""
 
 
 class Sampled(NamedTuple):
     """A row of the sample that follows the last row of the previous page."""
 
     meets: Sequence[bool]
-    """For each condition, whether the row meets it."""
+    """Whether the row meets each of the conditions."""
     has_place: bool
     """Whether the row has a value by which the list is sorted."""
 
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 def plan(sample: Sequence[Sampled], weight: float, sources: Sequence[Source], limit: int, worth: int) -> Plan | None:
-    """Return the plan that finds the most of the next `limit` rows, or None if it would not get far.
+    """Return the plan that finds the most of the next `limit` rows, or None if it would find too few.
 
     `sample` is in the order of the list, and each of its rows stands for `weight` rows. A plan to the end of the list
     is best. Otherwise it must be expected to pass more than `worth` rows of the list.

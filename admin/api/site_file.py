@@ -100,7 +100,7 @@ class _Reader:
         return faults or list(self._add(ListedSite(line, site, workspace, name, collate_site(site))))
 
     def _add(self, site: ListedSite) -> Iterator[str]:
-        """Add a site, unless it contradicts an earlier line. Yields what is wrong."""
+        """Add a site, unless it contradicts an earlier line. Yields the faults."""
         before = self.sites.setdefault(site.collated, site)
         if before.id != site.id:
             yield f'Some data services treat "{site.id}" and "{before.id}" in line {before.line} as equal.'

@@ -1,4 +1,4 @@
-"""Import of a list of sites. A dry run only tells what would change."""
+"""Import of a list of sites. A dry run only reports what would change."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence

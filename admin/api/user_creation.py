@@ -93,7 +93,7 @@ def _wanted_sites(all_sites: bool, sites: Sequence[str] | None) -> dict[str, int
     if not all_sites and not sites:
         raise Invalid.at("sites", detail="List at least one site, or set all_sites.")
     if sites is not None and len(sites) > MAX_SITES:
-        raise Invalid.at("sites", detail=f"At most {MAX_SITES} sites can be selected. Consider all_sites.")
+        raise Invalid.at("sites", detail=f"At most {MAX_SITES} sites can be selected. For more, set all_sites.")
     places: dict[str, int] = {}
     for place, site in enumerate(sites or ()):
         places.setdefault(site, place)

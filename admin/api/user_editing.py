@@ -42,7 +42,7 @@ async def edit_user(
     versions: Collection[int] | None = None,
     by: Actor,
 ) -> User:
-    """Change some of the FIELDS and the sites of an API user, and return it. The audit entry lists the differences.
+    """Change some FIELDS and the sites of an API user, and return the user. The audit entry lists the differences.
 
     `versions` are those that the caller may have read (None: any). Raises NotFound, Invalid, and ChangedMeanwhile if
     someone has changed the user since then.
@@ -98,7 +98,9 @@ async def _change_sites(
     current = dict.fromkeys(before.sites)
     if all_sites:
         if edit is not None:
-            raise Invalid.at("sites", detail="An API user for all sites has no selected ones. Set all_sites to false.")
+            raise Invalid.at(
+                "sites", detail="Sites cannot be selected while all_sites is true. Set all_sites to false."
+            )
         return [], list(current)
     if edit is None:
         if before.all_sites:
@@ -118,7 +120,7 @@ async def _change_sites(
     if not kept and not added:
         raise Invalid.at("sites", detail="At least one site must remain. To end all access, disable the API user.")
     if len(kept) + len(added) > MAX_SITES:
-        raise Invalid.at("sites", detail=f"At most {MAX_SITES} sites can be selected. Consider all_sites.")
+        raise Invalid.at("sites", detail=f"At most {MAX_SITES} sites can be selected. For more, set all_sites.")
     remaining = set(kept)
     return added, [site for site in current if site not in remaining]
 

@@ -1,4 +1,4 @@
-"""Finding the next API users of a list that meet all conditions, quickly, no matter how many do.
+"""Finds the next API users of a list that meet all conditions, quickly even if only a few do.
 
 The planner of PostgreSQL cannot estimate how many users match a search, or where in an order they are. So there are
 these steps, and most lists need only the first or the first two:
@@ -31,11 +31,11 @@ COUNTED: Final = 10_000
 SAMPLED: Final = 1000
 _TOO_MANY: Final = 1_000_000
 _WORTH_A_TABLE: Final = 10
-"""How many times as many users may be in the hash table as are looked up in it."""
+"""The size limit of the hash table, as a multiple of the number of users that are looked up in it."""
 _MOST_COUNTED: Final = 12_000
 """How many candidates are looked up to count."""
 _DEVIATIONS: Final = 4
-"""By how many standard deviations the number of users in the sample may be too high."""
+"""The number of standard deviations by which the number of users in the sample may be too high."""
 
 _WALK = query("walk_users")
 _LOOK_UP = query("look_up_users")
@@ -70,7 +70,7 @@ async def find_users(
         statement = order.pick(NO_LAST_USE.filters(parameters))
         return Found(_picked(await connection.fetch(statement, *parameters.values)), None)
     search = await _Search.prepare(connection, order, workspaces, conditions)
-    # A walk reads as many users of each workspace.
+    # A walk reads this number of users from each workspace.
     near, far = (
         max(count // len(workspaces or (0,)), limit) for count in (NEAR, FAR if search.are_checks_cheap else FAR // 4)
     )

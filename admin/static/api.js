@@ -184,7 +184,7 @@ async function renewSession() {
   return true;
 }
 
-// Do not use a response that came with the page any more. Everything is loaded again from now on.
+// Discard the responses that were sent with the page. Everything is loaded again from now on.
 export function dropFirstResponses() {
   firstResponses.clear();
 }

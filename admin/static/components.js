@@ -44,7 +44,7 @@ export const cell = (label, ...children) => el("td", { role: "cell", "data-label
 
 export const row = (...cells) => el("tr", { role: "row" }, ...cells);
 
-// Return a number with what it counts, such as “2,003 sites”.
+// Return a number and its unit, such as “2,003 sites”.
 export const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
 // Announce text to screen readers.
@@ -601,7 +601,7 @@ export class Picker {
     if (open) byId("pasted-ids").focus();
   }
 
-  // Select the sites in the pasted list, and keep the ids in it that are no sites. Returns whether there are none.
+  // Select the sites in the pasted list, and keep the ids in it that are not sites. Returns whether all ids are sites.
   async addPasted(text = byId("pasted-ids").value) {
     byId("pasted-error").textContent = "";
     const entries = readList(text);

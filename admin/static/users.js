@@ -275,7 +275,7 @@ function nameOf(user) {
   return cut(link);
 }
 
-// Why requests of a user are refused, or when they will be.
+// The reason why a user's requests are refused, or the time from which they will be.
 function statusOf(user) {
   if (user.disabled_at) return [el("span", { class: "badge off" }, "Disabled"), time(user.disabled_at)];
   if (hasExpired(user)) return [el("span", { class: "badge off" }, "Expired"), time(user.expires_at)];
@@ -472,7 +472,7 @@ export function setUpTry() {
   });
 }
 
-// Open the dialog, with the API user that the request is sent by, or null.
+// Open the dialog for an API user that sends the request, or for null.
 function openTry(user = null) {
   const form = byId("try-form");
   form.reset();
@@ -560,7 +560,7 @@ function openEdit(loaded, changed) {
   byId("edit-name").focus();
 }
 
-// What the form shows for a user. Equal values are equal as JSON.
+// The values that the form shows for a user. They can be compared as JSON.
 const valuesOf = (user) => ({
   name: user.name ?? "", disabled: user.disabled, expires_at: toLocalInput(user.expires_at), methods: user.methods?.join(", ") ?? "",
   networks: user.networks?.join("\n") ?? "", all_sites: user.all_sites, sites: [...user.sites].sort().join("\n"),

@@ -1,4 +1,4 @@
-"""A program under test: what it gets, how it is started, and what is known of it while it runs."""
+"""A program under test: its inputs, how it is started, and its state while it runs."""
 
 import os
 import subprocess

@@ -41,12 +41,12 @@ class Claim:
     overriding: frozenset[bytes] = field(init=False, repr=False)
     """The methods that headers and parameters ask for, besides the one in the request line."""
     address: str | None = field(init=False, repr=False)
-    """The client's address. Only keys that are limited to networks need it, so it is not set before."""
+    """The client's address. It is set only for keys that are limited to networks."""
     plus_as_space: Candidate | None = None
     """The sites when `+` is read as a space, or None if they are the same. The grant decides which reading is meant."""
 
     def __getattr__(self, name: str) -> Any:
-        """Set what few requests need when something first reads it."""
+        """Set the attributes that few requests need when they are first read."""
         if name == "fields" and self.plain is not None:
             self.fields = self.plain.fields_without_key
             return self.fields

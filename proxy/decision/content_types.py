@@ -12,8 +12,8 @@ _CHARSET = re.compile(
     rb"charset=[\"']?(?:utf-?8(?:-sig)?|(?:us-)?ascii|binary|latin-?1|iso[-_]8859-[0-9]{1,2}|(?:windows-|cp)125[0-9]|"
     rb"koi8-[ru]|macintosh|euc-(?:jp|kr|tw)|gb2312|unknown-8bit|utf8mb[34]|)[\"']?(?=[;, \t]|\Z)"
 )
-# The second byte of a character may be an ASCII letter, but none of `%&+;=?#`. So these charsets make no difference to
-# a query in ASCII.
+# The second byte of a character may be an ASCII letter, but not one of `%&+;=?#`. So these charsets do not change how a
+# query in ASCII is read.
 _TWO_BYTE_CHARSET = re.compile(
     rb"charset=[\"']?(?:(?:x-)?s(?:hift[_-]?)?jis|windows-31j|(?:ms|cp)932|gbk|gb18030|(?:cp|ms)936|big5(?:-hkscs)?|cp950|"
     rb"(?:cp|ms)949|uhc|ks_c_5601-1987|tis-620)[\"']?(?=[;, \t]|\Z)"

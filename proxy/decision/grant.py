@@ -31,7 +31,7 @@ class Grant:
     networks: tuple[Network, ...] | None = None
     """The only networks that the key may be used from. None: any address."""
     subject: str = ""
-    """Whose activity a use is (activity.py): the user's, and the key's if the user has several."""
+    """Identifies whose activity is recorded (activity.py): the user, and also the key if the user has several."""
     unconditional: bool = field(init=False, repr=False, compare=False)
     """Whether the key is accepted at any time, from anywhere and with any method, so that only sites are checked."""
     _by_fold: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)

@@ -1,4 +1,4 @@
-"""What every kind of key location shows to people and clients: an example request and a challenge. No I/O."""
+"""The examples and challenges that each kind of key location shows to people and clients. No I/O."""
 
 import base64
 from typing import NamedTuple

@@ -79,7 +79,7 @@ class Finder:
         plain = "|".join(re.escape(spelling.decode()) for spelling in self._meant_by_plain)
         wanted = [f"(?i:{plain})(?:[={every}]|\\Z)"] if plain else []
         wanted += [f"(?i:{name.plain_prefix})" for name in self._prefixes]
-        # Most names begin with another letter than the wanted ones, which is faster to find out.
+        # Checking the first letter is faster, and excludes most names.
         letters = {spelling[:1].decode() for spelling in self._meant_by_plain}
         letters |= {str(name.plain_prefix)[0] for name in self._prefixes}
         first = "" if "" in letters else f"(?=(?i:[{re.escape(''.join(sorted(letters)))}]))"

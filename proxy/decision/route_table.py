@@ -92,7 +92,7 @@ class RouteTable:
         return self.route_of(path.replace("/", SEGMENT_START), lenient=False)
 
     def lines_of(self, refusal: Refusal, received: Head) -> bytes:
-        """Return the CORS headers of the refusal of a request that is not well-formed."""
+        """Return the CORS headers with which a malformed request is refused."""
         route = self.route_at(received.target)
         return route.lines_of(refusal, received.origin) if route is not None and route.cors is not None else b""
 

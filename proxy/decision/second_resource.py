@@ -95,7 +95,7 @@ _KINDS = Spellings(_kind)
 
 
 def names_second_resource(fields: Fields, *, copies: bool) -> bool:
-    """Return whether a header names a resource other than the target. `copies`: whether methods of COPYING may occur."""
+    """Return whether a header names a resource other than the target. `copies`: whether COPYING methods may occur."""
     for name, value in fields:
         kind = _KINDS[name]
         if kind == _ALWAYS or (kind == _BY_VALUE and _VALUE_CHECKS[fold_name(name)](value)):

@@ -1,6 +1,6 @@
-"""Query parameters that make some frameworks take the path from them, or name a second path. No I/O.
+"""Query parameters from which some frameworks take the path or a second path. No I/O.
 
-`*` stands for any beginning or ending of a name.
+`*` matches any beginning or ending of a name.
 """
 
 import re

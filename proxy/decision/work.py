@@ -83,7 +83,7 @@ def head_work(head: Head) -> int:
 
 
 def _encoding_work(marks: bytes) -> int:
-    """Return the work of names and values that are encoded.
+    """Return the additional work for encoded names and values.
 
     `marks` are the separators, the `=` and the `%` of a query or of cookies: `&=%%&%=` for `a=%41%42&%43=d`.
     """

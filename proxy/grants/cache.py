@@ -121,7 +121,7 @@ class GrantCache:
 
     @property
     def idle(self) -> bool:
-        """Whether no key is being looked up or refreshed, and no invalidation is remembered for a lookup in flight."""
+        """Whether there are no lookups, refreshes and remembered invalidations."""
         return (
             self._lookups.idle
             and self._refreshes.idle

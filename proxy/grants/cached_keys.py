@@ -97,7 +97,7 @@ def narrowed(before: Grant, after: Grant) -> bool:
     if (after.expires_at or math.inf) < (before.expires_at or math.inf):
         return True
     if (after.disabled, after.methods, after.networks) != (before.disabled, before.methods, before.networks):
-        return True  # perhaps, and judging an exchange again does not disturb it
+        return True  # possibly, and judging an exchange again does not affect it
     if after.all_sites:
         return False
     return before.all_sites or not before.sites <= after.sites

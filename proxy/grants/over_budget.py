@@ -9,7 +9,7 @@ from proxy.grants.key_filter import KeyFilter
 
 
 class OverBudget:
-    """Asks the filter of all keys, and the slow lane while the filter is not usable.
+    """Queries the filter of all keys, or the slow lane while the filter is not usable.
 
     The filter is as current as the change feed. So before a key counts as unknown, the feed is read once more: a key
     that was committed before the request is never refused. `on_lookup` is called with `filtered` or `checked`.

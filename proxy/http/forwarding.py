@@ -21,8 +21,8 @@ _COMMA = rb"[ \t]*+,[ \t]*+"
 _HOST = rb"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?>(?::[0-9]{1,5}+)?)"
 
 
-# A pair of `Forwarded` (RFC 7239 §4). Some parsers accept spaces and more quotes there, and find another host then. So
-# only values that every parser reads in the same way are kept. Proxies often write ports and addresses without quotes.
+# A pair of `Forwarded` (RFC 7239 §4). Some parsers accept spaces and more quotes there, and then find a different host.
+# So only values that all parsers read in the same way are kept. Proxies often write ports and addresses unquoted.
 _NODE = rb"[A-Za-z0-9._~:\[\]-]++"
 _PAIR = rb'(?>[Hh][Oo][Ss][Tt]=(?:%b|"%b")|(?![Hh][Oo][Ss][Tt]=)[A-Za-z0-9_-]++=(?:%b|"%b"))' % (
     _HOST,

@@ -107,7 +107,7 @@ _PROXY_V2 = b"\r\n\x00\r\nQUIT\n"
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*+")
 _LONGEST_METHOD = 64
 _MOST_LINES = 128
-"""The number of header lines in which a fault is looked for. Reading thousands of short lines would take long."""
+"""The number of header lines that are searched for a fault. Reading thousands of short lines would take too long."""
 _TARGET = re.compile(rb"[\x21-\x3E\x40-\x7E]*+(?>(?:\?[\x21-\x7E\x80-\xFF]*+)?)")
 _START_OF_TARGET = re.compile(rb"/|\*(?: |\Z)|[A-Za-z]++(?::(?:/(?:/|\Z)|\Z)|\Z)")
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")

@@ -104,7 +104,7 @@ class Shape:
 
 
 NOT_READ: Final = ()
-"""The value of `PlainHead.named` until something sets it."""
+"""The initial value of `PlainHead.named`."""
 
 
 class PlainHead(Head):
@@ -126,7 +126,7 @@ class PlainHead(Head):
         self.has_body = False
         self.minor = 1
         self.named: Any = NOT_READ
-        """What the request names, if the decision has read that before (plain_claims.py)."""
+        """The sites that the request names, if the decision has already read them (plain_claims.py)."""
 
     def __getattr__(self, name: str) -> Any:
         """Set the other attributes of a head when something first reads them, which is rare."""
@@ -312,7 +312,7 @@ class PlainRequests:
                 return None
         if not (has_key and shape.host) or self._spellings[shape.key_field] != PLAIN:
             return None
-        origins = [value for name, value in shape.noticed if name.lower() == b"origin"]  # it is always noticed
+        origins = [value for name, value in shape.noticed if name.lower() == b"origin"]  # `noticed` always includes it
         shape.origin = origins[0] if len(origins) == 1 else b""
         shape.hop = Hop(shape.host, NO_BODY, False, shape.keep_alive, None)
         shape.rest = b"\r\n".join([*forwarded, b""])

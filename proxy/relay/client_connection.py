@@ -67,7 +67,7 @@ class ClientConnection:
         self._ending = ExchangeEnding(self, requests, responses, services.enforcement, services.limits)
         self._input = ClientInput(self, requests, services, loop)
         self._plain = plain = PlainExchanges(self, self._input, requests, responses, self._ending, services, loop)
-        # The event of the transport. It is an attribute because a method would cost another call for each request.
+        # The callback of the transport. It is an attribute because a method would cost another call for each request.
         self.data_received = plain.data_received if services.relays_plainly else self._input.feed
         # Set in connection_made.
         self._admission: Admission
@@ -75,7 +75,7 @@ class ClientConnection:
 
     @property
     def exchange(self) -> Exchange | None:
-        """The open exchange. A plain one is continued in full from now on."""
+        """The open exchange. A plain exchange is converted to a full one first."""
         if self._plain.is_open:
             self._plain.unfold()
         return self.full_exchange

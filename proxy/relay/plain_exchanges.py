@@ -7,7 +7,7 @@ whole response arrives in one read, and its head is plain too (proxy/http/plain_
 `data_received` judges and forwards such a request, and `respond` forwards its response. In between, a plain exchange is
 only a tuple. Anything else that happens first (other bytes, a lost connection, a timeout, a recheck of the key, a
 drain) calls `unfold`. That creates the objects as they would be without this shortcut, and the rest of this folder
-continues. Requests that are not plain take the full way from the start. A property test compares the two ways.
+continues. Requests that are not plain get a full exchange from the start. A property test compares both.
 """
 
 import asyncio
@@ -102,7 +102,7 @@ class PlainExchanges:
         self._shape: Shape | None = None
         """The shape of the last plain request. Clients usually send the same fields again."""
         self._request_end = b""
-        """What the head for the upstream has after the id of the request."""
+        """The part of the head for the upstream after the request id."""
         self._transport: asyncio.Transport
         self._peer: Peer
 
@@ -236,7 +236,7 @@ class PlainExchanges:
             )
 
     def unfold(self) -> None:
-        """Continue the open exchange in full, if there is one: create its objects in the state that they would have."""
+        """Convert the open plain exchange, if any, to a full one, with its objects in the right state."""
         opened = self._open
         if opened is None:
             return

@@ -47,4 +47,4 @@ class PlainReceiver(Protocol):
         """Handle bytes from the upstream."""
 
     def unfold(self) -> None:
-        """Continue in full, with an exchange and a `Receiver`."""
+        """Convert the plain exchange to a full one, with an `Exchange` and a `Receiver`."""

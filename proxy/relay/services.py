@@ -35,5 +35,5 @@ class Services:
     clock: Callable[[], float]
     """Measures durations, in seconds."""
     relays_plainly: bool = True
-    """Whether plain exchanges take the short way (plain_exchanges.py)."""
+    """Whether plain exchanges use the shortcut (plain_exchanges.py)."""
     draining: bool = False

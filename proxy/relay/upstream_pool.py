@@ -36,9 +36,9 @@ class UpstreamFailed(Refused):
 
 
 class UpstreamPool:
-    """The connections to one upstream, at most `upstream_connections`. Each one takes a place.
+    """The connections to one upstream, at most `upstream_connections`. Each one takes up a slot.
 
-    A request waits for a place for a limited time. Host names are resolved for each new connection, and no connection
+    A request waits for a slot for a limited time. Host names are resolved for each new connection, and no connection
     takes a request after `upstream_max_age_seconds`. So requests follow a name that moves to another address.
     """
 

@@ -36,7 +36,7 @@ def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime |
 @json_option
 @click.option("--workspace", metavar="NAME", help="Show only changes in this workspace.")
 @click.option("--subject", metavar="ID", help="Show only changes to this API user (ID), site (ID) or workspace (name).")
-@click.option("--search", metavar="TEXT", help="Show only entries with these beginnings of words.")
+@click.option("--search", metavar="TEXT", help="Show only entries with words that begin with these.")
 @click.option("--actor", metavar="PERSON", help="Show only changes by the person with this email address.")
 @click.option("--action", type=click.Choice(ACTIONS), help="Show only changes of this kind.")
 @click.option(

@@ -1,4 +1,4 @@
-"""`sitelatch doctor`: what is wrong with an installation, and how to fix it."""
+"""`sitelatch doctor`: find problems of an installation and how to fix them."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from sitelatch.doctor.finding import Finding, Status
 _WIDTH = max(len(status.value) for status in Status)
 
 
-@click.command("doctor", short_help="Find out what is wrong, and how to fix it.")
+@click.command("doctor", short_help="Find problems and how to fix them.")
 @config_option
 @json_option
 def doctor_command(config: Config, as_json: bool) -> int:

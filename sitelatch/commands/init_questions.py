@@ -1,4 +1,4 @@
-"""The questions of `sitelatch init` to a person at a terminal. An invalid answer is explained and asked for again."""
+"""The questions of `sitelatch init` at a terminal. After an invalid answer, it shows why and asks again."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from sitelatch.initial_config import Choices, config_text
 from sitelatch.toml_scanner import Place
 
 Answers = Mapping[str, Any]
-"""The fields of Choices. An empty one is unknown."""
+"""The fields of Choices. An empty one has not been answered."""
 
 _STAND_INS: Final[Answers] = {
     "upstream": "http://127.0.0.1:9000",
@@ -38,7 +38,7 @@ class Question:
     option: str
     text: str
     place: Place
-    """Where the config has the answer."""
+    """The place of the answer in the config."""
     explanation: Sequence[str] = ()
     """Lines to show before the question."""
     parse: Callable[[str], Any] = str
@@ -102,7 +102,7 @@ QUESTIONS: Final[Sequence[Question]] = (
 
 
 def complete(given: Answers) -> Choices:
-    """Ask for what is not given. Raises UsageError if nobody can answer, which names all missing options."""
+    """Ask for missing options. Without a terminal, raises UsageError, which names all of them."""
     answers = dict(given)
     if not sys.stdin.isatty():
         missing = [each.option for each in QUESTIONS if not answers[each.field] and not each.may_be_empty]
@@ -133,7 +133,7 @@ def _answer(question: Question, answers: Answers) -> Any:
 
 
 def _mistakes(question: Question, answers: Answers) -> str:
-    """Return what is wrong with the answer to one question, or an empty text."""
+    """Return the mistakes in the answer to one question, or an empty text."""
     known = {field: answer for field, answer in answers.items() if answer}
     text = config_text(Choices(**{**_STAND_INS, **known}), _NO_TOKEN)
     try:

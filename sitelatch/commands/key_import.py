@@ -31,10 +31,10 @@ def _unless_missing(check: Check) -> Callable[[click.Context, click.Parameter, s
 
 @click.command("import", short_help="Import keys that clients already have.")
 @config_option
-@click.option("--workspace", metavar="NAME", help="Workspace of the lines that name none.")
+@click.option("--workspace", metavar="NAME", help="Workspace for lines that do not name one.")
 @click.option("--all-sites", is_flag=True, help="Authorize lines that name no sites for all sites of the workspace.")
 @click.option(
-    "--site", "sites", metavar="ID", multiple=True, help="Site of the lines that name none. Can be given several times."
+    "--site", "sites", metavar="ID", multiple=True, help="Site for lines that name no site. Can be given several times."
 )
 @click.option(
     "--by-name",
@@ -61,7 +61,7 @@ def import_command(
 ) -> None:
     """Import keys that clients already have.
 
-    FILE is CSV with headings, or JSON lines. Each line has a key in clear (key) or its SHA-256 in hex or Base64
+    FILE is CSV with headings, or JSON lines. Each line has a key in plain text (key) or its SHA-256 in hex or Base64
     (sha256), and workspace, sites or all_sites, name and expires_at. Each key gets an API user of its own. If any line
     has an error, nothing is changed. Importing a file again changes nothing.
     """

@@ -76,9 +76,9 @@ def json_form() -> Form[Item]:
 
 
 def csv_form(columns: Mapping[str, Callable[[Item], str]]) -> Form[Item]:
-    """Return the form of CSV with these columns (RFC 4180), in lines that end as on Unix.
+    """Return the items as CSV with these columns (RFC 4180), with Unix line endings.
 
-    No value is a formula for spreadsheet programs, because admins and integrations choose names.
+    Spreadsheet programs do not evaluate any value as a formula: admins and integrations choose the names.
     """
     shown = str if terminal_width() is None else printable
 

@@ -1,4 +1,4 @@
-"""Questions to a person at a terminal, before a command takes away access or creates something by mistake."""
+"""Questions at a terminal, so that no command revokes access or creates something by mistake."""
 
 import os
 import sys
@@ -35,7 +35,7 @@ def ask(question: str) -> None:
 
 
 def say(event: str, *sentences: str) -> None:
-    """Tell a person at a terminal, on the stream of the question, or a log collector with an event."""
+    """Print the sentences where a question was shown, or log them as an event if there is no terminal."""
     to_stderr = os.isatty(_STDERR)
     if to_stderr or can_ask():
         for sentence in sentences:

@@ -115,7 +115,7 @@ def remove_sites_command(config: Config, yes: bool, sites: tuple[str, ...]) -> N
 
 @sites_group.command("import", short_help="Add the sites in a CSV file.")
 @config_option
-@click.option("--workspace", metavar="NAME", help="Workspace of the lines that name none.")
+@click.option("--workspace", metavar="NAME", help="Workspace for lines that do not name one.")
 @click.option("--create-workspaces", is_flag=True, help="Create workspaces that do not exist.")
 @click.option("--dry-run", is_flag=True, help="Show what would change and all errors, but change nothing.")
 @click.argument("file", metavar="FILE.csv", type=click.File("rb"))

@@ -59,20 +59,18 @@ class Moment(click.ParamType[datetime]):
 @click.option("--name", metavar="NAME", help="The new name.")
 @click.option("--no-name", is_flag=True, help="Remove the name.")
 @click.option("--all-sites", is_flag=True, help="Authorize for all sites of the workspace, including future ones.")
-@click.option("--site", "sites", metavar="ID", multiple=True, help="Authorize for this site, and no other than given.")
-@click.option("--add-site", "added", metavar="ID", multiple=True, help="Authorize for this site, too.")
-@click.option("--remove-site", "removed", metavar="ID", multiple=True, help="Take this site away.")
+@click.option("--site", "sites", metavar="ID", multiple=True, help="Authorize only for this site (repeatable).")
+@click.option("--add-site", "added", metavar="ID", multiple=True, help="Also authorize for this site (repeatable).")
+@click.option("--remove-site", "removed", metavar="ID", multiple=True, help="Remove this site (repeatable).")
 @click.option("--expires-at", metavar="TIME", type=Moment(), help="Refuse the keys from this time on.")
-@click.option("--never-expires", is_flag=True, help="Remove the expiry. Keys that a rotation ended stay refused.")
-@click.option(
-    "--method", "methods", metavar="METHOD", multiple=True, help="Allow this method, and no other than given."
-)
+@click.option("--never-expires", is_flag=True, help="Remove the expiry. Keys that a rotation ended are still refused.")
+@click.option("--method", "methods", metavar="METHOD", multiple=True, help="Allow only this method (repeatable).")
 @click.option("--read-only", is_flag=True, help=f"Allow only {', '.join(READ_ONLY)}.")
 @click.option("--all-methods", is_flag=True, help="Allow all methods.")
 @click.option(
-    "--network", "networks", metavar="CIDR", multiple=True, help="Accept the keys from this network, and no other."
+    "--network", "networks", metavar="CIDR", multiple=True, help="Accept the keys only from this network (repeatable)."
 )
-@click.option("--any-network", is_flag=True, help="Accept the keys from everywhere.")
+@click.option("--any-network", is_flag=True, help="Accept the keys from any network.")
 @click.argument("user_id", metavar="ID")
 def edit_user_command(
     config: Config,
@@ -93,8 +91,7 @@ def edit_user_command(
 ) -> None:
     """Change an API user, and print it as one JSON object.
 
-    What is not given stays as it is. The options that list something can be given several times. ID may be the
-    beginning that a narrow terminal shows.
+    Values without an option do not change. ID may be the beginning that a narrow terminal shows.
     """
     _allow_one("--name", name is not None, "--no-name", no_name)
     _allow_one("--all-sites", all_sites, "--site, --add-site and --remove-site", bool(sites or added or removed))

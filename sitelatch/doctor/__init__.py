@@ -1,1 +1,1 @@
-"""The checks of `sitelatch doctor`, which says what is wrong with an installation, and how to fix it."""
+"""The checks of `sitelatch doctor`, which finds problems of an installation and says how to fix them."""

@@ -24,7 +24,7 @@ async def clock_findings(dsns: Dsns, clock: Callable[[], float]) -> list[Finding
         server: float = await dsns.connections[URL].fetchval(_SERVER_CLOCK)
         after = clock()
         samples.append((after - before, server - (before + after) / 2))
-    # The quickest answer is the most exact: the server read its clock at some time in between.
+    # The quickest response is the most precise, because the server read its clock between the request and the response.
     taken, ahead = min(samples)
     apart = abs(ahead) - taken / 2
     if apart <= _WARNING_SECONDS:

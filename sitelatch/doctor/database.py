@@ -32,7 +32,7 @@ _SECONDS: Final = 10.0
 
 
 async def database_findings(config: Config, clock: Callable[[], float]) -> list[Finding]:
-    """Return what is found in each database. `clock` returns the time of this machine in seconds since 1970."""
+    """Return the findings about each database. `clock` returns the time of this machine in seconds since 1970."""
     dsns = Dsns(config)
     async with AsyncExitStack() as stack:
         found = [await _opened(dsns, place, stack) for place in dsns.settings()]
@@ -50,7 +50,7 @@ async def database_findings(config: Config, clock: Callable[[], float]) -> list[
 
 
 async def _completed(check: Awaitable[list[Finding]]) -> list[Finding]:
-    """Return the findings of a check, or a problem if the database fails meanwhile."""
+    """Return the findings of a check, or a problem if the database fails during the check."""
     try:
         async with asyncio.timeout(_SECONDS):
             return await check
@@ -60,7 +60,7 @@ async def _completed(check: Awaitable[list[Finding]]) -> list[Finding]:
 
 
 async def _opened(dsns: Dsns, place: Place, stack: AsyncExitStack) -> Finding:
-    """Open a connection until `stack` closes. Returns what is found."""
+    """Open a connection until `stack` closes. Returns the findings."""
     named = dsns.named(place)
     try:
         dsn = await stack.enter_async_context(opened_database(dsns.settings()[place], dsns.config.directory))

@@ -19,7 +19,7 @@ _SECONDS: Final = 3.0
 
 
 async def feed_findings(dsns: Dsns) -> list[Finding]:
-    """Return what is found about the DSN that the change feed is read with."""
+    """Return the findings about the DSN with which the change feed is read."""
     config = dsns.config
     place = URL if config.database.listen_url is None else LISTEN_URL
     if reason := dsns.why_unusable(place) or dsns.why_unusable(URL):

@@ -35,7 +35,7 @@ _LISTED: Final = 5
 
 
 async def role_findings(dsns: Dsns) -> list[Finding]:
-    """Return what is found about the role of the front door and that of the admin API."""
+    """Return the findings about the role of the front door and that of the admin API."""
     config = dsns.config
     if config.database.url.startswith(EMBEDDED):
         return [Finding(Status.SKIPPED, "roles", "the embedded database is for trials, and has one role.")]
@@ -71,7 +71,7 @@ async def _findings(
     needed: frozenset[Privilege],
     queries: Queries,
 ) -> list[Finding]:
-    """Return what is found about one role. `usual` is the role of sql/roles.sql for this DSN."""
+    """Return the findings about one role. `usual` is the role of sql/roles.sql for this DSN."""
     [role] = await connection.fetch(_DESCRIBE_ROLE)
     held = {
         Privilege(row["privilege"], row["table_name"], row["column_name"])

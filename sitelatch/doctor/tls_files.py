@@ -29,7 +29,7 @@ class _File(NamedTuple):
 
 
 def tls_findings(config: Config, now: datetime) -> Iterator[Finding]:
-    """Yield what is found in the files for TLS: whether they can be loaded, and whether the certificates are valid."""
+    """Yield the findings about the TLS files: whether they can be loaded, and whether the certificates are valid."""
     faults = [*file_problems(config), *database_file_problems(config)]
     for complaint in config.source.complaints(faults):
         yield Finding(Status.PROBLEM, "tls-files", complaint)
@@ -69,7 +69,7 @@ def _files(config: Config) -> Iterator[_File]:
 
 
 def _dates(source: ConfigSource, file: _File, now: datetime) -> Iterator[Finding]:
-    """Yield what is wrong with the dates of the certificates in a file."""
+    """Yield the problems with the dates of the certificates in a file."""
     where = f"{source.origin(file.place)}: {file.path}"
     try:
         certificates = x509.load_pem_x509_certificates(Path(file.path).read_bytes())

@@ -248,7 +248,7 @@ class Launch:
         aside.rename(self.home / "data")
 
     def _check_data(self, data: Path) -> None:
-        """Raise EmbeddedServerFailed unless these binaries can serve this data, and no other server does."""
+        """Raise EmbeddedServerFailed if these binaries cannot serve this data, or another server is using it."""
         try:
             found = (data / "PG_VERSION").read_text().strip()
         except OSError:

@@ -42,7 +42,7 @@ SECONDS = 60
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """A data API. It says whether it got credentials."""
+    """A data API that responds with whether it received credentials."""
 
     protocol_version = "HTTP/1.1"
 

@@ -239,7 +239,7 @@ def test_removing_sites_asks_at_a_terminal_and_says_who_loses_access(config: str
     assert (missing.code, missing.log) == (1, [missing.log[0] | {"reason": 'The site "nowhere" does not exist.'}])
 
 
-def test_adding_a_site_to_an_unknown_workspace_asks_at_a_terminal_and_otherwise_says_so(config: str) -> None:
+def test_adding_a_site_to_an_unknown_workspace_asks_at_a_terminal_and_otherwise_warns(config: str) -> None:
     add = ("sites", "add", "--config", config, "--workspace")
     terminal = Terminal(*add, "amce", "new")
     shown = terminal.read_until("[y/N]")

@@ -163,7 +163,7 @@ async def test_a_failed_connection_to_an_upstream_has_a_reason(bench: Bench, nam
     await check(bench, name, reason, "upstream_unreachable")
 
 
-async def test_an_alert_after_the_handshake_is_the_reason(bench: Bench) -> None:
+async def test_a_tls_alert_after_the_handshake_is_reported_as_the_reason(bench: Bench) -> None:
     """A TLS 1.3 server misses the client's certificate only after the client considers the handshake complete."""
     await check(bench, "late-alert", Reason.TLS_ALERT, "upstream_broken")
 

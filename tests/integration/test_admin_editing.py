@@ -112,7 +112,7 @@ async def test_null_clears_and_absent_keeps(acme: AdminClient) -> None:
     ],
     ids=lambda value: str(value)[:60],
 )
-async def test_an_invalid_change_is_refused_at_its_place(
+async def test_an_error_names_the_invalid_field_of_a_change(
     acme: AdminClient, change: Any, pointer: str, words: str
 ) -> None:
     user = await acme.create(workspace="acme", sites=["shop"])
@@ -153,7 +153,7 @@ async def test_activity_does_not_change_the_version_but_a_rotation_does(acme: Ad
     assert rotated["version"] == user["version"] + 1
 
 
-async def test_of_two_concurrent_changes_based_on_one_version_one_is_refused(acme: AdminClient) -> None:
+async def test_one_of_two_concurrent_changes_to_the_same_version_is_refused(acme: AdminClient) -> None:
     user = await acme.create(workspace="acme", sites=["shop"])
     tag = f'"{user["version"]}"'
     edits = [edit(acme, user, {"name": name}, If_Match=tag) for name in ("first", "second")]

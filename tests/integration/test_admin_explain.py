@@ -63,7 +63,7 @@ async def test_an_unknown_api_user_and_an_outage_leave_the_request_undecided(acm
         ({"method": "GET"}, "#/url"),
     ],
 )
-async def test_what_is_no_request_is_refused(acme: AdminClient, request_body: Any, pointer: str) -> None:
+async def test_an_invalid_request_is_refused(acme: AdminClient, request_body: Any, pointer: str) -> None:
     status, problem, _ = await acme.request("POST", "/explain", request_body)
     assert (status, problem["errors"][0]["pointer"]) == (422, pointer)
 
@@ -102,7 +102,7 @@ async def test_a_limited_admin_learns_nothing_about_other_workspaces(acme: Admin
     # A site of another workspace looks like one that does not exist.
     wiki, nope = [await explained(ben, url=f"/api/sites/{site}/x", user_id=own["id"]) for site in ("wiki", "nope")]
     assert (told(wiki), wiki["hints"]) == (told(nope), ["There is no site 'wiki' in your workspaces."])
-    # Another workspace's API user does, too, but whoever has its key gets the verdict.
+    # Another workspace's API user is hidden too, but the holder of its key gets the verdict.
     missing = await explained(ben, url="/api/sites/wiki/x", user_id=foreign["id"])
     assert missing["reason"] == "This API user does not exist."
     answer = await explained(ben, url="/api/sites/wiki/x", api_key=foreign["api_key"])

@@ -260,7 +260,7 @@ async def test_a_client_that_leaves_during_a_refresh_does_not_end_it_for_others(
     await issuer.close()
 
 
-async def test_new_authorities_of_the_system_are_used_without_a_restart(
+async def test_new_certificate_authorities_of_the_system_are_used_without_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = Authority(tmp_path, "authority")

@@ -141,7 +141,7 @@ async def test_a_privilege_that_a_role_does_not_need_is_found(
             await superuser.execute("REVOKE sitelatch_owner FROM sitelatch_admin")
 
 
-async def test_a_superuser_and_a_role_for_everything_are_found(patient: Patient, dsn: str) -> None:
+async def test_a_superuser_and_a_single_role_for_all_tables_are_found(patient: Patient, dsn: str) -> None:
     patient.urls, patient.admin_url = {"url": dsn}, None
     found = [each for each in await patient.findings() if each.check == "roles"]
     assert [each.status for each in found] == [Status.WARNING, Status.WARNING]

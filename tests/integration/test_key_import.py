@@ -55,7 +55,7 @@ async def rows(pool: asyncpg.Pool) -> list[str]:
     ]
 
 
-async def test_clear_and_hashed_keys_get_their_scope_and_a_second_import_changes_nothing(
+async def test_plaintext_and_hashed_keys_get_their_scope_and_a_second_import_changes_nothing(
     connection: asyncpg.Pool,
 ) -> None:
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
@@ -119,7 +119,7 @@ async def test_a_known_key_with_another_scope_is_an_error_without_update(connect
     foreign = await imported(connection, [{"key": KEYS[0], "workspace": "globex"}], update=True)
     assert "belongs to an API user of another workspace" in str(foreign.faults[0])
     assert await rows(connection) == before
-    # A name is no scope.
+    # The name is not part of the scope.
     same = [{"key": KEYS[0], "sites": ["shop"], "name": "New", "expires_at": expires}]
     assert (await imported(connection, same)).count("unchanged") == 1
 
@@ -169,7 +169,7 @@ async def test_a_key_that_an_admin_deleted_is_never_revived(connection: asyncpg.
     assert "was deleted" in str((await imported(connection, [{"key": KEYS[0]}])).faults[0])
 
 
-async def test_clear_keys_are_recoverable_if_keys_are_stored(connection: asyncpg.Pool) -> None:
+async def test_plaintext_keys_are_recoverable_if_keys_are_stored(connection: asyncpg.Pool) -> None:
     cipher = key_cipher("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
     await imported(connection, [{"key": KEYS[0]}, {"sha256": digest(KEYS[1]).hex()}], cipher=cipher)
     async with connection.acquire() as one:
@@ -198,7 +198,7 @@ async def test_an_import_blocks_no_other_change_until_it_commits(connection: asy
 
 
 @pytest.mark.parametrize(("count", "whats"), [(10_000, {"key": 10_000}), (10_001, {"all": 1})])
-async def test_many_changes_of_one_transaction_become_one(
+async def test_many_changes_in_one_transaction_are_announced_as_one(
     connection: asyncpg.Pool, count: int, whats: dict[str, int]
 ) -> None:
     user_id = await add_user(connection, "acme", all_sites=True)

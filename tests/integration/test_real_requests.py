@@ -1,4 +1,4 @@
-"""Requests of real clients over real sockets: what reaches the upstream, byte for byte."""
+"""Requests from real clients over real sockets, compared byte for byte with what reaches the upstream."""
 
 import asyncio
 import contextlib

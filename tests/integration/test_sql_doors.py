@@ -214,7 +214,7 @@ async def add_second_key(pool: asyncpg.Pool, age: float | None) -> str:
     return user_id
 
 
-async def test_the_activity_of_each_key_is_recorded_once_a_user_has_several(pool: asyncpg.Pool) -> None:
+async def test_the_activity_of_each_key_is_recorded_if_a_user_has_several_keys(pool: asyncpg.Pool) -> None:
     user_id = await add_second_key(pool, 3600)
     assert [tuple(row) for row in await pool.fetch(READ_KEYS)] == [(OLD, 3600), (NEW, None)]
     subjects = [f"{user_id}/{OLD.hex()}", f"{user_id}/{NEW.hex()}", user_id, f"{user_id}/{bytes([9] * 32).hex()}"]

@@ -1,4 +1,4 @@
-"""Requests of real clients and data APIs: what they send, where that is documented, and which sites they name.
+"""Requests from real clients to data APIs: what they send, where that is documented, and which sites they name.
 
 The shapes are real, but the ids are not: `shop` (or `42` for numeric ids) replaces a source's own tenant, database,
 index or bucket, and `<key>` its credentials.

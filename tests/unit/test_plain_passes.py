@@ -122,7 +122,7 @@ def check(name: str, grant: str, raw: bytes) -> bool:
     FIELDS,
     KEYS,
 )
-def test_requests_are_judged_alike(
+def test_generated_requests_get_the_same_verdict(
     name: str, grant: str, target: tuple[str, str, str], fields: list[str], key: str
 ) -> None:
     lines = [f"GET {''.join(target)} HTTP/1.1", "Host: blog.api.example.com", *fields, key + "slk_" + "A" * 38]

@@ -47,7 +47,7 @@ def test_an_empty_file_is_empty_text() -> None:
         (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01", "contains a NUL character"),
     ],
 )
-def test_a_fault_of_the_encoding_is_named_with_its_line(raw: bytes, fault: str) -> None:
+def test_an_encoding_error_is_reported_with_its_line(raw: bytes, fault: str) -> None:
     with pytest.raises(NotText, match=fault):
         decode_text(raw)
 

@@ -127,7 +127,7 @@ def test_back_and_forward_undo_and_repeat_each_step_but_not_each_letter(admin: A
     expect(admin.heading("Sites")).to_be_visible()
 
 
-def test_each_column_header_sorts_and_says_so(admin: AdminPage) -> None:
+def test_each_column_header_sorts_and_announces_the_order(admin: AdminPage) -> None:
     users = admin.users
     for column, first, then in (
         ("API Key", "User 000", "Wiki reader"),

@@ -27,7 +27,7 @@ def faults(text: str, defaults: Defaults = ACME) -> list[str]:
     return [str(fault) for fault in found.faults]
 
 
-def test_csv_and_json_lines_say_the_same() -> None:
+def test_csv_and_json_lines_give_the_same_keys() -> None:
     csv = f'key,workspace,sites,name,expires_at\n{KEY},acme,shop;blog,"Export, nightly",2027-01-31 00:00:00+01\n'
     lines = (
         f'{{"key": "{KEY}", "workspace": "acme", "sites": ["blog", "shop"], "name": "Export, nightly", '

@@ -49,6 +49,6 @@ def test_brackets_in_strings_do_not_count_as_lists(site: str, as_ascii: bool) ->
 
 
 @pytest.mark.parametrize("expires_at", [{}, [], 1764500000, True, "2026-11-30"])
-def test_a_value_that_is_no_time_is_an_error_of_its_field(expires_at: object) -> None:
+def test_an_invalid_time_is_an_error_of_its_field(expires_at: object) -> None:
     with pytest.raises(Invalid, match='"expires_at" must be a time'):
         read_body(EditUser, json.dumps({"expires_at": expires_at}).encode())

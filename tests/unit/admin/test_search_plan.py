@@ -49,12 +49,12 @@ def test_a_part_of_the_list_is_read_if_the_conditions_rarely_occur_together() ->
     assert plan(rows, WEIGHT, [named(0), Source(1, 0, can_be_bounded=False)], 51, WORTH) == Plan(0, 219)
 
 
-def test_no_more_of_the_index_is_read_than_takes_milliseconds() -> None:
+def test_the_part_of_the_index_that_is_read_is_bounded() -> None:
     rows = sample(range(900, 1000))
     assert plan(rows, 5000.0, [named(0)], 51, WORTH) == Plan(0, 400)
 
 
-def test_rows_without_a_place_in_the_order_are_no_bound() -> None:
+def test_rows_without_a_sort_value_are_not_used_as_a_bound() -> None:
     rows = sample(range(600, 1000), rows=500) + sample(range(500), has_place=False, rows=500)
     assert plan(rows, WEIGHT, [named(0)], 51, WORTH) == Plan(0, 499)
 
@@ -63,7 +63,7 @@ def test_rows_without_a_place_in_the_order_are_no_bound() -> None:
     "source",
     [Source(0, TOO_MANY, True), Source(0, MOST_CANDIDATES, True), Source(0, 0, False), Source(None, TOO_MANY, False)],
 )
-def test_there_is_no_plan_if_no_source_gets_far(source: Source) -> None:
+def test_there_is_no_plan_if_no_source_finds_enough_rows(source: Source) -> None:
     rows = sample(range(0, 1000, 3))
     assert plan(rows, WEIGHT, [source], 51, WORTH) is None
 

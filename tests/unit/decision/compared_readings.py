@@ -28,7 +28,7 @@ MISREAD = (AMBIGUOUS_REQUEST, BAD_REQUEST)
 
 @dataclass(frozen=True)
 class Front:
-    """A route table, and the same routes for the naive reader."""
+    """A route table, and the same routes as the naive reader uses them."""
 
     routes: tuple[RouteSettings, ...]
     table: RouteTable

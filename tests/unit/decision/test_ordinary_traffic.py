@@ -1,4 +1,4 @@
-"""Requests of real clients pass byte for byte, however unusual they look (docs/decision.md)."""
+"""Requests from real clients pass byte for byte, however unusual they look (docs/decision.md)."""
 
 import base64
 import json

@@ -156,7 +156,7 @@ FIELDS = st.lists(
 
 
 def assert_both_outcomes_occur(outcomes: Counter[str]) -> None:
-    """Check that a property saw enough requests of each outcome: passed ones test safety, refused ones precision."""
+    """Check that enough requests passed, which tests safety, and that enough were refused, which tests precision."""
     every = outcomes.total()
     assert outcomes["passed"] > every / 20, outcomes
     assert outcomes["misread"] > every / 20, outcomes

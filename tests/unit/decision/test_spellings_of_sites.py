@@ -489,7 +489,7 @@ def test_a_map_around_the_site_parameter_passes_outside_its_scope() -> None:
 
 
 @pytest.mark.parametrize("separator", [";", "?"])
-def test_outside_the_rules_paths_sites_after_a_custom_separator_must_be_granted(separator: str) -> None:
+def test_outside_the_paths_of_a_rule_a_site_after_a_custom_separator_must_be_granted(separator: str) -> None:
     rule = {"query": "site", "separator": separator, "paths": ["/api/query"]}
     route = {"sites": ["path:/api/sites/{site}/**", rule]}
     raw = separator.encode()

@@ -377,7 +377,7 @@ def test_the_cache_of_spellings_is_bounded_and_invented_names_do_not_fill_it_for
         assert b"x-new" in dict(spellings)
 
 
-def test_an_empty_host_is_like_none_unless_a_rule_reads_hosts() -> None:
+def test_an_empty_host_is_treated_as_missing_unless_a_rule_reads_hosts() -> None:
     # F5's HTTP monitors send `Host:` without a value, which RFC 9110 §7.2 allows.
     hop = clean([(b"X-A", b"1")], host=(b"Host", b""), needs_host=False)
     assert (hop.host, hop.head.fields) == (b"", [(b"X-A", b"1")])

@@ -353,18 +353,18 @@ def check(script: Sequence[Event], *, trusted: bool = False) -> None:
 @settings(max_examples=100, deadline=None)
 @given(scripts(), st.booleans())
 @example([*WARM, (CLIENT, PLAIN), (UPSTREAM, OK)], False)
-def test_generated_exchanges_are_relayed_alike(script: list[Event], trusted: bool) -> None:
+def test_generated_exchanges_are_relayed_as_full_exchanges(script: list[Event], trusted: bool) -> None:
     check(script, trusted=trusted)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=range(len(REQUESTS)))
-def test_each_request_is_relayed_alike(request_: bytes) -> None:
+def test_each_request_is_relayed_as_in_a_full_exchange(request_: bytes) -> None:
     once: list[Event] = [(CLIENT, request_), (UPSTREAM, OK)]
     check([*WARM, *once, *once, *WARM])
 
 
 @pytest.mark.parametrize("response", RESPONSES, ids=range(len(RESPONSES)))
-def test_each_response_is_relayed_alike(response: bytes) -> None:
+def test_each_response_is_relayed_as_in_a_full_exchange(response: bytes) -> None:
     for request in (PLAIN, get(b"/cors/shop/x", b"Origin: https://app.example")):
         once: list[Event] = [(CLIENT, request), (UPSTREAM, response)]
         check([*WARM, *once, *once, *WARM])
@@ -372,7 +372,7 @@ def test_each_response_is_relayed_alike(response: bytes) -> None:
 
 @pytest.mark.parametrize("name", [*DISTURBANCES, *TIMES])
 @pytest.mark.parametrize("at", range(5))
-def test_each_disturbance_has_the_same_effect(name: str, at: int) -> None:
+def test_each_disturbance_has_the_same_effect_as_in_a_full_exchange(name: str, at: int) -> None:
     script: list[Event] = [(CLIENT, PLAIN), (UPSTREAM, OK[:20]), (UPSTREAM, OK[20:]), (CLIENT, PLAIN)]
     script.insert(at, name)
     check([*WARM, *script, (UPSTREAM, OK), (CLIENT, PLAIN), (UPSTREAM, OK)])
