@@ -85,12 +85,15 @@ class Enforcement:
         `named` are the result of `name_plainly`.
         """
         grant = self._known.peek(key)
-        if grant is None or grant.all_sites or not grant.sites.issuperset(named.sites):
-            return None
-        if grant.expires_at is not None and grant.expires_at <= self._wall_clock():
+        if (
+            grant is None
+            or not grant.unconditional  # `decide` judges everything but the sites
+            or grant.all_sites
+            or not grant.sites.issuperset(named.sites)
+        ):
             return None
         self._metrics.lookup("hit")
-        self._on_use(grant.user_id)
+        self._on_use(grant.subject)
         return route, named, grant, self._identity.of(grant, named.sites)
 
     def judge(self, head: Head) -> Verdict | Pending:

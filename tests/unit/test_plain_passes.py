@@ -28,6 +28,11 @@ GRANTS: dict[str, dict[str, Any]] = {
     "all sites": {"all_sites": True},
     "not expired yet": {"sites": ["shop", "blog"], "expires_at": NOW + 1},
     "expired": {"sites": ["shop", "blog"], "expires_at": NOW},
+    "disabled": {"sites": ["shop", "blog"], "disabled": True},
+    "read-only": {"sites": ["shop", "blog"], "methods": ["GET", "HEAD", "OPTIONS"]},
+    "write-only": {"sites": ["shop", "blog"], "methods": ["POST"]},
+    "from a network": {"sites": ["shop", "blog"], "networks": ["10.9.0.0/16"]},
+    "one of two keys": {"sites": ["shop"], "several_keys": True},
 }
 
 
@@ -140,13 +145,18 @@ PASSES = [
     ("one site", "/api/sites/blog/x", False),
     ("other site", "/api/sites/shop/x", False),
     ("all sites", "/api/sites/shop/x", False),
-    ("not expired yet", "/api/sites/shop/x?site=blog", True),
+    ("not expired yet", "/api/sites/shop/x?site=blog", False),
     ("expired", "/api/sites/shop/x", False),
+    ("disabled", "/api/sites/shop/x", False),
+    ("read-only", "/api/sites/shop/x", False),
+    ("write-only", "/api/sites/shop/x", False),
+    ("from a network", "/api/sites/shop/x", False),
+    ("one of two keys", "/api/sites/shop/x", True),
 ]
 
 
 @pytest.mark.parametrize(("grant", "target", "passes"), PASSES)
-def test_ordinary_requests_pass(grant: str, target: str, passes: bool) -> None:
+def test_only_ordinary_requests_with_unconditional_keys_pass(grant: str, target: str, passes: bool) -> None:
     raw = f"GET {target} HTTP/1.1\r\nHost: h\r\nX-API-Key: slk_{'A' * 38}\r\n\r\n".encode()
     assert check("path, query and header", grant, raw) is passes
 

@@ -25,7 +25,21 @@ from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from tests.scopes import Clock, MemoryScope, VirtualLoop
 
-KEY, WIDE_KEY, OLD_KEY = (new_key().encode() for _ in range(3))
+KEY, WIDE_KEY = (new_key().encode() for _ in range(2))
+CONDITIONS: dict[bytes, dict[str, object]] = {
+    new_key().encode(): condition
+    for condition in (
+        {"expires_at": 2_000_000_000.0},
+        {"expires_at": 1.0},
+        {"disabled": True},
+        {"methods": ["GET", "HEAD", "OPTIONS"]},
+        {"methods": ["POST"]},
+        {"networks": ["10.9.0.0/16"]},
+        {"networks": ["0.0.0.0/0", "::/0"]},
+        {"several_keys": True},
+    )
+}
+"""The keys that are limited, or one of several, and how."""
 PROXY = ProxySettings.model_validate(
     {
         "routes": [
@@ -128,14 +142,15 @@ class World:
         self.scope.sites = {"shop": "acme", "blog": "acme"}
         self.scope.add(digest(KEY), "ada", "shop")
         self.scope.add(digest(WIDE_KEY), "eve", all_sites=True)
-        self.scope.add(digest(OLD_KEY), "old", "shop", "blog", expires_at=2_000_000_000.0)
+        for number, (key, condition) in enumerate(CONDITIONS.items()):
+            self.scope.add(digest(key), f"user {number}", "shop", "blog", **condition)
         self.grants = GrantCache(GrantSettings(ttl_seconds=3600), self.scope, on_lookup=self.metrics.lookup)
         self._log = io.BytesIO()
         self._access_log = AccessLog(self._log, wall_clock=lambda: 1_800_000_000.0)
         self._plainly, self._trusted = plainly, trusted
 
     async def open(self) -> None:
-        for key in (KEY, WIDE_KEY, OLD_KEY):
+        for key in (KEY, WIDE_KEY, *CONDITIONS):
             await self.grants.fetch(digest(key))
         enforcement = Enforcement(
             RouteTable(PROXY.routes, KeySettings()),
@@ -223,7 +238,7 @@ REQUESTS = [
     get(b"/sites/blog/x"),
     get(b"/sites/shop/x", key=WIDE_KEY),
     get(b"/sites/none/x", key=WIDE_KEY),
-    get(b"/sites/blog/x", key=OLD_KEY),
+    *(get(b"/sites/blog/x", key=key) for key in CONDITIONS),
     get(b"/sites/shop/x", key=new_key().encode()[:-1]),
     get(b"/sites/shop/x", b"X-API-Key: " + WIDE_KEY),
     get(b"/sites/shop/public"),
