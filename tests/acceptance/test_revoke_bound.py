@@ -266,6 +266,8 @@ async def test_every_change_of_an_api_user_reaches_all_processes_within_a_second
                         if received.status == status and (not code or received.code == code):
                             break
                         await asyncio.sleep(0.002)
+                    for _ in range(2):  # the requests after the first may take the plain way
+                        assert await send_request(wire, request) == status
                 taken[str(change)] = time.perf_counter() - changed_at
             entries = admin.get("/audit", params={"subject": made["id"]}).json()["items"]
     print(f"{PROCESSES} processes: {', '.join(f'{change} {1000 * each:.0f} ms' for change, each in taken.items())}")  # noqa: T201 - for the record
