@@ -6,6 +6,12 @@
 SET CONSTRAINTS sitelatch.note_key, sitelatch.note_user_site, sitelatch.note_changed_user, sitelatch.note_changed_key
 IMMEDIATE
 
+-- name: keep_statistics
+-- Keep autovacuum from analyzing these tables until the transaction ends. It would not count the rows of this
+-- transaction, and the checks of foreign keys would then be planned as for a nearly empty table, and read most of it for
+-- each row. Other changes do not wait for this lock; another import does.
+LOCK TABLE sitelatch.api_users, sitelatch.api_keys, sitelatch.api_user_sites IN SHARE UPDATE EXCLUSIVE MODE
+
 -- name: note_large_change
 -- Announce that this transaction changes too much to list in the feed, so that the commit is quick.
 SELECT sitelatch.note_large_change()

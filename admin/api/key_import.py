@@ -12,13 +12,14 @@ from admin.api.audit import Change, sites_detail, write_audit
 from admin.api.key_file import KeyFile, ListedKey
 from admin.api.site_file import LineFault
 from admin.api.workspaces import known_workspaces, not_found, unknown_workspaces
-from admin.connections import Connection
+from admin.connections import Connection, limit_lock_waits
 from admin.identity.admins import Actor
 from admin.key_encryption import KeyCipher
 from admin.problems import Conflict
 from proxy.decision.api_keys import PREFIX
 from sql.queries import query
 
+_KEEP_STATISTICS = query("keep_statistics")
 _NOTE_KEYS_AT_ONCE = query("note_keys_at_once")
 _NOTE_LARGE_CHANGE = query("note_large_change")
 _KNOWN_KEYS = query("known_keys")
@@ -33,8 +34,8 @@ _CHANGE_IMPORTED_KEYS = query("change_imported_keys")
 _REMOVE_OTHER_SITES = query("remove_other_sites")
 _ADD_OTHER_SITES = query("add_other_sites")
 
-_BATCH: Final = 1000
-"""How many keys are looked up or written at a time."""
+_BATCH: Final = 250
+"""How many keys are looked up or written at a time. On a busy server, a thousand took longer than a command may."""
 
 _MANY: Final = 2000
 """More changes are announced to the front doors as one. Each front door then looks up all keys in use again."""
@@ -109,6 +110,9 @@ async def import_keys(
     """
     try:
         async with connection.transaction():
+            if not dry_run:
+                await limit_lock_waits(connection)
+                await connection.execute(_KEEP_STATISTICS)
             plan = await _plan(connection, file, by, update=update)
             if not plan.faults and not dry_run:
                 if len(plan.changes) - plan.count("unchanged") > _MANY:
@@ -123,6 +127,8 @@ async def import_keys(
             "Something else has changed these keys, sites or workspaces at the same time. Nothing was imported. Try "
             "again."
         ) from None
+    except asyncpg.LockNotAvailableError:
+        raise Conflict("Another import is running. Nothing was imported. Try again after it.") from None
     return plan
 
 
