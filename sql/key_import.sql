@@ -21,6 +21,10 @@ SELECT sitelatch.note_large_change()
 SELECT
     asked.digest, u.id::text AS user_id, w.name AS workspace, u.all_sites, u.name, d.deleted_at,
     nullif(k.expires_at, 'infinity') AS expires_at,
+    EXISTS (
+        SELECT FROM sitelatch.api_keys newer
+        WHERE newer.user_id = k.user_id AND (newer.created_at, newer.digest) > (k.created_at, k.digest)
+    ) AS replaced,
     ARRAY(
         SELECT s.site_id FROM sitelatch.api_user_sites s WHERE s.user_id = u.id ORDER BY s.site_id COLLATE "C"
     ) AS sites
@@ -51,6 +55,12 @@ JOIN sitelatch.workspaces w ON w.name = line.workspace
 INSERT INTO sitelatch.api_keys (user_id, digest, hint, expires_at)
 SELECT line.id::uuid, decode(line.digest, 'hex'), line.hint, nullif(line.expires_at, '')::timestamptz
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS line (id, digest, hint, expires_at)
+
+-- name: deleted_among
+-- One of the digests $1 (in hex), if any, that belongs to a deleted key.
+SELECT digest FROM sitelatch.deleted_keys
+WHERE digest IN (SELECT decode(asked.digest, 'hex') FROM unnest($1::text[]) AS asked (digest))
+LIMIT 1
 
 -- name: import_sealed_keys
 -- Store the encrypted keys $2 (in hex) with the digests $1 (in hex).

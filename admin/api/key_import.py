@@ -26,6 +26,7 @@ _KNOWN_KEYS = query("known_keys")
 _KNOWN_SITES = query("known_sites")
 _IMPORT_USERS = query("import_users")
 _IMPORT_KEYS = query("import_keys")
+_DELETED_AMONG = query("deleted_among")
 _IMPORT_SEALED_KEYS = query("import_sealed_keys")
 _IMPORT_USER_SITES = query("import_user_sites")
 _LOCK_IMPORTED_USERS = query("lock_imported_users")
@@ -58,6 +59,8 @@ class KnownKey(NamedTuple):
     name: str | None
     expires_at: datetime | None
     deleted_at: datetime | None
+    replaced: bool
+    """Whether a rotation has given the API user a newer key."""
 
     @property
     def scope(self) -> tuple[object, ...]:
@@ -173,6 +176,7 @@ async def _known_keys(connection: Connection, batch: Sequence[ListedKey]) -> Map
             row["name"],
             row["expires_at"],
             row["deleted_at"],
+            row["replaced"],
         )
         for row in rows
     }
@@ -196,6 +200,9 @@ def _fault(listed: ListedKey, known: KnownKey | None, *, update: bool) -> str | 
     if known.workspace != listed.workspace:
         # Limited admins do not learn which workspace it is.
         return "This key belongs to an API user of another workspace. Delete that one first."
+    if known.scope != listed.scope and known.replaced:
+        # Its expiry in the file is that from before the rotation, and would let the old key work again.
+        return "A rotation has replaced this key, so an import cannot change it. Remove the line."
     if known.scope != listed.scope and not update:
         return "This key is known with another scope or expiry. Add --update to change it, or remove the line."
     return None
@@ -225,6 +232,8 @@ async def _create(connection: Connection, batch: Sequence[KeyChange], by: Actor,
     )
     digests = [listed.digest.hex() for listed in keys]
     await connection.execute(_IMPORT_KEYS, texts, digests, hints, [_written(listed.expires_at) for listed in keys])
+    if await connection.fetchval(_DELETED_AMONG, digests) is not None:  # deleted since `_plan` looked
+        raise Conflict("One of these keys was deleted in the meantime. Nothing was imported. Try again.")
     if cipher is not None:
         sealed = [
             (listed.digest.hex(), cipher.encrypt(user_id, listed.key).hex())

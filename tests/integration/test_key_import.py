@@ -13,6 +13,7 @@ import pytest
 
 from admin.api.key_file import Defaults, read_key_file
 from admin.api.key_import import KeyImport, import_keys
+from admin.api.key_rotation import rotate_key
 from admin.api.users import delete_user, reveal_keys
 from admin.key_encryption import key_cipher
 from admin.problems import Conflict, Forbidden
@@ -168,6 +169,38 @@ async def test_a_key_that_an_admin_deleted_is_never_revived(connection: asyncpg.
     async with connection.acquire() as one:
         await delete_user(one, user_id, by=BY_ADA)
     assert "was deleted" in str((await imported(connection, [{"key": KEYS[0]}])).faults[0])
+
+
+@pytest.mark.parametrize("overlap", [0, 3600])
+async def test_a_key_that_a_rotation_replaced_is_not_changed(connection: asyncpg.Pool, overlap: int) -> None:
+    line = {"key": KEYS[0], "sites": ["shop"]}
+    await imported(connection, [line])
+    user_id = (await grant(connection, KEYS[0]))["user_id"]
+    async with connection.acquire() as one:
+        await rotate_key(one, user_id, overlap_seconds=overlap, by=BY_ADA)
+    ends = (await grant(connection, KEYS[0]))["expires_at"]
+    assert ends is not None
+    for update in (False, True):
+        done = await imported(connection, [line], update=update)
+        assert str(done.faults[0]) == (
+            "Line 1: A rotation has replaced this key, so an import cannot change it. Remove the line."
+        )
+        assert (await grant(connection, KEYS[0]))["expires_at"] == ends
+
+
+async def test_a_key_that_is_deleted_during_an_import_is_not_revived(connection: asyncpg.Pool) -> None:
+    file = read_key_file(json.dumps({"key": KEYS[0]}).encode(), Defaults("acme", all_sites=True))
+    async with connection.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE sitelatch.api_users IN SHARE ROW EXCLUSIVE MODE")
+        waiting = asyncio.create_task(imported(connection, [{"key": KEYS[0]}]))
+        while not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            await asyncio.sleep(0.01)
+        await import_keys(other, file, by=BY_ADA)
+        user_id = await other.fetchval("SELECT user_id::text FROM sitelatch.api_keys")
+        await delete_user(other, user_id, by=BY_ADA)
+    with pytest.raises(Conflict, match="was deleted in the meantime"):
+        await waiting
+    assert (await grant(connection, KEYS[0]))["user_id"] is None
 
 
 async def test_plaintext_keys_are_recoverable_if_keys_are_stored(connection: asyncpg.Pool) -> None:
