@@ -11,6 +11,9 @@ ORIGIN_NAMES = BELIEVED - {b"x-request-id"}
 """The headers in which a trusted proxy says where a request came from. Without them, the proxy itself would appear to
 be the client."""
 
+UNKNOWN = "unknown"
+"""A client's address if the trusted proxies do not say which it is (RFC 7239, section 6.2)."""
+
 _MAX_HOPS = 16
 """The maximum number of trusted proxies in a row. A client can write any number of entries before theirs."""
 
@@ -126,10 +129,13 @@ def origin_lines(*, peer: bytes, scheme: bytes, host: bytes) -> bytes:
 def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted: Callable[[str], bool]) -> str:
     """Return the nearest address that is not a trusted proxy's, reading X-Forwarded-For from the right.
 
-    Reading stops at the first entry that is not an address, because everything to its left is unreliable.
+    Returns `UNKNOWN` if an entry on the way is not an address, or if there are too many entries. The address of a proxy
+    must not stand for that of its client, because keys can be limited to networks.
     """
-    chain = b",".join([value for name, value in fields if name.lower() == b"x-forwarded-for"])
-    hops = chain.rsplit(b",", _MAX_HOPS)[-_MAX_HOPS:]
+    values = [value for name, value in fields if name.lower() == b"x-forwarded-for"]
+    hops = b",".join(values).rsplit(b",", _MAX_HOPS) if values else []
+    too_many = len(hops) > _MAX_HOPS
+    del hops[:-_MAX_HOPS]
     address = peer
     while hops and is_trusted(address):
         raw = hops.pop().strip()
@@ -137,5 +143,5 @@ def client_address(fields: Iterable[tuple[bytes, bytes]], peer: str, is_trusted:
         try:
             address = str(ipaddress.ip_address((hop[1] or hop[2]) if hop else ""))
         except ValueError:
-            break
-    return address
+            return UNKNOWN
+    return UNKNOWN if too_many and is_trusted(address) else address

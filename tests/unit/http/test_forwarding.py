@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.http.forwarding import client_address, forwarding_lines
+from proxy.http.forwarding import UNKNOWN, client_address, forwarding_lines
 from proxy.http.headers import Fields
 
 HOST = (b"Host", b"api.example.com")
@@ -45,8 +45,13 @@ def test_a_malformed_request_id_is_replaced() -> None:
         (b"10.0.0.1", "10.0.0.1"),
         (b"1.1.1.1:5000, 10.0.0.1:80", "1.1.1.1"),
         (b"[::1]:80", "::1"),
-        (b"1.1.1.1, unix, 10.0.0.1", "10.0.0.1"),  # not an address: entries to its left are not used
-        (b'1.1.1.1, "<script>', "10.0.0.9"),
+        (b"1.1.1.1, unix, 10.0.0.1", UNKNOWN),  # entries to the left of one that is not an address are not used
+        (b'1.1.1.1, "<script>', UNKNOWN),
+        (b"203.0.113.9, unknown", UNKNOWN),
+        (b"_hidden", UNKNOWN),
+        (b"fe80::1%eth0", UNKNOWN),
+        (b"010.0.0.5", UNKNOWN),
+        (b" ", UNKNOWN),
     ],
 )
 def test_the_client_address_is_the_nearest_untrusted_one(chain: bytes, expected: str) -> None:
@@ -58,4 +63,4 @@ def test_only_the_nearest_16_hops_are_read() -> None:
     chain = b"1.1.1.1," + b",".join([b"10.0.0.1"] * 15)
     assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "1.1.1.1"
     chain = b"x," * 10_000 + b",".join([b"10.0.0.1"] * 16)
-    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == "10.0.0.1"
+    assert client_address([(b"X-Forwarded-For", chain)], "10.0.0.9", lambda _: _.startswith("10.")) == UNKNOWN

@@ -26,20 +26,18 @@ from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySetti
 from tests.scopes import Clock, MemoryScope, VirtualLoop
 
 KEY, WIDE_KEY = (new_key().encode() for _ in range(2))
-CONDITIONS: dict[bytes, dict[str, object]] = {
-    new_key().encode(): condition
-    for condition in (
-        {"expires_at": 2_000_000_000.0},
-        {"expires_at": 1.0},
-        {"disabled": True},
-        {"methods": ["GET", "HEAD", "OPTIONS"]},
-        {"methods": ["POST"]},
-        {"networks": ["10.9.0.0/16"]},
-        {"networks": ["0.0.0.0/0", "::/0"]},
-        {"several_keys": True},
-    )
-}
-"""The keys that are limited, or one of several, and how."""
+LIMITS: list[dict[str, object]] = [
+    {"expires_at": 2_000_000_000.0},
+    {"expires_at": 1.0},
+    {"disabled": True},
+    {"methods": ["GET", "HEAD", "OPTIONS"]},
+    {"methods": ["POST"]},
+    {"networks": ["10.9.0.0/16"]},
+    {"networks": ["0.0.0.0/0", "::/0"]},
+    {"several_keys": True},
+]
+CONDITIONS = {new_key().encode(): limit for limit in LIMITS}
+"""Keys that are limited, or one of several, and how."""
 PROXY = ProxySettings.model_validate(
     {
         "routes": [
