@@ -193,8 +193,8 @@ async def test_a_key_that_is_deleted_during_an_import_is_not_revived(connection:
     async with connection.acquire() as other, other.transaction():
         await other.execute("LOCK TABLE sitelatch.api_users IN SHARE ROW EXCLUSIVE MODE")
         waiting = asyncio.create_task(imported(connection, [{"key": KEYS[0]}]))
-        while not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - PostgreSQL announces no waiting lock
+        while not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         await import_keys(other, file, by=BY_ADA)
         user_id = await other.fetchval("SELECT user_id::text FROM sitelatch.api_keys")
         await delete_user(other, user_id, by=BY_ADA)

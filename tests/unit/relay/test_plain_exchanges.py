@@ -26,7 +26,7 @@ from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySetti
 from tests.scopes import Clock, MemoryScope, VirtualLoop
 
 KEY, WIDE_KEY = (new_key().encode() for _ in range(2))
-LIMITS: list[dict[str, object]] = [
+CONDITIONS: list[dict[str, object]] = [
     {"expires_at": 2_000_000_000.0},
     {"expires_at": 1.0},
     {"disabled": True},
@@ -36,7 +36,7 @@ LIMITS: list[dict[str, object]] = [
     {"networks": ["0.0.0.0/0", "::/0"]},
     {"several_keys": True},
 ]
-CONDITIONS = {new_key().encode(): limit for limit in LIMITS}
+CONDITIONAL_KEYS = {new_key().encode(): condition for condition in CONDITIONS}
 """Keys that are limited, or one of several, and how."""
 PROXY = ProxySettings.model_validate(
     {
@@ -140,7 +140,7 @@ class World:
         self.scope.sites = {"shop": "acme", "blog": "acme"}
         self.scope.add(digest(KEY), "ada", "shop")
         self.scope.add(digest(WIDE_KEY), "eve", all_sites=True)
-        for number, (key, condition) in enumerate(CONDITIONS.items()):
+        for number, (key, condition) in enumerate(CONDITIONAL_KEYS.items()):
             self.scope.add(digest(key), f"user {number}", "shop", "blog", **condition)
         self.grants = GrantCache(GrantSettings(ttl_seconds=3600), self.scope, on_lookup=self.metrics.lookup)
         self._log = io.BytesIO()
@@ -148,7 +148,7 @@ class World:
         self._plainly, self._trusted = plainly, trusted
 
     async def open(self) -> None:
-        for key in (KEY, WIDE_KEY, *CONDITIONS):
+        for key in (KEY, WIDE_KEY, *CONDITIONAL_KEYS):
             await self.grants.fetch(digest(key))
         enforcement = Enforcement(
             RouteTable(PROXY.routes, KeySettings()),
@@ -236,7 +236,7 @@ REQUESTS = [
     get(b"/sites/blog/x"),
     get(b"/sites/shop/x", key=WIDE_KEY),
     get(b"/sites/none/x", key=WIDE_KEY),
-    *(get(b"/sites/blog/x", key=key) for key in CONDITIONS),
+    *(get(b"/sites/blog/x", key=key) for key in CONDITIONAL_KEYS),
     get(b"/sites/shop/x", key=new_key().encode()[:-1]),
     get(b"/sites/shop/x", b"X-API-Key: " + WIDE_KEY),
     get(b"/sites/shop/public"),
