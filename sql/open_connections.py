@@ -16,7 +16,7 @@ _GRACE_SECONDS = 1.0
 
 
 def _random_age() -> float:
-    return random.uniform(0.8, 1.0) * MAX_AGE_SECONDS  # noqa: S311 - spreads load, hides nothing
+    return random.uniform(0.8, 1.0) * MAX_AGE_SECONDS  # noqa: S311 - only spreads load, not used for security
 
 
 class PooledConnection(asyncpg.Connection):

@@ -21,7 +21,7 @@ _HEADINGS: Final = MappingProxyType(
 )
 """The headings of each column, in the order in which they are preferred."""
 _SEPARATOR_LINE: Final = re.compile(rf'\A"?sep=([{DELIMITERS}])"?[{DELIMITERS}]*(?=\n)', re.IGNORECASE)
-"""The line with which a file tells Excel how its columns are separated."""
+"""The line that declares the column separator to Excel."""
 _NOTHING: Final = DELIMITERS + " \n\xa0"
 _FIRST_LINE: Final = (
     'The first line must have the heading "site" and, optionally, "workspace" and "display_name". '

@@ -47,7 +47,7 @@ class SiteFile:
 
 
 def read_site_file(content: bytes | str, *, workspace: str | None = None, max_lines: int | None = None) -> SiteFile:
-    """Read a CSV file. `workspace` is the workspace of lines that name none."""
+    """Read a CSV file. `workspace` applies to lines that do not name one."""
     reader = _Reader(workspace or "")
     try:
         reader.read(content, max_lines)

@@ -26,7 +26,7 @@ class Changes:
 
     @classmethod
     def read(cls, rows: Iterable[Any]) -> "Changes":
-        """Return the changes in rows of scope_changes, oldest first. A row of an unknown kind sets `everything`."""
+        """Return the changes in rows of scope_changes, oldest first. An unknown kind of row sets `everything`."""
         changes = cls()
         for row in rows:
             what, subject = row["what"], row["subject"]

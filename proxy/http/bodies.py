@@ -42,7 +42,7 @@ class FramingError(Exception):
 
 
 class NoBody:
-    """The body of a message that ends with its head."""
+    """The body of a message without one: the message ends after its head."""
 
     __slots__ = ()
     done = True

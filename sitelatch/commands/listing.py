@@ -62,7 +62,7 @@ async def _parts(read: Callable[[str | None, int], Awaitable[Page[Item]]], size:
 
 
 def json_form() -> Form[Item]:
-    """Return the form of one JSON array."""
+    """Return a form that prints one JSON array."""
 
     async def echo(parts: Parts[Item]) -> None:
         before = "["
@@ -76,9 +76,9 @@ def json_form() -> Form[Item]:
 
 
 def csv_form(columns: Mapping[str, Callable[[Item], str]]) -> Form[Item]:
-    """Return the items as CSV with these columns (RFC 4180), with Unix line endings.
+    """Return a form that prints CSV with these columns (RFC 4180) and Unix line endings.
 
-    Spreadsheet programs do not evaluate any value as a formula: admins and integrations choose the names.
+    Values that begin like a formula are escaped, because admins and integrations choose the names.
     """
     shown = str if terminal_width() is None else printable
 
@@ -97,7 +97,7 @@ def _csv(rows: Sequence[Sequence[str]]) -> str:
 
 
 def table_form(columns: Sequence[Column[Item]]) -> Form[Item]:
-    """Return the form of a table. It is fitted to the terminal, or complete for programs."""
+    """Return a form that prints a table. It is fitted to the terminal, or complete for programs."""
     table = Table(columns, terminal_width())
 
     async def echo(parts: Parts[Item]) -> None:

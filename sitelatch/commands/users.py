@@ -141,7 +141,7 @@ def list_users_command(
 
 
 def _form(as_json: bool, as_csv: bool, workspace: str | None) -> tuple[Form[User], int | None]:
-    """Return the form of the list, and how many sites of each API user it shows. Programs need all of them."""
+    """Return the form that prints the list, and how many sites of each API user it shows. Programs need all of them."""
     if as_json:
         return json_form(), None
     if as_csv:

@@ -458,7 +458,7 @@ PLENTY = 64 << 20
 
 
 async def push(wire: Wire, data: bytes) -> int:
-    """Write until nothing moves for a while or `PLENTY` bytes were sent. Return how many were sent."""
+    """Write until no bytes are accepted for a while or `PLENTY` bytes were sent. Return how many were sent."""
     sent = 0
     while sent < PLENTY:
         wire.writer.write(data)

@@ -249,7 +249,7 @@ async def test_a_response_that_is_not_valid_has_a_reason(
         await check(bench, "broken", reason, "upstream_broken")
 
 
-async def test_an_upstream_that_closes_resets_or_stays_silent_has_a_reason(bench: Bench, sockets: Sockets) -> None:
+async def test_an_upstream_that_closes_resets_or_stays_silent_is_reported(bench: Bench, sockets: Sockets) -> None:
     async with served(sockets.upstream("plain"), b""):
         await check(bench, "plain", Reason.CLOSED, "upstream_broken")
     async with served(sockets.upstream("reset"), b"HTTP/1.1 20", reset=True):

@@ -156,7 +156,7 @@ class _Mutations:
         self._known = _known()
 
     def beginning(self) -> Found:
-        """Return a head to begin with."""
+        """Return an initial head for the search."""
         found = Found(self._chance.choice(self._known))
         for _ in range(self._chance.choice([0, 1, 2, 3])):
             found = self.change(found)

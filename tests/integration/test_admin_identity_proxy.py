@@ -188,7 +188,7 @@ async def test_a_bearer_token_added_by_a_proxy_does_not_work_for_foreign_pages(s
         assert (await with_token.request("POST", "/users/x/reveal", headers=headers))[0] == 404
 
 
-async def test_the_proxy_takes_precedence_over_a_session_unless_it_names_no_admin(
+async def test_the_proxy_takes_precedence_over_a_session_unless_it_names_someone_who_is_not_an_admin(
     proxy: AdminClient,
 ) -> None:
     ben = await proxy.signed_in(BEN_TOKEN)

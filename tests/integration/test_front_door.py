@@ -341,7 +341,7 @@ async def test_forwarded_fields_are_the_same_for_all_kinds_of_requests(start: st
 
 @on_uvloop
 async def test_writing_to_a_closing_connection_is_harmless() -> None:
-    """A transport can be closing before its protocol is told."""
+    """A transport can be closing before its protocol is notified."""
     unhandled: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     async with front() as door:

@@ -68,7 +68,7 @@ async def load(harness: Harness) -> None:
 
 
 async def refused(harness: Harness, digest: bytes) -> None:
-    """Check that a key is unknown and that the filter is used. The feed may be away for a moment on a slow machine."""
+    """Check that a key is unknown and that the filter is used. On a slow machine, the feed may be interrupted."""
     assert await fetch(harness, digest) is UNKNOWN
     before = harness.lookups["filtered"]
     deadline = time.monotonic() + 20
@@ -90,7 +90,7 @@ async def test_unknown_keys_are_refused_without_a_query(harness: Harness) -> Non
     before = harness.pool.queries.total()
     answers = await asyncio.gather(*(fetch(harness, number(value)) for value in range(200)))
     assert set(answers) == {UNKNOWN}
-    assert harness.pool.queries.total() - before < 10, "on a slow machine, the feed may be away for a moment"
+    assert harness.pool.queries.total() - before < 10, "on a slow machine, the feed may be interrupted for a moment"
     assert harness.lookups["filtered"] > 100
 
 

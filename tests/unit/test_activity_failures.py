@@ -29,7 +29,7 @@ async def test_a_locked_row_is_written_at_the_next_flush_with_its_latest_use(rec
     assert recorder.activity.pending == 0
 
 
-async def test_writes_of_activity_are_throttled_from_the_last_write_of_a_user(recorder: Recorder) -> None:
+async def test_activity_writes_are_throttled_per_user_from_its_last_write(recorder: Recorder) -> None:
     recorder.written.locked = {"ada"}
     for user in ("ada", "bob"):
         recorder.activity.touch(user)
