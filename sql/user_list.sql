@@ -255,26 +255,27 @@ SELECT * FROM ({users} LIMIT {most} + 1) AS first_users
 SELECT part.*, {number} FROM {users} AS part
 
 -- name: sample_users
--- About {size} random users of the workspaces {workspaces} (null: all), with the value by which they are sorted and whether
--- they pass each condition. Each stands for `weight` users. Ids are random, so neighbors in their order are a sample.
+-- Up to {size} random users of the workspaces {workspaces} (null: all), with the value by which they are sorted and
+-- whether they pass each condition. Each stands for `weight` users. Ids are random, so the users after {size} ids at equal
+-- distances are a sample. They are also spread over users with equal values, which are in the order of their ids.
 WITH neighbors AS MATERIALIZED (
-  SELECT near.id, near.workspace_id, row_number() OVER () AS place
-  FROM (
+  SELECT near.id, near.workspace_id, n
+  FROM generate_series(0, {size} - 1) AS n
+  CROSS JOIN LATERAL (
     SELECT u.id, u.workspace_id
     FROM sitelatch.api_users u
-    WHERE u.id >= '80000000-0000-0000-0000-000000000000'
+    WHERE u.id >= (lpad(to_hex((n::bigint << 32) / {size}), 8, '0') || repeat('0', 24))::uuid
     ORDER BY u.id
-    LIMIT {size} * CASE WHEN {workspaces}::text[] IS NULL THEN 1 ELSE 20 END
+    LIMIT CASE WHEN {workspaces}::text[] IS NULL THEN 1 ELSE 20 END
   ) AS near
+), inside AS MATERIALIZED (
+  SELECT id, n FROM neighbors WHERE {workspaces} IS NULL OR workspace_id = ANY({workspaces}::text[]::bigint[])
 ), sample AS MATERIALIZED (
-  SELECT id, place
-  FROM neighbors
-  WHERE {workspaces} IS NULL OR workspace_id = ANY({workspaces}::text[]::bigint[])
-  LIMIT {size}
+  SELECT DISTINCT id FROM (SELECT DISTINCT ON (n) id FROM inside ORDER BY n, id) AS first_inside
 ), scale AS (
   SELECT greatest((SELECT reltuples FROM pg_catalog.pg_class WHERE oid = 'sitelatch.api_users'::regclass), 1)
-         / greatest(CASE WHEN (SELECT count(*) FROM sample) < {size} THEN (SELECT count(*) FROM neighbors)
-                         ELSE (SELECT max(place) FROM sample) END, 1) AS weight
+         * (SELECT count(*) FROM inside) / greatest((SELECT count(*) FROM neighbors), 1)
+         / greatest((SELECT count(*) FROM sample), 1) AS weight
 )
 SELECT sample.id, checked.*, scale.weight
 FROM sample

@@ -110,7 +110,13 @@ class Order(NamedTuple):
             first = f"(SELECT {'max' if self.descending else 'min'}({self.column}) FROM sitelatch.api_users)"  # noqa: S608 - names from here
         else:
             first = f"(SELECT {add(last.sorted_by)}::{kind})"
-        return f" AND {column} {first_is} {first} AND {column} {last_is} (SELECT {add(bound.sorted_by)}::{kind})"
+        limits = f" AND {column} {first_is} {first} AND {column} {last_is} (SELECT {add(bound.sorted_by)}::{kind})"
+        # Many users can have the same value, so the ids limit them too.
+        for user, comparison in ((last, first_is), (bound, last_is)):
+            if user is not None:
+                place = f"({add(user.sorted_by)}::{kind}, {add(user.id)}::uuid)"
+                limits += f" AND ({column}, u.id) {comparison} {place}"
+        return limits
 
     def follows(self, user: Picked, other: Picked) -> bool:
         """Return whether a user comes after another one in this order."""
