@@ -16,7 +16,10 @@ BEGIN
         TO sitelatch_doors;
         GRANT SELECT (id, workspace_id, all_sites, disabled_at, expires_at, methods, networks)
             ON sitelatch.api_users TO sitelatch_doors;
-        GRANT SELECT, UPDATE ON sitelatch.api_user_activity, sitelatch.api_key_activity TO sitelatch_doors;
+        GRANT SELECT ON sitelatch.api_user_activity, sitelatch.api_key_activity TO sitelatch_doors;
+        -- Earlier versions granted it on all columns.
+        REVOKE UPDATE ON sitelatch.api_user_activity, sitelatch.api_key_activity FROM sitelatch_doors;
+        GRANT UPDATE (last_used_at) ON sitelatch.api_user_activity, sitelatch.api_key_activity TO sitelatch_doors;
     END IF;
 END
 $$;

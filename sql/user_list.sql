@@ -250,6 +250,10 @@ SELECT * FROM ({users} LIMIT {most} + 1) AS first_users
 -- How many users the query {users} returns, or {too_many} if there are more than {few}.
 (SELECT CASE WHEN count(*) > {few} THEN {too_many} ELSE count(*) END FROM {users} AS users)
 
+-- name: count_related
+-- The results of the expressions {counts}. {workspaces} stands there because each parameter must be used.
+SELECT ARRAY[{counts}]::bigint[] AS counts, {workspaces}::text[]
+
 -- name: number_part
 -- The users that the query {users} returns, with the number of this part of the candidates.
 SELECT part.*, {number} FROM {users} AS part

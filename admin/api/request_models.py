@@ -104,7 +104,7 @@ _LISTED_SITES, _CHANGED_SITES = FORMS = ("(listed sites)", "(changed sites)")
 
 
 class EditUser(Body):
-    """`PATCH /admin/users/{id}`: what to change. What is left out stays as it is, and null removes a limit or the name.
+    """The changes of `PATCH /admin/users/{id}`. Omitted fields stay as they are, and null removes a limit or the name.
 
     `sites` is the new list, or an object with the sites to `add` and to `remove`. `methods` and `networks` are the only
     methods and networks (in CIDR notation) that the keys may be used with.

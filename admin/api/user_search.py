@@ -43,6 +43,7 @@ _GATHER = query("gather_users")
 _SAMPLE = query("sample_users")
 _FIRST = query("first_users")
 _COUNT_FEW = query("count_few")
+_COUNT_RELATED = query("count_related")
 _NUMBER_PART = query("number_part")
 _COUNT_CANDIDATES = query("count_candidates")
 _OF_WORKSPACES = query("users_of_workspaces")
@@ -144,15 +145,16 @@ class _Search:
         ]
         if workspaces is not None:
             counts.append(_counted(_OF_WORKSPACES.format(workspaces=limit), MOST_CANDIDATES))
-        columns = ", ".join(f"{count} AS related_{number}" for number, count in enumerate(counts))
-        [row] = await connection.fetch(f"SELECT {columns}, {limit}::text[]", *parameters.values)
+        statement = _COUNT_RELATED.format(counts=", ".join(counts), workspaces=limit)
+        [row] = await connection.fetch(statement, *parameters.values)
+        related = row["counts"]
         sources = []
         for number, condition in enumerate(conditions):
             is_named = condition.named(Parameters(), "", "") is not None
             can_be_bounded = is_named and not order.by_activity
-            sources.append(Source(number, row[f"related_{number}"], can_be_bounded))
+            sources.append(Source(number, related[number], can_be_bounded))
         if workspaces is not None:
-            sources.append(Source(None, row[f"related_{len(conditions)}"], can_be_bounded=False))
+            sources.append(Source(None, related[len(conditions)], can_be_bounded=False))
         return cls(connection, order, workspaces, conditions, sources)
 
     @property

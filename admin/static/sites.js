@@ -248,7 +248,7 @@ async function remove(site) {
     ["Remove the site ", isolated(site.id), "?"],
     [
       el("p", {}, el("b", {}, consequence), " API users for all sites lose access, too."),
-      el("p", {}, "An API user that has no site left is refused everywhere. This action cannot be undone."),
+      el("p", {}, "API users without any other site will be refused everywhere. This action cannot be undone."),
     ],
     "Remove",
     async () => {

@@ -18,14 +18,14 @@ class EncryptedKey(OSError):  # noqa: N818 - names what happened
         super().__init__(0, "the private key is encrypted; Sitelatch reads unencrypted keys only")
 
 
-class NotPem(OSError):  # noqa: N818 - names what is wrong
+class NotPem(OSError):  # noqa: N818 - named after the problem
     """A file is not in PEM format. OpenSSL says only "PEM lib", and does not name the file."""
 
     def __init__(self, file: str, fault: str) -> None:
         super().__init__(0, f"{file}: {fault}")
 
 
-class MismatchedKey(OSError):  # noqa: N818 - names what is wrong
+class MismatchedKey(OSError):  # noqa: N818 - named after the problem
     """A private key does not match its certificate. OpenSSL names neither file."""
 
     def __init__(self, certificate: str, key: str) -> None:

@@ -88,7 +88,7 @@ def no_notifications(database_url: str) -> Iterator[None]:
 async def first_refusal(wire: Wire, request: bytes) -> float:
     """Send requests until one is refused, and return when (perf_counter) that one began.
 
-    Requests are 2 ms apart. More of them would keep the four processes busy, and slow down what is measured.
+    Requests are 2 ms apart. More of them would keep the four processes busy, and distort the times.
     """
     while True:
         began = time.perf_counter()

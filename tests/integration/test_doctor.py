@@ -93,7 +93,7 @@ async def test_a_healthy_installation_has_neither_warnings_nor_problems(patient:
     [
         ("SELECT ON sitelatch.sites FROM sitelatch_doors", "SELECT on sites"),
         ("SELECT (disabled_at) ON sitelatch.api_users FROM sitelatch_doors", "SELECT on api_users.disabled_at"),
-        ("UPDATE ON sitelatch.api_user_activity FROM sitelatch_doors", "UPDATE on api_user_activity"),
+        ("UPDATE ON sitelatch.api_user_activity FROM sitelatch_doors", "UPDATE on api_user_activity.last_used_at"),
         ("SELECT ON sitelatch.schema_migrations FROM sitelatch_doors", "SELECT on schema_migrations"),
         ("INSERT ON sitelatch.audit_log FROM sitelatch_admin", "INSERT on audit_log"),
         ("DELETE ON sitelatch.sessions FROM sitelatch_admin", "DELETE on sessions"),
