@@ -125,6 +125,8 @@ class Installation:
             for number in range(count):
                 user = {"workspace": "acme", "sites": ["shop"], "name": f"User {number:03}"}
                 client.post("/users", json=user).raise_for_status()
+        # Hints are random, so a search for a number would find some of them, too.
+        self.execute("UPDATE sitelatch.api_keys SET hint = 'slk_abcd…wxyz'")
 
     def disable_and_expire(self, keys: Keys) -> None:
         """Disable the user of shop, and let the key of blog expire in the past and the key of acme in an hour."""
