@@ -27,7 +27,7 @@ from admin.page import page_routes
 from admin.problem_details import plain_problem, problem_response
 from admin.problems import DatabaseDown, Forbidden, InternalError, Invalid, NotSignedIn, Problem
 from admin.settings import AdminSettings
-from proxy.http.forwarding import address_matcher, client_address
+from proxy.http.forwarding import UNKNOWN, address_matcher, client_address
 from proxy.relay.tls_files import WatchedFiles
 
 log = structlog.get_logger("sitelatch.admin")
@@ -91,7 +91,8 @@ def _locate(trusted_proxies: Sequence[str]) -> Middleware:
     @web.middleware
     async def locate(request: web.Request, handler: Handler) -> web.StreamResponse:
         peer = peer_of(request)
-        request[ADDRESS] = client_address(request.raw_headers, peer, is_trusted) if is_trusted(peer) else peer
+        address = client_address(request.raw_headers, peer, is_trusted) if is_trusted(peer) else peer
+        request[ADDRESS] = peer if address == UNKNOWN else address  # the audit log has at least the proxy's
         return await handler(request)
 
     return locate

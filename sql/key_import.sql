@@ -9,7 +9,8 @@ IMMEDIATE
 -- name: keep_statistics
 -- Keep autovacuum from analyzing these tables until the transaction ends. It would not count the rows of this
 -- transaction, and the checks of foreign keys would then be planned as for a nearly empty table, and read most of it for
--- each row. Other changes do not wait for this lock; another import does.
+-- each row. Other changes do not wait for this lock; another import does. So no key can be imported and deleted between
+-- the moment at which an import looks for deleted keys and its end.
 LOCK TABLE sitelatch.api_users, sitelatch.api_keys, sitelatch.api_user_sites IN SHARE UPDATE EXCLUSIVE MODE
 
 -- name: note_large_change
@@ -55,12 +56,6 @@ JOIN sitelatch.workspaces w ON w.name = line.workspace
 INSERT INTO sitelatch.api_keys (user_id, digest, hint, expires_at)
 SELECT line.id::uuid, decode(line.digest, 'hex'), line.hint, nullif(line.expires_at, '')::timestamptz
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS line (id, digest, hint, expires_at)
-
--- name: deleted_among
--- One of the digests $1 (in hex), if any, that belongs to a deleted key.
-SELECT digest FROM sitelatch.deleted_keys
-WHERE digest IN (SELECT decode(asked.digest, 'hex') FROM unnest($1::text[]) AS asked (digest))
-LIMIT 1
 
 -- name: import_sealed_keys
 -- Store the encrypted keys $2 (in hex) with the digests $1 (in hex).

@@ -26,7 +26,6 @@ _KNOWN_KEYS = query("known_keys")
 _KNOWN_SITES = query("known_sites")
 _IMPORT_USERS = query("import_users")
 _IMPORT_KEYS = query("import_keys")
-_DELETED_AMONG = query("deleted_among")
 _IMPORT_SEALED_KEYS = query("import_sealed_keys")
 _IMPORT_USER_SITES = query("import_user_sites")
 _LOCK_IMPORTED_USERS = query("lock_imported_users")
@@ -232,8 +231,6 @@ async def _create(connection: Connection, batch: Sequence[KeyChange], by: Actor,
     )
     digests = [listed.digest.hex() for listed in keys]
     await connection.execute(_IMPORT_KEYS, texts, digests, hints, [_written(listed.expires_at) for listed in keys])
-    if await connection.fetchval(_DELETED_AMONG, digests) is not None:  # deleted since `_plan` looked
-        raise Conflict("One of these keys was deleted in the meantime. Nothing was imported. Try again.")
     if cipher is not None:
         sealed = [
             (listed.digest.hex(), cipher.encrypt(user_id, listed.key).hex())
