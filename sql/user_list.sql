@@ -251,8 +251,9 @@ SELECT * FROM ({users} LIMIT {most} + 1) AS first_users
 (SELECT CASE WHEN count(*) > {few} THEN {too_many} ELSE count(*) END FROM {users} AS users)
 
 -- name: count_related
--- The results of the expressions {counts}. {workspaces} stands there because each parameter must be used.
-SELECT ARRAY[{counts}]::bigint[] AS counts, {workspaces}::text[]
+-- The results of the expressions {counts}, as text[] (see pool.py). {workspaces} stands there because each parameter
+-- must be used.
+SELECT ARRAY[{counts}]::bigint[]::text[] AS counts, {workspaces}::text[]
 
 -- name: number_part
 -- The users that the query {users} returns, with the number of this part of the candidates.

@@ -147,7 +147,7 @@ class _Search:
             counts.append(_counted(_OF_WORKSPACES.format(workspaces=limit), MOST_CANDIDATES))
         statement = _COUNT_RELATED.format(counts=", ".join(counts), workspaces=limit)
         [row] = await connection.fetch(statement, *parameters.values)
-        related = row["counts"]
+        related = [int(count) for count in row["counts"]]
         sources = []
         for number, condition in enumerate(conditions):
             is_named = condition.named(Parameters(), "", "") is not None
