@@ -60,6 +60,19 @@ def open_once_read(fifo: Path) -> int:
         time.sleep(0.01)
 
 
+def is_reading(process: int, fifo: Path) -> bool:
+    """Whether the process waits for bytes from the FIFO.
+
+    Python runs a signal handler between two bytecodes, or when a signal interrupts a system call. A signal between the
+    opening of the FIFO and the system call that reads it would be handled only after the read.
+    """
+    links = list(Path(f"/proc/{process}/fd").iterdir())
+    with contextlib.suppress(FileNotFoundError):  # it has closed a file in the meantime
+        opened = any(os.readlink(link) == str(fifo) for link in links)
+        return opened and Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    return False
+
+
 def wait_for(file: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not file.exists():
@@ -88,11 +101,12 @@ def test_a_signal_during_the_imports_stops_serve_with_0(latch: Sitelatch, prefix
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_while_the_config_is_read_stops_serve_with_0(latch: Sitelatch, name: str) -> None:
+async def test_a_signal_while_the_config_is_read_stops_serve_with_0(latch: Sitelatch, name: str) -> None:
     secret = latch.folder / "secret"
     os.mkfifo(secret)
     latch.launch_alone(environ={"SITELATCH_DATABASE__URL_FILE": str(secret)})
     writer = open_once_read(secret)
+    await until(lambda: is_reading(latch.pid, secret), "serve reads the FIFO")
     latch.signal(signal.Signals[name])
     assert latch.wait() == 0
     os.close(writer)
