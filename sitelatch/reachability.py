@@ -8,8 +8,8 @@ from typing import Final
 from aiohttp import web
 
 from proxy.grants.connections import DATABASE_FAILURES, describe_connecting
+from proxy.relay.aiohttp_listeners import start_listening
 from proxy.relay.connection_errors import connection_error
-from proxy.relay.listeners import start_listening
 from proxy.relay.upstream_address import Create, UpstreamAddress
 from proxy.settings import ListenSettings, RouteSettings
 from sitelatch.config import Config

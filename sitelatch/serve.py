@@ -32,8 +32,8 @@ from proxy.observe.known_secrets import KnownSecrets
 from proxy.observe.metrics import Metrics
 from proxy.observe.ops import ops_app
 from proxy.relay import descriptors
+from proxy.relay.aiohttp_listeners import start_listening
 from proxy.relay.front_door import FrontDoor
-from proxy.relay.listeners import start_listening
 from proxy.relay.revocation import Revocation
 from sitelatch.config import Config
 from sitelatch.credential_reload import watched_credentials

@@ -9,9 +9,8 @@ from ipaddress import IPv6Address
 from typing import Any
 
 import structlog
-from aiohttp import web
 
-from proxy.relay.unix_sockets import UnixSocketSite, bind_unix_socket
+from proxy.relay.unix_sockets import bind_unix_socket
 from proxy.settings import ListenSettings
 
 BACKLOG = 1024
@@ -92,13 +91,6 @@ def bind_sockets(settings: ListenSettings) -> list[socket.socket]:
     if isinstance(where, UnixListen):
         return [bind_unix_socket(where.path, settings.socket_mode, settings.socket_group)]
     return _every_address(where.port) if where.host == EVERY_ADDRESS else _addresses_of(where)
-
-
-async def start_listening(runner: web.BaseRunner, settings: ListenSettings) -> None:
-    """Listen with aiohttp. Raises the errors of `bind_sockets`."""
-    for sock in bind_sockets(settings):
-        kind = UnixSocketSite if sock.family == socket.AF_UNIX else web.SockSite
-        await kind(runner, sock, backlog=BACKLOG).start()
 
 
 def _addresses_of(where: TcpListen) -> list[socket.socket]:

@@ -1,6 +1,5 @@
 """Unix sockets to listen on: their permissions, and files that a killed server left behind."""
 
-import asyncio
 import errno
 import grp
 import os
@@ -8,8 +7,6 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-
-from aiohttp import web
 
 _GROUP_MODE: Final = 0o660
 """The mode if the config names only a group, because connecting needs the permission to write."""
@@ -33,30 +30,6 @@ class UnixSocket(socket.socket):
             with suppress(OSError):
                 if os.stat(path).st_ino == inode:
                     os.unlink(path)
-
-
-class UnixSocketSite(web.BaseSite):
-    """Listens on a bound unix socket. With uvloop, aiohttp's SockSite takes only TCP sockets."""
-
-    def __init__(self, runner: web.BaseRunner, sock: socket.socket, *, backlog: int) -> None:
-        super().__init__(runner, backlog=backlog)
-        self._sock = sock
-
-    @property
-    def name(self) -> str:
-        return f"unix:{self._sock.getsockname()}"
-
-    async def start(self) -> None:
-        await super().start()
-        server = self._runner.server
-        assert server is not None  # noqa: S101 - `BaseSite` checks it
-        self._server = await asyncio.get_running_loop().create_unix_server(
-            server, sock=self._sock, backlog=self._backlog
-        )
-
-    async def stop(self) -> None:
-        await super().stop()
-        self._sock.close()
 
 
 def bind_unix_socket(path: str, mode: int | None, group: str | None) -> UnixSocket:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from proxy.relay.listeners import start_listening
+from proxy.relay.aiohttp_listeners import start_listening
 from proxy.settings import ListenSettings
 from tests.acceptance.harness import Sitelatch
 from tests.acceptance.shell import sitelatch
