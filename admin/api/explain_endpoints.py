@@ -14,6 +14,7 @@ from admin.api.request_models import TriedRequest
 from admin.api.response_models import ExplainedStep, Explanation
 from admin.connections import Lanes
 from admin.problems import Fault, Invalid
+from proxy.decision.networks import read_address
 from proxy.observe.redaction import mask
 
 _OUTCOMES: Final[Mapping[Outcome, Literal["passes", "refused", "undecided"]]] = MappingProxyType(
@@ -51,6 +52,8 @@ def _tried(body: TriedRequest) -> ExplainedRequest:
             raise Invalid(detail, (Fault(("headers", index), detail),))
         fields.append((name.strip().encode(), value.strip().encode()))
     key = body.api_key.strip() if body.api_key is not None else None
+    if body.client_address is not None and read_address(body.client_address) is None:
+        raise Invalid.at("client_address", detail="The client's address must be an IP address, such as 192.0.2.7.")
     return ExplainedRequest(
         method=body.method.encode(),
         target=body.url.encode(),

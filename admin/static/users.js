@@ -499,6 +499,7 @@ async function decide() {
     headers: byId("try-headers").value.split("\n").filter((line) => line.trim()),
     user_id: as && as !== "key" ? as : null,
     api_key: as === "key" && key ? key : null,
+    client_address: byId("try-address").value.trim() || null,
   };
   byId("try-error").textContent = "";
   try {

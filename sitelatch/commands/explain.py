@@ -10,6 +10,7 @@ import click
 
 from admin.api.explain import ExplainedRequest, Explainer, FrontDoorSettings
 from admin.api.explanation import Explained
+from proxy.decision.networks import read_address
 from proxy.observe.redaction import mask
 from sitelatch.commands.options import config_option
 from sitelatch.commands.running import run
@@ -58,6 +59,8 @@ def explain_command(
         raise click.UsageError("Give --user ID or --key-stdin, not both.")
     if form is not None and json_body is not None:
         raise click.UsageError("Give --form or --json-body, not both.")
+    if client_address is not None and read_address(client_address) is None:
+        raise click.BadParameter("must be an IP address, such as 192.0.2.7.", param_hint="--client-address")
     request = ExplainedRequest(
         method=os.fsencode(method),
         target=os.fsencode(target),

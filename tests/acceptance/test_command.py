@@ -278,6 +278,7 @@ def test_adding_a_site_twice_succeeds_but_removing_it_twice_fails(config: Path) 
         ("explain", "--user", "x", "--key-stdin", "GET", "/"),
         ("explain", "--form", "a=b", "--json-body", "{}", "POST", "/"),
         ("explain", "--user", "x", "GET", "/", "--header", "nothing"),
+        ("explain", "--user", "x", "GET", "/", "--client-address", "nowhere"),
         ("explain", "--user", "x", "GET", "/", "--header", "X: a\nb"),
         ("serve", "--port", "80"),
         ("audit", "--limit", "0"),

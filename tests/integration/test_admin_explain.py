@@ -60,6 +60,7 @@ async def test_an_unknown_api_user_and_an_outage_leave_the_request_undecided(acm
         ({"url": "/x", "headers": ["A: b\r\nX-Site: shop"]}, "#/headers/0"),
         ({"url": "/x\r\nX-Site: shop"}, "#/url"),
         ({"url": "/x", "user_id": "a", "api_key": "b"}, "#/api_key"),
+        ({"url": "/x", "client_address": "192.0.2.7:80"}, "#/client_address"),
         ({"method": "GET"}, "#/url"),
     ],
 )
