@@ -449,7 +449,7 @@ export class Pages {
 
 // === Site picker ===
 // A search box, the first matches as checkboxes, a field for a pasted list, and chips for the selected sites. It loads
-// only the matches that it shows.
+// only the matches that it shows. The page has one picker, which moves to the dialog that opens.
 
 const SHOWN = 50;
 const CHIPS = 100;
@@ -499,10 +499,16 @@ export class Picker {
     });
   }
 
+  // Move to an element, and show the sites of a workspace with none selected.
+  moveTo(element, workspace) {
+    element.append(byId("site-picker"));
+    return this.reset(workspace);
+  }
+
   reset(workspace) {
     this.workspace = workspace;
     this.select([], true);
-    byId("picker-search").value = byId("pasted-ids").value = byId("pasted-error").textContent = "";
+    byId("picker-search").value = byId("pasted-ids").value = byId("pasted-error").textContent = byId("site-picker-error").textContent = "";
     this.openList(false);
     byId("picker").replaceChildren();
     this.note("");
@@ -653,11 +659,11 @@ export class Picker {
   add(ids) {
     const added = ids.filter((id) => !this.selected.has(id));
     if (this.selected.size + added.length > MAX_SITES) {
-      byId("create-sites-error").textContent = `At most ${MAX_SITES.toLocaleString("en")} sites can be selected. Authorize for all sites instead.`;
+      byId("site-picker-error").textContent = `At most ${MAX_SITES.toLocaleString("en")} sites can be selected. Authorize for all sites instead.`;
       return false;
     }
     this.select([...this.selected, ...added], true);
-    byId("create-sites-error").textContent = "";
+    byId("site-picker-error").textContent = "";
     if (added.length) announce(`${added.length === 1 ? added[0] : counted(added.length, "site")} selected. ${this.selected.size.toLocaleString("en")} in total.`);
     return true;
   }

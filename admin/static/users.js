@@ -554,6 +554,7 @@ export function setUpEdit() {
 function openEdit(loaded, changed) {
   [edited, onEdited] = [loaded, changed];
   loadedValues = valuesOf(loaded);
+  picker.moveTo(byId("edit-sites"), loaded.workspace);
   fillEdit(loadedValues, Object.keys(loadedValues));
   byId("edit-conflict").hidden = true;
   showEditError();
@@ -575,14 +576,14 @@ function toLocalInput(text) {
 }
 
 const listIn = (id) => byId(id).value.split(/[\s,;]+/).filter(Boolean);
-const linesIn = (id) => [...new Set(byId(id).value.split("\n").map((line) => line.trim()).filter(Boolean))];
+const linesOf = (text) => text.split("\n").filter(Boolean);
 
 function typedValues() {
   const chosen = byId("edit-methods").value;
   return {
     name: byId("edit-name").value.trim(), disabled: byId("edit-disabled").checked, expires_at: byId("edit-expires").value && toLocalInput(byId("edit-expires").value),
     methods: chosen === "all" ? "" : chosen === "read" ? READ_ONLY.join(", ") : listIn("edit-methods-list").join(", "),
-    networks: listIn("edit-networks").join("\n"), all_sites: byId("edit-all").checked, sites: byId("edit-all").checked ? "" : linesIn("edit-sites").sort().join("\n"),
+    networks: listIn("edit-networks").join("\n"), all_sites: byId("edit-all").checked, sites: byId("edit-all").checked ? "" : picker.sites.sort().join("\n"),
   };
 }
 
@@ -597,14 +598,14 @@ function fillEdit(values, fields) {
     },
     networks: (value) => { byId("edit-networks").value = value; },
     all_sites: (value) => { byId("edit-all").checked = value; },
-    sites: (value) => { byId("edit-sites").value = value; },
+    sites: (value) => picker.select(linesOf(value)),
   };
   for (const field of fields) setters[field](values[field]);
   showEditFields();
 }
 
 function showEditFields() {
-  byId("edit-sites-field").hidden = byId("edit-all").checked;
+  byId("edit-sites").hidden = byId("edit-all").checked;
   byId("edit-methods-list-field").hidden = byId("edit-methods").value !== "some";
 }
 
@@ -618,17 +619,18 @@ function changedFields(values) {
   for (const field of ["name", "methods", "networks", "expires_at"]) if (values[field] !== loadedValues[field]) body[field] = values[field] || null;
   if (body.expires_at) body.expires_at = new Date(values.expires_at).toISOString();
   if (body.methods) body.methods = values.methods.split(", ");
-  if (body.networks) body.networks = values.networks.split("\n");
+  if (body.networks) body.networks = linesOf(values.networks);
   for (const field of ["disabled", "all_sites"]) if (values[field] !== loadedValues[field]) body[field] = values[field];
   if (!values.all_sites && values.sites !== loadedValues.sites) {
-    const [before, after] = [loadedValues.sites, values.sites].map((text) => (text ? text.split("\n") : []));
-    body.sites = { add: after.filter((site) => !before.includes(site)), remove: before.filter((site) => !after.includes(site)) };
+    const [before, after] = [loadedValues.sites, values.sites].map((text) => new Set(linesOf(text)));
+    body.sites = { add: [...after].filter((site) => !before.has(site)), remove: [...before].filter((site) => !after.has(site)) };
   }
   return body;
 }
 
 async function saveEdit() {
   showEditError();
+  if (!byId("edit-all").checked && !(await picker.addPasted())) return;
   try {
     const changed = await request("PATCH", `users/${edited.id}`, changedFields(typedValues()), { headers: { "If-Match": `"${edited.version}"` } });
     byId("edit-dialog").close();
@@ -668,7 +670,7 @@ function keyRows(shownUser, changed) {
     const isOld = index < shownUser.keys.length - 1;
     const facts = [key.last_activity ? ["last used ", time(key.last_activity)] : ["never used"], ...(key.seconds_left === null ? [] : [[timeLeft(key)]])];
     const end = el("button", { type: "button", class: "small", onclick: () => endOldKeys(shownUser, changed) }, "End now");
-    return el("div", { class: "title-line" }, el("code", {}, key.hint), ...facts.map((parts) => el("span", { class: "quiet" }, ...parts)), inOverlap && isOld && key.seconds_left > 0 ? end : null);
+    return el("div", { class: "key-facts" }, el("code", {}, key.hint), ...facts.map((parts) => el("span", { class: "quiet" }, ...parts)), inOverlap && isOld && key.seconds_left > 0 ? end : null);
   });
 }
 
@@ -842,7 +844,7 @@ async function importKeys() {
 // The form, and then the key. If a response was lost, the request is sent again with the same
 // Idempotency-Key, so that it does not create a second user.
 
-const ERRORS = ["create-error", "create-workspace-error", "create-name-error", "create-sites-error"];
+const ERRORS = ["create-error", "create-workspace-error", "create-name-error", "site-picker-error"];
 let picker = null;
 let onClosed = () => {};
 // The workspace of the user that this dialog created, or null.
@@ -877,7 +879,7 @@ export function openCreate() {
   byId("create-all").checked = false;
   showForm();
   showScope();
-  picker.reset(select.value);
+  picker.moveTo(byId("create-sites"), select.value);
   show(byId("create-dialog"), () => {
     byId("created-key").value = byId("created-curl").value = "";
     onClosed(createdIn);
@@ -903,7 +905,7 @@ async function create() {
   const name = byId("create-name").value.trim();
   if (!all && !(await picker.addPasted())) return;
   if (!all && !picker.sites.length) {
-    byId("create-sites-error").textContent = "Select at least one site, or authorize for all sites.";
+    byId("site-picker-error").textContent = "Select at least one site, or authorize for all sites.";
     byId("picker-search").focus();
     return;
   }
@@ -920,7 +922,7 @@ async function create() {
     // Show an example command even if no site can be loaded; it then has a placeholder.
     showKey(user, user.sites[0] ?? (await firstSiteOf(user.workspace).catch(() => null)) ?? "SITE");
   } catch (error) {
-    const targets = { workspace: "create-workspace-error", name: "create-name-error", sites: "create-sites-error" };
+    const targets = { workspace: "create-workspace-error", name: "create-name-error", sites: "site-picker-error" };
     const shown = Object.entries(targets).filter(([field, id]) => {
       const text = error.at?.(field);
       if (text) byId(id).textContent = text;

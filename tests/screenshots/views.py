@@ -100,6 +100,30 @@ def _created(admin: AdminPage) -> None:
     expect(admin.create_dialog.created_title).to_be_visible()
 
 
+def _user(admin: AdminPage) -> None:
+    _users(admin)
+    admin.users.rows.nth(1).get_by_role("link").first.click()
+    expect(admin.dialog.root).to_be_visible()
+
+
+def _edit(admin: AdminPage) -> None:
+    _user(admin)
+    admin.page.locator("#user-edit").click()
+    expect(admin.page.locator("#picker li").first).to_be_visible()
+
+
+def _rotate(admin: AdminPage) -> None:
+    _user(admin)
+    admin.page.locator("#user-rotate").click()
+    expect(admin.page.locator("#rotate-form")).to_be_visible()
+
+
+def _import_keys(admin: AdminPage) -> None:
+    _users(admin)
+    admin.page.locator("#import-keys").click()
+    expect(admin.page.locator("#keys-form")).to_be_visible()
+
+
 def _delete(admin: AdminPage) -> None:
     _users(admin)
     admin.users.delete_button(admin.users.rows.nth(1)).click()
@@ -185,6 +209,10 @@ VIEWS: Final[Mapping[str, Steps]] = {
     "create-pasted-sites": _create_with_pasted_sites,
     "create-all-sites": _create_for_all_sites,
     "create-without-sites": _create_without_sites,
+    "user": _user,
+    "user-edit": _edit,
+    "user-rotate": _rotate,
+    "import-keys": _import_keys,
     "delete": _delete,
     "sites": _sites,
     "sites-empty-workspace": _no_sites,

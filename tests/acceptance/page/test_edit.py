@@ -37,7 +37,7 @@ def test_an_api_user_is_changed_and_the_audit_page_shows_before_and_after(
         page.locator("#edit-name").fill("Export")
         page.locator("#edit-methods").select_option("read")
         page.locator("#edit-networks").fill("127.0.0.0/8\n::1")
-        page.locator("#edit-sites").fill("shop\nblog")
+        page.locator("#picker").get_by_role("checkbox", name="blog").check()
         page.locator("#edit-save").click()
         expect(page.locator("#edit-dialog")).to_be_hidden()
         expect(page.locator("#user-title")).to_have_text("Export")
@@ -52,6 +52,30 @@ def test_an_api_user_is_changed_and_the_audit_page_shows_before_and_after(
         assert "enabled, now disabled" in disabled
         for words in ("name from none to Export", "methods from any to GET, HEAD, OPTIONS", "added the sites blog"):
             assert words in changed
+
+
+def test_sites_are_pasted_into_the_picker_and_unknown_ones_keep_the_dialog_open(
+    open_page: OpenPage, installation: Installation, keys: Keys
+) -> None:
+    with open_page(f"#users?user={keys.shop.id}") as admin:
+        page = admin.page
+        open_edit(admin)
+        expect(page.locator("#chips li")).to_have_text(["shop×"])
+        page.get_by_role("button", name="Paste a list").click()
+        page.locator("#pasted-ids").fill("blog, blgo")
+        page.locator("#edit-save").click()
+        expect(page.locator("#pasted-error")).to_contain_text("blgo")
+        page.locator("#pasted-ids").fill("")
+        page.get_by_role("button", name="Remove shop").click()
+        page.locator("#edit-save").click()
+        expect(page.locator("#edit-dialog")).to_be_hidden()
+        installation.expect_status("blog", keys.shop.key, 200)
+        installation.expect_status("shop", keys.shop.key, 403)
+        # The dialog that creates an API user gets the picker back, without a selection.
+        page.locator("#user-dialog").get_by_role("button", name="Close").click()
+        page.locator("#create").click()
+        expect(page.locator("#create-dialog #site-picker")).to_be_visible()
+        expect(page.locator("#chips li")).to_have_count(0)
 
 
 def test_an_invalid_entry_is_shown_and_kept(open_page: OpenPage, keys: Keys) -> None:
@@ -78,13 +102,13 @@ def test_the_second_of_two_admins_sees_what_the_first_changed_and_loses_nothing(
         expect(ada.page.locator("#edit-dialog")).to_be_hidden()
 
         ben.page.locator("#edit-name").fill("Ben's name")
-        ben.page.locator("#edit-sites").fill("shop\nblog")
+        ben.page.locator("#picker").get_by_role("checkbox", name="blog").check()
         ben.page.locator("#edit-save").click()
         conflict = ben.page.locator("#edit-conflict")
         expect(conflict).to_contain_text("the name: none → Ada's name (your entry is kept)")
         expect(conflict).to_contain_text("the networks: none → 127.0.0.0/8")
         expect(ben.page.locator("#edit-name")).to_have_value("Ben's name")
-        expect(ben.page.locator("#edit-sites")).to_have_value("shop\nblog")
+        expect(ben.page.locator("#chips li")).to_have_text(["shop×", "blog×"])
         expect(ben.page.locator("#edit-networks")).to_have_value("127.0.0.0/8")
         ben.page.locator("#edit-save").click()
         expect(ben.page.locator("#edit-dialog")).to_be_hidden()

@@ -1,10 +1,19 @@
 """The static files of the admin page."""
 
 import gzip
+import re
+from collections import Counter
+from importlib.resources import files
 
 import pytest
 
 from admin.static_files import find_static_file, static_file
+
+
+def test_no_two_elements_of_the_page_have_the_same_id() -> None:
+    page = (files("admin") / "static" / "index.html").read_text()
+    ids = Counter(re.findall(r'\bid="([^"]+)"', page))
+    assert [each for each, count in ids.items() if count > 1] == []
 
 
 def test_a_file_is_found_by_its_hashed_name_and_by_older_names() -> None:
