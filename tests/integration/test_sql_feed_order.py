@@ -116,6 +116,7 @@ async def test_truncate_does_not_deadlock_with_a_commit(dsn: str, pool: asyncpg.
             await emptying.commit()
 
 
+@pytest.mark.faults
 async def test_a_hundred_thousand_changes_delay_no_other_revocation_and_no_lookup(
     dsn: str, pool: asyncpg.Pool, acme: str
 ) -> None:
