@@ -1,10 +1,13 @@
 """Checks and types of single values in the config, such as methods, origins and URLs of upstreams."""
 
+import os
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
+
+from sql.dsn.hosts import MAX_SOCKET_PATH
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -71,6 +74,8 @@ def _check_upstream(url: str) -> str:
             "must be http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH. A port is a number from 1 to 65535, an "
             "IPv6 address is written in brackets, and a path, query or user name is not allowed"
         )
+    if url.startswith("unix:") and len(os.fsencode(url.removeprefix("unix:"))) > MAX_SOCKET_PATH:
+        raise ValueError(f"must be a shorter path: a unix socket's path has at most {MAX_SOCKET_PATH} bytes")
     return url
 
 

@@ -4,20 +4,19 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import asyncpg
-from aiohappyeyeballs import AddrInfoType
 from asyncpg.connect_utils import SSLMode
 
-from sql.dialing import Resolve, dial, is_ip_address, resolve
+from sql.dialing import dial, is_ip_address
 from sql.dsn.dsn import Dsn
 from sql.dsn.hosts import Host
 from sql.dsn.password_file import UnusablePasswordFile
 from sql.dsn.socket_options import SocketOption
+from sql.name_lookups import Addresses, Resolve
 from sql.open_connections import PooledConnection
 from sql.tls import UnusableTlsFile, tls_context
 
@@ -33,18 +32,26 @@ class NoMatchingServer(CannotConnect):
 
 
 async def connect_to(
-    host: Host, dsn: Dsn, role: str, session: str, *, seconds: float, resolve: Resolve = resolve
+    host: Host, dsn: Dsn, role: str, session: str, *, seconds: float, resolve: Resolve
 ) -> PooledConnection:
     """Connect to a host within `seconds`, over the first of its addresses that accepts a connection.
 
     Raises CannotConnect, TimeoutError, and the errors that the server reports.
     """
     address = host.socket_path if host.is_socket else host.address or host.name
-    async with asyncio.timeout(seconds):
-        if host.is_socket or is_ip_address(address):
+    if host.is_socket or is_ip_address(address):
+        async with asyncio.timeout(seconds):
             return await _connect_at(address, host, dsn, role, session)
-        try:
+    deadline = asyncio.get_running_loop().time() + seconds
+    try:
+        async with asyncio.timeout_at(deadline):
             addresses = await resolve(host.name, host.port)
+    except TimeoutError:
+        raise TimeoutError("the name was not looked up in time") from None
+    except (OSError, UnicodeError) as error:
+        raise CannotConnect(f"{host}: {_reason(error, None, session)}") from None
+    async with asyncio.timeout_at(deadline):
+        try:
             if len(addresses) == 1:
                 return await _connect_at(str(addresses[0][4][0]), host, dsn, role, session)
 
@@ -57,7 +64,7 @@ async def connect_to(
                 except asyncpg.CannotConnectNowError:
                     raise CannotConnect(f"{host}: the server is starting or stopping") from None
 
-            async def resolved(*_: object) -> Sequence[AddrInfoType]:
+            async def resolved(*_: object) -> Addresses:
                 return addresses
 
             return await dial(host.name, host.port, connect_like, seconds=seconds, resolve=resolved)

@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import TypeVar
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from sql.name_lookups import Resolve
+
 Connection = TypeVar("Connection")
-Resolve = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
 
 _NEXT_SECONDS = 0.25
 """After this time, the next address is tried too, even if the previous one has not failed yet (RFC 8305 §5)."""
@@ -24,19 +25,13 @@ def is_ip_address(host: str) -> bool:
     return True
 
 
-async def resolve(host: str, port: int) -> Sequence[AddrInfoType]:
-    """Return the addresses of a name, in the system's order. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [*dict.fromkeys(found)]  # a hosts file may list an address twice
-
-
 async def dial(
     host: str,
     port: int,
     connect: Callable[[socket.socket], Awaitable[Connection]],
     *,
     seconds: float,
-    resolve: Resolve = resolve,
+    resolve: Resolve,
 ) -> Connection:
     """Connect a socket to an address of the name, pass it to `connect`, and return the result.
 
@@ -54,8 +49,12 @@ async def dial(
         tried[sock] = address
         return sock
 
+    try:
+        async with asyncio.timeout_at(deadline):
+            addresses = list(await resolve(host, port))
+    except TimeoutError:
+        raise socket.gaierror(socket.EAI_AGAIN, "the name was not looked up in time") from None
     async with asyncio.timeout_at(deadline):
-        addresses = list(await resolve(host, port))
         while True:
             share = (deadline - clock()) / len(addresses)
             try:

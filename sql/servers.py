@@ -8,9 +8,9 @@ from collections.abc import Callable
 import asyncpg
 
 from sql.connect import CannotConnect, NoMatchingServer, connect_to
-from sql.dialing import Resolve, resolve
 from sql.dsn.dsn import Dsn
 from sql.dsn.hosts import Host
+from sql.name_lookups import NameLookups, Resolve
 from sql.open_connections import PooledConnection
 
 CONNECT_SECONDS = 5.0
@@ -30,10 +30,12 @@ _PRIMARY = ("primary", "read-write")
 class Servers:
     """Connects to the first host of a DSN that accepts a connection. All users of a DSN share one object and host."""
 
-    def __init__(self, dsn: Dsn, *, clock: Callable[[], float] = time.monotonic, resolve: Resolve = resolve) -> None:
+    def __init__(
+        self, dsn: Dsn, *, clock: Callable[[], float] = time.monotonic, resolve: Resolve | None = None
+    ) -> None:
         self._dsn = dsn
         self._clock = clock
-        self._resolve = resolve
+        self._resolve = resolve or NameLookups().resolve
         self._silent_until: dict[Host, float] = {}
         self._abandoned: defaultdict[str, list[asyncio.Task[PooledConnection]]] = defaultdict(list)
         """The attempts whose callers gave up, keyed by role. Some may have ended."""
@@ -99,9 +101,9 @@ class Servers:
             for host in hosts:
                 try:
                     connection = await connect_to(host, dsn, role, session, seconds=seconds, resolve=self._resolve)
-                except TimeoutError:
+                except TimeoutError as error:
                     self._silent_until[host] = self._clock() + _SILENT_SECONDS
-                    failures[f"{host}: timed out"] = None
+                    failures[f"{host}: {str(error) or 'timed out'}"] = None
                 except CannotConnect as error:
                     self._silent_until.pop(host, None)
                     failures[str(error)] = None

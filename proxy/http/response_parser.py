@@ -85,7 +85,9 @@ class ResponseReader:
         except httptools.HttpParserUpgrade:
             pass  # the relay decides whether this is an upgrade, not llhttp
         except httptools.HttpParserError as error:
-            raise _malformed(buffer, error) from error
+            # llhttp treats a 101 without the Upgrade field as an error, but only after its head.
+            if not (self._complete and self._parser.get_status_code() == HTTPStatus.SWITCHING_PROTOCOLS):
+                raise _malformed(buffer, error) from error
 
     # Callbacks of llhttp.
 
@@ -110,7 +112,7 @@ def _malformed(buffer: bytes, error: httptools.HttpParserError) -> FramingError:
     """Return the error for a head that llhttp refuses. llhttp's messages are constants."""
     if buffer.startswith(_TLS_RECORDS):
         return FramingError("the upstream speaks TLS on this port; use https://", Reason.TLS_EXPECTED)
-    if not buffer.startswith(b"HTTP/"[: len(buffer)]):
+    if not buffer.startswith(b"HTTP/1."[: len(buffer)]):
         return FramingError("the upstream does not speak HTTP/1.1 on this port", Reason.NOT_HTTP)
     message = f"the response's head is malformed: {error}"
     about_framing = "Content-Length" in message or "Transfer-Encoding" in message

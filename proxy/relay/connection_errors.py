@@ -69,6 +69,8 @@ def connection_loss(error: BaseException | None) -> UpstreamError:
     cause = connection_error(error)
     if cause.reason is Reason.CONNECT_TIMEOUT:  # the kernel gave up, after probes or repeated packets
         return UpstreamError(Reason.HOST_UNREACHABLE, "the host of the upstream no longer responds")
+    if cause.reason is Reason.TLS_NOT_SPOKEN:  # the handshake was complete
+        return UpstreamError(Reason.TLS_FAILED, "the upstream sent bytes that are not TLS")
     return cause
 
 

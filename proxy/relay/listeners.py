@@ -12,11 +12,10 @@ import structlog
 
 from proxy.relay.unix_sockets import bind_unix_socket
 from proxy.settings import ListenSettings
+from sql.dsn.hosts import MAX_SOCKET_PATH
 
 BACKLOG = 1024
 EVERY_ADDRESS = "*"
-_MAX_SOCKET_PATH = 107
-"""The longest path of a unix socket, in bytes (Linux)."""
 
 _HOST_AND_PORT = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[0-9A-Za-z_.-]+)?)\]|(?P<host>[^\[\]:/\s*]+|\*)):(?P<port>[0-9]{1,5})"
@@ -47,8 +46,8 @@ def parse_listen(text: str) -> TcpListen | UnixListen:
         path = text.removeprefix("unix:")
         if not path.startswith("/") or "\0" in path:
             raise ValueError('a unix socket needs an absolute path, like "unix:/run/sitelatch.sock".')
-        if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
-            raise ValueError(f"must be a shorter path: a unix socket's path has at most {_MAX_SOCKET_PATH} bytes.")
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise ValueError(f"must be a shorter path: a unix socket's path has at most {MAX_SOCKET_PATH} bytes.")
         return UnixListen(path)
     match = _HOST_AND_PORT.fullmatch(text)
     if match is None or int(match["port"]) > 65535:

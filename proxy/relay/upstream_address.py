@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from proxy.relay.tls_files import WatchedFiles, client_context, client_files
 from proxy.settings import UpstreamTlsSettings
-from sql.dialing import Resolve, dial, is_ip_address, resolve
+from sql.dialing import dial, is_ip_address
+from sql.name_lookups import NameLookups, Resolve
 
 Connection = TypeVar("Connection")
 Create = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -21,7 +22,7 @@ _UPSTREAM_URL = re.compile(r"(?:https?://[^/?#@\s]+/?|unix:/[^?#\s]+)\Z")
 class UpstreamAddress:
     """A host and port, or a unix socket. Host names are resolved for each connection."""
 
-    def __init__(self, url: str, tls: UpstreamTlsSettings | None, *, resolve: Resolve = resolve) -> None:
+    def __init__(self, url: str, tls: UpstreamTlsSettings | None, *, resolve: Resolve | None = None) -> None:
         """Raises ValueError on a bad URL, and OSError if a TLS file cannot be used."""
         if not _UPSTREAM_URL.match(url):
             raise ValueError("an upstream is http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, without a path")
@@ -32,7 +33,7 @@ class UpstreamAddress:
             raise ValueError("upstream_tls is for https:// upstreams only")
         self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
         self._is_name = not is_ip_address(self._host)
-        self._resolve = resolve
+        self._resolve = resolve or NameLookups().resolve
         self._server_name = (tls.server_name if tls else None) or self._host
         self._tls_settings = tls
         self._tls = client_context(tls) if secure else None

@@ -16,7 +16,7 @@ from proxy.relay.upstream_address import Create, UpstreamAddress
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import LimitSettings, UpstreamTlsSettings
 from proxy.upstream_errors import OWN_LIMITS, Reason, UpstreamError
-from sql.dialing import Resolve, resolve
+from sql.name_lookups import Resolve
 
 _YOUNGEST = 0.8
 """The smallest share of the maximum age at which a connection is replaced. Each connection gets a random share, so that
@@ -51,7 +51,7 @@ class UpstreamPool:
         *,
         reuse_after_body: bool = True,
         jitter: Callable[[], float] = _random_share,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
     ) -> None:
         """`on_open` is called with +1 and -1 as connections open and close. `jitter` scales the maximum age.
 

@@ -1,6 +1,7 @@
 """The hosts of a DSN, in the order in which they are tried."""
 
 import ipaddress
+import os
 import re
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from sql.dsn.given_options import GivenOptions
 from sql.dsn.syntax import ENCODE, BadDatabaseUrl
 
 _SOCKET_DIRECTORIES = ("/var/run/postgresql", "/tmp")  # noqa: S108 - libpq's defaults, on Debian and elsewhere
+MAX_SOCKET_PATH = 107
+"""The longest path of a unix socket, in bytes (Linux). The event loop would cut off the rest."""
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}(?:\.|\Z))+")
 
 
@@ -61,6 +64,11 @@ def read_hosts(options: GivenOptions) -> tuple[Host, ...]:
             hosts.append(Host(_name(name, options), port))
         else:
             hosts += [Host(directory, port) for directory in _SOCKET_DIRECTORIES]
+        if hosts[-1].is_socket and len(os.fsencode(hosts[-1].socket_path)) > MAX_SOCKET_PATH:
+            raise BadDatabaseUrl(
+                f"{options.label('host')} is too long for the directory of a unix socket. The path of the socket "
+                f"(…/.s.PGSQL.{port}) has at most {MAX_SOCKET_PATH} bytes"
+            )
     return tuple(hosts)
 
 

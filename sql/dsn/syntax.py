@@ -20,6 +20,8 @@ _ESCAPE: Final = re.compile(r"\\(.?)", re.DOTALL)
 _HOST: Final = re.compile(r"(?: \[ (?P<ipv6> [^\]]+ ) \] (?= [:/?,] | \Z ) | (?P<name> (?!\[) [^:/?,]* ) )", re.VERBOSE)
 _PORT: Final = re.compile(r"(?: : (?P<port> [^/?,]* ) )?", re.VERBOSE)
 _ENCODED: Final = re.compile(r"%(..)?", re.DOTALL)
+_LIKE_COLON: Final = re.compile("[\uff1a\ufe55\ufe13\u2236\ua789]")
+"""Matches characters that look like a colon, for example fullwidth ones, which East Asian keyboards can type."""
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{2}")
 
 
@@ -78,7 +80,12 @@ def _split_uri(text: str) -> Iterator[tuple[str, str]]:
     credentials, at_sign, rest = text.partition("@")
     if not at_sign or "/" in credentials:
         credentials, rest = "", text
-    user, _, password = credentials.partition(":")
+    user, colon, password = credentials.partition(":")
+    if not colon and _LIKE_COLON.search(user):  # otherwise the server logs the password as a part of the user's name
+        raise BadDatabaseUrl(
+            "has a character before the @ that only looks like a colon. Write a colon between the user and the "
+            "password, or percent-encode the character if it is a part of the user's name"
+        )
     hosts, ports, rest = _split_hosts(rest)
     path, question_mark, query = rest.partition("?")
     if "@" in path:  # libpq reads it as a part of the database's name, which is never intended

@@ -238,6 +238,8 @@ BROKEN = [
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", Reason.INVALID_FRAMING),
     (b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 300_000, Reason.HEAD_TOO_LARGE),
     (b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", Reason.UNEXPECTED_UPGRADE),
+    (b"HTTP/1.1 101 Go\r\n\r\n", Reason.UNEXPECTED_UPGRADE),
+    (b"HTTP/3 200 OK\r\nContent-Length: 0\r\n\r\n", Reason.NOT_HTTP),
 ]
 
 

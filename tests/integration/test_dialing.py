@@ -12,7 +12,7 @@ from aiohappyeyeballs import AddrInfoType
 from proxy.relay.upstream_pool import UpstreamFailed, UpstreamPool
 from proxy.settings import LimitSettings, UpstreamTlsSettings
 from proxy.upstream_errors import Reason
-from sql.dialing import Resolve
+from sql.name_lookups import Resolve
 from tests.acceptance.certificates import Authority
 from tests.acceptance.wire import Upstream, listening_socket, port_of
 
@@ -66,6 +66,16 @@ async def test_if_an_address_refuses_the_next_one_is_tried(port: int) -> None:
     connection = await pool.open()
     assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
     connection.transport.abort()
+
+
+async def test_a_silent_name_server_is_the_reason(port: int) -> None:
+    async def resolve(_: str, __: int) -> Sequence[AddrInfoType]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(UpstreamFailed) as failed:
+        await pool_of(f"http://data.example:{port}", resolve, seconds=0.05).open()
+    assert failed.value.cause.reason is Reason.NAME_LOOKUP_FAILED
 
 
 async def test_steady_traffic_follows_a_name_that_moves(port: int) -> None:

@@ -10,8 +10,8 @@ import pytest
 from aiohappyeyeballs import AddrInfoType
 
 from sql.connect import CannotConnect
-from sql.dialing import Resolve
 from sql.dsn.dsn import Dsn, read_dsn
+from sql.name_lookups import Resolve
 from sql.pool import open_connection
 from sql.servers import Servers
 from tests.acceptance.database_tap import DatabaseTap, tapped

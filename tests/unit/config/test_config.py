@@ -589,6 +589,14 @@ def test_an_invalid_listen_address_is_refused(text: str) -> None:
         parse_listen(text)
 
 
+def test_a_socket_path_of_an_upstream_may_not_be_longer_than_the_system_allows(file: File) -> None:
+    """The event loop would cut off the rest, and could connect to another socket."""
+    file.load(ROUTE.replace("http://127.0.0.1:9000", "unix:/" + "a" * 106))
+    with pytest.raises(ConfigError) as caught:
+        file.load(ROUTE.replace("http://127.0.0.1:9000", "unix:/" + "a" * 107))
+    assert "upstream: must be a shorter path" in caught.value.complaints[0]
+
+
 def _tables(model: type[BaseModel]) -> dict[str, Any]:
     """Return every key of a settings model with its default. Inner tables and arrays of tables become dicts."""
     found: dict[str, Any] = {}

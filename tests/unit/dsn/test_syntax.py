@@ -95,6 +95,8 @@ def test_a_dsn_is_split_as_libpq_does(text: str) -> None:
         f"postgresql://user:x@y?{SECRET}=z@host/db",
         f"postgresql://user:x@y#{SECRET}@host/db",
         f"postgresql://user＠{SECRET}＠host/db",
+        f"postgresql://user：{SECRET}@host/db",  # the server would log the user
+        f"postgresql://user@/db?host=/{'x' * 90}{SECRET}",
         f"postgresql://host:{SECRET}/db",
         f"postgresql://h1:1,h2:{SECRET}/db",
         f"postgresql://user:{SECRET}@host:65536/db",

@@ -82,6 +82,10 @@ def test_a_timeout_on_an_open_connection_is_not_a_connect_timeout() -> None:
     assert connection_loss(OSError(errno.ETIMEDOUT, "")).reason is Reason.HOST_UNREACHABLE
 
 
+def test_bytes_that_are_not_tls_say_nothing_about_the_port_once_the_handshake_is_complete() -> None:
+    assert connection_loss(tls("WRONG_VERSION_NUMBER")).reason is Reason.TLS_FAILED
+
+
 def test_error_details_are_the_texts_of_the_system() -> None:
     """An error's own text can quote anything, such as a path or received bytes."""
     assert connection_error(OSError(errno.ECONNREFUSED, "text")).detail == os.strerror(errno.ECONNREFUSED)
