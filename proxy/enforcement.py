@@ -22,6 +22,7 @@ from proxy.grants.cache import ScopeUnavailable, TooManyUnknownKeys, Unknown
 from proxy.grants.remembered_grants import GrantSource, RememberedGrants
 from proxy.http.headers import Head
 from proxy.identity_lines import IdentityLines
+from proxy.limits.user_limits import UserLimits
 from proxy.observe.metrics import Metrics
 from proxy.observe.shared_addresses import SharedAddresses
 from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
@@ -60,19 +61,22 @@ class Enforcement:
         *,
         on_use: Callable[[str], None],
         accept_foreign: bool,
+        limits: UserLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`on_use` is called with the `Grant.subject` of each request with a known key, passed or refused, and again
         while its exchange is open.
 
-        With `accept_foreign`, keys in formats other than Sitelatch's own, such as imported ones, are looked up. `clock`
-        is the clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
+        With `accept_foreign`, keys in formats other than Sitelatch's own, such as imported ones, are looked up.
+        `limits` takes a token from each request that passes everything else; without it, no API user is limited.
+        `clock` is the clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
         """
         self.table = table
         self._grants = grants
         self._on_use = on_use
         self._metrics = metrics
+        self._limits = limits
         self._wall_clock = wall_clock
         self._known = RememberedGrants(grants, accept_foreign=accept_foreign, on_lookup=metrics.lookup, clock=clock)
         self._identity = IdentityLines()
@@ -187,10 +191,12 @@ class Enforcement:
             answers.found = NoGrant.UNKNOWN if isinstance(found, Unknown) else found
 
     def _complete(self, verdict: Verdict) -> None:
-        """Count the use of a known key, passed or refused, and add the identity lines. Hot."""
+        """Count the use of a known key, passed or refused. Apply limits, and add the identity lines. Hot."""
         grant, claim, refusal = verdict.grant, verdict.claim, verdict.refusal
         if grant is not None:
             self._on_use(grant.subject)
+            if refusal is None and claim is not None and (grant.limits is not None or claim.route.limits is not None):
+                verdict.refusal = refusal = None if self._limits is None else self._limits.take(grant, claim.route)
             if refusal is None:
                 verdict.identity = self._identity.of(grant, verdict.sites)
         elif refusal is MALFORMED_KEY:  # compare identity, because INVALID_KEY has the same code

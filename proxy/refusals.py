@@ -35,13 +35,15 @@ class Refusal:
         # Only the request id differs between responses, so the rest is rendered once.
         object.__setattr__(self, "body_head", json.dumps(problem)[:-1].encode() + b', "request_id": "')
 
-    def because(self, detail: str, lines: bytes = b"") -> "Refusal":
+    def because(self, detail: str, lines: bytes = b"", *, retry_after_seconds: int | None = None) -> "Refusal":
         """Return this refusal with a sentence that says what to change, and with further header lines.
 
         Call it while compiling the config, or at a refusal, because it renders the body. `detail` may contain names
         from the config, but nothing from a request.
         """
-        return replace(self, detail=detail, lines=lines)
+        if retry_after_seconds is None:
+            retry_after_seconds = self.retry_after_seconds
+        return replace(self, detail=detail, lines=lines, retry_after_seconds=retry_after_seconds)
 
     def body(self, request_id: bytes) -> bytes:
         """Return the body of the response (RFC 9457 problem details). `request_id` is made of token characters."""
@@ -70,6 +72,7 @@ TOO_MANY_UNKNOWN_KEYS = Refusal(
     "Too many requests with unknown API keys came from this address.",
     retry_after_seconds=60,
 )
+RATE_LIMITED = Refusal("rate_limited", 429, "This API key's limit is exceeded.", retry_after_seconds=1)
 
 NETWORK_NOT_ALLOWED = Refusal("network_not_allowed", 403, "This API key may not be used from this address.")
 METHOD_NOT_GRANTED = Refusal("method_not_granted", 403, "This API key does not allow this method.")

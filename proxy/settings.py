@@ -1,7 +1,7 @@
 """The config tables of the proxy, as frozen and validated objects. Names include their units."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
@@ -53,6 +53,10 @@ class HeaderRule(ValueRule):
     header: str
 
 
+MAX_PER_SECOND: Final = 1_000_000
+MAX_BURST: Final = 1_000_000
+"""The largest limits of an API user. They are far beyond what one process can forward."""
+
 DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -103,6 +107,13 @@ class CorsSettings(Settings):
         return self
 
 
+class UserLimitSettings(Settings):
+    """`[proxy.routes.user_limits]`: the limits of each API user on the route."""
+
+    requests_per_second: Annotated[float, Field(gt=0, le=MAX_PER_SECOND, allow_inf_nan=False)]
+    burst: Annotated[int, Field(gt=0, le=MAX_BURST)] | None = None
+
+
 class RouteSettings(Settings):
     """One `[[proxy.routes]]` table: which requests it handles, their upstream, and where they name their sites."""
 
@@ -122,6 +133,7 @@ class RouteSettings(Settings):
     encoded_parameters: Literal["refuse", "pass"] = "refuse"
     second_resource: Literal["refuse", "pass"] = "refuse"
     cors: CorsSettings | None = None
+    user_limits: UserLimitSettings | None = None
     refuse: tuple[str, ...] = ()
     keys_from: tuple[str, ...] | None = None
     forward_key: StrictBool = False

@@ -111,6 +111,8 @@ def _rule_with_numbers(details: ErrorDetails) -> str:
             return f"must be greater than {context['gt']:g}."
         case "greater_than_equal":
             return f"must be {context['ge']:g} or more."
+        case "less_than_equal":
+            return f"must be {context['le']:.12g} or less."
         case "literal_error":
             return f"must be {context['expected']}.".replace("'", '"')
         case "string_too_short" | "too_short":

@@ -26,6 +26,7 @@ from proxy.grants.changes import Changes
 from proxy.grants.database_status import DatabaseStatus, Health
 from proxy.grants.revocation_bound import revocation_bound
 from proxy.grants.token_bucket import TokenBuckets
+from proxy.limits.user_limits import UserLimits
 from proxy.observe.access_log import AccessLog
 from proxy.observe.background_writer import BackgroundWriter
 from proxy.observe.known_secrets import KnownSecrets
@@ -139,6 +140,7 @@ class Service:
             self.metrics,
             on_use=self.activity.touch,
             accept_foreign=config.keys.accept_foreign,
+            limits=UserLimits(),
         )
         try:
             self.front = FrontDoor(config.proxy, config.limits, enforcement, self.metrics, access_log)

@@ -26,6 +26,8 @@ LEFT JOIN (
         api_users.disabled_at IS NOT NULL AS disabled,
         api_users.methods,
         api_users.networks::text[] AS networks,
+        api_users.requests_per_second,
+        api_users.burst,
         EXISTS (
             SELECT FROM sitelatch.api_keys AS other
             WHERE other.user_id = api_keys.user_id AND other.digest <> api_keys.digest

@@ -14,7 +14,8 @@ BEGIN
             sitelatch.api_user_sites,
             sitelatch.scope_changes
         TO sitelatch_doors;
-        GRANT SELECT (id, workspace_id, all_sites, disabled_at, expires_at, methods, networks)
+        GRANT SELECT (id, workspace_id, all_sites, disabled_at, expires_at, methods, networks, requests_per_second,
+            burst)
             ON sitelatch.api_users TO sitelatch_doors;
         GRANT SELECT ON sitelatch.api_user_activity, sitelatch.api_key_activity TO sitelatch_doors;
         -- Earlier versions granted it on all columns.

@@ -88,6 +88,8 @@ class MemoryScope:
             "disabled": False,
             "methods": None,
             "networks": None,
+            "requests_per_second": None,
+            "burst": None,
             "several_keys": False,
         } | rest
 

@@ -347,4 +347,8 @@ def _covered_in_one_reading(claim: Claim, form: Candidate, grant: Grant, owners:
     return sites
 
 
+# 25. Limits: the API user has not exceeded its own limit, or else that of the route. `Enforcement` checks this after
+#     `decide`, because it takes a token from each request that passes, and open exchanges take none.
+#     429 rate_limited
+
 _NO_OWNERS: Owners = {}

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from proxy.decision.limits import Limits
 from proxy.decision.networks import Network
 from proxy.decision.site_ids import fold_site, folded_part
 
@@ -30,16 +31,18 @@ class Grant:
     """The only methods that the key may use. None: all."""
     networks: tuple[Network, ...] | None = None
     """The only networks that the key may be used from. None: any address."""
+    limits: Limits | None = None
+    """The user's own limits. None: those of the route."""
     subject: str = ""
     """Identifies whose activity is recorded (activity.py): the user, and also the key if the user has several."""
     unconditional: bool = field(init=False, repr=False, compare=False)
-    """Whether the key is accepted at any time, from anywhere and with any method, so that only sites are checked."""
+    """Whether the key is accepted at any time, from anywhere, with any method and at any rate: only sites count."""
     _by_fold: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
     """The sites whose ids differ from their folded form, sorted by that form. Built on first use."""
 
     def __post_init__(self) -> None:
-        conditions = (self.expires_at, self.methods, self.networks)
-        object.__setattr__(self, "unconditional", not self.disabled and conditions == (None, None, None))
+        conditions = (self.expires_at, self.methods, self.networks, self.limits)
+        object.__setattr__(self, "unconditional", not self.disabled and conditions == (None, None, None, None))
         if not self.subject:
             object.__setattr__(self, "subject", self.user_id)
 

@@ -2,6 +2,7 @@
 
 from proxy.decision.endpoints import endpoint
 from proxy.decision.key_reader import KeyReader
+from proxy.decision.limits import read_limits
 from proxy.decision.method_override import OVERRIDE_NAMES
 from proxy.decision.noticed_headers import noticed_headers
 from proxy.decision.parameter_finder import Finder
@@ -31,6 +32,7 @@ class Route:
         "is_plain",
         "keeps_host",
         "key_reader",
+        "limits",
         "method_not_allowed",
         "methods",
         "name",
@@ -43,6 +45,7 @@ class Route:
         "public",
         "refused_endpoints",
         "refused_names",
+        "relays_plainly",
         "scoped_rules",
         "settings",
         "several_cookies",
@@ -90,6 +93,11 @@ class Route:
         """Whether requests to the route may be plain (plain_claims.py)."""
         self.keeps_host = settings.host != "upstream"
         """Whether the upstream gets the client's Host."""
+        limits = settings.user_limits
+        self.limits = None if limits is None else read_limits(limits.requests_per_second, limits.burst)
+        """The limits of each API user on the route, unless it has its own."""
+        self.relays_plainly = self.keeps_host and self.limits is None
+        """Whether plain exchanges may take the shortcut of relay/plain_exchanges.py, which knows no limits."""
         self.public = [endpoint(entry) for entry in settings.public]
         self.refused_endpoints = [
             endpoint(entry, refuse=True) for entry in settings.refuse if not entry.startswith("query:")

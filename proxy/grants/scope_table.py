@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.limits import read_limits
 from proxy.decision.networks import read_network
 from proxy.decision.site_ids import fold_site, folded_part
 from proxy.grants.answers import Found
@@ -49,6 +50,7 @@ class ScopeTable:
             disabled=row["disabled"],
             methods=None if row["methods"] is None else frozenset(method.encode() for method in row["methods"]),
             networks=None if row["networks"] is None else tuple(map(read_network, row["networks"])),
+            limits=read_limits(row["requests_per_second"], row["burst"]),
             subject=f"{row['user_id']}/{digest.hex()}" if row["several_keys"] else row["user_id"],
         )
         return Found(grant, row["feed_position"])

@@ -20,7 +20,9 @@ _PLAIN_HEADERS = (
 )
 """Request headers that a preflight always allows, in addition to those that need no preflight."""
 
-_EXPOSED = b"Access-Control-Expose-Headers: Retry-After, WWW-Authenticate, X-Request-Id\r\n"
+_EXPOSED = (
+    b"Access-Control-Expose-Headers: RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id\r\n"
+)
 _VARY = b"Vary: Origin\r\n"
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _ALLOW_CREDENTIALS = b"access-control-allow-credentials"

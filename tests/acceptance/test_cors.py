@@ -16,7 +16,7 @@ from tests.ports import free_port
 APP = "https://app.example"
 ALLOWED = APP.encode()
 ASKS = (f"Origin: {APP}", "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: x-api-key")
-EXPOSED = b"Retry-After, WWW-Authenticate, X-Request-Id"
+EXPOSED = b"RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -42,6 +42,8 @@ async def test_a_grant_contains_the_user_workspace_and_sites(pool: asyncpg.Pool)
         "disabled": False,
         "methods": None,
         "networks": None,
+        "requests_per_second": None,
+        "burst": None,
         "several_keys": False,
         "feed_position": await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes"),
     }
@@ -106,7 +108,28 @@ async def test_a_grant_contains_the_conditions_of_its_user(pool: asyncpg.Pool) -
     assert row["several_keys"]
 
 
-@pytest.mark.parametrize("condition", ["methods = '{}'", "methods = '{get}'", "methods = '{NULL}'", "networks = '{}'"])
+async def test_a_grant_contains_the_limit_of_its_user(pool: asyncpg.Pool) -> None:
+    await add_workspace(pool, "acme", "shop")
+    await add_user(pool, "acme", "shop", digest=DIGEST)
+    await pool.execute("UPDATE sitelatch.api_users SET requests_per_second = 0.5, burst = 3")
+    row = await find_grant(pool)
+    assert (row["requests_per_second"], row["burst"]) == (0.5, 3)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "methods = '{}'",
+        "methods = '{get}'",
+        "methods = '{NULL}'",
+        "networks = '{}'",
+        "requests_per_second = 0",
+        "requests_per_second = 'NaN'",
+        "requests_per_second = 'infinity'",
+        "requests_per_second = 1, burst = 0",
+        "burst = 5",
+    ],
+)
 async def test_conditions_that_no_request_could_meet_cannot_be_stored(pool: asyncpg.Pool, condition: str) -> None:
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=DIGEST)

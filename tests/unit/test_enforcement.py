@@ -18,6 +18,7 @@ from proxy.grants.cache import GrantCache
 from proxy.grants.remembered_grants import RememberedGrants
 from proxy.http.headers import Fields, Head
 from proxy.identity_lines import IdentityLines, render_identity
+from proxy.limits.user_limits import UserLimits
 from proxy.observe.metrics import LOOKUP_RESULTS, Metrics
 from proxy.refusals import INTERNAL_ERROR
 from proxy.settings import GrantSettings, KeySettings, RouteSettings
@@ -37,6 +38,7 @@ class Front:
         self.scope.add(digest(KEY.encode()), "ada", "shop")
         self.used: list[str] = []
         self.metrics = Metrics()
+        self.clock = Clock()
         self.grants = GrantCache(GrantSettings.model_validate(settings), self.scope, on_lookup=self.metrics.lookup)
         self.enforcement = Enforcement(
             RouteTable([ROUTE], KeySettings()),
@@ -44,6 +46,7 @@ class Front:
             self.metrics,
             on_use=self.used.append,
             accept_foreign=False,
+            limits=UserLimits(clock=self.clock),
         )
 
     def judge_at_once(self, target: bytes, fields: Fields | None = None, *, key: str = KEY) -> Verdict | Pending:
@@ -300,3 +303,34 @@ async def test_keys_expire_according_to_the_injected_wall_clock() -> None:
     assert await outcome() is None
     clock.now = 2000.0
     assert await outcome() == "expired_key"
+
+
+async def test_only_requests_that_pass_everything_else_take_a_token() -> None:
+    front = Front()
+    front.scope.add(digest(KEY.encode()), "ada", "shop", requests_per_second=1.0, burst=2)
+    assert code(await front.judge(b"/shop/x")) is None, "after a lookup"
+    for target, expected in (
+        (b"/blog/x", "site_not_allowed"),
+        (b"/", "site_missing"),
+        (b"/shop/dump", "endpoint_refused"),
+    ):
+        assert code(await front.judge(target)) == expected
+    assert code(await front.judge(b"/shop/x")) is None, "from the cache"
+    verdict = await front.judge(b"/shop/x")
+    assert code(verdict) == "rate_limited"
+    assert verdict.identity == b""
+    assert code(await front.judge(b"/blog/x")) == "site_not_allowed", "the refusal that another key would get"
+    front.clock.now += 1
+    assert code(await front.judge(b"/shop/x")) is None
+    assert front.used == ["ada"] * 8
+
+
+async def test_the_first_request_of_a_process_takes_a_token_too() -> None:
+    front = Front()
+    front.scope.add(digest(KEY.encode()), "ada", "shop", requests_per_second=1.0)
+    assert [code(await front.judge(b"/shop/x")) for _ in range(2)] == [None, "rate_limited"]
+
+
+async def test_a_key_without_a_limit_is_not_limited() -> None:
+    front = Front()
+    assert {code(await front.judge(b"/shop/x")) for _ in range(100)} == {None}

@@ -32,6 +32,7 @@ GRANTS: dict[str, dict[str, Any]] = {
     "read-only": {"sites": ["shop", "blog"], "methods": ["GET", "HEAD", "OPTIONS"]},
     "write-only": {"sites": ["shop", "blog"], "methods": ["POST"]},
     "from a network": {"sites": ["shop", "blog"], "networks": ["10.9.0.0/16"]},
+    "limited": {"sites": ["shop", "blog"], "requests_per_second": 1_000_000.0},
     "one of two keys": {"sites": ["shop"], "several_keys": True},
 }
 

@@ -10,6 +10,8 @@ import pytest
 
 from proxy.decision import decide
 from proxy.decision.api_keys import digest, new_key
+from proxy.decision.grant import Grant
+from proxy.decision.limits import read_limits
 from proxy.decision.route_table import RouteTable
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Pending
@@ -18,12 +20,13 @@ from proxy.grants.token_bucket import TokenBuckets
 from proxy.http.hop_by_hop import clean_request
 from proxy.http.request_header_names import RequestSpellings
 from proxy.http.request_parser import RequestReader
+from proxy.limits.user_limits import UserLimits
 from proxy.observe.metrics import Metrics
 from proxy.refusals import Refused
 from proxy.settings import GrantSettings, LimitSettings
 from sitelatch.config import Config
 from sitelatch.config_file import load
-from tests.scopes import MemoryScope
+from tests.scopes import Clock, MemoryScope
 
 PAGE = (Path(__file__).parents[3] / "docs" / "decision.md").read_text(encoding="utf-8")
 CONDITIONS: dict[str, dict[str, object]] = {
@@ -33,6 +36,7 @@ CONDITIONS: dict[str, dict[str, object]] = {
     "elsewhere": {"networks": ["198.51.100.0/24"]},
     "reader": {"methods": ["GET", "HEAD", "OPTIONS"]},
     "poster": {"methods": ["GET", "POST"]},
+    "busy": {"requests_per_second": 1.0},
 }
 KEYS = {name: new_key() for name in ("shop", "two", "acme", "globex", "unknown", "guess", "outage", *CONDITIONS)}
 KEYS["malformed"] = KEYS["shop"][:-1] + ("A" if KEYS["shop"][-1] != "A" else "B")
@@ -114,7 +118,9 @@ async def judged(config: Config, example: Example) -> str:
     table = RouteTable(config.proxy.routes, config.keys)
     # The lane for clients over their budget is always full.
     grants = GrantCache(GrantSettings(), scope, on_lookup=lambda result: None, budget=budget, max_waiting_checks=0)
-    enforcement = Enforcement(table, grants, Metrics(), on_use=lambda user: None, accept_foreign=False)
+    limits = UserLimits(clock=Clock())
+    enforcement = Enforcement(table, grants, Metrics(), on_use=lambda user: None, accept_foreign=False, limits=limits)
+    limits.take(Grant("busy", "acme", False, frozenset(), limits=read_limits(1.0, None)), table.routes[0])
     try:
         raw, rest = RequestReader(LimitSettings(), table.methods).read(example.raw)
         assert raw is not None

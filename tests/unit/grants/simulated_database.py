@@ -183,7 +183,15 @@ class Database:
             if user is not None:
                 sites = state.users[user]
                 row |= {"user_id": user, "workspace": "acme", "all_sites": sites is None, "sites": sites or ()}
-                row |= {"expires_at": None, "disabled": False, "methods": None, "networks": None, "several_keys": False}
+                row |= {
+                    "expires_at": None,
+                    "disabled": False,
+                    "methods": None,
+                    "networks": None,
+                    "requests_per_second": None,
+                    "burst": None,
+                    "several_keys": False,
+                }
             rows: list[dict[str, Any]] = [row]
         elif sql == LIST_KEYS:
             page = sorted(each for each in state.keys if each > args[0])[:2]  # so that there are several pages

@@ -14,7 +14,7 @@ from proxy.settings import CorsSettings, HeaderRule, KeySettings, RouteSettings
 from tests.unit.judging import read
 
 APP, OTHER = b"https://app.example", b"https://evil.example"
-EXPOSED = ("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id")
+EXPOSED = ("Access-Control-Expose-Headers", "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id")
 VARY = ("Vary", "Origin")
 
 

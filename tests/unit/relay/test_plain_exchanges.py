@@ -15,6 +15,7 @@ from proxy.decision.api_keys import digest, new_key
 from proxy.decision.route_table import RouteTable
 from proxy.enforcement import Enforcement
 from proxy.grants.cache import GrantCache
+from proxy.limits.user_limits import UserLimits
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.refusals import INVALID_KEY
@@ -35,6 +36,7 @@ CONDITIONS: list[dict[str, object]] = [
     {"networks": ["10.9.0.0/16"]},
     {"networks": ["0.0.0.0/0", "::/0"]},
     {"several_keys": True},
+    {"requests_per_second": 1.0, "burst": 2},
 ]
 CONDITIONAL_KEYS = {new_key().encode(): condition for condition in CONDITIONS}
 """Keys that are limited, or one of several, and how."""
@@ -48,6 +50,13 @@ PROXY = ProxySettings.model_validate(
                 "upstream": "unix:/none",
                 "sites": ["path:/cors/{site}/**"],
                 "cors": {"origins": ["https://app.example"], "credentials": True},
+            },
+            {
+                "name": "limited",
+                "path": "/limited",
+                "upstream": "unix:/none",
+                "sites": ["path:/limited/{site}/**"],
+                "user_limits": {"requests_per_second": 0.5, "burst": 2},
             },
             {
                 "name": "data",
@@ -156,6 +165,7 @@ class World:
             self.metrics,
             on_use=self.uses.append,
             accept_foreign=False,
+            limits=UserLimits(clock=self.clock),
             wall_clock=lambda: 1_800_000_000.0,
         )
         proxy = PROXY.model_copy(update={"trusted_proxies": ("192.0.2.1",) if self._trusted else ()})
@@ -241,6 +251,7 @@ REQUESTS = [
     get(b"/sites/shop/x", b"X-API-Key: " + WIDE_KEY),
     get(b"/sites/shop/public"),
     get(b"/pages?site=shop"),
+    get(b"/limited/shop/x"),
     get(b"/cors/shop/x"),
     get(b"/cors/shop/x", b"Origin: https://app.example"),
     get(b"/cors/shop/x", b"Origin: https://app.example", b"Origin: https://app.example"),

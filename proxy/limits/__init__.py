@@ -1,0 +1,1 @@
+"""Limits on the requests of each API user, shared among all processes."""

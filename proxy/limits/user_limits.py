@@ -1,0 +1,65 @@
+"""The limits on the requests of API users: which one applies to a request, and whether it passes."""
+
+import math
+import time
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from proxy.decision.grant import Grant
+from proxy.decision.limits import Limits, Rate, limits_that_apply
+from proxy.decision.routes import Route
+from proxy.limits.buckets import Bucket
+from proxy.limits.rate_limited import rate_limited
+from proxy.refusals import Refusal
+
+_REFUSALS = 1_000
+"""How many refusals are remembered, because rendering one takes longer than the decision."""
+
+_FORGET_SECONDS = 60.0
+"""The interval in which full buckets are forgotten. A new one begins full."""
+
+
+class UserLimits:
+    """Judges each request that passes the decision. A request that is refused here takes no token."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # By API user, for its own limit, or by API user and route, for the limit of the route.
+        self._buckets: dict[str, Bucket] = {}
+        self._forget_at = clock() + _FORGET_SECONDS
+        self._refusals: LRUCache[tuple[Limits, int], Refusal] = LRUCache(_REFUSALS)
+
+    def __len__(self) -> int:
+        """Return how many buckets there are."""
+        return len(self._buckets)
+
+    def take(self, grant: Grant, route: Route) -> Refusal | None:
+        """Take a token for a request of this API user on this route, or return the refusal."""
+        limits = limits_that_apply(grant.limits, route.limits)
+        if limits is None or limits.rate is None:
+            return None
+        now = self._clock()
+        party = grant.user_id if grant.limits is limits else f"{grant.user_id}/{route.name}"
+        wait = self._bucket(party, limits.rate, now).take(now)
+        if not wait:
+            return None
+        known = (limits, math.ceil(wait))
+        refusal = self._refusals.get(known)
+        if refusal is None:
+            refusal = self._refusals[known] = rate_limited(limits, limits.rate, known[1])
+        return refusal
+
+    def _bucket(self, party: str, limit: Rate, now: float) -> Bucket:
+        bucket = self._buckets.get(party)
+        if bucket is None:
+            if now >= self._forget_at:
+                self._forget_full(now)
+            bucket = self._buckets[party] = Bucket(party, limit, 1.0, now)
+        elif bucket.limit is not limit and bucket.limit != limit:
+            bucket.change(limit, bucket.share, now)
+        return bucket
+
+    def _forget_full(self, now: float) -> None:
+        self._buckets = {party: bucket for party, bucket in self._buckets.items() if not bucket.is_full(now)}
+        self._forget_at = now + _FORGET_SECONDS
