@@ -7,8 +7,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 
 import asyncpg
@@ -17,6 +17,7 @@ import structlog
 from proxy.grants.connections import DATABASE_FAILURES, Pool, ScopeIncomplete, acquire, describe
 from proxy.grants.database_status import DatabaseStatus
 from proxy.settings import ActivitySettings
+from proxy.write_through import WriteThrough
 from sql.queries import query
 
 _RECORD_ACTIVITY = query("record_activity")
@@ -29,9 +30,6 @@ _FAST_SECONDS, _SLOW_SECONDS = 0.5, 2.0
 
 _WRITE_SECONDS = 5.0
 """How long acquiring a connection and writing a batch may take."""
-
-_RETRY_SECONDS = 0.1
-"""The pause after a failed write while the process stops."""
 
 _USERS_PER_LINE = 500
 """The maximum number of API users in a log line, which takes at most 64 KiB then. Log collectors cut longer lines."""
@@ -85,8 +83,8 @@ class Activity:
         self._throttles: deque[tuple[float, list[str]]] = deque()
         """The end of each throttle, and the users that it applies to, earliest first."""
         self._one_flush = asyncio.Lock()
-        self._write_through = False
-        self._writer: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._writer = WriteThrough(partial(self.flush, everything=True), lambda: self.pending)
 
     @property
     def pending(self) -> int:
@@ -99,8 +97,8 @@ class Activity:
             self._deferred[subject] = self._clock()
         else:
             self._due[subject] = self._clock()
-        if self._write_through:
-            self._start_writer()
+        if self._stopping:
+            self._writer.start()
 
     async def flush(self, *, everything: bool = False) -> bool:
         """Write the due uses, or all uses. Returns False if some were not written; the next flush retries them."""
@@ -132,13 +130,12 @@ class Activity:
 
         Failed writes are retried until `drain` gives up.
         """
-        self._write_through = True
-        self._start_writer()
+        self._stopping = True
+        self._writer.start()
 
     async def written(self) -> None:
         """Wait until all uses are written, after `write_through`. Canceling this does not cancel the writes."""
-        while self._writer is not None and not self._writer.done():
-            await asyncio.wait({self._writer})
+        await self._writer.written()
 
     async def drain(self, seconds: float) -> bool:
         """Write all uses within this time, after the listeners have closed.
@@ -146,25 +143,10 @@ class Activity:
         Returns False, and logs the uses that are left, if some could not be written.
         """
         self.write_through()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.written()
-        if not self.pending:
+        if await self._writer.finish(seconds):
             return True
         self._log_pending()
-        if self._writer is not None:
-            self._writer.cancel()
-            self._writer = None
         return False
-
-    def _start_writer(self) -> None:
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.get_running_loop().create_task(self._write_until_done())
-
-    async def _write_until_done(self) -> None:
-        while self.pending:
-            if not await self.flush(everything=True):
-                await asyncio.sleep(_RETRY_SECONDS)
 
     def _log_pending(self) -> None:
         uses = dict(self._writing)

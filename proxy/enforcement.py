@@ -1,4 +1,4 @@
-"""Runs the decision with the grants and site owners that it needs, and records activity.
+"""Runs the decision with the grants and site owners that it needs, and records activity and usage.
 
 The front door and `explain` both get their verdicts here, so they cannot disagree. Rechecks of open exchanges call the
 same `decide` (proxy/relay/rechecks.py).
@@ -26,6 +26,7 @@ from proxy.limits.user_limits import UserLimits
 from proxy.observe.metrics import Metrics
 from proxy.observe.shared_addresses import SharedAddresses
 from proxy.refusals import INTERNAL_ERROR, MALFORMED_KEY
+from proxy.usage_counts import UsageCounts
 
 _TRIES = 5
 """The maximum number of attempts for a request whose key or sites change during each lookup."""
@@ -60,19 +61,21 @@ class Enforcement:
         metrics: Metrics,
         *,
         on_use: Callable[[str], None],
+        usage: UsageCounts | None = None,
         accept_foreign: bool,
         limits: UserLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`on_use` is called with the `Grant.subject` of each request with a known key, passed or refused, and again
-        while its exchange is open.
+        while its exchange is open. `usage` counts the verdicts on the requests of each API user.
 
         With `accept_foreign`, keys in formats other than Sitelatch's own, such as imported ones, are looked up.
         `limits` takes a token from each request that passes everything else; without it, no API user is limited.
         `clock` is the clock of `grants`; keys expire by `wall_clock`, in seconds since the epoch.
         """
         self.table = table
+        self.usage = UsageCounts() if usage is None else usage
         self._grants = grants
         self._on_use = on_use
         self._metrics = metrics
@@ -98,6 +101,7 @@ class Enforcement:
             return None
         self._metrics.lookup("hit")
         self._on_use(grant.subject)
+        self.usage.users[grant.user_id].passed += 1
         return route, named, grant, self._identity.of(grant, named.sites)
 
     def judge(self, head: Head) -> Verdict | Pending:
@@ -193,19 +197,24 @@ class Enforcement:
     def _complete(self, verdict: Verdict) -> None:
         """Count the use of a known key, passed or refused. Apply limits, and add the identity lines. Hot."""
         grant, claim, refusal = verdict.grant, verdict.claim, verdict.refusal
-        if grant is not None:
-            self._on_use(grant.subject)
-            if refusal is None and claim is not None and (grant.limits is not None or claim.route.limits is not None):
-                verdict.refusal = refusal = None if self._limits is None else self._limits.take(grant, claim.route)
-            if refusal is None:
-                verdict.identity = self._identity.of(grant, verdict.sites)
-        elif refusal is MALFORMED_KEY:  # compare identity, because INVALID_KEY has the same code
-            self._metrics.lookup("refused_format")
-        elif refusal is not None and claim is not None and claim.key is not None and not claim.passes_by_itself:
-            # Refused before its key was checked: count the use if the key is cached, but do not look it up for that.
-            verdict.grant = self._known.cached_grant(claim.key)
-            if verdict.grant is not None:
-                self._on_use(verdict.grant.subject)
+        if grant is None:
+            if refusal is MALFORMED_KEY:  # compare identity, because INVALID_KEY has the same code
+                self._metrics.lookup("refused_format")
+            elif refusal is not None and claim is not None and claim.key is not None and not claim.passes_by_itself:
+                # Refused before its key was checked: count the use if the key is cached, but do not look it up for
+                # that.
+                grant = verdict.grant = self._known.cached_grant(claim.key)
+        if grant is None:
+            return
+        self._on_use(grant.subject)
+        if refusal is None and claim is not None and (grant.limits is not None or claim.route.limits is not None):
+            verdict.refusal = refusal = None if self._limits is None else self._limits.take(grant, claim.route)
+        usage = self.usage.users[grant.user_id]
+        if refusal is None:
+            usage.passed += 1
+            verdict.identity = self._identity.of(grant, verdict.sites)
+        else:
+            usage.refuse(refusal.code)
 
     def still_used(self, grant: Grant) -> None:
         """Count the use of a key by an exchange that is still open."""

@@ -209,10 +209,11 @@ class GrantSettings(Settings):
 
 
 class ActivitySettings(Settings):
-    """`[activity]`: how often the last activity of API users is written."""
+    """`[activity]`: how often the last activity and the usage of API users are written."""
 
     flush_seconds: Seconds = 5
     resolution_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60
+    usage_seconds: Seconds = 10
 
 
 class DrainSettings(Settings):

@@ -36,6 +36,9 @@ from proxy.relay import descriptors
 from proxy.relay.aiohttp_listeners import start_listening
 from proxy.relay.front_door import FrontDoor
 from proxy.relay.revocation import Revocation
+from proxy.usage import Usage
+from proxy.usage_counts import UsageCounts
+from proxy.usage_upkeep import UsageUpkeep
 from sitelatch.config import Config
 from sitelatch.credential_reload import watched_credentials
 from sitelatch.database import opened_database
@@ -51,11 +54,11 @@ Result = TypeVar("Result")
 
 _log = structlog.get_logger("sitelatch")
 
-_OTHER_CONNECTIONS = 2
-"""Database connections for writing activity, in addition to those for lookups."""
+_OTHER_CONNECTIONS = 3
+"""Database connections for writing activity and usage, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
-"""How long last activity may still be written after a second signal."""
+"""How long last activity and usage may still be written after a second signal."""
 _EXIT_SECONDS = 2.0
 """The time for what follows, such as logging what could not be written. After it, the process may be killed."""
 _WRITING_SECONDS, _WRITING_SHARE = 5.0, 0.25
@@ -113,6 +116,7 @@ class Service:
         access_log = AccessLog(self._log_writer, config.log.access)
         stack.callback(access_log.flush)
         self.activity = Activity(config.activity, proven, database=self.database, on_flush=self.metrics.flush)
+        self.usage = Usage(config.activity, proven, UsageCounts(), on_flush=self.metrics.usage_flush)
         budget = TokenBuckets(config.keys.unknown_per_minute)
         grants = GrantCache(
             config.grants,
@@ -139,6 +143,7 @@ class Service:
             grants,
             self.metrics,
             on_use=self.activity.touch,
+            usage=self.usage.counts,
             accept_foreign=config.keys.accept_foreign,
             limits=UserLimits(),
         )
@@ -165,6 +170,8 @@ class Service:
         self._run(stack, feed.run())
         self._run(stack, self.revocation.run())
         self._run(stack, self.activity.run())
+        self._run(stack, self.usage.run())
+        self._run(stack, UsageUpkeep(proven).run())
         admin = admin_app(
             config.admin,
             admin_connections.pool,
@@ -193,6 +200,7 @@ class Service:
         metrics.watch("grants_cached", lambda: len(grants))
         metrics.watch("keys_filtered", lambda: grants.filtered_keys)
         metrics.watch("activity_pending", lambda: self.activity.pending)
+        metrics.watch("usage_pending", lambda: self.usage.pending)
         metrics.watch("database_up", lambda: database.answers_lookups)
         metrics.watch("database_writable", lambda: database.writable and not self._admin_watch.fault)
         metrics.watch("accepting", lambda: self.front.accepting)
@@ -249,7 +257,7 @@ class Service:
         return self._opened and self.database.schema_proven and not self.draining, details
 
     async def drain(self, hurry: asyncio.Event) -> bool:
-        """Stop serving. Return whether all activity was written.
+        """Stop serving. Return whether all activity and usage was written.
 
         `hurry` ends the wait for clients, and for a database that does not answer.
         """
@@ -265,12 +273,19 @@ class Service:
         await self.front.close()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(end - _LAST_WRITE_SECONDS - _EXIT_SECONDS):
-                await unless(hurry, self.activity.written())
-        written = await self.activity.drain(_LAST_WRITE_SECONDS)
+                await unless(hurry, self._written())
+        written = all(
+            await asyncio.gather(self.activity.drain(_LAST_WRITE_SECONDS), self.usage.drain(_LAST_WRITE_SECONDS))
+        )
         if not written:
             # The database does not answer. Lookups in flight would wait another 5 s to release their connections.
             self._pool.terminate()
         return written
+
+    async def _written(self) -> None:
+        """Wait until all activity and usage is written."""
+        await self.activity.written()
+        await self.usage.written()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

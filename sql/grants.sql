@@ -1,7 +1,8 @@
 -- All privileges of the roles in roles.sql.
 
 -- name: grant_to_doors
--- Allow the role to read the scope, except for the names of users and who authorized them, and to write last activity.
+-- Allow the role to read the scope, except for the names of users and who authorized them, and to write last activity
+-- and usage.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'sitelatch_doors') THEN
@@ -21,6 +22,11 @@ BEGIN
         -- Earlier versions granted it on all columns.
         REVOKE UPDATE ON sitelatch.api_user_activity, sitelatch.api_key_activity FROM sitelatch_doors;
         GRANT UPDATE (last_used_at) ON sitelatch.api_user_activity, sitelatch.api_key_activity TO sitelatch_doors;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON
+            sitelatch.usage_hours,
+            sitelatch.usage_days,
+            sitelatch.usage_writers
+        TO sitelatch_doors;
     END IF;
 END
 $$;
@@ -49,7 +55,13 @@ BEGIN
         TO sitelatch_admin;
         GRANT EXECUTE ON FUNCTION sitelatch.note_large_change() TO sitelatch_admin;
         -- Triggers write the change feed and the deleted keys.
-        GRANT SELECT ON sitelatch.schema_migrations, sitelatch.scope_changes, sitelatch.deleted_keys TO sitelatch_admin;
+        GRANT SELECT ON
+            sitelatch.schema_migrations,
+            sitelatch.scope_changes,
+            sitelatch.deleted_keys,
+            sitelatch.usage_hours,
+            sitelatch.usage_days
+        TO sitelatch_admin;
     END IF;
 END
 $$;

@@ -24,6 +24,7 @@ WATCHED: Final = {
     "keys_filtered": "API keys in the filter for clients over their budget of unknown keys; 0 while it is not used.",
     "grants_cached": "API keys whose grant is cached.",
     "activity_pending": "API users whose last activity is not written yet.",
+    "usage_pending": "API users whose usage is not written yet.",
     "accepting": "1 while the front door accepts connections, 0 while accepting is paused.",
     "database_up": "1 while the database answers lookups, otherwise 0.",
     "database_writable": "1 while the database accepts writes, otherwise 0.",
@@ -83,6 +84,7 @@ class Metrics:
         self._upstream_errors: dict[tuple[str, str], int] = {}
         self._flushes = dict.fromkeys(FLUSH_RESULTS, 0)
         self._flush_seconds = _cells(FLUSH_BOUNDS)
+        self._usage_flushes = dict.fromkeys(FLUSH_RESULTS, 0)
         self._revoked = dict.fromkeys(REVOKE_CAUSES, 0)
         self._dropped = dict.fromkeys(DROP_CAUSES, 0)
         self._watched: dict[str, Callable[[], float]] = {}
@@ -137,6 +139,10 @@ class Metrics:
         cells = self._flush_seconds
         cells[bisect_left(FLUSH_BOUNDS, seconds)] += 1
         cells[-1] += seconds
+
+    def usage_flush(self, result: str) -> None:
+        """Count one write of usage. `result` is one of FLUSH_RESULTS."""
+        self._usage_flushes[result] += 1
 
     def revoked(self, cause: str) -> None:
         """Count an exchange that a revocation ended. `cause` is one of REVOKE_CAUSES."""
@@ -211,6 +217,7 @@ class Metrics:
         yield feed
         yield counter("activity_flushes", "Writes of last activity.", "result", self._flushes)
         yield histogram("activity_flush_seconds", "Time to write last activity.", self._flush_seconds, FLUSH_BOUNDS)
+        yield counter("usage_flushes", "Writes of usage.", "result", self._usage_flushes)
         for name, read in self._watched.items():
             if name in WATCHED:
                 yield gauge(name, WATCHED[name], read())

@@ -251,9 +251,10 @@ class ClientConnection:
         self._services.record.exchange(exchange, self._peer.client_address(exchange.head))
 
     def sweep(self, now: float) -> None:
-        """Check the timeouts. `now` is the event loop's time in seconds."""
+        """Check the timeouts, and count what was sent. `now` is the event loop's time in seconds."""
         exchange = self.exchange
         if exchange is not None:
+            self._services.record.count_bytes(exchange)
             self._ending.sweep(exchange, now)
         elif self.full and now - self.full_since > self._services.limits.upload_idle_seconds:
             self.transport.abort()

@@ -43,6 +43,7 @@ class Exchange:
     __slots__ = (
         "_digest",
         "body",
+        "bytes_counted",
         "bytes_in",
         "bytes_out",
         "done",
@@ -101,6 +102,8 @@ class Exchange:
         """How long the upstream took to respond, up to the head of its response."""
         self.bytes_in = 0
         self.bytes_out = 0
+        self.bytes_counted = 0
+        """The part of `bytes_out` that the usage of the API user includes already."""
         self._digest: bytes | None = None
 
     def refuse(self, refusal: Refusal) -> None:

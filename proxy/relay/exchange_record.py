@@ -11,6 +11,7 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.upstream_failures import UpstreamFailures
 from proxy.refusals import Refusal
 from proxy.relay.exchange import PASSED, Exchange
+from proxy.usage_counts import UsageCounts
 
 
 class Record:
@@ -22,12 +23,14 @@ class Record:
         access_log: AccessLog,
         clock: Callable[[], float],
         failures: Mapping[Route, UpstreamFailures],
+        usage: UsageCounts,
     ) -> None:
         """`clock` must be the one that set the exchanges' start times. `failures` is per route."""
         self._metrics = metrics
         self._access_log = access_log
         self._clock = clock
         self._failures = failures
+        self._usage = usage
         self.logs_passed = access_log.writes(PASSED)
         """Whether exchanges that passed are logged."""
 
@@ -38,6 +41,7 @@ class Record:
         grant = verdict.grant if verdict is not None else None
         route = claim.route.name if claim is not None else ""
         seconds = self._clock() - exchange.started
+        self.count_bytes(exchange)
         self._metrics.exchanges_open -= 1
         self._metrics.exchange(route, exchange.outcome, exchange.status, seconds, exchange.upstream_seconds)
         error = exchange.upstream_error
@@ -62,6 +66,13 @@ class Record:
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
         )
+
+    def count_bytes(self, exchange: Exchange) -> None:
+        """Add what was sent since the last call to the usage of the API user. Long responses are counted in parts."""
+        verdict, sent = exchange.verdict, exchange.bytes_out - exchange.bytes_counted
+        if sent and verdict is not None and verdict.grant is not None and verdict.refusal is None:
+            self._usage.users[verdict.grant.user_id].bytes_out += sent
+            exchange.bytes_counted += sent
 
     def plain_exchange(
         self,

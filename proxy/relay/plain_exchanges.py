@@ -220,6 +220,7 @@ class PlainExchanges:
         metrics = services.metrics
         metrics.exchanges_open -= 1
         metrics.exchange(route.name, PASSED, status, ended - started, ended - sent)
+        services.enforcement.usage.users[grant.user_id].bytes_out += size
         if services.record.logs_passed:
             target = head[len(_GET) : head.index(b" ", len(_GET))]
             services.record.plain_exchange(

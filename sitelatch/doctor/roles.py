@@ -5,6 +5,7 @@ from typing import Final
 
 import asyncpg
 
+from proxy.usage_upkeep import DAYS_KEPT, HOURS_KEPT_DAYS
 from sitelatch.doctor.dsns import ADMIN_URL, URL, Dsns
 from sitelatch.doctor.finding import Finding, Status
 from sql.database import EMBEDDED
@@ -23,7 +24,12 @@ _READS_OF_DOORS: Final[Queries] = (
     (query("find_sites"), ([],)),
     (query("feed_head"), ()),
 )
-_WRITES_OF_DOORS: Final[Queries] = ((query("record_activity"), ([], [])),)
+_WRITES_OF_DOORS: Final[Queries] = (
+    (query("record_activity"), ([], [])),
+    (query("record_usage"), ("00000000-0000-0000-0000-000000000000", 1, 0.0, [], [], [], [])),
+    (query("roll_up_usage"), (HOURS_KEPT_DAYS, 0)),
+    (query("prune_usage_days"), (DAYS_KEPT, 0)),
+)
 _READS_OF_ADMIN: Final[Queries] = (
     (query("describe_users"), ([], None, None)),
     (query("list_workspaces"), (None, None, 1)),

@@ -1,4 +1,4 @@
-"""Last activity when the process ends: by a kill, and by a stop while the database is down."""
+"""Last activity and usage when the process ends: by a kill, and by a stop while the database is down."""
 
 import asyncio
 import contextlib
@@ -150,6 +150,8 @@ async def test_a_stop_during_an_outage_logs_unwritten_activity_and_exits_with_1(
     client.close()
     assert took < 2 + 2, "2 s for the last write, and the rest of the stop"
     (line,) = [line for line in latch.log_lines() if line["event"] == "activity_not_written"]
+    (usage,) = [line for line in latch.log_lines() if line["event"] == "usage_not_written"]
+    assert usage["pending"].keys() >= {key.user_id for key in known[:20]}
     logged = {user: datetime.fromisoformat(at).timestamp() for user, at in line["pending"].items()}
     written = await last_uses(database)
     for key in known:
@@ -175,7 +177,7 @@ async def test_a_stop_during_an_outage_that_ends_within_the_drain_writes_all_act
     client.close()
     written = await last_uses(database)
     assert all(written[key.user_id] >= key.uses[-1] - CLOCK_SECONDS for key in known)
-    assert not [line for line in latch.log_lines() if line["event"] == "activity_not_written"]
+    assert not [line for line in latch.log_lines() if line["event"].endswith("_not_written")]
 
 
 @pytest.mark.parametrize("drain", [{"timeout_seconds": 60}], ids=["a long drain"])

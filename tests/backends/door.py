@@ -159,7 +159,7 @@ class Door:
             plain_requests=PlainRequests(LimitSettings(), spellings, table.noticed_names, table.plain_key_fields),
             pools={table.routes[0]: self._pool},
             metrics=metrics,
-            record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter, {}),
+            record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter, {}, enforcement.usage),
             is_trusted=lambda _: trusted,
             next_request_id=lambda: b"request-%x" % next(numbers),
             connections=ConnectedClients(5000),

@@ -62,7 +62,8 @@ class Side:
     @property
     def counted(self) -> object:
         lookups = [family.samples for family in self.metrics.families() if family.name in ("sitelatch_grant_lookups",)]
-        return [(sample.labels, sample.value) for samples in lookups for sample in samples], list(self.uses)
+        usage = {user: usage.counts() for user, usage in self.enforcement.usage.users.items()}
+        return [(sample.labels, sample.value) for samples in lookups for sample in samples], list(self.uses), usage
 
 
 class Comparison:

@@ -218,7 +218,12 @@ class World:
         lines = self.metrics.render().decode().splitlines()
         counts = [line for line in lines if line.startswith("sitelatch_") and "decision_seconds" not in line]
         decisions = [line for line in lines if line.startswith("sitelatch_decision_seconds_count")]
-        return self._log.getvalue(), self.uses, counts, decisions
+        return self._log.getvalue(), self.uses, self.usage, counts, decisions
+
+    @property
+    def usage(self) -> dict[str, list[tuple[str, int, int]]]:
+        """The outcomes of each API user's requests, with their number and bytes."""
+        return {user: sorted(usage.counts()) for user, usage in self.door.services.enforcement.usage.users.items()}
 
     async def close(self) -> None:
         self.client.lose(None)
