@@ -116,15 +116,15 @@ class Visit:
 
         Both connections stay open for the next exchange.
         """
-        self.downstream.data_received(request)
+        self.downstream.handle(request)
         for connection, transport in zip(self._upstream_connections, self.upstreams, strict=True):
             if transport.written:
                 transport.written = b""
-                connection.data_received(response)
+                connection.handle(response)
 
     async def send(self, head: bytes) -> None:
         """Send a head, wait for the decision, and close the connection, so that the log line is written."""
-        self.downstream.data_received(head)
+        self.downstream.handle(head)
         turns = 0
         while not self._decided and turns < _TURNS:
             await asyncio.sleep(0)

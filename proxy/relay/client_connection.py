@@ -42,16 +42,18 @@ class ClientConnection:
         "_request_forwarder",
         "_response_forwarder",
         "_services",
-        "data_received",
+        "_turn",
         "deadline",
         "full",
         "full_exchange",
         "full_since",
+        "handle",
         "transport",
     )
 
     def __init__(self, services: Services, loop: asyncio.AbstractEventLoop) -> None:
         self._services = services
+        self._turn = services.turn
         self._loop = loop
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.full_exchange: Exchange | None = None
@@ -67,8 +69,8 @@ class ClientConnection:
         self._ending = ExchangeEnding(self, requests, responses, services.enforcement, services.limits)
         self._input = ClientInput(self, requests, services, loop)
         self._plain = plain = PlainExchanges(self, self._input, requests, responses, self._ending, services, loop)
-        # The callback of the transport. It is an attribute because a method would cost another call for each request.
-        self.data_received = plain.data_received if services.relays_plainly else self._input.feed
+        self.handle = plain.handle if services.relays_plainly else self._input.feed
+        """Handles bytes from the client. It is an attribute because a method would cost another call."""
         # Set in connection_made.
         self._admission: Admission
         self._peer: Peer
@@ -112,7 +114,14 @@ class ClientConnection:
         if not services.connections.add(self, peer.address, exempt=peer.trusted or peer.is_local):
             transport.abort()
 
+    def data_received(self, data: bytes) -> None:
+        turn = self._turn
+        turn.from_clients.append((self, data))
+        if not turn.scheduled:
+            turn.schedule()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._turn.end()
         services = self._services
         services.connections.discard(self)
         services.metrics.downstream_open -= 1
@@ -127,6 +136,7 @@ class ClientConnection:
     def eof_received(self) -> bool:
         # Like nginx and Go, treat a client that closes its sending side as gone. The two cases look the same on the
         # wire, and an upstream must not continue to work for a client that is gone.
+        self._turn.end()  # the loop closes the connection, which must not overtake what the client has sent
         return False
 
     def pause_writing(self) -> None:
@@ -252,6 +262,7 @@ class ClientConnection:
 
     def sweep(self, now: float) -> None:
         """Check the timeouts, and count what was sent. `now` is the event loop's time in seconds."""
+        self._turn.end()  # a connection that has just received something is not idle
         exchange = self.exchange
         if exchange is not None:
             self._services.record.count_bytes(exchange)
@@ -268,6 +279,7 @@ class ClientConnection:
 
     def drain(self) -> None:
         """Close now if idle, otherwise after the open exchange."""
+        self._turn.end()  # a connection that has just received something is not idle
         if self.exchange is not None:
             self.exchange.keep_alive = False
         elif self._input.empty and not self._input.closed:

@@ -24,6 +24,7 @@ from proxy.relay.intake import Intake
 from proxy.relay.listeners import bind_sockets
 from proxy.relay.services import Services
 from proxy.relay.tls_files import ServerTls, WatchedFiles
+from proxy.relay.turn import Turn
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings, ProxySettings
 
@@ -52,6 +53,7 @@ class FrontDoor:
         self._settings = settings
         self._metrics = metrics
         self._tls = ServerTls(settings.tls) if settings.tls else None
+        turn = Turn()
         shared: dict[tuple[str, Any], UpstreamPool] = {}
         pools = {}
         self._watched = [] if self._tls is None else [self._tls.watched]
@@ -64,7 +66,7 @@ class FrontDoor:
                     for other in enforcement.table.routes
                     if (other.settings.upstream, other.settings.upstream_tls) == where
                 )
-                shared[where] = UpstreamPool(*where, limits, self._count_upstream, reuse_after_body=reuse)
+                shared[where] = UpstreamPool(*where, limits, self._count_upstream, turn, reuse_after_body=reuse)
                 if watched := shared[where].watched(f'[[proxy.routes]] "{route.name}" upstream_tls'):
                     self._watched.append(watched)
             pools[route] = shared[where]
@@ -89,6 +91,7 @@ class FrontDoor:
             is_trusted=address_matcher(settings.trusted_proxies),
             next_request_id=_request_ids(),
             connections=ConnectedClients(limits.connections_per_client, on_full=self._check_room),
+            turn=turn,
             drained=asyncio.Event(),
             clock=clock,
         )

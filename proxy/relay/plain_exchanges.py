@@ -4,7 +4,7 @@ Most exchanges are plain. The request is a GET whose plain head (proxy/http/plai
 its client's connection has nothing else to do. Its verdict needs no lookup, and an upstream connection is idle. The
 whole response arrives in one read, and its head is plain too (proxy/http/plain_responses.py).
 
-`data_received` judges and forwards such a request, and `respond` forwards its response. In between, a plain exchange is
+`handle` judges and forwards such a request, and `respond` forwards its response. In between, a plain exchange is
 only a tuple. Anything else that happens first (other bytes, a lost connection, a timeout, a recheck of the key, a
 drain) calls `unfold`. That creates the objects as they would be without this shortcut, and the rest of this folder
 continues. Requests that are not plain get a full exchange from the start. A property test compares both.
@@ -116,7 +116,7 @@ class PlainExchanges:
         """Whether a plain exchange is open."""
         return self._open is not None
 
-    def data_received(self, data: bytes) -> None:
+    def handle(self, data: bytes) -> None:
         """Handle bytes from the client. Hot."""
         incoming, client, services = self._input, self._client, self._services
         metrics = services.metrics
@@ -204,7 +204,7 @@ class PlainExchanges:
         response = pool.plain_responses.read_whole(data, b"" if cors is None else cors.plain_response(shape.origin))
         if response is None or connection.transport.get_write_buffer_size() or not connection.knows_bodies:
             self.unfold()
-            connection.data_received(data)
+            connection.handle(data)
             return
         self._open = connection.plain = None
         status, written, size = response

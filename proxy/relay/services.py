@@ -11,6 +11,7 @@ from proxy.http.request_header_names import RequestSpellings
 from proxy.observe.metrics import Metrics
 from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.exchange_record import Record
+from proxy.relay.turn import Turn
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings
 
@@ -30,6 +31,8 @@ class Services:
     """Whether an address belongs to a trusted proxy."""
     next_request_id: Callable[[], bytes]
     connections: ConnectedClients
+    turn: Turn
+    """Collects the bytes that arrive."""
     drained: asyncio.Event
     """Set when the last connection has closed after `draining` was set."""
     clock: Callable[[], float]

@@ -14,6 +14,7 @@ from proxy.relay.connection_errors import connection_loss
 from proxy.relay.exchange import Exchange
 from proxy.relay.receiver import PlainReceiver, Receiver
 from proxy.relay.socket_options import enable_keepalive
+from proxy.relay.turn import Turn
 from proxy.upstream_errors import Reason, UpstreamError
 
 _CLOSE_SECONDS = 10
@@ -29,6 +30,8 @@ class Home(Protocol):
     """Reads plain response heads."""
     failures: UpstreamFailures
     """Why requests to this upstream fail."""
+    turn: Turn
+    """Collects the bytes that arrive."""
 
     def opened(self) -> None:
         """Record a new connection."""
@@ -55,6 +58,7 @@ class UpstreamConnection:
         "_receiver",
         "_saw_end",
         "_tunnel",
+        "_turn",
         "answered",
         "connected",
         "expires_at",
@@ -66,6 +70,7 @@ class UpstreamConnection:
 
     def __init__(self, pool: Home) -> None:
         self._pool = pool
+        self._turn = pool.turn
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._exchange: Exchange | None = None
         self._receiver: Receiver = cast(Receiver, None)
@@ -146,6 +151,7 @@ class UpstreamConnection:
         self._pool.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._turn.end()
         if not self.connected:
             return  # `give_up` was called first
         self._unfold()
@@ -165,6 +171,7 @@ class UpstreamConnection:
             self._receiver.lost(exchange, connection_loss(exc), may_retry=self.reused and not self.answered)
 
     def eof_received(self) -> bool:
+        self._turn.end()  # the end must not overtake what arrived before it
         self._saw_end = True  # over TLS, uvloop calls this only after a close_notify
         return False
 
@@ -183,12 +190,22 @@ class UpstreamConnection:
             self.plain.unfold()
 
     def data_received(self, data: bytes) -> None:
+        if self.plain is None and self._exchange is None:
+            # No request is open, so these bytes must not become the response to the next request.
+            self.transport.abort()
+            return
+        turn = self._turn
+        turn.from_upstreams.append((self, data))
+        if not turn.scheduled:
+            turn.schedule()
+
+    def handle(self, data: bytes) -> None:
+        """Handle bytes from the upstream."""
         if self.plain is not None:
             self.plain.respond(data)
             return
         exchange = self._exchange
-        if exchange is None:
-            # No request is open, so these bytes must not become the response to the next request.
+        if exchange is None:  # it ended after these bytes had arrived
             self.transport.abort()
             return
         self.answered = True

@@ -12,6 +12,7 @@ from proxy.refusals import NO_FREE_SOCKET, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE, 
 from proxy.relay import descriptors
 from proxy.relay.connection_errors import connection_error
 from proxy.relay.tls_files import WatchedFiles
+from proxy.relay.turn import Turn
 from proxy.relay.upstream_address import Create, UpstreamAddress
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import LimitSettings, UpstreamTlsSettings
@@ -48,6 +49,7 @@ class UpstreamPool:
         tls: UpstreamTlsSettings | None,
         limits: LimitSettings,
         on_open: Callable[[int], None],
+        turn: Turn,
         *,
         reuse_after_body: bool = True,
         jitter: Callable[[], float] = _random_share,
@@ -60,6 +62,7 @@ class UpstreamPool:
         """
         self._limits = limits
         self._on_open = on_open
+        self.turn = turn
         self._jitter = jitter
         self._address = UpstreamAddress(url, tls, resolve=resolve)
         self.host_field = self._address.host_field

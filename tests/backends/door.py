@@ -28,6 +28,7 @@ from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.exchange import Exchange
 from proxy.relay.exchange_record import Record
 from proxy.relay.services import Services
+from proxy.relay.turn import Turn
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, RouteSettings
@@ -114,7 +115,12 @@ class _Pool(UpstreamPool):
 
     def __init__(self, route: RouteSettings) -> None:
         super().__init__(
-            "http://upstream.example", None, LimitSettings(), lambda _: None, reuse_after_body=route.reuse_after_body
+            "http://upstream.example",
+            None,
+            LimitSettings(),
+            lambda _: None,
+            Turn(),
+            reuse_after_body=route.reuse_after_body,
         )
         self.connection = _Connection()
 
@@ -163,6 +169,7 @@ class Door:
             is_trusted=lambda _: trusted,
             next_request_id=lambda: b"request-%x" % next(numbers),
             connections=ConnectedClients(5000),
+            turn=self._pool.turn,
             drained=asyncio.Event(),
             clock=time.perf_counter,
             relays_plainly=False,
@@ -193,7 +200,7 @@ class Door:
         upstream.exchange = None
         connection, transport = self._connect()
         try:
-            connection.data_received(raw)
+            connection.handle(raw)
             exchange = upstream.exchange
             if exchange is None:
                 return Sent(_code(b"".join(transport.written)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohappyeyeballs import AddrInfoType
 
+from proxy.relay.turn import Turn
 from proxy.relay.upstream_pool import UpstreamFailed, UpstreamPool
 from proxy.settings import LimitSettings, UpstreamTlsSettings
 from proxy.upstream_errors import Reason
@@ -49,7 +50,7 @@ def silent(port: int) -> Iterator[str]:
 
 
 def pool_of(url: str, resolve: Resolve, *, tls: UpstreamTlsSettings | None = None, seconds: float = 60) -> UpstreamPool:
-    return UpstreamPool(url, tls, LimitSettings(connect_seconds=seconds), lambda _change: None, resolve=resolve)
+    return UpstreamPool(url, tls, LimitSettings(connect_seconds=seconds), lambda _change: None, Turn(), resolve=resolve)
 
 
 async def test_a_silent_address_does_not_hold_up_the_next_one(port: int, silent: str) -> None:
@@ -88,7 +89,9 @@ async def test_steady_traffic_follows_a_name_that_moves(port: int) -> None:
         other.bind(("127.0.0.2", port))
         async with Upstream(other):
             limits = LimitSettings(upstream_idle_seconds=30, upstream_max_age_seconds=0.2)
-            pool = UpstreamPool(f"http://data.example:{port}", None, limits, lambda _change: None, resolve=resolve)
+            pool = UpstreamPool(
+                f"http://data.example:{port}", None, limits, lambda _change: None, Turn(), resolve=resolve
+            )
             connection = await pool.open()
             moved = True
             async with asyncio.timeout(10):

@@ -352,14 +352,14 @@ async def test_writing_to_a_closing_connection_is_harmless() -> None:
             ours = door.client
             upstream = ours.upstream
             upstream.transport.abort()
-            ours.data_received(b"1\r\nb\r\n0\r\n\r\n")  # before the loop reports that the service is gone
+            ours.handle(b"1\r\nb\r\n0\r\n\r\n")  # before the loop reports that the service is gone
             upstream.resume_writing()
             assert (await client.answer()).code == "upstream_broken"
             await client.send(request("GET"))
             served = await door.upstream.accept()
             await served.head()
             ours.transport.abort()
-            ours.upstream.data_received(OK)
+            ours.upstream.handle(OK)
             ours.pause_writing()
             ours.resume_writing()
         await until(lambda: not door.metrics.downstream_open, "the connection's end")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.relay.turn import Turn
 from proxy.relay.upstream_pool import UpstreamFailed, UpstreamPool
 from proxy.settings import LimitSettings
 from proxy.upstream_errors import Reason
@@ -26,7 +27,7 @@ async def upstream() -> AsyncIterator[tuple[str, Upstream]]:
 @pytest.fixture
 async def pool(upstream: tuple[str, Upstream]) -> AsyncIterator[UpstreamPool]:
     limits = LimitSettings(upstream_connections=1, upstream_wait_seconds=0.2, upstream_idle_seconds=30)
-    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None)
+    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None, Turn())
     yield pool
     pool.close()
     await asyncio.sleep(0)
@@ -58,7 +59,7 @@ async def test_a_fresh_connection_takes_the_place_of_an_idle_one(
 async def test_a_busy_connection_is_replaced_at_its_maximum_age(upstream: tuple[str, Upstream]) -> None:
     """Otherwise, steady traffic would never follow a name to another address."""
     limits = LimitSettings(upstream_idle_seconds=30, upstream_max_age_seconds=0.2)
-    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None)
+    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None, Turn())
     first = await pool.open()
     async with asyncio.timeout(10):
         while not first.transport.is_closing():
@@ -73,7 +74,7 @@ async def test_a_busy_connection_is_replaced_at_its_maximum_age(upstream: tuple[
 
 async def test_an_idle_connection_is_closed_at_its_maximum_age(upstream: tuple[str, Upstream]) -> None:
     limits = LimitSettings(upstream_idle_seconds=3600, upstream_max_age_seconds=600)
-    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None)
+    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None, Turn())
     connection = await pool.open()
     pool.give_back(connection, None, asyncio.get_running_loop().time())
     pool.sweep(asyncio.get_running_loop().time() + 601)
@@ -82,7 +83,7 @@ async def test_an_idle_connection_is_closed_at_its_maximum_age(upstream: tuple[s
 
 async def test_connections_opened_together_are_replaced_one_after_another(upstream: tuple[str, Upstream]) -> None:
     limits = LimitSettings(upstream_max_age_seconds=600)
-    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None, jitter=iter((0.8, 1.0)).__next__)
+    pool = UpstreamPool(upstream[0], None, limits, lambda _change: None, Turn(), jitter=iter((0.8, 1.0)).__next__)
     connections = [await pool.open(), await pool.open()]
     first, second = (connection.expires_at for connection in connections)
     assert second - first > 100
@@ -102,7 +103,7 @@ async def test_a_socket_without_permission_has_its_own_reason(tmp_path: Path) ->
     path = str(tmp_path / "x.sock")
     with listening_socket(path):
         os.chmod(path, 0)
-        pool = UpstreamPool(f"unix:{path}", None, LimitSettings(), lambda _change: None)
+        pool = UpstreamPool(f"unix:{path}", None, LimitSettings(), lambda _change: None, Turn())
         with as_other_user(), pytest.raises(UpstreamFailed) as failed:
             await pool.open()
     assert failed.value.cause.reason is Reason.SOCKET_NOT_ALLOWED

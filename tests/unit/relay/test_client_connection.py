@@ -71,16 +71,16 @@ async def turns(visit: Visit, wanted: int, counted: bytes) -> list[int]:
 
 
 async def test_pipelined_refusals_yield_to_other_connections(visit: Visit) -> None:
-    visit.downstream.data_received(KEYLESS * REQUESTS)
+    visit.downstream.handle(KEYLESS * REQUESTS)
     counts = await turns(visit, REQUESTS, b"HTTP/1.1 401")
     assert counts[-1] == REQUESTS
     assert max(later - earlier for earlier, later in itertools.pairwise([0, *counts])) <= 32
 
 
 async def test_requests_that_arrive_between_turns_are_answered_in_order(visit: Visit) -> None:
-    visit.downstream.data_received(KEYLESS * 100)
-    visit.downstream.data_received(b"HEAD" + KEYLESS[3:] + b"GET /api/sites/shop/la")
-    visit.downstream.data_received(b"st?x=%zz HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a..b\r\n\r\n")
+    visit.downstream.handle(KEYLESS * 100)
+    visit.downstream.handle(b"HEAD" + KEYLESS[3:] + b"GET /api/sites/shop/la")
+    visit.downstream.handle(b"st?x=%zz HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a..b\r\n\r\n")
     await turns(visit, 1, b"one Host header")
     answers = visit.client.written.split(b"HTTP/1.1 ")[1:]
     assert [answer[:3] for answer in answers] == [b"401"] * 102 + [b"400"]
@@ -88,7 +88,7 @@ async def test_requests_that_arrive_between_turns_are_answered_in_order(visit: V
 
 
 async def test_waiting_requests_are_discarded_with_the_connection(visit: Visit) -> None:
-    visit.downstream.data_received(KEYLESS * 100)
+    visit.downstream.handle(KEYLESS * 100)
     visit.downstream.connection_lost(None)
     written = visit.client.written
     for _ in range(10):
@@ -97,7 +97,7 @@ async def test_waiting_requests_are_discarded_with_the_connection(visit: Visit) 
 
 
 async def test_a_drain_answers_waiting_requests(visit: Visit) -> None:
-    visit.downstream.data_received(KEYLESS * 33)
+    visit.downstream.handle(KEYLESS * 33)
     visit.downstream.drain()
     counts = await turns(visit, 33, b"HTTP/1.1 401")
     assert counts[-1] == 33
@@ -107,10 +107,10 @@ async def test_many_tiny_chunks_yield_to_other_connections(visit: Visit) -> None
     data = [b"%05d" % number for number in range(CHUNKS)]
     chunks = b"".join(b"5\r\n%b\r\n" % piece for piece in data)
     [upstream] = visit.upstreams
-    visit.downstream.data_received(POST % KEY.encode() + chunks + b"0\r")
+    visit.downstream.handle(POST % KEY.encode() + chunks + b"0\r")
     counts = [len(upstream.written)]
     assert counts[0] < len(chunks) / 4
-    visit.downstream.data_received(b"\n\r\n")
+    visit.downstream.handle(b"\n\r\n")
     while not upstream.written.endswith(b"\r\n0\r\n\r\n") and len(counts) < MAX_TURNS:
         await asyncio.sleep(0)
         counts.append(len(upstream.written))
@@ -135,7 +135,7 @@ async def test_errors_before_a_verdict_have_the_cors_headers_of_the_route(open_e
     downstream = ClientConnection(door.services, asyncio.get_running_loop())
     downstream.connection_made(client)
     fields = f"X-API-Key: {KEY}\r\nOrigin: {origin}\r\n\r\n".encode()
-    downstream.data_received(KEYLESS.removesuffix(b"\r\n") + fields)
+    downstream.handle(KEYLESS.removesuffix(b"\r\n") + fields)
     await asyncio.wait_for(client.wrote.wait(), timeout=10)
     assert client.written.startswith(b"HTTP/1.1 %b " % status)
     assert f"Access-Control-Allow-Origin: {origin}\r\n".encode() in client.written

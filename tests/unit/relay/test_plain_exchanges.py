@@ -119,7 +119,7 @@ class End:
 
     def receive(self, data: bytes) -> None:
         if not self.wire.is_closing() and data:
-            self.connection.data_received(data)
+            self.connection.handle(data)
 
     def lose(self, error: Exception | None) -> None:
         if not self.lost:

@@ -1,0 +1,102 @@
+"""The bytes of one turn of the event loop are handled together, in the right order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from bench.driver import Driver, MemoryTransport, Setup, Visit
+from proxy.decision.api_keys import new_key
+from proxy.relay.turn import Turn
+
+KEY = new_key()
+ROUTES = [{"name": "data", "upstream": "http://127.0.0.1:9000", "sites": ["path:/api/sites/{site}/**"]}]
+KEYLESS = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n\r\n"
+GET = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % KEY.encode()
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Connection:
+    """Records the bytes that it handles."""
+
+    def __init__(self, handled: list[bytes], error: Exception | None = None) -> None:
+        self.transport: asyncio.Transport = MemoryTransport()
+        self._handled = handled
+        self._error = error
+
+    @property
+    def handle(self) -> Callable[[bytes], None]:
+        if self._error is not None:
+            raise self._error
+        return self._handled.append
+
+
+@pytest.fixture
+async def visit() -> AsyncIterator[Visit]:
+    driver = Driver(Setup({"routes": ROUTES}, known={KEY: {"sites": ["shop"]}}, sites={"shop": "acme"}))
+    await driver.start()
+    visit = driver.connect()
+    yield visit
+    visit.downstream.connection_lost(None)
+    await driver.close()
+
+
+async def test_responses_are_handled_before_requests() -> None:
+    turn, handled = Turn(), list[bytes]()
+    turn.from_clients.append((Connection(handled), b"request"))
+    turn.from_upstreams.append((Connection(handled), b"response"))
+    turn.schedule()
+    assert handled == []
+    await asyncio.sleep(0)
+    assert handled == [b"response", b"request"]
+    assert not turn.scheduled
+
+
+async def test_an_error_in_one_connection_aborts_it_and_leaves_the_others_alone() -> None:
+    unhandled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    turn, handled = Turn(), list[bytes]()
+    error = RuntimeError()
+    broken = Connection(handled, error)
+    turn.from_clients += [(broken, b"a"), (Connection(handled), b"b")]
+    turn.end()
+    assert handled == [b"b"]
+    assert broken.transport.is_closing()
+    assert [context["exception"] for context in unhandled] == [error]
+
+
+async def test_the_end_of_a_connection_does_not_overtake_its_request(visit: Visit) -> None:
+    visit.downstream.data_received(KEYLESS)
+    assert not visit.downstream.eof_received()
+    assert visit.client.written.startswith(b"HTTP/1.1 401")
+
+
+async def test_the_end_of_an_upstream_connection_does_not_overtake_its_response(visit: Visit) -> None:
+    visit.downstream.handle(GET)
+    upstream = visit.downstream.upstream
+    assert upstream is not None
+    upstream.data_received(OK)
+    upstream.connection_lost(ConnectionResetError())
+    assert visit.client.written.endswith(b"ok")
+
+
+async def test_bytes_on_an_idle_upstream_connection_do_not_answer_a_request_of_the_same_turn(visit: Visit) -> None:
+    visit.downstream.handle(GET)
+    upstream = visit.downstream.upstream
+    assert upstream is not None
+    upstream.handle(OK)
+    visit.downstream.data_received(GET)
+    upstream.data_received(OK)
+    await asyncio.sleep(0)
+    assert upstream.transport.is_closing()
+    assert visit.client.written.count(b"ok") == 1
+
+
+@pytest.mark.parametrize("check", [lambda visit: visit.downstream.drain(), lambda visit: visit.downstream.sweep(1e9)])
+async def test_a_connection_with_a_request_that_has_just_arrived_is_not_closed_as_idle(
+    visit: Visit, check: Callable[[Visit], None]
+) -> None:
+    visit.downstream.data_received(KEYLESS)
+    check(visit)
+    assert visit.client.written.startswith(b"HTTP/1.1 401")
