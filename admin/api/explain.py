@@ -20,6 +20,7 @@ from admin.api.explanation import (
     describe_forwarded,
     describe_grant,
     describe_head,
+    describe_limits,
     describe_refusal,
 )
 from admin.api.users import get_user
@@ -30,6 +31,7 @@ from admin.text_rules import is_text
 from proxy.decision.api_keys import new_key
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.key_examples import with_key
+from proxy.decision.limits import read_limits
 from proxy.decision.networks import read_network
 from proxy.decision.path_readings import read_path
 from proxy.decision.route_table import RouteTable
@@ -139,6 +141,8 @@ class Explainer:
             return explanation.passes(
                 "no key is needed, because the endpoint is public or the route forwards preflights."
             )
+        if verdict.grant is not None and (limits := describe_limits(verdict.grant, claim.route, within)):
+            explanation.add_step("Limit", *limits)
         explanation.add_step("Forwarded", *describe_forwarded(claim, verdict, within))
         return explanation.passes(
             "the key's scope covers every named site." if claim.sites else "the route needs no site here."
@@ -217,6 +221,7 @@ async def _grant_of(user_id: str, pool: asyncpg.Pool, within: WorkspaceLimit) ->
         disabled=user.disabled,
         methods=None if user.methods is None else frozenset(method.encode() for method in user.methods),
         networks=None if user.networks is None else tuple(map(read_network, user.networks)),
+        limits=read_limits(user.requests_per_second, user.burst),
     )
 
 

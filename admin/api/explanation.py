@@ -10,6 +10,8 @@ from typing import NamedTuple
 from admin.identity.admins import WorkspaceLimit
 from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant, SiteOwner
+from proxy.decision.limits import described_limits, limits_that_apply
+from proxy.decision.routes import Route
 from proxy.decision.site_ids import shown_id
 from proxy.decision.verdict import Verdict
 from proxy.http.headers import Fields
@@ -111,6 +113,15 @@ def describe_head(given: Fields, forwarded: Fields) -> list[str]:
         return ["well-formed. All of it is forwarded.", *dot]
     why = "hop-by-hop, set by Sitelatch, or never forwarded"
     return [f"well-formed. Not forwarded ({why}): {', '.join(removed)}.", *dot]
+
+
+def describe_limits(grant: Grant, route: Route, within: WorkspaceLimit) -> list[str]:
+    """Say which limits the request counts against, if any."""
+    limits = limits_that_apply(grant.limits, route.limits)
+    if limits is None or is_hidden(grant, within):
+        return []
+    whose = "API user" if grant.limits is not None else "API user on this route"
+    return [f"{described_limits(limits)}, for this {whose}. Beyond it, requests get 429 rate_limited."]
 
 
 def is_hidden(grant: Grant, within: WorkspaceLimit) -> bool:

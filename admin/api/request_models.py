@@ -25,6 +25,7 @@ from admin.api.user_conditions import MAX_METHODS, MAX_NETWORKS
 from admin.api.user_creation import MAX_SITES
 from admin.api.user_order import Sort
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
+from proxy.settings import MAX_BURST, MAX_PER_SECOND
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -107,7 +108,8 @@ class EditUser(Body):
     """The changes of `PATCH /admin/users/{id}`. Omitted fields stay as they are, and null removes a limit or the name.
 
     `sites` is the new list, or an object with the sites to `add` and to `remove`. `methods` and `networks` are the only
-    methods and networks (in CIDR notation) that the keys may be used with.
+    methods and networks (in CIDR notation) that the keys may be used with. `requests_per_second` and `burst` limit the
+    requests with all keys together, in place of the route's `user_limits`.
     """
 
     max_bytes: ClassVar[int] = 4 * 1024 * 1024
@@ -127,6 +129,10 @@ class EditUser(Body):
     networks: Annotated[list[Text], Field(fail_fast=True), _checked_later(minItems=1, maxItems=MAX_NETWORKS)] | None = (
         None
     )
+    requests_per_second: (
+        Annotated[float, Field(allow_inf_nan=False), _checked_later(exclusiveMinimum=0, maximum=MAX_PER_SECOND)] | None
+    ) = None
+    burst: Annotated[int, _checked_later(minimum=1, maximum=MAX_BURST)] | None = None
 
 
 class RotateKey(Body):

@@ -78,8 +78,9 @@ class KeyView(View):
 class User(View):
     """An API user. Lists may shorten `sites`, but `site_count` is always exact. With `all_sites`, `sites` is empty.
 
-    `methods` and `networks` are the only methods and networks that the keys may be used with; null means all. `version`
-    grows with each change, but not with activity.
+    `methods` and `networks` are the only methods and networks that the keys may be used with; null means all.
+    `requests_per_second` and `burst` limit the requests with all keys together; null means the limit of the route, and
+    a burst of a second's worth. `version` grows with each change, but not with activity.
     """
 
     id: str
@@ -97,6 +98,8 @@ class User(View):
     expires_at: datetime | None
     methods: list[str] | None
     networks: list[str] | None
+    requests_per_second: float | None
+    burst: int | None
     version: int
 
 

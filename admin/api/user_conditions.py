@@ -1,4 +1,4 @@
-"""The conditions that an API user can have: the methods and networks that its keys may be used with. No I/O."""
+"""The conditions that an API user can have: methods, networks and limits for the use of its keys. No I/O."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Final
 from admin.problems import Fault, Invalid
 from proxy.decision.networks import read_network
 from proxy.setting_values import check_method
+from proxy.settings import MAX_BURST, MAX_PER_SECOND
 
 READ_ONLY: Final = ("GET", "HEAD", "OPTIONS")
 """The methods of a read-only key (RFC 9110 §9.2.1), without TRACE, which is never forwarded."""
@@ -46,6 +47,21 @@ def check_networks(networks: Sequence[str] | None) -> list[str] | None:
     if faults:
         raise Invalid.of(faults)
     return list(dict.fromkeys(read))
+
+
+def check_limits(requests_per_second: float | None, burst: int | None) -> None:
+    """Raise Invalid unless these are the limits of an API user."""
+    if requests_per_second is None:
+        if burst is not None:
+            raise Invalid.at("burst", detail="A burst needs requests_per_second.")
+        return
+    if not 0 < requests_per_second <= MAX_PER_SECOND:
+        raise Invalid.at(
+            "requests_per_second",
+            detail=f"Give a number above 0 and up to {MAX_PER_SECOND:,}, or null for the limit of the route.",
+        )
+    if burst is not None and not 1 <= burst <= MAX_BURST:
+        raise Invalid.at("burst", detail=f"Give a number from 1 to {MAX_BURST:,}, or null for a second's worth.")
 
 
 def _check_count(field: str, listed: Sequence[str], most: int) -> None:

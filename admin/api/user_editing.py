@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from admin.api.audit import Change, sites_detail, write_audit
 from admin.api.response_models import User
-from admin.api.user_conditions import check_methods, check_networks
+from admin.api.user_conditions import check_limits, check_methods, check_networks
 from admin.api.user_creation import CREATE_USER_SITES, MAX_SITES, check_sites
 from admin.api.users import describe_users, lock_user, user_uuid
 from admin.api.workspaces import workspace_id
@@ -20,7 +20,7 @@ from sql.queries import query
 EDIT_USER = query("edit_user")
 REMOVE_USER_SITES = query("remove_user_sites")
 
-FIELDS: Final = ("name", "all_sites", "disabled", "expires_at", "methods", "networks")
+FIELDS: Final = ("name", "all_sites", "disabled", "expires_at", "methods", "networks", "requests_per_second", "burst")
 """The fields of an API user that can be changed, besides its sites."""
 
 
@@ -56,6 +56,9 @@ async def edit_user(
         if versions is not None and before.version not in versions:
             raise ChangedMeanwhile("Someone has changed this API user in the meantime. Load it again.")
         wanted = {name: checked.get(name, getattr(before, name)) for name in FIELDS}
+        if wanted["requests_per_second"] is None and "burst" not in checked:
+            wanted["burst"] = None
+        check_limits(wanted["requests_per_second"], wanted["burst"])
         added, removed = await _change_sites(connection, before, sites, all_sites=wanted["all_sites"], by=by)
         different = {name for name in FIELDS if wanted[name] != getattr(before, name)}
         if not (different or added or removed):

@@ -118,6 +118,8 @@ def _user(row: Record) -> User:
         expires_at=row["expires_at"],
         methods=row["methods"],
         networks=row["networks"],
+        requests_per_second=row["requests_per_second"],
+        burst=row["burst"],
         version=row["version"],
     )
 

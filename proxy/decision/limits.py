@@ -24,6 +24,12 @@ def read_limits(per_second: float | None, burst: int | None) -> Limits | None:
     return Limits(Rate(per_second, burst or max(math.ceil(per_second), 1)))
 
 
+def described_limits(limits: Limits) -> str:
+    """Return the limits as text for people."""
+    rate = limits.rate
+    return "" if rate is None else f"{rate.per_second:.12g} requests per second, in bursts of {rate.burst:,}"
+
+
 def limits_that_apply(own: Limits | None, route: Limits | None) -> Limits | None:
     """Return the limits that apply to an API user on a route: its `own` limit replaces that of the route."""
     return own or route

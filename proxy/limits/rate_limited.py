@@ -6,13 +6,13 @@ remaining requests would be those of this process, and the data API may send fie
 
 import math
 
-from proxy.decision.limits import Limits, Rate
+from proxy.decision.limits import Limits, Rate, described_limits
 from proxy.refusals import RATE_LIMITED, Refusal
 
 
 def rate_limited(limits: Limits, exceeded: Rate, seconds: int) -> Refusal:
     """Return the refusal of a request that exceeds one of the limits. It may be repeated after `seconds`."""
-    detail = f"The limit of this API key is {exceeded.per_second:g} requests per second, in bursts of {exceeded.burst}."
+    detail = f"The limit of this API key is {described_limits(Limits(exceeded))}."
     policies = ", ".join(_policies(limits))
     lines = f'RateLimit-Policy: {policies}\r\nRateLimit: "rate";r=0;t={seconds}\r\n'
     return RATE_LIMITED.because(detail, lines.encode(), retry_after_seconds=seconds)

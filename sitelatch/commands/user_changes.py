@@ -71,6 +71,13 @@ class Moment(click.ParamType[datetime]):
     "--network", "networks", metavar="CIDR", multiple=True, help="Accept the keys only from this network (repeatable)."
 )
 @click.option("--any-network", is_flag=True, help="Accept the keys from any network.")
+@click.option(
+    "--requests-per-second", metavar="NUMBER", type=float, help="Limit all keys together to this rate, on average."
+)
+@click.option(
+    "--burst", metavar="NUMBER", type=int, help="Allow this many requests at once. Without it, a second's worth."
+)
+@click.option("--route-limits", is_flag=True, help="Remove the limit, so that the limit of the route applies.")
 @click.argument("user_id", metavar="ID")
 def edit_user_command(
     config: Config,
@@ -87,6 +94,9 @@ def edit_user_command(
     all_methods: bool,
     networks: tuple[str, ...],
     any_network: bool,
+    requests_per_second: float | None,
+    burst: int | None,
+    route_limits: bool,
     user_id: str,
 ) -> None:
     """Change an API user, and print it as one JSON object.
@@ -100,6 +110,9 @@ def edit_user_command(
     _allow_one("--method", bool(methods), "--read-only", read_only)
     _allow_one("--method and --read-only", bool(methods) or read_only, "--all-methods", all_methods)
     _allow_one("--network", bool(networks), "--any-network", any_network)
+    limits = {"requests_per_second": requests_per_second, "burst": burst}
+    given_limits = {name: limit for name, limit in limits.items() if limit is not None}
+    _allow_one("--requests-per-second and --burst", bool(given_limits), "--route-limits", route_limits)
     changes: dict[str, Any] = {}
     if name is not None or no_name:
         changes["name"] = name
@@ -109,6 +122,7 @@ def edit_user_command(
         changes["methods"] = READ_ONLY if read_only else methods or None
     if networks or any_network:
         changes["networks"] = networks or None
+    changes |= dict.fromkeys(limits) if route_limits else given_limits
     edit = None
     if all_sites:
         changes["all_sites"] = True

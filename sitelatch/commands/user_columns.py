@@ -6,6 +6,7 @@ from typing import Final
 
 from admin.api.response_models import KeyView, User
 from admin.api.sites import Removal
+from proxy.decision.limits import described_limits, read_limits
 from sitelatch.commands.tables import Column
 
 NAMED: Final = 10
@@ -107,7 +108,18 @@ CSV_COLUMNS: Final[Mapping[str, Callable[[User], str]]] = {
     "expires_at": lambda user: _time(user.expires_at),
     "methods": lambda user: ";".join(user.methods or ()),
     "networks": lambda user: ";".join(user.networks or ()),
+    "requests_per_second": lambda user: _number(user.requests_per_second),
+    "burst": lambda user: _number(user.burst),
 }
+
+
+def _number(number: float | None) -> str:
+    return "" if number is None else f"{number:.12g}"
+
+
+def _limit(user: User) -> str:
+    limits = read_limits(user.requests_per_second, user.burst)
+    return "" if limits is None else described_limits(limits)
 
 
 def _time(moment: datetime | None, separator: str = "T") -> str:
@@ -134,6 +146,7 @@ def details(user: User, now: datetime) -> list[tuple[str, str]]:
         ("Expires", _time(user.expires_at)),
         ("Methods", ", ".join(user.methods or ())),
         ("Networks", ", ".join(user.networks or ())),
+        ("Limit", _limit(user)),
     ]
     return [*lines, *((title, text) for title, text in conditions if text)]
 

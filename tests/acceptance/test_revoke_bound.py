@@ -235,6 +235,8 @@ CHANGES: list[tuple[dict[str, object], str, int]] = [
     ({"methods": ["GET", "HEAD", "OPTIONS"]}, "", 200),
     ({"networks": ["192.0.2.0/24"]}, "network_not_allowed", 403),
     ({"networks": None}, "", 200),
+    ({"requests_per_second": 0.001}, "rate_limited", 429),
+    ({"requests_per_second": None}, "", 200),
     ({"expires_at": "2020-01-01T00:00:00Z"}, "expired_key", 401),
     ({"expires_at": None}, "", 200),
 ]

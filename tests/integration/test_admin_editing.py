@@ -37,6 +37,11 @@ async def last_change(admin: AdminClient, user: Any) -> Any:
             {"networks": ["192.0.2.0/24", " 192.0.2.7 ", "2001:DB8::/32", "::ffff:10.0.0.0/104"]},
             {"networks": {"from": None, "to": ["192.0.2.0/24", "192.0.2.7/32", "2001:db8::/32", "10.0.0.0/8"]}},
         ),
+        ({"requests_per_second": 0.5}, {"requests_per_second": {"from": None, "to": 0.5}}),
+        (
+            {"requests_per_second": 50, "burst": 100},
+            {"requests_per_second": {"from": None, "to": 50.0}, "burst": {"from": None, "to": 100}},
+        ),
         ({"all_sites": True}, {"all_sites": {"from": False, "to": True}, "sites": ([], ["blog", "shop"])}),
         ({"sites": ["docs", "shop"]}, {"sites": (["docs"], ["blog"])}),
         ({"sites": {"add": ["docs", "shop"]}}, {"sites": (["docs"], [])}),
@@ -73,14 +78,15 @@ async def test_a_request_that_changes_nothing_leaves_no_trace(acme: AdminClient,
 
 async def test_null_clears_and_absent_keeps(acme: AdminClient) -> None:
     user = await acme.create(workspace="acme", sites=["shop"], name="x")
-    limits = {"expires_at": "2030-01-01T00:00:00Z", "methods": ["GET"], "networks": ["10.0.0.0/8"]}
+    limits: dict[str, Any] = {"expires_at": "2030-01-01T00:00:00Z", "methods": ["GET"], "networks": ["10.0.0.0/8"]}
+    limits |= {"requests_per_second": 5.0, "burst": 9}
     await edit(acme, user, limits | {"disabled": True})
     _, kept = await edit(acme, user, {"name": "y"})
     assert {name: kept[name] for name in limits} == limits
     assert kept["disabled"]
     assert kept["sites"] == ["shop"]
     _, cleared = await edit(acme, user, dict.fromkeys([*limits, "name"]) | {"disabled": False})
-    assert [cleared[name] for name in (*limits, "name", "disabled_at")] == [None] * 5
+    assert [cleared[name] for name in (*limits, "name", "disabled_at")] == [None] * 7
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,15 @@ async def test_null_clears_and_absent_keeps(acme: AdminClient) -> None:
         ({"networks": ["10.0.0.0/8", "10.0.0.1/8"]}, "#/networks/1", "10.0.0.0/8"),
         ({"networks": ["localhost"]}, "#/networks/0", "not a network"),
         ({"networks": ["10.0.0.0/8"] * 101}, "#/networks", "1 to 100"),
+        ({"requests_per_second": 0}, "#/requests_per_second", "above 0"),
+        ({"requests_per_second": -1}, "#/requests_per_second", "above 0"),
+        ({"requests_per_second": 1_000_001}, "#/requests_per_second", "up to 1,000,000"),
+        ({"requests_per_second": "fast"}, "#/requests_per_second", "number"),
+        ({"requests_per_second": True}, "#/requests_per_second", "number"),
+        ({"requests_per_second": 1, "burst": 0}, "#/burst", "from 1"),
+        ({"requests_per_second": 1, "burst": 1.5}, "#/burst", "number"),
+        ({"requests_per_second": 1, "burst": 10**20}, "#/burst", "to 1,000,000"),
+        ({"burst": 5}, "#/burst", "needs requests_per_second"),
         ({"sites": []}, "#/sites", "disable"),
         ({"sites": None}, "#/sites", "list"),
         ({"sites": {"remove": ["shop"]}}, "#/sites", "disable"),
@@ -120,6 +135,14 @@ async def test_an_error_names_the_invalid_field_of_a_change(
     assert (status, [error["pointer"] for error in problem["errors"]]) == (422, [pointer])
     assert words in problem["errors"][0]["detail"]
     assert (await acme.get(f"/users/{user['id']}"))["version"] == user["version"]
+
+
+async def test_the_burst_ends_with_the_rate_that_it_belongs_to(acme: AdminClient) -> None:
+    user = await acme.create(workspace="acme", sites=["shop"])
+    await edit(acme, user, {"requests_per_second": 5, "burst": 9})
+    assert (await edit(acme, user, {"requests_per_second": None, "burst": 8}))[0] == 422
+    status, changed = await edit(acme, user, {"requests_per_second": None})
+    assert (status, changed["requests_per_second"], changed["burst"]) == (200, None, None)
 
 
 async def test_an_api_user_for_all_sites_gets_selected_sites_only_explicitly(acme: AdminClient) -> None:

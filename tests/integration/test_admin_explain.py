@@ -40,6 +40,17 @@ async def test_a_request_of_an_api_user_and_of_its_key_get_the_same_decision(acm
     )
 
 
+async def test_an_explanation_states_the_limit_of_the_api_user(acme: AdminClient) -> None:
+    user = await acme.create(workspace="acme", sites=["shop"])
+    await acme.request("PATCH", f"/users/{user['id']}", {"requests_per_second": 0.5})
+    for who in ({"user_id": user["id"]}, {"api_key": user["api_key"]}):
+        for _ in range(2):  # explaining takes no token
+            passes = await explained(acme, url="/api/sites/shop/x", **who)
+            assert passes["outcome"] == "passes"
+            [[line]] = [step["lines"] for step in passes["steps"] if step["title"] == "Limit"]
+            assert line.startswith("0.5 requests per second, in bursts of 1, for this API user. ")
+
+
 async def test_an_unknown_api_user_and_an_outage_leave_the_request_undecided(acme: AdminClient) -> None:
     missing = await explained(acme, url="/api/sites/shop/x", user_id="00000000-0000-4000-8000-000000000000")
     assert (missing["outcome"], missing["reason"]) == ("undecided", "This API user does not exist.")

@@ -37,10 +37,13 @@ def test_an_api_user_is_changed_and_the_audit_page_shows_before_and_after(
         page.locator("#edit-name").fill("Export")
         page.locator("#edit-methods").select_option("read")
         page.locator("#edit-networks").fill("127.0.0.0/8\n::1")
+        page.locator("#edit-rate").fill("2500.5")
+        page.locator("#edit-burst").fill("9000")
         page.locator("#picker").get_by_role("checkbox", name="blog").check()
         page.locator("#edit-save").click()
         expect(page.locator("#edit-dialog")).to_be_hidden()
         expect(page.locator("#user-title")).to_have_text("Export")
+        expect(page.locator("#user-details")).to_contain_text("2,500.5 requests per second, 9,000 at once")
         expect(page.locator("#user-details")).to_contain_text("GET, HEAD, OPTIONS")
         installation.expect_status("blog", keys.shop.key, 200)
         open_edit(admin)
@@ -50,6 +53,7 @@ def test_an_api_user_is_changed_and_the_audit_page_shows_before_and_after(
         installation.expect_status("shop", keys.shop.key, 401)
         disabled, changed = audit_lines(admin, 2)
         assert "enabled, now disabled" in disabled
+        assert "requests per second from none to 2500.5; requests at once from none to 9000" in changed
         for words in ("name from none to Export", "methods from any to GET, HEAD, OPTIONS", "added the sites blog"):
             assert words in changed
 
@@ -81,6 +85,11 @@ def test_sites_are_pasted_into_the_picker_and_unknown_ones_keep_the_dialog_open(
 def test_an_invalid_entry_is_shown_and_kept(open_page: OpenPage, keys: Keys) -> None:
     with open_page(f"#users?user={keys.shop.id}") as admin:
         open_edit(admin)
+        admin.page.locator("#edit-rate").fill("many")
+        admin.page.locator("#edit-save").click()
+        expect(admin.page.locator("#edit-error")).to_contain_text("number")
+        expect(admin.page.locator("#edit-rate")).to_have_value("many")
+        admin.page.locator("#edit-rate").fill("")
         admin.page.locator("#edit-networks").fill("10.0.0.1/8")
         admin.page.locator("#edit-save").click()
         expect(admin.page.locator("#edit-error")).to_contain_text("10.0.0.0/8")
