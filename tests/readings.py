@@ -53,9 +53,14 @@ def merged(path: bytes) -> bytes:
     return re.sub(rb"/+", b"/", path)
 
 
+def utf_8(text: bytes) -> bytes:
+    """`/a\xffb` is read as `/ab` (Bottle)."""
+    return text.decode(errors="ignore").encode()
+
+
 def paths(path: bytes) -> frozenset[bytes]:
-    """Return every path that results from `path` by decoding, dropping parameters and merging slashes in some order."""
-    return closure(path, (decoded, without_params, merged))
+    """Return every path that results from `path` by decoding, dropping something and merging slashes in some order."""
+    return closure(path, (decoded, without_params, merged, utf_8))
 
 
 def splits(path: bytes) -> frozenset[tuple[bytes, ...]]:
@@ -74,6 +79,7 @@ def splits(path: bytes) -> frozenset[tuple[bytes, ...]]:
             found.add(segments)
             new.append(tuple(segment.split(b";")[0] for segment in segments))
             new.append(tuple(map(decoded, segments)))
+            new.append(tuple(map(utf_8, segments)))
             new.append((*filter(None, segments[:-1]), *segments[-1:]))
     return frozenset(found)
 
@@ -211,12 +217,16 @@ def _cut_at_bracket(text: bytes) -> bytes:
     return text.split(b"[")[0]
 
 
+def _without_controls(text: bytes) -> bytes:
+    return re.sub(rb"[\x01-\x08\x0e-\x1b\x7f]|%(?![0-9A-Fa-f]{2})", b"", text)
+
+
 def _underscored(text: bytes) -> bytes:
     return re.sub(rb"[. \[]", b"_", text)
 
 
 _ENCODED = (decoded, _plus)
-_LENIENT = (_left_trimmed, _cut_at_nul, _cut_at_bracket, _underscored, bytes.lower)
+_LENIENT = (_left_trimmed, _cut_at_nul, _cut_at_bracket, _underscored, _without_controls, utf_8, bytes.lower)
 
 
 def names(name: bytes) -> frozenset[bytes]:

@@ -9,8 +9,15 @@ from proxy.http.percent_encoding import PERCENT, rounds, text
 
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-]*\Z")
 _SIMILAR = str.maketrans("ıđłħŧαγδεθπστφω", "idlhtagdetpstfo")
-_MARKS = re.compile("[\u0300-\u036f]++")
-"""Accents, and the dot that case folding leaves above the `i` of `İ`."""
+_MARKS = re.compile(
+    "[\u0300-\u036f"  # accents, and the dot that case folding leaves above the `i` of `İ`
+    "\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"  # characters without a width
+    "\udc80-\udcff]++"  # bytes that are not UTF-8 (`percent_encoding.text`)
+)
+"""Characters that some decoders and comparisons drop."""
+DROPPED_BYTES = bytes([*range(1, 9), *range(0x0E, 0x1C), 0x7F, *b"%"])
+"""Control characters, and a `%` that does not begin an escape: classic ASP drops both. White space and NUL are not
+listed, because other backends keep or cut them."""
 
 # Possessive quantifiers (`*+`) never backtrack, so hostile names cost linear time.
 _SAME_AS_UNDERSCORE = r"(?:[_. +]|\[(?![^\]&=]{0,64}\]))"
@@ -35,7 +42,7 @@ def folded(name: str) -> str:
 
 
 def fold_letters(name: str) -> str:
-    """Return text with case folded, and with each letter as its plainest form: without accents, and not full-width.
+    """Return text with case folded, each letter in its plainest form, and without what decoders drop.
 
     Java compares names without case letter by letter, and so reads `ı` and `İ` as `i`. Windows replaces letters that a
     code page lacks by similar ones, such as full-width, accented and Greek ones.
@@ -82,7 +89,7 @@ class Name:
     def replaces(self, raw: bytes) -> bool:
         """Return whether raw bytes spell a parameter that replaces this one: `filter` replaces `filter[site]`."""
         base = self._base
-        return base is not None and any(base.match(fold_letters(text(decoded))) for decoded in rounds(raw))
+        return base is not None and any(base.match(spelling) for spelling in spellings(raw))
 
     def is_literal(self, raw: bytes) -> bool:
         """Return whether raw bytes spell this name literally. Reserved characters may be percent-encoded."""
@@ -108,10 +115,17 @@ def search_pattern(names: Iterable[Name], *, deeper: bool = False) -> re.Pattern
 
 
 def spellings(raw: bytes) -> list[str]:
-    """Return a folded name: raw, decoded once, twice, and so on. Raises Refused if it is encoded too deeply."""
+    """Return a folded name: raw, decoded once, twice, and so on, and at last without `DROPPED_BYTES`.
+
+    Raises Refused if it is encoded too deeply.
+    """
     if PERCENT not in raw and raw.isascii():
         return [raw.decode("ascii").lower()]
-    return [fold_letters(text(decoded)) for decoded in rounds(raw)]
+    found = rounds(raw)
+    kept = found[-1].translate(None, DROPPED_BYTES)
+    if kept != found[-1]:
+        found.append(kept)
+    return [fold_letters(text(decoded)) for decoded in found]
 
 
 def _literal_character(character: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from proxy.decision.path_readings import SEGMENT_START, PathReadings
-from proxy.http.percent_encoding import decode, decode_leniently, text
+from proxy.http.percent_encoding import decode, decode_leniently, text, without_foreign_bytes
 
 Meaning = Callable[[str, bool], object]
 """What a reading of a path means, such as its route or its site. The flag makes the match lenient."""
@@ -21,6 +21,9 @@ _PARAMETERS = (
 _ENCODED_TWICE = (
     "A part of the path is percent-encoded more than once, and servers differ in how often they decode it. Encode each "
     "part once."
+)
+_NOT_UTF_8 = (
+    "The path contains bytes that are not UTF-8, and some servers drop them. Send text as percent-encoded UTF-8."
 )
 _FINAL_SLASH = (
     "The path ends with a slash that the documented path does not have, and some servers ignore it. Send the path "
@@ -47,6 +50,7 @@ def path_difference(path: bytes, found: PathReadings, meaning: Meaning) -> str:
 def _spelling(path: bytes, texts: Sequence[bytes], differs: Callable[[str], bool]) -> str:
     """Return the first spelling that changes the meaning by itself, or else the first one that the path contains."""
     slashes = texts[0].count(b"/")
+    foreign = without_foreign_bytes(path)
     causes: list[tuple[str, bool, Callable[[bytes], bytes]]] = [
         (_DOUBLED_SLASH, any(b"//" in each for each in texts), lambda path: re.sub(rb"/{2,}", b"/", path)),
         (
@@ -55,6 +59,7 @@ def _spelling(path: bytes, texts: Sequence[bytes], differs: Callable[[str], bool
             lambda path: path.replace(b"%2F", b"/").replace(b"%2f", b"/"),
         ),
         (_PARAMETERS, any(b";" in each for each in texts), lambda path: re.sub(rb"(?:;|%3[Bb])[^/]*+", b"", path)),
+        (_NOT_UTF_8, bool(foreign), lambda path: foreign[0]),
         (_ENCODED_TWICE, len(texts) > 1, decode_leniently),
     ]
     present = [(cause, respell) for cause, is_present, respell in causes if is_present]

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from proxy.decision.forbidden_paths import refuse_forbidden
 from proxy.decision.work import check_work, most_readings, path_work
-from proxy.http.percent_encoding import MAX_ROUNDS, PERCENT, decode, decode_if_cheap, decode_leniently, rounds, text
+from proxy.http.percent_encoding import (
+    MAX_ROUNDS,
+    PERCENT,
+    decode,
+    decode_if_cheap,
+    decode_leniently,
+    rounds,
+    text,
+    without_foreign_bytes,
+)
 from proxy.refusals import AMBIGUOUS_REQUEST, Refused
 
 _LONG_PATH = 1024
@@ -57,17 +66,31 @@ class PathReadings:
     work: int = 0
     """The work that checking the path takes (work.py)."""
 
+    def add(self, more: "PathReadings") -> None:
+        """Add the readings of another spelling of the path."""
+        self.texts += more.texts
+        self.split = list(dict.fromkeys([*self.split, *more.split]))
+        self.work += more.work + path_work(len(more.texts[0]), 2)
+
 
 def read_path(path: bytes, work: int = 0) -> PathReadings:
     """Return the readings of a path. `work` is the work that the rest of the head takes.
 
     They cover all orders of decoding, splitting, dropping `;params` and merging `//`, with any number of rounds of
-    decoding. Path templates handle case and a final slash. Raises Refused on dot segments, backslashes and control
-    characters at any depth, on invalid escapes, on a `//` at the start, which some servers read as an authority, and if
-    the readings take too much work.
+    decoding, with and without bytes that are not UTF-8. Path templates handle case and a final slash.
+    Raises Refused on dot segments, backslashes and control characters at any depth, on invalid escapes, on a `//` at
+    the start, which some servers read as an authority, and if the readings take too much work.
     """
     if is_plain(path):
         return PathReadings([path], [text(path).replace("/", SEGMENT_START)])
+    found = _read(path, work)
+    if not all(map(str.isascii, found.split)):
+        for rest in without_foreign_bytes(path):
+            found.add(_read(rest, work + found.work))
+    return found
+
+
+def _read(path: bytes, work: int) -> PathReadings:
     check_work(work + path_work(len(path), 1))
     texts = _decoded(path)
     for decoded in texts:

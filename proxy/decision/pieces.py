@@ -27,7 +27,7 @@ from proxy.decision.parameter_limits import (
     TOO_MANY_ODD_NAMES,
     TOO_MANY_PARAMETERS,
 )
-from proxy.decision.parameter_names import fold_letters
+from proxy.decision.parameter_names import DROPPED_BYTES, fold_letters
 from proxy.http.percent_encoding import MAX_ROUNDS, PERCENT, decode_if_cheap, rounds, text
 from proxy.refusals import Refused
 
@@ -147,7 +147,7 @@ def _decoded(names: list[bytes], long: int) -> str:
         deepest = rounds(decoded, 0)[-1]
     else:
         deepest = rounds(joined, 1 if len(names) > MANY_NAMES else MAX_ROUNDS)[-1]
-    lines = b"&" + deepest.translate(_TO_LINES).replace(b"\n", b"\n&") + b"\n"
+    lines = b"&" + deepest.translate(_TO_LINES, DROPPED_BYTES).replace(b"\n", b"\n&") + b"\n"
     if lines.count(b"&") > len(names) + MAX_SEPARATORS:
         raise Refused(SEPARATORS_IN_NAMES)
     if lines.isascii():

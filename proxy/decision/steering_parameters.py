@@ -10,6 +10,8 @@ from proxy.decision.queries import Query
 from proxy.http.steering_headers import STEERING_PARAMETERS
 from proxy.refusals import AMBIGUOUS_REQUEST, Refusal, Refused
 
+_EFFECTS = {"_charset_": "the charset of the query"}
+"""What a parameter sets, if it is not the path."""
 _ORDINARY = {"camel*": r"(?![_-]?case|i[sz]e)"}
 """Names with a prefix that clients of other software send too."""
 
@@ -22,8 +24,9 @@ def _refusal(name: str, software: str) -> Refusal:
         if name.startswith("*")
         else f"`{name}`"
     )
+    taken = _EFFECTS.get(name, "the path")
     return AMBIGUOUS_REQUEST.because(
-        f"The query contains a parameter {shown}, from which some servers take the path, such as those of {software}. "
+        f"The query contains a parameter {shown}, from which some servers take {taken}, such as those of {software}. "
         "Send the request without this parameter."
     )
 

@@ -108,6 +108,28 @@ def rounds(raw: bytes, most: int = MAX_ROUNDS) -> list[bytes]:
     return found
 
 
+_LOW_ESCAPES = [b"%%%d" % digit for digit in range(8)]
+_NESTED_HIGH_ESCAPE = re.compile(rb"%(?:25)+(?=[89A-Fa-f][0-9A-Fa-f])")
+
+
+def without_foreign_bytes(raw: bytes) -> list[bytes]:
+    """Return ASCII text without the escapes that are not UTF-8, in each way in which a server may drop them.
+
+    Bottle decodes paths like this. The first way reads each escape once, the second one as deeply as possible.
+    """
+    found: dict[bytes, None] = {}
+    for spelled in dict.fromkeys((raw, _NESTED_HIGH_ESCAPE.sub(b"%", raw) if b"%25" in raw else raw)):
+        high = spelled
+        for escape in _LOW_ESCAPES:
+            high = high.replace(escape, b"%25" + escape[1:])
+        decoded = decode(high)
+        try:
+            decoded.decode()
+        except UnicodeDecodeError:
+            found[decoded.decode(errors="ignore").encode()] = None
+    return list(found)
+
+
 def has_escapes(raw: bytes) -> bool:
     """Return whether a `%` begins an escape."""
     return b"%hh" in raw.translate(_KINDS)

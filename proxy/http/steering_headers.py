@@ -98,6 +98,8 @@ STEERING_HEADERS = known_headers((
     ("x-opennext-*", "OpenNext", "URL before a rewrite, resolved route", "opennextjs/opennextjs-aws:packages/open-next/src/core/routingHandler.ts", "verified"),
     ("x-sveltekit-pathname", "SvelteKit (remote functions)", "path, parameters of the route", _SVELTEKIT_REMOTE, "verified"),
     ("x-sveltekit-search", "SvelteKit (remote functions)", "query", _SVELTEKIT_REMOTE, "verified"),
+    ("x-netlify-original-*", "applications on Netlify, Netlify CLI", "path, query", "netlify/cli:src/utils/proxy.ts", "documented"),
+    ("x-nf-original-*", "applications on Netlify", "path, query", "public functions on Netlify read x-nf-original-path", "reported"),
     ("x-vercel-original-*", "applications on Vercel", "path", "public Python code reads HTTP_X_VERCEL_ORIGINAL_URL", "reported"),
     ("x-astro-*", "Astro on Vercel and Netlify", "path, locals", _ASTRO, "verified"),
     ("x-react-router-*", "React Router 7", "data of loaders, rendering mode", "CVE-2025-43864, CVE-2025-43865", "verified"),
@@ -157,6 +159,9 @@ STEERING_PARAMETERS = (
     ("nxtp*", "Next.js", _NEXT_NAMES),
     ("nxti*", "Next.js", _NEXT_NAMES),
     ("rest_route", "WordPress", "WordPress/WordPress:wp-includes/rest-api.php"),
+    ("_url", "Phalcon", "phalcon/cphalcon (Router.php, getRewriteUri)"),
+    ("_route_", "OpenCart", "opencart/opencart (seo_url.php)"),
+    ("__sugar_url", "SugarCRM", "the SugarCRM REST API (RestRequest.php, getRawPath)"),
     ("kohana_uri", "Kohana 2", "gallery/gallery3:system/libraries/Router.php"),
     ("umbpageid", "Umbraco", "umbraco/Umbraco-CMS (ContentFinderByPageIdQuery.cs)"),
     ("__ws", "rails_multisite, Discourse", "discourse/rails_multisite:lib/rails_multisite/connection_management.rb"),
@@ -172,11 +177,17 @@ STEERING_PARAMETERS = (
     ("redirect-action:*", "Struts 2", _STRUTS),
     ("wicket:*", "Apache Wicket", "apache/wicket (WebRequestCodingStrategy.java)"),
     (":dest", "Apache Sling, Adobe Experience Manager", _SLING),
+    (
+        "_charset_",
+        "Apache Sling, Adobe Experience Manager",
+        "apache/sling-org-apache-sling-engine (Util.java, fixEncoding)",
+    ),
     (":applyto", "Apache Sling, Adobe Experience Manager", _SLING),
     ("*@copyfrom", "Apache Sling, Adobe Experience Manager", _SLING),
     ("*@movefrom", "Apache Sling, Adobe Experience Manager", _SLING),
 )
-"""Query parameters from which a known backend takes the path, or a second path: the name, the software, and the source.
+"""Query parameters from which a known backend takes the path, a second path, or the charset of the query: the name,
+the software, and the source.
 
 A final `*` makes the name a prefix, and a `*` at the start makes it an ending."""
 

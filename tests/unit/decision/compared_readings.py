@@ -185,5 +185,6 @@ SEPARATORS = mostly(b"/", b"//", b"%2f", b"%2F", b"%252f", b"/;/", b"/./", b"/%2
 SITES = mostly(
     b"shop", b"blog", b"sho%70", b"%73hop", b"shop;", b"shop;x=blog", b"shop%3b", b"blog;shop", b"SHOP", b"sho%2570",
     b"shop.json", b"blog.json", b"shop.JSON", b"shop%2ejson", b"shop%252ejson", b"", b"%62log", b"shop%20",
+    b"sh%ffop", b"%ff", b"bl%25e9og",
 )  # fmt: skip
 NO_FIELDS: st.SearchStrategy[Fields] = st.just([])

@@ -108,15 +108,16 @@ TAILS = st.lists(
         b"x", b"a.b", b"...", b".x", b"%20", b"%25", b"100%25", b"%2525", b"+", b"~", b"@", b"'", b"(", b"%c3%a9", b",",
         b"/", b"/", b"//", b"%2f", b"%252f", b";p=1", b";", b"%3b", b"%253bq", b"api", b"sites", b"blog", b"shop",
         b".json", b"=", b"%3d", b"%3f", b"..", b"/..", b".", b"%2e", b"%252e%252e", b"%5c", b"%00", b"%0a", b"%",
+        b"%ff", b"%e9", b"%25ff",
     ]),
     max_size=6,
 ).map(b"".join)  # fmt: skip
 PATH_TARGETS = st.builds(
     lambda *pieces: b"".join(pieces),
     st.just(b"/"),
-    mostly(b"api", b"API", b"%61pi", b"%2561pi", b"api;v=1", b"api%3bv", b"api%253bv", b"Sites('shop')"),
+    mostly(b"api", b"API", b"%61pi", b"%2561pi", b"api;v=1", b"api%3bv", b"api%253bv", b"Sites('shop')", b"ap%ffi"),
     SEPARATORS,
-    mostly(b"sites", b"Sites", b"site%73", b"sites;", b"sites%3b", b"sites%253b"),
+    mostly(b"sites", b"Sites", b"site%73", b"sites;", b"sites%3b", b"sites%253b", b"s%25e9ites", b"sites%e2%82"),
     SEPARATORS,
     SITES,
     mostly(b"/", b"", b"%2f", b";/", b"//"),
@@ -135,6 +136,7 @@ PARAMETERS = st.builds(
     mostly(
         b"q", b"site", b"site", b"site", b"SITE", b"sit%65", b"sit%2565", b"+site", b"%20site", b"site[]", b"site%5b0",
         b"site%00", b"site.x", b"site.id", b"site_id", b"site%20id", b"site[id", b"sites", b"xsite", b"", b"site%2500[",
+        b"s%ffite", b"s%ite", b"%01site", b"%25e9site",
         out_of=2,
     ),
     mostly(b"=", b"", b"==", b"%3d"),

@@ -82,6 +82,13 @@ def test_an_ordinary_parameter_does_not_steer(query: bytes) -> None:
         b"site:list",
         b"site:utf8:ustring",
         b"SITE:int",
+        b"s%ite",  # classic ASP drops a `%` that begins no escape
+        b"%01site",
+        b"si%FFte",  # bytes that are not UTF-8
+        b"site%25E9",
+        b"si%C2%ADte",  # a soft hyphen, a byte order mark, and a space without a width
+        b"%EF%BB%BFsite",
+        b"site%E2%80%8B",
     ],
 )
 def test_a_name_that_some_backend_reads_as_a_site_parameter_is_ambiguous(name: bytes) -> None:
@@ -89,7 +96,9 @@ def test_a_name_that_some_backend_reads_as_a_site_parameter_is_ambiguous(name: b
     assert judge(QUERY, b"/api/query?" + name + b"=shop") == "ambiguous_request"
 
 
-@pytest.mark.parametrize("name", [b"gr%C3%B6%C3%9Fe", b"%E3%82%B5%E3%82%A4%E3%83%88", b"sit%C3%A9s", b"visite:utf8"])
+@pytest.mark.parametrize(
+    "name", [b"gr%C3%B6%C3%9Fe", b"%E3%82%B5%E3%82%A4%E3%83%88", b"sit%C3%A9s", b"visite:utf8", b"%FFsites", b"50%site"]
+)
 def test_a_foreign_name_that_resembles_no_site_parameter_passes(name: bytes) -> None:
     assert judge(QUERY, b"/api/query?site=shop&" + name + b"=1") == ("shop",)
 
