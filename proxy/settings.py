@@ -118,6 +118,7 @@ class RouteSettings(Settings):
     """One `[[proxy.routes]]` table: which requests it handles, their upstream, and where they name their sites."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,63}$")]
+    mode: Literal["enforce", "shadow"] = "enforce"
     path: str = "/"
     upstream: UpstreamUrl
     upstream_tls: UpstreamTlsSettings | None = None

@@ -82,7 +82,18 @@ def _idle_warnings(config: Config) -> Iterator[Fault]:
         )
 
 
+def is_about_shadow_mode(warning: Fault) -> bool:
+    """Return whether a warning is about a route in shadow mode."""
+    return warning.place[-1] == "mode"
+
+
 def _route_warnings(place: Place, route: RouteSettings) -> Iterator[Fault]:
+    if route.mode == "shadow":
+        yield Fault(
+            (*place, "mode"),
+            "the route is in shadow mode, so it forwards every request, with or without a valid key. Remove the line "
+            "to enforce the decision (docs/shadow-mode.md).",
+        )
     named_elsewhere = any(isinstance(rule, str) and rule.startswith(("path:", "host:")) for rule in route.sites)
     if named_elsewhere or route.path == "/":
         for index, rule in enumerate(route.sites):

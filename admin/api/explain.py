@@ -52,6 +52,7 @@ from proxy.observe.metrics import Metrics
 from proxy.refusals import INTERNAL_ERROR, INVALID_KEY, MISSING_KEY, NETWORK_NOT_ALLOWED, Refused
 from proxy.relay.listeners import usual_authority
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
+from proxy.shadow import shadowed_route
 from sql.embedded.server import EmbeddedServerFailed, ServerBinariesMissing
 
 _ABSOLUTE = re.compile(rb"[A-Za-z]+://([^/?]*+)")
@@ -112,11 +113,13 @@ class Explainer:
             readings = read_path(split(head.target).path).split
         except Refused as refused:
             explanation.add_step("Path", "refused on every route")
-            return explanation.refused(refused.refusal)
+            explained = explanation.refused(refused.refusal)
+            return self._suspended(explained, head, Verdict(refused.refusal))
         route = self._table.route_of(readings[0], lenient=False)
         if route is not None:
             where = f", to {route.settings.upstream}" if within is None else ""
-            explanation.add_step("Route", f'"{route.name}"{where}')
+            mode = ["It is in shadow mode, so it forwards every request."] if route.in_shadow_mode else []
+            explanation.add_step("Route", f'"{route.name}"{where}', *mode)
             explanation.add_step("Sites", *describe_sites(route, self._settings.keys, head))
 
         try:
@@ -132,7 +135,8 @@ class Explainer:
             return explanation.undecided("The API user is limited to networks. Give the client's address.")
         if verdict.refusal is not None or claim is None:
             refusal = verdict.refusal or INTERNAL_ERROR
-            return explanation.refused(refusal, *describe_refusal(verdict, owners, within))
+            explained = explanation.refused(refusal, *describe_refusal(verdict, owners, within))
+            return self._suspended(explained, head, verdict)
         if claim.preflight:
             return explanation.passes(
                 "this is a CORS preflight. Sitelatch answers it itself, because the route has `cors`."
@@ -147,6 +151,17 @@ class Explainer:
         return explanation.passes(
             "the key's scope covers every named site." if claim.sites else "the route needs no site here."
         )
+
+    def _suspended(self, explained: Explained, head: Head, verdict: Verdict) -> Explained:
+        """Add what shadow mode does with a request that is refused."""
+        route = shadowed_route(self._table, head, verdict)
+        if route is None:
+            return explained
+        hint = (
+            f'The route "{route.name}" is in shadow mode, so the request is forwarded all the same, with its key and '
+            "without identity headers."
+        )
+        return replace(explained, hints=(*explained.hints, hint))
 
     def _received(self, request: ExplainedRequest, given: Fields) -> Head:
         """Return the head as the front door reads it from a client's bytes. Raises Refused."""

@@ -189,7 +189,11 @@ def describe_forwarded(claim: Claim, verdict: Verdict, within: WorkspaceLimit) -
         added = ["with the headers that identify the API user"]
     else:
         added = [f"with {line}" for line in verdict.identity.decode().splitlines()]
-    key = "with the key, because forward_key is true" if claim.route.settings.forward_key else "without the key"
+    key = "without the key"
+    if claim.route.in_shadow_mode:
+        key = "with the key, because the route is in shadow mode"
+    elif claim.route.settings.forward_key:
+        key = "with the key, because forward_key is true"
     return [line.decode(errors="backslashreplace"), *added, key]
 
 

@@ -71,6 +71,13 @@ class Claim:
         self.open = True
         self.fields = [field for field in self.fields if not overrides_method(field[0])]
 
+    def keep_key(self) -> None:
+        """Forward the request with its key, but without the fields that are never forwarded."""
+        fields = self.route.drop_headers.remaining(self.head.fields)
+        if self.open:
+            fields = [field for field in fields if not overrides_method(field[0])]
+        self.target, self.fields = self.head.target, fields
+
     def name_every_site(self) -> None:
         """Treat a request that names no site as a request for all sites."""
         self.named = self.named._replace(every_site=True)

@@ -40,6 +40,11 @@ class RouteTable:
         """Whether a route reads a site from the host name."""
         self.has_cors = any(route.cors is not None for route in self.routes)
         self.methods = frozenset().union(*(route.methods for route in self.routes))
+        self.has_shadow_mode = any(route.in_shadow_mode for route in self.routes)
+        """Whether a route is in shadow mode."""
+        self._shadows_every_path = all(route.in_shadow_mode for route in self.routes) and any(
+            route.settings.path == "/" for route in self.routes
+        )
 
     def locate(self, path: bytes, work: int = 0) -> PathFacts:
         """Return the facts about a path on its route. Hot.
@@ -90,6 +95,27 @@ class RouteTable:
         """Return the route of a target's literal reading, for a refusal before the decision has found the route."""
         path = text(target.partition(b"?")[0])
         return self.route_of(path.replace("/", SEGMENT_START), lenient=False)
+
+    def shadowed_route_at(self, target: bytes) -> Route | None:
+        """Return the route of a target's literal reading if the target has a route in shadow mode in every reading.
+
+        It is for requests that were refused before their route was certain. If they may belong to an enforced route, or
+        to none, they stay refused.
+        """
+        path = target.partition(b"?")[0]
+        if not path.isascii() or b"#" in path:
+            return None
+        if not self._shadows_every_path:
+            try:
+                readings = read_path(path).split
+            except Refused:
+                return None  # its readings are not known
+            for reading in readings:
+                for lenient in (False, True):
+                    route = self.route_of(reading, lenient=lenient)
+                    if route is None or not route.in_shadow_mode:
+                        return None
+        return self.route_at(target)
 
     def lines_of(self, refusal: Refusal, received: Head) -> bytes:
         """Return the CORS headers with which a malformed request is refused."""

@@ -29,6 +29,7 @@ class Route:
         "cookies",
         "cors",
         "drop_headers",
+        "in_shadow_mode",
         "is_plain",
         "keeps_host",
         "key_reader",
@@ -87,8 +88,14 @@ class Route:
             noticed_headers((rule.folded_name for rule in self.site_rules.headers), cookies=self.cookies is not None),
         )
         self.drop_headers = DropHeaders(settings.drop_headers)
+        self.in_shadow_mode = settings.mode == "shadow"
+        """Whether requests that the decision refuses are forwarded all the same (proxy/shadow.py)."""
         self.is_plain = not (
-            settings.drop_headers or settings.forward_key or self.site_rules.hosts or self.key_reader.reads_queries
+            settings.drop_headers
+            or settings.forward_key
+            or self.in_shadow_mode
+            or self.site_rules.hosts
+            or self.key_reader.reads_queries
         )
         """Whether requests to the route may be plain (plain_claims.py)."""
         self.keeps_host = settings.host != "upstream"

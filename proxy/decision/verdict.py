@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from proxy.decision.claim import Claim
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.refusals import Refusal
+
+PASSED: Final = "passed"
+UNDECIDED: Final = "undecided"
 
 
 @dataclass(slots=True)
@@ -21,6 +24,13 @@ class Verdict:
     """The ids of the named sites, if the request passes."""
     identity: bytes = b""
     """Header lines that identify the API user to the upstream, if the request passes."""
+
+    @property
+    def result(self) -> str:
+        """What shadow mode reports: the code of the refusal, PASSED, or UNDECIDED if a lookup was needed."""
+        if self.refusal is not None:
+            return self.refusal.code
+        return PASSED if self.grant is not None or (self.claim is not None and self.claim.open) else UNDECIDED
 
 
 class Lookup(Enum):

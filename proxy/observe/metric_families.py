@@ -1,6 +1,6 @@
 """Builds prometheus-client's metric families from Sitelatch's own counts. `purpose` is the HELP text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
@@ -18,6 +18,24 @@ def counter(name: str, purpose: str, label: str, counts: Mapping[str, int]) -> C
     family = CounterMetricFamily(f"sitelatch_{name}", purpose, labels=(label,))
     for value, count in counts.items():
         family.add_metric((value,), count)
+    return family
+
+
+def labeled_gauge(name: str, purpose: str, label: str, values: Iterable[str]) -> GaugeMetricFamily:
+    """Return a gauge that is 1 for each of these values of a label."""
+    family = GaugeMetricFamily(f"sitelatch_{name}", purpose, labels=(label,))
+    for value in values:
+        family.add_metric((value,), 1)
+    return family
+
+
+def labeled_counter(
+    name: str, purpose: str, labels: Sequence[str], counts: Mapping[tuple[str, str], int]
+) -> CounterMetricFamily:
+    """Return a counter with several labels."""
+    family = CounterMetricFamily(f"sitelatch_{name}", purpose, labels=labels)
+    for values, count in counts.items():
+        family.add_metric(values, count)
     return family
 
 

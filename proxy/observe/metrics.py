@@ -15,7 +15,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from proxy.observe.metric_families import Cells, by_route, counter, gauge, histogram
+from proxy.observe.metric_families import (
+    Cells,
+    by_route,
+    counter,
+    gauge,
+    histogram,
+    labeled_counter,
+    labeled_gauge,
+)
 from proxy.upstream_errors import Reason
 
 LOOKUP_RESULTS: Final = ("hit", "stale", "miss", "unknown_hit", "filtered", "checked", "refused_format", "error")
@@ -87,6 +95,9 @@ class Metrics:
         self._usage_flushes = dict.fromkeys(FLUSH_RESULTS, 0)
         self._revoked = dict.fromkeys(REVOKE_CAUSES, 0)
         self._dropped = dict.fromkeys(DROP_CAUSES, 0)
+        self.shadow_routes: Sequence[str] = ()
+        """The routes in shadow mode."""
+        self._shadowed: dict[tuple[str, str], int] = {}
         self._watched: dict[str, Callable[[], float]] = {}
         self._feed_mode: Callable[[], str] = str
         self._registry = CollectorRegistry()
@@ -152,6 +163,10 @@ class Metrics:
         """Count grants that were removed from the cache. `cause` is one of DROP_CAUSES."""
         self._dropped[cause] += count
 
+    def shadowed(self, route: str, verdict: str) -> None:
+        """Count a request that a route in shadow mode forwards. `verdict` is `Verdict.result`."""
+        self._shadowed[route, verdict] = self._shadowed.get((route, verdict), 0) + 1
+
     def watch_feed(self, mode: Callable[[], str]) -> None:
         """Register a function that returns the change feed's mode: one of FEED_MODES, or other text during outages."""
         self._feed_mode = mode
@@ -208,6 +223,13 @@ class Metrics:
         yield counter("grant_lookups", "Lookups of grants, by their result.", "result", self._lookups)
         yield counter("grants_dropped", "Grants that were removed from the cache.", "cause", self._dropped)
         yield counter("exchanges_ended_by_revoke", "Exchanges that a revocation ended.", "cause", self._revoked)
+        yield labeled_gauge("shadow_mode", "1 for each route in shadow mode.", "route", self.shadow_routes)
+        yield labeled_counter(
+            "shadow_requests",
+            "Requests that a route in shadow mode forwarded, by the verdict that was not enforced.",
+            ("route", "verdict"),
+            self._shadowed,
+        )
         feed = GaugeMetricFamily(
             "sitelatch_feed_up", "1 for the mode in which changes arrive, otherwise 0.", labels=("mode",)
         )

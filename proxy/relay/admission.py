@@ -54,6 +54,11 @@ class Admission:
             verdict = self._services.enforcement.judge_from(verdict, self._peer.client_address(exchange.head))
         if isinstance(verdict, Pending):
             exchange.route = verdict.claim.route
+            shadow = self._services.shadow
+            if shadow is not None and verdict.claim.route.in_shadow_mode:
+                shadow.look_up(verdict, self._peer.client_address(exchange.head))
+                self._conclude(exchange, Verdict(None, verdict.claim))
+                return
             self._client.hold(JUDGING)
             self._requests.wait_for(self._loop.create_task(self._judge_slowly(exchange, verdict)))
         else:
@@ -74,10 +79,12 @@ class Admission:
 
     def _conclude(self, exchange: Exchange, verdict: Verdict) -> None:
         exchange.verdict = verdict
+        shadow = self._services.shadow
+        suspended = shadow is not None and shadow.suspends(exchange.head, verdict)
         claim = verdict.claim
         if claim is not None:
             exchange.route = claim.route
-        if verdict.refusal is not None:
+        if verdict.refusal is not None and not suspended:
             exchange.refuse(verdict.refusal)
         elif claim is not None:
             if claim.preflight:

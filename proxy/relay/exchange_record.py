@@ -48,7 +48,10 @@ class Record:
         if error is not None and claim is not None:
             self._metrics.upstream_failed(route, error.reason)
             self._failures[claim.route].failed(error)
-        if not self._access_log.writes(exchange.outcome):
+        shadow = ""
+        if verdict is not None and claim is not None and claim.route.in_shadow_mode:
+            shadow = verdict.result
+        if not self._access_log.writes(exchange.outcome, shadow or PASSED):
             return
         self._access_log.write(
             request_id=exchange.request_id.decode(),
@@ -65,6 +68,7 @@ class Record:
             upstream_error=error.reason if error is not None else None,
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
+            shadow=shadow,
         )
 
     def count_bytes(self, exchange: Exchange) -> None:

@@ -27,6 +27,7 @@ from proxy.relay.tls_files import ServerTls, WatchedFiles
 from proxy.relay.turn import Turn
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings, ProxySettings
+from proxy.shadow import ShadowMode
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +95,9 @@ class FrontDoor:
             turn=turn,
             drained=asyncio.Event(),
             clock=clock,
+            shadow=ShadowMode(enforcement, metrics) if enforcement.table.has_shadow_mode else None,
         )
+        metrics.shadow_routes = [route.name for route in enforcement.table.routes if route.in_shadow_mode]
         self._intake: Intake | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -212,6 +215,8 @@ class FrontDoor:
             connection.abort()
         for pool in self._pools:
             pool.close()
+        if self._services.shadow is not None:
+            await self._services.shadow.close()
 
 
 def _request_ids() -> Callable[[], bytes]:

@@ -107,4 +107,5 @@ class Revocation:
             verdict = exchange.verdict
             if verdict is not None and verdict.refusal is None and verdict.grant is not None and not exchange.done:
                 assert verdict.claim is not None  # noqa: S101 - a verdict with a grant has a claim
-                yield exchange, _Passed(verdict.claim, verdict.grant)
+                if not verdict.claim.route.in_shadow_mode:
+                    yield exchange, _Passed(verdict.claim, verdict.grant)

@@ -14,6 +14,7 @@ from proxy.relay.exchange_record import Record
 from proxy.relay.turn import Turn
 from proxy.relay.upstream_pool import UpstreamPool
 from proxy.settings import LimitSettings
+from proxy.shadow import ShadowMode
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Services:
     """Set when the last connection has closed after `draining` was set."""
     clock: Callable[[], float]
     """Measures durations, in seconds."""
+    shadow: ShadowMode | None = None
+    """Set if a route is in shadow mode."""
     relays_plainly: bool = True
     """Whether plain exchanges use the shortcut (plain_exchanges.py)."""
     draining: bool = False

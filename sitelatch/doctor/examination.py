@@ -10,7 +10,7 @@ from proxy.relay import descriptors
 from sitelatch.config import Config
 from sitelatch.config_database import database_warnings
 from sitelatch.config_source import Fault
-from sitelatch.config_warnings import is_about_site_rules, warnings
+from sitelatch.config_warnings import is_about_shadow_mode, is_about_site_rules, warnings
 from sitelatch.doctor.database import database_findings
 from sitelatch.doctor.finding import Finding, Status
 from sitelatch.doctor.tls_files import tls_findings
@@ -35,14 +35,19 @@ async def examine(config: Config, clock: Callable[[], float] = time.time) -> Asy
 
 
 def _config_findings(config: Config) -> Iterator[Finding]:
-    """Yield the warnings of `check-config`: those about the whole config, and those about the rules for sites."""
+    """Yield the warnings of `check-config`: about the whole config, the rules for sites, and routes in shadow mode."""
     found = warnings(config)
     about_rules = [fault for fault in found if is_about_site_rules(fault)]
-    others: list[Fault] = [fault for fault in found if not is_about_site_rules(fault)] + database_warnings(config)
+    about_shadow_mode = [fault for fault in found if is_about_shadow_mode(fault)]
+    special = (*about_rules, *about_shadow_mode)
+    others: list[Fault] = [fault for fault in found if fault not in special] + database_warnings(config)
     complaints = [*config.source.complaints(others), *ignored_variables(type(config), os.environ)]
     yield from _warnings("config", complaints, f"{config.file} is valid.")
     unscoped = config.source.complaints(about_rules)
     yield from _warnings("site-rules", unscoped, "no rule reads sites on paths where the API may ignore them.")
+    yield from _warnings(
+        "shadow-mode", config.source.complaints(about_shadow_mode), "every route enforces the decision."
+    )
 
 
 def _warnings(check: str, complaints: list[str], otherwise: str) -> Iterator[Finding]:

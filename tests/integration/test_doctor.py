@@ -75,6 +75,7 @@ async def test_a_healthy_installation_has_neither_warnings_nor_problems(patient:
     assert [finding.check for finding in found] == [
         "config",
         "site-rules",
+        "shadow-mode",
         "database",
         "database",
         "migrations",
@@ -208,6 +209,13 @@ async def test_rules_that_apply_to_every_path_are_found(patient: Patient) -> Non
     finding = await patient.only("site-rules")
     assert finding.status is Status.WARNING
     assert 'sites, item 2: "query:site" applies to every path' in finding.message
+
+
+async def test_each_route_in_shadow_mode_is_found(patient: Patient) -> None:
+    patient.route["mode"] = "shadow"
+    finding = await patient.only("shadow-mode")
+    assert finding.status is Status.WARNING
+    assert '[[proxy.routes]] "data" mode: the route is in shadow mode' in finding.message
 
 
 @pytest.mark.parametrize(

@@ -100,3 +100,22 @@ async def test_a_refusal_has_the_detail_that_clients_get(
     tmp_path: Path, target: bytes, fields: Fields, detail: str
 ) -> None:
     assert detail in " ".join((await explained(tmp_path, target, fields)).split())
+
+
+SHADOWED = CONFIG.replace('name = "data"', 'name = "data"\nmode = "shadow"')
+
+
+@pytest.mark.parametrize("target", [b"/api/sites/shop/x", b"/api/sites/shop/../x"])
+async def test_a_refusal_on_a_route_in_shadow_mode_is_explained_as_suspended(tmp_path: Path, target: bytes) -> None:
+    text = await explained(tmp_path, target, [], config=SHADOWED)
+    assert "REFUSED: 40" in text
+    assert text.endswith(
+        'The route "data" is in shadow mode, so the request is forwarded all the same, with its key and without '
+        "identity headers."
+    )
+
+
+async def test_the_mode_of_the_route_is_explained(tmp_path: Path) -> None:
+    text = await explained(tmp_path, b"/static/x", [], config=SHADOWED)
+    assert "It is in shadow mode, so it forwards every request.\n" in text
+    assert "shadow" not in await explained(tmp_path, b"/static/x", [])

@@ -33,6 +33,7 @@ def warnings_for(directory: Path, route: str) -> list[str]:
         ),
         ('path = "/api"\nsites = ["host:{site}.example", "query:site"]', '{ query = "site", paths = ["/…"] }'),
         ('preflight = "pass"', 'cors = { origins = ["https://app.example"] }'),
+        ('mode = "shadow"', "Remove the line to enforce the decision"),
     ],
 )
 def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instead: str) -> None:

@@ -64,6 +64,28 @@ async def test_a_log_line_describes_one_exchange() -> None:
     }
 
 
+async def test_a_line_has_the_verdict_of_a_route_in_shadow_mode() -> None:
+    [line] = await lines("all", {"shadow": "site_not_allowed"})
+    assert list(line)[-2:] == ["bytes_out", "shadow"]
+    assert line["shadow"] == "site_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "shadow", "logged"),
+    [
+        ("passed", "", False),
+        ("passed", "passed", False),
+        ("passed", "undecided", False),
+        ("passed", "invalid_key", True),
+        ("upstream_broken", "passed", True),
+    ],
+)
+async def test_the_log_of_refused_requests_contains_those_that_shadow_mode_forwarded(
+    outcome: str, shadow: str, *, logged: bool
+) -> None:
+    assert bool(await lines("refused", {"outcome": outcome, "shadow": shadow})) is logged
+
+
 async def test_unknown_values_are_logged_as_null() -> None:
     [line] = await lines("all", {"user_id": None, "upstream_seconds": None, "sites": ()})
     assert (line["user_id"], line["upstream_ms"], line["sites"]) == (None, None, [])

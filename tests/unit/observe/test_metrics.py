@@ -25,6 +25,8 @@ def used() -> Metrics:
     metrics = Metrics()
     metrics.exchange("data", "passed", 200, 0.02, 0.01)
     metrics.decision(0.00002)
+    metrics.shadow_routes = ["data"]
+    metrics.shadowed("data", "site_not_allowed")
     metrics.upstream_failed("data", Reason.CONNECTION_REFUSED)
     metrics.flush("ok", 0.003)
     for name in (*WATCHED, *WATCHED_COUNTS):
