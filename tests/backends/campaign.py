@@ -42,6 +42,7 @@ class Outcome:
 
     generated: int = 0
     passed: int = 0
+    plain: int = 0
     ordinary: int = 0
     ordinary_refused: list[tuple[Request, str]] = field(default_factory=list)
     replayed: int = 0
@@ -57,7 +58,7 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.generated:,} generated, {self.passed:,} passed, {self.replayed:,} replayed, "
+            f"{self.generated:,} generated, {self.passed:,} passed ({self.plain:,} plain), {self.replayed:,} replayed, "
             f"{self.reported:,} reported, {self.declined:,} declined, {self.silent:,} without a response, "
             f"{self.failed:,} failed {dict(self.kinds) or ''}, {sum(self.excepted.values()):,} known exceptions, "
             f"{self.seconds:.0f} s"
@@ -98,6 +99,7 @@ class Campaign:
                 outcome.ordinary_refused.append((request, sent.code))
             return
         outcome.passed += 1
+        outcome.plain += sent.plainly
         outcome.replayed += 1
         found, report = self._compare(request, sent, outcome)
         if found:

@@ -3,14 +3,16 @@
 `proxy.relay.client_connection.ClientConnection` reads, decides and writes heads as in production. Only its transport
 and the upstream connection are replaced, so a request costs about 0.1 ms. `test_door.py` compares it with a real
 `sitelatch serve`.
+
+In production, most requests take a shortcut (proxy/relay/plain_exchanges.py). Each request is sent with the shortcut
+and without it, and must be forwarded with the same bytes.
 """
 
 import asyncio
 import io
-import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from proxy.decision.api_keys import digest
@@ -53,6 +55,8 @@ class Sent:
     named: tuple[str, ...] = ()
     named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The sites that each kind of rule names if it is the only rule."""
+    plainly: bool = False
+    """Whether the request also passed by the shortcut for plain exchanges."""
 
     @property
     def passed(self) -> bool:
@@ -96,12 +100,17 @@ class _Connection:
     def __init__(self) -> None:
         self.transport = _Transport()
         self.exchange: Exchange | None = None
+        self.plain: object = None
+        """Whoever sent the head of a plain exchange, which writes to the transport."""
         self.head = b""
         self.body: list[bytes] = []
         self.reads_bodies = False
 
     def send(self, exchange: Exchange, receiver: object, head: bytes) -> None:
         self.exchange, self.head, self.body = exchange, head, []
+
+    def serve(self, exchange: Exchange, receiver: object) -> None:
+        self.exchange = exchange
 
     def write(self, pieces: Sequence[bytes]) -> None:
         self.body += pieces
@@ -156,7 +165,7 @@ class Door:
             accept_foreign=False,
         )
         self._pool = _Pool(route)
-        numbers = itertools.count(1)
+        self._number = 0
         spellings = RequestSpellings(underscores, ())
         self._services = Services(
             limits=LimitSettings(),
@@ -167,7 +176,7 @@ class Door:
             metrics=metrics,
             record=Record(metrics, AccessLog(io.BytesIO(), "off"), time.perf_counter, {}, enforcement.usage),
             is_trusted=lambda _: trusted,
-            next_request_id=lambda: b"request-%x" % next(numbers),
+            next_request_id=lambda: b"request-%x" % self._number,
             connections=ConnectedClients(5000),
             turn=self._pool.turn,
             drained=asyncio.Event(),
@@ -196,11 +205,23 @@ class Door:
 
     def send(self, raw: bytes) -> Sent:
         """Send a request, and return the outcome. It is decided synchronously, because the grant is cached."""
+        self._number += 1
+        sent = self._send(raw, plainly=False)
+        plain = self._send(raw, plainly=True)
+        same = (sent.code, sent.head, sent.body) == (plain.code, plain.head, plain.body)
+        assert same, f"the shortcut changes the outcome:\n{sent}\n{plain}"
+        return replace(sent, plainly=plain.plainly)
+
+    def _send(self, raw: bytes, *, plainly: bool) -> Sent:
+        self._services.relays_plainly = plainly
         upstream = self._pool.connection
-        upstream.exchange = None
+        upstream.exchange = upstream.plain = None
+        upstream.transport.written.clear()
         connection, transport = self._connect()
         try:
             connection.handle(raw)
+            if upstream.plain is not None:
+                return Sent("passed", b"".join(upstream.transport.written), plainly=True)
             exchange = upstream.exchange
             if exchange is None:
                 return Sent(_code(b"".join(transport.written)))

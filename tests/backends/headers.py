@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tests.backends.paths import cased
 from tests.backends.request import KEY_MARK, Request
+from tests.backends.rulesets import DOMAIN
 
 _SITE_LOOK_ALIKES = (
     b"X_Site", b"x-site", b"X-SITE", b"X.Site", b"X!Site", b"X~Site", b"X-Site_", b"_X-Site", b"X--Site",
@@ -151,3 +152,36 @@ def cookie(rng: random.Random, request: Request) -> Request:
     value = rng.choice(_COOKIE_VALUE)
     name = rng.choice(_COOKIE_NAME)
     return placed(rng, request, (name, spelling + b"=" + value))
+
+
+_FORWARDED_HOSTS = tuple(
+    host.replace(b"DOMAIN", DOMAIN.encode())
+    for host in (
+        b"blog.DOMAIN", b"blog.DOMAIN", b"shop.DOMAIN", b"shop.DOMAIN, blog.DOMAIN", b"blog.DOMAIN,shop.DOMAIN",
+        b"blog.DOMAIN:80", b"BLOG.DOMAIN", b"blog.DOMAIN.", b" blog.DOMAIN", b"shop.DOMAIN blog.DOMAIN",
+        b"shop.DOMAIN;blog.DOMAIN", b'"blog.DOMAIN"', b"http://blog.DOMAIN/", b"u@blog.DOMAIN",
+        b"shop.DOMAIN@blog.DOMAIN",
+        b"blog.DOMAIN#.shop.DOMAIN", b"shop.DOMAIN:x@blog.DOMAIN", b"blog.DOMAIN\\.shop.DOMAIN", b"shop.DOMAIN,",
+        b",blog.DOMAIN", b"bl%6fg.DOMAIN", b"blog%2eDOMAIN", b"shop.DOMAIN/../blog.DOMAIN", b"",
+    )
+)  # fmt: skip
+_FORWARDED = (
+    b"host=%b", b"Host=%b", b"host=\"%b\"", b"for=192.0.2.1;host=%b", b"for=192.0.2.1, host=%b", b"host =%b",
+    b"for=\"x;host=%b\"", b"for=x;;host=%b", b"host=%b;proto=https",
+    b"for=x;host=shop." + DOMAIN.encode() + b";host=%b",
+    b"host=\"\\%b\"", b"host='%b'", b"host*=%b",
+)  # fmt: skip
+_HOST_NAMES = (
+    b"X-Forwarded-Host", b"X-Forwarded-Host", b"X-Forwarded-Host", b"x-forwarded-host", b"X_Forwarded_Host", b"Host",
+    b"X-Host", b"X-Original-Host", b"X-Forwarded-Server", b"X-HTTP-Host-Override", b"Proxy-Host", b"X-Real-Host",
+    b"X-Forwarded-For-Host", b":authority", b"Authority", b"X-Rewrite-Host", b"X-Backend-Host", b"Forwarded-Host",
+    b"X-Envoy-Original-Host", b"X-Forwarded-Authority", b"Origin-Host", b"X-Forward-Host", b"CF-Worker",
+)  # fmt: skip
+
+
+def forwarded_host(rng: random.Random, request: Request) -> Request:
+    """Name a host in a header from which some backends take it."""
+    host = rng.choice(_FORWARDED_HOSTS)
+    if rng.random() < 0.35:
+        return placed(rng, request, (b"Forwarded", rng.choice(_FORWARDED) % host))
+    return placed(rng, request, (rng.choice(_HOST_NAMES), host))

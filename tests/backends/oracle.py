@@ -7,7 +7,7 @@ Every backend responds with the same JSON object:
 
 `endpoint` is the route that its router chose: `site` (/api/sites/{site}/…), `query` (/api/query, /api/export/…),
 `lookup` (/api/lookup), `list` (/api/sites), `everything` (/api/reports/everything), `static` or `none`. `reads` lists
-the values that each API of the framework for reading a site returned, whatever the endpoint.
+the values that each API of the framework for reading a site, or the host, returned, whatever the endpoint.
 """
 
 import re
@@ -20,7 +20,7 @@ from proxy.decision.second_resource import COPYING, names_second_resource
 from tests.backends.door import Sent
 from tests.backends.headers import SECOND_RESOURCES
 from tests.backends.request import Request
-from tests.backends.rulesets import KEY, OWN, RULE_SETS
+from tests.backends.rulesets import KEY, OWN, RULE_SETS, sites_in
 
 Report = Mapping[str, Any]
 
@@ -86,25 +86,21 @@ def _faults(request: Request, sent: Sent, report: Report) -> Iterator[Fault]:
         yield Fault("other site by path", f"the backend serves {site!r}")
     read = {"query": True, "header": True}
     for part, way, values in report["reads"]:
-        if part == "merged" and rules.scoped and endpoint != "query":
+        if part not in rules.parts or (part == "merged" and rules.scoped and endpoint != "query"):
             continue
-        sites = [site for value in values for site in (_joined(value) if part == "header" else [value]) if site]
+        sites = [site for value in values for site in sites_in(rules, part, value) if site]
         if rules.scoped:
             sites = [OWN if _OWN_AND_PAIRS.match(site) else site for site in sites]
         if wrong := [value for value in sites if value != OWN]:
             yield Fault(f"other site by {part}", f"the backend reads {wrong[0]!r} with {way}")
         if part in read and not sites:
             read[part] = False
-    yield from _unread_scoped(endpoint, read) if rules.scoped else _unread(endpoint, read, sent)
+    if rules.reads_alike:
+        yield from _unread_scoped(endpoint, read) if rules.scoped else _unread(endpoint, read, sent)
 
 
 _OWN_AND_PAIRS = re.compile(re.escape(OWN) + r"(?:[;?][A-Za-z0-9_.-]+=.*)\Z", re.DOTALL)
 """`shop;a=1` on paths where the API reads no site. It is not a site ID, but some servers read it as `shop` and `a`."""
-
-
-def _joined(value: str) -> list[str]:
-    """Return the members of a repeated header, which most servers join with commas (RFC 9110 §5.3)."""
-    return [member.strip() for member in value.split(",")]
 
 
 def _unread_scoped(endpoint: str, read: Mapping[str, bool]) -> Iterator[Fault]:

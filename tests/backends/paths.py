@@ -41,7 +41,7 @@ _UPS = (
     b"..", b"%2e%2e", b".%2e", b"%2e.", b"%252e%252e", b"%25252e%25252e", b"..;", b"..;x=1", b"..%3b", b"..%00",
     b"..%20", b"%c0%ae%c0%ae", b"%e0%80%ae%e0%80%ae", b"%uff0e%uff0e", b"%u002e%u002e", b"%ef%bc%8e%ef%bc%8e",
     b"...", b"....", b".", b"%2e", b".;", b"", b";", b";x", b";..", b"%3b..", b"..%09", b"..%0d", b"..\\..",
-    b"%2e%2e%5c", b"..%c0%af",
+    b"%2e%2e%5c", b"..%c0%af", b".%FF.", b"%FF..", b"..%FF", b".%C2%AD.", b"%E2%80%A5", b"%EF%B8%B0",
 )  # fmt: skip
 _SLASHES = (
     b"/", b"/", b"/", b"/", b"//", b"///", b"%2f", b"%2F", b"%252f", b"%25252F", b"\\", b"%5c", b"%255c",
@@ -62,7 +62,11 @@ _STARTS = (
     b"/api/sites/shop.json", b"/api/sites/%62log", b"/api/sites/%2562log", b"/api/sites/blog%2f..%2fshop",
     b"/api/query", b"/api/export", b"/api/export/csv", b"/api/lookup", b"/static", b"/static/app.js", b"/api",
     b"", b"/api/sites", b"/./api/sites/shop", b"/x/../api/sites/shop", b"/index.php/api/sites/shop",
-    b"/api/sites/shop/..%2f..",
+    b"/api/sites/shop/..%2f..", b"/api/si%FFtes/blog", b"/%C3api/sites/blog", b"/api/sites/bl%E2%80og",
+    b"/api/sites/%EF%BB%BFshop", b"/api/si%25FFtes/blog", b"/api/sites%FF", b"/api/%FF/sites/blog",
+    b"/api/sites/shop%FF", b"/api/s%C3%ADtes/blog", b"/api/%EF%BD%93ites/blog", b"/api/sites/shop.",
+    b"/api/sites/shop%2e", b"/api/sites/shop%C2%A0", b"/api/sites/shop::$DATA", b"/api/sites/shop:80",
+    b"/api/sites/(A(x))/blog", b"/(S(x))/api/sites/blog", b"/api/sites/~shop",
 )  # fmt: skip
 
 _HOSTILE_PATH_X = (0, 1, 1, 2, 2, 3, 4)
@@ -115,7 +119,10 @@ _UNCOVERED = (
     b"/api/export/..%2freports/everything", b"/api/export/x/../../reports/everything",
     b"/api/query%2f..%2freports%2feverything", b"/api/query/..;/reports/everything",
     b"/api/reports/everything;/../../query", b"/api/reports/everything%3f/../query", b"/api/%71uery",
-    b"/api/que%2572y", b"/static/../api/reports/everything", b"/static/..%2fapi%2freports/everything",
+
+    b"/api/que%2572y", b"/api/que%FFry", b"/api/%EF%BB%BFquery",
+    b"/api/reports/%FFeverything", b"/static/%FF../api/reports/everything",
+    b"/static/../api/reports/everything", b"/static/..%2fapi%2freports/everything",
     b"/static/..;/api/reports/everything", b"/static//../api/sites/blog/x", b"/static/%2e%2e/api/sites/blog/x",
     b"/", b"/api",
 )  # fmt: skip

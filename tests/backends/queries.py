@@ -8,16 +8,19 @@ from tests.backends.request import Request
 _BEFORE = (
     b"", b"", b"", b"", b"+", b"%20", b"%09", b"%0a", b"?", b"%3f", b"&", b"=", b"%00", b"[", b"%5b", b"]",
     b".", b"_", b"%c2%a0", b"%ef%bb%bf", b"amp;", b"%26", b"#", b"%23", b"x[", b"-",
+    b"%FF", b"%E2%80%8B", b"%01", b"%7F", b"%C2%AD", b"$", b"@", b"/", b"%27", b"(", b"{", b"!",
 )  # fmt: skip
 _AFTER = (
     b"", b"", b"", b"", b"", b"[]", b"[0]", b"[1]", b"[x]", b"[", b"]", b"%5b%5d", b"%5B0%5D", b"%255b%255d",
     b".", b".x", b"+", b"%20", b"%00", b"%00x", b"%2500", b"_", b"[][]", b"[x][y]", b"[site]", b"%0a", b"%09",
     b"%c2%a0", b"[__proto__]", b".0", b"-", b"%2e", b"%5b", b"%5d", b"%c0%80",
+    b"%FF", b"%E2%80%8B", b"%01", b"%C2%AD", b"%", b"$", b"*", b"~", b"%2f", b"'", b")", b",", b"|", b"%1b",
     b":utf8", b":list", b":method", b"%3autf8", b":",
 )  # fmt: skip
 _NAMES = (
     b"site", b"site", b"site", b"site", b"site", b"sites", b"_method", b"q", b"api_key", b"x", b"s", b"siteId",
     b"rest", b"rest_route", b"nxtPsite", b":method", b"../../blog/report:method", b"CamelHttpPath",
+    b"_url", b"_charset_", b"__sugar_url",
 )  # fmt: skip
 _VALUES = (
     b"blog", b"blog", b"blog", b"shop", b"shop", b"", b"sh%6fp", b"bl%6fg", b"%62log", b"%2562log", b"BLOG",
@@ -44,7 +47,9 @@ def name(rng: random.Random) -> bytes:
         text = cased(rng, text)
     elif choice < 0.35:
         # The long s, a dotless and a dotted i, and a full-width s.
-        text = rng.choice((b"%c5%bfite", b"s%c4%b1te", b"s%c4%b0te", b"%ef%bd%93ite", b"%uff53ite"))
+        text = rng.choice(
+            (b"%c5%bfite", b"s%c4%b1te", b"s%c4%b0te", b"%ef%bd%93ite", b"%uff53ite", b"s%FFite", b"s%ite", b"si%01te")
+        )
     if rng.random() < 0.45:
         text = rng.choice(_BEFORE) + text + rng.choice(_AFTER)
     return text

@@ -1,6 +1,8 @@
 """The rule sets of the generated requests. Each request belongs to one. The key is for the site `shop`."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from proxy.decision.api_keys import new_key
@@ -15,6 +17,9 @@ _SCOPED = (
     {"query": "site", "paths": ["/api/query", "/api/export/**"]},
     {"header": "X-Site", "paths": ["/api/lookup"]},
 )
+_PATH = "path:/api/sites/{site}/**"
+_TEMPLATES = ("eq.{site}", "in.({site})")
+DOMAIN = "sites.example.com"
 _HEADER_KEY = ("header:X-API-Key", "bearer")
 
 
@@ -32,6 +37,12 @@ class RuleSet:
     underscores: Literal["drop", "pass"] = "drop"
     scoped: bool = False
     """Whether rules state the paths on which the API reads them. Then paths without a rule must not be served."""
+    parts: frozenset[str] = frozenset({"path", "query", "merged", "header"})
+    """The parts of a request from which backends must read no other site."""
+    reads_alike: bool = True
+    """Whether every backend must read the site where a rule names it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of the route."""
 
     def route(self, **overrides: Any) -> RouteSettings:
         """Return the settings of the route."""
@@ -42,6 +53,7 @@ class RuleSet:
             "public": list(self.public),
             "refuse": list(self.refuse),
             "methods": list(self.methods),
+            **self.options,
             **overrides,
         }
         return RouteSettings.model_validate(table)
@@ -70,8 +82,67 @@ METHODS = RuleSet(
     methods=("GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "PROPFIND", "QUERY", "LIST", "COPY", "REPORT"),
     refuse=("DELETE /api/**", "COPY /api/**"),
 )
+HOSTS = RuleSet(
+    "hosts",
+    sites=(_PATH, f"host:{{site}}.{DOMAIN}"),
+    refuse=("query:site",),
+    trusted=True,
+    parts=frozenset({"path", "query", "merged", "host"}),
+    reads_alike=False,
+)
+ARRAYS = RuleSet(
+    "arrays",
+    sites=(_PATH, {"query": "site", "array": True}),
+    parts=frozenset({"path", "query", "merged"}),
+    reads_alike=False,
+)
+TEMPLATES = RuleSet(
+    "templates",
+    sites=(_PATH, {"query": "site", "templates": _TEMPLATES, "separator": ","}),
+    parts=frozenset({"path", "query", "merged"}),
+    reads_alike=False,
+)
+FORMS = RuleSet(
+    "forms",
+    sites=(_PATH,),
+    refuse=("query:site",),
+    parts=frozenset({"path", "query", "merged"}),
+    options={"form_body": "refuse"},
+)
 
-RULE_SETS = {rules.name: rules for rules in (OPEN, SCOPED, COOKIE_KEY, QUERY_KEY, TRUSTED, UNDERSCORES, METHODS)}
+RULE_SETS = {
+    rules.name: rules
+    for rules in (
+        OPEN,
+        SCOPED,
+        COOKIE_KEY,
+        QUERY_KEY,
+        TRUSTED,
+        UNDERSCORES,
+        METHODS,
+        HOSTS,
+        ARRAYS,
+        TEMPLATES,
+        FORMS,
+    )
+}
+
+_TEMPLATE = re.compile(r"eq\.(.*)|in\.\((.*)\)", re.DOTALL)
+_HOST = re.compile(rf"(.*)\.{re.escape(DOMAIN)}\.?(?::\d*)?", re.IGNORECASE | re.DOTALL)
+
+
+def sites_in(rules: RuleSet, part: str, value: str) -> list[str]:
+    """Return the sites that an API with these rules finds in a value that a backend reads."""
+    if part == "host":
+        host = _HOST.fullmatch(value)
+        return [host[1].lower()] if host else []
+    if part == "header":
+        # Most servers join a repeated header with commas (RFC 9110 §5.3).
+        return [member.strip() for member in value.split(",")]
+    if rules is TEMPLATES and (found := _TEMPLATE.fullmatch(value)):
+        return [found[1]] if found[1] is not None else found[2].split(",")
+    return [value]
+
 
 KEY = new_key()
 """The API key of the test run. Generated requests contain a placeholder instead."""

@@ -68,6 +68,7 @@ def _run(backend: Backend, place: Place, record_property: Record) -> None:
     # A backend that declines most requests would make the test meaningless.
     assert outcome.reported > outcome.passed * 0.8
     assert outcome.passed > outcome.generated * 0.25
+    assert outcome.plain > outcome.passed * 0.03
 
 
 @pytest.mark.parametrize("backend", QUICK, ids=str)

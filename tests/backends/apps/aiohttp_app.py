@@ -14,6 +14,7 @@ def _handler(endpoint: str) -> Any:
             ("query", "query.getall", request.query.getall("site", [])),
             ("header", "headers.get", one(request.headers.get("X-Site"))),
             ("header", "headers.getall", request.headers.getall("X-Site", [])),
+            ("host", "request.host", [request.host]),
         ]
         content = report(
             endpoint,

@@ -32,6 +32,7 @@ sub {
         reads => [
             ['query',  'query_parameters', [$request->query_parameters->get_all('site')]],
             ['merged', 'parameters',       \@merged],
+            ['host',   'uri',              [$request->uri->host]],
             ['header', 'header',           [defined $header ? $header : ()]],
         ],
     });

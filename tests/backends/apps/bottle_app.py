@@ -15,6 +15,7 @@ def _add(rule: str, endpoint: str) -> None:
             ("query", "query.getall", request.query.getall("site")),
             ("merged", "params.get", one(request.params.get("site"))),
             ("header", "headers.get", one(request.headers.get("X-Site"))),
+            ("host", "urlparts", [request.urlparts.netloc]),
         ]
         response.content_type = "application/json"
         request_id = request.headers.get("X-Request-Id")

@@ -2,7 +2,7 @@
 
 import sys
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import cherrypy
 from report import endpoint_of, report
@@ -24,6 +24,7 @@ class Root:
             ("query", "query_string", query),
             ("merged", "parameters", _flat(parameters.get("site"))),
             ("header", "headers.get", _flat(request.headers.get("X-Site"))),
+            ("host", "request.base", [urlsplit(request.base).netloc]),
         ]
         cherrypy.response.headers["Content-Type"] = "application/json"
         request_id = request.headers.get("X-Request-Id")

@@ -23,6 +23,7 @@ class App < Sinatra::Base
     reads = [
       ['query', 'request.GET', flat(request.GET['site'])],
       ['header', 'HTTP_X_SITE', flat(request.env['HTTP_X_SITE'])],
+      ['host', 'request.host', flat(request.host)],
     ]
     reads << ['merged', 'request.params', flat(request.params['site'])]
     report = { id: request.env['HTTP_X_REQUEST_ID'], method: request.request_method, endpoint: endpoint, site: site, reads: reads,

@@ -1,10 +1,12 @@
 """Django, for WSGI and ASGI servers."""
 
+import contextlib
 from typing import Any
 
 import django
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import DisallowedHost
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -23,6 +25,8 @@ def _answer(request: HttpRequest, endpoint: str, site: str | None = None) -> Htt
         ("header", "headers.get", one(request.headers.get("X-Site"))),
         ("header", "META", one(request.META.get("HTTP_X_SITE"))),
     ]
+    with contextlib.suppress(DisallowedHost):
+        reads.append(("host", "get_host", [request.get_host()]))
     content = report(
         endpoint,
         site,

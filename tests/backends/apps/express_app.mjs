@@ -25,6 +25,8 @@ function serve(endpoint) {
     const reads = [
       ['query', 'req.query', flat(request.query.site)],
       ['header', 'req.get', flat(request.get('X-Site'))],
+      ['host', 'req.hostname', flat(request.hostname)],
+      ['host', 'req.host', flat(request.host)],
     ]
     // req.param() of Express 4 looks into the route's parameters, the body and the query.
     if (old && endpoint !== 'site') reads.push(['merged', 'req.param', flat(request.param('site'))])

@@ -23,6 +23,8 @@ class Endpoint:
             ("query", "get_param_as_list", request.get_param_as_list("site") or []),
             ("merged", "params", value if isinstance(value, list) else one(value)),
             ("header", "get_header", one(request.get_header("X-Site"))),
+            ("host", "host", [request.host]),
+            ("host", "forwarded_host", [request.forwarded_host]),
         ]
         response.content_type = "application/json"
         request_id = request.get_header("X-Request-Id")

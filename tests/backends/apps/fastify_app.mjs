@@ -15,6 +15,8 @@ function serve(endpoint) {
     const reads = [
       ['query', 'request.query', flat(request.query.site)],
       ['header', 'request.headers', flat(request.headers['x-site'])],
+      ['host', 'request.hostname', flat(request.hostname)],
+      ['host', 'request.host', flat(request.host)],
     ]
     const id = request.headers['x-request-id'] ?? null
     reply.send({ id, method: request.method, endpoint, site: request.params.site ?? null, reads })

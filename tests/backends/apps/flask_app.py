@@ -1,6 +1,7 @@
 """Flask behind Werkzeug's ProxyFix, configured as in its documentation for a proxy with a prefix."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from report import METHODS, ROUTES, one, report
@@ -17,6 +18,8 @@ def _answer(endpoint: str, site: str | None = None) -> Response:
         ("merged", "values.get", one(values.get("site"))),
         ("header", "headers.get", one(request.headers.get("X-Site"))),
         ("header", "environ", one(request.environ.get("HTTP_X_SITE"))),
+        ("host", "request.host", one(request.host)),
+        ("host", "request.url", one(urlsplit(request.url).netloc)),
     ]
     content = report(
         endpoint,

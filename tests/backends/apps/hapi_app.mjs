@@ -14,6 +14,8 @@ function serve(endpoint) {
     reads: [
       ['query', 'request.query', flat(request.query.site)],
       ['header', 'request.headers', flat(request.headers['x-site'])],
+      ['host', 'request.info', flat(request.info.hostname)],
+      ['host', 'request.url', flat(request.url.host)],
     ],
   })
 }

@@ -12,6 +12,7 @@ function serve(endpoint) {
       ['query', 'req.query', flat(context.req.query('site'))],
       ['query', 'req.queries', flat(context.req.queries('site'))],
       ['header', 'req.header', flat(context.req.header('X-Site'))],
+      ['host', 'req.url', flat(new URL(context.req.url).host)],
     ]
     const id = context.req.header('X-Request-Id') ?? null
     return context.json({ id, method: context.req.method, endpoint, site: context.req.param('site') ?? null, reads })

@@ -15,6 +15,8 @@ function serve(endpoint) {
       ['query', 'context.query', flat(context.query.site)],
       ['query', 'context.URL', flat(context.URL.searchParams?.getAll('site'))],
       ['header', 'context.get', flat(context.get('X-Site') || null)],
+      ['host', 'context.hostname', flat(context.hostname)],
+      ['host', 'context.host', flat(context.host)],
     ]
     const site = context.params?.site ?? null
     context.body = { id: context.get('X-Request-Id'), method: context.method, endpoint, site, reads }

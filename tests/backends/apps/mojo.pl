@@ -13,6 +13,7 @@ sub answer ($c, $endpoint) {
         ['query',  'query_params->every_param', $query->every_param('site')],
         ['header', 'headers->header',           [grep { defined } $c->req->headers->header('X-Site')]],
     );
+    push @reads, ['host', 'req->url->to_abs', [grep { defined } $c->req->url->to_abs->host]];
     push @reads, ['merged', 'req->param', $c->req->every_param('site')];
     $c->render(json => {
         id => $c->req->headers->header('X-Request-Id'), method => $c->req->method, endpoint => $endpoint,

@@ -29,6 +29,7 @@ function serve(request, response) {
     ['query', 'qs.parse', flat(qs.parse(raw).site)],
     ['header', 'headers', flat(request.headers['x-site'])],
     ['header', 'headersDistinct', flat(request.headersDistinct['x-site'])],
+    ['host', 'headers.host', flat(request.headers.host)],
   ])
 }
 

@@ -19,6 +19,8 @@ def _add(rule: str, endpoint: str) -> None:
             ("query", "args.getlist", request.args.getlist("site", [])),
             ("header", "headers.get", one(request.headers.get("X-Site"))),
             ("header", "headers.getall", request.headers.getall("X-Site", [])),
+            ("host", "server_name", one(request.server_name)),
+            ("host", "host", one(request.host)),
         ]
         request_id = request.headers.get("X-Request-Id")
         content = report(endpoint, site, request.method, request_id, reads, path=request.path)

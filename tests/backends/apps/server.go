@@ -31,6 +31,7 @@ func answer(endpoint string) http.HandlerFunc {
 			{"query", "URL.Query()[]", append([]string{}, r.URL.Query()["site"]...)},
 			{"merged", "FormValue", one(r.FormValue("site"))},
 			{"header", "Header.Get", one(r.Header.Get("X-Site"))},
+			{"host", "Host", one(r.Host)},
 		}
 		report := map[string]any{"id": r.Header.Get("X-Request-Id"), "method": r.Method, "endpoint": found, "site": site, "reads": reads, "path": r.URL.Path}
 		w.Header().Set("Content-Type", "application/json")

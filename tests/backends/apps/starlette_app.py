@@ -25,6 +25,8 @@ def _answer(request: Request, endpoint: str) -> Response:
         ("query", "query_params.getlist", request.query_params.getlist("site")),
         ("header", "headers.get", one(request.headers.get("X-Site"))),
         ("header", "headers.getlist", request.headers.getlist("X-Site")),
+        ("host", "request.url", one(request.url.hostname)),
+        ("host", "request.base_url", one(request.base_url.hostname)),
     ]
     content = report(
         endpoint,

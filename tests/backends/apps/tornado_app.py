@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 from report import METHODS, ROUTES, one, report
 from tornado.web import Application, RequestHandler
@@ -25,6 +26,8 @@ class Handler(RequestHandler):
             ("query", "get_query_arguments", self.get_query_arguments("site")),
             ("merged", "get_argument", one(self.get_argument("site", None))),
             ("header", "headers.get", one(self.request.headers.get("X-Site"))),
+            ("host", "request.host_name", one(self.request.host_name)),
+            ("host", "request.full_url", [urlsplit(self.request.full_url()).netloc]),
         ]
         request_id = self.request.headers.get("X-Request-Id")
         self.set_header("Content-Type", "application/json")

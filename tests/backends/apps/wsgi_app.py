@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+from wsgiref.util import application_uri
 
 from report import endpoint_of, one, report
 
@@ -15,6 +16,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         ("query", "parse_qs", listed),
         ("query", "dict(parse_qsl)", one(dict(parse_qsl(query, keep_blank_values=True)).get("site"))),
         ("header", "environ", one(environ.get("HTTP_X_SITE"))),
+        ("host", "application_uri", [urlsplit(application_uri(environ)).netloc]),
     ]
     content = report(
         endpoint,

@@ -19,6 +19,7 @@ function flat($value) {
 
 function answer($endpoint, $site, $reads) {
     $reads[] = ['header', '$_SERVER', flat($_SERVER['HTTP_X_SITE'] ?? null)];
+    $reads[] = ['host', '$_SERVER', flat($_SERVER['HTTP_HOST'] ?? null)];
     $report = [
         'id' => $_SERVER['HTTP_X_REQUEST_ID'] ?? null, 'method' => $_SERVER['REQUEST_METHOD'],
         'endpoint' => $endpoint, 'site' => $site, 'reads' => $reads, 'uri' => $_SERVER['REQUEST_URI'],
