@@ -47,6 +47,7 @@ _SUBCOMMANDS: Final = {
     "sites": ("sites", "sites_group"),
     "import": ("key_import", "import_command"),
     "workspaces": ("workspaces", "workspaces_group"),
+    "usage": ("usage", "usage_command"),
     "audit": ("audit", "audit_command"),
     "explain": ("explain", "explain_command"),
     "doctor": ("doctor", "doctor_command"),

@@ -36,9 +36,9 @@ from proxy.relay import descriptors
 from proxy.relay.aiohttp_listeners import start_listening
 from proxy.relay.front_door import FrontDoor
 from proxy.relay.revocation import Revocation
+from proxy.upkeep import Upkeep
 from proxy.usage import Usage
 from proxy.usage_counts import UsageCounts
-from proxy.usage_upkeep import UsageUpkeep
 from sitelatch.config import Config
 from sitelatch.credential_reload import watched_credentials
 from sitelatch.database import opened_database
@@ -117,6 +117,7 @@ class Service:
         stack.callback(access_log.flush)
         self.activity = Activity(config.activity, proven, database=self.database, on_flush=self.metrics.flush)
         self.usage = Usage(config.activity, proven, UsageCounts(), on_flush=self.metrics.usage_flush)
+        self.upkeep = Upkeep(proven)
         budget = TokenBuckets(config.keys.unknown_per_minute)
         grants = GrantCache(
             config.grants,
@@ -171,7 +172,7 @@ class Service:
         self._run(stack, self.revocation.run())
         self._run(stack, self.activity.run())
         self._run(stack, self.usage.run())
-        self._run(stack, UsageUpkeep(proven).run())
+        self._run(stack, self.upkeep.run())
         admin = admin_app(
             config.admin,
             admin_connections.pool,
@@ -201,6 +202,7 @@ class Service:
         metrics.watch("keys_filtered", lambda: grants.filtered_keys)
         metrics.watch("activity_pending", lambda: self.activity.pending)
         metrics.watch("usage_pending", lambda: self.usage.pending)
+        metrics.watch("keys_expiring", lambda: self.upkeep.keys_expiring)
         metrics.watch("database_up", lambda: database.answers_lookups)
         metrics.watch("database_writable", lambda: database.writable and not self._admin_watch.fault)
         metrics.watch("accepting", lambda: self.front.accepting)

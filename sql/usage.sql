@@ -50,53 +50,103 @@ FROM batch, (
     WHERE written.outcome = 'passed'
 ) AS passed;
 
--- name: roll_up_usage
--- Move up to $2 rows of usage_hours that are more than $1 days old to usage_days, and return how many. Other processes
--- may do this, and add usage, at the same time.
-WITH moved AS (
-    DELETE FROM sitelatch.usage_hours
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid
-        FROM sitelatch.usage_hours
-        WHERE day < (now() AT TIME ZONE 'UTC')::date - $1::integer
-        ORDER BY day, user_id, outcome
-        LIMIT $2
-        FOR UPDATE SKIP LOCKED
-    ))
-    RETURNING day, user_id, outcome, requests, bytes_out
-), written AS (
-    INSERT INTO sitelatch.usage_days AS days (day, user_id, outcome, requests, bytes_out)
-    SELECT
-        day,
-        user_id,
-        outcome,
-        (SELECT sum(hour) FROM unnest(requests) AS hours (hour)),
-        (SELECT sum(hour) FROM unnest(bytes_out) AS hours (hour))
-    FROM moved
+-- name: usage_by_hour
+-- The usage of the user $1 in the hours (UTC) from $2 to $3.
+SELECT days.day + make_interval(hours => counted.hour) AS at, counted.outcome, counted.requests, counted.bytes_out
+FROM generate_series(date_trunc('day', $2::timestamp), $3::timestamp, interval '1 day') AS days (day)
+CROSS JOIN LATERAL (
+    SELECT usage.outcome, hour, usage.requests[hour] AS requests, usage.bytes_out[hour] AS bytes_out
+    FROM sitelatch.usage_hours AS usage, generate_series(0, 23) AS hours (hour)
+    WHERE usage.day = days.day::date AND usage.user_id = $1 AND usage.requests[hour] IS NOT NULL
+) AS counted
+WHERE days.day + make_interval(hours => counted.hour) BETWEEN date_trunc('hour', $2::timestamp) AND $3::timestamp
+ORDER BY at;
+
+-- name: usage_by_day
+-- The usage of the users $1 on the days (UTC) from $2 to $3.
+SELECT counted.user_id, days.day::date AS at, counted.outcome, counted.requests, counted.bytes_out
+FROM generate_series(date_trunc('day', $2::timestamp), $3::timestamp, interval '1 day') AS days (day)
+CROSS JOIN unnest($1::text[]) AS asked (user_id)
+CROSS JOIN LATERAL (
+    SELECT usage.user_id, usage.outcome, usage.requests, usage.bytes_out
+    FROM sitelatch.usage_days AS usage
+    WHERE usage.day = days.day::date AND usage.user_id = asked.user_id::uuid
+    UNION ALL
+    SELECT usage.user_id, usage.outcome, hours.requests, hours.bytes_out
+    FROM sitelatch.usage_hours AS usage
+    CROSS JOIN LATERAL (
+        SELECT sum(hour.requests)::bigint AS requests, sum(hour.bytes_out)::bigint AS bytes_out
+        FROM unnest(usage.requests, usage.bytes_out) AS hour (requests, bytes_out)
+    ) AS hours
+    WHERE usage.day = days.day::date AND usage.user_id = asked.user_id::uuid
+) AS counted
+ORDER BY at;
+
+-- name: export_usage_by_day
+-- The next $6 rows after the day $3, user $4 and outcome $5 ($3 is null at the start), on the days (UTC) from $1 to $2, of
+-- all users. `visible` says whether a row belongs to the workspaces with the ids $7 (null: all).
+SELECT
+    counted.day::timestamp AS at,
+    counted.day,
+    counted.user_id,
+    counted.outcome,
+    counted.requests,
+    counted.bytes_out,
+    api_users.name,
+    workspaces.name AS workspace,
+    ($7::text[] IS NULL OR api_users.workspace_id = ANY($7::text[]::bigint[])) IS TRUE AS visible
+FROM (
+    SELECT day, user_id, outcome, sum(requests)::bigint AS requests, sum(bytes_out)::bigint AS bytes_out
+    FROM (
+        (SELECT usage.day, usage.user_id, usage.outcome, usage.requests, usage.bytes_out
+         FROM sitelatch.usage_days AS usage
+         WHERE usage.day BETWEEN $1::date AND $2::date
+           AND ($3::date IS NULL OR (usage.day, usage.user_id, usage.outcome) > ($3, $4::uuid, $5::text))
+         ORDER BY usage.day, usage.user_id, usage.outcome
+         LIMIT $6)
+        UNION ALL
+        (SELECT
+             usage.day,
+             usage.user_id,
+             usage.outcome,
+             (SELECT sum(hour) FROM unnest(usage.requests) AS hours (hour)),
+             (SELECT sum(hour) FROM unnest(usage.bytes_out) AS hours (hour))
+         FROM sitelatch.usage_hours AS usage
+         WHERE usage.day BETWEEN $1 AND $2
+           AND ($3 IS NULL OR (usage.day, usage.user_id, usage.outcome) > ($3, $4, $5))
+         ORDER BY usage.day, usage.user_id, usage.outcome
+         LIMIT $6)
+    ) AS pages
+    GROUP BY day, user_id, outcome
     ORDER BY day, user_id, outcome
-    -- Usage that was written late is added to what was moved earlier.
-    ON CONFLICT (day, user_id, outcome) DO UPDATE SET
-        requests = days.requests + excluded.requests,
-        bytes_out = days.bytes_out + excluded.bytes_out
-)
-SELECT count(*) FROM moved;
+    LIMIT $6
+) AS counted
+LEFT JOIN sitelatch.api_users ON api_users.id = counted.user_id
+LEFT JOIN sitelatch.workspaces ON workspaces.id = api_users.workspace_id
+ORDER BY counted.day, counted.user_id, counted.outcome;
 
--- name: prune_usage_days
--- Delete up to $2 rows of usage_days that are more than $1 days old, and return how many.
-WITH pruned AS (
-    DELETE FROM sitelatch.usage_days
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid
-        FROM sitelatch.usage_days
-        WHERE day < (now() AT TIME ZONE 'UTC')::date - $1::integer
-        ORDER BY day, user_id, outcome
-        LIMIT $2
-        FOR UPDATE SKIP LOCKED
-    ))
-    RETURNING day
-)
-SELECT count(*) FROM pruned;
-
--- name: prune_usage_writers
--- Forget the last batches of processes that have written none for $1 days.
-DELETE FROM sitelatch.usage_writers WHERE written_at < now() - make_interval(days => $1);
+-- name: export_usage_by_hour
+-- The same by hour, on whole days: the hours of the next $6 rows of usage_hours.
+SELECT
+    counted.day + make_interval(hours => hour) AS at,
+    counted.day,
+    counted.user_id,
+    counted.outcome,
+    counted.requests[hour] AS requests,
+    counted.bytes_out[hour] AS bytes_out,
+    api_users.name,
+    workspaces.name AS workspace,
+    ($7::text[] IS NULL OR api_users.workspace_id = ANY($7::text[]::bigint[])) IS TRUE AS visible
+FROM (
+    SELECT usage.day, usage.user_id, usage.outcome, usage.requests, usage.bytes_out
+    FROM sitelatch.usage_hours AS usage
+    WHERE usage.day BETWEEN $1::date AND $2::date
+        AND ($3::date IS NULL OR (usage.day, usage.user_id, usage.outcome) > ($3, $4::uuid, $5::text))
+    ORDER BY usage.day, usage.user_id, usage.outcome
+    LIMIT $6
+) AS counted
+CROSS JOIN generate_series(0, 23) AS hours (hour)
+LEFT JOIN sitelatch.api_users ON api_users.id = counted.user_id
+LEFT JOIN sitelatch.workspaces ON workspaces.id = api_users.workspace_id
+WHERE counted.requests[hour] IS NOT NULL
+ORDER BY counted.day, counted.user_id, counted.outcome, hour;

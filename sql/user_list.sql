@@ -238,6 +238,11 @@ SELECT a.user_id FROM sitelatch.api_user_activity a WHERE a.used_quarter IS NOT 
 SELECT {columns} FROM sitelatch.api_users u
 WHERE u.created_at < (SELECT {cutoff}) AND u.created_at > (SELECT '-infinity'::timestamptz){limits}
 
+-- name: users_by_expiry
+-- Users that expire after {first} and no later than {last}. For the subqueries, see users_by_words.
+SELECT {columns} FROM sitelatch.api_users u
+WHERE u.expires_at > (SELECT {first}) AND u.expires_at <= (SELECT {last}){limits}
+
 -- name: users_of_workspaces
 -- Users of the workspaces {workspaces}.
 SELECT u.id FROM sitelatch.api_users u WHERE u.workspace_id = ANY({workspaces}::text[]::bigint[])

@@ -1,26 +1,21 @@
 """Endpoints for the audit log."""
 
-import asyncio
 from typing import Final
 
-import asyncpg
-import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from admin.api.audit_csv import AUDIT_CSV_HEADERS, audit_csv
 from admin.api.audit_list import AuditFilter, list_audit
 from admin.api.endpoints import Endpoint, endpoint
+from admin.api.exports import stream_csv
 from admin.api.handlers import admin_of, json_response
 from admin.api.request_models import AuditExport, AuditQuery
 from admin.api.response_models import AuditLine, CsvFile, Page
 from admin.api.workspaces import filtered_workspaces
-from admin.connections import DATABASE_DOWN, Lanes
-from admin.problems import Problem
+from admin.connections import Lanes
 
 _EXPORT_PAGE: Final = 500
 """How many entries an export reads at a time. Other requests can use the connection in between."""
-
-log = structlog.get_logger("sitelatch.admin")
 
 
 class AuditEndpoints:
@@ -42,22 +37,11 @@ class AuditEndpoints:
 
     async def export_audit(self, request: web.Request, query: AuditExport) -> web.StreamResponse:
         """Export audit entries as a CSV file, newest first."""
-        page = await self._page(request, query, None, _EXPORT_PAGE)
-        response = web.StreamResponse(headers=AUDIT_CSV_HEADERS)
-        await response.prepare(request)
-        if request.method == hdrs.METH_HEAD:
-            return response
-        try:
-            await response.write(await asyncio.to_thread(audit_csv, page.items, with_titles=True))
-            while page.next is not None:
-                page = await self._page(request, query, int(page.next), _EXPORT_PAGE)
-                await response.write(await asyncio.to_thread(audit_csv, page.items))
-        except (Problem, asyncpg.PostgresError, *DATABASE_DOWN) as error:
-            # The head was sent, so only an unfinished body can show that the file is incomplete.
-            log.warning("audit_export_failed", error=type(error).__name__)
-            if request.transport is not None:
-                request.transport.abort()
-        return response
+
+        async def read(after: str | None) -> Page[AuditLine]:
+            return await self._page(request, query, None if after is None else int(after), _EXPORT_PAGE)
+
+        return await stream_csv(request, AUDIT_CSV_HEADERS, read, audit_csv)
 
     async def _page(self, request: web.Request, query: AuditExport, after: int | None, limit: int) -> Page[AuditLine]:
         only = AuditFilter(query.subject, query.actor, query.action, query.since, query.until, query.search)

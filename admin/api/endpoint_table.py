@@ -13,6 +13,7 @@ from admin.api.request_models import NoQuery
 from admin.api.response_models import Document, ExampleRequest
 from admin.api.session_endpoints import SessionEndpoints
 from admin.api.site_endpoints import SiteEndpoints
+from admin.api.usage_endpoints import UsageEndpoints
 from admin.api.user_endpoints import UserEndpoints
 from admin.api.workspace_endpoints import WorkspaceEndpoints
 from admin.connections import Lanes
@@ -39,6 +40,7 @@ def api_endpoints(
 
     endpoints = [
         *UserEndpoints(lanes, cipher).endpoints(),
+        *UsageEndpoints(lanes).endpoints(),
         *KeyImportEndpoints(
             lanes, cipher, accept_foreign=front_door is None or front_door.keys.accept_foreign
         ).endpoints(),

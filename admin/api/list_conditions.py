@@ -130,6 +130,33 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
+class Expiry:
+    """Users that expire within some days, or have expired already."""
+
+    within_days: int | None
+    """None: they have expired."""
+
+    def passes(self, parameters: Parameters, related: str | None) -> str:
+        """Return the expression for one user."""
+        first, last = self._limits(parameters)
+        return f"(u.expires_at > {first} AND u.expires_at <= {last}) IS TRUE"
+
+    def named(self, parameters: Parameters, columns: str, limits: str) -> str | None:
+        """Return the query for all of them."""
+        first, last = self._limits(parameters)
+        return _BY_EXPIRY.format(first=first, last=last, columns=columns, limits=limits)
+
+    def related(self, parameters: Parameters, workspaces: str) -> Sequence[str]:
+        """Return nothing, because `named` returns them all."""
+        return ()
+
+    def _limits(self, parameters: Parameters) -> tuple[str, str]:
+        if self.within_days is None:
+            return "'-infinity'::timestamptz", "now()"
+        return "now()", f"(now() + make_interval(days => {parameters.add(self.within_days)}::int))"
+
+
+@dataclass(frozen=True, slots=True)
 class LastUse:
     """Users that were never used, or neither created nor used in some days, or both."""
 
@@ -173,6 +200,7 @@ _USED_LONG_AGO = query("used_long_ago")
 _BY_WORDS = query("users_by_words")
 _BY_EMAIL = query("users_by_email")
 _BY_CREATION = query("users_by_creation")
+_BY_EXPIRY = query("users_by_expiry")
 _BY_KEYS = query("users_by_keys")
 _BY_SITES = query("users_by_sites")
 _NEVER_USED = query("users_never_used")

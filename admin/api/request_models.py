@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from admin.api.audit import Action
 from admin.api.key_rotation import MAX_OVERLAP_SECONDS
+from admin.api.usage import UsageBy
 from admin.api.user_conditions import MAX_METHODS, MAX_NETWORKS
 from admin.api.user_creation import MAX_SITES
 from admin.api.user_order import Sort
@@ -270,6 +271,8 @@ class UserFilter(QueryParameters):
     never_used: bool = False
     unused_days: Annotated[int, Field(ge=1, le=36500)] | None = None
     authorized_by: Annotated[Text, Field(max_length=320)] | None = None
+    expires_within_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    expired: bool = False
 
 
 class UserQuery(UserFilter):
@@ -284,6 +287,29 @@ class ActivityQuery(QueryParameters):
     """Parameters of `GET /admin/activity`: up to 100 ids of API users, separated by commas."""
 
     ids: Annotated[Text, Field(max_length=3700)]
+
+
+class UsageSummaryQuery(QueryParameters):
+    """Parameters of `GET /admin/usage`: up to 100 ids of API users, separated by commas."""
+
+    ids: Annotated[Text, Field(max_length=3700)]
+
+
+class UsageQuery(QueryParameters):
+    """Parameters of `GET /admin/users/{id}/usage`: hours or days, and the period.
+
+    Without `since`, it begins 30 days ago, or as early as there are hours.
+    """
+
+    by: UsageBy = "day"
+    since: Time | None = None
+    until: Time | None = None
+
+
+class UsageExport(UsageQuery):
+    """Parameters of `GET /admin/usage.csv`: hours or days, the period, and the workspace."""
+
+    workspace: Text | None = None
 
 
 class SiteFilter(QueryParameters):

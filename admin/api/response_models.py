@@ -123,6 +123,56 @@ class UserActivities(View):
     items: list[UserActivity]
 
 
+class UsageInterval(View):
+    """The usage of an API user in an hour or on a day (UTC) that begins `at`.
+
+    `refused` has the number of refused requests by code. `bytes_out` are those of response bodies.
+    """
+
+    at: datetime
+    passed: int
+    refused: dict[str, int]
+    bytes_out: int
+
+
+class UserUsage(View):
+    """The usage of an API user, oldest first. Hours or days from `since` to `until` without requests are left out."""
+
+    by: Literal["hour", "day"]
+    since: datetime
+    until: datetime
+    items: list[UsageInterval]
+
+
+class UsageLine(View):
+    """The requests of an API user with one outcome, `passed` or the code of a refusal, in an hour or on a day (UTC).
+
+    `name` and `workspace` are null if the API user was deleted. `bytes_out` is null for refused requests.
+    """
+
+    at: datetime
+    id: str
+    name: str | None
+    workspace: str | None
+    outcome: str
+    requests: int
+    bytes_out: int | None
+
+
+class UsageSummary(View):
+    """How many requests of an API user passed on each day (UTC), oldest first; the last day is today."""
+
+    id: str
+    passed: list[int]
+
+
+class UsageSummaries(View):
+    """The last 30 days of several API users, beginning with `since`. Users without requests are left out."""
+
+    since: datetime
+    items: list[UsageSummary]
+
+
 class CreatedUser(User):
     """A new API user with its key, which is not returned again. `api_key` is null in the response to a retry."""
 

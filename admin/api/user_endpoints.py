@@ -84,13 +84,9 @@ class UserEndpoints:
 
     async def list_activity(self, request: web.Request, query: ActivityQuery) -> web.Response:
         """List the last activity of some API users."""
-        try:
-            user_ids = [UUID(user_id) for user_id in query.ids.split(",")]
-        except ValueError:
-            fault = Fault(("ids",), "must be ids of API users, separated by commas.", in_parameter=True)
-            raise Invalid(f'"ids" {fault.detail}', (fault,)) from None
+        ids = user_ids(query.ids)
         async with self._lanes.lookups.read() as connection:
-            activities = await list_activity(connection, user_ids, within=admin_of(request).workspaces)
+            activities = await list_activity(connection, ids, within=admin_of(request).workspaces)
         return json_response(activities)
 
     async def create_user(self, request: web.Request, body: NewUser) -> web.Response:
@@ -177,5 +173,14 @@ def _versions(request: web.Request) -> set[int] | None:
     return {int(tag.value) for tag in tags if not tag.is_weak and tag.value.isdecimal() and len(tag.value) < 20}
 
 
+def user_ids(ids: str) -> list[UUID]:
+    """Return the ids in the parameter `ids`. Raises Invalid."""
+    try:
+        return [UUID(user_id) for user_id in ids.split(",")]
+    except ValueError:
+        fault = Fault(("ids",), "must be ids of API users, separated by commas.", in_parameter=True)
+        raise Invalid(f'"ids" {fault.detail}', (fault,)) from None
+
+
 def _filters(query: UserFilter) -> Filters:
-    return Filters(query.never_used, query.unused_days, query.authorized_by)
+    return Filters(query.never_used, query.unused_days, query.authorized_by, query.expires_within_days, query.expired)

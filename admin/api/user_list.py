@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from admin.api.cursors import read_cursor, write_cursor
-from admin.api.list_conditions import Condition, Created, Email, LastUse, Person, search_terms
+from admin.api.list_conditions import Condition, Created, Email, Expiry, LastUse, Person, search_terms
 from admin.api.response_models import Count, Page, User, UserActivities, UserActivity
 from admin.api.user_order import ORDERS, Picked, Sort
 from admin.api.user_search import COUNTED, count_matching_users, find_users
@@ -32,6 +32,10 @@ class Filters(NamedTuple):
     authorized_by: str | None = None
     """Only those that the person with this email address authorized. If it is not a complete address: only those with
     these beginnings of words in the name and email address of the person. Case is ignored."""
+    expires_within_days: int | None = None
+    """Only those that expire within this many days, and have not expired yet."""
+    expired: bool = False
+    """Only those that have expired."""
 
 
 NO_FILTERS: Final = Filters()
@@ -91,6 +95,10 @@ def _conditions(search: str | None, filters: Filters) -> list[Condition]:
         conditions.append(LastUse(filters.never_used, filters.unused_days))
     if filters.unused_days is not None:
         conditions.append(Created(filters.unused_days))
+    if filters.expires_within_days is not None:
+        conditions.append(Expiry(filters.expires_within_days))
+    if filters.expired:
+        conditions.append(Expiry(None))
     by = filters.authorized_by
     if by is not None:
         conditions.append(Person(by) if has_words(by) and not is_complete_email(by) else Email(by.lower()))

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Self
 
 from asyncpg import Record
 
-from admin.api.list_conditions import Condition, Email, LastUse, Parameters, Person, Term, within
+from admin.api.list_conditions import Condition, Email, Expiry, LastUse, Parameters, Person, Term, within
 from admin.api.response_models import Count
 from admin.api.search_plan import MOST_CANDIDATES, Plan, Sampled, Source, fewest, plan
 from admin.api.user_order import ORDERS, Order, Picked
@@ -291,7 +291,7 @@ NO_LAST_USE: Final = LastUse(never_used=False, unused_days=None)
 NEVER_USED: Final = LastUse(never_used=True, unused_days=None)
 
 
-_RANKS: Final = {Email: 0, Person: 1, LastUse: 3, Term: 4}
+_RANKS: Final = {Email: 0, Expiry: 0, Person: 1, LastUse: 3, Term: 4}
 
 
 def _first(users: str, most: int) -> str:

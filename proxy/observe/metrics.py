@@ -33,6 +33,7 @@ WATCHED: Final = {
     "grants_cached": "API keys whose grant is cached.",
     "activity_pending": "API users whose last activity is not written yet.",
     "usage_pending": "API users whose usage is not written yet.",
+    "keys_expiring": "API keys that expire within seven days. Not a number until they were counted.",
     "accepting": "1 while the front door accepts connections, 0 while accepting is paused.",
     "database_up": "1 while the database answers lookups, otherwise 0.",
     "database_writable": "1 while the database accepts writes, otherwise 0.",

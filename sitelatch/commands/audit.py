@@ -1,34 +1,21 @@
 """`sitelatch audit` lists the audit log."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from admin.api.audit import ACTIONS
 from admin.api.audit_list import AuditFilter, list_audit
-from admin.api.request_models import Time
 from admin.api.response_models import AuditLine, Page
 from admin.api.workspaces import filtered_workspaces
 from sitelatch.commands.listing import echo_list, json_form, table_form
 from sitelatch.commands.options import config_option, json_option
 from sitelatch.commands.running import run_with_database
 from sitelatch.commands.tables import Column
+from sitelatch.commands.times import TIME_FORMS, moment
 from sitelatch.config import Config
-
-_TIME: Final = TypeAdapter(Time)
-
-
-def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return _TIME.validate_python(text)
-    except ValidationError as error:
-        raise click.BadParameter(error.errors()[0]["msg"]) from None
 
 
 @click.command("audit", short_help="List who changed what, newest first.")
@@ -40,9 +27,9 @@ def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime |
 @click.option("--actor", metavar="PERSON", help="Show only changes by the person with this email address.")
 @click.option("--action", type=click.Choice(ACTIONS), help="Show only changes of this kind.")
 @click.option(
-    "--since", metavar="TIME", callback=_time, help="Show only changes at or after this time, as 2026-11-30T08:00:00Z."
+    "--since", metavar="TIME", callback=moment, help=f"Show only changes at or after this time, {TIME_FORMS}."
 )
-@click.option("--until", metavar="TIME", callback=_time, help="Show only changes before this time.")
+@click.option("--until", metavar="TIME", callback=moment, help="Show only changes before this time.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

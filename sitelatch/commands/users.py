@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -10,7 +10,7 @@ import click
 
 from admin.api.response_models import Page, User
 from admin.api.user_creation import create_user
-from admin.api.user_list import SITES_LISTED, list_users
+from admin.api.user_list import SITES_LISTED, Filters, list_users
 from admin.api.user_order import SORTS, Sort
 from admin.api.users import delete_user, get_user
 from admin.api.workspaces import filtered_workspaces
@@ -38,6 +38,7 @@ USERS_BY_BEGINNING = query("users_by_beginning")
 
 _BEGINNING: Final = re.compile(r"[0-9a-f]{8}")
 """A terminal shows at least eight characters of an id."""
+_DAYS: Final = click.IntRange(1, 36_500)
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 _LAST: Final = _FIRST.replace("0", "f")
 
@@ -100,6 +101,17 @@ def create_user_command(
 @click.option(
     "--search", metavar="TEXT", help="Show only API users with these beginnings of words in a name, key or site."
 )
+@click.option("--never-used", is_flag=True, help="Show only API users that were never used.")
+@click.option(
+    "--unused-days",
+    metavar="DAYS",
+    type=_DAYS,
+    help="Show only API users that were neither used nor created in the last days.",
+)
+@click.option(
+    "--expires-within-days", metavar="DAYS", type=_DAYS, help="Show only API users that expire in the next days."
+)
+@click.option("--expired", is_flag=True, help="Show only API users that have expired.")
 @click.option(
     "--sort", type=click.Choice(SORTS), default="-created", show_default=True, help="The order. - reverses it."
 )
@@ -112,6 +124,7 @@ def list_users_command(
     search: str | None,
     sort: Sort,
     limit: int | None,
+    **filters: Any,
 ) -> None:
     """List API users.
 
@@ -129,6 +142,7 @@ def list_users_command(
                 connection,
                 within=within,
                 search=search,
+                filters=Filters(**filters),
                 sort=sort,
                 after=after,
                 limit=size,

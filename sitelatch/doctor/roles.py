@@ -5,7 +5,7 @@ from typing import Final
 
 import asyncpg
 
-from proxy.usage_upkeep import DAYS_KEPT, HOURS_KEPT_DAYS
+from proxy.upkeep import DAYS_KEPT, HOURS_KEPT_DAYS
 from sitelatch.doctor.dsns import ADMIN_URL, URL, Dsns
 from sitelatch.doctor.finding import Finding, Status
 from sql.database import EMBEDDED
@@ -23,6 +23,7 @@ _READS_OF_DOORS: Final[Queries] = (
     (query("list_keys"), (b"", 8, 1)),
     (query("find_sites"), ([],)),
     (query("feed_head"), ()),
+    (query("count_expiring_keys"), (7,)),
 )
 _WRITES_OF_DOORS: Final[Queries] = (
     (query("record_activity"), ([], [])),

@@ -30,6 +30,7 @@ COMMANDS = [
     ("sites", "list"),
     ("users", "list", "--json"),
     ("audit",),
+    ("usage",),
     ("explain", "--user", "9e7a1f3c-0000-4000-8000-000000000000", "GET", "/"),
 ]
 DSNS = [

@@ -36,6 +36,10 @@ INSERT INTO sitelatch.api_users (workspace_id, name, all_sites, authorized_by_na
 SELECT id, 'Export ' || n, true, 'Ada Admin', 'ada@example.com', now() - n * interval '1 s'
 FROM sitelatch.workspaces, generate_series(1, {count}) n
 """
+USAGE = """
+INSERT INTO sitelatch.usage_days (day, user_id, outcome, requests, bytes_out)
+SELECT current_date - 10 + n % 3, md5(n::text)::uuid, 'passed', n, 1000 FROM generate_series(1, {count}) n
+"""
 LISTS = (
     ("users", "list"),
     ("users", "list", "--json"),
@@ -43,13 +47,15 @@ LISTS = (
     ("sites", "list", "--json"),
     ("audit", "--limit", "100000"),
     ("audit", "--limit", "100000", "--json"),
+    ("usage",),
+    ("usage", "--csv"),
 )
 
 
 @pytest.fixture
 def config(dsn: str, tmp_path: Path) -> Path:
-    """A config with a database that contains 1,000 API users, 3,000 sites and 3,000 audit entries."""
-    execute(dsn, WORKSPACE, SITES, AUDIT, USERS.format(count=1000))
+    """A config with a database that contains 1,000 API users, and 3,000 sites, audit entries and lines of usage."""
+    execute(dsn, WORKSPACE, SITES, AUDIT, USERS.format(count=1000), USAGE.format(count=3000))
     file = tmp_path / "sitelatch.toml"
     file.write_text(CONFIG.format(url=dsn))
     return file
@@ -104,8 +110,9 @@ def test_the_memory_of_a_listing_does_not_grow_with_its_length(config: Path, dsn
         assert process.returncode == 0
         return usage.ru_maxrss
 
-    before = [peak_kilobytes("users", "list", *form) for form in ((), ("--json",))]
-    execute(dsn, USERS.format(count=9000))
-    after = [peak_kilobytes("users", "list", *form) for form in ((), ("--json",))]
+    listings = (("users", "list"), ("users", "list", "--json"), ("usage", "--csv"))
+    before = [peak_kilobytes(*words) for words in listings]
+    execute(dsn, USERS.format(count=9000), "TRUNCATE sitelatch.usage_days", USAGE.format(count=30_000))
+    after = [peak_kilobytes(*words) for words in listings]
     for few, many in zip(before, after, strict=True):
         assert many - few < 10_000

@@ -59,6 +59,13 @@ ATTEMPTS: dict[tuple[str, str], list[Attempt]] = {
         Attempt("/users", {"workspace": "acme", "sites": ["WIKI"]}, (422,)),
     ],
     ("GET", "/activity"): [Attempt("/activity?ids={user}", statuses=(200,))],
+    ("GET", "/usage"): [Attempt("/usage?ids={user}", statuses=(200,))],
+    ("GET", "/usage.csv"): [
+        Attempt("/usage.csv", statuses=(200,)),
+        Attempt("/usage.csv?by=hour", statuses=(200,)),
+        Attempt("/usage.csv?workspace=globex"),
+    ],
+    ("GET", "/users/{id}/usage"): [Attempt("/users/{user}/usage"), Attempt("/users/{user}/usage?by=hour")],
     ("GET", "/users/{id}"): [Attempt("/users/{user}")],
     ("PATCH", "/users/{id}"): [
         Attempt("/users/{user}", {"disabled": True}),

@@ -254,6 +254,7 @@ async def test_a_cursor_from_another_list_is_refused(acme: AdminClient) -> None:
     ("parameters", "name"),
     [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("sort=site", "sort"), ("q=x", "q"),
      ("never_used=perhaps", "never_used"), ("unused_days=0", "unused_days"), ("unused_days=99999999999", "unused_days"),
+     ("expires_within_days=0", "expires_within_days"), ("expired=soon", "expired"),
      ("search=a&search=b", "search"), ("search=%00", "search"), ("workspace=%0a", "workspace")],
 )  # fmt: skip
 async def test_wrong_parameters_are_refused_and_the_error_names_them(
@@ -378,6 +379,14 @@ async def test_filters_by_use_and_by_person_can_be_combined(acme: AdminClient, p
     by_ada = {"authorized_by": "ada@example.com", "workspace": "acme"}
     assert await found(**by_ada, unused_days=90, never_used="true") == [made[1]]
     assert sorted(await found(never_used="false")) == sorted([*made, of_ben])
+    for place, days in ((0, -1), (1, 1), (2, 29), (3, 31)):
+        expire = "UPDATE sitelatch.api_users SET expires_at = now() + make_interval(days => $2) WHERE id = $1"
+        await pool.execute(expire, made[place], days)
+    assert await found(expires_within_days=30) == sorted([made[1], made[2]])
+    assert await found(expired="true") == [made[0]]
+    assert await found(expired="true", expires_within_days=30) == []
+    assert await found(expires_within_days=30, search="user 2") == [made[2]]
+    assert await found(expires_within_days=30, workspace="globex") == []
 
 
 async def test_lists_can_be_ordered_by_name_and_by_person(acme: AdminClient) -> None:

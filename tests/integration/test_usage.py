@@ -13,9 +13,9 @@ import pytest
 
 from proxy.grants.connections import Connection
 from proxy.settings import ActivitySettings
+from proxy.upkeep import DAYS_KEPT, HOURS_KEPT_DAYS, Upkeep
 from proxy.usage import Usage
 from proxy.usage_counts import UsageCounts
-from proxy.usage_upkeep import DAYS_KEPT, HOURS_KEPT_DAYS, UsageUpkeep
 from sql.queries import query
 from tests.scopes import Clock
 
@@ -142,7 +142,7 @@ async def test_updates_are_hot(pool: asyncpg.Pool) -> None:
 async def test_old_hours_become_days_and_the_oldest_days_are_deleted(pool: asyncpg.Pool) -> None:
     for sequence, days in enumerate((0, HOURS_KEPT_DAYS, HOURS_KEPT_DAYS + 1, DAYS_KEPT, DAYS_KEPT + 1), start=1):
         await record(pool, sequence, [(ADA, "passed", 2, 30), (ADA, "disabled_key", 1, 0)], age=days * 86_400)
-    upkeep = UsageUpkeep(pool, batch_rows=2, pause_seconds=0)
+    upkeep = Upkeep(pool, batch_rows=2, pause_seconds=0)
     await upkeep.tidy()
     today = await pool.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")
 
@@ -154,7 +154,7 @@ async def test_old_hours_become_days_and_the_oldest_days_are_deleted(pool: async
     assert await days_of("usage_days") == [HOURS_KEPT_DAYS + 1, DAYS_KEPT]
     # Usage that arrives late is added to the day.
     await record(pool, 9, [(ADA, "passed", 5, 70)], age=(HOURS_KEPT_DAYS + 1) * 86_400)
-    await asyncio.gather(*(UsageUpkeep(pool).tidy() for _ in range(3)))
+    await asyncio.gather(*(Upkeep(pool).tidy() for _ in range(3)))
     late = "SELECT requests, bytes_out FROM sitelatch.usage_days WHERE outcome = 'passed' ORDER BY day DESC LIMIT 1"
     assert [tuple(row) for row in await pool.fetch(late)] == [(7, 100)]
     assert await recorded(pool) == {(ADA, "passed"): (13, 190), (ADA, "disabled_key"): (4, 0)}
@@ -171,7 +171,7 @@ async def test_processes_that_write_the_same_users_and_tidy_do_not_deadlock(pool
 
     async def tidy() -> None:
         for _ in range(20):
-            await UsageUpkeep(pool, batch_rows=7, pause_seconds=0).tidy()
+            await Upkeep(pool, batch_rows=7, pause_seconds=0).tidy()
 
     processes = [str(uuid.uuid4()) for _ in range(3)]
     orders = (users, users[::-1], users[25:] + users[:25])

@@ -54,13 +54,14 @@ class Listed(NamedTuple):
     by_email: str
     created_at: datetime
     last_used_at: datetime | None
+    expires_at: datetime | None
     texts: list[str]
     """Each search must match in one of these."""
 
 
 REFERENCE = """
 SELECT u.id::text, w.name AS workspace, u.name, u.authorized_by_name AS by_name, u.authorized_by_email AS by_email,
-       u.created_at, a.last_used_at,
+       u.created_at, a.last_used_at, u.expires_at,
        ARRAY[concat_ws(' ', u.name, u.authorized_by_name, u.authorized_by_email)]
        || ARRAY(SELECT substr(k.hint, 5) FROM sitelatch.api_keys k WHERE k.user_id = u.id)
        || ARRAY(SELECT s.id || ' ' || s.display_name FROM sitelatch.api_user_sites m
@@ -95,6 +96,12 @@ def many_users(database_server: str) -> Iterator[str]:
             " SELECT now() - (20000 - n) * interval '1 second', 'Ada', 'ada' || n % 50 || '@example.com', '127.0.0.1',"
             " CASE WHEN n % 997 = 0 THEN 'site.removed' ELSE 'user.created' END,"
             " CASE WHEN n % 1000 = 0 THEN 'few' ELSE 'acme' END, (n / 5)::text FROM generate_series(1, 20000) n"
+        )
+        # Few users expire soon, and many have expired.
+        await connection.execute(
+            "UPDATE sitelatch.api_users"
+            " SET expires_at = now() + make_interval(days => abs(hashtext(id::text)) % 400 - 350)"
+            " WHERE id IN (SELECT id FROM sitelatch.api_users ORDER BY id DESC LIMIT 2000)"
         )
         await connection.execute("VACUUM ANALYZE")
         await connection.close()
@@ -169,6 +176,15 @@ def passes(user: Listed, filters: Filters) -> bool:
         return False
     if by is not None and "@" not in by and not begins(words(f"{user.by_name} {user.by_email}"), words(by)):
         return False
+    days = filters.expires_within_days
+    if days is not None or filters.expired:
+        if user.expires_at is None:
+            return False
+        now = datetime.now(UTC)
+        if (user.expires_at <= now) is not filters.expired:
+            return False
+        if days is not None and user.expires_at > now + timedelta(days=days):
+            return False
     if filters.never_used and user.last_used_at is not None:
         return False
     if filters.unused_days is None:
@@ -230,6 +246,9 @@ async def test_a_search_finds_the_same_users_as_the_reference(
         Filters(authorized_by="nobody@example.com"),
         Filters(authorized_by="BEN"),
         Filters(authorized_by="chloé example1", never_used=True),
+        Filters(expires_within_days=5),
+        Filters(expired=True),
+        Filters(expired=True, unused_days=2),
     ],
     ids=str,
 )
