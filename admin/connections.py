@@ -134,13 +134,10 @@ def database_problem(error: BaseException) -> Problem:
     match error:
         case asyncpg.QueryCanceledError():
             problem: Problem = Busy("The database took too long for this and was stopped. Nothing was changed.")
-        case (
-            asyncpg.LockNotAvailableError()
-            | asyncpg.DeadlockDetectedError()
-            | asyncpg.SerializationError()
-            | asyncpg.TooManyConnectionsError()
-        ):
+        case asyncpg.LockNotAvailableError() | asyncpg.DeadlockDetectedError() | asyncpg.SerializationError():
             problem = Busy("Other changes keep the database busy. Nothing was changed. Try again soon.")
+        case asyncpg.TooManyConnectionsError():
+            problem = Busy("The database accepts no more connections. Nothing was changed. Try again soon.")
         case _:
             problem = _database_down(error)
     reason = {"reason": str(error)} if isinstance(error, CannotConnect) else {}

@@ -75,7 +75,7 @@ async def acquire(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
 def describe(error: BaseException) -> str:
     """Return a failure's type and first line, for the log. Further lines may quote rows."""
     first_line, _, _ = str(error).partition("\n")
-    return f"{type(error).__name__}: {first_line}"
+    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 
 
 def describe_connecting(error: BaseException) -> str:
@@ -85,4 +85,8 @@ def describe_connecting(error: BaseException) -> str:
     """
     if isinstance(error, CannotConnect):
         return str(error)
+    if isinstance(error, asyncpg.InterfaceError) and "closed" in str(error):
+        return "the connection was closed"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     return describe(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__

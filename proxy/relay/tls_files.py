@@ -19,7 +19,7 @@ class EncryptedKey(OSError):  # noqa: N818 - names what happened
 
 
 class NotPem(OSError):  # noqa: N818 - named after the problem
-    """A file is not in PEM format. OpenSSL says only "PEM lib", and does not name the file."""
+    """A file is not in PEM format, or cannot be read. OpenSSL says only "PEM lib", and does not name the file."""
 
     def __init__(self, file: str, fault: str) -> None:
         super().__init__(0, f"{file}: {fault}")
@@ -92,9 +92,10 @@ def client_context(tls: UpstreamTlsSettings | None) -> ssl.SSLContext:
     ca = tls.ca if tls else None
     try:
         context = ssl.create_default_context(cafile=ca)
-    except ssl.SSLError:
+    except OSError:
         if ca is not None:
             _check_pem(ca, "CERTIFICATE")
+            _check_certificates(ca)
         raise
     context.set_alpn_protocols(_ALPN)
     if tls is not None and tls.certificate is not None:
@@ -118,12 +119,23 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str | None) -> No
 
     try:
         context.load_cert_chain(certificate, key, password=ask_for_password)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+    except EncryptedKey:
+        raise
+    except OSError as error:
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
             raise MismatchedKey(certificate, key or certificate) from None
         _check_pem(certificate, "CERTIFICATE")
         _check_pem(key or certificate, "PRIVATE KEY")
-        raise
+        _check_certificates(certificate)
+        raise NotPem(key or certificate, "the private key is damaged or cut off") from None
+
+
+def _check_certificates(file: str) -> None:
+    """Raise NotPem unless OpenSSL can read the certificates in the file."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        raise NotPem(file, "a certificate in it is damaged or cut off") from None
 
 
 def _check_pem(file: str, kind: str) -> None:
