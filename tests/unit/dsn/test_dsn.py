@@ -1,5 +1,6 @@
 """A DSN, completed by a service file and the environment."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,16 @@ def test_a_password_file_that_cannot_be_used_is_named(tmp_path: Path, mode: int,
 def test_no_repr_contains_a_password() -> None:
     dsn = f"postgresql://u:{SECRET}@h/d?sslpassword={SECRET}&options=-c%20x%3D{SECRET}"
     assert SECRET not in repr(read_dsn(dsn, {}))
+
+
+def test_idle_connections_are_kept_alive_as_the_dsn_says() -> None:
+    """Firewalls of clouds forget idle connections after 240 to 350 seconds."""
+    idle, interval, count = socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT
+
+    def options(dsn: str) -> dict[int, int]:
+        found = read_dsn(dsn, {}).socket_options
+        return {option: value for level, option, value in found if level != socket.SOL_SOCKET}
+
+    assert options("postgresql://u@h/db") == {idle: 60, interval: 15, count: 4}
+    assert options("postgresql://u@h/db?keepalives_idle=9&keepalives_count=0") == {idle: 9, interval: 15}
+    assert options("postgresql://u@h/db?keepalives=0") == {}
