@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning, UnsupportedAlgorithmError
+from joserfc.errors import ClaimError, JoseError, SecurityWarning, UnsupportedAlgorithmError
 from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
@@ -24,6 +24,12 @@ ALGORITHMS: Final = (
 LEEWAY_SECONDS: Final = 30
 TOKEN_LENGTH: Final = 16_384
 _MAX_KEYS = 64
+_CLAIM_FAULTS: Final = {
+    "missing_claim": "is missing",
+    "expired_token": "has passed, by the clock of this machine",
+    "invalid_claim": "is not what it must be",
+}
+"""What joserfc's codes say about a claim."""
 
 PublicKey = RSAKey | ECKey | OKPKey
 
@@ -144,6 +150,8 @@ def _check(claims: dict[str, Any], issuer: str, audience: str, now: int) -> None
     )
     try:
         registry.validate(claims)
+    except ClaimError as error:
+        raise InvalidToken(f"its `{error.claim}` {_CLAIM_FAULTS.get(error.error, 'is wrong')}") from None
     except JoseError as error:
         raise InvalidToken(f"a claim is wrong: {error.error}") from None
 

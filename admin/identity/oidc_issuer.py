@@ -144,7 +144,7 @@ class Issuer:
         return IssuerMetadata(
             _endpoint(document, "authorization_endpoint"),
             _endpoint(document, "token_endpoint"),
-            _endpoint(document, "userinfo_endpoint") if "userinfo_endpoint" in document else None,
+            None if document.get("userinfo_endpoint") is None else _endpoint(document, "userinfo_endpoint"),
             jwks_uri,
             isinstance(methods, list) and "client_secret_basic" not in methods and "client_secret_post" in methods,
             document.get("authorization_response_iss_parameter_supported") is True,
@@ -191,6 +191,8 @@ class Issuer:
                     code if isinstance(code, str) and code.isidentifier() else None,
                 )
             if not isinstance(document, dict):
+                if response.content_type == "application/jwt":
+                    raise IssuerResponseError("its response is a JWT. Configure the client at the issuer to get JSON")
                 raise IssuerResponseError("its response is not a JSON object")
             return document
 

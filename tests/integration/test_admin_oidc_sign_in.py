@@ -367,6 +367,8 @@ class Hostile:
         self.forms: list[dict[str, str]] = []
         self.login: OidcLogin | None = None
         self.auth_methods: list[str] | None = None
+        self.metadata: dict[str, Any] = {}
+        """Changed members of the discovery document."""
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         issuer = f"http://{request.host}"
@@ -392,6 +394,8 @@ class Hostile:
                 claims = {name: value for name, value in claims.items() if value is not None}
                 token = signed({"alg": "RS256", "kid": "one"}, claims, KEY)
                 return web.json_response({"id_token": token, "access_token": "opaque", "token_type": "Bearer"})
+            case "/me" if isinstance(self.userinfo, str):
+                return web.Response(text=self.userinfo, content_type="application/jwt")
             case "/me":
                 return web.json_response(self.userinfo)
         document = {
@@ -400,6 +404,7 @@ class Hostile:
             "token_endpoint": f"{issuer}/token",
             "userinfo_endpoint": f"{issuer}/me",
             "jwks_uri": f"{issuer}/jwks",
+            **self.metadata,
         }
         return web.json_response(
             {**document, **({"token_endpoint_auth_methods_supported": self.auth_methods} if self.auth_methods else {})}
@@ -475,6 +480,23 @@ async def test_userinfo_adds_claims_only_if_it_is_about_the_same_person(
         issuer.claims = {"email": ADA, "email_verified": False, "name": None}
         issuer.userinfo = said
         assert await try_login(admin, issuer) == "not_an_admin"
+
+
+async def test_an_issuer_may_have_no_userinfo_endpoint(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:
+    issuer, url = hostile
+    issuer.metadata, issuer.claims = {"userinfo_endpoint": None}, {"name": None}
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        assert await try_login(admin, issuer) == ""
+
+
+async def test_the_log_says_that_userinfo_is_a_jwt(
+    pool: asyncpg.Pool, hostile: tuple[Hostile, str], logged: io.StringIO
+) -> None:
+    issuer, url = hostile
+    issuer.claims, issuer.userinfo = {"name": None}, "e30.e30.e30"
+    async with serving(admin_app(settings(url), pool), port=PORT) as admin:
+        assert await try_login(admin, issuer) == "sign_in_refused"
+    assert "its response is a JWT" in logged.getvalue()
 
 
 async def test_userinfo_can_confirm_the_email_of_the_id_token(pool: asyncpg.Pool, hostile: tuple[Hostile, str]) -> None:

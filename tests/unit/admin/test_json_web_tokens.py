@@ -91,6 +91,21 @@ def test_foreign_expired_and_unsuitable_tokens_are_rejected(head: dict[str, Any]
         bearer({**HEAD, **head}, {**CLAIMS, **claims})
 
 
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        (CLAIMS | {"aud": "https://other.example"}, "its `aud` is not what it must be"),
+        (CLAIMS | {"iss": "https://evil.example"}, "its `iss` is not what it must be"),
+        (CLAIMS | {"exp": NOW - 300}, "its `exp` has passed, by the clock of this machine"),
+        (CLAIMS | {"iat": NOW + 300}, "its `iat` is not what it must be"),
+        (without(CLAIMS, "aud"), "its `aud` is missing"),
+    ],
+)
+def test_the_reason_names_the_claim_that_is_wrong(claims: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidToken, match=f"^{reason}$"):
+        bearer(HEAD, claims)
+
+
 @pytest.mark.parametrize("name", ["iss", "aud", "exp"])
 def test_a_token_without_a_required_claim_is_rejected(name: str) -> None:
     with pytest.raises(InvalidToken):
