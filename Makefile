@@ -5,7 +5,7 @@
 #   make test                 run the test suite, which leaves the targets below to CI
 #   make test-faults          stop, kill and freeze databases and poolers, and check what happens until they are back
 #   make test-slow            run the tests that take more than ten seconds each
-#   make test-cost-quick      count the instructions of the known worst heads, and of those that a short search finds
+#   make test-cost-quick      count the instructions of the known worst heads, and of 2,000 variations of them
 #   make test-cost            measure what hostile request heads, chunked bodies and responses cost
 #   make test-exchanges       count the instructions of ordinary exchanges, and compare them with bench/HISTORY.md
 #   make test-backends-quick  replay hostile requests to real servers from PyPI and npm

@@ -98,13 +98,18 @@ class Pieces:
             raise Refused(TOO_MANY_FOUND)
         return [(start + len(name) - len(name.lstrip(b" ")), name.lstrip(b" ")) for start, name in found]
 
-    def name_with(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Return a match of a pattern in a plain or decoded name, or None. Raises Refused if values match too often."""
+    def has_name_with(self, word: str, pattern: re.Pattern[str]) -> bool:
+        """Return whether a pattern that begins with `word` matches in a plain or decoded name.
+
+        Most queries do not contain the word, and finding that out is much cheaper than searching for the pattern.
+        Raises Refused if values match too often.
+        """
         searched = self._text
-        for match in _first(pattern, searched):
-            if searched.rfind("=", 0, match.start()) < searched.rfind("&", 0, match.start()):
-                return match
-        return pattern.search(self._decoded)
+        if word in searched:
+            for match in _first(pattern, searched):
+                if searched.rfind("=", 0, match.start()) < searched.rfind("&", 0, match.start()):
+                    return True
+        return word in self._decoded and pattern.search(self._decoded) is not None
 
     def _odd_names_like(self, pattern: re.Pattern[str]) -> Iterable[bytes]:
         lines = self._decoded

@@ -83,9 +83,12 @@ class Query:
         """Return whether at least `most` other parameters precede a wanted one."""
         return self._last >= most
 
-    def name_with_ending(self, ending: re.Pattern[str]) -> re.Match[str] | None:
-        """Return the match of a pattern in a parameter's name, folded, or None. Raises Refused as `find` does."""
-        return self._pieces.name_with(ending)
+    def has_name_with(self, word: str, pattern: re.Pattern[str]) -> bool:
+        """Return whether a pattern that begins with `word` matches in a parameter's name, folded.
+
+        Raises Refused as `find` does.
+        """
+        return self._pieces.has_name_with(word, pattern)
 
     def readings_of(self, value: bytes) -> ValueReadings:
         """Return the readings of a raw value, which are computed once. Raises Refused if it is encoded too deeply."""

@@ -37,9 +37,12 @@ _REFUSALS = {
     if not name.startswith("*")
 }
 STEERING_NAMES = frozenset(_REFUSALS)
-_ENDINGS = {name[1:]: _refusal(name, software) for name, software, _ in STEERING_PARAMETERS if name.startswith("*")}
 # Zope splits names at each `:` and reads `x:method:utf8` like `x:method`.
-_ENDING = re.compile(f"({'|'.join(map(re.escape, _ENDINGS))})(?![a-z0-9_-])")
+_ENDINGS = [
+    (name[1:], re.compile(f"{re.escape(name[1:])}(?![a-z0-9_-])"), _refusal(name, software))
+    for name, software, _ in STEERING_PARAMETERS
+    if name.startswith("*")
+]
 
 
 def refuse_parameters_that_steer(query: Query) -> None:
@@ -47,6 +50,6 @@ def refuse_parameters_that_steer(query: Query) -> None:
     found = STEERING_NAMES & query.meant
     if found:
         raise Refused(next(_REFUSALS[name] for name in _REFUSALS if name in found))
-    ending = query.name_with_ending(_ENDING)
-    if ending is not None:
-        raise Refused(_ENDINGS[ending[1]])
+    for word, ending, refusal in _ENDINGS:
+        if query.has_name_with(word, ending):
+            raise Refused(refusal)

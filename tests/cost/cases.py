@@ -913,6 +913,16 @@ MIXES: list[Mix] = [
             "cookies": Part(b"", (b"api_keys=.;",), b"", 704),
         }
     ),
+    Mix(
+        {
+            "query": Part(b"", (b":", b"%5b"), b"=%2b&", TARGET_ROOM),
+            "path": Part(SITE, (b"%2f%252%265in.(", b"a%2525252f"), b"", 140),
+        },
+        method=b"LIST",
+    ),
+    Mix({"query": Part(b"", (b":d",), b"=a", TARGET_ROOM)}),
+    Mix({"query": Part(b"%61", (b":metho",), b"=a", TARGET_ROOM)}),
+    Mix({"query": Part(b"", (b"%3adefault_",), b"=a", TARGET_ROOM)}),
 ]
 
 _START = b"GET /api/sites/shop/x HTTP/1.1\r\nHost: a\r\n"

@@ -1,5 +1,7 @@
 """Searches for expensive heads: `python -m tests.cost.search [SECONDS [SEED]]`, in seconds of CPU time.
 
+`find_worst` climbs: what it finds depends on the machine's speed. `worst_trials` tries the same heads everywhere.
+
 A head has up to four expensive parts: a path, a query, cookies and other fields. Each part repeats a few units up to a
 size. The search changes one thing at a time, in a random part, and keeps changes that make the head slower. It begins
 with random heads and with the known cases. Sizes change too, because the most expensive heads are just small enough to
@@ -24,8 +26,6 @@ _PATIENCE = 45
 """The search starts over after this many changes in a row without a higher cost."""
 _IMPATIENCE, _CHEAP = 15, 9
 """The search starts over earlier if the head costs less than this many plain heads."""
-_WORTH_COUNTING = MAX_COST / 3
-"""Heads that cost more than this many plain heads by the clock are counted in instructions."""
 _HIGHER = 1.03
 """A cost is higher if it is this many times as high, because times vary."""
 _MAX_UNITS = 3
@@ -159,6 +159,13 @@ class _Mutations:
         """Return an initial head for the search."""
         found = Found(self._chance.choice(self._known))
         for _ in range(self._chance.choice([0, 1, 2, 3])):
+            found = self.change(found)
+        return self._elsewhere(found)
+
+    def trial(self) -> Found:
+        """Return a known case with a few changes, mostly one that is expensive in several parts."""
+        found = Found(self._chance.choice(MIXES if self._chance.random() < 0.8 else self._known))
+        for _ in range(self._chance.randint(1, 6)):
             found = self.change(found)
         return self._elsewhere(found)
 
@@ -337,7 +344,27 @@ def find_worst(seconds: float, seed: int) -> list[tuple[Cost, Found]]:
     Heads that cost far too much keep their cost by the clock, because counting them would take long. Heads that cost
     little by the clock are left out.
     """
-    found = [(cost, top) for cost, top in asyncio.run(_search(seconds, seed)) if cost.ratio > _WORTH_COUNTING]
+    return _counted(asyncio.run(_search(seconds, seed)), worth=MAX_COST / 3)
+
+
+async def _try(count: int, seed: int) -> list[tuple[Cost, Found]]:
+    watch = Stopwatch()
+    await watch.start()
+    mutations = _Mutations(random.Random(seed))
+    trials = [mutations.trial() for _ in range(count)]
+    costs = [(await watch.cost(trial.sent(), tries=2), trial) for trial in trials]
+    await watch.close()
+    return costs
+
+
+def worst_trials(count: int, seed: int) -> list[tuple[Cost, Found]]:
+    """Try as many random heads, which depend only on the seed. Return the expensive ones as `find_worst` does."""
+    return _counted(asyncio.run(_try(count, seed)), worth=MAX_COST * 2 / 3)
+
+
+def _counted(found: list[tuple[Cost, Found]], worth: float) -> list[tuple[Cost, Found]]:
+    """Count the heads that cost more than `worth` plain heads by the clock. Return the most expensive one first."""
+    found = [(cost, top) for cost, top in found if cost.ratio > worth]
     far_too_much = [(cost, top) for cost, top in found if cost.ratio >= FAR_TOO_MUCH]
     others = [top for cost, top in found if cost.ratio < FAR_TOO_MUCH]
     counted = in_instructions([top.sent() for top in others], harmless=MAX_COST)

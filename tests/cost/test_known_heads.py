@@ -1,6 +1,6 @@
-"""The most expensive heads that are known stay within the bound, and a short search finds none beyond it.
+"""The most expensive heads that are known stay within the bound, and so do random variations of them.
 
-This is a short form of `make test-cost`, which CI runs.
+This is a short form of `make test-cost`, which CI runs. It sends the same heads on every machine.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ import pytest
 from bench.instructions import available
 from tests.cost.cases import MALFORMED, MIXES, NEARLY_PLAIN
 from tests.cost.measure import MAX_COST, Sent, Stopwatch, in_instructions
-from tests.cost.search import SEED, find_worst
+from tests.cost.search import SEED, worst_trials
 
 pytestmark = [
     pytest.mark.cost,
     pytest.mark.skipif(not available(), reason="instructions are counted by valgrind on x86-64"),
 ]
 
-SEARCH_SECONDS = 5
+TRIALS = 2000
 
 
 async def _known() -> list[Sent]:
@@ -51,6 +51,6 @@ def test_no_malformed_head_costs_more_than_thirty_plain_ones() -> None:
     assert not too_much, "\n".join(too_much)
 
 
-def test_a_short_search_finds_no_head_that_costs_more_than_thirty_plain_ones() -> None:
-    too_much = [f"{cost.ratio:.1f}: {top}" for cost, top in find_worst(SEARCH_SECONDS, SEED) if cost.ratio > MAX_COST]
+def test_no_variation_of_a_known_head_costs_more_than_thirty_plain_ones() -> None:
+    too_much = [f"{cost.ratio:.1f}: {top}" for cost, top in worst_trials(TRIALS, SEED) if cost.ratio > MAX_COST]
     assert not too_much, "\n".join(too_much)
