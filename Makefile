@@ -3,7 +3,8 @@
 #   make run                  run the demo; make run UPSTREAM=http://127.0.0.1:9000 runs it in front of your own API
 #   make test-fast            run the unit tests (under 40 seconds on two cores; no database, browser or npm)
 #   make test                 run the test suite, which leaves the targets below to CI
-#   make test-faults          stop, kill and freeze databases and poolers, and check what happens until they are back
+#   make test-faults          stop, kill and freeze databases and poolers, and check what happens until they are back;
+#                             measure the limits of API users under load
 #   make test-slow            run the tests that take more than ten seconds each
 #   make test-cost-quick      count the instructions of the known worst heads, and of 2,000 variations of them
 #   make test-cost            measure what hostile request heads, chunked bodies and responses cost

@@ -26,6 +26,7 @@ from proxy.grants.changes import Changes
 from proxy.grants.database_status import DatabaseStatus, Health
 from proxy.grants.revocation_bound import revocation_bound
 from proxy.grants.token_bucket import TokenBuckets
+from proxy.limits.demand_reports import DemandReports
 from proxy.limits.user_limits import UserLimits
 from proxy.observe.access_log import AccessLog
 from proxy.observe.background_writer import BackgroundWriter
@@ -54,8 +55,8 @@ Result = TypeVar("Result")
 
 _log = structlog.get_logger("sitelatch")
 
-_OTHER_CONNECTIONS = 3
-"""Database connections for writing activity and usage, in addition to those for lookups."""
+_OTHER_CONNECTIONS = 4
+"""Database connections for writing activity and usage and for sharing limits, in addition to those for lookups."""
 _INTERNAL_STOP_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 2.0
 """How long last activity and usage may still be written after a second signal."""
@@ -139,6 +140,10 @@ class Service:
             on_changes=lambda changes: self.revocation.changed(changes),
         )
         self._report(grants, feed)
+        limits = UserLimits()
+        self.demand_reports = DemandReports(
+            limits, proven, from_start=any(each.user_limits for each in config.proxy.routes)
+        )
         enforcement = Enforcement(
             RouteTable(config.proxy.routes, config.keys),
             grants,
@@ -146,7 +151,7 @@ class Service:
             on_use=self.activity.touch,
             usage=self.usage.counts,
             accept_foreign=config.keys.accept_foreign,
-            limits=UserLimits(),
+            limits=limits,
         )
         try:
             self.front = FrontDoor(config.proxy, config.limits, enforcement, self.metrics, access_log)
@@ -173,6 +178,7 @@ class Service:
         self._run(stack, self.activity.run())
         self._run(stack, self.usage.run())
         self._run(stack, self.upkeep.run())
+        self._run(stack, self.demand_reports.run())
         admin = admin_app(
             config.admin,
             admin_connections.pool,
@@ -203,6 +209,7 @@ class Service:
         metrics.watch("activity_pending", lambda: self.activity.pending)
         metrics.watch("usage_pending", lambda: self.usage.pending)
         metrics.watch("keys_expiring", lambda: self.upkeep.keys_expiring)
+        metrics.watch("limit_shares_age_seconds", lambda: self.demand_reports.age_seconds)
         metrics.watch("database_up", lambda: database.answers_lookups)
         metrics.watch("database_writable", lambda: database.writable and not self._admin_watch.fault)
         metrics.watch("accepting", lambda: self.front.accepting)

@@ -146,3 +146,37 @@ SELECT
         JOIN sitelatch.api_key_activity ON api_key_activity.digest = batch.digest
         WHERE batch.digest NOT IN (SELECT locked_keys.digest FROM locked_keys)
     ) AS held;
+
+-- name: report_demand
+-- Record that process $1 has the demand $3 (requests per second) for the parties $2. Returns the number of `processes`
+-- that have reported within three seconds, including this one, and the demand of the `others` for each of the parties.
+WITH others AS MATERIALIZED (
+    SELECT rate_demand.parties, rate_demand.rates
+    FROM sitelatch.rate_demand
+    WHERE rate_demand.process <> $1::text::uuid AND rate_demand.reported_at > clock_timestamp() - interval '3 seconds'
+), theirs AS (
+    SELECT each.party, sum(each.rate) AS rate
+    FROM others, unnest(others.parties, others.rates) AS each (party, rate)
+    GROUP BY each.party
+), reported AS (
+    INSERT INTO sitelatch.rate_demand (process, reported_at, parties, rates)
+    VALUES ($1::text::uuid, clock_timestamp(), $2::text[], $3::text[]::float8[])
+    ON CONFLICT (process) DO UPDATE
+    SET reported_at = excluded.reported_at, parties = excluded.parties, rates = excluded.rates
+), forgotten AS (
+    DELETE FROM sitelatch.rate_demand
+    WHERE rate_demand.process IN (
+        SELECT gone.process
+        FROM sitelatch.rate_demand AS gone
+        WHERE gone.reported_at < clock_timestamp() - interval '1 minute' AND gone.process <> $1::text::uuid
+        FOR UPDATE SKIP LOCKED
+    )
+)
+SELECT
+    (SELECT 1 + count(*) FROM others) AS processes,
+    ARRAY(
+        SELECT coalesce(theirs.rate, 0)::text
+        FROM unnest($2::text[]) WITH ORDINALITY AS mine (party, place)
+        LEFT JOIN theirs ON theirs.party = mine.party
+        ORDER BY mine.place
+    ) AS others;

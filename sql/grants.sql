@@ -15,6 +15,7 @@ BEGIN
             sitelatch.api_user_sites,
             sitelatch.scope_changes
         TO sitelatch_doors;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON sitelatch.rate_demand TO sitelatch_doors;
         GRANT SELECT (id, workspace_id, all_sites, disabled_at, expires_at, methods, networks, requests_per_second,
             burst)
             ON sitelatch.api_users TO sitelatch_doors;

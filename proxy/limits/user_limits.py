@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cachetools import LRUCache
 
@@ -10,11 +10,15 @@ from proxy.decision.grant import Grant
 from proxy.decision.limits import Limits, Rate, limits_that_apply
 from proxy.decision.routes import Route
 from proxy.limits.buckets import Bucket
+from proxy.limits.demand import Demand
 from proxy.limits.rate_limited import rate_limited
 from proxy.refusals import Refusal
 
 _REFUSALS = 1_000
 """How many refusals are remembered, because rendering one takes longer than the decision."""
+
+_SHARE_SECONDS = 5.0
+"""How long it may take until this process has a larger share of a limit, because others have less demand."""
 
 _FORGET_SECONDS = 60.0
 """The interval in which full buckets are forgotten. A new one begins full."""
@@ -27,7 +31,11 @@ class UserLimits:
         self._clock = clock
         # By API user, for its own limit, or by API user and route, for the limit of the route.
         self._buckets: dict[str, Bucket] = {}
-        self._forget_at = clock() + _FORGET_SECONDS
+        now = clock()
+        self._forget_at = now + _FORGET_SECONDS
+        self._demand = Demand(now)
+        self.used = False
+        """Whether any request had a limit yet."""
         self._refusals: LRUCache[tuple[Limits, int], Refusal] = LRUCache(_REFUSALS)
 
     def __len__(self) -> int:
@@ -41,21 +49,33 @@ class UserLimits:
             return None
         now = self._clock()
         party = grant.user_id if grant.limits is limits else f"{grant.user_id}/{route.name}"
-        wait = self._bucket(party, limits.rate, now).take(now)
+        bucket = self._bucket(party, limits.rate, now)
+        if not bucket.asked:
+            self._demand.notice(bucket)
+        wait = bucket.take(now)
         if not wait:
             return None
-        known = (limits, math.ceil(wait))
+        known = (limits, math.ceil(min(wait, max(1 / limits.rate.per_second, _SHARE_SECONDS))))
         refusal = self._refusals.get(known)
         if refusal is None:
             refusal = self._refusals[known] = rate_limited(limits, limits.rate, known[1])
         return refusal
+
+    def measure(self) -> dict[str, float]:
+        """Return the demand since the last call: the requests per second of each party that has a limit."""
+        return self._demand.measure(self._clock())
+
+    def divide(self, others: Mapping[str, float], processes: int) -> None:
+        """Set what this process gets of each measured party's limit, given the demand in all other processes."""
+        self._demand.divide(others, processes, self._clock())
 
     def _bucket(self, party: str, limit: Rate, now: float) -> Bucket:
         bucket = self._buckets.get(party)
         if bucket is None:
             if now >= self._forget_at:
                 self._forget_full(now)
-            bucket = self._buckets[party] = Bucket(party, limit, 1.0, now)
+            bucket = self._buckets[party] = Bucket(party, limit, self._demand.first_share, now)
+            self.used = True
         elif bucket.limit is not limit and bucket.limit != limit:
             bucket.change(limit, bucket.share, now)
         return bucket

@@ -34,6 +34,7 @@ WATCHED: Final = {
     "activity_pending": "API users whose last activity is not written yet.",
     "usage_pending": "API users whose usage is not written yet.",
     "keys_expiring": "API keys that expire within seven days. Not a number until they were counted.",
+    "limit_shares_age_seconds": "Time since this process got its shares of the limits of API users.",
     "accepting": "1 while the front door accepts connections, 0 while accepting is paused.",
     "database_up": "1 while the database answers lookups, otherwise 0.",
     "database_writable": "1 while the database accepts writes, otherwise 0.",

@@ -32,7 +32,7 @@ def pooled(
 ) -> Iterator[Pooled]:
     """Run Sitelatch with a new database and a new pooler. With `listen`, `listen_url` connects directly."""
     dsn = server.create_migrated()
-    lanes = Lanes(12)
+    lanes = Lanes(12, user_limits={"requests_per_second": 1_000_000})
     with server.pooler(**pooler_settings) as pooler:
         database = {"url": pooler.dsn("sitelatch_doors", database_name(dsn))}
         if listen:

@@ -337,3 +337,23 @@ async def test_a_fast_clock_records_no_future_time(pool: asyncpg.Pool) -> None:
     user_id = await add_user(pool, "acme")
     await pool.execute(RECORD_ACTIVITY, [user_id], ["-3600.0"])
     assert await pool.fetchval("SELECT last_used_at <= now() FROM sitelatch.api_user_activity")
+
+
+async def test_processes_report_their_demand_and_get_that_of_the_others(pool: asyncpg.Pool) -> None:
+    one, two, three = ("00000000-0000-4000-8000-00000000000" + digit for digit in "123")
+
+    async def report(process: str, demand: dict[str, float]) -> tuple[int, dict[str, float]]:
+        [row] = await pool.fetch(query("report_demand"), process, list(demand), list(map(str, demand.values())))
+        return row["processes"], dict(zip(demand, map(float, row["others"]), strict=True))
+
+    assert await report(one, {"ada": 1.5, "bob/data": 1e-300}) == (1, {"ada": 0, "bob/data": 0})
+    assert await report(two, {"bob/data": 4, "eve": 2.25, "ada": 3}) == (2, {"bob/data": 1e-300, "eve": 0, "ada": 1.5})
+    assert await report(three, {}) == (3, {})
+    assert await report(three, {"ada": 1}) == (3, {"ada": 4.5})
+    assert await report(one, {}) == (3, {})
+    assert await report(three, {"ada": 1}) == (3, {"ada": 3})
+    await pool.execute("UPDATE sitelatch.rate_demand SET reported_at = reported_at - interval '4 seconds'")
+    assert await report(three, {"ada": 1}) == (1, {"ada": 0})
+    await pool.execute("UPDATE sitelatch.rate_demand SET reported_at = reported_at - interval '2 minutes'")
+    await report(one, {})
+    assert await pool.fetchval("SELECT count(*) FROM sitelatch.rate_demand") == 1
