@@ -16,7 +16,7 @@ from proxy.decision.networks import contains
 from proxy.decision.noticed_headers import CONTENT_TYPE, COOKIE, OVERRIDE, SECOND_RESOURCE, SITE_HEADER
 from proxy.decision.plain_claims import claim_plainly
 from proxy.decision.queries import OnlyParameter, Query
-from proxy.decision.request_sites import check_cookies, name_sites
+from proxy.decision.request_sites import check_cookies, name_sites, refuse_cookies
 from proxy.decision.second_resource import COPYING, names_second_resource
 from proxy.decision.steering_parameters import refuse_parameters_that_steer
 from proxy.decision.target import split
@@ -163,9 +163,12 @@ def decide(claim: Claim, known: Known, now: float) -> Verdict | Lookup:
                 raise Refused(ENDPOINT_REFUSED)
 
             # 11. Public endpoints: requests that `public` lists pass without a key. If `refuse` lists other methods of
-            # the path, they pass only without a form body, because the body may name one of those methods. 415
-            # form_body_not_read
+            #     the path, they pass only without a form body, because the body may name one of those methods. No
+            #     cookie has the name of a parameter that `refuse` lists.
+            #     400 ambiguous_request, 415 form_body_not_read
             if public:
+                if noticed & COOKIE and route.refused_names:
+                    refuse_cookies(claim)
                 if facts.refused and head.has_body and settings.form_body != "pass":
                     refuse_form_body(method, claim.fields, settings.form_body)
                 claim.pass_without_key()

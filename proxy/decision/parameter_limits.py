@@ -51,7 +51,7 @@ TOO_MANY_PARAMETERS = AMBIGUOUS_REQUEST.because(
     f"The query has more than {MAX_PARAMETERS} parameters, and many servers ignore the rest. {_SPLIT}"
 )
 TOO_MANY_COOKIES = AMBIGUOUS_REQUEST.because(
-    f"The request has more than {MAX_COOKIES} cookies. Send only those that this API needs."
+    f"The request has more than {MAX_COOKIES} cookies, or as many commas in them. Send only those that this API needs."
 )
 TOO_MANY_FOUND = AMBIGUOUS_REQUEST.because(
     f"Parameters or cookies that Sitelatch checks occur more than {MAX_FOUND} times in the request. {_SPLIT}"

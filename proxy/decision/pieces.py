@@ -31,8 +31,9 @@ from proxy.decision.parameter_names import DROPPED_BYTES, fold_letters
 from proxy.http.percent_encoding import MAX_ROUNDS, PERCENT, decode_if_cheap, rounds, text
 from proxy.refusals import Refused
 
-QUERY, COOKIES, PATH = b"&;?", b";", b"&?#;"
-"""All characters at which some backend separates parameters: in a query, in cookies, and in a path."""
+QUERY, COOKIES, LENIENT_COOKIES, PATH = b"&;?", b";", b";,", b"&?#;"
+"""All characters at which some backend separates parameters: in a query, in cookies, and in a path. Backends that split
+cookies at commas follow RFC 2965, as Zope does."""
 
 _JOINT = b"\x1f"
 """Joins names that are decoded together. Decoding a text with line breaks would take longer."""
@@ -60,8 +61,8 @@ class Pieces:
         self._split = split = (
             raw if len(separators) == 1 else raw.translate(bytes.maketrans(separators, usual * len(separators)))
         )
-        if split.count(usual) >= (MAX_COOKIES if separators == COOKIES else MAX_PARAMETERS):
-            raise Refused(TOO_MANY_COOKIES if separators == COOKIES else TOO_MANY_PARAMETERS)
+        if split.count(usual) >= (MAX_COOKIES if usual == COOKIES else MAX_PARAMETERS):
+            raise Refused(TOO_MANY_COOKIES if usual == COOKIES else TOO_MANY_PARAMETERS)
         self._text = "&" + (split if usual == b"&" else split.translate(_OF_COOKIES)).lower().decode("latin-1")
         self._odd: dict[bytes, list[int]] = {}
         """The positions of each odd name."""
@@ -75,7 +76,7 @@ class Pieces:
                         self._odd.setdefault(name, []).append(start)
                 start += len(piece) + 1
             if self._odd:
-                self._decoded = _decoded(list(self._odd), LONG_COOKIE_NAMES if separators == COOKIES else LONG_NAMES)
+                self._decoded = _decoded(list(self._odd), LONG_COOKIE_NAMES if usual == COOKIES else LONG_NAMES)
 
     def names_like(self, plain: re.Pattern[str], decoded: re.Pattern[str]) -> list[tuple[int, bytes]]:
         """Return the positions and the raw names that contain a pattern, in their order.

@@ -3,6 +3,7 @@
 from proxy.decision.claim import Claim
 from proxy.decision.named_sites import Named, TwoReadings, combined
 from proxy.decision.noticed_headers import SITE_HEADER
+from proxy.decision.parameter_finder import Found
 from proxy.decision.path_facts import PathFacts
 from proxy.decision.queries import OnlyParameter, Query
 from proxy.decision.value_readings import LONG_VALUE, is_deep
@@ -15,6 +16,11 @@ _MAX_COOKIES = 16
 _TOO_MANY_COOKIES = AMBIGUOUS_REQUEST.because(
     f"More than {_MAX_COOKIES} cookies have the name of a query parameter that names the site. Send no cookie with "
     "such a name."
+)
+
+_COOKIE_REFUSED = AMBIGUOUS_REQUEST.because(
+    "A cookie has the name of a query parameter that this route refuses, and some servers read cookies as parameters. "
+    "Send no cookie with such a name."
 )
 
 
@@ -80,19 +86,15 @@ def name_sites(claim: Claim, facts: PathFacts, noticed: int, query: Query | None
 
 
 def check_cookies(claim: Claim, facts: PathFacts, work: int) -> None:
-    """Raise Refused if a cookie names a site that the request does not name. PHP merges cookies into `$_REQUEST`.
+    """Raise Refused if a cookie names a site that the request does not name, or has the name of a refused parameter.
+
+    PHP and Zope merge cookies and parameters.
 
     Outside the paths of its rule, the key must cover the sites that a cookie names. `work` is the work that the head
     takes otherwise, or 0 if it is not known.
     """
     route = claim.route
-    finder = route.cookies
-    assert finder is not None  # noqa: S101 - for the type checker
-    lines = [value for name, value in claim.fields if name.lower() == b"cookie"]
-    raw = b";".join(lines)
-    if finder.is_silent(raw):
-        return
-    found = finder.find(finder.split(raw))
+    lines, raw, found = _found_cookies(claim)
     if not found:
         return
     # PHP joins several Cookie headers with a comma, so the second header becomes part of the value before it.
@@ -119,3 +121,26 @@ def check_cookies(claim: Claim, facts: PathFacts, work: int) -> None:
     if elsewhere:
         claim.named = claim.named.with_others(elsewhere)
         claim.plus_as_space = claim.plus_as_space and claim.plus_as_space.with_others(elsewhere)
+
+
+def refuse_cookies(claim: Claim) -> None:
+    """Raise Refused if a cookie has the name of a parameter that `refuse` lists."""
+    _found_cookies(claim)
+
+
+def _found_cookies(claim: Claim) -> tuple[list[bytes], bytes, list[Found]]:
+    """Return the Cookie headers, all cookies, and those with the name of a site parameter.
+
+    Raises Refused as `refuse_cookies` does.
+    """
+    route = claim.route
+    finder = route.cookies
+    assert finder is not None  # noqa: S101 - for the type checker
+    lines = [value for name, value in claim.fields if name.lower() == b"cookie"]
+    raw = b";".join(lines)
+    if finder.is_silent(raw):
+        return lines, raw, []
+    found = finder.find(finder.split(raw))
+    if not all(route.refused_names.isdisjoint(each.meant) for each in found):
+        raise Refused(_COOKIE_REFUSED)
+    return lines, raw, found

@@ -10,7 +10,7 @@ from proxy.decision.parameter_keys import CookieKey
 from proxy.decision.parameter_limits import FEW_UNUSUAL
 from proxy.decision.parameter_names import Name
 from proxy.decision.path_patterns import PathPattern, shown_path
-from proxy.decision.pieces import COOKIES, PATH
+from proxy.decision.pieces import LENIENT_COOKIES, PATH
 from proxy.decision.site_rules import SiteRules, listed
 from proxy.decision.steering_parameters import STEERING_NAMES
 from proxy.http.cors import compile_cors, is_preflight
@@ -78,8 +78,8 @@ class Route:
         self.parameters = Finder(names)
         self.path_parameters = Finder(names, PATH, most_unusual=FEW_UNUSUAL)
         self.cookies = (
-            Finder(site_names, COOKIES, most_unusual=FEW_UNUSUAL)
-            if settings.cookies == "check" and site_names
+            Finder([*site_names, *self.refused_names], LENIENT_COOKIES, most_unusual=FEW_UNUSUAL)
+            if settings.cookies == "check" and (site_names or self.refused_names)
             else None
         )
         self.always_reads_sites = bool(self.site_rules.hosts)

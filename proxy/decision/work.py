@@ -76,7 +76,7 @@ def head_work(head: Head) -> int:
         + sum([len(value) for _, value in head.fields]) // _VALUE_BYTES
         + len(cookies) // _COOKIE_BYTES
         + _PARAMETER * query.count(b"&")
-        + _COOKIE * cookies.count(b";")
+        + _COOKIE * (cookies.count(b";") + cookies.count(b","))
         + _encoding_work(query)
         + _encoding_work(cookies.translate(_TO_MARKS, _NO_MARKS))
     )

@@ -62,26 +62,18 @@ def _node(script: str, *arguments: str) -> Callable[[Place], None]:
     return start
 
 
+def _uvicorn(application: str, *options: str) -> Callable[[Place], None]:
+    return _command(
+        "-m", "uvicorn", "--host", "127.0.0.1", "--port", "PORT", "--log-level", "critical", *options, application
+    )
+
+
 QUICK = (
     Backend("gunicorn-flask", _gunicorn("flask_app:application", _PATH)),
     Backend("gunicorn20-wsgi", _gunicorn("wsgi_app:application", _OLD_GUNICORN)),
     Backend("daphne-django", _command("-m", "daphne", "-b", "127.0.0.1", "-p", "PORT", "-v", "0", "django_app:asgi")),
     Backend("waitress-django", _command("-m", "waitress", "--listen=127.0.0.1:PORT", "django_app:wsgi")),
-    Backend(
-        "uvicorn-starlette",
-        _command(
-            "-m",
-            "uvicorn",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "PORT",
-            "--log-level",
-            "critical",
-            "--proxy-headers",
-            "starlette_app:app",
-        ),
-    ),
+    Backend("uvicorn-starlette", _uvicorn("starlette_app:app", "--proxy-headers")),
     Backend(
         "hypercorn-starlette",
         _command("-m", "hypercorn", "--bind", "127.0.0.1:PORT", "--log-level", "critical", "starlette_app:app"),
@@ -115,4 +107,14 @@ QUICK = (
     Backend("koa", _node("koa_app.mjs")),
     Backend("hono", _node("hono_app.mjs")),
     Backend("hapi", _node("hapi_app.mjs")),
+    Backend("waitress-pyramid", _command("-m", "waitress", "--listen=127.0.0.1:PORT", "pyramid_app:application")),
+    Backend("waitress-webpy", _command("-m", "waitress", "--listen=127.0.0.1:PORT", "webpy_app:application")),
+    Backend(
+        "waitress-zope",
+        _command("-m", "waitress", "--listen=127.0.0.1:PORT", "zope_app:application"),
+        route={"form_body": "refuse"},
+    ),
+    Backend("twisted", _command(str(APPS / "twisted_app.py"), "PORT")),
+    Backend("h3", _node("h3_app.mjs")),
+    Backend("restify", _node("restify_app.mjs")),
 )

@@ -27,6 +27,12 @@ _KNOWN: tuple[_Exception, ...] = (
         "Bottle's request.params reads every body as a form; applications should use request.query",
     ),
     _known(
+        "webpy",
+        r"^other site by merged: .* input",
+        rb"(?i)\r\ncontent-length: [1-9]|\r\ntransfer-encoding: chunked",
+        "web.py's web.input() reads every body as a form; applications should use web.input(_method='GET')",
+    ),
+    _known(
         "waitress",
         r"^no response",
         rb"(?i)\r\nexpect: 100-continue",

@@ -82,7 +82,8 @@ def _faults(request: Request, sent: Sent, report: Report) -> Iterator[Fault]:
         if sent.named_by.get("path"):
             yield Fault("no site by path", "the path rule names the site, but the backend reads none")
         endpoint = "none"
-    if endpoint == "site" and site != OWN and not (rules.scoped and _OWN_AND_PAIRS.match(str(site))):
+    served = sites_in(rules, "path", str(site)) if endpoint == "site" else []
+    if endpoint == "site" and served != [OWN] and not (rules.scoped and _OWN_AND_PAIRS.match(str(site))):
         yield Fault("other site by path", f"the backend serves {site!r}")
     read = {"query": True, "header": True}
     for part, way, values in report["reads"]:

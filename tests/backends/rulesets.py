@@ -140,7 +140,7 @@ def sites_in(rules: RuleSet, part: str, value: str) -> list[str]:
         # Most servers join a repeated header with commas (RFC 9110 §5.3).
         return [member.strip() for member in value.split(",")]
     if rules is TEMPLATES and (found := _TEMPLATE.fullmatch(value)):
-        return [found[1]] if found[1] is not None else found[2].split(",")
+        return [site.strip() for site in ([found[1]] if found[1] is not None else found[2].split(","))]
     return [value]
 
 

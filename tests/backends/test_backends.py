@@ -20,7 +20,7 @@ from tests.backends.generator import requests
 from tests.backends.place import Place
 from tests.backends.rulesets import KEY, RULE_SETS
 
-REQUESTS = int(os.environ.get("BACKEND_REQUESTS", "10000"))
+REQUESTS = int(os.environ.get("BACKEND_REQUESTS", "7500"))
 """Generated requests per backend."""
 
 SECONDS = float(os.environ.get("BACKEND_SECONDS", "60"))

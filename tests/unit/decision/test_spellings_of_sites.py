@@ -219,6 +219,10 @@ def test_other_encoded_separators_are_treated_as_ordinary_characters(query: byte
         (b"sites=blog; mysite=blog", ("shop",)),
         (b"site; a=1", "ambiguous_request"),
         (b"a=1; SITE", "ambiguous_request"),
+        (b"x, site=blog", "ambiguous_request"),  # Zope
+        (b"a=1,site=blog", "ambiguous_request"),
+        (b'$Version=1; site="blog"; $Path="/"', "ambiguous_request"),
+        (b"a=b,c; prefs=x,y,z", ("shop",)),
     ],
 )
 def test_a_cookie_must_not_name_a_different_site_than_the_query(cookie: bytes, outcome: object) -> None:
@@ -263,6 +267,15 @@ def test_a_cookie_outside_the_rules_paths_cannot_name_the_site() -> None:
     assert judge(route, b"/api/reports", (b"Cookie", b"site=shop")) == "site_missing"
     lines = [(b"Cookie", b"site=shop"), (b"Cookie", b"x=1")]
     assert judge(route, b"/api/sites/shop/x", *lines) == "ambiguous_request"
+
+
+@pytest.mark.parametrize("cookie", [b"urls=/api/sites/blog", b"a=1; URLS", b"urls[0]=x", b"%75rls=x", b"u%FFrls=x"])
+def test_a_cookie_with_the_name_of_a_refused_parameter_is_ambiguous(cookie: bytes) -> None:
+    route = {**PATH, "refuse": ["query:urls"], "public": ["GET /static/**"]}
+    assert judge(route, b"/api/sites/shop/x", (b"Cookie", cookie)) == "ambiguous_request"
+    assert judge(route, b"/static/x", (b"Cookie", cookie), key=False) == "ambiguous_request"
+    assert judge({**route, "cookies": "ignore"}, b"/api/sites/shop/x", (b"Cookie", cookie)) == ("shop",)
+    assert judge(route, b"/api/sites/shop/x", (b"Cookie", b"theme=urls; curls=x")) == ("shop",)
 
 
 def test_outside_the_rules_paths_a_word_for_all_sites_in_a_cookie_needs_an_all_sites_key() -> None:
