@@ -8,11 +8,13 @@ from tests.traffic import (
     analytics,
     browsers,
     clients,
+    databases,
     large,
     monitoring,
     objects,
     refused,
     search,
+    services,
     tables,
     time_series,
     wanted,
@@ -28,6 +30,8 @@ SHAPES: list[Shape] = [
     *tables.SHAPES,
     *objects.SHAPES,
     *monitoring.SHAPES,
+    *services.SHAPES,
+    *databases.SHAPES,
     *large.SHAPES,
 ]
 WANTED: list[Shape] = wanted.SHAPES

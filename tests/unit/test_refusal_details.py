@@ -155,7 +155,7 @@ ROWS: list[Row] = [
         (get("/?%0Asite&" + "&".join(f"%4{n}" for n in range(1, 9))), "The name of a parameter or cookie contains an"),
         (get("/?site[" + "a" * 1100 + "]=1"), "More than 24 names of parameters, more than 8 names of cookies or"),
         (get("/?" + "&".join(f"site[{n}]" for n in range(25))), "More than 24 names of parameters, more than 8"),
-        (get("/", "Cookie: " + "a;" * 257), "The request has more than 256 cookies."),
+        (get("/", "Cookie: " + "a;" * 257), "The request has more than 256 cookies, or as many commas"),
         (get("/?" + "a" * 300 + ";site=b"), "The name of a parameter or cookie has more than 256 bytes"),
         (get("/?a" + "%26" * 300), "The names of parameters or cookies contain more than 256 encoded"),
         (
@@ -233,6 +233,10 @@ ROWS: list[Row] = [
             "Servers may read another site from this path (`/api/sites/SITE/…`). The path cont",
         ),
         (
+            get("/api/si%FFtes/shop/x"),
+            "Servers may read another site from this path (`/api/sites/SITE/…`). The path contains bytes that are not",
+        ),
+        (
             get("/api//sites/shop/x"),
             "Servers may read another site from this path (`/api/sites/SITE/…`). The path contains",
         ),
@@ -280,6 +284,11 @@ ROWS: list[Row] = [
     ),
     *rows(
         [{"query": "site", "separator": ","}], (get("/?site=" + "a,b" * 64), "The request names more than 64 sites.")
+    ),
+    *rows(
+        ["path:/{site}/**"],
+        (get("/shop/x", "Cookie: urls=/blog"), "A cookie has the name of a query parameter that this route refuses"),
+        refuse=["query:urls"],
     ),
     *rows([], *REQUESTS, (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11", "The connection begins with the PROXY protocol")),
 ]
