@@ -50,12 +50,14 @@ class CachedKeys:
                 self._on_lost(Changes(keys={digest: 0}))
             return UNKNOWN
         self.unknown.discard(digest)
-        # Keep the same object for an equal grant, so that what callers derived from it stays valid.
-        grant = before if before is not None and before == found.grant else found.grant
-        self.grants[digest] = self._lifetimes.new_entry(grant, found.position, read_at)
-        if before is not None and before is not grant and narrowed(before, grant):
+        if entry is not None and entry.value == found.grant:
+            # Keep the entry and its grant, so that what callers derived from them stays valid.
+            self._lifetimes.renew(entry, found.position, read_at)
+            return entry.value
+        self.grants[digest] = self._lifetimes.new_entry(found.grant, found.position, read_at)
+        if before is not None and narrowed(before, found.grant):
             self._on_lost(Changes(keys={digest: found.position}))
-        return grant
+        return found.grant
 
     def drop(self, digest: bytes, position: int | None) -> Grant | None:
         """Drop the answer for a key and return its grant. An answer from the feed's `position` or later stays."""

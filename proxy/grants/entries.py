@@ -46,10 +46,17 @@ class Lifetimes:
 
     def new_entry(self, value: Value, position: int, read_at: float) -> Entry[Value]:
         """Return an entry. Refresh times are spread, so that entries read together are not refreshed together."""
-        fresh_until = read_at + self._ttl
-        return Entry(
-            value, position, read_at + self._ttl * (0.6 + 0.2 * self._jitter()), fresh_until, fresh_until + self._stale
-        )
+        entry = Entry(value, position, read_at, read_at, read_at)
+        self.renew(entry, position, read_at)
+        return entry
+
+    def renew(self, entry: Entry[Any], position: int, read_at: float) -> None:
+        """Start the lifetime of an entry anew, because a lookup has returned an equal answer."""
+        entry.position = position
+        entry.refresh_at = read_at + self._ttl * (0.6 + 0.2 * self._jitter())
+        entry.fresh_until = read_at + self._ttl
+        entry.stale_until = entry.fresh_until + self._stale
+        entry.refreshing = False
 
     def validate_all(self, at: float) -> None:
         """Record that every current entry was still valid at that time; `extend` applies this to an entry."""

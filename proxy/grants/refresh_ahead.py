@@ -42,10 +42,11 @@ class RefreshAhead:
         return not self._tasks
 
     def schedule(self, digest: bytes, entry: Entry[Grant]) -> None:
-        """Refresh this entry in the background."""
+        """Refresh this entry in the background. Until then it is used as before, so that requests stay cheap."""
         if entry.refreshing or not self._database.keys_worth_asking:
             return
         entry.refreshing = True
+        entry.refresh_at = entry.fresh_until
         self._waiting.append(digest)
         # A task that has just ended is still listed, but cannot take more work.
         if sum(not task.done() for task in self._tasks) < self._max_tasks:
@@ -67,18 +68,19 @@ class RefreshAhead:
             entry = self._entries.get(digest)
             if entry is None or not entry.refreshing:
                 continue  # the entry was dropped or replaced in the meantime
+            scheduled_for = entry.fresh_until
             self._lifetimes.extend(entry)
-            if self._clock() < entry.refresh_at:
-                entry.refreshing = False
+            if entry.fresh_until > scheduled_for and self._clock() < entry.refresh_at:
+                entry.refreshing = False  # the feed has confirmed it in the meantime
                 continue
             lookup = self._lookups.in_flight(digest)
             if lookup is None and self._database.keys_worth_asking:
                 lookup = self._lookups.start(digest, self.queue, digest, None)
             if lookup is not None:
                 await asyncio.wait({lookup.task})
-            # An answer has replaced the entry. If the database did not answer, refresh this entry again a little later.
-            entry.refreshing = False
-            entry.refresh_at = min(self._clock() + self._retry_seconds, entry.fresh_until)
+            if entry.refreshing:  # the database did not answer, so refresh the entry again a little later
+                entry.refreshing = False
+                entry.refresh_at = min(self._clock() + self._retry_seconds, entry.fresh_until)
 
 
 def concurrent_refreshes(settings: GrantSettings) -> int:

@@ -165,6 +165,7 @@ async def test_an_entry_that_is_evicted_or_replaced_is_not_live(harness: Harness
     evicted = grants.entry(KEY)
     await grants.fetch(OTHER)
     replaced = grants.entry(OTHER)
+    harness.scope.add(OTHER, "ada", "blog")
     harness.clock.now += 40
     await grants.fetch(OTHER)
     assert evicted is not None

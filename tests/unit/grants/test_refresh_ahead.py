@@ -24,6 +24,22 @@ async def test_a_grant_in_use_is_refreshed_before_it_expires(harness: Harness) -
     assert grants.peek(KEY) is first, "an equal grant is not a change: it is still the same object"
 
 
+async def test_callers_may_use_an_entry_while_and_after_it_is_refreshed(harness: Harness) -> None:
+    harness.scope.add(KEY, "ada", "shop")
+    grants = harness.grants(ttl_seconds=30)
+    await grants.fetch(KEY)
+    entry = grants.entry(KEY)
+    harness.clock.now += 22
+    harness.scope.hold()
+    assert known(grants.peek(KEY))
+    await until(lambda: harness.scope.under_way == 1)
+    assert reusable_until(grants, KEY) == 1030.0
+    harness.scope.resume()
+    await until(lambda: grants.idle)
+    assert reusable_until(grants, KEY) > 1030.0
+    assert grants.entry(KEY) is entry, "an equal grant is not a change: its entry is still the same object"
+
+
 async def test_an_unused_grant_is_not_refreshed(harness: Harness) -> None:
     harness.scope.add(KEY)
     grants = harness.grants(ttl_seconds=30)
@@ -91,7 +107,7 @@ async def test_a_queued_refresh_of_a_dropped_grant_is_skipped(
     await until(lambda: harness.scope.under_way == 1)
     grants.drop(OTHER)
     harness.scope.resume()
-    await until(lambda: reusable_until(grants, key(1)) > harness.clock.now)
+    await until(lambda: grants.idle)
     assert harness.scope.queried == [KEY, key(1)]
 
 
