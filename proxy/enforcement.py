@@ -92,17 +92,25 @@ class Enforcement:
         `named` are the result of `name_plainly`.
         """
         grant = self._known.peek(key)
-        if (
-            grant is None
-            or not grant.unconditional  # `decide` judges everything but the sites
-            or grant.all_sites
-            or not grant.sites.issuperset(named.sites)
-        ):
+        if grant is None:
+            return None
+        if not grant.unconditional and not grant.valid_at(self._wall_clock()):
+            return None
+        if not grant.sites.issuperset(named.sites) and not (grant.all_sites and self._owns(grant.workspace, named)):
             return None
         self._metrics.lookup("hit")
         self._on_use(grant.subject)
         self.usage.users[grant.user_id].passed += 1
         return route, named, grant, self._identity.of(grant, named.sites)
+
+    def _owns(self, workspace: str, named: Candidate) -> bool:
+        """Return whether the cache knows that a workspace owns all named sites, and that these are their ids."""
+        if named.every_site or named.others or named.others_every_site:
+            return False
+        owners = self._grants.peek_sites(named.sites)
+        return owners is not None and all(
+            owner is not None and owner.workspace == workspace and owner.id == site for site, owner in owners.items()
+        )
 
     def judge(self, head: Head) -> Verdict | Pending:
         """Return the verdict, or what to pass to `judge_slowly` if it needs a lookup. Never raises. Hot."""

@@ -46,6 +46,14 @@ class Grant:
         if not self.subject:
             object.__setattr__(self, "subject", self.user_id)
 
+    def valid_at(self, now: float) -> bool:
+        """Return whether the key has not expired at `now`, and has no other condition than its expiry and its sites."""
+        return (
+            (self.expires_at is None or now < self.expires_at)
+            and not self.disabled
+            and (self.methods, self.networks, self.limits) == (None, None, None)
+        )
+
     def site_called(self, name: str) -> str | None:
         """Return the id of the granted site with this name (site_ids.py), or None."""
         folded = folded_part(name)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from proxy.decision.api_keys import digest
 from proxy.decision.plain_claims import name_plainly
 from proxy.decision.route_table import RouteTable
+from proxy.decision.site_ids import names_of
 from proxy.decision.verdict import Verdict
 from proxy.enforcement import Enforcement, Passed
 from proxy.grants.cache import GrantCache
@@ -35,6 +36,9 @@ GRANTS: dict[str, dict[str, Any]] = {
     "limited": {"sites": ["shop", "blog"], "requests_per_second": 1_000_000.0},
     "one of two keys": {"sites": ["shop"], "several_keys": True},
 }
+
+
+SITES = ("shop", "blog", "elsewhere", "missing")
 
 
 class Side:
@@ -75,12 +79,14 @@ class Comparison:
         scope = MemoryScope()
         self.key = b"slk_" + b"A" * 38
         scope.add(digest(self.key), "ada", **GRANTS[grant])
+        scope.sites = {"shop": "acme", "blog": "acme", "elsewhere": "initech"}
         self.requests = PlainRequests(LimitSettings(), RequestSpellings(), table.noticed_names, table.plain_key_fields)
         self.short, self.full = Side(table, scope), Side(table, scope)
 
     async def warm(self) -> None:
         for side in (self.short, self.full):
             await side.grants.fetch(digest(self.key))
+            await side.grants.fetch_sites([*SITES, *(name for site in SITES for name in names_of(site))])
 
     def check(self, raw: bytes) -> bool:
         """Judge a request in both ways. Return whether the shortcut decided."""
@@ -146,8 +152,14 @@ PASSES = [
     ("one site", "/api/sites/shop/../blog/x", False),
     ("one site", "/api/sites/blog/x", False),
     ("other site", "/api/sites/shop/x", False),
-    ("all sites", "/api/sites/shop/x", False),
-    ("not expired yet", "/api/sites/shop/x?site=blog", False),
+    ("all sites", "/api/sites/shop/x", True),
+    ("all sites", "/api/sites/shop/x?site=shop", True),
+    ("all sites", "/api/sites/SHOP/x", False),
+    ("all sites", "/api/sites/elsewhere/x", False),
+    ("all sites", "/api/sites/missing/x", False),
+    ("all sites", "/api/sites/never-looked-up/x", False),
+    ("not expired yet", "/api/sites/shop/x", True),
+    ("not expired yet", "/api/sites/blog/x", True),
     ("expired", "/api/sites/shop/x", False),
     ("disabled", "/api/sites/shop/x", False),
     ("read-only", "/api/sites/shop/x", False),
@@ -158,7 +170,7 @@ PASSES = [
 
 
 @pytest.mark.parametrize(("grant", "target", "passes"), PASSES)
-def test_only_ordinary_requests_with_unconditional_keys_pass(grant: str, target: str, passes: bool) -> None:
+def test_only_ordinary_requests_with_keys_that_are_valid_now_pass(grant: str, target: str, passes: bool) -> None:
     raw = f"GET {target} HTTP/1.1\r\nHost: h\r\nX-API-Key: slk_{'A' * 38}\r\n\r\n".encode()
     assert check("path, query and header", grant, raw) is passes
 
