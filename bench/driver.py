@@ -99,6 +99,7 @@ class Visit:
 
     def __init__(self, services: Services, peer: str) -> None:
         self.client = MemoryTransport(peer)
+        self._turn = services.turn
         self.downstream = ClientConnection(services, asyncio.get_running_loop())
         self.downstream.connection_made(self.client)
         self.upstreams: list[MemoryTransport] = []
@@ -116,15 +117,19 @@ class Visit:
 
         Both connections stay open for the next exchange.
         """
+        turn = self._turn
         self.downstream.handle(request)
+        turn.write()
         for connection, transport in zip(self._upstream_connections, self.upstreams, strict=True):
             if transport.written:
                 transport.written = b""
                 connection.handle(response)
+        turn.write()
 
     async def send(self, head: bytes) -> None:
         """Send a head, wait for the decision, and close the connection, so that the log line is written."""
         self.downstream.handle(head)
+        self._turn.end()
         turns = 0
         while not self._decided and turns < _TURNS:
             await asyncio.sleep(0)

@@ -182,7 +182,7 @@ class PlainExchanges:
             return
         connection.plain = self
         self._open = (connection, pool, shape, data, request, request_id, passed, started, sent, now)
-        connection.transport.write(request)
+        services.turn.writes.append((connection.transport, request))
 
     def _find_shape(self, data: bytes, target_end: int) -> Shape | None:
         """Return the shape of a plain request that may be relayed plainly, and remember it, or return None."""
@@ -213,8 +213,7 @@ class PlainExchanges:
             pool.failures.succeeded()
         now = self._loop.time()
         pool.give_back(connection, None, now)
-        if not self._transport.is_closing():
-            self._transport.write(written)
+        services.turn.writes.append((self._transport, written))
         self._client.deadline = now + services.limits.keepalive_seconds
         ended = services.clock()
         metrics = services.metrics
@@ -241,6 +240,7 @@ class PlainExchanges:
         opened = self._open
         if opened is None:
             return
+        self._services.turn.write()
         connection, pool, shape, data, request, request_id, passed, started, sent, now = opened
         self._open = connection.plain = None
         exchange = self._exchange(data, shape, request_id, passed, started)

@@ -1,8 +1,8 @@
 """Handles the bytes that arrive in one turn of the event loop together.
 
 With many busy connections, one turn reads from many sockets. Reading from all of them, then handling all the bytes, and
-then writing takes about a tenth less CPU time than handling the bytes of each socket right after they were read,
-because the kernel's code and Python's displace each other from the processor's caches less often.
+then writing to all sockets takes less CPU time than doing all three for one socket after the other, because the
+kernel's code and Python's displace each other from the processor's caches less often.
 """
 
 import asyncio
@@ -24,13 +24,15 @@ class Receiving(Protocol):
 class Turn:
     """The bytes that have arrived in the current turn of the event loop, and are not handled yet."""
 
-    __slots__ = ("from_clients", "from_upstreams", "scheduled")
+    __slots__ = ("from_clients", "from_upstreams", "scheduled", "writes")
 
     def __init__(self) -> None:
         self.from_clients: deque[tuple[Receiving, bytes]] = deque()
         self.from_upstreams: deque[tuple[Receiving, bytes]] = deque()
         self.scheduled = False
         """Whether `end` will be called. Whoever appends bytes calls `schedule` unless this is set."""
+        self.writes: list[tuple[asyncio.Transport, bytes]] = []
+        """What plain exchanges write. Nothing else may be written to one of these transports before that."""
 
     def schedule(self) -> None:
         """Call `end` once the event loop has read from all sockets."""
@@ -44,7 +46,16 @@ class Turn:
         """
         self.scheduled = False
         _handle(self.from_upstreams)
+        self.write()
         _handle(self.from_clients)
+        self.write()
+
+    def write(self) -> None:
+        """Write what has been collected. Hot."""
+        writes, self.writes = self.writes, []
+        for transport, data in writes:
+            if not transport.is_closing():
+                transport.write(data)
 
 
 def _handle(arrived: deque[tuple[Receiving, bytes]]) -> None:

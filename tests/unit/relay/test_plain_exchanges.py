@@ -22,6 +22,7 @@ from proxy.refusals import INVALID_KEY
 from proxy.relay.client_connection import ClientConnection
 from proxy.relay.exchange import Exchange
 from proxy.relay.front_door import FrontDoor
+from proxy.relay.turn import Turn
 from proxy.relay.upstream_connection import UpstreamConnection
 from proxy.settings import GrantSettings, KeySettings, LimitSettings, ProxySettings
 from tests.scopes import Clock, MemoryScope, VirtualLoop
@@ -111,7 +112,8 @@ class Wire(MemoryTransport):
 class End:
     """A connection of the proxy and its transport. Events that a real transport would not report are left out."""
 
-    def __init__(self, connection: ClientConnection | UpstreamConnection, peer: str) -> None:
+    def __init__(self, connection: ClientConnection | UpstreamConnection, peer: str, turn: Turn) -> None:
+        self.turn = turn
         self.connection = connection
         self.wire = Wire(peer)
         self.lost = self.full = False
@@ -119,7 +121,8 @@ class End:
 
     def receive(self, data: bytes) -> None:
         if not self.wire.is_closing() and data:
-            self.connection.handle(data)
+            self.connection.data_received(data)
+            self.turn.end()
 
     def lose(self, error: Exception | None) -> None:
         if not self.lost:
@@ -175,9 +178,9 @@ class World:
         numbers = itertools.count(1)
         services.next_request_id = lambda: b"id-%d" % next(numbers)
         loop = asyncio.get_running_loop()
-        self.client = End(ClientConnection(services, loop), "192.0.2.1")
+        self.client = End(ClientConnection(services, loop), "192.0.2.1", services.turn)
         [pool] = self.door.pools
-        self.upstreams = [End(UpstreamConnection(pool), "") for _ in range(2)]
+        self.upstreams = [End(UpstreamConnection(pool), "", services.turn) for _ in range(2)]
         for upstream in self.upstreams:
             assert isinstance(upstream.connection, UpstreamConnection)
             pool.give_back(upstream.connection, None, loop.time())

@@ -100,3 +100,42 @@ async def test_a_connection_with_a_request_that_has_just_arrived_is_not_closed_a
     visit.downstream.data_received(KEYLESS)
     check(visit)
     assert visit.client.written.startswith(b"HTTP/1.1 401")
+
+
+async def test_plain_exchanges_are_written_after_all_bytes_are_handled() -> None:
+    turn, transport, seen = Turn(), MemoryTransport(), list[bytes]()
+
+    class Relaying(Connection):
+        @property
+        def handle(self) -> Callable[[bytes], None]:
+            def relay(data: bytes) -> None:
+                turn.writes.append((transport, data))
+                seen.append(transport.written)
+
+            return relay
+
+    turn.from_clients += [(Relaying([]), b"a"), (Relaying([]), b"b")]
+    turn.end()
+    assert seen == [b"", b""]
+    assert transport.written == b"ab"
+
+
+async def test_nothing_is_written_to_a_connection_that_has_closed_in_the_same_turn() -> None:
+    turn, transport = Turn(), MemoryTransport()
+    turn.writes.append((transport, b"a"))
+    transport.close()
+    turn.end()
+    assert transport.written == b""
+
+
+async def test_two_reads_from_a_client_in_one_turn_are_answered_in_order(visit: Visit) -> None:
+    visit.downstream.data_received(GET)
+    visit.downstream.data_received(KEYLESS)
+    await asyncio.sleep(0)
+    [upstream] = visit.upstreams
+    assert upstream.written.startswith(b"GET /api/sites/shop/x HTTP/1.1\r\n")
+    connection = visit.downstream.upstream
+    assert connection is not None
+    connection.data_received(OK)
+    await asyncio.sleep(0)
+    assert [answer[:3] for answer in visit.client.written.split(b"HTTP/1.1 ")[1:]] == [b"200", b"401"]
