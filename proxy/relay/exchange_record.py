@@ -33,6 +33,8 @@ class Record:
         self._usage = usage
         self.logs_passed = access_log.writes(PASSED)
         """Whether exchanges that passed are logged."""
+        self.log_plain = access_log.write_plain
+        """Logs a plain exchange."""
 
     def exchange(self, exchange: Exchange, client: str) -> None:
         """Record an exchange that has ended. `client` is the client's address. Hot."""
@@ -77,37 +79,6 @@ class Record:
         if sent and verdict is not None and verdict.grant is not None and verdict.refusal is None:
             self._usage.users[verdict.grant.user_id].bytes_out += sent
             exchange.bytes_counted += sent
-
-    def plain_exchange(
-        self,
-        request_id: bytes,
-        client: str,
-        target: bytes,
-        status: int,
-        route: str,
-        user_id: str,
-        sites: tuple[str, ...],
-        seconds: float,
-        upstream_seconds: float,
-        bytes_out: int,
-    ) -> None:
-        """Log a plain exchange that has ended (plain_exchanges.py). Hot."""
-        self._access_log.write(
-            request_id=request_id.decode(),
-            client=client,
-            method=b"GET",
-            path=target,
-            status=status,
-            outcome=PASSED,
-            route=route,
-            user_id=user_id,
-            sites=sites,
-            seconds=seconds,
-            upstream_seconds=upstream_seconds,
-            upstream_error=None,
-            bytes_in=0,
-            bytes_out=bytes_out,
-        )
 
     def refused_head(
         self, refusal: Refusal, raw: Head | None, *, request_id: bytes, client: str, bytes_out: int

@@ -222,7 +222,7 @@ class PlainExchanges:
         services.enforcement.usage.users[grant.user_id].bytes_out += size
         if services.record.logs_passed:
             target = head[len(_GET) : head.index(b" ", len(_GET))]
-            services.record.plain_exchange(
+            services.record.log_plain(
                 request_id,
                 self._peer.address,
                 target,

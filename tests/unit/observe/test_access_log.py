@@ -193,3 +193,29 @@ async def test_a_full_batch_is_written_at_once() -> None:
 async def test_a_line_names_the_error_of_the_upstream() -> None:
     [line] = await lines("all", {"outcome": "upstream_unreachable", "upstream_error": "certificate_expired"})
     assert line["upstream_error"] == "certificate_expired"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/sites/shop/uptime",
+        "/api/sites/shop/uptime?key=" + KEY,
+        "/reports/2026-11-30/q(1);v=2.0~,@:+*'!",
+        "/snake_case/%41/100%25",
+        '/"quoted"\\and\\escaped"',
+        f"/files/{KEY}/x",
+        f"/files/{TOKEN}",
+        f"/%73lk_{KEY[4:]}",
+        f"/slk%255f{KEY[4:]}",
+    ],
+)
+@pytest.mark.parametrize("sites", [("shop",), ('a"b', "ü", KEY), tuple(map(str, range(9)))])
+async def test_a_plain_exchange_gets_the_same_line_as_any_other(target: str, sites: tuple[str, ...]) -> None:
+    stream = io.BytesIO()
+    log = AccessLog(stream, wall_clock=lambda: 1_800_000_000.25)
+    for _ in range(2):
+        log.write_plain(b"r-1", "fe80::1", target.encode(), 200, "data", "ada", sites, 0.01234, 0.01, 99)
+    write(log, client="fe80::1", path=target.encode(), user_id="ada", sites=sites, bytes_out=99)
+    log.flush()
+    assert len(set(stream.getvalue().splitlines())) == 1
+    assert KEY[4:] not in stream.getvalue().decode()
