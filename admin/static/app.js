@@ -225,6 +225,7 @@ sites.setUpSites();
 audit.setUpAudit();
 users.setUpEdit();
 users.setUpTry();
+users.setUpUsage();
 users.setUpKeyImport(users.loadUsers);
 users.setUpCreate((workspace) => { if (state.session && address().view === "users") workspace ? users.showCreated(workspace) : users.loadUsers(); });
 

@@ -28,13 +28,41 @@ const ICONS = {
   done: "M5 12.5l4.5 4.5L19 7",
 };
 
-// A line drawing in the color of the text. The button around it has a label.
-export function icon(name) {
-  const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-  for (const [attribute, value] of Object.entries({ viewBox: "0 0 24 24", class: `icon ${name}`, "aria-hidden": "true" })) svg.setAttribute(attribute, value);
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
+function drawing(attributes, ...paths) {
+  const draw = (tag, given) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [attribute, value] of Object.entries(given)) element.setAttribute(attribute, value);
+    return element;
+  };
+  const svg = draw("svg", attributes);
+  svg.append(...paths.map((path) => draw("path", path)));
   return svg;
+}
+
+// A line drawing in the color of the text. The button around it has a label.
+export const icon = (name) => drawing({ viewBox: "0 0 24 24", class: `icon ${name}`, "aria-hidden": "true" }, { d: ICONS[name] });
+
+// A chart with a bar for each of the values, which may have a second value on top of it. `label` describes the chart.
+export function bars(values, label, onTop = values.map(() => 0)) {
+  const height = 100;
+  const scale = height / Math.max(1, ...values.map((value, index) => value + onTop[index]));
+  const sizes = (some) => some.map((value) => (value ? Math.max(4, value * scale) : 0)); // so that a single request is visible
+  const [lower, upper] = [sizes(values), sizes(onTop)];
+  const bar = (size, bottom, index) => (size ? `M${index * 4} ${bottom.toFixed(1)}v-${size.toFixed(1)}h3v${size.toFixed(1)}z` : "");
+  return drawing(
+    { viewBox: `0 -8 ${values.length * 4 - 1} ${height + 9}`, preserveAspectRatio: "none", class: "bars", role: "img", "aria-label": label },
+    { d: `M0 ${height}h${values.length * 4 - 1}v1H0z`, class: "base" },
+    { d: lower.map((size, index) => bar(size, height, index)).join("") },
+    { d: upper.map((size, index) => bar(size, height - lower[index], index)).join(""), class: "on-top" },
+  );
+}
+
+const BYTE_UNITS = ["bytes", "KB", "MB", "GB", "TB", "PB"];
+
+// A number of bytes with three digits, such as “1.23 MB”.
+export function byteSize(bytes) {
+  const unit = Math.min(BYTE_UNITS.length - 1, bytes < 1000 ? 0 : Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** unit).toLocaleString("en", { maximumSignificantDigits: unit ? 3 : 15 })} ${BYTE_UNITS[unit]}`;
 }
 
 // An email address with line break opportunities after the @ and before each dot.

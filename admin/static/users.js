@@ -1,7 +1,7 @@
 // API users: the list, and the dialog that creates one.
 
 import { address, changeAddress, choiceFrom, deleteIfExists, fragment, query, readPage, rememberScroll, request, state, textFrom, withoutKeys } from "./api.js";
-import { busy, byId, cell, confirm, copy, counted, cut, debounced, duration, el, emailAddress, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, setUpFilters, show, showError, showFilterCount, showToast, time } from "./components.js";
+import { bars, busy, byId, byteSize, cell, confirm, copy, counted, cut, debounced, duration, el, emailAddress, icon, isolated, isPast, localTime, Pages, Picker, placeBeside, row, setUpFilters, show, showError, showFilterCount, showToast, time } from "./components.js";
 import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, switchTo } from "./sites.js";
 
 // === List of API users ===
@@ -9,8 +9,8 @@ import { addMissingWorkspaces, addSite, firstSiteOf, importSites, newWorkspace, 
 // The maximum age of the list. After that, a refresh loads all of it, to show changes that others made.
 const LIST_MS = 60_000;
 const SORTS = ["-created", "created", "-last_activity", "last_activity", "name", "-name", "authorized_by", "-authorized_by"];
-// The filters by last use, and their parameters in the API.
-const USES = { "": {}, never: { never_used: true }, unused: { unused_days: 90 } };
+// The filters by last use and expiry, and their parameters in the API.
+const USES = { "": {}, never: { never_used: true }, unused: { unused_days: 90 }, expires: { expires_within_days: 30 }, expired: { expired: true } };
 let pages = null;
 let latestLoad = 0;
 let loadedAt = 0;
@@ -165,6 +165,7 @@ async function load({ quiet = false } = {}) {
       showUsers(page, fingerprints, emptyMessage);
     }
     count(page, selected, loadNumber);
+    loadSparklines(loadNumber);
     return true;
   } catch (error) {
     if (loadNumber === latestLoad && pages.recover(error)) return load({ quiet });
@@ -247,7 +248,7 @@ function userRow(user) {
     cell("API Key", el("div", {}, el("div", { class: "title-line" }, nameOf(user), ...statusOf(user)), ...user.keys.map((key) => keyLine(user, key)))),
     cell("Authorized By", el("div", {}, cut(isolated(user.authorized_by.name)), cut(isolated(user.authorized_by.email, { class: "quiet" })))),
     cell("Authorized Sites", el("div", {}, sitesOf(user), severalWorkspaces() ? cut(el("div", { class: "quiet" }, "in ", isolated(user.workspace))) : null)),
-    cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity))),
+    cell("Last Activity", el("div", { class: "activity" }, time(user.last_activity)), el("div", { class: "spark" })),
     cell("Created", el("div", {}, time(user.created_at))),
     el("td", { role: "cell", class: "actions" }, el("div", { class: "row-actions" }, el("a", { class: "tool", href: `#audit?${new URLSearchParams({ subject: user.id })}`, "aria-label": `History of ${titleOf(user)}` }, "History"), el("button", { type: "button", class: "tool remove", "aria-label": `Delete User ${titleOf(user)}`, onclick: () => remove(users.get(user.id)) }, "Delete User"))),
   );
@@ -405,6 +406,79 @@ function remove(user) {
   );
 }
 
+// === Usage ===
+
+// Draw how many requests of each user in the list passed on the last 30 days. Errors are not shown: the list is useful
+// without it.
+async function loadSparklines(loadNumber) {
+  const shown = [...byId("users-rows").children];
+  if (!shown.length) return;
+  const summary = await request("GET", query("usage", { ids: shown.map((element) => element.dataset.id).join() }), undefined, { quiet: true }).catch(() => null);
+  if (!summary || loadNumber !== latestLoad) return;
+  const passed = new Map(summary.items.map((item) => [item.id, item.passed]));
+  for (const element of shown) {
+    const values = passed.get(element.dataset.id);
+    const spark = element.querySelector(".spark");
+    if (spark.dataset.shown === String(values)) continue;
+    spark.dataset.shown = String(values);
+    const label = values && `${counted(values.reduce((sum, value) => sum + value), "request")} passed in 30 days`;
+    spark.title = label ?? "";
+    spark.replaceChildren(...(values ? [bars(values, label)] : []));
+  }
+}
+
+const HOUR_MS = 3_600_000;
+const PERIODS = { day: { step: 24 * HOUR_MS, text: "in 30 days" }, hour: { step: HOUR_MS, text: "in 7 days" } };
+const usageDay = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeZone: "UTC" });
+const usageHour = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
+let usageOf = null;
+
+export function setUpUsage() {
+  byId("usage-by").addEventListener("change", () => showUsage(usageOf));
+}
+
+// Show the usage of the user in the open dialog, by day or by hour.
+async function showUsage(id) {
+  usageOf = id;
+  const by = byId("usage-by").value;
+  const isCurrent = () => usageOf === id && byId("usage-by").value === by;
+  byId("usage-error").textContent = "";
+  try {
+    const usage = await request("GET", query(`users/${id}/usage`, { by }), undefined, { quiet: true });
+    if (isCurrent()) drawUsage(usage);
+  } catch (error) {
+    if (isCurrent()) byId("usage-error").textContent = error.message;
+  }
+}
+
+const sumOf = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
+
+function drawUsage({ by, since, items }) {
+  const { step, text } = PERIODS[by];
+  const format = (at) => (by === "day" ? usageDay : usageHour).format(at);
+  const begin = new Date(since).getTime();
+  const intervals = Array.from({ length: Math.floor((Date.now() - begin) / step) + 1 }, () => ({ passed: 0, refused: {}, bytes_out: 0 }));
+  const codes = {};
+  let bytes = 0;
+  for (const item of items) {
+    const place = Math.round((new Date(item.at) - begin) / step);
+    if (place < intervals.length) intervals[place] = item;
+    for (const [code, count] of Object.entries(item.refused)) codes[code] = (codes[code] ?? 0) + count;
+    bytes += item.bytes_out;
+  }
+  const passed = intervals.map((interval) => interval.passed);
+  const refused = intervals.map((interval) => sumOf(interval.refused));
+  const reasons = Object.entries(codes).sort(([, one], [, other]) => other - one).map(([code, count]) => `${code} ${count.toLocaleString("en")}`);
+  const refusals = sumOf(codes);
+  const summary = `${counted(sumOf(passed), "request")} passed, ${refusals.toLocaleString("en")} refused${refusals ? ` (${reasons.join(", ")})` : ""}, ${byteSize(bytes)} sent ${text}.`;
+  byId("usage-summary").textContent = items.length ? summary : `No requests ${text}.`;
+  byId("usage-drawing").replaceChildren(bars(passed, `Chart: ${summary}`, refused), el("div", { class: "axis quiet" }, el("span", {}, format(begin)), el("span", {}, `${format(begin + (intervals.length - 1) * step)} (UTC)`)));
+  byId("usage-drawing").hidden = byId("usage-table").hidden = !items.length;
+  byId("usage-rows").replaceChildren(...items.toReversed().map((item) => el("tr", {},
+    el("th", { scope: "row" }, format(new Date(item.at))), el("td", {}, item.passed.toLocaleString("en")),
+    el("td", {}, sumOf(item.refused).toLocaleString("en")), el("td", {}, byteSize(item.bytes_out)))));
+}
+
 // === Dialog with one API user ===
 
 // Open the user that the address names, if there is one.
@@ -423,6 +497,11 @@ export async function showOpenUser() {
 
 function openUser(user) {
   showDetails(user);
+  byId("usage-by").value = "day";
+  byId("usage-table").open = false;
+  byId("usage-summary").textContent = "";
+  byId("usage-drawing").hidden = byId("usage-table").hidden = true;
+  showUsage(user.id);
   show(byId("user-dialog"), undefined, { user: user.id });
   byId("user-title").focus();
 }

@@ -15,7 +15,7 @@ class Dialog:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.root = page.get_by_role("dialog")
-        self.title = self.root.get_by_role("heading")
+        self.title = self.root.get_by_role("heading", level=2)
 
     def field(self, label: str, *, exact: bool = False) -> Locator:
         return self.root.get_by_label(label, exact=exact)

@@ -138,6 +138,22 @@ class Installation:
                 expiry,
             )
 
+    def add_usage(self, user_id: str) -> None:
+        """Record 30 days of usage of an API user: 1 request on the first day, 30 today, and 5 refused ones today."""
+        self.execute(
+            "INSERT INTO sitelatch.usage_days (day, user_id, outcome, requests, bytes_out)"
+            " SELECT (now() AT TIME ZONE 'UTC')::date - 30 + n, $1, 'passed', n, 1000 * n"
+            " FROM generate_series(1, 29) n",
+            user_id,
+        )
+        self.execute(
+            "INSERT INTO sitelatch.usage_hours (day, user_id, outcome, requests, bytes_out) VALUES"
+            " ((now() AT TIME ZONE 'UTC')::date, $1, 'passed', '[0:0]={30}', '[0:0]={30000}'),"
+            " ((now() AT TIME ZONE 'UTC')::date, $1, 'site_not_allowed', '[0:0]={4}', null),"
+            " ((now() AT TIME ZONE 'UTC')::date, $1, 'expired_key', '[0:0]={1}', null)",
+            user_id,
+        )
+
     def status(self, site: str, key: str) -> int:
         """Return the status that the front door gives to a request for a site with this key."""
         with httpx.Client(trust_env=False) as client:

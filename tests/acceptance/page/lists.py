@@ -45,11 +45,12 @@ class UserList(ListView):
         self.search_field = page.get_by_label("Search by name")
         self.sort_field = page.get_by_label("Sort by")
         """Only where not all column headers are shown, on phones and tablets."""
-        self.use_filter = page.get_by_label("Filter by last activity")
+        self.use_filter = page.get_by_label("Filter by last activity or expiry")
         self.person_filter = page.get_by_label("Authorized by", exact=True)
         self.filters_button = page.locator("#users .filters-button")
         """Only on phones, where it shows and hides the filters."""
         self.create_button = page.get_by_role("button", name="Create API User")
+        self.sparklines = page.locator("#users-rows .spark svg")
         self.site_popover = page.locator("#user-sites")
         self.no_users = page.get_by_role("heading", name="Three steps to the first API user")
         self.next_step = page.locator("#users-empty li.next")

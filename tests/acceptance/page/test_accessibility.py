@@ -16,7 +16,9 @@ def test_axe_finds_no_violation_in_any_view(browser: Browser, installation: Inst
         admin.sign_in()
         expect(admin.users.no_users).to_be_visible()
         check_accessibility(page, "first run")
-    installation.disable_and_expire(installation.latch.create_sites_and_users())
+    keys = installation.latch.create_sites_and_users()
+    installation.disable_and_expire(keys)
+    installation.add_usage(keys.shop.id)
     with page_with_axe(browser) as page:
         admin = AdminPage(Visit(page), f"http://{installation.latch.admin}/admin")
         create = admin.create_dialog
@@ -25,7 +27,12 @@ def test_axe_finds_no_violation_in_any_view(browser: Browser, installation: Inst
         check_accessibility(page, "sign in")
         admin.sign_in()
         admin.users.expect_count(5)
+        expect(admin.users.sparklines).to_have_count(1)
         check_accessibility(page, "users")
+        page.goto(f"{admin.url}#users?user={keys.shop.id}")
+        page.get_by_text("As a table").click()
+        check_accessibility(page, "usage")
+        page.locator("#user-dialog").get_by_role("button", name="Close").click()
         page.get_by_role("button", name="Try a request").click()
         page.locator("#try-url").fill("/api/sites/shop/x")
         page.locator("#try-submit").click()
