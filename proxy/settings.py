@@ -55,6 +55,7 @@ class HeaderRule(ValueRule):
 
 MAX_PER_SECOND: Final = 1_000_000
 MAX_BURST: Final = 1_000_000
+MAX_PER_DAY: Final = 1_000_000_000_000
 """The largest limits of an API user. They are far beyond what one process can forward."""
 
 DEFAULT_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
@@ -110,8 +111,17 @@ class CorsSettings(Settings):
 class UserLimitSettings(Settings):
     """`[proxy.routes.user_limits]`: the limits of each API user on the route."""
 
-    requests_per_second: Annotated[float, Field(gt=0, le=MAX_PER_SECOND, allow_inf_nan=False)]
+    requests_per_second: Annotated[float, Field(gt=0, le=MAX_PER_SECOND, allow_inf_nan=False)] | None = None
     burst: Annotated[int, Field(gt=0, le=MAX_BURST)] | None = None
+    requests_per_day: Annotated[int, Field(gt=0, le=MAX_PER_DAY)] | None = None
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.burst is not None and self.requests_per_second is None:
+            raise SettingError("needs requests_per_second", "burst")
+        if self.requests_per_second is None and self.requests_per_day is None:
+            raise SettingError("needs requests_per_second or requests_per_day")
+        return self
 
 
 class RouteSettings(Settings):

@@ -87,6 +87,9 @@ def is_about_shadow_mode(warning: Fault) -> bool:
     return warning.place[-1] == "mode"
 
 
+_DAY_SECONDS = 86_400
+
+
 def _route_warnings(place: Place, route: RouteSettings) -> Iterator[Fault]:
     if route.mode == "shadow":
         yield Fault(
@@ -105,6 +108,15 @@ def _route_warnings(place: Place, route: RouteSettings) -> Iterator[Fault]:
                     "it. A request that adds it passes there with any key for that site. State the paths on which "
                     f"your API reads it: {scoped}.",
                 )
+    limits = route.user_limits
+    if limits is not None and limits.requests_per_second is not None and limits.requests_per_day is not None:
+        reached = limits.requests_per_second * _DAY_SECONDS + (limits.burst or limits.requests_per_second)
+        if limits.requests_per_day >= reached:
+            yield Fault(
+                (*place, "user_limits", "requests_per_day"),
+                f"is never reached, because {limits.requests_per_second:.12g} requests per second are at most "
+                f"{reached:,.0f} in a day. Lower it, or remove it.",
+            )
     if route.preflight == "pass":
         yield Fault((*place, "preflight"), FORWARDED_PREFLIGHTS_WARNING)
 

@@ -117,7 +117,14 @@ class Service:
         access_log = AccessLog(self._log_writer, config.log.access)
         stack.callback(access_log.flush)
         self.activity = Activity(config.activity, proven, database=self.database, on_flush=self.metrics.flush)
-        self.usage = Usage(config.activity, proven, UsageCounts(), on_flush=self.metrics.usage_flush)
+        limits = UserLimits()
+        self.usage = Usage(
+            config.activity,
+            proven,
+            UsageCounts(),
+            on_flush=self.metrics.usage_flush,
+            on_totals=limits.learn_totals,
+        )
         self.upkeep = Upkeep(proven)
         budget = TokenBuckets(config.keys.unknown_per_minute)
         grants = GrantCache(
@@ -140,7 +147,6 @@ class Service:
             on_changes=lambda changes: self.revocation.changed(changes),
         )
         self._report(grants, feed)
-        limits = UserLimits()
         self.demand_reports = DemandReports(
             limits, proven, from_start=any(each.user_limits for each in config.proxy.routes)
         )

@@ -97,7 +97,7 @@ INSERT INTO sitelatch.api_user_sites (user_id, workspace_id, site_id) SELECT $1,
 -- All details of the API users $1 in the workspaces $2 (null: all), in the order of $1, with at most $3 sites of each.
 SELECT u.id, w.name AS workspace, u.name, u.all_sites, u.authorized_by_name, u.authorized_by_email, u.created_at,
        u.disabled_at, nullif(u.expires_at, 'infinity') AS expires_at, u.methods, u.networks::text[] AS networks,
-       u.requests_per_second, u.burst, u.version, a.last_used_at,
+       u.requests_per_second, u.burst, u.requests_per_day, u.version, a.last_used_at,
        (SELECT coalesce(json_agg(json_build_object(
                   'hint', k.hint, 'created_at', k.created_at, 'expires_at', nullif(k.expires_at, 'infinity'),
                   'seconds_left', CASE WHEN least(k.expires_at, u.expires_at) < 'infinity' THEN ceil(greatest(
@@ -135,10 +135,11 @@ FOR UPDATE OF u
 -- name: edit_user
 -- Give the API user $1 the name $2, all sites if $3, and the state disabled if $4. Let it expire at $5, and limit its keys
 -- to the methods $6 and the networks $7 (null: never, and no limits). Limit it to $8 requests per second in bursts of $9
--- (null: as the route says). Each update counts the version.
+-- and to $10 requests per day (null: as the route says). Each update counts the version.
 UPDATE sitelatch.api_users
 SET name = $2, all_sites = $3, disabled_at = CASE WHEN $4 THEN coalesce(disabled_at, clock_timestamp()) END,
-    expires_at = $5, methods = $6, networks = $7::text[]::cidr[], requests_per_second = $8, burst = $9
+    expires_at = $5, methods = $6, networks = $7::text[]::cidr[], requests_per_second = $8, burst = $9,
+    requests_per_day = $10
 WHERE id = $1
 
 -- name: remove_user_sites

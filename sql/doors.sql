@@ -28,6 +28,7 @@ LEFT JOIN (
         api_users.networks::text[] AS networks,
         api_users.requests_per_second,
         api_users.burst,
+        api_users.requests_per_day,
         EXISTS (
             SELECT FROM sitelatch.api_keys AS other
             WHERE other.user_id = api_keys.user_id AND other.digest <> api_keys.digest

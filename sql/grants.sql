@@ -17,7 +17,7 @@ BEGIN
         TO sitelatch_doors;
         GRANT SELECT, INSERT, UPDATE, DELETE ON sitelatch.rate_demand TO sitelatch_doors;
         GRANT SELECT (id, workspace_id, all_sites, disabled_at, expires_at, methods, networks, requests_per_second,
-            burst)
+            burst, requests_per_day)
             ON sitelatch.api_users TO sitelatch_doors;
         GRANT SELECT ON sitelatch.api_user_activity, sitelatch.api_key_activity TO sitelatch_doors;
         -- Earlier versions granted it on all columns.

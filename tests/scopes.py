@@ -90,6 +90,7 @@ class MemoryScope:
             "networks": None,
             "requests_per_second": None,
             "burst": None,
+            "requests_per_day": None,
             "several_keys": False,
         } | rest
 

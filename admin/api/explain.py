@@ -236,7 +236,7 @@ async def _grant_of(user_id: str, pool: asyncpg.Pool, within: WorkspaceLimit) ->
         disabled=user.disabled,
         methods=None if user.methods is None else frozenset(method.encode() for method in user.methods),
         networks=None if user.networks is None else tuple(map(read_network, user.networks)),
-        limits=read_limits(user.requests_per_second, user.burst),
+        limits=read_limits(user.requests_per_second, user.burst, user.requests_per_day),
     )
 
 

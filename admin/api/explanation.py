@@ -120,8 +120,8 @@ def describe_limits(grant: Grant, route: Route, within: WorkspaceLimit) -> list[
     limits = limits_that_apply(grant.limits, route.limits)
     if limits is None or is_hidden(grant, within):
         return []
-    whose = "API user" if grant.limits is not None else "API user on this route"
-    return [f"{described_limits(limits)}, for this {whose}. Beyond it, requests get 429 rate_limited."]
+    where = "" if limits == grant.limits else " on this route"
+    return [f"{described_limits(limits)}, for this API user{where}. Beyond it, requests get 429 rate_limited."]
 
 
 def is_hidden(grant: Grant, within: WorkspaceLimit) -> bool:

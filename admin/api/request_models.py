@@ -26,7 +26,7 @@ from admin.api.user_conditions import MAX_METHODS, MAX_NETWORKS
 from admin.api.user_creation import MAX_SITES
 from admin.api.user_order import Sort
 from admin.text_rules import NAME_LENGTH, WORKSPACE, WORKSPACE_LENGTH, is_text
-from proxy.settings import MAX_BURST, MAX_PER_SECOND
+from proxy.settings import MAX_BURST, MAX_PER_DAY, MAX_PER_SECOND
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -109,8 +109,8 @@ class EditUser(Body):
     """The changes of `PATCH /admin/users/{id}`. Omitted fields stay as they are, and null removes a limit or the name.
 
     `sites` is the new list, or an object with the sites to `add` and to `remove`. `methods` and `networks` are the only
-    methods and networks (in CIDR notation) that the keys may be used with. `requests_per_second` and `burst` limit the
-    requests with all keys together, in place of the route's `user_limits`.
+    methods and networks (in CIDR notation) that the keys may be used with. `requests_per_second`, `burst` and
+    `requests_per_day` (UTC) limit the requests with all keys together, in place of the route's `user_limits`.
     """
 
     max_bytes: ClassVar[int] = 4 * 1024 * 1024
@@ -134,6 +134,7 @@ class EditUser(Body):
         Annotated[float, Field(allow_inf_nan=False), _checked_later(exclusiveMinimum=0, maximum=MAX_PER_SECOND)] | None
     ) = None
     burst: Annotated[int, _checked_later(minimum=1, maximum=MAX_BURST)] | None = None
+    requests_per_day: Annotated[int, _checked_later(minimum=1, maximum=MAX_PER_DAY)] | None = None
 
 
 class RotateKey(Body):

@@ -79,8 +79,8 @@ class User(View):
     """An API user. Lists may shorten `sites`, but `site_count` is always exact. With `all_sites`, `sites` is empty.
 
     `methods` and `networks` are the only methods and networks that the keys may be used with; null means all.
-    `requests_per_second` and `burst` limit the requests with all keys together; null means the limit of the route, and
-    a burst of a second's worth. `version` grows with each change, but not with activity.
+    `requests_per_second`, `burst` and `requests_per_day` (UTC) limit the requests with all keys together; null means
+    the limit of the route, and a burst of a second's worth. `version` grows with each change, but not with activity.
     """
 
     id: str
@@ -100,6 +100,7 @@ class User(View):
     networks: list[str] | None
     requests_per_second: float | None
     burst: int | None
+    requests_per_day: int | None
     version: int
 
 

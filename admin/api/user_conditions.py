@@ -7,7 +7,7 @@ from typing import Final
 from admin.problems import Fault, Invalid
 from proxy.decision.networks import read_network
 from proxy.setting_values import check_method
-from proxy.settings import MAX_BURST, MAX_PER_SECOND
+from proxy.settings import MAX_BURST, MAX_PER_DAY, MAX_PER_SECOND
 
 READ_ONLY: Final = ("GET", "HEAD", "OPTIONS")
 """The methods of a read-only key (RFC 9110 §9.2.1), without TRACE, which is never forwarded."""
@@ -49,19 +49,24 @@ def check_networks(networks: Sequence[str] | None) -> list[str] | None:
     return list(dict.fromkeys(read))
 
 
-def check_limits(requests_per_second: float | None, burst: int | None) -> None:
-    """Raise Invalid unless these are the limits of an API user."""
-    if requests_per_second is None:
-        if burst is not None:
-            raise Invalid.at("burst", detail="A burst needs requests_per_second.")
-        return
-    if not 0 < requests_per_second <= MAX_PER_SECOND:
+def check_limits(requests_per_second: float | None, burst: int | None, requests_per_day: int | None) -> None:
+    """Raise Invalid unless these can be the limits of an API user."""
+    _check_limit("requests_per_day", requests_per_day, 1, MAX_PER_DAY, _OF_ROUTE)
+    if requests_per_second is not None and not 0 < requests_per_second <= MAX_PER_SECOND:
         raise Invalid.at(
-            "requests_per_second",
-            detail=f"Give a number above 0 and up to {MAX_PER_SECOND:,}, or null for the limit of the route.",
+            "requests_per_second", detail=f"Give a number above 0 and up to {MAX_PER_SECOND:,}, or null {_OF_ROUTE}."
         )
-    if burst is not None and not 1 <= burst <= MAX_BURST:
-        raise Invalid.at("burst", detail=f"Give a number from 1 to {MAX_BURST:,}, or null for a second's worth.")
+    if burst is not None and requests_per_second is None:
+        raise Invalid.at("burst", detail="A burst needs requests_per_second.")
+    _check_limit("burst", burst, 1, MAX_BURST, "for a second's worth")
+
+
+_OF_ROUTE = "for the limit of the route"
+
+
+def _check_limit(field: str, limit: int | None, least: int, most: int, without: str) -> None:
+    if limit is not None and not least <= limit <= most:
+        raise Invalid.at(field, detail=f"Give a number from {least} to {most:,}, or null {without}.")
 
 
 def _check_count(field: str, listed: Sequence[str], most: int) -> None:

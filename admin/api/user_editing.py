@@ -20,7 +20,17 @@ from sql.queries import query
 EDIT_USER = query("edit_user")
 REMOVE_USER_SITES = query("remove_user_sites")
 
-FIELDS: Final = ("name", "all_sites", "disabled", "expires_at", "methods", "networks", "requests_per_second", "burst")
+FIELDS: Final = (
+    "name",
+    "all_sites",
+    "disabled",
+    "expires_at",
+    "methods",
+    "networks",
+    "requests_per_second",
+    "burst",
+    "requests_per_day",
+)
 """The fields of an API user that can be changed, besides its sites."""
 
 
@@ -58,7 +68,7 @@ async def edit_user(
         wanted = {name: checked.get(name, getattr(before, name)) for name in FIELDS}
         if wanted["requests_per_second"] is None and "burst" not in checked:
             wanted["burst"] = None
-        check_limits(wanted["requests_per_second"], wanted["burst"])
+        check_limits(wanted["requests_per_second"], wanted["burst"], wanted["requests_per_day"])
         added, removed = await _change_sites(connection, before, sites, all_sites=wanted["all_sites"], by=by)
         different = {name for name in FIELDS if wanted[name] != getattr(before, name)}
         if not (different or added or removed):

@@ -120,6 +120,7 @@ def _user(row: Record) -> User:
         networks=row["networks"],
         requests_per_second=row["requests_per_second"],
         burst=row["burst"],
+        requests_per_day=row["requests_per_day"],
         version=row["version"],
     )
 

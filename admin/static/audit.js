@@ -170,6 +170,7 @@ function differences(changes) {
   if (changes.networks) parts.push(changed("networks", changes.networks, list));
   if (changes.requests_per_second) parts.push(changed("requests per second", changes.requests_per_second, text));
   if (changes.burst) parts.push(changed("requests at once", changes.burst, text));
+  if (changes.requests_per_day) parts.push(changed("requests per day", changes.requests_per_day, text));
   if (changes.all_sites) parts.push(changes.all_sites.to ? ["access from selected sites to all sites"] : ["access from all sites to selected sites"]);
   if (changes.sites?.added?.site_count) parts.push(["added the sites ", ...sites(changes.sites.added)]);
   if (changes.sites?.removed?.site_count) parts.push(["removed the sites ", ...sites(changes.sites.removed)]);

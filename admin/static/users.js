@@ -523,7 +523,7 @@ function showDetails(user) {
     ...(user.expires_at ? { Expires: [time(user.expires_at), ` (${localTime(user.expires_at)})`] } : {}),
     ...(user.methods ? { Methods: [user.methods.join(", ")] } : {}),
     ...(user.networks ? { Networks: [el("span", { class: "code" }, user.networks.join(", "))] } : {}),
-    ...(user.requests_per_second ? { Limit: [`${user.requests_per_second.toLocaleString("en", { maximumFractionDigits: 6 })} requests per second${user.burst ? `, ${user.burst.toLocaleString("en")} at once` : ""}`] } : {}),
+    ...(limitTexts(user).length ? { Limit: [limitTexts(user).join(", ")] } : {}),
     "Last activity": [time(user.last_activity)],
     Created: [time(user.created_at)],
     History: [el("a", { href: fragment("audit", { workspace: state.workspace, subject: user.id }) }, "Entries in the audit log")],
@@ -535,6 +535,12 @@ function showDetails(user) {
   byId("user-edit").onclick = () => openEdit(user, changed);
   byId("user-rotate").onclick = () => openRotate(user, changed);
   byId("user-try").onclick = () => openTry(user);
+}
+
+function limitTexts(user) {
+  const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 6 });
+  const labels = { requests_per_second: "requests per second", burst: "at once", requests_per_day: "requests per day" };
+  return LIMITS.filter((field) => user[field] !== null).map((field) => `${number(user[field])} ${labels[field]}`);
 }
 
 // === Dialog “Try a request” ===
@@ -606,7 +612,8 @@ function showVerdict({ outcome, status, code, reason, hints, steps }) {
 // someone else has changed the API user since then, the dialog shows what, and keeps what was typed.
 
 const READ_ONLY = ["GET", "HEAD", "OPTIONS"];
-const FIELD_LABELS = { name: "the name", disabled: "whether it is disabled", expires_at: "the expiry", methods: "the methods", networks: "the networks", requests_per_second: "the requests per second", burst: "the requests at once", all_sites: "access to all sites", sites: "the sites" };
+const LIMITS = ["requests_per_second", "burst", "requests_per_day"];
+const FIELD_LABELS = { name: "the name", disabled: "whether it is disabled", expires_at: "the expiry", methods: "the methods", networks: "the networks", requests_per_second: "the requests per second", burst: "the requests at once", requests_per_day: "the requests per day", all_sites: "access to all sites", sites: "the sites" };
 const SECONDS_PER = { seconds: 1, minutes: 60, hours: 3600, days: 86_400 };
 
 // The user as loaded, what the form shows for it, and the function to call with the changed user.
@@ -645,7 +652,7 @@ function openEdit(loaded, changed) {
 // The values that the form shows for a user. They can be compared as JSON.
 const valuesOf = (user) => ({
   name: user.name ?? "", disabled: user.disabled, expires_at: toLocalInput(user.expires_at), methods: user.methods?.join(", ") ?? "",
-  networks: user.networks?.join("\n") ?? "", requests_per_second: String(user.requests_per_second ?? ""), burst: String(user.burst ?? ""), all_sites: user.all_sites, sites: [...user.sites].sort().join("\n"),
+  networks: user.networks?.join("\n") ?? "", requests_per_second: String(user.requests_per_second ?? ""), burst: String(user.burst ?? ""), requests_per_day: String(user.requests_per_day ?? ""), all_sites: user.all_sites, sites: [...user.sites].sort().join("\n"),
 });
 
 // A time as the input for local times shows it, in whole seconds.
@@ -663,7 +670,7 @@ function typedValues() {
   return {
     name: byId("edit-name").value.trim(), disabled: byId("edit-disabled").checked, expires_at: byId("edit-expires").value && toLocalInput(byId("edit-expires").value),
     methods: chosen === "all" ? "" : chosen === "read" ? READ_ONLY.join(", ") : listIn("edit-methods-list").join(", "),
-    networks: listIn("edit-networks").join("\n"), requests_per_second: byId("edit-rate").value.trim(), burst: byId("edit-burst").value.trim(), all_sites: byId("edit-all").checked, sites: byId("edit-all").checked ? "" : picker.sites.sort().join("\n"),
+    networks: listIn("edit-networks").join("\n"), requests_per_second: byId("edit-rate").value.trim(), burst: byId("edit-burst").value.trim(), requests_per_day: byId("edit-day").value.trim(), all_sites: byId("edit-all").checked, sites: byId("edit-all").checked ? "" : picker.sites.sort().join("\n"),
   };
 }
 
@@ -679,6 +686,7 @@ function fillEdit(values, fields) {
     networks: (value) => { byId("edit-networks").value = value; },
     requests_per_second: (value) => { byId("edit-rate").value = value; },
     burst: (value) => { byId("edit-burst").value = value; },
+    requests_per_day: (value) => { byId("edit-day").value = value; },
     all_sites: (value) => { byId("edit-all").checked = value; },
     sites: (value) => picker.select(linesOf(value)),
   };
@@ -698,11 +706,11 @@ function showEditError(error = null) {
 // The body of the request: only what differs from what was loaded.
 function changedFields(values) {
   const body = {};
-  for (const field of ["name", "methods", "networks", "expires_at", "requests_per_second", "burst"]) if (values[field] !== loadedValues[field]) body[field] = values[field] || null;
+  for (const field of ["name", "methods", "networks", "expires_at", ...LIMITS]) if (values[field] !== loadedValues[field]) body[field] = values[field] || null;
   if (body.expires_at) body.expires_at = new Date(values.expires_at).toISOString();
   if (body.methods) body.methods = values.methods.split(", ");
   // The server says what is wrong with a text that is not a number.
-  for (const field of ["requests_per_second", "burst"]) if (body[field]) body[field] = Number.isFinite(Number(body[field])) ? Number(body[field]) : body[field];
+  for (const field of LIMITS) if (body[field]) body[field] = Number.isFinite(Number(body[field])) ? Number(body[field]) : body[field];
   if (body.networks) body.networks = linesOf(values.networks);
   for (const field of ["disabled", "all_sites"]) if (values[field] !== loadedValues[field]) body[field] = values[field];
   if (!values.all_sites && values.sites !== loadedValues.sites) {

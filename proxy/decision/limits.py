@@ -15,21 +15,29 @@ class Limits(NamedTuple):
     """The limits of one API user, or those of a route for each of its API users. None: unlimited."""
 
     rate: Rate | None = None
+    per_day: int | None = None
+    """How many requests may pass in a day (UTC)."""
 
 
-def read_limits(per_second: float | None, burst: int | None) -> Limits | None:
+def read_limits(per_second: float | None, burst: int | None, per_day: int | None) -> Limits | None:
     """Return the limits with these values, or None if there are none. By default, a burst is a second's worth."""
     if per_second is None:
-        return None
-    return Limits(Rate(per_second, burst or max(math.ceil(per_second), 1)))
+        return None if per_day is None else Limits(per_day=per_day)
+    return Limits(Rate(per_second, burst or max(math.ceil(per_second), 1)), per_day)
 
 
 def described_limits(limits: Limits) -> str:
     """Return the limits as text for people."""
-    rate = limits.rate
-    return "" if rate is None else f"{rate.per_second:.12g} requests per second, in bursts of {rate.burst:,}"
+    texts = []
+    if limits.rate is not None:
+        texts.append(f"{limits.rate.per_second:.12g} requests per second, in bursts of {limits.rate.burst:,}")
+    if limits.per_day is not None:
+        texts.append(f"{limits.per_day:,} requests per day (UTC)")
+    return ", and ".join(texts)
 
 
 def limits_that_apply(own: Limits | None, route: Limits | None) -> Limits | None:
-    """Return the limits that apply to an API user on a route: its `own` limit replaces that of the route."""
-    return own or route
+    """Return the limits of an API user on a route. Its `own` rate and day limit each replace that of the route."""
+    if own is None or route is None:
+        return own or route
+    return Limits(own.rate or route.rate, own.per_day or route.per_day)

@@ -100,8 +100,10 @@ class Route:
         """Whether requests to the route may be plain (plain_claims.py)."""
         self.keeps_host = settings.host != "upstream"
         """Whether the upstream gets the client's Host."""
-        limits = settings.user_limits
-        self.limits = None if limits is None else read_limits(limits.requests_per_second, limits.burst)
+        given = settings.user_limits
+        self.limits = (
+            None if given is None else read_limits(given.requests_per_second, given.burst, given.requests_per_day)
+        )
         """The limits of each API user on the route, unless it has its own."""
         self.relays_plainly = self.keeps_host and self.limits is None
         """Whether plain exchanges may take the shortcut of relay/plain_exchanges.py, which knows no limits."""

@@ -50,7 +50,7 @@ class ScopeTable:
             disabled=row["disabled"],
             methods=None if row["methods"] is None else frozenset(method.encode() for method in row["methods"]),
             networks=None if row["networks"] is None else tuple(map(read_network, row["networks"])),
-            limits=read_limits(row["requests_per_second"], row["burst"]),
+            limits=read_limits(row["requests_per_second"], row["burst"], row["requests_per_day"]),
             subject=f"{row['user_id']}/{digest.hex()}" if row["several_keys"] else row["user_id"],
         )
         return Found(grant, row["feed_position"])

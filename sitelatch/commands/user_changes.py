@@ -77,7 +77,10 @@ class Moment(click.ParamType[datetime]):
 @click.option(
     "--burst", metavar="NUMBER", type=int, help="Allow this many requests at once. Without it, a second's worth."
 )
-@click.option("--route-limits", is_flag=True, help="Remove the limit, so that the limit of the route applies.")
+@click.option(
+    "--requests-per-day", metavar="NUMBER", type=int, help="Limit all keys together to this many in a UTC day."
+)
+@click.option("--route-limits", is_flag=True, help="Remove these limits, so that those of the route apply.")
 @click.argument("user_id", metavar="ID")
 def edit_user_command(
     config: Config,
@@ -96,6 +99,7 @@ def edit_user_command(
     any_network: bool,
     requests_per_second: float | None,
     burst: int | None,
+    requests_per_day: int | None,
     route_limits: bool,
     user_id: str,
 ) -> None:
@@ -110,9 +114,11 @@ def edit_user_command(
     _allow_one("--method", bool(methods), "--read-only", read_only)
     _allow_one("--method and --read-only", bool(methods) or read_only, "--all-methods", all_methods)
     _allow_one("--network", bool(networks), "--any-network", any_network)
-    limits = {"requests_per_second": requests_per_second, "burst": burst}
+    limits = {"requests_per_second": requests_per_second, "burst": burst, "requests_per_day": requests_per_day}
     given_limits = {name: limit for name, limit in limits.items() if limit is not None}
-    _allow_one("--requests-per-second and --burst", bool(given_limits), "--route-limits", route_limits)
+    _allow_one(
+        "--requests-per-second, --burst and --requests-per-day", bool(given_limits), "--route-limits", route_limits
+    )
     changes: dict[str, Any] = {}
     if name is not None or no_name:
         changes["name"] = name

@@ -110,6 +110,7 @@ CSV_COLUMNS: Final[Mapping[str, Callable[[User], str]]] = {
     "networks": lambda user: ";".join(user.networks or ()),
     "requests_per_second": lambda user: _number(user.requests_per_second),
     "burst": lambda user: _number(user.burst),
+    "requests_per_day": lambda user: _number(user.requests_per_day),
 }
 
 
@@ -118,7 +119,7 @@ def _number(number: float | None) -> str:
 
 
 def _limit(user: User) -> str:
-    limits = read_limits(user.requests_per_second, user.burst)
+    limits = read_limits(user.requests_per_second, user.burst, user.requests_per_day)
     return "" if limits is None else described_limits(limits)
 
 

@@ -1,11 +1,13 @@
 """Limits per API user at a running process: what passes, and what a refused client sees."""
 
+import asyncio
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Bench, Lanes, User, serving
+from tests.acceptance.harness import Bench, Lanes, Sitelatch, User, serving
 from tests.acceptance.wire import Answering, Message, Upstream, connect
 
 LIMITS = {"requests_per_second": 0.001, "burst": 3}
@@ -14,8 +16,8 @@ LIMITS = {"requests_per_second": 0.001, "burst": 3}
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Bench]:
-    lanes = Lanes(3, cors={"origins": ["https://app.example"]}, user_limits=LIMITS)
-    with serving(tmp_path_factory.mktemp("limits"), database_url, lanes) as bench:
+    lanes = Lanes(4, cors={"origins": ["https://app.example"]}, user_limits=LIMITS)
+    with serving(tmp_path_factory.mktemp("limits"), database_url, lanes, activity={"usage_seconds": 0.1}) as bench:
         yield bench
 
 
@@ -77,3 +79,40 @@ async def test_a_limit_of_its_own_replaces_that_of_the_route_and_ends_no_open_st
         assert refused.code == "rate_limited"
         await service.send(b"3\r\ntwo\r\n0\r\n\r\n")
         await client.read_until(b"two")
+
+
+async def test_a_limit_per_day_counts_the_requests_in_all_processes(
+    bench: Bench, tmp_path: Path, database_url: str
+) -> None:
+    lane = bench.lanes.next(bench.latch, bench.keys)
+    other = Sitelatch(tmp_path, database_url, bench.lanes.routes(), activity={"usage_seconds": 0.1})
+    user = bench.latch.create_user("acme", "shop")
+    request = lane.request("GET", "/sites/shop/x", user=user)
+    with bench.latch.admin_client() as admin:
+        limits = {"requests_per_second": 1000, "burst": 1000, "requests_per_day": 40}
+        admin.patch(f"/users/{user.id}", json=limits).raise_for_status()
+    try:
+        other.start()
+        async with (
+            Upstream(lane.socket, Answering()),
+            connect(bench.latch.address) as one,
+            connect(other.address) as two,
+        ):
+            passed = 0
+            for _ in range(1000):  # until both processes refuse
+                statuses = []
+                for client in (one, two):
+                    await client.send(request)
+                    answer = await client.answer()
+                    statuses.append(answer.status)
+                    assert answer.status == 200 or answer.code == "rate_limited"
+                if statuses == [429, 429]:
+                    break
+                passed += statuses.count(200)
+                await asyncio.sleep(0.02)
+            assert 40 <= passed < 40 + 40, "at most what passes in the other process before a write of usage"
+            wait = int(answer.one("Retry-After") or "0")
+            assert 0 < wait <= 86_400
+            assert answer.one("RateLimit") == b'"day";r=0;t=%d' % wait
+    finally:
+        other.stop()

@@ -53,9 +53,14 @@ def test_an_api_user_is_changed_disabled_enabled_and_rotated(config: Path) -> No
     shown = users(config, "show", user["id"]).out
     for line in ("Expires:       2030-01-01T00:00:00+00:00", "Methods:       GET, HEAD, OPTIONS", "192.0.2.0/24"):
         assert line in shown
-    fast = changed(config, "edit", "--requests-per-second", "2.5", "--burst", "10", user["id"])
-    assert (fast["requests_per_second"], fast["burst"]) == (2.5, 10)
-    assert "Limit:         2.5 requests per second, in bursts of 10" in users(config, "show", user["id"]).out
+    fast = changed(
+        config, "edit", "--requests-per-second", "2.5", "--burst", "10", "--requests-per-day", "5000", user["id"]
+    )
+    assert (fast["requests_per_second"], fast["burst"], fast["requests_per_day"]) == (2.5, 10, 5000)
+    assert (
+        "2.5 requests per second, in bursts of 10, and 5,000 requests per day (UTC)"
+        in users(config, "show", user["id"]).out
+    )
     assert changed(config, "edit", "--route-limits", user["id"])["burst"] is None
     cleared = changed(config, "edit", "--all-methods", "--any-network", "--never-expires", "--site", "shop", user["id"])
     assert [cleared[name] for name in ("methods", "networks", "expires_at", "sites")] == [None, None, None, ["shop"]]

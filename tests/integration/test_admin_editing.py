@@ -42,6 +42,7 @@ async def last_change(admin: AdminClient, user: Any) -> Any:
             {"requests_per_second": 50, "burst": 100},
             {"requests_per_second": {"from": None, "to": 50.0}, "burst": {"from": None, "to": 100}},
         ),
+        ({"requests_per_day": 10**12}, {"requests_per_day": {"from": None, "to": 10**12}}),
         ({"all_sites": True}, {"all_sites": {"from": False, "to": True}, "sites": ([], ["blog", "shop"])}),
         ({"sites": ["docs", "shop"]}, {"sites": (["docs"], ["blog"])}),
         ({"sites": {"add": ["docs", "shop"]}}, {"sites": (["docs"], [])}),
@@ -79,14 +80,14 @@ async def test_a_request_that_changes_nothing_leaves_no_trace(acme: AdminClient,
 async def test_null_clears_and_absent_keeps(acme: AdminClient) -> None:
     user = await acme.create(workspace="acme", sites=["shop"], name="x")
     limits: dict[str, Any] = {"expires_at": "2030-01-01T00:00:00Z", "methods": ["GET"], "networks": ["10.0.0.0/8"]}
-    limits |= {"requests_per_second": 5.0, "burst": 9}
+    limits |= {"requests_per_second": 5.0, "burst": 9, "requests_per_day": 99}
     await edit(acme, user, limits | {"disabled": True})
     _, kept = await edit(acme, user, {"name": "y"})
     assert {name: kept[name] for name in limits} == limits
     assert kept["disabled"]
     assert kept["sites"] == ["shop"]
     _, cleared = await edit(acme, user, dict.fromkeys([*limits, "name"]) | {"disabled": False})
-    assert [cleared[name] for name in (*limits, "name", "disabled_at")] == [None] * 7
+    assert [cleared[name] for name in (*limits, "name", "disabled_at")] == [None] * 8
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,9 @@ async def test_null_clears_and_absent_keeps(acme: AdminClient) -> None:
         ({"requests_per_second": 1, "burst": 0}, "#/burst", "from 1"),
         ({"requests_per_second": 1, "burst": 1.5}, "#/burst", "number"),
         ({"requests_per_second": 1, "burst": 10**20}, "#/burst", "to 1,000,000"),
+        ({"requests_per_day": 0}, "#/requests_per_day", "from 1"),
+        ({"requests_per_day": 10**13}, "#/requests_per_day", "1,000,000,000,000"),
+        ({"requests_per_day": "many"}, "#/requests_per_day", "number"),
         ({"burst": 5}, "#/burst", "needs requests_per_second"),
         ({"sites": []}, "#/sites", "disable"),
         ({"sites": None}, "#/sites", "list"),

@@ -44,6 +44,7 @@ async def test_a_grant_contains_the_user_workspace_and_sites(pool: asyncpg.Pool)
         "networks": None,
         "requests_per_second": None,
         "burst": None,
+        "requests_per_day": None,
         "several_keys": False,
         "feed_position": await pool.fetchval("SELECT max(seq) FROM sitelatch.scope_changes"),
     }
@@ -111,9 +112,9 @@ async def test_a_grant_contains_the_conditions_of_its_user(pool: asyncpg.Pool) -
 async def test_a_grant_contains_the_limit_of_its_user(pool: asyncpg.Pool) -> None:
     await add_workspace(pool, "acme", "shop")
     await add_user(pool, "acme", "shop", digest=DIGEST)
-    await pool.execute("UPDATE sitelatch.api_users SET requests_per_second = 0.5, burst = 3")
+    await pool.execute("UPDATE sitelatch.api_users SET requests_per_second = 0.5, burst = 3, requests_per_day = 9")
     row = await find_grant(pool)
-    assert (row["requests_per_second"], row["burst"]) == (0.5, 3)
+    assert (row["requests_per_second"], row["burst"], row["requests_per_day"]) == (0.5, 3, 9)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,7 @@ async def test_a_grant_contains_the_limit_of_its_user(pool: asyncpg.Pool) -> Non
         "requests_per_second = 'infinity'",
         "requests_per_second = 1, burst = 0",
         "burst = 5",
+        "requests_per_day = 0",
     ],
 )
 async def test_conditions_that_no_request_could_meet_cannot_be_stored(pool: asyncpg.Pool, condition: str) -> None:

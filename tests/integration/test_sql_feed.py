@@ -40,6 +40,7 @@ async def test_a_new_database_has_one_row_in_the_feed(pool: asyncpg.Pool) -> Non
         ("UPDATE sitelatch.api_users SET networks = '{10.0.0.0/8}'", ["user ada"]),
         ("UPDATE sitelatch.api_users SET requests_per_second = 5", ["user ada"]),
         ("UPDATE sitelatch.api_users SET requests_per_second = 5, burst = 9", ["user ada"]),
+        ("UPDATE sitelatch.api_users SET requests_per_day = 5", ["user ada"]),
         ("DELETE FROM sitelatch.api_users", ["key 00", "user ada"]),
         ("INSERT INTO sitelatch.api_keys SELECT sha256(''), id, '' FROM sitelatch.api_users", ["key e3"]),
         ("UPDATE sitelatch.api_keys SET hint = 'x'", []),

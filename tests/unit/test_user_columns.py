@@ -22,7 +22,7 @@ def api_user(name: str | None = None, **fields: Any) -> User:
         recoverable=False,
     )
     conditions = {"disabled": False, "expires_at": None, "methods": None, "networks": None, "version": 1}
-    conditions |= {"requests_per_second": None, "burst": None}
+    conditions |= {"requests_per_second": None, "burst": None, "requests_per_day": None}
     scope = {"all_sites": False, "sites": [], "site_count": 0, "keys": [key], "last_activity": None}
     return User(
         **{"id": "x", "name": name, "workspace": "acme", "created_at": NOW, "disabled_at": None, **conditions, **scope}

@@ -39,11 +39,13 @@ def test_an_api_user_is_changed_and_the_audit_page_shows_before_and_after(
         page.locator("#edit-networks").fill("127.0.0.0/8\n::1")
         page.locator("#edit-rate").fill("2500.5")
         page.locator("#edit-burst").fill("9000")
+        page.locator("#edit-day").fill("8000")
         page.locator("#picker").get_by_role("checkbox", name="blog").check()
         page.locator("#edit-save").click()
         expect(page.locator("#edit-dialog")).to_be_hidden()
         expect(page.locator("#user-title")).to_have_text("Export")
-        expect(page.locator("#user-details")).to_contain_text("2,500.5 requests per second, 9,000 at once")
+        limits = "2,500.5 requests per second, 9,000 at once, 8,000 requests per day"
+        expect(page.locator("#user-details")).to_contain_text(limits)
         expect(page.locator("#user-details")).to_contain_text("GET, HEAD, OPTIONS")
         installation.expect_status("blog", keys.shop.key, 200)
         open_edit(admin)
@@ -54,6 +56,7 @@ def test_an_api_user_is_changed_and_the_audit_page_shows_before_and_after(
         disabled, changed = audit_lines(admin, 2)
         assert "enabled, now disabled" in disabled
         assert "requests per second from none to 2500.5; requests at once from none to 9000" in changed
+        assert "requests per day from none to 8000" in changed
         for words in ("name from none to Export", "methods from any to GET, HEAD, OPTIONS", "added the sites blog"):
             assert words in changed
 

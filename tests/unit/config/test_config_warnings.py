@@ -42,6 +42,13 @@ def test_a_warning_says_what_to_write_instead(tmp_path: Path, route: str, instea
     assert instead in warning
 
 
+def test_a_day_limit_that_the_rate_never_reaches_is_reported(tmp_path: Path) -> None:
+    limits = "[proxy.routes.user_limits]\nrequests_per_second = 1\nrequests_per_day = "
+    [warning] = warnings_for(tmp_path, f"{limits}86401")
+    assert "1 requests per second are at most 86,401 in a day" in warning
+    assert warnings_for(tmp_path, f"{limits}86400") == []
+
+
 @pytest.mark.parametrize(
     "route",
     [

@@ -120,7 +120,7 @@ async def judged(config: Config, example: Example) -> str:
     grants = GrantCache(GrantSettings(), scope, on_lookup=lambda result: None, budget=budget, max_waiting_checks=0)
     limits = UserLimits(clock=Clock())
     enforcement = Enforcement(table, grants, Metrics(), on_use=lambda user: None, accept_foreign=False, limits=limits)
-    limits.take(Grant("busy", "acme", False, frozenset(), limits=read_limits(1.0, None)), table.routes[0])
+    limits.take(Grant("busy", "acme", False, frozenset(), limits=read_limits(1.0, None, None)), table.routes[0])
     try:
         raw, rest = RequestReader(LimitSettings(), table.methods).read(example.raw)
         assert raw is not None

@@ -190,6 +190,7 @@ class Database:
                     "networks": None,
                     "requests_per_second": None,
                     "burst": None,
+                    "requests_per_day": None,
                     "several_keys": False,
                 }
             rows: list[dict[str, Any]] = [row]
