@@ -18,8 +18,8 @@ from admin.identity.admin_tokens import AdminTokens
 from admin.identity.authentication import Authenticator
 from admin.identity.client_address import ADDRESS, address_of, peer_of
 from admin.identity.identity_proxy import IdentityProxy
-from admin.identity.oidc import Oidc
 from admin.identity.oidc_callback import callback_routes
+from admin.identity.provider import identity_provider
 from admin.identity.sign_in import SignInFlow
 from admin.integrators_guide import guide_routes
 from admin.key_encryption import key_cipher
@@ -53,7 +53,7 @@ def admin_app(
     `front_door` are the settings with which the page explains decisions.
     """
     tokens = AdminTokens(settings.tokens)
-    oidc = None if settings.oidc is None or settings.public_url is None else Oidc(settings.oidc, settings.public_url)
+    oidc = identity_provider(settings.oidc, settings.public_url)
     proxy = None if settings.identity_proxy is None else IdentityProxy(settings.identity_proxy)
     lanes = Lanes(pool)
     authenticator = Authenticator(tokens, oidc, proxy, lanes.sessions)

@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from admin.identity.oidc import CALLBACK
+from admin.identity.provider import CALLBACK
 from tests.npm import FOLDER, package
 
 CLIENT = "sitelatch"

@@ -11,8 +11,7 @@ from admin.identity.admins import Admin
 from admin.identity.client_address import single_header
 from admin.identity.cookies import check_host, cookie_at, cookie_for, cookie_value
 from admin.identity.identity_proxy import IdentityProxy
-from admin.identity.json_web_tokens import looks_like_jwt
-from admin.identity.oidc import Oidc
+from admin.identity.provider import IdentityProvider, looks_like_jwt
 from admin.identity.sessions import ABSOLUTE_SECONDS, Session, csrf_token, end_session, find_session, is_csrf_token
 from admin.problems import CrossSite, NotSignedIn
 
@@ -39,7 +38,9 @@ class Caller:
 class Authenticator:
     """Authenticates admins by personal token, by the issuer's JWT, by identity proxy or by session."""
 
-    def __init__(self, tokens: AdminTokens, oidc: Oidc | None, proxy: IdentityProxy | None, sessions: Lane) -> None:
+    def __init__(
+        self, tokens: AdminTokens, oidc: IdentityProvider | None, proxy: IdentityProxy | None, sessions: Lane
+    ) -> None:
         self._tokens = tokens
         self._oidc = oidc
         self._proxy = proxy

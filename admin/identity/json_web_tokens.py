@@ -17,12 +17,13 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
+from admin.identity.provider import TOKEN_LENGTH, looks_like_jwt
+
 ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
     *("EdDSA", "Ed25519"),  # both name the same algorithm (RFC 9864 §2.2)
 )
 LEEWAY_SECONDS: Final = 30
-TOKEN_LENGTH: Final = 16_384
 _MAX_KEYS = 64
 _CLAIM_FAULTS: Final = {
     "missing_claim": "is missing",
@@ -76,11 +77,6 @@ def public_keys(document: object) -> tuple[PublicKey, ...]:
         if isinstance(key, RSAKey | ECKey) or (isinstance(key, OKPKey) and key.curve_name == "Ed25519"):
             found.append(key)
     return tuple(found)
-
-
-def looks_like_jwt(token: str) -> bool:
-    """Return whether a bearer token has the three parts of a signed JWT."""
-    return token.count(".") == 2 and len(token) <= TOKEN_LENGTH
 
 
 def signed_claims(token: str, keys: Sequence[PublicKey]) -> tuple[dict[str, Any], str]:

@@ -3,35 +3,26 @@
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import aiohttp
 import structlog
 
 from admin.identity.admins import Admin
-from admin.identity.allow_list import AllowList, Claims, Reason, folded, rule
+from admin.identity.allow_list import AllowList, Claims, folded, rule
 from admin.identity.json_web_tokens import InvalidToken, UnknownSigningKey, check_bearer, check_id_token
 from admin.identity.oidc_issuer import Issuer, IssuerMetadata, IssuerResponseError
 from admin.identity.oidc_login import OidcLogin
+from admin.identity.provider import CALLBACK, SignInFailed
 from admin.identity.rejections import log_rejection, not_an_admin
 from admin.problems import IssuerDown, NotSignedIn
 from admin.settings import OidcSettings
 from proxy.relay.tls_files import WatchedFiles
 
-CALLBACK: Final = "/sign-in/oidc/callback"
 _UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError)
 
 log = structlog.get_logger("sitelatch.admin")
-
-
-class SignInFailed(Exception):  # noqa: N818 - an outcome, not a program error
-    """A sign-in at the issuer that did not lead to a session. The page has a sentence for each `code` and `reason`."""
-
-    def __init__(self, code: str, reason: Reason | None = None) -> None:
-        super().__init__(code)
-        self.code = code
-        self.reason = reason
 
 
 class Oidc:

@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from multidict import MultiMapping
 
 from admin.connections import DATABASE_DOWN, database_problem
-from admin.identity.oidc import CALLBACK, SignInFailed
+from admin.identity.provider import CALLBACK, SignInFailed
 from admin.identity.sign_in import SignInFlow
 from admin.problems import DatabaseDown
 

@@ -12,8 +12,8 @@ from admin.identity.allow_list import Claims
 from admin.identity.authentication import Caller
 from admin.identity.client_address import address_of, single_header
 from admin.identity.cookies import Cookie, cookie_for, cookie_value, cookies_for
-from admin.identity.oidc import Oidc, SignInFailed
 from admin.identity.oidc_login import LOGIN_SECONDS, MAX_OPEN_LOGINS, PURPOSE, OidcLogin, cookie_purpose
+from admin.identity.provider import IdentityProvider, SignInFailed
 from admin.identity.sessions import ABSOLUTE_SECONDS, csrf_token, end_session, start_session
 from admin.problems import CrossSite, NotFound, NotSignedIn, TooManyAttempts
 from admin.secure_urls import origin_of
@@ -32,7 +32,7 @@ class SignInFlow:
     Per client address, wrong tokens and new logins are limited. A valid token, and the end of a login, never are.
     """
 
-    def __init__(self, tokens: AdminTokens, oidc: Oidc | None, sessions: Lane) -> None:
+    def __init__(self, tokens: AdminTokens, oidc: IdentityProvider | None, sessions: Lane) -> None:
         self._tokens = tokens
         self._oidc = oidc
         self._sessions = sessions

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from admin.identity.oidc import CALLBACK
+from admin.identity.provider import CALLBACK
 from tests.integration.adminapi import AdminClient
 
 

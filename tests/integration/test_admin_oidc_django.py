@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from admin.app import admin_app
-from admin.identity.oidc import CALLBACK
+from admin.identity.provider import CALLBACK
 from admin.settings import AllowSettings, OidcSettings
 from tests.integration.adminapi import SETTINGS, AdminClient, serving
 from tests.integration.jar import Jar

@@ -14,8 +14,8 @@ from aiohttp import web
 from yarl import URL
 
 from admin.app import USE_CREDENTIALS, admin_app
-from admin.identity.oidc import CALLBACK
 from admin.identity.oidc_login import MAX_OPEN_LOGINS, OidcLogin
+from admin.identity.provider import CALLBACK
 from admin.identity.sign_in import FAILURES_PER_MINUTE, LOGINS_PER_MINUTE
 from admin.settings import AdminSettings, AllowSettings, OidcSettings
 from tests.integration.adminapi import BEN_TOKEN, SETTINGS, AdminClient, serve, serving

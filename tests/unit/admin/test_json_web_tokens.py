@@ -9,15 +9,14 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from admin.identity.json_web_tokens import (
     LEEWAY_SECONDS,
-    TOKEN_LENGTH,
     InvalidToken,
     UnknownSigningKey,
     check_bearer,
     check_id_token,
-    looks_like_jwt,
     public_keys,
     signed_claims,
 )
+from admin.identity.provider import TOKEN_LENGTH, looks_like_jwt
 from tests.provider import foreign_key, signed, unsigned
 
 ISSUER, API, CLIENT, NONCE = "https://id.example", "https://keys.example", "sitelatch", "n-0S6"

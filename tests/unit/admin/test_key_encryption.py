@@ -11,8 +11,14 @@ from proxy.decision.api_keys import new_key
 ADA, BEN = UUID(int=1), UUID(int=2)
 
 
+def new_cipher() -> KeyCipher:
+    cipher = key_cipher(new_secret())
+    assert cipher is not None
+    return cipher
+
+
 def test_an_encrypted_key_decrypts_to_itself() -> None:
-    cipher, key = KeyCipher(new_secret()), new_key()
+    cipher, key = new_cipher(), new_key()
     sealed = cipher.encrypt(ADA, key)
     assert cipher.decrypt(ADA, sealed) == key
     assert key.encode() not in sealed
@@ -20,10 +26,10 @@ def test_an_encrypted_key_decrypts_to_itself() -> None:
 
 
 def test_a_foreign_or_modified_ciphertext_does_not_decrypt() -> None:
-    cipher, key = KeyCipher(new_secret()), new_key()
+    cipher, key = new_cipher(), new_key()
     sealed = cipher.encrypt(ADA, key)
     assert cipher.decrypt(BEN, sealed) is None
-    assert KeyCipher(new_secret()).decrypt(ADA, sealed) is None
+    assert new_cipher().decrypt(ADA, sealed) is None
     for place in range(len(sealed)):
         changed = bytearray(sealed)
         changed[place] ^= 1
