@@ -118,6 +118,7 @@ class Visit:
         Both connections stay open for the next exchange.
         """
         turn = self._turn
+        turn.now = asyncio.get_running_loop().time()
         self.downstream.handle(request)
         turn.write()
         for connection, transport in zip(self._upstream_connections, self.upstreams, strict=True):

@@ -47,6 +47,8 @@ class AccessLog:
         self._size = 0
         self._second = 0
         self._second_text = ""
+        self._turn = -1.0
+        self._turn_text = ""
         self._granted: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def writes(self, outcome: str, shadow: str = "passed") -> bool:
@@ -95,6 +97,7 @@ class AccessLog:
 
     def write_plain(
         self,
+        turn: float,
         request_id: bytes,
         client: str,
         target: bytes,
@@ -106,7 +109,13 @@ class AccessLog:
         upstream_seconds: float,
         bytes_out: int,
     ) -> None:
-        """Log a GET without a body that passed, whose target is plain (plain_requests.py), as `write` does. Hot."""
+        """Log a GET without a body that passed, whose target is plain (plain_requests.py), as `write` does. Hot.
+
+        Lines with the same `turn` get the same time, which is that of the first of them.
+        """
+        if turn != self._turn:
+            self._turn = turn
+            self._turn_text = self._now()
         path = target.partition(b"?")[0].decode("ascii")
         # A plain target is visible ASCII. So only these characters need to be quoted, or may belong to a secret.
         if "_" in path or "%" in path or '"' in path or "\\" in path:
@@ -116,7 +125,7 @@ class AccessLog:
         if granted is None:
             granted = self._render_granted(who)
         self._append(
-            f'{{"time":"{self._now()}","event":"exchange","request_id":"{request_id.decode("ascii")}",'
+            f'{{"time":"{self._turn_text}","event":"exchange","request_id":"{request_id.decode("ascii")}",'
             f'"client":{_quote(client)},"method":"GET","path":"{path}","status":{status},"outcome":"passed",'
             f'"route":"{route}",{granted},"ms":{seconds * 1000:.2f},"upstream_ms":{upstream_seconds * 1000:.2f},'
             f'"upstream_error":null,"bytes_in":0,"bytes_out":{bytes_out}}}'

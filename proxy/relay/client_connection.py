@@ -68,7 +68,7 @@ class ClientConnection:
         self._response_forwarder = responses = ResponseForwarder(self, requests, loop, clock)
         self._ending = ExchangeEnding(self, requests, responses, services.enforcement, services.limits)
         self._input = ClientInput(self, requests, services, loop)
-        self._plain = plain = PlainExchanges(self, self._input, requests, responses, self._ending, services, loop)
+        self._plain = plain = PlainExchanges(self, self._input, requests, responses, self._ending, services)
         self.handle = plain.handle if services.relays_plainly else self._input.feed
         """Handles bytes from the client. It is an attribute because a method would cost another call."""
         # Set in connection_made.

@@ -70,7 +70,6 @@ class PlainExchanges:
         "_client",
         "_ending",
         "_input",
-        "_loop",
         "_open",
         "_peer",
         "_request_end",
@@ -89,7 +88,6 @@ class PlainExchanges:
         responses: ResponseForwarder,
         ending: ExchangeEnding,
         services: Services,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._client = client
         self._input = incoming
@@ -97,7 +95,6 @@ class PlainExchanges:
         self._responses = responses
         self._ending = ending
         self._services = services
-        self._loop = loop
         self._open: _OpenExchange | None = None
         self._shape: Shape | None = None
         """The shape of the last plain request. Clients usually send the same fields again."""
@@ -170,7 +167,7 @@ class PlainExchanges:
             (data[:target_end], shape.forwarded_start, identity, b"X-Request-Id: ", request_id, self._request_end)
         )
         sent = services.clock()
-        now = self._loop.time()
+        now = services.turn.now
         metrics.exchanges_open += 1
         metrics.decision(sent - started)
         pool = services.pools[route]
@@ -211,9 +208,10 @@ class PlainExchanges:
         services = self._services
         if pool.failures.lasting:
             pool.failures.succeeded()
-        now = self._loop.time()
+        turn = services.turn
+        now = turn.now
         pool.give_back(connection, None, now)
-        services.turn.writes.append((self._transport, written))
+        turn.writes.append((self._transport, written))
         self._client.deadline = now + services.limits.keepalive_seconds
         ended = services.clock()
         metrics = services.metrics
@@ -223,6 +221,7 @@ class PlainExchanges:
         if services.record.logs_passed:
             target = head[len(_GET) : head.index(b" ", len(_GET))]
             services.record.log_plain(
+                now,
                 request_id,
                 self._peer.address,
                 target,

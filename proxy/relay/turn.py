@@ -24,13 +24,15 @@ class Receiving(Protocol):
 class Turn:
     """The bytes that have arrived in the current turn of the event loop, and are not handled yet."""
 
-    __slots__ = ("from_clients", "from_upstreams", "scheduled", "writes")
+    __slots__ = ("from_clients", "from_upstreams", "now", "scheduled", "writes")
 
     def __init__(self) -> None:
         self.from_clients: deque[tuple[Receiving, bytes]] = deque()
         self.from_upstreams: deque[tuple[Receiving, bytes]] = deque()
         self.scheduled = False
         """Whether `end` will be called. Whoever appends bytes calls `schedule` unless this is set."""
+        self.now = 0.0
+        """The event loop's time in seconds when `end` began. uvloop's time does not change within a turn."""
         self.writes: list[tuple[asyncio.Transport, bytes]] = []
         """What plain exchanges write. Nothing else may be written to one of these transports before that."""
 
@@ -45,6 +47,7 @@ class Turn:
         Call it before anything that must not overtake bytes that have arrived, such as the end of a connection.
         """
         self.scheduled = False
+        self.now = asyncio.get_running_loop().time()
         _handle(self.from_upstreams)
         self.write()
         _handle(self.from_clients)

@@ -214,7 +214,7 @@ async def test_a_plain_exchange_gets_the_same_line_as_any_other(target: str, sit
     stream = io.BytesIO()
     log = AccessLog(stream, wall_clock=lambda: 1_800_000_000.25)
     for _ in range(2):
-        log.write_plain(b"r-1", "fe80::1", target.encode(), 200, "data", "ada", sites, 0.01234, 0.01, 99)
+        log.write_plain(1.0, b"r-1", "fe80::1", target.encode(), 200, "data", "ada", sites, 0.01234, 0.01, 99)
     write(log, client="fe80::1", path=target.encode(), user_id="ada", sites=sites, bytes_out=99)
     log.flush()
     assert len(set(stream.getvalue().splitlines())) == 1
