@@ -38,6 +38,8 @@ class OpenConnection(Protocol):
 @dataclass(slots=True)
 class _Client:
     connections: int = 0
+    expected: int = 0
+    """Connections whose TLS handshake is in progress."""
     limit_logged: bool = False
 
 
@@ -58,6 +60,7 @@ class ConnectedClients:
         self._on_full = on_full
         self._clients_of: dict[OpenConnection, str] = {}
         self._clients: dict[str, _Client] = {}
+        self._expected = 0
 
     def __len__(self) -> int:
         return len(self._clients_of)
@@ -69,14 +72,44 @@ class ConnectedClients:
         """Add a connection. Return False if its client has too many, so that it must be closed."""
         name = client_network(address)
         self._clients_of[connection] = name
-        client = self._clients.get(name)
-        if client is None:
-            client = self._clients[name] = _Client()
+        client = self._client(name)
         client.connections += 1
         if self.full:
             self._on_full()
+        return exempt or self._may_have(name, client, client.connections)
+
+    def expect(self, address: str, *, exempt: bool) -> bool:
+        """Count a connection whose TLS handshake begins. Return False if its client has too many.
+
+        `add` counts the same connection again, and then `stop_expecting` ends this.
+        """
+        name = client_network(address)
+        client = self._client(name)
+        if not exempt and not self._may_have(name, client, client.connections + client.expected + 1):
+            self._forget_if_gone(name, client)
+            return False
+        client.expected += 1
+        self._expected += 1
+        return True
+
+    def stop_expecting(self, address: str) -> None:
+        """Record that the TLS handshake of a connection has ended, well or badly."""
+        name = client_network(address)
+        client = self._clients[name]
+        client.expected -= 1
+        self._expected -= 1
+        self._forget_if_gone(name, client)
+
+    def _client(self, name: str) -> _Client:
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = _Client()
+        return client
+
+    def _may_have(self, name: str, client: _Client, connections: int) -> bool:
+        """Return whether a client may have so many connections. Otherwise, count and log a refused one."""
         maximum = min(self._per_client, max(int(self.capacity * _SHARE), 1))
-        if exempt or client.connections <= maximum:
+        if connections <= maximum:
             return True
         self.refused += 1
         if not client.limit_logged:
@@ -96,20 +129,31 @@ class ConnectedClients:
         if name is not None:
             client = self._clients[name]
             client.connections -= 1
-            if not client.connections:
-                del self._clients[name]
+            self._forget_if_gone(name, client)
+
+    def _forget_if_gone(self, name: str, client: _Client) -> None:
+        if not client.connections and not client.expected:
+            del self._clients[name]
 
     @property
     def full(self) -> bool:
         """Whether there is no room for another connection."""
-        return len(self._clients_of) >= self.capacity
+        return self._taken >= self.capacity
+
+    @property
+    def _taken(self) -> int:
+        return len(self._clients_of) + self._expected
 
     @property
     def has_room_again(self) -> bool:
         """Whether connections have closed since the limit was reached."""
-        return len(self._clients_of) <= int(self.capacity * _RESUME_SHARE) and not self.full
+        return self._taken <= int(self.capacity * _RESUME_SHARE) and not self.full
 
     def largest_client(self) -> tuple[str, int]:
         """Return the client with the most connections, and their number."""
-        name = max(self._clients, key=lambda name: self._clients[name].connections, default="")
-        return name, self._clients[name].connections if name else 0
+
+        def held(name: str) -> int:
+            return self._clients[name].connections + self._clients[name].expected
+
+        name = max(self._clients, key=held, default="")
+        return name, held(name) if name else 0

@@ -148,6 +148,7 @@ class FrontDoor:
             services.connections,
             tls=tls,
             handshake_seconds=services.limits.head_seconds,
+            is_trusted=services.is_trusted,
         )
         await self._intake.open()
         self._sweep()

@@ -12,6 +12,7 @@ import structlog
 from proxy.relay import descriptors
 from proxy.relay.connected_clients import ConnectedClients
 from proxy.relay.listeners import BACKLOG
+from proxy.relay.tls_handshakes import TlsHandshakes, TlsServer
 
 _LOG_SECONDS = 60.0
 """The minimum time between two log lines about pauses."""
@@ -34,15 +35,22 @@ class Intake:
         *,
         tls: ssl.SSLContext | None,
         handshake_seconds: float,
+        is_trusted: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`is_trusted` says whether an address is a trusted proxy's."""
         self._sockets = sockets
         self._protocol = protocol
+        self._handshakes: TlsHandshakes | None = None
+        if tls is not None:
+            self._handshakes = TlsHandshakes(
+                protocol, connections, tls, seconds=handshake_seconds, is_exempt=is_trusted
+            )
         self._tls: dict[str, Any] = {} if tls is None else {"ssl": tls, "ssl_handshake_timeout": handshake_seconds}
         self._margin = descriptors.reserve(descriptors.limit() - descriptors.in_use()) // 2
         self._connections = connections
         self._clock = clock
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsServer] = []
         self._resuming: asyncio.Task[None] | None = None
         self._closed = False
         self.paused = False
@@ -59,6 +67,9 @@ class Intake:
         """Accept connections. Raises OSError."""
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
+            if self._handshakes is not None and sock.family != socket.AF_UNIX:
+                self._servers.append(TlsServer(sock.dup(), self._handshakes, self.check))
+                continue
             create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             # The server closes its socket when accepting pauses. Connections then wait for the original.
             own = sock.dup()
@@ -117,5 +128,7 @@ class Intake:
         """Stop accepting for good."""
         self._closed = True
         self._stop_servers()
+        if self._handshakes is not None:
+            self._handshakes.close()
         for sock in self._sockets:
             sock.close()

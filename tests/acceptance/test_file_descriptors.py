@@ -4,14 +4,18 @@ import asyncio
 import contextlib
 import resource
 import socket
+import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.acceptance.certificates import Authority
 from tests.acceptance.harness import Keys, Sitelatch, Table
-from tests.acceptance.wire import Answering, Upstream, connect, listening_socket, port_of, until
+from tests.acceptance.wire import DEADLINE_SECONDS, Answering, Upstream, connect, listening_socket, port_of, until
+from tests.ports import free_port
 
 FEW = 150
 """File descriptors of the process. It needs about 60 for itself."""
@@ -153,3 +157,38 @@ async def test_only_a_client_at_its_limit_is_refused(start: Start) -> None:
     async with connect(latch.address) as again:
         await again.send(request(keys))
         assert (await again.answer()).status == 200
+
+
+async def test_connections_without_a_complete_tls_handshake_count(start: Start, tmp_path: Path) -> None:
+    """Otherwise, a client that sends nothing could exceed its limit, and use up all file descriptors."""
+    authority = Authority(tmp_path, "authority")
+    pair = authority.pair("127.0.0.1")
+    front = {"listen": f"127.0.0.1:{free_port()}", "tls": {"certificate": pair.certificate, "key": pair.key}}
+    latch = start("-n 1000", proxy=front, limits={"connections_per_client": 20, "head_seconds": 60})
+    keys = latch.create_sites_and_users()
+    tls = ssl.create_default_context(cafile=authority.file)
+    key = {"X-API-Key": keys.shop.key}
+    idle = open_sockets(latch.address, 20)
+    async with connect(latch.address) as refused:
+        assert await refused.closed()
+    await until(lambda: events(latch, "client_has_too_many_connections") == 1, "the client is logged")
+    assert latch.metric("sitelatch_connections_refused_total") == 1
+    other = httpx.AsyncHTTPTransport(verify=tls, local_address="127.0.0.2")
+    async with httpx.AsyncClient(transport=other, trust_env=False) as client:
+        answer = await client.get(f"https://{latch.address}/shop/x", headers=key)
+        assert answer.status_code == 200
+    for sock in idle[:5]:
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")  # no TLS, so the handshake fails
+    for sock in idle[5:]:
+        sock.close()
+
+    def served_again() -> bool:
+        with contextlib.suppress(httpx.TransportError), httpx.Client(verify=tls, trust_env=False) as client:
+            return client.get(f"https://{latch.address}/shop/x", headers=key).status_code == 200
+        return False
+
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not await asyncio.to_thread(served_again):
+        assert time.monotonic() < deadline, "connections that have failed still count"
+    for sock in idle[:5]:
+        sock.close()

@@ -90,6 +90,25 @@ def test_a_client_at_its_limit_is_logged_once_until_it_has_left() -> None:
     assert "trusted_proxies" in line["advice"]
 
 
+def test_connections_in_their_tls_handshake_count() -> None:
+    connections = ConnectedClients(2)
+    connections.capacity = 5
+    add = adder(connections)
+    assert [connections.expect("192.0.2.1", exempt=False) for _ in range(3)] == [True, True, False]
+    assert connections.refused == 1
+    assert add("192.0.2.1")  # the handshake of the first one is complete
+    connections.stop_expecting("192.0.2.1")
+    assert not connections.expect("192.0.2.1", exempt=False)
+    connections.stop_expecting("192.0.2.1")  # the second handshake has failed
+    assert connections.expect("192.0.2.1", exempt=False)
+    assert connections.largest_client() == ("192.0.2.1", 2)
+    assert [connections.expect("10.0.0.1", exempt=True) for _ in range(3)] == [True] * 3
+    assert connections.full
+    for _ in range(3):
+        connections.stop_expecting("10.0.0.1")
+    assert connections.has_room_again
+
+
 def test_no_room_is_reported_and_there_is_room_again_when_some_connections_have_closed() -> None:
     calls: list[Any] = []
     connections = ConnectedClients(5000, on_full=lambda: calls.append(len(connections)))
