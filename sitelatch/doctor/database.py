@@ -79,6 +79,13 @@ async def _opened(dsns: Dsns, place: Place, stack: AsyncExitStack) -> Finding:
 
 async def _server_finding(connection: asyncpg.Connection, named: str) -> Finding:
     [row] = await connection.fetch(_DESCRIBE_SERVER)
+    try:
+        async with connection.transaction():
+            pass
+    except asyncpg.ConnectionDoesNotExistError:
+        message = f"{named}: the connection was closed when a transaction began, so nothing can be changed. Let the "
+        message += "pooler use the pool mode transaction or session, not statement (docs/pgbouncer.md)."
+        return Finding(Status.PROBLEM, "database", message)
     if fault := Server(row["started"], row["standby"], row["read_only"]).fault:
         message = f"{named}: {fault}, which accepts no writes. Let the DSN lead to the primary; if it lists several "
         message += "hosts, set target_session_attrs=read-write."

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from proxy.settings import GrantSettings
 from sql.migrate import MIGRATIONS
 from sql.pool import open_connection
-from tests.acceptance.harness import ADMIN_TOKEN, Lane, User
+from tests.acceptance.harness import ADMIN_TOKEN, Lane, Table, User, toml
 from tests.acceptance.pooled import Pooled, lane, leftovers, pooled, send_request
 from tests.acceptance.shell import Done, sitelatch
 from tests.acceptance.wire import Wire, connect, until
@@ -30,6 +30,7 @@ ANSWER_SECONDS = 0.5
 SLACK_SECONDS = 0.5
 """Tolerance for a busy machine."""
 TTL_SECONDS = GrantSettings().ttl_seconds
+ROUTE: Table = {"name": "data", "upstream": "http://127.0.0.1:1", "without_site": "any-key"}
 
 POOLERS: dict[str, dict[str, object]] = {
     # A connection that is kept while another is acquired would deadlock.
@@ -247,6 +248,17 @@ def test_behind_a_pooler_doctor_says_that_no_notifications_arrive(behind_pooler:
     found = {finding["check"]: finding for finding in json.loads(done.out)}
     assert (found["listen"]["status"], found["roles"]["status"]) == ("warning", "ok"), done
     assert "set database.listen_url to a DSN that leads to the server" in found["listen"]["message"]
+
+
+def test_doctor_names_a_pool_mode_in_which_nothing_can_be_changed(server: PooledServer, tmp_path: Path) -> None:
+    dsn = server.create_migrated()
+    with server.pooler(pool_mode="statement") as pooler:
+        url = pooler.dsn("sitelatch_admin", database_name(dsn))
+        config = tmp_path / "sitelatch.toml"
+        config.write_text(toml({"proxy": {"routes": [ROUTE]}, "database": {"url": url}}))
+        done = sitelatch("doctor", "--config", str(config))
+    assert done.code == 1
+    assert "not statement (docs/pgbouncer.md)" in done.out
 
 
 @pytest.mark.parametrize("behind_pooler", ["round robin"], indirect=True)
