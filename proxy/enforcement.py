@@ -98,6 +98,8 @@ class Enforcement:
             return None
         if not grant.sites.issuperset(named.sites) and not (grant.all_sites and self._owns(grant.workspace, named)):
             return None
+        if route.limits is not None and self._limits is not None and not self._limits.take_plainly(grant, route):
+            return None
         self._metrics.lookup("hit")
         self._on_use(grant.subject)
         self.usage.users[grant.user_id].passed += 1

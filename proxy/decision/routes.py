@@ -46,7 +46,6 @@ class Route:
         "public",
         "refused_endpoints",
         "refused_names",
-        "relays_plainly",
         "scoped_rules",
         "settings",
         "several_cookies",
@@ -105,8 +104,6 @@ class Route:
             None if given is None else read_limits(given.requests_per_second, given.burst, given.requests_per_day)
         )
         """The limits of each API user on the route, unless it has its own."""
-        self.relays_plainly = self.keeps_host and self.limits is None
-        """Whether plain exchanges may take the shortcut of relay/plain_exchanges.py, which knows no limits."""
         self.public = [endpoint(entry) for entry in settings.public]
         self.refused_endpoints = [
             endpoint(entry, refuse=True) for entry in settings.refuse if not entry.startswith("query:")

@@ -27,12 +27,16 @@ class Bucket:
 
     def take(self, now: float) -> float:
         """Take a token and return 0, or return how many seconds it takes until there is one."""
-        self._count(now)
         self.asked += 1
-        if self._tokens >= 1 - _ALMOST:
+        if self.has_token(now):
             self._tokens -= 1
             return 0.0
         return (1 - self._tokens) / (self.limit.per_second * self.share)
+
+    def has_token(self, now: float) -> bool:
+        """Return whether `take` would take a token."""
+        self._count(now)
+        return self._tokens >= 1 - _ALMOST
 
     def change(self, limit: Rate, share: float, now: float) -> None:
         """Use another limit or share from now on. Tokens that do not fit are lost."""

@@ -8,8 +8,9 @@ from proxy.limits.shares import share
 _WEIGHT = 0.5
 """The weight of the newest measurement in the demand. It smooths random arrivals, and follows the load in seconds."""
 
-_NEGLIGIBLE = 0.001
-"""The part of a limit below which there is no demand any more."""
+_NEGLIGIBLE = 0.01
+"""The part of a limit up to which demand is not reported, in all processes together. This keeps reports small, because
+most API users stay far below their limit."""
 
 
 class Demand:
@@ -43,7 +44,7 @@ class Demand:
             measured[party] = (used, before + _WEIGHT * (newest - before))
         self._demand = {}
         for party, (bucket, demand) in measured.items():
-            if demand > _NEGLIGIBLE * bucket.limit.per_second:
+            if demand > _NEGLIGIBLE * bucket.limit.per_second / self.processes:
                 self._demand[party] = (bucket, demand)
             else:
                 bucket.change(bucket.limit, self.first_share, now)

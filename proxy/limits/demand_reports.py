@@ -71,8 +71,13 @@ class DemandReports:
                 [row] = await connection.fetch(_REPORT_DEMAND, self._process, list(demand), rates)
         except DATABASE_FAILURES as error:
             if self._failing_since is None:
-                self._failing_since = self._clock()
                 _log.warning("limits_not_shared", reason=describe(error))
+                self._failing_since = self._clock()
+            return False
+        except Exception:
+            if self._failing_since is None:
+                _log.exception("limits_not_shared")
+                self._failing_since = self._clock()
             return False
         if self._failing_since is not None:
             self._failing_since = None

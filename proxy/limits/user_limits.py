@@ -63,6 +63,22 @@ class UserLimits:
             self._days.count(grant.user_id)
         return None
 
+    def take_plainly(self, grant: Grant, route: Route) -> bool:
+        """Do what `take` does for an API user without limits of its own, if the request passes and a bucket exists.
+
+        Otherwise, return False without any effect.
+        """
+        limits = route.limits
+        if limits is None:
+            return True
+        if limits.per_day is not None and self._days.seconds_left(grant.user_id, limits.per_day):
+            return False
+        if limits.rate is not None:
+            bucket = self._buckets.get(f"{grant.user_id}/{route.name}")
+            if bucket is None or not bucket.has_token(self._clock()):
+                return False
+        return self.take(grant, route) is None
+
     def _take_token(self, party: str, limit: Rate) -> float:
         """Take a token and return 0, or return the seconds until there may be one."""
         now = self._clock()

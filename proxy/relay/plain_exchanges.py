@@ -152,7 +152,7 @@ class PlainExchanges:
         named: tuple[Route, Candidate] | None = None
         try:
             named = name_plainly(services.enforcement.table, shape, b"GET", start[1], False)
-            if named is not None and named[0].relays_plainly:
+            if named is not None and named[0].keeps_host:
                 passed = services.enforcement.pass_plainly(*named, key)
         except Exception:
             _log.exception("the decision on a plain request failed; it is decided in full")

@@ -107,6 +107,20 @@ def test_a_refusal_states_the_policy_and_when_to_come_back(given: dict[str, Any]
     assert limits.take(ADA, data) is None, "the client comes back when Retry-After says so"
 
 
+def test_the_shortcut_takes_a_token_or_has_no_effect() -> None:
+    clock = Clock()
+    limits = UserLimits(clock=clock, wall_clock=clock)
+    data = route(requests_per_second=1, burst=3, requests_per_day=4)
+    assert not limits.take_plainly(ADA, data), "the full way creates the bucket"
+    assert len(limits) == 0
+    assert passing(limits, ADA, data, 1) == 1
+    assert [limits.take_plainly(ADA, data) for _ in range(4)] == [True, True, False, False]
+    clock.now += 3
+    assert limits.measure() == {"ada/data": 1}, "3 requests in 3 s, without the refused ones"
+    assert [limits.take_plainly(ADA, data) for _ in range(2)] == [True, False], "the fourth and last of the day"
+    assert limits.take_plainly(ADA, route())
+
+
 def test_refusals_are_rendered_once() -> None:
     limits = UserLimits(clock=Clock())
     data = route(requests_per_second=1)
