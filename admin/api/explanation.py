@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from admin.identity.admins import WorkspaceLimit
 from proxy.decision.claim import Claim
+from proxy.decision.content_types import refuse_form_body
 from proxy.decision.grant import Grant, SiteOwner
 from proxy.decision.limits import described_limits, limits_that_apply
 from proxy.decision.routes import Route
 from proxy.decision.site_ids import shown_id
 from proxy.decision.verdict import Verdict
 from proxy.http.headers import Fields
-from proxy.refusals import Refusal
+from proxy.refusals import Refusal, Refused
 
 _HINTS = {
     "ambiguous_key": "`explain` adds the key itself, so leave it out of --header.",
@@ -40,6 +41,12 @@ _HINTS = {
     'without_site = "any-key" instead.',
 }
 """Hints for the operator, keyed by refusal code."""
+
+
+_UNREAD_FORM = (
+    "with its form, which Sitelatch does not read. If the API also takes the site from a field of a form, set "
+    'form_body = "refuse" (docs/backends.md)'
+)
 
 
 class Outcome(Enum):
@@ -194,7 +201,18 @@ def describe_forwarded(claim: Claim, verdict: Verdict, within: WorkspaceLimit) -
         key = "with the key, because the route is in shadow mode"
     elif claim.route.settings.forward_key:
         key = "with the key, because forward_key is true"
-    return [line.decode(errors="backslashreplace"), *added, key]
+    return [line.decode(errors="backslashreplace"), *added, key, *_describe_form(claim)]
+
+
+def _describe_form(claim: Claim) -> list[str]:
+    """Say that a form is forwarded unread, in which the API may look for the site."""
+    if not claim.head.has_body:
+        return []
+    try:
+        refuse_form_body(claim.head.method, claim.fields, "refuse")
+    except Refused:
+        return [_UNREAD_FORM]
+    return []
 
 
 def listed_sites(names: Iterable[str]) -> str:

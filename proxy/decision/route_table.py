@@ -122,6 +122,13 @@ class RouteTable:
         route = self.route_at(received.target)
         return route.lines_of(refusal, received.origin) if route is not None and route.cors is not None else b""
 
+    def answer_to_preflight(self, received: Head) -> bytes | None:
+        """Return the CORS headers for a preflight that cannot be decided on, or None if it is no preflight."""
+        route = self.route_at(received.target)
+        if route is None or route.cors is None or not route.answers_preflight(received):
+            return None
+        return route.cors.preflight(received.origin)
+
     def route_of(self, reading: str, *, lenient: bool) -> Route | None:
         """Return the first route whose `path` is a prefix of this reading."""
         index = self._paths.match(reading, lenient=lenient)

@@ -103,19 +103,20 @@ def compile_cors(route: RouteSettings, read_headers: Iterable[str]) -> Cors | No
 
 
 _TARGET = re.compile(rb"([!-~]++) (/[!-~]*+)")
-_ORIGIN = re.compile(rb"\r\norigin:[ \t]*+([!-~]++)[ \t]*+(?=\r\n)", re.IGNORECASE)
+_FIELD = re.compile(rb"\r\n(origin|access-control-request-method):[ \t]*+([!-~]++)[ \t]*+(?=\r\n)", re.IGNORECASE)
 
 
 def readable_parts(received: bytes) -> Head | None:
-    """Return the target and the `Origin` of a request whose head cannot be parsed, or None if it has no target.
+    """Return the target and the CORS fields of a request whose head cannot be parsed, or None if it has no target.
 
-    They only determine the CORS headers of its refusal, so that the page can read why it is refused.
+    They only determine the CORS headers of its refusal, so that the page can read why it is refused. The last line of
+    a head that has not arrived completely is ignored.
     """
-    head = received.partition(b"\r\n\r\n")[0] + b"\r\n"
+    head = received.partition(b"\r\n\r\n")[0] + b"\r\n" if b"\r\n\r\n" in received else received
     line = _TARGET.match(head)
     if line is None:
         return None
-    return Head(line[1], line[2], [(b"Origin", origin) for origin in _ORIGIN.findall(head)])
+    return Head(line[1], line[2], _FIELD.findall(head))
 
 
 def is_preflight(fields: Fields) -> bool:

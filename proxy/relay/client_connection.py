@@ -4,15 +4,15 @@ import asyncio
 from typing import cast
 
 from proxy.http.cors import readable_parts
-from proxy.http.head_writer import refusal_response
+from proxy.http.head_writer import preflight_response, refusal_response
 from proxy.http.headers import Head
 from proxy.http.hop_by_hop import Hop
-from proxy.refusals import HEAD_TIMEOUT, TOO_MANY_EXCHANGES, Refusal
+from proxy.refusals import HEAD_TIMEOUT, HEAD_TOO_LARGE, TARGET_TOO_LONG, TOO_MANY_EXCHANGES, Refusal
 from proxy.relay.admission import Admission
 from proxy.relay.client import CLIENT_FULL, OF_ONE_EXCHANGE
 from proxy.relay.client_input import ClientInput
 from proxy.relay.exchange import Exchange
-from proxy.relay.exchange_ending import ExchangeEnding
+from proxy.relay.exchange_ending import PREFLIGHT_ANSWERED, ExchangeEnding
 from proxy.relay.peer import Peer
 from proxy.relay.plain_exchanges import PlainExchanges
 from proxy.relay.request_forwarder import RequestForwarder
@@ -21,6 +21,8 @@ from proxy.relay.services import Services
 from proxy.relay.socket_options import enable_keepalive, reset_connection
 from proxy.relay.upstream_connection import UpstreamConnection
 
+_OVER_LIMITS = (HEAD_TOO_LARGE, TARGET_TOO_LONG)
+"""The refusals of heads that exceed a limit."""
 _LINGER_SECONDS = 2.0
 """How long to read and discard a refused client's remaining bytes, so that the client sees the response."""
 
@@ -178,10 +180,17 @@ class ClientConnection:
         head_only = raw is not None and raw.method == b"HEAD"
         table = self._services.enforcement.table
         head = (raw or readable_parts(received)) if table.has_cors else None
-        lines = table.lines_of(refusal, head) if head is not None else b""
-        response = refusal_response(refusal, request_id, lines, close=True, head_only=head_only)
-        self._services.record.refused_head(
-            refusal, raw, request_id=request_id, client=self._peer.address, bytes_out=len(response)
+        permission = table.answer_to_preflight(head) if head is not None and refusal in _OVER_LIMITS else None
+        if permission is not None:
+            # The browser then sends the request itself, so that its page can read the refusal.
+            outcome, status = PREFLIGHT_ANSWERED, 204
+            response = preflight_response(request_id, permission, close=True)
+        else:
+            outcome, status = refusal.code, refusal.status
+            lines = table.lines_of(refusal, head) if head is not None else b""
+            response = refusal_response(refusal, request_id, lines, close=True, head_only=head_only)
+        self._services.record.lone_head(
+            outcome, status, raw, request_id=request_id, client=self._peer.address, bytes_out=len(response)
         )
         self.write(response)
         self._finish(linger=True)
@@ -273,7 +282,7 @@ class ClientConnection:
             if self._input.closed:
                 self.transport.abort()
             elif self._input.in_head:
-                self.refuse_head(HEAD_TIMEOUT)
+                self.refuse_head(HEAD_TIMEOUT, received=self._input.reader.partial)
             else:
                 self._finish(linger=False)
 

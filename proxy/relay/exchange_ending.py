@@ -16,7 +16,7 @@ _CLIENT_LEFT_STATUS = 499
 """The status in the log and in metrics if the client left before the response, as in nginx."""
 
 # Outcomes in the log and in metrics, besides the codes of refusals.
-_PREFLIGHT_ANSWERED = "preflight_answered"  # Sitelatch answered a CORS preflight
+PREFLIGHT_ANSWERED = "preflight_answered"  # Sitelatch answered a CORS preflight
 _CUT_SHORT = "cut_short"  # the response had begun
 _REVOKED = "revoked"  # the response had begun
 _CLIENT_LEFT = "client_left"
@@ -89,7 +89,7 @@ class ExchangeEnding:
         keep_alive = self._keeps_alive(exchange)
         lines = route.cors.preflight(exchange.head.origin) if route.cors is not None else b""
         response = preflight_response(exchange.request_id, lines, close=not keep_alive)
-        exchange.outcome = _PREFLIGHT_ANSWERED
+        exchange.outcome = PREFLIGHT_ANSWERED
         exchange.status = 204
         self._respond(exchange, response, keep_alive=keep_alive)
 

@@ -9,7 +9,6 @@ from proxy.http.headers import Head
 from proxy.observe.access_log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.observe.upstream_failures import UpstreamFailures
-from proxy.refusals import Refusal
 from proxy.relay.exchange import PASSED, Exchange
 from proxy.usage_counts import UsageCounts
 
@@ -80,18 +79,18 @@ class Record:
             self._usage.users[verdict.grant.user_id].bytes_out += sent
             exchange.bytes_counted += sent
 
-    def refused_head(
-        self, refusal: Refusal, raw: Head | None, *, request_id: bytes, client: str, bytes_out: int
+    def lone_head(
+        self, outcome: str, status: int, raw: Head | None, *, request_id: bytes, client: str, bytes_out: int
     ) -> None:
-        """Record a refused head. `raw` is None if no head could be parsed."""
-        self._metrics.exchange("", refusal.code, refusal.status, 0.0, None)
+        """Record the response to a head that began no exchange. `raw` is None if no head could be parsed."""
+        self._metrics.exchange("", outcome, status, 0.0, None)
         self._access_log.write(
             request_id=request_id.decode(),
             client=client,
             method=raw.method if raw is not None else b"-",
             path=raw.target if raw is not None else b"",
-            status=refusal.status,
-            outcome=refusal.code,
+            status=status,
+            outcome=outcome,
             route="",
             user_id=None,
             sites=(),

@@ -73,7 +73,7 @@ def bench(
         routes.append({"name": name, "path": f"/{name}", "upstream": f"http://127.0.0.1:{port}", **failing})
     routes.append({"name": "reading", "path": "/reading", "upstream": url(api), **failing, "methods": ["GET"]})
     routes.append({"name": "without", "path": "/without", "upstream": url(api), "sites": ["path:/without/{site}/**"]})
-    limits = {"answer_seconds": 3, "upstream_connections": 1, "upstream_wait_seconds": 0.5}
+    limits = {"answer_seconds": 3, "upstream_connections": 1, "upstream_wait_seconds": 0.5, "head_seconds": 2}
     lanes = Lanes(27, cors={"origins": [APP], "credentials": True})
     folder = tmp_path_factory.mktemp("cors")
     with silent, serving(folder, database_url, lanes, routes=routes, limits=limits) as bench:
@@ -167,6 +167,29 @@ async def test_pages_can_read_refusals_of_malformed_requests(
     assert answer.status == status
     assert answer.one("Access-Control-Allow-Origin") == ALLOWED
     assert answer.one("Vary") == b"Origin"
+
+
+async def test_a_preflight_over_a_limit_is_answered_so_that_the_page_can_read_the_refusal(
+    client: Wire, lane: Lane
+) -> None:
+    await client.send(lane.keyless("OPTIONS", "/sites/shop/" + "x" * 9000, *ASKS))
+    answer = await client.answer("HEAD")
+    assert (answer.status, answer.one("Access-Control-Allow-Origin")) == (204, ALLOWED)
+    assert b"PUT" in (answer.one("Access-Control-Allow-Methods") or b"").split(b", ")
+    assert await client.closed()
+    assert lane.upstream.untouched
+
+
+async def test_an_options_request_over_a_limit_that_is_no_preflight_is_refused(client: Wire, lane: Lane) -> None:
+    await client.send(lane.keyless("OPTIONS", "/sites/shop/" + "x" * 9000, ASKS[0]))
+    answer = await client.answer()
+    assert (answer.code, answer.one("Access-Control-Allow-Origin")) == ("target_too_long", ALLOWED)
+
+
+async def test_pages_can_read_that_a_head_did_not_arrive_in_time(client: Wire, lane: Lane) -> None:
+    await client.send(lane.request("GET", "/sites/shop/x", f"Origin: {APP}")[:-2] + b"X-Slow: ")
+    answer = await client.answer()
+    assert (answer.code, answer.one("Access-Control-Allow-Origin")) == ("head_timeout", ALLOWED)
 
 
 async def test_a_malformed_request_with_two_origins_gets_no_permission(client: Wire, lane: Lane) -> None:

@@ -7,8 +7,13 @@ import asyncpg
 import pytest
 
 from admin.api.explain import ExplainedRequest, Explainer, FrontDoorSettings
-from proxy.http.headers import Fields
+from admin.api.explanation import describe_forwarded
+from proxy.decision.route_table import RouteTable
+from proxy.decision.verdict import Verdict
+from proxy.http.headers import Fields, Head
+from proxy.settings import KeySettings, RouteSettings
 from sitelatch.config_file import load
+from tests.unit.judging import read
 
 CONFIG = """
 [[proxy.routes]]
@@ -119,3 +124,20 @@ async def test_the_mode_of_the_route_is_explained(tmp_path: Path) -> None:
     text = await explained(tmp_path, b"/static/x", [], config=SHADOWED)
     assert "It is in shadow mode, so it forwards every request.\n" in text
     assert "shadow" not in await explained(tmp_path, b"/static/x", [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_form"),
+    [
+        ([(b"Content-Type", b"application/x-www-form-urlencoded")], True),
+        ([(b"Content-Type", b"multipart/form-data; boundary=b")], True),
+        ([], True),  # some backends read it as a form
+        ([(b"Content-Type", b"application/json")], False),
+    ],
+)
+def test_a_form_that_is_forwarded_unread_is_reported(fields: Fields, is_form: bool) -> None:
+    settings = {"name": "data", "upstream": "http://127.0.0.1:1", "sites": ["path:/sites/{site}/**"]}
+    table = RouteTable([RouteSettings.model_validate(settings)], KeySettings())
+    claim = read(table, Head(b"POST", b"/sites/shop/x", fields, has_body=True))
+    text = "\n".join(describe_forwarded(claim, Verdict(None, claim), None))
+    assert ('set form_body = "refuse"' in text) is is_form
