@@ -180,7 +180,8 @@ $(VENV)/ready-to-test: $(VENV)/ready-to-run
 # Debian packages with servers for `make test-backends`. Some start services, which the recipe stops and disables.
 BACKEND_PACKAGES := nginx apache2 libapache2-mod-php php-cli php-cgi haproxy lighttpd caddy puma ruby-sinatra golang-go \
 	tomcat10 default-jdk-headless libmojolicious-perl libnginx-mod-http-lua varnish unicorn thin ruby-webrick starman \
-	libplack-perl uwsgi uwsgi-plugin-python3 libapache2-mod-wsgi-py3 libjetty9-java influxdb prometheus
+	libplack-perl uwsgi uwsgi-plugin-python3 libapache2-mod-wsgi-py3 libjetty9-java influxdb prometheus squid \
+	ruby-rails php-laravel-framework golang-github-gin-gonic-gin-dev golang-github-labstack-echo-dev
 backend-programs:
 	@test "$$(id -u)" != 0 || command -v chromium-headless-shell >/dev/null || \
 		apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1 || true
@@ -188,7 +189,7 @@ backend-programs:
 	for name in $(BACKEND_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
 	test -z "$$missing" && exit; \
 	$(call install,$$missing,make test-backends) && \
-	for name in nginx apache2 haproxy lighttpd caddy tomcat10 varnish uwsgi thin unicorn influxdb prometheus; do \
+	for name in nginx apache2 haproxy lighttpd caddy tomcat10 varnish uwsgi thin unicorn influxdb prometheus squid; do \
 		systemctl disable --quiet --now $$name 2>/dev/null || true; done
 
 $(BACKENDS)/ready: $(VENV)/made tests/backends/requirements.txt tests/backends/requirements-gunicorn20.txt \

@@ -177,6 +177,34 @@ def _go(place: Place) -> None:
     place.run(program, str(place.port))
 
 
+def _go_router(router: str) -> Callable[[Place], None]:
+    def start(place: Place) -> None:
+        program = place.folder / "server"
+        env = {"GOCACHE": str(place.folder / "go"), "GOPATH": "/usr/share/gocode", "GO111MODULE": "off"}
+        place.finish("go", "build", "-o", program, APPS / "routers.go", env=env)
+        place.run(program, str(place.port), router)
+
+    return start
+
+
+def _laravel(place: Place) -> None:
+    address = f"127.0.0.1:{place.port}"
+    place.run("php", "-d", "variables_order=GPCS", "-S", address, APPS / "laravel.php")
+
+
+def _rails(place: Place) -> None:
+    options = ("-s", "puma", "-q", "-o", "127.0.0.1", "-p", str(place.port), "-E", "production")
+    place.run("rackup", *options, APPS / "rails.ru")
+
+
+def _squid(place: Place) -> None:
+    user = "cache_effective_user proxy" if os.geteuid() == 0 else ""
+    config = _configured(place, "squid.conf", BEHIND=_reporter(place), USER=user)
+    place.folder.chmod(0o777)  # Squid drops root privileges before it opens its files
+    # Squid names its shared memory after the service.
+    place.run("/usr/sbin/squid", "-N", "-n", f"backend{place.port}", "-f", config)
+
+
 def _java(main: str, classes: str) -> Callable[[Place], None]:
     def start(place: Place) -> None:
         path = f"{place.folder}:{classes}"
@@ -237,4 +265,9 @@ DEBIAN = (
     Backend("jetty", _java("JettyServer", _JETTY_JARS), programs=("java", "javac")),
     Backend("jdk-httpserver", _java("JdkServer", "."), programs=("java", "javac")),
     Backend("mojolicious", _mojolicious, programs=("perl",)),
+    Backend("go-gin", _go_router("gin"), programs=("go",)),
+    Backend("go-echo", _go_router("echo"), programs=("go",)),
+    Backend("laravel", _laravel, programs=("php",)),
+    Backend("puma-rails", _rails, programs=("rackup", "puma")),
+    Backend("squid", _squid, programs=("squid",)),
 )

@@ -220,6 +220,7 @@ class Door:
         connection, transport = self._connect()
         try:
             connection.handle(raw)
+            self._services.turn.write()
             if upstream.plain is not None:
                 return Sent("passed", b"".join(upstream.transport.written), plainly=True)
             exchange = upstream.exchange
