@@ -154,6 +154,13 @@ def test_without_the_database_the_last_shares_hold() -> None:
     assert fleet.passed(rates, 20) / 20 == pytest.approx(200, rel=0.05)
 
 
+def test_without_the_database_a_load_that_moves_to_processes_without_a_share_passes_at_most_twice_the_limit() -> None:
+    fleet = Fleet(4, Rate(200, 200))
+    fleet.passed([1000, 0, 0, 0], 10)
+    fleet.database_up = False
+    assert 200 < fleet.passed([1000] * 4, 60) / 60 <= 2 * 200
+
+
 def test_a_slow_limit_holds_over_processes() -> None:
     fleet = Fleet(4, Rate(0.1, 1))
     assert fleet.passed([0.5, 0.2, 0.1, 0.1], 3600) == pytest.approx(360, rel=0.1)
