@@ -96,14 +96,15 @@ class Enforcement:
             return None
         if not grant.unconditional and not grant.valid_at(self._wall_clock()):
             return None
-        if not grant.sites.issuperset(named.sites) and not (grant.all_sites and self._owns(grant.workspace, named)):
+        sites = named.sites
+        if not grant.sites.issuperset(sites) and not (grant.all_sites and self._owns(grant.workspace, named)):
             return None
         if route.limits is not None and self._limits is not None and not self._limits.take_plainly(grant, route):
             return None
         self._metrics.lookup("hit")
         self._on_use(grant.subject)
         self.usage.users[grant.user_id].passed += 1
-        return route, named, grant, self._identity.of(grant, named.sites)
+        return route, named, grant, self._identity.of(grant, sites)
 
     def _owns(self, workspace: str, named: Candidate) -> bool:
         """Return whether the cache knows that a workspace owns all named sites, and that these are their ids."""

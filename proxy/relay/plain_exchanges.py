@@ -70,6 +70,8 @@ class PlainExchanges:
         "_client",
         "_ending",
         "_input",
+        "_keepalive_seconds",
+        "_most_exchanges",
         "_open",
         "_peer",
         "_request_end",
@@ -95,6 +97,9 @@ class PlainExchanges:
         self._responses = responses
         self._ending = ending
         self._services = services
+        # Copies, because settings take longer to read than attributes.
+        self._keepalive_seconds = services.limits.keepalive_seconds
+        self._most_exchanges = services.limits.open_exchanges
         self._open: _OpenExchange | None = None
         self._shape: Shape | None = None
         """The shape of the last plain request. Clients usually send the same fields again."""
@@ -126,7 +131,7 @@ class PlainExchanges:
             or incoming.reader.partial
             or incoming.closed
             or services.draining
-            or metrics.exchanges_open >= services.limits.open_exchanges
+            or metrics.exchanges_open >= self._most_exchanges
         ):
             self.unfold()
             incoming.feed(data)
@@ -212,7 +217,7 @@ class PlainExchanges:
         now = turn.now
         pool.give_back(connection, None, now)
         turn.writes.append((self._transport, written))
-        self._client.deadline = now + services.limits.keepalive_seconds
+        self._client.deadline = now + self._keepalive_seconds
         ended = services.clock()
         metrics = services.metrics
         metrics.exchanges_open -= 1

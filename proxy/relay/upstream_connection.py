@@ -63,6 +63,7 @@ class UpstreamConnection:
         "connected",
         "expires_at",
         "idle_until",
+        "knows_bodies",
         "plain",
         "reused",
         "transport",
@@ -89,16 +90,13 @@ class UpstreamConnection:
         self._address: object = None
         self._generation = pool.body_readers.generation
         self._reads_bodies: bool | None = None  # None until a response on this connection has shown it
+        self.knows_bodies = False
+        """Whether a response on this connection has shown whether the server reads bodies."""
         self._body: Body | None = None
         self._hop: ResponseHop | None = None
         self._reader = ResponseReader()
 
     # Called by the exchange.
-
-    @property
-    def knows_bodies(self) -> bool:
-        """Whether a response on this connection has shown whether the server reads bodies."""
-        return self._reads_bodies is not None
 
     @property
     def reads_bodies(self) -> bool:
@@ -292,6 +290,7 @@ class UpstreamConnection:
         if exchange.has_body or self._reads_bodies is None:
             now = asyncio.get_running_loop().time()
             self._reads_bodies = readers.learn(self._address, self._generation, hop.servers, now)
+            self.knows_bodies = True
         if not hop.keep_alive and exchange.may_reuse:
             readers.forget()  # the server closes the connection on its own, perhaps because it is being replaced
 

@@ -61,6 +61,7 @@ class UpstreamPool:
         and OSError if a TLS file cannot be used.
         """
         self._limits = limits
+        self._idle_seconds = limits.upstream_idle_seconds  # a setting takes longer to read than this attribute
         self._on_open = on_open
         self.turn = turn
         self._jitter = jitter
@@ -170,7 +171,7 @@ class UpstreamPool:
         if self._closing or now >= connection.expires_at or connection.transport.is_closing():
             connection.transport.close()
             return
-        seconds = self._limits.upstream_idle_seconds
+        seconds = self._idle_seconds
         if idle_seconds is not None:
             seconds = min(seconds, max(idle_seconds - 1, idle_seconds / 2))  # close before the upstream does
         idle_until = now + seconds
