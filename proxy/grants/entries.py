@@ -86,7 +86,8 @@ class GrantEntries(LRUCache[bytes, Entry[Grant]]):
         super().__init__(
             max_weight, getsizeof=lambda entry: min(1 + len(entry.value.sites) // _SITES_PER_WEIGHT, max_weight)
         )
-        self._digests: dict[str, set[bytes]] = {}
+        self._digests: dict[str, bytes | set[bytes]] = {}
+        """The digests of each API user. Most users have one, and a set takes 232 bytes."""
 
     @property
     def users(self) -> frozenset[str]:
@@ -95,12 +96,18 @@ class GrantEntries(LRUCache[bytes, Entry[Grant]]):
 
     def digests_of(self, user_id: str) -> frozenset[bytes]:
         """Return the digests of an API user's entries."""
-        return frozenset(self._digests.get(user_id, ()))
+        digests = self._digests.get(user_id, ())
+        return frozenset((digests,) if isinstance(digests, bytes) else digests)
 
     def __setitem__(self, digest: bytes, entry: Entry[Grant]) -> None:
         self.pop(digest, None)
         super().__setitem__(digest, entry)
-        self._digests.setdefault(entry.value.user_id, set()).add(digest)
+        user_id = entry.value.user_id
+        digests = self._digests.setdefault(user_id, digest)
+        if isinstance(digests, set):
+            digests.add(digest)
+        elif digests != digest:
+            self._digests[user_id] = {digests, digest}
 
     def __delitem__(self, digest: bytes) -> None:
         # Every removal passes through here, including evictions.
@@ -109,8 +116,9 @@ class GrantEntries(LRUCache[bytes, Entry[Grant]]):
         user_id = entry.value.user_id
         super().__delitem__(digest)
         digests = self._digests[user_id]
-        digests.discard(digest)
-        if not digests:
+        if isinstance(digests, set):
+            digests.discard(digest)
+        if digests in (digest, set()):
             del self._digests[user_id]
 
     def clear(self) -> None:

@@ -1,6 +1,7 @@
 """Cache entries: their lifetimes, and grants found by digest or user."""
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -58,3 +59,16 @@ def test_entries_are_found_by_user(seed: int) -> None:
         assert entries.users == by_user.keys(), "users without entries are removed"
         assert not any(entries.digests_of(f"user-{number}") for number in range(10) if f"user-{number}" not in by_user)
         assert entries.currsize <= 50
+
+
+def test_the_cache_takes_less_than_400_bytes_for_each_grant() -> None:
+    entries = GrantEntries(10_000)
+    digests = [number.to_bytes(32, "big") for number in range(4096)]
+    grants = [Grant(f"user {number}", "acme", False, frozenset({"shop"})) for number in range(4096)]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for digest, grant in zip(digests, grants, strict=True):
+        entries[digest] = LIFETIMES.new_entry(grant, 1, 1000.0)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / len(grants) < 400
