@@ -299,8 +299,7 @@ class Service:
 
     async def _written(self) -> None:
         """Wait until all activity and usage is written."""
-        await self.activity.written()
-        await self.usage.written()
+        await asyncio.gather(self.activity.written(), self.usage.written())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

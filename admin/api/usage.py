@@ -48,16 +48,15 @@ def period(by: UsageBy, since: datetime | None, until: datetime | None, *, now: 
     since = since.replace(minute=0, second=0, microsecond=0)
     if by == "day":
         since = since.replace(hour=0)
-    # The clock of the database, by which usage is counted, may be ahead.
-    until = min(now if until is None else until, now) + (timedelta(days=1) if until is None else timedelta())
+    until = min(now if until is None else until, now)
     return Period(by, since, max(until, since + timedelta(microseconds=1)))
 
 
 async def user_usage(
     connection: Connection, user_id: str, when: Period, *, within: WorkspaceLimit = None
 ) -> tuple[User, UserUsage]:
-    """Return an API user and its usage. Raises NotFound."""
-    user = await get_user(connection, user_id, within=within)
+    """Return an API user, without its sites, and its usage. Raises NotFound."""
+    user = await get_user(connection, user_id, within=within, sites=0)
     if when.by == "hour":
         rows = await connection.fetch(_USAGE_BY_HOUR, UUID(user.id), *when.ends)
     else:

@@ -38,9 +38,11 @@ async def describe_users(
     return [_user(row) for row in rows]
 
 
-async def get_user(connection: Connection, user_id: str, *, within: WorkspaceLimit = None) -> User:
-    """Return one API user with all of its sites. Raises NotFound."""
-    users = await describe_users(connection, [user_uuid(user_id)], within)
+async def get_user(
+    connection: Connection, user_id: str, *, within: WorkspaceLimit = None, sites: int | None = None
+) -> User:
+    """Return one API user with at most `sites` of its sites (None: all). Raises NotFound."""
+    users = await describe_users(connection, [user_uuid(user_id)], within, sites)
     if not users:
         raise NotFound(_NOT_FOUND)
     return users[0]
