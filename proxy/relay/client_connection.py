@@ -19,6 +19,7 @@ from proxy.relay.request_forwarder import RequestForwarder
 from proxy.relay.response_forwarder import ResponseForwarder
 from proxy.relay.services import Services
 from proxy.relay.socket_options import enable_keepalive, reset_connection
+from proxy.relay.turn import LARGE_READ
 from proxy.relay.upstream_connection import UpstreamConnection
 
 _OVER_LIMITS = (HEAD_TOO_LARGE, TARGET_TOO_LONG)
@@ -119,7 +120,9 @@ class ClientConnection:
     def data_received(self, data: bytes) -> None:
         turn = self._turn
         turn.from_clients.append((self, data))
-        if not turn.scheduled:
+        if len(data) >= LARGE_READ:
+            turn.end()
+        elif not turn.scheduled:
             turn.schedule()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -14,7 +14,7 @@ from proxy.relay.connection_errors import connection_loss
 from proxy.relay.exchange import Exchange
 from proxy.relay.receiver import PlainReceiver, Receiver
 from proxy.relay.socket_options import enable_keepalive
-from proxy.relay.turn import Turn
+from proxy.relay.turn import LARGE_READ, Turn
 from proxy.upstream_errors import Reason, UpstreamError
 
 _CLOSE_SECONDS = 10
@@ -194,7 +194,9 @@ class UpstreamConnection:
             return
         turn = self._turn
         turn.from_upstreams.append((self, data))
-        if not turn.scheduled:
+        if len(data) >= LARGE_READ:
+            turn.end()
+        elif not turn.scheduled:
             turn.schedule()
 
     def handle(self, data: bytes) -> None:

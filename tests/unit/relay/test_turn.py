@@ -66,6 +66,20 @@ async def test_an_error_in_one_connection_aborts_it_and_leaves_the_others_alone(
     assert [context["exception"] for context in unhandled] == [error]
 
 
+async def test_a_large_read_is_handled_before_the_socket_is_read_again(visit: Visit) -> None:
+    """Otherwise, a client could send many megabytes before its connection is paused."""
+    visit.downstream.data_received((KEYLESS * 10_000)[:256_000])
+    assert visit.downstream.paused
+
+
+async def test_a_large_read_from_an_upstream_reaches_the_client_before_the_socket_is_read_again(visit: Visit) -> None:
+    visit.downstream.handle(GET)
+    upstream = visit.downstream.upstream
+    assert upstream is not None
+    upstream.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(200_000))
+    assert visit.client.written.endswith(bytes(200_000))
+
+
 async def test_the_end_of_a_connection_does_not_overtake_its_request(visit: Visit) -> None:
     visit.downstream.data_received(KEYLESS)
     assert not visit.downstream.eof_received()
