@@ -62,8 +62,11 @@ class Turn:
         """Write what has been collected. Hot."""
         writes, self.writes = self.writes, []
         for transport, data in writes:
-            if not transport.is_closing():
-                transport.write(data)
+            try:
+                if not transport.is_closing():
+                    transport.write(data)
+            except Exception as error:
+                _fail(transport, error)
 
 
 def _handle(arrived: deque[tuple[Receiving, bytes]]) -> None:
@@ -72,7 +75,11 @@ def _handle(arrived: deque[tuple[Receiving, bytes]]) -> None:
         try:
             connection.handle(data)
         except Exception as error:
-            # Event loops do the same if `data_received` fails.
-            context = {"message": "handling received bytes failed", "exception": error, "protocol": connection}
-            asyncio.get_running_loop().call_exception_handler(context)
-            connection.transport.abort()
+            _fail(connection.transport, error)
+
+
+def _fail(transport: asyncio.Transport, error: Exception) -> None:
+    """Report an error and abort its connection, as event loops do. The others of the turn continue."""
+    context = {"message": "relaying bytes failed", "exception": error, "transport": transport}
+    asyncio.get_running_loop().call_exception_handler(context)
+    transport.abort()

@@ -153,3 +153,18 @@ async def test_two_reads_from_a_client_in_one_turn_are_answered_in_order(visit: 
     connection.data_received(OK)
     await asyncio.sleep(0)
     assert [answer[:3] for answer in visit.client.written.split(b"HTTP/1.1 ")[1:]] == [b"200", b"401"]
+
+
+async def test_an_error_while_writing_to_one_connection_leaves_the_others_alone() -> None:
+    class Broken(MemoryTransport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            raise RuntimeError
+
+    unhandled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    turn, broken, transport = Turn(), Broken(), MemoryTransport()
+    turn.writes += [(broken, b"a"), (transport, b"b")]
+    turn.end()
+    assert transport.written == b"b"
+    assert broken.is_closing()
+    assert len(unhandled) == 1
